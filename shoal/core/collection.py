@@ -1,0 +1,105 @@
+"""What a collection is: its specification as a user states it, and its life in the cluster."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.ids import CollectionId
+from shoal.core.limits import Limits
+
+
+class Metric(StrEnum):
+    """How two vectors are compared. l2: squared Euclidean distance, smaller is better; ip and cosine: larger is better."""
+
+    L2 = "l2"
+    IP = "ip"
+    COSINE = "cosine"
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether the best score is the smallest."""
+        return self is Metric.L2
+
+
+class IndexKind(StrEnum):
+    """auto: exact for small segments, HNSW for larger ones; hnsw: always HNSW."""
+
+    AUTO = "auto"
+    HNSW = "hnsw"
+
+
+class CollectionState(StrEnum):
+    """CREATING: shards are being placed; ACTIVE: usable; DROPPING: the tombstone on which workers delete their folders."""
+
+    CREATING = "creating"
+    ACTIVE = "active"
+    DROPPING = "dropping"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CollectionSpec:
+    """A collection as its user states it."""
+
+    name: str
+    dim: int
+    metric: Metric = Metric.L2
+    shards: int = 1
+    replicas: int = 1
+    index: IndexKind = IndexKind.AUTO
+
+    @property
+    def min_isr(self) -> int:
+        """Copies a write must reach before it is acknowledged."""
+        return max(1, self.replicas - 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collection:
+    """A collection as the cluster knows it. request_id: of the call that created it, so that a retry is recognised."""
+
+    id: CollectionId
+    spec: CollectionSpec
+    state: CollectionState
+    request_id: str
+
+
+def spec_from_input(*, name: str, dim: int, metric: str, shards: int, replicas: int, index: str, limits: Limits) -> CollectionSpec:
+    """Validated specification. Raises InvalidArgument naming the field and what it allows."""
+    check_name(name, limits)
+    check_range("dim", dim, limits.dim)
+    check_range("shards", shards, limits.shards)
+    check_range("replicas", replicas, limits.replicas)
+    if replicas != 1:
+        raise InvalidArgument(f"replicas is {replicas}: this version keeps one replica of each shard", ErrorDetails(field="replicas"))
+    return CollectionSpec(name=name, dim=int(dim), metric=_metric(metric), shards=int(shards), replicas=int(replicas), index=_index(index))
+
+
+def check_name(name: str, limits: Limits) -> None:
+    """Raise InvalidArgument unless name may name a collection."""
+    if not isinstance(name, str) or not re.fullmatch(rf"[a-zA-Z0-9_-]{{1,{limits.name_length}}}", name):
+        raise InvalidArgument(
+            f"collection name {name!r} must match [a-zA-Z0-9_-]{{1,{limits.name_length}}}", ErrorDetails(field="name", limit="name_length")
+        )
+
+
+def check_range(field: str, value: int, upper: int) -> None:
+    """Raise InvalidArgument unless 1 <= value <= upper."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= upper:
+        raise InvalidArgument(f"{field} is {value!r}, it must be an integer from 1 to {upper}", ErrorDetails(field=field, limit=field))
+
+
+def _metric(value: str) -> Metric:
+    try:
+        return Metric(value)
+    except ValueError:
+        raise InvalidArgument(f"metric is {value!r}, it must be one of l2, ip, cosine", ErrorDetails(field="metric")) from None
+
+
+def _index(value: str) -> IndexKind:
+    try:
+        return IndexKind(value)
+    except ValueError:
+        raise InvalidArgument(f"index is {value!r}, this version builds auto and hnsw", ErrorDetails(field="index")) from None

@@ -1,0 +1,139 @@
+"""The one error tree of Shoal, grouped by what the caller should do next.
+
+    ShoalError
+    ├── InvalidArgument      change the request
+    ├── NotFound             name something that exists
+    ├── AlreadyExists        name something new
+    ├── PreconditionFailed   change the state of the cluster first
+    ├── ResourceExhausted    send less, or later
+    ├── Unavailable          try again (retryable)
+    ├── DeadlineExceeded     try again with more time; a write may have happened
+    ├── Unauthenticated      say who you are
+    ├── PermissionDenied     ask for a right
+    ├── DataLoss             repair: stored data is damaged
+    └── Internal             report a defect
+
+Every error knows the gRPC status it travels as. This module refuses to know gRPC itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+Applied = Literal["no", "maybe", "yes"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ErrorDetails:
+    """What a program can read from an error.
+
+    field: the argument at fault; limit: the bound it broke; shard: the shard concerned, as "name/number";
+    index: position of the first bad point or query; applied: for a write that failed in part, per shard
+    ("name/number") whether it was applied.
+    """
+
+    field: str | None = None
+    limit: str | None = None
+    shard: str | None = None
+    index: int | None = None
+    applied: Mapping[str, Applied] = dataclasses.field(default_factory=dict)
+
+
+class ShoalError(Exception):
+    """Base of every error that Shoal raises. `status` is the gRPC status name it travels as."""
+
+    status: ClassVar[str] = "UNKNOWN"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, details: ErrorDetails | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details or ErrorDetails()
+
+
+class InvalidArgument(ShoalError):
+    """The request can never succeed as it is."""
+
+    status = "INVALID_ARGUMENT"
+
+
+class NotFound(ShoalError):
+    """What the request names does not exist."""
+
+    status = "NOT_FOUND"
+
+
+class AlreadyExists(ShoalError):
+    """What the request would create exists."""
+
+    status = "ALREADY_EXISTS"
+
+
+class PreconditionFailed(ShoalError):
+    """The cluster is not in the state that the request needs."""
+
+    status = "FAILED_PRECONDITION"
+
+
+class ResourceExhausted(ShoalError):
+    """A bound was reached: message size, queue, disk, memory."""
+
+    status = "RESOURCE_EXHAUSTED"
+
+
+class Unavailable(ShoalError):
+    """Nobody can answer now; the same request may succeed later."""
+
+    status = "UNAVAILABLE"
+    retryable = True
+
+
+class DeadlineExceeded(ShoalError):
+    """Time ran out. A write may or may not have happened; calling again with the same input is safe."""
+
+    status = "DEADLINE_EXCEEDED"
+
+
+class Unauthenticated(ShoalError):
+    """The caller did not say who it is."""
+
+    status = "UNAUTHENTICATED"
+
+
+class PermissionDenied(ShoalError):
+    """The caller may not do this."""
+
+    status = "PERMISSION_DENIED"
+
+
+class DataLoss(ShoalError):
+    """Stored data is damaged."""
+
+    status = "DATA_LOSS"
+
+
+class Internal(ShoalError):
+    """A defect in Shoal."""
+
+    status = "INTERNAL"
+
+
+BY_STATUS: Mapping[str, type[ShoalError]] = {
+    kind.status: kind
+    for kind in (
+        InvalidArgument,
+        NotFound,
+        AlreadyExists,
+        PreconditionFailed,
+        ResourceExhausted,
+        Unavailable,
+        DeadlineExceeded,
+        Unauthenticated,
+        PermissionDenied,
+        DataLoss,
+        Internal,
+    )
+}
+"""Error class by gRPC status name."""

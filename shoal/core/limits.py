@@ -1,0 +1,26 @@
+"""Every bound a caller can meet. Values are defaults; a server may be given others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds on requests. Sizes in bytes unless the name says otherwise."""
+
+    dim: int = 65_536
+    k: int = 16_384
+    batch_queries: int = 4_096
+    batch_hits: int = 1_000_000
+    message_bytes: int = 32 * 1024 * 1024
+    upsert_points: int = 16_384
+    id_bytes: int = 512
+    payload_bytes: int = 1024 * 1024
+    shards: int = 1_024
+    replicas: int = 7
+    scroll_points: int = 10_000
+    name_length: int = 128
+
+
+DEFAULT_LIMITS = Limits()

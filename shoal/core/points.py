@@ -1,0 +1,229 @@
+"""Points: ids, vectors and payloads in columns, and the one place where input becomes them.
+
+Ids travel as numpy arrays: int64 when all are integers, object (holding int and str) otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.limits import Limits
+
+PointId = int | str
+IdArray = npt.NDArray[Any]
+Matrix = npt.NDArray[np.float32]
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PointColumns:
+    """n points. ids: (n,); vectors: (n, dim) float32 as given; payloads: n JSON texts (UTF-8) or None, or None for all."""
+
+    ids: IdArray
+    vectors: Matrix
+    payloads: tuple[bytes | None, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, positions: npt.NDArray[np.intp]) -> PointColumns:
+        """The points at `positions`, in that order."""
+        return PointColumns(
+            ids=self.ids[positions],
+            vectors=self.vectors[positions],
+            payloads=None if self.payloads is None else tuple(self.payloads[at] for at in positions),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredColumns:
+    """Points read back: what was found, in columns. vectors and payloads are None when not asked for."""
+
+    ids: IdArray
+    vectors: Matrix | None
+    payloads: tuple[bytes | None, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def id_order(point_id: PointId) -> tuple[int, int, str]:
+    """Sort key of an id: integers before strings."""
+    return (1, 0, point_id) if isinstance(point_id, str) else (0, point_id, "")
+
+
+def id_array(values: Iterable[PointId]) -> IdArray:
+    """Column of ids that are known to be valid: int64 when all are integers, else object."""
+    listed = list(values)
+    if all(not isinstance(value, str) for value in listed):
+        return np.array(listed, dtype=np.int64)
+    column = np.empty(len(listed), dtype=object)
+    column[:] = listed
+    return column
+
+
+def id_ranks(ids: IdArray) -> npt.NDArray[np.int64]:
+    """Numbers that sort as the ids do (integers before strings). (n,) int64."""
+    if ids.dtype == np.int64:
+        return ids
+    ranked = {value: rank for rank, value in enumerate(sorted(set(ids.tolist()), key=id_order))}
+    return np.fromiter((ranked[value] for value in ids.tolist()), dtype=np.int64, count=len(ids))
+
+
+def ids_from_input(values: Any, limits: Limits) -> IdArray:
+    """Column of ids from what a caller gave: ints or strings, list or array.
+
+    Raises InvalidArgument naming the index of the first value that is no id.
+    """
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "i":
+        return values.astype(np.int64)
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InvalidArgument(f"ids must be a list or array of ints and strings, not {type(values).__name__}", ErrorDetails(field="ids"))
+    return id_array(_checked_id(value, index, limits) for index, value in enumerate(values))
+
+
+def check_ids(ids: IdArray, limits: Limits) -> None:
+    """Raise InvalidArgument naming the first id that breaks a limit."""
+    if ids.dtype == object:
+        for index, value in enumerate(ids.tolist()):
+            _checked_id(value, index, limits)
+
+
+def check_unique(ids: IdArray) -> None:
+    """Raise InvalidArgument naming the first id that is given twice."""
+    if len(ids) == len(set(ids.tolist())):
+        return
+    seen: set[PointId] = set()
+    for index, value in enumerate(ids.tolist()):
+        if value in seen:
+            raise InvalidArgument(f"ids[{index}]: {value!r} is given twice in one call", ErrorDetails(field="ids", index=index))
+        seen.add(value)
+
+
+def vectors_from_input(values: Any, *, field: str = "vectors") -> Matrix:
+    """(n, dim) float32 matrix from what a caller gave: an array or lists of real numbers of any dtype, rounded to float32.
+
+    Raises InvalidArgument for complex, bool, object and ragged input, for values that overflow float32 and for NaN and
+    infinity, naming the index of the first bad vector.
+    """
+    try:
+        given = np.asarray(values)
+    except ValueError as error:
+        raise InvalidArgument(f"{field} must form a matrix: {error}", ErrorDetails(field=field)) from None
+    if given.ndim != 2:
+        raise InvalidArgument(f"{field} must have the shape (n, dim), not {given.shape}", ErrorDetails(field=field))
+    if given.dtype.kind not in "fiu":
+        raise InvalidArgument(f"{field} must be real numbers, not of dtype {given.dtype}", ErrorDetails(field=field))
+    with np.errstate(over="ignore"):
+        matrix = np.ascontiguousarray(given, dtype=np.float32)
+    check_finite(matrix, field=field)
+    return matrix
+
+
+def check_finite(vectors: Matrix, *, field: str = "vectors") -> None:
+    """Raise InvalidArgument naming the first vector that holds NaN or infinity (float32 overflow included)."""
+    finite = np.isfinite(vectors)
+    if finite.all():
+        return
+    index = int(np.argmin(finite.all(axis=1)))
+    raise InvalidArgument(f"{field}[{index}] holds NaN or infinity in float32", ErrorDetails(field=field, index=index))
+
+
+def check_dim(vectors: Matrix, dim: int, *, field: str = "vectors") -> None:
+    """Raise InvalidArgument when vectors are not (n, dim)."""
+    if vectors.shape[1] != dim:
+        raise InvalidArgument(f"{field} have dimension {vectors.shape[1]}, the collection has {dim}", ErrorDetails(field=field, index=0))
+
+
+def check_nonzero(vectors: Matrix, *, field: str = "vectors") -> None:
+    """Raise InvalidArgument naming the first vector without direction (for cosine)."""
+    nonzero = vectors.any(axis=1)
+    if not nonzero.all():
+        index = int(np.argmin(nonzero))
+        raise InvalidArgument(f"{field}[{index}] is zero: it has no direction under cosine", ErrorDetails(field=field, index=index))
+
+
+def payload_to_json(payload: Any, index: int) -> bytes | None:
+    """JSON text (UTF-8) of one payload, a dict with string keys, or None. Raises InvalidArgument for what is not JSON."""
+    if payload is None:
+        return None
+    if not isinstance(payload, Mapping):
+        kind = type(payload).__name__
+        raise InvalidArgument(f"payloads[{index}] must be a dict or None, not {kind}", ErrorDetails(field="payloads", index=index))
+    try:
+        _check_keys(payload)
+        return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"payloads[{index}] is not JSON: {error}", ErrorDetails(field="payloads", index=index)) from None
+
+
+def payload_from_json(text: bytes | None) -> dict[str, Any] | None:
+    """Payload of a JSON text that was stored."""
+    return None if text is None else json.loads(text)
+
+
+def check_payloads(payloads: Sequence[bytes | None], limits: Limits) -> None:
+    """Raise InvalidArgument naming the first payload that is too large or no JSON object."""
+    for index, text in enumerate(payloads):
+        if text is None:
+            continue
+        if len(text) > limits.payload_bytes:
+            raise InvalidArgument(
+                f"payloads[{index}] has {len(text)} bytes, at most {limits.payload_bytes} are allowed",
+                ErrorDetails(field="payloads", index=index, limit="payload_bytes"),
+            )
+        _check_json_object(text, index)
+
+
+def _check_json_object(text: bytes, index: int) -> None:
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"payloads[{index}] is not JSON: {error}", ErrorDetails(field="payloads", index=index)) from None
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"payloads[{index}] is not a JSON object", ErrorDetails(field="payloads", index=index))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_keys(value: Any) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"key {key!r} is no string")
+            _check_keys(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _check_keys(inner)
+
+
+def _checked_id(value: Any, index: int, limits: Limits) -> PointId:
+    if isinstance(value, str):
+        return _checked_string_id(str(value), index, limits)
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        if INT64_MIN <= value <= INT64_MAX:
+            return int(value)
+        raise InvalidArgument(f"ids[{index}]: {value} does not fit into 64 bits", ErrorDetails(field="ids", index=index))
+    raise InvalidArgument(f"ids[{index}] must be an int or a string, not {type(value).__name__}", ErrorDetails(field="ids", index=index))
+
+
+def _checked_string_id(value: str, index: int, limits: Limits) -> str:
+    try:
+        size = len(value.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"ids[{index}] is not valid Unicode: {error.reason}", ErrorDetails(field="ids", index=index)) from None
+    if 0 < size <= limits.id_bytes:
+        return value
+    raise InvalidArgument(
+        f"ids[{index}] has {size} bytes, 1-{limits.id_bytes} are allowed", ErrorDetails(field="ids", index=index, limit="id_bytes")
+    )

@@ -1,0 +1,81 @@
+"""Order and merge of hits: by (score, id), best first, integers before strings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.collection import Metric
+from shoal.core.points import IdArray, Matrix, id_ranks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HitColumns:
+    """Hits of a batch of queries, flat: those of query 0 first, best first within a query.
+
+    counts: (queries,) int64, hits per query; ids: (hits,); scores: (hits,) float32;
+    payloads: JSON texts or None, or None when not asked for; vectors: (hits, dim) float32 as given, or None when not asked for.
+    """
+
+    counts: npt.NDArray[np.int64]
+    ids: IdArray
+    scores: npt.NDArray[np.float32]
+    payloads: tuple[bytes | None, ...] | None = None
+    vectors: Matrix | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def hit_order(query: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], ids: IdArray, metric: Metric) -> npt.NDArray[np.intp]:
+    """Positions that sort hits by (query, score best first, id). All arguments (hits,)."""
+    keys = scores if metric.smaller_is_better else -scores
+    return np.lexsort((id_ranks(ids), keys, query))
+
+
+def merge_hits(parts: Sequence[HitColumns], k: int, metric: Metric) -> HitColumns:
+    """The best k hits of each query over `parts`, which answer the same batch of queries (at least one part)."""
+    queries = len(parts[0].counts)
+    query = np.concatenate([np.repeat(np.arange(queries, dtype=np.int64), part.counts) for part in parts])
+    ids = concat_ids([part.ids for part in parts])
+    scores = np.concatenate([part.scores for part in parts])
+    order = hit_order(query, scores, ids, metric)
+    kept = order[_rank_in_group(query[order]) < k]
+    return HitColumns(
+        counts=np.bincount(query[kept], minlength=queries).astype(np.int64),
+        ids=ids[kept],
+        scores=scores[kept],
+        payloads=_take_payloads([part.payloads for part in parts], kept),
+        vectors=_take_vectors([part.vectors for part in parts], kept),
+    )
+
+
+def concat_ids(parts: Sequence[IdArray]) -> IdArray:
+    """Ids of all parts in one column: int64 when all are, else object."""
+    filled = [part for part in parts if len(part)]
+    if all(part.dtype == np.int64 for part in filled):
+        return np.concatenate([np.empty(0, dtype=np.int64), *filled])
+    return np.concatenate([part.astype(object) for part in filled])
+
+
+def _rank_in_group(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    starts = np.searchsorted(groups, groups, side="left")
+    return np.arange(len(groups), dtype=np.int64) - starts
+
+
+def _take_payloads(parts: Sequence[tuple[bytes | None, ...] | None], kept: npt.NDArray[np.intp]) -> tuple[bytes | None, ...] | None:
+    if any(part is None for part in parts):
+        return None
+    joined = [payload for part in parts if part is not None for payload in part]
+    return tuple(joined[at] for at in kept)
+
+
+def _take_vectors(parts: Sequence[Matrix | None], kept: npt.NDArray[np.intp]) -> Matrix | None:
+    filled = [part for part in parts if part is not None]
+    if len(filled) != len(parts):
+        return None
+    taken: Matrix = np.concatenate(filled)[kept]
+    return taken
