@@ -1,0 +1,73 @@
+"""The cluster map: collections, shard configurations and live workers, as one immutable value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+
+from shoal.core.collection import Collection, CollectionState
+from shoal.core.errors import ErrorDetails, NotFound, Unavailable
+from shoal.core.ids import ClusterId, CollectionId, Revision, ShardId, WorkerId
+from shoal.core.shard_config import ShardEntry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerEntry:
+    """A live worker's registration. address: host:port of its internal service; registration: modification revision of its key."""
+
+    id: WorkerId
+    address: str
+    incarnation: str
+    pid: int
+    node: str
+    zone: str
+    registration: Revision
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeaderEntry:
+    """The leading coordinator. address: of its internal service; created: creation revision of its key, the proof of leadership."""
+
+    address: str
+    created: Revision
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterMap:
+    """Everything that is configured, as of `revision` of the store."""
+
+    revision: Revision = Revision(0)
+    cluster: ClusterId | None = None
+    leader: LeaderEntry | None = None
+    workers: Mapping[WorkerId, WorkerEntry] = field(default_factory=lambda: MappingProxyType({}))
+    collections: Mapping[CollectionId, Collection] = field(default_factory=lambda: MappingProxyType({}))
+    shards: Mapping[ShardId, ShardEntry] = field(default_factory=lambda: MappingProxyType({}))
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Collection]:
+        """Collections that are not being dropped, by name."""
+        return {each.spec.name: each for each in self.collections.values() if each.state is not CollectionState.DROPPING}
+
+    @cached_property
+    def shards_by_collection(self) -> Mapping[CollectionId, tuple[ShardEntry, ...]]:
+        """Shards of each collection, by number."""
+        grouped: dict[CollectionId, list[ShardEntry]] = {}
+        for shard in sorted(self.shards):
+            grouped.setdefault(shard.collection, []).append(self.shards[shard])
+        return {collection: tuple(entries) for collection, entries in grouped.items()}
+
+    def collection(self, name: str) -> Collection:
+        """The usable collection of that name. Raises NotFound, or Unavailable while it is being created."""
+        found = self.by_name.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.by_name)[:10]) or "none"
+            raise NotFound(f"collection {name!r} does not exist (there are: {known})", ErrorDetails(field="collection"))
+        if found.state is CollectionState.CREATING:
+            raise Unavailable(f"collection {name!r} is still being created", ErrorDetails(field="collection"))
+        return found
+
+    def shards_of(self, collection: CollectionId) -> tuple[ShardEntry, ...]:
+        """Shards of a collection, by number."""
+        return self.shards_by_collection.get(collection, ())
