@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
-from shoal.core.ids import CollectionId
+from shoal.core.ids import CollectionId, Revision
 from shoal.core.limits import Limits
 
 
@@ -58,12 +58,16 @@ class CollectionSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collection:
-    """A collection as the cluster knows it. request_id: of the call that created it, so that a retry is recognised."""
+    """A collection as the cluster knows it.
+
+    request_id: of the call that created it, so that a retry is recognised; revision: modification revision of its key.
+    """
 
     id: CollectionId
     spec: CollectionSpec
     state: CollectionState
     request_id: str
+    revision: Revision = Revision(0)
 
 
 def spec_from_input(*, name: str, dim: int, metric: str, shards: int, replicas: int, index: str, limits: Limits) -> CollectionSpec:

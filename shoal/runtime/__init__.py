@@ -1,0 +1,1 @@
+"""What every server shares: settings, lifecycle, clock, logs, fault points. Knows no role."""

@@ -1,0 +1,68 @@
+"""The life of a role as a plain process: uvloop, start, serve until SIGINT or SIGTERM or until it fails, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+import uvloop
+
+from shoal.core.errors import ShoalError
+from shoal.runtime.logs import event
+
+log = logging.getLogger("shoal.role")
+
+
+class Role(Protocol):
+    """A coordinator, worker or router that can be hosted by any process."""
+
+    async def start(self) -> None:
+        """Begin to serve. May wait for the store; raises ShoalError when it never can."""
+        ...
+
+    async def failed(self) -> None:
+        """Return only by raising, when the role cannot go on."""
+        ...
+
+    async def stop(self) -> None:
+        """End cleanly; also after a start that failed."""
+        ...
+
+
+def run_role(make: Callable[[], Role]) -> int:
+    """Host one role until a signal ends it. Returns the exit code: 0 after a signal, 1 after an error (one line on stderr)."""
+    try:
+        uvloop.run(_hosted(make))
+    except ShoalError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _hosted(make: Callable[[], Role]) -> None:
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.set)
+    role = make()
+    waiting = asyncio.create_task(asked.wait())
+    serving = asyncio.create_task(_served(role))
+    try:
+        await asyncio.wait({waiting, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+        log.info(event("stopping"))
+    finally:
+        serving.cancel()
+        waiting.cancel()
+        await asyncio.gather(serving, waiting, return_exceptions=True)
+        await role.stop()
+
+
+async def _served(role: Role) -> None:
+    await role.start()
+    await role.failed()

@@ -1,0 +1,57 @@
+"""The gRPC server that every role runs: sizes, health, one place for interceptors, errors as statuses, clean end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from shoal.core.errors import Unavailable
+from shoal.runtime.error_interceptor import ErrorInterceptor
+from shoal.runtime.logs import event
+from shoal.wire.channels import server_options
+
+log = logging.getLogger("shoal.server")
+
+
+class GrpcServer:
+    """A grpc.aio server with grpc.health.v1. Add servicers to `.grpc` before `start`.
+
+    interceptors: run outside the one that turns errors into statuses.
+    """
+
+    def __init__(
+        self, *, host: str, port: int, message_bytes: int, interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = ()
+    ) -> None:
+        self.grpc = grpc.aio.server(
+            interceptors=[*interceptors, ErrorInterceptor()],
+            options=server_options(message_bytes),
+            maximum_concurrent_rpcs=4_096,
+        )
+        self._host, self._port = host, port
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+
+    async def start(self) -> str:
+        """Bind (port 0: any free one) and serve. Returns host:port. Raises Unavailable when the port is taken."""
+        try:
+            port = self.grpc.add_insecure_port(f"{self._host}:{self._port}")
+        except RuntimeError as error:
+            raise Unavailable(f"cannot listen on {self._host}:{self._port}: is the port in use? ({error})") from None
+        await self.grpc.start()
+        address = f"{self._host}:{port}"
+        log.info(event("listening", address=address))
+        return address
+
+    async def set_serving(self, serving: bool) -> None:
+        """Say by grpc.health.v1 whether this process can do its work."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set("", status)
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse new calls, give running ones grace_s seconds, end."""
+        await self._health.enter_graceful_shutdown()
+        await self.grpc.stop(grace_s)

@@ -1,0 +1,70 @@
+"""Folds what the store says into a ClusterMap: a listing makes one, a delta turns one into the next."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.ids import ClusterId, CollectionId, Revision, ShardId, WorkerId
+from shoal.core.shard_config import ShardEntry
+from shoal.store.codec import decode_collection, decode_leader, decode_shard, decode_worker
+from shoal.store.interface import Delta, Listed, Versioned
+from shoal.store.keys import Keys
+
+
+def cluster_map_of(keys: Keys, listed: Listed) -> ClusterMap:
+    """The map that a listing of the whole cluster prefix says. Raises DataLoss for an unreadable value."""
+    return _folded(keys, ClusterMap(), listed.entries, (), listed.revision)
+
+
+def next_cluster_map(keys: Keys, before: ClusterMap, delta: Delta) -> ClusterMap:
+    """The map after a delta. Raises DataLoss for an unreadable value."""
+    return _folded(keys, before, delta.changed, delta.deleted, delta.revision)
+
+
+def _folded(keys: Keys, before: ClusterMap, changed: Iterable[Versioned], deleted: Iterable[str], revision: int) -> ClusterMap:
+    tables: dict[str, dict[Any, Any]] = {
+        "workers": dict(before.workers),
+        "collections": dict(before.collections),
+        "shards": dict(before.shards),
+    }
+    single: dict[str, Any] = {"cluster": before.cluster, "leader": before.leader}
+    for entry in changed:
+        room, place = _place(keys, entry.key)
+        if room in _SINGLE:
+            single[room] = _SINGLE[room](entry)
+        elif room in _DECODE:
+            tables[room][place] = _DECODE[room](place, entry)
+    for key in deleted:
+        room, place = _place(keys, key)
+        if room in _SINGLE:
+            single[room] = None
+        elif room in tables:
+            tables[room].pop(place, None)
+    return dataclasses.replace(before, revision=Revision(revision), **single, **tables)
+
+
+def _place(keys: Keys, key: str) -> tuple[str, Any]:
+    room, _, rest = key.removeprefix(keys.prefix).partition("/")
+    if room == "shards":
+        collection, _, number = rest.partition("/")
+        return room, ShardId(CollectionId(collection), int(number))
+    return room, WorkerId(rest) if room == "workers" else CollectionId(rest)
+
+
+def _shard_entry(shard: ShardId, entry: Versioned) -> ShardEntry:
+
+    return ShardEntry(config=decode_shard(shard, entry.key, entry.value), epoch=Revision(entry.mod_revision))
+
+
+_SINGLE: dict[str, Callable[[Versioned], Any]] = {
+    "cluster": lambda entry: ClusterId(entry.value.decode("utf-8")),
+    "leader": lambda entry: decode_leader(entry.key, entry.value, entry.create_revision),
+}
+_DECODE: dict[str, Callable[[Any, Versioned], Any]] = {
+    "workers": lambda _, entry: decode_worker(entry.key, entry.value, entry.mod_revision),
+    "collections": lambda _, entry: decode_collection(entry.key, entry.value, entry.mod_revision),
+    "shards": _shard_entry,
+}

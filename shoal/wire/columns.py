@@ -1,0 +1,154 @@
+"""Columns of ids, vectors, payloads and hits between messages and domain values.
+
+Everything that arrives is checked for shape here (InvalidArgument); meaning (limits, dimension, NaN) is checked by callers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns, id_array
+from shoal.core.topk import HitColumns
+from shoal.v1 import common_pb2
+
+LITTLE_F32 = np.dtype("<f4")
+
+
+def ids_to_message(ids: IdArray) -> common_pb2.PointIds:
+    """Column of ids as a message."""
+    if ids.dtype == np.int64:
+        return common_pb2.PointIds(integers=ids.tolist())
+    listed = ids.tolist()
+    strings = [value for value in listed if isinstance(value, str)]
+    if len(strings) == len(listed):
+        return common_pb2.PointIds(strings=strings)
+    return common_pb2.PointIds(
+        integers=[value for value in listed if not isinstance(value, str)],
+        strings=strings,
+        string_positions=[at for at, value in enumerate(listed) if isinstance(value, str)],
+    )
+
+
+def ids_from_message(message: common_pb2.PointIds) -> IdArray:
+    """Column of ids from a message. Raises InvalidArgument when mixed ids lack their positions."""
+    if not message.strings:
+        return np.array(message.integers, dtype=np.int64)
+    column = np.empty(len(message.integers) + len(message.strings), dtype=object)
+    if not message.integers:
+        column[:] = list(message.strings)
+        return column
+    is_string = np.zeros(len(column), dtype=bool)
+    positions = np.array(message.string_positions, dtype=np.int64)
+    if len(positions) != len(message.strings) or (np.diff(positions) <= 0).any() or positions[-1] >= len(column):
+        raise InvalidArgument(
+            f"ids: {len(message.strings)} strings beside integers need as many ascending string_positions below {len(column)}",
+            ErrorDetails(field="ids"),
+        )
+    is_string[positions] = True
+    column[is_string] = list(message.strings)
+    column[~is_string] = list(message.integers)
+    return column
+
+
+def id_to_message(point_id: PointId | None) -> common_pb2.PointIds | None:
+    """One id or none as a message."""
+    return None if point_id is None else ids_to_message(id_array([point_id]))
+
+
+def id_from_message(message: common_pb2.PointIds, field: str) -> PointId | None:
+    """One id or none from a message. Raises InvalidArgument for more than one."""
+    ids = ids_from_message(message).tolist()
+    if len(ids) > 1:
+        raise InvalidArgument(f"{field} holds {len(ids)} ids, at most one is allowed", ErrorDetails(field=field))
+    return ids[0] if ids else None
+
+
+def vectors_to_message(vectors: Matrix) -> common_pb2.Vectors:
+    """Matrix (n, dim) as a message."""
+    return common_pb2.Vectors(dim=vectors.shape[1], data=np.ascontiguousarray(vectors, dtype=LITTLE_F32).tobytes())
+
+
+def vectors_from_message(message: common_pb2.Vectors, field: str = "vectors") -> Matrix:
+    """Matrix (n, dim) from a message; a view of its bytes where the machine is little-endian. Raises InvalidArgument."""
+    if message.data and message.values:
+        raise InvalidArgument(f"{field}: give data or values, not both", ErrorDetails(field=field))
+    if message.dim == 0:
+        raise InvalidArgument(f"{field}: dim is 0, it must be the length of a vector", ErrorDetails(field=field))
+    flat = np.array(message.values, dtype=np.float32) if message.values else _floats(message.data, field)
+    if len(flat) % message.dim:
+        raise InvalidArgument(f"{field}: {len(flat)} numbers are no rows of dimension {message.dim}", ErrorDetails(field=field))
+    matrix: Matrix = flat.reshape(-1, message.dim)
+    return matrix
+
+
+def _floats(data: bytes, field: str) -> Matrix:
+    if len(data) % 4:
+        raise InvalidArgument(f"{field}: {len(data)} bytes are no float32 numbers", ErrorDetails(field=field))
+    flat: Matrix = np.frombuffer(data, dtype=LITTLE_F32)
+    return flat if sys.byteorder == "little" else flat.astype(np.float32)
+
+
+def payloads_to_message(payloads: Sequence[bytes | None] | None) -> list[str]:
+    """Payload column as text; "" for none."""
+    return [] if payloads is None else ["" if text is None else text.decode("utf-8") for text in payloads]
+
+
+def payloads_from_message(payloads: Sequence[str], count: int) -> tuple[bytes | None, ...] | None:
+    """Payload column from text. Raises InvalidArgument when there are neither none nor `count`."""
+    if not payloads:
+        return None
+    if len(payloads) != count:
+        raise InvalidArgument(f"payloads: {len(payloads)} are given for {count} points", ErrorDetails(field="payloads"))
+    return tuple(text.encode("utf-8") if text else None for text in payloads)
+
+
+def points_to_message(points: PointColumns | StoredColumns) -> common_pb2.PointBatch:
+    """Points as a message."""
+    return common_pb2.PointBatch(
+        ids=ids_to_message(points.ids),
+        vectors=None if points.vectors is None else vectors_to_message(points.vectors),
+        payloads=payloads_to_message(points.payloads),
+    )
+
+
+def points_from_message(message: common_pb2.PointBatch) -> PointColumns:
+    """Points to be written, from a message. Raises InvalidArgument when columns differ in length."""
+    ids = ids_from_message(message.ids)
+    vectors = vectors_from_message(message.vectors)
+    if len(ids) != len(vectors):
+        raise InvalidArgument(f"{len(ids)} ids are given for {len(vectors)} vectors", ErrorDetails(field="ids"))
+    return PointColumns(ids=ids, vectors=vectors, payloads=payloads_from_message(message.payloads, len(ids)))
+
+
+def stored_from_message(message: common_pb2.PointBatch) -> StoredColumns:
+    """Points that were read, from a message."""
+    ids = ids_from_message(message.ids)
+    vectors = vectors_from_message(message.vectors) if message.HasField("vectors") else None
+    return StoredColumns(ids=ids, vectors=vectors, payloads=payloads_from_message(message.payloads, len(ids)))
+
+
+def hits_to_message(hits: HitColumns) -> common_pb2.Hits:
+    """Hits as a message."""
+    return common_pb2.Hits(
+        counts=hits.counts.tolist(),
+        ids=ids_to_message(hits.ids),
+        scores=hits.scores.tolist(),
+        payloads=payloads_to_message(hits.payloads),
+        vectors=None if hits.vectors is None else vectors_to_message(hits.vectors),
+    )
+
+
+def hits_from_message(message: common_pb2.Hits) -> HitColumns:
+    """Hits from a message."""
+    ids = ids_from_message(message.ids)
+    return HitColumns(
+        counts=np.array(message.counts, dtype=np.int64),
+        ids=ids,
+        scores=np.array(message.scores, dtype=np.float32),
+        payloads=payloads_from_message(message.payloads, len(ids)),
+        vectors=vectors_from_message(message.vectors) if message.HasField("vectors") else None,
+    )

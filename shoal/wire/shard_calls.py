@@ -1,0 +1,246 @@
+"""Calls on a worker between messages and domain values."""
+
+from __future__ import annotations
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.ids import CollectionId, RequestId, Revision, Seq, ShardId, Term
+from shoal.core.shard_calls import (
+    Consistency,
+    ReadTerms,
+    ShardCount,
+    ShardDelete,
+    ShardGet,
+    ShardScroll,
+    ShardSearch,
+    ShardStats,
+    ShardUpsert,
+    ShardWrite,
+    WorkerStatus,
+    WriteAck,
+)
+from shoal.v1 import common_pb2, worker_pb2
+from shoal.wire.columns import (
+    id_from_message,
+    id_to_message,
+    ids_from_message,
+    ids_to_message,
+    points_from_message,
+    points_to_message,
+    vectors_from_message,
+    vectors_to_message,
+)
+
+_CONSISTENCY = {
+    Consistency.ANY: common_pb2.CONSISTENCY_ANY,
+    Consistency.SESSION: common_pb2.CONSISTENCY_SESSION,
+    Consistency.PRIMARY: common_pb2.CONSISTENCY_PRIMARY,
+}
+_FROM_CONSISTENCY = {message: value for value, message in _CONSISTENCY.items()}
+
+
+def consistency_to_message(value: Consistency) -> common_pb2.Consistency:
+    """Consistency as its enum value."""
+    return _CONSISTENCY[value]
+
+
+def consistency_from_message(value: int) -> Consistency:
+    """Consistency from its enum value; unspecified is session. Raises InvalidArgument for an unknown one."""
+    if value == common_pb2.CONSISTENCY_UNSPECIFIED:
+        return Consistency.SESSION
+    found = _FROM_CONSISTENCY.get(value)  # type: ignore[call-overload]
+    if found is None:
+        raise InvalidArgument(f"consistency is {value}, known are 0 to 3", ErrorDetails(field="consistency"))
+    return Consistency(found)
+
+
+def shard_to_message(shard: ShardId) -> worker_pb2.ShardRef:
+    """Shard id as a message."""
+    return worker_pb2.ShardRef(collection_id=shard.collection, number=shard.number)
+
+
+def shard_from_message(message: worker_pb2.ShardRef) -> ShardId:
+    """Shard id from a message."""
+    return ShardId(CollectionId(message.collection_id), message.number)
+
+
+def request_id_to_message(request_id: RequestId) -> common_pb2.RequestId:
+    """Request id as a message."""
+    return common_pb2.RequestId(client=request_id.client, number=request_id.number)
+
+
+def request_id_from_message(message: common_pb2.RequestId) -> RequestId:
+    """Request id from a message. Raises InvalidArgument for a client name that is empty or too long."""
+    if not 1 <= len(message.client) <= 64:
+        raise InvalidArgument(f"request_id.client has {len(message.client)} characters, 1-64 are allowed", ErrorDetails(field="request_id"))
+    return RequestId(message.client, message.number)
+
+
+def _terms_to_message(terms: ReadTerms) -> worker_pb2.ReadTerms:
+    return worker_pb2.ReadTerms(consistency=consistency_to_message(terms.consistency), min_seq=terms.min_seq)
+
+
+def _terms_from_message(message: worker_pb2.ReadTerms) -> ReadTerms:
+    return ReadTerms(consistency=consistency_from_message(message.consistency), min_seq=Seq(message.min_seq))
+
+
+def write_to_message(call: ShardWrite) -> worker_pb2.ShardWriteRequest:
+    """Write as a message."""
+    message = worker_pb2.ShardWriteRequest(
+        shard=shard_to_message(call.shard), epoch=call.epoch, request_id=request_id_to_message(call.request_id)
+    )
+    match call:
+        case ShardUpsert(points=points):
+            message.upsert.CopyFrom(points_to_message(points))
+        case ShardDelete(ids=ids):
+            message.delete.CopyFrom(ids_to_message(ids))
+    return message
+
+
+def write_from_message(message: worker_pb2.ShardWriteRequest) -> ShardWrite:
+    """Write from a message. Raises InvalidArgument when it carries neither an upsert nor a delete."""
+    shard, epoch = shard_from_message(message.shard), Revision(message.epoch)
+    request_id = request_id_from_message(message.request_id)
+    match message.WhichOneof("write"):
+        case "upsert":
+            return ShardUpsert(shard=shard, epoch=epoch, request_id=request_id, points=points_from_message(message.upsert))
+        case "delete":
+            return ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=ids_from_message(message.delete))
+        case _:
+            raise InvalidArgument("a write needs an upsert or a delete", ErrorDetails(field="write"))
+
+
+def ack_to_message(ack: WriteAck) -> worker_pb2.ShardWriteResponse:
+    """Acknowledgement as a message."""
+    return worker_pb2.ShardWriteResponse(seq=ack.seq, affected=ack.affected)
+
+
+def ack_from_message(message: worker_pb2.ShardWriteResponse) -> WriteAck:
+    """Acknowledgement from a message."""
+    return WriteAck(seq=Seq(message.seq), affected=message.affected)
+
+
+def search_to_message(call: ShardSearch) -> worker_pb2.ShardSearchRequest:
+    """Search as a message."""
+    return worker_pb2.ShardSearchRequest(
+        shard=shard_to_message(call.shard),
+        queries=vectors_to_message(call.queries),
+        k=call.k,
+        exact=call.exact,
+        ef=call.ef,
+        with_payload=call.with_payload,
+        with_vectors=call.with_vectors,
+        terms=_terms_to_message(call.terms),
+    )
+
+
+def search_from_message(message: worker_pb2.ShardSearchRequest) -> ShardSearch:
+    """Search from a message."""
+    return ShardSearch(
+        shard=shard_from_message(message.shard),
+        queries=vectors_from_message(message.queries, "queries"),
+        k=message.k,
+        exact=message.exact,
+        ef=message.ef,
+        with_payload=message.with_payload,
+        with_vectors=message.with_vectors,
+        terms=_terms_from_message(message.terms),
+    )
+
+
+def get_to_message(call: ShardGet) -> worker_pb2.ShardGetRequest:
+    """Get as a message."""
+    return worker_pb2.ShardGetRequest(
+        shard=shard_to_message(call.shard),
+        ids=ids_to_message(call.ids),
+        with_payload=call.with_payload,
+        with_vectors=call.with_vectors,
+        terms=_terms_to_message(call.terms),
+    )
+
+
+def get_from_message(message: worker_pb2.ShardGetRequest) -> ShardGet:
+    """Get from a message."""
+    return ShardGet(
+        shard=shard_from_message(message.shard),
+        ids=ids_from_message(message.ids),
+        with_payload=message.with_payload,
+        with_vectors=message.with_vectors,
+        terms=_terms_from_message(message.terms),
+    )
+
+
+def scroll_to_message(call: ShardScroll) -> worker_pb2.ShardScrollRequest:
+    """Scroll as a message."""
+    return worker_pb2.ShardScrollRequest(
+        shard=shard_to_message(call.shard),
+        after=id_to_message(call.after),
+        limit=call.limit,
+        with_payload=call.with_payload,
+        with_vectors=call.with_vectors,
+        terms=_terms_to_message(call.terms),
+    )
+
+
+def scroll_from_message(message: worker_pb2.ShardScrollRequest) -> ShardScroll:
+    """Scroll from a message."""
+    return ShardScroll(
+        shard=shard_from_message(message.shard),
+        after=id_from_message(message.after, "after"),
+        limit=message.limit,
+        with_payload=message.with_payload,
+        with_vectors=message.with_vectors,
+        terms=_terms_from_message(message.terms),
+    )
+
+
+def count_to_message(call: ShardCount) -> worker_pb2.ShardCountRequest:
+    """Count as a message."""
+    return worker_pb2.ShardCountRequest(shard=shard_to_message(call.shard), terms=_terms_to_message(call.terms))
+
+
+def count_from_message(message: worker_pb2.ShardCountRequest) -> ShardCount:
+    """Count from a message."""
+    return ShardCount(shard=shard_from_message(message.shard), terms=_terms_from_message(message.terms))
+
+
+def stats_to_message(stats: ShardStats) -> worker_pb2.ShardStatsResponse:
+    """What a replica holds, as a message."""
+    return worker_pb2.ShardStatsResponse(
+        role=stats.role,
+        term=stats.term,
+        applied_seq=stats.applied_seq,
+        points=stats.points,
+        growing_rows=stats.growing_rows,
+        sealed_rows=stats.sealed_rows,
+        segments=stats.segments,
+        builds_pending=stats.builds_pending,
+        bytes=stats.bytes,
+        memory_bytes=stats.memory_bytes,
+    )
+
+
+def stats_from_message(shard: ShardId, message: worker_pb2.ShardStatsResponse) -> ShardStats:
+    """What a replica holds, from a message."""
+    return ShardStats(
+        shard=shard,
+        role=message.role,
+        term=Term(message.term),
+        applied_seq=Seq(message.applied_seq),
+        points=message.points,
+        growing_rows=message.growing_rows,
+        sealed_rows=message.sealed_rows,
+        segments=message.segments,
+        builds_pending=message.builds_pending,
+        bytes=message.bytes,
+        memory_bytes=message.memory_bytes,
+    )
+
+
+def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
+    """A worker about itself, as a message."""
+    return worker_pb2.WorkerStatusResponse(memory_bytes=status.memory_bytes, failed=dict(status.failed))
+
+
+def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatus:
+    """A worker about itself, from a message."""
+    return WorkerStatus(memory_bytes=message.memory_bytes, failed=dict(message.failed))
