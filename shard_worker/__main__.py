@@ -1,0 +1,28 @@
+"""`python -m shard_worker`: a shard worker as a plain process."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from shard_worker.server import WorkerRole
+from shard_worker.settings import WorkerSettings
+from shoal.core.errors import ShoalError
+from shoal.runtime.logs import configure_logs
+from shoal.runtime.role import run_role
+from shoal.runtime.settings import load_settings
+
+
+def main() -> int:
+    """Run until a signal. Returns the exit code."""
+    try:
+        settings = load_settings(WorkerSettings, program="python -m shard_worker", arguments=sys.argv[1:], environment=os.environ)
+    except ShoalError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 2
+    configure_logs(settings.log_level, "worker")
+    return run_role(lambda: WorkerRole(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""Carries out what logic.hosting decides: makes, opens, tells, closes and drops replicas as the cluster map assigns them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from shard_worker.host import FailedReplica, Host
+from shard_worker.logic.hosting import (
+    CloseReplica,
+    ConfirmReplica,
+    CreateReplica,
+    DropReplica,
+    HostStep,
+    HostView,
+    Local,
+    LocalReplica,
+    OpenReplica,
+    ReportMissing,
+    TellConfig,
+    next_steps,
+)
+from shard_worker.membership import Membership
+from shard_worker.replica import Replica
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import CollectionSpec
+from shoal.core.errors import DataLoss, Internal, ShoalError
+from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
+from shoal.runtime.logs import event
+from shoal.store.codec import encode_shard
+from shoal.store.interface import Committed, Put, Store, Transaction, Unchanged
+from shoal.store.keys import Keys
+
+log = logging.getLogger("shoal.worker.assignments")
+
+LOOK_AGAIN_S = 1.0
+STORE_TIMEOUT_S = 5.0
+
+
+class ReplicaFolders(Protocol):
+    """Replica folders of this worker on disk, and replicas opened from them."""
+
+    def existing(self) -> frozenset[tuple[ShardId, ReplicaId]]:
+        """Replicas that have a folder."""
+        ...
+
+    async def create(self, shard: ShardId, replica: ReplicaId) -> None:
+        """Make an empty replica's folder, durable and whole or not at all."""
+        ...
+
+    async def open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> Replica:
+        """Open a replica. Raises DataLoss when it is damaged."""
+        ...
+
+    async def drop(self, shard: ShardId, replica: ReplicaId) -> None:
+        """Delete a replica's folder; nothing when it is gone already."""
+        ...
+
+
+class Assignments:
+    """Keeps the host's replicas as the map says. `see_map` may be called at any time; `run` does the work."""
+
+    def __init__(self, *, host: Host, store: Store, keys: Keys, me: WorkerId, membership: Membership, folders: ReplicaFolders) -> None:
+        self._host, self._store, self._keys, self._me = host, store, keys, me
+        self._membership, self._folders = membership, folders
+        self._map = ClusterMap()
+        self._wake = asyncio.Event()
+        self._told: dict[ShardId, tuple[Revision, Revision]] = {}
+        self._busy: dict[ShardId, asyncio.Task[None]] = {}
+
+    def see_map(self, cluster_map: ClusterMap) -> None:
+        """Take a newer map."""
+        self._map = cluster_map
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again (the registration changed)."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Decide and act until cancelled."""
+        while True:
+            self._wake.clear()
+            for step in next_steps(self._view()):
+                self._begin(step)
+            try:
+                await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN_S)
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        """Let steps under way end, then close every replica."""
+        for task in list(self._busy.values()):
+            task.cancel()
+        await asyncio.gather(*self._busy.values(), return_exceptions=True)
+        await asyncio.gather(*(replica.close() for replica in self._host.open.values()))
+        self._host.open.clear()
+
+    def _view(self) -> HostView:
+        local: dict[ShardId, LocalReplica] = {}
+        for shard, replica in self._host.open.items():
+            epoch, registration = self._told.get(shard, (Revision(0), Revision(0)))
+            local[shard] = LocalReplica(replica=replica.id, state=Local.OPEN, epoch=epoch, registration=registration)
+        for shard, failed in self._host.failed.items():
+            local[shard] = LocalReplica(replica=failed.replica, state=Local.FAILED, epoch=Revision(0), registration=Revision(0))
+        return HostView(
+            map=self._map,
+            me=self._me,
+            registration=self._membership.registration,
+            local=local,
+            folders=self._folders.existing(),
+            busy=frozenset(self._busy),
+        )
+
+    def _begin(self, step: HostStep) -> None:
+        match step:
+            case TellConfig(entry=entry):
+                self._tell(entry)
+            case ReportMissing(entry=entry, replica=replica):
+                self._fail(entry.config.shard, replica, DataLoss(f"the folder of replica {replica} is missing: was the disk wiped?"))
+            case CloseReplica(shard=shard):
+                self._start(shard, lambda: self._close(shard))
+            case CreateReplica(entry=entry, replica=replica, collection=collection):
+                self._start(entry.config.shard, lambda: self._create(entry, replica, collection.spec))
+            case OpenReplica(entry=entry, replica=replica, collection=collection):
+                self._start(entry.config.shard, lambda: self._open(entry.config.shard, replica, collection.spec))
+            case ConfirmReplica(entry=entry):
+                self._start(entry.config.shard, lambda: self._activate(entry.config, entry.epoch))
+            case DropReplica(entry=entry, replica=replica):
+                self._start(entry.config.shard, lambda: self._drop(entry, replica))
+
+    def _start(self, shard: ShardId, work: Callable[[], Awaitable[None]]) -> None:
+        async def guarded() -> None:
+            try:
+                await work()
+            except ShoalError as error:
+                log.warning(event("step_postponed", shard=shard, reason=error.message))
+                await asyncio.sleep(LOOK_AGAIN_S)
+            except Exception:
+                log.exception(event("step_failed", shard=shard))
+                await asyncio.sleep(LOOK_AGAIN_S)
+            finally:
+                del self._busy[shard]
+                self._wake.set()
+
+        self._busy[shard] = asyncio.create_task(guarded())
+
+    def _tell(self, entry: ShardEntry) -> None:
+        shard = entry.config.shard
+        self._told[shard] = (entry.epoch, self._membership.registration)
+        self._host.open[shard].tell(entry.config, entry.epoch, self._membership.registration)
+
+    def _fail(self, shard: ShardId, replica: ReplicaId, reason: ShoalError) -> None:
+        log.error(event("replica_failed", shard=shard, replica=replica, reason=reason.message))
+        self._host.failed[shard] = FailedReplica(replica=replica, reason=reason)
+
+    async def _create(self, entry: ShardEntry, replica: ReplicaId, spec: CollectionSpec) -> None:
+        # The swap that changes nothing proves that the map is not stale: a shard that is ACTIVE never gets an empty folder.
+        claimed = await self._swap(entry.config, entry.epoch)
+        if claimed is None:
+            return
+        await self._folders.create(entry.config.shard, replica)
+        log.info(event("replica_created", shard=entry.config.shard, replica=replica))
+        await self._open(entry.config.shard, replica, spec)
+        await self._activate(entry.config, claimed)
+
+    async def _activate(self, config: ShardConfig, epoch: Revision) -> None:
+        await self._swap(dataclasses.replace(config, state=ShardState.ACTIVE), epoch)
+
+    async def _open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
+        try:
+            self._host.open[shard] = await self._folders.open(shard, replica, spec)
+        except ShoalError as error:
+            self._fail(shard, replica, error)
+        except Exception as error:
+            log.exception(event("replica_failed", shard=shard, replica=replica))
+            self._fail(shard, replica, Internal(f"opening it failed: {type(error).__name__}: {error}"))
+
+    async def _close(self, shard: ShardId) -> None:
+        replica = self._host.open.pop(shard, None)
+        self._host.failed.pop(shard, None)
+        self._told.pop(shard, None)
+        if replica is not None:
+            await replica.close()
+
+    async def _drop(self, entry: ShardEntry, replica: ReplicaId) -> None:
+        shard = entry.config.shard
+        await self._close(shard)
+        await self._folders.drop(shard, replica)
+        log.info(event("replica_dropped", shard=shard, replica=replica))
+        homes = {each: home for each, home in entry.config.worker_of.items() if each != replica}
+        await self._swap(dataclasses.replace(entry.config, worker_of=homes), entry.epoch)
+
+    async def _swap(self, config: ShardConfig, epoch: Revision) -> Revision | None:
+        """Put the configuration if nobody changed it and this worker is registered as it was; its new epoch, or None."""
+        key = self._keys.shard(config.shard)
+        registered = Unchanged(key=self._keys.worker(self._me), mod_revision=self._membership.registration)
+        outcome = await self._store.commit(
+            Transaction(
+                compares=(Unchanged(key=key, mod_revision=epoch), registered),
+                then=(Put(key=key, value=encode_shard(config)),),
+            ),
+            STORE_TIMEOUT_S,
+        )
+        return outcome.revision if isinstance(outcome, Committed) else None

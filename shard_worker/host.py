@@ -1,0 +1,96 @@
+"""The replicas of this worker, and calls on them. Implements ShardService, so that a router in the same process needs no hop."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shard_worker.replica import Replica
+from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
+from shoal.core.ids import ReplicaId, ShardId
+from shoal.core.points import StoredColumns
+from shoal.core.shard_calls import (
+    ShardCount,
+    ShardGet,
+    ShardScroll,
+    ShardSearch,
+    ShardService,
+    ShardStats,
+    ShardWrite,
+    WorkerStatus,
+    WriteAck,
+)
+from shoal.core.topk import HitColumns
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedReplica:
+    """A replica that cannot be opened, or has ceased to work; reason: why."""
+
+    replica: ReplicaId
+    reason: ShoalError
+
+
+@dataclass
+class Host(ShardService):
+    """Replicas by shard. Filled by Assignments; called by the service and by a router in the same process."""
+
+    open: dict[ShardId, Replica] = field(default_factory=dict)
+    failed: dict[ShardId, FailedReplica] = field(default_factory=dict)
+
+    async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
+        """See ShardService."""
+        return await self._replica(call.shard, writing=True).write(call, timeout_s)
+
+    async def search(self, call: ShardSearch, timeout_s: float) -> HitColumns:
+        """See ShardService."""
+        return await self._replica(call.shard).search(call, timeout_s)
+
+    async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
+        """See ShardService."""
+        return await self._replica(call.shard).get(call, timeout_s)
+
+    async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
+        """See ShardService."""
+        return await self._replica(call.shard).scroll(call, timeout_s)
+
+    async def count(self, call: ShardCount, timeout_s: float) -> int:
+        """See ShardService."""
+        return await self._replica(call.shard).count(call, timeout_s)
+
+    async def stats(self, shard: ShardId, timeout_s: float) -> ShardStats:
+        """See ShardService."""
+        return await self._replica(shard).stats()
+
+    async def optimize(self, shard: ShardId, timeout_s: float) -> None:
+        """See ShardService."""
+        await self._replica(shard).optimize(timeout_s)
+
+    async def status(self, timeout_s: float) -> WorkerStatus:
+        """See ShardService."""
+        return WorkerStatus(memory_bytes=resident_bytes(), failed=self.failures())
+
+    def failures(self) -> Mapping[str, str]:
+        """Why replicas do not work, by shard."""
+        unopened = {str(shard): each.reason.message for shard, each in self.failed.items()}
+        broken = {str(shard): each.failure.message for shard, each in self.open.items() if each.failure is not None}
+        return unopened | broken
+
+    def _replica(self, shard: ShardId, *, writing: bool = False) -> Replica:
+        found = self.open.get(shard)
+        if found is not None:
+            return found
+        details = ErrorDetails(shard=str(shard), applied={str(shard): "no"} if writing else {})
+        failed = self.failed.get(shard)
+        if failed is not None:
+            kind = DataLoss if isinstance(failed.reason, DataLoss) else Unavailable
+            raise kind(f"the replica of shard {shard} on this worker has FAILED: {failed.reason.message}", details)
+        raise Unavailable(f"shard {shard} is not open on this worker", details)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()

@@ -1,0 +1,143 @@
+"""What a worker does about the shards that the cluster map gives it: pure, from the map and its folders to steps.
+
+Data is deleted only for a collection whose tombstone (DROPPING) is in the map. A replica whose folder is missing although the
+shard is ACTIVE is lost: it is never made again empty, for it would pose as the member it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import Collection, CollectionState
+from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
+from shoal.core.shard_config import ShardEntry, ShardState, leads, replica_on
+
+
+class Local(StrEnum):
+    """How a replica stands in this process."""
+
+    OPEN = "open"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalReplica:
+    """A replica this process knows. epoch, registration: what it was last told."""
+
+    replica: ReplicaId
+    state: Local
+    epoch: Revision
+    registration: Revision
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostView:
+    """All that the decision depends on. folders: replicas found on disk; busy: shards with a step under way."""
+
+    map: ClusterMap
+    me: WorkerId
+    registration: Revision
+    local: Mapping[ShardId, LocalReplica]
+    folders: Set[tuple[ShardId, ReplicaId]]
+    busy: Set[ShardId]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreateReplica:
+    """Claim the shard by a swap, make an empty folder, and swap the shard to ACTIVE."""
+
+    entry: ShardEntry
+    replica: ReplicaId
+    collection: Collection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenReplica:
+    """Open the replica from its folder."""
+
+    entry: ShardEntry
+    replica: ReplicaId
+    collection: Collection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfirmReplica:
+    """The folder is there but the swap to ACTIVE is not known to have happened: swap."""
+
+    entry: ShardEntry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportMissing:
+    """The folder is gone: the replica has FAILED."""
+
+    entry: ShardEntry
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TellConfig:
+    """Tell an open replica its configuration and this worker's registration."""
+
+    entry: ShardEntry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CloseReplica:
+    """The shard is not this worker's any more: close, delete nothing."""
+
+    shard: ShardId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DropReplica:
+    """The tombstone is there: close, delete the folder, leave the shard's configuration by a swap."""
+
+    entry: ShardEntry
+    replica: ReplicaId
+
+
+HostStep = CreateReplica | OpenReplica | ConfirmReplica | ReportMissing | TellConfig | CloseReplica | DropReplica
+
+
+def next_steps(view: HostView) -> list[HostStep]:
+    """Steps to take now, at most one a shard, in order of shards."""
+    steps: list[HostStep] = []
+    for shard in sorted({*view.map.shards, *view.local}):
+        if shard in view.busy:
+            continue
+        step = _step_of(view, shard)
+        if step is not None:
+            steps.append(step)
+    return steps
+
+
+def _step_of(view: HostView, shard: ShardId) -> HostStep | None:
+    entry, local = view.map.shards.get(shard), view.local.get(shard)
+    collection = view.map.collections.get(shard.collection)
+    replica = None if entry is None else replica_on(entry.config, view.me)
+    if entry is None or replica is None or collection is None:
+        return None if local is None else CloseReplica(shard=shard)
+    if collection.state is CollectionState.DROPPING:
+        return DropReplica(entry=entry, replica=replica) if view.registration else None
+    if local is None or local.replica != replica:
+        return _step_of_absent(view, entry, replica, collection)
+    if local.state is Local.FAILED:
+        return None
+    if entry.config.state is ShardState.CREATING and leads(entry.config, replica, view.registration):
+        return ConfirmReplica(entry=entry)
+    told = (local.epoch, local.registration) == (entry.epoch, view.registration)
+    return None if told else TellConfig(entry=entry)
+
+
+def _step_of_absent(view: HostView, entry: ShardEntry, replica: ReplicaId, collection: Collection) -> HostStep | None:
+    if (entry.config.shard, replica) in view.folders:
+        return OpenReplica(entry=entry, replica=replica, collection=collection)
+    if entry.config.state is ShardState.ACTIVE:
+        return ReportMissing(entry=entry, replica=replica)
+    if leads(entry.config, replica, view.registration):
+        return CreateReplica(entry=entry, replica=replica, collection=collection)
+    return None

@@ -1,0 +1,64 @@
+"""The worker's internal gRPC service: messages in, calls on the host, messages out. Decides nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from shoal.core.shard_calls import ShardService
+from shoal.v1 import worker_pb2, worker_pb2_grpc
+from shoal.wire import shard_calls as wire
+from shoal.wire.columns import hits_to_message, points_to_message
+
+DEFAULT_TIMEOUT_S = 60.0
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class WorkerServicer(worker_pb2_grpc.WorkerServicer):  # type: ignore[misc]
+    """shoal.v1.Worker on a host."""
+
+    def __init__(self, host: ShardService) -> None:
+        self._host = host
+
+    async def Write(self, request: worker_pb2.ShardWriteRequest, context: Context) -> worker_pb2.ShardWriteResponse:
+        """Upsert or delete."""
+        return wire.ack_to_message(await self._host.write(wire.write_from_message(request), _timeout_s(context)))
+
+    async def Search(self, request: worker_pb2.ShardSearchRequest, context: Context) -> worker_pb2.ShardSearchResponse:
+        """Best k points for each query."""
+        hits = await self._host.search(wire.search_from_message(request), _timeout_s(context))
+        return worker_pb2.ShardSearchResponse(hits=hits_to_message(hits))
+
+    async def Get(self, request: worker_pb2.ShardGetRequest, context: Context) -> worker_pb2.ShardPointsResponse:
+        """Points by id."""
+        found = await self._host.get(wire.get_from_message(request), _timeout_s(context))
+        return worker_pb2.ShardPointsResponse(points=points_to_message(found))
+
+    async def Scroll(self, request: worker_pb2.ShardScrollRequest, context: Context) -> worker_pb2.ShardPointsResponse:
+        """Points in id order."""
+        page = await self._host.scroll(wire.scroll_from_message(request), _timeout_s(context))
+        return worker_pb2.ShardPointsResponse(points=points_to_message(page))
+
+    async def Count(self, request: worker_pb2.ShardCountRequest, context: Context) -> worker_pb2.ShardCountResponse:
+        """Number of points."""
+        return worker_pb2.ShardCountResponse(count=await self._host.count(wire.count_from_message(request), _timeout_s(context)))
+
+    async def Stats(self, request: worker_pb2.ShardStatsRequest, context: Context) -> worker_pb2.ShardStatsResponse:
+        """What a replica holds."""
+        return wire.stats_to_message(await self._host.stats(wire.shard_from_message(request.shard), _timeout_s(context)))
+
+    async def Optimize(self, request: worker_pb2.ShardOptimizeRequest, context: Context) -> worker_pb2.ShardOptimizeResponse:
+        """Seal and merge everything."""
+        await self._host.optimize(wire.shard_from_message(request.shard), _timeout_s(context))
+        return worker_pb2.ShardOptimizeResponse()
+
+    async def Status(self, request: worker_pb2.WorkerStatusRequest, context: Context) -> worker_pb2.WorkerStatusResponse:
+        """The worker about itself."""
+        return wire.status_to_message(await self._host.status(_timeout_s(context)))
+
+
+def _timeout_s(context: Context) -> float:
+    remaining = context.time_remaining()
+    return DEFAULT_TIMEOUT_S if remaining is None else max(0.0, min(remaining, 24 * 3600.0))

@@ -1,0 +1,96 @@
+import dataclasses
+
+from shard_worker.logic.hosting import (
+    CloseReplica,
+    ConfirmReplica,
+    CreateReplica,
+    DropReplica,
+    HostView,
+    Local,
+    LocalReplica,
+    OpenReplica,
+    ReportMissing,
+    TellConfig,
+    next_steps,
+)
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import Collection, CollectionSpec, CollectionState
+from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
+from shoal.core.slots import split_evenly
+
+ME, SHARD, REPLICA = WorkerId("me"), ShardId(CollectionId("c"), 0), ReplicaId("r")
+
+
+def collection(state: CollectionState = CollectionState.ACTIVE) -> Collection:
+    return Collection(id=SHARD.collection, spec=CollectionSpec(name="n", dim=2), state=state, request_id="q")
+
+
+def entry(*, state: ShardState = ShardState.ACTIVE, worker: str = "me", reg: int = 7) -> ShardEntry:
+    config = ShardConfig(
+        shard=SHARD,
+        term=Term(1),
+        primary=REPLICA,
+        primary_reg=Revision(reg),
+        isr=(REPLICA,),
+        elr=(),
+        learners=(),
+        worker_of={REPLICA: WorkerId(worker)},
+        min_isr=1,
+        rf=1,
+        state=state,
+        slots=split_evenly(1),
+    )
+    return ShardEntry(config=config, epoch=Revision(20))
+
+
+def view(each: ShardEntry | None, *, in_state: CollectionState = CollectionState.ACTIVE, **changes) -> HostView:
+    cluster = ClusterMap(collections={SHARD.collection: collection(in_state)}, shards={} if each is None else {SHARD: each})
+    base = HostView(map=cluster, me=ME, registration=Revision(7), local={}, folders=frozenset(), busy=frozenset())
+    return dataclasses.replace(base, **changes)
+
+
+def local(state: Local = Local.OPEN, *, epoch: int = 20, registration: int = 7) -> dict[ShardId, LocalReplica]:
+    return {SHARD: LocalReplica(replica=REPLICA, state=state, epoch=Revision(epoch), registration=Revision(registration))}
+
+
+FOLDER = frozenset({(SHARD, REPLICA)})
+
+
+def test_a_new_shard_gets_a_folder_only_while_it_is_creating_and_its_election_holds():
+    creating = entry(state=ShardState.CREATING)
+    assert next_steps(view(creating)) == [CreateReplica(entry=creating, replica=REPLICA, collection=collection())]
+    assert next_steps(view(creating, registration=Revision(8))) == []
+
+
+def test_a_missing_folder_of_an_active_shard_is_reported_and_never_made_again():
+    active = entry()
+    assert next_steps(view(active)) == [ReportMissing(entry=active, replica=REPLICA)]
+
+
+def test_an_existing_folder_is_opened_in_either_state():
+    for each in (entry(), entry(state=ShardState.CREATING)):
+        assert next_steps(view(each, folders=FOLDER)) == [OpenReplica(entry=each, replica=REPLICA, collection=collection())]
+
+
+def test_an_open_replica_is_confirmed_then_told_then_left_alone():
+    creating = entry(state=ShardState.CREATING)
+    assert next_steps(view(creating, local=local(), folders=FOLDER)) == [ConfirmReplica(entry=creating)]
+    active = entry()
+    assert next_steps(view(active, local=local(epoch=19), folders=FOLDER)) == [TellConfig(entry=active)]
+    assert next_steps(view(active, local=local(registration=6), folders=FOLDER)) == [TellConfig(entry=active)]
+    assert next_steps(view(active, local=local(), folders=FOLDER)) == []
+
+
+def test_data_is_deleted_only_by_the_tombstone():
+    dropping = CollectionState.DROPPING
+    assert next_steps(view(entry(), in_state=dropping, local=local(), folders=FOLDER)) == [DropReplica(entry=entry(), replica=REPLICA)]
+    assert next_steps(view(entry(), in_state=dropping, folders=frozenset())) == [DropReplica(entry=entry(), replica=REPLICA)]
+    assert next_steps(view(None, local=local(), folders=FOLDER)) == [CloseReplica(shard=SHARD)]
+    assert next_steps(view(None, folders=FOLDER)) == []
+    assert next_steps(view(entry(worker="other"), local=local(), folders=FOLDER)) == [CloseReplica(shard=SHARD)]
+
+
+def test_a_busy_shard_and_a_failed_replica_wait():
+    assert next_steps(view(entry(), folders=FOLDER, busy=frozenset({SHARD}))) == []
+    assert next_steps(view(entry(), local=local(Local.FAILED), folders=FOLDER)) == []
