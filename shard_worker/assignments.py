@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from shard_worker.host import FailedReplica, Host
 from shard_worker.logic.hosting import (
@@ -24,7 +23,7 @@ from shard_worker.logic.hosting import (
     next_steps,
 )
 from shard_worker.membership import Membership
-from shard_worker.replica import Replica
+from shard_worker.replica_folders import WorkerReplicaFolders
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DataLoss, Internal, ShoalError
@@ -41,36 +40,19 @@ LOOK_AGAIN_S = 1.0
 STORE_TIMEOUT_S = 5.0
 
 
-class ReplicaFolders(Protocol):
-    """Replica folders of this worker on disk, and replicas opened from them."""
-
-    def existing(self) -> frozenset[tuple[ShardId, ReplicaId]]:
-        """Replicas that have a folder."""
-        ...
-
-    async def create(self, shard: ShardId, replica: ReplicaId) -> None:
-        """Make an empty replica's folder, durable and whole or not at all."""
-        ...
-
-    async def open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> Replica:
-        """Open a replica. Raises DataLoss when it is damaged."""
-        ...
-
-    async def drop(self, shard: ShardId, replica: ReplicaId) -> None:
-        """Delete a replica's folder; nothing when it is gone already."""
-        ...
-
-
 class Assignments:
     """Keeps the host's replicas as the map says. `see_map` may be called at any time; `run` does the work."""
 
-    def __init__(self, *, host: Host, store: Store, keys: Keys, me: WorkerId, membership: Membership, folders: ReplicaFolders) -> None:
+    def __init__(
+        self, *, host: Host, store: Store, keys: Keys, me: WorkerId, membership: Membership, folders: WorkerReplicaFolders
+    ) -> None:
         self._host, self._store, self._keys, self._me = host, store, keys, me
         self._membership, self._folders = membership, folders
         self._map = ClusterMap()
         self._wake = asyncio.Event()
         self._told: dict[ShardId, tuple[Revision, Revision]] = {}
         self._busy: dict[ShardId, asyncio.Task[None]] = {}
+        self._no_space: str | None = None
 
     def see_map(self, cluster_map: ClusterMap) -> None:
         """Take a newer map."""
@@ -91,6 +73,12 @@ class Assignments:
                 await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN_S)
             except TimeoutError:
                 continue
+
+    def tell_space(self, reason: str | None) -> None:
+        """Tell every replica whether there is room on the disk; reason: why not."""
+        self._no_space = reason
+        for replica in self._host.open.values():
+            replica.tell_space(reason)
 
     async def close(self) -> None:
         """Let steps under way end, then close every replica."""
@@ -163,7 +151,7 @@ class Assignments:
         claimed = await self._swap(entry.config, entry.epoch)
         if claimed is None:
             return
-        await self._folders.create(entry.config.shard, replica)
+        await self._folders.create(entry.config.shard, replica, spec)
         log.info(event("replica_created", shard=entry.config.shard, replica=replica))
         await self._open(entry.config.shard, replica, spec)
         await self._activate(entry.config, claimed)
@@ -173,7 +161,9 @@ class Assignments:
 
     async def _open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
         try:
-            self._host.open[shard] = await self._folders.open(shard, replica, spec)
+            opened = await self._folders.open(shard, replica, spec)
+            opened.tell_space(self._no_space)
+            self._host.open[shard] = opened
         except ShoalError as error:
             self._fail(shard, replica, error)
         except Exception as error:

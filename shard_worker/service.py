@@ -16,7 +16,7 @@ DEFAULT_TIMEOUT_S = 60.0
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class WorkerServicer(worker_pb2_grpc.WorkerServicer):  # type: ignore[misc]
+class WorkerServicer(worker_pb2_grpc.WorkerServicer):
     """shoal.v1.Worker on a host."""
 
     def __init__(self, host: ShardService) -> None:

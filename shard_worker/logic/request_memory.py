@@ -67,6 +67,11 @@ class RequestMemory:
         for each in sorted(applied, key=lambda one: one.seq):
             self._note(each)
 
+    @property
+    def newest_ms(self) -> int:
+        """Clock of the newest record that is remembered, 0 for none."""
+        return next(reversed(self._clients.values())).time_ms if self._clients else 0
+
     def look_up(self, request_id: RequestId) -> Remembered | Unheard | TooOld:
         """Whether a write was applied."""
         client = self._clients.get(request_id.client)
@@ -105,7 +110,7 @@ class RequestMemory:
 
     def _expire(self) -> tuple[str, ...]:
         gone = []
-        newest_ms = next(reversed(self._clients.values())).time_ms if self._clients else 0
+        newest_ms = self.newest_ms
         while self._clients:
             name, client = next(iter(self._clients.items()))
             if len(self._clients) <= self._most_clients and client.time_ms >= newest_ms - self._expiry_ms:

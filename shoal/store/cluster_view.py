@@ -43,7 +43,8 @@ def _folded(keys: Keys, before: ClusterMap, changed: Iterable[Versioned], delete
             single[room] = None
         elif room in tables:
             tables[room].pop(place, None)
-    return dataclasses.replace(before, revision=Revision(revision), **single, **tables)
+    changes: dict[str, Any] = {**single, **tables}
+    return dataclasses.replace(before, revision=Revision(revision), **changes)
 
 
 def _place(keys: Keys, key: str) -> tuple[str, Any]:

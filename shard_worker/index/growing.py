@@ -1,0 +1,138 @@
+"""The segment that takes new rows, and what it is once full: frozen, searched exactly until a build has taken its rows.
+
+Owned by the writer thread. Refuses to move what a view can see: arrays that must grow are replaced, and older views keep
+the old ones, which lack only deaths later than those views.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from shard_worker.index.lookup import Positions, Rows, find_ascending
+from shard_worker.index.view import ALIVE, Part
+from shoal.core.points import IdArray, Matrix
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+_FIRST_ROWS = 256
+
+
+class GrowingSegment:
+    """At most `capacity` rows of prepared vectors, row numbers ascending."""
+
+    def __init__(self, *, key: int, dim: int, capacity: int) -> None:
+        self.key = key
+        self.dead = 0
+        self._capacity = capacity
+        self._count = 0
+        self._reach = 0.0
+        self._string_bytes = 0
+        first = min(capacity, _FIRST_ROWS)
+        self._vectors: Matrix = np.empty((first, dim), dtype=np.float32)
+        self._squares: npt.NDArray[np.float32] = np.empty(first, dtype=np.float32)
+        self._ids: IdArray = np.empty(first, dtype=np.int64)
+        self._rows: Rows = np.empty(first, dtype=np.int64)
+        self._deaths: npt.NDArray[np.int64] = np.empty(first, dtype=np.int64)
+        self._part: Part | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def room(self) -> int:
+        """Rows it can still take."""
+        return self._capacity - self._count
+
+    @property
+    def last_row(self) -> int:
+        """Row number of its last row, -1 when it is empty."""
+        return int(self._rows[self._count - 1]) if self._count else -1
+
+    def append(self, rows: Rows, ids: IdArray, vectors: Matrix) -> None:
+        """Take rows, at most `room` of them; invisible until a new part is published. vectors: (n, dim) prepared."""
+        start, end = self._count, self._count + len(rows)
+        self._reserve(end, object if ids.dtype == object else self._ids.dtype)
+        squares = squared_lengths(vectors)
+        self._vectors[start:end] = vectors
+        with np.errstate(over="ignore"):
+            self._squares[start:end] = squares
+        self._ids[start:end] = ids
+        self._rows[start:end] = rows
+        self._deaths[start:end] = ALIVE
+        self._reach = max(self._reach, largest_length(squares))
+        self._string_bytes += string_bytes(ids)
+        self._count = end
+        self._part = None
+
+    def find(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Positions]:
+        """As RowLookup.find."""
+        return find_ascending(self._rows[: self._count], rows)
+
+    def deaths_at(self, positions: Positions) -> npt.NDArray[np.int64]:
+        """Deaths of rows."""
+        return self._deaths[positions]
+
+    def kill(self, positions: Positions, seq: int) -> None:
+        """Rows at `positions` are dead from `seq` on, which no published view has reached."""
+        self._deaths[positions] = seq
+        self.dead += len(positions)
+        self._part = None
+
+    def part(self) -> Part:
+        """All its rows as the next view sees them."""
+        if self._part is None:
+            count = self._count
+            self._part = Part(
+                vectors=self._vectors[:count],
+                squares=self._squares[:count],
+                ids=self._ids[:count],
+                rows=self._rows[:count],
+                deaths=self._deaths[:count],
+                dead=self.dead,
+                reach=self._reach,
+                graph=None,
+            )
+        return self._part
+
+    def memory_bytes(self) -> int:
+        """Memory it holds, reserved rows included."""
+        arrays = (self._vectors, self._squares, self._ids, self._rows, self._deaths)
+        return sum(array.nbytes for array in arrays) + self._string_bytes
+
+    def _reserve(self, count: int, id_type: npt.DTypeLike) -> None:
+        """Replace arrays that are too short for `count` rows, and the ids' when they must hold another type."""
+        size = len(self._rows)
+        if count > size:
+            size = min(self._capacity, max(count, 2 * size))
+            self._vectors = self._enlarged(self._vectors, size)
+            self._squares = self._enlarged(self._squares, size)
+            self._ids = self._enlarged(self._ids, size)
+            self._rows = self._enlarged(self._rows, size)
+            self._deaths = self._enlarged(self._deaths, size)
+        if self._ids.dtype != id_type:
+            self._ids = self._ids.astype(id_type)
+
+    def _enlarged(self, array: npt.NDArray[Scalar], size: int) -> npt.NDArray[Scalar]:
+        longer: npt.NDArray[Scalar] = np.empty((size, *array.shape[1:]), dtype=array.dtype)
+        longer[: self._count] = array[: self._count]
+        return longer
+
+
+def squared_lengths(vectors: Matrix) -> npt.NDArray[np.float64]:
+    """Squared lengths of vectors (n, dim). (n,)."""
+    squares: npt.NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    return squares
+
+
+def largest_length(squares: npt.NDArray[np.float64]) -> float:
+    """Largest length by its square, 0 of none."""
+    return float(np.sqrt(squares.max(initial=0.0)))
+
+
+def string_bytes(ids: IdArray) -> int:
+    """Memory of ids that are Python objects, beside the column that points to them."""
+    return sum(map(sys.getsizeof, ids.tolist())) if ids.dtype == object else 0

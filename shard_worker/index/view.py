@@ -1,0 +1,111 @@
+"""What a reader holds: an immutable view of all segments at one sequence number, and the hits found in it.
+
+Owns the rule of visibility. Refuses locks: the one writer appends behind the rows a view can see, writes deaths in place
+with sequence numbers beyond those of older views, and then publishes a new view in one reference store.
+
+A row of a part is visible in a view when `deaths[row] > seq`. Its birth needs no number: rows are appended in order of
+their sequence numbers, so those born by `seq` are exactly the rows that the part's arrays cover.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shard_worker.index.native import NativeIndex
+from shoal.core.points import IdArray, Matrix
+from shoal.core.topk import concat_ids
+
+ALIVE = np.iinfo(np.int64).max
+"""Death of a row that lives."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Part:
+    """One segment as a view sees it: n rows, in columns.
+
+    vectors: (n, dim) prepared; squares: (n,) float32 squared lengths of them; ids: (n,); rows: (n,) int64 row numbers of
+    the store; deaths: (n,) int64, written in place by the writer; dead: rows whose death is at or below the view's seq;
+    reach: largest length of a vector; graph: the HNSW graph over exactly these rows, None where search is exact.
+    """
+
+    vectors: Matrix
+    squares: npt.NDArray[np.float32]
+    ids: IdArray
+    rows: npt.NDArray[np.int64]
+    deaths: npt.NDArray[np.int64]
+    dead: int
+    reach: float
+    graph: NativeIndex | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def live(self) -> int:
+        """Rows that the view sees."""
+        return len(self.rows) - self.dead
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class View:
+    """All segments at sequence number `seq`: it holds every point that lived then exactly once."""
+
+    seq: int
+    parts: tuple[Part, ...]
+
+    @property
+    def points(self) -> int:
+        """Points that the view sees."""
+        return sum(part.live for part in self.parts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PartHits:
+    """Hits from one part or several, in no order: query (hits,) int64 number of the query, and the columns of Found."""
+
+    query: npt.NDArray[np.int64]
+    ids: IdArray
+    scores: npt.NDArray[np.float32]
+    rows: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Found:
+    """Hits of a batch, flat: those of query 0 first, best first within a query.
+
+    counts: (nq,) int64, hits per query; ids: (hits,); scores: (hits,) float32; rows: (hits,) int64 row numbers of the store.
+    """
+
+    counts: npt.NDArray[np.int64]
+    ids: IdArray
+    scores: npt.NDArray[np.float32]
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+NO_HITS = PartHits(
+    query=np.empty(0, dtype=np.int64),
+    ids=np.empty(0, dtype=np.int64),
+    scores=np.empty(0, dtype=np.float32),
+    rows=np.empty(0, dtype=np.int64),
+)
+
+
+def join_hits(parts: Sequence[PartHits]) -> PartHits:
+    """All hits of `parts`."""
+    if not parts:
+        return NO_HITS
+    if len(parts) == 1:
+        return parts[0]
+    return PartHits(
+        query=np.concatenate([part.query for part in parts]),
+        ids=concat_ids([part.ids for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+        rows=np.concatenate([part.rows for part in parts]),
+    )

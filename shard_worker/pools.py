@@ -1,0 +1,57 @@
+"""The thread pools that all replicas of a worker share: searches too long for the event loop, reads, and index builds.
+
+Bounded: a search that finds too many others waiting is refused, not queued without end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from shard_worker.index.threads import build_thread_init, search_thread_init
+from shoal.core.errors import ErrorDetails, ResourceExhausted
+
+T = TypeVar("T")
+
+MAX_WAITING_READS = 512
+
+
+class Pools:
+    """Made by the worker's role; `close` ends the threads."""
+
+    def __init__(self, *, search_threads: int, build_threads: int) -> None:
+        self._reads = ThreadPoolExecutor(search_threads, thread_name_prefix="search", initializer=search_thread_init)
+        self._build_threads = build_threads
+        self._builds = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=self._begin_builds)
+        self._under_way = 0
+        self.stopping = threading.Event()
+        """Set when the worker ends: builds look at it and stop."""
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """Run a search or a read in the pool. Raises ResourceExhausted when too many wait."""
+        if self._under_way >= MAX_WAITING_READS:
+            raise ResourceExhausted(
+                f"{self._under_way} searches and reads are waiting on this worker, at most {MAX_WAITING_READS} may",
+                ErrorDetails(limit="waiting_reads"),
+            )
+        self._under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reads, work)
+        finally:
+            self._under_way -= 1
+
+    async def build(self, work: Callable[[], T]) -> T:
+        """Run a build in the build thread: one at a time for the worker, at low priority."""
+        return await asyncio.get_running_loop().run_in_executor(self._builds, work)
+
+    def close(self) -> None:
+        """Stop builds and end the threads."""
+        self.stopping.set()
+        self._builds.shutdown(cancel_futures=True)
+        self._reads.shutdown(cancel_futures=True)
+
+    def _begin_builds(self) -> None:
+        build_thread_init(threads=self._build_threads)

@@ -1,0 +1,44 @@
+"""Replica folders of this worker as Assignments needs them: made, opened and deleted off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from shard_worker.engine import Engine, EngineSettings
+from shard_worker.pools import Pools
+from shard_worker.replica import Replica
+from shard_worker.storage.folder import WorkerFolder
+from shard_worker.storage.replica_folder import ReplicaRef
+from shoal.core.collection import CollectionSpec
+from shoal.core.ids import ReplicaId, ShardId
+
+
+class WorkerReplicaFolders:
+    """Folders below one worker's data folder, whose lock is held. lease_held: see Replica."""
+
+    def __init__(self, *, folder: WorkerFolder, settings: EngineSettings, pools: Pools, lease_held: Callable[[], bool]) -> None:
+        self._folder, self._settings, self._pools, self._lease_held = folder, settings, pools, lease_held
+        self._existing = {(ref.shard, ref.replica_id) for ref in folder.replicas()}
+
+    def existing(self) -> frozenset[tuple[ShardId, ReplicaId]]:
+        """Replicas that have a folder."""
+        return frozenset(self._existing)
+
+    async def create(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
+        """Make an empty replica's folder, durable, whole or not at all."""
+        await asyncio.to_thread(self._folder.create, ReplicaRef(shard, replica), dim=spec.dim)
+        self._existing.add((shard, replica))
+
+    async def open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> Replica:
+        """Open a replica. Raises DataLoss when it is damaged."""
+        folder = await asyncio.to_thread(self._folder.open_replica, ReplicaRef(shard, replica))
+        engine = await asyncio.to_thread(Engine.open, folder, spec, self._settings)
+        return Replica(shard=shard, replica=replica, spec=spec, engine=engine, pools=self._pools, lease_held=self._lease_held)
+
+    async def drop(self, shard: ShardId, replica: ReplicaId) -> None:
+        """Delete a replica's folder; nothing when it is gone already."""
+        ref = ReplicaRef(shard, replica)
+        if await asyncio.to_thread(self._folder.exists, ref):
+            await asyncio.to_thread(self._folder.drop, ref)
+        self._existing.discard((shard, replica))

@@ -1,0 +1,162 @@
+"""The worker's role: wires folder, membership, assignments and service together, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from shard_worker.assignments import Assignments
+from shard_worker.engine import EngineSettings
+from shard_worker.host import Host
+from shard_worker.index.threads import search_thread_init
+from shard_worker.membership import Membership
+from shard_worker.pools import Pools
+from shard_worker.replica_folders import WorkerReplicaFolders
+from shard_worker.service import WorkerServicer
+from shard_worker.settings import WorkerSettings
+from shard_worker.storage.folder import WorkerFolder
+from shard_worker.storage.space import Full, Roomy, SpaceLimits, SpaceState, disk_space, judge_space
+from shoal.core.cluster_map import WorkerEntry
+from shoal.core.errors import Internal
+from shoal.core.ids import ClusterId, Revision, WorkerId
+from shoal.runtime.clock import boot_s
+from shoal.runtime.logs import event
+from shoal.runtime.server import GrpcServer
+from shoal.store.etcd import EtcdStore
+from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.keys import Keys
+from shoal.store.observe import MapObserver
+from shoal.v1 import worker_pb2_grpc
+
+log = logging.getLogger("shoal.worker")
+
+SPACE_EVERY_S = 2.0
+GRACE_S = 2.0
+
+
+@dataclass
+class _Parts:
+    """What exists once the cluster is known."""
+
+    folder: WorkerFolder
+    membership: Membership
+    assignments: Assignments
+
+
+class WorkerRole:
+    """A shard worker that any process can host. `host` answers calls in the same process."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.host = Host()
+        self._settings = settings
+        self._keys = Keys(settings.cluster_name)
+        self._store = EtcdStore(EtcdSettings(endpoints=settings.etcd))
+        self._pools = Pools(search_threads=settings.search_threads, build_threads=settings.build_threads)
+        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
+        self._changed = asyncio.Event()
+        self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)
+        self._parts: _Parts | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def worker_id(self) -> WorkerId:
+        """Identity of the data folder; known once started."""
+        if self._parts is None:
+            raise Internal("the worker is not started")
+        return self._parts.folder.worker_id
+
+    async def start(self) -> None:
+        """Wait for the cluster, lock the folder, listen, register. Raises PreconditionFailed, DataLoss, Unavailable."""
+        search_thread_init()
+        observing = asyncio.create_task(self._observer.run())
+        self._tasks.append(observing)
+        cluster = await self._cluster(observing)
+        folder = await asyncio.to_thread(self._lock_folder, cluster)
+        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(self.host), self._server.grpc)  # type: ignore[no-untyped-call]
+        try:
+            address = await self._server.start()
+        except BaseException:
+            folder.close()
+            raise
+        self._parts = self._wire(folder, address)
+        log.info(event("worker_started", worker=folder.worker_id, address=address, data=folder.path))
+        self._tasks += [
+            asyncio.create_task(self._parts.membership.run()),
+            asyncio.create_task(self._parts.assignments.run()),
+            asyncio.create_task(self._watch_space(self._parts)),
+        ]
+        self._on_change()
+
+    async def failed(self) -> None:
+        """Return only by raising, when the worker cannot go on."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def stop(self) -> None:
+        """Leave: no new calls, registration revoked, replicas closed, folder unlocked."""
+        self._pools.stopping.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.stop(GRACE_S)
+        if self._parts is not None:
+            await self._parts.membership.close()
+            await self._parts.assignments.close()
+            self._parts.folder.close()
+        await asyncio.to_thread(self._pools.close)
+        await self._store.close()
+
+    def _wire(self, folder: WorkerFolder, address: str) -> _Parts:
+        settings = self._settings
+        me = WorkerEntry(
+            id=folder.worker_id,
+            address=address,
+            incarnation=str(uuid.uuid4()),
+            pid=os.getpid(),
+            node=settings.node or socket.gethostname(),
+            zone=settings.zone,
+            registration=Revision(0),
+        )
+        membership = Membership(store=self._store, keys=self._keys, me=me, lease_ttl_s=settings.lease_ttl_s, changed=self._on_change)
+        engine = EngineSettings(growing_rows=settings.growing_rows, log_file_bytes=settings.log_file_bytes)
+        folders = WorkerReplicaFolders(folder=folder, settings=engine, pools=self._pools, lease_held=membership.held_now)
+        assignments = Assignments(
+            host=self.host, store=self._store, keys=self._keys, me=folder.worker_id, membership=membership, folders=folders
+        )
+        return _Parts(folder=folder, membership=membership, assignments=assignments)
+
+    def _lock_folder(self, cluster: ClusterId) -> WorkerFolder:
+        return WorkerFolder.open(Path(self._settings.data).absolute(), cluster)
+
+    def _on_change(self) -> None:
+        self._changed.set()
+        if self._parts is not None:
+            self._parts.assignments.see_map(self._observer.map)
+
+    async def _cluster(self, observing: asyncio.Task[None]) -> ClusterId:
+        """The cluster's id, as soon as a coordinator has made one."""
+        while self._observer.map.cluster is None:
+            self._changed.clear()
+            waiting = asyncio.create_task(self._changed.wait())
+            await asyncio.wait({waiting, observing}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if observing.done():
+                observing.result()
+        return self._observer.map.cluster
+
+    async def _watch_space(self, parts: _Parts) -> None:
+        limits = SpaceLimits(refuse_at=self._settings.disk_refuse_percent / 100, resume_at=self._settings.disk_resume_percent / 100)
+        state: SpaceState = Roomy()
+        while True:
+            before, state = state, judge_space(disk_space(parts.folder.path), state, limits)
+            if type(state) is not type(before):
+                log.warning(event("disk_space", state=type(state).__name__.lower()))
+            parts.assignments.tell_space(state.reason if isinstance(state, Full) else None)
+            await self._server.set_serving(parts.membership.registration != 0)
+            await asyncio.sleep(SPACE_EVERY_S)

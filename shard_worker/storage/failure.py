@@ -1,0 +1,67 @@
+"""What the operating system and SQLite report, as errors of Shoal's tree. Neither OSError nor sqlite3.Error leaves this room."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+
+from shoal.core.errors import DataLoss, ShoalError, Unavailable
+
+_FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DAMAGED = frozenset(
+    # the last three: our statements are fixed, so tables that they do not fit, or that contradict them, are damaged
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
+)
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+STORE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a call of the sqlite3 module raises: for a damaged schema it fails to decode SQLite's own message."""
+
+StoreError = sqlite3.Error | UnicodeDecodeError
+
+
+class StorageFailed(Unavailable):
+    """The disk refused a write or a flush. What holds the file is dead: what reached the disk is unknown until it is opened again."""
+
+
+def write_failure(error: OSError, what: str) -> StorageFailed:
+    """Error for a write, flush or rename that failed."""
+    reason = "disk full" if error.errno in _FULL_ERRNO else "write failed"
+    return StorageFailed(f"{what}: {reason}: {error}")
+
+
+def read_failure(error: OSError, what: str) -> ShoalError:
+    """Error for a read that failed: DataLoss when the medium cannot give the bytes or they are gone, else StorageFailed."""
+    if isinstance(error, FileNotFoundError):
+        return DataLoss(f"{what} is missing")
+    if error.errno == errno.EIO:
+        return DataLoss(f"{what} is unreadable: {error}")
+    return StorageFailed(f"{what}: read failed: {error}")
+
+
+def store_write_failure(error: StoreError, what: str) -> ShoalError:
+    """Error for a SQLite transaction or checkpoint that failed: DataLoss when the file is damaged, else StorageFailed."""
+    code = _primary_code(error)
+    if isinstance(error, UnicodeDecodeError) or code in _DAMAGED:
+        return DataLoss(f"{what}: the file is damaged: {error}")
+    reason = "disk full" if code == sqlite3.SQLITE_FULL else "write failed"
+    return StorageFailed(f"{what}: {reason}: {error}")
+
+
+def store_read_failure(error: StoreError, what: str) -> ShoalError:
+    """Error for a SQLite query that failed: DataLoss when the file is damaged, Unavailable when it is locked or closed."""
+    code = _primary_code(error)
+    if code in _BUSY:
+        return Unavailable(f"{what}: locked: {error}")
+    if isinstance(error, sqlite3.ProgrammingError):
+        return Unavailable(f"{what}: read failed: {error}")
+    if code is None or code in _DAMAGED or code == sqlite3.SQLITE_IOERR:
+        # no code: the sqlite3 module itself could not decode a stored text
+        return DataLoss(f"{what}: the file is damaged: {error}")
+    return StorageFailed(f"{what}: read failed: {error}")
+
+
+def _primary_code(error: StoreError) -> int | None:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

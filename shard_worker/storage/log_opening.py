@@ -1,0 +1,151 @@
+"""Opening a log: every file and record is verified, a torn tail is cut, anything else that is bad is DataLoss."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from shard_worker.logic.log_tail import Damaged, TailFacts, judge_tail
+from shard_worker.storage.durable import remove_temporaries
+from shard_worker.storage.failure import read_failure, write_failure
+from shard_worker.storage.frame import Frame, holds_frame
+from shard_worker.storage.log_file import (
+    LogEnd,
+    LogFile,
+    LogIdentity,
+    end_of,
+    log_paths,
+    make_tail_durable,
+    read_log_file,
+    walk_frames,
+)
+from shard_worker.storage.watermark import Watermark
+from shoal.core.errors import DataLoss
+from shoal.core.ids import Seq, Term
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedLog:
+    """A verified log. sizes: bytes of each file; cut_bytes: what a torn tail had."""
+
+    files: tuple[LogFile, ...]
+    sizes: tuple[int, ...]
+    end: LogEnd
+    term_starts: dict[Term, Seq]
+    cut_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Extent:
+    """Bytes of one file: up to the last record that the watermark covers, up to the last good record, in all."""
+
+    proven_bytes: int
+    good_bytes: int
+    total_bytes: int
+
+
+def open_log_files(folder: Path, identity: LogIdentity, watermark: Watermark, applied_seq: Seq) -> OpenedLog:
+    """Verify the log in `folder`, cut a torn tail and make the rest durable.
+
+    Raises DataLoss naming file, offset and seq; PreconditionFailed for a newer format or another cluster's or replica's log;
+    StorageFailed when the disk refuses.
+    """
+    paths = _paths(folder)
+    chain = _Chain(identity=identity, watermark=watermark, applied_seq=applied_seq)
+    closed = tuple(chain.add(path, is_last=False).good_bytes for path in paths[:-1])
+    extent = chain.add(paths[-1], is_last=True)
+    try:
+        make_tail_durable(paths[-1], extent.proven_bytes, extent.good_bytes)
+    except OSError as error:
+        raise write_failure(error, str(paths[-1])) from error
+    return OpenedLog(
+        files=tuple(chain.files),
+        sizes=(*closed, extent.good_bytes),
+        end=chain.end,
+        term_starts=chain.term_starts,
+        cut_bytes=extent.total_bytes - extent.good_bytes,
+    )
+
+
+class _Chain:
+    """The files verified so far, joined one behind the other."""
+
+    def __init__(self, *, identity: LogIdentity, watermark: Watermark, applied_seq: Seq) -> None:
+        self._identity = identity
+        self._watermark = watermark
+        self._applied_seq = applied_seq
+        self.files: list[LogFile] = []
+        self.end = LogEnd(term=Term(0), seq=Seq(0), crc=0)
+        self.term_starts: dict[Term, Seq] = {}
+
+    def add(self, path: Path, *, is_last: bool) -> _Extent:
+        """Verify one file against the chain. Raises as open_log_files."""
+        try:
+            return self._add(path, is_last=is_last)
+        except OSError as error:
+            raise read_failure(error, str(path)) from error
+
+    def _add(self, path: Path, *, is_last: bool) -> _Extent:
+        with path.open("rb") as stream:
+            file = read_log_file(path, stream, self._identity)
+            self._join(file)
+            good = proven = file.header_bytes
+            for frame in walk_frames(stream, file.before, self._identity.seed):
+                good += frame.size_bytes
+                proven = good if frame.record.seq <= self._watermark.seq else proven
+                self._take(path, frame)
+            total = os.fstat(stream.fileno()).st_size
+            if good < total or is_last:
+                stream.seek(good)
+                self._judge(path, good, broken=good < total, valid_behind=not is_last or holds_frame(stream.read(), self._identity.seed))
+        return _Extent(proven_bytes=proven, good_bytes=good, total_bytes=total)
+
+    def _join(self, file: LogFile) -> None:
+        if not self.files:
+            self._check_beginning(file)
+        elif file.before != self.end:
+            raise DataLoss(f"{file.path} continues seq {file.before.seq}, the log before it ends with {self.end.seq}: a file is missing")
+        self.files.append(file)
+        self.end = file.before
+        self._check_witness(file.path, file.before)
+
+    def _check_beginning(self, file: LogFile) -> None:
+        if file.first_seq > self._watermark.kept_from:
+            raise DataLoss(
+                f"the log begins with {file.path}, nothing from seq {self._watermark.kept_from} on was trimmed: a file is missing"
+            )
+        if file.before.seq > self._applied_seq:
+            raise DataLoss(f"the log begins with {file.path}, the store needs it from seq {self._applied_seq + 1} on")
+
+    def _take(self, path: Path, frame: Frame) -> None:
+        self.term_starts.setdefault(frame.record.term, frame.record.seq)
+        self.end = end_of(frame)
+        self._check_witness(path, self.end)
+
+    def _check_witness(self, path: Path, end: LogEnd) -> None:
+        if end.seq == self._watermark.seq and end.crc != self._watermark.crc:
+            raise DataLoss(f"{path}: record {end.seq} is not the one that the watermark saw")
+
+    def _judge(self, path: Path, offset: int, *, broken: bool, valid_behind: bool) -> None:
+        facts = TailFacts(
+            last_seq=self.end.seq,
+            broken=broken,
+            valid_behind=valid_behind,
+            watermark_seq=self._watermark.seq,
+            applied_seq=self._applied_seq,
+        )
+        verdict = judge_tail(facts)
+        if isinstance(verdict, Damaged):
+            raise DataLoss(f"{path} at offset {offset}, seq {self.end.seq + 1}: {verdict.reason}")
+
+
+def _paths(folder: Path) -> list[Path]:
+    try:
+        remove_temporaries(folder)
+        paths = log_paths(folder)
+    except OSError as error:
+        raise read_failure(error, str(folder)) from error
+    if not paths:
+        raise DataLoss(f"{folder} holds no file of the log")
+    return paths

@@ -1,0 +1,76 @@
+"""Room on the file system of the data folder, and whether it is enough for more points.
+
+The decision is pure and has hysteresis, so that a worker at the bound does not flap. Deletes are never refused.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from shard_worker.storage.failure import read_failure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpaceLimits:
+    """Parts of the file system in use, 0-1: upserts are refused from `refuse_at` on and taken again at `resume_at` or below."""
+
+    refuse_at: float = 0.90
+    resume_at: float = 0.85
+
+    def __post_init__(self) -> None:
+        if not 0 < self.resume_at <= self.refuse_at <= 1:
+            raise ValueError(f"resume_at {self.resume_at} and refuse_at {self.refuse_at} must hold 0 < resume_at <= refuse_at <= 1")
+
+
+DEFAULT_SPACE_LIMITS = SpaceLimits()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiskSpace:
+    """used_bytes and free_bytes as an ordinary user has them: what is reserved for root counts as neither."""
+
+    used_bytes: int
+    free_bytes: int
+
+    @property
+    def used(self) -> float:
+        """Part in use, 0-1; a file system without any room is full."""
+        total = self.used_bytes + self.free_bytes
+        return self.used_bytes / total if total else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Roomy:
+    """Upserts are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """Upserts are refused. reason: for the error, in words."""
+
+    reason: str
+
+
+SpaceState = Roomy | Full
+
+
+def judge_space(space: DiskSpace, before: SpaceState, limits: SpaceLimits = DEFAULT_SPACE_LIMITS) -> SpaceState:
+    """Whether upserts are taken, from the room there is and from what held before."""
+    refusing = isinstance(before, Full)
+    if space.used < limits.refuse_at and not (refusing and space.used > limits.resume_at):
+        return Roomy()
+    return Full(
+        f"disk full: {space.used:.1%} of it is in use; upserts are refused from {limits.refuse_at:.0%} on until it is "
+        f"{limits.resume_at:.0%} or less, deletes are taken"
+    )
+
+
+def disk_space(path: Path) -> DiskSpace:
+    """Room on the file system that holds `path`. Raises DataLoss when the path is missing, StorageFailed."""
+    try:
+        found = os.statvfs(path)
+    except OSError as error:
+        raise read_failure(error, str(path)) from error
+    return DiskSpace(used_bytes=(found.f_blocks - found.f_bfree) * found.f_frsize, free_bytes=found.f_bavail * found.f_frsize)

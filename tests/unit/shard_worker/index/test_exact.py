@@ -1,0 +1,108 @@
+"""Exact search where fast distances mislead: batches, far from the origin, ties, overflow, mostly dead rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shoal.core.collection import IndexKind, Metric
+from tests.unit.shard_worker.index.twin import Writer, brute_force, by_query, exact, new_index
+
+BATCHES = [1, 7, 8, 70]
+"""Sizes on both sides of the change from one pass a query to a matrix product, and of its block."""
+
+
+def _writer(metric: Metric, vectors: np.ndarray, *, sealed: bool) -> Writer:
+    writer = Writer(new_index(metric, vectors.shape[1], kind=IndexKind.AUTO, growing_rows=700, flat_rows=10_000))
+    writer.upsert(dict(enumerate(vectors)))
+    if sealed:
+        writer.optimize()
+    return writer
+
+
+def _check(writer: Writer, queries: np.ndarray, k: int, metric: Metric) -> None:
+    view = writer.index.view()
+    found = exact(writer.index, view, queries, k)
+    for number in range(0, len(queries), 9):
+        expected = brute_force(writer.points, queries[number], k, metric)
+        assert _comparable(found[number]) == _comparable(expected)
+
+
+def _comparable(hits: list) -> list:
+    """Hits with NaN made equal to itself."""
+    return [(point_id, str(score)) for point_id, score in hits]
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("offset", [0.0, 1_000.0])
+def test_floats_near_to_and_far_from_the_origin(metric: Metric, batch: int, sealed: bool, offset: float) -> None:
+    rng = np.random.default_rng(batch)
+    vectors = (rng.random((1_500, 24)) + offset).astype(np.float32)
+    writer = _writer(metric, vectors, sealed=sealed)
+    writer.delete(list(range(0, 1_500, 11)))
+    queries = (rng.random((batch, 24)) + offset).astype(np.float32)
+    queries[0] = vectors[1]
+    _check(writer, queries, 20, metric)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("metric", list(Metric))
+def test_ties_at_the_last_place_are_resolved_by_id(metric: Metric, batch: int) -> None:
+    rng = np.random.default_rng(batch)
+    vectors = np.repeat(rng.integers(0, 3, size=(6, 16)).astype(np.float32) + 1, 200, axis=0)
+    writer = _writer(metric, rng.permutation(vectors), sealed=False)
+    queries = rng.integers(1, 4, size=(batch, 16)).astype(np.float32)
+    for k in (1, 10, 333):
+        _check(writer, queries, k, metric)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_integers_with_many_equal_distances(batch: int) -> None:
+    rng = np.random.default_rng(batch)
+    vectors = rng.integers(0, 4, size=(2_000, 8)).astype(np.float32) * 40
+    _check(_writer(Metric.L2, vectors, sealed=True), vectors[:batch] + 40, 10, Metric.L2)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e18, 1e25, 3e38])
+@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.filterwarnings("error")
+def test_scales_at_which_float32_gives_out(metric: Metric, batch: int, scale: float) -> None:
+    rng = np.random.default_rng(batch)
+    vectors = rng.uniform(-1, 1, size=(300, 12)).astype(np.float32)
+    vectors[::3] *= np.float32(scale)
+    queries = rng.uniform(-1, 1, size=(batch, 12)).astype(np.float32)
+    queries[::2] *= np.float32(scale)
+    writer = _writer(metric, vectors, sealed=True)
+    writer.delete([7, 8, 9])
+    _check(writer, queries, 250, metric)
+    counts = writer.index.search(writer.index.view(), queries, 297, exact=False, ef=64).counts
+    assert counts.tolist() == [297] * batch
+
+
+@pytest.mark.parametrize("batch", [1, 12])
+def test_rows_that_died_next_to_the_query_cost_no_hits(batch: int) -> None:
+    rng = np.random.default_rng(3)
+    writer = _writer(Metric.L2, rng.random((40, 6)).astype(np.float32) + 5, sealed=False)
+    for _ in range(30):
+        writer.upsert({point_id: np.zeros(6, dtype=np.float32) for point_id in range(100, 120)})
+    writer.delete(list(range(100, 118)))
+    _check(writer, np.zeros((batch, 6), dtype=np.float32), 30, Metric.L2)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("kind", list(IndexKind))
+def test_an_answer_does_not_depend_on_the_batch(metric: Metric, kind: IndexKind) -> None:
+    rng = np.random.default_rng(5)
+    writer = Writer(new_index(metric, 48, kind=kind, growing_rows=1_000, flat_rows=1_500))
+    writer.upsert(dict(enumerate(rng.normal(size=(3_000, 48)).astype(np.float32))))
+    writer.build()
+    writer.upsert(dict(enumerate(rng.normal(size=(500, 48)).astype(np.float32))))
+    queries, view = rng.normal(size=(40, 48)).astype(np.float32), writer.index.view()
+    assert any(part.graph for part in view.parts)
+    for is_exact in (True, False):
+        together = by_query(writer.index.search(view, queries, 10, exact=is_exact, ef=64))
+        alone = [by_query(writer.index.search(view, query[None, :], 10, exact=is_exact, ef=64))[0] for query in queries]
+        assert together == alone

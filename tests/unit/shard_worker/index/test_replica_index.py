@@ -1,0 +1,258 @@
+"""Writer's verbs against the dumb twin, and what views promise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shard_worker.index.build import BuildJob
+from shard_worker.index.view import View
+from shard_worker.logic.segment_plan import BuildPlan, plan_build
+from shoal.core.collection import IndexKind, Metric
+from shoal.core.errors import Internal, InvalidArgument
+from shoal.core.points import PointId
+from tests.unit.shard_worker.index.twin import Writer, approximate, brute_force, by_query, exact, new_index, random_points, sealed_by
+
+DIM = 3
+IDS = st.one_of(st.integers(-2, 14), st.sampled_from(["", "1", "a", "b", "c"]))
+GRID = st.tuples(*[st.integers(-1, 1)] * DIM).filter(any)
+"""Vectors of a small grid: many are equal and many scores tie."""
+
+UPSERT = st.tuples(st.just("upsert"), st.dictionaries(IDS, GRID, min_size=1, max_size=12))
+DELETE = st.tuples(st.just("delete"), st.lists(IDS, max_size=8, unique=True))
+VERBS = st.tuples(st.sampled_from(["freeze", "begin", "begin everything", "run", "swap", "abandon", "unpublished upsert"]), st.just(None))
+
+
+class _Run:
+    """One random history, with every view it published and what was true then."""
+
+    def __init__(self, metric: Metric, kind: IndexKind) -> None:
+        self.writer = Writer(new_index(metric, DIM, kind=kind))
+        self.index = self.writer.index
+        self.metric = metric
+        self.job: BuildJob | None = None
+        self.sealed = None
+        self.history: list[tuple[View, Mapping[PointId, np.ndarray]]] = []
+
+    def step(self, verb: str, argument: object) -> None:
+        if verb in {"upsert", "delete"}:
+            self._write(verb, argument)
+        elif verb == "unpublished upsert":
+            self.writer.upsert({5: np.ones(DIM, dtype=np.float32)}, publish=False)
+            self.writer.upsert({5: np.full(DIM, 0.5, dtype=np.float32)})
+        elif verb == "freeze":
+            self.index.freeze()
+        elif verb.startswith("begin") and self.job is None:
+            plan = plan_build(self.index.summary(), everything=verb.endswith("everything"))
+            self.job = self.index.begin_build(plan) if plan else None
+        elif verb == "run" and self.job and self.sealed is None:
+            self.sealed = sealed_by(self.job)
+        elif verb == "abandon" and self.job:
+            self.index.abandon(self.job)
+            self.job = self.sealed = None
+        elif verb == "swap" and self.job and self.sealed is not None:
+            self.index.swap(self.job, self.sealed, "x")
+            self.job = self.sealed = None
+        self.history.append((self.index.view(), dict(self.writer.points)))
+
+    def _write(self, verb: str, argument: object) -> None:
+        if verb == "delete":
+            assert isinstance(argument, list)
+            self.writer.delete(argument)
+        else:
+            assert isinstance(argument, dict)
+            self.writer.upsert({point_id: np.array(vector, dtype=np.float32) for point_id, vector in argument.items()})
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    st.sampled_from(Metric),
+    st.sampled_from(IndexKind),
+    st.lists(st.one_of(UPSERT, UPSERT, DELETE, VERBS, VERBS), max_size=25),
+    st.lists(GRID, min_size=1, max_size=10),
+    st.integers(1, 30),
+)
+def test_any_history_answers_as_brute_force_at_every_view(metric: Metric, kind: IndexKind, steps: list, grid: list, k: int) -> None:
+    run = _Run(metric, kind)
+    queries = np.array(grid, dtype=np.float32)
+    for verb, argument in steps:
+        run.step(verb, argument)
+        stats = run.index.stats()
+        assert stats.points == stats.growing_rows + stats.sealed_rows == len(run.writer.points)
+    for view, points in run.history:
+        assert view.points == len(points)
+        expected = [brute_force(points, query, k, metric) for query in queries]
+        assert exact(run.index, view, queries, k) == expected
+        assert exact(run.index, view, queries[:1], k) == expected[:1]
+        assert [len(hits) for hits in approximate(run.index, view, queries, k, ef=1)] == [min(k, len(points))] * len(queries)
+
+
+def test_found_rows_are_the_rows_of_the_found_ids() -> None:
+    writer = Writer(new_index(Metric.L2, 4))
+    writer.upsert(random_points(1, 50, 4))
+    writer.upsert(random_points(2, 20, 4, first_id=10))
+    writer.build()
+    writer.delete([3, 11])
+    found = writer.index.search(writer.index.view(), np.zeros((3, 4), dtype=np.float32), 48, exact=True, ef=64)
+    assert found.counts.tolist() == [48, 48, 48]
+    assert found.rows.tolist() == [writer.row_of[point_id] for point_id in found.ids.tolist()]
+
+
+def test_an_empty_index_and_an_empty_batch_answer_with_nothing() -> None:
+    index = new_index(Metric.L2, 4)
+    found = index.search(index.view(), np.zeros((2, 4), dtype=np.float32), 5, exact=False, ef=64)
+    assert (found.counts.tolist(), len(found)) == ([0, 0], 0)
+    writer = Writer(index)
+    writer.upsert(random_points(1, 5, 4))
+    found = index.search(index.view(), np.zeros((0, 4), dtype=np.float32), 5, exact=False, ef=64)
+    assert (found.counts.tolist(), len(found)) == ([], 0)
+
+
+def test_everything_deleted_leaves_no_segment_behind() -> None:
+    writer = Writer(new_index(Metric.COSINE, 4))
+    writer.upsert(random_points(1, 30, 4))
+    writer.build()
+    writer.delete(list(range(30)))
+    writer.optimize()
+    stats = writer.index.stats()
+    assert (stats.points, stats.dead_rows, stats.segments) == (0, 0, 1)
+    assert approximate(writer.index, writer.index.view(), np.ones((1, 4), dtype=np.float32), 3) == [[]]
+
+
+@pytest.mark.parametrize("kind", list(IndexKind))
+def test_optimize_ends_in_one_sealed_segment(kind: IndexKind) -> None:
+    writer = Writer(new_index(Metric.L2, 4, kind=kind))
+    for seed in range(9):
+        writer.upsert(random_points(seed, 13, 4, first_id=9 * seed))
+        writer.build()
+    writer.optimize()
+    stats = writer.index.stats()
+    assert (stats.growing_rows, stats.sealed_rows, stats.segments) == (0, 85, 2)
+    assert plan_build(writer.index.summary(), everything=True) is None
+    assert writer.index.summary()[0].graph
+
+
+def test_auto_builds_graphs_only_from_its_bound_on() -> None:
+    for rows, graph in ((5, False), (6, True)):
+        writer = Writer(new_index(Metric.L2, 4, kind=IndexKind.AUTO, flat_rows=6))
+        writer.upsert(random_points(1, rows, 4))
+        writer.optimize()
+        assert [segment.graph for segment in writer.index.summary()] == [graph]
+
+
+def test_unpublished_records_are_invisible_and_hold_back_swaps() -> None:
+    writer = Writer(new_index(Metric.L2, 4))
+    writer.upsert(random_points(1, 20, 4))
+    before = writer.index.view()
+    job = writer.index.begin_build(plan_build(writer.index.summary()) or BuildPlan(sources=(), base=None))
+    sealed = sealed_by(job)
+    writer.upsert(random_points(2, 20, 4), publish=False)
+    assert writer.index.view() is before
+    with pytest.raises(Internal, match="between apply and publish"):
+        writer.index.swap(job, sealed, "x")
+    writer.publish()
+    writer.index.swap(job, sealed, "x")
+    query = np.zeros((1, 4), dtype=np.float32)
+    assert exact(writer.index, writer.index.view(), query, 30) == [brute_force(writer.points, query[0], 30, Metric.L2)]
+    assert exact(writer.index, before, query, 30) == [brute_force(random_points(1, 20, 4), query[0], 30, Metric.L2)]
+
+
+def test_a_build_stops_when_told_and_leaves_its_sources() -> None:
+    writer = Writer(new_index(Metric.L2, 4))
+    writer.upsert(random_points(1, 20, 4))
+    plan = plan_build(writer.index.summary())
+    assert plan is not None
+    job = writer.index.begin_build(plan)
+    assert job.run(lambda: True) is None
+    assert plan_build(writer.index.summary()) is None
+    writer.index.abandon(job)
+    assert plan_build(writer.index.summary()) == plan
+    with pytest.raises(Internal, match="not the running one"):
+        writer.index.swap(job, sealed_by(job), "x")
+
+
+def test_a_graph_is_extended_not_rebuilt_and_names_what_it_replaces() -> None:
+    writer = Writer(new_index(Metric.L2, 4))
+    writer.upsert(random_points(1, 80, 4))
+    job = writer.index.begin_build(BuildPlan(sources=tuple(segment.key for segment in writer.index.summary()), base=None))
+    writer.index.swap(job, sealed_by(job), "first")
+    writer.upsert(random_points(2, 10, 4, first_id=75))
+    plan = plan_build(writer.index.summary())
+    assert plan is not None
+    job = writer.index.begin_build(plan)
+    assert (job.inserts, job.replaces, job.base is not None) == (8, ("first",), True)
+    sealed = sealed_by(job)
+    assert sealed.rows_held == 88
+    writer.index.swap(job, sealed, "second")
+    assert (writer.index.stats().sealed_rows, writer.index.stats().growing_rows, writer.index.stats().dead_rows) == (83, 2, 5)
+
+
+def test_misuse_is_refused_before_anything_changes() -> None:
+    writer = Writer(new_index(Metric.L2, 2))
+    writer.upsert(random_points(1, 10, 2))
+    index, none = writer.index, np.empty(0, dtype=np.int64)
+    one = np.ones((1, 2), dtype=np.float32)
+    before = index.stats()
+    for seq, killed, rows, vectors, message in (
+        (1, none, [50], one, "after record 1"),
+        (2, np.array([99]), [50], one, "do not live"),
+        (2, np.array([3, 99]), [50], one, "do not live"),
+        (2, none, [50, 51], one, "do not fit"),
+        (2, none, [50], np.ones((1, 3), dtype=np.float32), "do not fit"),
+        (2, none, [10], one, "do not ascend"),
+    ):
+        row_numbers = np.array(rows, dtype=np.int64)
+        with pytest.raises(Internal, match=message):
+            index.apply(seq, killed, row_numbers, row_numbers, vectors)
+    assert index.stats() == before
+    with pytest.raises(Internal, match="cannot publish"):
+        index.publish(0)
+    writer.delete([0])
+    with pytest.raises(Internal, match="do not live"):
+        index.apply(3, np.array([1]), none, none, np.empty((0, 2), dtype=np.float32))
+
+
+def test_impossible_builds_are_refused() -> None:
+    writer = Writer(new_index(Metric.L2, 2))
+    writer.upsert(random_points(1, 24, 2))
+    frozen = writer.index.summary()[0].key
+    with pytest.raises(Internal, match="names segments"):
+        writer.index.begin_build(BuildPlan(sources=(frozen, 999), base=None))
+    with pytest.raises(Internal, match="no graph among"):
+        writer.index.begin_build(BuildPlan(sources=(frozen,), base=frozen))
+    writer.index.begin_build(BuildPlan(sources=(frozen,), base=None))
+    with pytest.raises(Internal, match="is running"):
+        writer.index.begin_build(BuildPlan(sources=(frozen,), base=None))
+
+
+def test_bad_queries_are_refused() -> None:
+    index = new_index(Metric.L2, 4)
+    for shape, k, ef, message in (((1, 3), 1, 1, "dimension"), ((1, 4), 0, 1, "at least 1"), ((1, 4), 1, 0, "at least 1")):
+        with pytest.raises(InvalidArgument, match=message):
+            index.search(index.view(), np.zeros(shape, dtype=np.float32), k, exact=False, ef=ef)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_memory_is_counted_honestly(sealed: bool) -> None:
+    dim, rows = 64, 3_000
+    writer = Writer(new_index(Metric.L2, dim, growing_rows=1_000))
+    writer.upsert(random_points(1, rows, dim))
+    if sealed:
+        writer.optimize()
+    stats = writer.index.stats()
+    raw, links = rows * dim * 4, rows * (2 * 16 * 4 + 4 + 8) if sealed else 0
+    assert raw + links <= stats.memory_bytes <= 1.3 * (raw + links)
+
+
+def test_string_ids_cost_memory_too() -> None:
+    writers = [Writer(new_index(Metric.L2, 2, growing_rows=100)) for _ in range(2)]
+    points = random_points(1, 60, 2)
+    writers[0].upsert(points)
+    writers[1].upsert({f"{point_id:0500}": vector for point_id, vector in points.items()})
+    assert writers[1].index.stats().memory_bytes - writers[0].index.stats().memory_bytes >= 60 * 500
+    found = writers[1].index.search(writers[1].index.view(), np.zeros((1, 2), dtype=np.float32), 60, exact=True, ef=1)
+    assert len(by_query(found)[0]) == 60

@@ -1,0 +1,54 @@
+"""Threads are prepared one by one; builds yield to everything else, their OpenMP threads included."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+
+from shard_worker.index.native import HnswSettings, NativeIndex
+from shard_worker.index.threads import build_thread_init, search_thread_init
+from shoal.core.collection import Metric
+
+
+def _in_a_thread(task: Callable[[], Any]) -> Any:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(task()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def _nice_values() -> dict[int, int]:
+    return {int(task): os.getpriority(os.PRIO_PROCESS, int(task)) for task in os.listdir("/proc/self/task")}
+
+
+def test_a_search_thread_runs_faiss_alone() -> None:
+    def task() -> int:
+        search_thread_init()
+        return faiss.omp_get_max_threads()
+
+    before = faiss.omp_get_max_threads()
+    assert _in_a_thread(task) == 1
+    assert faiss.omp_get_max_threads() == before
+
+
+def test_a_build_thread_and_the_openmp_threads_it_starts_are_nice() -> None:
+    def task() -> tuple[int, int, list[int]]:
+        build_thread_init(threads=2, nice=7)
+        before = set(_nice_values())
+        graph = NativeIndex.hnsw(8, Metric.L2, HnswSettings())
+        graph.add(np.random.default_rng(1).random((500, 8)).astype(np.float32))
+        values = _nice_values()
+        started = [nice for thread, nice in values.items() if thread not in before]
+        return faiss.omp_get_max_threads(), values[threading.get_native_id()], started
+
+    threads, own, started = _in_a_thread(task)
+    assert (threads, own) == (2, 7)
+    assert started
+    assert set(started) == {7}
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == 0

@@ -1,0 +1,125 @@
+"""The dumb twin of ReplicaIndex: a dict, sorted whole for every query; and a writer that drives both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from shard_worker.index.build import BuildJob
+from shard_worker.index.replica_index import ReplicaIndex
+from shard_worker.index.sealed import SealedSegment
+from shard_worker.index.view import Found, View
+from shard_worker.logic.segment_plan import plan_build
+from shoal.core.collection import IndexKind, Metric
+from shoal.core.points import PointId, id_array, id_order
+from shoal.core.scoring import prepared, scores
+
+NEVER: Callable[[], bool] = bool
+"""should_stop that is never true."""
+
+Hits = list[tuple[PointId, float]]
+
+
+def brute_force(points: Mapping[PointId, np.ndarray], query: np.ndarray, k: int, metric: Metric) -> Hits:
+    """The k best points by (score, id)."""
+    if not points:
+        return []
+    rows = prepared(np.stack(list(points.values())), metric)
+    found = scores(prepared(query[None, :], metric)[0], rows, metric).tolist()
+    hits = list(zip(points, found, strict=True))
+    return sorted(hits, key=lambda hit: (hit[1] if metric.smaller_is_better else -hit[1], id_order(hit[0])))[:k]
+
+
+def by_query(found: Found) -> list[Hits]:
+    """Hits of each query."""
+    ends = np.cumsum(found.counts)
+    return [
+        list(zip(found.ids[end - count : end].tolist(), found.scores[end - count : end].tolist(), strict=True))
+        for end, count in zip(ends, found.counts, strict=True)
+    ]
+
+
+class Writer:
+    """The writer thread's side of one replica: a store of rows beside the index, as the replica keeps it."""
+
+    def __init__(self, index: ReplicaIndex) -> None:
+        self.index = index
+        self.points: dict[PointId, np.ndarray] = {}
+        self.row_of: dict[PointId, int] = {}
+        self.seq = 0
+        self._next_row = 1
+
+    def upsert(self, points: Mapping[PointId, np.ndarray], *, publish: bool = True) -> None:
+        self._apply(list(points), points)
+        if publish:
+            self.publish()
+
+    def delete(self, ids: list[PointId], *, publish: bool = True) -> None:
+        self._apply(ids, {})
+        if publish:
+            self.publish()
+
+    def publish(self) -> None:
+        self.index.publish(self.seq)
+
+    def build(self, *, everything: bool = False) -> bool:
+        """One build from plan to swap; False when there was nothing to build."""
+        plan = plan_build(self.index.summary(), everything=everything)
+        if plan is None:
+            return False
+        job = self.index.begin_build(plan)
+        self.index.swap(job, sealed_by(job), f"segment-{self.seq}")
+        return True
+
+    def optimize(self) -> None:
+        self.index.freeze()
+        while self.build(everything=True):
+            pass
+
+    def live(self) -> tuple[np.ndarray, np.ndarray]:
+        """(rows ascending, their ids), as the store would say."""
+        ordered = sorted(self.row_of.items(), key=lambda item: item[1])
+        return np.array([row for _, row in ordered], dtype=np.int64), id_array(point_id for point_id, _ in ordered)
+
+    def _apply(self, gone: list[PointId], new: Mapping[PointId, np.ndarray]) -> None:
+        killed = [self.row_of.pop(point_id) for point_id in gone if point_id in self.row_of]
+        rows = np.arange(self._next_row, self._next_row + len(new))
+        self._next_row += len(new)
+        self.seq += 1
+        vectors = np.stack(list(new.values())) if new else np.empty((0, self.index.dim), dtype=np.float32)
+        self.index.apply(self.seq, np.array(killed, dtype=np.int64), rows, id_array(new), vectors)
+        self.row_of.update(zip(new, rows.tolist(), strict=True))
+        for point_id in gone:
+            self.points.pop(point_id, None)
+        self.points.update(new)
+
+
+def sealed_by(job: BuildJob) -> SealedSegment:
+    """The result of a build that nobody stops."""
+    sealed = job.run(NEVER)
+    assert sealed is not None
+    return sealed
+
+
+def new_index(metric: Metric, dim: int, *, kind: IndexKind = IndexKind.HNSW, growing_rows: int = 8, flat_rows: int = 6) -> ReplicaIndex:
+    return ReplicaIndex(dim=dim, metric=metric, kind=kind, growing_rows=growing_rows, flat_rows=flat_rows)
+
+
+def random_points(seed: int, count: int, dim: int, first_id: int = 0) -> dict[PointId, np.ndarray]:
+    vectors = np.random.default_rng(seed).random((count, dim)).astype(np.float32)
+    return {first_id + at: vectors[at] for at in range(count)}
+
+
+def exact(index: ReplicaIndex, view: View, queries: np.ndarray, k: int) -> list[Hits]:
+    return by_query(index.search(view, queries, k, exact=True, ef=64))
+
+
+def approximate(index: ReplicaIndex, view: View, queries: np.ndarray, k: int, ef: int = 64) -> list[Hits]:
+    return by_query(index.search(view, queries, k, exact=False, ef=ef))
+
+
+def recall(found: list[Hits], truth: list[Hits]) -> float:
+    """Share of true hits that were found."""
+    shares = [len({i for i, _ in a} & {i for i, _ in b}) / len(b) for a, b in zip(found, truth, strict=True)]
+    return float(np.mean(shares))

@@ -1,0 +1,92 @@
+"""A replica over a real folder, without sockets: what the tests of this folder share."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+
+from shard_worker.engine import Engine, EngineSettings
+from shard_worker.pools import Pools
+from shard_worker.replica import Replica
+from shard_worker.storage.folder import WorkerFolder
+from shard_worker.storage.replica_folder import ReplicaRef
+from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term, WorkerId
+from shoal.core.points import PointColumns, id_array
+from shoal.core.shard_calls import ShardDelete, ShardSearch, ShardUpsert, WriteAck
+from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.core.slots import split_evenly
+
+SHARD = ShardId(CollectionId("collection"), 0)
+REPLICA = ReplicaId("replica")
+DIM = 4
+SPEC = CollectionSpec(name="c", dim=DIM, metric=Metric.L2)
+
+
+def config(term: int) -> ShardConfig:
+    return ShardConfig(
+        shard=SHARD,
+        term=Term(term),
+        primary=REPLICA,
+        primary_reg=Revision(term),
+        isr=(REPLICA,),
+        elr=(),
+        learners=(),
+        worker_of={REPLICA: WorkerId("w")},
+        min_isr=1,
+        rf=1,
+        state=ShardState.ACTIVE,
+        slots=split_evenly(1),
+    )
+
+
+@dataclasses.dataclass
+class Bench:
+    replica: Replica
+    epoch: Revision
+    lease: list[bool]
+    numbers: int = 0
+
+    def next_id(self) -> RequestId:
+        self.numbers += 1
+        return RequestId(f"client-{self.epoch}", self.numbers)
+
+    async def upsert(self, ids, vectors, payloads=None, *, request_id: RequestId | None = None) -> WriteAck:
+        columns = PointColumns(ids=id_array(ids), vectors=np.asarray(vectors, dtype=np.float32).reshape(len(ids), -1), payloads=payloads)
+        call = ShardUpsert(shard=SHARD, epoch=self.epoch, request_id=request_id or self.next_id(), points=columns)
+        return await self.replica.write(call, 20.0)
+
+    async def delete(self, ids) -> WriteAck:
+        return await self.replica.write(ShardDelete(shard=SHARD, epoch=self.epoch, request_id=self.next_id(), ids=id_array(ids)), 20.0)
+
+    async def search(self, query, k: int, **options):
+        queries = np.asarray(query, dtype=np.float32).reshape(-1, DIM)
+        return await self.replica.search(ShardSearch(shard=SHARD, queries=queries, k=k, **options), 20.0)
+
+
+@contextlib.asynccontextmanager
+async def opened(folder: Path, *, term: int, growing_rows: int = 1_000, log_file_bytes: int = 64 * 1024 * 1024) -> AsyncIterator[Bench]:
+    """The replica in `folder`, made when missing, elected in `term`, and serving; closed at the end."""
+    pools = Pools(search_threads=2, build_threads=1)
+    worker = WorkerFolder.open(folder, ClusterId("cluster"))
+    try:
+        ref = ReplicaRef(SHARD, REPLICA)
+        replica_folder = worker.open_replica(ref) if worker.exists(ref) else worker.create(ref, dim=DIM)
+        settings = EngineSettings(growing_rows=growing_rows, log_file_bytes=log_file_bytes)
+        lease = [True]
+        engine = Engine.open(replica_folder, SPEC, settings)
+        replica = Replica(shard=SHARD, replica=REPLICA, spec=SPEC, engine=engine, pools=pools, lease_held=lambda: lease[0])
+        try:
+            replica.tell(config(term), Revision(100 + term), Revision(term))
+            while (await replica.stats()).role != "primary":
+                assert replica.failure is None, replica.failure
+                await asyncio.sleep(0.001)
+            yield Bench(replica=replica, epoch=Revision(100 + term), lease=lease)
+        finally:
+            await replica.close()
+    finally:
+        pools.close()
+        worker.close()

@@ -1,0 +1,239 @@
+"""One replica through its whole stack on a real disk: log, store, index, builds; what a caller sees, and what a restart finds."""
+
+import asyncio
+import json
+
+import numpy as np
+import pytest
+
+from shoal.core.errors import DataLoss, InvalidArgument, Unavailable
+from shoal.core.ids import RequestId, Seq
+from shoal.core.points import id_array
+from shoal.core.shard_calls import Consistency, ReadTerms, ShardCount, ShardGet, ShardScroll, ShardSearch
+from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, opened
+
+RNG = np.random.default_rng(7)
+
+
+def payloads(count: int) -> tuple[bytes, ...]:
+    return tuple(json.dumps({"n": number}).encode() for number in range(count))
+
+
+def replica_folder(tmp_path):
+    return tmp_path / SHARD.collection / "0" / REPLICA
+
+
+def test_a_write_is_searchable_when_acknowledged_and_after_a_restart(tmp_path):
+    vectors = RNG.normal(size=(50, DIM)).astype(np.float32)
+
+    async def first():
+        async with opened(tmp_path, term=1) as bench:
+            ack = await bench.upsert(range(50), vectors, payloads(50))
+            assert ack.affected == 50
+            hits = await bench.search(vectors[7], 3)
+            assert hits.ids[0] == 7
+            assert hits.scores[0] == 0.0
+            assert json.loads(hits.payloads[0]) == {"n": 7}
+
+    async def second():
+        async with opened(tmp_path, term=2) as bench:
+            hits = await bench.search(vectors[7], 3, with_vectors=True)
+            assert hits.ids[0] == 7
+            np.testing.assert_array_equal(hits.vectors[0], vectors[7])
+            assert await bench.replica.count(ShardCount(shard=SHARD), 5.0) == 50
+
+    asyncio.run(first())
+    asyncio.run(second())
+
+
+def test_a_retry_is_answered_and_not_applied_again_also_after_a_restart(tmp_path):
+    request = RequestId("someone", 1)
+
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            first = await bench.upsert([1], [[1, 0, 0, 0]], request_id=request)
+            await bench.delete([1])
+            assert await bench.upsert([1], [[1, 0, 0, 0]], request_id=request) == first
+            assert await bench.replica.count(ShardCount(shard=SHARD), 5.0) == 0
+        async with opened(tmp_path, term=2) as bench:
+            assert await bench.upsert([1], [[1, 0, 0, 0]], request_id=request) == first
+            assert await bench.replica.count(ShardCount(shard=SHARD), 5.0) == 0
+
+    asyncio.run(run())
+
+
+def test_sealed_segments_are_opened_from_their_files_and_not_built_again(tmp_path):
+    vectors = RNG.normal(size=(5_000, DIM)).astype(np.float32)
+
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            await bench.upsert(range(5_000), vectors)
+            await bench.replica.optimize(60.0)
+            stats = await bench.replica.stats()
+            assert (stats.growing_rows, stats.sealed_rows, stats.builds_pending) == (0, 5_000, 0)
+            assert stats.segments <= 2
+        files = {path.name: path.stat().st_mtime_ns for path in (replica_folder(tmp_path) / "segments").iterdir()}
+        assert len(files) == 2
+        async with opened(tmp_path, term=2) as bench:
+            stats = await bench.replica.stats()
+            assert (stats.growing_rows, stats.sealed_rows, stats.builds_pending) == (0, 5_000, 0)
+            hits = await bench.search(vectors[:200], 10)
+            truth = [set(np.argsort(((vectors - query) ** 2).sum(axis=1), kind="stable")[:10].tolist()) for query in vectors[:200]]
+            found = hits.ids.reshape(200, 10)
+            recall = np.mean([len(truth[at] & set(found[at].tolist())) / 10 for at in range(200)])
+            assert recall >= 0.95
+        assert {path.name: path.stat().st_mtime_ns for path in (replica_folder(tmp_path) / "segments").iterdir()} == files
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("suffix", [".faiss", ".rows"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "missing"])
+def test_a_damaged_segment_file_is_noticed_and_its_rows_are_sealed_again(tmp_path, suffix, damage):
+    vectors = RNG.normal(size=(600, DIM)).astype(np.float32)
+
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            await bench.upsert(range(600), vectors)
+            await bench.replica.optimize(60.0)
+        (file,) = (replica_folder(tmp_path) / "segments").glob(f"*{suffix}")
+        content = bytearray(file.read_bytes())
+        if damage == "missing":
+            file.unlink()
+        elif damage == "truncate":
+            file.write_bytes(content[: len(content) // 2])
+        else:
+            content[len(content) // 2] ^= 1
+            file.write_bytes(content)
+        async with opened(tmp_path, term=2) as bench:
+            hits = await bench.search(vectors, 1)
+            assert hits.ids.tolist() == list(range(600))
+            await bench.replica.optimize(60.0)
+            assert (await bench.replica.stats()).sealed_rows == 600
+
+    asyncio.run(run())
+
+
+def test_a_flipped_bit_in_the_log_fails_the_replica(tmp_path):
+    async def fill():
+        async with opened(tmp_path, term=1) as bench:
+            for number in range(20):
+                await bench.upsert([number], [[number, 0, 0, 0]])
+
+    asyncio.run(fill())
+    (file,) = (replica_folder(tmp_path) / "log").glob("*.log")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+    async def again():
+        async with opened(tmp_path, term=2):
+            pytest.fail("the replica opened")
+
+    with pytest.raises(DataLoss, match="log"):
+        asyncio.run(again())
+
+
+def test_reads_wait_for_the_seq_they_need_and_say_so_when_it_does_not_come(tmp_path):
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            ack = await bench.upsert([1], [[1, 0, 0, 0]])
+            assert await bench.replica.count(ShardCount(shard=SHARD, terms=ReadTerms(min_seq=ack.seq)), 5.0) == 1
+            later = asyncio.create_task(bench.replica.count(ShardCount(shard=SHARD, terms=ReadTerms(min_seq=Seq(ack.seq + 1))), 20.0))
+            await asyncio.sleep(0)
+            await bench.upsert([2], [[2, 0, 0, 0]])
+            assert await later == 2
+            with pytest.raises(Exception, match="needs 99"):
+                await bench.replica.count(ShardCount(shard=SHARD, terms=ReadTerms(min_seq=Seq(99))), 0.05)
+
+    asyncio.run(run())
+
+
+def test_a_primary_read_needs_the_lease_after_the_result_is_fixed(tmp_path):
+    terms = ReadTerms(consistency=Consistency.PRIMARY)
+
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            await bench.upsert([1], [[1, 0, 0, 0]])
+            assert (await bench.search([1, 0, 0, 0], 1, terms=terms)).ids.tolist() == [1]
+            bench.lease[0] = False
+            with pytest.raises(Unavailable, match="not surely the primary"):
+                await bench.search([1, 0, 0, 0], 1, terms=terms)
+            assert (await bench.search([1, 0, 0, 0], 1)).ids.tolist() == [1]
+
+    asyncio.run(run())
+
+
+def test_searches_with_payloads_see_each_point_once_and_whole_while_it_is_upserted(tmp_path):
+    ids = list(range(40))
+
+    async def run():
+        async with opened(tmp_path, term=1, growing_rows=64) as bench:
+            stop = False
+
+            async def upsert_all():
+                for version in range(60):
+                    texts = tuple(json.dumps({"v": version}).encode() for _ in ids)
+                    await bench.upsert(ids, [[version, number, 0, 0] for number in ids], texts)
+
+            async def look():
+                seen = 0
+                while not stop:
+                    hits = await bench.search([0, 0, 0, 0], 100, with_vectors=True)
+                    if len(hits.ids):
+                        assert sorted(hits.ids.tolist()) == ids
+                        versions = {json.loads(text)["v"] for text in hits.payloads}
+                        assert versions == set(hits.vectors[:, 0].astype(int).tolist())
+                        assert len(versions) == 1
+                        seen += 1
+                return seen
+
+            lookers = [asyncio.create_task(look()) for _ in range(2)]
+            await upsert_all()
+            stop = True
+            assert min(await asyncio.gather(*lookers)) > 10
+
+    asyncio.run(run())
+
+
+def test_get_and_scroll(tmp_path):
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            await bench.upsert(["b", 2, "a", 1], np.arange(16).reshape(4, 4), (b'{"x":1}', None, None, None))
+            found = await bench.replica.get(ShardGet(shard=SHARD, ids=id_array([2, "missing", "b"])), 5.0)
+            assert found.ids.tolist() == [2, "b"]
+            assert found.payloads == (None, b'{"x":1}')
+            page = await bench.replica.scroll(ShardScroll(shard=SHARD, after=None, limit=3), 5.0)
+            assert page.ids.tolist() == [1, 2, "a"]
+            page = await bench.replica.scroll(ShardScroll(shard=SHARD, after="a", limit=3), 5.0)
+            assert page.ids.tolist() == ["b"]
+
+    asyncio.run(run())
+
+
+def test_wrong_dimensions_are_refused_before_anything_is_written(tmp_path):
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            with pytest.raises(InvalidArgument, match="dimension 3"):
+                await bench.upsert([1], [[1, 2, 3]])
+            with pytest.raises(InvalidArgument, match="dimension"):
+                await bench.replica.search(
+                    ShardSearch(shard=SHARD, queries=np.zeros((1, 3), dtype=np.float32), k=1),
+                    5.0,
+                )
+            assert await bench.replica.count(ShardCount(shard=SHARD), 5.0) == 0
+
+    asyncio.run(run())
+
+
+def test_the_log_is_trimmed_as_the_store_is_checkpointed(tmp_path):
+    async def run():
+        async with opened(tmp_path, term=1, log_file_bytes=100_000) as bench:
+            for start in range(0, 20_000, 1_000):
+                await bench.upsert(range(start, start + 1_000), RNG.normal(size=(1_000, DIM)))
+            await bench.replica.optimize(60.0)
+            assert len(list((replica_folder(tmp_path) / "log").glob("*.log"))) <= 2
+        async with opened(tmp_path, term=2, log_file_bytes=100_000) as bench:
+            assert await bench.replica.count(ShardCount(shard=SHARD), 5.0) == 20_000
+
+    asyncio.run(run())
