@@ -1,0 +1,71 @@
+"""A line that tests can damage: forwards TCP on loopback, can be cut, and can swallow what goes one way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+
+class TcpProxy:
+    """Forwards connections to one port. Runs in the event loop of the test."""
+
+    def __init__(self, target_port: int) -> None:
+        self.port = 0
+        self.swallow_requests = False
+        self.swallow_answers = False
+        self._target_port = target_port
+        self._server: asyncio.Server | None = None
+        self._lines: set[asyncio.Task[None]] = set()
+
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Listen, on the same port each time."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """Break all connections and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+        for line in tuple(self._lines):
+            line.cancel()
+        if self._lines:
+            await asyncio.wait(self._lines)
+
+    async def restore(self) -> None:
+        """Forward everything again."""
+        self.swallow_requests = self.swallow_answers = False
+        await self.start()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = asyncio.current_task()
+        assert line is not None
+        self._lines.add(line)
+        line.add_done_callback(self._lines.discard)
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await self._forward(reader, writer)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        ways = [
+            asyncio.create_task(self._pump(reader, target_writer, "swallow_requests")),
+            asyncio.create_task(self._pump(target_reader, writer, "swallow_answers")),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            writer.transport.abort()
+            target_writer.transport.abort()
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, swallow: str) -> None:
+        # A side that goes away ends the line, however it goes.
+        with contextlib.suppress(OSError):
+            while data := await source.read(65_536):
+                if not getattr(self, swallow):
+                    sink.write(data)
+                    await sink.drain()

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from shoal.core.errors import InvalidArgument, PermissionDenied, ShoalError, Unauthenticated
+from shoal.store.etcd_verdict import Compacted, failed_read, failed_write
+from shoal.store.interface import LeaseNotFound, OutcomeUnknown, StoreUnavailable
+
+REFUSALS = [
+    ("INVALID_ARGUMENT", "etcdserver: duplicate key given in txn request", InvalidArgument),
+    ("UNAUTHENTICATED", "etcdserver: invalid auth token", Unauthenticated),
+    ("PERMISSION_DENIED", "etcdserver: permission denied", PermissionDenied),
+    ("NOT_FOUND", "etcdserver: requested lease not found", LeaseNotFound),
+]
+
+
+@pytest.mark.parametrize(("code", "details", "error"), REFUSALS)
+def test_a_refusal_is_a_refusal_for_reads_and_writes(code: str, details: str, error: type[ShoalError]) -> None:
+    assert type(failed_read("e:1", code, details)) is error
+    assert type(failed_write("e:1", code, details)) is error
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        ("UNAVAILABLE", "etcdserver: request timed out"),
+        ("UNAVAILABLE", "etcdserver: request timed out, possibly due to previous leader failure"),
+        ("UNAVAILABLE", "etcdserver: leader changed"),
+        ("UNAVAILABLE", "etcdserver: server stopped"),
+        ("UNAVAILABLE", "Socket closed"),
+        ("UNAVAILABLE", "failed to connect to all addresses"),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded"),
+        ("CANCELLED", "the connection was closed during the call"),
+        ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded"),
+        ("INTERNAL", "anything"),
+        ("UNKNOWN", "anything"),
+    ],
+)
+def test_what_happens_after_sending_leaves_a_write_unknown_and_a_read_unanswered(code: str, details: str) -> None:
+    assert type(failed_write("e:1", code, details)) is OutcomeUnknown
+    assert type(failed_read("e:1", code, details)) is StoreUnavailable
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        ("UNAVAILABLE", "etcdserver: no leader"),
+        ("RESOURCE_EXHAUSTED", "etcdserver: too many requests"),
+        ("UNIMPLEMENTED", "unknown service etcdserverpb.KV"),
+    ],
+)
+def test_what_etcd_says_at_its_door_was_surely_not_applied(code: str, details: str) -> None:
+    error = failed_write("e:1", code, details)
+    assert type(error) is StoreUnavailable
+    assert "e:1" in error.message
+    assert details in error.message
+
+
+def test_a_read_of_compacted_history_says_so() -> None:
+    assert type(failed_read("e:1", "OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted")) is Compacted
