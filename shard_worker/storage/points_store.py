@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from shard_worker.logic.request_memory import Remembered
+from shard_worker.storage.checkpoint import checkpoint
 from shard_worker.storage.durable import fsync_path
 from shard_worker.storage.failure import (
     STORE_ERRORS,
@@ -50,11 +51,15 @@ _VECTOR_CHUNK_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreSettings:
-    """readers: read connections; read_wait_s: how long a read waits for one; checkpoint_wait_s: how long a checkpoint waits for reads."""
+    """readers: read connections; read_wait_s: how long a read waits for one.
+
+    A checkpoint waits `checkpoint_wait_s` for reads of older states, and `truncate_wait_s` for all reads to shrink the write-ahead log.
+    """
 
     readers: int = 4
     read_wait_s: float = 10.0
-    checkpoint_wait_s: float = 5.0
+    checkpoint_wait_s: float = 1.0
+    truncate_wait_s: float = 0.05
     writer_cache_bytes: int = 16 * 1024 * 1024
     reader_cache_bytes: int = 2 * 1024 * 1024
 
@@ -65,8 +70,17 @@ DEFAULT_STORE_SETTINGS = StoreSettings()
 class PointsStore:
     """An open store. Made by `open`, ended by `close`."""
 
-    def __init__(self, *, path: Path, identity: StoreIdentity, counters: Counters, writer: sqlite3.Connection, readers: ReadPool) -> None:
-        self._path, self._identity = path, identity
+    def __init__(
+        self,
+        *,
+        path: Path,
+        identity: StoreIdentity,
+        counters: Counters,
+        writer: sqlite3.Connection,
+        readers: ReadPool,
+        settings: StoreSettings,
+    ) -> None:
+        self._path, self._identity, self._settings = path, identity, settings
         self._counters = counters
         self._writer, self._readers = writer, readers
         self._durable_seq = Seq(0)
@@ -107,7 +121,7 @@ class PointsStore:
             counters = read_counters(connections[0], path)
             connect = partial(connect_reader, path, cache_bytes=settings.reader_cache_bytes, busy_wait_s=settings.read_wait_s)
             readers = ReadPool(what=f"store {path}", connect=connect, size=settings.readers, wait_s=settings.read_wait_s)
-            return cls(path=path, identity=identity, counters=counters, writer=connections.pop(), readers=readers)
+            return cls(path=path, identity=identity, counters=counters, writer=connections.pop(), readers=readers, settings=settings)
         except STORE_ERRORS as error:
             raise store_read_failure(error, f"store {path}") from error
         finally:
@@ -228,18 +242,18 @@ class PointsStore:
         """Move the write-ahead log into the database. Returns the applied seq that is now certainly durable.
 
         Why it is: under synchronous=NORMAL a commit is not flushed, but a checkpoint flushes the write-ahead log before it copies
-        its pages, and the database file before it lets go of the log. The writer's thread runs it, so the applied seq read before
-        is within the copied pages. When a reader holds the log for longer than `checkpoint_wait_s`, nothing new is certain and the
-        earlier answer is given; 0 before the first checkpoint. Raises DataLoss, StorageFailed.
+        its pages, and the database file before it counts them as copied. The writer's thread runs it, so the applied seq read before
+        is within these pages. When a read of an older state goes on for longer than `checkpoint_wait_s`, nothing new is certain and
+        the earlier answer is given; 0 before the first checkpoint. Raises DataLoss, StorageFailed.
         """
         self._check_usable()
         applied_seq = self._counters.applied_seq
+        wait_s, truncate_wait_s = self._settings.checkpoint_wait_s, self._settings.truncate_wait_s
         try:
-            busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if checkpoint(self._writer, wait_s=wait_s, truncate_wait_s=truncate_wait_s):
+                self._durable_seq = applied_seq
         except STORE_ERRORS as error:
             raise self._refuse_from_now_on(error) from error
-        if not busy:
-            self._durable_seq = applied_seq
         return self._durable_seq
 
     def close(self) -> None:

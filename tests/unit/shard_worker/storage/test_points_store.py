@@ -213,15 +213,28 @@ def test_what_a_checkpoint_called_durable_is_in_the_database_file_alone(tmp_path
     found.close()
 
 
-def test_a_checkpoint_that_a_reader_holds_up_calls_nothing_new_durable(tmp_path):
+def test_a_checkpoint_that_a_read_of_an_older_state_holds_up_calls_nothing_new_durable(tmp_path):
     store = new_store(tmp_path, settings=StoreSettings(readers=2, checkpoint_wait_s=0.05))
     store.apply([upsert(1, [1])])
     assert store.checkpoint() == 1
+    store.apply([upsert(2, [2])])
     with store._readers.snapshot() as connection:
         connection.execute("SELECT count(*) FROM points").fetchone()
-        store.apply([upsert(2, [2])])
+        store.apply([upsert(3, [3])])
         assert store.checkpoint() == 1
-    assert store.checkpoint() == 2
+    assert store.checkpoint() == 3
+    store.close()
+
+
+def test_a_read_of_the_newest_state_keeps_a_checkpoint_only_from_giving_room_back(tmp_path):
+    store = new_store(tmp_path)
+    store.apply([upsert(1, [1])])
+    with store._readers.snapshot() as connection:
+        connection.execute("SELECT count(*) FROM points").fetchone()
+        assert store.checkpoint() == 1
+        assert store.wal_bytes > 0
+    assert store.checkpoint() == 1
+    assert store.wal_bytes == 0
     store.close()
 
 
