@@ -31,9 +31,27 @@ class HitColumns:
 
 
 def hit_order(query: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], ids: IdArray, metric: Metric) -> npt.NDArray[np.intp]:
-    """Positions that sort hits by (query, score best first, id). All arguments (hits,)."""
+    """Positions that sort hits by (query, score best first, id); NaN scores come last. All arguments (hits,)."""
     keys = scores if metric.smaller_is_better else -scores
-    return np.lexsort((id_ranks(ids), keys, query))
+    if ids.dtype == np.int64:
+        return np.lexsort((ids, keys, query))
+    order = np.lexsort((keys, query))
+    tied = _tied_with_neighbour(query[order], keys[order])
+    if not tied.any():
+        return order
+    # Strings are ranked in Python, which is slow: only ids whose scores tie need a rank.
+    ranks = np.zeros(len(ids), dtype=np.int64)
+    ranks[order[tied]] = id_ranks(ids[order[tied]])
+    return np.lexsort((ranks, keys, query))
+
+
+def _tied_with_neighbour(query: npt.NDArray[np.int64], keys: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Mask over hits sorted by (query, key): True where a neighbour may have the same query and key (NaN included)."""
+    same = (query[1:] == query[:-1]) & ~(keys[1:] > keys[:-1])
+    tied = np.zeros(len(keys), dtype=bool)
+    tied[1:] |= same
+    tied[:-1] |= same
+    return tied
 
 
 def merge_hits(parts: Sequence[HitColumns], k: int, metric: Metric) -> HitColumns:
@@ -43,7 +61,7 @@ def merge_hits(parts: Sequence[HitColumns], k: int, metric: Metric) -> HitColumn
     ids = concat_ids([part.ids for part in parts])
     scores = np.concatenate([part.scores for part in parts])
     order = hit_order(query, scores, ids, metric)
-    kept = order[_rank_in_group(query[order]) < k]
+    kept = order[rank_in_group(query[order]) < k]
     return HitColumns(
         counts=np.bincount(query[kept], minlength=queries).astype(np.int64),
         ids=ids[kept],
@@ -61,7 +79,8 @@ def concat_ids(parts: Sequence[IdArray]) -> IdArray:
     return np.concatenate([part.astype(object) for part in filled])
 
 
-def _rank_in_group(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def rank_in_group(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Position of each element within its run of equal values. groups: (n,) ascending. Returns (n,) int64, from 0."""
     starts = np.searchsorted(groups, groups, side="left")
     return np.arange(len(groups), dtype=np.int64) - starts
 

@@ -59,13 +59,23 @@ def test_ties_at_the_last_place_are_resolved_by_id(metric: Metric, batch: int) -
 
 
 @pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("metric", list(Metric))
+def test_scores_that_differ_by_rounding_alone_are_ordered_by_the_kernel(metric: Metric, batch: int) -> None:
+    rng = np.random.default_rng(batch)
+    vectors = np.stack([rng.permutation(np.linspace(0.1, 3.7, 64)) for _ in range(600)]).astype(np.float32)
+    queries = np.full((batch, 64), 0.3, dtype=np.float32)
+    for k in (1, 10, 100):
+        _check(_writer(metric, vectors, sealed=False), queries, k, metric)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
 def test_integers_with_many_equal_distances(batch: int) -> None:
     rng = np.random.default_rng(batch)
     vectors = rng.integers(0, 4, size=(2_000, 8)).astype(np.float32) * 40
     _check(_writer(Metric.L2, vectors, sealed=True), vectors[:batch] + 40, 10, Metric.L2)
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e18, 1e25, 3e38])
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e18, 1.2e19, 5e19, 1e25, 3e38])
 @pytest.mark.parametrize("batch", [1, 9])
 @pytest.mark.parametrize("metric", list(Metric))
 @pytest.mark.filterwarnings("error")

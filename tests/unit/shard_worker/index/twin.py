@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -27,8 +28,15 @@ def brute_force(points: Mapping[PointId, np.ndarray], query: np.ndarray, k: int,
         return []
     rows = prepared(np.stack(list(points.values())), metric)
     found = scores(prepared(query[None, :], metric)[0], rows, metric).tolist()
-    hits = list(zip(points, found, strict=True))
-    return sorted(hits, key=lambda hit: (hit[1] if metric.smaller_is_better else -hit[1], id_order(hit[0])))[:k]
+    return sorted(zip(points, found, strict=True), key=lambda hit: _best_first(hit, metric))[:k]
+
+
+def _best_first(hit: tuple[PointId, float], metric: Metric) -> tuple[bool, float, tuple[int, int, str]]:
+    """Sort key: scores that are no number come last."""
+    point_id, score = hit
+    if math.isnan(score):
+        return (True, 0.0, id_order(point_id))
+    return (False, score if metric.smaller_is_better else -score, id_order(point_id))
 
 
 def by_query(found: Found) -> list[Hits]:

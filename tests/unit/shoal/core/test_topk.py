@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoal.core.collection import Metric
+from shoal.core.points import PointId, id_array, id_order
+from shoal.core.topk import HitColumns, concat_ids, hit_order, merge_hits, rank_in_group
+
+INT_IDS = st.integers(-3, 12)
+ANY_IDS = st.one_of(INT_IDS, st.sampled_from(["", "1", "a", "b", "ba", "é"]))
+SCORES = st.sampled_from([-2.0, -0.0, 0.0, 1.0, 1.5, float("inf")])
+
+
+def _columns(hits: list[list[tuple[float, PointId]]]) -> HitColumns:
+    flat = [hit for query in hits for hit in query]
+    return HitColumns(
+        counts=np.array([len(query) for query in hits], dtype=np.int64),
+        ids=id_array(point_id for _, point_id in flat),
+        scores=np.array([score for score, _ in flat], dtype=np.float32),
+        payloads=tuple(f'{{"of":"{point_id!r}"}}'.encode() for _, point_id in flat),
+        vectors=np.array([[score, score] for score, _ in flat], dtype=np.float32).reshape(-1, 2),
+    )
+
+
+def _key(hit: tuple[float, PointId], metric: Metric) -> tuple[float, tuple[int, int, str]]:
+    return (hit[0] if metric.smaller_is_better else -hit[0], id_order(hit[1]))
+
+
+@given(
+    st.sampled_from(Metric), st.sampled_from([INT_IDS, ANY_IDS]).flatmap(lambda ids: st.lists(st.tuples(st.integers(0, 2), SCORES, ids)))
+)
+def test_hit_order_agrees_with_sorting_tuples(metric: Metric, hits: list[tuple[int, float, PointId]]) -> None:
+    query = np.array([number for number, _, _ in hits], dtype=np.int64)
+    scores = np.array([score for _, score, _ in hits], dtype=np.float32)
+    order = hit_order(query, scores, id_array(point_id for _, _, point_id in hits), metric)
+    assert [hits[at] for at in order] == sorted(hits, key=lambda hit: (hit[0], _key(hit[1:], metric)))
+
+
+def test_scores_that_are_no_number_come_last_and_tie_by_id() -> None:
+    scores = np.array([np.nan, 1.0, np.nan, 2.0], dtype=np.float32)
+    for ids in (id_array([9, 1, 3, 2]), id_array(["z", "a", "b", "c"])):
+        for metric, expected in ((Metric.L2, [1, 3, 2, 0]), (Metric.IP, [3, 1, 2, 0])):
+            assert hit_order(np.zeros(4, dtype=np.int64), scores, ids, metric).tolist() == expected
+
+
+@st.composite
+def _parts(draw: st.DrawFn) -> list[list[list[tuple[float, PointId]]]]:
+    queries = draw(st.integers(1, 3))
+    ids = draw(st.sampled_from([INT_IDS, ANY_IDS]))
+    return draw(
+        st.lists(st.lists(st.lists(st.tuples(SCORES, ids), max_size=6), min_size=queries, max_size=queries), min_size=1, max_size=3)
+    )
+
+
+@given(_parts(), st.integers(1, 5), st.sampled_from(Metric))
+def test_merge_agrees_with_sorting_tuples(parts: list[list[list[tuple[float, PointId]]]], k: int, metric: Metric) -> None:
+    merged = merge_hits([_columns(part) for part in parts], k, metric)
+    expected = [
+        sorted((hit for part in parts for hit in part[query]), key=lambda hit: _key(hit, metric))[:k] for query in range(len(parts[0]))
+    ]
+    flat = [hit for query in expected for hit in query]
+    assert merged.counts.tolist() == [len(query) for query in expected]
+    assert merged.ids.tolist() == [point_id for _, point_id in flat]
+    assert merged.scores.tolist() == [score for score, _ in flat]
+    assert merged.payloads == tuple(f'{{"of":"{point_id!r}"}}'.encode() for _, point_id in flat)
+    assert merged.vectors is not None
+    assert merged.vectors.tolist() == [[score, score] for score, _ in flat]
+
+
+def test_merge_leaves_out_what_one_part_was_not_asked_for() -> None:
+    full = _columns([[(1.0, 1)]])
+    bare = HitColumns(counts=full.counts, ids=full.ids, scores=full.scores)
+    merged = merge_hits([full, bare], 5, Metric.L2)
+    assert (len(merged), merged.payloads, merged.vectors) == (2, None, None)
+
+
+def test_concat_ids_keeps_integers_as_integers() -> None:
+    integers, mixed = id_array([1, 2]), id_array([3, "x"])
+    assert concat_ids([integers, id_array([])]).dtype == np.int64
+    assert concat_ids([]).dtype == np.int64
+    joined = concat_ids([integers, mixed])
+    assert (joined.dtype, joined.tolist()) == (np.dtype(object), [1, 2, 3, "x"])
+
+
+@given(st.lists(st.integers(0, 4)))
+def test_rank_in_group_counts_from_the_start_of_each_run(values: list[int]) -> None:
+    groups = sorted(values)
+    expected = [groups[:at].count(value) for at, value in enumerate(groups)]
+    assert rank_in_group(np.array(groups, dtype=np.int64)).tolist() == expected
