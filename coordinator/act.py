@@ -1,0 +1,138 @@
+"""Carries steps out: each becomes one compare-and-swap of the store. Refuses to decide: what does not hold any more is left undone.
+
+Nothing is tried again here. A step that was rejected, or whose outcome is unknown, is judged anew by the next round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from coordinator.logic.steps import (
+    ActivateCollection,
+    CreateCluster,
+    CreateShard,
+    DeleteCollection,
+    DeleteShard,
+    ElectPrimary,
+    PlaceShardAnew,
+    Step,
+)
+from shoal.core.collection import Collection, CollectionState
+from shoal.core.errors import Unavailable
+from shoal.core.ids import Revision
+from shoal.core.shard_config import ShardConfig, ShardEntry
+from shoal.runtime.logs import event
+from shoal.store.codec import encode_collection, encode_shard
+from shoal.store.interface import Absent, Changed, Committed, Compare, Created, Delete, Operation, Put, Store, Transaction, Unchanged
+from shoal.store.keys import Keys
+
+log = logging.getLogger("coordinator.act")
+
+
+def transaction_of(step: Step, keys: Keys, reign: Revision) -> Transaction:
+    """The transaction of a step. reign: creation revision of our key `leader`; who leads no more has nothing committed."""
+    compares, operation = _swap_of(step, keys)
+    return Transaction(compares=(Created(key=keys.leader, create_revision=reign), *compares), then=(operation,))
+
+
+def _swap_of(step: Step, keys: Keys) -> tuple[tuple[Compare, ...], Operation]:
+    match step:
+        case CreateCluster(cluster=cluster):
+            return (Absent(key=keys.cluster),), Put(key=keys.cluster, value=cluster.encode("utf-8"))
+        case CreateShard(collection=collection, config=config):
+            absent = Absent(key=keys.shard(config.shard))
+            return (absent, _as_is(collection, keys), *_home_lives(config, keys)), _put_shard(config, keys)
+        case PlaceShardAnew(collection=collection, before=before, config=config):
+            compares = (*_reign_over(before, keys), _as_is(collection, keys), *_home_lives(config, keys))
+            return compares, _put_shard(config, keys)
+        case ElectPrimary(before=before, config=config):
+            return (*_reign_over(before, keys), *_home_lives(config, keys)), _put_shard(config, keys)
+        case ActivateCollection(collection=collection):
+            active = dataclasses.replace(collection, state=CollectionState.ACTIVE)
+            return (_as_is(collection, keys),), Put(key=keys.collection(collection.id), value=encode_collection(active))
+        case DeleteShard(entry=entry):
+            return (_epoch(entry, keys),), Delete(key=keys.shard(entry.config.shard))
+        case DeleteCollection(collection=collection):
+            return (_as_is(collection, keys),), Delete(key=keys.collection(collection.id))
+        case _:
+            assert_never(step)
+
+
+def _epoch(entry: ShardEntry, keys: Keys) -> Compare:
+    return Unchanged(key=keys.shard(entry.config.shard), mod_revision=entry.epoch)
+
+
+def _as_is(collection: Collection, keys: Keys) -> Compare:
+    return Unchanged(key=keys.collection(collection.id), mod_revision=collection.revision)
+
+
+def _reign_over(before: ShardEntry, keys: Keys) -> tuple[Compare, ...]:
+    config = before.config
+    home = config.primary_worker
+    over = () if home is None else (Changed(key=keys.worker(home), mod_revision=config.primary_reg),)
+    return (_epoch(before, keys), *over)
+
+
+def _home_lives(config: ShardConfig, keys: Keys) -> tuple[Compare, ...]:
+    home = config.worker_of[config.primary]
+    return (Unchanged(key=keys.worker(home), mod_revision=config.primary_reg),)
+
+
+def _put_shard(config: ShardConfig, keys: Keys) -> Operation:
+    return Put(key=keys.shard(config.shard), value=encode_shard(config))
+
+
+def story_of(step: Step) -> dict[str, object]:
+    """The fields of a step's log line."""
+    match step:
+        case CreateCluster(cluster=cluster):
+            return {"cluster": cluster}
+        case CreateShard(config=config) | PlaceShardAnew(config=config) | ElectPrimary(config=config):
+            return {"shard": config.shard, "term": config.term, "primary": config.primary, "worker": config.primary_worker}
+        case ActivateCollection(collection=collection) | DeleteCollection(collection=collection):
+            return {"collection": collection.id, "collection_name": collection.spec.name}
+        case DeleteShard(entry=entry):
+            return {"shard": entry.config.shard}
+        case _:
+            assert_never(step)
+
+
+class Actor:
+    """Commits the steps of a round, at most `at_once` at a time, each within timeout_s seconds."""
+
+    def __init__(self, *, store: Store, keys: Keys, reign: Callable[[], Revision | None], at_once: int, timeout_s: float) -> None:
+        """reign: says, at each moment, under which creation revision of the key `leader` we lead; None when we do not."""
+        self._store, self._keys, self._reign, self._timeout_s = store, keys, reign, timeout_s
+        self._at_once = at_once
+
+    async def carry_out(self, steps: Sequence[Step]) -> Revision:
+        """Try each step once. Returns the newest revision committed, 0 for none. What is left when leadership ends is not tried."""
+        places = asyncio.Semaphore(self._at_once)
+        ends = await asyncio.gather(*(self._in_turn(step, places) for step in steps), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        return max((end for end in ends if isinstance(end, int)), default=Revision(0))
+
+    async def _in_turn(self, step: Step, places: asyncio.Semaphore) -> Revision:
+        async with places:
+            reign = self._reign()
+            if reign is None:
+                return Revision(0)
+            return await self._commit(step, transaction_of(step, self._keys, reign))
+
+    async def _commit(self, step: Step, transaction: Transaction) -> Revision:
+        story = {"step": type(step).__name__, **story_of(step)}
+        try:
+            answer = await self._store.commit(transaction, self._timeout_s)
+        except Unavailable as error:
+            # Not applied, or perhaps applied: the next round sees which.
+            log.warning(event("step_in_doubt", **story, reason=f"{type(error).__name__}: {error.message}"))
+            return Revision(0)
+        committed = isinstance(answer, Committed)
+        log.info(event("step_done" if committed else "step_rejected", **story, revision=answer.revision))
+        return answer.revision if committed else Revision(0)

@@ -1,0 +1,170 @@
+"""Carries out what users ask of collections: each request becomes one compare-and-swap; the rounds of the loop do the rest.
+
+Answers only while this coordinator leads. A request whose outcome is unknown is looked up before it is made again, so that it
+has happened once or not at all, and the caller hears which.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from coordinator.bell import Bell
+from coordinator.logic.admission import admitted
+from coordinator.observe import Observer
+from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, NotFound, Unavailable
+from shoal.core.ids import CollectionId, Revision
+from shoal.core.limits import Limits
+from shoal.core.shard_config import ShardState
+from shoal.store.codec import decode_collection, encode_collection
+from shoal.store.interface import (
+    Absent,
+    Committed,
+    Created,
+    Delete,
+    OutcomeUnknown,
+    Put,
+    Store,
+    Transaction,
+    Unchanged,
+    Versioned,
+)
+from shoal.store.keys import Keys
+
+ATTEMPTS = 8
+"""How often a request is made anew when the store's answer was lost or somebody else's change came first."""
+
+_PAUSE_S = 0.1
+
+
+class Administrator:
+    """Creates and drops collections. reign: as of Election; new_id: text that never comes twice; timeout_s: of one store call."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keys: Keys,
+        observer: Observer,
+        bell: Bell,
+        reign: Callable[[], Revision | None],
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        limits: Limits,
+        timeout_s: float,
+    ) -> None:
+        self._store, self._keys, self._observer, self._bell = store, keys, observer, bell
+        self._reign, self._clock, self._new_id, self._timeout_s = reign, clock, new_id, timeout_s
+        self._limits = limits
+
+    async def create(self, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
+        """Create a collection and wait until it is ACTIVE. request_id: the same for a retry of the same call; "" for none.
+
+        Raises AlreadyExists, Unavailable (not the leader, no worker, no store), NotFound (dropped meanwhile) or DeadlineExceeded.
+        """
+        ends_at = self._clock() + timeout_s
+        collection_id = CollectionId(self._new_id())
+        wanted = Collection(id=collection_id, spec=spec, state=CollectionState.CREATING, request_id=request_id or self._new_id())
+        for _ in range(ATTEMPTS):
+            found = await self._found_or_created(wanted, ends_at)
+            if found is not None:
+                return await self._active(found, ends_at)
+            await self._bell.wait(self._bell.rings, min(_PAUSE_S, self._left(ends_at, spec.name)))
+        raise Unavailable(f"collection {spec.name!r} could not be created: the store's state kept changing", ErrorDetails(field="name"))
+
+    async def drop(self, name: str, timeout_s: float) -> None:
+        """Put the tombstone of a collection and free its name. Returns when that is committed.
+
+        Raises NotFound, Unavailable (not the leader, no store) or DeadlineExceeded.
+        """
+        check_name(name, self._limits)
+        ends_at = self._clock() + timeout_s
+        self._leading()
+        found = await self._holder(name, ends_at)
+        if found is None:
+            raise NotFound(f"collection {name!r} does not exist", ErrorDetails(field="name"))
+        for _ in range(ATTEMPTS):
+            if found is None or found.state is CollectionState.DROPPING or await self._dropped(found, ends_at):
+                return
+            await self._bell.wait(self._bell.rings, min(_PAUSE_S, self._left(ends_at, name)))
+            found = await self._collection(found.id, ends_at)
+        raise Unavailable(f"collection {name!r} could not be dropped: the store's state kept changing", ErrorDetails(field="name"))
+
+    async def _found_or_created(self, wanted: Collection, ends_at: float) -> Collection | None:
+        """The collection as this request has made it, now or in an earlier attempt; None when it has to be tried again."""
+        reign = self._leading()
+        found = admitted(await self._holder(wanted.spec.name, ends_at), wanted.spec, wanted.request_id)
+        if found is not None:
+            return found
+        if not self._observer.map.workers:
+            raise Unavailable(f"collection {wanted.spec.name!r} cannot be placed: no shard worker is registered")
+        name, key = self._keys.name(wanted.spec.name), self._keys.collection(wanted.id)
+        transaction = Transaction(
+            compares=(Created(key=self._keys.leader, create_revision=reign), Absent(key=name), Absent(key=key)),
+            then=(Put(key=name, value=wanted.id.encode("utf-8")), Put(key=key, value=encode_collection(wanted))),
+        )
+        revision = await self._committed(transaction, ends_at, wanted.spec.name)
+        return None if revision is None else dataclasses.replace(wanted, revision=revision)
+
+    async def _dropped(self, found: Collection, ends_at: float) -> bool:
+        """Whether the tombstone was surely put by this attempt."""
+        reign = self._leading()
+        name, key = self._keys.name(found.spec.name), self._keys.collection(found.id)
+        tombstone = dataclasses.replace(found, state=CollectionState.DROPPING)
+        # No compare of the name: while the collection is not DROPPING, the name is its own.
+        transaction = Transaction(
+            compares=(Created(key=self._keys.leader, create_revision=reign), Unchanged(key=key, mod_revision=found.revision)),
+            then=(Put(key=key, value=encode_collection(tombstone)), Delete(key=name)),
+        )
+        return await self._committed(transaction, ends_at, found.spec.name) is not None
+
+    async def _active(self, found: Collection, ends_at: float) -> CollectionId:
+        def settled() -> bool:
+            cluster = self._observer.map
+            now = cluster.collections.get(found.id)
+            return cluster.revision >= found.revision and (now is None or now.state is not CollectionState.CREATING)
+
+        if not await self._bell.until(settled, ends_at - self._clock()):
+            raise DeadlineExceeded(f"collection {found.spec.name!r} is not ready yet ({self._progress(found)}); its creation goes on")
+        now = self._observer.map.collections.get(found.id)
+        if now is None or now.state is CollectionState.DROPPING:
+            raise NotFound(f"collection {found.spec.name!r} was dropped while it was being created", ErrorDetails(field="name"))
+        return found.id
+
+    def _progress(self, found: Collection) -> str:
+        entries = self._observer.map.shards_of(found.id)
+        active = sum(entry.config.state is ShardState.ACTIVE for entry in entries)
+        return f"{active} of {found.spec.shards} shards are active"
+
+    def _leading(self) -> Revision:
+        reign = self._reign()
+        if reign is not None:
+            return reign
+        leader = self._observer.map.leader
+        raise Unavailable("no coordinator leads now" if leader is None else f"this coordinator does not lead, {leader.address} does")
+
+    async def _holder(self, name: str, ends_at: float) -> Collection | None:
+        entry = await self._get(self._keys.name(name), ends_at, name)
+        return None if entry is None else await self._collection(CollectionId(entry.value.decode("utf-8")), ends_at)
+
+    async def _collection(self, collection: CollectionId, ends_at: float) -> Collection | None:
+        entry = await self._get(self._keys.collection(collection), ends_at, collection)
+        return None if entry is None else decode_collection(entry.key, entry.value, entry.mod_revision)
+
+    async def _get(self, key: str, ends_at: float, what: str) -> Versioned | None:
+        return await self._store.get(key, min(self._timeout_s, self._left(ends_at, what)))
+
+    async def _committed(self, transaction: Transaction, ends_at: float, what: str) -> Revision | None:
+        """The revision of the commit; None when it was rejected or its outcome is unknown, so that one has to look."""
+        try:
+            answer = await self._store.commit(transaction, min(self._timeout_s, self._left(ends_at, what)))
+        except OutcomeUnknown:
+            return None
+        return answer.revision if isinstance(answer, Committed) else None
+
+    def _left(self, ends_at: float, what: str) -> float:
+        left = ends_at - self._clock()
+        if left <= 0:
+            raise DeadlineExceeded(f"no time was left for collection {what!r}; the request may have been carried out")
+        return left

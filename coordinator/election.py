@@ -1,0 +1,148 @@
+"""Leads by etcd: the key `leader` under a lease. A second coordinator stands by and takes over when the key goes.
+
+Owns this coordinator's lease and says, at each moment, whether it may act. It may no more as soon as the lease is not surely
+held; and every step compares the key besides, so that a leader that does not know of its end still commits nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import assert_never
+
+from coordinator.bell import Bell
+from coordinator.logic.campaign import Lead, Look, Move, Run, StandBy, StepDown, next_move
+from coordinator.observe import Observer
+from shoal.core.errors import Unavailable
+from shoal.core.ids import Revision
+from shoal.runtime.logs import event
+from shoal.store.codec import encode_leader
+from shoal.store.interface import Absent, Committed, LeaseNotFound, Put, Store, Transaction
+from shoal.store.keys import Keys
+from shoal.store.lease import LeaseKeeper, hold_lease
+
+log = logging.getLogger("coordinator.election")
+
+_TICKS_PER_TTL = 10
+
+
+class Election:
+    """One candidate. lease_ttl_s: how long a leader that vanished is waited for; timeout_s: for each call of the store."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keys: Keys,
+        observer: Observer,
+        bell: Bell,
+        clock: Callable[[], float],
+        lease_ttl_s: int,
+        timeout_s: float,
+    ) -> None:
+        self._store, self._keys, self._observer, self._bell, self._clock = store, keys, observer, bell, clock
+        self._lease_ttl_s, self._timeout_s = lease_ttl_s, timeout_s
+        self._keeper: LeaseKeeper | None = None
+        self._reign: Revision | None = None
+        self._followed: str | None = None
+
+    def reign(self) -> Revision | None:
+        """Creation revision of our key while we lead and surely hold its lease, else None."""
+        keeper = self._keeper
+        return self._reign if keeper is not None and keeper.is_held(self._clock()) else None
+
+    async def run(self, address: str) -> None:
+        """Stand for election without end. address: host:port under which a leader is to be reached."""
+        await self._bell.until(lambda: self._observer.listed, timeout_s=None)
+        while True:
+            keeper = await self._new_lease()
+            ticking = asyncio.create_task(_tick(keeper))
+            try:
+                await self._hold(keeper, address)
+            finally:
+                self._end_reign("the lease is gone" if keeper.lost else "stopping")
+                self._keeper = None
+                ticking.cancel()
+                await asyncio.gather(ticking, return_exceptions=True)
+                await keeper.aclose()
+
+    async def _new_lease(self) -> LeaseKeeper:
+        while True:
+            try:
+                return await hold_lease(self._store, ttl_s=self._lease_ttl_s, timeout_s=self._timeout_s, clock=self._clock)
+            except Unavailable as error:
+                log.debug(event("no_lease_yet", reason=error.message))
+                await self._bell.wait(self._bell.rings, self._pause_s)
+
+    @property
+    def _pause_s(self) -> float:
+        """How often to look again without a ring."""
+        return self._lease_ttl_s / 5
+
+    async def _hold(self, keeper: LeaseKeeper, address: str) -> None:
+        self._keeper = keeper
+        while not keeper.lost:
+            heard = self._bell.rings
+            await self._make(next_move(self._observer.map, address=address, reign=self._reign), keeper, address)
+            await self._bell.wait(heard, self._pause_s)
+
+    async def _make(self, move: Move, keeper: LeaseKeeper, address: str) -> None:
+        match move:
+            case Run():
+                await self._campaign(keeper, address)
+            case Look():
+                await self._look(keeper)
+            case StepDown(reason=reason):
+                self._end_reign(reason)
+            case StandBy(leader=leader):
+                self._follow(leader)
+            case Lead():
+                pass
+            case _:
+                assert_never(move)
+
+    async def _campaign(self, keeper: LeaseKeeper, address: str) -> None:
+        leader = self._keys.leader
+        put = Put(key=leader, value=encode_leader(address), lease_id=keeper.lease_id)
+        try:
+            answer = await self._store.commit(Transaction(compares=(Absent(key=leader),), then=(put,)), self._timeout_s)
+        except (Unavailable, LeaseNotFound) as error:
+            # Perhaps applied: then the map will name this address, and the next move is to look whose lease it is under.
+            # A lease that is gone is for its keeper to notice.
+            log.debug(event("not_elected", reason=error.message))
+        else:
+            if isinstance(answer, Committed):
+                self._begin_reign(answer.revision)
+
+    async def _look(self, keeper: LeaseKeeper) -> None:
+        try:
+            found = await self._store.get(self._keys.leader, self._timeout_s)
+        except Unavailable as error:
+            log.debug(event("leader_not_read", reason=error.message))
+            return
+        if found is not None and found.lease == keeper.lease_id:
+            self._begin_reign(found.create_revision)
+
+    def _follow(self, leader: str) -> None:
+        if leader != self._followed:
+            self._followed = leader
+            log.info(event("stands_by", leader=leader))
+
+    def _begin_reign(self, created: Revision) -> None:
+        self._reign, self._followed = created, None
+        log.info(event("leads", reign=created))
+        self._bell.ring()
+
+    def _end_reign(self, reason: str) -> None:
+        if self._reign is None:
+            return
+        log.warning(event("leads_no_more", reign=self._reign, reason=reason))
+        self._reign = None
+        self._bell.ring()
+
+
+async def _tick(keeper: LeaseKeeper) -> None:
+    while True:
+        keeper.tick()
+        await asyncio.sleep(keeper.ttl_s / _TICKS_PER_TTL)

@@ -1,0 +1,32 @@
+"""What one round of decisions is made from."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.ids import ClusterId, ReplicaId, ShardId, WorkerId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """The map as observed, and the round's share of randomness. seed: never the same twice, so that new ids are new."""
+
+    map: ClusterMap
+    seed: str
+
+
+def new_replica_id(seed: str, shard: ShardId, worker: WorkerId) -> ReplicaId:
+    """Id of a new replica of `shard` on `worker`: the same for the same seed, unlike any other. It tells nothing of either."""
+    return ReplicaId(_uuid_of(f"{seed} replica {shard} {worker}"))
+
+
+def new_cluster_id(seed: str) -> ClusterId:
+    """Id of a cluster that has none yet."""
+    return ClusterId(_uuid_of(f"{seed} cluster"))
+
+
+def _uuid_of(text: str) -> str:
+    return str(uuid.UUID(bytes=hashlib.blake2b(text.encode("utf-8"), digest_size=16).digest()))

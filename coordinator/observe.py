@@ -1,0 +1,77 @@
+"""Observes the cluster: folds the watch of its whole prefix into one immutable map. Refuses to decide anything from it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from coordinator.bell import Bell
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.errors import PreconditionFailed
+from shoal.runtime.logs import event
+from shoal.store.cluster_view import cluster_map_of, next_cluster_map
+from shoal.store.interface import Delta, Listed, Store, Watch
+from shoal.store.keys import Keys
+
+log = logging.getLogger("coordinator.observe")
+
+SILENCE_S = 1.0
+"""How long the watch may say nothing before it is asked whether it is connected."""
+
+COMPLAIN_EVERY_S = 10.0
+
+
+class Observer:
+    """The newest map, for everyone in this process. Rings the bell whenever it changes or the store comes or goes."""
+
+    def __init__(self, *, store: Store, keys: Keys, bell: Bell, clock: Callable[[], float]) -> None:
+        self._store, self._keys, self._bell, self._clock = store, keys, bell, clock
+        self._map: ClusterMap | None = None
+        self._complained_at: float | None = None
+        self.connected = False
+
+    @property
+    def listed(self) -> bool:
+        """Whether the store has answered at all."""
+        return self._map is not None
+
+    @property
+    def map(self) -> ClusterMap:
+        """The newest map; an empty one at revision 0 before the store has answered."""
+        return self._map or ClusterMap()
+
+    async def run(self) -> None:
+        """Observe without end. Raises PreconditionFailed when the cluster becomes another one, DataLoss for a value it cannot read."""
+        async with self._store.watch(self._keys.prefix) as watch:
+            while True:
+                try:
+                    async with asyncio.timeout(SILENCE_S):
+                        self._take(await anext(watch))
+                except TimeoutError:
+                    pass
+                self._notice(watch)
+
+    def _take(self, news: Listed | Delta) -> None:
+        before = self.map
+        match news:
+            case Listed():
+                after = cluster_map_of(self._keys, news)
+            case Delta():
+                after = next_cluster_map(self._keys, before, news)
+        if before.cluster is not None and after.cluster != before.cluster:
+            raise PreconditionFailed(f"the store held cluster {before.cluster} and now holds {after.cluster or 'none'}: refusing to go on")
+        self._map = after
+        self._bell.ring()
+
+    def _notice(self, watch: Watch) -> None:
+        if watch.connected != self.connected:
+            self.connected = watch.connected
+            self._bell.ring()
+        now = self._clock()
+        if watch.connected and self._complained_at is not None:
+            self._complained_at = None
+            log.info(event("store_answers_again", revision=self.map.revision))
+        if not watch.connected and (self._complained_at is None or now - self._complained_at >= COMPLAIN_EVERY_S):
+            self._complained_at = now
+            log.warning(event("store_does_not_answer", reason=watch.problem))

@@ -1,0 +1,148 @@
+"""The coordinator as a role that any process can host: owns its store client, its server and its tasks; wires its rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+
+from coordinator.act import Actor
+from coordinator.administer import Administrator
+from coordinator.bell import Bell
+from coordinator.election import Election
+from coordinator.loop import Loop
+from coordinator.observe import Observer
+from coordinator.service import CoordinatorService
+from coordinator.settings import CoordinatorSettings
+from shoal.core.errors import Internal
+from shoal.core.limits import Limits
+from shoal.runtime.clock import boot_s
+from shoal.runtime.logs import event
+from shoal.runtime.server import GrpcServer
+from shoal.store.etcd import EtcdStore
+from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.interface import Store
+from shoal.store.keys import Keys
+from shoal.v1 import coordinator_pb2_grpc
+
+log = logging.getLogger("coordinator.server")
+
+COMMITS_AT_ONCE = 16
+STEPS_PER_ROUND = 256
+_GRACE_S = 1.0
+_HEALTH_EVERY_S = 1.0
+
+
+def _etcd_store(settings: CoordinatorSettings) -> Store:
+    return EtcdStore(EtcdSettings(endpoints=settings.etcd))
+
+
+class CoordinatorRole:
+    """A coordinator. Made inside the event loop that runs it. Healthy, as leader and as standby, while the store answers."""
+
+    def __init__(self, settings: CoordinatorSettings, open_store: Callable[[CoordinatorSettings], Store] = _etcd_store) -> None:
+        self._settings = settings
+        self._store = open_store(settings)
+        self._bell = Bell()
+        keys = Keys(settings.cluster_name)
+        limits = Limits(message_bytes=settings.message_bytes)
+        self._observer = Observer(store=self._store, keys=keys, bell=self._bell, clock=boot_s)
+        self._election = self._new_election(keys)
+        self._loop = self._new_loop(keys)
+        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
+        service = CoordinatorService(self._new_administrator(keys, limits), limits)
+        coordinator_pb2_grpc.add_CoordinatorServicer_to_server(service, self._server.grpc)  # type: ignore[no-untyped-call]
+        self._tasks: list[asyncio.Task[None]] = []
+        self.address: str | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this coordinator leads and surely holds its lease."""
+        return self._election.reign() is not None
+
+    async def start(self) -> None:
+        """Listen, observe, stand for election. Returns once the store has answered. Raises Unavailable when the port is taken."""
+        await self._server.set_serving(False)
+        self.address = await self._server.start()
+        runs = (self._observer.run(), self._election.run(self.address), self._loop.run(), self._tell_health())
+        self._tasks = [asyncio.create_task(run) for run in runs]
+        listed = asyncio.create_task(self._bell.until(lambda: self._observer.listed, timeout_s=None))
+        try:
+            await asyncio.wait({listed, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            listed.cancel()
+            await asyncio.gather(listed, return_exceptions=True)
+        self._raise_failure()
+        log.info(event("started", address=self.address, revision=self._observer.map.revision))
+
+    async def failed(self) -> None:
+        """See Role."""
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._raise_failure()
+        raise Internal("a task of the coordinator ended, which it never should")
+
+    async def stop(self) -> None:
+        """Act no more, give leadership up so that a standby takes over at once, answer what is running, close."""
+        for task in reversed(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.stop(_GRACE_S)
+        await self._store.close()
+
+    def _raise_failure(self) -> None:
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+    async def _tell_health(self) -> None:
+        told = False
+        while True:
+            heard = self._bell.rings
+            serving = self._observer.listed and self._observer.connected
+            if serving != told:
+                await self._server.set_serving(serving)
+                told = serving
+            await self._bell.wait(heard, _HEALTH_EVERY_S)
+
+    def _new_election(self, keys: Keys) -> Election:
+        return Election(
+            store=self._store,
+            keys=keys,
+            observer=self._observer,
+            bell=self._bell,
+            clock=boot_s,
+            lease_ttl_s=self._settings.lease_ttl_s,
+            timeout_s=self._settings.store_timeout_s,
+        )
+
+    def _new_loop(self, keys: Keys) -> Loop:
+        actor = Actor(
+            store=self._store,
+            keys=keys,
+            reign=self._election.reign,
+            at_once=COMMITS_AT_ONCE,
+            timeout_s=self._settings.store_timeout_s,
+        )
+        return Loop(
+            observer=self._observer,
+            bell=self._bell,
+            actor=actor,
+            leads=lambda: self._election.reign() is not None,
+            new_seed=lambda: uuid.uuid4().hex,
+            every_s=self._settings.reconcile_every_s,
+            steps_per_round=STEPS_PER_ROUND,
+        )
+
+    def _new_administrator(self, keys: Keys, limits: Limits) -> Administrator:
+        return Administrator(
+            store=self._store,
+            keys=keys,
+            observer=self._observer,
+            bell=self._bell,
+            reign=self._election.reign,
+            clock=boot_s,
+            new_id=lambda: str(uuid.uuid4()),
+            limits=limits,
+            timeout_s=self._settings.store_timeout_s,
+        )

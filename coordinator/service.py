@@ -1,0 +1,58 @@
+"""The internal service shoal.v1.Coordinator: messages in, plain values through, messages out. Refuses to decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from coordinator.administer import Administrator
+from shoal.core.collection import spec_from_input
+from shoal.core.limits import Limits
+from shoal.v1 import collections_pb2, coordinator_pb2_grpc
+
+UNBOUNDED_CALL_S = 60.0
+"""Time for a call that came without a deadline."""
+
+_MARGIN_PART = 0.1
+_MARGIN_S = 0.2
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
+    """Servicer over an Administrator."""
+
+    def __init__(self, administrator: Administrator, limits: Limits) -> None:
+        self._administrator, self._limits = administrator, limits
+
+    async def CreateCollection(
+        self, request: collections_pb2.CreateCollectionRequest, context: Context
+    ) -> collections_pb2.CreateCollectionResponse:
+        """See proto/shoal/v1/coordinator.proto."""
+        asked = request.spec
+        spec = spec_from_input(
+            name=asked.name,
+            dim=asked.dim,
+            metric=asked.metric or "l2",
+            shards=asked.shards or 1,
+            replicas=asked.replicas or 1,
+            index=asked.index or "auto",
+            limits=self._limits,
+        )
+        collection = await self._administrator.create(spec, request.request_id, timeout_s_of(context.time_remaining()))
+        return collections_pb2.CreateCollectionResponse(collection_id=collection)
+
+    async def DropCollection(
+        self, request: collections_pb2.DropCollectionRequest, context: Context
+    ) -> collections_pb2.DropCollectionResponse:
+        """See proto/shoal/v1/coordinator.proto."""
+        await self._administrator.drop(request.name, timeout_s_of(context.time_remaining()))
+        return collections_pb2.DropCollectionResponse()
+
+
+def timeout_s_of(remaining_s: float | None) -> float:
+    """Time for the work of a call, in seconds: what its caller left, less a margin in which our answer still reaches it."""
+    if remaining_s is None:
+        return UNBOUNDED_CALL_S
+    return remaining_s - min(_MARGIN_S, _MARGIN_PART * remaining_s)

@@ -1,0 +1,152 @@
+"""A coordinator without its server, and the workers of a cluster, over the store in memory: everything runs, no socket is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from coordinator.act import Actor
+from coordinator.administer import Administrator
+from coordinator.bell import Bell
+from coordinator.election import Election
+from coordinator.loop import Loop
+from coordinator.observe import Observer
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.store.cluster_view import cluster_map_of
+from shoal.store.codec import encode_shard, encode_worker
+from shoal.store.interface import Listed, Put, Store, Transaction, Unchanged
+from shoal.store.keys import Keys
+from shoal.store.memory import MemoryStore
+from shoal.store.memory_cluster import MemoryCluster
+from tests.unit.coordinator.world import KEYS, worked, worker_entry
+
+TTL_S = 5
+STORE_TIMEOUT_S = 5.0
+PATIENCE_S = 20.0
+"""How long a test waits for what must happen, in real seconds."""
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Candidate:
+    """One coordinator: observer, election, loop and administrator on a client of its own."""
+
+    def __init__(self, cluster: MemoryCluster, clock: Clock, address: str = "one:1", every_s: float = 0.05) -> None:
+        self.store, self.bell, self.address = MemoryStore(cluster), Bell(), address
+        ids = itertools.count(1)
+        self.observer = Observer(store=self.store, keys=KEYS, bell=self.bell, clock=clock)
+        self.election = Election(
+            store=self.store, keys=KEYS, observer=self.observer, bell=self.bell, clock=clock, lease_ttl_s=TTL_S, timeout_s=1.0
+        )
+        self.actor = Actor(store=self.store, keys=KEYS, reign=self.election.reign, at_once=4, timeout_s=1.0)
+        self.loop = Loop(
+            observer=self.observer,
+            bell=self.bell,
+            actor=self.actor,
+            leads=lambda: self.leads,
+            new_seed=lambda: f"{address} seed {next(ids)}",
+            every_s=every_s,
+            steps_per_round=8,
+        )
+        self.administrator = Administrator(
+            store=self.store,
+            keys=KEYS,
+            observer=self.observer,
+            bell=self.bell,
+            reign=self.election.reign,
+            clock=asyncio.get_running_loop().time,
+            new_id=lambda: f"{address} id {next(ids)}",
+            limits=DEFAULT_LIMITS,
+            timeout_s=1.0,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def leads(self) -> bool:
+        return self.election.reign() is not None
+
+    def start(self, *, acting: bool = True) -> None:
+        runs = [self.observer.run(), self.election.run(self.address), *([self.loop.run()] if acting else [])]
+        self._tasks = [asyncio.create_task(run) for run in runs]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        ends = await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.close()
+        wrong = [end for end in ends if isinstance(end, Exception)]
+        assert not wrong, wrong
+
+    async def leading(self) -> None:
+        await eventually(lambda: self.leads)
+
+
+@asynccontextmanager
+async def running(*candidates: Candidate, acting: bool = True) -> AsyncIterator[None]:
+    for candidate in candidates:
+        candidate.start(acting=acting)
+    try:
+        yield
+    finally:
+        for candidate in candidates:
+            await candidate.stop()
+
+
+class Workers:
+    """Live workers: register, open what is placed on them, let go of what is dropped, until the context ends."""
+
+    def __init__(self, store: Store, *names: str, keys: Keys = KEYS) -> None:
+        self._store, self._names, self._keys = store, names, keys
+
+    async def register(self) -> None:
+        for name in self._names:
+            entry = worker_entry(name)
+            await self._store.commit(Transaction(then=(Put(key=self._keys.worker(entry.id), value=encode_worker(entry)),)), STORE_TIMEOUT_S)
+
+    async def work(self) -> None:
+        async with self._store.watch(self._keys.prefix) as watch:
+            while True:
+                await anext(watch)
+                await self._once()
+
+    async def _once(self) -> None:
+        listing = await self._store.list(self._keys.prefix, STORE_TIMEOUT_S)
+        seen = cluster_map_of(self._keys, Listed(revision=listing.revision, entries=listing.entries))
+        for shard, entry in seen.shards.items():
+            after = entry.config
+            for worker in seen.workers:
+                after = worked(after, seen, worker)
+            if after != entry.config:
+                key = self._keys.shard(shard)
+                compares = (Unchanged(key=key, mod_revision=entry.epoch),)
+                await self._store.commit(Transaction(compares=compares, then=(Put(key=key, value=encode_shard(after)),)), STORE_TIMEOUT_S)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        await self.register()
+        task = asyncio.create_task(self.work())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def eventually(met: Callable[[], bool]) -> None:
+    """Wait for a condition that nothing signals, such as a log line."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not met():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.logic.placement import Placement
+from shoal.core.collection import CollectionState
+from shoal.core.ids import CollectionId, ShardId, WorkerId
+from tests.unit.coordinator.world import collection_of, map_of, shard_config, worker_entry
+
+ids = st.sampled_from([WorkerId(name) for name in "abcdefgh"])
+
+
+def filled(placement: Placement, collection: CollectionId, shards: int) -> list[WorkerId]:
+    chosen = []
+    for _ in range(shards):
+        worker = placement.choose(collection, taken=())
+        assert worker is not None
+        placement.add(collection, worker)
+        chosen.append(worker)
+    return chosen
+
+
+def test_fewest_of_the_collection_then_fewest_in_all_then_smallest_id() -> None:
+    one, two = CollectionId("one"), CollectionId("two")
+    placement = Placement([WorkerId("c"), WorkerId("a"), WorkerId("b")])
+    assert placement.choose(one, taken=()) == "a"
+    placement.add(one, WorkerId("a"))
+    placement.add(two, WorkerId("b"))
+    placement.add(two, WorkerId("b"))
+    assert placement.choose(one, taken=()) == "c"
+    placement.add(one, WorkerId("c"))
+    assert placement.choose(one, taken=()) == "b", "none of this collection counts more than two of another"
+
+
+def test_a_worker_that_holds_the_shard_is_not_chosen_and_nobody_is_none() -> None:
+    placement = Placement([WorkerId("a"), WorkerId("b")])
+    collection = CollectionId("one")
+    assert placement.choose(collection, taken={WorkerId("a")}) == "b"
+    assert placement.choose(collection, taken={WorkerId("a"), WorkerId("b")}) is None
+    assert Placement([]).choose(collection, taken=()) is None
+
+
+def test_replicas_of_a_collection_that_is_being_dropped_do_not_count() -> None:
+    gone = collection_of("gone", shards=1, state=CollectionState.DROPPING)
+    kept = collection_of("kept", shards=1, state=CollectionState.ACTIVE)
+    workers = [worker_entry("a"), worker_entry("b")]
+    dropping = shard_config(ShardId(gone.id, 0), {"r0": "a"}, isr=["r0"])
+    active = shard_config(ShardId(kept.id, 0), {"r1": "a"}, isr=["r1"])
+    assert Placement.of(map_of([gone], [dropping], workers)).choose(CollectionId("new"), taken=()) == "a"
+    assert Placement.of(map_of([kept], [active], workers)).choose(CollectionId("new"), taken=()) == "b"
+
+
+@given(workers=st.sets(ids, min_size=1), sizes=st.lists(st.integers(1, 20), min_size=1, max_size=6))
+def test_every_collection_and_the_whole_are_balanced_within_one(workers: set[WorkerId], sizes: list[int]) -> None:
+    placement = Placement(workers)
+    total: Counter[WorkerId] = Counter()
+    for number, shards in enumerate(sizes):
+        counts = Counter(filled(placement, CollectionId(f"c{number}"), shards))
+        assert max(counts.values()) - min(counts[worker] for worker in workers) <= 1
+        total += counts
+    assert max(total.values()) - min(total[worker] for worker in workers) <= 1
+
+
+@given(workers=st.lists(ids, min_size=1, unique=True), shards=st.integers(1, 20), data=st.data())
+def test_the_order_in_which_workers_are_known_does_not_matter(workers: list[WorkerId], shards: int, data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(workers))
+    collection = CollectionId("one")
+    assert filled(Placement(workers), collection, shards) == filled(Placement(shuffled), collection, shards)

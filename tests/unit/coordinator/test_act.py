@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from coordinator.act import Actor, story_of, transaction_of
+from coordinator.logic.steps import (
+    ActivateCollection,
+    CreateCluster,
+    CreateShard,
+    DeleteCollection,
+    DeleteShard,
+    ElectPrimary,
+    PlaceShardAnew,
+    Step,
+)
+from shoal.core.collection import CollectionState
+from shoal.core.errors import PreconditionFailed
+from shoal.core.ids import ClusterId, Revision, ShardId
+from shoal.core.shard_config import ShardEntry
+from shoal.store.codec import encode_leader
+from shoal.store.interface import Absent, Changed, Committed, Compare, Created, Put, Rejected, Transaction, Unchanged
+from shoal.store.memory import CommitFault, MemoryStore
+from shoal.store.memory_cluster import MemoryCluster
+from tests.unit.coordinator.candidate import Clock
+from tests.unit.coordinator.world import KEYS, collection_of, shard_config
+
+COLLECTION = collection_of("c", revision=30)
+SHARD = ShardId(COLLECTION.id, 0)
+OLD = ShardEntry(config=shard_config(SHARD, {"r0": "w0"}, isr=["r0"], primary_reg=5), epoch=Revision(40))
+NEW = shard_config(SHARD, {"r1": "w1"}, isr=["r1"], primary_reg=6, term=2)
+HOMELESS = ShardEntry(config=shard_config(SHARD, {}, isr=["r0"], primary_reg=5), epoch=Revision(41))
+
+MINE = Created(key=KEYS.leader, create_revision=Revision(7))
+AS_IS = Unchanged(key=KEYS.collection(COLLECTION.id), mod_revision=Revision(30))
+EPOCH = Unchanged(key=KEYS.shard(SHARD), mod_revision=Revision(40))
+OLD_REIGN_OVER = Changed(key=KEYS.worker("w0"), mod_revision=Revision(5))  # type: ignore[arg-type]
+NEW_HOME_LIVES = Unchanged(key=KEYS.worker("w1"), mod_revision=Revision(6))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("step", "compares", "key"),
+    [
+        (CreateCluster(cluster=ClusterId("x")), {Absent(key=KEYS.cluster)}, KEYS.cluster),
+        (CreateShard(collection=COLLECTION, config=NEW), {Absent(key=KEYS.shard(SHARD)), AS_IS, NEW_HOME_LIVES}, KEYS.shard(SHARD)),
+        (
+            PlaceShardAnew(collection=COLLECTION, before=OLD, config=NEW),
+            {EPOCH, OLD_REIGN_OVER, AS_IS, NEW_HOME_LIVES},
+            KEYS.shard(SHARD),
+        ),
+        (ElectPrimary(before=OLD, config=NEW), {EPOCH, OLD_REIGN_OVER, NEW_HOME_LIVES}, KEYS.shard(SHARD)),
+        (ActivateCollection(collection=COLLECTION), {AS_IS}, KEYS.collection(COLLECTION.id)),
+        (DeleteShard(entry=HOMELESS), {Unchanged(key=KEYS.shard(SHARD), mod_revision=Revision(41))}, KEYS.shard(SHARD)),
+        (DeleteCollection(collection=COLLECTION), {AS_IS}, KEYS.collection(COLLECTION.id)),
+    ],
+)
+def test_each_step_compares_leadership_and_all_that_it_relies_on(step: Step, compares: set[Compare], key: str) -> None:
+    transaction = transaction_of(step, KEYS, Revision(7))
+    assert set(transaction.compares) == {MINE, *compares}
+    assert [operation.key for operation in transaction.then] == [key]
+    assert story_of(step)
+
+
+def test_activation_changes_the_state_and_nothing_else() -> None:
+    (put,) = transaction_of(ActivateCollection(collection=COLLECTION), KEYS, Revision(7)).then
+    assert isinstance(put, Put)
+    assert CollectionState.ACTIVE.value.encode() in put.value
+    assert b'"request_id": "r-c"' in put.value
+
+
+async def leading(store: MemoryStore) -> Revision:
+    answer = await store.commit(Transaction(then=(Put(key=KEYS.leader, value=encode_leader("here:1")),)), 1.0)
+    assert isinstance(answer, Committed)
+    return answer.revision
+
+
+def deletions(count: int) -> list[Step]:
+    """Steps that do not exclude each other and hold: revision 0 stands for absent."""
+    collections = [collection_of(f"c{number}", revision=0) for number in range(count)]
+    return [DeleteCollection(collection=collection) for collection in collections]
+
+
+class Counting(MemoryStore):
+    """Counts how many commits run at the same time."""
+
+    def __init__(self, cluster: MemoryCluster) -> None:
+        super().__init__(cluster)
+        self.running = self.most = self.commits = 0
+
+    async def commit(self, transaction: Transaction, timeout_s: float) -> Committed | Rejected:
+        self.running += 1
+        self.commits += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(0)
+        try:
+            return await super().commit(transaction, timeout_s)
+        finally:
+            self.running -= 1
+
+
+def test_commits_run_beside_each_other_up_to_the_bound() -> None:
+    async def scenario() -> None:
+        store = Counting(MemoryCluster(Clock()))
+        reign = await leading(store)
+        actor = Actor(store=store, keys=KEYS, reign=lambda: reign, at_once=3, timeout_s=1.0)
+        await actor.carry_out(deletions(10))
+        assert (store.most, store.commits) == (3, 11)
+
+    asyncio.run(scenario())
+
+
+def test_nothing_more_is_tried_once_leadership_ends() -> None:
+    async def scenario() -> None:
+        store = Counting(MemoryCluster(Clock()))
+        reign = await leading(store)
+        actor = Actor(store=store, keys=KEYS, reign=lambda: reign if store.commits < 4 else None, at_once=1, timeout_s=1.0)
+        assert await actor.carry_out(deletions(10)) > 0
+        assert store.commits == 4
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fault", list(CommitFault))
+def test_a_step_in_doubt_is_told_and_left_to_the_next_round(fault: CommitFault, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        store = Counting(MemoryCluster(Clock()))
+        reign = await leading(store)
+        store.fail_next_commit(fault)
+        actor = Actor(store=store, keys=KEYS, reign=lambda: reign, at_once=1, timeout_s=1.0)
+        assert await actor.carry_out([CreateCluster(cluster=ClusterId("x"))]) == 0
+        assert store.commits == 2
+        found = await store.get(KEYS.cluster, 1.0)
+        assert (found is not None) == (fault is CommitFault.LOST_AFTER)
+
+    asyncio.run(scenario())
+    assert "step_in_doubt step=CreateCluster cluster=x" in caplog.text
+
+
+def test_done_and_rejected_steps_are_told_with_their_revision(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    async def scenario() -> None:
+        store = MemoryStore(MemoryCluster(Clock()))
+        reign = await leading(store)
+        actor = Actor(store=store, keys=KEYS, reign=lambda: reign, at_once=1, timeout_s=1.0)
+        revision = await actor.carry_out([CreateCluster(cluster=ClusterId("x"))])
+        assert revision == reign + 1
+        assert await actor.carry_out([CreateCluster(cluster=ClusterId("y"))]) == 0
+
+    asyncio.run(scenario())
+    assert "step_done step=CreateCluster cluster=x revision=3" in caplog.text
+    assert "step_rejected step=CreateCluster cluster=y revision=3" in caplog.text
+
+
+def test_what_is_no_matter_of_availability_is_raised() -> None:
+    async def scenario() -> None:
+        store = MemoryStore(MemoryCluster(Clock()))
+        await store.close()
+        actor = Actor(store=store, keys=KEYS, reign=lambda: Revision(1), at_once=2, timeout_s=1.0)
+        with pytest.raises(PreconditionFailed, match="closed"):
+            await actor.carry_out(deletions(3))
+
+    asyncio.run(scenario())

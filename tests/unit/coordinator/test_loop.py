@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+
+from coordinator.act import Actor
+from coordinator.bell import Bell
+from coordinator.logic.steps import Step
+from coordinator.loop import Loop
+from coordinator.observe import Observer
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import CollectionSpec, CollectionState
+from shoal.core.ids import Revision, ShardId, Term, WorkerId
+from shoal.core.shard_config import ShardState
+from shoal.store.codec import encode_shard
+from shoal.store.interface import Delete, Put, Transaction
+from shoal.store.memory import CommitFault, MemoryStore
+from shoal.store.memory_cluster import MemoryCluster
+from tests.unit.coordinator.candidate import Candidate, Clock, Workers, eventually, running
+from tests.unit.coordinator.world import KEYS, shard_config
+
+SPEC = CollectionSpec(name="fashion", dim=4, shards=20)
+
+
+def is_whole(candidate: Candidate, name: str) -> bool:
+    cluster = candidate.observer.map
+    found = cluster.by_name.get(name)
+    return found is not None and found.state is CollectionState.ACTIVE and len(cluster.shards_of(found.id)) == found.spec.shards
+
+
+def test_a_collection_is_created_and_dropped_without_a_trace(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    async def scenario() -> None:
+        clock = Clock()
+        cluster = MemoryCluster(clock)
+        one = Candidate(cluster, clock)
+        async with running(one), Workers(MemoryStore(cluster), "w0", "w1", "w2").running():
+            await one.leading()
+            await eventually(lambda: len(one.observer.map.workers) == 3)
+            collection = await one.administrator.create(SPEC, "r", 10.0)
+            assert is_whole(one, "fashion")
+            assert one.observer.map.cluster is not None
+            held = [entry.config.primary_worker for entry in one.observer.map.shards_of(collection)]
+            assert sorted(held.count(WorkerId(name)) for name in ("w0", "w1", "w2")) == [6, 7, 7]
+            await one.administrator.drop("fashion", 10.0)
+            await eventually(lambda: not one.observer.map.collections and not one.observer.map.shards)
+            left = await one.store.list(KEYS.prefix, 1.0)
+            assert [entry.key.removeprefix(KEYS.prefix) for entry in left.entries] == [
+                "cluster",
+                "leader",
+                "workers/w0",
+                "workers/w1",
+                "workers/w2",
+            ]
+
+    asyncio.run(scenario())
+    assert caplog.text.count("step_done step=CreateShard") == 20
+    assert "step_rejected" not in caplog.text
+
+
+@pytest.mark.parametrize("fault", list(CommitFault))
+def test_lost_answers_delay_but_neither_double_nor_lose_a_shard(fault: CommitFault) -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        cluster = MemoryCluster(clock)
+        one = Candidate(cluster, clock)
+        async with running(one), Workers(MemoryStore(cluster), "w0", "w1").running():
+            await one.leading()
+            await eventually(lambda: len(one.observer.map.workers) == 2)
+            creating = asyncio.create_task(one.administrator.create(SPEC, "r", 20.0))
+            await eventually(lambda: len(one.observer.map.collections) == 1)
+            for _ in range(12):
+                one.store.fail_next_commit(fault)
+            collection = await creating
+            entries = one.observer.map.shards_of(collection)
+            assert [entry.config.shard.number for entry in entries] == list(range(20))
+            assert all(entry.config.term == 1 for entry in entries)
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_registers_again_is_elected_again() -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        cluster = MemoryCluster(clock)
+        one, workers = Candidate(cluster, clock), Workers(MemoryStore(cluster), "w0")
+        async with running(one), workers.running():
+            await one.leading()
+            await eventually(lambda: bool(one.observer.map.workers))
+            collection = await one.administrator.create(CollectionSpec(name="c", dim=4), "r", 10.0)
+            shard = ShardId(collection, 0)
+            before = one.observer.map.shards[shard].config
+            await workers.register()
+            await eventually(lambda: one.observer.map.shards[shard].config.term == before.term + 1)
+            after = one.observer.map.shards[shard].config
+            assert after.primary == before.primary
+            assert after.primary_reg == one.observer.map.workers[WorkerId("w0")].registration > before.primary_reg
+            assert after.state is ShardState.ACTIVE
+
+    asyncio.run(scenario())
+
+
+def test_the_standby_finishes_what_a_vanished_leader_began() -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        cluster = MemoryCluster(clock)
+        one, two = Candidate(cluster, clock, "one:1"), Candidate(cluster, clock, "two:1")
+        workers = Workers(MemoryStore(cluster), "w0", "w1")
+        async with running(two):
+            await two.leading()
+            async with running(one), workers.running():
+                await eventually(lambda: len(two.observer.map.workers) == 2)
+                creating = asyncio.create_task(two.administrator.create(SPEC, "r", 20.0))
+                await eventually(lambda: len(two.observer.map.shards) >= 8)
+                two.store.cut()
+                clock.advance(5.1)
+                cluster.expire()
+                await one.leading()
+                await eventually(lambda: is_whole(one, "fashion"))
+                assert not two.leads
+                two.store.restore()
+                # The caller of the old leader still gets its answer: the map tells it, whoever did the work.
+                collection = await creating
+                assert collection == one.observer.map.by_name["fashion"].id
+                assert {entry.config.term for entry in one.observer.map.shards_of(collection)} == {Term(1)}
+
+    asyncio.run(scenario())
+
+
+def test_a_leader_that_does_not_know_of_its_end_commits_nothing() -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        cluster = MemoryCluster(clock)
+        one, other = Candidate(cluster, clock), MemoryStore(cluster)
+        one.start(acting=False)
+        try:
+            await one.leading()
+            await eventually(lambda: one.observer.map.leader is not None)
+            # It sees neither the end of its key nor the shard's change: its watch is late, its lease is held.
+            stale = one.observer.map
+            await other.commit(Transaction(then=(Delete(key=KEYS.leader),)), 1.0)
+            assert one.election.reign() is not None
+            assert stale.cluster is None
+            assert await one.loop.round() == 0
+            assert await other.get(KEYS.cluster, 1.0) is None
+        finally:
+            await one.stop()
+
+    asyncio.run(scenario())
+
+
+@dataclasses.dataclass
+class Late:
+    """An observer that is told what to show."""
+
+    map: ClusterMap
+
+
+@dataclasses.dataclass
+class Busy:
+    """An actor that says it committed revision 50, and counts."""
+
+    rounds: int = 0
+
+    async def carry_out(self, steps: Sequence[Step]) -> Revision:
+        self.rounds += 1
+        return Revision(50)
+
+
+def test_the_next_round_waits_for_a_map_with_the_commits_of_the_last() -> None:
+    async def scenario() -> None:
+        bell, late, busy = Bell(), Late(map=ClusterMap(revision=Revision(10))), Busy()
+        loop = Loop(
+            observer=cast(Observer, late),
+            bell=bell,
+            actor=cast(Actor, busy),
+            leads=lambda: True,
+            new_seed=lambda: "s",
+            every_s=60.0,
+            steps_per_round=8,
+        )
+        running = asyncio.create_task(loop.run())
+        try:
+            await eventually(lambda: busy.rounds == 1)
+            for revision in range(11, 50):
+                late.map = ClusterMap(revision=Revision(revision))
+                bell.ring()
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                assert busy.rounds == 1
+            late.map = ClusterMap(revision=Revision(50))
+            bell.ring()
+            await eventually(lambda: busy.rounds == 2)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_rounds_do_not_spin_when_nothing_can_be_done() -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        cluster = MemoryCluster(clock)
+        one = Candidate(cluster, clock, every_s=0.2)
+        rounds = itertools.count()
+        latest = [0]
+
+        async def counted() -> object:
+            latest[0] = next(rounds)
+            return await original()
+
+        original = one.loop.round
+        one.loop.round = counted  # type: ignore[method-assign, assignment]
+        async with running(one):
+            await one.leading()
+            await eventually(lambda: one.observer.map.cluster is not None)
+            # A shard whose replica lives nowhere: wanted by nobody, electable by nobody.
+            config = shard_config(ShardId("gone", 0), {"r0": "gone"}, isr=["r0"])  # type: ignore[arg-type]
+            await one.store.commit(Transaction(then=(Put(key=KEYS.shard(config.shard), value=encode_shard(config)),)), 1.0)
+            await eventually(lambda: bool(one.observer.map.shards))
+            before = latest[0]
+            await one.bell.wait(one.bell.rings, 1.0)
+            assert 1 <= latest[0] - before <= 8
+
+    asyncio.run(scenario())

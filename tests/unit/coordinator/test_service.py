@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from coordinator.administer import Administrator
+from coordinator.service import UNBOUNDED_CALL_S, Context, CoordinatorService, timeout_s_of
+from shoal.core.collection import CollectionSpec, IndexKind, Metric
+from shoal.core.errors import InvalidArgument
+from shoal.core.ids import CollectionId
+from shoal.core.limits import Limits
+from shoal.v1 import collections_pb2
+
+
+class Clerk:
+    """Takes down what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+
+    async def create(self, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
+        self.asked.append((spec, request_id, timeout_s))
+        return CollectionId("made")
+
+    async def drop(self, name: str, timeout_s: float) -> None:
+        self.asked.append((name, timeout_s))
+
+
+class Caller:
+    def __init__(self, remaining_s: float | None) -> None:
+        self._remaining_s = remaining_s
+
+    def time_remaining(self) -> float | None:
+        return self._remaining_s
+
+
+def served(clerk: Clerk, limits: Limits | None = None) -> CoordinatorService:
+    return CoordinatorService(cast(Administrator, clerk), limits or Limits())
+
+
+def creating(remaining_s: float | None = None, limits: Limits | None = None, **fields: object) -> tuple[object, ...]:
+    clerk = Clerk()
+    request = collections_pb2.CreateCollectionRequest(spec=collections_pb2.CollectionSpec(**fields), request_id="r")  # type: ignore[arg-type]
+    answer = asyncio.run(served(clerk, limits).CreateCollection(request, cast(Context, Caller(remaining_s))))
+    assert answer.collection_id == "made"
+    return clerk.asked[0]
+
+
+def test_what_is_left_out_takes_its_default() -> None:
+    assert creating(name="c", dim=4) == (CollectionSpec(name="c", dim=4), "r", UNBOUNDED_CALL_S)
+
+
+def test_what_is_said_is_taken() -> None:
+    spec, _, timeout_s = creating(remaining_s=10.0, name="c", dim=8, metric="cosine", shards=3, replicas=1, index="hnsw")
+    assert spec == CollectionSpec(name="c", dim=8, metric=Metric.COSINE, shards=3, index=IndexKind.HNSW)
+    assert timeout_s == pytest.approx(9.8)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"name": "bad name", "dim": 4}, "name"),
+        ({"name": "c"}, "dim"),
+        ({"name": "c", "dim": 4, "shards": 9}, "shards"),
+        ({"name": "c", "dim": 4, "metric": "l3"}, "metric"),
+        ({"name": "c", "dim": 4, "replicas": 2}, "replicas"),
+        ({"name": "c", "dim": 4, "index": "magic"}, "index"),
+    ],
+)
+def test_bad_specifications_are_refused_naming_the_field(fields: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        creating(limits=Limits(shards=8), **fields)
+    assert caught.value.details.field == field
+
+
+def test_a_drop_is_handed_on() -> None:
+    clerk = Clerk()
+    asyncio.run(served(clerk).DropCollection(collections_pb2.DropCollectionRequest(name="c"), cast(Context, Caller(1.0))))
+    assert clerk.asked == [("c", pytest.approx(0.9))]
+
+
+def test_a_caller_that_gives_no_time_is_given_none() -> None:
+    assert timeout_s_of(0.0) == 0.0
+    assert timeout_s_of(None) == UNBOUNDED_CALL_S
