@@ -1,0 +1,1 @@
+"""What the router decides: plans, outcomes, gathering, health. Pure; refuses every effect."""

@@ -1,0 +1,28 @@
+"""`python -m router`: one router as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from router.server import RouterRole
+from router.settings import RouterSettings
+from shoal.core.errors import ShoalError
+from shoal.runtime.logs import configure_logs
+from shoal.runtime.role import run_role
+from shoal.runtime.settings import load_settings
+
+
+def main() -> int:
+    """Run a router until a signal ends it. Returns the exit code: 2 for settings that are no use."""
+    try:
+        settings = load_settings(RouterSettings, program="python -m router", arguments=sys.argv[1:], environment=os.environ)
+    except ShoalError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 2
+    configure_logs(settings.log_level, "router")
+    return run_role(lambda: RouterRole(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

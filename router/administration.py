@@ -1,0 +1,146 @@
+"""Collections: creation and removal are forwarded to the leading coordinator, the rest is answered from the map and the workers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from router.finder import Finder
+from router.logic.gather import gather_figures
+from router.logic.outcomes import values_of_all
+from router.logic.questions import CollectionFigures
+from router.logic.read_plan import shards_of
+from router.logic.retry import Patience, patience_of, wait_before_retry
+from router.scatter import Scatter, ShardTask
+from router.view import Clock, View, wait_until
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name
+from shoal.core.errors import DeadlineExceeded, NotFound, ShoalError, Unavailable
+from shoal.core.ids import CollectionId, ShardId
+from shoal.core.limits import Limits
+from shoal.core.shard_calls import ShardService
+
+T = TypeVar("T")
+
+_CATCH_UP_S = 2.0
+
+
+class LeaderCalls(Protocol):
+    """Calls on the coordinator at an address. Each raises a ShoalError; Unavailable when it cannot be reached or does not lead."""
+
+    async def create(self, address: str, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
+        """Create a collection and wait until it is usable. The same request_id again is the same call."""
+        ...
+
+    async def drop(self, address: str, name: str, timeout_s: float) -> None:
+        """Drop a collection. Raises NotFound."""
+        ...
+
+
+class Administration:
+    """Life and figures of collections."""
+
+    def __init__(
+        self,
+        *,
+        view: View,
+        finder: Finder,
+        scatter: Scatter,
+        leader: LeaderCalls,
+        clock: Clock,
+        limits: Limits,
+        new_request_id: Callable[[], str],
+        patience_s: float,
+    ) -> None:
+        self._view, self._finder, self._scatter, self._leader, self._clock = view, finder, scatter, leader, clock
+        self._limits, self._new_request_id, self._patience_s = limits, new_request_id, patience_s
+
+    async def create(self, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
+        """Create a collection; returns when it is usable, here too. request_id: "" for a call that is not repeated."""
+        until_deadline, named = patience_of(now=self._clock(), timeout_s=timeout_s), request_id or self._new_request_id()
+        created = await self._forward(
+            until_deadline, lambda address, left_s: self._leader.create(address, spec, named, left_s), lambda _: False, CollectionId("")
+        )
+        await self._catch_up(lambda cluster: _is_active(cluster, created), until_deadline)
+        return created
+
+    async def drop(self, name: str, timeout_s: float) -> None:
+        """Drop a collection; when it returns the name is free, here too. Raises NotFound."""
+        check_name(name, self._limits)
+        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        before = self._view.current.by_name.get(name)
+        # A name that was there and is not at a later attempt was freed by an attempt whose answer got lost.
+        done = (lambda error: isinstance(error, NotFound)) if before else (lambda _: False)
+        await self._forward(until_deadline, lambda address, left_s: self._leader.drop(address, name, left_s), done, None)
+        if before is not None:
+            await self._catch_up(lambda cluster: _owner(cluster, name) != before.id, until_deadline)
+
+    def listed(self) -> tuple[Collection, ...]:
+        """All collections, by name."""
+        return tuple(sorted(self._view.current.collections.values(), key=lambda each: (each.spec.name, each.id)))
+
+    async def describe(self, name: str, timeout_s: float) -> CollectionFigures:
+        """A collection and what its shards hold; while it is being created they hold nothing."""
+        patience = patience_of(now=self._clock(), timeout_s=timeout_s, patience_s=self._patience_s)
+        collection = await self._finder.known(name, patience)
+        if collection.state is CollectionState.CREATING:
+            return CollectionFigures(collection=collection)
+        stats = await self._each(collection, lambda service, shard, left_s: service.stats(shard, left_s), patience)
+        return gather_figures(collection, stats)
+
+    async def optimize(self, name: str, timeout_s: float) -> None:
+        """Seal and merge everything; returns when no row that was there is growing and no build is pending."""
+        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        collection = await self._finder.usable(name, until_deadline)
+        await self._each(collection, lambda service, shard, left_s: service.optimize(shard, left_s), until_deadline)
+
+    async def _each(
+        self, collection: Collection, ask: Callable[[ShardService, ShardId, float], Awaitable[T]], patience: Patience
+    ) -> Sequence[T]:
+        tasks = [_task(shard, ask) for shard in shards_of(collection)]
+        return values_of_all(await self._scatter.each(collection, tasks, patience))
+
+    async def _forward(
+        self, patience: Patience, call: Callable[[str, float], Awaitable[T]], done: Callable[[ShoalError], bool], when_done: T
+    ) -> T:
+        error: ShoalError = DeadlineExceeded("no time was left to ask the coordinator")
+        for attempt in itertools.count():
+            seen, left_s = self._view.current, patience.deadline - self._clock()
+            if left_s <= 0:
+                break
+            try:
+                return await call(_leader_address(seen), left_s)
+            except ShoalError as failure:
+                if attempt and done(failure):
+                    return when_done
+                error = failure
+            wait_s = wait_before_retry(error, attempt, self._clock(), patience)
+            if wait_s is None:
+                break
+            await self._view.wait_for_change(seen, wait_s)
+        raise error
+
+    async def _catch_up(self, holds: Callable[[ClusterMap], bool], patience: Patience) -> None:
+        """Let the caller find here what the leader did; a view that lags for long does not undo it, so that is no error."""
+        await wait_until(self._view, self._clock, holds, min(patience.deadline, self._clock() + _CATCH_UP_S))
+
+
+def _task(shard: ShardId, ask: Callable[[ShardService, ShardId, float], Awaitable[T]]) -> ShardTask[T]:
+    return ShardTask(shard.number, lambda service, _, left_s: ask(service, shard, left_s))
+
+
+def _leader_address(cluster: ClusterMap) -> str:
+    if cluster.leader is None:
+        raise Unavailable("no coordinator leads the cluster; collections cannot be created or dropped until one does")
+    return cluster.leader.address
+
+
+def _is_active(cluster: ClusterMap, collection: CollectionId) -> bool:
+    found = cluster.collections.get(collection)
+    return found is not None and found.state is not CollectionState.CREATING
+
+
+def _owner(cluster: ClusterMap, name: str) -> CollectionId | None:
+    found = cluster.by_name.get(name)
+    return found.id if found else None

@@ -1,0 +1,65 @@
+"""The public Collections service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from router.administration import Administration
+from router.requests import timeout_of
+from router.spec_message import spec_from_message, summary_to_message
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.limits import Limits
+from shoal.v1 import collections_pb2, collections_pb2_grpc
+
+_REQUEST_ID_CHARACTERS = 64
+
+
+class CollectionsService(collections_pb2_grpc.CollectionsServicer):
+    """Converts administration of collections. optimize_timeout_s: for optimisations that come without a deadline."""
+
+    def __init__(self, *, administration: Administration, limits: Limits, default_timeout_s: float, optimize_timeout_s: float) -> None:
+        self._administration, self._limits = administration, limits
+        self._default_timeout_s, self._optimize_timeout_s = default_timeout_s, optimize_timeout_s
+
+    async def Create(self, request: collections_pb2.CreateCollectionRequest, context: Any) -> collections_pb2.CreateCollectionResponse:
+        """Create a collection; answers when it is usable."""
+        spec = spec_from_message(request.spec, self._limits)
+        if len(request.request_id) > _REQUEST_ID_CHARACTERS:
+            raise InvalidArgument(
+                f"request_id has {len(request.request_id)} characters, at most {_REQUEST_ID_CHARACTERS} are allowed",
+                ErrorDetails(field="request_id"),
+            )
+        created = await self._administration.create(spec, request.request_id, timeout_of(context, self._default_timeout_s))
+        return collections_pb2.CreateCollectionResponse(collection_id=created)
+
+    async def Drop(self, request: collections_pb2.DropCollectionRequest, context: Any) -> collections_pb2.DropCollectionResponse:
+        """Drop a collection."""
+        await self._administration.drop(request.name, timeout_of(context, self._default_timeout_s))
+        return collections_pb2.DropCollectionResponse()
+
+    async def List(self, request: collections_pb2.ListCollectionsRequest, context: Any) -> collections_pb2.ListCollectionsResponse:
+        """All collections."""
+        return collections_pb2.ListCollectionsResponse(collections=[summary_to_message(each) for each in self._administration.listed()])
+
+    async def Describe(
+        self, request: collections_pb2.DescribeCollectionRequest, context: Any
+    ) -> collections_pb2.DescribeCollectionResponse:
+        """A collection and what its shards hold together."""
+        figures = await self._administration.describe(request.name, timeout_of(context, self._default_timeout_s))
+        return collections_pb2.DescribeCollectionResponse(
+            collection=summary_to_message(figures.collection),
+            points=figures.points,
+            growing_rows=figures.growing_rows,
+            sealed_rows=figures.sealed_rows,
+            segments=figures.segments,
+            builds_pending=figures.builds_pending,
+            bytes=figures.bytes,
+            memory_bytes=figures.memory_bytes,
+        )
+
+    async def Optimize(
+        self, request: collections_pb2.OptimizeCollectionRequest, context: Any
+    ) -> collections_pb2.OptimizeCollectionResponse:
+        """Seal and merge everything."""
+        await self._administration.optimize(request.name, timeout_of(context, self._optimize_timeout_s))
+        return collections_pb2.OptimizeCollectionResponse()

@@ -1,0 +1,114 @@
+"""Workers and coordinators over gRPC. The only files of the router that know internal stubs are this one and grpc_calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from router.grpc_calls import call_remote
+from router.spec_message import spec_to_message
+from shoal.core.collection import CollectionSpec
+from shoal.core.ids import CollectionId, ShardId
+from shoal.core.points import StoredColumns
+from shoal.core.shard_calls import ShardCount, ShardGet, ShardScroll, ShardSearch, ShardStats, ShardWrite, WorkerStatus, WriteAck
+from shoal.core.topk import HitColumns
+from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2, worker_pb2_grpc
+from shoal.wire import shard_calls as wire
+from shoal.wire.channels import client_options
+from shoal.wire.columns import hits_from_message, stored_from_message
+
+# Generated code carries no types.
+_WORKER_STUB: Any = worker_pb2_grpc.WorkerStub
+_COORDINATOR_STUB: Any = coordinator_pb2_grpc.CoordinatorStub
+
+
+class GrpcShardService:
+    """ShardService on the worker at the other end of a channel, which it owns. name: who that is, for messages."""
+
+    def __init__(self, channel: grpc.aio.Channel, name: str) -> None:
+        self._channel, self._name = channel, name
+        self._stub: Any = _WORKER_STUB(channel)
+
+    async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
+        """See ShardService."""
+        return wire.ack_from_message(await self._call(self._stub.Write, wire.write_to_message(call), timeout_s))
+
+    async def search(self, call: ShardSearch, timeout_s: float) -> HitColumns:
+        """See ShardService."""
+        return hits_from_message((await self._call(self._stub.Search, wire.search_to_message(call), timeout_s)).hits)
+
+    async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
+        """See ShardService."""
+        return stored_from_message((await self._call(self._stub.Get, wire.get_to_message(call), timeout_s)).points)
+
+    async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
+        """See ShardService."""
+        return stored_from_message((await self._call(self._stub.Scroll, wire.scroll_to_message(call), timeout_s)).points)
+
+    async def count(self, call: ShardCount, timeout_s: float) -> int:
+        """See ShardService."""
+        return int((await self._call(self._stub.Count, wire.count_to_message(call), timeout_s)).count)
+
+    async def stats(self, shard: ShardId, timeout_s: float) -> ShardStats:
+        """See ShardService."""
+        request = worker_pb2.ShardStatsRequest(shard=wire.shard_to_message(shard))
+        return wire.stats_from_message(shard, await self._call(self._stub.Stats, request, timeout_s))
+
+    async def optimize(self, shard: ShardId, timeout_s: float) -> None:
+        """See ShardService."""
+        await self._call(self._stub.Optimize, worker_pb2.ShardOptimizeRequest(shard=wire.shard_to_message(shard)), timeout_s)
+
+    async def status(self, timeout_s: float) -> WorkerStatus:
+        """See ShardService."""
+        return wire.status_from_message(await self._call(self._stub.Status, worker_pb2.WorkerStatusRequest(), timeout_s))
+
+    async def close(self) -> None:
+        """Close the channel; calls in flight fail with Unavailable."""
+        await self._channel.close(None)
+
+    async def _call(self, method: Any, request: Any, timeout_s: float) -> Any:
+        return await call_remote(method, request, timeout_s, self._name)
+
+
+def connect_worker(address: str, message_bytes: int) -> GrpcShardService:
+    """A connection to the worker at host:port; it is opened by the first call."""
+    channel = grpc.aio.insecure_channel(address, options=client_options(message_bytes))
+    return GrpcShardService(channel, f"worker at {address}")
+
+
+class GrpcLeader:
+    """LeaderCalls over gRPC. Keeps the channel to the last leader."""
+
+    def __init__(self, message_bytes: int) -> None:
+        self._message_bytes = message_bytes
+        self._known: tuple[str, grpc.aio.Channel] | None = None
+
+    async def create(self, address: str, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
+        """See LeaderCalls."""
+        stub = await self._stub(address)
+        request = collections_pb2.CreateCollectionRequest(spec=spec_to_message(spec), request_id=request_id)
+        answer = await call_remote(stub.CreateCollection, request, timeout_s, f"coordinator at {address}")
+        return CollectionId(answer.collection_id)
+
+    async def drop(self, address: str, name: str, timeout_s: float) -> None:
+        """See LeaderCalls."""
+        stub = await self._stub(address)
+        request = collections_pb2.DropCollectionRequest(name=name)
+        await call_remote(stub.DropCollection, request, timeout_s, f"coordinator at {address}")
+
+    async def close(self) -> None:
+        """Close the channel."""
+        known, self._known = self._known, None
+        if known is not None:
+            await known[1].close(None)
+
+    async def _stub(self, address: str) -> Any:
+        before = self._known
+        if before is not None and before[0] == address:
+            return _COORDINATOR_STUB(before[1])
+        channel = grpc.aio.insecure_channel(address, options=client_options(self._message_bytes))
+        self._known = (address, channel)
+        if before is not None:
+            await before[1].close(None)
+        return _COORDINATOR_STUB(channel)

@@ -1,0 +1,107 @@
+"""One answer out of the answers of the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from router.logic.questions import CollectionFigures, Page
+from shoal.core.collection import Collection, Metric
+from shoal.core.points import IdArray, StoredColumns, id_ranks
+from shoal.core.shard_calls import ShardStats
+from shoal.core.topk import HitColumns, concat_ids, merge_hits
+
+_ROW_OVERHEAD_BYTES = 24
+"""What an id, the lengths and the tags of a point take at most, beside its texts."""
+
+
+def gather_hits(parts: Sequence[HitColumns], k: int, metric: Metric) -> HitColumns:
+    """The best k hits of each query over all shards. parts: at least one, each sorted and cut at k.
+
+    A shard without hits says nothing, not even whether there are payloads, and is left out.
+    """
+    filled = [part for part in parts if len(part)] or list(parts[:1])
+    return filled[0] if len(filled) == 1 else merge_hits(filled, k, metric)
+
+
+def gather_points(asked: IdArray, parts: Sequence[StoredColumns]) -> StoredColumns:
+    """The points that were found, in the order asked for; one asked for twice stands twice."""
+    found = _joined(parts)
+    row_of = {value: row for row, value in enumerate(found.ids.tolist())}
+    rows = [row_of[value] for value in asked.tolist() if value in row_of]
+    return _taken(found, np.array(rows, dtype=np.intp))
+
+
+def page_points(limit: int, dim: int, with_vectors: bool, message_bytes: int) -> int:
+    """How many points of a page may be asked for so that their ids and vectors fit into a message: 1 to limit."""
+    row_bytes = _ROW_OVERHEAD_BYTES + (4 * dim if with_vectors else 0)
+    return max(1, min(limit, message_bytes // row_bytes))
+
+
+def smaller_page(limit: int) -> int | None:
+    """The next size to try when the answer of a shard was too large for a message; None when there is none."""
+    return None if limit == 1 else max(1, limit // 8)
+
+
+def gather_page(parts: Sequence[StoredColumns], limit: int, message_bytes: int) -> Page:
+    """The first points over all shards, in id order, that fit into `limit` and into a message (one always does).
+
+    parts: of each shard its first `limit` points; a shard that returned fewer has no more.
+    """
+    found = _joined(parts)
+    order = np.argsort(id_ranks(found.ids), kind="stable")
+    ordered = _taken(found, order[:limit])
+    fitting = _rows_within(ordered, message_bytes)
+    more = fitting < len(found) or any(len(part) >= limit for part in parts)
+    return Page(points=ordered if fitting == len(ordered) else _taken(ordered, np.arange(fitting)), more=more)
+
+
+def gather_figures(collection: Collection, parts: Iterable[ShardStats]) -> CollectionFigures:
+    """The sum over all shards."""
+    stats = tuple(parts)
+    return CollectionFigures(
+        collection=collection,
+        points=sum(each.points for each in stats),
+        growing_rows=sum(each.growing_rows for each in stats),
+        sealed_rows=sum(each.sealed_rows for each in stats),
+        segments=sum(each.segments for each in stats),
+        builds_pending=sum(each.builds_pending for each in stats),
+        bytes=sum(each.bytes for each in stats),
+        memory_bytes=sum(each.memory_bytes for each in stats),
+    )
+
+
+def _joined(parts: Sequence[StoredColumns]) -> StoredColumns:
+    filled = [part for part in parts if len(part)] or list(parts[:1])
+    if len(filled) == 1:
+        return filled[0]
+    vectors = [part.vectors for part in filled if part.vectors is not None]
+    payloads = [part.payloads for part in filled if part.payloads is not None]
+    return StoredColumns(
+        ids=concat_ids([part.ids for part in filled]),
+        vectors=np.concatenate(vectors) if len(vectors) == len(filled) else None,
+        payloads=tuple(text for texts in payloads for text in texts) if len(payloads) == len(filled) else None,
+    )
+
+
+def _taken(points: StoredColumns, rows: npt.NDArray[np.intp]) -> StoredColumns:
+    return StoredColumns(
+        ids=points.ids[rows],
+        vectors=None if points.vectors is None else points.vectors[rows],
+        payloads=None if points.payloads is None else tuple(points.payloads[row] for row in rows.tolist()),
+    )
+
+
+def _rows_within(points: StoredColumns, message_bytes: int) -> int:
+    sizes = np.full(len(points), _ROW_OVERHEAD_BYTES, dtype=np.int64)
+    if points.vectors is not None:
+        sizes += 4 * points.vectors.shape[1]
+    if points.payloads is not None:
+        sizes += np.fromiter((0 if text is None else len(text) for text in points.payloads), dtype=np.int64, count=len(points))
+    if points.ids.dtype == object:
+        texts = (len(value.encode("utf-8")) if isinstance(value, str) else 0 for value in points.ids.tolist())
+        sizes += np.fromiter(texts, dtype=np.int64, count=len(points))
+    fitting = int(np.searchsorted(np.cumsum(sizes), message_bytes, side="right"))
+    return min(len(points), max(1, fitting))

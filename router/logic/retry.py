@@ -1,0 +1,34 @@
+"""When to try again, and how long to wait before. The next change of the cluster map ends a wait early."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoal.core.errors import ShoalError
+
+_FIRST_WAIT_S = 0.02
+_LONGEST_WAIT_S = 0.5
+_DOUBLINGS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """Both in seconds on the router's clock. deadline: no call may last longer; give_up_at: no new attempt begins later."""
+
+    deadline: float
+    give_up_at: float
+
+
+def patience_of(*, now: float, timeout_s: float, patience_s: float | None = None) -> Patience:
+    """Patience of a call that may take timeout_s seconds and is tried again for patience_s of them (None: for all)."""
+    deadline = now + timeout_s
+    return Patience(deadline=deadline, give_up_at=deadline if patience_s is None else min(deadline, now + patience_s))
+
+
+def wait_before_retry(error: ShoalError, attempt: int, now: float, patience: Patience) -> float | None:
+    """Seconds to wait before attempt number `attempt` + 1 (the first is 0), or None to give up."""
+    left_s = patience.give_up_at - now
+    if not error.retryable or left_s <= _FIRST_WAIT_S:
+        return None
+    # Half of what is left at most, so that there is time for the attempt itself.
+    return min(_FIRST_WAIT_S * (1 << min(attempt, _DOUBLINGS)), _LONGEST_WAIT_S, left_s / 2)

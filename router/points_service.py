@@ -1,0 +1,76 @@
+"""The public Points service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from router.logic.checks import check_message_bytes
+from router.logic.questions import CountQuestion, Delete, GetQuestion, ScrollQuestion, Upsert, Written
+from router.reads import FEWER_POINTS, Reads
+from router.requests import reading_of, refuse, request_id_of, timeout_of
+from router.writes import Writes
+from shoal.core.limits import Limits
+from shoal.v1 import common_pb2, points_pb2, points_pb2_grpc
+from shoal.wire.columns import id_from_message, ids_from_message, points_from_message, points_to_message
+
+
+class PointsService(points_pb2_grpc.PointsServicer):
+    """Converts reads and writes of points."""
+
+    def __init__(self, *, reads: Reads, writes: Writes, limits: Limits, default_timeout_s: float) -> None:
+        self._reads, self._writes, self._limits, self._default_timeout_s = reads, writes, limits, default_timeout_s
+
+    async def Upsert(self, request: points_pb2.UpsertRequest, context: Any) -> points_pb2.UpsertResponse:
+        """Write points."""
+        order = Upsert(collection=request.collection, points=points_from_message(request.points), request_id=request_id_of(request))
+        written = await self._writes.upsert(order, self._timeout(context))
+        return points_pb2.UpsertResponse(written=_seqs(written))
+
+    async def Delete(self, request: points_pb2.DeleteRequest, context: Any) -> points_pb2.DeleteResponse:
+        """Remove points by id."""
+        refuse(request, "filter")
+        order = Delete(collection=request.collection, ids=ids_from_message(request.ids), request_id=request_id_of(request))
+        written = await self._writes.delete(order, self._timeout(context))
+        return points_pb2.DeleteResponse(written=_seqs(written), deleted=written.affected)
+
+    async def Get(self, request: points_pb2.GetRequest, context: Any) -> points_pb2.GetResponse:
+        """Points by id."""
+        reading = reading_of(
+            with_payload=request.with_payload,
+            with_vectors=request.with_vectors,
+            consistency=request.consistency,
+            min_seqs=request.min_seqs,
+        )
+        question = GetQuestion(collection=request.collection, ids=ids_from_message(request.ids), reading=reading)
+        points = await self._reads.get(question, self._timeout(context))
+        response = points_pb2.GetResponse(points=points_to_message(points))
+        check_message_bytes(response.ByteSize(), self._limits, FEWER_POINTS)
+        return response
+
+    async def Count(self, request: points_pb2.CountRequest, context: Any) -> points_pb2.CountResponse:
+        """The number of points."""
+        refuse(request, "filter")
+        reading = reading_of(consistency=request.consistency, min_seqs=request.min_seqs)
+        question = CountQuestion(collection=request.collection, reading=reading)
+        return points_pb2.CountResponse(count=await self._reads.count(question, self._timeout(context)))
+
+    async def Scroll(self, request: points_pb2.ScrollRequest, context: Any) -> points_pb2.ScrollResponse:
+        """A page of points in id order."""
+        refuse(request, "filter")
+        reading = reading_of(
+            with_payload=request.with_payload,
+            with_vectors=request.with_vectors,
+            consistency=request.consistency,
+            min_seqs=request.min_seqs,
+        )
+        after = id_from_message(request.after, "after")
+        question = ScrollQuestion(collection=request.collection, after=after, limit=request.limit, reading=reading)
+        page = await self._reads.scroll(question, self._timeout(context))
+        return points_pb2.ScrollResponse(points=points_to_message(page.points), more=page.more)
+
+    def _timeout(self, context: Any) -> float:
+        return timeout_of(context, self._default_timeout_s)
+
+
+def _seqs(written: Written) -> list[common_pb2.ShardSeq]:
+    return [common_pb2.ShardSeq(collection_id=written.collection, shard=number, seq=seq) for number, seq in sorted(written.seqs.items())]

@@ -1,0 +1,118 @@
+"""Search, get, count and scroll: check, plan, scatter, gather."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from router.finder import Finder
+from router.logic.checks import SCROLL_POINTS, check_answer_bytes, check_get, check_scroll, check_search
+from router.logic.gather import gather_hits, gather_page, gather_points, page_points, smaller_page
+from router.logic.outcomes import Outcome, values_of_all, values_of_some
+from router.logic.questions import CountQuestion, GetQuestion, Page, ScrollQuestion, SearchAnswer, SearchQuestion, without_repeats
+from router.logic.read_plan import count_calls, get_calls, scroll_calls, search_calls, shards_of
+from router.logic.retry import Patience, patience_of
+from router.logic.write_plan import parts_of
+from router.scatter import Scatter, ShardTask
+from router.view import Clock, View
+from shoal.core.collection import Collection
+from shoal.core.errors import ResourceExhausted
+from shoal.core.ids import ShardId
+from shoal.core.limits import Limits
+from shoal.core.points import StoredColumns
+from shoal.core.shard_calls import ShardService
+
+FEWER_HITS = "ask for fewer queries, a smaller k, or no vectors and payloads"
+FEWER_POINTS = "ask for fewer ids, or for no vectors and payloads"
+
+
+class ShardRead(Protocol):
+    """A read of one shard."""
+
+    @property
+    def shard(self) -> ShardId:
+        """The shard that is read."""
+        ...
+
+
+C = TypeVar("C", bound=ShardRead)
+T = TypeVar("T")
+
+
+class Reads:
+    """Reads of points. Every call raises ShoalErrors that name the shard at fault; timeout_s bounds it in full."""
+
+    def __init__(self, *, view: View, finder: Finder, scatter: Scatter, clock: Clock, limits: Limits, patience_s: float) -> None:
+        self._view, self._finder, self._scatter = view, finder, scatter
+        self._clock, self._limits, self._patience_s = clock, limits, patience_s
+
+    async def search(self, question: SearchQuestion, timeout_s: float) -> SearchAnswer:
+        """The best k points for each query. With allow_partial, shards that cannot answer are left out and named."""
+        patience = self._patience(timeout_s)
+        collection = await self._finder.usable(question.collection, patience)
+        check_search(question, collection.spec, self._limits)
+        calls = search_calls(question, shards_of(collection))
+        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.search(call, left_s), patience)
+        parts, missing = values_of_some(outcomes) if question.allow_partial else (values_of_all(outcomes), ())
+        for part in parts:
+            check_answer_bytes(part, self._limits, FEWER_HITS)
+        return SearchAnswer(hits=gather_hits(parts, question.k, collection.spec.metric), missing=missing)
+
+    async def get(self, question: GetQuestion, timeout_s: float) -> StoredColumns:
+        """The points that exist, in the order asked for."""
+        patience = self._patience(timeout_s)
+        collection = await self._finder.usable(question.collection, patience)
+        check_get(question, self._limits)
+        once = GetQuestion(collection=question.collection, ids=without_repeats(question.ids), reading=question.reading)
+        parts = parts_of(once.ids, self._view.current.shards_of(collection.id), collection.spec.name)
+        calls = get_calls(once, collection, parts)
+        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.get(call, left_s), patience)
+        points = gather_points(question.ids, values_of_all(outcomes))
+        check_answer_bytes(points, self._limits, FEWER_POINTS)
+        return points
+
+    async def count(self, question: CountQuestion, timeout_s: float) -> int:
+        """The number of points."""
+        patience = self._patience(timeout_s)
+        collection = await self._finder.usable(question.collection, patience)
+        calls = count_calls(question, shards_of(collection))
+        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.count(call, left_s), patience)
+        return sum(values_of_all(outcomes))
+
+    async def scroll(self, question: ScrollQuestion, timeout_s: float) -> Page:
+        """A page of points in id order; smaller than asked for where a message would grow too large."""
+        patience = self._patience(timeout_s)
+        collection = await self._finder.usable(question.collection, patience)
+        check_scroll(question, self._limits)
+        wanted = question.limit or min(SCROLL_POINTS, self._limits.scroll_points)
+        limit = page_points(wanted, collection.spec.dim, question.reading.with_vectors, self._limits.message_bytes)
+        while True:
+            try:
+                return await self._page(question, collection, limit, patience)
+            except ResourceExhausted:
+                smaller = smaller_page(limit)
+                if smaller is None:
+                    raise
+                limit = smaller
+
+    async def _page(self, question: ScrollQuestion, collection: Collection, limit: int, patience: Patience) -> Page:
+        calls = scroll_calls(question, shards_of(collection), limit)
+        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.scroll(call, left_s), patience)
+        return gather_page(values_of_all(outcomes), limit, self._limits.message_bytes)
+
+    async def _ask(
+        self,
+        collection: Collection,
+        calls: Sequence[C],
+        ask: Callable[[ShardService, C, float], Awaitable[T]],
+        patience: Patience,
+    ) -> list[Outcome[T]]:
+        tasks = [_task(call, ask) for call in calls]
+        return await self._scatter.each(collection, tasks, patience)
+
+    def _patience(self, timeout_s: float) -> Patience:
+        return patience_of(now=self._clock(), timeout_s=timeout_s, patience_s=self._patience_s)
+
+
+def _task(call: C, ask: Callable[[ShardService, C, float], Awaitable[T]]) -> ShardTask[T]:
+    return ShardTask(call.shard.number, lambda service, _, left_s: ask(service, call, left_s))

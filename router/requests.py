@@ -1,0 +1,61 @@
+"""Parts of public requests as domain values, and what this version refuses. Shape is checked here, meaning by the router."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from router.logic.questions import Reading
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.ids import CollectionId, RequestId, Seq, ShardId
+from shoal.core.points import INT64_MAX
+from shoal.v1 import common_pb2
+from shoal.wire.shard_calls import consistency_from_message, request_id_from_message
+
+_MARGIN_S = 0.05
+_MARGIN_SHARE = 0.1
+
+
+def timeout_of(context: Any, default_s: float) -> float:
+    """Seconds a call may take: what its deadline leaves, minus a margin in which to answer; default_s when it has none.
+
+    Past deadlines give 0: the call then fails as one that ran out of time.
+    """
+    remaining: float | None = context.time_remaining()
+    if remaining is None:
+        return default_s
+    return max(0.0, remaining - min(_MARGIN_S, _MARGIN_SHARE * remaining))
+
+
+def refuse(message: Any, *fields: str) -> None:
+    """Raise InvalidArgument for the first of these optional fields that is present."""
+    for field in fields:
+        if message.HasField(field):
+            raise unsupported(field)
+
+
+def unsupported(field: str) -> InvalidArgument:
+    """The error for a field whose time has not come."""
+    return InvalidArgument(f"{field} is not supported by this version", ErrorDetails(field=field))
+
+
+def reading_of(
+    *, with_payload: bool = False, with_vectors: bool = False, consistency: int, min_seqs: Iterable[common_pb2.ShardSeq]
+) -> Reading:
+    """How the client wants to read. Raises InvalidArgument for an unknown consistency."""
+    return Reading(
+        with_payload=with_payload,
+        with_vectors=with_vectors,
+        consistency=consistency_from_message(consistency),
+        min_seqs={ShardId(CollectionId(each.collection_id), each.shard): Seq(each.seq) for each in min_seqs},
+    )
+
+
+def request_id_of(message: Any) -> RequestId | None:
+    """The request id of a write, if it has one. Raises InvalidArgument for one that cannot be remembered."""
+    if not message.HasField("request_id"):
+        return None
+    found = request_id_from_message(message.request_id)
+    if found.number > INT64_MAX:
+        raise InvalidArgument(f"request_id.number is {found.number}, at most {INT64_MAX} is allowed", ErrorDetails(field="request_id"))
+    return found

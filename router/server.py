@@ -1,0 +1,152 @@
+"""The router as a role: its public server, its store client, its watch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+
+from router.cluster_service import ClusterService
+from router.collections_service import CollectionsService
+from router.finder import StoreNames
+from router.grpc_transport import GrpcLeader, connect_worker
+from router.points_service import PointsService
+from router.router import Router, make_router
+from router.search_service import SearchService
+from router.settings import RouterSettings
+from router.view import MapView
+from router.workers import Workers, tend
+from shoal.core.ids import WorkerId
+from shoal.core.shard_calls import ShardService
+from shoal.runtime.clock import boot_s
+from shoal.runtime.logs import event
+from shoal.runtime.server import GrpcServer
+from shoal.store.etcd import EtcdStore
+from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.interface import Store
+from shoal.store.keys import Keys
+from shoal.store.observe import MapObserver
+from shoal.v1 import cluster_pb2_grpc, collections_pb2_grpc, points_pb2_grpc, search_pb2_grpc
+
+log = logging.getLogger("shoal.router")
+
+_GRACE_S = 2.0
+
+
+class RouterRole:
+    """A router on its public port.
+
+    local: workers of this process, called without a hop; store: instead of etcd as the settings name it, closed by `stop`; interceptors: of
+    the public server. `address` is host:port once started.
+    """
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        local: Mapping[WorkerId, ShardService] | None = None,
+        *,
+        store: Store | None = None,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),  # type: ignore[type-arg]
+    ) -> None:
+        self.address = ""
+        self._settings, self._interceptors = settings, interceptors
+        self._keys = Keys(settings.cluster_name)
+        self._store = store or EtcdStore(EtcdSettings(endpoints=settings.etcd))
+        self._workers = Workers(connect=lambda address: connect_worker(address, settings.message_bytes), local=local)
+        self._leader = GrpcLeader(settings.message_bytes)
+        self._view = MapView()
+        self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)
+        self._server: GrpcServer | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Listen, then wait for the first listing of the store.
+
+        Raises Unavailable when the port is taken, DataLoss when the store holds what cannot be read.
+        """
+        self._server = await self._serve()
+        self._tasks.append(asyncio.create_task(self._observer.run()))
+        await self._first_map()
+        self._tasks.append(asyncio.create_task(tend(self._workers, self._view)))
+        await self._server.set_serving(True)
+        log.info(event("serving", address=self.address))
+
+    async def failed(self) -> None:
+        """Raise when the store can no longer be followed."""
+        await self._first_end(self._tasks)
+
+    async def stop(self) -> None:
+        """Let running calls end, then give everything up; also after a start that failed."""
+        if self._server is not None:
+            await self._server.stop(_GRACE_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._workers.close()
+        await self._leader.close()
+        await self._store.close()
+
+    async def _serve(self) -> GrpcServer:
+        settings = self._settings
+        server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes, interceptors=self._interceptors)
+        add_services(server, self._router(), settings)
+        await server.set_serving(False)
+        self.address = await server.start()
+        return server
+
+    def _router(self) -> Router:
+        return make_router(
+            view=self._view,
+            workers=self._workers,
+            names=StoreNames(self._store, self._keys),
+            leader=self._leader,
+            clock=boot_s,
+            new_request_id=lambda: uuid.uuid4().hex,
+            limits=self._settings.limits,
+            read_patience_s=self._settings.read_patience_s,
+            status_timeout_s=self._settings.status_timeout_s,
+        )
+
+    async def _first_map(self) -> None:
+        listed = asyncio.create_task(self._view.wait_for_first())
+        try:
+            await self._first_end([listed, *self._tasks])
+        finally:
+            listed.cancel()
+            await asyncio.gather(listed, return_exceptions=True)
+
+    async def _first_end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Wait until one of the tasks ends; raise what it raised. The tasks go on when the waiting is cancelled."""
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+
+    def _on_change(self) -> None:
+        if self._observer.listed:
+            self._view.publish(self._observer.map)
+
+
+def add_services(server: GrpcServer, router: Router, settings: RouterSettings) -> None:
+    """Put the public services of a router on a server."""
+    limits, timeout_s = settings.limits, settings.default_timeout_s
+    search = SearchService(reads=router.reads, limits=limits, default_timeout_s=timeout_s)
+    points = PointsService(reads=router.reads, writes=router.writes, limits=limits, default_timeout_s=timeout_s)
+    collections = CollectionsService(
+        administration=router.administration,
+        limits=limits,
+        default_timeout_s=timeout_s,
+        optimize_timeout_s=settings.optimize_timeout_s,
+    )
+    cluster = ClusterService(overview=router.overview, default_timeout_s=timeout_s)
+    pairs: tuple[tuple[Any, object], ...] = (
+        (search_pb2_grpc.add_SearchServicer_to_server, search),
+        (points_pb2_grpc.add_PointsServicer_to_server, points),
+        (collections_pb2_grpc.add_CollectionsServicer_to_server, collections),
+        (cluster_pb2_grpc.add_ClusterServicer_to_server, cluster),
+    )
+    for add, service in pairs:
+        add(service, server.grpc)

@@ -1,0 +1,58 @@
+"""Settings of a router process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.limits import DEFAULT_LIMITS, Limits
+from shoal.runtime.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterSettings:
+    """A router: takes calls of clients on its public port and asks the workers."""
+
+    etcd: tuple[str, ...] = setting(("127.0.0.1:2379",), "etcd endpoints, host:port, comma separated")
+    cluster_name: str = setting("default", "name of the cluster in etcd")
+    host: str = setting("127.0.0.1", "address to listen on")
+    port: int = setting(7600, "public port; 0 for any free one")
+    message_bytes: int = setting(DEFAULT_LIMITS.message_bytes, "largest message either way")
+    log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
+    default_timeout_s: float = setting(10.0, "for calls that come without a deadline")
+    optimize_timeout_s: float = setting(3_600.0, "for calls of Collections.Optimize that come without a deadline")
+    read_patience_s: float = setting(2.0, "how long a read tries again when a shard cannot answer")
+    status_timeout_s: float = setting(1.0, "how long a worker may take to answer when the cluster is described")
+    max_dim: int = setting(DEFAULT_LIMITS.dim, "largest dimension of a collection")
+    max_shards: int = setting(DEFAULT_LIMITS.shards, "most shards of a collection")
+    max_k: int = setting(DEFAULT_LIMITS.k, "largest k of a search")
+    max_batch_queries: int = setting(DEFAULT_LIMITS.batch_queries, "most queries of a search")
+    max_batch_hits: int = setting(DEFAULT_LIMITS.batch_hits, "most hits a search may ask for: queries x k")
+    max_upsert_points: int = setting(DEFAULT_LIMITS.upsert_points, "most points of an upsert")
+    max_id_bytes: int = setting(DEFAULT_LIMITS.id_bytes, "longest id")
+    max_payload_bytes: int = setting(DEFAULT_LIMITS.payload_bytes, "largest payload of a point")
+    max_scroll_points: int = setting(DEFAULT_LIMITS.scroll_points, "most points of a page")
+
+    def __post_init__(self) -> None:
+        """Raise InvalidArgument for a value that no router can work with."""
+        if not 0 <= self.port <= 65_535:
+            raise InvalidArgument(f"port is {self.port}, it must be from 0 to 65535", ErrorDetails(field="port"))
+        for name, value in vars(self).items():
+            if name != "port" and isinstance(value, (int, float)) and not value > 0:
+                raise InvalidArgument(f"{name} is {value!r}, it must be above 0", ErrorDetails(field=name))
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds on requests."""
+        return Limits(
+            dim=self.max_dim,
+            k=self.max_k,
+            batch_queries=self.max_batch_queries,
+            batch_hits=self.max_batch_hits,
+            message_bytes=self.message_bytes,
+            upsert_points=self.max_upsert_points,
+            id_bytes=self.max_id_bytes,
+            payload_bytes=self.max_payload_bytes,
+            shards=self.max_shards,
+            scroll_points=self.max_scroll_points,
+        )

@@ -1,0 +1,32 @@
+"""Collection specifications between messages and domain values."""
+
+from __future__ import annotations
+
+from shoal.core.collection import Collection, CollectionSpec, Metric, spec_from_input
+from shoal.core.limits import Limits
+from shoal.v1 import collections_pb2
+
+
+def spec_from_message(message: collections_pb2.CollectionSpec, limits: Limits) -> CollectionSpec:
+    """Validated specification; what is not given takes its default. Raises InvalidArgument naming the field."""
+    return spec_from_input(
+        name=message.name,
+        dim=message.dim,
+        metric=message.metric or Metric.L2.value,
+        shards=message.shards or 1,
+        replicas=message.replicas or 1,
+        index=message.index or "auto",
+        limits=limits,
+    )
+
+
+def spec_to_message(spec: CollectionSpec) -> collections_pb2.CollectionSpec:
+    """Specification as a message."""
+    return collections_pb2.CollectionSpec(
+        name=spec.name, dim=spec.dim, metric=spec.metric.value, shards=spec.shards, replicas=spec.replicas, index=spec.index.value
+    )
+
+
+def summary_to_message(collection: Collection) -> collections_pb2.CollectionSummary:
+    """A collection as a message."""
+    return collections_pb2.CollectionSummary(id=collection.id, spec=spec_to_message(collection.spec), state=collection.state.value)

@@ -1,0 +1,82 @@
+"""Upsert and delete: check, plan, write every shard at once, each again with the same request id until the deadline."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from router.finder import Finder
+from router.logic.checks import check_delete, check_upsert
+from router.logic.outcomes import values_of_write
+from router.logic.questions import Delete, Upsert, Written, without_repeats
+from router.logic.retry import Patience, patience_of
+from router.logic.write_plan import Part, parts_of
+from router.scatter import Scatter, ShardTask
+from router.view import Clock, View
+from shoal.core.collection import Collection
+from shoal.core.ids import RequestId, Revision, ShardId
+from shoal.core.limits import Limits
+from shoal.core.points import IdArray
+from shoal.core.shard_calls import ShardDelete, ShardService, ShardUpsert, ShardWrite, WriteAck
+from shoal.core.shard_config import ShardEntry
+
+
+class Writes:
+    """Writes of points. client: a unique name, for writes that come without a request id."""
+
+    def __init__(self, *, view: View, finder: Finder, scatter: Scatter, clock: Clock, limits: Limits, client: str) -> None:
+        self._view, self._finder, self._scatter = view, finder, scatter
+        self._clock, self._limits, self._client = clock, limits, client
+        self._numbers = itertools.count(1)
+
+    async def upsert(self, order: Upsert, timeout_s: float) -> Written:
+        """Write points; returns when every shard has acknowledged. The error of a failure says what each shard did."""
+        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        collection = await self._finder.usable(order.collection, until_deadline)
+        check_upsert(order.points, collection.spec, self._limits)
+        request_id = order.request_id or self._next_id()
+
+        def shard_write(part: Part) -> Callable[[Revision], ShardWrite]:
+            shard, points = ShardId(collection.id, part.number), part.of_points(order.points)
+            return lambda epoch: ShardUpsert(shard=shard, epoch=epoch, request_id=request_id, points=points)
+
+        return await self._write(collection, order.points.ids, shard_write, until_deadline)
+
+    async def delete(self, order: Delete, timeout_s: float) -> Written:
+        """Remove points by id; one that does not exist is no error."""
+        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        collection = await self._finder.usable(order.collection, until_deadline)
+        check_delete(order.ids, self._limits)
+        request_id, ids = order.request_id or self._next_id(), without_repeats(order.ids)
+
+        def shard_write(part: Part) -> Callable[[Revision], ShardWrite]:
+            shard, own = ShardId(collection.id, part.number), part.of_ids(ids)
+            return lambda epoch: ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=own)
+
+        return await self._write(collection, ids, shard_write, until_deadline)
+
+    async def _write(
+        self,
+        collection: Collection,
+        ids: IdArray,
+        shard_write: Callable[[Part], Callable[[Revision], ShardWrite]],
+        until_deadline: Patience,
+    ) -> Written:
+        parts = parts_of(ids, self._view.current.shards_of(collection.id), collection.spec.name)
+        tasks = [_task(part.number, shard_write(part)) for part in parts]
+        acks = values_of_write(await self._scatter.each(collection, tasks, until_deadline))
+        return Written(
+            collection=collection.id,
+            seqs={part.number: ack.seq for part, ack in zip(parts, acks, strict=True)},
+            affected=sum(ack.affected for ack in acks),
+        )
+
+    def _next_id(self) -> RequestId:
+        return RequestId(self._client, next(self._numbers))
+
+
+def _task(number: int, write_at: Callable[[Revision], ShardWrite]) -> ShardTask[WriteAck]:
+    async def write(service: ShardService, entry: ShardEntry, left_s: float) -> WriteAck:
+        return await service.write(write_at(entry.epoch), left_s)
+
+    return ShardTask(number, write)

@@ -1,0 +1,210 @@
+"""The router's gRPC transport against the worker's real service, over real sockets, with a dumb twin behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import pytest
+
+from router.grpc_transport import GrpcLeader, GrpcShardService, connect_worker
+from shard_worker.service import WorkerServicer
+from shoal.core.collection import CollectionSpec
+from shoal.core.errors import AlreadyExists, DataLoss, DeadlineExceeded, ErrorDetails, ResourceExhausted, Unavailable
+from shoal.core.ids import RequestId, Revision, ShardId
+from shoal.core.points import PointColumns, id_array
+from shoal.core.shard_calls import (
+    ShardCount,
+    ShardDelete,
+    ShardGet,
+    ShardScroll,
+    ShardSearch,
+    ShardService,
+    ShardUpsert,
+    WorkerStatus,
+    WriteAck,
+)
+from shoal.runtime.server import GrpcServer
+from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2_grpc
+from tests.etcd_process import free_port
+from tests.unit.router.twin import MEMORY_BYTES, TwinCluster, TwinWorker
+
+SHARD = ShardId("id-a", 0)
+MESSAGE_BYTES = 1_000_000
+WAIT_S = 20.0
+
+IDS = [4, "x", -1]
+POINTS = PointColumns(ids=id_array(IDS), vectors=np.arange(12, dtype=np.float32).reshape(3, 4), payloads=(b'{"a":1}', None, b"{}"))
+UPSERT = ShardUpsert(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 1), points=POINTS)
+
+
+def twin_worker() -> TwinWorker:
+    cluster = TwinCluster(workers=1)
+    cluster.add("a", shards=1)
+    return cluster.workers["w0"]
+
+
+def over_grpc(check: Callable[[TwinWorker, GrpcShardService], Awaitable[None]]) -> None:
+    async def run() -> None:
+        twin, server = twin_worker(), GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
+        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(twin), server.grpc)
+        remote = connect_worker(await server.start(), MESSAGE_BYTES)
+        try:
+            await check(twin, remote)
+        finally:
+            await remote.close()
+            await server.stop(0)
+
+    asyncio.run(run())
+
+
+async def answers(service: ShardService) -> list[object]:
+    """What a worker answers to one call of each kind, as comparable values."""
+    written = await service.write(UPSERT, WAIT_S)
+    hits = await service.search(ShardSearch(shard=SHARD, queries=POINTS.vectors[:2], k=2, with_vectors=True), WAIT_S)
+    got = await service.get(ShardGet(shard=SHARD, ids=id_array(["x", 9, 4])), WAIT_S)
+    page = await service.scroll(ShardScroll(shard=SHARD, after=-1, limit=5), WAIT_S)
+    await service.optimize(SHARD, WAIT_S)
+    stats, status = await service.stats(SHARD, WAIT_S), await service.status(WAIT_S)
+    removed = await service.write(ShardDelete(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 2), ids=id_array([4, 8])), WAIT_S)
+    return [
+        written,
+        (hits.counts.tolist(), hits.ids.tolist(), hits.scores.tolist(), hits.payloads, hits.vectors.tolist()),
+        (got.ids.tolist(), got.vectors.tolist(), got.payloads),
+        (page.ids.tolist(), page.vectors, page.payloads),
+        stats,
+        status,
+        removed,
+        await service.count(ShardCount(shard=SHARD), WAIT_S),
+    ]
+
+
+def test_a_worker_answers_the_same_with_and_without_a_hop() -> None:
+    async def check(_: TwinWorker, remote: GrpcShardService) -> None:
+        there = await answers(remote)
+        assert there == await answers(twin_worker())
+        assert there[0] == WriteAck(seq=2, affected=3)
+        assert there[-3] == WorkerStatus(memory_bytes=MEMORY_BYTES, failed={})
+
+    over_grpc(check)
+
+
+def test_an_empty_shard_answers_over_the_wire() -> None:
+    async def check(_: TwinWorker, remote: GrpcShardService) -> None:
+        hits = await remote.search(ShardSearch(shard=SHARD, queries=POINTS.vectors[:2], k=2, with_vectors=True), WAIT_S)
+        assert hits.counts.tolist() == [0, 0]
+        assert len(await remote.get(ShardGet(shard=SHARD, ids=id_array([1])), WAIT_S)) == 0
+
+    over_grpc(check)
+
+
+def test_errors_arrive_with_their_kind_message_and_details() -> None:
+    async def check(twin: TwinWorker, remote: GrpcShardService) -> None:
+        given = DataLoss("crc of row 7", ErrorDetails(shard="id-a/0", index=7, applied={"id-a/0": "maybe"}))
+        twin.before = [given]
+        with pytest.raises(DataLoss) as caught:
+            await remote.write(UPSERT, WAIT_S)
+        assert (caught.value.message, caught.value.details) == (given.message, given.details)
+
+    over_grpc(check)
+
+
+def test_the_deadline_travels_and_ends_the_call() -> None:
+    async def check(twin: TwinWorker, remote: GrpcShardService) -> None:
+        await remote.count(ShardCount(shard=SHARD), WAIT_S)
+        assert WAIT_S - 5 < twin.timeouts[-1] <= WAIT_S
+        twin.count = hang
+        with pytest.raises(DeadlineExceeded):
+            await remote.count(ShardCount(shard=SHARD), 0.05)
+
+    over_grpc(check)
+
+
+def test_closing_a_connection_fails_its_calls_with_unavailable_at_once() -> None:
+    async def check(twin: TwinWorker, remote: GrpcShardService) -> None:
+        asked = asyncio.Event()
+
+        async def asked_and_hang(call: ShardCount, timeout_s: float) -> int:
+            asked.set()
+            return await hang(call, timeout_s)
+
+        twin.count = asked_and_hang
+        asking = asyncio.create_task(remote.count(ShardCount(shard=SHARD), 600.0))
+        await asked.wait()
+        await remote.close()
+        with pytest.raises(Unavailable, match="closed"):
+            await asking
+        with pytest.raises(Unavailable, match="closed"):
+            await remote.count(ShardCount(shard=SHARD), WAIT_S)
+
+    over_grpc(check)
+
+
+def test_a_worker_that_is_not_there_is_unavailable_at_once_and_named() -> None:
+    async def call() -> None:
+        port = free_port()
+        remote = connect_worker(f"127.0.0.1:{port}", MESSAGE_BYTES)
+        try:
+            with pytest.raises(Unavailable, match=f"worker at 127.0.0.1:{port}"):
+                await remote.status(600.0)
+        finally:
+            await remote.close()
+
+    asyncio.run(call())
+
+
+def test_a_message_larger_than_allowed_is_exhausted_not_internal() -> None:
+    async def check(_: TwinWorker, remote: GrpcShardService) -> None:
+        vectors = np.zeros((1_000, 1_000), dtype=np.float32)
+        points = PointColumns(ids=np.arange(1_000), vectors=vectors, payloads=None)
+        with pytest.raises(ResourceExhausted, match="send fewer points"):
+            await remote.write(ShardUpsert(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 1), points=points), WAIT_S)
+
+    over_grpc(check)
+
+
+async def hang(call: ShardCount, timeout_s: float) -> int:
+    await asyncio.Event().wait()
+    raise AssertionError("nothing sets it")
+
+
+class TwinCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
+    def __init__(self) -> None:
+        self.created: list[collections_pb2.CreateCollectionRequest] = []
+        self.dropped: list[str] = []
+
+    async def CreateCollection(
+        self, request: collections_pb2.CreateCollectionRequest, _: object
+    ) -> collections_pb2.CreateCollectionResponse:
+        self.created.append(request)
+        if len(self.created) > 1:
+            raise AlreadyExists(f"collection {request.spec.name!r} exists")
+        return collections_pb2.CreateCollectionResponse(collection_id="id-1")
+
+    async def DropCollection(self, request: collections_pb2.DropCollectionRequest, _: object) -> collections_pb2.DropCollectionResponse:
+        self.dropped.append(request.name)
+        return collections_pb2.DropCollectionResponse()
+
+
+def test_administration_goes_to_the_leader_of_the_moment() -> None:
+    async def run() -> None:
+        leader, spec = GrpcLeader(MESSAGE_BYTES), CollectionSpec(name="a", dim=4, shards=3)
+        twins = [TwinCoordinator(), TwinCoordinator()]
+        servers = [GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES) for _ in twins]
+        for twin, server in zip(twins, servers, strict=True):
+            coordinator_pb2_grpc.add_CoordinatorServicer_to_server(twin, server.grpc)
+        first, second = [await server.start() for server in servers]
+        assert await leader.create(first, spec, "r1", WAIT_S) == "id-1"
+        with pytest.raises(AlreadyExists):
+            await leader.create(first, spec, "r2", WAIT_S)
+        await leader.drop(second, "a", WAIT_S)
+        assert ([each.request_id for each in twins[0].created], twins[0].dropped, twins[1].dropped) == (["r1", "r2"], [], ["a"])
+        assert (twins[0].created[0].spec.name, twins[0].created[0].spec.shards) == ("a", 3)
+        await servers[1].stop(0)
+        with pytest.raises(Unavailable, match="coordinator at"):
+            await leader.drop(second, "a", WAIT_S)
+        await leader.close()
+        await servers[0].stop(0)
+
+    asyncio.run(run())

@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.logic.questions import CountQuestion, GetQuestion, Reading, ScrollQuestion, SearchQuestion, Upsert
+from shoal.core.collection import Metric
+from shoal.core.errors import (
+    DataLoss,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    ShoalError,
+    Unavailable,
+)
+from shoal.core.ids import Seq, ShardId
+from shoal.core.limits import Limits
+from shoal.core.points import PointColumns, PointId, id_array, id_order
+from shoal.core.scoring import prepared, scores
+from shoal.core.shard_calls import Consistency
+from tests.unit.router.twin import TwinCluster
+
+point_ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(min_size=1, max_size=8))
+
+
+def columns(ids: list[PointId], dim: int = 4, seed: int = 0) -> PointColumns:
+    vectors = np.random.default_rng(seed).integers(-3, 4, size=(len(ids), dim)).astype(np.float32)
+    vectors[:, 0] += 5
+    payloads = tuple(b'{"at":%d}' % at if at % 3 else None for at in range(len(ids)))
+    return PointColumns(ids=id_array(ids), vectors=vectors, payloads=payloads)
+
+
+def loaded(
+    ids: list[PointId], *, shards: int = 3, workers: int = 2, metric: Metric = Metric.L2, limits: Limits | None = None
+) -> TwinCluster:
+    cluster = TwinCluster(workers=workers, limits=limits)
+    cluster.add("a", shards=shards, metric=metric)
+    asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=columns(ids)), 10.0))
+    for worker in cluster.workers.values():
+        worker.calls.clear()
+        worker.timeouts.clear()
+    return cluster
+
+
+def queries(count: int, dim: int = 4) -> np.ndarray:
+    return np.random.default_rng(9).integers(1, 4, size=(count, dim)).astype(np.float32)
+
+
+def search(cluster: TwinCluster, timeout_s: float = 10.0, **options: object):
+    question = SearchQuestion(**{"collection": "a", "queries": queries(2), "k": 3, **options})
+    return asyncio.run(cluster.router.reads.search(question, timeout_s))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    ids=st.lists(point_ids, min_size=1, max_size=25, unique=True),
+    shards=st.integers(1, 5),
+    k=st.integers(1, 30),
+    metric=st.sampled_from(list(Metric)),
+)
+def test_search_agrees_with_brute_force_over_all_points(ids: list[PointId], shards: int, k: int, metric: Metric) -> None:
+    cluster = loaded(ids, shards=shards, metric=metric)
+    points = columns(ids)
+    hits = search(cluster, k=k, reading=Reading(with_vectors=True)).hits
+    rows = prepared(points.vectors, metric)
+    sign = 1 if metric.smaller_is_better else -1
+    at = 0
+    for number, query in enumerate(prepared(queries(2), metric)):
+        values = scores(query, rows, metric)
+        expected = sorted(range(len(ids)), key=lambda row: (sign * values[row], id_order(ids[row])))[:k]
+        got = slice(at, at + int(hits.counts[number]))
+        assert hits.ids[got].tolist() == [ids[row] for row in expected]
+        assert hits.scores[got].tolist() == [values[row] for row in expected]
+        assert list(hits.payloads[got]) == [points.payloads[row] for row in expected]
+        assert np.array_equal(hits.vectors[got], points.vectors[expected])
+        at = got.stop
+    assert at == len(hits)
+
+
+def test_search_of_empty_shards_is_empty() -> None:
+    cluster = TwinCluster()
+    cluster.add("a")
+    hits = search(cluster).hits
+    assert hits.counts.tolist() == [0, 0]
+    assert len(hits) == 0
+
+
+def test_each_shard_gets_its_own_min_seq_and_the_time_that_is_left() -> None:
+    cluster = loaded([1, 2, 3])
+    wanted = {ShardId("id-a", 0): Seq(4), ShardId("id-a", 2): Seq(6), ShardId("id-other", 1): Seq(9)}
+    search(cluster, timeout_s=7.0, reading=Reading(min_seqs=wanted))
+    calls = [call for worker in cluster.workers.values() for call in worker.calls]
+    assert {call.shard.number: call.terms.min_seq for call in calls} == {0: 4, 1: 0, 2: 6}
+    assert {call.terms.consistency for call in calls} == {Consistency.SESSION}
+    assert {left for worker in cluster.workers.values() for left in worker.timeouts} == {7.0}
+
+
+def test_any_consistency_waits_for_nothing() -> None:
+    cluster = loaded([1, 2, 3])
+    search(cluster, reading=Reading(consistency=Consistency.ANY, min_seqs={ShardId("id-a", 0): Seq(4)}))
+    assert {call.terms.min_seq for worker in cluster.workers.values() for call in worker.calls} == {0}
+
+
+def test_a_missing_shard_is_tried_again_until_it_answers() -> None:
+    cluster = loaded([1, 2, 3])
+    cluster.workers["w1"].before = [Unavailable("not ready"), Unavailable("not ready")]
+    assert len(search(cluster, k=10).hits) == 6
+    assert cluster.view.waits == [0.02, 0.04]
+
+
+def test_a_change_of_the_map_ends_the_wait_and_the_next_attempt_uses_it() -> None:
+    cluster = loaded([1, 2, 3])
+    cluster.remove_worker("w1")
+    cluster.view.events = [lambda: cluster.return_worker("w1")]
+    assert len(search(cluster, k=10).hits) == 6
+    assert cluster.clock.now == 100.0
+
+
+def test_a_shard_that_stays_away_is_named_after_two_seconds() -> None:
+    cluster = loaded([1, 2, 3])
+    cluster.remove_worker("w1")
+    with pytest.raises(Unavailable, match=r"a/1.*w1 is down") as caught:
+        search(cluster)
+    assert caught.value.details.shard == "a/1"
+    assert 1.9 < cluster.clock.now - 100 <= 2.0
+
+
+def test_a_short_deadline_bounds_the_patience() -> None:
+    cluster = loaded([1, 2, 3])
+    cluster.remove_worker("w1")
+    with pytest.raises(Unavailable, match="a/1"):
+        search(cluster, timeout_s=0.5)
+    assert cluster.clock.now - 100 <= 0.5
+
+
+def test_no_time_at_all_is_a_deadline_that_names_the_shard() -> None:
+    cluster = loaded([1, 2, 3])
+    with pytest.raises(DeadlineExceeded, match="a/0"):
+        search(cluster, timeout_s=0.0)
+    assert not cluster.workers["w0"].calls
+
+
+@pytest.mark.parametrize("error", [Unavailable("gone"), DeadlineExceeded("slow"), DataLoss("damaged")])
+def test_a_partial_answer_leaves_out_and_names_what_cannot_answer(error: ShoalError) -> None:
+    cluster = loaded([1, 2, 3, 4, 5, 6], shards=2)
+    cluster.workers["w1"].before = [error] * 50
+    answer = search(cluster, k=10, allow_partial=True)
+    assert answer.missing == ("a/1",)
+    assert sorted(answer.hits.ids.tolist()) == sorted(list(cluster.workers["w0"].shards[ShardId("id-a", 0)].points) * 2)
+
+
+def test_a_partial_answer_of_no_shard_is_none() -> None:
+    cluster = loaded([1, 2, 3])
+    for worker in cluster.workers:
+        cluster.remove_worker(worker)
+    with pytest.raises(Unavailable):
+        search(cluster, allow_partial=True)
+
+
+def test_partial_answers_do_not_hide_what_is_wrong_with_the_request() -> None:
+    cluster = loaded([1, 2, 3])
+    cluster.workers["w1"].before = [InvalidArgument("bad")]
+    with pytest.raises(InvalidArgument, match="a/1: bad"):
+        search(cluster, allow_partial=True)
+
+
+def test_damage_is_not_waited_for() -> None:
+    cluster = loaded([1, 2, 3])
+    cluster.workers["w1"].before = [DataLoss("crc")]
+    with pytest.raises(DataLoss, match="crc"):
+        search(cluster)
+    assert cluster.view.waits == []
+
+
+def test_an_answer_larger_than_a_message_says_what_to_do() -> None:
+    cluster = loaded([1, 2, 3], limits=Limits(message_bytes=100))
+    with pytest.raises(ResourceExhausted, match=r"at most 100 .*smaller k"):
+        search(cluster, queries=queries(20), reading=Reading(with_vectors=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "text"),
+    [
+        ({"k": 0}, "k", "k is 0"),
+        ({"k": 16_385}, "k", "k is 16385"),
+        ({"queries": queries(0)}, "vectors", "empty"),
+        ({"queries": queries(4_097)}, "vectors", "4097"),
+        ({"queries": queries(4_096), "k": 300}, "k", "1228800"),
+        ({"queries": queries(1, dim=5)}, "vectors", "dimension 5.*4"),
+        ({"queries": np.array([[1, 1, 1, 1], [1, np.nan, 1, 1]], dtype=np.float32)}, "vectors", r"vectors\[1\]"),
+    ],
+)
+def test_bad_searches_are_refused_at_the_door(options: dict[str, object], field: str, text: str) -> None:
+    cluster = loaded([1])
+    with pytest.raises(InvalidArgument, match=text) as caught:
+        search(cluster, **options)
+    assert caught.value.details.field == field
+    assert not any(worker.calls for worker in cluster.workers.values())
+
+
+def test_a_dropped_collection_is_not_found_while_a_search_waits() -> None:
+    cluster = loaded([1, 2, 3])
+    cluster.workers["w1"].before = [Unavailable("no replica")]
+
+    def drop() -> None:
+        cluster.change(collections={}, shards={})
+
+    cluster.view.events = [drop]
+    with pytest.raises(NotFound, match="'a' was dropped"):
+        search(cluster)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    ids=st.lists(point_ids, min_size=1, max_size=20, unique=True),
+    extra=st.lists(point_ids, max_size=5),
+    seed=st.randoms(),
+    shards=st.integers(1, 4),
+)
+def test_get_returns_what_exists_in_the_order_asked_for(ids: list[PointId], extra: list[PointId], seed: object, shards: int) -> None:
+    cluster = loaded(ids, shards=shards)
+    asked = ids + extra + ids[:2]
+    seed.shuffle(asked)
+    points = columns(ids)
+    row = {value: at for at, value in enumerate(ids)}
+    found = asyncio.run(cluster.router.reads.get(GetQuestion(collection="a", ids=id_array(asked), reading=Reading(with_vectors=True)), 5.0))
+    expected = [value for value in asked if value in row]
+    assert found.ids.tolist() == expected
+    assert np.array_equal(found.vectors, points.vectors[[row[value] for value in expected]])
+    assert list(found.payloads) == [points.payloads[row[value]] for value in expected]
+
+
+def test_get_asks_only_the_shards_that_own_the_ids() -> None:
+    cluster = loaded(list(range(50)), shards=2)
+    asyncio.run(cluster.router.reads.get(GetQuestion(collection="a", ids=id_array([7, 7])), 5.0))
+    calls = [call for worker in cluster.workers.values() for call in worker.calls]
+    assert [call.ids.tolist() for call in calls] == [[7]]
+
+
+def test_get_that_is_too_large_says_what_to_do() -> None:
+    cluster = loaded([1, 2, 3], limits=Limits(message_bytes=20))
+    with pytest.raises(ResourceExhausted, match="fewer ids"):
+        asyncio.run(cluster.router.reads.get(GetQuestion(collection="a", ids=id_array([1, 2, 3]), reading=Reading(with_vectors=True)), 5.0))
+
+
+@pytest.mark.parametrize("ids", [[], ["x" * 513], [""]])
+def test_get_refuses_what_is_no_list_of_ids(ids: list[PointId]) -> None:
+    with pytest.raises(InvalidArgument, match="ids"):
+        asyncio.run(loaded([1]).router.reads.get(GetQuestion(collection="a", ids=id_array(ids)), 5.0))
+
+
+def test_count_is_the_sum() -> None:
+    cluster = loaded([*range(40), "x", "y"])
+    assert asyncio.run(cluster.router.reads.count(CountQuestion(collection="a"), 5.0)) == 42
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    ids=st.lists(point_ids, min_size=1, max_size=30, unique=True),
+    shards=st.integers(1, 4),
+    limit=st.integers(1, 12),
+    message_bytes=st.integers(1, 600),
+)
+def test_scroll_passes_every_point_once_in_order(ids: list[PointId], shards: int, limit: int, message_bytes: int) -> None:
+    cluster = loaded(ids, shards=shards, limits=Limits(message_bytes=message_bytes))
+    seen: list[PointId] = []
+    after, more = None, True
+    while more:
+        question = ScrollQuestion(collection="a", after=after, limit=limit)
+        page = asyncio.run(cluster.router.reads.scroll(question, 5.0))
+        assert len(page.points) <= limit
+        assert len(page.points) or not page.more
+        seen += page.points.ids.tolist()
+        after, more = (seen[-1] if seen else None), page.more
+    assert seen == sorted(ids, key=id_order)
+
+
+def test_a_full_last_page_may_promise_more_but_a_short_one_does_not() -> None:
+    cluster = loaded([1, 2, 3, 4], shards=2)
+    page = asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a", limit=10), 5.0))
+    assert (page.points.ids.tolist(), page.more) == ([1, 2, 3, 4], False)
+    page = asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a", limit=3), 5.0))
+    assert (page.points.ids.tolist(), page.more) == ([1, 2, 3], True)
+
+
+def test_scroll_asks_for_a_thousand_unless_told_otherwise() -> None:
+    cluster = loaded([1])
+    asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a"), 5.0))
+    assert {call.limit for worker in cluster.workers.values() for call in worker.calls} == {1_000}
+    with pytest.raises(InvalidArgument, match="limit is 10001"):
+        asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a", limit=10_001), 5.0))
+
+
+def test_a_page_too_large_for_a_worker_is_asked_for_in_smaller_ones() -> None:
+    cluster = loaded(list(range(30)), shards=1)
+    cluster.workers["w0"].before = [ResourceExhausted("too large"), ResourceExhausted("too large")]
+    page = asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a", limit=200), 5.0))
+    assert [call.limit for call in cluster.workers["w0"].calls] == [200, 25, 3]
+    assert (page.points.ids.tolist(), page.more) == ([0, 1, 2], True)
+
+
+def test_one_point_that_is_too_large_is_an_error() -> None:
+    cluster = loaded([1], shards=1)
+    cluster.workers["w0"].before = [ResourceExhausted("too large")] * 9
+    with pytest.raises(ResourceExhausted):
+        asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a", limit=64), 5.0))
+    assert [call.limit for call in cluster.workers["w0"].calls] == [64, 8, 1]

@@ -1,0 +1,329 @@
+"""A dumb twin of a cluster of workers: dicts behind ShardService, a clock that only tests move, a view that tests script."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from router.router import Router, make_router
+from router.workers import Workers
+from shoal.core.cluster_map import ClusterMap, LeaderEntry, WorkerEntry
+from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
+from shoal.core.errors import ShoalError, Unavailable
+from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.limits import Limits
+from shoal.core.points import PointId, StoredColumns, id_array, id_order
+from shoal.core.scoring import prepared, scores
+from shoal.core.shard_calls import (
+    ShardCount,
+    ShardDelete,
+    ShardGet,
+    ShardScroll,
+    ShardSearch,
+    ShardStats,
+    ShardUpsert,
+    ShardWrite,
+    WorkerStatus,
+    WriteAck,
+)
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
+from shoal.core.slots import split_evenly
+from shoal.core.topk import HitColumns, hit_order
+
+MEMORY_BYTES = 1_000
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class ScriptedView:
+    """Nobody waits in fact: each wait plays the next scripted event, or lets the time pass."""
+
+    def __init__(self, clock: FakeClock, current: ClusterMap) -> None:
+        self.current = current
+        self.events: list[Callable[[], None]] = []
+        self.waits: list[float] = []
+        self._clock = clock
+
+    async def wait_for_change(self, seen: ClusterMap, timeout_s: float) -> None:
+        assert timeout_s > 0
+        if self.current is not seen:
+            return
+        self.waits.append(timeout_s)
+        if self.events:
+            self.events.pop(0)()
+        else:
+            self._clock.now += timeout_s
+
+
+@dataclass
+class TwinShard:
+    """points: id -> (vector, payload)."""
+
+    spec: CollectionSpec
+    points: dict[PointId, tuple[np.ndarray, bytes | None]] = field(default_factory=dict)
+    seq: int = 1
+    remembered: dict[RequestId, WriteAck] = field(default_factory=dict)
+
+
+class TwinWorker:
+    """ShardService over dicts. before, after: errors to raise before or after the next calls take effect, one a call (None: none)."""
+
+    def __init__(self) -> None:
+        self.shards: dict[ShardId, TwinShard] = {}
+        self.before: list[ShoalError | None] = []
+        self.after: list[ShoalError | None] = []
+        self.calls: list[object] = []
+        self.timeouts: list[float] = []
+        self.failed: dict[str, str] = {}
+        self.closed = False
+
+    async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
+        shard = self._shard(call, call.shard, timeout_s)
+        ack = shard.remembered.get(call.request_id)
+        if ack is None:
+            ack = shard.remembered[call.request_id] = self._apply(shard, call)
+        self._fail(self.after)
+        return ack
+
+    def _apply(self, shard: TwinShard, call: ShardWrite) -> WriteAck:
+        shard.seq += 1
+        match call:
+            case ShardUpsert(points=points):
+                payloads = points.payloads or (None,) * len(points)
+                rows = zip(points.ids.tolist(), points.vectors, payloads, strict=True)
+                shard.points |= {point_id: (vector, payload) for point_id, vector, payload in rows}
+                affected = len(points)
+            case ShardDelete(ids=ids):
+                affected = sum(shard.points.pop(point_id, None) is not None for point_id in ids.tolist())
+        return WriteAck(seq=Seq(shard.seq), affected=affected)
+
+    async def search(self, call: ShardSearch, timeout_s: float) -> HitColumns:
+        shard = self._shard(call, call.shard, timeout_s)
+        ids = id_array(shard.points)
+        metric = shard.spec.metric
+        if not len(ids):
+            return HitColumns(
+                counts=np.zeros(len(call.queries), dtype=np.int64),
+                ids=ids,
+                scores=np.empty(0, dtype=np.float32),
+                payloads=() if call.with_payload else None,
+                vectors=np.empty((0, shard.spec.dim), dtype=np.float32) if call.with_vectors else None,
+            )
+        matrix = np.stack([vector for vector, _ in shard.points.values()])
+        found = [self._best(query, ids, prepared(matrix, metric), metric, call.k) for query in prepared(call.queries, metric)]
+        rows = np.concatenate([order for order, _ in found])
+        texts = [payload for _, payload in shard.points.values()]
+        return HitColumns(
+            counts=np.array([len(order) for order, _ in found], dtype=np.int64),
+            ids=ids[rows],
+            scores=np.concatenate([values for _, values in found]),
+            payloads=tuple(texts[row] for row in rows) if call.with_payload else None,
+            vectors=matrix[rows] if call.with_vectors else None,
+        )
+
+    def _best(self, query: np.ndarray, ids: np.ndarray, rows: np.ndarray, metric: Metric, k: int) -> tuple[np.ndarray, np.ndarray]:
+        values = scores(query, rows, metric)
+        order = hit_order(np.zeros(len(ids), dtype=np.int64), values, ids, metric)[:k]
+        return order, values[order]
+
+    async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
+        shard = self._shard(call, call.shard, timeout_s)
+        return stored(shard, [each for each in call.ids.tolist() if each in shard.points], call.with_vectors, call.with_payload)
+
+    async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
+        shard = self._shard(call, call.shard, timeout_s)
+        ordered = sorted(shard.points, key=id_order)
+        behind = [each for each in ordered if call.after is None or id_order(each) > id_order(call.after)]
+        return stored(shard, behind[: call.limit], call.with_vectors, call.with_payload)
+
+    async def count(self, call: ShardCount, timeout_s: float) -> int:
+        return len(self._shard(call, call.shard, timeout_s).points)
+
+    async def stats(self, shard: ShardId, timeout_s: float) -> ShardStats:
+        held = self._shard(shard, shard, timeout_s)
+        return ShardStats(
+            shard=shard,
+            role="primary",
+            term=Term(1),
+            applied_seq=Seq(held.seq),
+            points=len(held.points),
+            growing_rows=len(held.points),
+            sealed_rows=2,
+            segments=1,
+            builds_pending=3,
+            bytes=4,
+            memory_bytes=5,
+        )
+
+    async def optimize(self, shard: ShardId, timeout_s: float) -> None:
+        self._shard("optimize", shard, timeout_s)
+
+    async def status(self, timeout_s: float) -> WorkerStatus:
+        self._fail(self.before)
+        self.timeouts.append(timeout_s)
+        return WorkerStatus(memory_bytes=MEMORY_BYTES, failed=dict(self.failed))
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def _shard(self, call: object, shard: ShardId, timeout_s: float) -> TwinShard:
+        assert timeout_s > 0
+        self.calls.append(call)
+        self.timeouts.append(timeout_s)
+        self._fail(self.before)
+        if shard not in self.shards:
+            raise Unavailable(f"no replica of {shard} is here")
+        return self.shards[shard]
+
+    def _fail(self, planned: list[ShoalError | None]) -> None:
+        error = planned.pop(0) if planned else None
+        if error is not None:
+            raise error
+
+
+def stored(shard: TwinShard, ids: list[PointId], with_vectors: bool, with_payload: bool) -> StoredColumns:
+    rows = [shard.points[each] for each in ids]
+    vectors = np.stack([vector for vector, _ in rows]) if rows else np.empty((0, shard.spec.dim), dtype=np.float32)
+    return StoredColumns(
+        ids=id_array(ids),
+        vectors=vectors if with_vectors else None,
+        payloads=tuple(payload for _, payload in rows) if with_payload else None,
+    )
+
+
+class FakeNames:
+    def __init__(self) -> None:
+        self.taken: dict[str, Revision] = {}
+        self.error: ShoalError | None = None
+        self.asked: list[str] = []
+
+    async def revision_of(self, name: str, timeout_s: float) -> Revision | None:
+        self.asked.append(name)
+        if self.error is not None:
+            raise self.error
+        return self.taken.get(name)
+
+
+class FakeLeader:
+    """answers: what the next calls raise, or do; each may be an error or a function."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.answers: list[ShoalError | Callable[[], None] | None] = []
+
+    async def create(self, address: str, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
+        self._answer("create", address, spec, request_id, timeout_s)
+        return CollectionId(f"id-{spec.name}")
+
+    async def drop(self, address: str, name: str, timeout_s: float) -> None:
+        self._answer("drop", address, name, timeout_s)
+
+    def _answer(self, *call: object) -> None:
+        self.calls.append(call)
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, ShoalError):
+            raise answer
+        if answer is not None:
+            answer()
+
+
+class TwinCluster:
+    """Workers w0, w1, ... and a router over them. Shard n of a collection lives on worker n modulo their number."""
+
+    def __init__(self, workers: int = 2, limits: Limits | None = None) -> None:
+        self.clock = FakeClock()
+        self.workers = {WorkerId(f"w{number}"): TwinWorker() for number in range(workers)}
+        self.view = ScriptedView(self.clock, ClusterMap(cluster=ClusterId("c"), leader=LeaderEntry(address="lead:1", created=Revision(1))))
+        self.change(workers={worker: worker_entry(worker) for worker in self.workers})
+        self.names, self.leader = FakeNames(), FakeLeader()
+        self.connected: list[str] = []
+        self._made = 0
+        self.calls = Workers(connect=self._connect)
+        self.limits = limits or Limits()
+        self.router: Router = make_router(
+            view=self.view,
+            workers=self.calls,
+            names=self.names,
+            leader=self.leader,
+            clock=self.clock,
+            new_request_id=self._new_id,
+            limits=self.limits,
+            read_patience_s=2.0,
+            status_timeout_s=1.0,
+        )
+
+    def change(self, **parts: object) -> None:
+        """Publish the next map."""
+        self.view.current = dataclasses.replace(self.view.current, revision=Revision(self.view.current.revision + 1), **parts)
+
+    def add(
+        self, name: str, *, dim: int = 4, metric: Metric = Metric.L2, shards: int = 2, state: CollectionState = CollectionState.ACTIVE
+    ) -> Collection:
+        """Publish a collection with empty shards."""
+        spec = CollectionSpec(name=name, dim=dim, metric=metric, shards=shards)
+        collection = Collection(id=CollectionId(f"id-{name}"), spec=spec, state=state, request_id="r")
+        homes = list(self.workers)
+        entries = {}
+        for number, slots in enumerate(split_evenly(shards)):
+            shard, home = ShardId(collection.id, number), homes[number % len(homes)]
+            entries[shard] = shard_entry(shard, home, slots)
+            self.workers[home].shards[shard] = TwinShard(spec)
+        current = self.view.current
+        self.change(collections={**current.collections, collection.id: collection}, shards={**current.shards, **entries})
+        return collection
+
+    def set_state(self, collection: Collection, state: CollectionState) -> None:
+        """Publish another state of a collection."""
+        self.change(collections={**self.view.current.collections, collection.id: dataclasses.replace(collection, state=state)})
+
+    def remove_worker(self, worker: str) -> None:
+        """Publish that a worker has gone."""
+        self.change(workers={each: entry for each, entry in self.view.current.workers.items() if each != worker})
+
+    def return_worker(self, worker: str) -> None:
+        """Publish that a worker is there."""
+        self.change(workers={**self.view.current.workers, WorkerId(worker): worker_entry(WorkerId(worker))})
+
+    def points(self) -> dict[PointId, tuple[np.ndarray, bytes | None]]:
+        """All points of all shards."""
+        return {key: value for worker in self.workers.values() for shard in worker.shards.values() for key, value in shard.points.items()}
+
+    def _connect(self, address: str) -> TwinWorker:
+        self.connected.append(address)
+        return self.workers[WorkerId(address.partition(":")[0])]
+
+    def _new_id(self) -> str:
+        self._made += 1
+        return f"router-{self._made}"
+
+
+def worker_entry(worker: WorkerId, registration: int = 5) -> WorkerEntry:
+    return WorkerEntry(id=worker, address=f"{worker}:1", incarnation="i", pid=7, node="n", zone="z", registration=Revision(registration))
+
+
+def shard_entry(shard: ShardId, home: WorkerId, slots: object, state: ShardState = ShardState.ACTIVE) -> ShardEntry:
+    replica = ReplicaId(f"replica-{shard}")
+    config = ShardConfig(
+        shard=shard,
+        term=Term(1),
+        primary=replica,
+        primary_reg=Revision(5),
+        isr=(replica,),
+        elr=(),
+        learners=(),
+        worker_of={replica: home},
+        min_isr=1,
+        rf=1,
+        state=state,
+        slots=(slots,),
+    )
+    return ShardEntry(config=config, epoch=Revision(9))

@@ -1,0 +1,72 @@
+"""Columns as they may come, for property tests."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from shoal.core.points import PointColumns, StoredColumns, id_array
+from shoal.core.topk import HitColumns
+
+point_ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(min_size=1, max_size=12))
+id_lists = st.lists(point_ids, max_size=12)
+payloads = st.one_of(st.none(), st.text(min_size=1, max_size=20).map(lambda text: text.encode("utf-8")))
+floats = st.floats(width=32, allow_nan=False)
+
+
+@st.composite
+def matrices(draw: st.DrawFn, rows: int) -> np.ndarray:
+    return draw(hnp.arrays(np.float32, (rows, draw(st.integers(1, 5))), elements=floats))
+
+
+def payload_columns(rows: int) -> st.SearchStrategy[tuple[bytes | None, ...] | None]:
+    return st.one_of(st.none(), st.lists(payloads, min_size=rows, max_size=rows).map(tuple))
+
+
+@st.composite
+def point_columns(draw: st.DrawFn) -> PointColumns:
+    ids = draw(id_lists)
+    return PointColumns(ids=id_array(ids), vectors=draw(matrices(len(ids))), payloads=draw(payload_columns(len(ids))))
+
+
+@st.composite
+def stored_columns(draw: st.DrawFn) -> StoredColumns:
+    ids = draw(id_lists)
+    vectors = draw(st.one_of(st.none(), matrices(len(ids))))
+    return StoredColumns(ids=id_array(ids), vectors=vectors, payloads=draw(payload_columns(len(ids))))
+
+
+@st.composite
+def hit_columns(draw: st.DrawFn) -> HitColumns:
+    ids = draw(id_lists)
+    cut = draw(st.integers(0, len(ids)))
+    return HitColumns(
+        counts=np.array([cut, len(ids) - cut], dtype=np.int64),
+        ids=id_array(ids),
+        scores=draw(hnp.arrays(np.float32, len(ids), elements=floats)),
+        payloads=draw(payload_columns(len(ids))),
+        vectors=draw(st.one_of(st.none(), matrices(len(ids)))),
+    )
+
+
+def same_ids(got: np.ndarray, wanted: np.ndarray) -> bool:
+    """Values, kinds and dtypes: 1 is not "1", and integers stay a column of int64."""
+    empty = not len(wanted)
+    return (
+        got.tolist() == wanted.tolist()
+        and (empty or got.dtype == wanted.dtype)
+        and list(map(type, got.tolist())) == list(map(type, wanted.tolist()))
+    )
+
+
+def same_matrix(got: np.ndarray | None, wanted: np.ndarray | None) -> bool:
+    """Bit for bit, none for none."""
+    if got is None or wanted is None:
+        return got is wanted
+    return got.dtype == np.float32 and got.shape == wanted.shape and got.tobytes() == np.ascontiguousarray(wanted).tobytes()
+
+
+def same_payloads(got: tuple[bytes | None, ...] | None, wanted: tuple[bytes | None, ...] | None) -> bool:
+    """A column of no payloads at all travels as none."""
+    return got == (wanted or None)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shoal.core.errors import InvalidArgument
+from shoal.core.ids import CollectionId, RequestId, Revision, Seq, ShardId, Term
+from shoal.core.points import IdArray, PointColumns, id_array
+from shoal.core.shard_calls import (
+    Consistency,
+    ReadTerms,
+    ShardCount,
+    ShardDelete,
+    ShardGet,
+    ShardScroll,
+    ShardSearch,
+    ShardStats,
+    ShardUpsert,
+    WorkerStatus,
+    WriteAck,
+)
+from shoal.v1 import common_pb2, worker_pb2
+from shoal.wire import shard_calls as wire
+from tests.unit.shoal.wire.strategies import id_lists, matrices, point_columns, point_ids, same_ids, same_matrix, same_payloads
+
+uint64 = st.integers(0, 2**64 - 1)
+shards = st.builds(ShardId, st.text(max_size=8).map(CollectionId), st.integers(0, 2**32 - 1))
+terms = st.builds(ReadTerms, consistency=st.sampled_from(list(Consistency)), min_seq=uint64.map(Seq))
+request_ids = st.builds(RequestId, st.text(min_size=1, max_size=64), uint64)
+epochs = st.integers(0, 2**63 - 1).map(Revision)
+columns = id_lists.map(id_array)
+
+
+def over_the_wire(message: Any) -> Any:
+    return type(message).FromString(message.SerializeToString())
+
+
+def parts(call: Any, *names: str) -> tuple[Any, ...]:
+    return tuple(getattr(call, name) for name in names)
+
+
+@settings(deadline=None)
+@given(shard=shards, epoch=epochs, request_id=request_ids, points=point_columns())
+def test_an_upsert_comes_back(shard: ShardId, epoch: Revision, request_id: RequestId, points: PointColumns) -> None:
+    got = wire.write_from_message(
+        over_the_wire(wire.write_to_message(ShardUpsert(shard=shard, epoch=epoch, request_id=request_id, points=points)))
+    )
+    assert isinstance(got, ShardUpsert)
+    assert parts(got, "shard", "epoch", "request_id") == (shard, epoch, request_id)
+    assert same_ids(got.points.ids, points.ids)
+    assert same_matrix(got.points.vectors, points.vectors)
+    assert same_payloads(got.points.payloads, points.payloads)
+
+
+@settings(deadline=None)
+@given(shard=shards, epoch=epochs, request_id=request_ids, ids=columns)
+def test_a_delete_comes_back(shard: ShardId, epoch: Revision, request_id: RequestId, ids: IdArray) -> None:
+    got = wire.write_from_message(
+        over_the_wire(wire.write_to_message(ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=ids)))
+    )
+    assert isinstance(got, ShardDelete)
+    assert parts(got, "shard", "epoch", "request_id") == (shard, epoch, request_id)
+    assert same_ids(got.ids, ids)
+
+
+def test_a_write_of_nothing_is_refused() -> None:
+    message = worker_pb2.ShardWriteRequest(request_id=common_pb2.RequestId(client="c", number=1))
+    with pytest.raises(InvalidArgument, match="needs an upsert or a delete"):
+        wire.write_from_message(message)
+
+
+@pytest.mark.parametrize("client", ["", "x" * 65])
+def test_a_client_without_a_proper_name_is_refused(client: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"{len(client)} characters"):
+        wire.request_id_from_message(common_pb2.RequestId(client=client))
+
+
+@settings(deadline=None)
+@given(seq=uint64.map(Seq), affected=uint64)
+def test_an_acknowledgement_comes_back(seq: Seq, affected: int) -> None:
+    ack = WriteAck(seq=seq, affected=affected)
+    assert wire.ack_from_message(over_the_wire(wire.ack_to_message(ack))) == ack
+
+
+@settings(deadline=None)
+@given(
+    shard=shards,
+    queries=matrices(3),
+    k=st.integers(0, 2**32 - 1),
+    flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    ef=st.integers(0, 2**32 - 1),
+    conditions=terms,
+)
+def test_a_search_comes_back(
+    *, shard: ShardId, queries: np.ndarray, k: int, flags: tuple[bool, bool, bool], ef: int, conditions: ReadTerms
+) -> None:
+    exact, with_payload, with_vectors = flags
+    call = ShardSearch(
+        shard=shard, queries=queries, k=k, exact=exact, ef=ef, with_payload=with_payload, with_vectors=with_vectors, terms=conditions
+    )
+    got = wire.search_from_message(over_the_wire(wire.search_to_message(call)))
+    assert parts(got, "shard", "k", "exact", "ef", "with_payload", "with_vectors", "terms") == (
+        shard,
+        k,
+        *flags[:1],
+        ef,
+        *flags[1:],
+        conditions,
+    )
+    assert same_matrix(got.queries, queries)
+
+
+@settings(deadline=None)
+@given(shard=shards, ids=columns, flags=st.tuples(st.booleans(), st.booleans()), conditions=terms)
+def test_a_get_comes_back(shard: ShardId, ids: IdArray, flags: tuple[bool, bool], conditions: ReadTerms) -> None:
+    call = ShardGet(shard=shard, ids=ids, with_payload=flags[0], with_vectors=flags[1], terms=conditions)
+    got = wire.get_from_message(over_the_wire(wire.get_to_message(call)))
+    assert parts(got, "shard", "with_payload", "with_vectors", "terms") == (shard, *flags, conditions)
+    assert same_ids(got.ids, ids)
+
+
+@settings(deadline=None)
+@given(
+    shard=shards,
+    after=st.one_of(st.none(), point_ids),
+    limit=st.integers(0, 2**32 - 1),
+    flags=st.tuples(st.booleans(), st.booleans()),
+    conditions=terms,
+)
+def test_a_scroll_comes_back(shard: ShardId, after: int | str | None, limit: int, flags: tuple[bool, bool], conditions: ReadTerms) -> None:
+    call = ShardScroll(shard=shard, after=after, limit=limit, with_payload=flags[0], with_vectors=flags[1], terms=conditions)
+    got = wire.scroll_from_message(over_the_wire(wire.scroll_to_message(call)))
+    assert got == call
+    assert type(got.after) is type(after)
+
+
+@settings(deadline=None)
+@given(shard=shards, conditions=terms)
+def test_a_count_comes_back(shard: ShardId, conditions: ReadTerms) -> None:
+    call = ShardCount(shard=shard, terms=conditions)
+    assert wire.count_from_message(over_the_wire(wire.count_to_message(call))) == call
+
+
+@settings(deadline=None)
+@given(shard=shards, role=st.text(max_size=8), numbers=st.lists(uint64, min_size=9, max_size=9, unique=True))
+def test_stats_come_back(shard: ShardId, role: str, numbers: list[int]) -> None:
+    term, seq, points, growing, sealed, segments, pending, size, memory = numbers
+    stats = ShardStats(
+        shard=shard,
+        role=role,
+        term=Term(term),
+        applied_seq=Seq(seq),
+        points=points,
+        growing_rows=growing,
+        sealed_rows=sealed,
+        segments=segments,
+        builds_pending=pending,
+        bytes=size,
+        memory_bytes=memory,
+    )
+    assert wire.stats_from_message(shard, over_the_wire(wire.stats_to_message(stats))) == stats
+
+
+@settings(deadline=None)
+@given(memory_bytes=uint64, failed=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3))
+def test_a_workers_status_comes_back(memory_bytes: int, failed: dict[str, str]) -> None:
+    status = WorkerStatus(memory_bytes=memory_bytes, failed=failed)
+    assert wire.status_from_message(over_the_wire(wire.status_to_message(status))) == status
+
+
+def test_consistency_that_is_not_said_is_session_and_unknown_ones_are_refused() -> None:
+    assert wire.consistency_from_message(common_pb2.CONSISTENCY_UNSPECIFIED) is Consistency.SESSION
+    with pytest.raises(InvalidArgument, match="consistency is 4"):
+        wire.consistency_from_message(4)

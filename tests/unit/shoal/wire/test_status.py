@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import grpc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, InvalidArgument, ResourceExhausted, ShoalError, Unavailable
+from shoal.wire.status import code_of, details_to_metadata, error_from_exception, error_from_rpc, message_of
+
+texts = st.one_of(st.none(), st.text(min_size=1, max_size=10))
+details = st.builds(
+    ErrorDetails,
+    field=texts,
+    limit=texts,
+    shard=texts,
+    index=st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
+    applied=st.dictionaries(st.text(max_size=6), st.sampled_from(["no", "maybe", "yes"]), max_size=5),
+)
+
+
+@settings(deadline=None)
+@given(kind=st.sampled_from(list(BY_STATUS.values())), text=st.text(min_size=1, max_size=50), given_details=details)
+def test_every_error_comes_back_with_its_details(kind: type[ShoalError], text: str, given_details: ErrorDetails) -> None:
+    error = kind(text, given_details)
+    got = error_from_rpc(code_of(error), message_of(error), details_to_metadata(error))
+    assert (type(got), got.message, got.details) == (kind, text, given_details)
+
+
+def test_what_does_not_fit_beside_other_metadata_is_cut() -> None:
+    applied = {f"a/{number}": "no" for number in range(1_000)}
+    error = Unavailable("x" * 10_000, ErrorDetails(applied=applied))
+    assert len(message_of(error)) == 2_000
+    assert sum(len(value) for _, value in details_to_metadata(error)) < 4_096
+
+
+def test_errors_that_are_not_ours() -> None:
+    assert isinstance(error_from_rpc(grpc.StatusCode.CANCELLED, None, None), Unavailable)
+    assert isinstance(error_from_rpc(grpc.StatusCode.UNIMPLEMENTED, "no such method", None), Internal)
+    nameless = error_from_rpc(grpc.StatusCode.UNAVAILABLE, None, None)
+    assert (type(nameless), nameless.message) == (Unavailable, "UNAVAILABLE")
+
+
+def test_a_message_too_large_says_what_to_do() -> None:
+    error = error_from_rpc(grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 4)", None)
+    assert isinstance(error, ResourceExhausted)
+    assert "send fewer points" in error.message
+
+
+@pytest.mark.parametrize("other", [(), (("other", "x"),)])
+def test_details_are_found_among_other_metadata(other: tuple[tuple[str, str], ...]) -> None:
+    given_error = InvalidArgument("bad", ErrorDetails(index=0))
+    trailing = grpc.aio.Metadata(*other, *details_to_metadata(given_error))
+    got = error_from_exception(grpc.aio.AioRpcError(grpc.StatusCode.INVALID_ARGUMENT, grpc.aio.Metadata(), trailing, details="bad"))
+    assert (type(got), got.details) == (InvalidArgument, given_error.details)
