@@ -1,0 +1,71 @@
+"""What to do next: after an error, and about a cluster that is not well. Pure."""
+
+from __future__ import annotations
+
+from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
+from shoal.core.errors import (
+    AlreadyExists,
+    DataLoss,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    ResourceExhausted,
+    ShoalError,
+    Unauthenticated,
+    Unavailable,
+)
+
+_NEXT: dict[type[ShoalError], str] = {
+    InvalidArgument: "correct the input and try again",
+    NotFound: "`shoal collection list` shows what there is",
+    AlreadyExists: "choose another name, or drop the old one with `shoal collection drop`",
+    PreconditionFailed: "`shoal status` shows the state of the cluster",
+    ResourceExhausted: "send less at once, or try again later",
+    Unavailable: "check `shoal status` and --address, or start a cluster with `shoal up`",
+    DeadlineExceeded: "try again with a longer --timeout",
+    Unauthenticated: "say who you are",
+    PermissionDenied: "ask for the right to do this",
+    DataLoss: "`shoal status` names the damaged shard",
+}
+
+_CONNECTION_SIGNS = ("connect", "dns resolution failed", "socket closed")
+
+
+def next_step(error: ShoalError) -> str:
+    """What the user can do about an error."""
+    from_router = error.details.shard is not None or bool(error.details.applied)
+    if isinstance(error, Unavailable) and not from_router and any(sign in error.message.lower() for sign in _CONNECTION_SIGNS):
+        return "is a cluster running there? start one with `shoal up`, or name another with --address"
+    return _NEXT.get(type(error), "this is a defect, please report it with the servers' logs")
+
+
+def problems_of(cluster: ClusterInfo) -> list[str]:
+    """What is wrong with the cluster and what to do, in words; nothing when all is well."""
+    found = [] if cluster.leader else ["no coordinator leads, so nothing is created, dropped or failed over; start one"]
+    if not cluster.workers:
+        found.append("no worker is registered, so nothing can be stored; start one")
+    found += [_worker_problem(worker) for worker in cluster.workers if worker.state != "up"]
+    found += [_shard_problem(shard) for shard in cluster.shards if shard.state != "ok"]
+    return found
+
+
+def _worker_problem(worker: WorkerInfo) -> str:
+    if worker.state == "down":
+        return f"worker {worker.id} is down; start it again with its data folder"
+    return f"worker {worker.id} at {worker.address} is {worker.state}; check its process (pid {worker.pid}) and the network"
+
+
+def _shard_problem(shard: ShardInfo) -> str:
+    name = f"shard {shard.collection}/{shard.shard}"
+    because = f": {shard.detail}" if shard.detail else ""
+    match shard.state:
+        case "creating":
+            return f"{name} is still being created{because}; wait a moment"
+        case "no primary":
+            return f"{name} has no primary{because}; bring back worker {shard.primary or '(unknown)'}"
+        case "failed":
+            return f"{name} has failed{because}; see the log of worker {shard.primary or '(unknown)'}"
+        case _:
+            return f"{name} is {shard.state}{because}; see the servers' logs"

@@ -1,0 +1,33 @@
+"""How a command reaches the cluster, and the options that every such command takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from shoal.client.client import Client, connect
+
+DEFAULT_ADDRESS = "localhost:7600"
+
+AddressOption = Annotated[str | None, typer.Option("--address", metavar="HOST:PORT", help="Router to ask (SHOAL_ADDRESS).")]
+TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="For each call, retries included.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """What the global options say. connect: makes the client; another one in tests."""
+
+    address: str = DEFAULT_ADDRESS
+    timeout_s: float | None = None
+    connect: Callable[..., Client] = connect
+
+
+def client_of(ctx: typer.Context, address: str | None, timeout: float | None, default_s: float | None = None) -> Client:
+    """A client for this command: its own options win over the global ones. default_s: when neither names a timeout."""
+    connection: Connection = ctx.obj
+    given = timeout if timeout is not None else connection.timeout_s
+    return connection.connect(address or connection.address, timeout=default_s if given is None else given)

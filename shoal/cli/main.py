@@ -1,0 +1,98 @@
+"""The command tree and how a command ends: exit code 0 for success, 1 for an error, 2 for wrong usage, 130 for Ctrl-C.
+
+Every error is one line on stderr: `error: <what>; <what to do next>`. One file per noun; only `output` prints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from importlib.metadata import version as installed_version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from shoal.cli import collection, importing, output, search, status, up
+from shoal.cli.advice import next_step
+from shoal.cli.connection import DEFAULT_ADDRESS, Connection
+from shoal.core.errors import ShoalError
+
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
+_INTERRUPTED = 130
+
+
+class OneLineErrors(TyperGroup):
+    """The root command: turns every way to fail into one line and an exit code."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line and exit."""
+        extra["standalone_mode"] = False
+        parent = super().main
+        sys.exit(exit_code(lambda: parent(*args, **extra)))
+
+
+def exit_code(run: Callable[[], Any]) -> int:
+    """Exit code of a run command; prints its error, if any."""
+    try:
+        code = run()
+    except ShoalError as error:
+        output.error(error.message, next_step(error))
+        return 1
+    except _USAGE_ERROR as error:
+        output.error(*_usage(error))
+        return 2
+    except typer.Abort as error:
+        return _INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: Any) -> tuple[str, str]:
+    path = error.ctx.command_path if error.ctx is not None else "shoal"
+    what = error.format_message().strip().rstrip(".")
+    return what[:1].lower() + what[1:], f"try `{path} --help`"
+
+
+app = typer.Typer(
+    name="shoal",
+    cls=OneLineErrors,
+    help="A distributed vector search cluster: start one, fill it, search it.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        output.line(f"shoal {installed_version('shoal')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    address: Annotated[
+        str, typer.Option(envvar="SHOAL_ADDRESS", metavar="HOST:PORT", help="Router to ask; several with commas between.")
+    ] = DEFAULT_ADDRESS,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="For each call, retries included.")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,
+) -> None:
+    """A distributed vector search cluster: start one, fill it, search it."""
+    ctx.obj = dataclasses.replace(ctx.obj or Connection(), address=address, timeout_s=timeout)
+
+
+app.command("up")(up.up)
+app.command("status")(status.status)
+app.add_typer(collection.app, name="collection")
+app.command("import")(importing.import_points)
+app.command("search")(search.search)
+
+
+def main() -> None:
+    """Entry point of the `shoal` program."""
+    app(prog_name="shoal")

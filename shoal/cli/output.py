@@ -1,0 +1,130 @@
+"""The one file that prints: tables for people, JSON for programs, one-line errors and notes on stderr.
+
+Tables are drawn by rich on a terminal, and are plain aligned text when piped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from shoal.client.progress import rows_bar
+
+_CELL_CHARACTERS = 100
+
+
+def line(text: str) -> None:
+    """A line of the result."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """A line for people, beside the result."""
+    typer.echo(text, err=True)
+
+
+def error(what: str, next_step: str) -> None:
+    """The one line that says what went wrong and what to do."""
+    typer.echo(f"error: {' '.join(what.split())}; {next_step}", err=True)
+
+
+def document(value: Any) -> None:
+    """One JSON document."""
+    typer.echo(json_text(value))
+
+
+def array(values: Iterable[Any]) -> None:
+    """A JSON array, printed element by element, one a line."""
+    before = "[\n"
+    for value in values:
+        typer.echo(before + json_text(value), nl=False)
+        before = ",\n"
+    typer.echo("[]" if before == "[\n" else "\n]")
+
+
+def json_text(value: Any) -> str:
+    """JSON on one line."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table with a heading."""
+    listed = [[_cell(value) for value in row] for row in rows]
+    right = [_is_numbers([row[at] for row in listed]) for at in range(len(columns))]
+    if sys.stdout.isatty():
+        _draw(columns, listed, right)
+    else:
+        typer.echo("\n".join(aligned(columns, listed, right)))
+
+
+def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    """Lines of a plain table; columns marked right are aligned on that side."""
+    heading = [name.upper() for name in columns]
+    widths = [max(len(row[at]) for row in [heading, *rows]) for at in range(len(columns))]
+    return [
+        "  ".join(cell.rjust(width) if flush else cell.ljust(width) for cell, width, flush in zip(row, widths, right, strict=True)).rstrip()
+        for row in [heading, *rows]
+    ]
+
+
+def sure(question: str) -> bool:
+    """Whether the user says yes; no when there is nobody to ask."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort as stopped:
+        if isinstance(stopped.__cause__, KeyboardInterrupt):
+            raise
+        note("")
+        return False
+
+
+@contextmanager
+def progress(title: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, else nothing; yields a function to be told (rows so far, rows in all)."""
+    if not sys.stderr.isatty():
+        yield lambda rows, of: None
+        return
+    with rows_bar(title, total) as moved:
+        yield moved
+
+
+def size(number: int) -> str:
+    """Bytes as people read them."""
+    scaled = float(number)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if scaled < 1024:
+            return f"{scaled:.0f} {unit}" if unit == "B" else f"{scaled:.1f} {unit}"
+        scaled /= 1024
+    return f"{scaled:.1f} TiB"
+
+
+def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(header_style="bold", box=None, pad_edge=False)
+    for name, flush in zip(columns, right, strict=True):
+        drawn.add_column(name, justify="right" if flush else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console().print(drawn)
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else "" if value is None else json_text(value) if isinstance(value, dict) else str(value)
+    text = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return text if len(text) <= _CELL_CHARACTERS else text[: _CELL_CHARACTERS - 1] + "…"
+
+
+def _is_numbers(cells: Sequence[str]) -> bool:
+    filled = [cell for cell in cells if cell]
+    try:
+        return bool([float(cell) for cell in filled])
+    except ValueError:
+        return False

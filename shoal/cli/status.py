@@ -1,0 +1,56 @@
+"""`shoal status`: workers, shards, and in words what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import typer
+
+from shoal.cli import output
+from shoal.cli.advice import problems_of
+from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
+from shoal.client.results import ClusterInfo
+
+_TIMEOUT_S = 5.0
+
+
+def status(ctx: typer.Context, address: AddressOption = None, timeout: TimeoutOption = None, as_json: JsonOption = False) -> None:
+    """Show the workers and shards of the cluster, and what is wrong."""
+    with client_of(ctx, address, timeout, _TIMEOUT_S) as client:
+        cluster = client.cluster()
+    problems = problems_of(cluster)
+    if as_json:
+        output.document({**dataclasses.asdict(cluster), "problems": problems})
+        return
+    _show(cluster)
+    output.line("")
+    for problem in problems:
+        output.line(f"problem: {problem}")
+    if not problems:
+        output.line(f"all is well: {_counted(cluster.workers, 'worker')} up, {_counted(cluster.shards, 'shard')} ok")
+
+
+def _show(cluster: ClusterInfo) -> None:
+    output.line(f"cluster {cluster.cluster_id}, led by {cluster.leader or 'nobody'}")
+    output.line("")
+    output.table(
+        ("worker", "state", "address", "pid", "node", "zone", "memory"),
+        ((each.id, each.state, each.address, each.pid or None, each.node, each.zone, _memory(each.memory)) for each in cluster.workers),
+    )
+    if cluster.shards:
+        output.line("")
+        output.table(
+            ("collection", "shard", "state", "primary", "term", "in sync", "learners"),
+            (
+                (each.collection, each.shard, each.state, each.primary, each.term, " ".join(each.isr), " ".join(each.learners))
+                for each in cluster.shards
+            ),
+        )
+
+
+def _memory(size: int) -> str | None:
+    return output.size(size) if size else None
+
+
+def _counted(things: tuple[object, ...], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"

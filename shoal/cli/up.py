@@ -1,0 +1,33 @@
+"""`shoal up`: becomes the program that runs a local cluster. Knows its flags and nothing of what it does."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from shoal.core.errors import PreconditionFailed
+
+_PROGRAM = "deploy.local"
+_NEEDED = ("deploy", _PROGRAM, "ray", "faiss")
+
+
+def up(
+    *,
+    data: Annotated[str | None, typer.Option(metavar="DIR", help="Folder that holds everything; made when missing.")] = None,
+    port: Annotated[int | None, typer.Option(help="Public port (7600).", min=1, max=65_535)] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Shard workers to run (1).", min=1)] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
+    etcd: Annotated[str | None, typer.Option(metavar="ENDPOINTS", help="Use this etcd instead of starting one.")] = None,
+    ray_address: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Use this Ray instead of starting one.")] = None,
+) -> None:
+    """Run a cluster in the foreground; prints `ready` with its address once it answers. Ctrl-C ends it cleanly."""
+    flags = {"data": data, "port": port, "workers": workers, "host": host, "etcd": etcd, "ray-address": ray_address}
+    missing = next((name for name in _NEEDED if importlib.util.find_spec(name) is None), None)
+    if missing is not None:
+        raise PreconditionFailed(f"`shoal up` needs {missing}, a server package that is not installed: pip install 'shoal[server]'")
+    command = [sys.executable, "-m", _PROGRAM, *(f"--{name}={value}" for name, value in flags.items() if value is not None)]
+    os.execve(sys.executable, command, {**os.environ, "PYTHONSAFEPATH": "1"})

@@ -1,0 +1,176 @@
+"""What the SDK may ask of a router, and what comes back, as plain values. One class per RPC; no message leaves the transport."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from shoal.core.ids import RequestId
+from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
+from shoal.core.shard_calls import Consistency
+from shoal.core.topk import HitColumns
+
+
+@dataclass(frozen=True, slots=True)
+class ShardToken:
+    """A position in the log of one shard that this client was told of."""
+
+    collection_id: str
+    shard: int
+    seq: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadAs:
+    """How fresh an answer must be. tokens: writes that it must contain."""
+
+    consistency: Consistency = Consistency.SESSION
+    tokens: tuple[ShardToken, ...] = ()
+
+
+class Request:
+    """One call on a router.
+
+    writes: it may change something, so that an unknown outcome must be told; patient: it may rightly take all the time it
+    is given, so no part of that is kept for another router.
+    """
+
+    __slots__ = ()
+    writes: ClassVar[bool] = False
+    patient: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreateCollection(Request):
+    """Answered by the collection's id. request_id: the same for each attempt, so that a retry finds its own collection."""
+
+    writes: ClassVar[bool] = True
+    name: str
+    dim: int
+    metric: str
+    shards: int
+    replicas: int
+    index: str
+    request_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DropCollection(Request):
+    """Answered by None."""
+
+    writes: ClassVar[bool] = True
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListCollections(Request):
+    """Answered by a tuple of CollectionSummary."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DescribeCollection(Request):
+    """Answered by CollectionInfo."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizeCollection(Request):
+    """Answered by None."""
+
+    patient: ClassVar[bool] = True
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upsert(Request):
+    """Answered by Written."""
+
+    writes: ClassVar[bool] = True
+    collection: str
+    points: PointColumns
+    request_id: RequestId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delete(Request):
+    """Answered by Written."""
+
+    writes: ClassVar[bool] = True
+    collection: str
+    ids: IdArray
+    request_id: RequestId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Get(Request):
+    """Answered by StoredColumns."""
+
+    collection: str
+    ids: IdArray
+    with_payload: bool
+    with_vectors: bool
+    read: ReadAs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Count(Request):
+    """Answered by an int."""
+
+    collection: str
+    read: ReadAs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scroll(Request):
+    """Answered by Page."""
+
+    collection: str
+    after: PointId | None
+    limit: int
+    with_payload: bool
+    with_vectors: bool
+    read: ReadAs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search(Request):
+    """Answered by Found. queries: (n, dim) float32."""
+
+    collection: str
+    queries: Matrix
+    k: int
+    exact: bool
+    with_payload: bool
+    with_vectors: bool
+    allow_partial: bool
+    read: ReadAs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DescribeCluster(Request):
+    """Answered by ClusterInfo."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """A write is durable and applied. tokens: per shard it touched; affected: points written or removed."""
+
+    tokens: tuple[ShardToken, ...]
+    affected: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """A page of a scroll. more: whether there may be points behind the last one."""
+
+    points: StoredColumns
+    more: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """Answer of a search. missing_shards: as "name/number"."""
+
+    hits: HitColumns
+    missing_shards: tuple[str, ...]

@@ -1,0 +1,113 @@
+"""Ask, fail over, back off, give up: written once, as a generator that performs nothing.
+
+A flow yields `Call` (ask this router) or `Sleep` (wait) and receives a `Reply`. A driver carries the steps out; the sync
+driver does it with threads, an async one can do it with tasks, a test by hand.
+
+All of a client's requests may be repeated safely: writes and creations carry a request id that stays the same, the others
+change nothing or end in the same state. So every Unavailable answer is tried again until the deadline.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from shoal.client.calls import DropCollection, Request
+from shoal.client.routers import Routers
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, NotFound, ShoalError, Unavailable
+
+T = TypeVar("T")
+
+FIRST_PAUSE_S = 0.05
+LAST_PAUSE_S = 2.0
+LEAST_ATTEMPT_S = 0.02
+"""With less time than this left, no further attempt is made."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """Send `request` to the router at `address` and wait at most `timeout_s` seconds."""
+
+    request: Request
+    address: str
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """Outcome of a step. elapsed_s: since the flow began; chance: random in [0, 1); value: the answer, unless error is set."""
+
+    elapsed_s: float
+    chance: float
+    value: Any = None
+    error: ShoalError | None = None
+
+
+Flow = Generator[Call | Sleep, Reply, T]
+
+
+def answered(request: Request, *, timeout_s: float, routers: Routers) -> Flow[Any]:
+    """Ask until there is an answer, and return it.
+
+    Raises the router's error when asking again cannot help; Unavailable when nobody could answer within timeout_s seconds;
+    DeadlineExceeded when an answer did not come in that time.
+    """
+    first, count, elapsed_s = routers.preferred, len(routers.addresses), 0.0
+    earlier: ShoalError | None = None
+    for attempt in itertools.count(1):
+        position = (first + attempt - 1) % count
+        left_s = timeout_s - elapsed_s
+        granted_s = left_s if request.patient else left_s / max(1, count + 1 - attempt)
+        cut_short = granted_s < left_s
+        reply = yield Call(request=request, address=routers.addresses[position], timeout_s=granted_s)
+        error, elapsed_s = reply.error, reply.elapsed_s
+        if error is None:
+            routers.prefer(position)
+            return reply.value
+        if earlier is not None and isinstance(request, DropCollection) and isinstance(error, NotFound):
+            return None
+        left_s = timeout_s - elapsed_s
+        again = isinstance(error, Unavailable) or (isinstance(error, DeadlineExceeded) and cut_short)
+        pause_s = pause_before(attempt, count, reply.chance, left_s)
+        if not again or left_s - pause_s < LEAST_ATTEMPT_S:
+            raise _final(request, error, earlier, tries=f"{attempt} attempts in {elapsed_s:.1f} s", timeout_s=timeout_s)
+        earlier = error
+        if pause_s:
+            elapsed_s = (yield Sleep(pause_s)).elapsed_s
+    raise AssertionError("unreachable: attempts end by return or raise")
+
+
+def pause_before(attempt: int, addresses: int, chance: float, left_s: float) -> float:
+    """Seconds to wait after failed attempt number `attempt`: none while another router is untried in this round, then
+    0.05, 0.1 ... 2 s less up to half of it by chance, but never more than half the time left."""
+    tried, inside = divmod(attempt, addresses)
+    if inside:
+        return 0.0
+    whole_s = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(tried - 1, 16))
+    return min(whole_s * (1.0 - chance / 2.0), left_s / 2.0)
+
+
+def _final(request: Request, error: ShoalError, earlier: ShoalError | None, *, tries: str, timeout_s: float) -> ShoalError:
+    doubt = "; it may have been applied, calling again with the same input is safe" if request.writes else ""
+    match error:
+        case Unavailable():
+            return Unavailable(f"{error.message} (gave up after {tries}{doubt})", error.details)
+        case DeadlineExceeded():
+            before = f"; before that: {earlier.message}" if earlier is not None else ""
+            return DeadlineExceeded(f"{_late(error, timeout_s)}{before}{doubt}", error.details)
+        case _:
+            return error
+
+
+def _late(error: ShoalError, timeout_s: float) -> str:
+    said = error.message if error.details != ErrorDetails() or "deadline exceeded" not in error.message.lower() else "no answer came"
+    return f"{said} (the deadline was {timeout_s:g} s)"

@@ -1,0 +1,69 @@
+"""Who this client is: request ids of its writes, and what it has been told of them (its session)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import uuid
+from collections.abc import Iterable
+
+from shoal.client.calls import ReadAs, ShardToken
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.ids import RequestId
+from shoal.core.shard_calls import Consistency
+
+
+class RequestIds:
+    """Names for writes. Thread-safe; a forked process gets names of its own, or its writes would pass for repeats."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process, self._client, self._numbers = os.getpid(), uuid.uuid4().hex, itertools.count(1)
+
+    def next(self) -> RequestId:
+        """A name that was never given before."""
+        with self._lock:
+            if self._process != os.getpid():
+                self._begin()
+            return RequestId(self._client, next(self._numbers))
+
+
+class Session:
+    """The highest acknowledged position per shard, for reads that must see this client's own writes. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, dict[int, ShardToken]] = {}
+
+    def acknowledge(self, collection: str, tokens: Iterable[ShardToken]) -> None:
+        """Remember positions of a write. A new collection of the same name replaces what was known of the old one."""
+        with self._lock:
+            known = self._seen.get(collection, {})
+            for token in tokens:
+                if any(each.collection_id != token.collection_id for each in known.values()):
+                    known = {}
+                before = known.get(token.shard)
+                if before is None or before.seq < token.seq:
+                    known = known | {token.shard: token}
+            self._seen[collection] = known
+
+    def forget(self, collection: str) -> None:
+        """The collection was dropped."""
+        with self._lock:
+            self._seen.pop(collection, None)
+
+    def read_as(self, collection: str, consistency: str) -> ReadAs:
+        """Conditions of a read. Raises InvalidArgument for an unknown consistency."""
+        try:
+            wanted = Consistency(consistency)
+        except ValueError:
+            raise InvalidArgument(
+                f"consistency is {consistency!r}, it must be one of any, session, primary", ErrorDetails(field="consistency")
+            ) from None
+        if wanted is not Consistency.SESSION:
+            return ReadAs(consistency=wanted)
+        return ReadAs(consistency=wanted, tokens=tuple(self._seen.get(collection, {}).values()))

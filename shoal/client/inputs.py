@@ -1,0 +1,114 @@
+"""The SDK's door: what a user passes becomes checked values here, once. Upper bounds that a server may set are left to it."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from shoal.core.collection import check_range
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.points import IdArray, Matrix, PointColumns, ids_from_input, payload_to_json, vectors_from_input
+
+UINT32_MAX = 2**32 - 1
+
+
+def points_from_input(ids: Any, vectors: Any, payloads: Any) -> PointColumns:
+    """All points of a call, checked. Raises InvalidArgument naming the index of the first bad one, in the caller's numbering."""
+    columns = ids_from_input(ids, DEFAULT_LIMITS)
+    if len(columns) == 0:
+        raise InvalidArgument("ids is empty, at least one point is needed", ErrorDetails(field="ids"))
+    matrix = vectors_from_input(vectors)
+    _same_length("vectors", len(matrix), len(columns))
+    if matrix.shape[1] == 0:
+        raise InvalidArgument("vectors have dimension 0", ErrorDetails(field="vectors", index=0))
+    return PointColumns(ids=columns, vectors=matrix, payloads=_payloads(payloads, len(columns)))
+
+
+def ids_of_call(ids: Any) -> IdArray:
+    """Ids of a get or delete, at least one. Raises InvalidArgument."""
+    columns = ids_from_input(ids, DEFAULT_LIMITS)
+    if len(columns) == 0:
+        raise InvalidArgument("ids is empty, at least one id is needed", ErrorDetails(field="ids"))
+    return columns
+
+
+def query_from_input(vector: Any) -> Matrix:
+    """One query, (dim,) numbers, as a matrix (1, dim). Raises InvalidArgument."""
+    try:
+        given = np.asarray(vector)
+    except ValueError as error:
+        raise InvalidArgument(f"vector must be a list of numbers: {error}", ErrorDetails(field="vector")) from None
+    if given.ndim != 1 or len(given) == 0:
+        raise InvalidArgument(
+            f"vector must have the shape (dim,), not {given.shape}; search_many takes several", ErrorDetails(field="vector")
+        )
+    return vectors_from_input(given[None, :], field="vector")
+
+
+def queries_from_input(vectors: Any) -> Matrix:
+    """A batch of queries (n, dim), at least one. Raises InvalidArgument naming the index of the first bad one."""
+    matrix = vectors_from_input(vectors, field="vectors")
+    if matrix.size == 0:
+        raise InvalidArgument("vectors is empty, at least one query is needed", ErrorDetails(field="vectors"))
+    return matrix
+
+
+def name_from_input(value: Any, field: str = "collection") -> str:
+    """Name of a collection: some text, whose form the server judges. Raises InvalidArgument."""
+    if isinstance(value, str) and value.isprintable():
+        return value
+    raise InvalidArgument(f"{field} is {value!r}, it must be the name of a collection", ErrorDetails(field=field))
+
+
+def whole_number(field: str, value: Any, upper: int) -> int:
+    """An integer of at least 1. upper: the usual bound, for the message; the server keeps the real one. Raises InvalidArgument."""
+    number: Any = value
+    if isinstance(value, np.integer):
+        number = operator.index(value)
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= UINT32_MAX:
+        check_range(field, number, upper)
+    return int(number)
+
+
+def seconds(value: float | None, default: float) -> float:
+    """A timeout: `default` for None. Raises InvalidArgument unless it is a positive, finite number."""
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise InvalidArgument(f"timeout is {value!r}, it must be a positive number of seconds", ErrorDetails(field="timeout"))
+    return float(value)
+
+
+def refuse_later(**options: Any) -> None:
+    """Raise InvalidArgument naming the first option that is given but belongs to a later version."""
+    for field, value in options.items():
+        if value is not None and value is not False:
+            raise InvalidArgument(f"{field} is not supported by this version", ErrorDetails(field=field))
+
+
+def _same_length(field: str, count: int, ids: int) -> None:
+    if count != ids:
+        raise InvalidArgument(f"{count} {field} are given for {ids} ids", ErrorDetails(field=field))
+
+
+def _payloads(payloads: Any, count: int) -> tuple[bytes | None, ...] | None:
+    if payloads is None:
+        return None
+    if isinstance(payloads, (str, bytes, dict)) or not isinstance(payloads, Sequence):
+        kind = type(payloads).__name__
+        raise InvalidArgument(f"payloads must be a list of dicts or None, not {kind}", ErrorDetails(field="payloads"))
+    _same_length("payloads", len(payloads), count)
+    texts = tuple(payload_to_json(payload, index) for index, payload in enumerate(payloads))
+    limit = DEFAULT_LIMITS.payload_bytes
+    for index, text in enumerate(texts):
+        if text is not None and len(text) > limit:
+            raise InvalidArgument(
+                f"payloads[{index}] has {len(text)} bytes, at most {limit} are allowed",
+                ErrorDetails(field="payloads", index=index, limit="payload_bytes"),
+            )
+    return texts

@@ -1,0 +1,147 @@
+"""What the SDK hands to its user: frozen values, made once from the columns that travel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.collection import CollectionSpec
+from shoal.core.points import Matrix, PointId, StoredColumns, payload_from_json
+from shoal.core.topk import HitColumns
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A point that a search found.
+
+    score: squared Euclidean distance (l2), inner product (ip) or cosine similarity; payload: the dict as given, None when
+    there is none or it was not asked for; vector: (dim,) float32, read-only, when asked for; it takes no part in comparison.
+    """
+
+    id: PointId
+    score: float
+    payload: dict[str, Any] | None = field(default=None, hash=False)
+    vector: Vector | None = field(default=None, compare=False)
+
+
+class Hits(list[Hit]):
+    """Hits of one query, best first. missing_shards: with allow_partial, the shards that did not answer, as "name/number"."""
+
+    missing_shards: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point that was read. payload and vector: as given, None when there is none or it was not asked for."""
+
+    id: PointId
+    payload: dict[str, Any] | None = field(default=None, hash=False)
+    vector: Vector | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CollectionSummary:
+    """A collection as the cluster lists it. state: creating, active or dropping."""
+
+    id: str
+    spec: CollectionSpec
+    state: str
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.spec.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CollectionInfo:
+    """A collection and what it holds.
+
+    growing_rows: rows in exact, growing segments; sealed_rows: rows in built indexes (rows of replaced or deleted points
+    count until they are merged away); bytes: on disk; memory_bytes: of vectors, graphs and their tables.
+    """
+
+    id: str
+    spec: CollectionSpec
+    state: str
+    points: int
+    growing_rows: int
+    sealed_rows: int
+    segments: int
+    builds_pending: int
+    bytes: int
+    memory_bytes: int
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.spec.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerInfo:
+    """A worker. state: up, unreachable or down; memory: resident bytes of its process, 0 when it does not answer."""
+
+    id: str
+    address: str
+    pid: int
+    node: str
+    zone: str
+    state: str
+    memory: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardInfo:
+    """A shard. primary, isr, learners: worker ids; state: ok, creating, no primary or failed; detail: why, unless ok."""
+
+    collection: str
+    shard: int
+    term: int
+    primary: str
+    isr: tuple[str, ...]
+    learners: tuple[str, ...]
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterInfo:
+    """The cluster as one router sees it. leader: address of the leading coordinator, None when there is none."""
+
+    cluster_id: str
+    leader: str | None
+    workers: tuple[WorkerInfo, ...]
+    shards: tuple[ShardInfo, ...]
+
+
+def hits_of(columns: HitColumns, missing_shards: tuple[str, ...]) -> list[Hits]:
+    """Hits of each query, in the order of the queries."""
+    made = list(map(Hit, columns.ids.tolist(), columns.scores.tolist(), _payloads(columns), _rows(columns)))
+    answer, start = [], 0
+    for count in columns.counts.tolist():
+        hits = Hits(made[start : start + count])
+        if missing_shards:
+            hits.missing_shards = missing_shards
+        answer.append(hits)
+        start += count
+    return answer
+
+
+def points_of(columns: StoredColumns) -> list[Point]:
+    """Points in the order of the columns."""
+    return list(map(Point, columns.ids.tolist(), _payloads(columns), _rows(columns)))
+
+
+def _payloads(columns: HitColumns | StoredColumns) -> Iterable[dict[str, Any] | None]:
+    return [None] * len(columns) if columns.payloads is None else map(payload_from_json, columns.payloads)
+
+
+def _rows(columns: HitColumns | StoredColumns) -> Matrix | list[None]:
+    return [None] * len(columns) if columns.vectors is None else columns.vectors

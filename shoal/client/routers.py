@@ -1,0 +1,47 @@
+"""The routers a client may ask, and the one that answered last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+
+DEFAULT_PORT = 7600
+
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[a-zA-Z0-9._-]+)(?::([0-9]{1,5}))?")
+
+
+class Routers:
+    """addresses: "host:port", in the order given; preferred: position of the one to ask first.
+
+    `preferred` is a hint that threads may overwrite for one another: any value in range is right.
+    """
+
+    def __init__(self, addresses: tuple[str, ...]) -> None:
+        self.addresses = addresses
+        self.preferred = 0
+
+    def prefer(self, position: int) -> None:
+        """Ask this one first from now on."""
+        self.preferred = position
+
+
+def addresses_from_input(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Addresses from what a user gave: one, several with commas between, or a list. A missing port is 7600.
+
+    Raises InvalidArgument for none and for what is no host:port.
+    """
+    parts = given.split(",") if isinstance(given, str) else list(given)
+    addresses = tuple(dict.fromkeys(_address(part) for part in parts))
+    if not addresses:
+        raise InvalidArgument("no address is given, at least one host:port is needed", ErrorDetails(field="address"))
+    return addresses
+
+
+def _address(part: str) -> str:
+    found = _ADDRESS.fullmatch(part.strip()) if isinstance(part, str) else None
+    port = int(found[2] or DEFAULT_PORT) if found else 0
+    if found is None or not 1 <= port <= 65_535:
+        raise InvalidArgument(f"address {part!r} must look like host:port, without a scheme", ErrorDetails(field="address"))
+    return f"{found[1]}:{port}"

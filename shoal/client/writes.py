@@ -1,0 +1,146 @@
+"""A write of any size: the messages it is cut into, the flow of each, and what their outcomes mean together.
+
+Messages may be sent side by side. After the first failure no further one is begun; the error then says what was applied.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.client.calls import Delete, ListCollections, Upsert, Written
+from shoal.client.cutting import MESSAGE_BYTES, cut, id_sizes, last_of_each, point_sizes
+from shoal.client.flow import Flow, answered
+from shoal.client.identity import RequestIds, Session
+from shoal.client.results import CollectionSummary
+from shoal.client.routers import Routers
+from shoal.core.collection import Metric
+from shoal.core.errors import Applied, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.points import IdArray, Matrix, PointColumns, check_dim, check_nonzero
+
+Outcome = Written | ShoalError | None
+"""Of one message: done, failed, or never sent."""
+
+MESSAGES_AT_ONCE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """One write of a user. pieces: [start, end) of each message; positions: where the points stood in the user's input, None
+    when nothing was left out; make: the flow of the piece [start, end)."""
+
+    collection: str
+    pieces: tuple[tuple[int, int], ...]
+    positions: npt.NDArray[np.intp] | None
+    make: Callable[[int, int], Flow[Written]]
+
+    def flows(self) -> Iterator[Flow[Written]]:
+        """The flow of each message, made when its turn comes."""
+        return (self.make(start, end) for start, end in self.pieces)
+
+    def settled(self, outcomes: Sequence[Outcome]) -> int:
+        """Points written or removed in all. Raises the error of the write when a message failed."""
+        failed = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, ShoalError)]
+        if not failed:
+            return sum(outcome.affected for outcome in outcomes if isinstance(outcome, Written))
+        raise self._error(min(failed, key=lambda at: (_rank(outcomes[at]), at)), outcomes)
+
+    def _error(self, failed: int, outcomes: Sequence[Outcome]) -> ShoalError:
+        error = outcomes[failed]
+        assert isinstance(error, ShoalError)
+        message, details = self._renumbered(error, self.pieces[failed][0])
+        if len(self.pieces) > 1:
+            done = [end - start for (start, end), outcome in zip(self.pieces, outcomes, strict=True) if isinstance(outcome, Written)]
+            message = f"{message}; {sum(done)} of {self.pieces[-1][1]} points were acknowledged before"
+        return type(error)(message, dataclasses.replace(details, applied=applied_of(self.collection, outcomes)))
+
+    def _renumbered(self, error: ShoalError, start: int) -> tuple[str, ErrorDetails]:
+        index = error.details.index
+        if index is None:
+            return error.message, error.details
+        given = start + index if self.positions is None else int(self.positions[start + index])
+        return error.message.replace(f"[{index}]", f"[{given}]", 1), dataclasses.replace(error.details, index=given)
+
+
+def upsert(
+    collection: str, points: PointColumns, *, timeout_s: float, routers: Routers, request_ids: RequestIds, session: Session
+) -> Write:
+    """Upsert of checked points; of points with the same id the last one counts. timeout_s: for each message."""
+    positions = last_of_each(points.ids)
+    kept = points if positions is None else points.take(positions)
+
+    def make(start: int, end: int) -> Flow[Written]:
+        part = Upsert(collection=collection, points=slice_of(kept, start, end), request_id=request_ids.next())
+        written = yield from answered(part, timeout_s=timeout_s, routers=routers)
+        session.acknowledge(collection, written.tokens)
+        return Written(tokens=written.tokens, affected=end - start)
+
+    pieces = cut(point_sizes(kept), max_bytes=MESSAGE_BYTES, max_count=DEFAULT_LIMITS.upsert_points)
+    return Write(collection=collection, pieces=tuple(pieces), positions=positions, make=make)
+
+
+def delete(collection: str, ids: IdArray, *, timeout_s: float, routers: Routers, request_ids: RequestIds, session: Session) -> Write:
+    """Delete of ids; an id given twice is deleted once. timeout_s: for each message."""
+    positions = last_of_each(ids)
+    kept = ids if positions is None else ids[positions]
+
+    def make(start: int, end: int) -> Flow[Written]:
+        part = Delete(collection=collection, ids=kept[start:end], request_id=request_ids.next())
+        written: Written = yield from answered(part, timeout_s=timeout_s, routers=routers)
+        session.acknowledge(collection, written.tokens)
+        return written
+
+    pieces = cut(id_sizes(kept), max_bytes=MESSAGE_BYTES, max_count=DEFAULT_LIMITS.upsert_points)
+    return Write(collection=collection, pieces=tuple(pieces), positions=positions, make=make)
+
+
+def checked_against_collection(collection: str, vectors: Matrix, *, timeout_s: float, routers: Routers) -> Flow[None]:
+    """Before a write of several messages, what the first one would be refused for: dimension and zero vectors under cosine.
+
+    So such a write is refused whole. A collection that this router does not list yet is left to the servers.
+    """
+    listed: tuple[CollectionSummary, ...] = yield from answered(ListCollections(), timeout_s=timeout_s, routers=routers)
+    for each in listed:
+        if each.name == collection and each.state == "active":
+            check_dim(vectors, each.spec.dim)
+            if each.spec.metric is Metric.COSINE:
+                check_nonzero(vectors)
+
+
+def slice_of(points: PointColumns, start: int, end: int) -> PointColumns:
+    """Points [start, end), without copying vectors."""
+    payloads = None if points.payloads is None else points.payloads[start:end]
+    return PointColumns(ids=points.ids[start:end], vectors=points.vectors[start:end], payloads=payloads)
+
+
+def applied_of(collection: str, outcomes: Sequence[Outcome]) -> dict[str, Applied]:
+    """Per shard ("name/number") whether the write was applied there: yes or no when that holds for all of it, else maybe."""
+    told: dict[str, set[Applied]] = {}
+    elsewhere: set[Applied] = set()
+    for outcome in outcomes:
+        match outcome:
+            case Written(tokens=tokens):
+                for token in tokens:
+                    told.setdefault(f"{collection}/{token.shard}", set()).add("yes")
+            case ShoalError(details=details):
+                for shard, applied in details.applied.items():
+                    told.setdefault(shard, set()).add(applied)
+                if not details.applied:
+                    elsewhere.add("no" if isinstance(outcome, InvalidArgument) else "maybe")
+            case None:
+                elsewhere.add("no")
+    return {shard: _together(answers | elsewhere) for shard, answers in sorted(told.items())}
+
+
+def _together(answers: set[Applied]) -> Applied:
+    return next(iter(answers)) if len(answers) == 1 else "maybe"
+
+
+def _rank(outcome: Outcome) -> int:
+    """Errors that say what is wrong with the input come before those that say that time ran out."""
+    return 1 if isinstance(outcome, (Unavailable, DeadlineExceeded)) else 0

@@ -1,0 +1,48 @@
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from shoal.cli.connection import Connection
+from shoal.cli.main import app
+from tests.mock_transport import Clock, DictCluster, client_with
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+class Shoal:
+    """The command line over a cluster in a dictionary. `connects`: (address, timeout) of each client that was made."""
+
+    def __init__(self) -> None:
+        self.cluster, self.connects, self.clients = DictCluster(), [], []
+
+    def connect(self, address: str, timeout: float | None):
+        self.connects.append((address, timeout))
+        self.clients.append(client_with(self.answer, timeout=timeout, clock=Clock()))
+        return self.clients[-1]
+
+    def answer(self, *call: Any) -> Any:
+        return self.cluster(*call)
+
+    def __call__(self, *words: Any, typed: str | None = None, env: dict[str, str] | None = None) -> Ended:
+        result = CliRunner().invoke(app, [str(word) for word in words], input=typed, env=env, obj=Connection(connect=self.connect))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.fixture
+def shoal(monkeypatch) -> Shoal:
+    monkeypatch.delenv("SHOAL_ADDRESS", raising=False)
+    return Shoal()

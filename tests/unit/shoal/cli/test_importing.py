@@ -1,0 +1,208 @@
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from shoal.cli import point_files
+from shoal.client.calls import Upsert
+from shoal.core.errors import Unavailable
+from tests.mock_transport import client_with
+
+
+@pytest.fixture
+def filled(shoal):
+    with client_with(shoal.cluster) as client:
+        client.create_collection("c", dim=2)
+    return shoal
+
+
+def jsonl(folder, *lines, name="p.jsonl"):
+    file = folder / name
+    file.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    return file
+
+
+def npy(folder, array, name="v.npy"):
+    np.save(folder / name, array)
+    return folder / name
+
+
+def held(shoal, name="c"):
+    return {key: (row.tolist(), payload and json.loads(payload)) for key, (row, payload) in shoal.cluster.points[name].items()}
+
+
+def refusal(shoal, *words):
+    ended = shoal("import", *words, "--collection", "c")
+    assert (ended.code, ended.out) == (1, "")
+    assert len(ended.err.splitlines()) == 1
+    return ended.err
+
+
+def test_a_matrix_gets_its_row_numbers_as_ids(filled, tmp_path, monkeypatch):
+    monkeypatch.setattr(point_files, "BATCH_POINTS", 3)
+    file = npy(tmp_path, np.arange(14, dtype=np.uint8).reshape(7, 2))
+    ended = filled("import", file, "--collection", "c")
+    assert ended.code == 0
+    assert ended.out.startswith("imported 7 points into c in ")
+    assert held(filled) == {at: ([2.0 * at, 2.0 * at + 1], None) for at in range(7)}
+    assert [len(request.points) for request in filled.clients[-1].mock.requests(Upsert)] == [3, 3, 1]
+
+
+def test_running_again_changes_nothing(filled, tmp_path):
+    file = npy(tmp_path, np.ones((5, 2)))
+    filled("import", file, "--collection", "c")
+    before = held(filled)
+    document = filled("import", file, "--collection", "c", "--json").document
+    assert (document["collection"], document["points"]) == ("c", 5)
+    assert {"seconds", "rows_per_s"} <= set(document)
+    assert held(filled) == before
+
+
+def test_a_matrix_with_ids_and_payloads_of_its_own(filled, tmp_path, monkeypatch):
+    monkeypatch.setattr(point_files, "BATCH_POINTS", 2)
+    file, ids = npy(tmp_path, np.ones((3, 2))), npy(tmp_path, np.array(["a", "b", "c"]), "ids.npy")
+    payloads = jsonl(tmp_path, {"n": 1}, None, {"n": 3})
+    assert filled("import", file, "--collection", "c", "--ids", ids, "--payloads", payloads).code == 0
+    assert held(filled) == {"a": ([1, 1], {"n": 1}), "b": ([1, 1], None), "c": ([1, 1], {"n": 3})}
+
+
+def test_json_lines_with_default_and_named_columns(filled, tmp_path):
+    file = jsonl(tmp_path, {"id": 1, "vector": [0, 1], "payload": {"t": "x"}}, "", {"id": "a", "vector": [2, 3], "payload": None})
+    assert filled("import", file, "--collection", "c").code == 0
+    assert held(filled) == {1: ([0, 1], {"t": "x"}), "a": ([2, 3], None)}
+    named = jsonl(tmp_path, {"key": 9, "embedding": [4, 5], "meta": {"t": "y"}})
+    assert filled("import", named, "--collection", "c", "--id", "key", "--vector", "embedding", "--payload", "meta").code == 0
+    assert held(filled)[9] == ([4, 5], {"t": "y"})
+
+
+def test_without_a_payload_column_the_other_columns_are_the_payload(filled, tmp_path):
+    file = jsonl(tmp_path, {"id": 1, "vector": [0, 1], "title": "x", "year": 1999}, {"id": 2, "vector": [0, 1]})
+    assert filled("import", file, "--collection", "c").code == 0
+    assert held(filled) == {1: ([0, 1], {"title": "x", "year": 1999}), 2: ([0, 1], None)}
+    both = jsonl(tmp_path, {"id": 3, "vector": [0, 1], "payload": "text", "year": 1999})
+    assert filled("import", both, "--collection", "c", "--payload", "").code == 0
+    assert held(filled)[3] == ([0, 1], {"payload": "text", "year": 1999})
+
+
+def test_a_missing_collection_can_be_created(shoal, tmp_path):
+    file = npy(tmp_path, np.ones((3, 4)))
+    assert "does not exist" in shoal("import", file, "--collection", "new").err
+    assert shoal("import", file, "--collection", "new", "--create", "--metric", "ip", "--shards", 2).code == 0
+    spec = shoal.cluster.specs["new"]
+    assert (spec.dim, spec.metric, spec.shards) == (4, "ip", 2)
+    again = shoal("import", file, "--collection", "new", "--create")
+    assert again.code == 0
+    assert "collection new exists" in again.err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "line 2 is not JSON"),
+        ("[1]", "line 2 must be a JSON object, not list"),
+        ({"vector": [0, 1]}, "line 2 has no column 'id' (it has: vector)"),
+        ({"id": 1, "vec": [0, 1]}, "line 2 has no column 'vector'"),
+        ({"id": 1, "vector": "0,1"}, "line 2: column 'vector' must be a list of numbers"),
+        ({"id": 1, "vector": [0, None]}, "line 2: column 'vector' must be a list of numbers"),
+        ({"id": 1, "vector": [[0, 1]]}, "line 2: column 'vector' must be a list of numbers"),
+        ({"id": 1, "vector": [True, False]}, "line 2: column 'vector' must be a list of numbers"),
+        ({"id": 1, "vector": [0, 1, 2]}, "line 2: its vector has 3 numbers, the one before has 2"),
+        ({"id": 1, "vector": [0, 1], "payload": 5}, "line 2: column 'payload' must be an object or null"),
+        ({"id": 1, "vector": [0, 1], "payload": {}, "year": 1}, "line 2 has column 'year' beside 'payload'"),
+        ({"id": 1.5, "vector": [0, 1]}, "line 2: ids[1] must be an int or a string"),
+        ('{"id": 1, "vector": [0, NaN]}', "line 2: vectors[1] holds NaN"),
+        ({"id": 1, "vector": [0, 1e39]}, "line 2: vectors[1] holds NaN or infinity"),
+        ({"id": 1, "vector": [0, 1], "payload": {"a": "\ud800"}}, "line 2: payloads[1] is not JSON"),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_of_its_batch_is_written(filled, tmp_path, line, words):
+    file = jsonl(tmp_path, {"id": 0, "vector": [0, 0]}, line)
+    assert f"{file} {words}" in refusal(filled, file)
+    assert held(filled) == {}
+
+
+def test_a_bad_row_is_named_in_the_numbering_of_the_file(filled, tmp_path, monkeypatch):
+    monkeypatch.setattr(point_files, "BATCH_POINTS", 4)
+    vectors = np.zeros((10, 2))
+    vectors[9, 1] = np.nan
+    said = refusal(filled, npy(tmp_path, vectors))
+    assert "v.npy row 9: vectors[1] holds NaN" in said
+    assert "the first 8 rows are imported; run it again to go on" in said
+    assert len(held(filled)) == 8
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder / "absent.npy", "absent.npy: No such file or directory"),
+        (lambda folder: folder / "absent.jsonl", "absent.jsonl: No such file or directory"),
+        (lambda folder: jsonl(folder, "text", name="x.npy"), "is not a whole .npy file"),
+        (lambda folder: npy(folder, np.zeros(3)), "must hold a matrix"),
+        (lambda folder: npy(folder, np.zeros((3, 0))), "must hold a matrix"),
+        (lambda folder: npy(folder, np.array([["a"]])), "must hold a matrix"),
+        (lambda folder: npy(folder, np.array([[{}]], dtype=object)), "is not a whole .npy file"),
+        (jsonl, "the file holds no points"),
+        (lambda folder: jsonl(folder, name="x.parquet"), "imports .npy and .jsonl, not .parquet"),
+        (lambda folder: jsonl(folder, name="x"), "files without an ending"),
+        (lambda folder: folder, "files without an ending"),
+    ],
+)
+def test_bad_files_are_one_line(filled, tmp_path, make, words):
+    assert words in refusal(filled, make(tmp_path))
+
+
+def test_a_truncated_matrix_is_refused(filled, tmp_path):
+    file = npy(tmp_path, np.zeros((100, 2)))
+    file.write_bytes(file.read_bytes()[:-1])
+    assert "is not a whole .npy file" in refusal(filled, file)
+    assert held(filled) == {}
+
+
+def test_text_that_is_not_utf8_is_refused(filled, tmp_path):
+    file = jsonl(tmp_path, {"id": 0, "vector": [0, 0]})
+    file.write_bytes(file.read_bytes() + b'{"id": "\xff"}\n')
+    assert "is not UTF-8" in refusal(filled, file)
+
+
+def test_files_beside_a_matrix_must_have_as_many_rows(filled, tmp_path):
+    file = npy(tmp_path, np.zeros((3, 2)))
+    assert "ids.npy has 2 rows" in refusal(filled, file, "--ids", npy(tmp_path, np.arange(2), "ids.npy"))
+    assert "has fewer lines than" in refusal(filled, file, "--payloads", jsonl(tmp_path, None, None))
+    assert "has more lines than" in refusal(filled, file, "--payloads", jsonl(tmp_path, *[None] * 4))
+    assert "--ids and --payloads belong to .npy files" in refusal(filled, jsonl(tmp_path, None), "--ids", file)
+
+
+def test_an_unavailable_cluster_in_the_middle_says_how_far_it_came(filled, tmp_path, monkeypatch):
+    monkeypatch.setattr(point_files, "BATCH_POINTS", 4)
+    real = filled.cluster
+
+    def failing(address, request, timeout_s):
+        if isinstance(request, Upsert) and 9 in request.points.ids.tolist():
+            raise Unavailable("shard c/0 has no primary")
+        return real(address, request, timeout_s)
+
+    monkeypatch.setattr(filled, "answer", failing)
+    ended = filled("import", npy(tmp_path, np.zeros((12, 2))), "--collection", "c")
+    assert ended.code == 1
+    assert "the first 8 rows are imported; run it again to go on" in ended.err
+    assert len(held(filled)) == 8
+
+
+def test_memory_stays_bounded_while_a_file_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(point_files, "BATCH_BYTES", 64 * 1024)
+    file = npy(tmp_path, np.zeros((40_000, 32), dtype=np.float32))
+    tracemalloc.start()
+    rows = sum(len(batch.places) for batch in point_files.npy_batches(file, None, None))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rows == 40_000
+    assert peak < file.stat().st_size / 4
+
+
+def test_a_total_is_estimated_for_json_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(point_files, "BATCH_POINTS", 10)
+    file = jsonl(tmp_path, *({"id": at, "vector": [0, 1]} for at in range(100, 130)))
+    batches = list(point_files.jsonl_batches(file, point_files.Columns()))
+    assert [batch.total for batch in batches] == [30, 30, 30]
+    assert batches[1].places[0] == 11

@@ -1,0 +1,169 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from shoal.cli import output, up
+from shoal.cli.advice import next_step
+from shoal.cli.main import app, exit_code
+from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, Unavailable
+
+DOCUMENT = Path(__file__).parents[4] / "docs" / "cli.md"
+
+
+def leaves(command, path):
+    if not hasattr(command, "commands"):
+        return {path: command}
+    return {name: leaf for each, inner in command.commands.items() for name, leaf in leaves(inner, f"{path} {each}").items()}
+
+
+COMMANDS = leaves(typer.main.get_command(app), "shoal")
+
+
+def test_the_tree_is_whole():
+    nouns = ["create", "list", "show", "optimize", "drop"]
+    assert set(COMMANDS) == {"shoal up", "shoal status", "shoal import", "shoal search", *(f"shoal collection {noun}" for noun in nouns)}
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_and_option_is_documented(path):
+    chapters = re.split(r"^## ", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    chapter = next((each for each in chapters if each.startswith(f"`{path}`")), None)
+    assert chapter is not None, f"docs/cli.md has no chapter for {path}"
+    everywhere = {"--help", "--address", "--timeout", "--json"}
+    for option in (name for param in COMMANDS[path].params for name in param.opts if name.startswith("--")):
+        assert option in everywhere or f"`{option}" in chapter, f"docs/cli.md: {path} {option}"
+
+
+def test_every_documented_command_exists():
+    documented = re.findall(r"^## `(shoal[^`]*)`", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(documented) == sorted(COMMANDS)
+
+
+def test_the_address_comes_from_option_environment_or_default(shoal):
+    shoal("collection", "list")
+    shoal("collection", "list", env={"SHOAL_ADDRESS": "env:1"})
+    shoal("--address", "root:1", "--timeout", 3, "collection", "list", env={"SHOAL_ADDRESS": "env:1"})
+    shoal("--address", "root:1", "--timeout", 3, "collection", "list", "--address", "own:1", "--timeout", 2)
+    assert shoal.connects == [("localhost:7600", None), ("env:1", None), ("root:1", 3.0), ("own:1", 2.0)]
+    shoal("status")
+    assert shoal.connects[-1] == ("localhost:7600", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["bogus"], "no such command 'bogus'"),
+        ([], "missing command"),
+        (["collection", "create", "c"], "dim"),
+        (["search"], "name"),
+        (["status", "--nope"], "--nope"),
+        (["--timeout", "soon", "status"], "timeout"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(shoal, words, said):
+    ended = shoal(*words)
+    assert (ended.code, ended.out) == (2, "")
+    assert len(ended.err.splitlines()) == 1
+    assert ended.err.startswith("error: ")
+    assert said in ended.err.lower()
+    assert "--help`" in ended.err
+
+
+def test_help_and_version(shoal):
+    assert re.fullmatch(r"shoal \d+\.\d+\.\d+\n", shoal("--version").out)
+    shown = shoal("import", "--help")
+    assert shown.code == 0
+    assert "--vector" in shown.out
+
+
+def test_ctrl_c_ends_with_130_and_no_traceback(shoal, monkeypatch):
+    def interrupted(*call):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shoal, "answer", interrupted)
+    ended = shoal("status")
+    assert (ended.code, ended.out) == (130, "")
+    assert "Traceback" not in ended.err
+    assert exit_code(interrupted) == 130
+    assert shoal.clients[-1].mock.closed
+
+
+def test_sigint_of_a_real_process_ends_with_130():
+    code = "from shoal.cli.main import main; main()"
+    words = ["--address", "127.0.0.1:1", "--timeout", "60", "collection", "list"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _ANNOUNCING + code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+_ANNOUNCING = """
+import threading
+real = threading.Event.wait
+def wait(self, timeout=None):
+    print("waiting", flush=True)
+    return real(self, timeout)
+import shoal
+threading.Event.wait = wait
+"""
+
+
+def test_every_error_has_something_to_do_next():
+    for kind in BY_STATUS.values():
+        assert next_step(kind("x"))
+    assert "report" in next_step(Internal("x"))
+    assert "`shoal up`" in next_step(Unavailable("failed to connect to all addresses"))
+    assert "--address" in next_step(Unavailable("shard c/0 has no primary"))
+    behind = Unavailable("shard c/0: worker at h:1: failed to connect to all addresses", ErrorDetails(shard="c/0"))
+    assert next_step(behind) == next_step(Unavailable("shard c/0 has no primary"))
+
+
+def test_errors_stay_on_one_line(capsys):
+    output.error("two\nlines", "do this")
+    assert capsys.readouterr().err == "error: two lines; do this\n"
+
+
+def test_up_becomes_the_local_cluster(shoal, monkeypatch):
+    started = []
+    monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
+    monkeypatch.setattr(up, "_NEEDED", ("json",))
+    flags = ["--data", "d", "--port", "1234", "--workers", "3", "--host", "127.0.0.1", "--etcd", "a:1,b:1", "--ray-address", "auto"]
+    assert shoal("up", *flags).code == 0
+    program, command, environment = started[0]
+    assert program == sys.executable
+    wanted = ["--data=d", "--port=1234", "--workers=3", "--host=127.0.0.1", "--etcd=a:1,b:1", "--ray-address=auto"]
+    assert command == [sys.executable, "-m", "deploy.local", *wanted]
+    assert environment["PYTHONSAFEPATH"] == "1"
+    assert shoal("up").code == 0
+    assert started[1][1] == [sys.executable, "-m", "deploy.local"]
+
+
+def test_up_without_server_packages_says_how_to_install_them(shoal, monkeypatch):
+    monkeypatch.setattr(up, "_NEEDED", ("json", "surely_not_installed"))
+    ended = shoal("up")
+    assert ended.code == 1
+    assert "needs surely_not_installed, a server package that is not installed: pip install 'shoal[server]'" in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_tables_on_a_terminal_are_drawn_by_rich(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    output.table(("name", "rows"), [("[red]a", 1), ("b", 22)])
+    shown = capsys.readouterr().out
+    assert "[red]a" in shown
+    assert "name" in shown
+
+
+def test_sizes_are_readable():
+    assert [output.size(number) for number in (0, 1023, 1024, 5 * 1024**3, 2**50)] == ["0 B", "1023 B", "1.0 KiB", "5.0 GiB", "1024.0 TiB"]

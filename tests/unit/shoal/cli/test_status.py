@@ -1,0 +1,79 @@
+import dataclasses
+
+import pytest
+
+from shoal.cli.advice import problems_of
+from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
+
+WORKER = WorkerInfo(id="w1", address="h:1", pid=42, node="n", zone="z", state="up", memory=3 * 1024**2)
+SHARD = ShardInfo(collection="c", shard=0, term=3, primary="w1", isr=("w1",), learners=(), state="ok", detail="")
+WELL = ClusterInfo(cluster_id="id", leader="l:1", workers=(WORKER,), shards=(SHARD,))
+
+
+def with_shard(**changes):
+    return dataclasses.replace(WELL, shards=(dataclasses.replace(SHARD, **changes),))
+
+
+def with_worker(**changes):
+    return dataclasses.replace(WELL, workers=(dataclasses.replace(WORKER, **changes),))
+
+
+def test_a_cluster_that_is_well(shoal):
+    shoal.cluster.info = WELL
+    shown = shoal("status")
+    assert shown.code == 0
+    assert shown.out.splitlines() == [
+        "cluster id, led by l:1",
+        "",
+        "WORKER  STATE  ADDRESS  PID  NODE  ZONE  MEMORY",
+        "w1      up     h:1       42  n     z     3.0 MiB",
+        "",
+        "COLLECTION  SHARD  STATE  PRIMARY  TERM  IN SYNC  LEARNERS",
+        "c               0  ok     w1          3  w1",
+        "",
+        "all is well: 1 worker up, 1 shard ok",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        (dataclasses.replace(WELL, leader=None), "no coordinator leads"),
+        (dataclasses.replace(WELL, workers=()), "no worker is registered"),
+        (with_worker(state="down"), "worker w1 is down; start it again with its data folder"),
+        (with_worker(state="unreachable"), "worker w1 at h:1 is unreachable; check its process (pid 42)"),
+        (with_shard(state="creating"), "shard c/0 is still being created"),
+        (with_shard(state="no primary", detail="its worker is down"), "shard c/0 has no primary: its worker is down; bring back worker w1"),
+        (with_shard(state="failed", detail="log damaged"), "shard c/0 has failed: log damaged; see the log of worker w1"),
+        (with_shard(state="odd"), "shard c/0 is odd"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(shoal, cluster, words):
+    shoal.cluster.info = cluster
+    shown = shoal("status")
+    assert shown.code == 0
+    assert f"problem: {words}" in shown.out
+    assert "all is well" not in shown.out
+    assert words in shoal("status", "--json").document["problems"][0]
+
+
+def test_what_is_not_known_of_a_worker_that_is_down_stays_empty(shoal):
+    gone = dataclasses.replace(WORKER, id="w2", state="down", address="", pid=0, node="", memory=0)
+    shoal.cluster.info = dataclasses.replace(WELL, workers=(WORKER, gone))
+    assert shoal("status").out.splitlines()[2:5] == [
+        "WORKER  STATE  ADDRESS  PID  NODE  ZONE  MEMORY",
+        "w1      up     h:1       42  n     z     3.0 MiB",
+        "w2      down                       z",
+    ]
+
+
+def test_nothing_is_wrong_with_a_cluster_that_is_well():
+    assert problems_of(WELL) == []
+
+
+def test_json_has_the_promised_names(shoal):
+    shoal.cluster.info = WELL
+    document = shoal("status", "--json").document
+    assert document["workers"] == [{"id": "w1", "address": "h:1", "pid": 42, "node": "n", "zone": "z", "state": "up", "memory": 3145728}]
+    assert document["shards"][0]["isr"] == ["w1"]
+    assert document["problems"] == []

@@ -1,0 +1,270 @@
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import shoal
+from shoal.client.calls import Count, CreateCollection, Get, Scroll, Search, ShardToken
+from shoal.client.identity import RequestIds, Session
+from shoal.client.routers import addresses_from_input
+from shoal.core.collection import Metric
+from shoal.core.errors import BY_STATUS, AlreadyExists, InvalidArgument, NotFound, PreconditionFailed, Unavailable
+from shoal.core.shard_calls import Consistency
+from tests.mock_transport import Clock, DictCluster, client_with
+
+
+@pytest.fixture
+def client():
+    with client_with(DictCluster()) as made:
+        made.create_collection("c", dim=2)
+        made.upsert("c", [3, "b", 1], [[0, 0], [0, 2], [3, 0]], [{"t": "x", "n": {"deep": [1, None]}}, None, {}])
+        yield made
+
+
+def test_search_gives_hits_best_first_as_they_were_put_in(client):
+    hits = client.search("c", [0, 0], k=2)
+    assert hits == [shoal.Hit(3, 0.0, {"t": "x", "n": {"deep": [1, None]}}, None), shoal.Hit("b", 4.0, None, None)]
+    assert isinstance(hits, list)
+    assert hits.missing_shards == ()
+
+
+def test_search_many_answers_each_query_in_one_call(client):
+    answers = client.search_many("c", np.array([[0, 0], [3, 0], [0, 2]], dtype=np.int16), k=1)
+    assert [[hit.id for hit in hits] for hits in answers] == [[3], [1], ["b"]]
+    assert len(client.mock.requests(Search)) == 1
+
+
+def test_search_can_bring_vectors_and_leave_payloads(client):
+    hit = client.search("c", [3, 0], k=1, with_vectors=True, with_payload=False)[0]
+    assert hit.vector.tolist() == [3, 0]
+    assert hit.vector.dtype == np.float32
+    assert hit.payload is None
+    assert hash(hit) == hash(client.search("c", [3, 0], k=1)[0])
+
+
+def test_a_partial_answer_names_the_missing_shards(client):
+    assert client.search("c", [0, 0], allow_partial=True).missing_shards == ("c/1",)
+
+
+def test_options_of_a_search_reach_the_router(client):
+    client.search("c", [0, 0], k=np.int64(7), exact=True, consistency="primary", timeout=3)
+    address, request, timeout_s = client.mock.sent[-1]
+    assert (address, timeout_s, request.k, request.exact) == ("one:1", 3.0, 7, True)
+    assert request.read.consistency is Consistency.PRIMARY
+    assert request.queries.dtype == np.float32
+
+
+@pytest.mark.parametrize("option", [{"filter": {"a": 1}}, {"recall": 0.9}, {"params": {"ef": 9}}, {"radius": 1.0}, {"explain": True}])
+def test_options_of_later_versions_are_refused_by_name(client, option):
+    for verb, vectors in ((client.search, [0, 0]), (client.search_many, [[0, 0]])):
+        with pytest.raises(InvalidArgument, match=f"{next(iter(option))} is not supported") as raised:
+            verb("c", vectors, **option)
+        assert raised.value.details.field == next(iter(option))
+
+
+@pytest.mark.parametrize(
+    ("vector", "options", "words"),
+    [
+        ([[0, 0]], {}, "search_many"),
+        ([], {}, "shape"),
+        ([0, float("inf")], {}, "NaN or infinity"),
+        (["a", "b"], {}, "real numbers"),
+        ([0, 0], {"k": 0}, "from 1 to 16384"),
+        ([0, 0], {"k": -1}, "from 1 to 16384"),
+        ([0, 0], {"k": 2**40}, "from 1 to 16384"),
+        ([0, 0], {"k": 1.5}, "from 1 to 16384"),
+        ([0, 0], {"k": True}, "from 1 to 16384"),
+        ([0, 0], {"consistency": "strong"}, "any, session, primary"),
+        ([0, 0], {"timeout": 0}, "positive"),
+        ([0, 0], {"timeout": float("nan")}, "positive"),
+    ],
+)
+def test_bad_searches_are_refused_at_once(client, vector, options, words):
+    sent = len(client.mock.sent)
+    with pytest.raises(InvalidArgument, match=words):
+        client.search("c", vector, **options)
+    assert len(client.mock.sent) == sent
+
+
+def test_an_empty_batch_is_refused(client):
+    with pytest.raises(InvalidArgument, match="empty"):
+        client.search_many("c", np.zeros((0, 2)))
+    with pytest.raises(InvalidArgument, match="empty"):
+        client.get("c", [])
+
+
+def test_get_returns_what_exists_in_the_order_asked_for(client):
+    points = client.get("c", ["b", 99, 3])
+    assert [point.id for point in points] == ["b", 3]
+    assert points[1].vector.tolist() == [0, 0]
+    assert points[0].payload is None
+    assert client.get("c", [1], with_vectors=False) == [shoal.Point(1, {}, None)]
+
+
+def test_a_large_get_is_cut(client):
+    client.upsert("c", np.arange(3_000), np.zeros((3_000, 2)))
+    assert [point.id for point in client.get("c", np.arange(2_999, -1, -1))] == list(range(2_999, -1, -1))
+    assert [len(request.ids) for request in client.mock.requests(Get)] == [1_024, 1_024, 952]
+
+
+def test_scroll_gives_every_point_in_id_order_page_by_page(client):
+    client.upsert("c", range(10, 35), np.zeros((25, 2)))
+    points = list(client.scroll("c", batch=10, with_vectors=True))
+    assert [point.id for point in points] == [1, 3, *range(10, 35), "b"]
+    assert [request.after for request in client.mock.requests(Scroll)] == [None, 17, 27]
+    assert points[0].vector.tolist() == [3, 0]
+
+
+def test_scroll_refuses_bad_arguments_at_the_call(client):
+    with pytest.raises(InvalidArgument, match="batch"):
+        client.scroll("c", batch=0)
+    with pytest.raises(InvalidArgument, match="filter"):
+        client.scroll("c", filter={"a": 1})
+
+
+def test_count_and_delete(client):
+    assert client.count("c") == 3
+    assert client.delete("c", ["b"]) == 1
+    assert client.count("c") == 2
+    with pytest.raises(InvalidArgument, match="filter"):
+        client.count("c", filter={"a": 1})
+
+
+def test_collections_are_created_listed_described_and_dropped(client):
+    client.create_collection("a", 3, "cosine", 2)
+    assert [(each.name, each.spec.metric, each.state) for each in client.list_collections()] == [
+        ("a", Metric.COSINE, "active"),
+        ("c", Metric.L2, "active"),
+    ]
+    info = client.describe_collection("c")
+    assert (info.points, info.growing_rows, info.sealed_rows, info.builds_pending, info.bytes, info.memory_bytes) == (3, 3, 0, 0, 2048, 512)
+    client.optimize("c")
+    with pytest.raises(AlreadyExists):
+        client.create_collection("c", 2)
+    client.drop_collection("a")
+    with pytest.raises(NotFound):
+        client.describe_collection("a")
+
+
+def test_a_retried_creation_carries_one_request_id():
+    outcomes = [Unavailable("no leader"), Unavailable("no leader"), None]
+
+    def answer(address, request, timeout_s):
+        outcome = outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+        return "id"
+
+    client = client_with(answer, clock=Clock())
+    client.create_collection("c", 2)
+    assert len({request.request_id for request in client.mock.requests(CreateCollection)}) == 1
+    assert len(client.mock.sent) == 3
+
+
+@pytest.mark.parametrize(
+    "options", [{"dim": 0}, {"dim": "2"}, {"dim": 2, "shards": 0}, {"dim": 2, "replicas": -1}, {"dim": 2, "metric": None}]
+)
+def test_bad_specifications_are_refused_at_once(client, options):
+    with pytest.raises(InvalidArgument):
+        client.create_collection("x", **options)
+
+
+@pytest.mark.parametrize("name", [None, 7, b"c", "a\nb", "\ud800"])
+def test_a_name_must_be_text(client, name):
+    with pytest.raises(InvalidArgument, match="name of a collection"):
+        client.count(name)
+
+
+def test_timeouts_default_to_10_and_60_and_600_seconds(client):
+    client.count("c")
+    client.upsert("c", [1], [[0, 1]])
+    client.optimize("c")
+    assert [timeout_s for _, _, timeout_s in client.mock.sent[-3:]] == [10.0, 60.0, 600.0]
+    own = client_with(DictCluster(), timeout=4.0)
+    own.create_collection("c", 2)
+    own.count("c", timeout=2)
+    assert [timeout_s for _, _, timeout_s in own.mock.sent] == [4.0, 2.0]
+
+
+def test_a_session_read_names_the_writes_of_this_client_only(client):
+    client.create_collection("other", 2)
+    client.count("other")
+    client.count("c")
+    client.count("c", consistency="any")
+    client.count("c", consistency="primary")
+    other, session, anything, primary = (request.read for request in client.mock.requests(Count))
+    assert other.tokens == anything.tokens == primary.tokens == ()
+    assert session.tokens == (ShardToken("id-c", 0, 1), ShardToken("id-c", 1, 1))
+    assert session.consistency is Consistency.SESSION
+
+
+def test_a_session_keeps_the_highest_position_and_forgets_dropped_collections(client):
+    client.upsert("c", [8], [[0, 1]])
+    client.delete("c", [8])
+    client.count("c")
+    assert {token.seq for token in client.mock.requests(Count)[-1].read.tokens} == {3}
+    client.drop_collection("c")
+    client.create_collection("c", 2)
+    client.count("c")
+    assert client.mock.requests(Count)[-1].read.tokens == ()
+
+
+def test_late_and_foreign_positions_in_a_session():
+    session = Session()
+    session.acknowledge("c", [ShardToken("old", 0, 9), ShardToken("old", 1, 4)])
+    session.acknowledge("c", [ShardToken("old", 0, 5)])
+    assert session.read_as("c", "session").tokens == (ShardToken("old", 0, 9), ShardToken("old", 1, 4))
+    session.acknowledge("c", [ShardToken("new", 1, 1)])
+    assert session.read_as("c", "session").tokens == (ShardToken("new", 1, 1),)
+
+
+def _draw_in_child(ids, queue):
+    queue.put([ids.next() for _ in range(3)])
+
+
+def test_a_forked_process_takes_another_identity():
+    ids, context = RequestIds(), multiprocessing.get_context("fork")
+    before, queue = ids.next(), context.SimpleQueue()
+    child = context.Process(target=_draw_in_child, args=(ids, queue))
+    child.start()
+    drawn = queue.get()
+    child.join()
+    assert before.client not in {each.client for each in drawn}
+    assert ids.next().client == before.client
+    assert [each.number for each in drawn] == [1, 2, 3]
+    assert os.getpid() != child.pid
+
+
+def test_a_closed_client_refuses(client):
+    client.close()
+    assert client.mock.closed
+    with pytest.raises(PreconditionFailed, match="closed"):
+        client.count("c")
+
+
+def test_addresses():
+    assert addresses_from_input("host") == ("host:7600",)
+    assert addresses_from_input("a:1, b:2,a:1") == ("a:1", "b:2")
+    assert addresses_from_input(["[::1]:9", "10.0.0.1"]) == ("[::1]:9", "10.0.0.1:7600")
+
+
+@pytest.mark.parametrize("bad", ["", "http://a:1", "a:b", "a:0", "a:70000", [], [7], "a b:1"])
+def test_bad_addresses_are_refused_by_connect(bad):
+    with pytest.raises(InvalidArgument, match="address"):
+        shoal.connect(bad)
+
+
+def test_every_error_class_can_be_imported_from_shoal():
+    assert all(getattr(shoal, kind.__name__) is kind for kind in BY_STATUS.values())
+    assert issubclass(shoal.InvalidArgument, shoal.ShoalError)
+    assert set(shoal.__all__) <= set(dir(shoal))
+
+
+def test_import_shoal_is_light():
+    heavy = ("ray", "faiss", "rich", "typer", "uvloop", "router", "shard_worker", "coordinator", "deploy", "shoal.store", "shoal.runtime")
+    code = f"import sys, shoal; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

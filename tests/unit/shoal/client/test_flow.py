@@ -1,0 +1,151 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoal.client.calls import Count, CreateCollection, DropCollection, ListCollections, OptimizeCollection, ReadAs
+from shoal.client.flow import LAST_PAUSE_S, answered, pause_before
+from shoal.client.routers import Routers
+from shoal.client.sync_driver import SyncDriver
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, PreconditionFailed, ShoalError, Unavailable
+from tests.mock_transport import Clock, MockTransport
+
+READ = Count(collection="c", read=ReadAs())
+CREATE = CreateCollection(name="c", dim=2, metric="l2", shards=1, replicas=1, index="auto", request_id="r")
+
+
+def run(request, outcomes, *, addresses=("one:1",), timeout_s=10.0, call_s=0.0, routers=None):
+    """Drive `answered`; outcomes are answered one after the other, the last one for ever."""
+    clock, script = Clock(), list(outcomes)
+
+    def answer(address, sent, granted_s):
+        outcome = script.pop(0) if len(script) > 1 else script[0]
+        clock.now += granted_s if isinstance(outcome, DeadlineExceeded) else call_s
+        if isinstance(outcome, ShoalError):
+            raise outcome
+        return outcome
+
+    mock = MockTransport(answer)
+    driver = SyncDriver(mock, clock=clock, sleep=clock.sleep, chance=lambda: 0.0)
+    flow = answered(request, timeout_s=timeout_s, routers=routers or Routers(addresses))
+    try:
+        return driver.run(flow), mock, clock
+    except ShoalError as error:
+        return error, mock, clock
+
+
+def test_an_answer_is_returned_without_a_pause():
+    value, mock, clock = run(READ, [7])
+    assert (value, len(mock.sent), clock.pauses) == (7, 1, [])
+
+
+def test_unavailable_is_asked_again_with_doubling_pauses_and_the_same_request():
+    value, mock, clock = run(CREATE, [Unavailable("no")] * 8 + ["id"], timeout_s=60.0)
+    assert value == "id"
+    assert clock.pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert all(request is CREATE for _, request, _ in mock.sent)
+
+
+def test_pauses_shrink_by_chance_and_never_exceed_two_seconds():
+    assert pause_before(1, 1, 0.5, 60.0) == pytest.approx(0.0375)
+    assert all(pause_before(attempt, 1, random.Random(attempt).random(), 60.0) <= LAST_PAUSE_S for attempt in range(1, 2_000))
+
+
+@given(st.integers(1, 10_000), st.integers(1, 7), st.floats(0, 0.999), st.floats(0, 100))
+def test_a_pause_is_bounded_by_half_the_time_left(attempt, addresses, chance, left_s):
+    assert 0.0 <= pause_before(attempt, addresses, chance, left_s) <= min(LAST_PAUSE_S, left_s / 2)
+
+
+def test_what_cannot_help_is_raised_at_once_and_untouched():
+    given_error = InvalidArgument("k is 0", ErrorDetails(field="k"))
+    error, mock, _ = run(READ, [given_error])
+    assert error is given_error
+    assert len(mock.sent) == 1
+
+
+def test_unavailable_until_the_deadline_keeps_its_details_and_says_how_often():
+    error, mock, clock = run(READ, [Unavailable("shard c/1 has no primary", ErrorDetails(shard="c/1"))], timeout_s=10.0)
+    assert isinstance(error, Unavailable)
+    assert error.details.shard == "c/1"
+    assert "shard c/1 has no primary" in error.message
+    assert f"{len(mock.sent)} attempts" in error.message
+    assert 9.9 <= clock.now - 100 <= 10.0
+    assert "may have been applied" not in error.message
+
+
+def test_every_attempt_gets_the_time_that_is_left():
+    _, mock, _ = run(READ, [Unavailable("no"), Unavailable("no"), 1], timeout_s=10.0, call_s=1.0)
+    assert [timeout for _, _, timeout in mock.sent] == pytest.approx([10.0, 8.95, 7.85])
+
+
+def test_late_write_says_that_it_may_have_been_applied():
+    error, mock, _ = run(CREATE, [Unavailable("connection reset"), DeadlineExceeded("Deadline Exceeded")], timeout_s=3.0)
+    assert isinstance(error, DeadlineExceeded)
+    assert "no answer came (the deadline was 3 s)" in error.message
+    assert "before that: connection reset" in error.message
+    assert "may have been applied" in error.message
+    assert len(mock.sent) == 2
+
+
+def test_late_read_does_not_speak_of_writes():
+    error, _, _ = run(READ, [DeadlineExceeded("Deadline Exceeded")], timeout_s=3.0)
+    assert isinstance(error, DeadlineExceeded)
+    assert "applied" not in error.message
+
+
+def test_what_a_router_says_about_a_late_write_is_kept():
+    said = DeadlineExceeded("shard c/0 did not answer", ErrorDetails(applied={"c/0": "maybe"}))
+    error, _, _ = run(CREATE, [said], timeout_s=3.0)
+    assert "shard c/0 did not answer" in error.message
+    assert error.details.applied == {"c/0": "maybe"}
+
+
+def test_the_next_address_is_asked_at_once_and_remembered():
+    routers = Routers(("one:1", "two:1", "three:1"))
+    value, mock, clock = run(READ, [Unavailable("no"), Unavailable("no"), 5], routers=routers)
+    assert value == 5
+    assert [address for address, _, _ in mock.sent] == ["one:1", "two:1", "three:1"]
+    assert clock.pauses == []
+    _, again, _ = run(READ, [5], routers=routers)
+    assert again.sent[0][0] == "three:1"
+
+
+def test_all_addresses_are_tried_before_a_pause():
+    _, mock, clock = run(READ, [Unavailable("no")] * 4 + [1], addresses=("one:1", "two:1"))
+    assert [address for address, _, _ in mock.sent] == ["one:1", "two:1", "one:1", "two:1", "one:1"]
+    assert clock.pauses == [0.05, 0.1]
+
+
+def test_a_frozen_router_leaves_time_for_the_other():
+    value, mock, _ = run(READ, [DeadlineExceeded("Deadline Exceeded"), 9], addresses=("one:1", "two:1"), timeout_s=10.0)
+    assert value == 9
+    assert [(address, timeout) for address, _, timeout in mock.sent] == [("one:1", 5.0), ("two:1", 5.0)]
+
+
+def test_optimize_gets_all_the_time_on_one_router():
+    _, mock, _ = run(OptimizeCollection(name="c"), [None], addresses=("one:1", "two:1"), timeout_s=600.0)
+    assert mock.sent[0][2] == 600.0
+
+
+def test_a_drop_whose_first_answer_was_lost_is_done_when_the_collection_is_gone():
+    value, _, _ = run(DropCollection(name="c"), [Unavailable("connection reset"), NotFound("collection 'c' does not exist")])
+    assert value is None
+    error, _, _ = run(DropCollection(name="c"), [NotFound("collection 'c' does not exist")])
+    assert isinstance(error, NotFound)
+
+
+def test_a_closed_client_refuses():
+    driver = SyncDriver(MockTransport(lambda *_: ()))
+    driver.close()
+    with pytest.raises(PreconditionFailed, match="closed"):
+        driver.run(answered(ListCollections(), timeout_s=1.0, routers=Routers(("one:1",))))
+
+
+@given(st.lists(st.sampled_from(["unavailable", "late", "bad", "fine"]), min_size=1, max_size=30), st.integers(1, 4))
+def test_any_history_ends_within_the_deadline(history, count):
+    outcomes = {"unavailable": Unavailable("no"), "late": DeadlineExceeded("late"), "bad": InvalidArgument("bad"), "fine": 1}
+    result, mock, clock = run(READ, [outcomes[each] for each in history], addresses=tuple(f"h{at}:1" for at in range(count)))
+    assert clock.now - 100 <= 10.0 + 1e-6
+    assert all(0 < timeout <= 10.0 for _, _, timeout in mock.sent)
+    assert result == 1 or isinstance(result, (Unavailable, DeadlineExceeded, InvalidArgument))
