@@ -1,5 +1,41 @@
-PY := .venv/bin/python
+# make demo | up | test | lint | proto: each sets up .venv first, once.
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+STAMP := $(VENV)/.set-up
+PORT ?= 7600
+WORKERS ?= 1
 
-.PHONY: proto
-proto:
+# An etcd that set-up fetched lies in .venv/bin; a user's own etcd comes first.
+export PATH := $(PATH):$(CURDIR)/$(BIN)
+
+.PHONY: help demo up test lint proto
+
+help:
+	@echo "make demo              a cluster of three workers, digits, recall, a killed worker: about a minute"
+	@echo "make up                a cluster in ./shoal-data until Ctrl-C (PORT=$(PORT) WORKERS=$(WORKERS))"
+	@echo "make test              lint, then every test"
+	@echo "make lint              ruff, mypy, import contracts"
+	@echo "make proto             generate the stubs again after a change in proto/"
+
+$(STAMP): pyproject.toml constraints.txt deploy/setup.sh
+	@PYTHON="$(PYTHON)" sh deploy/setup.sh
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(PY) -P -m deploy.demo
+
+up: $(STAMP)
+	@exec $(BIN)/shoal up --data shoal-data --port $(PORT) --workers $(WORKERS)
+
+test: lint
+	$(BIN)/pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+proto: $(STAMP)
 	$(PY) -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. $$(cd proto && find . -name '*.proto' | sed 's,^\./,,' | sort)

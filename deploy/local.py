@@ -1,0 +1,191 @@
+"""`python -m deploy.local`, which is `shoal up`: a whole cluster from one command, in the foreground, in one folder.
+
+Owns the order in which things start and end. Every part it starts is ended here, whichever way this function is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from deploy.cluster_folder import ClusterFolder, FolderLock
+from deploy.etcd_binary import find_etcd
+from deploy.etcd_child import EtcdChild
+from deploy.plans import LOOPBACK, ProcessPlan, process_plans, stop_groups
+from deploy.ports import check_port_free
+from deploy.session import ray_session
+from deploy.settings import NODE_HOST, LocalSettings
+from deploy.supervise import Supervisor
+from deploy.terminal import Terminal
+from shoal.core.errors import PreconditionFailed, ShoalError, Unavailable
+from shoal.runtime.settings import load_settings
+from shoal.store.etcd import EtcdStore
+from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.keys import Keys
+
+STOP_TIMEOUT_S = 20.0
+ETCD_TIMEOUT_S = 5.0
+_TURN_S = 0.2
+_IDLE_TURN_S = 0.5
+_ANY_HOST = ("0.0.0.0", "::", "[::]")
+
+
+class StopRequest:
+    """Whether somebody asked this command to end, by SIGINT, SIGTERM or SIGHUP."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def listen(self) -> None:
+        """Take the signals. To be called again after ray.init, which takes SIGTERM for itself."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._asked.set())
+
+    def asked(self) -> bool:
+        """Whether to end."""
+        return self._asked.is_set()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a cluster until a signal ends it. Returns the exit code: 1 after an error, which is one line on stderr."""
+    try:
+        given = sys.argv[1:] if arguments is None else arguments
+        settings = load_settings(LocalSettings, program="shoal up", arguments=given, environment=os.environ)
+        stop = StopRequest()
+        stop.listen()
+        run(settings, stop)
+    except ShoalError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(settings: LocalSettings, stop: StopRequest) -> None:
+    """Start everything, serve until asked to stop, end everything. Raises ShoalError."""
+    folder = ClusterFolder(root=Path(settings.data).resolve())
+    folder.create()
+    if importlib.util.find_spec("ray") is None:
+        raise PreconditionFailed("ray is not installed; pip install 'shoal[server]'")
+    terminal = Terminal()
+    with ExitStack() as stack:
+        stack.enter_context(FolderLock(folder))
+        stack.enter_context(terminal.to_ourselves(folder.log("up"), settings.log_level))
+        LocalCluster(settings, folder, stop, stack, terminal.say).run()
+        terminal.say("stopping")
+    terminal.say("stopped")
+
+
+class LocalCluster:
+    """One run of a cluster. What it starts is ended by the stack it was given, in reverse order."""
+
+    def __init__(
+        self, settings: LocalSettings, folder: ClusterFolder, stop: StopRequest, stack: ExitStack, say: Callable[[str], None]
+    ) -> None:
+        self._say = say
+        self._settings, self._folder, self._stop, self._stack = settings, folder, stop, stack
+        self._workers = max(settings.workers, folder.worker_count())
+        self._etcd: EtcdChild | None = None
+
+    def run(self) -> None:
+        """Start, say `ready`, serve until asked to stop. Raises ShoalError when something cannot start."""
+        endpoints = self._settings.etcd or self._start_etcd()
+        if self._settings.etcd:
+            asyncio.run(_check_etcd(self._settings))
+        if self._stop.asked():
+            return
+        plans = process_plans(self._settings, self._folder, endpoints, self._workers)
+        address = self._enter_ray(plans)
+        self._stop.listen()
+        supervisor = self._supervisor(plans)
+        if self._await_ready(supervisor, address):
+            supervisor.settled()
+            self._say(f"ready  {address}")
+            self._serve(supervisor)
+
+    def _start_etcd(self) -> tuple[str, ...]:
+        binary = find_etcd()
+        if binary.warning:
+            self._say(f"warning: {binary.warning}")
+        self._say(f"starting etcd {binary.version} (data in {self._folder.etcd})")
+        self._etcd = EtcdChild(binary=binary, folder=self._folder.etcd, log_file=self._folder.log("etcd"))
+        self._stack.callback(self._etcd.stop)
+        self._etcd.start(self._stop.asked)
+        return (self._etcd.endpoint,)
+
+    def _enter_ray(self, plans: tuple[ProcessPlan, ...]) -> str:
+        """Start or join Ray. Returns the address of the router for clients."""
+        settings, host = self._settings, self._settings.host
+        labels = tuple(dict.fromkeys(plan.label for plan in plans))
+        if settings.ray_address:
+            from deploy.ray_cluster import check_labels, given_ray
+
+            self._say(f"joining Ray at {settings.ray_address}")
+            self._stack.enter_context(given_ray(settings.ray_address))
+            homes = check_labels(plans, settings.host, settings.ray_address)
+            host = homes[labels[0]] if settings.host == NODE_HOST else host
+        else:
+            check_port_free(settings.host, settings.port)
+            self._say("starting Ray")
+            session = self._stack.enter_context(ray_session(self._folder.session))
+            from deploy.ray_cluster import local_ray
+
+            self._stack.enter_context(local_ray(labels, session))
+        return f"{LOOPBACK if host in _ANY_HOST else host}:{settings.port}"
+
+    def _supervisor(self, plans: tuple[ProcessPlan, ...]) -> Supervisor:
+        from deploy.launch import RayLauncher
+
+        workers = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
+        self._say(f"starting a coordinator, a router and {workers} (logs in {self._folder.logs})")
+        launcher = RayLauncher(cluster_name=self._settings.cluster_name, detached=bool(self._settings.ray_address))
+        supervisor = Supervisor(plans=plans, launcher=launcher, clock=time.monotonic, say=self._say)
+        self._stack.callback(lambda: supervisor.stop(stop_groups(plans), STOP_TIMEOUT_S))
+        return supervisor
+
+    def _await_ready(self, supervisor: Supervisor, address: str) -> bool:
+        """Wait until the cluster answers. Returns False when asked to stop meanwhile; raises Unavailable when it takes too long."""
+        from deploy.readiness import look
+
+        timeout_s = self._settings.start_timeout_s
+        deadline, said = time.monotonic() + timeout_s, ""
+        while not self._stop.asked():
+            supervisor.turn(_TURN_S)
+            seen = look(address, self._workers)
+            if seen.lacking is None:
+                for line in seen.failed:
+                    self._say(f"warning: shard {line}")
+                return True
+            if seen.lacking != said:
+                self._say(f"waiting for {seen.lacking}")
+                said = seen.lacking
+            if time.monotonic() > deadline:
+                raise Unavailable(f"after {timeout_s:.0f} s the cluster still lacks {said}; see the logs in {self._folder.logs}")
+        return False
+
+    def _serve(self, supervisor: Supervisor) -> None:
+        while not self._stop.asked():
+            supervisor.turn(_IDLE_TURN_S)
+            if self._etcd is not None and self._etcd.revive(time.monotonic()):
+                self._say("etcd ended; starting it again")
+
+
+async def _check_etcd(settings: LocalSettings) -> None:
+    store = EtcdStore(EtcdSettings(endpoints=settings.etcd))
+    try:
+        await store.get(Keys(settings.cluster_name).cluster, ETCD_TIMEOUT_S)
+    except Unavailable as error:
+        raise Unavailable(f"etcd at {', '.join(settings.etcd)} does not answer ({error.message}); start it or correct --etcd") from None
+    finally:
+        await store.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""What runs where: one plan for each hosted process, from the settings of the cluster. Starts nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from coordinator.settings import CoordinatorSettings
+from deploy.cluster_folder import ClusterFolder
+from deploy.settings import NODE_HOST, LocalSettings
+from router.settings import RouterSettings
+from shard_worker.settings import WorkerSettings
+
+LOOPBACK = "127.0.0.1"
+
+S = TypeVar("S", CoordinatorSettings, WorkerSettings, RouterSettings)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CoordinatorPlan:
+    """Host a coordinator."""
+
+    coordinator: CoordinatorSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerPlan:
+    """Host a shard worker."""
+
+    worker: WorkerSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CombinedPlan:
+    """Host a shard worker and a router."""
+
+    worker: WorkerSettings
+    router: RouterSettings
+
+
+RolePlan = CoordinatorPlan | WorkerPlan | CombinedPlan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessPlan:
+    """One hosted process. name: unique in the cluster; label: of the node that must host it; log_file: takes its output."""
+
+    name: str
+    role: RolePlan
+    label: str
+    log_file: Path
+    log_level: str
+
+
+def label_of(worker: int) -> str:
+    """Label of the Ray node on which this worker lives; its value is "true"."""
+    return f"shoal-worker-{worker}"
+
+
+def process_plans(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[str, ...], workers: int) -> tuple[ProcessPlan, ...]:
+    """Plans in the order of starting: the coordinator, the worker with the router, further workers."""
+    return (
+        ProcessPlan(
+            name="coordinator",
+            role=CoordinatorPlan(coordinator=_coordinator(settings, etcd)),
+            label=label_of(1),
+            log_file=folder.log("coordinator"),
+            log_level=settings.log_level,
+        ),
+        *(_worker_process(settings, folder, etcd, number) for number in range(1, workers + 1)),
+    )
+
+
+def stop_groups(plans: tuple[ProcessPlan, ...]) -> list[list[str]]:
+    """Names in the order of stopping: the process with the router, then the other workers at once, the coordinator last."""
+    return [[plan.name for plan in plans if isinstance(plan.role, kind)] for kind in (CombinedPlan, WorkerPlan, CoordinatorPlan)]
+
+
+def on_node(plan: ProcessPlan, address: str) -> ProcessPlan:
+    """The plan with `address` in the place of the host "node"."""
+    match plan.role:
+        case CoordinatorPlan(coordinator=coordinator):
+            role: RolePlan = CoordinatorPlan(coordinator=_placed(coordinator, address))
+        case WorkerPlan(worker=worker):
+            role = WorkerPlan(worker=_placed(worker, address))
+        case CombinedPlan(worker=worker, router=router):
+            role = CombinedPlan(worker=_placed(worker, address), router=_placed(router, address))
+    return dataclasses.replace(plan, role=role)
+
+
+def _placed(settings: S, address: str) -> S:
+    return dataclasses.replace(settings, host=address) if settings.host == NODE_HOST else settings
+
+
+def internal_host(settings: LocalSettings) -> str:
+    """Where roles listen to each other: on loopback under a Ray of our own, whose roles all share this machine."""
+    return settings.host if settings.ray_address else LOOPBACK
+
+
+def _worker_process(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[str, ...], number: int) -> ProcessPlan:
+    worker = WorkerSettings(
+        data=str(folder.worker(number)),
+        etcd=etcd,
+        cluster_name=settings.cluster_name,
+        host=internal_host(settings),
+        lease_ttl_s=settings.lease_ttl_s,
+        log_level=settings.log_level,
+    )
+    name = f"worker-{number}"
+    return ProcessPlan(
+        name=name,
+        role=CombinedPlan(worker=worker, router=_router(settings, etcd)) if number == 1 else WorkerPlan(worker=worker),
+        label=label_of(number),
+        log_file=folder.log(name),
+        log_level=settings.log_level,
+    )
+
+
+def _coordinator(settings: LocalSettings, etcd: tuple[str, ...]) -> CoordinatorSettings:
+    return CoordinatorSettings(
+        etcd=etcd,
+        cluster_name=settings.cluster_name,
+        host=internal_host(settings),
+        lease_ttl_s=settings.lease_ttl_s,
+        log_level=settings.log_level,
+    )
+
+
+def _router(settings: LocalSettings, etcd: tuple[str, ...]) -> RouterSettings:
+    return RouterSettings(
+        etcd=etcd, cluster_name=settings.cluster_name, host=settings.host, port=settings.port, log_level=settings.log_level
+    )

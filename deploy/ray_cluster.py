@@ -1,0 +1,85 @@
+"""The Ray cluster that hosts the roles: one of our own, started and ended here, or a given one that is only joined."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import ray
+
+from deploy.plans import ProcessPlan
+from deploy.settings import NODE_HOST
+from shoal.core.errors import PreconditionFailed, Unavailable
+
+NAMESPACE = "shoal"
+LABEL_VALUE = "true"
+
+OBJECT_STORE_BYTES = 80 * 1024 * 1024
+"""Ray's least is 75 MB; nothing of ours travels through it."""
+
+
+@contextlib.contextmanager
+def local_ray(labels: tuple[str, ...], folder: Path) -> Iterator[None]:
+    """A Ray of our own for as long as the context lasts. labels: of its one node; folder: of its session, see deploy.session.
+
+    Raises Unavailable when Ray does not start.
+    """
+    try:
+        _start(labels, folder)
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def given_ray(address: str) -> Iterator[None]:
+    """A connection to a Ray that runs already, for as long as the context lasts. Raises Unavailable when it cannot be joined."""
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    except Exception as error:
+        raise Unavailable(f"cannot join the Ray cluster at {address}: {_first_line(error)}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_labels(plans: tuple[ProcessPlan, ...], host: str, address: str) -> Mapping[str, str]:
+    """Address of the node that carries each label the plans need.
+
+    Raises PreconditionFailed when a label is missing, saying how to set it, and when nodes could not reach each other.
+    """
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    homes = {label: node["NodeManagerAddress"] for node in nodes if node["Alive"] for label in node["Labels"]}
+    for plan in plans:
+        if plan.label not in homes:
+            raise PreconditionFailed(
+                f"no node of the Ray cluster carries the label {plan.label}; start the node that holds this worker's data with "
+                f"'ray start --address={address} --labels {plan.label}={LABEL_VALUE}'"
+            )
+    needed = {plan.label: homes[plan.label] for plan in plans}
+    if host != NODE_HOST and len(set(needed.values())) > 1:
+        raise PreconditionFailed(f"the workers live on several nodes, which cannot all listen on {host}: give --host {NODE_HOST}")
+    return needed
+
+
+def _start(labels: tuple[str, ...], folder: Path) -> None:
+    try:
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            num_cpus=1,
+            labels=dict.fromkeys(labels, LABEL_VALUE),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            configure_logging=False,
+            _temp_dir=str(folder),
+        )
+    except Exception as error:
+        raise Unavailable(f"Ray did not start: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

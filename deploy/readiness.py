@@ -1,0 +1,66 @@
+"""What a cluster still lacks before it can be called ready: asked of its router, from outside, as a client would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+import shoal
+from shoal.client.results import ClusterInfo
+from shoal.core.errors import ShoalError
+
+ASK_TIMEOUT_S = 2.0
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlook:
+    """A cluster seen from outside. lacking: what is missing before it is ready, None for nothing; failed: a line for each shard
+    that needs people."""
+
+    lacking: str | None
+    failed: tuple[str, ...] = ()
+
+
+def look(address: str, workers: int) -> Outlook:
+    """The cluster behind a router, which should have that many workers. Takes a few seconds at most."""
+    if not _serves(address):
+        return Outlook(lacking="the router")
+    try:
+        with shoal.connect(address, timeout=ASK_TIMEOUT_S) as client:
+            info = client.cluster()
+    except ShoalError as error:
+        return Outlook(lacking=f"an answer of the router ({error.message})")
+    return Outlook(lacking=missing(info, workers), failed=failed_shards(info))
+
+
+def missing(info: ClusterInfo, workers: int) -> str | None:
+    """What the cluster lacks, None when nothing. A shard that FAILED is not waited for: only people can repair it."""
+    if info.leader is None:
+        return "a coordinator that leads"
+    up = sum(worker.state == "up" for worker in info.workers)
+    if up < workers:
+        return f"workers ({up} of {workers} are there)"
+    waiting = [f"{shard.collection}/{shard.shard}" for shard in info.shards if shard.state not in ("ok", "failed")]
+    return f"shards without a primary ({_few(waiting)})" if waiting else None
+
+
+def failed_shards(info: ClusterInfo) -> tuple[str, ...]:
+    """Each shard that needs people: which it is, and why."""
+    return tuple(f"{shard.collection}/{shard.shard}: {shard.detail}" for shard in info.shards if shard.state == "failed")
+
+
+def _serves(address: str) -> bool:
+    with grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=ASK_TIMEOUT_S)
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,70 @@
+"""The source tree as the house tests see it: files, functions, imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("shoal", "coordinator", "shard_worker", "router", "deploy")
+TEXT_SUFFIXES = {".py", ".pyi", ".md", ".toml", ".proto", ".sh", ".txt", ".yaml", ".yml", ".json", ""}
+TEXT_FOLDERS = (*PACKAGES, "proto", "tests", "docs", "bench", ".ci")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """A function. name: dotted within its file; lines: from its `def` to its end."""
+
+    name: str
+    lines: int
+
+
+def python_files(*folders: str, root: Path = ROOT) -> list[Path]:
+    """Python files below the folders, ascending; generated stubs are left out."""
+    found = (file for folder in folders for file in (root / folder).rglob("*.py"))
+    return sorted(file for file in found if not is_generated(file))
+
+
+def is_generated(file: Path) -> bool:
+    """Whether protoc wrote the file."""
+    return "_pb2" in file.name
+
+
+def text_files() -> list[Path]:
+    """Every text that people wrote: source, documents, scripts."""
+    below = (file for folder in TEXT_FOLDERS for file in (ROOT / folder).rglob("*"))
+    candidates = [*below, *ROOT.glob("*")]
+    return sorted(
+        file
+        for file in candidates
+        if file.is_file() and file.suffix in TEXT_SUFFIXES and "__pycache__" not in file.parts and not is_generated(file)
+    )
+
+
+def spans(source: str) -> list[Span]:
+    """All functions in a source text."""
+    return list(_spans(ast.parse(source), ""))
+
+
+def imports(source: str) -> set[str]:
+    """Dotted names of all modules that a source text imports, at its top or within functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def _spans(node: ast.AST, prefix: str) -> Iterator[Span]:
+    for child in ast.iter_child_nodes(node):
+        inner = prefix
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            inner = f"{prefix}{child.name}."
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield Span(name=prefix + child.name, lines=(child.end_lineno or child.lineno) - child.lineno + 1)
+        yield from _spans(child, inner)

@@ -1,0 +1,74 @@
+"""One room for each foreign thing: who may import Ray, FAISS, SQLite, etcd's messages and our own generated messages."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+
+import pytest
+
+from tests.house.source_tree import PACKAGES, ROOT, imports, python_files
+
+ROOMS = {
+    "ray": ("deploy/*",),
+    "faiss": ("shard_worker/index/*",),
+    "sqlite3": ("shard_worker/storage/*",),
+    "google_crc32c": ("shard_worker/storage/*",),
+    "rich": ("shoal/cli/*", "shoal/client/progress.py", "deploy/demo.py"),
+    "typer": ("shoal/cli/*",),
+    "shoal.store.etcd_rpc_pb2": ("shoal/store/*",),
+    "shoal.store.etcd_rpc_pb2_grpc": ("shoal/store/*",),
+    "shoal.v1": (
+        "shoal/wire/*",
+        "*/service.py",
+        "*/*_service.py",
+        "shoal/client/transport.py",
+        "router/grpc_transport.py",
+        # The message side of the router's four services, shared by them.
+        "router/requests.py",
+        "router/spec_message.py",
+        # Registration of a service on its server, nothing else: see REGISTRATION_ONLY.
+        "*/server.py",
+    ),
+}
+"""Files that may import a module or anything below it."""
+
+REGISTRATION_ONLY = "*/server.py"
+
+
+def strangers(module: str, allowed: tuple[str, ...], sources: dict[str, str]) -> list[str]:
+    """Files, by path, that import `module` and are not allowed to."""
+    return [
+        path
+        for path, source in sources.items()
+        if any(name == module or name.startswith(module + ".") for name in imports(source))
+        if not any(fnmatch(path, pattern) for pattern in allowed)
+    ]
+
+
+def own_sources() -> dict[str, str]:
+    return {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in python_files(*PACKAGES)}
+
+
+@pytest.mark.parametrize("module", sorted(ROOMS))
+def test_only_its_room_imports_it(module: str) -> None:
+    assert strangers(module, ROOMS[module], own_sources()) == []
+
+
+def test_servers_import_only_what_registers_a_service() -> None:
+    servers = {path: source for path, source in own_sources().items() if fnmatch(path, REGISTRATION_ONLY)}
+    assert servers
+    for path, source in servers.items():
+        messages = {name for name in imports(source) if name.startswith("shoal.v1.") and not name.endswith("_grpc")}
+        assert messages == set(), path
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import ray\n", "from ray import serve\n", "import ray.util as u\n", "def late():\n    from ray.util import x\n"],
+)
+def test_a_stranger_is_noticed(source: str) -> None:
+    assert strangers("ray", ROOMS["ray"], {"router/view.py": source, "deploy/launch.py": source}) == ["router/view.py"]
+
+
+def test_a_name_that_only_begins_alike_is_no_breach() -> None:
+    assert strangers("ray", ROOMS["ray"], {"router/view.py": "import raylib\n"}) == []

@@ -1,0 +1,56 @@
+"""Who may import whom: the contracts of pyproject.toml hold, and each of them would notice a breach."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.source_tree import PACKAGES, ROOT
+
+BREACHES = {
+    "coordinator/planted.py": "import router.settings\n",
+    "shoal/core/planted.py": "import asyncio\n",
+    "shoal/planted.py": "import deploy.settings\n",
+    "router/planted_too.py": "import faiss\n",
+}
+"""One for each contract, in their order."""
+
+
+def lint_imports(folder: Path) -> tuple[int, str]:
+    tool = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run([tool, "--no-cache"], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def verdicts(output: str) -> tuple[int, int]:
+    """Contracts kept and broken."""
+    found = re.search(r"Contracts: (\d+) kept, (\d+) broken", output)
+    assert found, output
+    return int(found.group(1)), int(found.group(2))
+
+
+def test_contracts_hold() -> None:
+    code, output = lint_imports(ROOT)
+    assert code == 0, output
+    assert verdicts(output) == (len(BREACHES), 0)
+
+
+@pytest.fixture
+def copy_of_tree(tmp_path: Path) -> Path:
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_each_contract_notices_a_breach(copy_of_tree: Path) -> None:
+    for file, source in BREACHES.items():
+        (copy_of_tree / file).write_text(source)
+    code, output = lint_imports(copy_of_tree)
+    assert code != 0
+    assert verdicts(output) == (0, len(BREACHES)), output

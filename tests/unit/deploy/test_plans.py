@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.cluster_folder import ClusterFolder
+from deploy.plans import CombinedPlan, CoordinatorPlan, ProcessPlan, WorkerPlan, on_node, process_plans, stop_groups
+from deploy.settings import LocalSettings
+from shoal.core.errors import InvalidArgument
+
+FOLDER = ClusterFolder(root=Path("/somewhere"))
+ETCD = ("127.0.0.1:1234",)
+
+
+def plans_of(settings: LocalSettings, workers: int) -> tuple[ProcessPlan, ...]:
+    return process_plans(settings, FOLDER, ETCD, workers)
+
+
+def test_one_worker_shares_its_process_with_the_router() -> None:
+    coordinator, combined = plans_of(LocalSettings(port=7000), 1)
+    assert isinstance(coordinator.role, CoordinatorPlan)
+    assert isinstance(combined.role, CombinedPlan)
+    assert combined.role.router.port == 7000
+    assert combined.role.worker.data == "/somewhere/workers/1"
+    assert combined.role.worker.etcd == combined.role.router.etcd == coordinator.role.coordinator.etcd == ETCD
+
+
+def test_further_workers_have_processes_folders_and_labels_of_their_own() -> None:
+    _, *workers = plans_of(LocalSettings(), 3)
+    assert [plan.name for plan in workers] == ["worker-1", "worker-2", "worker-3"]
+    assert [plan.label for plan in workers] == ["shoal-worker-1", "shoal-worker-2", "shoal-worker-3"]
+    assert [type(plan.role) for plan in workers] == [CombinedPlan, WorkerPlan, WorkerPlan]
+    assert len({plan.role.worker.data for plan in workers if not isinstance(plan.role, CoordinatorPlan)}) == 3
+
+
+def test_only_the_public_port_leaves_loopback_on_a_ray_of_our_own() -> None:
+    _, combined = plans_of(LocalSettings(host="0.0.0.0"), 1)
+    assert isinstance(combined.role, CombinedPlan)
+    assert combined.role.router.host == "0.0.0.0"
+    assert combined.role.worker.host == "127.0.0.1"
+
+
+def test_on_a_given_ray_every_role_listens_on_its_node() -> None:
+    settings = LocalSettings(host="node", ray_address="ray:6379", etcd=ETCD)
+    hosts = set()
+    for plan in (on_node(plan, "10.0.0.7") for plan in plans_of(settings, 2)):
+        match plan.role:
+            case CoordinatorPlan(coordinator=coordinator):
+                hosts.add(coordinator.host)
+            case WorkerPlan(worker=worker):
+                hosts.add(worker.host)
+            case CombinedPlan(worker=worker, router=router):
+                hosts |= {worker.host, router.host}
+    assert hosts == {"10.0.0.7"}
+
+
+def test_the_router_stops_first_and_the_coordinator_last() -> None:
+    assert stop_groups(plans_of(LocalSettings(), 3)) == [["worker-1"], ["worker-2", "worker-3"], ["coordinator"]]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"port": 0}, "port is 0"),
+        ({"workers": 0}, "workers is 0"),
+        ({"ray_address": "x:1"}, "--ray-address needs --etcd"),
+        ({"host": "node"}, "only with --ray-address"),
+        ({"log_level": "LOUD"}, "log_level is 'LOUD'"),
+    ],
+)
+def test_impossible_settings_are_refused(given: dict[str, object], said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        LocalSettings(**given)  # type: ignore[arg-type]
