@@ -28,6 +28,8 @@ _POLL_S = 0.02
 _ENVIRONMENT = {
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray lowers the priority of its workers; ours answer queries.
+    "RAY_worker_niceness": "0",
     "OMP_NUM_THREADS": "1",
 }
 

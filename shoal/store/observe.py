@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import PreconditionFailed
-from shoal.runtime.logs import event
 from shoal.store.cluster_view import cluster_map_of, next_cluster_map
 from shoal.store.interface import Delta, Listed, Store, Watch
 from shoal.store.keys import Keys
@@ -73,7 +72,7 @@ class MapObserver:
         now = self._clock()
         if watch.connected and self._complained_at is not None:
             self._complained_at = None
-            log.info(event("store_answers_again", revision=self.map.revision))
+            log.info("store_answers_again revision=%d", self.map.revision)
         if not watch.connected and (self._complained_at is None or now - self._complained_at >= COMPLAIN_EVERY_S):
             self._complained_at = now
-            log.warning(event("store_does_not_answer", reason=watch.problem))
+            log.warning("store_does_not_answer reason=%r", watch.problem)
