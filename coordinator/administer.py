@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from coordinator.bell import Bell
 from coordinator.logic.admission import admitted
-from coordinator.observe import Observer
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, NotFound, Unavailable
 from shoal.core.ids import CollectionId, Revision
@@ -31,6 +30,7 @@ from shoal.store.interface import (
     Versioned,
 )
 from shoal.store.keys import Keys
+from shoal.store.observe import MapObserver
 
 ATTEMPTS = 8
 """How often a request is made anew when the store's answer was lost or somebody else's change came first."""
@@ -46,7 +46,7 @@ class Administrator:
         *,
         store: Store,
         keys: Keys,
-        observer: Observer,
+        observer: MapObserver,
         bell: Bell,
         reign: Callable[[], Revision | None],
         clock: Callable[[], float],

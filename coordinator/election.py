@@ -13,7 +13,6 @@ from typing import assert_never
 
 from coordinator.bell import Bell
 from coordinator.logic.campaign import Lead, Look, Move, Run, StandBy, StepDown, next_move
-from coordinator.observe import Observer
 from shoal.core.errors import Unavailable
 from shoal.core.ids import Revision
 from shoal.runtime.logs import event
@@ -21,6 +20,7 @@ from shoal.store.codec import encode_leader
 from shoal.store.interface import Absent, Committed, LeaseNotFound, Put, Store, Transaction
 from shoal.store.keys import Keys
 from shoal.store.lease import LeaseKeeper, hold_lease
+from shoal.store.observe import MapObserver
 
 log = logging.getLogger("coordinator.election")
 
@@ -35,7 +35,7 @@ class Election:
         *,
         store: Store,
         keys: Keys,
-        observer: Observer,
+        observer: MapObserver,
         bell: Bell,
         clock: Callable[[], float],
         lease_ttl_s: int,

@@ -8,8 +8,8 @@ from coordinator.act import Actor
 from coordinator.bell import Bell
 from coordinator.logic.reconcile import reconcile
 from coordinator.logic.snapshot import Snapshot
-from coordinator.observe import Observer
 from shoal.core.ids import Revision
+from shoal.store.observe import MapObserver
 
 
 class Loop:
@@ -22,7 +22,7 @@ class Loop:
     def __init__(
         self,
         *,
-        observer: Observer,
+        observer: MapObserver,
         bell: Bell,
         actor: Actor,
         leads: Callable[[], bool],

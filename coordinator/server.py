@@ -12,7 +12,6 @@ from coordinator.administer import Administrator
 from coordinator.bell import Bell
 from coordinator.election import Election
 from coordinator.loop import Loop
-from coordinator.observe import Observer
 from coordinator.service import CoordinatorService
 from coordinator.settings import CoordinatorSettings
 from shoal.core.errors import Internal
@@ -24,6 +23,7 @@ from shoal.store.etcd import EtcdStore
 from shoal.store.etcd_settings import EtcdSettings
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
+from shoal.store.observe import MapObserver
 from shoal.v1 import coordinator_pb2_grpc
 
 log = logging.getLogger("coordinator.server")
@@ -47,7 +47,7 @@ class CoordinatorRole:
         self._bell = Bell()
         keys = Keys(settings.cluster_name)
         limits = Limits(message_bytes=settings.message_bytes)
-        self._observer = Observer(store=self._store, keys=keys, bell=self._bell, clock=boot_s)
+        self._observer = MapObserver(store=self._store, keys=keys, clock=boot_s, changed=self._bell.ring)
         self._election = self._new_election(keys)
         self._loop = self._new_loop(keys)
         self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
@@ -128,7 +128,7 @@ class CoordinatorRole:
             observer=self._observer,
             bell=self._bell,
             actor=actor,
-            leads=lambda: self._election.reign() is not None,
+            leads=lambda: self.leads,
             new_seed=lambda: uuid.uuid4().hex,
             every_s=self._settings.reconcile_every_s,
             steps_per_round=STEPS_PER_ROUND,

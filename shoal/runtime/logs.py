@@ -17,7 +17,7 @@ def configure_logs(level: str, role: str) -> None:
     root.setLevel(level)
 
 
-def event(name: str, **fields: Any) -> str:
+def event(name: str, /, **fields: Any) -> str:
     """Text of a log line: the event's name and its fields."""
     return " ".join([name, *(f"{key}={_shown(value)}" for key, value in fields.items())])
 

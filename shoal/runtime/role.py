@@ -36,18 +36,15 @@ class Role(Protocol):
 def run_role(make: Callable[[], Role]) -> int:
     """Host one role until a signal ends it. Returns the exit code: 0 after a signal, 1 after an error (one line on stderr)."""
     try:
-        uvloop.run(_hosted(make))
+        uvloop.run(_until_signal(make))
     except ShoalError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _hosted(make: Callable[[], Role]) -> None:
-    asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked.set)
+async def host_role(make: Callable[[], Role], asked: asyncio.Event) -> None:
+    """Host one role until `asked` is set, then stop it. Raises what the role fails with, after stopping it."""
     role = make()
     waiting = asyncio.create_task(asked.wait())
     serving = asyncio.create_task(_served(role))
@@ -61,6 +58,14 @@ async def _hosted(make: Callable[[], Role]) -> None:
         waiting.cancel()
         await asyncio.gather(serving, waiting, return_exceptions=True)
         await role.stop()
+
+
+async def _until_signal(make: Callable[[], Role]) -> None:
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.set)
+    await host_role(make, asked)
 
 
 async def _served(role: Role) -> None:

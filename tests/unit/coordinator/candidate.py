@@ -12,7 +12,6 @@ from coordinator.administer import Administrator
 from coordinator.bell import Bell
 from coordinator.election import Election
 from coordinator.loop import Loop
-from coordinator.observe import Observer
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.store.cluster_view import cluster_map_of
 from shoal.store.codec import encode_shard, encode_worker
@@ -20,6 +19,7 @@ from shoal.store.interface import Listed, Put, Store, Transaction, Unchanged
 from shoal.store.keys import Keys
 from shoal.store.memory import MemoryStore
 from shoal.store.memory_cluster import MemoryCluster
+from shoal.store.observe import MapObserver
 from tests.unit.coordinator.world import KEYS, worked, worker_entry
 
 TTL_S = 5
@@ -47,7 +47,7 @@ class Candidate:
     def __init__(self, cluster: MemoryCluster, clock: Clock, address: str = "one:1", every_s: float = 0.05) -> None:
         self.store, self.bell, self.address = MemoryStore(cluster), Bell(), address
         ids = itertools.count(1)
-        self.observer = Observer(store=self.store, keys=KEYS, bell=self.bell, clock=clock)
+        self.observer = MapObserver(store=self.store, keys=KEYS, clock=clock, changed=self.bell.ring)
         self.election = Election(
             store=self.store, keys=KEYS, observer=self.observer, bell=self.bell, clock=clock, lease_ttl_s=TTL_S, timeout_s=1.0
         )

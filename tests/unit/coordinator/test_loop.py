@@ -12,7 +12,6 @@ from coordinator.act import Actor
 from coordinator.bell import Bell
 from coordinator.logic.steps import Step
 from coordinator.loop import Loop
-from coordinator.observe import Observer
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.ids import Revision, ShardId, Term, WorkerId
@@ -21,6 +20,7 @@ from shoal.store.codec import encode_shard
 from shoal.store.interface import Delete, Put, Transaction
 from shoal.store.memory import CommitFault, MemoryStore
 from shoal.store.memory_cluster import MemoryCluster
+from shoal.store.observe import MapObserver
 from tests.unit.coordinator.candidate import Candidate, Clock, Workers, eventually, running
 from tests.unit.coordinator.world import KEYS, shard_config
 
@@ -177,7 +177,7 @@ def test_the_next_round_waits_for_a_map_with_the_commits_of_the_last() -> None:
     async def scenario() -> None:
         bell, late, busy = Bell(), Late(map=ClusterMap(revision=Revision(10))), Busy()
         loop = Loop(
-            observer=cast(Observer, late),
+            observer=cast(MapObserver, late),
             bell=bell,
             actor=cast(Actor, busy),
             leads=lambda: True,

@@ -1,20 +1,39 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
-from coordinator import observe
-from coordinator.bell import Bell
-from coordinator.observe import Observer
+from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import DataLoss, PreconditionFailed
-from shoal.core.ids import WorkerId
+from shoal.core.ids import Revision, WorkerId
+from shoal.store import observe
 from shoal.store.codec import encode_worker
 from shoal.store.interface import Delete, Operation, Put, Transaction
+from shoal.store.keys import Keys
 from shoal.store.memory import MemoryStore
 from shoal.store.memory_cluster import MemoryCluster
-from tests.unit.coordinator.candidate import Clock, eventually
-from tests.unit.coordinator.world import KEYS, worker_entry
+from shoal.store.observe import MapObserver
+
+KEYS = Keys("test")
+WORKER = WorkerEntry(id=WorkerId("w0"), address="w0:1", incarnation="i", pid=1, node="n", zone="z", registration=Revision(1))
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def eventually(met: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20.0):
+        while not met():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 class Watched:
@@ -24,9 +43,12 @@ class Watched:
         self.clock = Clock()
         cluster = MemoryCluster(self.clock)
         self.store, self.other = MemoryStore(cluster), MemoryStore(cluster)
-        self.bell = Bell()
-        self.observer = Observer(store=self.store, keys=KEYS, bell=self.bell, clock=self.clock)
+        self.changes = 0
+        self.observer = MapObserver(store=self.store, keys=KEYS, clock=self.clock, changed=self.count)
         self.task: asyncio.Task[None] | None = None
+
+    def count(self) -> None:
+        self.changes += 1
 
     async def __aenter__(self) -> Watched:
         self.task = asyncio.create_task(self.observer.run())
@@ -52,13 +74,12 @@ def test_the_map_follows_the_store() -> None:
             assert not it.observer.listed
             assert it.observer.map.revision == 0
             await eventually(lambda: it.observer.listed)
-            heard = it.bell.rings
-            entry = worker_entry("w0")
-            await it.put(Put(key=KEYS.worker(entry.id), value=encode_worker(entry)))
-            assert await it.bell.until(lambda: WorkerId("w0") in it.observer.map.workers, 10.0)
-            assert it.bell.rings > heard
-            await it.put(Delete(key=KEYS.worker(entry.id)))
-            assert await it.bell.until(lambda: not it.observer.map.workers, 10.0)
+            heard = it.changes
+            await it.put(Put(key=KEYS.worker(WORKER.id), value=encode_worker(WORKER)))
+            await eventually(lambda: WORKER.id in it.observer.map.workers)
+            assert it.changes > heard
+            await it.put(Delete(key=KEYS.worker(WORKER.id)))
+            await eventually(lambda: not it.observer.map.workers)
 
     asyncio.run(scenario())
 
@@ -78,10 +99,10 @@ def test_silence_is_noticed_and_told_once_and_then_at_most_every_ten_seconds(
             it.store.cut()
             await eventually(lambda: not it.observer.connected)
             assert told("store_does_not_answer") == 1
-            it.clock.advance(9.9)
+            it.clock.now += 9.9
             await asyncio.sleep(0.1)
             assert told("store_does_not_answer") == 1
-            it.clock.advance(0.2)
+            it.clock.now += 0.2
             await eventually(lambda: told("store_does_not_answer") == 2)
             it.store.restore()
             await eventually(lambda: it.observer.connected)
