@@ -203,3 +203,10 @@ def test_a_zero_vector_is_refused_under_cosine_only() -> None:
 def test_bad_deletes_are_refused(ids: list[PointId]) -> None:
     with pytest.raises(InvalidArgument, match="ids"):
         delete(two_shards(), ids)
+
+
+def test_an_id_to_delete_is_sent_once_however_often_it_is_given() -> None:
+    cluster = two_shards()
+    delete(cluster, [5, "5", 5, "5", 5])
+    sent = [each for worker in cluster.workers.values() for call in worker.calls for each in call.ids.tolist()]
+    assert sorted(sent, key=str) == [5, "5"]
