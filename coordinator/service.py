@@ -7,9 +7,9 @@ from typing import Any
 import grpc
 
 from coordinator.administer import Administrator
-from shoal.core.collection import spec_from_input
 from shoal.core.limits import Limits
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc
+from shoal.wire.collections import spec_from_message
 
 UNBOUNDED_CALL_S = 60.0
 """Time for a call that came without a deadline."""
@@ -30,16 +30,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         self, request: collections_pb2.CreateCollectionRequest, context: Context
     ) -> collections_pb2.CreateCollectionResponse:
         """See proto/shoal/v1/coordinator.proto."""
-        asked = request.spec
-        spec = spec_from_input(
-            name=asked.name,
-            dim=asked.dim,
-            metric=asked.metric or "l2",
-            shards=asked.shards or 1,
-            replicas=asked.replicas or 1,
-            index=asked.index or "auto",
-            limits=self._limits,
-        )
+        spec = spec_from_message(request.spec, self._limits)
         collection = await self._administrator.create(spec, request.request_id, timeout_s_of(context.time_remaining()))
         return collections_pb2.CreateCollectionResponse(collection_id=collection)
 

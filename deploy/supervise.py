@@ -62,7 +62,7 @@ class Supervisor:
         self._launcher, self._clock, self._say = launcher, clock, say
         self._patience = patience or Patience()
         self._states: dict[str, MemberState] = {name: Resting(due_s=clock()) for name in self._plans}
-        self._pids: dict[str, int] = {}
+        self._away: set[str] = set()
         self._settled = False
 
     def settled(self) -> None:
@@ -99,9 +99,9 @@ class Supervisor:
     def _note(self, report: Report) -> None:
         match report:
             case Alive(name=name, pid=pid):
-                if pid != self._pids.get(name) and name in self._pids:
+                if name in self._away:
+                    self._away.remove(name)
                     self._say(f"{name} is back (pid {pid})")
-                self._pids[name] = pid
                 self._states[name] = after_answer(self._states[name], self._clock())
             case Ended(name=name, reason=reason, final=final):
                 if final and not self._settled:
@@ -110,5 +110,6 @@ class Supervisor:
 
     def _ended(self, name: str, reason: str) -> None:
         self._states[name] = resting = after_end(self._states[name], self._clock())
+        self._away.add(name)
         pause_s = max(0.0, resting.due_s - self._clock())
         self._say(f"{name} ended: {reason}; starting it again" + (f" in {pause_s:.1f} s" if pause_s else ""))

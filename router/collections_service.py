@@ -6,10 +6,10 @@ from typing import Any
 
 from router.administration import Administration
 from router.requests import timeout_of
-from router.spec_message import spec_from_message, summary_to_message
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import Limits
 from shoal.v1 import collections_pb2, collections_pb2_grpc
+from shoal.wire.collections import spec_from_message, summary_to_message
 
 _REQUEST_ID_CHARACTERS = 64
 

@@ -7,7 +7,6 @@ from typing import Any
 import grpc
 
 from router.grpc_calls import call_remote
-from router.spec_message import spec_to_message
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.points import StoredColumns
@@ -16,6 +15,7 @@ from shoal.core.topk import HitColumns
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2, worker_pb2_grpc
 from shoal.wire import shard_calls as wire
 from shoal.wire.channels import client_options
+from shoal.wire.collections import spec_to_message
 from shoal.wire.columns import hits_from_message, stored_from_message
 
 # Generated code carries no types.

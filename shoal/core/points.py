@@ -185,7 +185,7 @@ def check_payloads(payloads: Sequence[bytes | None], limits: Limits) -> None:
 
 def _check_json_object(text: bytes, index: int) -> None:
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = _DECODER.decode(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"payloads[{index}] is not JSON: {error}", ErrorDetails(field="payloads", index=index)) from None
     if not isinstance(value, dict):
@@ -194,6 +194,9 @@ def _check_json_object(text: bytes, index: int) -> None:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _check_keys(value: Any) -> None:

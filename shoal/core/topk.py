@@ -57,6 +57,8 @@ def _tied_with_neighbour(query: npt.NDArray[np.int64], keys: npt.NDArray[np.floa
 def merge_hits(parts: Sequence[HitColumns], k: int, metric: Metric) -> HitColumns:
     """The best k hits of each query over `parts`, which answer the same batch of queries (at least one part)."""
     queries = len(parts[0].counts)
+    # A part without hits may have lost its empty columns on the wire.
+    parts = [part for part in parts if len(part)] or parts[:1]
     query = np.concatenate([np.repeat(np.arange(queries, dtype=np.int64), part.counts) for part in parts])
     ids = concat_ids([part.ids for part in parts])
     scores = np.concatenate([part.scores for part in parts])

@@ -25,7 +25,6 @@ ROOMS = {
         "router/grpc_transport.py",
         # The message side of the router's four services, shared by them.
         "router/requests.py",
-        "router/spec_message.py",
         # Registration of a service on its server, nothing else: see REGISTRATION_ONLY.
         "*/server.py",
     ),

@@ -87,6 +87,20 @@ def test_when_everything_near_the_query_is_dead_the_search_goes_on(gone: int, mo
     assert len(graph.searches) <= 4
 
 
+def test_queries_of_one_batch_that_need_more_get_their_own_hits(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = _writer(Metric.L2)
+    graph = _watched(writer, monkeypatch)
+    queries = np.eye(8, DIM, dtype=np.float32)
+    before = exact(writer.index, writer.index.view(), queries, 1_500)
+    gone = {point_id for number, count in ((2, 80), (3, 80), (6, 1_500)) for point_id, _ in before[number][:count]}
+    writer.delete(list(gone))
+    view = writer.index.view()
+    truth, found = exact(writer.index, view, queries, 10), approximate(writer.index, view, queries, 10)
+    assert 0 < graph.searches[-1][0] < graph.searches[0][0] == 8
+    for number in range(8):
+        assert recall([found[number]], [truth[number]]) >= 0.9, number
+
+
 def test_a_graph_that_finds_too_few_is_asked_more_broadly_and_then_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     writer = _writer(Metric.L2)
     graph = _watched(writer, monkeypatch, lost=True)

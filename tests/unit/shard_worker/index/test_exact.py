@@ -92,6 +92,22 @@ def test_scales_at_which_float32_gives_out(metric: Metric, batch: int, scale: fl
     assert counts.tolist() == [297] * batch
 
 
+@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("metric", [Metric.L2, Metric.IP])
+def test_sums_that_overflow_in_one_order_only(metric: Metric, batch: int) -> None:
+    signs = np.random.default_rng(6).choice([-1.0, 1.0], size=(400, 48))
+    queries = np.ones((batch, 48), dtype=np.float32)
+    for k in (1, 20, 200):
+        _check(_writer(metric, (signs * 2e38).astype(np.float32), sealed=False), queries, k, metric)
+
+
+def test_a_short_vector_after_long_ones_does_not_hide_their_rounding() -> None:
+    rng = np.random.default_rng(8)
+    writer = _writer(Metric.L2, (rng.random((600, 24)) + 1_000).astype(np.float32), sealed=False)
+    writer.upsert({1_000: np.zeros(24, dtype=np.float32)})
+    _check(writer, (rng.random((9, 24)) * 0.001).astype(np.float32), 20, Metric.L2)
+
+
 @pytest.mark.parametrize("batch", [1, 12])
 def test_rows_that_died_next_to_the_query_cost_no_hits(batch: int) -> None:
     rng = np.random.default_rng(3)

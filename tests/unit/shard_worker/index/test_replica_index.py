@@ -175,6 +175,22 @@ def test_a_build_stops_when_told_and_leaves_its_sources() -> None:
         writer.index.swap(job, sealed_by(job), "x")
 
 
+def test_a_build_of_many_blocks_takes_every_row() -> None:
+    dim, rows = 8_000, 121
+    writer = Writer(new_index(Metric.L2, dim, growing_rows=100))
+    writer.upsert(random_points(1, rows, dim))
+    asked: list[bool] = []
+    writer.index.freeze()
+    job = writer.index.begin_build(plan_build(writer.index.summary()) or BuildPlan(sources=(), base=None))
+    sealed = job.run(lambda: bool(asked.append(True)))
+    assert len(asked) == 3
+    assert sealed is not None
+    writer.index.swap(job, sealed, "x")
+    for point_id in (0, 49, 50, 99, 100, 120):
+        found = approximate(writer.index, writer.index.view(), writer.points[point_id][None, :], 1)
+        assert found == [[(point_id, 0.0)]]
+
+
 def test_a_graph_is_extended_not_rebuilt_and_names_what_it_replaces() -> None:
     writer = Writer(new_index(Metric.L2, 4))
     writer.upsert(random_points(1, 80, 4))

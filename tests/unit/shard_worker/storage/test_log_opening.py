@@ -1,5 +1,6 @@
 """What opening makes of a log that a crash or a bad disk has changed."""
 
+import os
 import shutil
 
 import pytest
@@ -83,6 +84,29 @@ def test_a_log_cut_before_the_watermark_is_damage(crashed):
         path.write_bytes(data[:size])
         with pytest.raises(DataLoss, match="the log was durable up to seq 5 and is readable only up to"):
             open_log(folder)
+
+
+def test_records_that_no_watermark_covers_are_written_once_more_and_flushed(crashed, monkeypatch):
+    """After a flush that failed the kernel may hold them in memory only, and call them clean."""
+    path, ends = log_files(crashed)[0], frame_ends(crashed)
+    data, calls = path.read_bytes(), []
+    write, flush = os.pwrite, os.fsync
+
+    def note_write(descriptor, part, offset):
+        calls.append((os.readlink(f"/proc/self/fd/{descriptor}"), part, offset))
+        return write(descriptor, part, offset)
+
+    def note_flush(descriptor):
+        calls.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "pwrite", note_write)
+    monkeypatch.setattr(os, "fsync", note_flush)
+    open_and_close(crashed)
+    assert calls[:2] == [(str(path), data[ends[0] :], ends[0]), str(path)]
+    calls.clear()
+    open_and_close(crashed)
+    assert calls[0] == str(path)
 
 
 @pytest.mark.parametrize("tail", [bytes(4096), b"\xffSR\xfe" * 50, b"\xff" * 1000])

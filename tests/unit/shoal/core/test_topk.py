@@ -89,3 +89,13 @@ def test_rank_in_group_counts_from_the_start_of_each_run(values: list[int]) -> N
     groups = sorted(values)
     expected = [groups[:at].count(value) for at, value in enumerate(groups)]
     assert rank_in_group(np.array(groups, dtype=np.int64)).tolist() == expected
+
+
+def test_a_part_without_hits_does_not_cost_the_others_their_payloads() -> None:
+    full = _columns([[(1.0, 1)]])
+    empty = HitColumns(counts=np.array([0]), ids=np.empty(0, dtype=np.int64), scores=np.empty(0, dtype=np.float32))
+    for parts in ([full, empty], [empty, full]):
+        merged = merge_hits(parts, 3, Metric.L2)
+        assert merged.ids.tolist() == [1]
+        assert merged.payloads == full.payloads
+        assert merged.vectors is not None

@@ -1,0 +1,160 @@
+"""Stand-ins for what the SDK talks to: a scripted transport, a clock that only moves when told, a cluster in a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from shoal.client import calls
+from shoal.client.calls import Found, Page, Request, ShardToken, Written
+from shoal.client.client import Client
+from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary
+from shoal.client.sync_driver import SyncDriver
+from shoal.core.collection import spec_from_input
+from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.points import StoredColumns, id_array, id_order
+from shoal.core.scoring import prepared, scores
+from shoal.core.topk import HitColumns
+
+
+class Clock:
+    """Seconds that pass when somebody sleeps or a call takes time."""
+
+    def __init__(self) -> None:
+        self.now, self.pauses = 100.0, []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+class MockTransport:
+    """Answers with `answer(address, request, timeout_s)`, which returns or raises; remembers what was sent."""
+
+    def __init__(self, answer: Callable[[str, Request, float], Any]) -> None:
+        self.answer, self.sent, self.closed = answer, [], False
+
+    def send(self, address: str, request: Request, timeout_s: float) -> Any:
+        self.sent.append((address, request, timeout_s))
+        return self.answer(address, request, timeout_s)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def requests(self, kind: type[Request]) -> list[Any]:
+        return [request for _, request, _ in self.sent if isinstance(request, kind)]
+
+
+def client_with(answer: Callable[..., Any], *, address: Any = "one:1", clock: Clock | None = None, timeout: float | None = None) -> Client:
+    """A client over a MockTransport, found as `.mock`; with a clock, pauses only move that clock."""
+    mock = MockTransport(answer)
+    client = Client(address, timeout=timeout, transport=mock)
+    if clock is not None:
+        client._driver = SyncDriver(mock, clock=clock, sleep=clock.sleep, chance=lambda: 0.0)
+    client.mock = mock
+    return client
+
+
+class DictCluster:
+    """A cluster of two shards in a dictionary: the answer function of a MockTransport."""
+
+    def __init__(self) -> None:
+        self.specs: dict[str, Any] = {}
+        self.points: dict[str, dict[Any, tuple[np.ndarray, bytes | None]]] = {}
+        self.info = ClusterInfo(cluster_id="c", leader="l:1", workers=(), shards=())
+        self.seq = 0
+
+    def __call__(self, address: str, request: Request, timeout_s: float) -> Any:
+        return getattr(self, type(request).__name__)(request)
+
+    def CreateCollection(self, request: calls.CreateCollection) -> str:
+        if request.name in self.specs:
+            raise AlreadyExists(f"collection {request.name!r} exists")
+        names = ("name", "dim", "metric", "shards", "replicas", "index")
+        self.specs[request.name] = spec_from_input(**{name: getattr(request, name) for name in names}, limits=DEFAULT_LIMITS)
+        self.points[request.name] = {}
+        return f"id-{request.name}"
+
+    def DropCollection(self, request: calls.DropCollection) -> None:
+        self._points(request.name)
+        del self.specs[request.name], self.points[request.name]
+
+    def ListCollections(self, request: calls.ListCollections) -> tuple[CollectionSummary, ...]:
+        return tuple(CollectionSummary(id=f"id-{name}", spec=spec, state="active") for name, spec in self.specs.items())
+
+    def DescribeCollection(self, request: calls.DescribeCollection) -> CollectionInfo:
+        count = len(self._points(request.name))
+        sizes = {"growing_rows": count, "sealed_rows": 0, "segments": 0, "builds_pending": 0, "bytes": 2048, "memory_bytes": 512}
+        return CollectionInfo(id=f"id-{request.name}", spec=self.specs[request.name], state="active", points=count, **sizes)
+
+    def OptimizeCollection(self, request: calls.OptimizeCollection) -> None:
+        self._points(request.name)
+
+    def Upsert(self, request: calls.Upsert) -> Written:
+        held, points = self._points(request.collection), request.points
+        for at, (value, row) in enumerate(zip(points.ids.tolist(), points.vectors, strict=True)):
+            if len(row) != self.specs[request.collection].dim:
+                raise InvalidArgument(f"vectors have dimension {len(row)}, the collection has {self.specs[request.collection].dim}")
+            held[value] = (row.copy(), None if points.payloads is None else points.payloads[at])
+        return self._written(request.collection, 0)
+
+    def Delete(self, request: calls.Delete) -> Written:
+        held = self._points(request.collection)
+        return self._written(request.collection, sum(held.pop(value, None) is not None for value in request.ids.tolist()))
+
+    def Get(self, request: calls.Get) -> StoredColumns:
+        held = self._points(request.collection)
+        return self._stored(held, [value for value in request.ids.tolist() if value in held], request)
+
+    def Count(self, request: calls.Count) -> int:
+        return len(self._points(request.collection))
+
+    def Scroll(self, request: calls.Scroll) -> Page:
+        held = self._points(request.collection)
+        after = [] if request.after is None else [id_order(request.after)]
+        left = [value for value in sorted(held, key=id_order) if not after or id_order(value) > after[0]]
+        return Page(points=self._stored(held, left[: request.limit], request), more=len(left) > request.limit)
+
+    def Search(self, request: calls.Search) -> Found:
+        held, metric = self._points(request.collection), self.specs[request.collection].metric
+        rows = np.stack([row for row, _ in held.values()]) if held else np.empty((0, request.queries.shape[1]), np.float32)
+        values, counts, found = list(held), [], []
+        for query in prepared(request.queries, metric):
+            scored = scores(query, prepared(rows, metric), metric)
+            best = np.argsort(scored if metric.smaller_is_better else -scored, kind="stable")[: request.k]
+            counts.append(len(best))
+            found += [(values[at], float(scored[at])) for at in best]
+        stored = self._stored(held, [value for value, _ in found], request)
+        hits = HitColumns(
+            counts=np.array(counts),
+            ids=stored.ids,
+            scores=np.array([score for _, score in found], np.float32),
+            payloads=stored.payloads,
+            vectors=stored.vectors,
+        )
+        return Found(hits=hits, missing_shards=("c/1",) if request.allow_partial else ())
+
+    def DescribeCluster(self, request: calls.DescribeCluster) -> ClusterInfo:
+        return self.info
+
+    def _points(self, name: str) -> dict[Any, tuple[np.ndarray, bytes | None]]:
+        if name not in self.points:
+            raise NotFound(f"collection {name!r} does not exist")
+        return self.points[name]
+
+    def _written(self, name: str, affected: int) -> Written:
+        self.seq += 1
+        return Written(tokens=tuple(ShardToken(f"id-{name}", shard, self.seq) for shard in (0, 1)), affected=affected)
+
+    def _stored(self, held: dict[Any, tuple[np.ndarray, bytes | None]], ids: list[Any], request: Any) -> StoredColumns:
+        return StoredColumns(
+            ids=id_array(ids),
+            vectors=np.stack([held[value][0] for value in ids]) if request.with_vectors and ids else None,
+            payloads=tuple(held[value][1] for value in ids) if request.with_payload else None,
+        )
