@@ -25,7 +25,7 @@ find_python() {
             return
         fi
     done
-    fail "$WANTED is needed, this machine's python3 is '$(python3 --version 2>&1 || echo absent)'; install it (apt install python3.11-venv) or name one: make PYTHON=/path/to/python3.11"
+    fail "$WANTED is needed, python3 here is '$(python3 --version 2>/dev/null || echo missing)'; install it (apt install python3.11-venv) or name one: make PYTHON=/path/to/python3.11"
 }
 
 set_up_packages() {

@@ -16,7 +16,7 @@ from shard_worker.writer import Writer
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, Revision, ShardId
-from shoal.core.points import StoredColumns, check_dim
+from shoal.core.points import StoredColumns, check_dim, check_finite, check_unique
 from shoal.core.shard_calls import (
     Consistency,
     ReadTerms,
@@ -145,7 +145,10 @@ class Replica:
     def _encoding(self, call: ShardWrite) -> tuple[RecordKind, Callable[[], bytes]]:
         match call:
             case ShardUpsert(points=points):
+                # Checked before it is logged: a committed record that cannot be applied would break the replica.
                 check_dim(points.vectors, self._spec.dim)
+                check_finite(points.vectors)
+                check_unique(points.ids)
                 return RecordKind.UPSERT, lambda: upsert_body(points)
             case ShardDelete(ids=ids):
                 return RecordKind.DELETE, lambda: delete_body(ids)

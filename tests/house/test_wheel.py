@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -39,6 +40,8 @@ def test_types_travel() -> None:
 
 @pytest.mark.skipif(not recent, reason=f"building a wheel needs setuptools {RECENT_SETUPTOOLS}; the two tests above hold its recipe")
 def test_a_built_wheel(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__", "shoal-data"))
     command = [
         sys.executable,
         "-m",
@@ -49,7 +52,7 @@ def test_a_built_wheel(tmp_path: Path) -> None:
         "--no-build-isolation",
         "--wheel-dir",
         str(tmp_path),
-        str(ROOT),
+        str(tree),
     ]
     subprocess.run(command, check=True, timeout=120)
     (wheel,) = tmp_path.glob("shoal-*.whl")
@@ -57,4 +60,4 @@ def test_a_built_wheel(tmp_path: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert tops & set(FORBIDDEN) == set()
     assert tops - set(PACKAGES) == {next(top for top in tops if top.endswith(".dist-info"))}
-    assert {"shoal/py.typed", "shoal/v1/points_pb2.pyi", "deploy/setup.sh"} & set(names) == {"shoal/py.typed", "shoal/v1/points_pb2.pyi"}
+    assert {"shoal/py.typed", "shoal/v1/points_pb2.pyi"} <= set(names)

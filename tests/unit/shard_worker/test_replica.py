@@ -226,6 +226,20 @@ def test_wrong_dimensions_are_refused_before_anything_is_written(tmp_path):
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("vectors", [[[1, 0, 0, 0], [0, 1, 0, 0]], [[1, 0, 0, 0], [0, np.nan, 0, 0]]])
+def test_what_could_not_be_applied_is_never_logged(tmp_path, vectors):
+    ids = [1, 1] if np.isfinite(vectors).all() else [1, 2]
+
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            with pytest.raises(InvalidArgument, match=r"\[1\]"):
+                await bench.upsert(ids, vectors)
+            assert bench.replica.failure is None
+            assert (await bench.upsert([1], [[1, 0, 0, 0]])).affected == 1
+
+    asyncio.run(run())
+
+
 def test_the_log_is_trimmed_as_the_store_is_checkpointed(tmp_path):
     async def run():
         async with opened(tmp_path, term=1, log_file_bytes=100_000) as bench:
