@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from shard_worker.server import WorkerRole
 from shard_worker.settings import WorkerSettings
 from shoal.core.errors import ShoalError
 from shoal.runtime.logs import configure_logs
@@ -21,6 +20,10 @@ def main() -> int:
         print(f"error: {error.message}", file=sys.stderr)
         return 2
     configure_logs(settings.log_level, "worker")
+    # numpy's BLAS reads it when it is first imported, and would start threads that fight with the search threads.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from shard_worker.server import WorkerRole
+
     return run_role(lambda: WorkerRole(settings))
 
 

@@ -32,7 +32,7 @@ Segment = GrowingSegment | SealedSegment
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexStats:
     """What the index holds. growing_rows and sealed_rows: visible rows outside of and in sealed segments; dead_rows: of all
-    segments; segments: all of them, the growing one included; building: builds begun and not yet swapped or abandoned."""
+    segments; segments: those that hold rows, the growing one included; building: builds begun and not yet swapped or abandoned."""
 
     points: int
     growing_rows: int
@@ -94,7 +94,7 @@ class ReplicaIndex:
             growing_rows=sum(live.values()) - sealed_rows,
             sealed_rows=sealed_rows,
             dead_rows=sum(segment.dead for segment in segments),
-            segments=len(segments),
+            segments=sum(1 for segment in segments if len(segment)),
             building=int(self._job is not None),
             memory_bytes=sum(segment.memory_bytes() for segment in segments),
         )

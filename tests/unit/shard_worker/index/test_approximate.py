@@ -90,7 +90,7 @@ def test_when_everything_near_the_query_is_dead_the_search_goes_on(gone: int, mo
 def test_queries_of_one_batch_that_need_more_get_their_own_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     writer = _writer(Metric.L2)
     graph = _watched(writer, monkeypatch)
-    queries = np.eye(8, DIM, dtype=np.float32)
+    queries = np.random.default_rng(2).choice([0.1, 0.9], size=(8, DIM)).astype(np.float32)
     before = exact(writer.index, writer.index.view(), queries, 1_500)
     gone = {point_id for number, count in ((2, 80), (3, 80), (6, 1_500)) for point_id, _ in before[number][:count]}
     writer.delete(list(gone))

@@ -6,6 +6,8 @@ import threading
 
 import numpy as np
 
+from shard_worker.index.build import BuildJob
+from shard_worker.index.sealed import SealedSegment
 from shard_worker.index.threads import build_thread_init, search_thread_init
 from shard_worker.logic.segment_plan import plan_build
 from shoal.core.collection import IndexKind, Metric
@@ -78,6 +80,6 @@ def _write_until_swapped(writer: Writer) -> tuple[int, int]:
     return swaps, rounds
 
 
-def _build(job, sealed: list) -> None:
+def _build(job: BuildJob, sealed: list[SealedSegment | None]) -> None:
     build_thread_init(threads=2)
     sealed.append(job.run(NEVER))

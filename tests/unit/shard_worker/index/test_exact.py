@@ -20,10 +20,10 @@ def _writer(metric: Metric, vectors: np.ndarray, *, sealed: bool) -> Writer:
     return writer
 
 
-def _check(writer: Writer, queries: np.ndarray, k: int, metric: Metric) -> None:
+def _check(writer: Writer, queries: np.ndarray, k: int, metric: Metric, *, every: int = 9) -> None:
     view = writer.index.view()
     found = exact(writer.index, view, queries, k)
-    for number in range(0, len(queries), 9):
+    for number in range(0, len(queries), every):
         expected = brute_force(writer.points, queries[number], k, metric)
         assert _comparable(found[number]) == _comparable(expected)
 
@@ -103,9 +103,10 @@ def test_sums_that_overflow_in_one_order_only(metric: Metric, batch: int) -> Non
 
 def test_a_short_vector_after_long_ones_does_not_hide_their_rounding() -> None:
     rng = np.random.default_rng(8)
-    writer = _writer(Metric.L2, (rng.random((600, 24)) + 1_000).astype(np.float32), sealed=False)
+    writer = _writer(Metric.L2, (rng.random((600, 24)) * 0.001 + 1_000).astype(np.float32), sealed=False)
     writer.upsert({1_000: np.zeros(24, dtype=np.float32)})
-    _check(writer, (rng.random((9, 24)) * 0.001).astype(np.float32), 20, Metric.L2)
+    for k in (50, 200, 300):
+        _check(writer, rng.random((9, 24)).astype(np.float32), k, Metric.L2, every=1)
 
 
 @pytest.mark.parametrize("batch", [1, 12])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from shard_worker.index.replica_index import ReplicaIndex
+from shard_worker.logic.segment_plan import BuildPlan, plan_build
 from shoal.core.collection import IndexKind, Metric
 from shoal.core.errors import DataLoss
 from shoal.core.points import PointId
@@ -31,9 +32,7 @@ def _save(writer: Writer, folder: Path) -> tuple[Path, Path]:
     return index_path, rows_path
 
 
-def _plan(writer: Writer):
-    from shard_worker.logic.segment_plan import plan_build
-
+def _plan(writer: Writer) -> BuildPlan:
     plan = plan_build(writer.index.summary())
     assert plan is not None
     return plan
