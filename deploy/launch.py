@@ -26,7 +26,7 @@ CPUS = 0.01
 """Of an actor, for Ray's bookkeeping: more than none, because nodes with none are taken for idle."""
 
 _CALLS_AT_ONCE = 8
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1", "RAY_worker_niceness": "0"}
 
 
 class RoleActor:
