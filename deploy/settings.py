@@ -15,7 +15,7 @@ NODE_HOST = "node"
 class LocalSettings:
     """A Shoal cluster from one command: etcd, Ray and every role, all data in one folder."""
 
-    data: str = setting("shoal-data", "folder that holds everything")
+    data: str = setting("shoal-data", "folder that holds everything", variable="SHOAL_DATA_FOLDER")
     port: int = setting(7600, "port of the router, the one address that clients need")
     workers: int = setting(1, "number of shard workers; a folder that holds more starts them all")
     host: str = setting("127.0.0.1", "address to listen on; 'node' on a given Ray: the address of each role's node")

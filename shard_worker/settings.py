@@ -12,7 +12,7 @@ from shoal.runtime.settings import setting
 class WorkerSettings:
     """A shard worker: holds replicas of shards in one data folder."""
 
-    data: str = setting("shoal-worker", "data folder of this worker; its identity lives there")
+    data: str = setting("shoal-worker", "data folder of this worker; its identity lives there", variable="SHOAL_DATA_FOLDER")
     etcd: tuple[str, ...] = setting(("127.0.0.1:2379",), "etcd endpoints, host:port, separated by commas")
     cluster_name: str = setting("default", "name of the cluster in etcd")
     host: str = setting("127.0.0.1", "address to listen on and to publish")

@@ -22,9 +22,9 @@ ENVIRONMENT_PREFIX = "SHOAL_"
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
-def setting(default: Any, text: str) -> Any:
-    """A field of a settings class: its default and what it is for."""
-    return dataclasses.field(default=default, metadata={"help": text})
+def setting(default: Any, text: str, *, variable: str | None = None) -> Any:
+    """A field of a settings class: its default, what it is for, and its environment variable where that is not SHOAL_<NAME>."""
+    return dataclasses.field(default=default, metadata={"help": text, "variable": variable})
 
 
 def load_settings(kind: type[S], *, program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> S:
@@ -55,7 +55,7 @@ def _parser(kind: type[Any], program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, description=(kind.__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", help="TOML file with the settings below (SHOAL_CONFIG)")
     for each in dataclasses.fields(kind):
-        variable = ENVIRONMENT_PREFIX + each.name.upper()
+        variable = _variable(each)
         shown = ",".join(each.default) if isinstance(each.default, tuple) else each.default
         parser.add_argument(
             f"--{each.name.replace('_', '-')}",
@@ -80,8 +80,12 @@ def _from_file(kind: type[Any], path: Path) -> dict[str, Any]:
 
 
 def _from_environment(kind: type[Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    names = {each.name: ENVIRONMENT_PREFIX + each.name.upper() for each in dataclasses.fields(kind)}
+    names = {each.name: _variable(each) for each in dataclasses.fields(kind)}
     return {name: _parsed(kind, name, environment[key], key) for name, key in names.items() if key in environment}
+
+
+def _variable(field: dataclasses.Field[Any]) -> str:
+    return field.metadata["variable"] or ENVIRONMENT_PREFIX + field.name.upper()
 
 
 def _type_of(kind: type[Any], name: str) -> Any:
