@@ -5,16 +5,18 @@ PY := $(BIN)/python
 STAMP := $(VENV)/.set-up
 PORT ?= 7600
 WORKERS ?= 1
+SECONDS ?= 8
 
 # An etcd that set-up fetched lies in .venv/bin; a user's own etcd comes first.
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
-.PHONY: help demo up test lint proto
+.PHONY: help demo up test lint proto bench
 
 help:
 	@echo "make demo              a cluster of three workers, digits, recall, a killed worker: about a minute"
 	@echo "make up                a cluster in ./shoal-data until Ctrl-C (PORT=$(PORT) WORKERS=$(WORKERS))"
 	@echo "make test              lint, then every test"
+	@echo "make bench             loads Fashion-MNIST and measures beside raw FAISS (DATA=folder, SECONDS=8): about five minutes"
 	@echo "make lint              ruff, mypy, import contracts"
 	@echo "make proto             generate the stubs again after a change in proto/"
 
@@ -36,6 +38,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	@$(PY) -m bench --seconds $(SECONDS) $(if $(DATA),--data $(DATA))
 
 proto: $(STAMP)
 	$(PY) -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. $$(cd proto && find . -name '*.proto' | sed 's,^\./,,' | sort)

@@ -1,0 +1,154 @@
+"""`make bench`: loads Fashion-MNIST into a cluster of its own and measures it beside raw FAISS over the same graphs, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import shoal
+from bench.data import BenchData, load, recall
+from bench.load import Load, run_processes, run_threads
+from bench.memory import peak_bytes, tree
+from bench.plot import draw
+from bench.raw import RawGraphs, build_seconds
+from deploy.foreground import ForegroundCluster
+
+COLLECTION, K, SHARDS, BATCH = "fashion", 10, 2, 100
+
+console = Console()
+
+
+def main() -> int:
+    """Measure, print a table, write JSON and a plot. Returns the exit code."""
+    options = _options()
+    data = load(options.data, options.rows)
+    results: dict[str, Any] = {"rows": len(data.base), "dim": data.base.shape[1], "machine": platform.processor() or platform.machine()}
+    with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
+        console.print(f"building {SHARDS} graphs with raw FAISS ...")
+        results["raw_build_s"] = build_seconds(data.base, SHARDS)
+        with ForegroundCluster(
+            data=Path(folder), workers=options.workers, heard=lambda line: console.print(f"  {line}", style="dim")
+        ) as cluster:
+            with shoal.connect(cluster.address) as client:
+                results |= _fill(client, data)
+                results["loads"] = _loads(client, cluster.address, data, options.seconds, Path(folder))
+                results["recall"] = _recall(client, data)
+            results["peak_memory_bytes"] = {f"{name} {pid}": peak_bytes(pid) for pid, name in tree(cluster.pid).items()}
+            results["vectors_bytes"] = int(data.base.size * 4)
+    _report(results)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "bench.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+    draw(results["loads"], options.out / "bench.png")
+    console.print(f"wrote {options.out / 'bench.json'} and {options.out / 'bench.png'}")
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder that holds the data set (default: SHOAL_DATA or ../shared/data)")
+    parser.add_argument("--out", type=Path, default=Path("bench-results"), help="where bench.json and bench.png go")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument("--rows", type=int, help="use only so many rows")
+    parser.add_argument("--workers", type=int, default=1, help="shard workers; one shares its process with the router")
+    return parser.parse_args()
+
+
+def _fill(client: shoal.Client, data: BenchData) -> dict[str, float]:
+    client.create_collection(COLLECTION, dim=data.base.shape[1], metric="l2", shards=SHARDS)
+    console.print(f"loading {len(data.base):,} rows ...")
+    began = time.perf_counter()
+    client.upsert(COLLECTION, np.arange(len(data.base)), data.base, [{"label": int(label)} for label in data.labels], progress=True)
+    loaded = time.perf_counter() - began
+    console.print("sealing ...")
+    client.optimize(COLLECTION)
+    info = client.describe_collection(COLLECTION)
+    return {
+        "load_s": loaded,
+        "load_and_seal_s": time.perf_counter() - began,
+        "growing_rows": info.growing_rows,
+        "index_memory_bytes": info.memory_bytes,
+        "disk_bytes": info.bytes,
+    }
+
+
+def _loads(client: shoal.Client, address: str, data: BenchData, seconds: float, folder: Path) -> dict[str, dict[str, Any]]:
+    """Each load on the cluster beside the same on raw FAISS."""
+    graphs, queries = RawGraphs(folder), data.queries
+    wide = np.ascontiguousarray(queries, dtype=np.float32)
+    batches = len(queries) // BATCH
+
+    def one(at: int) -> int:
+        client.search(COLLECTION, queries[at % len(queries)], k=K, with_payload=False)
+        return 1
+
+    def batch(at: int) -> int:
+        start = at % batches * BATCH
+        return len(client.search_many(COLLECTION, queries[start : start + BATCH], k=K, with_payload=False))
+
+    def raw_one(at: int) -> int:
+        at %= len(wide)
+        return len(graphs.search(wide[at : at + 1], K))
+
+    def raw_batch(at: int) -> int:
+        start = at % batches * BATCH
+        return len(graphs.search(wide[start : start + BATCH], K))
+
+    plan: list[tuple[str, Callable[[], Load], str]] = [
+        ("raw c1", lambda: run_threads(raw_one, 1, seconds), "raw c1"),
+        ("raw c8", lambda: run_threads(raw_one, 8, seconds), "raw c8"),
+        ("raw batch 100", lambda: run_threads(raw_batch, 1, seconds), "raw batch 100"),
+        ("c1", lambda: run_threads(one, 1, seconds), "raw c1"),
+        ("c8", lambda: run_threads(one, 8, seconds), "raw c8"),
+        ("c32", lambda: run_threads(one, 32, seconds), "raw c8"),
+        ("8 processes", lambda: run_processes(address, COLLECTION, queries, 8, seconds), "raw c8"),
+        ("batch 100", lambda: run_threads(batch, 1, seconds), "raw batch 100"),
+    ]
+    measured: dict[str, dict[str, Any]] = {}
+    for name, measure, beside in plan:
+        console.print(f"measuring {name} for {seconds:.0f} s ...")
+        found = measure()
+        raw_qps = measured[beside]["qps"] if beside in measured else found.qps
+        measured[name] = {**asdict(found), "beside": beside, "ratio": found.qps / raw_qps}
+    return measured
+
+
+def _recall(client: shoal.Client, data: BenchData) -> float:
+    pages = client.search_many(COLLECTION, data.queries, k=K, with_payload=False)
+    return recall(np.array([[hit.id for hit in hits] for hits in pages], dtype=np.int64), data.neighbors, K)
+
+
+def _report(results: dict[str, Any]) -> None:
+    table = Table(
+        "load",
+        "QPS",
+        "p50 ms",
+        "p99 ms",
+        "beside",
+        "ratio",
+        title=f"{results['rows']:,} x {results['dim']}, k={K}, ef 64, recall@10 {results['recall']:.4f}",
+    )
+    for name, each in results["loads"].items():
+        row = (f"{each['qps']:,.0f}", f"{each['p50_ms']:.2f}", f"{each['p99_ms']:.2f}", each["beside"], f"{each['ratio']:.2f}")
+        table.add_row(name, *row)
+    console.print(table)
+    raw, whole = results["raw_build_s"], results["load_and_seal_s"]
+    console.print(f"load {results['load_s']:.1f} s; load and seal {whole:.1f} s, {whole / raw:.2f} x a raw FAISS build ({raw:.1f} s)")
+    index = results["index_memory_bytes"] / results["vectors_bytes"]
+    console.print(f"index memory {results['index_memory_bytes'] / 2**20:,.0f} MiB, {index:.2f} x the raw vectors; peak resident:")
+    for name, size in sorted(results["peak_memory_bytes"].items(), key=lambda each: -each[1])[:8]:
+        console.print(f"  {size / 2**20:7,.0f} MiB  {name}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

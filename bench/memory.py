@@ -1,0 +1,33 @@
+"""Peak memory of the processes of a cluster, as Linux counts it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def peak_bytes(pid: int) -> int:
+    """Largest resident size the process has had. Raises FileNotFoundError when it is gone."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
+    return int(found.group(1)) * 1024 if found else 0
+
+
+def tree(pid: int) -> dict[int, str]:
+    """The process and all below it: pid -> name."""
+    children: dict[int, list[int]] = {}
+    names: dict[int, str] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            head, _, tail = path.read_text(encoding="utf-8", errors="replace").rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        number, _, name = head.partition(" (")
+        names[int(number)] = name
+        children.setdefault(int(tail.split()[1]), []).append(int(number))
+    found, waiting = {}, [pid]
+    while waiting:
+        at = waiting.pop()
+        if at in names:
+            found[at] = names[at]
+            waiting.extend(children.get(at, ()))
+    return found
