@@ -1,0 +1,155 @@
+"""Codecs, keys and the folding of a watch: whatever is written comes back, and deltas lead where a listing leads."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoal.core.cluster_map import ClusterMap, WorkerEntry
+from shoal.core.collection import Collection, CollectionSpec, CollectionState, IndexKind, Metric
+from shoal.core.errors import DataLoss, NotFound, Unavailable
+from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
+from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.core.slots import SlotRange
+from shoal.store.cluster_view import cluster_map_of, next_cluster_map
+from shoal.store.codec import (
+    decode_collection,
+    decode_shard,
+    decode_worker,
+    encode_collection,
+    encode_leader,
+    encode_shard,
+    encode_worker,
+)
+from shoal.store.interface import Delta, Listed, Versioned
+from shoal.store.keys import Keys
+
+KEYS = Keys("test")
+NAMES = st.text("abcdef-", min_size=1, max_size=6)
+
+collections = st.builds(
+    Collection,
+    id=NAMES.map(CollectionId),
+    spec=st.builds(
+        CollectionSpec,
+        name=NAMES,
+        dim=st.integers(1, 70_000),
+        metric=st.sampled_from(Metric),
+        shards=st.integers(1, 1_024),
+        replicas=st.integers(1, 7),
+        index=st.sampled_from(IndexKind),
+    ),
+    state=st.sampled_from(CollectionState),
+    request_id=NAMES,
+    revision=st.just(Revision(9)),
+)
+replicas = NAMES.map(ReplicaId)
+configs = st.builds(
+    ShardConfig,
+    shard=st.just(ShardId(CollectionId("c"), 3)),
+    term=st.integers(1, 99).map(Term),
+    primary=replicas,
+    primary_reg=st.integers(0, 99).map(Revision),
+    isr=st.lists(replicas, max_size=3).map(tuple),
+    elr=st.lists(replicas, max_size=3).map(tuple),
+    learners=st.lists(replicas, max_size=3).map(tuple),
+    worker_of=st.dictionaries(replicas, NAMES.map(WorkerId), max_size=3),
+    min_isr=st.integers(1, 6),
+    rf=st.integers(1, 7),
+    state=st.sampled_from(ShardState),
+    slots=st.lists(st.builds(SlotRange, st.integers(0, 50), st.integers(51, 99)), max_size=3).map(tuple),
+)
+
+
+@given(collections)
+def test_collections_come_back(collection):
+    assert decode_collection("k", encode_collection(collection), 9) == collection
+
+
+@given(configs)
+def test_shard_configurations_come_back(config):
+    assert decode_shard(config.shard, "k", encode_shard(config)) == config
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", b'{"id": 1}', b"null"])
+def test_what_cannot_be_read_is_named_and_not_guessed(text):
+    for decode in (
+        lambda: decode_collection("/the/key", text, 1),
+        lambda: decode_worker("/the/key", text, 1),
+        lambda: decode_shard(ShardId(CollectionId("c"), 0), "/the/key", text),
+    ):
+        with pytest.raises(DataLoss, match="/the/key"):
+            decode()
+
+
+def versioned(key: str, value: bytes, revision: int) -> Versioned:
+    return Versioned(key=key, value=value, create_revision=Revision(revision), mod_revision=Revision(revision), lease=None)
+
+
+def entries() -> list[tuple[str, bytes]]:
+    worker = WorkerEntry(id=WorkerId("w"), address="a:1", incarnation="i", pid=1, node="n", zone="", registration=Revision(0))
+    spec = CollectionSpec(name="x", dim=2, shards=2)
+    found = [
+        (KEYS.cluster, b"cluster-id"),
+        (KEYS.leader, encode_leader("l:1")),
+        (KEYS.worker(WorkerId("w")), encode_worker(worker)),
+        (KEYS.name("x"), b"c"),
+        (KEYS.collection(CollectionId("c")), encode_collection(_collection(spec, CollectionState.ACTIVE))),
+    ]
+    for number in (0, 1):
+        shard = ShardId(CollectionId("c"), number)
+        found.append((KEYS.shard(shard), encode_shard(_config(shard))))
+    return found
+
+
+def _collection(spec: CollectionSpec, state: CollectionState) -> Collection:
+    return Collection(id=CollectionId("c"), spec=spec, state=state, request_id="r")
+
+
+def _config(shard: ShardId) -> ShardConfig:
+    return ShardConfig(
+        shard=shard,
+        term=Term(1),
+        primary=ReplicaId("r"),
+        primary_reg=Revision(1),
+        isr=(ReplicaId("r"),),
+        elr=(),
+        learners=(),
+        worker_of={ReplicaId("r"): WorkerId("w")},
+        min_isr=1,
+        rf=1,
+        state=ShardState.ACTIVE,
+        slots=(SlotRange(0, 10),),
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=30))
+def test_deltas_lead_where_a_listing_leads(changes):
+    known = entries()
+    state: dict[str, Versioned] = {}
+    folded = cluster_map_of(KEYS, Listed(revision=Revision(1), entries=()))
+    for revision, (which, put) in enumerate(changes, start=2):
+        key, value = known[which]
+        if put:
+            state[key] = versioned(key, value, revision)
+            delta = Delta(revision=Revision(revision), changed=(state[key],), deleted=())
+        else:
+            state.pop(key, None)
+            delta = Delta(revision=Revision(revision), changed=(), deleted=(key,))
+        folded = next_cluster_map(KEYS, folded, delta)
+        assert folded == cluster_map_of(KEYS, Listed(revision=Revision(revision), entries=tuple(state.values())))
+
+
+def test_a_map_finds_collections_by_name_and_says_why_not():
+    full = [versioned(key, value, 5) for key, value in entries()]
+    found = cluster_map_of(KEYS, Listed(revision=Revision(5), entries=tuple(full)))
+    assert found.collection("x").id == "c"
+    assert [entry.config.shard.number for entry in found.shards_of(CollectionId("c"))] == [0, 1]
+    assert found.workers[WorkerId("w")].registration == 5
+    with pytest.raises(NotFound, match="'y' does not exist"):
+        found.collection("y")
+    creating = _collection(CollectionSpec(name="x", dim=2), CollectionState.CREATING)
+    with pytest.raises(Unavailable, match="still being created"):
+        ClusterMap(collections={creating.id: creating}).collection("x")
+    dropping = _collection(CollectionSpec(name="x", dim=2), CollectionState.DROPPING)
+    with pytest.raises(NotFound):
+        ClusterMap(collections={dropping.id: dropping}).collection("x")
