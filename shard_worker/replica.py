@@ -76,6 +76,11 @@ class Replica:
         """Why the replica has FAILED in this process; None while it works."""
         return self._writer.failure
 
+    @property
+    def role(self) -> str:
+        """Its role in a word: primary, starting, waiting, backup or failed."""
+        return self._writer.machine.role_name
+
     def tell(self, config: ShardConfig, epoch: Revision, registration: Revision) -> None:
         """Its configuration as last seen, and this worker's registration."""
         self._registration = registration

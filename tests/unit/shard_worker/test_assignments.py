@@ -1,0 +1,210 @@
+"""What a worker does about its shards, with the in-memory store and real folders: make, confirm, serve, drop; and what it must not do."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from shard_worker.assignments import Assignments
+from shard_worker.engine import EngineSettings
+from shard_worker.host import Host
+from shard_worker.membership import Membership
+from shard_worker.pools import Pools
+from shard_worker.replica_folders import WorkerReplicaFolders
+from shard_worker.storage.folder import WorkerFolder
+from shoal.core.cluster_map import ClusterMap, WorkerEntry
+from shoal.core.collection import Collection, CollectionSpec, CollectionState
+from shoal.core.ids import ClusterId, CollectionId, ReplicaId, Revision, ShardId, Term
+from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.core.slots import split_evenly
+from shoal.runtime.clock import boot_s
+from shoal.store.codec import encode_collection, encode_shard
+from shoal.store.interface import Committed, Operation, Put, Rejected, Transaction
+from shoal.store.keys import Keys
+from shoal.store.memory import CommitFault, MemoryStore
+from shoal.store.memory_cluster import MemoryCluster
+from shoal.store.observe import MapObserver
+
+KEYS = Keys("test")
+SHARD, REPLICA = ShardId(CollectionId("c"), 0), ReplicaId("r")
+COLLECTION = Collection(id=SHARD.collection, spec=CollectionSpec(name="n", dim=2), state=CollectionState.CREATING, request_id="q")
+
+
+class RecordingStore(MemoryStore):
+    """Remembers how its transactions ended."""
+
+    def __init__(self, cluster: MemoryCluster) -> None:
+        super().__init__(cluster)
+        self.rejected = 0
+
+    async def commit(self, transaction: Transaction, timeout_s: float) -> Committed | Rejected:
+        outcome = await super().commit(transaction, timeout_s)
+        self.rejected += isinstance(outcome, Rejected)
+        return outcome
+
+
+class World:
+    """One worker without its gRPC server, and the hands of a coordinator."""
+
+    def __init__(self, folder: Path) -> None:
+        cluster = MemoryCluster(boot_s)
+        self.store, self.other = RecordingStore(cluster), MemoryStore(cluster)
+        self.host = Host()
+        self.pools = Pools(search_threads=1, build_threads=1)
+        self.folder = WorkerFolder.open(folder, ClusterId("cluster"))
+        self.id = self.folder.worker_id
+        me = WorkerEntry(id=self.id, address="a:1", incarnation="i", pid=1, node="n", zone="", registration=Revision(0))
+        self.membership = Membership(store=self.store, keys=KEYS, me=me, lease_ttl_s=5, changed=lambda: None)
+        folders = WorkerReplicaFolders(folder=self.folder, settings=EngineSettings(), pools=self.pools, lease_held=self.membership.held_now)
+        self.assignments = Assignments(host=self.host, store=self.store, keys=KEYS, me=self.id, membership=self.membership, folders=folders)
+        self.observer = MapObserver(store=self.store, keys=KEYS, clock=boot_s, changed=self.see)
+        self.blind = False
+
+    def see(self) -> None:
+        if not self.blind:
+            self.assignments.see_map(self.observer.map)
+
+    @property
+    def replica_path(self) -> Path:
+        return self.folder.path / SHARD.collection / "0" / REPLICA
+
+    async def put(self, *operations: Operation) -> Revision:
+        outcome = await self.other.commit(Transaction(then=operations), 1.0)
+        assert isinstance(outcome, Committed)
+        return outcome.revision
+
+    def config(self, **changes: object) -> ShardConfig:
+        made = ShardConfig(
+            shard=SHARD,
+            term=Term(1),
+            primary=REPLICA,
+            primary_reg=self.membership.registration,
+            isr=(REPLICA,),
+            elr=(),
+            learners=(),
+            worker_of={REPLICA: self.id},
+            min_isr=1,
+            rf=1,
+            state=ShardState.CREATING,
+            slots=split_evenly(1),
+        )
+        return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+
+    async def place(self, **changes: object) -> Revision:
+        return await self.put(
+            Put(key=KEYS.collection(COLLECTION.id), value=encode_collection(COLLECTION)),
+            Put(key=KEYS.shard(SHARD), value=encode_shard(self.config(**changes))),
+        )
+
+    def shard(self) -> ShardConfig:
+        return self.observer.map.shards[SHARD].config
+
+    def serves(self) -> bool:
+        replica = self.host.open.get(SHARD)
+        return replica is not None and replica.role == "primary"
+
+
+async def until(holds) -> None:
+    async with asyncio.timeout(20.0):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def worker(folder: Path) -> AsyncIterator[World]:
+    world = World(folder)
+    tasks = [asyncio.create_task(work) for work in (world.observer.run(), world.membership.run(), world.assignments.run())]
+    try:
+        await until(lambda: world.membership.registration != 0)
+        yield world
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await world.membership.close()
+        await world.assignments.close()
+        world.pools.close()
+        world.folder.close()
+
+
+def test_a_placed_shard_is_made_confirmed_and_served(tmp_path):
+    async def run():
+        async with worker(tmp_path) as world:
+            await world.place()
+            await until(world.serves)
+            assert world.shard().state is ShardState.ACTIVE
+            assert world.replica_path.is_dir()
+
+    asyncio.run(run())
+
+
+def test_lost_answers_on_the_way_do_not_stop_it(tmp_path):
+    async def run():
+        for number, fault in enumerate(CommitFault):
+            async with worker(tmp_path / str(number)) as world:
+                world.store.fail_next_commit(fault)
+                await world.place()
+                await until(world.serves)
+                assert world.shard().state is ShardState.ACTIVE
+
+    asyncio.run(run())
+
+
+def test_a_stale_map_never_makes_an_empty_folder_for_an_active_shard(tmp_path):
+    """The map says CREATING, but the shard is ACTIVE by now (an earlier life of this worker made it, and its disk was wiped)."""
+
+    async def run():
+        async with worker(tmp_path) as world:
+            world.blind = True
+            stale = await world.place()
+            await until(lambda: world.observer.map.revision == stale)
+            old = world.observer.map
+            await world.place(state=ShardState.ACTIVE)
+            world.assignments.see_map(old)
+            await until(lambda: world.store.rejected > 0)
+            assert not world.replica_path.exists()
+            world.blind = False
+            world.see()
+            await until(lambda: SHARD in world.host.failed)
+            assert "missing" in world.host.failed[SHARD].reason.message
+            assert not world.replica_path.exists()
+
+    asyncio.run(run())
+
+
+def test_only_the_tombstone_deletes_and_then_the_worker_leaves_the_shard(tmp_path):
+    async def run():
+        async with worker(tmp_path) as world:
+            await world.place()
+            await until(world.serves)
+            world.blind = True
+            world.assignments.see_map(ClusterMap())
+            await until(lambda: SHARD not in world.host.open)
+            assert world.replica_path.is_dir()
+            world.blind = False
+            world.see()
+            await until(lambda: SHARD in world.host.open)
+            dropping = dataclasses.replace(COLLECTION, state=CollectionState.DROPPING)
+            await world.put(Put(key=KEYS.collection(COLLECTION.id), value=encode_collection(dropping)))
+            await until(lambda: world.shard().worker_of == {})
+            assert not world.replica_path.exists()
+            assert SHARD not in world.host.open
+
+    asyncio.run(run())
+
+
+def test_a_worker_with_a_new_registration_serves_only_once_it_is_elected_again(tmp_path):
+    async def run():
+        async with worker(tmp_path) as world:
+            await world.place()
+            await until(world.serves)
+        async with worker(tmp_path) as world:
+            await world.place(state=ShardState.ACTIVE, primary_reg=Revision(1))
+            await until(lambda: SHARD in world.host.open)
+            await until(lambda: world.host.open[SHARD].role == "waiting")
+            assert not world.serves()
+            await world.place(state=ShardState.ACTIVE, term=Term(2))
+            await until(world.serves)
+
+    asyncio.run(run())
