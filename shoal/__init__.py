@@ -1,5 +1,20 @@
-"""Shoal: a distributed, sharded vector search cluster. `shoal.connect` gives a client; the errors it raises are here too."""
+"""Shoal: a distributed, sharded vector search cluster.
 
+`shoal.connect` gives a client, `shoal.connect_async` one for asyncio; both have the same verbs. In short:
+
+    with shoal.connect("localhost:7600") as client:
+        client.create_collection("things", dim=64)
+        client.upsert("things", ids, vectors, payloads)
+        hits = client.search("things", vector, k=10)
+
+    async with shoal.connect_async("localhost:7600") as client:
+        hits = await client.search("things", vector, k=10)
+
+`help(shoal.Client)` tells every verb. What they return (Hit, Point, CollectionInfo, ClusterInfo ...) and the errors they raise
+(all are ShoalError) are here, too.
+"""
+
+from shoal.client.async_client import AsyncClient, connect_async
 from shoal.client.client import Client, connect
 from shoal.client.results import (
     ClusterInfo,
@@ -30,6 +45,7 @@ from shoal.core.errors import (
 
 __all__ = [
     "AlreadyExists",
+    "AsyncClient",
     "Client",
     "ClusterInfo",
     "CollectionInfo",
@@ -53,4 +69,5 @@ __all__ = [
     "Unavailable",
     "WorkerInfo",
     "connect",
+    "connect_async",
 ]

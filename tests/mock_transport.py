@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from shoal.client import calls
+from shoal.client.async_client import AsyncClient
+from shoal.client.async_driver import AsyncDriver
 from shoal.client.calls import Found, Page, Request, ShardToken, Written
 from shoal.client.client import Client
 from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary
@@ -32,6 +35,9 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
         self.now += seconds
+
+    async def async_sleep(self, seconds: float) -> None:
+        self.sleep(seconds)
 
 
 class MockTransport:
@@ -69,6 +75,8 @@ class DictCluster:
         self.points: dict[str, dict[Any, tuple[np.ndarray, bytes | None]]] = {}
         self.info = ClusterInfo(cluster_id="c", leader="l:1", workers=(), shards=())
         self.seq = 0
+        self.ids: dict[str, str] = {}
+        self.before: list[str] = []
 
     def __call__(self, address: str, request: Request, timeout_s: float) -> Any:
         return getattr(self, type(request).__name__)(request)
@@ -79,19 +87,23 @@ class DictCluster:
         names = ("name", "dim", "metric", "shards", "replicas", "index")
         self.specs[request.name] = spec_from_input(**{name: getattr(request, name) for name in names}, limits=DEFAULT_LIMITS)
         self.points[request.name] = {}
-        return f"id-{request.name}"
+        again = self.before.count(request.name)
+        self.before.append(request.name)
+        self.ids[request.name] = f"id-{request.name}" + (f"-{again + 1}" if again else "")
+        return self.ids[request.name]
 
     def DropCollection(self, request: calls.DropCollection) -> None:
-        self._points(request.name)
-        del self.specs[request.name], self.points[request.name]
+        if request.collection_id != self.ids.get(request.name):
+            return
+        del self.specs[request.name], self.points[request.name], self.ids[request.name]
 
     def ListCollections(self, request: calls.ListCollections) -> tuple[CollectionSummary, ...]:
-        return tuple(CollectionSummary(id=f"id-{name}", spec=spec, state="active") for name, spec in self.specs.items())
+        return tuple(CollectionSummary(id=self.ids[name], spec=spec, state="active") for name, spec in self.specs.items())
 
     def DescribeCollection(self, request: calls.DescribeCollection) -> CollectionInfo:
         count = len(self._points(request.name))
         sizes = {"growing_rows": count, "sealed_rows": 0, "segments": 0, "builds_pending": 0, "bytes": 2048, "memory_bytes": 512}
-        return CollectionInfo(id=f"id-{request.name}", spec=self.specs[request.name], state="active", points=count, **sizes)
+        return CollectionInfo(id=self.ids[request.name], spec=self.specs[request.name], state="active", points=count, **sizes)
 
     def OptimizeCollection(self, request: calls.OptimizeCollection) -> None:
         self._points(request.name)
@@ -150,7 +162,7 @@ class DictCluster:
 
     def _written(self, name: str, affected: int) -> Written:
         self.seq += 1
-        return Written(tokens=tuple(ShardToken(f"id-{name}", shard, self.seq) for shard in (0, 1)), affected=affected)
+        return Written(tokens=tuple(ShardToken(self.ids[name], shard, self.seq) for shard in (0, 1)), affected=affected)
 
     def _stored(self, held: dict[Any, tuple[np.ndarray, bytes | None]], ids: list[Any], request: Any) -> StoredColumns:
         return StoredColumns(
@@ -158,3 +170,26 @@ class DictCluster:
             vectors=np.stack([held[value][0] for value in ids]) if request.with_vectors and ids else None,
             payloads=tuple(held[value][1] for value in ids) if request.with_payload else None,
         )
+
+
+class AsyncMockTransport(MockTransport):
+    """The same for the async driver. An answer that is awaitable is awaited."""
+
+    async def send(self, address: str, request: Request, timeout_s: float) -> Any:
+        answer = super().send(address, request, timeout_s)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    async def close(self) -> None:
+        super().close()
+
+
+def async_client_with(
+    answer: Callable[..., Any], *, address: Any = "one:1", clock: Clock | None = None, timeout: float | None = None
+) -> AsyncClient:
+    """An async client over an AsyncMockTransport, found as `.mock`; with a clock, pauses only move that clock."""
+    mock = AsyncMockTransport(answer)
+    client = AsyncClient(address, timeout=timeout, transport=mock)
+    if clock is not None:
+        client._driver = AsyncDriver(mock, clock=clock, sleep=clock.async_sleep, chance=lambda: 0.0)
+    client.mock = mock
+    return client

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
 from shoal.core.errors import (
     AlreadyExists,
@@ -30,6 +32,8 @@ _NEXT: dict[type[ShoalError], str] = {
     DataLoss: "`shoal status` names the damaged shard",
 }
 
+_SHOWN = 5
+
 _CONNECTION_SIGNS = ("connect", "dns resolution failed", "socket closed")
 
 
@@ -38,6 +42,8 @@ def next_step(error: ShoalError) -> str:
     from_router = error.details.shard is not None or bool(error.details.applied)
     if isinstance(error, Unavailable) and not from_router and any(sign in error.message.lower() for sign in _CONNECTION_SIGNS):
         return "is a cluster running there? start one with `shoal up`, or name another with --address"
+    if isinstance(error, PreconditionFailed) and "pip install" in error.message:
+        return "then try again"
     return _NEXT.get(type(error), "this is a defect, please report it with the servers' logs")
 
 
@@ -46,15 +52,31 @@ def problems_of(cluster: ClusterInfo) -> list[str]:
     found = [] if cluster.leader else ["no coordinator leads, so nothing is created, dropped or failed over; start one"]
     if not cluster.workers:
         found.append("no worker is registered, so nothing can be stored; start one")
-    found += [_worker_problem(worker) for worker in cluster.workers if worker.state != "up"]
-    found += [_shard_problem(shard) for shard in cluster.shards if shard.state != "ok"]
+    missed = {worker.id for worker in cluster.workers if worker.state != "up"}
+    found += [_worker_problem(worker, _waiting_for(worker, cluster.shards)) for worker in cluster.workers if worker.id in missed]
+    found += [
+        f"worker {worker.id}: {worker.disk}; free room on its disk, or drop what is not needed" for worker in cluster.workers if worker.disk
+    ]
+    explained = {id(shard) for shard in cluster.shards if shard.state == "no primary" and shard.primary in missed}
+    found += [_shard_problem(shard) for shard in cluster.shards if shard.state != "ok" and id(shard) not in explained]
     return found
 
 
-def _worker_problem(worker: WorkerInfo) -> str:
+def _waiting_for(worker: WorkerInfo, shards: Sequence[ShardInfo]) -> list[str]:
+    """The shards that cannot answer without this worker."""
+    return [f"{shard.collection}/{shard.shard}" for shard in shards if shard.state == "no primary" and shard.primary == worker.id]
+
+
+def _worker_problem(worker: WorkerInfo, waiting: list[str]) -> str:
+    shown = ", ".join(waiting[:_SHOWN]) + (f" and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else "")
+    so = (
+        f", and {'shard' if len(waiting) == 1 else f'{len(waiting)} shards'} {shown} wait{'s' if len(waiting) == 1 else ''} for it"
+        if waiting
+        else ""
+    )
     if worker.state == "down":
-        return f"worker {worker.id} is down; start it again with its data folder"
-    return f"worker {worker.id} at {worker.address} is {worker.state}; check its process (pid {worker.pid}) and the network"
+        return f"worker {worker.id} is down{so}; start it again with its data folder"
+    return f"worker {worker.id} at {worker.address} is {worker.state}{so}; check its process (pid {worker.pid}) and the network"
 
 
 def _shard_problem(shard: ShardInfo) -> str:
@@ -66,6 +88,8 @@ def _shard_problem(shard: ShardInfo) -> str:
         case "no primary":
             return f"{name} has no primary{because}; bring back worker {shard.primary or '(unknown)'}"
         case "failed":
-            return f"{name} has failed{because}; see the log of worker {shard.primary or '(unknown)'}"
+            return (
+                f"{name} has failed{because}; see the log of worker {shard.primary or '(unknown)'}, keep its folder, restore from a backup"
+            )
         case _:
             return f"{name} is {shard.state}{because}; see the servers' logs"

@@ -74,8 +74,8 @@ def show(
     if as_json:
         output.document(described)
         return
-    shown = described | {"bytes": output.size(info.bytes), "memory_bytes": output.size(info.memory_bytes)}
-    output.table(("what", "value"), ((key.replace("_", " "), str(value)) for key, value in shown.items()))
+    sizes = {"bytes": ("on disk", output.size(info.bytes)), "memory_bytes": ("in memory", output.size(info.memory_bytes))}
+    output.table(("what", "value"), (sizes.get(key, (key.replace("_", " "), str(value))) for key, value in described.items()))
 
 
 @app.command()

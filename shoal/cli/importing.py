@@ -12,25 +12,30 @@ import typer
 from shoal.cli import output
 from shoal.cli.collection import MetricOption, ShardsOption
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
-from shoal.cli.point_files import Columns, PointBatch, first_of, jsonl_batches, npy_batches
-from shoal.client.client import Client, Progress
+from shoal.cli.matrix_files import matrix_of
+from shoal.cli.parquet_files import parquet_batches
+from shoal.cli.point_files import STDIN, Columns, PointBatch, first_of, jsonl_batches, matrix_batches, named
+from shoal.client.client import Client
+from shoal.client.progress import Progress
 from shoal.core.errors import AlreadyExists, InvalidArgument, ShoalError
 
 _DEFAULTS = Columns()
+_FORMATS = ("npy", "fvecs", "bvecs", "parquet", "jsonl")
 
 
 def import_points(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .npy matrix or a .jsonl file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".npy, .fvecs, .bvecs, .parquet, .jsonl; - for stdin.")],
     *,
     collection: Annotated[str, typer.Option(metavar="NAME", help="Where the points go.")],
-    id_column: Annotated[str, typer.Option("--id", metavar="COLUMN", help=".jsonl: the column of ids.")] = _DEFAULTS.id,
-    vector_column: Annotated[str, typer.Option("--vector", metavar="COLUMN", help=".jsonl: of vectors.")] = _DEFAULTS.vector,
+    file_format: Annotated[str | None, typer.Option("--format", metavar="NAME", help="What the file is, whatever its ending.")] = None,
+    id_column: Annotated[str, typer.Option("--id", metavar="COLUMN", help=".jsonl, .parquet: the column of ids.")] = _DEFAULTS.id,
+    vector_column: Annotated[str, typer.Option("--vector", metavar="COLUMN", help="... of vectors.")] = _DEFAULTS.vector,
     payload_column: Annotated[
-        str, typer.Option("--payload", metavar="COLUMN", help=".jsonl: of payloads; '' or absent: all other columns.")
+        str, typer.Option("--payload", metavar="COLUMN", help="... of payloads; '' or absent: all other columns.")
     ] = _DEFAULTS.payload,
-    ids: Annotated[Path | None, typer.Option(metavar="FILE", help=".npy: file of ids (.npy); row numbers without it.")] = None,
-    payloads: Annotated[Path | None, typer.Option(metavar="FILE", help=".npy: file of payloads (.jsonl), one a row.")] = None,
+    ids: Annotated[Path | None, typer.Option(metavar="FILE", help="Matrices: file of ids (.npy); row numbers without it.")] = None,
+    payloads: Annotated[Path | None, typer.Option(metavar="FILE", help="Matrices: file of payloads (.jsonl), one a row.")] = None,
     create: Annotated[bool, typer.Option("--create", help="Create the collection when it is missing.")] = False,
     metric: MetricOption = "l2",
     shards: ShardsOption = 1,
@@ -40,7 +45,7 @@ def import_points(
 ) -> None:
     """Import points from a file; run it again after an interruption, nothing is doubled."""
     columns = Columns(id=id_column, vector=vector_column, payload=payload_column)
-    first, batches = first_of(_batches(file, columns, ids, payloads))
+    first, batches = first_of(_batches(file, _format(file, file_format), columns, ids, payloads))
     started = time.monotonic()
     with client_of(ctx, address, timeout) as client:
         if create:
@@ -55,16 +60,26 @@ def import_points(
         output.line(f"imported {count:,} points into {collection} in {seconds:.1f} s ({rate:,.0f} rows/s)")
 
 
-def _batches(file: Path, columns: Columns, ids: Path | None, payloads: Path | None) -> Iterator[PointBatch]:
-    match file.suffix.lower():
-        case ".npy":
-            return npy_batches(file, ids, payloads)
-        case ".jsonl":
-            if ids is not None or payloads is not None:
-                raise InvalidArgument("--ids and --payloads belong to .npy files; a .jsonl file names columns with --id and --payload")
-            return jsonl_batches(file, columns)
-        case other:
-            raise InvalidArgument(f"{file}: this version imports .npy and .jsonl, not {other or 'files without an ending'}")
+def _format(file: Path, given: str | None) -> str:
+    """What the file is: as the user says, else by its ending."""
+    name = given or file.suffix.lower().removeprefix(".")
+    if file == STDIN and name != "jsonl":
+        raise typer.BadParameter("the standard input is read as lines of JSON: say --format jsonl")
+    if name in _FORMATS:
+        return name
+    known = ", ".join(_FORMATS)
+    if given is not None:
+        raise typer.BadParameter(f"--format is {given!r}, it must be one of {known}")
+    ending = file.suffix.lower() or "files without an ending"
+    raise InvalidArgument(f"{file}: this version imports {known}, not {ending} (--format says what the file is)")
+
+
+def _batches(file: Path, name: str, columns: Columns, ids: Path | None, payloads: Path | None) -> Iterator[PointBatch]:
+    if name in ("npy", "fvecs", "bvecs"):
+        return matrix_batches(file, matrix_of(file, name), ids, payloads)
+    if ids is not None or payloads is not None:
+        raise InvalidArgument(f"--ids and --payloads belong to matrices (.npy, .fvecs, .bvecs); --id and --payload name columns of .{name}")
+    return jsonl_batches(file, columns) if name == "jsonl" else parquet_batches(file, columns)
 
 
 def _create(client: Client, name: str, dim: int, metric: str, shards: int) -> None:
@@ -86,6 +101,8 @@ def _run(client: Client, collection: str, file: Path, batches: Iterable[PointBat
         if done:
             error = type(error)(f"{error.message} (the first {done:,} rows are imported; run it again to go on)", error.details)
         raise error from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the first {done:,} rows are imported") from None
     return done
 
 
@@ -97,4 +114,4 @@ def _write(client: Client, collection: str, file: Path, batch: PointBatch, moved
         if index is None:
             raise
         unit = "row" if isinstance(batch.places, range) else "line"
-        raise InvalidArgument(f"{file} {unit} {batch.places[index]}: {error.message}", error.details) from None
+        raise InvalidArgument(f"{named(file)} {unit} {batch.places[index]}: {error.message}", error.details) from None

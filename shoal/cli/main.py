@@ -23,8 +23,19 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 _INTERRUPTED = 130
 
 
+class _Interrupted(Exception):
+    """Ctrl-C, under a name that typer does not answer in its own way. Its text: how far the command came, or nothing."""
+
+
 class OneLineErrors(TyperGroup):
     """The root command: turns every way to fail into one line and an exit code."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted(*error.args) from None
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and exit."""
@@ -43,11 +54,16 @@ def exit_code(run: Callable[[], Any]) -> int:
     except _USAGE_ERROR as error:
         output.error(*_usage(error))
         return 2
+    except (_Interrupted, KeyboardInterrupt) as error:
+        return _interrupted(*error.args)
     except typer.Abort as error:
-        return _INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else 1
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+        return _interrupted() if isinstance(error.__cause__, KeyboardInterrupt) else 1
     return code if isinstance(code, int) else 0
+
+
+def _interrupted(*far: str) -> int:
+    output.error(", ".join(("interrupted", *far)), "run it again to go on, nothing is done twice")
+    return _INTERRUPTED
 
 
 def _usage(error: Any) -> tuple[str, str]:

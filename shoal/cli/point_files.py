@@ -1,8 +1,10 @@
-"""Files of points: .npy and .jsonl as batches of bounded size, never the whole file in memory. Errors name the row or line."""
+"""Files of points as batches of bounded size, never the whole file in memory: matrices, and .jsonl. Errors name the row or line."""
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -10,15 +12,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-import numpy.typing as npt
 
-from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.cli.matrix_files import AnyArray, Matrix, bad, mapped, unreadable
 
 BATCH_BYTES = 32 * 1024 * 1024
 """Of vectors as they stand in memory, and of text read."""
 BATCH_POINTS = 65_536
 
-AnyArray = npt.NDArray[Any]
+
+STDIN = Path("-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,58 +37,48 @@ class PointBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of the columns of a .jsonl file. payload: "" for none, then every other key is payload."""
+    """Names of the columns of a .jsonl or .parquet file. payload: "" for none, then every other key is payload."""
 
     id: str = "id"
     vector: str = "vector"
     payload: str = "payload"
 
 
-def npy_batches(path: Path, ids: Path | None, payloads: Path | None) -> Iterator[PointBatch]:
-    """Rows of a matrix (n, dim). ids: an .npy of n ids, else row numbers; payloads: a .jsonl of n objects or nulls.
+def matrix_batches(path: Path, matrix: Matrix, ids: Path | None, payloads: Path | None) -> Iterator[PointBatch]:
+    """Rows of the matrix in `path`. ids: an .npy of n ids, else row numbers; payloads: a .jsonl of n objects or nulls.
 
-    Raises InvalidArgument for a file that is missing, damaged or of another shape.
+    Raises InvalidArgument for a file that is missing, damaged or of another shape, naming the first bad row.
     """
-    shape, row_bytes = _checked_matrix(path)
-    if ids is not None:
-        _check_rows(ids, len(_mapped(ids)), path, shape[0])
+    count, dim = matrix.shape
+    if ids is not None and len(mapped(ids)) != count:
+        raise bad(f"{ids} has {len(mapped(ids))} rows, {path} has {count}")
     texts = None if payloads is None else _lines(payloads)
-    step = max(1, min(BATCH_POINTS, BATCH_BYTES // max(1, row_bytes)))
-    for start in range(0, shape[0], step):
-        end = min(start + step, shape[0])
+    step = max(1, min(BATCH_POINTS, BATCH_BYTES // (4 * dim)))
+    for start in range(0, count, step):
+        end = min(start + step, count)
         yield PointBatch(
-            ids=np.arange(start, end) if ids is None else np.array(_mapped(ids)[start:end]),
-            vectors=np.array(_mapped(path)[start:end]),
+            ids=np.arange(start, end) if ids is None else np.array(mapped(ids)[start:end]),
+            vectors=matrix.read(start, end),
             payloads=None if texts is None or payloads is None else _next_payloads(texts, end - start, payloads, path),
             places=range(start, end),
-            total=shape[0],
+            total=count,
         )
     if texts is not None and payloads is not None and next(texts, None) is not None:
-        raise _bad(f"{payloads} has more lines than {path} has rows ({shape[0]})")
-
-
-def read_matrix(path: Path, start: int, end: int) -> AnyArray:
-    """Rows [start, end) of an .npy matrix. Raises InvalidArgument."""
-    return np.array(_mapped(path)[start:end])
-
-
-def matrix_shape(path: Path) -> tuple[int, int]:
-    """(n, dim) of an .npy matrix of numbers. Raises InvalidArgument."""
-    return _checked_matrix(path)[0]
+        raise bad(f"{payloads} has more lines than {path} has rows ({count})")
 
 
 def jsonl_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
-    """Points of a file with one JSON object a line; empty lines are skipped.
+    """Points of a file with one JSON object a line; empty lines are skipped. path: STDIN for the standard input.
 
     Raises InvalidArgument naming the first line that is no point.
     """
-    size, seen, rows = max(1, _size(path)), 0, 0
+    size, seen, rows, name = _size(path), 0, 0, named(path)
     waiting: list[tuple[int, Any, AnyArray, Any]] = []
     held = 0
     for number, text in _lines(path):
-        point = _point(text, columns, f"{path} line {number}")
+        point = _point(text, columns, f"{name} line {number}")
         if waiting and len(point[1]) != len(waiting[0][2]):
-            raise _bad(f"{path} line {number}: its vector has {len(point[1])} numbers, the one before has {len(waiting[0][2])}")
+            raise bad(f"{name} line {number}: its vector has {len(point[1])} numbers, the one before has {len(waiting[0][2])}")
         waiting.append((number, *point))
         held += len(text) + point[1].nbytes
         seen += len(text)
@@ -107,16 +99,16 @@ def _point(text: str, columns: Columns, place: str) -> tuple[Any, AnyArray, Any]
     given = _object(text, place)
     for column in (columns.id, columns.vector):
         if column not in given:
-            raise _bad(f"{place} has no column {column!r} (it has: {', '.join(given) or 'none'})")
+            raise bad(f"{place} has no column {column!r} (it has: {', '.join(given) or 'none'})")
     point_id, vector = given.pop(columns.id), _vector(given.pop(columns.vector), columns.vector, place)
     if not columns.payload or columns.payload not in given:
         return point_id, vector, given or None
     payload = given.pop(columns.payload)
     if payload is not None and not isinstance(payload, dict):
-        raise _bad(f"{place}: column {columns.payload!r} must be an object or null, not {type(payload).__name__} (--payload names it)")
+        raise bad(f"{place}: column {columns.payload!r} must be an object or null, not {type(payload).__name__} (--payload names it)")
     if given:
         other = next(iter(given))
-        raise _bad(f"{place} has column {other!r} beside {columns.payload!r}: --payload '' takes every other column as payload")
+        raise bad(f"{place} has column {other!r} beside {columns.payload!r}: --payload '' takes every other column as payload")
     return point_id, vector, payload
 
 
@@ -124,9 +116,9 @@ def _object(text: str, place: str) -> dict[str, Any]:
     try:
         given = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _bad(f"{place} is not JSON: {error}") from None
+        raise bad(f"{place} is not JSON: {error}") from None
     if not isinstance(given, dict):
-        raise _bad(f"{place} must be a JSON object, not {type(given).__name__}")
+        raise bad(f"{place} must be a JSON object, not {type(given).__name__}")
     return given
 
 
@@ -136,7 +128,7 @@ def _vector(value: Any, column: str, place: str) -> AnyArray:
     except ValueError:
         vector = np.empty(0)
     if not isinstance(value, list) or vector.ndim != 1 or vector.dtype.kind not in "iuf" or len(vector) == 0:
-        raise _bad(f"{place}: column {column!r} must be a list of numbers")
+        raise bad(f"{place}: column {column!r} must be a list of numbers")
     return vector.astype(np.float64)
 
 
@@ -146,20 +138,20 @@ def _next_payloads(lines: Iterator[tuple[int, str]], count: int, payloads: Path,
         place = f"{payloads} line {number}"
         taken.append(None if text.strip() == "null" else _object(text, place))
     if len(taken) < count:
-        raise _bad(f"{payloads} has fewer lines than {path} has rows")
+        raise bad(f"{payloads} has fewer lines than {path} has rows")
     return taken
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """(number from 1, text) of each line that is not empty."""
     try:
-        file = path.open(encoding="utf-8")
+        file = sys.stdin.buffer if path == STDIN else path.open("rb")
     except OSError as error:
-        raise _bad(f"{path}: {error.strerror}") from None
-    return _numbered(file, path)
+        raise unreadable(path, error) from None
+    return _numbered(io.TextIOWrapper(file, encoding="utf-8"), named(path))
 
 
-def _numbered(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
+def _numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
     number = 0
     with file:
         try:
@@ -167,42 +159,24 @@ def _numbered(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
                 if text.strip():
                     yield number, text
         except UnicodeDecodeError as error:
-            raise _bad(f"{path} near line {number + 1} is not UTF-8: {error.reason}") from None
-
-
-def _mapped(path: Path) -> AnyArray:
-    try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise _bad(f"{path}: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
-        raise _bad(f"{path} is not a whole .npy file of numbers: {error}") from None
-    if not isinstance(mapped, np.ndarray):
-        raise _bad(f"{path} is not an .npy file")
-    return mapped
-
-
-def _checked_matrix(path: Path) -> tuple[tuple[int, int], int]:
-    mapped = _mapped(path)
-    if mapped.ndim != 2 or mapped.dtype.kind not in "iuf" or 0 in mapped.shape:
-        raise _bad(f"{path} must hold a matrix (n, dim) of real numbers, not {mapped.dtype} of shape {mapped.shape}")
-    return (mapped.shape[0], mapped.shape[1]), mapped.shape[1] * max(4, mapped.dtype.itemsize)
-
-
-def _check_rows(path: Path, rows: int, other: Path, wanted: int) -> None:
-    if rows != wanted:
-        raise _bad(f"{path} has {rows} rows, {other} has {wanted}")
+            raise bad(f"{name} near line {number + 1} is not UTF-8: {error.reason}") from None
+        except OSError as error:
+            raise unreadable(name, error) from None
 
 
 def _size(path: Path) -> int:
+    """Bytes of a file; 0 for the standard input, which does not know."""
+    if path == STDIN:
+        return 0
     try:
         return path.stat().st_size
     except OSError as error:
-        raise _bad(f"{path}: {error.strerror}") from None
+        raise unreadable(path, error) from None
 
 
-def _bad(message: str) -> InvalidArgument:
-    return InvalidArgument(message, ErrorDetails(field="file"))
+def named(path: Path) -> str:
+    """A file as errors name it."""
+    return "stdin" if path == STDIN else str(path)
 
 
 def first_of(batches: Iterable[PointBatch]) -> tuple[PointBatch, Iterator[PointBatch]]:
@@ -210,5 +184,5 @@ def first_of(batches: Iterable[PointBatch]) -> tuple[PointBatch, Iterator[PointB
     rest = iter(batches)
     first = next(rest, None)
     if first is None:
-        raise _bad("the file holds no points")
+        raise bad("the file holds no points")
     return first, chain([first], rest)

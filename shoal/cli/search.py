@@ -12,7 +12,7 @@ import typer
 from shoal.cli import output
 from shoal.cli.collection import NameArgument
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
-from shoal.cli.point_files import matrix_shape, read_matrix
+from shoal.cli.matrix_files import matrix_of
 from shoal.client.client import Client
 from shoal.client.results import Hit
 from shoal.core.errors import ErrorDetails, InvalidArgument
@@ -27,7 +27,7 @@ def search(
     name: NameArgument,
     *,
     vector: Annotated[str | None, typer.Option(metavar="JSON", help="One query, as in '[0.1, 0.2]'.")] = None,
-    vectors: Annotated[Path | None, typer.Option(metavar="FILE", help="Many queries: a matrix (n, dim) in an .npy file.")] = None,
+    vectors: Annotated[Path | None, typer.Option(metavar="FILE", help="Many queries: a matrix (n, dim), .npy, .fvecs or .bvecs.")] = None,
     k: Annotated[int, typer.Option("-k", "--k", help="Hits for each query.")] = 10,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every point.")] = False,
     id_only: Annotated[bool, typer.Option("--id-only", help="Print ids only: one a line, or one line a query.")] = False,
@@ -58,12 +58,13 @@ def _parsed(text: str) -> list[Any]:
 
 
 def _answers(client: Client, name: str, file: Path, k: int, options: dict[str, Any]) -> Iterator[list[Hit]]:
-    count, _ = matrix_shape(file)
+    matrix = matrix_of(file)
+    count, _ = matrix.shape
     if count > MOST_QUERIES:
         raise InvalidArgument(f"{file} has {count} rows, at most {MOST_QUERIES} are searched by one command; use the Python client")
     step = max(1, min(_QUERIES_A_CALL, _HITS_A_CALL // max(1, k)))
     for start in range(0, count, step):
-        yield from client.search_many(name, read_matrix(file, start, min(start + step, count)), k, **options)
+        yield from client.search_many(name, matrix.read(start, min(start + step, count)), k, **options)
 
 
 def _show_one(hits: list[Hit], as_json: bool, id_only: bool) -> None:

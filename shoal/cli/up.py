@@ -23,9 +23,26 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
     etcd: Annotated[str | None, typer.Option(metavar="ENDPOINTS", help="Use this etcd instead of starting one.")] = None,
     ray_address: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Use this Ray instead of starting one.")] = None,
+    cluster_name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the cluster in etcd (default).")] = None,
+    message_bytes: Annotated[int | None, typer.Option(metavar="N", help="Largest message either way (33554432).", min=1)] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(metavar="N", help="First Prometheus port; 0 none, -1 any free ones (-1).", min=-1, max=65_535)
+    ] = None,
+    config: Annotated[str | None, typer.Option(metavar="FILE", help="TOML file with further settings; see docs/settings.md.")] = None,
 ) -> None:
     """Run a cluster in the foreground; prints `ready` with its address once it answers. Ctrl-C ends it cleanly."""
-    flags = {"data": data, "port": port, "workers": workers, "host": host, "etcd": etcd, "ray-address": ray_address}
+    flags = {
+        "data": data,
+        "port": port,
+        "workers": workers,
+        "host": host,
+        "etcd": etcd,
+        "ray-address": ray_address,
+        "cluster-name": cluster_name,
+        "message-bytes": message_bytes,
+        "metrics-port": metrics_port,
+        "config": config,
+    }
     missing = next((name for name in _NEEDED if importlib.util.find_spec(name) is None), None)
     if missing is not None:
         raise PreconditionFailed(f"`shoal up` needs {missing}, a server package that is not installed: pip install 'shoal[server]'")

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
+from shoal.client.batches import Batches, Part, iterated
 from shoal.client.flow import Flow
-from shoal.client.progress import rows_bar
+from shoal.client.progress import Progress, shown
 from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hit, Hits, Point
 from shoal.client.sync_driver import SyncDriver, Transport
 from shoal.client.transport import GrpcTransport
@@ -15,9 +16,6 @@ from shoal.client.verbs import Pages, Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
 
 T = TypeVar("T")
-
-Progress = Callable[[int, int], None]
-"""Told, while an upsert runs, how many points are acknowledged and how many there are. Called by one thread at a time."""
 
 
 def connect(address: str | Iterable[str] = "localhost:7600", *, timeout: float | None = None) -> Client:
@@ -114,16 +112,36 @@ class Client:
         Raises InvalidArgument, before anything is written, naming the index of the first bad point (`error.details.index`).
         """
         write, before = self._verbs.upsert(name, ids, vectors, payloads, timeout)
-        if before is not None:
-            self._run(before)
-        if progress is True:
-            with rows_bar(f"upsert {name}", write.pieces[-1][1]) as moved:
-                return self._write(write, moved)
-        return self._write(write, progress or None)
+        with shown(progress, f"upsert {name}", write.pieces[-1][1]) as told:
+            return self._upsert(write, before, write.counting(told))
+
+    def upsert_batches(self, name: str, batches: Iterable[Any], progress: bool | Progress = False, *, timeout: float | None = None) -> int:
+        """Write points that come in batches, from a list or a generator; returns their number when every one is durable.
+
+        batches: of (ids, vectors) or (ids, vectors, payloads), each as `upsert` takes them. They are asked for one at a time,
+        so memory stays bounded: about 16 MiB of small batches are gathered and written before the next one is asked for.
+        When an id comes twice the last point counts. progress: as in `upsert`, with the points taken so far for all.
+        Raises InvalidArgument for a bad batch, naming its number from 0 and the position in it (`error.details.index`); the
+        batches before it are then written, nothing of it or behind it is. What the iterator itself raises passes through;
+        batches that were gathered and not yet written are then given up. Doing it all again is always safe.
+        """
+        gathering = self._verbs.upsert_batches(name, timeout)
+        with shown(progress, f"upsert {name}", None) as told:
+            for batch in iterated(batches):
+                self._parts(gathering, gathering.take(batch), told)
+            self._parts(gathering, gathering.rest(), told)
+        return gathering.written
+
+    def _parts(self, gathering: Batches, parts: Iterator[Part], told: Progress | None) -> None:
+        for part in parts:
+            with gathering.naming(part):
+                done = part.write.counting(told, before=gathering.written, total=part.told)
+                gathering.written += self._upsert(part.write, part.before, done)
 
     def delete(self, name: str, ids: Any = None, filter: Any = None, *, timeout: float | None = None) -> int:
         """Delete points by id; returns how many there were. Ids that do not exist are no error. filter: not in this version."""
-        return self._write(self._verbs.delete(name, ids, filter, timeout), None)
+        write = self._verbs.delete(name, ids, filter, timeout)
+        return self._write(write, write.counting(None))
 
     def search(
         self,
@@ -244,15 +262,10 @@ class Client:
     def _run(self, flow: Flow[T]) -> T:
         return self._driver.run(flow)
 
-    def _write(self, write: Write, progress: Progress | None) -> int:
-        acknowledged, total = 0, write.pieces[-1][1]
+    def _upsert(self, write: Write, before: Flow[None] | None, done: Callable[[int], None]) -> int:
+        if before is not None:
+            self._run(before)
+        return self._write(write, done)
 
-        def done(position: int) -> None:
-            nonlocal acknowledged
-            start, end = write.pieces[position]
-            acknowledged += end - start
-            if progress is not None:
-                progress(acknowledged, total)
-
-        outcomes: list[Any] = list(self._driver.run_all(write.flows(), len(write.pieces), MESSAGES_AT_ONCE, done))
-        return write.settled(outcomes)
+    def _write(self, write: Write, done: Callable[[int], None]) -> int:
+        return write.settled(self._driver.run_all(write.flows(), len(write.pieces), MESSAGES_AT_ONCE, done))

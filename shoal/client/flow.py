@@ -1,7 +1,7 @@
 """Ask, fail over, back off, give up: written once, as a generator that performs nothing.
 
-A flow yields `Call` (ask this router) or `Sleep` (wait) and receives a `Reply`. A driver carries the steps out; the sync
-driver does it with threads, an async one can do it with tasks, a test by hand.
+A flow yields `Call` (ask this router) or `Sleep` (wait) and receives a `Reply`. A driver carries the steps out: the sync
+driver with threads, the async one with tasks, a test by hand.
 
 All of a client's requests may be repeated safely: writes and creations carry a request id that stays the same, the others
 change nothing or end in the same state. So every Unavailable answer is tried again until the deadline.

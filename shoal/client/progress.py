@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+Progress = Callable[[int, int], None]
+"""Told, while an upsert runs, how many points are acknowledged and how many there are. Called by one thread at a time."""
+
+
+def shown(progress: bool | Progress, title: str, total: int | None) -> AbstractContextManager[Progress | None]:
+    """What a caller asked for, as a function to be told of progress, or None. True: a bar."""
+    if progress is True:
+        return rows_bar(title, total)
+    return nullcontext(progress or None)
 
 
 @contextmanager

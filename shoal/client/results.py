@@ -86,7 +86,8 @@ class CollectionInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerInfo:
-    """A worker. state: up, unreachable or down; memory: resident bytes of its process, 0 when it does not answer."""
+    """A worker. state: up, unreachable or down; memory: resident bytes of its process, 0 when it does not answer;
+    disk: in words, when its disk is full or nearly so, else ""."""
 
     id: str
     address: str
@@ -95,6 +96,7 @@ class WorkerInfo:
     zone: str
     state: str
     memory: int
+    disk: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""The only room of the SDK that knows gRPC and messages: each request becomes a message, each answer a plain value.
+"""The only room of the SDK that knows messages, and its blocking transport: each request becomes a message, each answer a plain value.
 
 Requests travel as bytes made here rather than by gRPC, so that what cannot be sent is refused with a typed error.
 """
@@ -47,22 +47,14 @@ class GrpcTransport:
     def send(self, address: str, request: calls.Request, timeout_s: float) -> Any:
         """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds."""
         method = METHODS[type(request)]
-        data = method.encode(request).SerializeToString()
-        if len(data) > self._message_bytes:
-            raise ResourceExhausted(
-                f"the request has {len(data)} bytes, a message may have {self._message_bytes}: send less at once",
-                ErrorDetails(limit="message_bytes"),
-            )
+        data = encoded(method, request, self._message_bytes)
         try:
             answer = self._stub(address, method.path)(data, timeout=timeout_s)
         except grpc.RpcError as error:
             raise error_from_exception(error) from None
         except ValueError as error:
             raise PreconditionFailed(f"this client is closed ({error})") from None
-        try:
-            return method.decode(method.answer.FromString(answer))
-        except (DecodeError, InvalidArgument) as error:
-            raise Internal(f"the answer of {address} to {method.path} cannot be read: {error}") from None
+        return decoded(method, answer, address)
 
     def close(self) -> None:
         """End running calls and refuse new ones."""
@@ -100,6 +92,25 @@ class Method:
     encode: Callable[[Any], Message]
     answer: Any
     decode: Callable[[Any], Any]
+
+
+def encoded(method: Method, request: calls.Request, message_bytes: int) -> bytes:
+    """Bytes of a request. Raises ResourceExhausted when they are more than message_bytes."""
+    data = method.encode(request).SerializeToString()
+    if len(data) > message_bytes:
+        raise ResourceExhausted(
+            f"the request has {len(data)} bytes, a message may have {message_bytes}: send less at once",
+            ErrorDetails(limit="message_bytes"),
+        )
+    return data
+
+
+def decoded(method: Method, answer: bytes, address: str) -> Any:
+    """Value of an answer of the router at `address`. Raises Internal when it cannot be read."""
+    try:
+        return method.decode(method.answer.FromString(answer))
+    except (DecodeError, InvalidArgument) as error:
+        raise Internal(f"the answer of {address} to {method.path} cannot be read: {error}") from None
 
 
 def _create(request: calls.CreateCollection) -> Message:
@@ -232,6 +243,7 @@ def _cluster(message: cluster_pb2.DescribeClusterResponse) -> ClusterInfo:
                 zone=each.zone,
                 state=each.state,
                 memory=each.memory_bytes,
+                disk=each.disk,
             )
             for each in message.workers
         ),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from shoal.client import inputs, writes
+from shoal.client.batches import Batches
 from shoal.client.calls import (
     Count,
     CreateCollection,
@@ -27,7 +28,7 @@ from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary,
 from shoal.client.routers import Routers, addresses_from_input
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.points import IdArray, Matrix, PointId
+from shoal.core.points import IdArray, Matrix, PointColumns, PointId
 
 READ_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 60.0
@@ -98,7 +99,14 @@ class Verbs:
     ) -> tuple[writes.Write, Flow[None] | None]:
         """The write, and what to run before it."""
         name, timeout_s = inputs.name_from_input(collection), self._seconds(timeout, WRITE_TIMEOUT_S)
-        points = inputs.points_from_input(ids, vectors, payloads)
+        return self._upsert(name, inputs.points_from_input(ids, vectors, payloads), timeout_s)
+
+    def upsert_batches(self, collection: str, timeout: float | None) -> Batches:
+        """What turns the caller's batches into writes."""
+        name, timeout_s = inputs.name_from_input(collection), self._seconds(timeout, WRITE_TIMEOUT_S)
+        return Batches(lambda points: self._upsert(name, points, timeout_s))
+
+    def _upsert(self, name: str, points: PointColumns, timeout_s: float) -> tuple[writes.Write, Flow[None] | None]:
         write = writes.upsert(name, points, timeout_s=timeout_s, routers=self.routers, request_ids=self._request_ids, session=self._session)
         if len(write.pieces) == 1:
             return write, None

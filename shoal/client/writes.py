@@ -43,6 +43,23 @@ class Write:
         """The flow of each message, made when its turn comes."""
         return (self.make(start, end) for start, end in self.pieces)
 
+    def counting(self, progress: Callable[[int, int], None] | None, *, before: int = 0, total: int | None = None) -> Callable[[int], None]:
+        """A function to be told the position of each acknowledged message, which tells `progress` of points.
+
+        before: points acknowledged earlier; total: of all, when they are more than those of this write.
+        """
+        acknowledged = before
+        of = self.pieces[-1][1] if total is None else total
+
+        def done(position: int) -> None:
+            nonlocal acknowledged
+            start, end = self.pieces[position]
+            acknowledged += end - start
+            if progress is not None:
+                progress(acknowledged, of)
+
+        return done
+
     def settled(self, outcomes: Sequence[Outcome]) -> int:
         """Points written or removed in all. Raises the error of the write when a message failed."""
         failed = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, ShoalError)]

@@ -14,6 +14,7 @@ ROOMS = {
     "sqlite3": ("shard_worker/storage/*",),
     "google_crc32c": ("shard_worker/storage/*",),
     "rich": ("shoal/cli/*", "shoal/client/progress.py", "deploy/demo.py"),
+    "pyarrow": ("shoal/cli/parquet_files.py",),
     "typer": ("shoal/cli/*",),
     "shoal.store.etcd_rpc_pb2": ("shoal/store/*",),
     "shoal.store.etcd_rpc_pb2_grpc": ("shoal/store/*",),

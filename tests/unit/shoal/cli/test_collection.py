@@ -23,6 +23,15 @@ def test_json_for_programs(shoal):
     assert shoal("collection", "drop", "c", "--yes", "--json").document == {"dropped": "c"}
 
 
+def test_show_tells_sizes_in_units_people_read(shoal):
+    shoal("collection", "create", "c", "--dim", 4)
+    lines = shoal("collection", "show", "c").out.splitlines()
+    shown = dict(line.split("  ", 1) for line in lines[1:])
+    told = {name.strip(): value.strip() for name, value in shown.items()}
+    assert (told["on disk"], told["in memory"]) == ("2.0 KiB", "512 B")
+    assert {"points", "growing rows", "sealed rows", "segments", "builds pending"} <= set(told)
+
+
 def test_drop_asks_first(shoal):
     shoal("collection", "create", "c", "--dim", 4)
     refused = shoal("collection", "drop", "c", typed="n\n")

@@ -1,13 +1,14 @@
-import json
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from shoal.cli import point_files
+from shoal.cli.matrix_files import matrix_of
 from shoal.client.calls import Upsert
 from shoal.core.errors import Unavailable
 from tests.mock_transport import client_with
+from tests.unit.shoal.cli.files import held, jsonl, npy, refusal
 
 
 @pytest.fixture
@@ -15,28 +16,6 @@ def filled(shoal):
     with client_with(shoal.cluster) as client:
         client.create_collection("c", dim=2)
     return shoal
-
-
-def jsonl(folder, *lines, name="p.jsonl"):
-    file = folder / name
-    file.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines), encoding="utf-8")
-    return file
-
-
-def npy(folder, array, name="v.npy"):
-    np.save(folder / name, array)
-    return folder / name
-
-
-def held(shoal, name="c"):
-    return {key: (row.tolist(), payload and json.loads(payload)) for key, (row, payload) in shoal.cluster.points[name].items()}
-
-
-def refusal(shoal, *words):
-    ended = shoal("import", *words, "--collection", "c")
-    assert (ended.code, ended.out) == (1, "")
-    assert len(ended.err.splitlines()) == 1
-    return ended.err
 
 
 def test_a_matrix_gets_its_row_numbers_as_ids(filled, tmp_path, monkeypatch):
@@ -143,7 +122,7 @@ def test_a_bad_row_is_named_in_the_numbering_of_the_file(filled, tmp_path, monke
         (lambda folder: npy(folder, np.array([["a"]])), "must hold a matrix"),
         (lambda folder: npy(folder, np.array([[{}]], dtype=object)), "is not a whole .npy file"),
         (jsonl, "the file holds no points"),
-        (lambda folder: jsonl(folder, name="x.parquet"), "imports .npy and .jsonl, not .parquet"),
+        (lambda folder: jsonl(folder, name="x.csv"), "imports npy, fvecs, bvecs, parquet, jsonl, not .csv"),
         (lambda folder: jsonl(folder, name="x"), "files without an ending"),
         (lambda folder: folder, "files without an ending"),
     ],
@@ -170,7 +149,7 @@ def test_files_beside_a_matrix_must_have_as_many_rows(filled, tmp_path):
     assert "ids.npy has 2 rows" in refusal(filled, file, "--ids", npy(tmp_path, np.arange(2), "ids.npy"))
     assert "has fewer lines than" in refusal(filled, file, "--payloads", jsonl(tmp_path, None, None))
     assert "has more lines than" in refusal(filled, file, "--payloads", jsonl(tmp_path, *[None] * 4))
-    assert "--ids and --payloads belong to .npy files" in refusal(filled, jsonl(tmp_path, None), "--ids", file)
+    assert "--ids and --payloads belong to matrices" in refusal(filled, jsonl(tmp_path, None), "--ids", file)
 
 
 def test_an_unavailable_cluster_in_the_middle_says_how_far_it_came(filled, tmp_path, monkeypatch):
@@ -193,7 +172,7 @@ def test_memory_stays_bounded_while_a_file_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(point_files, "BATCH_BYTES", 64 * 1024)
     file = npy(tmp_path, np.zeros((40_000, 32), dtype=np.float32))
     tracemalloc.start()
-    rows = sum(len(batch.places) for batch in point_files.npy_batches(file, None, None))
+    rows = sum(len(batch.places) for batch in point_files.matrix_batches(file, matrix_of(file), None, None))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert rows == 40_000

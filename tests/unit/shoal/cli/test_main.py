@@ -89,7 +89,7 @@ def test_ctrl_c_ends_with_130_and_no_traceback(shoal, monkeypatch):
     monkeypatch.setattr(shoal, "answer", interrupted)
     ended = shoal("status")
     assert (ended.code, ended.out) == (130, "")
-    assert "Traceback" not in ended.err
+    assert ended.err.strip() == "error: interrupted; run it again to go on, nothing is done twice"
     assert exit_code(interrupted) == 130
     assert shoal.clients[-1].mock.closed
 
@@ -105,7 +105,17 @@ def test_sigint_of_a_real_process_ends_with_130():
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "Traceback" not in err
+    assert err.strip() == "error: interrupted; run it again to go on, nothing is done twice"
+
+
+def test_ctrl_c_at_a_question_ends_with_130(shoal, monkeypatch):
+    def stopped(*question, **options):
+        raise typer.Abort from KeyboardInterrupt()
+
+    monkeypatch.setattr(typer, "confirm", stopped)
+    ended = shoal("collection", "drop", "c")
+    assert (ended.code, ended.out) == (130, "")
+    assert ended.err.strip().startswith("error: interrupted; ")
 
 
 _ANNOUNCING = """

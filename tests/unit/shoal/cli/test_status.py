@@ -44,7 +44,11 @@ def test_a_cluster_that_is_well(shoal):
         (with_worker(state="unreachable"), "worker w1 at h:1 is unreachable; check its process (pid 42)"),
         (with_shard(state="creating"), "shard c/0 is still being created"),
         (with_shard(state="no primary", detail="its worker is down"), "shard c/0 has no primary: its worker is down; bring back worker w1"),
-        (with_shard(state="failed", detail="log damaged"), "shard c/0 has failed: log damaged; see the log of worker w1"),
+        (with_shard(state="failed", detail="log damaged"), "shard c/0 has failed: log damaged; see the log of worker w1, keep its folder"),
+        (
+            with_worker(disk="disk nearly full: 88.0% of it is in use"),
+            "worker w1: disk nearly full: 88.0% of it is in use; free room on its disk",
+        ),
         (with_shard(state="odd"), "shard c/0 is odd"),
     ],
 )
@@ -55,6 +59,20 @@ def test_what_is_wrong_is_said_in_words(shoal, cluster, words):
     assert f"problem: {words}" in shown.out
     assert "all is well" not in shown.out
     assert words in shoal("status", "--json").document["problems"][0]
+
+
+def test_a_worker_that_is_gone_is_told_once_with_the_shards_that_wait_for_it():
+    down = dataclasses.replace(WORKER, state="down")
+    waiting = dataclasses.replace(SHARD, state="no primary", detail="worker w1 is down")
+    shards = tuple(dataclasses.replace(waiting, shard=number) for number in range(7))
+    one = dataclasses.replace(WELL, workers=(down,), shards=shards[:1])
+    assert problems_of(one) == ["worker w1 is down, and shard c/0 waits for it; start it again with its data folder"]
+    many = dataclasses.replace(WELL, workers=(down,), shards=shards)
+    assert problems_of(many) == [
+        "worker w1 is down, and 7 shards c/0, c/1, c/2, c/3, c/4 and 2 more wait for it; start it again with its data folder"
+    ]
+    back = dataclasses.replace(one, workers=(WORKER,))
+    assert problems_of(back) == ["shard c/0 has no primary: worker w1 is down; bring back worker w1"]
 
 
 def test_what_is_not_known_of_a_worker_that_is_down_stays_empty(shoal):
@@ -74,6 +92,8 @@ def test_nothing_is_wrong_with_a_cluster_that_is_well():
 def test_json_has_the_promised_names(shoal):
     shoal.cluster.info = WELL
     document = shoal("status", "--json").document
-    assert document["workers"] == [{"id": "w1", "address": "h:1", "pid": 42, "node": "n", "zone": "z", "state": "up", "memory": 3145728}]
+    assert document["workers"] == [
+        {"id": "w1", "address": "h:1", "pid": 42, "node": "n", "zone": "z", "state": "up", "memory": 3145728, "disk": ""}
+    ]
     assert document["shards"][0]["isr"] == ["w1"]
     assert document["problems"] == []

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import shoal
-from shoal.client.calls import Count, CreateCollection, Get, Scroll, Search, ShardToken
+from shoal.client.calls import Count, CreateCollection, Delete, DropCollection, Get, Scroll, Search, ShardToken
 from shoal.client.identity import RequestIds, Session
 from shoal.client.routers import addresses_from_input
-from shoal.core.collection import Metric
+from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import BY_STATUS, AlreadyExists, InvalidArgument, NotFound, PreconditionFailed, Unavailable
+from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.shard_calls import Consistency
 from tests.mock_transport import Clock, DictCluster, client_with
 
@@ -268,3 +269,99 @@ def test_import_shoal_is_light():
     code = f"import sys, shoal; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class Flaky:
+    """A cluster whose calls go wrong as scripted: `faults` by class of request, each told whether the call takes effect."""
+
+    def __init__(self, **faults):
+        self.cluster, self.faults = DictCluster(), {kind: list(script) for kind, script in faults.items()}
+
+    def __call__(self, address, request, timeout_s):
+        fault = (self.faults.get(type(request).__name__) or [None]).pop(0)
+        if fault != "refused":
+            answer = self.cluster(address, request, timeout_s)
+        if fault is not None:
+            if callable(fault):
+                fault(self.cluster)
+            raise Unavailable("connection reset")
+        return answer
+
+
+def recreate(cluster):
+    cluster.CreateCollection(CreateCollection(name="c", dim=3, metric="l2", shards=1, replicas=1, index="auto", request_id="theirs"))
+
+
+def test_a_retried_drop_spares_what_somebody_else_made_under_the_name():
+    flaky = Flaky(DropCollection=[recreate])
+    client = client_with(flaky, clock=Clock())
+    client.create_collection("c", 2)
+    client.drop_collection("c")
+    assert [each.spec.dim for each in client.list_collections()] == [3]
+    assert [request.collection_id for request in client.mock.requests(DropCollection)] == ["id-c", "id-c"]
+
+
+def test_a_drop_whose_answer_was_lost_is_done():
+    client = client_with(Flaky(DropCollection=["lost"]), clock=Clock())
+    client.create_collection("c", 2)
+    client.drop_collection("c")
+    assert client.list_collections() == []
+
+
+def test_dropping_what_does_not_exist_is_not_found_also_after_a_refused_connection():
+    client = client_with(Flaky(ListCollections=["refused", "refused"]), clock=Clock())
+    with pytest.raises(NotFound, match="'typo'"):
+        client.drop_collection("typo")
+    assert client.mock.requests(DropCollection) == []
+
+
+def test_dropping_what_is_being_dropped_is_not_found():
+    summary = shoal.CollectionSummary(id="i", spec=CollectionSpec(name="c", dim=2), state="dropping")
+    client = client_with(lambda address, request, timeout_s: (summary,))
+    with pytest.raises(NotFound):
+        client.drop_collection("c")
+
+
+def test_a_drop_keeps_to_its_timeout_over_both_calls():
+    clock = Clock()
+    cluster = DictCluster()
+
+    def answer(address, request, timeout_s):
+        clock.now += 1.0
+        return cluster(address, request, timeout_s)
+
+    client = client_with(answer, clock=clock)
+    client.create_collection("c", 2)
+    client.drop_collection("c", timeout=5.0)
+    assert [timeout_s for _, _, timeout_s in client.mock.sent[-2:]] == [5.0, 4.0]
+
+
+def test_large_gets_and_deletes_travel_in_messages_that_a_router_takes(client):
+    ids = np.arange(2 * DEFAULT_LIMITS.upsert_points + 1)
+    client.get("c", ids)
+    client.delete("c", ids)
+    for kind in (Get, Delete):
+        lengths = [len(request.ids) for request in client.mock.requests(kind)]
+        assert sum(lengths) == len(ids)
+        assert max(lengths) <= DEFAULT_LIMITS.upsert_points
+
+
+def _use_in_child(ids, session, queue):
+    session.acknowledge("c", [ShardToken("i", 0, 1)])
+    session.forget("c")
+    queue.put(ids.next().number)
+
+
+def test_a_process_forked_while_another_thread_held_the_locks_goes_on():
+    ids, session, context = RequestIds(), Session(), multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    with ids._lock, session._lock:
+        child = context.Process(target=_use_in_child, args=(ids, session, queue), daemon=True)
+        child.start()
+    child.join(20.0)
+    stuck = child.is_alive()
+    child.kill()
+    child.join()
+    assert not stuck
+    assert queue.get() == 1
+    assert ids.next().number == 1

@@ -128,11 +128,18 @@ def test_optimize_gets_all_the_time_on_one_router():
     assert mock.sent[0][2] == 600.0
 
 
-def test_a_drop_whose_first_answer_was_lost_is_done_when_the_collection_is_gone():
-    value, _, _ = run(DropCollection(name="c"), [Unavailable("connection reset"), NotFound("collection 'c' does not exist")])
-    assert value is None
-    error, _, _ = run(DropCollection(name="c"), [NotFound("collection 'c' does not exist")])
+def test_not_found_is_not_found_whatever_went_wrong_before():
+    dropping = DropCollection(name="c", collection_id="id-c")
+    error, mock, _ = run(dropping, [Unavailable("connection reset"), NotFound("collection 'c' does not exist")])
     assert isinstance(error, NotFound)
+    assert len(mock.sent) == 2
+
+
+def test_time_spent_before_is_not_granted_again():
+    mock = MockTransport(lambda *_: 1)
+    driver = SyncDriver(mock, clock=Clock())
+    driver.run(answered(READ, timeout_s=10.0, routers=Routers(("one:1",)), elapsed_s=4.0))
+    assert mock.sent[0][2] == 6.0
 
 
 def test_a_closed_client_refuses():

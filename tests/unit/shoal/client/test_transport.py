@@ -18,7 +18,7 @@ POINTS = PointColumns(ids=id_array([1, "a"]), vectors=np.ones((2, 3), np.float32
 
 SAMPLES = [
     calls.CreateCollection(name="c", dim=2, metric="l2", shards=2, replicas=1, index="auto", request_id="r"),
-    calls.DropCollection(name="c"),
+    calls.DropCollection(name="c", collection_id="id-c"),
     calls.ListCollections(),
     calls.DescribeCollection(name="c"),
     calls.OptimizeCollection(name="c"),

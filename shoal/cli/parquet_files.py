@@ -1,0 +1,155 @@
+"""Files of points in columns: .parquet, as batches of bounded size. The one room that knows pyarrow, which is not always there."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from shoal.cli import point_files
+from shoal.cli.matrix_files import AnyArray, bad, unreadable
+from shoal.cli.point_files import Columns, PointBatch
+from shoal.core.errors import PreconditionFailed
+
+_OBJECT_BYTES_PER_BYTE = 2
+"""Payloads become objects of Python on their way."""
+
+
+def parquet_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
+    """Rows of a parquet file. The payload column holds structs, or JSON texts; without it all other columns are the payload.
+
+    Raises InvalidArgument naming the first row that is no point, or what is wrong with the file; PreconditionFailed without
+    pyarrow.
+    """
+    arrow = _pyarrow()
+    _check_readable(path)
+    start = 0
+    try:
+        with arrow.parquet.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
+            names, total = list(file.schema_arrow.names), file.metadata.num_rows
+            check_columns(names, columns, path)
+            for piece in file.iter_batches(batch_size=_rows_at_once(file.metadata)):
+                read = [_vectors if name == columns.vector else _values for name in names]
+                given = {name: read[at](arrow, piece.column(at)) for at, name in enumerate(names)}
+                yield batch_of_columns(given, columns, path, start, total)
+                start += piece.num_rows
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        raise bad(f"{path}: rows from {start} on cannot be read, the file is damaged or holds what has no JSON: {error}") from None
+
+
+def check_columns(names: Sequence[str], columns: Columns, path: Path) -> None:
+    """Raise InvalidArgument unless the columns asked for are there, once, and nothing stands beside a payload column."""
+    for column in (columns.id, columns.vector):
+        if names.count(column) != 1:
+            raise bad(f"{path} has {'no column' if column not in names else 'several columns'} {column!r} (it has: {', '.join(names)})")
+    others = [name for name in names if name not in (columns.id, columns.vector, columns.payload)]
+    if columns.payload in names and others:
+        raise bad(f"{path} has column {others[0]!r} beside {columns.payload!r}: --payload '' takes every other column as payload")
+
+
+def batch_of_columns(given: dict[str, Any], columns: Columns, path: Path, start: int, total: int) -> PointBatch:
+    """Points of some rows, from row `start` on. given: values by column; vectors: (n, dim) or lists.
+
+    Raises InvalidArgument naming the first bad row.
+    """
+    rest = dict(given)
+    ids, vectors = rest.pop(columns.id), rest.pop(columns.vector)
+    return PointBatch(
+        ids=ids,
+        vectors=_matrix(vectors, columns.vector, path, start),
+        payloads=_payloads(rest, len(ids), columns, path, start),
+        places=range(start, start + len(ids)),
+        total=total,
+    )
+
+
+def _matrix(vectors: AnyArray | list[Any], column: str, path: Path, start: int) -> AnyArray:
+    if isinstance(vectors, np.ndarray):
+        return vectors
+    made: list[AnyArray] = []
+    for row, value in enumerate(vectors, start):
+        vector = np.asarray(value) if isinstance(value, list) and value and None not in value else np.empty((0, 0))
+        if vector.ndim != 1 or vector.dtype.kind not in "iuf":
+            raise bad(f"{path} row {row}: column {column!r} must be a list of numbers")
+        if made and len(vector) != len(made[0]):
+            raise bad(f"{path} row {row}: its vector has {len(vector)} numbers, row {start} has {len(made[0])}")
+        made.append(vector)
+    return np.stack(made)
+
+
+def _payloads(rest: dict[str, list[Any]], count: int, columns: Columns, path: Path, start: int) -> list[Any] | None:
+    if columns.payload and columns.payload in rest:
+        return [_payload(value, f"{path} row {start + at}", columns.payload) for at, value in enumerate(rest[columns.payload])]
+    if not rest:
+        return None
+    return [{name: _json_value(values[at]) for name, values in rest.items()} for at in range(count)]
+
+
+def _payload(value: Any, place: str, column: str) -> Any:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise bad(f"{place}: column {column!r} is not JSON: {error}") from None
+    if value is not None and not isinstance(value, dict):
+        raise bad(f"{place}: column {column!r} must hold objects or null, not {type(value).__name__} (--payload names it)")
+    return _json_value(value)
+
+
+def _json_value(value: Any) -> Any:
+    """The value with dates and times as ISO texts; what else JSON cannot hold is refused later, by its row."""
+    if isinstance(value, dict):
+        return {key: _json_value(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_json_value(each) for each in value]
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    return value
+
+
+def _vectors(arrow: ModuleType, column: Any) -> Any:
+    """(n, dim) when all rows are lists of numbers of one length; else the rows as they are, for an error to name the first bad one."""
+    types, kind = arrow.types, column.type
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    if is_list and not column.null_count and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)):
+        values, lengths = column.flatten(), arrow.compute.list_value_length(column).unique()
+        if not values.null_count and len(lengths) == 1 and lengths[0].as_py():
+            return values.to_numpy(zero_copy_only=False).reshape(len(column), lengths[0].as_py())
+    return column.to_pylist()
+
+
+def _values(arrow: ModuleType, column: Any) -> Any:
+    """Values of Python; times to the microsecond, because it has no finer ones."""
+    if arrow.types.is_timestamp(column.type) and column.type.unit == "ns":
+        column = column.cast(arrow.timestamp("us", column.type.tz), safe=False)
+    return column.to_pylist()
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        with path.open("rb"):
+            return
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _rows_at_once(metadata: Any) -> int:
+    held: int = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
+    rows: int = max(1, metadata.num_rows)
+    return max(1, min(point_files.BATCH_POINTS, point_files.BATCH_BYTES * rows // (_OBJECT_BYTES_PER_BYTE * max(1, held))))
+
+
+def _pyarrow() -> ModuleType:
+    try:
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.parquet
+    except ImportError:
+        raise PreconditionFailed("reading .parquet files needs pyarrow, which is not installed: pip install 'shoal[parquet]'") from None
+    arrow: ModuleType = pyarrow
+    return arrow

@@ -1,0 +1,284 @@
+"""The asyncio client: the verbs of `Client`, awaited. It decides nothing; `verbs` does, and `async_driver` carries out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, TypeVar
+
+from shoal.client.async_driver import AsyncDriver, AsyncTransport
+from shoal.client.async_transport import AsyncGrpcTransport
+from shoal.client.batches import Batches, Part, iterated
+from shoal.client.client import Client
+from shoal.client.flow import Flow
+from shoal.client.progress import Progress, shown
+from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hit, Hits, Point
+from shoal.client.verbs import Pages, Verbs
+from shoal.client.writes import MESSAGES_AT_ONCE, Write
+
+T = TypeVar("T")
+
+
+def connect_async(address: str | Iterable[str] = "localhost:7600", *, timeout: float | None = None) -> AsyncClient:
+    """An asyncio client of the cluster behind `address`; use it as `async with shoal.connect_async(...) as client:`.
+
+    address and timeout: as in `connect`. Nothing is sent before the first call; the client belongs to the event loop (of
+    asyncio or uvloop) in which that is made. Raises InvalidArgument for what is no address.
+    """
+    return AsyncClient(address, timeout=timeout)
+
+
+def _documented_as(twin: type) -> Callable[[type[T]], type[T]]:
+    """Methods without a text of their own worth reading get that of the same method of `twin`."""
+
+    def documented(made: type[T]) -> type[T]:
+        for name, method in inspect.getmembers(made, inspect.isfunction):
+            if method.__doc__ == _SEE:
+                method.__doc__ = getattr(twin, name).__doc__
+        return made
+
+    return documented
+
+
+_SEE = "See Client."
+
+
+@_documented_as(Client)
+class AsyncClient:
+    """A connection to a cluster for asyncio: the verbs of `Client`, awaited; `scroll` is an async iterator.
+
+    Any number of tasks may use it at once, on one event loop. A task that is cancelled cancels its calls and leaves nothing
+    running; a write that was cancelled may have been applied in part, and calling again with the same input is always safe.
+    Close it with `await client.close()`, or use it in an `async with` statement. Errors, timeouts, retries and the
+    consistency of reads are those of `Client`.
+    """
+
+    def __init__(self, address: str | Iterable[str], *, timeout: float | None = None, transport: AsyncTransport | None = None) -> None:
+        """transport: how requests travel; gRPC unless a test says otherwise."""
+        self._verbs = Verbs(address, timeout)
+        self._driver = AsyncDriver(transport or AsyncGrpcTransport())
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End running calls and release connections. Calls that run or come later raise PreconditionFailed."""
+        await self._driver.close()
+
+    async def create_collection(
+        self,
+        name: str,
+        dim: int,
+        metric: str = "l2",
+        shards: int = 1,
+        replicas: int = 1,
+        *,
+        index: str = "auto",
+        timeout: float | None = None,
+    ) -> None:
+        """See Client."""
+        await self._run(
+            self._verbs.create_collection(name, dim, metric=metric, shards=shards, replicas=replicas, index=index, timeout=timeout)
+        )
+
+    async def drop_collection(self, name: str, *, timeout: float | None = None) -> None:
+        """See Client."""
+        await self._run(self._verbs.drop_collection(name, timeout))
+
+    async def list_collections(self, *, timeout: float | None = None) -> list[CollectionSummary]:
+        """See Client."""
+        return await self._run(self._verbs.list_collections(timeout))
+
+    async def describe_collection(self, name: str, *, timeout: float | None = None) -> CollectionInfo:
+        """See Client."""
+        return await self._run(self._verbs.describe_collection(name, timeout))
+
+    async def optimize(self, name: str, *, timeout: float | None = None) -> None:
+        """See Client."""
+        await self._run(self._verbs.optimize(name, timeout))
+
+    async def cluster(self, *, timeout: float | None = None) -> ClusterInfo:
+        """See Client."""
+        return await self._run(self._verbs.cluster(timeout))
+
+    async def upsert(
+        self,
+        name: str,
+        ids: Any,
+        vectors: Any,
+        payloads: Any = None,
+        progress: bool | Progress = False,
+        *,
+        timeout: float | None = None,
+    ) -> int:
+        """See Client."""
+        write, before = self._verbs.upsert(name, ids, vectors, payloads, timeout)
+        with shown(progress, f"upsert {name}", write.pieces[-1][1]) as told:
+            return await self._upsert(write, before, write.counting(told))
+
+    async def upsert_batches(
+        self,
+        name: str,
+        batches: Iterable[Any] | AsyncIterable[Any],
+        progress: bool | Progress = False,
+        *,
+        timeout: float | None = None,
+    ) -> int:
+        """As `Client.upsert_batches`, for an async iterable as well; a plain one is advanced on the event loop."""
+        gathering = self._verbs.upsert_batches(name, timeout)
+        with shown(progress, f"upsert {name}", None) as told:
+            async with aclosing(_each(batches)) as each:
+                async for batch in each:
+                    await self._parts(gathering, gathering.take(batch), told)
+            await self._parts(gathering, gathering.rest(), told)
+        return gathering.written
+
+    async def _parts(self, gathering: Batches, parts: Iterator[Part], told: Progress | None) -> None:
+        for part in parts:
+            with gathering.naming(part):
+                done = part.write.counting(told, before=gathering.written, total=part.told)
+                gathering.written += await self._upsert(part.write, part.before, done)
+
+    async def delete(self, name: str, ids: Any = None, filter: Any = None, *, timeout: float | None = None) -> int:
+        """See Client."""
+        write = self._verbs.delete(name, ids, filter, timeout)
+        return await self._write(write, write.counting(None))
+
+    async def search(
+        self,
+        name: str,
+        vector: Any,
+        k: int = 10,
+        *,
+        filter: Any = None,
+        recall: float | None = None,
+        params: dict[str, Any] | None = None,
+        exact: bool = False,
+        consistency: str = "session",
+        timeout: float | None = None,
+        allow_partial: bool = False,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        radius: float | None = None,
+        explain: bool = False,
+    ) -> list[Hit]:
+        """See Client."""
+        options = {
+            "filter": filter,
+            "recall": recall,
+            "params": params,
+            "exact": exact,
+            "consistency": consistency,
+            "timeout": timeout,
+            "allow_partial": allow_partial,
+            "with_payload": with_payload,
+            "with_vectors": with_vectors,
+            "radius": radius,
+            "explain": explain,
+        }
+        return await self._run(self._verbs.search(name, vector, k, options))
+
+    async def search_many(
+        self,
+        name: str,
+        vectors: Any,
+        k: int = 10,
+        *,
+        filter: Any = None,
+        recall: float | None = None,
+        params: dict[str, Any] | None = None,
+        exact: bool = False,
+        consistency: str = "session",
+        timeout: float | None = None,
+        allow_partial: bool = False,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        radius: float | None = None,
+        explain: bool = False,
+    ) -> list[Hits]:
+        """See Client."""
+        options = {
+            "filter": filter,
+            "recall": recall,
+            "params": params,
+            "exact": exact,
+            "consistency": consistency,
+            "timeout": timeout,
+            "allow_partial": allow_partial,
+            "with_payload": with_payload,
+            "with_vectors": with_vectors,
+            "radius": radius,
+            "explain": explain,
+        }
+        return await self._run(self._verbs.search_many(name, vectors, k, options))
+
+    async def get(
+        self,
+        name: str,
+        ids: Any,
+        *,
+        with_payload: bool = True,
+        with_vectors: bool = True,
+        consistency: str = "session",
+        timeout: float | None = None,
+    ) -> list[Point]:
+        """See Client."""
+        return await self._run(
+            self._verbs.get(name, ids, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout)
+        )
+
+    async def count(self, name: str, filter: Any = None, *, consistency: str = "session", timeout: float | None = None) -> int:
+        """See Client."""
+        return await self._run(self._verbs.count(name, filter, consistency, timeout))
+
+    def scroll(
+        self,
+        name: str,
+        filter: Any = None,
+        batch: int = 1000,
+        *,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        consistency: str = "session",
+        timeout: float | None = None,
+    ) -> AsyncIterator[Point]:
+        """As `Client.scroll`, for `async for`: all points in id order, read page by page while you iterate."""
+        pages = self._verbs.scroll(
+            name, filter, batch, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout
+        )
+        return self._points(pages)
+
+    async def _points(self, pages: Pages) -> AsyncIterator[Point]:
+        while (flow := pages.next_page()) is not None:
+            for point in pages.take(await self._run(flow)):
+                yield point
+
+    async def _run(self, flow: Flow[T]) -> T:
+        return await self._driver.run(flow)
+
+    async def _upsert(self, write: Write, before: Flow[None] | None, done: Callable[[int], None]) -> int:
+        if before is not None:
+            await self._run(before)
+        return await self._write(write, done)
+
+    async def _write(self, write: Write, done: Callable[[int], None]) -> int:
+        return write.settled(await self._driver.run_all(write.flows(), len(write.pieces), MESSAGES_AT_ONCE, done))
+
+
+async def _each(batches: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
+    if isinstance(batches, AsyncGenerator):
+        # Closed here, so that what it holds open does not outlive a failed or cancelled call.
+        async with aclosing(batches):
+            async for batch in batches:
+                yield batch
+    elif isinstance(batches, AsyncIterable):
+        async for batch in batches:
+            yield batch
+    else:
+        for batch in iterated(batches):
+            yield batch

@@ -1,0 +1,122 @@
+"""Carries out flows on an asyncio event loop; several at once with tasks, none of which outlives its caller. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar
+
+from shoal.client.calls import Request
+from shoal.client.flow import Call, Flow, Reply, Sleep
+from shoal.core.errors import PreconditionFailed, ShoalError
+
+T = TypeVar("T")
+
+
+class AsyncTransport(Protocol):
+    """Sends one request. Used from one event loop."""
+
+    async def send(self, address: str, request: Request, timeout_s: float) -> Any:
+        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds. Cancelled, it
+        ends the call."""
+        ...
+
+    async def close(self) -> None:
+        """End running calls and refuse new ones."""
+        ...
+
+
+class AsyncDriver:
+    """Runs flows in the calling task. clock: seconds, monotonic; chance: numbers in [0, 1)."""
+
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[Any]] | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._transport, self._clock, self._chance = transport, clock, chance
+        self._closed = asyncio.Event()
+        self._sleep = sleep or self._pause
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Result of the flow, or what it raises. Cancelled, it ends the call under way and goes no step further."""
+        started = self._clock()
+        try:
+            step = next(flow)
+            while True:
+                self._check_open()
+                value, error = await self._carry_out(step)
+                step = flow.send(Reply(elapsed_s=self._clock() - started, chance=self._chance(), value=value, error=error))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            flow.close()
+
+    async def run_all(self, flows: Iterable[Flow[T]], count: int, at_once: int, done: Callable[[int], None]) -> list[T | ShoalError | None]:
+        """Outcomes of `count` flows, at most `at_once` at a time; begins no more after the first error, and then leaves None.
+
+        done: called with the position of each flow that succeeded. What it raises ends all flows and is raised.
+        """
+        work = _Work(flows, count, done)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(min(count, at_once)):
+                    tasks.create_task(work.carry_on(self))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        return work.outcomes
+
+    async def close(self) -> None:
+        """Wake sleepers and close the transport."""
+        self._closed.set()
+        await self._transport.close()
+
+    async def _carry_out(self, step: Call | Sleep) -> tuple[Any, ShoalError | None]:
+        match step:
+            case Call():
+                try:
+                    return await self._transport.send(step.address, step.request, step.timeout_s), None
+                except ShoalError as error:
+                    return None, error
+            case Sleep():
+                await self._sleep(step.seconds)
+                return None, None
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            return
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise PreconditionFailed("this client is closed")
+
+
+class _Work(Generic[T]):
+    """Flows that several tasks share out among themselves."""
+
+    def __init__(self, flows: Iterable[Flow[T]], count: int, done: Callable[[int], None]) -> None:
+        self.outcomes: list[T | ShoalError | None] = [None] * count
+        self._waiting, self._done, self._failed = iter(enumerate(flows)), done, False
+
+    async def carry_on(self, driver: AsyncDriver) -> None:
+        """Run flows until none is left or one has failed."""
+        while not self._failed:
+            position, flow = next(self._waiting, (-1, None))
+            if flow is None:
+                return
+            try:
+                self.outcomes[position] = await driver.run(flow)
+            except ShoalError as error:
+                self.outcomes[position] = error
+                self._failed = True
+                return
+            self._done(position)

@@ -1,0 +1,74 @@
+"""The transport of the async client: grpc.aio calls with the messages of `transport`. Belongs to one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+
+from shoal.client import calls
+from shoal.client.transport import METHODS, decoded, encoded
+from shoal.core.errors import PreconditionFailed, Unavailable
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.wire.channels import client_options
+from shoal.wire.status import error_from_exception
+
+
+class AsyncGrpcTransport:
+    """Calls over insecure channels, one per address, opened when first needed, on the event loop of the first call."""
+
+    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes) -> None:
+        self._message_bytes = message_bytes
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._stubs: dict[tuple[str, str], Any] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    async def send(self, address: str, request: calls.Request, timeout_s: float) -> Any:
+        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds. Cancelled, it
+        ends the call."""
+        method = METHODS[type(request)]
+        data = encoded(method, request, self._message_bytes)
+        stub = self._stub(address, method.path)
+        try:
+            answer = await stub(data, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_exception(error) from None
+        except (grpc.aio.UsageError, asyncio.CancelledError) as error:
+            raise self._why_ended(error, address) from None
+        return decoded(method, answer, address)
+
+    async def close(self) -> None:
+        """End running calls and refuse new ones."""
+        self._closed = True
+        channels, self._channels, self._stubs = list(self._channels.values()), {}, {}
+        for channel in channels:
+            await channel.close(None)
+
+    def _stub(self, address: str, path: str) -> Any:
+        self._check_usable()
+        stub = self._stubs.get((address, path))
+        if stub is None:
+            if address not in self._channels:
+                self._channels[address] = grpc.aio.insecure_channel(address, options=list(client_options(self._message_bytes)))
+            stub = self._stubs[address, path] = self._channels[address].unary_unary(path, None, None)
+        return stub
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise PreconditionFailed("this client is closed")
+        running = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = running
+        if self._loop is not running:
+            raise PreconditionFailed("this client belongs to another event loop; connect_async makes one for this loop")
+
+    def _why_ended(self, error: BaseException, address: str) -> BaseException:
+        """What a call raises that was ended here: a closed channel cancels its calls, and so does whoever cancels the task."""
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+            return error
+        if self._closed:
+            return PreconditionFailed("this client was closed during the call")
+        return Unavailable(f"the connection to {address} was closed")

@@ -1,0 +1,49 @@
+"""The settings that people read about are those that the programs take: samples load, pages are fresh, secrets are no values."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+
+import pytest
+
+from shoal.runtime.settings import load_settings
+from tests.house.settings_pages import KINDS, page, sample
+from tests.house.source_tree import ROOT
+
+STALE = "run python -m tests.house.settings_pages"
+
+
+def test_the_samples_are_those_of_the_commands() -> None:
+    assert {file.stem for file in (ROOT / "deploy/samples").glob("*.toml")} == set(KINDS)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_sample_loads_and_has_every_setting_at_its_default(name: str) -> None:
+    command, kind = KINDS[name]
+    file = ROOT / f"deploy/samples/{name}.toml"
+    assert load_settings(kind, program=command, arguments=["--config", str(file)], environment={}) == kind()
+    assert list(tomllib.loads(file.read_text(encoding="utf-8"))) == [each.name for each in dataclasses.fields(kind)]
+    assert file.read_text(encoding="utf-8") == sample(name), STALE
+
+
+def test_the_page_is_fresh() -> None:
+    assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == page(), STALE
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_help_tells_every_setting_with_its_default(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command, kind = KINDS[name]
+    with pytest.raises(SystemExit) as ended:
+        load_settings(kind, program=command, arguments=["--help"], environment={})
+    assert ended.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for each in dataclasses.fields(kind):
+        value = ",".join(each.default) if isinstance(each.default, tuple) else each.default
+        assert f"(default {value!r}, {each.metadata['variable'] or 'SHOAL_' + each.name.upper()})" in shown, each.name
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_no_setting_holds_a_secret(name: str) -> None:
+    _, kind = KINDS[name]
+    assert [each.name for each in dataclasses.fields(kind) if "password" in each.name or "token" in each.name] == ["etcd_password_file"]

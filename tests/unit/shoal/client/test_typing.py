@@ -1,0 +1,37 @@
+"""The SDK is typed for its users: a program of theirs passes mypy strict, and one with mistakes does not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).with_name("typed_example.py")
+ROOT = Path(__file__).parents[4]
+
+MISTAKES = """
+import shoal
+
+async def wrong() -> None:
+    client = shoal.connect_async("a:1")
+    number: str = await client.count("things")
+    hits = client.search("things", [0.0])
+    for hit in hits:
+        print(hit)
+    client.upsert_batches("things", 7)
+"""
+
+
+def mypy(file: Path) -> tuple[int, str]:
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(175)
+def test_a_program_of_a_user_passes_strict(tmp_path: Path) -> None:
+    assert mypy(EXAMPLE) == (0, "")
+    (tmp_path / "mistakes.py").write_text(MISTAKES)
+    code, said = mypy(tmp_path / "mistakes.py")
+    assert code == 1
+    assert [line for line in (6, 8, 10) if f"mistakes.py:{line}: error" not in said] == [], said
