@@ -101,11 +101,28 @@ def story_of(step: Step) -> dict[str, object]:
             assert_never(step)
 
 
+def _untold(step: str, outcome: str) -> None:
+    """Default for told."""
+
+
 class Actor:
     """Commits the steps of a round, at most `at_once` at a time, each within timeout_s seconds."""
 
-    def __init__(self, *, store: Store, keys: Keys, reign: Callable[[], Revision | None], at_once: int, timeout_s: float) -> None:
-        """reign: says, at each moment, under which creation revision of the key `leader` we lead; None when we do not."""
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keys: Keys,
+        reign: Callable[[], Revision | None],
+        at_once: int,
+        timeout_s: float,
+        told: Callable[[str, str], None] = _untold,
+    ) -> None:
+        """reign: says, at each moment, under which creation revision of the key `leader` we lead; None when we do not.
+
+        told: called with the kind of each step tried and its outcome: done, rejected or in_doubt.
+        """
+        self._told = told
         self._store, self._keys, self._reign, self._timeout_s = store, keys, reign, timeout_s
         self._at_once = at_once
 
@@ -131,8 +148,10 @@ class Actor:
             answer = await self._store.commit(transaction, self._timeout_s)
         except Unavailable as error:
             # Not applied, or perhaps applied: the next round sees which.
+            self._told(type(step).__name__, "in_doubt")
             log.warning(event("step_in_doubt", **story, reason=f"{type(error).__name__}: {error.message}"))
             return Revision(0)
         committed = isinstance(answer, Committed)
+        self._told(type(step).__name__, "done" if committed else "rejected")
         log.info(event("step_done" if committed else "step_rejected", **story, revision=answer.revision))
         return answer.revision if committed else Revision(0)

@@ -52,6 +52,11 @@ class Election:
         keeper = self._keeper
         return self._reign if keeper is not None and keeper.is_held(self._clock()) else None
 
+    def lease_age_s(self) -> float | None:
+        """Seconds since our lease was last renewed; None without one. May be called on any thread."""
+        keeper = self._keeper
+        return None if keeper is None or keeper.lost else self._clock() - keeper.renewed_at
+
     async def run(self, address: str) -> None:
         """Stand for election without end. address: host:port under which a leader is to be reached."""
         await self._bell.until(lambda: self._observer.listed, timeout_s=None)

@@ -12,15 +12,17 @@ from coordinator.administer import Administrator
 from coordinator.bell import Bell
 from coordinator.election import Election
 from coordinator.loop import Loop
+from coordinator.metrics import StepMeter, gather
 from coordinator.service import CoordinatorService
 from coordinator.settings import CoordinatorSettings
 from shoal.core.errors import Internal
 from shoal.core.limits import Limits
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
+from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
 from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.etcd_settings import etcd_settings
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
@@ -35,7 +37,7 @@ _HEALTH_EVERY_S = 1.0
 
 
 def _etcd_store(settings: CoordinatorSettings) -> Store:
-    return EtcdStore(EtcdSettings(endpoints=settings.etcd))
+    return EtcdStore(etcd_settings(settings))
 
 
 class CoordinatorRole:
@@ -43,6 +45,7 @@ class CoordinatorRole:
 
     def __init__(self, settings: CoordinatorSettings, open_store: Callable[[CoordinatorSettings], Store] = _etcd_store) -> None:
         self._settings = settings
+        self._metrics = metrics_of(settings)
         self._store = open_store(settings)
         self._bell = Bell()
         keys = Keys(settings.cluster_name)
@@ -50,9 +53,17 @@ class CoordinatorRole:
         self._observer = MapObserver(store=self._store, keys=keys, clock=boot_s, changed=self._bell.ring)
         self._election = self._new_election(keys)
         self._loop = self._new_loop(keys)
-        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
+        gather(
+            self._metrics,
+            leads=lambda: self.leads,
+            lease_age_s=self._election.lease_age_s,
+            connected=lambda: self._observer.connected,
+        )
+        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes, metrics=self._metrics)
         service = CoordinatorService(self._new_administrator(keys, limits), limits)
         coordinator_pb2_grpc.add_CoordinatorServicer_to_server(service, self._server.grpc)  # type: ignore[no-untyped-call]
+        if settings.reflection:
+            self._server.enable_reflection("shoal.v1.Coordinator")
         self._tasks: list[asyncio.Task[None]] = []
         self.address: str | None = None
 
@@ -63,6 +74,7 @@ class CoordinatorRole:
 
     async def start(self) -> None:
         """Listen, observe, stand for election. Returns once the store has answered. Raises Unavailable when the port is taken."""
+        self._metrics.start()
         await self._server.set_serving(False)
         self.address = await self._server.start()
         runs = (self._observer.run(), self._election.run(self.address), self._loop.run(), self._tell_health())
@@ -89,6 +101,7 @@ class CoordinatorRole:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.stop(_GRACE_S)
         await self._store.close()
+        await asyncio.to_thread(self._metrics.stop)
 
     def _raise_failure(self) -> None:
         for task in self._tasks:
@@ -123,6 +136,7 @@ class CoordinatorRole:
             reign=self._election.reign,
             at_once=COMMITS_AT_ONCE,
             timeout_s=self._settings.store_timeout_s,
+            told=StepMeter(self._metrics),
         )
         return Loop(
             observer=self._observer,

@@ -36,6 +36,7 @@ def _worker(worker: WorkerHealth) -> cluster_pb2.WorkerInfo:
         zone=worker.zone,
         state=worker.state,
         memory_bytes=worker.memory_bytes,
+        disk=worker.disk,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from router.grpc_calls import call_remote
+from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.points import StoredColumns
@@ -96,6 +97,12 @@ class GrpcLeader:
         stub = await self._stub(address)
         request = collections_pb2.DropCollectionRequest(name=name)
         await call_remote(stub.DropCollection, request, timeout_s, f"coordinator at {address}")
+
+    async def keep(self, cluster: ClusterMap) -> None:
+        """Close the channel once another one leads, or nobody; calls in flight fail with Unavailable, so that they are made anew."""
+        leader = None if cluster.leader is None else cluster.leader.address
+        if self._known is not None and self._known[0] != leader:
+            await self.close()
 
     async def close(self) -> None:
         """Close the channel."""

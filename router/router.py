@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from router.administration import Administration, LeaderCalls
 from router.finder import Finder, Names
+from router.metrics import UNMETERED, ShardCallMeter
 from router.overview import Overview
 from router.reads import Reads
 from router.scatter import Scatter
@@ -38,10 +39,11 @@ def make_router(
     limits: Limits,
     read_patience_s: float,
     status_timeout_s: float,
+    meter: ShardCallMeter = UNMETERED,
 ) -> Router:
     """A router over its parts. new_request_id: unique texts; clock: seconds, never jumping."""
     finder = Finder(view=view, names=names, clock=clock, limits=limits)
-    scatter = Scatter(view=view, workers=workers, clock=clock)
+    scatter = Scatter(view=view, workers=workers, clock=clock, meter=meter)
     return Router(
         reads=Reads(view=view, finder=finder, scatter=scatter, clock=clock, limits=limits, patience_s=read_patience_s),
         writes=Writes(view=view, finder=finder, scatter=scatter, clock=clock, limits=limits, client=new_request_id()),

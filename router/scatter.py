@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from router.logic.outcomes import Answered, Missed, Outcome, applied_after, deadline_passed, named
 from router.logic.read_plan import primary_worker, shard_entry, shard_name
 from router.logic.retry import Patience, wait_before_retry
+from router.metrics import UNMETERED, ShardCallMeter
 from router.view import Clock, View
 from router.workers import Workers
 from shoal.core.collection import Collection
@@ -33,8 +34,8 @@ class ShardTask(Generic[T]):
 class Scatter:
     """Calls on shards. Each attempt asks the primary of the newest map."""
 
-    def __init__(self, *, view: View, workers: Workers, clock: Clock) -> None:
-        self._view, self._workers, self._clock = view, workers, clock
+    def __init__(self, *, view: View, workers: Workers, clock: Clock, meter: ShardCallMeter = UNMETERED) -> None:
+        self._view, self._workers, self._clock, self._meter = view, workers, clock, meter
 
     async def each(self, collection: Collection, tasks: Sequence[ShardTask[T]], patience: Patience) -> list[Outcome[T]]:
         """What became of each task, in their order. Raises nothing that a shard answered."""
@@ -56,12 +57,16 @@ class Scatter:
                 entry = shard_entry(seen, collection, task.number)
                 service = self._workers.service(seen, primary_worker(entry, name))
                 reached = True
-                return Answered(shard=name, number=task.number, value=await task.call(service, entry, left_s))
+                value = await task.call(service, entry, left_s)
+                self._meter.ended("ok")
+                return Answered(shard=name, number=task.number, value=value)
             except ShoalError as failure:
                 error = failure
+                self._meter.ended(error.status)
             applied = applied_after(applied, reached, error)
             wait_s = wait_before_retry(error, attempt, self._clock(), patience)
             if wait_s is None:
                 break
+            self._meter.retried()
             await self._view.wait_for_change(seen, wait_s)
         return Missed(shard=name, number=task.number, error=named(error, name, str(ShardId(collection.id, task.number))), applied=applied)

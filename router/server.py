@@ -14,6 +14,7 @@ from router.cluster_service import ClusterService
 from router.collections_service import CollectionsService
 from router.finder import StoreNames
 from router.grpc_transport import GrpcLeader, connect_worker
+from router.metrics import ShardCallMeter, gather
 from router.points_service import PointsService
 from router.router import Router, make_router
 from router.search_service import SearchService
@@ -24,9 +25,11 @@ from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
+from shoal.runtime.metrics import Metrics
+from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
 from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.etcd_settings import etcd_settings
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
@@ -36,12 +39,15 @@ log = logging.getLogger("shoal.router")
 
 _GRACE_S = 2.0
 
+SERVICES = ("shoal.v1.Search", "shoal.v1.Points", "shoal.v1.Collections", "shoal.v1.Cluster")
+"""The public ones."""
+
 
 class RouterRole:
     """A router on its public port.
 
     local: workers of this process, called without a hop; store: instead of etcd as the settings name it, closed by `stop`; interceptors: of
-    the public server. `address` is host:port once started.
+    the public server; metrics: of this process, when somebody else serves them. `address` is host:port once started.
     """
 
     def __init__(
@@ -51,15 +57,19 @@ class RouterRole:
         *,
         store: Store | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),  # type: ignore[type-arg]
+        metrics: Metrics | None = None,
     ) -> None:
+        self._own_metrics = metrics is None
+        self._metrics = metrics_of(settings) if metrics is None else metrics
         self.address = ""
         self._settings, self._interceptors = settings, interceptors
         self._keys = Keys(settings.cluster_name)
-        self._store = store or EtcdStore(EtcdSettings(endpoints=settings.etcd))
+        self._store = store or EtcdStore(etcd_settings(settings))
         self._workers = Workers(connect=lambda address: connect_worker(address, settings.message_bytes), local=local)
         self._leader = GrpcLeader(settings.message_bytes)
         self._view = MapView()
         self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)
+        gather(self._metrics, lambda: self._observer.connected)
         self._server: GrpcServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -68,10 +78,12 @@ class RouterRole:
 
         Raises Unavailable when the port is taken, DataLoss when the store holds what cannot be read.
         """
+        if self._own_metrics:
+            self._metrics.start()
         self._server = await self._serve()
         self._tasks.append(asyncio.create_task(self._observer.run()))
         await self._first_map()
-        self._tasks.append(asyncio.create_task(tend(self._workers, self._view)))
+        self._tasks.append(asyncio.create_task(tend((self._workers, self._leader), self._view)))
         await self._server.set_serving(True)
         log.info(event("serving", address=self.address))
 
@@ -89,11 +101,21 @@ class RouterRole:
         await self._workers.close()
         await self._leader.close()
         await self._store.close()
+        if self._own_metrics:
+            await asyncio.to_thread(self._metrics.stop)
 
     async def _serve(self) -> GrpcServer:
         settings = self._settings
-        server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes, interceptors=self._interceptors)
+        server = GrpcServer(
+            host=settings.host,
+            port=settings.port,
+            message_bytes=settings.message_bytes,
+            interceptors=self._interceptors,
+            metrics=self._metrics,
+        )
         add_services(server, self._router(), settings)
+        if settings.reflection:
+            server.enable_reflection(*SERVICES)
         await server.set_serving(False)
         self.address = await server.start()
         return server
@@ -109,6 +131,7 @@ class RouterRole:
             limits=self._settings.limits,
             read_patience_s=self._settings.read_patience_s,
             status_timeout_s=self._settings.status_timeout_s,
+            meter=ShardCallMeter(self._metrics),
         )
 
     async def _first_map(self) -> None:

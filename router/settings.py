@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS, Limits
+from shoal.runtime.role_settings import RoleSettings
 from shoal.runtime.settings import setting
+
+_CHECKED = frozenset(each.name for each in fields(RoleSettings))
 
 
 @dataclass(frozen=True, kw_only=True)
-class RouterSettings:
+class RouterSettings(RoleSettings):
     """A router: takes calls of clients on its public port and asks the workers."""
 
-    etcd: tuple[str, ...] = setting(("127.0.0.1:2379",), "etcd endpoints, host:port, comma separated")
-    cluster_name: str = setting("default", "name of the cluster in etcd")
-    host: str = setting("127.0.0.1", "address to listen on")
     port: int = setting(7600, "public port; 0 for any free one")
-    message_bytes: int = setting(DEFAULT_LIMITS.message_bytes, "largest message either way")
-    log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
     default_timeout_s: float = setting(10.0, "for calls that come without a deadline")
     optimize_timeout_s: float = setting(3_600.0, "for calls of Collections.Optimize that come without a deadline")
     read_patience_s: float = setting(2.0, "how long a read tries again when a shard cannot answer")
@@ -35,10 +33,9 @@ class RouterSettings:
 
     def __post_init__(self) -> None:
         """Raise InvalidArgument for a value that no router can work with."""
-        if not 0 <= self.port <= 65_535:
-            raise InvalidArgument(f"port is {self.port}, it must be from 0 to 65535", ErrorDetails(field="port"))
+        super().__post_init__()
         for name, value in vars(self).items():
-            if name != "port" and isinstance(value, (int, float)) and not value > 0:
+            if name not in _CHECKED and isinstance(value, (int, float)) and not value > 0:
                 raise InvalidArgument(f"{name} is {value!r}, it must be above 0", ErrorDetails(field=name))
 
     @property

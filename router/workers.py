@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from router.view import View
@@ -55,11 +55,20 @@ class Workers:
         await self.keep(ClusterMap())
 
 
-async def tend(workers: Workers, view: View) -> None:
-    """Close connections as their workers leave the view, until cancelled."""
+class Tended(Protocol):
+    """Who has connections to processes that the map tells of."""
+
+    async def keep(self, cluster: ClusterMap) -> None:
+        """Close the connections to those that have left the map or moved."""
+        ...
+
+
+async def tend(all_tended: Sequence[Tended], view: View) -> None:
+    """Close connections as their other ends leave the view, until cancelled: one that is frozen would not be noticed otherwise."""
     while True:
         seen = view.current
-        await workers.keep(seen)
+        for tended in all_tended:
+            await tended.keep(seen)
         await view.wait_for_change(seen, _TEND_EVERY_S)
 
 

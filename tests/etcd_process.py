@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -54,7 +55,9 @@ def free_port() -> int:
 class EtcdProcess:
     """One etcd over one folder. Every start is on the same ports and the same data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, flags: tuple[str, ...] = (), tls: ssl.SSLContext | None = None) -> None:
+        """flags: further ones of etcd. tls: for asking after its health when it speaks TLS to clients."""
+        self._flags, self._tls = flags, tls
         self.client_port = free_port()
         self._peer_port = free_port()
         self._folder = folder
@@ -107,11 +110,15 @@ class EtcdProcess:
         return self._folder / "data"
 
     @property
+    def _url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://{self.endpoint}"
+
+    @property
     def _log_path(self) -> Path:
         return self._folder / "etcd.log"
 
     def _command(self) -> list[str]:
-        client, peer = f"http://{self.endpoint}", f"http://127.0.0.1:{self._peer_port}"
+        client, peer = self._url, f"http://127.0.0.1:{self._peer_port}"
         flags = [
             f"--data-dir={self.data_folder}",
             "--name=test",
@@ -122,12 +129,13 @@ class EtcdProcess:
             f"--initial-cluster=test={peer}",
             "--logger=zap",
             "--log-level=warn",
+            *self._flags,
         ]
         return [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid()), etcd_program(), *flags]
 
     def _healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{self.endpoint}/health", timeout=1.0) as answer:
+            with urllib.request.urlopen(f"{self._url}/health", timeout=1.0, context=self._tls) as answer:
                 return b'"true"' in answer.read()
         except (urllib.error.URLError, OSError):
             return False

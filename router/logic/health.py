@@ -18,7 +18,8 @@ Statuses = Mapping[WorkerId, WorkerStatus | ShoalError]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerHealth:
-    """One worker. state: up, unreachable (registered, but does not answer) or down (holds replicas, but is not registered)."""
+    """One worker. state: up, unreachable (registered, but does not answer) or down (holds replicas, but is not registered);
+    disk: in words, when its disk is full or nearly so."""
 
     id: WorkerId
     state: str
@@ -27,6 +28,7 @@ class WorkerHealth:
     node: str = ""
     zone: str = ""
     memory_bytes: int = 0
+    disk: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +83,7 @@ def _worker(cluster: ClusterMap, statuses: Statuses, worker: WorkerId) -> Worker
         node=entry.node,
         zone=entry.zone,
         memory_bytes=status.memory_bytes if isinstance(status, WorkerStatus) else 0,
+        disk=status.disk if isinstance(status, WorkerStatus) else "",
     )
 
 

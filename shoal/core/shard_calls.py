@@ -129,10 +129,12 @@ class ShardStats:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStatus:
-    """A worker about itself. memory_bytes: resident size; shards: reason by "collection id/number" for replicas that failed."""
+    """A worker about itself. memory_bytes: resident size; failed: reason by "collection id/number" for replicas that failed;
+    disk: in words, when its disk is full or nearly so, else ""."""
 
     memory_bytes: int
     failed: Mapping[str, str]
+    disk: str = ""
 
 
 class ShardService(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from shoal.core.errors import Unavailable
+from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.runtime.error_interceptor import ErrorInterceptor
 from shoal.runtime.logs import event
+from shoal.runtime.metrics import Metrics, NoMetrics
+from shoal.runtime.metrics_interceptor import MetricsInterceptor
 from shoal.wire.channels import server_options
 
 log = logging.getLogger("shoal.server")
@@ -20,20 +23,35 @@ log = logging.getLogger("shoal.server")
 class GrpcServer:
     """A grpc.aio server with grpc.health.v1. Add servicers to `.grpc` before `start`.
 
-    interceptors: run outside the one that turns errors into statuses.
+    interceptors: run outside the one that turns errors into statuses. metrics: are told every call.
     """
 
     def __init__(
-        self, *, host: str, port: int, message_bytes: int, interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = ()
+        self,
+        *,
+        host: str,
+        port: int,
+        message_bytes: int,
+        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
+        metrics: Metrics | None = None,
     ) -> None:
+        measuring = () if metrics is None or isinstance(metrics, NoMetrics) else (MetricsInterceptor(metrics),)
         self.grpc = grpc.aio.server(
-            interceptors=[*interceptors, ErrorInterceptor()],
+            interceptors=[*measuring, *interceptors, ErrorInterceptor()],
             options=server_options(message_bytes),
             maximum_concurrent_rpcs=4_096,
         )
         self._host, self._port = host, port
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+
+    def enable_reflection(self, *services: str) -> None:
+        """Answer gRPC reflection about these services, by full name. Raises PreconditionFailed when its package is not installed."""
+        try:
+            reflection = importlib.import_module("grpc_reflection.v1alpha.reflection")
+        except ModuleNotFoundError as error:
+            raise PreconditionFailed(f"reflection needs {error.name}, which is not installed: pip install 'shoal[server]'") from None
+        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc)
 
     async def start(self) -> str:
         """Bind (port 0: any free one) and serve. Returns host:port. Raises Unavailable when the port is taken."""

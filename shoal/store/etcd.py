@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from shoal.core.ids import Revision
 from shoal.store import etcd_rpc_pb2 as rpc
 from shoal.store.etcd_calls import EtcdCalls
-from shoal.store.etcd_channels import METADATA, EtcdEndpoint, EtcdEndpoints
+from shoal.store.etcd_channels import EtcdEndpoint, EtcdEndpoints
 from shoal.store.etcd_convert import encode_key, end_of_prefix, from_key_value, from_txn, to_txn
 from shoal.store.etcd_lease import EtcdLeaseConnection
 from shoal.store.etcd_settings import EtcdSettings
@@ -74,7 +74,7 @@ class EtcdStore:
         check_transaction(transaction)
         request = to_txn(transaction)
         response: rpc.TxnResponse = await self._calls.write(
-            lambda endpoint, left_s: endpoint.kv.Txn(request, timeout=left_s, metadata=METADATA), timeout_s
+            lambda endpoint, left_s: endpoint.kv.Txn(request, timeout=left_s, metadata=endpoint.metadata), timeout_s
         )
         return from_txn(response)
 
@@ -88,7 +88,7 @@ class EtcdStore:
         check_ttl(ttl_s)
         request = rpc.LeaseGrantRequest(TTL=ttl_s)
         response: rpc.LeaseGrantResponse = await self._calls.write(
-            lambda endpoint, left_s: endpoint.lease.LeaseGrant(request, timeout=left_s, metadata=METADATA), timeout_s
+            lambda endpoint, left_s: endpoint.lease.LeaseGrant(request, timeout=left_s, metadata=endpoint.metadata), timeout_s
         )
         return Lease(id=LeaseId(response.ID), ttl_s=response.TTL)
 
@@ -101,7 +101,7 @@ class EtcdStore:
         request = rpc.LeaseRevokeRequest(ID=lease_id)
         try:
             await self._calls.write(
-                lambda endpoint, left_s: endpoint.lease.LeaseRevoke(request, timeout=left_s, metadata=METADATA), timeout_s
+                lambda endpoint, left_s: endpoint.lease.LeaseRevoke(request, timeout=left_s, metadata=endpoint.metadata), timeout_s
             )
         except LeaseNotFound:
             return
@@ -128,7 +128,7 @@ class EtcdStore:
 
     async def _range(self, request: rpc.RangeRequest, timeout_s: float) -> rpc.RangeResponse:
         response: rpc.RangeResponse = await self._calls.read(
-            lambda endpoint, left_s: endpoint.kv.Range(request, timeout=left_s, metadata=METADATA), timeout_s
+            lambda endpoint, left_s: endpoint.kv.Range(request, timeout=left_s, metadata=endpoint.metadata), timeout_s
         )
         return response
 
@@ -137,7 +137,7 @@ async def _renewed(endpoint: EtcdEndpoint, lease_id: LeaseId, timeout_s: float) 
     async def requests() -> AsyncIterator[rpc.LeaseKeepAliveRequest]:
         yield rpc.LeaseKeepAliveRequest(ID=lease_id)
 
-    call = endpoint.lease.LeaseKeepAlive(requests(), timeout=timeout_s, metadata=METADATA)
+    call = endpoint.lease.LeaseKeepAlive(requests(), timeout=timeout_s, metadata=endpoint.metadata)
     try:
         async for answer in call:
             return int(answer.TTL)

@@ -14,7 +14,7 @@ import grpc.aio
 
 from shoal.core.errors import ShoalError, Unavailable
 from shoal.store.etcd_channels import EtcdEndpoint, EtcdEndpoints
-from shoal.store.etcd_verdict import Compacted, failed_read, failed_write
+from shoal.store.etcd_verdict import Compacted, StaleToken, failed_read, failed_write
 from shoal.store.interface import StoreUnavailable
 
 Answer = TypeVar("Answer")
@@ -52,7 +52,7 @@ class EtcdCalls:
             share_end = clock() + share_s
             try:
                 await endpoint.ready(min(share_s, self._dial_timeout_s))
-                answer = await _ask(attempt, endpoint, (share_end if shared else deadline) - clock(), verdict)
+                answer = await _ask_as_user(attempt, endpoint, share_end if shared else deadline, verdict)
             except Compacted:
                 raise
             except Unavailable as error:
@@ -64,6 +64,21 @@ class EtcdCalls:
                 self._endpoints.order.worked(endpoint.index)
                 return answer
         raise failure
+
+
+async def _ask_as_user(attempt: Attempt[Answer], endpoint: EtcdEndpoint, end: float, verdict: Verdict) -> Answer:
+    """Ask with a token; once more with a new one when etcd does not know it (any more), which is before it does anything."""
+    clock = asyncio.get_running_loop().time
+    await endpoint.login(max(end - clock(), 0.0))
+    sent = endpoint.metadata
+    try:
+        return await _ask(attempt, endpoint, end - clock(), verdict)
+    except StaleToken:
+        if not endpoint.token.wanted:
+            raise
+    endpoint.token.forget(sent)
+    await endpoint.login(max(end - clock(), 0.0))
+    return await _ask(attempt, endpoint, end - clock(), verdict)
 
 
 async def _ask(attempt: Attempt[Answer], endpoint: EtcdEndpoint, timeout_s: float, verdict: Verdict) -> Answer:

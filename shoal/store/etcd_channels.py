@@ -10,16 +10,18 @@ import grpc
 import grpc.aio
 
 from shoal.core.errors import PreconditionFailed
+from shoal.store import etcd_rpc_pb2 as rpc
 from shoal.store import etcd_rpc_pb2_grpc as stubs
 from shoal.store.endpoint_order import EndpointOrder
-from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.etcd_settings import EtcdSettings, EtcdTls
+from shoal.store.etcd_token import EtcdToken
+from shoal.store.etcd_verdict import failed_connection, failed_login, failed_read
 from shoal.store.interface import StoreUnavailable
-
-METADATA = (("hasleader", "true"),)
-"""Makes a member without a leader say so, instead of letting calls and streams wait."""
 
 _MESSAGE_BYTES = 256 * 1024 * 1024
 """Above the largest answer: a page of a listing with every value at etcd's request limit."""
+
+_PROBE_S = 0.5
 
 _READY = grpc.ChannelConnectivity.READY
 _FAILED = grpc.ChannelConnectivity.TRANSIENT_FAILURE
@@ -43,6 +45,11 @@ def channel_options(settings: EtcdSettings) -> tuple[tuple[str, int], ...]:
     )
 
 
+def credentials(tls: EtcdTls) -> grpc.ChannelCredentials:
+    """What a secure channel is made with."""
+    return grpc.ssl_channel_credentials(root_certificates=tls.ca, private_key=tls.key, certificate_chain=tls.certificate)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EtcdEndpoint:
     """One endpoint, its channel and its stubs (generated code without types)."""
@@ -53,6 +60,26 @@ class EtcdEndpoint:
     kv: Any
     lease: Any
     watch: Any
+    auth: Any
+    secure: bool
+    token: EtcdToken
+    logging_in: asyncio.Lock
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Goes with every call."""
+        return self.token.metadata
+
+    async def login(self, timeout_s: float) -> None:
+        """Get a token, unless there is one or none is needed. To be called when `ready`.
+
+        Raises Unauthenticated for a wrong name or password, StoreUnavailable.
+        """
+        if self.token.known:
+            return
+        async with self.logging_in:
+            if not self.token.known:
+                await self._login(timeout_s)
 
     async def ready(self, timeout_s: float) -> None:
         """Wait until the channel is connected, so that what fails before was surely not sent.
@@ -71,9 +98,34 @@ class EtcdEndpoint:
         state = self.channel.get_state(try_to_connect=True)
         while state is not _READY:
             if state is _FAILED:
-                raise StoreUnavailable(f"etcd at {self.address} cannot be connected")
+                raise failed_connection(self.address, await self._why() if self.secure else "")
             await self.channel.wait_for_state_change(state)
             state = self.channel.get_state(try_to_connect=True)
+
+    async def _why(self) -> str:
+        """What gRPC says of a connection that failed: it tells only those who call."""
+        try:
+            await self.kv.Range(rpc.RangeRequest(key=b"\x00"), timeout=_PROBE_S, metadata=self.metadata)
+        except grpc.aio.AioRpcError as error:
+            return error.details() or ""
+        return ""
+
+    async def _login(self, timeout_s: float) -> None:
+        try:
+            answer = await self.auth.Authenticate(self.token.request(), timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            failure = failed_login(self.address, self.token.user, error.code().name, error.details() or "")
+            if failure is not None:
+                raise failure from None
+            self.token.take("")
+        except asyncio.CancelledError:
+            # A channel that is closed under a call cancels the call, not the task.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise failed_read(self.address, "CANCELLED", "the connection was closed during the login") from None
+        else:
+            self.token.take(answer.token)
 
 
 class EtcdEndpoints:
@@ -81,7 +133,9 @@ class EtcdEndpoints:
 
     def __init__(self, settings: EtcdSettings) -> None:
         self.order = EndpointOrder(len(settings.endpoints))
+        self.token = EtcdToken(settings.login)
         self._settings = settings
+        self._logging_in = asyncio.Lock()
         self._made: dict[int, EtcdEndpoint] = {}
         self._closed = False
 
@@ -113,7 +167,8 @@ class EtcdEndpoints:
 
     def _make(self, index: int) -> EtcdEndpoint:
         address = self._settings.endpoints[index]
-        channel = grpc.aio.insecure_channel(address, options=channel_options(self._settings))
+        options, tls = channel_options(self._settings), self._settings.tls
+        channel = grpc.aio.secure_channel(address, credentials(tls), options) if tls else grpc.aio.insecure_channel(address, options)
         return EtcdEndpoint(
             index=index,
             address=address,
@@ -121,4 +176,8 @@ class EtcdEndpoints:
             kv=stubs.KVStub(channel),  # type: ignore[no-untyped-call]
             lease=stubs.LeaseStub(channel),  # type: ignore[no-untyped-call]
             watch=stubs.WatchStub(channel),  # type: ignore[no-untyped-call]
+            auth=stubs.AuthStub(channel),  # type: ignore[no-untyped-call]
+            secure=tls is not None,
+            token=self.token,
+            logging_in=self._logging_in,
         )

@@ -15,12 +15,16 @@ import grpc
 from shoal.store import etcd_rpc_pb2 as rpc
 from shoal.store import etcd_rpc_pb2_grpc as stubs
 from shoal.store.endpoint_order import EndpointOrder
-from shoal.store.etcd_channels import METADATA, channel_options
+from shoal.store.etcd_channels import channel_options, credentials
 from shoal.store.etcd_settings import EtcdSettings
-from shoal.store.etcd_verdict import failed_read
+from shoal.store.etcd_token import EtcdToken
+from shoal.store.etcd_verdict import StaleToken, failed_login, failed_read
 from shoal.store.interface import LeaseId, LeaseNotFound, StoreUnavailable
 
 Answer = TypeVar("Answer")
+Metadata = tuple[tuple[str, str], ...]
+Attempt = Callable[[Any, float, Metadata], Answer]
+"""Asks over a stub within so many seconds, with metadata."""
 
 
 class EtcdLeaseConnection:
@@ -29,17 +33,18 @@ class EtcdLeaseConnection:
     def __init__(self, settings: EtcdSettings) -> None:
         self._settings = settings
         self._order = EndpointOrder(len(settings.endpoints))
+        self._token = EtcdToken(settings.login)
         self._channels: dict[int, grpc.Channel] = {}
 
     def keep_alive(self, lease_id: LeaseId, timeout_s: float) -> int:
         """See LeaseConnection."""
-        return self._over_endpoints(lambda lease, left_s: _renewed(lease, lease_id, left_s), timeout_s)
+        return self._over_endpoints(lambda lease, left_s, metadata: _renewed(lease, lease_id, left_s, metadata), timeout_s)
 
     def revoke(self, lease_id: LeaseId, timeout_s: float) -> None:
         """See LeaseConnection."""
         request = rpc.LeaseRevokeRequest(ID=lease_id)
         try:
-            self._over_endpoints(lambda lease, left_s: lease.LeaseRevoke(request, timeout=left_s, metadata=METADATA), timeout_s)
+            self._over_endpoints(lambda lease, left_s, metadata: lease.LeaseRevoke(request, timeout=left_s, metadata=metadata), timeout_s)
         except LeaseNotFound:
             return
 
@@ -48,7 +53,7 @@ class EtcdLeaseConnection:
         for channel in self._channels.values():
             channel.close()
 
-    def _over_endpoints(self, attempt: Callable[[Any, float], Answer], timeout_s: float) -> Answer:
+    def _over_endpoints(self, attempt: Attempt[Answer], timeout_s: float) -> Answer:
         deadline = time.monotonic() + timeout_s
         attempts = self._order.attempts()
         failure = StoreUnavailable(f"no time was left for a call to etcd ({timeout_s:.3g} s)")
@@ -57,7 +62,7 @@ class EtcdLeaseConnection:
             if share_s <= 0:
                 break
             try:
-                answer = self._ask(attempt, index, share_s)
+                answer = self._ask_as_user(attempt, index, time.monotonic() + share_s)
             except StoreUnavailable as error:
                 failure = error
                 self._order.failed(index)
@@ -66,22 +71,52 @@ class EtcdLeaseConnection:
                 return answer
         raise failure
 
-    def _ask(self, attempt: Callable[[Any, float], Answer], index: int, timeout_s: float) -> Answer:
-        lease = stubs.LeaseStub(self._channel(index))  # type: ignore[no-untyped-call]
+    def _ask_as_user(self, attempt: Attempt[Answer], index: int, end: float) -> Answer:
+        """Ask with a token; once more with a new one when etcd does not know it (any more)."""
+        self._login(index, end)
         try:
-            return attempt(lease, timeout_s)
+            return self._ask(attempt, index, end)
+        except StaleToken:
+            if not self._token.wanted:
+                raise
+        self._token.forget(self._token.metadata)
+        self._login(index, end)
+        return self._ask(attempt, index, end)
+
+    def _ask(self, attempt: Attempt[Answer], index: int, end: float) -> Answer:
+        lease = stubs.LeaseStub(self._channel(index))  # type: ignore[no-untyped-call]
+        address = self._settings.endpoints[index]
+        try:
+            return attempt(lease, max(end - time.monotonic(), 0.0), self._token.metadata)
         except grpc.RpcError as error:
-            raise failed_read(self._settings.endpoints[index], error.code().name, error.details() or "") from None
+            raise failed_read(address, error.code().name, error.details() or "") from None
+
+    def _login(self, index: int, end: float) -> None:
+        if self._token.known:
+            return
+        auth: Any = stubs.AuthStub(self._channel(index))  # type: ignore[no-untyped-call]
+        try:
+            answer = auth.Authenticate(self._token.request(), timeout=max(end - time.monotonic(), 0.0))
+        except grpc.RpcError as error:
+            failure = failed_login(self._settings.endpoints[index], self._token.user, error.code().name, error.details() or "")
+            if failure is not None:
+                raise failure from None
+            self._token.take("")
+        else:
+            self._token.take(answer.token)
 
     def _channel(self, index: int) -> grpc.Channel:
         if index not in self._channels:
-            self._channels[index] = grpc.insecure_channel(self._settings.endpoints[index], options=channel_options(self._settings))
+            address, options, tls = self._settings.endpoints[index], channel_options(self._settings), self._settings.tls
+            self._channels[index] = (
+                grpc.secure_channel(address, credentials(tls), options) if tls else grpc.insecure_channel(address, options)
+            )
         return self._channels[index]
 
 
-def _renewed(lease: Any, lease_id: LeaseId, timeout_s: float) -> int:
+def _renewed(lease: Any, lease_id: LeaseId, timeout_s: float, metadata: Metadata) -> int:
     request = rpc.LeaseKeepAliveRequest(ID=lease_id)
-    call = lease.LeaseKeepAlive(iter((request,)), timeout=timeout_s, metadata=METADATA)
+    call = lease.LeaseKeepAlive(iter((request,)), timeout=timeout_s, metadata=metadata)
     try:
         for answer in call:
             return int(answer.TTL)

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+from shoal.core.errors import PermissionDenied, Unauthenticated
 from shoal.store.backoff import backoff_s
 from shoal.store.etcd_channels import EtcdEndpoint, EtcdEndpoints
 from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.etcd_verdict import StaleToken
 from shoal.store.etcd_watch_stream import EtcdWatchStream
 from shoal.store.interface import Delta, Listed, Listing, StoreUnavailable
 from shoal.store.watch_progress import Advance, Opened, Position, Relist, Reopen, absorb
@@ -38,6 +40,7 @@ class EtcdWatch:
         self._position: Position | None = None
         self._problem: str | None = "the watch has not connected yet"
         self._failures = 0
+        self._let_in = False
         self._queue: asyncio.Queue[Listed | Delta | Exception | None] = asyncio.Queue(_QUEUED)
         self._following: asyncio.Task[None] | None = None
         self._closed = False
@@ -105,14 +108,25 @@ class EtcdWatch:
         endpoint = self._endpoints.preferred()
         try:
             await endpoint.ready(self._settings.dial_timeout_s)
+            await endpoint.login(self._settings.call_timeout_s)
             position = self._position or await self._list()
             return await self._follow_stream(endpoint, position)
         except StoreUnavailable as error:
             self._endpoints.order.failed(endpoint.index)
             return error.message
+        except StaleToken as error:
+            self._endpoints.token.forget(endpoint.metadata)
+            return error.message
+        except (Unauthenticated, PermissionDenied) as error:
+            # Who was let in once waits to be let in again: a reader must not end because somebody rotates passwords.
+            if not self._let_in:
+                raise
+            self._endpoints.token.forget(endpoint.metadata)
+            return error.message
 
     async def _list(self) -> Position:
         listing = await self._list_prefix(self._prefix, self._settings.call_timeout_s)
+        self._let_in = True
         await self._queue.put(Listed(revision=listing.revision, entries=listing.entries))
         self._position = Position(revision=listing.revision)
         return self._position
@@ -139,6 +153,8 @@ class EtcdWatch:
                     self._position = None
                     return reason
                 case Reopen(reason=reason):
+                    # etcd 3.4 says of a token that it does not know only "permission denied" here.
+                    self._endpoints.token.forget(self._endpoints.token.metadata)
                     return reason
 
     def _note(self, problem: str | None) -> None:

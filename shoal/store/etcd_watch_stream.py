@@ -13,7 +13,7 @@ import grpc.aio
 
 from shoal.core.ids import Revision
 from shoal.store import etcd_rpc_pb2 as rpc
-from shoal.store.etcd_channels import METADATA, EtcdEndpoint
+from shoal.store.etcd_channels import EtcdEndpoint
 from shoal.store.etcd_convert import encode_key, end_of_prefix, from_watch_response
 from shoal.store.etcd_verdict import failed_read
 from shoal.store.interface import StoreUnavailable
@@ -32,7 +32,7 @@ class EtcdWatchStream:
         self._silence_s = silence_s
         self._requests: asyncio.Queue[rpc.WatchRequest | None] = asyncio.Queue(_REQUESTS)
         self._requests.put_nowait(_opening(prefix, start))
-        self._call: Any = endpoint.watch.Watch(self._sent(), metadata=METADATA)
+        self._call: Any = endpoint.watch.Watch(self._sent(), metadata=endpoint.metadata)
         self._reading: asyncio.Task[Any] | None = None
 
     async def receive(self) -> StreamMessage:

@@ -55,6 +55,11 @@ class LeaseKeeper:
         return self._hold.ttl_s
 
     @property
+    def renewed_at(self) -> float:
+        """Clock time at which the last renewal that succeeded, or the grant, was sent."""
+        return self._hold.renewed_at
+
+    @property
     def deadline(self) -> float:
         """Clock time until which, exclusive, the lease is surely held: 0.95 ttl after the last successful renewal was sent."""
         return self._hold.deadline

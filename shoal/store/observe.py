@@ -20,6 +20,9 @@ log = logging.getLogger("shoal.store.observe")
 SILENCE_S = 1.0
 """How long the watch may say nothing before it is asked whether it is connected."""
 
+PATIENCE_S = 3.0
+"""How long the store may take to be reached at first before that is worth a warning."""
+
 COMPLAIN_EVERY_S = 10.0
 
 
@@ -30,6 +33,7 @@ class MapObserver:
         self._store, self._keys, self._clock, self._changed = store, keys, clock, changed
         self._map: ClusterMap | None = None
         self._complained_at: float | None = None
+        self._began: float | None = None
         self.connected = False
 
     @property
@@ -44,6 +48,7 @@ class MapObserver:
 
     async def run(self) -> None:
         """Observe without end. Raises PreconditionFailed when the cluster becomes another one, DataLoss for a value it cannot read."""
+        self._began = self._clock()
         async with self._store.watch(self._keys.prefix) as watch:
             while True:
                 try:
@@ -73,6 +78,10 @@ class MapObserver:
         if watch.connected and self._complained_at is not None:
             self._complained_at = None
             log.info("store_answers_again revision=%d", self.map.revision)
+        if watch.connected:
+            self._began = None
+        elif self._began is not None and now - self._began < PATIENCE_S:
+            return
         if not watch.connected and (self._complained_at is None or now - self._complained_at >= COMPLAIN_EVERY_S):
             self._complained_at = now
             log.warning("store_does_not_answer reason=%r", watch.problem)

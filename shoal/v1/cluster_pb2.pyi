@@ -23,7 +23,7 @@ class DescribeClusterResponse(_message.Message):
     def __init__(self, cluster_id: _Optional[str] = ..., leader: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerInfo, _Mapping]]] = ..., shards: _Optional[_Iterable[_Union[ShardInfo, _Mapping]]] = ...) -> None: ...
 
 class WorkerInfo(_message.Message):
-    __slots__ = ("id", "address", "pid", "node", "zone", "state", "memory_bytes")
+    __slots__ = ("id", "address", "pid", "node", "zone", "state", "memory_bytes", "disk")
     ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class WorkerInfo(_message.Message):
     ZONE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_FIELD_NUMBER: _ClassVar[int]
     id: str
     address: str
     pid: int
@@ -38,7 +39,8 @@ class WorkerInfo(_message.Message):
     zone: str
     state: str
     memory_bytes: int
-    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., node: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[str] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    disk: str
+    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., node: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., disk: _Optional[str] = ...) -> None: ...
 
 class ShardInfo(_message.Message):
     __slots__ = ("collection", "shard", "term", "primary", "isr", "learners", "state", "detail")

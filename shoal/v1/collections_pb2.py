@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/v1/collections.proto\x12\x08shoal.v1\"l\n\x0e\x43ollectionSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x0e\n\x06metric\x18\x03 \x01(\t\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12\x10\n\x08replicas\x18\x05 \x01(\r\x12\r\n\x05index\x18\x06 \x01(\t\"U\n\x17\x43reateCollectionRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.shoal.v1.CollectionSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"1\n\x18\x43reateCollectionResponse\x12\x15\n\rcollection_id\x18\x01 \x01(\t\"%\n\x15\x44ropCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44ropCollectionResponse\"\x18\n\x16ListCollectionsRequest\"K\n\x17ListCollectionsResponse\x12\x30\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1b.shoal.v1.CollectionSummary\"V\n\x11\x43ollectionSummary\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.shoal.v1.CollectionSpec\x12\r\n\x05state\x18\x03 \x01(\t\")\n\x19\x44\x65scribeCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xd7\x01\n\x1a\x44\x65scribeCollectionResponse\x12/\n\ncollection\x18\x01 \x01(\x0b\x32\x1b.shoal.v1.CollectionSummary\x12\x0e\n\x06points\x18\x02 \x01(\x04\x12\x14\n\x0cgrowing_rows\x18\x03 \x01(\x04\x12\x13\n\x0bsealed_rows\x18\x04 \x01(\x04\x12\x10\n\x08segments\x18\x05 \x01(\x04\x12\x16\n\x0e\x62uilds_pending\x18\x06 \x01(\x04\x12\r\n\x05\x62ytes\x18\x07 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x04\")\n\x19OptimizeCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1c\n\x1aOptimizeCollectionResponse2\xa4\x03\n\x0b\x43ollections\x12O\n\x06\x43reate\x12!.shoal.v1.CreateCollectionRequest\x1a\".shoal.v1.CreateCollectionResponse\x12I\n\x04\x44rop\x12\x1f.shoal.v1.DropCollectionRequest\x1a .shoal.v1.DropCollectionResponse\x12K\n\x04List\x12 .shoal.v1.ListCollectionsRequest\x1a!.shoal.v1.ListCollectionsResponse\x12U\n\x08\x44\x65scribe\x12#.shoal.v1.DescribeCollectionRequest\x1a$.shoal.v1.DescribeCollectionResponse\x12U\n\x08Optimize\x12#.shoal.v1.OptimizeCollectionRequest\x1a$.shoal.v1.OptimizeCollectionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/v1/collections.proto\x12\x08shoal.v1\"l\n\x0e\x43ollectionSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x0e\n\x06metric\x18\x03 \x01(\t\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12\x10\n\x08replicas\x18\x05 \x01(\r\x12\r\n\x05index\x18\x06 \x01(\t\"U\n\x17\x43reateCollectionRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.shoal.v1.CollectionSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"1\n\x18\x43reateCollectionResponse\x12\x15\n\rcollection_id\x18\x01 \x01(\t\"<\n\x15\x44ropCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rcollection_id\x18\x02 \x01(\t\"\x18\n\x16\x44ropCollectionResponse\"\x18\n\x16ListCollectionsRequest\"K\n\x17ListCollectionsResponse\x12\x30\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1b.shoal.v1.CollectionSummary\"V\n\x11\x43ollectionSummary\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.shoal.v1.CollectionSpec\x12\r\n\x05state\x18\x03 \x01(\t\")\n\x19\x44\x65scribeCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xd7\x01\n\x1a\x44\x65scribeCollectionResponse\x12/\n\ncollection\x18\x01 \x01(\x0b\x32\x1b.shoal.v1.CollectionSummary\x12\x0e\n\x06points\x18\x02 \x01(\x04\x12\x14\n\x0cgrowing_rows\x18\x03 \x01(\x04\x12\x13\n\x0bsealed_rows\x18\x04 \x01(\x04\x12\x10\n\x08segments\x18\x05 \x01(\x04\x12\x16\n\x0e\x62uilds_pending\x18\x06 \x01(\x04\x12\r\n\x05\x62ytes\x18\x07 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x04\")\n\x19OptimizeCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1c\n\x1aOptimizeCollectionResponse2\xa4\x03\n\x0b\x43ollections\x12O\n\x06\x43reate\x12!.shoal.v1.CreateCollectionRequest\x1a\".shoal.v1.CreateCollectionResponse\x12I\n\x04\x44rop\x12\x1f.shoal.v1.DropCollectionRequest\x1a .shoal.v1.DropCollectionResponse\x12K\n\x04List\x12 .shoal.v1.ListCollectionsRequest\x1a!.shoal.v1.ListCollectionsResponse\x12U\n\x08\x44\x65scribe\x12#.shoal.v1.DescribeCollectionRequest\x1a$.shoal.v1.DescribeCollectionResponse\x12U\n\x08Optimize\x12#.shoal.v1.OptimizeCollectionRequest\x1a$.shoal.v1.OptimizeCollectionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,23 +38,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=237
   _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=286
   _globals['_DROPCOLLECTIONREQUEST']._serialized_start=288
-  _globals['_DROPCOLLECTIONREQUEST']._serialized_end=325
-  _globals['_DROPCOLLECTIONRESPONSE']._serialized_start=327
-  _globals['_DROPCOLLECTIONRESPONSE']._serialized_end=351
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=353
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=377
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=379
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=454
-  _globals['_COLLECTIONSUMMARY']._serialized_start=456
-  _globals['_COLLECTIONSUMMARY']._serialized_end=542
-  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_start=544
-  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_end=585
-  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_start=588
-  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_end=803
-  _globals['_OPTIMIZECOLLECTIONREQUEST']._serialized_start=805
-  _globals['_OPTIMIZECOLLECTIONREQUEST']._serialized_end=846
-  _globals['_OPTIMIZECOLLECTIONRESPONSE']._serialized_start=848
-  _globals['_OPTIMIZECOLLECTIONRESPONSE']._serialized_end=876
-  _globals['_COLLECTIONS']._serialized_start=879
-  _globals['_COLLECTIONS']._serialized_end=1299
+  _globals['_DROPCOLLECTIONREQUEST']._serialized_end=348
+  _globals['_DROPCOLLECTIONRESPONSE']._serialized_start=350
+  _globals['_DROPCOLLECTIONRESPONSE']._serialized_end=374
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=376
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=400
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=402
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=477
+  _globals['_COLLECTIONSUMMARY']._serialized_start=479
+  _globals['_COLLECTIONSUMMARY']._serialized_end=565
+  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_start=567
+  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_end=608
+  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_start=611
+  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_end=826
+  _globals['_OPTIMIZECOLLECTIONREQUEST']._serialized_start=828
+  _globals['_OPTIMIZECOLLECTIONREQUEST']._serialized_end=869
+  _globals['_OPTIMIZECOLLECTIONRESPONSE']._serialized_start=871
+  _globals['_OPTIMIZECOLLECTIONRESPONSE']._serialized_end=899
+  _globals['_COLLECTIONS']._serialized_start=902
+  _globals['_COLLECTIONS']._serialized_end=1322
 # @@protoc_insertion_point(module_scope)

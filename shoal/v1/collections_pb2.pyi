@@ -37,10 +37,12 @@ class CreateCollectionResponse(_message.Message):
     def __init__(self, collection_id: _Optional[str] = ...) -> None: ...
 
 class DropCollectionRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "collection_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    collection_id: str
+    def __init__(self, name: _Optional[str] = ..., collection_id: _Optional[str] = ...) -> None: ...
 
 class DropCollectionResponse(_message.Message):
     __slots__ = ()

@@ -2,7 +2,7 @@ from shoal.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -166,7 +166,7 @@ class WorkerStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WorkerStatusResponse(_message.Message):
-    __slots__ = ("memory_bytes", "failed")
+    __slots__ = ("memory_bytes", "failed", "disk", "serving")
     class FailedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -176,6 +176,10 @@ class WorkerStatusResponse(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
+    DISK_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     failed: _containers.ScalarMap[str, str]
-    def __init__(self, memory_bytes: _Optional[int] = ..., failed: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    disk: str
+    serving: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, memory_bytes: _Optional[int] = ..., failed: _Optional[_Mapping[str, str]] = ..., disk: _Optional[str] = ..., serving: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.ids import CollectionId, RequestId, Revision, Seq, ShardId, Term
+from shoal.core.points import INT64_MAX
 from shoal.core.shard_calls import (
     Consistency,
     ReadTerms,
@@ -72,6 +73,8 @@ def request_id_from_message(message: common_pb2.RequestId) -> RequestId:
     """Request id from a message. Raises InvalidArgument for a client name that is empty or too long."""
     if not 1 <= len(message.client) <= 64:
         raise InvalidArgument(f"request_id.client has {len(message.client)} characters, 1-64 are allowed", ErrorDetails(field="request_id"))
+    if message.number > INT64_MAX:
+        raise InvalidArgument(f"request_id.number is {message.number}, at most {INT64_MAX} is allowed", ErrorDetails(field="request_id"))
     return RequestId(message.client, message.number)
 
 
@@ -238,9 +241,9 @@ def stats_from_message(shard: ShardId, message: worker_pb2.ShardStatsResponse) -
 
 def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
     """A worker about itself, as a message."""
-    return worker_pb2.WorkerStatusResponse(memory_bytes=status.memory_bytes, failed=dict(status.failed))
+    return worker_pb2.WorkerStatusResponse(memory_bytes=status.memory_bytes, failed=dict(status.failed), disk=status.disk)
 
 
 def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatus:
     """A worker about itself, from a message."""
-    return WorkerStatus(memory_bytes=message.memory_bytes, failed=dict(message.failed))
+    return WorkerStatus(memory_bytes=message.memory_bytes, failed=dict(message.failed), disk=message.disk)

@@ -10,6 +10,7 @@ import pytest
 from coordinator.administer import Administrator
 from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, NotFound, ShoalError, Unavailable
+from shoal.core.ids import CollectionId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.store.interface import Delete, StoreUnavailable, Transaction
 from shoal.store.memory import CommitFault, MemoryStore
@@ -107,7 +108,7 @@ def test_a_collection_dropped_while_it_is_created_is_told_to_its_creator() -> No
         async with it.open("w0", acting=False):
             creating = asyncio.create_task(it.admin.create(SPEC, "r", 10.0))
             await eventually(lambda: "fashion" in it.one.observer.map.by_name)
-            await it.admin.drop("fashion", 10.0)
+            await it.admin.drop("fashion", None, 10.0)
             with pytest.raises(NotFound, match="dropped while it was being created"):
                 await creating
 
@@ -127,10 +128,10 @@ def test_lost_answers_of_a_creation_and_of_a_drop_are_looked_up(fault: CommitFau
             await asyncio.gather(rounds, return_exceptions=True)
             assert [each.id for each in it.one.observer.map.collections.values()] == [made]
             it.one.store.fail_next_commit(fault)
-            await it.admin.drop("fashion", 10.0)
+            await it.admin.drop("fashion", None, 10.0)
             assert await it.one.store.get(KEYS.name("fashion"), 1.0) is None
             with pytest.raises(NotFound):
-                await it.admin.drop("fashion", 10.0)
+                await it.admin.drop("fashion", None, 10.0)
 
     office(scenario)
 
@@ -145,9 +146,9 @@ def test_a_store_that_keeps_losing_answers_ends_in_an_error_of_bounded_length(ac
             for _ in range(100):
                 it.one.store.fail_next_commit(CommitFault.LOST_BEFORE)
             with pytest.raises(Unavailable, match="kept changing"):
-                await (it.admin.create(SPEC, "r", 60.0) if act == "create" else it.admin.drop("fashion", 60.0))
+                await (it.admin.create(SPEC, "r", 60.0) if act == "create" else it.admin.drop("fashion", None, 60.0))
             with pytest.raises(DeadlineExceeded, match="no time was left"):
-                await (it.admin.create(SPEC, "r", 0.15) if act == "create" else it.admin.drop("fashion", 0.15))
+                await (it.admin.create(SPEC, "r", 0.15) if act == "create" else it.admin.drop("fashion", None, 0.15))
 
     office(scenario)
 
@@ -156,7 +157,7 @@ def test_a_store_that_does_not_answer_is_unavailable() -> None:
     async def scenario(it: Office) -> None:
         async with it.open("w0"):
             it.one.store.cut()
-            for call in (it.admin.create(SPEC, "r", 1.0), it.admin.drop("fashion", 1.0)):
+            for call in (it.admin.create(SPEC, "r", 1.0), it.admin.drop("fashion", None, 1.0)):
                 with pytest.raises(StoreUnavailable):
                     await call
             it.one.store.restore()
@@ -170,7 +171,7 @@ def test_a_drop_leaves_the_tombstone_and_frees_the_name_at_once() -> None:
             for request_id in ("r1", "r2"):
                 with pytest.raises(DeadlineExceeded):
                     await it.admin.create(SPEC, request_id, 0.2)
-                await it.admin.drop("fashion", 10.0)
+                await it.admin.drop("fashion", None, 10.0)
             listing = await it.one.store.list(KEYS.prefix, 1.0)
             await eventually(lambda: it.one.observer.map.revision >= listing.revision)
             states = [each.state for each in it.one.observer.map.collections.values()]
@@ -185,7 +186,7 @@ def test_a_drop_of_what_cannot_be_is_refused(name: str, kind: type[ShoalError]) 
     async def scenario(it: Office) -> None:
         async with it.open():
             with pytest.raises(kind):
-                await it.admin.drop(name, 10.0)
+                await it.admin.drop(name, None, 10.0)
 
     office(scenario)
 
@@ -195,7 +196,7 @@ def test_a_standby_names_the_leader_and_does_nothing() -> None:
         two = Candidate(it.cluster, it.clock, "two:1")
         async with it.open("w0"), running(two):
             await eventually(lambda: two.observer.map.leader is not None)
-            for call in (two.administrator.create(SPEC, "r", 1.0), two.administrator.drop("fashion", 1.0)):
+            for call in (two.administrator.create(SPEC, "r", 1.0), two.administrator.drop("fashion", None, 1.0)):
                 with pytest.raises(Unavailable, match="does not lead, one:1 does"):
                     await call
             assert not two.observer.map.collections
@@ -221,7 +222,7 @@ def test_a_leader_that_does_not_know_of_its_end_creates_and_drops_nothing() -> N
                 limits=DEFAULT_LIMITS,
                 timeout_s=1.0,
             )
-            for call in (stale.create(dataclasses.replace(SPEC, name="other"), "r", 10.0), stale.drop("fashion", 10.0)):
+            for call in (stale.create(dataclasses.replace(SPEC, name="other"), "r", 10.0), stale.drop("fashion", None, 10.0)):
                 with pytest.raises(Unavailable, match="kept changing"):
                     await call
             assert set(it.one.observer.map.collections) == {made}
@@ -233,5 +234,25 @@ def test_before_anyone_leads_nobody_is_named() -> None:
     async def scenario(it: Office) -> None:
         with pytest.raises(Unavailable, match="no coordinator leads now"):
             await it.admin.create(SPEC, "r", 1.0)
+
+    office(scenario)
+
+
+def test_a_drop_by_id_touches_no_other_collection_of_that_name() -> None:
+    async def scenario(it: Office) -> None:
+        async with it.open("w0"):
+            first = await it.admin.create(SPEC, "r1", 10.0)
+            await it.admin.drop("fashion", first, 10.0)
+            second = await it.admin.create(SPEC, "r2", 10.0)
+            for gone in (first, CollectionId("never-was")):
+                await it.admin.drop("fashion", gone, 10.0)
+            assert it.one.observer.map.collection("fashion").id == second
+            held = await it.one.store.get(KEYS.name("fashion"), 1.0)
+            assert held is not None
+            assert held.value == second.encode()
+            with pytest.raises(InvalidArgument, match="'fashion', not 'other'"):
+                await it.admin.drop("other", second, 10.0)
+            await it.admin.drop("fashion", second, 10.0)
+            assert await it.one.store.get(KEYS.name("fashion"), 1.0) is None
 
     office(scenario)

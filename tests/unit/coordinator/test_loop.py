@@ -48,7 +48,7 @@ def test_a_collection_is_created_and_dropped_without_a_trace(caplog: pytest.LogC
             assert one.observer.map.cluster is not None
             held = [entry.config.primary_worker for entry in one.observer.map.shards_of(collection)]
             assert sorted(held.count(WorkerId(name)) for name in ("w0", "w1", "w2")) == [6, 7, 7]
-            await one.administrator.drop("fashion", 10.0)
+            await one.administrator.drop("fashion", None, 10.0)
             await eventually(lambda: not one.observer.map.collections and not one.observer.map.shards)
             left = await one.store.list(KEYS.prefix, 1.0)
             assert [entry.key.removeprefix(KEYS.prefix) for entry in left.entries] == [

@@ -24,8 +24,8 @@ class Clerk:
         self.asked.append((spec, request_id, timeout_s))
         return CollectionId("made")
 
-    async def drop(self, name: str, timeout_s: float) -> None:
-        self.asked.append((name, timeout_s))
+    async def drop(self, name: str, collection: CollectionId | None, timeout_s: float) -> None:
+        self.asked.append((name, collection, timeout_s))
 
 
 class Caller:
@@ -77,8 +77,9 @@ def test_bad_specifications_are_refused_naming_the_field(fields: dict[str, objec
 
 def test_a_drop_is_handed_on() -> None:
     clerk = Clerk()
-    asyncio.run(served(clerk).DropCollection(collections_pb2.DropCollectionRequest(name="c"), cast(Context, Caller(1.0))))
-    assert clerk.asked == [("c", pytest.approx(0.9))]
+    for request in (collections_pb2.DropCollectionRequest(name="c"), collections_pb2.DropCollectionRequest(name="c", collection_id="i")):
+        asyncio.run(served(clerk).DropCollection(request, cast(Context, Caller(1.0))))
+    assert clerk.asked == [("c", None, pytest.approx(0.9)), ("c", "i", pytest.approx(0.9))]
 
 
 def test_a_caller_that_gives_no_time_is_given_none() -> None:

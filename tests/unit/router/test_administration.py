@@ -7,7 +7,7 @@ import pytest
 from shoal.core.cluster_map import LeaderEntry
 from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
-from shoal.core.ids import Revision
+from shoal.core.ids import CollectionId, Revision
 from tests.unit.router.twin import TwinCluster
 
 SPEC = CollectionSpec(name="a", dim=4, shards=2)
@@ -17,8 +17,8 @@ def create(cluster: TwinCluster, request_id: str = "mine", timeout_s: float = 10
     return asyncio.run(cluster.router.administration.create(SPEC, request_id, timeout_s))
 
 
-def drop(cluster: TwinCluster, name: str = "a", timeout_s: float = 10.0) -> None:
-    asyncio.run(cluster.router.administration.drop(name, timeout_s))
+def drop(cluster: TwinCluster, name: str = "a", collection: CollectionId | None = None, timeout_s: float = 10.0) -> None:
+    asyncio.run(cluster.router.administration.drop(name, collection, timeout_s))
 
 
 def forget(cluster: TwinCluster) -> None:
@@ -74,7 +74,7 @@ def test_drop_ends_when_the_view_has_let_go_of_the_name() -> None:
     cluster.view.events = [lambda: cluster.set_state(collection, CollectionState.DROPPING)]
     drop(cluster)
     assert "a" not in cluster.view.current.by_name
-    assert cluster.leader.calls == [("drop", "lead:1", "a", 10.0)]
+    assert cluster.leader.calls == [("drop", "lead:1", "a", None, 10.0)]
 
 
 def test_a_drop_whose_answer_got_lost_is_done() -> None:
@@ -99,6 +99,26 @@ def test_dropping_what_is_there_but_not_at_the_leader_is_not_found() -> None:
     cluster.leader.answers = [NotFound("no such")]
     with pytest.raises(NotFound):
         drop(cluster)
+
+
+def test_a_drop_by_id_names_the_id_at_every_attempt_and_what_the_leader_says_holds() -> None:
+    cluster = TwinCluster()
+    collection = cluster.add("a")
+    cluster.leader.answers = [Unavailable("connection lost"), None]
+    cluster.view.events = [lambda: forget(cluster)]
+    drop(cluster, collection=collection.id)
+    assert [call[:4] for call in cluster.leader.calls] == [("drop", "lead:1", "a", "id-a")] * 2
+    cluster.leader.answers = [Unavailable("connection lost"), NotFound("no such")]
+    cluster.add("a")
+    with pytest.raises(NotFound):
+        drop(cluster, collection=collection.id)
+
+
+def test_a_drop_by_the_id_of_another_does_not_wait_for_the_name() -> None:
+    cluster = TwinCluster()
+    cluster.add("a")
+    drop(cluster, collection=CollectionId("id-of-an-earlier-one"))
+    assert cluster.view.waits == []
 
 
 def test_an_ill_name_is_not_forwarded() -> None:

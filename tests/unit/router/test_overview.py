@@ -14,7 +14,7 @@ def test_every_worker_is_asked_with_a_short_deadline_and_one_that_is_silent_is_n
     assert [(each.id, each.state, each.memory_bytes) for each in health.workers] == [("w0", "up", MEMORY_BYTES), ("w1", "unreachable", 0)]
     assert [(each.number, each.state, each.detail) for each in health.shards] == [
         (0, "ok", ""),
-        (1, "no primary", "worker w1 does not answer: 1 s passed"),
+        (1, "no primary", "worker w1 is unreachable: 1 s passed"),
     ]
     assert cluster.workers["w0"].timeouts == [1.0]
 

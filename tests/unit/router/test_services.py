@@ -205,7 +205,9 @@ def test_collections_by_grpc() -> None:
     assert (sent.metric, sent.shards, sent.replicas, sent.index) == ("l2", 1, 1, "auto")
     front.cluster.leader.answers = [lambda: front.cluster.change(collections={})]
     run(front.collections.Drop, collections_pb2.DropCollectionRequest(name="b"))
-    assert [call[0] for call in front.cluster.leader.calls] == ["create", "drop"]
+    run(front.collections.Drop, collections_pb2.DropCollectionRequest(name="b", collection_id="id-b"))
+    assert [call[0] for call in front.cluster.leader.calls] == ["create", "drop", "drop"]
+    assert [call[3] for call in front.cluster.leader.calls[1:]] == [None, "id-b"]
 
 
 @pytest.mark.parametrize(
@@ -232,6 +234,8 @@ def test_a_long_request_id_is_refused_and_errors_of_the_leader_pass() -> None:
     front, spec = Front(), {"name": "b", "dim": 4}
     with pytest.raises(InvalidArgument, match="request_id has 65"):
         run(front.collections.Create, collections_pb2.CreateCollectionRequest(spec=spec, request_id="x" * 65))
+    with pytest.raises(InvalidArgument, match="collection_id has 65"):
+        run(front.collections.Drop, collections_pb2.DropCollectionRequest(name="b", collection_id="x" * 65))
     front.cluster.leader.answers = [AlreadyExists("collection 'b' exists")]
     with pytest.raises(AlreadyExists):
         run(front.collections.Create, collections_pb2.CreateCollectionRequest(spec=spec))
@@ -255,3 +259,16 @@ def test_the_cluster_by_grpc() -> None:
         [],
     )
     assert (shard.state, shard.detail) == ("ok", "")
+
+
+def test_more_ids_than_a_message_may_have_are_refused() -> None:
+    front, ids = Front(Limits(upsert_points=3)), ids_to_message(id_array([1, 2, 3, 4]))
+    for call, request in (
+        (front.points.Get, points_pb2.GetRequest(collection="a", ids=ids)),
+        (front.points.Delete, points_pb2.DeleteRequest(collection="a", ids=ids)),
+    ):
+        with pytest.raises(InvalidArgument, match="4 ids, at most 3 a message") as caught:
+            run(call, request)
+        assert (caught.value.details.field, caught.value.details.limit) == ("ids", "upsert_points")
+        request.ids.CopyFrom(ids_to_message(id_array([1, 2, 3])))
+        run(call, request)

@@ -69,7 +69,7 @@ def test_connections_are_tended_as_the_view_changes() -> None:
     async def watch() -> None:
         view = MapView()
         view.publish(cluster.view.current)
-        tending = asyncio.create_task(tend(cluster.calls, view))
+        tending = asyncio.create_task(tend((cluster.calls,), view))
         await asyncio.sleep(0)
         assert not cluster.workers["w0"].closed
         cluster.remove_worker("w0")

@@ -170,7 +170,7 @@ class TwinWorker:
     async def status(self, timeout_s: float) -> WorkerStatus:
         self._fail(self.before)
         self.timeouts.append(timeout_s)
-        return WorkerStatus(memory_bytes=MEMORY_BYTES, failed=dict(self.failed))
+        return WorkerStatus(memory_bytes=MEMORY_BYTES, failed=dict(self.failed), serving=frozenset(map(str, self.shards)))
 
     async def close(self) -> None:
         self.closed = True
@@ -224,8 +224,8 @@ class FakeLeader:
         self._answer("create", address, spec, request_id, timeout_s)
         return CollectionId(f"id-{spec.name}")
 
-    async def drop(self, address: str, name: str, timeout_s: float) -> None:
-        self._answer("drop", address, name, timeout_s)
+    async def drop(self, address: str, name: str, collection: CollectionId | None, timeout_s: float) -> None:
+        self._answer("drop", address, name, collection, timeout_s)
 
     def _answer(self, *call: object) -> None:
         self.calls.append(call)

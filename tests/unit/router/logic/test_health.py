@@ -12,7 +12,7 @@ from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import ShardState
 from tests.unit.router.twin import TwinCluster, worker_entry
 
-UP = WorkerStatus(memory_bytes=11, failed={})
+UP = WorkerStatus(memory_bytes=11, failed={}, serving=frozenset({"id-a/0", "id-a/1"}))
 FIRST = ShardId("id-a", 0)
 
 
@@ -67,7 +67,7 @@ def test_a_worker_that_holds_replicas_and_is_not_registered_is_down() -> None:
 def test_a_worker_that_does_not_answer_is_unreachable() -> None:
     cluster = two()
     silent = DeadlineExceeded("1 s passed")
-    assert first_shard(cluster, w0=silent) == ("no primary", "worker w0 does not answer: 1 s passed")
+    assert first_shard(cluster, w0=silent) == ("no primary", "worker w0 is unreachable: 1 s passed")
     assert cluster_health(cluster.view.current, statuses(cluster, w0=silent)).workers[0].state == "unreachable"
 
 
@@ -75,6 +75,11 @@ def test_a_worker_that_came_back_must_be_elected_again() -> None:
     cluster = two()
     cluster.change(workers={**cluster.view.current.workers, WorkerId("w0"): worker_entry(WorkerId("w0"), registration=6)})
     assert first_shard(cluster) == ("no primary", "worker w0 has come back and is not elected again yet")
+
+
+def test_a_primary_that_does_not_serve_yet_is_opening() -> None:
+    reading = WorkerStatus(memory_bytes=11, failed={}, serving=frozenset({"id-a/1"}))
+    assert first_shard(two(), w0=reading) == ("opening", "worker w0 is opening it")
 
 
 def test_a_failed_replica_says_why() -> None:
@@ -125,3 +130,9 @@ def test_shards_come_by_collection_name_and_number() -> None:
 def test_a_worker_registered_after_the_others_were_asked_is_not_called_up() -> None:
     cluster = two()
     assert cluster_health(cluster.view.current, {WorkerId("w1"): UP}).workers[0].state == "unreachable"
+
+
+def test_what_a_worker_says_of_its_disk_is_passed_on() -> None:
+    full = WorkerStatus(memory_bytes=11, failed={}, disk="disk nearly full")
+    workers = cluster_health(two().view.current, {WorkerId("w1"): full}).workers
+    assert {each.id: each.disk for each in workers if each.disk} == {"w1": "disk nearly full"}

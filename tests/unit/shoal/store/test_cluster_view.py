@@ -153,3 +153,33 @@ def test_a_map_finds_collections_by_name_and_says_why_not():
     dropping = _collection(CollectionSpec(name="x", dim=2), CollectionState.DROPPING)
     with pytest.raises(NotFound):
         ClusterMap(collections={dropping.id: dropping}).collection("x")
+
+
+def listing(*odd: tuple[str, bytes]) -> Listed:
+    return Listed(revision=Revision(5), entries=tuple(versioned(key, value, 5) for key, value in (*entries(), *odd)))
+
+
+@pytest.mark.parametrize("rest", ["shards/c/x", "shards/c/", "shards/c", "shards/c/-1", "shards/c/01", "shards/c/\u0661", "shards/c/0/1"])
+def test_an_odd_key_is_named_and_may_be_taken_away_again(rest):
+    key = KEYS.prefix + rest
+    with pytest.raises(DataLoss, match=f"key {key} "):
+        cluster_map_of(KEYS, listing((key, b"{}")))
+    before = cluster_map_of(KEYS, listing())
+    after = next_cluster_map(KEYS, before, Delta(revision=Revision(6), changed=(), deleted=(key,)))
+    assert after.shards == before.shards
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (KEYS.shard(ShardId(CollectionId("c"), 0)), encode_shard(_config(ShardId(CollectionId("c"), 0))).replace(b'{"r": "w"}', b"[]")),
+        (KEYS.cluster, b"\xff"),
+    ],
+)
+def test_an_odd_value_is_named(key, value):
+    with pytest.raises(DataLoss, match=f"key {key} "):
+        cluster_map_of(KEYS, listing((key, value)))
+
+
+def test_an_unknown_room_is_passed_over():
+    assert cluster_map_of(KEYS, listing((KEYS.prefix + "attic/x", b"?"))) == cluster_map_of(KEYS, listing())

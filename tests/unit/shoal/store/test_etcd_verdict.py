@@ -3,12 +3,15 @@ from __future__ import annotations
 import pytest
 
 from shoal.core.errors import InvalidArgument, PermissionDenied, ShoalError, Unauthenticated
-from shoal.store.etcd_verdict import Compacted, failed_read, failed_write
+from shoal.store.etcd_verdict import Compacted, StaleToken, Untrusted, failed_connection, failed_login, failed_read, failed_write
 from shoal.store.interface import LeaseNotFound, OutcomeUnknown, StoreUnavailable
 
 REFUSALS = [
     ("INVALID_ARGUMENT", "etcdserver: duplicate key given in txn request", InvalidArgument),
-    ("UNAUTHENTICATED", "etcdserver: invalid auth token", Unauthenticated),
+    ("UNAUTHENTICATED", "another reason", Unauthenticated),
+    ("UNAUTHENTICATED", "etcdserver: invalid auth token", StaleToken),
+    ("INVALID_ARGUMENT", "etcdserver: revision of auth store is old", StaleToken),
+    ("INVALID_ARGUMENT", "etcdserver: user name is empty", StaleToken),
     ("PERMISSION_DENIED", "etcdserver: permission denied", PermissionDenied),
     ("NOT_FOUND", "etcdserver: requested lease not found", LeaseNotFound),
 ]
@@ -58,3 +61,23 @@ def test_what_etcd_says_at_its_door_was_surely_not_applied(code: str, details: s
 
 def test_a_read_of_compacted_history_says_so() -> None:
     assert type(failed_read("e:1", "OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted")) is Compacted
+
+
+def test_a_refused_login_names_the_settings_and_an_etcd_without_authentication_needs_none() -> None:
+    refused = failed_login("e:1", "ann", "INVALID_ARGUMENT", "etcdserver: authentication failed, invalid user ID or password")
+    assert type(refused) is Unauthenticated
+    assert "refused user 'ann': wrong name or password" in refused.message
+    assert failed_login("e:1", "ann", "FAILED_PRECONDITION", "etcdserver: authentication is not enabled") is None
+    assert type(failed_login("e:1", "ann", "UNAVAILABLE", "Socket closed")) is StoreUnavailable
+
+
+@pytest.mark.parametrize(
+    ("details", "error"),
+    [
+        ("", StoreUnavailable),
+        ("failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused", StoreUnavailable),
+        ("failed to connect to all addresses; last error: UNKNOWN: Ssl handshake failed: CERTIFICATE_VERIFY_FAILED", Untrusted),
+    ],
+)
+def test_a_connection_that_fails_for_want_of_trust_says_so(details: str, error: type[ShoalError]) -> None:
+    assert type(failed_connection("e:1", details)) is error

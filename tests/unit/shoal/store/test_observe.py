@@ -111,6 +111,26 @@ def test_silence_is_noticed_and_told_once_and_then_at_most_every_ten_seconds(
     asyncio.run(scenario())
 
 
+def test_a_start_is_no_reason_to_complain_for_some_seconds(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(observe, "SILENCE_S", 0.01)
+
+    def told() -> int:
+        return sum(record.getMessage().startswith("store_does_not_answer") for record in caplog.records)
+
+    async def scenario() -> None:
+        it = Watched()
+        it.store.cut()
+        async with it:
+            await asyncio.sleep(0.1)
+            it.clock.now += observe.PATIENCE_S - 0.1
+            await asyncio.sleep(0.1)
+            assert told() == 0
+            it.clock.now += 0.2
+            await eventually(lambda: told() == 1)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("after", [Put(key=KEYS.cluster, value=b"two"), Delete(key=KEYS.cluster)])
 def test_a_store_that_becomes_another_cluster_or_empty_is_refused(after: Operation) -> None:
     async def scenario() -> None:

@@ -166,9 +166,13 @@ def test_stats_come_back(shard: ShardId, role: str, numbers: list[int]) -> None:
 
 
 @settings(deadline=None)
-@given(memory_bytes=uint64, failed=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3))
-def test_a_workers_status_comes_back(memory_bytes: int, failed: dict[str, str]) -> None:
-    status = WorkerStatus(memory_bytes=memory_bytes, failed=failed)
+@given(
+    memory_bytes=uint64,
+    failed=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
+    serving=st.frozensets(st.text(max_size=5), max_size=3),
+)
+def test_a_workers_status_comes_back(memory_bytes: int, failed: dict[str, str], serving: frozenset[str]) -> None:
+    status = WorkerStatus(memory_bytes=memory_bytes, failed=failed, serving=serving, disk="disk nearly full")
     assert wire.status_from_message(over_the_wire(wire.status_to_message(status))) == status
 
 

@@ -30,8 +30,33 @@ def test_every_error_comes_back_with_its_details(kind: type[ShoalError], text: s
 def test_what_does_not_fit_beside_other_metadata_is_cut() -> None:
     applied = {f"a/{number}": "no" for number in range(1_000)}
     error = Unavailable("x" * 10_000, ErrorDetails(applied=applied))
-    assert len(message_of(error)) == 2_000
+    assert message_of(error) == "x" * 3_069 + "..."
     assert sum(len(value) for _, value in details_to_metadata(error)) < 4_096
+
+
+def percent_encoded(text: str) -> int:
+    return sum(1 if 0x20 <= byte <= 0x7E and byte != 0x25 else 3 for byte in text.encode("utf-8"))
+
+
+@pytest.mark.parametrize("sign", ["x", "%", "\n", "é", "語", "😀", "😀x", "\udc80"])
+def test_a_message_is_cut_as_it_travels(sign: str) -> None:
+    sent = message_of(Unavailable(sign * 4_000))
+    assert sent.endswith("...")
+    assert 3_072 - 12 <= percent_encoded(sent) <= 3_072
+    fitting = message_of(Unavailable("😀" * 256))
+    assert fitting == "😀" * 256
+
+
+@pytest.mark.parametrize("sign", ["x", "語", "\udc80"])
+def test_details_are_cut_too(sign: str) -> None:
+    long = sign * 5_000
+    given_details = ErrorDetails(field=long, limit=long, shard=long, applied={f"{number}{sign * 300}": "no" for number in range(64)})
+    error = Unavailable("x", given_details)
+    assert sum(len(value) for _, value in details_to_metadata(error)) <= 3_072
+    got = error_from_rpc(code_of(error), message_of(error), details_to_metadata(error)).details
+    assert all(text is not None and text.endswith("...") for text in (got.field, got.limit, got.shard))
+    assert set(got.applied) <= {key.encode("utf-8", "replace").decode() for key in given_details.applied}
+    assert got.applied
 
 
 def test_errors_that_are_not_ours() -> None:

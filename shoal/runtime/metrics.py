@@ -1,0 +1,98 @@
+"""What a process measures, and the small interface through which it is measured. Knows no format and no server.
+
+Rooms describe their metrics as values and get plain functions to call; where nothing is measured the functions do nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Measure = Callable[[float], None]
+"""Adds to a counter, or tells a histogram a value."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricSpec:
+    """One metric: its full name, what it means, the names of its labels; buckets: upper bounds of a histogram, ascending."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    text: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a metric is now. labels: values, in the order of the metric's labels."""
+
+    metric: MetricSpec
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+class Metrics(Protocol):
+    """The metrics of one process."""
+
+    def measure(self, metric: MetricSpec, *labels: str) -> Measure:
+        """A function for one counter or histogram with these label values. To be kept: calling it is cheap, making it is not."""
+        ...
+
+    def gather(self, metrics: tuple[MetricSpec, ...], read: Callable[[], Iterable[Sample]]) -> None:
+        """Ask `read`, on another thread, for samples of these metrics whenever somebody wants to know."""
+        ...
+
+    def start(self) -> None:
+        """Begin to answer. Raises Unavailable when the port is taken."""
+        ...
+
+    def stop(self) -> None:
+        """End; a second call does nothing."""
+        ...
+
+
+def unmeasured(value: float) -> None:
+    """A Measure that does nothing."""
+
+
+class NoMetrics:
+    """Metrics that nobody asks for."""
+
+    def measure(self, metric: MetricSpec, *labels: str) -> Measure:
+        """See Metrics."""
+        return unmeasured
+
+    def gather(self, metrics: tuple[MetricSpec, ...], read: Callable[[], Iterable[Sample]]) -> None:
+        """See Metrics."""
+
+    def start(self) -> None:
+        """See Metrics."""
+
+    def stop(self) -> None:
+        """See Metrics."""
+
+
+REQUESTS = MetricSpec(
+    name="shoal_requests_total",
+    kind="counter",
+    text="Calls answered, by gRPC method and status code. Every code but OK is an error.",
+    labels=("method", "code"),
+)
+REQUEST_SECONDS = MetricSpec(
+    name="shoal_request_seconds",
+    kind="histogram",
+    text="Time from the arrival of a call to its answer, by gRPC method.",
+    labels=("method",),
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+STORE_CONNECTED = MetricSpec(name="shoal_store_connected", kind="gauge", text="1 while etcd is heard, else 0.", labels=("role",))
+LEASE_AGE_SECONDS = MetricSpec(
+    name="shoal_lease_age_seconds",
+    kind="gauge",
+    text="Time since the lease was last renewed; absent without a lease. Near lease_ttl_s it is about to be lost.",
+    labels=("role",),
+)
+SERVER_METRICS = (REQUESTS, REQUEST_SECONDS, STORE_CONNECTED, LEASE_AGE_SECONDS)
+"""Of every role."""

@@ -1,0 +1,122 @@
+"""Metrics as Prometheus reads them: a registry of this process's own and a small HTTP server on a thread. The only user of its client."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from shoal.core.errors import PreconditionFailed, Unavailable
+from shoal.runtime.logs import event
+from shoal.runtime.metrics import Measure, Metrics, MetricSpec, NoMetrics, Sample
+from shoal.runtime.role_settings import ANY_PORT, RoleSettings
+
+log = logging.getLogger("shoal.metrics")
+
+_PACKAGE = "prometheus_client"
+
+Read = Callable[[], Iterable[Sample]]
+
+
+def metrics_of(settings: RoleSettings) -> Metrics:
+    """The metrics that the settings ask for. Raises PreconditionFailed when the package for them is not installed."""
+    if settings.metrics_port == 0:
+        return NoMetrics()
+    return PrometheusMetrics(settings.host, max(settings.metrics_port, 0) if settings.metrics_port != ANY_PORT else 0)
+
+
+class PrometheusMetrics:
+    """Metrics over prometheus_client. `address` is host:port once started."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """port: 0 for any free one."""
+        self.address = ""
+        self._host, self._port = host, port
+        self._client: Any = _client()
+        self._registry: Any = self._client.CollectorRegistry()
+        self._made: dict[str, Any] = {}
+        self._gathered = _Gathered(self._client.core)
+        self._registry.register(self._gathered)
+        self._client.ProcessCollector(registry=self._registry)
+        self._serving: tuple[Any, Any] | None = None
+
+    def measure(self, metric: MetricSpec, *labels: str) -> Measure:
+        """See Metrics."""
+        found = self._made.get(metric.name)
+        if found is None:
+            found = self._made[metric.name] = self._make(metric)
+        labelled = found.labels(*labels) if metric.labels else found
+        measure: Measure = labelled.observe if metric.kind == "histogram" else labelled.inc
+        return measure
+
+    def gather(self, metrics: tuple[MetricSpec, ...], read: Read) -> None:
+        """See Metrics."""
+        self._gathered.add(metrics, read)
+
+    def start(self) -> None:
+        """See Metrics."""
+        try:
+            self._serving = self._client.start_http_server(self._port, addr=self._host, registry=self._registry)
+        except OSError as error:
+            where = f"{self._host}:{self._port}"
+            raise Unavailable(f"metrics cannot listen on {where} ({error.strerror}): choose another metrics_port") from None
+        self.address = f"{self._host}:{self._serving[0].server_port}"
+        log.info(event("metrics_listening", address=self.address))
+
+    def stop(self) -> None:
+        """See Metrics."""
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            server, thread = serving
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    def names(self) -> set[str]:
+        """Every metric that may be told, the process's own included."""
+        own = {family.name + ("_total" if family.type == "counter" else "") for family in self._registry.collect()}
+        return own | set(self._made) | self._gathered.names()
+
+    def _make(self, metric: MetricSpec) -> Any:
+        if metric.kind == "histogram":
+            return self._client.Histogram(metric.name, metric.text, metric.labels, buckets=metric.buckets, registry=self._registry)
+        return self._client.Counter(metric.name, metric.text, metric.labels, registry=self._registry)
+
+
+class _Gathered:
+    """The collector of what is read only when it is asked for. One, because two roles of a process may tell the same metric."""
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+        self._metrics: dict[str, MetricSpec] = {}
+        self._reads: tuple[Read, ...] = ()
+
+    def add(self, metrics: tuple[MetricSpec, ...], read: Read) -> None:
+        """Ask one more for samples."""
+        self._metrics |= {metric.name: metric for metric in metrics}
+        self._reads = (*self._reads, read)
+
+    def names(self) -> set[str]:
+        """Of all metrics that may be told."""
+        return set(self._metrics)
+
+    def collect(self) -> Iterator[Any]:
+        """See prometheus_client.registry.Collector."""
+        kinds = {"gauge": self._core.GaugeMetricFamily, "counter": self._core.CounterMetricFamily}
+        families = {each.name: kinds[each.kind](each.name, each.text, labels=each.labels) for each in self._metrics.values()}
+        for read in self._reads:
+            for sample in read():
+                families[sample.metric.name].add_metric(sample.labels, sample.value)
+        yield from families.values()
+
+
+def _client() -> Any:
+    try:
+        client = importlib.import_module(_PACKAGE)
+        importlib.import_module(f"{_PACKAGE}.core")
+    except ModuleNotFoundError as error:
+        raise PreconditionFailed(
+            f"metrics need {error.name}, which is not installed: pip install 'shoal[server]', or set metrics_port to 0"
+        ) from None
+    return client

@@ -1,0 +1,75 @@
+"""The settings that every role has: how etcd is reached, where to listen, what to log and to measure. Knows no role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.runtime.settings import setting
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+ANY_PORT = -1
+"""As `metrics_port`: any free one."""
+
+
+def check_ports(port: int, metrics_port: int, least_port: int = 0) -> None:
+    """Raise InvalidArgument for a port that cannot be."""
+    if not least_port <= port <= 65_535:
+        raise InvalidArgument(f"port is {port}, it must be from {least_port} to 65535", ErrorDetails(field="port"))
+    if not ANY_PORT <= metrics_port <= 65_535:
+        message = f"metrics_port is {metrics_port}, it must be from -1 to 65535"
+        raise InvalidArgument(message, ErrorDetails(field="metrics_port"))
+
+
+def check_log_level(log_level: str) -> None:
+    """Raise InvalidArgument for a level that does not exist."""
+    if log_level not in LOG_LEVELS:
+        message = f"log_level is {log_level!r}, it must be {', '.join(LOG_LEVELS[:-1])} or {LOG_LEVELS[-1]}"
+        raise InvalidArgument(message, ErrorDetails(field="log_level"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EtcdAccessSettings:
+    """How etcd is reached. Raises InvalidArgument for settings that contradict each other."""
+
+    etcd: tuple[str, ...] = setting(("127.0.0.1:2379",), "endpoints of etcd, host:port, separated by commas")
+    etcd_ca: str = setting("", "PEM file of the authority that signed etcd's certificate; empty: no TLS")
+    etcd_cert: str = setting("", "PEM file of our certificate, for an etcd that asks for one")
+    etcd_key: str = setting("", "PEM file of the key of etcd_cert")
+    etcd_user: str = setting("", "user of an etcd with authentication")
+    etcd_password_file: str = setting("", "file that holds the password of etcd_user")
+    cluster_name: str = setting("default", "name of the cluster; clusters of different names can share an etcd")
+
+    def __post_init__(self) -> None:
+        if not self.cluster_name or "/" in self.cluster_name:
+            message = f"cluster_name is {self.cluster_name!r}, it must have a character and no slash"
+            raise InvalidArgument(message, ErrorDetails(field="cluster_name"))
+        self._need("etcd_cert", "etcd_key")
+        self._need("etcd_cert", "etcd_ca")
+        self._need("etcd_key", "etcd_cert")
+        self._need("etcd_user", "etcd_password_file")
+        self._need("etcd_password_file", "etcd_user")
+
+    def _need(self, name: str, other: str) -> None:
+        if getattr(self, name) and not getattr(self, other):
+            raise InvalidArgument(f"{name} is {getattr(self, name)!r}, it needs {other} too", ErrorDetails(field=other))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleSettings(EtcdAccessSettings):
+    """What every role can be told. Raises InvalidArgument for an impossible value."""
+
+    host: str = setting("127.0.0.1", "address to listen on, and under which the other roles reach this one")
+    port: int = setting(0, "port to listen on; 0 is any free one")
+    message_bytes: int = setting(32 * 1024 * 1024, "largest message either way, in bytes")
+    log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
+    metrics_port: int = setting(0, "port of the Prometheus endpoint; 0 is none, -1 any free one, which the log names")
+    reflection: bool = setting(False, "answer gRPC reflection, which tools like grpcurl ask for")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ports(self.port, self.metrics_port)
+        check_log_level(self.log_level)
+        if self.message_bytes < 1:
+            message = f"message_bytes is {self.message_bytes}, it must be above 0"
+            raise InvalidArgument(message, ErrorDetails(field="message_bytes"))

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from google.protobuf import descriptor_pool
+
+from router.server import SERVICES
+
+
+def test_reflection_can_describe_every_public_service_and_no_internal_one() -> None:
+    pool = descriptor_pool.Default()  # type: ignore[no-untyped-call]
+    assert [pool.FindServiceByName(name).full_name for name in SERVICES] == list(SERVICES)
+    assert not {"shoal.v1.Worker", "shoal.v1.Coordinator"} & set(SERVICES)

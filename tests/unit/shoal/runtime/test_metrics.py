@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import asyncio
+import importlib
+import time
+import types
+from collections.abc import Iterable
+
+import grpc
+import pytest
+
+from shoal.core.errors import PreconditionFailed
+from shoal.runtime import prometheus
+from shoal.runtime.metrics import REQUEST_SECONDS, REQUESTS, Measure, MetricSpec, NoMetrics, Sample
+from shoal.runtime.metrics_interceptor import MetricsInterceptor
+from shoal.runtime.prometheus import PrometheusMetrics, metrics_of
+from shoal.runtime.role_settings import RoleSettings
+from shoal.runtime.server import GrpcServer
+
+COUNT = MetricSpec(name="test_count_total", kind="counter", text="A count.", labels=("kind",))
+LEVEL = MetricSpec(name="test_level", kind="gauge", text="A level.", labels=("role",))
+TOOK = MetricSpec(name="test_seconds", kind="histogram", text="A time.", buckets=(0.1, 1.0))
+
+
+class Noted:
+    """Metrics that remember every measure."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[str, tuple[str, ...], float]] = []
+
+    def measure(self, metric: MetricSpec, *labels: str) -> Measure:
+        return lambda value: self.values.append((metric.name, labels, value))
+
+    def gather(self, metrics: tuple[MetricSpec, ...], read: object) -> None: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+    def counted(self) -> list[tuple[str, ...]]:
+        return [labels for name, labels, _ in self.values if name == REQUESTS.name]
+
+
+class Context:
+    def __init__(self, code: object) -> None:
+        self._code = code
+
+    def code(self) -> object:
+        return self._code
+
+
+def intercepted(metrics: object, handle: object, context: object) -> object:
+    async def scenario() -> object:
+        handler = grpc.unary_unary_rpc_method_handler(handle)
+
+        async def continuation(_: object) -> object:
+            return handler
+
+        details = types.SimpleNamespace(method="/s.S/M")
+        interceptor = MetricsInterceptor(metrics)  # type: ignore[arg-type]
+        wrapped = await interceptor.intercept_service(continuation, details)  # type: ignore[arg-type]
+        assert await interceptor.intercept_service(continuation, details) is wrapped  # type: ignore[arg-type]
+        return await wrapped.unary_unary("request", context)  # type: ignore[misc, operator]
+
+    return asyncio.run(scenario())
+
+
+def test_an_answer_is_counted_and_timed() -> None:
+    async def handle(request: object, context: object) -> str:
+        return f"{request} answered"
+
+    noted = Noted()
+    assert intercepted(noted, handle, Context(0)) == "request answered"
+    assert noted.counted() == [("s.S/M", "OK")]
+    ((took,),) = ([value for name, _, value in noted.values if name == REQUEST_SECONDS.name],)
+    assert 0 <= took < 10
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "counted"),
+    [
+        (RuntimeError("aborted"), 5, "NOT_FOUND"),
+        (RuntimeError("aborted"), grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
+        (RuntimeError("defect"), 0, "UNKNOWN"),
+        (asyncio.CancelledError(), 0, "CANCELLED"),
+    ],
+)
+def test_a_failure_is_counted_by_its_code_and_goes_on(raised: BaseException, code: object, counted: str) -> None:
+    async def handle(request: object, context: object) -> str:
+        raise raised
+
+    noted = Noted()
+    with pytest.raises(type(raised)):
+        intercepted(noted, handle, Context(code))
+    assert noted.counted() == [("s.S/M", counted)]
+
+
+def test_no_metrics_by_default_and_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(metrics_of(RoleSettings()), NoMetrics)
+    monkeypatch.setattr(prometheus, "_PACKAGE", "no_such_package")
+    with pytest.raises(PreconditionFailed, match="metrics need no_such_package, which is not installed: pip install"):
+        metrics_of(RoleSettings(metrics_port=-1))
+
+
+def test_reflection_tells_of_the_services_and_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Iterable[str]] = []
+    real = importlib.import_module
+    module = types.SimpleNamespace(SERVICE_NAME="reflection", enable_server_reflection=lambda names, server: told.append(names))
+    monkeypatch.setattr(importlib, "import_module", lambda name: module if name.startswith("grpc_reflection") else real(name))
+
+    async def scenario() -> None:
+        GrpcServer(host="h", port=0, message_bytes=1000).enable_reflection("a.A", "b.B")
+
+    asyncio.run(scenario())
+    assert told == [("a.A", "b.B", "grpc.health.v1.Health", "reflection")]
+
+
+def test_reflection_without_its_package_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> object:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    async def scenario() -> None:
+        server = GrpcServer(host="h", port=0, message_bytes=1000)
+        monkeypatch.setattr(importlib, "import_module", missing)
+        with pytest.raises(PreconditionFailed, match="reflection needs grpc_reflection"):
+            server.enable_reflection("a.A")
+
+    asyncio.run(scenario())
+
+
+def test_a_registry_of_its_own_tells_all_metrics_once() -> None:
+    import prometheus_client as client
+
+    one, other = PrometheusMetrics("127.0.0.1", 0), PrometheusMetrics("127.0.0.1", 0)
+    one.measure(COUNT, "a")(2)
+    one.measure(COUNT, "a")(1)
+    one.measure(TOOK)(0.5)
+    for role in ("worker", "router"):
+        one.gather((LEVEL,), lambda role=role: [Sample(LEVEL, 7, (role,))])  # type: ignore[misc]
+    text = client.generate_latest(one._registry).decode()
+    assert 'test_count_total{kind="a"} 3.0' in text
+    assert 'test_seconds_bucket{le="1.0"} 1.0' in text
+    assert 'test_level{role="worker"} 7.0\ntest_level{role="router"} 7.0' in text
+    assert text.count("# HELP test_level") == 1
+    assert {"test_count_total", "test_level", "test_seconds"} <= one.names()
+    assert "test_" not in client.generate_latest(other._registry).decode()
+
+
+def test_a_call_is_measured_within_ten_microseconds() -> None:
+    metrics = PrometheusMetrics("127.0.0.1", 0)
+    took, count = metrics.measure(REQUEST_SECONDS, "m"), metrics.measure(REQUESTS, "m", "OK")
+    best = float("inf")
+    for _ in range(20):
+        began = time.perf_counter()
+        for _ in range(500):
+            took(time.perf_counter() - began)
+            count(1)
+        best = min(best, (time.perf_counter() - began) / 500)
+    assert best < 10e-6
