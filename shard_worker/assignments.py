@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
@@ -18,15 +19,19 @@ from shard_worker.logic.hosting import (
     Local,
     LocalReplica,
     OpenReplica,
+    RaiseTerm,
+    ReopenReplica,
     ReportMissing,
     TellConfig,
     next_steps,
+    next_term,
 )
 from shard_worker.membership import Membership
 from shard_worker.replica_folders import WorkerReplicaFolders
+from shard_worker.storage.failure import DiskFull
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec
-from shoal.core.errors import DataLoss, Internal, ShoalError
+from shoal.core.errors import DataLoss, Internal, PreconditionFailed, ShoalError
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.runtime.logs import event
@@ -37,6 +42,9 @@ from shoal.store.keys import Keys
 log = logging.getLogger("shoal.worker.assignments")
 
 LOOK_AGAIN_S = 1.0
+REOPEN_AFTER_S = 1.0
+"""From a write that found no room to opening its replica again: longer than room is measured apart, so that it is known by then."""
+
 STORE_TIMEOUT_S = 5.0
 
 
@@ -53,6 +61,7 @@ class Assignments:
         self._told: dict[ShardId, tuple[Revision, Revision]] = {}
         self._busy: dict[ShardId, asyncio.Task[None]] = {}
         self._no_space: str | None = None
+        self._closing = asyncio.Event()
 
     def see_map(self, cluster_map: ClusterMap) -> None:
         """Take a newer map."""
@@ -81,20 +90,31 @@ class Assignments:
             replica.tell_space(reason)
 
     async def close(self) -> None:
-        """Let steps under way end, then close every replica."""
-        for task in list(self._busy.values()):
-            task.cancel()
-        await asyncio.gather(*self._busy.values(), return_exceptions=True)
-        await asyncio.gather(*(replica.close() for replica in self._host.open.values()))
+        """Let steps under way end, then close every replica; afterwards no thread touches the data folder. `run` must have ended.
+
+        Steps are waited for, not cancelled: a thread that opens a replica cannot be stopped, and would go on in a folder whose
+        lock is given back.
+        """
+        self._closing.set()
+        while self._busy:
+            await asyncio.wait(self._busy.values())
+        closed = await asyncio.gather(*(replica.close() for replica in self._host.open.values()), return_exceptions=True)
+        for shard, outcome in zip(self._host.open, closed, strict=True):
+            if isinstance(outcome, BaseException):
+                log.error(event("replica_not_closed", shard=shard, reason=outcome))
         self._host.open.clear()
 
     def _view(self) -> HostView:
         local: dict[ShardId, LocalReplica] = {}
         for shard, replica in self._host.open.items():
             epoch, registration = self._told.get(shard, (Revision(0), Revision(0)))
-            local[shard] = LocalReplica(replica=replica.id, state=Local.OPEN, epoch=epoch, registration=registration)
+            state = Local.FULL if isinstance(replica.failure, DiskFull) else Local.OPEN
+            local[shard] = LocalReplica(
+                replica=replica.id, state=state, epoch=epoch, registration=registration, idle_term=replica.idle_term
+            )
         for shard, failed in self._host.failed.items():
-            local[shard] = LocalReplica(replica=failed.replica, state=Local.FAILED, epoch=Revision(0), registration=Revision(0))
+            state = Local.FAILED if isinstance(failed.reason, DataLoss | PreconditionFailed) else Local.FULL
+            local[shard] = LocalReplica(replica=failed.replica, state=state, epoch=Revision(0), registration=Revision(0))
         return HostView(
             map=self._map,
             me=self._me,
@@ -102,6 +122,7 @@ class Assignments:
             local=local,
             folders=self._folders.existing(),
             busy=frozenset(self._busy),
+            roomy=self._no_space is None,
         )
 
     def _begin(self, step: HostStep) -> None:
@@ -116,6 +137,10 @@ class Assignments:
                 self._start(entry.config.shard, lambda: self._create(entry, replica, collection.spec))
             case OpenReplica(entry=entry, replica=replica, collection=collection):
                 self._start(entry.config.shard, lambda: self._open(entry.config.shard, replica, collection.spec))
+            case ReopenReplica(entry=entry, replica=replica, collection=collection):
+                self._start(entry.config.shard, lambda: self._reopen(entry.config.shard, replica, collection.spec))
+            case RaiseTerm(entry=entry):
+                self._start(entry.config.shard, lambda: self._raise_term(entry))
             case ConfirmReplica(entry=entry):
                 self._start(entry.config.shard, lambda: self._activate(entry.config, entry.epoch))
             case DropReplica(entry=entry, replica=replica):
@@ -127,20 +152,26 @@ class Assignments:
                 await work()
             except ShoalError as error:
                 log.warning(event("step_postponed", shard=shard, reason=error.message))
-                await asyncio.sleep(LOOK_AGAIN_S)
+                await self._pause(LOOK_AGAIN_S)
             except Exception:
                 log.exception(event("step_failed", shard=shard))
-                await asyncio.sleep(LOOK_AGAIN_S)
+                await self._pause(LOOK_AGAIN_S)
             finally:
                 del self._busy[shard]
                 self._wake.set()
 
         self._busy[shard] = asyncio.create_task(guarded())
 
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than until the worker ends."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+
     def _tell(self, entry: ShardEntry) -> None:
         shard = entry.config.shard
         self._told[shard] = (entry.epoch, self._membership.registration)
         self._host.open[shard].tell(entry.config, entry.epoch, self._membership.registration)
+        self._wake.set()
 
     def _fail(self, shard: ShardId, replica: ReplicaId, reason: ShoalError) -> None:
         log.error(event("replica_failed", shard=shard, replica=replica, reason=reason.message))
@@ -154,7 +185,8 @@ class Assignments:
         await self._folders.create(entry.config.shard, replica, spec)
         log.info(event("replica_created", shard=entry.config.shard, replica=replica))
         await self._open(entry.config.shard, replica, spec)
-        await self._activate(entry.config, claimed)
+        if entry.config.shard in self._host.open:
+            await self._activate(entry.config, claimed)
 
     async def _activate(self, config: ShardConfig, epoch: Revision) -> None:
         await self._swap(dataclasses.replace(config, state=ShardState.ACTIVE), epoch)
@@ -169,6 +201,17 @@ class Assignments:
         except Exception as error:
             log.exception(event("replica_failed", shard=shard, replica=replica))
             self._fail(shard, replica, Internal(f"opening it failed: {type(error).__name__}: {error}"))
+
+    async def _reopen(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
+        await self._pause(REOPEN_AFTER_S)
+        if self._no_space is not None or self._closing.is_set():
+            return
+        log.info(event("replica_reopens", shard=shard, replica=replica))
+        await self._close(shard)
+        await self._open(shard, replica, spec)
+
+    async def _raise_term(self, entry: ShardEntry) -> None:
+        await self._swap(next_term(entry.config), entry.epoch)
 
     async def _close(self, shard: ShardId) -> None:
         replica = self._host.open.pop(shard, None)

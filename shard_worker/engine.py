@@ -1,6 +1,6 @@
 """The synchronous half of a replica: log, store, index files and index, opened together and kept in step.
 
-Threads: the replica's one writer thread calls `save_term`, `append`, `apply`, `freeze`, `begin_build`, `swap`, `abandon`,
+Threads: the replica's one writer thread calls `save_term`, `append`, `apply`, `freeze`, `begin_build`, `swap`, `sweep`, `abandon`,
 `checkpoint_if_due` and `close`; a build thread calls `write_segment`; reads and `next_build` may run anywhere beside it.
 Refuses to decide: what is appended, committed and built is decided in `logic`.
 """
@@ -26,7 +26,7 @@ from shard_worker.logic.request_memory import Forgetting, RequestMemory
 from shard_worker.logic.segment_plan import BuildPlan, plan_build
 from shard_worker.storage.log import LogSettings, ReplicaLog
 from shard_worker.storage.mutation import Delete, Mutation, Noop, RequestEntry, Rows, Upsert
-from shard_worker.storage.points_store import PointsStore
+from shard_worker.storage.points_store import PointsStore, StoreSettings
 from shard_worker.storage.replica_folder import ReplicaFolder
 from shard_worker.storage.segment_files import SegmentFiles
 from shard_worker.storage.small_tables import SegmentEntry
@@ -37,6 +37,7 @@ from shoal.core.points import IdArray, Matrix, StoredColumns
 from shoal.core.shard_calls import ShardGet, ShardScroll, ShardSearch
 from shoal.core.topk import HitColumns
 from shoal.runtime.logs import event
+from shoal.runtime.metrics import Measure, unmeasured
 from shoal.wire.records import ids_of_body, points_of_body
 
 log = logging.getLogger("shoal.worker.engine")
@@ -47,11 +48,14 @@ _LOAD_ROWS = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineSettings:
-    """growing_rows: bound of the growing segment; checkpoint_bytes: of applied but not checkpointed state."""
+    """growing_rows: bound of the growing segment; checkpoint_bytes: of applied but not checkpointed state; readers: connections
+    for reads, more than threads that read, so that the event loop never waits for one; flushed: see LogSettings."""
 
     growing_rows: int = 10_000
     log_file_bytes: int = 64 * 1024 * 1024
     checkpoint_bytes: int = 64 * 1024 * 1024
+    readers: int = 4
+    flushed: Measure = unmeasured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,14 +85,16 @@ class Engine:
         Raises DataLoss for damage that cannot be mended from what is intact, PreconditionFailed, StorageFailed.
         """
         cluster_id, replica_id = folder.cluster_id, folder.ref.replica_id
-        store = PointsStore.open(folder.store_path, cluster_id=cluster_id, replica_id=replica_id)
+        store = PointsStore.open(
+            folder.store_path, cluster_id=cluster_id, replica_id=replica_id, settings=StoreSettings(readers=settings.readers)
+        )
         try:
             replica_log = ReplicaLog.open(
                 folder.path,
                 cluster_id=cluster_id,
                 replica_id=replica_id,
                 applied_seq=store.applied_seq,
-                settings=LogSettings(file_bytes=settings.log_file_bytes),
+                settings=LogSettings(file_bytes=settings.log_file_bytes, flushed=settings.flushed),
             )
         except BaseException:
             store.close()
@@ -194,15 +200,21 @@ class Engine:
         return WrittenSegment(name=name, entries=entries)
 
     def swap(self, job: BuildJob, sealed: SealedSegment, written: WrittenSegment) -> None:
-        """Put the result of a build in the place of its sources, in the store and in the index, and delete their files."""
+        """Put the result of a build in the place of its sources, in the store and in the index. `sweep` then deletes their files."""
         gone = [name + suffix for name in job.replaces for suffix in (INDEX_SUFFIX, ROWS_SUFFIX)]
         self._store.replace_segments(written.entries, gone)
         self._index.swap(job, sealed, written.name)
-        self._sweep()
 
     def abandon(self, job: BuildJob) -> None:
         """See ReplicaIndex."""
         self._index.abandon(job)
+
+    def sweep(self) -> None:
+        """Delete files that have no name any more, after a checkpoint has made that durable."""
+        self._log.trim(self._store.checkpoint())
+        entries = self._store.segments()
+        self._segment_bytes = sum(entry.size_bytes for entry in entries)
+        self._files.remove_orphans({entry.name for entry in entries})
 
     # Reading
 
@@ -265,7 +277,7 @@ class Engine:
             known = {entry.name for entry in self._store.segments()}
             bad = [name + suffix for name in damaged for suffix in (INDEX_SUFFIX, ROWS_SUFFIX)]
             self._store.replace_segments((), [name for name in bad if name in known])
-        self._sweep()
+        self.sweep()
         log.info(
             event(
                 "replica_opened",
@@ -299,13 +311,6 @@ class Engine:
             log.warning(event("segment_damaged", shard=self._folder.ref.shard, file=name, reason=error.message, action="rebuild"))
             return False
         return True
-
-    def _sweep(self) -> None:
-        """Delete files that have no name any more, after a checkpoint has made that durable."""
-        self._log.trim(self._store.checkpoint())
-        entries = self._store.segments()
-        self._segment_bytes = sum(entry.size_bytes for entry in entries)
-        self._files.remove_orphans({entry.name for entry in entries})
 
     def _no_rows(self) -> tuple[Rows, IdArray, Matrix]:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty((0, self._store.dim), dtype=np.float32)

@@ -39,6 +39,8 @@ class Host(ShardService):
 
     open: dict[ShardId, Replica] = field(default_factory=dict)
     failed: dict[ShardId, FailedReplica] = field(default_factory=dict)
+    disk: str = ""
+    """See WorkerStatus."""
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         """See ShardService."""
@@ -70,7 +72,7 @@ class Host(ShardService):
 
     async def status(self, timeout_s: float) -> WorkerStatus:
         """See ShardService."""
-        return WorkerStatus(memory_bytes=resident_bytes(), failed=self.failures())
+        return WorkerStatus(memory_bytes=resident_bytes(), failed=self.failures(), disk=self.disk)
 
     def failures(self) -> Mapping[str, str]:
         """Why replicas do not work, by shard."""

@@ -38,11 +38,25 @@ class Membership:
         self._keeper: LeaseKeeper | None = None
         self._lost = asyncio.Event()
         self._ours = False
+        self._usurper: WorkerEntry | None = None
         self.registration = Revision(0)
 
     def held_now(self) -> bool:
         """Whether the lease is surely held at this moment. To be asked after the result that depends on it is fixed."""
         return self._keeper is not None and self._keeper.is_held(boot_s())
+
+    def lease_age_s(self) -> float | None:
+        """Seconds since the lease was last renewed; None without one. May be called on any thread."""
+        keeper = self._keeper
+        return None if keeper is None or keeper.lost else boot_s() - keeper.renewed_at
+
+    def see(self, registered: WorkerEntry | None) -> None:
+        """What the map says under this worker's key. A later registration of somebody else ends `run`: the folder was copied."""
+        if registered is None or registered.incarnation == self._me.incarnation:
+            return
+        if 0 < self.registration < registered.registration:
+            self._usurper = registered
+            self._lost.set()
 
     async def run(self) -> None:
         """Register, keep the lease, register again whenever it was lost. Raises PreconditionFailed when replaced by another."""
@@ -60,12 +74,14 @@ class Membership:
         keeper = self._keeper
         assert keeper is not None
         tick_s = keeper.ttl_s / 10
-        while not keeper.lost:
+        while not keeper.lost and self._usurper is None:
             keeper.tick()
             try:
                 await asyncio.wait_for(self._lost.wait(), tick_s)
             except TimeoutError:
                 continue
+        if self._usurper is not None:
+            raise _replaced(self._usurper)
         log.warning(log_event("lease_lost", worker=self._me.id))
         await self.close()
         self._set(Revision(0))
@@ -111,14 +127,16 @@ class Membership:
             return
         other = decode_worker(found.key, found.value, found.mod_revision)
         if other.incarnation != self._me.incarnation:
-            raise PreconditionFailed(
-                f"worker {self._me.id} is registered by another process (pid {other.pid} on {other.node}); this one ends"
-            )
+            raise _replaced(other)
 
     def _set(self, registration: Revision) -> None:
         self.registration = registration
         self._me = dataclasses.replace(self._me, registration=registration)
         self._changed()
+
+
+def _replaced(other: WorkerEntry) -> PreconditionFailed:
+    return PreconditionFailed(f"worker {other.id} is registered by another process (pid {other.pid} on {other.node}); this one ends")
 
 
 def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shard_worker.index.threads import build_thread_init, search_thread_init
 from shoal.core.errors import ErrorDetails, ResourceExhausted
@@ -19,11 +19,19 @@ T = TypeVar("T")
 MAX_WAITING_READS = 512
 
 
+def _untold(outcome: str, seconds: float) -> None:
+    """Default for built."""
+
+
 class Pools:
     """Made by the worker's role; `close` ends the threads."""
 
-    def __init__(self, *, search_threads: int, build_threads: int) -> None:
+    def __init__(self, *, search_threads: int, build_threads: int, built: Callable[[str, float], None] = _untold) -> None:
+        """built: told the outcome (done, stopped, failed) and the seconds of every build that ended."""
+        self.built = built
+        self.builds_running = 0
         self._reads = ThreadPoolExecutor(search_threads, thread_name_prefix="search", initializer=search_thread_init)
+        self._encodes = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._build_threads = build_threads
         self._builds = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=self._begin_builds)
         self._under_way = 0
@@ -43,15 +51,33 @@ class Pools:
         finally:
             self._under_way -= 1
 
-    async def build(self, work: Callable[[], T]) -> T:
-        """Run a build in the build thread: one at a time for the worker, at low priority."""
-        return await asyncio.get_running_loop().run_in_executor(self._builds, work)
+    async def encode(self, work: Callable[[], T]) -> T:
+        """Turn a large write into bytes, in a thread of its own: long searches must not hold up writes."""
+        return await asyncio.get_running_loop().run_in_executor(self._encodes, work)
+
+    async def build(self, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
+        """Run a build in the build thread: one at a time for the worker, at low priority.
+
+        Returns None when it was withdrawn before its turn came; one that runs is waited for.
+        """
+        future = self._builds.submit(work)
+        result = asyncio.wrap_future(future)
+        withdrawal = asyncio.create_task(withdrawn.wait())
+        either: set[asyncio.Future[Any]] = {result, withdrawal}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            withdrawal.cancel()
+        if not result.done() and future.cancel():
+            return None
+        return await result
 
     def close(self) -> None:
         """Stop builds and end the threads."""
         self.stopping.set()
         self._builds.shutdown(cancel_futures=True)
         self._reads.shutdown(cancel_futures=True)
+        self._encodes.shutdown(cancel_futures=True)
 
     def _begin_builds(self) -> None:
         build_thread_init(threads=self._build_threads)

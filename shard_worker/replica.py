@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
 
 from shard_worker.engine import Engine
 from shard_worker.logic.record import RecordKind
 from shard_worker.logic.replica_events import ConfigSeen, SpaceChanged
-from shard_worker.logic.replica_machine import Broken, Leading, ReplicaMachine
+from shard_worker.logic.replica_machine import Broken, Idle, Leading, ReplicaMachine
 from shard_worker.pools import Pools
 from shard_worker.sealing import Sealing
 from shard_worker.writer import Writer
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
-from shoal.core.ids import ReplicaId, Revision, ShardId
-from shoal.core.points import StoredColumns, check_dim, check_finite, check_unique
+from shoal.core.ids import ReplicaId, Revision, ShardId, Term
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.points import StoredColumns, check_dim, check_finite, check_ids, check_unique
 from shoal.core.shard_calls import (
     Consistency,
     ReadTerms,
@@ -62,9 +64,7 @@ class Replica:
         self._engine, self._pools, self._lease_held = engine, pools, lease_held
         self._registration = Revision(0)
         self._progress = asyncio.Event()
-        self._reads = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._reading: set[asyncio.Task[Any]] = set()
         self._closing = False
         memory = engine.request_memory()
         self._writer = Writer(machine=ReplicaMachine(engine.opened(memory), memory), engine=engine, progressed=self._progressed)
@@ -81,6 +81,22 @@ class Replica:
         """Its role in a word: primary, starting, waiting, backup or failed."""
         return self._writer.machine.role_name
 
+    @property
+    def collection_name(self) -> str:
+        """Name of the collection it belongs to."""
+        return self._spec.name
+
+    @property
+    def writes_pending(self) -> int:
+        """Writes that wait for their acknowledgement."""
+        return self._writer.waiting
+
+    @property
+    def idle_term(self) -> Term | None:
+        """The term it knows, while it neither leads nor is about to; else None."""
+        machine = self._writer.machine
+        return machine.known_term if isinstance(machine.role, Idle) else None
+
     def tell(self, config: ShardConfig, epoch: Revision, registration: Revision) -> None:
         """Its configuration as last seen, and this worker's registration."""
         self._registration = registration
@@ -89,12 +105,13 @@ class Replica:
     def tell_space(self, reason: str | None) -> None:
         """Whether there is room on the disk; reason: why not."""
         self._writer.feed(SpaceChanged(reason=reason))
+        self._sealing.tell_space(reason)
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         """See ShardService."""
         kind, encode = self._encoding(call)
         large = isinstance(call, ShardUpsert) and call.points.vectors.nbytes > LARGE_BODY_BYTES
-        body = await self._pools.read(encode) if large else encode()
+        body = await self._pools.encode(encode) if large else encode()
         return await self._writer.write(epoch=call.epoch, request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
 
     async def search(self, call: ShardSearch, timeout_s: float) -> HitColumns:
@@ -102,19 +119,23 @@ class Replica:
         check_dim(call.queries, self._spec.dim, field="queries")
         if call.k < 1 or call.ef < 1:
             raise InvalidArgument(f"k is {call.k} and ef is {call.ef}, both must be at least 1", ErrorDetails(field="k"))
-        return await self._read(call.terms, timeout_s, lambda: self._search(call))
+        deadline = boot_s() + timeout_s
+        await self._wait_for(call.terms, deadline)
+        hits = await self._search(call, deadline)
+        self._check_primary(call.terms)
+        return hits
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        return await self._read(call.terms, timeout_s, lambda: self._run(lambda: self._engine.get(call), len(call.ids) > LARGE_READ_POINTS))
+        return await self._read(call.terms, timeout_s, lambda: self._engine.get(call), in_pool=len(call.ids) > LARGE_READ_POINTS)
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        return await self._read(call.terms, timeout_s, lambda: self._run(lambda: self._engine.scroll(call), True))
+        return await self._read(call.terms, timeout_s, lambda: self._engine.scroll(call), in_pool=True)
 
     async def count(self, call: ShardCount, timeout_s: float) -> int:
         """See ShardService."""
-        return await self._read(call.terms, timeout_s, lambda: self._run(self._engine.count, False))
+        return await self._read(call.terms, timeout_s, self._engine.count, in_pool=False)
 
     async def optimize(self, timeout_s: float) -> None:
         """See ShardService."""
@@ -123,6 +144,10 @@ class Replica:
 
     async def stats(self) -> ShardStats:
         """See ShardService."""
+        return self.stats_now()
+
+    def stats_now(self) -> ShardStats:
+        """What it holds. May be called on any thread."""
         machine, index = self._writer.machine, self._engine.index_stats()
         return ShardStats(
             shard=self._shard,
@@ -142,10 +167,13 @@ class Replica:
         """Refuse new calls, let reads and the build end, make everything durable."""
         self._closing = True
         self._progress.set()
-        await self._sealing.close()
-        await self._writer.close()
-        await self._idle.wait()
-        await asyncio.get_running_loop().run_in_executor(None, self._engine.close)
+        try:
+            await self._sealing.close()
+        finally:
+            await self._writer.close()
+            while self._reading:
+                await asyncio.wait(self._reading)
+            await asyncio.to_thread(self._engine.close)
 
     def _encoding(self, call: ShardWrite) -> tuple[RecordKind, Callable[[], bytes]]:
         match call:
@@ -154,46 +182,48 @@ class Replica:
                 check_dim(points.vectors, self._spec.dim)
                 check_finite(points.vectors)
                 check_unique(points.ids)
+                check_ids(points.ids, DEFAULT_LIMITS)
                 return RecordKind.UPSERT, lambda: upsert_body(points)
             case ShardDelete(ids=ids):
                 return RecordKind.DELETE, lambda: delete_body(ids)
 
-    async def _read(self, terms: ReadTerms, timeout_s: float, read: Callable[[], Awaitable[T]]) -> T:
-        await self._wait_for(terms, timeout_s)
-        self._reads += 1
-        self._idle.clear()
-        try:
-            result = await read()
-        finally:
-            self._reads -= 1
-            if not self._reads:
-                self._idle.set()
+    async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[], T], *, in_pool: bool) -> T:
+        deadline = boot_s() + timeout_s
+        await self._wait_for(terms, deadline)
+        result = await self._run(lambda: self._pools.read(work), deadline) if in_pool else work()
         self._check_primary(terms)
         return result
 
-    async def _run(self, work: Callable[[], T], in_pool: bool) -> T:
-        return await self._pools.read(work) if in_pool else work()
+    async def _run(self, work: Callable[[], Coroutine[Any, Any, T]], deadline: float) -> T:
+        """Wait for work in a thread until the deadline. It goes on behind a caller who has left, and `close` waits for it."""
+        running = asyncio.create_task(work())
+        self._reading.add(running)
+        running.add_done_callback(self._reading.discard)
+        await asyncio.wait({running}, timeout=max(0.0, deadline - boot_s()))
+        if running.done():
+            return running.result()
+        running.add_done_callback(_look_at)
+        raise DeadlineExceeded(f"shard {self._shard} did not answer in time; ask for less, or give it longer", self._details())
 
-    async def _search(self, call: ShardSearch) -> HitColumns:
+    async def _search(self, call: ShardSearch, deadline: float) -> HitColumns:
         for _ in range(UNDISTURBED_TRIES):
             view = self._engine.view()
             cost = self._engine.estimated_us(view, call)
             if call.with_payload or call.with_vectors:
                 cost += PAYLOAD_US * call.k * len(call.queries)
-            hits = await self._run(lambda view=view: self._engine.search(view, call), cost > ON_LOOP_US)  # type: ignore[misc]
+            search = partial(self._engine.search, view, call)
+            hits = search() if cost <= ON_LOOP_US else await self._run(partial(self._pools.read, search), deadline)
             if hits is not None:
                 return hits
-        hits = await self._writer.between_writes(lambda: self._engine.search(self._engine.view(), call))
+        last = partial(self._writer.between_writes, lambda: self._engine.search(self._engine.view(), call))
+        hits = await self._run(last, deadline)
         assert hits is not None, "a hit vanished although nothing was applied"
         return hits
 
-    async def _wait_for(self, terms: ReadTerms, timeout_s: float) -> None:
+    async def _wait_for(self, terms: ReadTerms, deadline: float) -> None:
         """Until the replica may answer under these terms. Raises DeadlineExceeded, Unavailable, or why it failed."""
         self._check_working()
         machine = self._writer.machine
-        if machine.applied_seq >= terms.min_seq:
-            return
-        deadline = boot_s() + timeout_s
         while machine.applied_seq < terms.min_seq:
             self._progress.clear()
             try:
@@ -201,18 +231,17 @@ class Replica:
                     await self._progress.wait()
             except TimeoutError:
                 raise DeadlineExceeded(
-                    f"shard {self._shard} has applied {machine.applied_seq}, the read needs {terms.min_seq}, after {timeout_s:.1f} s",
-                    ErrorDetails(shard=str(self._shard)),
+                    f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}", self._details()
                 ) from None
             self._check_working()
 
     def _check_working(self) -> None:
         machine = self._writer.machine
         if isinstance(machine.role, Broken):
-            raise type(machine.role.error)(machine.role.error.message, ErrorDetails(shard=str(self._shard)))
+            raise type(machine.role.error)(machine.role.error.message, self._details())
         if self._closing or not machine.serves_reads:
             state = "closing" if self._closing else machine.role_name
-            raise Unavailable(f"the replica of shard {self._shard} is not ready ({state})", ErrorDetails(shard=str(self._shard)))
+            raise Unavailable(f"the replica of shard {self._shard} is not ready ({state})", self._details())
 
     def _check_primary(self, terms: ReadTerms) -> None:
         """After the result is fixed: whether this replica was certainly the primary all along."""
@@ -221,8 +250,17 @@ class Replica:
         machine = self._writer.machine
         elected = isinstance(machine.role, Leading) and leads(machine.role.config, self.id, self._registration)
         if not (machine.serves_writes and elected and self._lease_held()):
-            raise Unavailable(f"the replica of shard {self._shard} is not surely the primary", ErrorDetails(shard=str(self._shard)))
+            raise Unavailable(f"the replica of shard {self._shard} is not surely the primary", self._details())
+
+    def _details(self) -> ErrorDetails:
+        return ErrorDetails(shard=str(self._shard))
 
     def _progressed(self) -> None:
         self._progress.set()
         self._sealing.kick()
+
+
+def _look_at(running: asyncio.Task[Any]) -> None:
+    """Take the outcome of work whose caller has left."""
+    if not running.cancelled():
+        running.exception()

@@ -7,9 +7,10 @@ import logging
 
 from shard_worker.engine import Engine
 from shard_worker.index.build import BuildJob
+from shard_worker.logic.replica_events import DISK_LIMIT, StorageBroke
 from shard_worker.pools import Pools
 from shard_worker.writer import Writer
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.ids import ShardId
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
@@ -29,8 +30,9 @@ class Sealing:
         self._everything = 0
         self._settled = asyncio.Event()
         self._building = False
-        self._stopping = False
+        self._stop = asyncio.Event()
         self._failure: ShoalError | None = None
+        self._no_space: str | None = None
         self._running = asyncio.create_task(self._run())
 
     @property
@@ -42,19 +44,28 @@ class Sealing:
         """Look whether there is something to build."""
         self._wake.set()
 
+    def tell_space(self, reason: str | None) -> None:
+        """Whether there is room on the disk; reason: why not. Without it nothing is built: that takes room before it gives some."""
+        self._no_space = reason
+        if reason is None:
+            self._wake.set()
+
     async def optimize(self, timeout_s: float) -> None:
         """Seal and merge everything that is there now into one segment. Raises DeadlineExceeded (the work goes on), or why it failed."""
         deadline = boot_s() + timeout_s
         self._failure = None
+        self._check_space()
         await self._writer.between_writes(self._engine.freeze)
         self._everything += 1
         try:
             while self.pending:
+                self._raise_failure()
+                self._check_space()
                 self._settled.clear()
                 self._wake.set()
                 async with asyncio.timeout(max(0.0, deadline - boot_s())):
                     await self._settled.wait()
-                self._raise_failure()
+            self._raise_failure()
         except TimeoutError:
             raise DeadlineExceeded(
                 f"shard {self._shard} was not optimized within {timeout_s:.0f} s; the work goes on", ErrorDetails(shard=str(self._shard))
@@ -64,46 +75,72 @@ class Sealing:
 
     async def close(self) -> None:
         """Stop the build that runs, if any, and end."""
-        self._stopping = True
+        self._stop.set()
         self._wake.set()
         await self._running
 
+    def _check_space(self) -> None:
+        if self._no_space is not None:
+            raise ResourceExhausted(self._no_space, ErrorDetails(shard=str(self._shard), limit=DISK_LIMIT))
+
     def _raise_failure(self) -> None:
-        failure, self._failure = self._failure, None
+        failure, self._failure = self._writer.failure or self._failure, None
         if failure is not None:
-            raise failure
-        if self._stopping:
+            raise type(failure)(failure.message, ErrorDetails(shard=str(self._shard)))
+        if self._stop.is_set():
             raise Unavailable(f"shard {self._shard} is closing", ErrorDetails(shard=str(self._shard)))
 
     async def _run(self) -> None:
-        while not self._stopping:
-            await self._wake.wait()
-            self._wake.clear()
-            while not self._stopping and await self._build_next():
-                pass
+        try:
+            while not self._stop.is_set():
+                await self._wake.wait()
+                self._wake.clear()
+                while not self._stop.is_set() and await self._build_next():
+                    pass
+                self._settled.set()
+        finally:
             self._settled.set()
 
     async def _build_next(self) -> bool:
         """Do one build. Returns whether it is worth looking for another at once."""
-        if self._writer.failure is not None or self._engine.next_build(everything=self._everything > 0) is None:
+        if (
+            self._no_space is not None
+            or self._writer.failure is not None
+            or self._engine.next_build(everything=self._everything > 0) is None
+        ):
             return False
         job: BuildJob | None = None
+        outcome, began = "stopped", boot_s()
         self._building = True
+        self._pools.builds_running += 1
         try:
             job = await self._writer.between_writes(self._begin)
             if job is None:
                 return False
-            return await self._finish(job)
+            if await self._finish(job):
+                outcome = "done"
+                return True
         except ShoalError as error:
+            outcome = "failed"
             self._fail(error)
         except Exception as error:
+            outcome = "failed"
             log.exception(event("build_failed", shard=self._shard))
             self._fail(Unavailable(f"building an index of shard {self._shard} failed: {type(error).__name__}: {error}"))
         finally:
             self._building = False
-        if job is not None and not self._stopping:
-            await self._writer.between_writes(lambda: self._engine.abandon(job))
+            self._pools.builds_running -= 1
+            if job is not None or outcome == "failed":
+                self._pools.built(outcome, boot_s() - began)
+        if job is not None and not self._stop.is_set():
+            await self._abandon(job)
         return False
+
+    async def _abandon(self, job: BuildJob) -> None:
+        try:
+            await self._writer.between_writes(lambda: self._engine.abandon(job))
+        except ShoalError as error:
+            log.warning(event("build_not_abandoned", shard=self._shard, reason=error.message))
 
     def _begin(self) -> BuildJob | None:
         plan = self._engine.next_build(everything=self._everything > 0)
@@ -111,13 +148,26 @@ class Sealing:
 
     async def _finish(self, job: BuildJob) -> bool:
         began = boot_s()
-        sealed = await self._pools.build(lambda: job.run(lambda: self._stopping or self._pools.stopping.is_set()))
+        sealed = await self._pools.build(lambda: job.run(lambda: self._stop.is_set() or self._pools.stopping.is_set()), self._stop)
         if sealed is None:
             return False
-        written = await self._pools.build(lambda: self._engine.write_segment(job, sealed))
+        self._check_space()
+        written = await self._pools.build(lambda: self._engine.write_segment(job, sealed), self._stop)
+        if written is None:
+            return False
+        self._check_space()
         await self._writer.between_writes(lambda: self._engine.swap(job, sealed, written))
+        await self._sweep()
         log.info(event("segment_sealed", shard=self._shard, rows=sealed.rows_held, inserted=job.inserts, seconds=f"{boot_s() - began:.2f}"))
         return True
+
+    async def _sweep(self) -> None:
+        """Delete the files that were replaced. The build has succeeded; what fails here is the disk under the log or the store."""
+        try:
+            await self._writer.between_writes(self._engine.sweep)
+        except ShoalError as error:
+            if not self._stop.is_set():
+                self._writer.feed(StorageBroke(error=error))
 
     def _fail(self, error: ShoalError) -> None:
         log.warning(event("build_failed", shard=self._shard, reason=error.message))

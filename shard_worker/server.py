@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import socket
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,27 +17,32 @@ from shard_worker.engine import EngineSettings
 from shard_worker.host import Host
 from shard_worker.index.threads import search_thread_init
 from shard_worker.membership import Membership
+from shard_worker.metrics import BUILD_SECONDS, BUILDS, GATHERED, LOG_FLUSH_SECONDS, shard_samples, worker_samples
 from shard_worker.pools import Pools
 from shard_worker.replica_folders import WorkerReplicaFolders
 from shard_worker.service import WorkerServicer
 from shard_worker.settings import WorkerSettings
 from shard_worker.storage.folder import WorkerFolder
-from shard_worker.storage.space import Full, Roomy, SpaceLimits, SpaceState, disk_space, judge_space
+from shard_worker.storage.space import Full, Roomy, SpaceLimits, SpaceState, disk_space, disk_words, judge_space
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import Internal
 from shoal.core.ids import ClusterId, Revision, WorkerId
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
+from shoal.runtime.metrics import Metrics, Sample
+from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
 from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.etcd_settings import etcd_settings
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
 from shoal.v1 import worker_pb2_grpc
 
 log = logging.getLogger("shoal.worker")
 
-SPACE_EVERY_S = 2.0
+SPACE_EVERY_S = 0.2
+"""Often, for it costs nothing: a fast import must meet the limit before it meets the end of a small disk."""
+
 GRACE_S = 2.0
 
 
@@ -55,9 +62,13 @@ class WorkerRole:
         self.host = Host()
         self._settings = settings
         self._keys = Keys(settings.cluster_name)
-        self._store = EtcdStore(EtcdSettings(endpoints=settings.etcd))
-        self._pools = Pools(search_threads=settings.search_threads, build_threads=settings.build_threads)
-        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
+        self._store = EtcdStore(etcd_settings(settings))
+        self.metrics: Metrics = metrics_of(settings)
+        self._pools = Pools(search_threads=settings.search_threads, build_threads=settings.build_threads, built=self._built)
+        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes, metrics=self.metrics)
+        if settings.reflection:
+            self._server.enable_reflection("shoal.v1.Worker")
+        self._disk_used: float | None = None
         self._changed = asyncio.Event()
         self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)
         self._parts: _Parts | None = None
@@ -73,6 +84,8 @@ class WorkerRole:
     async def start(self) -> None:
         """Wait for the cluster, lock the folder, listen, register. Raises PreconditionFailed, DataLoss, Unavailable."""
         search_thread_init()
+        _raise_file_limit()
+        self.metrics.start()
         observing = asyncio.create_task(self._observer.run())
         self._tasks.append(observing)
         cluster = await self._cluster(observing)
@@ -83,7 +96,8 @@ class WorkerRole:
         except BaseException:
             folder.close()
             raise
-        self._parts = self._wire(folder, address)
+        self._parts = parts = self._wire(folder, address)
+        self.metrics.gather(GATHERED, lambda: self._samples(parts))
         log.info(event("worker_started", worker=folder.worker_id, address=address, data=folder.path))
         self._tasks += [
             asyncio.create_task(self._parts.membership.run()),
@@ -111,6 +125,7 @@ class WorkerRole:
             self._parts.folder.close()
         await asyncio.to_thread(self._pools.close)
         await self._store.close()
+        await asyncio.to_thread(self.metrics.stop)
 
     def _wire(self, folder: WorkerFolder, address: str) -> _Parts:
         settings = self._settings
@@ -124,12 +139,32 @@ class WorkerRole:
             registration=Revision(0),
         )
         membership = Membership(store=self._store, keys=self._keys, me=me, lease_ttl_s=settings.lease_ttl_s, changed=self._on_change)
-        engine = EngineSettings(growing_rows=settings.growing_rows, log_file_bytes=settings.log_file_bytes)
+        engine = EngineSettings(
+            growing_rows=settings.growing_rows,
+            log_file_bytes=settings.log_file_bytes,
+            readers=settings.search_threads + 2,
+            flushed=self.metrics.measure(LOG_FLUSH_SECONDS),
+        )
         folders = WorkerReplicaFolders(folder=folder, settings=engine, pools=self._pools, lease_held=membership.held_now)
         assignments = Assignments(
             host=self.host, store=self._store, keys=self._keys, me=folder.worker_id, membership=membership, folders=folders
         )
         return _Parts(folder=folder, membership=membership, assignments=assignments)
+
+    def _samples(self, parts: _Parts) -> Iterable[Sample]:
+        yield from shard_samples(self.host)
+        yield from worker_samples(
+            host=self.host,
+            pools=self._pools,
+            membership=parts.membership,
+            connected=self._observer.connected,
+            disk_used=self._disk_used,
+        )
+
+    def _built(self, outcome: str, seconds: float) -> None:
+        self.metrics.measure(BUILDS, outcome)(1)
+        if outcome == "done":
+            self.metrics.measure(BUILD_SECONDS)(seconds)
 
     def _lock_folder(self, cluster: ClusterId) -> WorkerFolder:
         return WorkerFolder.open(Path(self._settings.data).absolute(), cluster)
@@ -137,6 +172,7 @@ class WorkerRole:
     def _on_change(self) -> None:
         self._changed.set()
         if self._parts is not None:
+            self._parts.membership.see(self._observer.map.workers.get(self._parts.folder.worker_id))
             self._parts.assignments.see_map(self._observer.map)
 
     async def _cluster(self, observing: asyncio.Task[None]) -> ClusterId:
@@ -154,9 +190,18 @@ class WorkerRole:
         limits = SpaceLimits(refuse_at=self._settings.disk_refuse_percent / 100, resume_at=self._settings.disk_resume_percent / 100)
         state: SpaceState = Roomy()
         while True:
-            before, state = state, judge_space(disk_space(parts.folder.path), state, limits)
+            space = disk_space(parts.folder.path)
+            self._disk_used = space.used
+            before, state = state, judge_space(space, state, limits)
+            self.host.disk = disk_words(space, state, limits)
             if type(state) is not type(before):
                 log.warning(event("disk_space", state=type(state).__name__.lower()))
             parts.assignments.tell_space(state.reason if isinstance(state, Full) else None)
             await self._server.set_serving(parts.membership.registration != 0)
             await asyncio.sleep(SPACE_EVERY_S)
+
+
+def _raise_file_limit() -> None:
+    """Let this process open as many files as it is allowed: each replica holds about a dozen."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -5,32 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.runtime.role_settings import RoleSettings
 from shoal.runtime.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerSettings:
+class WorkerSettings(RoleSettings):
     """A shard worker: holds replicas of shards in one data folder."""
 
     data: str = setting("shoal-worker", "data folder of this worker; its identity lives there", variable="SHOAL_DATA_FOLDER")
-    etcd: tuple[str, ...] = setting(("127.0.0.1:2379",), "etcd endpoints, host:port, separated by commas")
-    cluster_name: str = setting("default", "name of the cluster in etcd")
-    host: str = setting("127.0.0.1", "address to listen on and to publish")
-    port: int = setting(0, "port to listen on, 0 for any free one")
     node: str = setting("", "name of the machine, for people; empty for its host name")
     zone: str = setting("", "failure zone of the machine")
     lease_ttl_s: int = setting(5, "seconds after which a dead worker is noticed")
-    message_bytes: int = setting(32 * 1024 * 1024, "largest message either way, bytes")
     growing_rows: int = setting(10_000, "rows of a growing segment before it is sealed")
     log_file_bytes: int = setting(64 * 1024 * 1024, "size at which a log file is closed and the next begun")
     search_threads: int = setting(2, "threads for searches that are too long for the event loop")
     build_threads: int = setting(2, "threads of one index build, at low priority")
     disk_refuse_percent: float = setting(90.0, "disk use at which upserts are refused")
     disk_resume_percent: float = setting(85.0, "disk use at which upserts are accepted again")
-    log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     def __post_init__(self) -> None:
-        for name in ("lease_ttl_s", "message_bytes", "growing_rows", "log_file_bytes", "search_threads", "build_threads"):
+        super().__post_init__()
+        for name in ("lease_ttl_s", "growing_rows", "log_file_bytes", "search_threads", "build_threads"):
             if getattr(self, name) < 1:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}, it must be at least 1", ErrorDetails(field=name))
         if not 0 < self.disk_resume_percent <= self.disk_refuse_percent <= 100:

@@ -59,6 +59,11 @@ class Writer:
         self._closed = False
         self._running = asyncio.create_task(self._run())
 
+    @property
+    def waiting(self) -> int:
+        """Writes that wait for their acknowledgement."""
+        return len(self._callers)
+
     async def write(self, *, epoch: Revision, request_id: RequestId, kind: RecordKind, body: bytes, timeout_s: float) -> WriteAck:
         """Have a write appended, committed and applied. Raises what the machine refuses with, DeadlineExceeded, Unavailable."""
         if self._closed:
@@ -110,7 +115,8 @@ class Writer:
         self._closed = True
         self._wake.set()
         await self._running
-        self._thread.shutdown()
+        # Off the loop: what waits in the thread may take long, and the loop keeps the lease.
+        await asyncio.to_thread(self._thread.shutdown)
         shard = str(self.machine.shard)
         for ticket in list(self._callers):
             self._answer(ticket, Unavailable(f"shard {shard} is closing", ErrorDetails(shard=shard, applied={shard: "maybe"})))

@@ -6,36 +6,44 @@ shard is ACTIVE is lost: it is never made again empty, for it would pose as the 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
-from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
-from shoal.core.shard_config import ShardEntry, ShardState, leads, replica_on
+from shoal.core.ids import ReplicaId, Revision, ShardId, Term, WorkerId
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, leads, replica_on
 
 
 class Local(StrEnum):
     """How a replica stands in this process."""
 
     OPEN = "open"
+    FULL = "full"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalReplica:
-    """A replica this process knows. epoch, registration: what it was last told."""
+    """A replica this process knows.
+
+    state: FULL when a write found no room, or opening failed for a reason that passes: reopening cures it.
+    epoch, registration: what it was last told;
+    idle_term: the term it knows while it does not lead; None when it leads, or is about to, or is not open.
+    """
 
     replica: ReplicaId
     state: Local
     epoch: Revision
     registration: Revision
+    idle_term: Term | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostView:
-    """All that the decision depends on. folders: replicas found on disk; busy: shards with a step under way."""
+    """All that the decision depends on. folders: replicas found on disk; busy: shards with a step under way; roomy: disk not full."""
 
     map: ClusterMap
     me: WorkerId
@@ -43,6 +51,7 @@ class HostView:
     local: Mapping[ShardId, LocalReplica]
     folders: Set[tuple[ShardId, ReplicaId]]
     busy: Set[ShardId]
+    roomy: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +95,22 @@ class TellConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReopenReplica:
+    """There is room again: close the replica, whose last write found none, and open it from its folder."""
+
+    entry: ShardEntry
+    replica: ReplicaId
+    collection: Collection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RaiseTerm:
+    """The primary was reopened within its term, in which it may not lead twice: give it the next one by a swap."""
+
+    entry: ShardEntry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CloseReplica:
     """The shard is not this worker's any more: close, delete nothing."""
 
@@ -100,7 +125,9 @@ class DropReplica:
     replica: ReplicaId
 
 
-HostStep = CreateReplica | OpenReplica | ConfirmReplica | ReportMissing | TellConfig | CloseReplica | DropReplica
+HostStep = (
+    CreateReplica | OpenReplica | ConfirmReplica | ReportMissing | TellConfig | ReopenReplica | RaiseTerm | CloseReplica | DropReplica
+)
 
 
 def next_steps(view: HostView) -> list[HostStep]:
@@ -127,10 +154,19 @@ def _step_of(view: HostView, shard: ShardId) -> HostStep | None:
         return _step_of_absent(view, entry, replica, collection)
     if local.state is Local.FAILED:
         return None
-    if entry.config.state is ShardState.CREATING and leads(entry.config, replica, view.registration):
+    if local.state is Local.FULL:
+        return ReopenReplica(entry=entry, replica=replica, collection=collection) if view.roomy else None
+    elected = leads(entry.config, replica, view.registration)
+    if entry.config.state is ShardState.CREATING and elected:
         return ConfirmReplica(entry=entry)
-    told = (local.epoch, local.registration) == (entry.epoch, view.registration)
-    return None if told else TellConfig(entry=entry)
+    if (local.epoch, local.registration) != (entry.epoch, view.registration):
+        return TellConfig(entry=entry)
+    return RaiseTerm(entry=entry) if elected and local.idle_term == entry.config.term else None
+
+
+def next_term(config: ShardConfig) -> ShardConfig:
+    """The configuration in which the same primary begins anew. With another term its records cannot be taken for those it lost."""
+    return dataclasses.replace(config, term=Term(config.term + 1))
 
 
 def _step_of_absent(view: HostView, entry: ShardEntry, replica: ReplicaId, collection: Collection) -> HostStep | None:

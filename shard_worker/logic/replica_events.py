@@ -14,6 +14,10 @@ Ticket = int
 """Names one waiting caller."""
 
 
+DISK_LIMIT = "disk"
+"""ErrorDetails.limit of an error that says that the disk is full."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConfigSeen:
     """The shard's configuration as last seen, and the current registration of this worker (0: it has none)."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from shard_worker.logic.record import Record, RecordKind
 from shard_worker.logic.replica_events import (
+    DISK_LIMIT,
     Acknowledge,
     AppendRecords,
     ApplyRecords,
@@ -150,7 +151,7 @@ class ReplicaMachine:
                 self._forget_ticket(ticket)
                 return []
             case _ if isinstance(self.role, Broken):
-                return [self._refused(event.ticket, self.role.error)] if isinstance(event, WriteAsked) else []
+                return [self._refused(event.ticket, _refusal_of(self.role.error))] if isinstance(event, WriteAsked) else []
             case ConfigSeen():
                 return self._see_config(event)
             case TermStored(term=term):
@@ -178,8 +179,8 @@ class ReplicaMachine:
         if leads(config, self.replica, event.registration) and config.term > self.known_term:
             self.role = Rising(config=config, epoch=event.epoch)
             return [StoreTerm(term=config.term)]
-        if config.term > self.known_term and config.primary != self.replica:
-            return self._step_down(f"term {config.term} has another primary")
+        if config.term > self.known_term:
+            return self._step_down(f"term {config.term} belongs to another replica or to another life of this worker")
         return []
 
     def _follow_config(self, config: ShardConfig, epoch: Revision) -> list[ReplicaEffect]:
@@ -234,13 +235,13 @@ class ReplicaMachine:
             case Remembered(seq=seq, affected=affected):
                 return [Acknowledge(ticket=event.ticket, seq=seq, affected=affected)]
             case TooOld(newest=newest):
-                return [self._refused(event.ticket, _too_old(event.request_id, newest))]
+                return [self._refused(event.ticket, _too_old(event.request_id, newest), "maybe")]
             case Unheard():
                 return self._append_write(event, self.role.config.term)
 
     def _append_write(self, event: WriteAsked, term: Term) -> list[ReplicaEffect]:
         if self._no_space is not None and event.kind is RecordKind.UPSERT:
-            return [self._refused(event.ticket, ResourceExhausted(self._no_space, ErrorDetails(limit="disk")))]
+            return [self._refused(event.ticket, ResourceExhausted(self._no_space, ErrorDetails(limit=DISK_LIMIT)))]
         if len(self._pending) >= MAX_PENDING_WRITES or self._pending_bytes + len(event.body) > MAX_PENDING_BYTES:
             return [self._refused(event.ticket, _queue_full(len(self._pending), self._pending_bytes))]
         record = self._next_record(term, event.kind, event.request_id, event.body, event.now_ms)
@@ -306,6 +307,12 @@ class ReplicaMachine:
         for pending in self._pending.values():
             if ticket in pending.tickets:
                 pending.tickets.remove(ticket)
+
+
+def _refusal_of(failure: ShoalError) -> ShoalError:
+    """What later writes hear of a storage that failed. Asking again at once does not make room on a disk."""
+    full = failure.details.limit == DISK_LIMIT
+    return ResourceExhausted(failure.message, failure.details) if full else failure
 
 
 def _too_old(request_id: RequestId, newest: int) -> ShoalError:

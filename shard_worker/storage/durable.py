@@ -11,13 +11,17 @@ from pathlib import Path
 TEMPORARY_SUFFIX = ".tmp"
 
 
+class FlushFailed(OSError):
+    """A flush failed: what was written before, perhaps long before, may never have reached the disk."""
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, all or nothing. Raises OSError."""
     temporary = temporary_path(path)
     with temporary.open("wb") as stream:
         stream.write(data)
         stream.flush()
-        os.fsync(stream.fileno())
+        flush(stream.fileno())
     rename_durably(temporary, path)
 
 
@@ -45,9 +49,25 @@ def fsync_path(path: Path) -> None:
     """Flush a file or a folder to the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        flush(descriptor)
     finally:
         os.close(descriptor)
+
+
+def flush(descriptor: int) -> None:
+    """Flush an open file. Raises FlushFailed."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise FlushFailed(error.errno, error.strerror) from error
+
+
+def flush_data(descriptor: int) -> None:
+    """Flush an open file, without what only its times tell. Raises FlushFailed."""
+    try:
+        os.fdatasync(descriptor)
+    except OSError as error:
+        raise FlushFailed(error.errno, error.strerror) from error
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import sqlite3
 
-from shoal.core.errors import DataLoss, ShoalError, Unavailable
+from shard_worker.logic.replica_events import DISK_LIMIT
+from shard_worker.storage.durable import FlushFailed
+from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
 
 _FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DAMAGED = frozenset(
     # the last three: our statements are fixed, so tables that they do not fit, or that contradict them, are damaged
     {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
 )
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
@@ -25,10 +29,22 @@ class StorageFailed(Unavailable):
     """The disk refused a write or a flush. What holds the file is dead: what reached the disk is unknown until it is opened again."""
 
 
+class DiskFull(StorageFailed):
+    """There was no room for a write. Nothing that was flushed is in doubt: opened again, once there is room, it goes on.
+
+    A flush that fails is never this, also when the disk is full: the kernel may have dropped what was written before.
+    """
+
+    def __init__(self, message: str, details: ErrorDetails | None = None) -> None:
+        super().__init__(message, dataclasses.replace(details or ErrorDetails(), limit=DISK_LIMIT))
+
+
 def write_failure(error: OSError, what: str) -> StorageFailed:
     """Error for a write, flush or rename that failed."""
-    reason = "disk full" if error.errno in _FULL_ERRNO else "write failed"
-    return StorageFailed(f"{what}: {reason}: {error}")
+    if error.errno not in _FULL_ERRNO:
+        return StorageFailed(f"{what}: write failed: {error}")
+    kind = StorageFailed if isinstance(error, FlushFailed) else DiskFull
+    return kind(f"{what}: disk full: {error}")
 
 
 def read_failure(error: OSError, what: str) -> ShoalError:
@@ -45,13 +61,14 @@ def store_write_failure(error: StoreError, what: str) -> ShoalError:
     code = _primary_code(error)
     if isinstance(error, UnicodeDecodeError) or code in _DAMAGED:
         return DataLoss(f"{what}: the file is damaged: {error}")
-    reason = "disk full" if code == sqlite3.SQLITE_FULL else "write failed"
-    return StorageFailed(f"{what}: {reason}: {error}")
+    return _no_room(error, what) or StorageFailed(f"{what}: write failed: {error}")
 
 
 def store_read_failure(error: StoreError, what: str) -> ShoalError:
     """Error for a SQLite query that failed: DataLoss when the file is damaged, Unavailable when it is locked or closed."""
-    code = _primary_code(error)
+    code, full = _primary_code(error), _no_room(error, what)
+    if full is not None:
+        return full
     if code in _BUSY:
         return Unavailable(f"{what}: locked: {error}")
     if isinstance(error, sqlite3.ProgrammingError):
@@ -60,6 +77,12 @@ def store_read_failure(error: StoreError, what: str) -> ShoalError:
         # no code: the sqlite3 module itself could not decode a stored text
         return DataLoss(f"{what}: the file is damaged: {error}")
     return StorageFailed(f"{what}: read failed: {error}")
+
+
+def _no_room(error: StoreError, what: str) -> DiskFull | None:
+    # Of a flush that fails SQLite says SQLITE_IOERR_FSYNC, whatever the reason.
+    full = getattr(error, "sqlite_errorcode", None) in _NO_ROOM
+    return DiskFull(f"{what}: disk full: {error}") if full else None
 
 
 def _primary_code(error: StoreError) -> int | None:

@@ -100,6 +100,8 @@ class WorkerFolder:
         with _retyped(path):
             rename_durably(path, going)
             shutil.rmtree(going)
+            _remove_if_empty(path.parent)
+            _remove_if_empty(path.parent.parent)
 
     def close(self) -> None:
         """Release the lock; a second call does nothing."""

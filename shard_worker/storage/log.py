@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from shard_worker.logic.record import Record
-from shard_worker.storage.durable import fsync_path, make_folder
+from shard_worker.storage.durable import flush_data, fsync_path, make_folder
 from shard_worker.storage.failure import StorageFailed, write_failure
 from shard_worker.storage.frame import encode_group
 from shard_worker.storage.log_file import BEFORE_FIRST, LogEnd, LogIdentity, create_log_file
@@ -29,13 +30,21 @@ from shoal.core.errors import Internal
 from shoal.core.ids import ClusterId, ReplicaId, Seq, Term
 
 
+def _untold(seconds: float) -> None:
+    """Default for flushed."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogSettings:
-    """file_bytes: size at which a new file is begun; the watermark is written after so many appends or bytes, whichever is first."""
+    """file_bytes: size at which a new file is begun; the watermark is written after so many appends or bytes, whichever is first.
+
+    flushed: told the seconds of each append with its flush, on the writer's thread.
+    """
 
     file_bytes: int = 64 * 1024 * 1024
     watermark_every_appends: int = 256
     watermark_every_bytes: int = 16 * 1024 * 1024
+    flushed: Callable[[float], None] = _untold
 
 
 DEFAULT_LOG_SETTINGS = LogSettings()
@@ -129,9 +138,11 @@ class ReplicaLog:
         group = encode_group(records, self._end.crc, self._identity.seed)
         if self._end.seq >= self._files[-1].first_seq and self._sizes[-1] + len(group.data) > self._settings.file_bytes:
             self._roll()
+        began = time.perf_counter()
         with self._writing():
             _write_all(self._open_descriptor(), group.data)
-            os.fdatasync(self._open_descriptor())
+            flush_data(self._open_descriptor())
+        self._settings.flushed(time.perf_counter() - began)
         self._advance(records, group.last_crc, len(group.data))
 
     def read(self, from_seq: Seq) -> Iterator[Record]:
@@ -210,7 +221,8 @@ class ReplicaLog:
 
     def _check_usable(self) -> None:
         if self._refusal is not None:
-            raise StorageFailed(f"log {self._folder} takes nothing more, an earlier write failed: {self._refusal.message}")
+            kind = type(self._refusal)
+            raise kind(f"log {self._folder} takes nothing more, an earlier write failed: {self._refusal.message}")
         self._open_descriptor()
 
     def _open_descriptor(self) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shard_worker.storage.checksum import crc32c
-from shard_worker.storage.durable import write_durably
+from shard_worker.storage.durable import flush, write_durably
 from shard_worker.storage.frame import Frame, chain_seed, read_frame
 from shard_worker.storage.sealed_json import check_cluster, check_format
 from shoal.core.errors import DataLoss, PreconditionFailed
@@ -140,7 +140,7 @@ def make_tail_durable(path: Path, proven_bytes: int, good_bytes: int) -> None:
             data = os.pread(descriptor, min(1 << 20, good_bytes - at), at)
             if os.pwrite(descriptor, data, at) != min(1 << 20, good_bytes - at):
                 raise OSError(f"short write at offset {at}")
-        os.fsync(descriptor)
+        flush(descriptor)
     finally:
         os.close(descriptor)
 

@@ -22,6 +22,7 @@ from shard_worker.storage.checkpoint import checkpoint
 from shard_worker.storage.durable import fsync_path
 from shard_worker.storage.failure import (
     STORE_ERRORS,
+    DiskFull,
     StorageFailed,
     StoreError,
     read_failure,
@@ -288,7 +289,8 @@ class PointsStore:
 
     def _refuse_from_now_on(self, error: StoreError) -> ShoalError:
         failure = store_write_failure(error, f"store {self._path}")
-        self._refusal = StorageFailed(f"store {self._path} takes nothing more, an earlier write failed: {failure.message}")
+        kind = DiskFull if isinstance(failure, DiskFull) else StorageFailed
+        self._refusal = kind(f"store {self._path} takes nothing more, an earlier write failed: {failure.message}")
         return failure
 
     def _check_usable(self) -> None:

@@ -67,6 +67,15 @@ def judge_space(space: DiskSpace, before: SpaceState, limits: SpaceLimits = DEFA
     )
 
 
+def disk_words(space: DiskSpace, state: SpaceState, limits: SpaceLimits = DEFAULT_SPACE_LIMITS) -> str:
+    """In words, that upserts are refused or soon will be; "" while there is room."""
+    if isinstance(state, Full):
+        return state.reason
+    if space.used <= limits.resume_at:
+        return ""
+    return f"disk nearly full: {space.used:.1%} of it is in use; upserts are refused from {limits.refuse_at:.0%} on"
+
+
 def disk_space(path: Path) -> DiskSpace:
     """Room on the file system that holds `path`. Raises DataLoss when the path is missing, StorageFailed."""
     try:

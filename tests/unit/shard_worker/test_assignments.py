@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import dataclasses
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from shard_worker import assignments
 from shard_worker.assignments import Assignments
 from shard_worker.engine import EngineSettings
 from shard_worker.host import Host
 from shard_worker.membership import Membership
 from shard_worker.pools import Pools
 from shard_worker.replica_folders import WorkerReplicaFolders
+from shard_worker.storage.failure import StorageFailed
 from shard_worker.storage.folder import WorkerFolder
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
@@ -206,5 +209,57 @@ def test_a_worker_with_a_new_registration_serves_only_once_it_is_elected_again(t
             assert not world.serves()
             await world.place(state=ShardState.ACTIVE, term=Term(2))
             await until(world.serves)
+
+    asyncio.run(run())
+
+
+def test_closing_waits_for_a_replica_that_is_being_opened(tmp_path):
+    """A thread that opens a replica may cut its log: the folder's lock must not be given back before it has ended."""
+
+    async def run():
+        async with worker(tmp_path) as world:
+            folders, gate, began = world.assignments._folders, threading.Event(), threading.Event()
+            real = folders.open
+
+            async def slow(*arguments):
+                def wait() -> None:
+                    began.set()
+                    assert gate.wait(60)
+
+                await asyncio.to_thread(wait)
+                return await real(*arguments)
+
+            folders.open = slow
+            await world.place()
+            await until(began.is_set)
+            closing = asyncio.create_task(world.assignments.close())
+            done, _ = await asyncio.wait({closing}, timeout=0.2)
+            assert not done
+            gate.set()
+            await closing
+            assert world.host.open == {}
+
+    asyncio.run(run())
+
+
+def test_a_shard_whose_replica_cannot_be_opened_is_not_confirmed_and_opening_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(assignments, "REOPEN_AFTER_S", 0.1)
+
+    async def run():
+        async with worker(tmp_path) as world:
+            folders = world.assignments._folders
+            real, failures = folders.open, iter([StorageFailed("too many open files"), OSError("again")])
+
+            async def at_first_not(*arguments):
+                failure = next(failures, None)
+                if failure is not None:
+                    assert world.shard().state is ShardState.CREATING
+                    raise failure
+                return await real(*arguments)
+
+            folders.open = at_first_not
+            await world.place()
+            await until(world.serves)
+            assert SHARD not in world.host.failed
 
     asyncio.run(run())

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 
 import pytest
@@ -139,5 +140,26 @@ def test_a_worker_whose_place_another_process_took_ends_and_leaves_the_other_alo
         found = await world.registered()
         assert found is not None
         assert found.incarnation == "usurper"
+
+    asyncio.run(run())
+
+
+def test_a_later_registration_by_somebody_else_in_the_map_ends_the_worker_at_once():
+    """The data folder was copied, and the copy runs: two processes must not both go on as this worker."""
+
+    async def run():
+        world = World()
+        async with running(world) as task:
+            await until(lambda: world.membership.registration != 0)
+            mine = world.membership.registration
+            earlier = dataclasses.replace(entry("before"), registration=Revision(mine - 1))
+            world.membership.see(earlier)
+            world.membership.see(dataclasses.replace(entry("mine"), registration=mine))
+            world.membership.see(None)
+            later = dataclasses.replace(entry("usurper"), registration=Revision(mine + 1))
+            assert not task.done()
+            world.membership.see(later)
+            with pytest.raises(PreconditionFailed, match="another process"):
+                await asyncio.wait_for(task, 20.0)
 
     asyncio.run(run())

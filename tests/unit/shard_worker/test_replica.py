@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from shoal.core.errors import DataLoss, InvalidArgument, Unavailable
+from shoal.core.errors import DataLoss, InvalidArgument, ResourceExhausted, Unavailable
 from shoal.core.ids import RequestId, Seq
 from shoal.core.points import id_array
 from shoal.core.shard_calls import Consistency, ReadTerms, ShardCount, ShardGet, ShardScroll, ShardSearch
@@ -192,6 +192,21 @@ def test_searches_with_payloads_see_each_point_once_and_whole_while_it_is_upsert
             await upsert_all()
             stop = True
             assert min(await asyncio.gather(*lookers)) > 10
+
+    asyncio.run(run())
+
+
+def test_nothing_is_built_while_the_disk_is_full(tmp_path):
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            await bench.upsert(range(50), np.ones((50, DIM), dtype=np.float32))
+            bench.replica.tell_space("disk full")
+            with pytest.raises(ResourceExhausted, match="disk full"):
+                await bench.replica.optimize(60.0)
+            assert (await bench.replica.stats()).sealed_rows == 0
+            bench.replica.tell_space(None)
+            await bench.replica.optimize(60.0)
+            assert (await bench.replica.stats()).sealed_rows == 50
 
     asyncio.run(run())
 

@@ -9,9 +9,12 @@ from shard_worker.logic.hosting import (
     Local,
     LocalReplica,
     OpenReplica,
+    RaiseTerm,
+    ReopenReplica,
     ReportMissing,
     TellConfig,
     next_steps,
+    next_term,
 )
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
@@ -50,8 +53,11 @@ def view(each: ShardEntry | None, *, in_state: CollectionState = CollectionState
     return dataclasses.replace(base, **changes)
 
 
-def local(state: Local = Local.OPEN, *, epoch: int = 20, registration: int = 7) -> dict[ShardId, LocalReplica]:
-    return {SHARD: LocalReplica(replica=REPLICA, state=state, epoch=Revision(epoch), registration=Revision(registration))}
+def local(
+    state: Local = Local.OPEN, *, epoch: int = 20, registration: int = 7, idle_term: int | None = None
+) -> dict[ShardId, LocalReplica]:
+    term = None if idle_term is None else Term(idle_term)
+    return {SHARD: LocalReplica(replica=REPLICA, state=state, epoch=Revision(epoch), registration=Revision(registration), idle_term=term)}
 
 
 FOLDER = frozenset({(SHARD, REPLICA)})
@@ -94,3 +100,26 @@ def test_data_is_deleted_only_by_the_tombstone():
 def test_a_busy_shard_and_a_failed_replica_wait():
     assert next_steps(view(entry(), folders=FOLDER, busy=frozenset({SHARD}))) == []
     assert next_steps(view(entry(), local=local(Local.FAILED), folders=FOLDER)) == []
+
+
+def test_a_replica_whose_disk_was_full_is_reopened_once_there_is_room():
+    active = entry()
+    full = view(active, local=local(Local.FULL), folders=FOLDER, roomy=False)
+    assert next_steps(full) == []
+    assert next_steps(dataclasses.replace(full, roomy=True)) == [ReopenReplica(entry=active, replica=REPLICA, collection=collection())]
+    assert next_steps(dataclasses.replace(full, roomy=True, busy=frozenset({SHARD}))) == []
+
+
+def test_a_failed_replica_is_not_reopened():
+    assert next_steps(view(entry(), local=local(Local.FAILED), folders=FOLDER)) == []
+
+
+def test_a_primary_reopened_in_its_term_gets_the_next_one_after_it_was_told():
+    active = entry()
+    assert next_steps(view(active, local=local(epoch=0, idle_term=1), folders=FOLDER)) == [TellConfig(entry=active)]
+    assert next_steps(view(active, local=local(idle_term=1), folders=FOLDER)) == [RaiseTerm(entry=active)]
+    assert next_steps(view(active, local=local(idle_term=0), folders=FOLDER)) == []
+    assert next_steps(view(active, local=local(), folders=FOLDER)) == []
+    other = view(active, local=local(idle_term=1, registration=8), folders=FOLDER, registration=Revision(8))
+    assert next_steps(other) == [], "it was elected as another registration: the coordinator's affair"
+    assert next_term(active.config) == dataclasses.replace(active.config, term=Term(2))

@@ -23,7 +23,7 @@ from shard_worker.logic.replica_events import (
 )
 from shard_worker.logic.replica_machine import MAX_PENDING_WRITES, Opened, ReplicaMachine
 from shard_worker.logic.request_memory import Remembered, RequestMemory
-from shoal.core.errors import DataLoss, PreconditionFailed, ResourceExhausted, Unavailable
+from shoal.core.errors import DataLoss, ErrorDetails, PreconditionFailed, ResourceExhausted, Unavailable
 from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
@@ -239,6 +239,17 @@ def test_a_broken_storage_refuses_everybody_now_and_later():
     (later,) = machine.handle(write(2))
     assert later.error.details.applied == {str(SHARD): "no"}
     assert not machine.serves_reads
+
+
+def test_after_a_write_that_found_no_room_later_ones_hear_that_the_disk_is_full():
+    machine = serving()
+    machine.handle(write(1))
+    full = Unavailable("disk full", ErrorDetails(limit="disk"))
+    (now,) = machine.handle(StorageBroke(error=full))
+    assert (type(now.error), now.error.details.limit, set(now.error.details.applied.values())) == (Unavailable, "disk", {"maybe"})
+    (later,) = machine.handle(write(2))
+    assert (type(later.error), later.error.details.limit) == (ResourceExhausted, "disk")
+    assert set(later.error.details.applied.values()) == {"no"}
 
 
 def test_a_caller_who_left_is_not_answered_but_its_write_goes_on():

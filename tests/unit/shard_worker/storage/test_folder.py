@@ -102,6 +102,7 @@ def test_replicas_are_listed_made_and_dropped(folder):
         folder.create(REF, dim=DIM)
     folder.drop(REF)
     assert (folder.replicas(), folder.exists(REF)) == ([OTHER], False)
+    assert [path.name for path in (folder.path / "c1").iterdir()] == ["10"]
     for gone in (folder.drop, folder.open_replica):
         with pytest.raises(NotFound):
             gone(REF)

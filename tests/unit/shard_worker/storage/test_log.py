@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from shard_worker.storage.failure import StorageFailed
+from shard_worker.storage.failure import DiskFull, StorageFailed
 from shard_worker.storage.log import LogSettings, ReplicaLog
 from shard_worker.storage.watermark import load_watermark
 from shoal.core.errors import DataLoss, Internal, PreconditionFailed
@@ -233,6 +233,22 @@ def test_a_full_disk_is_named_as_such(tmp_path, monkeypatch):
         patched.setattr(os, "write", full)
         with pytest.raises(StorageFailed, match="disk full"):
             log.append(records(1, 1))
+    log.close()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("write", DiskFull), ("fdatasync", StorageFailed)])
+def test_only_a_write_without_room_may_be_cured_by_opening_again_never_a_failed_flush(tmp_path, monkeypatch, name, kind):
+    log = create_log(tmp_path)
+
+    def full(*given):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, name, full)
+        for message in ("disk full", "takes nothing more"):
+            with pytest.raises(StorageFailed, match=message) as caught:
+                log.append(records(1, 1))
+            assert type(caught.value) is kind
     log.close()
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from shard_worker.logic.request_memory import Remembered
-from shard_worker.storage.failure import StorageFailed
+from shard_worker.storage.failure import DiskFull, StorageFailed
 from shard_worker.storage.mutation import Noop, Upsert
 from shard_worker.storage.points_store import PointsStore, StoreSettings
 from shard_worker.storage.small_tables import SegmentEntry
@@ -296,9 +296,9 @@ def test_after_a_failed_write_the_store_takes_nothing_more(tmp_path):
     store.apply([upsert(1, [1])])
     pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
     store._writer.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StorageFailed, match="disk full"):
+    with pytest.raises(DiskFull, match="disk full"):
         store.apply([upsert(2, list(range(5000)))])
-    with pytest.raises(StorageFailed, match="takes nothing more, an earlier write failed"):
+    with pytest.raises(DiskFull, match="takes nothing more, an earlier write failed"):
         store.apply([upsert(2, [2])])
     with pytest.raises(StorageFailed, match="takes nothing more"):
         store.checkpoint()

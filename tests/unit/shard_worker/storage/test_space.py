@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.storage.space import DiskSpace, Full, Roomy, SpaceLimits, disk_space, judge_space
+from shard_worker.storage.space import DiskSpace, Full, Roomy, SpaceLimits, disk_space, disk_words, judge_space
 from shoal.core.errors import DataLoss
 
 FULL = Full("before")
@@ -29,6 +29,22 @@ def used(percent: int) -> DiskSpace:
 )
 def test_upserts_are_refused_at_ninety_and_resumed_at_eighty_five(percent, before, after):
     assert type(judge_space(used(percent), before)) is after
+
+
+@pytest.mark.parametrize(
+    ("percent", "before", "words"),
+    [
+        (85, Roomy(), ""),
+        (86, Roomy(), "disk nearly full: 86.0% of it is in use; upserts are refused from 90% on"),
+        (95, Roomy(), "disk full: 95.0% of it is in use"),
+        (86, FULL, "disk full: 86.0% of it is in use"),
+    ],
+)
+def test_people_are_told_before_and_while_upserts_are_refused(percent, before, words):
+    space = used(percent)
+    told = disk_words(space, judge_space(space, before))
+    assert told.startswith(words)
+    assert bool(told) == bool(words)
 
 
 def test_the_reason_says_what_is_full_and_what_is_allowed():

@@ -1,0 +1,97 @@
+"""What a shard worker measures: its metrics, and how they are read from its replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shard_worker.host import Host
+from shard_worker.membership import Membership
+from shard_worker.pools import Pools
+from shoal.runtime.metrics import LEASE_AGE_SECONDS, STORE_CONNECTED, MetricSpec, Sample
+
+_SHARD = ("collection", "shard")
+
+POINTS = MetricSpec(name="shoal_points", kind="gauge", text="Points of a shard.", labels=_SHARD)
+GROWING_ROWS = MetricSpec(name="shoal_growing_rows", kind="gauge", text="Rows of a shard that are not in a built index yet.", labels=_SHARD)
+SEALED_ROWS = MetricSpec(name="shoal_sealed_rows", kind="gauge", text="Rows of a shard in built indexes.", labels=_SHARD)
+SEGMENTS = MetricSpec(name="shoal_segments", kind="gauge", text="Segments that a search of a shard visits.", labels=_SHARD)
+DISK_BYTES = MetricSpec(name="shoal_disk_bytes", kind="gauge", text="Bytes of a shard on disk.", labels=_SHARD)
+MEMORY_BYTES = MetricSpec(
+    name="shoal_memory_bytes", kind="gauge", text="Bytes of a shard's vectors, graphs and tables in memory.", labels=_SHARD
+)
+BUILDS_PENDING = MetricSpec(name="shoal_builds_pending", kind="gauge", text="Index builds of a shard that run or are due.", labels=_SHARD)
+WRITES_PENDING = MetricSpec(
+    name="shoal_writes_pending", kind="gauge", text="Writes of a shard that wait for their acknowledgement.", labels=_SHARD
+)
+SHARDS_FAILED = MetricSpec(
+    name="shoal_shards_failed", kind="gauge", text="Replicas of this worker that do not work; `shoal status` says why."
+)
+BUILDS_RUNNING = MetricSpec(name="shoal_builds_running", kind="gauge", text="Index builds that run now, or wait for the build thread.")
+BUILDS = MetricSpec(
+    name="shoal_builds_total", kind="counter", text="Index builds that ended: done, stopped or failed.", labels=("outcome",)
+)
+BUILD_SECONDS = MetricSpec(
+    name="shoal_build_seconds",
+    kind="histogram",
+    text="Time of an index build that was done, from its beginning to its being searched.",
+    buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
+)
+LOG_FLUSH_SECONDS = MetricSpec(
+    name="shoal_log_flush_seconds",
+    kind="histogram",
+    text="Time to append one group of records to a log and to flush it to disk.",
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+DISK_USED = MetricSpec(name="shoal_disk_used_ratio", kind="gauge", text="Part of the data folder's file system that is in use, 0 to 1.")
+
+GATHERED = (
+    POINTS,
+    GROWING_ROWS,
+    SEALED_ROWS,
+    SEGMENTS,
+    DISK_BYTES,
+    MEMORY_BYTES,
+    BUILDS_PENDING,
+    WRITES_PENDING,
+    SHARDS_FAILED,
+    BUILDS_RUNNING,
+    DISK_USED,
+    LEASE_AGE_SECONDS,
+    STORE_CONNECTED,
+)
+"""Read when somebody asks."""
+
+WORKER_METRICS = (*GATHERED, BUILDS, BUILD_SECONDS, LOG_FLUSH_SECONDS)
+"""All of them."""
+
+_ROLE = ("worker",)
+
+
+def shard_samples(host: Host) -> Iterable[Sample]:
+    """What the open replicas hold. May be called on any thread."""
+    for replica in list(host.open.values()):
+        stats = replica.stats_now()
+        labels = (replica.collection_name, str(stats.shard.number))
+        values = (
+            (POINTS, stats.points),
+            (GROWING_ROWS, stats.growing_rows),
+            (SEALED_ROWS, stats.sealed_rows),
+            (SEGMENTS, stats.segments),
+            (DISK_BYTES, stats.bytes),
+            (MEMORY_BYTES, stats.memory_bytes),
+            (BUILDS_PENDING, stats.builds_pending),
+            (WRITES_PENDING, replica.writes_pending),
+        )
+        yield from (Sample(metric, value, labels) for metric, value in values)
+
+
+def worker_samples(*, host: Host, pools: Pools, membership: Membership, connected: bool, disk_used: float | None) -> Iterable[Sample]:
+    """What the whole worker is doing. May be called on any thread. disk_used: as last seen, None before that."""
+    yield Sample(SHARDS_FAILED, len(host.failures()))
+    yield Sample(BUILDS_RUNNING, pools.builds_running)
+    yield Sample(STORE_CONNECTED, connected, _ROLE)
+    age_s = membership.lease_age_s()
+    if age_s is not None:
+        yield Sample(LEASE_AGE_SECONDS, age_s, _ROLE)
+    if disk_used is not None:
+        yield Sample(DISK_USED, disk_used)
