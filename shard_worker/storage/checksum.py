@@ -9,7 +9,9 @@ import google_crc32c
 
 from shoal.core.points import PointId
 
-_POINT = struct.Struct("<qqBqq")
+NO_PART = -1
+
+_POINT = struct.Struct("<qqqqBq")
 _KEY = struct.Struct("<qBq")
 _INTEGER, _TEXT, _BYTES, _NULL = 0, 1, 2, 3
 _VALUE = struct.Struct("<Bq")
@@ -20,15 +22,17 @@ def crc32c(data: bytes, start: int = 0) -> int:
     return int(google_crc32c.extend(start, data))
 
 
-def point_crc(row: int, point_id: PointId, seq: int, payload: bytes | None, vector: bytes) -> int:
-    """crc32c over everything a row of `points` holds. Lengths and the kind of the id are part of it."""
-    payload_bytes = -1 if payload is None else len(payload)
+def part_crc(data: bytes | None) -> int:
+    """crc32c of a payload or a vector; NO_PART for none."""
+    return NO_PART if data is None else int(google_crc32c.value(data))
+
+
+def point_crc(row: int, point_id: PointId, seq: int, payload_crc: int, vector_crc: int) -> int:
+    """crc32c over everything a row of `points` holds, payload and vector by their own crcs, so that each can be read alone."""
     if isinstance(point_id, str):
         text = point_id.encode("utf-8")
-        head = _POINT.pack(row, seq, _TEXT, len(text), payload_bytes) + text
-    else:
-        head = _POINT.pack(row, seq, _INTEGER, point_id, payload_bytes)
-    return int(google_crc32c.value(b"".join((head, payload or b"", vector))))
+        return int(google_crc32c.value(_POINT.pack(row, seq, payload_crc, vector_crc, _TEXT, len(text)) + text))
+    return int(google_crc32c.value(_POINT.pack(row, seq, payload_crc, vector_crc, _INTEGER, point_id)))
 
 
 def key_crc(row: int, point_id: PointId) -> int:

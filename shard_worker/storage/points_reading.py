@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.storage.checksum import key_crc, point_crc
+from shard_worker.storage.checksum import NO_PART, key_crc, part_crc, point_crc
 from shard_worker.storage.chunks import in_chunks, marks
 from shard_worker.storage.meta_table import read_counters
 from shard_worker.storage.mutation import Rows
@@ -22,7 +22,7 @@ from shoal.core.points import IdArray, Matrix, PointId, StoredColumns, id_array
 _NOT_WRITTEN_BY_US = (TypeError, struct.error, UnicodeEncodeError)
 """What checksums raise for a stored value whose type damage has changed."""
 
-_COLUMNS = "row, id, seq, crc, payload, vector"
+_HEAD = "row, id, seq, crc, payload_crc, vector_crc"
 _BY_ROW = "points WHERE row"
 _BY_ID = "points INDEXED BY points_by_id WHERE id"
 
@@ -57,7 +57,7 @@ class _Point(NamedTuple):
     row: int
     id: PointId
     payload: bytes | None
-    vector: bytes
+    vector: bytes | None
 
 
 def read_by_id(connection: sqlite3.Connection, ids: Sequence[PointId], shape: Shape) -> StoredColumns:
@@ -107,16 +107,27 @@ def _keys_sum(keys: Sequence[tuple[Any, Any]]) -> int | None:
 
 
 def _select(connection: sqlite3.Connection, source: str, values: Sequence[Any], shape: Shape) -> Iterable[_Point]:
-    # fetched whole: a statement that an error leaves unfinished would hold up the next checkpoint
-    for row, point_id, seq, crc, payload, vector in connection.execute(f"SELECT {_COLUMNS} FROM {source}", values).fetchall():
-        if _crc(row, point_id, seq, payload, vector) != crc:
+    # Only what is wanted is read: a vector is most of a row. Fetched whole: a statement that an error leaves unfinished would
+    # hold up the next checkpoint.
+    wanted = f"{'payload' if shape.with_payloads else 'NULL'}, {'vector' if shape.with_vectors else 'NULL'}"
+    for row, point_id, seq, crc, *crcs, payload, vector in connection.execute(f"SELECT {_HEAD}, {wanted} FROM {source}", values).fetchall():
+        read = _crcs(payload if shape.with_payloads else None, vector if shape.with_vectors else None)
+        asked = [crcs[0] if shape.with_payloads else NO_PART, crcs[1] if shape.with_vectors else NO_PART]
+        if _crc(row, point_id, seq, crcs) != crc or read != asked:
             raise DataLoss(f"{shape.path} is damaged: the crc of row {row} (id {point_id!r}) does not match")
         yield _Point(row, point_id, payload, vector)
 
 
-def _crc(row: Any, point_id: Any, seq: Any, payload: Any, vector: Any) -> int | None:
+def _crcs(payload: Any, vector: Any) -> list[int] | None:
     try:
-        return point_crc(row, point_id, seq, payload, vector)
+        return [part_crc(payload), part_crc(vector)]
+    except _NOT_WRITTEN_BY_US:
+        return None
+
+
+def _crc(row: Any, point_id: Any, seq: Any, crcs: Any) -> int | None:
+    try:
+        return point_crc(row, point_id, seq, *crcs)
     except _NOT_WRITTEN_BY_US:
         return None
 
@@ -130,6 +141,6 @@ def _columns(points: Sequence[_Point], shape: Shape) -> StoredColumns:
 
 
 def _matrix(points: Sequence[_Point], dim: int) -> Matrix:
-    data = b"".join([point.vector for point in points])
+    data = b"".join([point.vector or b"" for point in points])
     matrix: Matrix = np.frombuffer(data, dtype="<f4").reshape(len(points), dim)
     return matrix

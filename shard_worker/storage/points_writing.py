@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shard_worker.logic.request_memory import Remembered
-from shard_worker.storage.checksum import key_crc, point_crc
+from shard_worker.storage.checksum import key_crc, part_crc, point_crc
 from shard_worker.storage.chunks import in_chunks, marks
 from shard_worker.storage.meta_table import Counters
 from shard_worker.storage.mutation import Change, Delete, Mutation, Noop, Rows, Upsert
@@ -69,7 +69,7 @@ def _upsert(connection: sqlite3.Connection, upsert: Upsert, counters: Counters, 
     _check_columns(columns, ids, upsert.seq, dim)
     killed = _kill(connection, ids)
     connection.executemany(
-        "INSERT INTO points (row, id, seq, crc, payload, vector) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO points (row, id, seq, crc, payload_crc, vector_crc, payload, vector) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         _table_rows(columns, ids, counters.next_row, upsert.seq),
     )
     made = _keys(range(counters.next_row, counters.next_row + len(ids)), ids)
@@ -118,12 +118,13 @@ def _check_columns(columns: PointColumns, ids: list[PointId], seq: Seq, dim: int
 
 def _table_rows(
     columns: PointColumns, ids: list[PointId], first_row: int, seq: int
-) -> list[tuple[int, PointId, int, int, bytes | None, bytes]]:
+) -> list[tuple[int, PointId, int, int, int, int, bytes | None, bytes]]:
     width = 4 * columns.vectors.shape[1]
     data = columns.vectors.astype("<f4", copy=False).tobytes()
     payloads = columns.payloads or (None,) * len(ids)
     made = []
     for at, (point_id, payload) in enumerate(zip(ids, payloads, strict=True)):
         row, vector = first_row + at, data[at * width : (at + 1) * width]
-        made.append((row, point_id, seq, point_crc(row, point_id, seq, payload, vector), payload, vector))
+        crcs = part_crc(payload), part_crc(vector)
+        made.append((row, point_id, seq, point_crc(row, point_id, seq, *crcs), *crcs, payload, vector))
     return made

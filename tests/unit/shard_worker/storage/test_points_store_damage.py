@@ -67,11 +67,32 @@ def test_a_changed_point_is_data_loss_wherever_it_is_read(path, statement, value
     change(path, statement, values)
     store = open_store(path.parent)
     with pytest.raises(DataLoss):
-        store.scroll(None, 10, with_vectors=False, with_payloads=False)
+        store.scroll(None, 10, with_vectors=True, with_payloads=True)
     with pytest.raises(DataLoss):
-        store.rows(np.array([1, 9]), with_vectors=False, with_payloads=False)
+        store.rows(np.array([1, 9]), with_vectors=True, with_payloads=True)
     found = store.rows(np.array([2, 3, 4]), with_vectors=True, with_payloads=True)
     assert found.columns.ids.tolist() == [2, "three", 4]
+    store.close()
+
+
+@pytest.mark.parametrize(("part", "wanted"), [("payload", "with_payloads"), ("vector", "with_vectors")])
+def test_each_part_is_checked_when_it_is_read_and_does_not_hide_the_other(path, part, wanted):
+    """A payload is read without its vector, which is most of a row, and the other way round: each has a crc of its own."""
+    change(path, f"UPDATE points SET {part} = x'00000000' WHERE row = 1")
+    store = open_store(path.parent)
+    other = {"with_payloads": "with_vectors", "with_vectors": "with_payloads"}[wanted]
+    assert len(store.rows(np.array([1]), **{wanted: False, other: True}).columns) == 1
+    with pytest.raises(DataLoss, match="row 1"):
+        store.rows(np.array([1]), **{wanted: True, other: False})
+    store.close()
+
+
+@pytest.mark.parametrize("column", ["payload_crc", "vector_crc"])
+def test_a_changed_crc_of_a_part_is_found_by_every_read(path, column):
+    change(path, f"UPDATE points SET {column} = {column} + 1 WHERE row = 1")
+    store = open_store(path.parent)
+    with pytest.raises(DataLoss, match="row 1"):
+        store.rows(np.array([1]), with_vectors=False, with_payloads=False)
     store.close()
 
 
