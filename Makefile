@@ -10,13 +10,14 @@ SECONDS ?= 8
 # An etcd that set-up fetched lies in .venv/bin; a user's own etcd comes first.
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
-.PHONY: help demo up test lint proto bench
+.PHONY: help demo up test lint proto bench kill-matrix
 
 help:
 	@echo "make demo              a cluster of three workers, digits, recall, a killed worker: about a minute"
 	@echo "make up                a cluster in ./shoal-data until Ctrl-C (PORT=$(PORT) WORKERS=$(WORKERS))"
 	@echo "make test              lint, then every test"
 	@echo "make bench             loads Fashion-MNIST and measures beside raw FAISS (DATA=folder, SECONDS=8): about five minutes"
+	@echo "make kill-matrix       each role killed, frozen and stopped under load: what was lost, how long it took; about a minute"
 	@echo "make lint              ruff, mypy, import contracts"
 	@echo "make proto             generate the stubs again after a change in proto/"
 
@@ -32,6 +33,9 @@ up: $(STAMP)
 
 test: lint
 	$(BIN)/pytest
+
+kill-matrix: $(STAMP)
+	$(PY) -m tests.chaos.kill_matrix --json bench-results/kill-matrix.json
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import shoal
 from tests.etcd_process import EtcdProcess, free_port
+from tests.tcp_proxy import ProxyThread
 
 PATIENCE_S = 60.0
 
@@ -73,6 +74,14 @@ class RoleProcess:
         self._process.terminate()
         return self._process.wait(PATIENCE_S)
 
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay open, nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def wait(self) -> int:
         """The exit code of a process that ends by itself."""
         assert self._process is not None, "not started"
@@ -83,28 +92,65 @@ class RoleProcess:
 
 
 class RoleCluster:
-    """etcd, one coordinator, workers and a router over one folder."""
+    """etcd, coordinators, workers and routers over one folder. One line a coordinator lies between it and etcd, when there are several."""
 
-    def __init__(self, folder: Path, *, workers: int = 2, **worker_settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        workers: int = 2,
+        coordinators: int = 1,
+        routers: int = 1,
+        lease_ttl_s: int | None = None,
+        **worker_settings: object,
+    ) -> None:
+        """lease_ttl_s: of coordinators and workers; their default when None."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.etcd = EtcdProcess(folder / "etcd")
-        self.port = free_port()
         endpoint = {"etcd": self.etcd.endpoint}
-        self.coordinator = RoleProcess("coordinator", folder / "coordinator.log", **endpoint)
-        self.workers = [
-            RoleProcess("shard_worker", folder / f"worker-{number}.log", data=folder / f"worker-{number}", **endpoint, **worker_settings)
-            for number in range(workers)
+        lease = {} if lease_ttl_s is None else {"lease_ttl_s": lease_ttl_s}
+        self.lines = [ProxyThread(self.etcd.client_port) for _ in range(coordinators)] if coordinators > 1 else []
+        self.coordinator_ports = [free_port() for _ in range(coordinators)]
+        self.coordinators = [
+            RoleProcess("coordinator", folder / f"coordinator-{number}.log", port=port, etcd=self._etcd_of_coordinator(number), **lease)
+            for number, port in enumerate(self.coordinator_ports)
         ]
-        self.router = RoleProcess("router", folder / "router.log", port=self.port, **endpoint)
+        self.workers = [
+            RoleProcess("shard_worker", folder / f"worker-{n}.log", data=folder / f"worker-{n}", **endpoint, **lease, **worker_settings)
+            for n in range(workers)
+        ]
+        self.ports = [free_port() for _ in range(routers)]
+        self.routers = [RoleProcess("router", folder / f"router-{n}.log", port=port, **endpoint) for n, port in enumerate(self.ports)]
+
+    @property
+    def port(self) -> int:
+        """Of the first router."""
+        return self.ports[0]
 
     @property
     def address(self) -> str:
+        """Of the first router."""
         return f"127.0.0.1:{self.port}"
 
     @property
+    def addresses(self) -> list[str]:
+        """Of every router."""
+        return [f"127.0.0.1:{port}" for port in self.ports]
+
+    @property
+    def coordinator(self) -> RoleProcess:
+        """The first one."""
+        return self.coordinators[0]
+
+    @property
+    def router(self) -> RoleProcess:
+        """The first one."""
+        return self.routers[0]
+
+    @property
     def roles(self) -> list[RoleProcess]:
-        return [self.coordinator, *self.workers, self.router]
+        return [*self.coordinators, *self.workers, *self.routers]
 
     def __enter__(self) -> RoleCluster:
         self.start()
@@ -115,15 +161,23 @@ class RoleCluster:
 
     def start(self) -> None:
         self.etcd.start()
+        self.start_roles()
+        self.wait_ready()
+
+    def start_roles(self) -> None:
+        """Every role, without waiting."""
+        for line in self.lines:
+            line.restore()
         for role in self.roles:
             role.start()
-        self.wait_ready()
 
     def stop(self) -> None:
         for role in reversed(self.roles):
             if role.running:
                 role.stop()
         self.etcd.stop()
+        for line in self.lines:
+            line.close()
 
     def kill_all(self) -> None:
         for role in self.roles:
@@ -137,6 +191,17 @@ class RoleCluster:
 
     def worker_of_pid(self, pid: int) -> RoleProcess:
         return next(worker for worker in self.workers if worker.pid == pid)
+
+    def leader(self, client: shoal.Client) -> int | None:
+        """Number of the coordinator that leads, as the router sees it."""
+        try:
+            leader = client.cluster().leader
+        except shoal.ShoalError:
+            return None
+        return None if leader is None else self.coordinator_ports.index(int(leader.rpartition(":")[2]))
+
+    def _etcd_of_coordinator(self, number: int) -> str:
+        return self.lines[number].endpoint if self.lines else self.etcd.endpoint
 
     def _ready(self, client: shoal.Client) -> bool:
         for role in self.roles:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
+from collections.abc import Coroutine
+
+_STEP_S = 10.0
 
 
 class TcpProxy:
@@ -69,3 +73,41 @@ class TcpProxy:
                 if not getattr(self, swallow):
                     sink.write(data)
                     await sink.drain()
+
+
+class ProxyThread:
+    """A TcpProxy for tests without an event loop: it has one of its own, in a thread. Listens from the first moment."""
+
+    def __init__(self, target_port: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="tcp-proxy", daemon=True)
+        self._thread.start()
+        self._proxy = TcpProxy(target_port)
+        self._listening = True
+        self._await(self._proxy.start())
+
+    @property
+    def endpoint(self) -> str:
+        return self._proxy.endpoint
+
+    def cut(self) -> None:
+        """Break all connections and refuse new ones."""
+        self._await(self._proxy.cut())
+        self._listening = False
+
+    def restore(self) -> None:
+        """Forward everything again; nothing when it does."""
+        if not self._listening:
+            self._await(self._proxy.restore())
+            self._listening = True
+
+    def close(self) -> None:
+        """Cut, and end the thread; a second call does nothing."""
+        if self._thread.is_alive():
+            self.cut()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(_STEP_S)
+            self._loop.close()
+
+    def _await(self, step: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(step, self._loop).result(_STEP_S)

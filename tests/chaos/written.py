@@ -1,0 +1,46 @@
+"""What the writers write: every value tells which point and which version it is, so that every answer can be judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tests.chaos.book import Book
+
+DIM = 8
+
+Vector = npt.NDArray[np.float32]
+
+
+def vector_of(point: int, version: int) -> Vector:
+    """(DIM,) float32 of integers, unlike that of any other point or version, so that distances are exact."""
+    vector = np.random.default_rng((point, version)).integers(-500, 500, DIM).astype(np.float32)
+    vector[0], vector[1] = point, version
+    return vector
+
+
+def payload_of(point: int, version: int) -> dict[str, int]:
+    return {"point": point, "version": version}
+
+
+def judge_point(book: Book, point: int, payload: Any, vector: Any, asked: float, answered: float) -> str | None:
+    """What is wrong with a point as it was read; None when nothing is."""
+    if not isinstance(payload, dict) or payload.get("point") != point:
+        return f"point {point} came with payload {payload}"
+    version = payload["version"]
+    possible = book.possible(point, asked, answered)
+    if version not in possible:
+        return f"point {point} was read as version {version}, possible were {sorted(map(str, possible))}"
+    if not np.array_equal(vector, vector_of(point, version)):
+        return f"point {point} of version {version} came with vector {vector}"
+    return None
+
+
+def judge_hit(book: Book, point: int, payload: Any, vector: Any, score: float, query: Vector, asked: float, answered: float) -> str | None:
+    """As judge_point, and the score, too."""
+    wrong = judge_point(book, point, payload, vector, asked, answered)
+    if wrong is None and not np.isclose(score, float(((vector - query) ** 2).sum()), rtol=1e-5, atol=1e-3):
+        return f"point {point} came with score {score} for query {query}"
+    return wrong

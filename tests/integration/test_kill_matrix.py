@@ -1,0 +1,60 @@
+"""The kill matrix in short: every process killed, and those faults whose course differs. All twelve cells: `make kill-matrix`.
+
+A frozen or cut-off leader is test_standby's; a stopped leader, etcd or router differs little from a killed one.
+"""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from tests.chaos.kill_matrix import FAULTS, IN_WORDS, TARGETS, TTL_S, Row, drawn, matrix_cluster, run_cell
+from tests.chaos.load import Load
+from tests.role_cluster import RoleCluster
+
+IN_SHORT = (
+    ("worker", "kill"),
+    ("router", "kill"),
+    ("leader", "kill"),
+    ("etcd", "kill"),
+    ("worker", "freeze"),
+    ("etcd", "freeze"),
+    ("worker", "stop"),
+)
+LONGEST_GAP_S = 10.0
+"""Of writes and searches while a process is killed and starts again; a frozen one may last as long as it is frozen, besides."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory):
+    with matrix_cluster(tmp_path_factory.mktemp("matrix")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def load(cluster: RoleCluster):
+    with Load(cluster.addresses) as load:
+        yield load
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rows: list[Row] = []
+    yield rows
+    Console(width=130).print(drawn(rows))
+
+
+@pytest.mark.parametrize(("target", "fault"), IN_SHORT, ids=lambda word: IN_WORDS.get(word, word))
+def test_a_fault_under_load_loses_nothing_and_heals_by_itself(cluster, load, rows, target, fault):
+    row = run_cell(cluster, load, target, fault)
+    rows.append(row)
+    assert (row.lost, row.wrong, row.failed) == ([], [], {})
+    assert row.acknowledged > 0
+    assert row.searches > 0
+    allowed_s = LONGEST_GAP_S + (3 * TTL_S if fault == "freeze" else 0)
+    assert max(row.write_gap_s, row.search_gap_s) < allowed_s
+
+
+def test_the_short_form_names_cells_of_the_matrix():
+    assert {target for target, _ in IN_SHORT} == set(TARGETS)
+    assert {fault for _, fault in IN_SHORT} == set(FAULTS)
