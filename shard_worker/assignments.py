@@ -85,6 +85,8 @@ class Assignments:
 
     def tell_space(self, reason: str | None) -> None:
         """Tell every replica whether there is room on the disk; reason: why not."""
+        if reason == self._no_space:
+            return
         self._no_space = reason
         for replica in self._host.open.values():
             replica.tell_space(reason)
