@@ -26,7 +26,7 @@ class CombinedRole:
         """See Role."""
         await self._worker.start()
         await await_port_free(self._router_settings.host, self._router_settings.port, PORT_TIMEOUT_S)
-        self._router = RouterRole(self._router_settings, local={self._worker.worker_id: self._worker.host})
+        self._router = RouterRole(self._router_settings, local={self._worker.worker_id: self._worker.host}, metrics=self._worker.metrics)
         await self._router.start()
 
     async def failed(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import Any
 
 import ray
@@ -15,13 +16,16 @@ import ray
 from deploy.die_with_parent import die_with_parent
 from deploy.log_files import send_output_to
 from deploy.plans import CombinedPlan, CoordinatorPlan, ProcessPlan, WorkerPlan, on_node
-from deploy.ray_cluster import LABEL_VALUE, NAMESPACE
-from deploy.reports import Alive, Ended, Report
+from deploy.ray_cluster import LABEL_VALUE, NAMESPACE, homes_of_labels
+from deploy.reports import Alive, Creation, Ended, Report
 from deploy.role_thread import RoleEnd, RoleThread
 from shoal.runtime.logs import configure_logs
 from shoal.runtime.role import Role
 
 SIGN_OF_LIFE_S = 3.0
+ASK_AGAIN_S = 0.2
+OUT_OF_REACH_S = 5.0
+"""After which an actor that Ray holds for alive, but cannot reach, is replaced."""
 CPUS = 0.01
 """Of an actor, for Ray's bookkeeping: more than none, because nodes with none are taken for idle."""
 
@@ -57,11 +61,17 @@ class RayLauncher:
         self._cluster_name, self._detached = cluster_name, detached
         self._actors: dict[str, Any] = {}
         self._calls: dict[str, Any] = {}
+        self._unreached: dict[str, float] = {}
+        self._again: dict[str, float] = {}
 
-    def create(self, plan: ProcessPlan) -> None:
+    def create(self, plan: ProcessPlan) -> Creation:
         """Start the process, or find the one that runs already. Returns at once; what becomes of it is reported by `poll`."""
         actor = self._existing(plan.name) if self._detached else None
+        creation = Creation.FOUND
         if actor is None:
+            if self._detached and plan.label not in homes_of_labels():
+                return Creation.NO_NODE
+            creation = Creation.STARTED
             actor = (
                 ray.remote(RoleActor)
                 .options(
@@ -77,17 +87,27 @@ class RayLauncher:
             )
         self._actors[plan.name] = actor
         self._ask(plan.name)
+        return creation
+
+    def ready(self, timeout_s: float) -> bool:
+        """See Launcher. Ray was joined before this was made."""
+        return True
 
     def poll(self, timeout_s: float) -> list[Report]:
         """What was heard of the processes, after at most timeout_s seconds."""
+        self._ask_again()
         if not self._calls:
+            time.sleep(timeout_s)
             return []
         names = {call: name for name, call in self._calls.items()}
         ready, _ = ray.wait(list(names), num_returns=1, timeout=timeout_s)
-        return [self._heard(names[call], call) for call in ready]
+        return [report for call in ready if (report := self._heard(names[call], call)) is not None]
 
     def stop(self, names: list[str], timeout_s: float) -> list[str]:
         """End these processes cleanly, all at once. Returns the names of those that did not within timeout_s and were killed."""
+        for name in names:
+            if self._detached and name not in self._actors and (found := self._existing(name)) is not None:
+                self._actors[name] = found
         asked = {name: self._actors[name].stop.remote(timeout_s) for name in names if name in self._actors}
         late = [name for name, call in asked.items() if not _stopped(call, timeout_s)]
         for name in asked:
@@ -97,24 +117,46 @@ class RayLauncher:
     def kill(self, name: str) -> None:
         """End a process at once."""
         self._calls.pop(name, None)
+        self._unreached.pop(name, None)
+        self._again.pop(name, None)
         actor = self._actors.pop(name, None)
         if actor is not None:
             ray.kill(actor, no_restart=True)
 
+    def _ask_again(self) -> None:
+        now_s = time.monotonic()
+        for name in [name for name, due_s in self._again.items() if now_s >= due_s]:
+            del self._again[name]
+            self._ask(name)
+
     def _ask(self, name: str) -> None:
         self._calls[name] = self._actors[name].await_end.remote(SIGN_OF_LIFE_S)
 
-    def _heard(self, name: str, call: Any) -> Report:
+    def _heard(self, name: str, call: Any) -> Report | None:
         try:
             pid, end = ray.get(call)
+        except ray.exceptions.ActorUnavailableError:
+            return self._out_of_reach(name)
         except ray.exceptions.RayError as error:
             self.kill(name)
             return Ended(name=name, reason=_cause(error), final=False)
         if end is not None:
             self.kill(name)
             return Ended(name=name, reason=end.message, final=end.final)
+        self._unreached.pop(name, None)
         self._ask(name)
         return Alive(name=name, pid=pid)
+
+    def _out_of_reach(self, name: str) -> Report | None:
+        """Its connection broke, which is no word on its end. Ray gives that soon, unless its head was away at the time."""
+        now_s = time.monotonic()
+        since_s = self._unreached.setdefault(name, now_s)
+        if now_s - since_s > OUT_OF_REACH_S:
+            self.kill(name)
+            return Ended(name=name, reason=f"out of reach for {now_s - since_s:.0f} s", final=False)
+        del self._calls[name]
+        self._again[name] = now_s + ASK_AGAIN_S
+        return None
 
     def _existing(self, name: str) -> Any | None:
         with contextlib.suppress(ValueError):

@@ -6,6 +6,7 @@ Owns the order in which things start and end. Every part it starts is ended here
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import importlib.util
 import os
 import signal
@@ -15,20 +16,23 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from deploy.cluster_folder import ClusterFolder, FolderLock
 from deploy.etcd_binary import find_etcd
 from deploy.etcd_child import EtcdChild
 from deploy.plans import LOOPBACK, ProcessPlan, process_plans, stop_groups
 from deploy.ports import check_port_free
+from deploy.ray_link import RayLink
 from deploy.session import ray_session
 from deploy.settings import NODE_HOST, LocalSettings
-from deploy.supervise import Supervisor
+from deploy.supervise import Launcher, Supervisor
 from deploy.terminal import Terminal
 from shoal.core.errors import PreconditionFailed, ShoalError, Unavailable
 from shoal.runtime.settings import load_settings
 from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.etcd_settings import etcd_settings
+from shoal.store.etcd_verdict import Untrusted
 from shoal.store.keys import Keys
 
 STOP_TIMEOUT_S = 20.0
@@ -90,9 +94,10 @@ class LocalCluster:
         self, settings: LocalSettings, folder: ClusterFolder, stop: StopRequest, stack: ExitStack, say: Callable[[str], None]
     ) -> None:
         self._say = say
-        self._settings, self._folder, self._stop, self._stack = settings, folder, stop, stack
+        self._settings, self._folder, self._stop, self._stack = _wherever_we_go(settings), folder, stop, stack
         self._workers = max(settings.workers, folder.worker_count())
         self._etcd: EtcdChild | None = None
+        self._launcher: Launcher | None = None
 
     def run(self) -> None:
         """Start, say `ready`, serve until asked to stop. Raises ShoalError when something cannot start."""
@@ -101,14 +106,23 @@ class LocalCluster:
             asyncio.run(_check_etcd(self._settings))
         if self._stop.asked():
             return
+        self._check_metrics()
         plans = process_plans(self._settings, self._folder, endpoints, self._workers)
         address = self._enter_ray(plans)
         self._stop.listen()
+        if self._stop.asked():
+            return
         supervisor = self._supervisor(plans)
         if self._await_ready(supervisor, address):
             supervisor.settled()
             self._say(f"ready  {address}")
             self._serve(supervisor)
+
+    def _check_metrics(self) -> None:
+        """Go without metrics, and say so, when what serves them is not installed."""
+        if self._settings.metrics_port and importlib.util.find_spec("prometheus_client") is None:
+            self._say("warning: no metrics, because prometheus-client is not installed: pip install 'shoal[server]'")
+            self._settings = dataclasses.replace(self._settings, metrics_port=0)
 
     def _start_etcd(self) -> tuple[str, ...]:
         binary = find_etcd()
@@ -125,28 +139,30 @@ class LocalCluster:
         settings, host = self._settings, self._settings.host
         labels = tuple(dict.fromkeys(plan.label for plan in plans))
         if settings.ray_address:
-            from deploy.ray_cluster import check_labels, given_ray
-
             self._say(f"joining Ray at {settings.ray_address}")
-            self._stack.enter_context(given_ray(settings.ray_address))
-            homes = check_labels(plans, settings.host, settings.ray_address)
+            self._launcher = link = RayLink(address=settings.ray_address, cluster_name=settings.cluster_name)
+            self._stack.callback(link.close)
+            link.join(self._stop.asked)
+            if self._stop.asked():
+                return settings.ray_address
+            homes = link.check_labels(plans, settings.host)
             host = homes[labels[0]] if settings.host == NODE_HOST else host
         else:
             check_port_free(settings.host, settings.port)
             self._say("starting Ray")
             session = self._stack.enter_context(ray_session(self._folder.session))
+            from deploy.launch import RayLauncher
             from deploy.ray_cluster import local_ray
 
             self._stack.enter_context(local_ray(labels, session))
+            self._launcher = RayLauncher(cluster_name=settings.cluster_name, detached=False)
         return f"{LOOPBACK if host in _ANY_HOST else host}:{settings.port}"
 
     def _supervisor(self, plans: tuple[ProcessPlan, ...]) -> Supervisor:
-        from deploy.launch import RayLauncher
-
+        assert self._launcher is not None, "Ray is entered first"
         workers = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
         self._say(f"starting a coordinator, a router and {workers} (logs in {self._folder.logs})")
-        launcher = RayLauncher(cluster_name=self._settings.cluster_name, detached=bool(self._settings.ray_address))
-        supervisor = Supervisor(plans=plans, launcher=launcher, clock=time.monotonic, say=self._say)
+        supervisor = Supervisor(plans=plans, launcher=self._launcher, clock=time.monotonic, say=self._say)
         self._stack.callback(lambda: supervisor.stop(stop_groups(plans), STOP_TIMEOUT_S))
         return supervisor
 
@@ -177,10 +193,20 @@ class LocalCluster:
                 self._say("etcd ended; starting it again")
 
 
+def _wherever_we_go(settings: LocalSettings) -> LocalSettings:
+    """The settings with absolute paths: the roles run in other folders."""
+    names = ("etcd_ca", "etcd_cert", "etcd_key", "etcd_password_file")
+    given: dict[str, Any] = {name: getattr(settings, name) for name in names}
+    absolute: dict[str, Any] = {name: str(Path(path).absolute()) for name, path in given.items() if path}
+    return dataclasses.replace(settings, **absolute)
+
+
 async def _check_etcd(settings: LocalSettings) -> None:
-    store = EtcdStore(EtcdSettings(endpoints=settings.etcd))
+    store = EtcdStore(etcd_settings(settings))
     try:
         await store.get(Keys(settings.cluster_name).cluster, ETCD_TIMEOUT_S)
+    except Untrusted:
+        raise
     except Unavailable as error:
         raise Unavailable(f"etcd at {', '.join(settings.etcd)} does not answer ({error.message}); start it or correct --etcd") from None
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from coordinator.settings import CoordinatorSettings
 from deploy.cluster_folder import ClusterFolder
@@ -14,6 +14,8 @@ from router.settings import RouterSettings
 from shard_worker.settings import WorkerSettings
 
 LOOPBACK = "127.0.0.1"
+
+_ETCD_ACCESS = ("etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password_file")
 
 S = TypeVar("S", CoordinatorSettings, WorkerSettings, RouterSettings)
 
@@ -99,14 +101,18 @@ def internal_host(settings: LocalSettings) -> str:
     return settings.host if settings.ray_address else LOOPBACK
 
 
+def metrics_port(settings: LocalSettings, number: int) -> int:
+    """Of the process with that number: 0 is the coordinator, n the worker n."""
+    return settings.metrics_port + number if settings.metrics_port > 0 else settings.metrics_port
+
+
 def _worker_process(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[str, ...], number: int) -> ProcessPlan:
     worker = WorkerSettings(
         data=str(folder.worker(number)),
-        etcd=etcd,
-        cluster_name=settings.cluster_name,
         host=internal_host(settings),
         lease_ttl_s=settings.lease_ttl_s,
-        log_level=settings.log_level,
+        metrics_port=metrics_port(settings, number),
+        **_shared(settings, etcd),
     )
     name = f"worker-{number}"
     return ProcessPlan(
@@ -120,15 +126,21 @@ def _worker_process(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[
 
 def _coordinator(settings: LocalSettings, etcd: tuple[str, ...]) -> CoordinatorSettings:
     return CoordinatorSettings(
-        etcd=etcd,
-        cluster_name=settings.cluster_name,
-        host=internal_host(settings),
-        lease_ttl_s=settings.lease_ttl_s,
-        log_level=settings.log_level,
+        host=internal_host(settings), lease_ttl_s=settings.lease_ttl_s, metrics_port=metrics_port(settings, 0), **_shared(settings, etcd)
     )
 
 
 def _router(settings: LocalSettings, etcd: tuple[str, ...]) -> RouterSettings:
-    return RouterSettings(
-        etcd=etcd, cluster_name=settings.cluster_name, host=settings.host, port=settings.port, log_level=settings.log_level
-    )
+    return RouterSettings(host=settings.host, port=settings.port, reflection=settings.reflection, **_shared(settings, etcd))
+
+
+def _shared(settings: LocalSettings, etcd: tuple[str, ...]) -> dict[str, Any]:
+    """What every role is told alike."""
+    access = {name: getattr(settings, name) for name in _ETCD_ACCESS}
+    return {
+        "etcd": etcd,
+        "cluster_name": settings.cluster_name,
+        "message_bytes": settings.message_bytes,
+        "log_level": settings.log_level,
+        **access,
+    }

@@ -38,7 +38,7 @@ def given_ray(address: str) -> Iterator[None]:
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     except Exception as error:
-        raise Unavailable(f"cannot join the Ray cluster at {address}: {_first_line(error)}") from None
+        raise Unavailable(f"cannot join the Ray cluster at {address}: {first_line(error)}") from None
     try:
         yield
     finally:
@@ -50,8 +50,7 @@ def check_labels(plans: tuple[ProcessPlan, ...], host: str, address: str) -> Map
 
     Raises PreconditionFailed when a label is missing, saying how to set it, and when nodes could not reach each other.
     """
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    homes = {label: node["NodeManagerAddress"] for node in nodes if node["Alive"] for label in node["Labels"]}
+    homes = homes_of_labels()
     for plan in plans:
         if plan.label not in homes:
             raise PreconditionFailed(
@@ -62,6 +61,12 @@ def check_labels(plans: tuple[ProcessPlan, ...], host: str, address: str) -> Map
     if host != NODE_HOST and len(set(needed.values())) > 1:
         raise PreconditionFailed(f"the workers live on several nodes, which cannot all listen on {host}: give --host {NODE_HOST}")
     return needed
+
+
+def homes_of_labels() -> dict[str, str]:
+    """Address of the node that carries each label, among the nodes that live."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return {label: node["NodeManagerAddress"] for node in nodes if node["Alive"] for label in node["Labels"]}
 
 
 def _start(labels: tuple[str, ...], folder: Path) -> None:
@@ -78,8 +83,9 @@ def _start(labels: tuple[str, ...], folder: Path) -> None:
             _temp_dir=str(folder),
         )
     except Exception as error:
-        raise Unavailable(f"Ray did not start: {_first_line(error)}") from None
+        raise Unavailable(f"Ray did not start: {first_line(error)}") from None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a foreign error says, in one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -44,7 +44,7 @@ def missing(info: ClusterInfo, workers: int) -> str | None:
     if up < workers:
         return f"workers ({up} of {workers} are there)"
     waiting = [f"{shard.collection}/{shard.shard}" for shard in info.shards if shard.state not in ("ok", "failed")]
-    return f"shards without a primary ({_few(waiting)})" if waiting else None
+    return f"shards that do not answer yet ({_few(waiting)})" if waiting else None
 
 
 def failed_shards(info: ClusterInfo) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 
@@ -23,3 +24,11 @@ class Ended:
 
 
 Report = Alive | Ended
+
+
+class Creation(enum.Enum):
+    """What became of the wish that a process run: it was started, it ran already, or there is no node for it now."""
+
+    STARTED = "started"
+    FOUND = "found"
+    NO_NODE = "no node"

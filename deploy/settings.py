@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.runtime.role_settings import ANY_PORT, EtcdAccessSettings, check_log_level, check_ports
 from shoal.runtime.settings import setting
 
 NODE_HOST = "node"
@@ -12,7 +13,7 @@ NODE_HOST = "node"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalSettings:
+class LocalSettings(EtcdAccessSettings):
     """A Shoal cluster from one command: etcd, Ray and every role, all data in one folder."""
 
     data: str = setting("shoal-data", "folder that holds everything", variable="SHOAL_DATA_FOLDER")
@@ -21,16 +22,30 @@ class LocalSettings:
     host: str = setting("127.0.0.1", "address to listen on; 'node' on a given Ray: the address of each role's node")
     etcd: tuple[str, ...] = setting((), "endpoints of an etcd that runs already, host:port, separated by commas; none: start one")
     ray_address: str = setting("", "address of a Ray cluster that runs already; empty: start one")
-    cluster_name: str = setting("default", "name of the cluster in etcd")
+    message_bytes: int = setting(32 * 1024 * 1024, "largest message either way, in bytes")
+    metrics_port: int = setting(
+        ANY_PORT, "Prometheus port of the coordinator, the workers take the next ones; 0 is none, -1 any free ones, which the logs name"
+    )
+    reflection: bool = setting(False, "let the router answer gRPC reflection, which tools like grpcurl ask for")
     lease_ttl_s: int = setting(5, "seconds after which a dead process is noticed")
     start_timeout_s: float = setting(300.0, "longest wait until everything answers, seconds")
     log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     def __post_init__(self) -> None:
-        if not 1 <= self.port <= 65_535:
-            raise InvalidArgument(f"port is {self.port}, it must be from 1 to 65535", ErrorDetails(field="port"))
+        super().__post_init__()
+        check_ports(self.port, self.metrics_port, least_port=1)
+        check_log_level(self.log_level)
+        if self.message_bytes < 1:
+            message = f"message_bytes is {self.message_bytes}, it must be above 0"
+            raise InvalidArgument(message, ErrorDetails(field="message_bytes"))
+        if (self.etcd_ca or self.etcd_user) and not self.etcd:
+            message = "etcd_ca and etcd_user are for an etcd of yours: give --etcd too"
+            raise InvalidArgument(message, ErrorDetails(field="etcd"))
         if not 1 <= self.workers <= 64:
             raise InvalidArgument(f"workers is {self.workers}, it must be from 1 to 64", ErrorDetails(field="workers"))
+        if self.metrics_port + self.workers > 65_535:
+            message = f"metrics_port is {self.metrics_port}, which leaves no port for {self.workers} workers behind it"
+            raise InvalidArgument(message, ErrorDetails(field="metrics_port"))
         if self.ray_address and not self.etcd:
             raise InvalidArgument(
                 "--ray-address needs --etcd: a given Ray outlives this command, so its roles need an etcd that does too",
@@ -38,7 +53,3 @@ class LocalSettings:
             )
         if self.host == NODE_HOST and not self.ray_address:
             raise InvalidArgument("--host node has a meaning only with --ray-address", ErrorDetails(field="host"))
-        if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-            raise InvalidArgument(
-                f"log_level is {self.log_level!r}, it must be DEBUG, INFO, WARNING or ERROR", ErrorDetails(field="log_level")
-            )

@@ -15,21 +15,31 @@ from deploy.logic.supervision import (
     MemberState,
     Patience,
     Resting,
+    Running,
     after_answer,
     after_creation,
+    after_detachment,
     after_end,
     next_step,
+    while_homeless,
 )
 from deploy.plans import ProcessPlan
-from deploy.reports import Alive, Ended, Report
-from shoal.core.errors import PreconditionFailed
+from deploy.reports import Alive, Creation, Ended, Report
+from shoal.core.errors import PreconditionFailed, Unavailable
 
 
 class Launcher(Protocol):
-    """Starts and ends processes; see deploy.launch.RayLauncher."""
+    """Starts and ends processes; see deploy.launch.RayLauncher and deploy.ray_link.RayLink.
 
-    def create(self, plan: ProcessPlan) -> None:
-        """Start a process. Returns at once."""
+    Any method may raise Unavailable: nothing can be heard or done now, and no process is known any more. What runs goes on.
+    """
+
+    def ready(self, timeout_s: float) -> bool:
+        """Whether processes can be started and heard, after at most timeout_s seconds. Begins anew after an Unavailable."""
+        ...
+
+    def create(self, plan: ProcessPlan) -> Creation:
+        """Start a process, or find the one that runs already. Returns at once."""
         ...
 
     def poll(self, timeout_s: float) -> list[Report]:
@@ -63,6 +73,9 @@ class Supervisor:
         self._patience = patience or Patience()
         self._states: dict[str, MemberState] = {name: Resting(due_s=clock()) for name in self._plans}
         self._away: set[str] = set()
+        self._homeless: set[str] = set()
+        self._unheard: set[str] = set()
+        self._cut_off = False
         self._settled = False
 
     def settled(self) -> None:
@@ -72,29 +85,65 @@ class Supervisor:
     def turn(self, timeout_s: float) -> None:
         """One round: do what is due, then listen for at most timeout_s seconds.
 
-        Raises PreconditionFailed when, before `settled`, a process ended with something that no restart can change.
+        When the launcher cannot work this is said once, and the processes are left to themselves until it can again. Raises
+        PreconditionFailed when, before `settled`, a process ended with something that no restart can change.
         """
-        for name, state in self._states.items():
-            self._do(name, state)
-        for report in self._launcher.poll(timeout_s):
-            self._note(report)
+        try:
+            if self._launcher.ready(timeout_s):
+                self._round(timeout_s)
+        except Unavailable as error:
+            self._lose_touch(error.message)
 
     def stop(self, order: Sequence[Sequence[str]], timeout_s: float) -> None:
         """End all processes cleanly, one group of names after the other, each within timeout_s seconds."""
-        for names in order:
-            for name in self._launcher.stop(list(names), timeout_s):
-                self._say(f"{name} did not end within {timeout_s:.0f} s and was killed")
+        try:
+            for names in order:
+                for name in self._launcher.stop(list(names), timeout_s):
+                    self._say(f"{name} did not end within {timeout_s:.0f} s and was killed")
+        except Unavailable as error:
+            self._say(f"warning: {error.message}; what could not be ended goes on, the next 'shoal up' finds it")
+
+    def _round(self, timeout_s: float) -> None:
+        for name, state in self._states.items():
+            self._do(name, state)
+        reports = self._launcher.poll(timeout_s)
+        if self._cut_off:
+            self._cut_off = False
+            self._say("Ray answers again")
+        for report in reports:
+            self._note(report)
+
+    def _lose_touch(self, reason: str) -> None:
+        if not self._cut_off:
+            self._cut_off = True
+            self._say(f"{reason}; what runs goes on by itself, trying again")
+        self._unheard |= {name for name, state in self._states.items() if isinstance(state, Running)}
+        self._states = {name: after_detachment(state, self._clock()) for name, state in self._states.items()}
 
     def _do(self, name: str, state: MemberState) -> None:
         match next_step(state, self._clock(), self._patience):
             case Create():
-                self._launcher.create(self._plans[name])
-                self._states[name] = after_creation(state, self._clock())
+                self._create(self._plans[name], state)
             case Kill(reason=reason):
                 self._launcher.kill(name)
                 self._ended(name, reason)
             case Leave():
                 pass
+
+    def _create(self, plan: ProcessPlan, state: MemberState) -> None:
+        creation = self._launcher.create(plan)
+        if creation is Creation.NO_NODE:
+            self._states[plan.name] = while_homeless(state, self._clock())
+            if plan.name not in self._homeless:
+                self._homeless.add(plan.name)
+                self._say(f"{plan.name} waits: no living node carries the label {plan.label}")
+            return
+        self._states[plan.name] = after_creation(state, self._clock())
+        if creation is Creation.STARTED and plan.name in self._unheard:
+            self._away.add(plan.name)
+            self._say(f"{plan.name} ended unheard; starting it again")
+        self._unheard.discard(plan.name)
+        self._homeless.discard(plan.name)
 
     def _note(self, report: Report) -> None:
         match report:

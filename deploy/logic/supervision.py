@@ -10,6 +10,8 @@ STEADY_S = 60.0
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
+HOMELESS_PAUSE_S = 1.0
+"""Between two looks for the node that a process needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +89,16 @@ def after_end(state: MemberState, now_s: float) -> Resting:
         return state
     failures = 0 if now_s - state.created_s >= STEADY_S else state.failures
     return Resting(due_s=now_s + pause_s(failures), failures=failures + 1)
+
+
+def after_detachment(state: MemberState, now_s: float) -> Resting:
+    """The state once we cannot hear of the process any more: it may run or not, and is to be found or started as soon as we can."""
+    return state if isinstance(state, Resting) else Resting(due_s=now_s, failures=state.failures)
+
+
+def while_homeless(state: MemberState, now_s: float) -> Resting:
+    """The state while no node may host the process. That is no failure of its own."""
+    return Resting(due_s=now_s + HOMELESS_PAUSE_S, failures=state.failures)
 
 
 def pause_s(failures: int) -> float:

@@ -41,6 +41,40 @@ def test_only_the_public_port_leaves_loopback_on_a_ray_of_our_own() -> None:
     assert combined.role.worker.host == "127.0.0.1"
 
 
+def test_what_roles_share_is_passed_to_all_of_them() -> None:
+    given = {"etcd_ca": "ca", "etcd_cert": "c", "etcd_key": "k", "etcd_user": "u", "etcd_password_file": "p"}
+    settings = LocalSettings(etcd=ETCD, cluster_name="mine", message_bytes=1234, log_level="DEBUG", **given)
+    roles = []
+    for plan in plans_of(settings, 2):
+        match plan.role:
+            case CoordinatorPlan(coordinator=coordinator):
+                roles.append(coordinator)
+            case WorkerPlan(worker=worker):
+                roles.append(worker)
+            case CombinedPlan(worker=worker, router=router):
+                roles += [worker, router]
+    assert len(roles) == 4
+    for role in roles:
+        assert {name: getattr(role, name) for name in given} == given
+        assert (role.etcd, role.cluster_name, role.message_bytes, role.log_level) == (ETCD, "mine", 1234, "DEBUG")
+
+
+@pytest.mark.parametrize(("first", "ports"), [(0, [0, 0, 0]), (-1, [-1, -1, -1]), (9600, [9600, 9601, 9602])])
+def test_each_process_has_one_metrics_port(first: int, ports: list[int]) -> None:
+    coordinator, combined, worker = plans_of(LocalSettings(metrics_port=first), 2)
+    assert isinstance(coordinator.role, CoordinatorPlan)
+    assert isinstance(combined.role, CombinedPlan)
+    assert isinstance(worker.role, WorkerPlan)
+    assert [each.metrics_port for each in (coordinator.role.coordinator, combined.role.worker, worker.role.worker)] == ports
+    assert combined.role.router.metrics_port == 0
+
+
+def test_only_the_router_is_reflected() -> None:
+    _, combined = plans_of(LocalSettings(reflection=True), 1)
+    assert isinstance(combined.role, CombinedPlan)
+    assert (combined.role.router.reflection, combined.role.worker.reflection) == (True, False)
+
+
 def test_on_a_given_ray_every_role_listens_on_its_node() -> None:
     settings = LocalSettings(host="node", ray_address="ray:6379", etcd=ETCD)
     hosts = set()
@@ -67,6 +101,10 @@ def test_the_router_stops_first_and_the_coordinator_last() -> None:
         ({"ray_address": "x:1"}, "--ray-address needs --etcd"),
         ({"host": "node"}, "only with --ray-address"),
         ({"log_level": "LOUD"}, "log_level is 'LOUD'"),
+        ({"message_bytes": 0}, "message_bytes is 0"),
+        ({"metrics_port": -2}, "metrics_port is -2"),
+        ({"metrics_port": 65_500, "workers": 64}, "metrics_port is 65500"),
+        ({"etcd_ca": "ca"}, "give --etcd too"),
     ],
 )
 def test_impossible_settings_are_refused(given: dict[str, object], said: str) -> None:

@@ -26,9 +26,9 @@ def test_what_is_lacking_is_named_in_the_order_of_need() -> None:
     assert missing(dataclasses.replace(INFO, workers=(down,)), 1) == "workers (0 of 1 are there)"
 
 
-def test_shards_without_a_primary_are_named_a_few_of_them() -> None:
-    assert missing(with_shards("ok", "no primary"), 1) == "shards without a primary (c/1)"
-    assert missing(with_shards(*["creating"] * 5), 1) == "shards without a primary (c/0, c/1, c/2 and 2 more)"
+def test_shards_that_do_not_answer_are_named_a_few_of_them() -> None:
+    assert missing(with_shards("ok", "opening"), 1) == "shards that do not answer yet (c/1)"
+    assert missing(with_shards(*["creating"] * 5), 1) == "shards that do not answer yet (c/0, c/1, c/2 and 2 more)"
 
 
 def test_a_failed_shard_is_not_waited_for_but_reported() -> None:

@@ -9,9 +9,9 @@ import pytest
 from coordinator.settings import CoordinatorSettings
 from deploy.logic.supervision import Patience
 from deploy.plans import CoordinatorPlan, ProcessPlan
-from deploy.reports import Alive, Ended, Report
+from deploy.reports import Alive, Creation, Ended, Report
 from deploy.supervise import Supervisor
-from shoal.core.errors import PreconditionFailed
+from shoal.core.errors import PreconditionFailed, Unavailable
 
 
 class TableLauncher:
@@ -24,12 +24,26 @@ class TableLauncher:
         self.stopped: list[list[str]] = []
         self.heard: list[Report] = []
         self.late: list[str] = []
+        self.broken = ""
+        self.homeless: set[str] = set()
 
-    def create(self, plan: ProcessPlan) -> None:
-        assert plan.name not in self.pids
+    def ready(self, timeout_s: float) -> bool:
+        self.fail()
+        return True
+
+    def fail(self) -> None:
+        if self.broken:
+            raise Unavailable(self.broken)
+
+    def create(self, plan: ProcessPlan) -> Creation:
+        if plan.name in self.homeless:
+            return Creation.NO_NODE
+        if plan.name in self.pids:
+            return Creation.FOUND
         self.created.append(plan.name)
         self.pids[plan.name] = len(self.created)
         self.heard.append(Alive(name=plan.name, pid=self.pids[plan.name]))
+        return Creation.STARTED
 
     def end(self, name: str, *, final: bool = False) -> None:
         del self.pids[name]
@@ -40,6 +54,7 @@ class TableLauncher:
         return heard
 
     def stop(self, names: list[str], timeout_s: float) -> list[str]:
+        self.fail()
         self.stopped.append(names)
         return [name for name in names if name in self.late]
 
@@ -134,3 +149,52 @@ def test_stopping_keeps_the_order_and_tells_who_was_late() -> None:
     world.supervisor.stop([["a"], ["b", "c"]], 7.0)
     assert world.launcher.stopped == [["a"], ["b", "c"]]
     assert world.lines == ["b did not end within 7 s and was killed"]
+
+
+def test_while_nothing_can_be_heard_all_is_left_alone_and_said_once() -> None:
+    world = World("a", "b", patience=Patience(start_s=5.0, silence_s=5.0))
+    world.turn()
+    world.launcher.broken = "Ray is away"
+    for _ in range(9):
+        world.now_s += 100.0
+        world.turn()
+    assert world.launcher.killed == []
+    assert world.lines == ["Ray is away; what runs goes on by itself, trying again"]
+
+
+def test_afterwards_what_runs_is_found_and_what_ended_is_started_with_one_line_each() -> None:
+    world = World("a", "b")
+    world.turn()
+    world.launcher.broken = "Ray is away"
+    world.turn()
+    del world.launcher.pids["b"]
+    world.launcher.broken = ""
+    for _ in range(3):
+        world.turn()
+    assert world.launcher.created == ["a", "b", "b"]
+    assert world.lines[1:] == ["b ended unheard; starting it again", "Ray answers again", "b is back (pid 3)"]
+
+
+def test_a_process_without_a_node_waits_for_one_without_failing() -> None:
+    world = World("a")
+    world.turn()
+    world.launcher.homeless = {"a"}
+    world.launcher.end("a")
+    for _ in range(50):
+        world.turn()
+        world.now_s += 1.0
+    assert world.lines == ["a ended: it crashed; starting it again", "a waits: no living node carries the label l"]
+    world.launcher.homeless = set()
+    world.turn()
+    assert world.lines[2:] == ["a is back (pid 2)"]
+    world.launcher.end("a")
+    world.turn()
+    assert world.lines[3:] == ["a ended: it crashed; starting it again in 0.5 s"]
+
+
+def test_what_cannot_be_stopped_is_said() -> None:
+    world = World("a")
+    world.turn()
+    world.launcher.broken = "Ray is away"
+    world.supervisor.stop([["a"]], 7.0)
+    assert world.lines == ["warning: Ray is away; what could not be ended goes on, the next 'shoal up' finds it"]

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.logic.supervision import (
+    HOMELESS_PAUSE_S,
     LONGEST_PAUSE_S,
     STEADY_S,
     Create,
@@ -16,9 +17,11 @@ from deploy.logic.supervision import (
     Running,
     after_answer,
     after_creation,
+    after_detachment,
     after_end,
     next_step,
     pause_s,
+    while_homeless,
 )
 
 PATIENCE = Patience(start_s=100.0, silence_s=10.0)
@@ -59,6 +62,16 @@ def test_news_of_a_process_that_has_ended_already_changes_nothing() -> None:
     resting = Resting(due_s=3.0, failures=2)
     assert after_answer(resting, 1.0) == resting
     assert after_end(resting, 1.0) == resting
+
+
+def test_what_we_lost_touch_with_is_due_at_once_and_keeps_its_failures() -> None:
+    assert after_detachment(Running(created_s=0.0, answered_s=3.0, failures=2), 5.0) == Resting(due_s=5.0, failures=2)
+    assert after_detachment(Resting(due_s=9.0, failures=2), 5.0) == Resting(due_s=9.0, failures=2)
+
+
+@pytest.mark.parametrize("state", [Running(created_s=0.0, failures=2), Resting(due_s=9.0, failures=2)])
+def test_to_have_no_node_is_no_failure(state: MemberState) -> None:
+    assert while_homeless(state, 5.0) == Resting(due_s=5.0 + HOMELESS_PAUSE_S, failures=2)
 
 
 @given(st.integers(min_value=0, max_value=10**9))
