@@ -12,7 +12,7 @@ from collections.abc import Callable
 from coordinator.bell import Bell
 from coordinator.logic.admission import admitted
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, NotFound, Unavailable
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, Unavailable
 from shoal.core.ids import CollectionId, Revision
 from shoal.core.limits import Limits
 from shoal.core.shard_config import ShardState
@@ -73,17 +73,20 @@ class Administrator:
             await self._bell.wait(self._bell.rings, min(_PAUSE_S, self._left(ends_at, spec.name)))
         raise Unavailable(f"collection {spec.name!r} could not be created: the store's state kept changing", ErrorDetails(field="name"))
 
-    async def drop(self, name: str, timeout_s: float) -> None:
+    async def drop(self, name: str, collection: CollectionId | None, timeout_s: float) -> None:
         """Put the tombstone of a collection and free its name. Returns when that is committed.
 
-        Raises NotFound, Unavailable (not the leader, no store) or DeadlineExceeded.
+        collection: drop this one only, and return at once when it is gone already; None for whichever has the name.
+        Raises NotFound (without an id), Unavailable (not the leader, no store), InvalidArgument or DeadlineExceeded.
         """
         check_name(name, self._limits)
         ends_at = self._clock() + timeout_s
         self._leading()
-        found = await self._holder(name, ends_at)
-        if found is None:
+        found = await (self._holder(name, ends_at) if collection is None else self._collection(collection, ends_at))
+        if found is None and collection is None:
             raise NotFound(f"collection {name!r} does not exist", ErrorDetails(field="name"))
+        if found is not None and found.spec.name != name:
+            raise InvalidArgument(f"collection {found.id} is {found.spec.name!r}, not {name!r}", ErrorDetails(field="name"))
         for _ in range(ATTEMPTS):
             if found is None or found.state is CollectionState.DROPPING or await self._dropped(found, ends_at):
                 return

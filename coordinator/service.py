@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from coordinator.administer import Administrator
+from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc
 from shoal.wire.collections import spec_from_message
@@ -38,7 +39,8 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         self, request: collections_pb2.DropCollectionRequest, context: Context
     ) -> collections_pb2.DropCollectionResponse:
         """See proto/shoal/v1/coordinator.proto."""
-        await self._administrator.drop(request.name, timeout_s_of(context.time_remaining()))
+        collection = CollectionId(request.collection_id) if request.collection_id else None
+        await self._administrator.drop(request.name, collection, timeout_s_of(context.time_remaining()))
         return collections_pb2.DropCollectionResponse()
 
 

@@ -33,8 +33,8 @@ class LeaderCalls(Protocol):
         """Create a collection and wait until it is usable. The same request_id again is the same call."""
         ...
 
-    async def drop(self, address: str, name: str, timeout_s: float) -> None:
-        """Drop a collection. Raises NotFound."""
+    async def drop(self, address: str, name: str, collection: CollectionId | None, timeout_s: float) -> None:
+        """Drop a collection: whichever has the name, which raises NotFound, or the one with that id, unless it is gone already."""
         ...
 
 
@@ -65,16 +65,24 @@ class Administration:
         await self._catch_up(lambda cluster: _is_active(cluster, created), until_deadline)
         return created
 
-    async def drop(self, name: str, timeout_s: float) -> None:
-        """Drop a collection; when it returns the name is free, here too. Raises NotFound."""
+    async def drop(self, name: str, collection: CollectionId | None, timeout_s: float) -> None:
+        """Drop a collection; when it returns, it has the name no longer, here too.
+
+        collection: drop this one only, however often it is tried; None for whichever has the name, which raises NotFound.
+        """
         check_name(name, self._limits)
         until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
-        before = self._view.current.by_name.get(name)
-        # A name that was there and is not at a later attempt was freed by an attempt whose answer got lost.
-        done = (lambda error: isinstance(error, NotFound)) if before else (lambda _: False)
-        await self._forward(until_deadline, lambda address, left_s: self._leader.drop(address, name, left_s), done, None)
+        before = collection or _owner(self._view.current, name)
+        # Without an id: a name that was there and is not at a later attempt was freed by an attempt whose answer got lost.
+        freed = collection is None and before is not None
+        await self._forward(
+            until_deadline,
+            lambda address, left_s: self._leader.drop(address, name, collection, left_s),
+            lambda error: freed and isinstance(error, NotFound),
+            None,
+        )
         if before is not None:
-            await self._catch_up(lambda cluster: _owner(cluster, name) != before.id, until_deadline)
+            await self._catch_up(lambda cluster: _owner(cluster, name) != before, until_deadline)
 
     def listed(self) -> tuple[Collection, ...]:
         """All collections, by name."""

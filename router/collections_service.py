@@ -7,11 +7,12 @@ from typing import Any
 from router.administration import Administration
 from router.requests import timeout_of
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.v1 import collections_pb2, collections_pb2_grpc
 from shoal.wire.collections import spec_from_message, summary_to_message
 
-_REQUEST_ID_CHARACTERS = 64
+_ID_CHARACTERS = 64
 
 
 class CollectionsService(collections_pb2_grpc.CollectionsServicer):
@@ -24,17 +25,15 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
     async def Create(self, request: collections_pb2.CreateCollectionRequest, context: Any) -> collections_pb2.CreateCollectionResponse:
         """Create a collection; answers when it is usable."""
         spec = spec_from_message(request.spec, self._limits)
-        if len(request.request_id) > _REQUEST_ID_CHARACTERS:
-            raise InvalidArgument(
-                f"request_id has {len(request.request_id)} characters, at most {_REQUEST_ID_CHARACTERS} are allowed",
-                ErrorDetails(field="request_id"),
-            )
+        _check_length("request_id", request.request_id)
         created = await self._administration.create(spec, request.request_id, timeout_of(context, self._default_timeout_s))
         return collections_pb2.CreateCollectionResponse(collection_id=created)
 
     async def Drop(self, request: collections_pb2.DropCollectionRequest, context: Any) -> collections_pb2.DropCollectionResponse:
         """Drop a collection."""
-        await self._administration.drop(request.name, timeout_of(context, self._default_timeout_s))
+        _check_length("collection_id", request.collection_id)
+        collection = CollectionId(request.collection_id) if request.collection_id else None
+        await self._administration.drop(request.name, collection, timeout_of(context, self._default_timeout_s))
         return collections_pb2.DropCollectionResponse()
 
     async def List(self, request: collections_pb2.ListCollectionsRequest, context: Any) -> collections_pb2.ListCollectionsResponse:
@@ -63,3 +62,8 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         """Seal and merge everything."""
         await self._administration.optimize(request.name, timeout_of(context, self._optimize_timeout_s))
         return collections_pb2.OptimizeCollectionResponse()
+
+
+def _check_length(field: str, text: str) -> None:
+    if len(text) > _ID_CHARACTERS:
+        raise InvalidArgument(f"{field} has {len(text)} characters, at most {_ID_CHARACTERS} are allowed", ErrorDetails(field=field))

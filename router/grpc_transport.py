@@ -92,10 +92,10 @@ class GrpcLeader:
         answer = await call_remote(stub.CreateCollection, request, timeout_s, f"coordinator at {address}")
         return CollectionId(answer.collection_id)
 
-    async def drop(self, address: str, name: str, timeout_s: float) -> None:
+    async def drop(self, address: str, name: str, collection: CollectionId | None, timeout_s: float) -> None:
         """See LeaderCalls."""
         stub = await self._stub(address)
-        request = collections_pb2.DropCollectionRequest(name=name)
+        request = collections_pb2.DropCollectionRequest(name=name, collection_id=collection or "")
         await call_remote(stub.DropCollection, request, timeout_s, f"coordinator at {address}")
 
     async def keep(self, cluster: ClusterMap) -> None:

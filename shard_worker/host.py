@@ -72,7 +72,8 @@ class Host(ShardService):
 
     async def status(self, timeout_s: float) -> WorkerStatus:
         """See ShardService."""
-        return WorkerStatus(memory_bytes=resident_bytes(), failed=self.failures(), disk=self.disk)
+        serving = frozenset(str(shard) for shard, replica in self.open.items() if replica.role == "primary")
+        return WorkerStatus(memory_bytes=resident_bytes(), failed=self.failures(), serving=serving, disk=self.disk)
 
     def failures(self) -> Mapping[str, str]:
         """Why replicas do not work, by shard."""

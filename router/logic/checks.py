@@ -44,15 +44,13 @@ def check_upsert(points: PointColumns, spec: CollectionSpec, limits: Limits) -> 
 
 
 def check_delete(ids: IdArray, limits: Limits) -> None:
-    """Raise InvalidArgument unless these may be ids of points."""
-    _check_filled(len(ids), "ids")
-    check_ids(ids, limits)
+    """Raise InvalidArgument unless a message may name these as ids of points."""
+    _check_named(ids, limits)
 
 
 def check_get(question: GetQuestion, limits: Limits) -> None:
-    """Raise InvalidArgument unless these may be ids of points."""
-    _check_filled(len(question.ids), "ids")
-    check_ids(question.ids, limits)
+    """Raise InvalidArgument unless a message may name these as ids of points."""
+    _check_named(question.ids, limits)
 
 
 def check_search(question: SearchQuestion, spec: CollectionSpec, limits: Limits) -> None:
@@ -100,6 +98,15 @@ def check_message_bytes(size: int, limits: Limits, advice: str) -> None:
             f"the answer has {size} bytes, at most {limits.message_bytes} a message are allowed: {advice}",
             ErrorDetails(limit="message_bytes"),
         )
+
+
+def _check_named(ids: IdArray, limits: Limits) -> None:
+    _check_filled(len(ids), "ids")
+    if len(ids) > limits.upsert_points:
+        raise InvalidArgument(
+            f"{len(ids)} ids, at most {limits.upsert_points} a message are allowed", ErrorDetails(field="ids", limit="upsert_points")
+        )
+    check_ids(ids, limits)
 
 
 def _check_filled(count: int, field: str) -> None:

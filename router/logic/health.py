@@ -33,7 +33,8 @@ class WorkerHealth:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardHealth:
-    """One shard. primary, isr, learners: worker ids; state: ok, creating, no primary or failed; detail: why, unless ok."""
+    """One shard. primary, isr, learners: worker ids; state: ok (its primary answers), creating, opening, no primary or failed;
+    detail: why, unless ok."""
 
     collection: str
     number: int
@@ -121,7 +122,7 @@ def _state(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tupl
         return _without_primary(config, f"worker {worker} is down")
     status = statuses.get(worker)
     if not isinstance(status, WorkerStatus):
-        return _without_primary(config, f"worker {worker} does not answer: {status.message if status else 'it was not asked'}")
+        return _without_primary(config, f"worker {worker} is unreachable: {status.message if status else 'it was not asked'}")
     reason = status.failed.get(str(config.shard))
     if reason is not None:
         return "failed", f"on worker {worker}: {reason}"
@@ -129,6 +130,8 @@ def _state(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tupl
         return _without_primary(config, f"worker {worker} has come back and is not elected again yet")
     if config.state is ShardState.CREATING:
         return "creating", f"worker {worker} is making its folder"
+    if str(config.shard) not in status.serving:
+        return "opening", f"worker {worker} is opening it"
     return "ok", ""
 
 

@@ -85,6 +85,8 @@ def _shard_problem(shard: ShardInfo) -> str:
     match shard.state:
         case "creating":
             return f"{name} is still being created{because}; wait a moment"
+        case "opening":
+            return f"{name} is being opened{because}; wait a moment, and see the worker's log when it takes long"
         case "no primary":
             return f"{name} has no primary{because}; bring back worker {shard.primary or '(unknown)'}"
         case "failed":

@@ -6,6 +6,7 @@ Tables are drawn by rich on a terminal, and are plain aligned text when piped.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,8 +49,23 @@ def array(values: Iterable[Any]) -> None:
 
 
 def json_text(value: Any) -> str:
-    """JSON on one line."""
-    return json.dumps(value, ensure_ascii=False)
+    """JSON on one line. A number that JSON lacks becomes the string "Infinity", "-Infinity" or "NaN"."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_spelled(value), ensure_ascii=False, allow_nan=False)
+
+
+def _spelled(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return json.dumps(value)
+        case dict():
+            return {key: _spelled(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_spelled(each) for each in value]
+        case _:
+            return value
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -56,10 +56,11 @@ class CreateCollection(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DropCollection(Request):
-    """Answered by None."""
+    """Answered by None, also when the collection with that id is gone already; another one of that name stays."""
 
     writes: ClassVar[bool] = True
     name: str
+    collection_id: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

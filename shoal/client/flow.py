@@ -3,8 +3,8 @@
 A flow yields `Call` (ask this router) or `Sleep` (wait) and receives a `Reply`. A driver carries the steps out: the sync
 driver with threads, the async one with tasks, a test by hand.
 
-All of a client's requests may be repeated safely: writes and creations carry a request id that stays the same, the others
-change nothing or end in the same state. So every Unavailable answer is tried again until the deadline.
+All of a client's requests may be repeated safely: writes and creations carry a request id that stays the same, a drop the id of
+what it means, the others change nothing or end in the same state. So every Unavailable answer is tried again until the deadline.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from shoal.client.calls import DropCollection, Request
+from shoal.client.calls import Request
 from shoal.client.routers import Routers
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, NotFound, ShoalError, Unavailable
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
 
 T = TypeVar("T")
 
@@ -55,26 +55,29 @@ class Reply:
 Flow = Generator[Call | Sleep, Reply, T]
 
 
-def answered(request: Request, *, timeout_s: float, routers: Routers) -> Flow[Any]:
-    """Ask until there is an answer, and return it.
+def answered(request: Request, *, timeout_s: float, routers: Routers, elapsed_s: float = 0.0) -> Flow[Any]:
+    """Ask until there is an answer, and return it. elapsed_s: how much of timeout_s is spent already.
 
     Raises the router's error when asking again cannot help; Unavailable when nobody could answer within timeout_s seconds;
     DeadlineExceeded when an answer did not come in that time.
     """
-    first, count, elapsed_s = routers.preferred, len(routers.addresses), 0.0
+    return (yield from reply_to(request, timeout_s=timeout_s, routers=routers, elapsed_s=elapsed_s)).value
+
+
+def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s: float = 0.0) -> Flow[Reply]:
+    """As `answered`; the reply also tells how much time is spent now."""
+    first, count = routers.preferred, len(routers.addresses)
     earlier: ShoalError | None = None
     for attempt in itertools.count(1):
         position = (first + attempt - 1) % count
-        left_s = timeout_s - elapsed_s
+        left_s = max(LEAST_ATTEMPT_S, timeout_s - elapsed_s)
         granted_s = left_s if request.patient else left_s / max(1, count + 1 - attempt)
         cut_short = granted_s < left_s
         reply = yield Call(request=request, address=routers.addresses[position], timeout_s=granted_s)
         error, elapsed_s = reply.error, reply.elapsed_s
         if error is None:
             routers.prefer(position)
-            return reply.value
-        if earlier is not None and isinstance(request, DropCollection) and isinstance(error, NotFound):
-            return None
+            return reply
         left_s = timeout_s - elapsed_s
         again = isinstance(error, Unavailable) or (isinstance(error, DeadlineExceeded) and cut_short)
         pause_s = pause_before(attempt, count, reply.chance, left_s)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import uuid
 from collections.abc import Iterable
 
 from shoal.client.calls import ReadAs, ShardToken
+from shoal.client.forks import ForkLock
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.ids import RequestId
 from shoal.core.shard_calls import Consistency
@@ -18,7 +18,7 @@ class RequestIds:
     """Names for writes. Thread-safe; a forked process gets names of its own, or its writes would pass for repeats."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._begin()
 
     def _begin(self) -> None:
@@ -36,7 +36,7 @@ class Session:
     """The highest acknowledged position per shard, for reads that must see this client's own writes. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._seen: dict[str, dict[int, ShardToken]] = {}
 
     def acknowledge(self, collection: str, tokens: Iterable[ShardToken]) -> None:

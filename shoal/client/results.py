@@ -101,7 +101,8 @@ class WorkerInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardInfo:
-    """A shard. primary, isr, learners: worker ids; state: ok, creating, no primary or failed; detail: why, unless ok."""
+    """A shard. primary, isr, learners: worker ids; state: ok (its primary answers), creating, opening, no primary or
+    failed; detail: why, unless ok."""
 
     collection: str
     shard: int

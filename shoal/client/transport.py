@@ -6,7 +6,6 @@ Requests travel as bytes made here rather than by gRPC, so that what cannot be s
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from shoal.client import calls
+from shoal.client.forks import ForkLock
 from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, ShardInfo, WorkerInfo
 from shoal.core.collection import CollectionSpec, IndexKind, Metric
 from shoal.core.errors import ErrorDetails, Internal, InvalidArgument, PreconditionFailed, ResourceExhausted
@@ -38,7 +38,7 @@ class GrpcTransport:
 
     def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes) -> None:
         self._message_bytes = message_bytes
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._process = os.getpid()
         self._channels: dict[str, grpc.Channel] = {}
         self._stubs: dict[tuple[str, str], Callable[..., bytes]] = {}
@@ -58,6 +58,8 @@ class GrpcTransport:
 
     def close(self) -> None:
         """End running calls and refuse new ones."""
+        if self._process != os.getpid():
+            self._after_fork()
         with self._lock:
             self._closed = True
             for channel in self._channels.values():
@@ -80,8 +82,9 @@ class GrpcTransport:
             return made
 
     def _after_fork(self) -> None:
-        self._lock, self._process = threading.Lock(), os.getpid()
-        self._channels, self._stubs = {}, {}
+        with self._lock:
+            if self._process != os.getpid():
+                self._process, self._channels, self._stubs = os.getpid(), {}, {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -272,7 +275,7 @@ METHODS: dict[type[calls.Request], Method] = {
     ),
     calls.DropCollection: Method(
         path="/shoal.v1.Collections/Drop",
-        encode=lambda request: collections_pb2.DropCollectionRequest(name=request.name),
+        encode=lambda request: collections_pb2.DropCollectionRequest(name=request.name, collection_id=request.collection_id),
         answer=collections_pb2.DropCollectionResponse,
         decode=lambda _: None,
     ),

@@ -22,11 +22,11 @@ from shoal.client.calls import (
     Scroll,
     Search,
 )
-from shoal.client.flow import Flow, answered
+from shoal.client.flow import Flow, answered, reply_to
 from shoal.client.identity import RequestIds, Session
 from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point, hits_of, points_of
 from shoal.client.routers import Routers, addresses_from_input
-from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.errors import ErrorDetails, InvalidArgument, NotFound
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId
 
@@ -69,10 +69,15 @@ class Verbs:
         yield from answered(request, timeout_s=self._seconds(timeout, WRITE_TIMEOUT_S), routers=self.routers)
 
     def drop_collection(self, name: str, timeout: float | None) -> Flow[None]:
-        """Drop; that it is gone when a retry arrives is success."""
-        request = DropCollection(name=inputs.name_from_input(name, "name"))
-        yield from answered(request, timeout_s=self._seconds(timeout, WRITE_TIMEOUT_S), routers=self.routers)
-        self._session.forget(name)
+        """Drop what has the name now, and nothing else: retries go by its id, which is never given again."""
+        checked, timeout_s = inputs.name_from_input(name, "name"), self._seconds(timeout, WRITE_TIMEOUT_S)
+        listed = yield from reply_to(ListCollections(), timeout_s=timeout_s, routers=self.routers)
+        found = [each.id for each in listed.value if each.name == checked and each.state != "dropping"]
+        if not found:
+            raise NotFound(f"collection {checked!r} does not exist", ErrorDetails(field="name"))
+        request = DropCollection(name=checked, collection_id=found[0])
+        yield from answered(request, timeout_s=timeout_s, routers=self.routers, elapsed_s=listed.elapsed_s)
+        self._session.forget(checked)
 
     def list_collections(self, timeout: float | None) -> Flow[list[CollectionSummary]]:
         """All collections, by name."""

@@ -130,10 +130,11 @@ class ShardStats:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStatus:
     """A worker about itself. memory_bytes: resident size; failed: reason by "collection id/number" for replicas that failed;
-    disk: in words, when its disk is full or nearly so, else ""."""
+    serving: "collection id/number" of each shard it serves as primary; disk: in words, when its disk is full or nearly so, else ""."""
 
     memory_bytes: int
     failed: Mapping[str, str]
+    serving: frozenset[str] = frozenset()
     disk: str = ""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from shoal.core.cluster_map import ClusterMap
+from shoal.core.errors import DataLoss
 from shoal.core.ids import ClusterId, CollectionId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardEntry
 from shoal.store.codec import decode_collection, decode_leader, decode_shard, decode_worker
@@ -38,7 +40,11 @@ def _folded(keys: Keys, before: ClusterMap, changed: Iterable[Versioned], delete
         elif room in _DECODE:
             tables[room][place] = _DECODE[room](place, entry)
     for key in deleted:
-        room, place = _place(keys, key)
+        try:
+            room, place = _place(keys, key)
+        except DataLoss:
+            # It was never read, so it may go: that is how people repair it.
+            continue
         if room in _SINGLE:
             single[room] = None
         elif room in tables:
@@ -51,6 +57,8 @@ def _place(keys: Keys, key: str) -> tuple[str, Any]:
     room, _, rest = key.removeprefix(keys.prefix).partition("/")
     if room == "shards":
         collection, _, number = rest.partition("/")
+        if _NUMBER.fullmatch(number) is None:
+            raise DataLoss(f"the store's key {key} names no shard")
         return room, ShardId(CollectionId(collection), int(number))
     return room, WorkerId(rest) if room == "workers" else CollectionId(rest)
 
@@ -60,8 +68,17 @@ def _shard_entry(shard: ShardId, entry: Versioned) -> ShardEntry:
     return ShardEntry(config=decode_shard(shard, entry.key, entry.value), epoch=Revision(entry.mod_revision))
 
 
+def _cluster_id(entry: Versioned) -> ClusterId:
+    try:
+        return ClusterId(entry.value.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataLoss(f"the store's key {entry.key} holds no readable value ({error})") from None
+
+
+_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
+
 _SINGLE: dict[str, Callable[[Versioned], Any]] = {
-    "cluster": lambda entry: ClusterId(entry.value.decode("utf-8")),
+    "cluster": _cluster_id,
     "leader": lambda entry: decode_leader(entry.key, entry.value, entry.create_revision),
 }
 _DECODE: dict[str, Callable[[Any, Versioned], Any]] = {

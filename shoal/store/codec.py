@@ -145,5 +145,5 @@ def _text(value: dict[str, Any]) -> bytes:
 def _decoded(key: str, value: bytes, build: Callable[[dict[str, Any]], T]) -> T:
     try:
         return build(json.loads(value))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataLoss(f"the store's key {key} holds no readable value ({type(error).__name__}: {error})") from None

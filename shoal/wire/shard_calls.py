@@ -241,9 +241,13 @@ def stats_from_message(shard: ShardId, message: worker_pb2.ShardStatsResponse) -
 
 def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
     """A worker about itself, as a message."""
-    return worker_pb2.WorkerStatusResponse(memory_bytes=status.memory_bytes, failed=dict(status.failed), disk=status.disk)
+    return worker_pb2.WorkerStatusResponse(
+        memory_bytes=status.memory_bytes, failed=dict(status.failed), serving=sorted(status.serving), disk=status.disk
+    )
 
 
 def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatus:
     """A worker about itself, from a message."""
-    return WorkerStatus(memory_bytes=message.memory_bytes, failed=dict(message.failed), disk=message.disk)
+    return WorkerStatus(
+        memory_bytes=message.memory_bytes, failed=dict(message.failed), serving=frozenset(message.serving), disk=message.disk
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import bisect
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import grpc
@@ -11,7 +13,15 @@ from shoal.core.errors import BY_STATUS, Applied, ErrorDetails, ShoalError, Unav
 from shoal.v1 import common_pb2
 
 DETAILS_KEY = "shoal-error-bin"
-_MESSAGE_CHARACTERS = 2_000
+
+_MESSAGE_BYTES = 3 * 1024
+"""Of a message as it travels. With the details, which travel as base64, it stays below the 8 KiB that gRPC takes of metadata."""
+
+_DETAIL_BYTES = 256
+_APPLIED_BYTES = 2_048
+_APPLIED_ENTRIES = 64
+_ENTRY_FRAME_BYTES = 8
+_MORE = "..."
 
 _TOO_LARGE = "message larger than max"
 
@@ -22,19 +32,19 @@ def code_of(error: ShoalError) -> grpc.StatusCode:
 
 
 def message_of(error: ShoalError) -> str:
-    """Message of an error, cut to what fits beside other metadata."""
-    return error.message[:_MESSAGE_CHARACTERS]
+    """Message of an error, cut to what fits beside other metadata; then it ends with "..."."""
+    return _cut(error.message, _MESSAGE_BYTES, _percent_encoded_bytes)
 
 
 def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
-    """Trailing metadata that carries the details of an error."""
+    """Trailing metadata that carries the details of an error: at most 3 KiB, long texts cut, of many shards the first."""
     details = error.details
     info = common_pb2.ErrorInfo(
-        field=details.field or "",
-        limit=details.limit or "",
-        shard=details.shard or "",
+        field=_cut(details.field or "", _DETAIL_BYTES, _utf8_bytes),
+        limit=_cut(details.limit or "", _DETAIL_BYTES, _utf8_bytes),
+        shard=_cut(details.shard or "", _DETAIL_BYTES, _utf8_bytes),
         index=details.index,
-        applied=dict(list(details.applied.items())[:64]),
+        applied=_fitting(details.applied),
     )
     return ((DETAILS_KEY, info.SerializeToString()),)
 
@@ -53,6 +63,35 @@ def error_from_exception(error: grpc.RpcError) -> ShoalError:
     """Our error for what a client stub raised, sync (grpc.Call) or aio (AioRpcError)."""
     call = cast(Any, error)
     return error_from_rpc(call.code(), call.details(), call.trailing_metadata())
+
+
+def _fitting(applied: Mapping[str, Applied]) -> dict[str, str]:
+    named = {_encodable(shard): str(done) for shard, done in itertools.islice(applied.items(), _APPLIED_ENTRIES)}
+    ends = itertools.accumulate(_utf8_bytes(shard) + len(done) + _ENTRY_FRAME_BYTES for shard, done in named.items())
+    return {shard: done for (shard, done), end in zip(named.items(), ends, strict=True) if end <= _APPLIED_BYTES}
+
+
+def _cut(text: str, most: int, size: Callable[[str], int]) -> str:
+    """A text of at most `most` bytes. size: of one sign, at least 1."""
+    head = _encodable(text[: most + 1])
+    ends = list(itertools.accumulate(map(size, head)))
+    if not ends or ends[-1] <= most:
+        return head
+    return head[: bisect.bisect_right(ends, most - len(_MORE))] + _MORE
+
+
+def _encodable(text: str) -> str:
+    """Without lone surrogates, as they come from names of files."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text.encode("utf-8"))
+
+
+def _percent_encoded_bytes(sign: str) -> int:
+    """What gRPC makes of a sign: three bytes for each that is not plain ASCII."""
+    return 1 if " " <= sign <= "~" and sign != "%" else 3 * _utf8_bytes(sign)
 
 
 def _details(trailing: Iterable[tuple[str, Any]] | None) -> ErrorDetails:

@@ -10,9 +10,10 @@ import pytest
 
 from router.grpc_transport import GrpcLeader, GrpcShardService, connect_worker
 from shard_worker.service import WorkerServicer
+from shoal.core.cluster_map import ClusterMap, LeaderEntry
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import AlreadyExists, DataLoss, DeadlineExceeded, ErrorDetails, ResourceExhausted, Unavailable
-from shoal.core.ids import RequestId, Revision, ShardId
+from shoal.core.ids import CollectionId, RequestId, Revision, ShardId
 from shoal.core.points import PointColumns, id_array
 from shoal.core.shard_calls import (
     ShardCount,
@@ -85,7 +86,7 @@ def test_a_worker_answers_the_same_with_and_without_a_hop() -> None:
         there = await answers(remote)
         assert there == await answers(twin_worker())
         assert there[0] == WriteAck(seq=2, affected=3)
-        assert there[-3] == WorkerStatus(memory_bytes=MEMORY_BYTES, failed={})
+        assert there[-3] == WorkerStatus(memory_bytes=MEMORY_BYTES, failed={}, serving=frozenset({str(SHARD)}))
 
     over_grpc(check)
 
@@ -110,10 +111,24 @@ def test_errors_arrive_with_their_kind_message_and_details() -> None:
     over_grpc(check)
 
 
+@pytest.mark.parametrize("sign", ["x", "😀"])
+def test_an_error_with_long_texts_arrives_cut(sign: str) -> None:
+    async def check(twin: TwinWorker, remote: GrpcShardService) -> None:
+        details = ErrorDetails(shard=sign * 2_000, applied={f"{sign * 100}/{number}": "maybe" for number in range(100)})
+        for _ in range(20):
+            twin.before = [DataLoss(sign * 2_000, details)]
+            with pytest.raises(DataLoss, match=sign) as caught:
+                await remote.count(ShardCount(shard=SHARD), WAIT_S)
+            assert caught.value.details.applied
+
+    over_grpc(check)
+
+
 def test_the_deadline_travels_and_ends_the_call() -> None:
     async def check(twin: TwinWorker, remote: GrpcShardService) -> None:
         await remote.count(ShardCount(shard=SHARD), WAIT_S)
-        assert WAIT_S - 5 < twin.timeouts[-1] <= WAIT_S
+        # gRPC sends a timeout of this size in tenths of a second, rounded up.
+        assert WAIT_S - 5 < twin.timeouts[-1] <= WAIT_S + 0.2
         twin.count = hang
         with pytest.raises(DeadlineExceeded):
             await remote.count(ShardCount(shard=SHARD), 0.05)
@@ -172,7 +187,7 @@ async def hang(call: ShardCount, timeout_s: float) -> int:
 class TwinCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
     def __init__(self) -> None:
         self.created: list[collections_pb2.CreateCollectionRequest] = []
-        self.dropped: list[str] = []
+        self.dropped: list[tuple[str, str]] = []
 
     async def CreateCollection(
         self, request: collections_pb2.CreateCollectionRequest, _: object
@@ -183,7 +198,7 @@ class TwinCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
         return collections_pb2.CreateCollectionResponse(collection_id="id-1")
 
     async def DropCollection(self, request: collections_pb2.DropCollectionRequest, _: object) -> collections_pb2.DropCollectionResponse:
-        self.dropped.append(request.name)
+        self.dropped.append((request.name, request.collection_id))
         return collections_pb2.DropCollectionResponse()
 
 
@@ -198,13 +213,42 @@ def test_administration_goes_to_the_leader_of_the_moment() -> None:
         assert await leader.create(first, spec, "r1", WAIT_S) == "id-1"
         with pytest.raises(AlreadyExists):
             await leader.create(first, spec, "r2", WAIT_S)
-        await leader.drop(second, "a", WAIT_S)
-        assert ([each.request_id for each in twins[0].created], twins[0].dropped, twins[1].dropped) == (["r1", "r2"], [], ["a"])
+        await leader.drop(second, "a", CollectionId("id-1"), WAIT_S)
+        assert ([each.request_id for each in twins[0].created], twins[0].dropped, twins[1].dropped) == (["r1", "r2"], [], [("a", "id-1")])
         assert (twins[0].created[0].spec.name, twins[0].created[0].spec.shards) == ("a", 3)
         await servers[1].stop(0)
         with pytest.raises(Unavailable, match="coordinator at"):
-            await leader.drop(second, "a", WAIT_S)
+            await leader.drop(second, "a", CollectionId("id-1"), WAIT_S)
         await leader.close()
         await servers[0].stop(0)
+
+    asyncio.run(run())
+
+
+class FrozenCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def CreateCollection(self, request: object, _: object) -> collections_pb2.CreateCollectionResponse:
+        self.asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nothing sets it")
+
+
+def test_a_call_on_a_frozen_leader_is_given_up_when_another_one_leads() -> None:
+    async def run() -> None:
+        leader, twin = GrpcLeader(MESSAGE_BYTES), FrozenCoordinator()
+        server = GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
+        coordinator_pb2_grpc.add_CoordinatorServicer_to_server(twin, server.grpc)
+        address = await server.start()
+        call = asyncio.create_task(leader.create(address, CollectionSpec(name="a", dim=4), "r", WAIT_S))
+        await twin.asked.wait()
+        await leader.keep(ClusterMap(leader=LeaderEntry(address=address, created=Revision(1))))
+        assert not call.done()
+        await leader.keep(ClusterMap(leader=LeaderEntry(address="127.0.0.1:9", created=Revision(2))))
+        with pytest.raises(Unavailable, match="was closed"):
+            await asyncio.wait_for(call, 5.0)
+        await leader.close()
+        await server.stop(0)
 
     asyncio.run(run())

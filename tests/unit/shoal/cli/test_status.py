@@ -43,6 +43,10 @@ def test_a_cluster_that_is_well(shoal):
         (with_worker(state="down"), "worker w1 is down; start it again with its data folder"),
         (with_worker(state="unreachable"), "worker w1 at h:1 is unreachable; check its process (pid 42)"),
         (with_shard(state="creating"), "shard c/0 is still being created"),
+        (
+            with_shard(state="opening", detail="worker w1 is opening it"),
+            "shard c/0 is being opened: worker w1 is opening it; wait a moment, and see the worker's log when it takes long",
+        ),
         (with_shard(state="no primary", detail="its worker is down"), "shard c/0 has no primary: its worker is down; bring back worker w1"),
         (with_shard(state="failed", detail="log damaged"), "shard c/0 has failed: log damaged; see the log of worker w1, keep its folder"),
         (

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.client.calls import Count, CreateCollection, DropCollection, ListCollections, OptimizeCollection, ReadAs
-from shoal.client.flow import LAST_PAUSE_S, answered, pause_before
+from shoal.client.flow import LAST_PAUSE_S, LEAST_ATTEMPT_S, answered, pause_before
 from shoal.client.routers import Routers
 from shoal.client.sync_driver import SyncDriver
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, PreconditionFailed, ShoalError, Unavailable
@@ -139,7 +139,8 @@ def test_time_spent_before_is_not_granted_again():
     mock = MockTransport(lambda *_: 1)
     driver = SyncDriver(mock, clock=Clock())
     driver.run(answered(READ, timeout_s=10.0, routers=Routers(("one:1",)), elapsed_s=4.0))
-    assert mock.sent[0][2] == 6.0
+    driver.run(answered(READ, timeout_s=10.0, routers=Routers(("one:1",)), elapsed_s=10.5))
+    assert [timeout for _, _, timeout in mock.sent] == [6.0, LEAST_ATTEMPT_S]
 
 
 def test_a_closed_client_refuses():

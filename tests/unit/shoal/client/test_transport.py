@@ -1,5 +1,7 @@
 """Messages of the transport: each way, without a socket. `PlainChannel` hands the bytes to a function."""
 
+import multiprocessing
+
 import grpc
 import numpy as np
 import pytest
@@ -150,3 +152,22 @@ def test_a_closed_transport_refuses(monkeypatch):
     transport.close()
     with pytest.raises(PreconditionFailed, match="closed"):
         transport.send("a:1", SAMPLES[1], 1.0)
+
+
+def _send_and_close_in_child(transport, queue):
+    queue.put(transport.send("a:1", calls.OptimizeCollection(name="c"), 1.0))
+    transport.close()
+
+
+def test_a_transport_forked_while_another_thread_opened_a_channel_goes_on(monkeypatch):
+    transport, context = transport_over(monkeypatch, lambda path, data: b""), multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    with transport._lock:
+        child = context.Process(target=_send_and_close_in_child, args=(transport, queue), daemon=True)
+        child.start()
+    child.join(20.0)
+    stuck = child.is_alive()
+    child.kill()
+    child.join()
+    assert not stuck
+    assert child.exitcode == 0

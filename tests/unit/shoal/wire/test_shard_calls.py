@@ -30,7 +30,7 @@ from tests.unit.shoal.wire.strategies import id_lists, matrices, point_columns, 
 uint64 = st.integers(0, 2**64 - 1)
 shards = st.builds(ShardId, st.text(max_size=8).map(CollectionId), st.integers(0, 2**32 - 1))
 terms = st.builds(ReadTerms, consistency=st.sampled_from(list(Consistency)), min_seq=uint64.map(Seq))
-request_ids = st.builds(RequestId, st.text(min_size=1, max_size=64), uint64)
+request_ids = st.builds(RequestId, st.text(min_size=1, max_size=64), st.integers(0, 2**63 - 1))
 epochs = st.integers(0, 2**63 - 1).map(Revision)
 columns = id_lists.map(id_array)
 
