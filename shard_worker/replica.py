@@ -199,10 +199,10 @@ class Replica:
         running = asyncio.create_task(work())
         self._reading.add(running)
         running.add_done_callback(self._reading.discard)
+        running.add_done_callback(_look_at)
         await asyncio.wait({running}, timeout=max(0.0, deadline - boot_s()))
         if running.done():
             return running.result()
-        running.add_done_callback(_look_at)
         raise DeadlineExceeded(f"shard {self._shard} did not answer in time; ask for less, or give it longer", self._details())
 
     async def _search(self, call: ShardSearch, deadline: float) -> HitColumns:
@@ -261,6 +261,6 @@ class Replica:
 
 
 def _look_at(running: asyncio.Task[Any]) -> None:
-    """Take the outcome of work whose caller has left."""
+    """Take the outcome of work, whose caller may have left."""
     if not running.cancelled():
         running.exception()
