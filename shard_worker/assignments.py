@@ -62,10 +62,14 @@ class Assignments:
         self._busy: dict[ShardId, asyncio.Task[None]] = {}
         self._no_space: str | None = None
         self._closing = asyncio.Event()
+        self._newer = asyncio.Event()
+        self._swapped: set[ShardId] = set()
 
     def see_map(self, cluster_map: ClusterMap) -> None:
         """Take a newer map."""
         self._map = cluster_map
+        outdated, self._newer = self._newer, asyncio.Event()
+        outdated.set()
         self._wake.set()
 
     def wake(self) -> None:
@@ -78,10 +82,7 @@ class Assignments:
             self._wake.clear()
             for step in next_steps(self._view()):
                 self._begin(step)
-            try:
-                await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN_S)
-            except TimeoutError:
-                continue
+            await _wait_at_most(self._wake, LOOK_AGAIN_S)
 
     def tell_space(self, reason: str | None) -> None:
         """Tell every replica whether there is room on the disk; reason: why not."""
@@ -98,6 +99,7 @@ class Assignments:
         lock is given back.
         """
         self._closing.set()
+        self._newer.set()
         while self._busy:
             await asyncio.wait(self._busy.values())
         closed = await asyncio.gather(*(replica.close() for replica in self._host.open.values()), return_exceptions=True)
@@ -149,9 +151,14 @@ class Assignments:
                 self._start(entry.config.shard, lambda: self._drop(entry, replica))
 
     def _start(self, shard: ShardId, work: Callable[[], Awaitable[None]]) -> None:
+        newer = self._newer
+
         async def guarded() -> None:
             try:
                 await work()
+                if shard in self._swapped:
+                    # What was decided on is outdated; deciding on it again would only be rejected.
+                    await _wait_at_most(newer, LOOK_AGAIN_S)
             except ShoalError as error:
                 log.warning(event("step_postponed", shard=shard, reason=error.message))
                 await self._pause(LOOK_AGAIN_S)
@@ -159,6 +166,7 @@ class Assignments:
                 log.exception(event("step_failed", shard=shard))
                 await self._pause(LOOK_AGAIN_S)
             finally:
+                self._swapped.discard(shard)
                 del self._busy[shard]
                 self._wake.set()
 
@@ -166,8 +174,7 @@ class Assignments:
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than until the worker ends."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
+        await _wait_at_most(self._closing, seconds)
 
     def _tell(self, entry: ShardEntry) -> None:
         shard = entry.config.shard
@@ -241,4 +248,12 @@ class Assignments:
             ),
             STORE_TIMEOUT_S,
         )
+        self._swapped.add(config.shard)
         return outcome.revision if isinstance(outcome, Committed) else None
+
+
+async def _wait_at_most(happens: asyncio.Event, seconds: float) -> None:
+    # Not asyncio.wait_for: in Python 3.11 it swallows a cancellation that comes as the wait ends.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await happens.wait()

@@ -7,6 +7,7 @@ While this process runs, another incarnation under the worker's key means that s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -76,10 +77,10 @@ class Membership:
         tick_s = keeper.ttl_s / 10
         while not keeper.lost and self._usurper is None:
             keeper.tick()
-            try:
-                await asyncio.wait_for(self._lost.wait(), tick_s)
-            except TimeoutError:
-                continue
+            # Not asyncio.wait_for: in Python 3.11 it swallows a cancellation that comes as the wait ends.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(tick_s):
+                    await self._lost.wait()
         if self._usurper is not None:
             raise _replaced(self._usurper)
         log.warning(log_event("lease_lost", worker=self._me.id))

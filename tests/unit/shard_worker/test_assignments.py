@@ -263,3 +263,39 @@ def test_a_shard_whose_replica_cannot_be_opened_is_not_confirmed_and_opening_is_
             assert SHARD not in world.host.failed
 
     asyncio.run(run())
+
+
+def test_a_swap_that_was_rejected_is_not_tried_again_on_the_same_map(tmp_path):
+    async def run():
+        async with worker(tmp_path) as world:
+            world.blind = True
+            stale = await world.place()
+            await until(lambda: world.observer.map.revision == stale)
+            old = world.observer.map
+            await world.place(term=Term(2))
+            world.assignments.see_map(old)
+            await until(lambda: world.store.rejected > 0)
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert world.store.rejected == 1
+            world.blind = False
+            world.see()
+            await until(world.serves)
+
+    asyncio.run(run())
+
+
+def test_a_cancellation_is_not_lost_when_there_is_something_to_do_at_that_moment(tmp_path):
+    async def run():
+        async with worker(tmp_path) as world:
+            for _ in range(50):
+                running = asyncio.create_task(world.assignments.run())
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                world.assignments.wake()
+                running.cancel()
+                done, _ = await asyncio.wait({running}, timeout=5.0)
+                assert done, "the cancellation was swallowed"
+                assert running.cancelled()
+
+    asyncio.run(run())
