@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import shoal
+from bench import filters, moments
 from bench.data import BenchData, load, recall
 from bench.load import Load, run_processes, run_threads
 from bench.memory import peak_bytes, tree
@@ -42,10 +43,19 @@ def main() -> int:
         ) as cluster:
             with shoal.connect(cluster.address) as client:
                 results |= _fill(client, data)
-                results["loads"] = _loads(client, cluster.address, data, options.seconds, Path(folder))
+                results |= _tuned(client, data)
+                results["loads"] = _loads(client, cluster.address, data, options.seconds, Path(folder), results["ef"])
                 results["recall"] = _recall(client, data)
+                results["filters"] = filters.measure(client, COLLECTION, data, K, options.seconds, console.print)
+                console.print("measuring searches while an index is built ...")
+                results["build"] = moments.during_build(client, COLLECTION, data, K, options.seconds)
+                info = client.describe_collection(COLLECTION)
+                results["index_memory_bytes"] = info.memory_bytes
+                results["steady_memory_bytes"] = {worker.id: worker.memory for worker in client.cluster().workers}
             results["peak_memory_bytes"] = {f"{name} {pid}": peak_bytes(pid) for pid, name in tree(cluster.pid).items()}
             results["vectors_bytes"] = int(data.base.size * 4)
+            console.print("measuring a restart ...")
+            results["restart"] = moments.restart(cluster, COLLECTION, data, K)
     _report(results)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "bench.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
@@ -68,7 +78,7 @@ def _fill(client: shoal.Client, data: BenchData) -> dict[str, float]:
     client.create_collection(COLLECTION, dim=data.base.shape[1], metric="l2", shards=SHARDS)
     console.print(f"loading {len(data.base):,} rows ...")
     began = time.perf_counter()
-    client.upsert(COLLECTION, np.arange(len(data.base)), data.base, [{"label": int(label)} for label in data.labels], progress=True)
+    client.upsert(COLLECTION, np.arange(len(data.base)), data.base, filters.payloads(data), progress=True)
     loaded = time.perf_counter() - began
     console.print("sealing ...")
     client.optimize(COLLECTION)
@@ -77,14 +87,25 @@ def _fill(client: shoal.Client, data: BenchData) -> dict[str, float]:
         "load_s": loaded,
         "load_and_seal_s": time.perf_counter() - began,
         "growing_rows": info.growing_rows,
-        "index_memory_bytes": info.memory_bytes,
         "disk_bytes": info.bytes,
     }
 
 
-def _loads(client: shoal.Client, address: str, data: BenchData, seconds: float, folder: Path) -> dict[str, dict[str, Any]]:
-    """Each load on the cluster beside the same on raw FAISS."""
-    graphs, queries = RawGraphs(folder), data.queries
+def _tuned(client: shoal.Client, data: BenchData) -> dict[str, Any]:
+    """Lets the cluster see real queries and measure the recall of its graphs with them. ef: that it then searches with."""
+    client.search_many(COLLECTION, data.queries, k=K, with_payload=False)
+    began = time.perf_counter()
+    client.tune(COLLECTION, k=K)
+    hits = client.search_many(COLLECTION, data.queries[:1], k=K, with_payload=False, explain=True)[0]
+    ef = max((each.breadth for each in hits.explain if each.breadth_name == "ef"), default=0)
+    if not ef:
+        raise SystemExit(f"error: the graphs were not searched: {hits.explain}")
+    return {"tune_s": time.perf_counter() - began, "ef": ef}
+
+
+def _loads(client: shoal.Client, address: str, data: BenchData, seconds: float, folder: Path, ef: int) -> dict[str, dict[str, Any]]:
+    """Each load on the cluster beside the same on raw FAISS with the same ef."""
+    graphs, queries = RawGraphs(folder, ef), data.queries
     wide = np.ascontiguousarray(queries, dtype=np.float32)
     batches = len(queries) // BATCH
 
@@ -136,18 +157,42 @@ def _report(results: dict[str, Any]) -> None:
         "p99 ms",
         "beside",
         "ratio",
-        title=f"{results['rows']:,} x {results['dim']}, k={K}, ef 64, recall@10 {results['recall']:.4f}",
+        title=f"{results['rows']:,} x {results['dim']}, k={K}, target 0.95: ef {results['ef']}, recall@10 {results['recall']:.4f}",
     )
     for name, each in results["loads"].items():
         row = (f"{each['qps']:,.0f}", f"{each['p50_ms']:.2f}", f"{each['p99_ms']:.2f}", each["beside"], f"{each['ratio']:.2f}")
         table.add_row(name, *row)
     console.print(table)
+    _report_filters(results["filters"])
+    quiet, busy = results["build"]["quiet"], results["build"]["during"]
+    console.print(
+        f"one query at a time, quiet: {quiet['qps']:,.0f} QPS, p50 {quiet['p50_ms']:.2f} ms, p99 {quiet['p99_ms']:.2f} ms; "
+        f"while {results['rows']:,} rows are sealed: {busy['qps']:,.0f} QPS, p50 {busy['p50_ms']:.2f} ms, p99 {busy['p99_ms']:.2f} ms"
+    )
+    restart = results["restart"]
+    console.print(f"first right answer {restart['worker_s']:.2f} s after the worker's start, {restart['command_s']:.2f} s after 'shoal up'")
     raw, whole = results["raw_build_s"], results["load_and_seal_s"]
     console.print(f"load {results['load_s']:.1f} s; load and seal {whole:.1f} s, {whole / raw:.2f} x a raw FAISS build ({raw:.1f} s)")
     index = results["index_memory_bytes"] / results["vectors_bytes"]
     console.print(f"index memory {results['index_memory_bytes'] / 2**20:,.0f} MiB, {index:.2f} x the raw vectors; peak resident:")
     for name, size in sorted(results["peak_memory_bytes"].items(), key=lambda each: -each[1])[:8]:
         console.print(f"  {size / 2**20:7,.0f} MiB  {name}")
+
+
+def _report_filters(found: dict[str, dict[str, Any]]) -> None:
+    table = Table("filter", "matching", "QPS", "p50 ms", "recall", "short", "exact in process QPS", "ratio", title="one query at a time")
+    for name, each in found.items():
+        table.add_row(
+            name,
+            f"{each['selectivity']:.1%}",
+            f"{each['qps']:,.0f}",
+            f"{each['p50_ms']:.2f}",
+            f"{each['recall']:.4f}",
+            str(each["short"]),
+            f"{each['raw_qps']:,.0f}",
+            f"{each['ratio']:.2f}",
+        )
+    console.print(table)
 
 
 if __name__ == "__main__":

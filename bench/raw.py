@@ -9,8 +9,6 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-EF = 64
-
 
 def build_seconds(base: npt.NDArray[np.uint8], shards: int) -> float:
     """Time to build `shards` HNSW graphs (M=16, efConstruction=128) over equal parts, on all cores."""
@@ -26,13 +24,13 @@ def build_seconds(base: npt.NDArray[np.uint8], shards: int) -> float:
 class RawGraphs:
     """The sealed graphs of a collection, read from the workers' folders and searched in this process without a server."""
 
-    def __init__(self, data: Path) -> None:
-        """data: folder of the cluster. Raises SystemExit when there is no graph."""
+    def __init__(self, data: Path, ef: int) -> None:
+        """data: folder of the cluster; ef: that the cluster searches with. Raises SystemExit when there is no graph."""
         files = sorted(data.glob("workers/*/*/*/*/segments/*.faiss"))
         if not files:
             raise SystemExit(f"error: no sealed graph below {data}")
         self._parts = [(faiss.read_index(str(file)), np.load(file.with_suffix(".rows"))) for file in files]
-        self._parameters = faiss.SearchParametersHNSW(efSearch=EF)
+        self._parameters = faiss.SearchParametersHNSW(efSearch=ef)
 
     @property
     def graphs(self) -> int:

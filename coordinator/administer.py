@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Callable
 
 from coordinator.bell import Bell
-from coordinator.logic.admission import admitted
+from coordinator.logic.admission import admitted, altered, check_room
+from shoal.core.alteration import Alteration
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, Unavailable
 from shoal.core.ids import CollectionId, Revision
@@ -22,6 +23,7 @@ from shoal.store.interface import (
     Committed,
     Created,
     Delete,
+    Operation,
     OutcomeUnknown,
     Put,
     Store,
@@ -39,7 +41,7 @@ _PAUSE_S = 0.1
 
 
 class Administrator:
-    """Creates and drops collections. reign: as of Election; new_id: text that never comes twice; timeout_s: of one store call."""
+    """Creates, alters and drops collections. reign: as of Election; new_id: text that never comes twice; timeout_s: of one store call."""
 
     def __init__(
         self,
@@ -61,7 +63,8 @@ class Administrator:
     async def create(self, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
         """Create a collection and wait until it is ACTIVE. request_id: the same for a retry of the same call; "" for none.
 
-        Raises AlreadyExists, Unavailable (not the leader, no worker, no store), NotFound (dropped meanwhile) or DeadlineExceeded.
+        Raises AlreadyExists, ResourceExhausted (no memory for its replicas), Unavailable (not the leader, no worker, no store), NotFound
+        (dropped meanwhile) or DeadlineExceeded.
         """
         ends_at = self._clock() + timeout_s
         collection_id = CollectionId(self._new_id())
@@ -72,6 +75,22 @@ class Administrator:
                 return await self._active(found, ends_at)
             await self._bell.wait(self._bell.rings, min(_PAUSE_S, self._left(ends_at, spec.name)))
         raise Unavailable(f"collection {spec.name!r} could not be created: the store's state kept changing", ErrorDetails(field="name"))
+
+    async def alter(self, name: str, alteration: Alteration, timeout_s: float) -> None:
+        """Change what may change of a live collection. Returns when that is committed, at once when it is so already.
+
+        Raises NotFound, InvalidArgument, Unavailable (not the leader, no store, still being created) or DeadlineExceeded.
+        """
+        check_name(name, self._limits)
+        ends_at = self._clock() + timeout_s
+        self._leading()
+        for _ in range(ATTEMPTS):
+            found = await self._holder(name, ends_at)
+            wanted = altered(found, name, alteration)
+            if wanted == found or await self._put(wanted, ends_at):
+                return
+            await self._bell.wait(self._bell.rings, min(_PAUSE_S, self._left(ends_at, name)))
+        raise Unavailable(f"collection {name!r} could not be altered: the store's state kept changing", ErrorDetails(field="name"))
 
     async def drop(self, name: str, collection: CollectionId | None, timeout_s: float) -> None:
         """Put the tombstone of a collection and free its name. Returns when that is committed.
@@ -102,6 +121,7 @@ class Administrator:
             return found
         if not self._observer.map.workers:
             raise Unavailable(f"collection {wanted.spec.name!r} cannot be placed: no shard worker is registered")
+        check_room(self._observer.map, wanted.spec)
         name, key = self._keys.name(wanted.spec.name), self._keys.collection(wanted.id)
         transaction = Transaction(
             compares=(Created(key=self._keys.leader, create_revision=reign), Absent(key=name), Absent(key=key)),
@@ -112,15 +132,18 @@ class Administrator:
 
     async def _dropped(self, found: Collection, ends_at: float) -> bool:
         """Whether the tombstone was surely put by this attempt."""
-        reign = self._leading()
-        name, key = self._keys.name(found.spec.name), self._keys.collection(found.id)
-        tombstone = dataclasses.replace(found, state=CollectionState.DROPPING)
         # No compare of the name: while the collection is not DROPPING, the name is its own.
+        tombstone = dataclasses.replace(found, state=CollectionState.DROPPING)
+        return await self._put(tombstone, ends_at, Delete(key=self._keys.name(found.spec.name)))
+
+    async def _put(self, wanted: Collection, ends_at: float, *besides: Operation) -> bool:
+        """Whether this attempt has surely put `wanted` in the place of the revision it was made from, and done the rest."""
+        reign, key = self._leading(), self._keys.collection(wanted.id)
         transaction = Transaction(
-            compares=(Created(key=self._keys.leader, create_revision=reign), Unchanged(key=key, mod_revision=found.revision)),
-            then=(Put(key=key, value=encode_collection(tombstone)), Delete(key=name)),
+            compares=(Created(key=self._keys.leader, create_revision=reign), Unchanged(key=key, mod_revision=wanted.revision)),
+            then=(Put(key=key, value=encode_collection(wanted)), *besides),
         )
-        return await self._committed(transaction, ends_at, found.spec.name) is not None
+        return await self._committed(transaction, ends_at, wanted.spec.name) is not None
 
     async def _active(self, found: Collection, ends_at: float) -> CollectionId:
         def settled() -> bool:

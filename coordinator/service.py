@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from coordinator.administer import Administrator
+from shoal.core.alteration import Alteration
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc
@@ -34,6 +35,16 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         spec = spec_from_message(request.spec, self._limits)
         collection = await self._administrator.create(spec, request.request_id, timeout_s_of(context.time_remaining()))
         return collections_pb2.CreateCollectionResponse(collection_id=collection)
+
+    async def AlterCollection(
+        self, request: collections_pb2.AlterCollectionRequest, context: Context
+    ) -> collections_pb2.AlterCollectionResponse:
+        """See proto/shoal/v1/coordinator.proto."""
+        alteration = Alteration(
+            index=request.index if request.HasField("index") else None, recall=request.recall if request.HasField("recall") else None
+        )
+        await self._administrator.alter(request.name, alteration, timeout_s_of(context.time_remaining()))
+        return collections_pb2.AlterCollectionResponse()
 
     async def DropCollection(
         self, request: collections_pb2.DropCollectionRequest, context: Context

@@ -1,4 +1,4 @@
-"""Collections: creation and removal are forwarded to the leading coordinator, the rest is answered from the map and the workers."""
+"""Collections: what changes them is forwarded to the leading coordinator, the rest is answered from the map and the workers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from router.logic.read_plan import shards_of
 from router.logic.retry import Patience, patience_of, wait_before_retry
 from router.scatter import Scatter, ShardTask
 from router.view import Clock, View, wait_until
+from shoal.core.alteration import Alteration, altered_spec
 from shoal.core.cluster_map import ClusterMap
-from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name
+from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name, check_range, check_recall
 from shoal.core.errors import DeadlineExceeded, NotFound, ShoalError, Unavailable
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.limits import Limits
-from shoal.core.shard_calls import ShardService
+from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardService, ShardTune
 
 T = TypeVar("T")
 
 _CATCH_UP_S = 2.0
+
+MAX_SAMPLE = 10_000
+"""Queries for each shard that one measurement of recall may ask for."""
 
 
 class LeaderCalls(Protocol):
@@ -31,6 +35,10 @@ class LeaderCalls(Protocol):
 
     async def create(self, address: str, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
         """Create a collection and wait until it is usable. The same request_id again is the same call."""
+        ...
+
+    async def alter(self, address: str, name: str, alteration: Alteration, timeout_s: float) -> None:
+        """Change what may change of a live collection; the same alteration again does nothing."""
         ...
 
     async def drop(self, address: str, name: str, collection: CollectionId | None, timeout_s: float) -> None:
@@ -64,6 +72,19 @@ class Administration:
         )
         await self._catch_up(lambda cluster: _is_active(cluster, created), until_deadline)
         return created
+
+    async def alter(self, name: str, alteration: Alteration, timeout_s: float) -> None:
+        """Change the index or the recall of a live collection; when it returns, the collection says so, here too.
+
+        Segments are built anew behind it, as `describe` shows.
+        """
+        check_name(name, self._limits)
+        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        before = _owner(self._view.current, name)
+        await self._forward(
+            until_deadline, lambda address, left_s: self._leader.alter(address, name, alteration, left_s), lambda _: False, None
+        )
+        await self._catch_up(lambda cluster: _is_altered(cluster, name, before, alteration), until_deadline)
 
     async def drop(self, name: str, collection: CollectionId | None, timeout_s: float) -> None:
         """Drop a collection; when it returns, it has the name no longer, here too.
@@ -103,6 +124,31 @@ class Administration:
         collection = await self._finder.usable(name, until_deadline)
         await self._each(collection, lambda service, shard, left_s: service.optimize(shard, left_s), until_deadline)
 
+    async def tune(self, name: str, k: int, timeout_s: float) -> tuple[SegmentCurve, ...]:
+        """Recall against cost of every segment that has an index, measured now, by shard."""
+        check_range("k", k, self._limits.k)
+        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        collection = await self._finder.usable(name, until_deadline)
+        curves = await self._each(
+            collection, lambda service, shard, left_s: service.tune(ShardTune(shard=shard, k=k), left_s), until_deadline
+        )
+        return tuple(itertools.chain.from_iterable(curves))
+
+    async def measure_recall(self, name: str, *, k: int, sample: int, recall: float | None, timeout_s: float) -> tuple[ShardRecall, ...]:
+        """Recall that searches of each shard have, on `sample` queries, by shard. recall: the target; None for the collection's."""
+        check_range("k", k, self._limits.k)
+        check_range("sample", sample, MAX_SAMPLE)
+        if recall is not None:
+            check_recall(recall)
+        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        collection = await self._finder.usable(name, until_deadline)
+        target = collection.spec.recall if recall is None else recall
+
+        async def ask(service: ShardService, shard: ShardId, left_s: float) -> ShardRecall:
+            return await service.measure_recall(ShardMeasureRecall(shard=shard, k=k, sample=sample, recall=target), left_s)
+
+        return tuple(await self._each(collection, ask, until_deadline))
+
     async def _each(
         self, collection: Collection, ask: Callable[[ShardService, ShardId, float], Awaitable[T]], patience: Patience
     ) -> Sequence[T]:
@@ -140,13 +186,18 @@ def _task(shard: ShardId, ask: Callable[[ShardService, ShardId, float], Awaitabl
 
 def _leader_address(cluster: ClusterMap) -> str:
     if cluster.leader is None:
-        raise Unavailable("no coordinator leads the cluster; collections cannot be created or dropped until one does")
+        raise Unavailable("no coordinator leads the cluster; collections cannot be created, altered or dropped until one does")
     return cluster.leader.address
 
 
 def _is_active(cluster: ClusterMap, collection: CollectionId) -> bool:
     found = cluster.collections.get(collection)
     return found is not None and found.state is not CollectionState.CREATING
+
+
+def _is_altered(cluster: ClusterMap, name: str, before: CollectionId | None, alteration: Alteration) -> bool:
+    found = cluster.by_name.get(name)
+    return found is None or found.id != before or altered_spec(found.spec, alteration) == found.spec
 
 
 def _owner(cluster: ClusterMap, name: str) -> CollectionId | None:

@@ -37,6 +37,8 @@ def _worker(worker: WorkerHealth) -> cluster_pb2.WorkerInfo:
         state=worker.state,
         memory_bytes=worker.memory_bytes,
         disk=worker.disk,
+        memory_budget_bytes=worker.memory_budget_bytes,
+        memory_used_bytes=worker.memory_used_bytes,
     )
 
 
@@ -50,4 +52,5 @@ def _shard(shard: ShardHealth) -> cluster_pb2.ShardInfo:
         learners=shard.learners,
         state=shard.state,
         detail=shard.detail,
+        memory_bytes=shard.memory_bytes,
     )

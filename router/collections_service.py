@@ -6,17 +6,23 @@ from typing import Any
 
 from router.administration import Administration
 from router.requests import timeout_of
+from shoal.core.alteration import Alteration
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.v1 import collections_pb2, collections_pb2_grpc
 from shoal.wire.collections import spec_from_message, summary_to_message
+from shoal.wire.recall import curve_to_message, recall_to_message
 
 _ID_CHARACTERS = 64
 
+DEFAULT_K = 10
+DEFAULT_SAMPLE = 100
+
 
 class CollectionsService(collections_pb2_grpc.CollectionsServicer):
-    """Converts administration of collections. optimize_timeout_s: for optimisations that come without a deadline."""
+    """Converts administration of collections. optimize_timeout_s: for calls that come without a deadline and take long: optimise,
+    tune, measure recall."""
 
     def __init__(self, *, administration: Administration, limits: Limits, default_timeout_s: float, optimize_timeout_s: float) -> None:
         self._administration, self._limits = administration, limits
@@ -28,6 +34,14 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         _check_length("request_id", request.request_id)
         created = await self._administration.create(spec, request.request_id, timeout_of(context, self._default_timeout_s))
         return collections_pb2.CreateCollectionResponse(collection_id=created)
+
+    async def Alter(self, request: collections_pb2.AlterCollectionRequest, context: Any) -> collections_pb2.AlterCollectionResponse:
+        """Change the index or the recall of a live collection."""
+        alteration = Alteration(
+            index=request.index if request.HasField("index") else None, recall=request.recall if request.HasField("recall") else None
+        )
+        await self._administration.alter(request.name, alteration, timeout_of(context, self._default_timeout_s))
+        return collections_pb2.AlterCollectionResponse()
 
     async def Drop(self, request: collections_pb2.DropCollectionRequest, context: Any) -> collections_pb2.DropCollectionResponse:
         """Drop a collection."""
@@ -54,6 +68,7 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
             builds_pending=figures.builds_pending,
             bytes=figures.bytes,
             memory_bytes=figures.memory_bytes,
+            waiting=figures.waiting,
         )
 
     async def Optimize(
@@ -62,6 +77,23 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         """Seal and merge everything."""
         await self._administration.optimize(request.name, timeout_of(context, self._optimize_timeout_s))
         return collections_pb2.OptimizeCollectionResponse()
+
+    async def Tune(self, request: collections_pb2.TuneCollectionRequest, context: Any) -> collections_pb2.TuneCollectionResponse:
+        """Measure recall against cost now."""
+        timeout_s = timeout_of(context, self._optimize_timeout_s)
+        curves = await self._administration.tune(request.name, request.k or DEFAULT_K, timeout_s)
+        return collections_pb2.TuneCollectionResponse(curves=[curve_to_message(each) for each in curves])
+
+    async def MeasureRecall(self, request: collections_pb2.MeasureRecallRequest, context: Any) -> collections_pb2.MeasureRecallResponse:
+        """Measure the recall that searches have."""
+        measured = await self._administration.measure_recall(
+            request.name,
+            k=request.k or DEFAULT_K,
+            sample=request.sample or DEFAULT_SAMPLE,
+            recall=request.recall if request.HasField("recall") else None,
+            timeout_s=timeout_of(context, self._optimize_timeout_s),
+        )
+        return collections_pb2.MeasureRecallResponse(shards=[recall_to_message(each) for each in measured])
 
 
 def _check_length(field: str, text: str) -> None:

@@ -7,17 +7,33 @@ from typing import Any
 import grpc
 
 from router.grpc_calls import call_remote
+from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.points import StoredColumns
-from shoal.core.shard_calls import ShardCount, ShardGet, ShardScroll, ShardSearch, ShardStats, ShardWrite, WorkerStatus, WriteAck
-from shoal.core.topk import HitColumns
+from shoal.core.shard_calls import (
+    SegmentCurve,
+    ShardCount,
+    ShardFound,
+    ShardGet,
+    ShardMeasureRecall,
+    ShardRecall,
+    ShardScroll,
+    ShardSearch,
+    ShardStats,
+    ShardTune,
+    ShardWrite,
+    WorkerStatus,
+    WriteAck,
+)
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2, worker_pb2_grpc
+from shoal.wire import recall
 from shoal.wire import shard_calls as wire
 from shoal.wire.channels import client_options
 from shoal.wire.collections import spec_to_message
-from shoal.wire.columns import hits_from_message, stored_from_message
+from shoal.wire.columns import stored_from_message
+from shoal.wire.searches import found_from_message, search_to_message
 
 # Generated code carries no types.
 _WORKER_STUB: Any = worker_pb2_grpc.WorkerStub
@@ -35,9 +51,9 @@ class GrpcShardService:
         """See ShardService."""
         return wire.ack_from_message(await self._call(self._stub.Write, wire.write_to_message(call), timeout_s))
 
-    async def search(self, call: ShardSearch, timeout_s: float) -> HitColumns:
+    async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
-        return hits_from_message((await self._call(self._stub.Search, wire.search_to_message(call), timeout_s)).hits)
+        return found_from_message(await self._call(self._stub.Search, search_to_message(call), timeout_s))
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
@@ -59,6 +75,16 @@ class GrpcShardService:
     async def optimize(self, shard: ShardId, timeout_s: float) -> None:
         """See ShardService."""
         await self._call(self._stub.Optimize, worker_pb2.ShardOptimizeRequest(shard=wire.shard_to_message(shard)), timeout_s)
+
+    async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
+        """See ShardService."""
+        answer = await self._call(self._stub.Tune, recall.tune_to_message(call), timeout_s)
+        return tuple(map(recall.curve_from_message, answer.curves))
+
+    async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
+        """See ShardService."""
+        answer = await self._call(self._stub.MeasureRecall, recall.measure_to_message(call), timeout_s)
+        return recall.recall_from_message(answer.measured)
 
     async def status(self, timeout_s: float) -> WorkerStatus:
         """See ShardService."""
@@ -91,6 +117,12 @@ class GrpcLeader:
         request = collections_pb2.CreateCollectionRequest(spec=spec_to_message(spec), request_id=request_id)
         answer = await call_remote(stub.CreateCollection, request, timeout_s, f"coordinator at {address}")
         return CollectionId(answer.collection_id)
+
+    async def alter(self, address: str, name: str, alteration: Alteration, timeout_s: float) -> None:
+        """See LeaderCalls."""
+        stub = await self._stub(address)
+        request = collections_pb2.AlterCollectionRequest(name=name, index=alteration.index, recall=alteration.recall)
+        await call_remote(stub.AlterCollection, request, timeout_s, f"coordinator at {address}")
 
     async def drop(self, address: str, name: str, collection: CollectionId | None, timeout_s: float) -> None:
         """See LeaderCalls."""

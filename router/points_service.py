@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from router.logic.checks import check_message_bytes
-from router.logic.questions import CountQuestion, Delete, GetQuestion, ScrollQuestion, Upsert, Written
+from router.logic.questions import CountQuestion, Delete, DeleteMatching, GetQuestion, ScrollQuestion, Upsert, Written
 from router.reads import FEWER_POINTS, Reads
-from router.requests import reading_of, refuse, request_id_of, timeout_of
+from router.requests import filter_of, reading_of, request_id_of, timeout_of
 from router.writes import Writes
+from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import Limits
 from shoal.v1 import common_pb2, points_pb2, points_pb2_grpc
 from shoal.wire.columns import id_from_message, ids_from_message, points_from_message, points_to_message
+from shoal.wire.filters import filter_from_message
 
 
 class PointsService(points_pb2_grpc.PointsServicer):
@@ -27,10 +29,12 @@ class PointsService(points_pb2_grpc.PointsServicer):
         return points_pb2.UpsertResponse(written=_seqs(written))
 
     async def Delete(self, request: points_pb2.DeleteRequest, context: Any) -> points_pb2.DeleteResponse:
-        """Remove points by id."""
-        refuse(request, "filter")
-        order = Delete(collection=request.collection, ids=ids_from_message(request.ids), request_id=request_id_of(request))
-        written = await self._writes.delete(order, self._timeout(context))
+        """Remove points by id, or those that match."""
+        order = delete_of(request)
+        if isinstance(order, DeleteMatching):
+            written = await self._writes.delete_matching(order, self._timeout(context))
+        else:
+            written = await self._writes.delete(order, self._timeout(context))
         return points_pb2.DeleteResponse(written=_seqs(written), deleted=written.affected)
 
     async def Get(self, request: points_pb2.GetRequest, context: Any) -> points_pb2.GetResponse:
@@ -48,15 +52,13 @@ class PointsService(points_pb2_grpc.PointsServicer):
         return response
 
     async def Count(self, request: points_pb2.CountRequest, context: Any) -> points_pb2.CountResponse:
-        """The number of points."""
-        refuse(request, "filter")
+        """The number of points, or of those that match."""
         reading = reading_of(consistency=request.consistency, min_seqs=request.min_seqs)
-        question = CountQuestion(collection=request.collection, reading=reading)
+        question = CountQuestion(collection=request.collection, filter=filter_of(request), reading=reading)
         return points_pb2.CountResponse(count=await self._reads.count(question, self._timeout(context)))
 
     async def Scroll(self, request: points_pb2.ScrollRequest, context: Any) -> points_pb2.ScrollResponse:
-        """A page of points in id order."""
-        refuse(request, "filter")
+        """A page of points, or of those that match, in id order."""
         reading = reading_of(
             with_payload=request.with_payload,
             with_vectors=request.with_vectors,
@@ -64,12 +66,24 @@ class PointsService(points_pb2_grpc.PointsServicer):
             min_seqs=request.min_seqs,
         )
         after = id_from_message(request.after, "after")
-        question = ScrollQuestion(collection=request.collection, after=after, limit=request.limit, reading=reading)
+        question = ScrollQuestion(
+            collection=request.collection, after=after, limit=request.limit, filter=filter_of(request), reading=reading
+        )
         page = await self._reads.scroll(question, self._timeout(context))
         return points_pb2.ScrollResponse(points=points_to_message(page.points), more=page.more)
 
     def _timeout(self, context: Any) -> float:
         return timeout_of(context, self._default_timeout_s)
+
+
+def delete_of(request: points_pb2.DeleteRequest) -> Delete | DeleteMatching:
+    """What a request removes. Raises InvalidArgument unless it names either ids or a filter."""
+    ids, request_id = ids_from_message(request.ids), request_id_of(request)
+    if not request.HasField("filter"):
+        return Delete(collection=request.collection, ids=ids, request_id=request_id)
+    if len(ids):
+        raise InvalidArgument("give ids or a filter, not both", ErrorDetails(field="filter"))
+    return DeleteMatching(collection=request.collection, filter=filter_from_message(request.filter), request_id=request_id)
 
 
 def _seqs(written: Written) -> list[common_pb2.ShardSeq]:

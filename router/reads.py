@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from router.finder import Finder
-from router.logic.checks import SCROLL_POINTS, check_answer_bytes, check_get, check_scroll, check_search
-from router.logic.gather import gather_hits, gather_page, gather_points, page_points, smaller_page
+from router.logic.checks import SCROLL_POINTS, check_answer_bytes, check_count, check_get, check_scroll, check_search
+from router.logic.gather import gather_hits, gather_page, gather_points, k_of_queries, page_points, smaller_page
 from router.logic.outcomes import Outcome, values_of_all, values_of_some
 from router.logic.questions import CountQuestion, GetQuestion, Page, ScrollQuestion, SearchAnswer, SearchQuestion, without_repeats
 from router.logic.read_plan import count_calls, get_calls, scroll_calls, search_calls, shards_of
@@ -47,16 +47,21 @@ class Reads:
         self._clock, self._limits, self._patience_s = clock, limits, patience_s
 
     async def search(self, question: SearchQuestion, timeout_s: float) -> SearchAnswer:
-        """The best k points for each query. With allow_partial, shards that cannot answer are left out and named."""
+        """The best points for each query. With allow_partial, shards that cannot answer are left out and named."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         check_search(question, collection.spec, self._limits)
-        calls = search_calls(question, shards_of(collection))
+        calls = search_calls(question, collection)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.search(call, left_s), patience)
         parts, missing = values_of_some(outcomes) if question.allow_partial else (values_of_all(outcomes), ())
         for part in parts:
-            check_answer_bytes(part, self._limits, FEWER_HITS)
-        return SearchAnswer(hits=gather_hits(parts, question.k, collection.spec.metric), missing=missing)
+            check_answer_bytes(part.hits, self._limits, FEWER_HITS)
+        k = k_of_queries(question.groups, len(question.queries))
+        return SearchAnswer(
+            hits=gather_hits([part.hits for part in parts], k, collection.spec.metric),
+            missing=missing,
+            explain=tuple(each for part in parts for each in part.explain),
+        )
 
     async def get(self, question: GetQuestion, timeout_s: float) -> StoredColumns:
         """The points that exist, in the order asked for."""
@@ -72,9 +77,10 @@ class Reads:
         return points
 
     async def count(self, question: CountQuestion, timeout_s: float) -> int:
-        """The number of points."""
+        """The number of points, or of those that match."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
+        check_count(question, self._limits)
         calls = count_calls(question, shards_of(collection))
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.count(call, left_s), patience)
         return sum(values_of_all(outcomes))

@@ -1,15 +1,18 @@
-"""Parts of public requests as domain values, and what this version refuses. Shape is checked here, meaning by the router."""
+"""Parts of public requests as domain values. Shape is checked here, meaning by the router."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+from router.logic.checks import is_empty
 from router.logic.questions import Reading
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.filter import Filter
 from shoal.core.ids import CollectionId, RequestId, Seq, ShardId
 from shoal.core.points import INT64_MAX
 from shoal.v1 import common_pb2
+from shoal.wire.filters import filter_from_message
 from shoal.wire.shard_calls import consistency_from_message, request_id_from_message
 
 _MARGIN_S = 0.05
@@ -27,16 +30,12 @@ def timeout_of(context: Any, default_s: float) -> float:
     return max(0.0, remaining - min(_MARGIN_S, _MARGIN_SHARE * remaining))
 
 
-def refuse(message: Any, *fields: str) -> None:
-    """Raise InvalidArgument for the first of these optional fields that is present."""
-    for field in fields:
-        if message.HasField(field):
-            raise unsupported(field)
-
-
-def unsupported(field: str) -> InvalidArgument:
-    """The error for a field whose time has not come."""
-    return InvalidArgument(f"{field} is not supported by this version", ErrorDetails(field=field))
+def filter_of(message: Any) -> Filter | None:
+    """The filter of a request; None when it has none, or one that matches every point. Raises InvalidArgument naming the place."""
+    if not message.HasField("filter"):
+        return None
+    found = filter_from_message(message.filter)
+    return None if is_empty(found) else found
 
 
 def reading_of(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
-from router.logic.checks import check_message_bytes
+from router.logic.accuracy import accuracy_of
+from router.logic.checks import check_message_bytes, is_empty
 from router.logic.questions import SearchQuestion
 from router.reads import FEWER_HITS, Reads
-from router.requests import reading_of, refuse, timeout_of, unsupported
+from router.requests import filter_of, reading_of, timeout_of
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import Limits
+from shoal.core.shard_calls import QueryGroup
 from shoal.v1 import search_pb2, search_pb2_grpc
 from shoal.wire.columns import hits_to_message, vectors_from_message
+from shoal.wire.searches import explain_to_message, groups_from_message
 
 
 class SearchService(search_pb2_grpc.SearchServicer):
@@ -21,25 +25,26 @@ class SearchService(search_pb2_grpc.SearchServicer):
         self._reads, self._limits, self._default_timeout_s = reads, limits, default_timeout_s
 
     async def Search(self, request: search_pb2.SearchRequest, context: Any) -> search_pb2.SearchResponse:
-        """The best k points for each query."""
+        """The best points for each query."""
         answer = await self._reads.search(question_of(request), timeout_of(context, self._default_timeout_s))
-        response = search_pb2.SearchResponse(hits=hits_to_message(answer.hits), missing_shards=answer.missing)
+        response = search_pb2.SearchResponse(
+            hits=hits_to_message(answer.hits), missing_shards=answer.missing, explain=map(explain_to_message, answer.explain)
+        )
         check_message_bytes(response.ByteSize(), self._limits, FEWER_HITS)
         return response
 
 
 def question_of(request: search_pb2.SearchRequest) -> SearchQuestion:
-    """The question that a request asks. Raises InvalidArgument naming the field that this version refuses or cannot read."""
-    refuse(request, "filter", "recall", "radius")
-    if request.params:
-        raise unsupported("params")
-    if request.explain:
-        raise unsupported("explain")
+    """The question that a request asks. Raises InvalidArgument naming the field that cannot be read, or contradicts another."""
     return SearchQuestion(
         collection=request.collection,
         queries=vectors_from_message(_only_leg(request).vectors),
-        k=request.k,
-        exact=request.exact,
+        groups=groups_of(request),
+        accuracy=accuracy_of(
+            exact=request.exact, recall=request.recall if request.HasField("recall") else None, params=dict(request.params)
+        ),
+        radius=request.radius if request.HasField("radius") else None,
+        explain=request.explain,
         allow_partial=request.allow_partial,
         reading=reading_of(
             with_payload=request.with_payload,
@@ -47,6 +52,19 @@ def question_of(request: search_pb2.SearchRequest) -> SearchQuestion:
             consistency=request.consistency,
             min_seqs=request.min_seqs,
         ),
+    )
+
+
+def groups_of(request: search_pb2.SearchRequest) -> tuple[QueryGroup, ...]:
+    """The groups of a request: as they are given, else all queries in one. Raises InvalidArgument for both ways at once."""
+    if not request.groups:
+        return (QueryGroup(k=request.k, filter=filter_of(request)),)
+    for field, given in (("k", request.k), ("filter", request.HasField("filter"))):
+        if given:
+            raise InvalidArgument(f"{field} stands in each of the groups; it must not be given beside them", ErrorDetails(field=field))
+    return tuple(
+        dataclasses.replace(group, filter=None) if group.filter is not None and is_empty(group.filter) else group
+        for group in groups_from_message(request.groups)
     )
 
 

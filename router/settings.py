@@ -8,6 +8,7 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS, Limits
 from shoal.runtime.role_settings import RoleSettings
 from shoal.runtime.settings import setting
+from shoal.wire.filters import DEEPEST_FILTER
 
 _CHECKED = frozenset(each.name for each in fields(RoleSettings))
 
@@ -30,6 +31,11 @@ class RouterSettings(RoleSettings):
     max_id_bytes: int = setting(DEFAULT_LIMITS.id_bytes, "longest id")
     max_payload_bytes: int = setting(DEFAULT_LIMITS.payload_bytes, "largest payload of a point")
     max_scroll_points: int = setting(DEFAULT_LIMITS.scroll_points, "most points of a page")
+    max_breadth: int = setting(DEFAULT_LIMITS.breadth, "largest ef or nprobe of a search")
+    max_filter_depth: int = setting(DEFAULT_LIMITS.filter_depth, f"most levels of a filter, at most {DEEPEST_FILTER}")
+    max_filter_conditions: int = setting(DEFAULT_LIMITS.filter_conditions, "most conditions of a filter")
+    max_filter_values: int = setting(DEFAULT_LIMITS.filter_values, "most values and ids that a filter lists")
+    max_filter_text_bytes: int = setting(DEFAULT_LIMITS.filter_text_bytes, "longest text and key in a filter")
 
     def __post_init__(self) -> None:
         """Raise InvalidArgument for a value that no router can work with."""
@@ -37,6 +43,10 @@ class RouterSettings(RoleSettings):
         for name, value in vars(self).items():
             if name not in _CHECKED and isinstance(value, (int, float)) and not value > 0:
                 raise InvalidArgument(f"{name} is {value!r}, it must be above 0", ErrorDetails(field=name))
+        if self.max_filter_depth > DEEPEST_FILTER:
+            raise InvalidArgument(
+                f"max_filter_depth is {self.max_filter_depth}, at most {DEEPEST_FILTER} is allowed", ErrorDetails(field="max_filter_depth")
+            )
 
     @property
     def limits(self) -> Limits:
@@ -52,4 +62,9 @@ class RouterSettings(RoleSettings):
             payload_bytes=self.max_payload_bytes,
             shards=self.max_shards,
             scroll_points=self.max_scroll_points,
+            breadth=self.max_breadth,
+            filter_depth=self.max_filter_depth,
+            filter_conditions=self.max_filter_conditions,
+            filter_values=self.max_filter_values,
+            filter_text_bytes=self.max_filter_text_bytes,
         )

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from router.finder import Finder
-from router.logic.checks import check_delete, check_upsert
-from router.logic.outcomes import values_of_write
-from router.logic.questions import Delete, Upsert, Written, without_repeats
+from router.logic.checks import check_delete, check_delete_matching, check_upsert
+from router.logic.outcomes import Missed, Outcome, after_earlier, values_of_write
+from router.logic.questions import Delete, DeleteMatching, Upsert, Written, without_repeats
+from router.logic.read_plan import shards_of
 from router.logic.retry import Patience, patience_of
 from router.logic.write_plan import Part, parts_of
 from router.scatter import Scatter, ShardTask
 from router.view import Clock, View
 from shoal.core.collection import Collection
+from shoal.core.filter import Filter
 from shoal.core.ids import RequestId, Revision, ShardId
 from shoal.core.limits import Limits
 from shoal.core.points import IdArray
-from shoal.core.shard_calls import ShardDelete, ShardService, ShardUpsert, ShardWrite, WriteAck
+from shoal.core.shard_calls import ShardDelete, ShardDeleteMatching, ShardService, ShardUpsert, ShardWrite, WriteAck
 from shoal.core.shard_config import ShardEntry
 
 
@@ -55,6 +58,33 @@ class Writes:
 
         return await self._write(collection, ids, shard_write, until_deadline)
 
+    async def delete_matching(self, order: DeleteMatching, timeout_s: float) -> Written:
+        """Remove the points that match. Each shard is asked again, under a new request id, until no such point is left; when
+        time runs out in between, the error says that a part may be gone, and calling again goes on."""
+        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        collection = await self._finder.usable(order.collection, until_deadline)
+        check_delete_matching(order.filter, self._limits)
+        request_id = order.request_id or self._next_id()
+        async with asyncio.TaskGroup() as group:
+            running = [
+                group.create_task(self._delete_rest(collection, shard, order.filter, request_id, until_deadline))
+                for shard in shards_of(collection)
+            ]
+        return _written(collection, [each.result() for each in running])
+
+    async def _delete_rest(
+        self, collection: Collection, shard: ShardId, filter: Filter, request_id: RequestId, until_deadline: Patience
+    ) -> Outcome[WriteAck]:
+        """Delete what matches in one shard, call after call. The first one carries request_id."""
+        so_far: WriteAck | None = None
+        while True:
+            task = _task(shard.number, _delete_of(shard, filter, request_id))
+            (latest,) = await self._scatter.each(collection, [task], until_deadline)
+            outcome = after_earlier(so_far, latest)
+            if isinstance(outcome, Missed) or not outcome.value.more:
+                return outcome
+            so_far, request_id = outcome.value, self._next_id()
+
     async def _write(
         self,
         collection: Collection,
@@ -64,15 +94,23 @@ class Writes:
     ) -> Written:
         parts = parts_of(ids, self._view.current.shards_of(collection.id), collection.spec.name)
         tasks = [_task(part.number, shard_write(part)) for part in parts]
-        acks = values_of_write(await self._scatter.each(collection, tasks, until_deadline))
-        return Written(
-            collection=collection.id,
-            seqs={part.number: ack.seq for part, ack in zip(parts, acks, strict=True)},
-            affected=sum(ack.affected for ack in acks),
-        )
+        return _written(collection, await self._scatter.each(collection, tasks, until_deadline))
 
     def _next_id(self) -> RequestId:
         return RequestId(self._client, next(self._numbers))
+
+
+def _written(collection: Collection, outcomes: Sequence[Outcome[WriteAck]]) -> Written:
+    acks = values_of_write(outcomes)
+    return Written(
+        collection=collection.id,
+        seqs={each.number: ack.seq for each, ack in zip(outcomes, acks, strict=True)},
+        affected=sum(ack.affected for ack in acks),
+    )
+
+
+def _delete_of(shard: ShardId, filter: Filter, request_id: RequestId) -> Callable[[Revision], ShardWrite]:
+    return lambda epoch: ShardDeleteMatching(shard=shard, epoch=epoch, request_id=request_id, filter=filter)
 
 
 def _task(number: int, write_at: Callable[[Revision], ShardWrite]) -> ShardTask[WriteAck]:

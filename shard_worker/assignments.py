@@ -23,6 +23,7 @@ from shard_worker.logic.hosting import (
     ReopenReplica,
     ReportMissing,
     TellConfig,
+    TellSpec,
     next_steps,
     next_term,
 )
@@ -59,6 +60,7 @@ class Assignments:
         self._map = ClusterMap()
         self._wake = asyncio.Event()
         self._told: dict[ShardId, tuple[Revision, Revision]] = {}
+        self._specs: dict[ShardId, CollectionSpec] = {}
         self._busy: dict[ShardId, asyncio.Task[None]] = {}
         self._no_space: str | None = None
         self._closing = asyncio.Event()
@@ -106,6 +108,7 @@ class Assignments:
         for shard, outcome in zip(self._host.open, closed, strict=True):
             if isinstance(outcome, BaseException):
                 log.error(event("replica_not_closed", shard=shard, reason=outcome))
+            self._host.memory.close(shard)
         self._host.open.clear()
 
     def _view(self) -> HostView:
@@ -114,7 +117,12 @@ class Assignments:
             epoch, registration = self._told.get(shard, (Revision(0), Revision(0)))
             state = Local.FULL if isinstance(replica.failure, DiskFull) else Local.OPEN
             local[shard] = LocalReplica(
-                replica=replica.id, state=state, epoch=epoch, registration=registration, idle_term=replica.idle_term
+                replica=replica.id,
+                state=state,
+                epoch=epoch,
+                registration=registration,
+                spec=self._specs[shard],
+                idle_term=replica.idle_term,
             )
         for shard, failed in self._host.failed.items():
             state = Local.FAILED if isinstance(failed.reason, DataLoss | PreconditionFailed) else Local.FULL
@@ -133,6 +141,8 @@ class Assignments:
         match step:
             case TellConfig(entry=entry):
                 self._tell(entry)
+            case TellSpec(shard=shard, spec=spec):
+                self._tell_spec(shard, spec)
             case ReportMissing(entry=entry, replica=replica):
                 self._fail(entry.config.shard, replica, DataLoss(f"the folder of replica {replica} is missing: was the disk wiped?"))
             case CloseReplica(shard=shard):
@@ -182,11 +192,19 @@ class Assignments:
         self._host.open[shard].tell(entry.config, entry.epoch, self._membership.registration)
         self._wake.set()
 
+    def _tell_spec(self, shard: ShardId, spec: CollectionSpec) -> None:
+        self._specs[shard] = spec
+        self._host.open[shard].tell_spec(spec)
+        log.info(event("collection_altered", shard=shard, index=spec.index, recall=spec.recall))
+        self._wake.set()
+
     def _fail(self, shard: ShardId, replica: ReplicaId, reason: ShoalError) -> None:
         log.error(event("replica_failed", shard=shard, replica=replica, reason=reason.message))
         self._host.failed[shard] = FailedReplica(replica=replica, reason=reason)
 
     async def _create(self, entry: ShardEntry, replica: ReplicaId, spec: CollectionSpec) -> None:
+        if not await self._room_to_create(entry.config.shard):
+            return
         # The swap that changes nothing proves that the map is not stale: a shard that is ACTIVE never gets an empty folder.
         claimed = await self._swap(entry.config, entry.epoch)
         if claimed is None:
@@ -197,6 +215,18 @@ class Assignments:
         if entry.config.shard in self._host.open:
             await self._activate(entry.config, claimed)
 
+    async def _room_to_create(self, shard: ShardId) -> bool:
+        """Whether there is memory for one more replica; if not, says so to whoever asks for the worker's status, and waits a little."""
+        reason = self._host.memory.refusal_of_replica()
+        if reason is None:
+            self._host.unmade.pop(shard, None)
+            return True
+        if shard not in self._host.unmade:
+            log.warning(event("replica_not_made", shard=shard, reason=reason))
+        self._host.unmade[shard] = reason
+        await self._pause(LOOK_AGAIN_S)
+        return False
+
     async def _activate(self, config: ShardConfig, epoch: Revision) -> None:
         await self._swap(dataclasses.replace(config, state=ShardState.ACTIVE), epoch)
 
@@ -204,6 +234,7 @@ class Assignments:
         try:
             opened = await self._folders.open(shard, replica, spec)
             opened.tell_space(self._no_space)
+            self._specs[shard] = spec
             self._host.open[shard] = opened
         except ShoalError as error:
             self._fail(shard, replica, error)
@@ -226,8 +257,11 @@ class Assignments:
         replica = self._host.open.pop(shard, None)
         self._host.failed.pop(shard, None)
         self._told.pop(shard, None)
+        self._specs.pop(shard, None)
+        self._host.unmade.pop(shard, None)
         if replica is not None:
             await replica.close()
+            self._host.memory.close(shard)
 
     async def _drop(self, entry: ShardEntry, replica: ReplicaId) -> None:
         shard = entry.config.shard

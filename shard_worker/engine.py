@@ -11,51 +11,55 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from shard_worker.index.build import BuildJob
-from shard_worker.index.cost import estimated_search_us
-from shard_worker.index.replica_index import IndexStats, ReplicaIndex
-from shard_worker.index.sealed import SealedSegment
-from shard_worker.index.view import View
+from shard_worker.index.hot_filters import HotFilters
+from shard_worker.index.replica_index import DEFAULT_BOUNDS, IndexStats, ReplicaIndex
+from shard_worker.index.sealed import VECTORS_SUFFIX, SealedSegment
+from shard_worker.logic.memory_ledger import ReplicaCost
 from shard_worker.logic.record import Record, RecordKind
 from shard_worker.logic.replica_machine import Opened
 from shard_worker.logic.request_memory import Forgetting, RequestMemory
 from shard_worker.logic.segment_plan import BuildPlan, plan_build
+from shard_worker.opening import Opening
+from shard_worker.payload.matched import PayloadBounds
+from shard_worker.reading import Reading
 from shard_worker.storage.log import LogSettings, ReplicaLog
-from shard_worker.storage.mutation import Delete, Mutation, Noop, RequestEntry, Rows, Upsert
+from shard_worker.storage.mutation import Delete, DeleteRows, Mutation, Noop, RequestEntry, Rows, Upsert
 from shard_worker.storage.points_store import PointsStore, StoreSettings
 from shard_worker.storage.replica_folder import ReplicaFolder
 from shard_worker.storage.segment_files import SegmentFiles
 from shard_worker.storage.small_tables import SegmentEntry
 from shoal.core.collection import CollectionSpec
-from shoal.core.errors import DataLoss
 from shoal.core.ids import Seq, Term
-from shoal.core.points import IdArray, Matrix, StoredColumns
-from shoal.core.shard_calls import ShardGet, ShardScroll, ShardSearch
-from shoal.core.topk import HitColumns
+from shoal.core.points import IdArray, Matrix
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, unmeasured
-from shoal.wire.records import ids_of_body, points_of_body
+from shoal.wire.records import exact_delete_of_body, ids_of_body, points_of_body
 
 log = logging.getLogger("shoal.worker.engine")
 
-INDEX_SUFFIX, ROWS_SUFFIX = ".faiss", ".rows"
-_LOAD_ROWS = 10_000
+REPLICA_BASE_BYTES = 32 * 1024 * 1024
+"""Of an open replica without points: SQLite's caches and connections, the writer's thread, buffers of the log."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineSettings:
     """growing_rows: bound of the growing segment; checkpoint_bytes: of applied but not checkpointed state; readers: connections
-    for reads, more than threads that read, so that the event loop never waits for one; flushed: see LogSettings."""
+    for reads, more than threads that read, so that the event loop never waits for one; flushed: see LogSettings;
+    payload_bounds: of the index over payloads; hot_filters: shared by the replicas of a worker."""
 
     growing_rows: int = 10_000
     log_file_bytes: int = 64 * 1024 * 1024
     checkpoint_bytes: int = 64 * 1024 * 1024
     readers: int = 4
     flushed: Measure = unmeasured
+    payload_bounds: PayloadBounds = DEFAULT_BOUNDS
+    hot_filters: HotFilters = field(default_factory=HotFilters)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +74,17 @@ class Engine:
     """One open replica on disk and in memory. Made by `open`, ended by `close`."""
 
     def __init__(
-        self, *, folder: ReplicaFolder, log: ReplicaLog, store: PointsStore, index: ReplicaIndex, settings: EngineSettings
+        self,
+        *,
+        folder: ReplicaFolder,
+        log: ReplicaLog,
+        store: PointsStore,
+        index: ReplicaIndex,
+        reading: Reading,
+        settings: EngineSettings,
     ) -> None:
+        self.reading = reading
+        """Its reads, from any thread."""
         self._folder, self._log, self._store, self._index = folder, log, store, index
         self._files = SegmentFiles(folder.segments_path)
         self._settings = settings
@@ -99,8 +112,13 @@ class Engine:
         except BaseException:
             store.close()
             raise
-        index = ReplicaIndex(dim=spec.dim, metric=spec.metric, kind=spec.index, growing_rows=settings.growing_rows)
-        engine = cls(folder=folder, log=replica_log, store=store, index=index, settings=settings)
+        index = ReplicaIndex(
+            dim=spec.dim, metric=spec.metric, index=spec.index, growing_rows=settings.growing_rows, bounds=settings.payload_bounds
+        )
+        reading = Reading(
+            shard=folder.ref.shard, metric=spec.metric, recall=spec.recall, index=index, store=store, hot=settings.hot_filters
+        )
+        engine = cls(folder=folder, log=replica_log, store=store, index=index, reading=reading, settings=settings)
         try:
             engine._load()
         except BaseException:
@@ -129,6 +147,11 @@ class Engine:
         """The writes that are remembered."""
         return RequestMemory(self._store.requests())
 
+    @property
+    def tuning_folder(self) -> Path:
+        """Where what was learnt of searches is kept."""
+        return self._folder.path / "tuning"
+
     # Writing
 
     def save_term(self, term: Term) -> None:
@@ -152,9 +175,10 @@ class Engine:
         changes = self._store.apply(mutations, forget=forgetting.through, forget_clients=forgetting.clients)
         for mutation, change in zip(mutations, changes, strict=True):
             if isinstance(mutation, Upsert):
-                self._index.apply(change.seq, change.killed_rows, change.rows, mutation.columns.ids, mutation.columns.vectors)
+                columns = mutation.columns
+                self._index.apply(change.seq, change.killed_rows, change.rows, columns.ids, columns.vectors, columns.payloads)
             elif len(change.killed_rows):
-                self._index.apply(change.seq, change.killed_rows, *self._no_rows())
+                self._index.apply(change.seq, change.killed_rows, *self._no_rows(), None)
         self._index.publish(records[-1].seq)
         return tuple(change.affected for change in changes)
 
@@ -180,6 +204,22 @@ class Engine:
         """The build to begin next. everything: until one segment holds all."""
         return plan_build(self._index.summary(), everything=everything)
 
+    def choose_index(self, index: str) -> None:
+        """From now on segments are to have this index."""
+        self._index.choose(index)
+
+    def save_memory(self, room_bytes: int) -> None:
+        """See ReplicaIndex."""
+        self._index.save_memory(room_bytes)
+
+    def waiting_reason(self) -> str:
+        """Why rows are kept exact although another index was chosen, in words; else ""."""
+        return self._index.waiting_reason()
+
+    def build_bytes(self, job: BuildJob) -> int:
+        """The most memory that a build takes, its result included."""
+        return self._index.build_bytes(job.rows)
+
     def begin_build(self, plan: BuildPlan) -> BuildJob:
         """See ReplicaIndex."""
         return self._index.begin_build(plan)
@@ -189,10 +229,9 @@ class Engine:
         name = f"{job.seq:016d}-{uuid.uuid4().hex[:8]}"
         if not sealed.rows_held:
             return WrittenSegment(name=name, entries=())
-        written = (
-            self._files.write(name + INDEX_SUFFIX, sealed.write_index),
-            self._files.write(name + ROWS_SUFFIX, sealed.write_rows),
-        )
+        written = [self._files.write(name + suffix, write) for suffix, write in sealed.files().items()]
+        if VECTORS_SUFFIX in sealed.files():
+            sealed.map_vectors(self._files.path(name + VECTORS_SUFFIX))
         entries = tuple(
             SegmentEntry(name=each.name, size_bytes=each.size_bytes, sha256=each.sha256, rows=sealed.rows_held, applied_seq=Seq(job.seq))
             for each in written
@@ -201,9 +240,11 @@ class Engine:
 
     def swap(self, job: BuildJob, sealed: SealedSegment, written: WrittenSegment) -> None:
         """Put the result of a build in the place of its sources, in the store and in the index. `sweep` then deletes their files."""
-        gone = [name + suffix for name in job.replaces for suffix in (INDEX_SUFFIX, ROWS_SUFFIX)]
+        replaced = set(job.replaces)
+        gone = [entry.name for entry in self._store.segments() if Path(entry.name).stem in replaced]
         self._store.replace_segments(written.entries, gone)
         self._index.swap(job, sealed, written.name)
+        self._settings.hot_filters.forget(source.key for source in job.sources)
 
     def abandon(self, job: BuildJob) -> None:
         """See ReplicaIndex."""
@@ -216,47 +257,16 @@ class Engine:
         self._segment_bytes = sum(entry.size_bytes for entry in entries)
         self._files.remove_orphans({entry.name for entry in entries})
 
-    # Reading
-
-    def view(self) -> View:
-        """What a search sees from now on."""
-        return self._index.view()
-
-    def estimated_us(self, view: View, call: ShardSearch) -> float:
-        """Estimated time of a search, in microseconds."""
-        return estimated_search_us(view, nq=len(call.queries), k=call.k, exact=call.exact, ef=call.ef, dim=call.queries.shape[1])
-
-    def search(self, view: View, call: ShardSearch) -> HitColumns | None:
-        """Hits of the view; None when payloads or vectors were asked for and one of the hits has meanwhile been replaced."""
-        found = self._index.search(view, call.queries, call.k, exact=call.exact, ef=call.ef)
-        if not (call.with_payload or call.with_vectors):
-            return HitColumns(counts=found.counts, ids=found.ids, scores=found.scores)
-        stored = self._store.rows(found.rows, with_vectors=call.with_vectors, with_payloads=call.with_payload)
-        if not stored.found.all():
-            return None
-        return HitColumns(
-            counts=found.counts,
-            ids=found.ids,
-            scores=found.scores,
-            payloads=stored.columns.payloads,
-            vectors=stored.columns.vectors,
-        )
-
-    def get(self, call: ShardGet) -> StoredColumns:
-        """Points by id."""
-        return self._store.get(call.ids, with_vectors=call.with_vectors, with_payloads=call.with_payload)
-
-    def scroll(self, call: ShardScroll) -> StoredColumns:
-        """Points in id order."""
-        return self._store.scroll(call.after, call.limit, with_vectors=call.with_vectors, with_payloads=call.with_payload)
-
-    def count(self) -> int:
-        """Number of points."""
-        return self._store.count()
+    # Figures
 
     def index_stats(self) -> IndexStats:
         """What the index holds."""
         return self._index.stats()
+
+    def cost(self) -> ReplicaCost:
+        """What it takes of the worker's memory."""
+        cost = self._index.cost()
+        return replace(cost, held=cost.held + REPLICA_BASE_BYTES)
 
     def size_bytes(self) -> int:
         """Bytes on disk."""
@@ -265,52 +275,13 @@ class Engine:
     # Opening
 
     def _load(self) -> None:
-        began = time.monotonic()
-        live = self._store.live_rows()
-        damaged = [name for name in self._segment_names() if not self._load_segment(name, live.rows, live.ids)]
-        missing = np.flatnonzero(self._index.missing_rows(live.rows))
-        for start in range(0, len(missing), _LOAD_ROWS):
-            part = missing[start : start + _LOAD_ROWS]
-            self._index.load_growing(live.rows[part], live.ids[part], self._store.vectors_of(live.rows[part]))
-        self._index.publish(self._store.applied_seq)
-        if damaged:
-            known = {entry.name for entry in self._store.segments()}
-            bad = [name + suffix for name in damaged for suffix in (INDEX_SUFFIX, ROWS_SUFFIX)]
-            self._store.replace_segments((), [name for name in bad if name in known])
+        began, shard = time.monotonic(), self._folder.ref.shard
+        opening = Opening(shard=shard, store=self._store, files=self._files, index=self._index, bounds=self._settings.payload_bounds)
+        sealed, damaged = opening.load()
         self.sweep()
-        log.info(
-            event(
-                "replica_opened",
-                shard=self._folder.ref.shard,
-                points=self._store.count(),
-                sealed=len(live.rows) - len(missing),
-                damaged_segments=len(damaged),
-                seconds=f"{time.monotonic() - began:.2f}",
-            )
-        )
-
-    def _segment_names(self) -> list[str]:
-        return sorted({entry.name.removesuffix(INDEX_SUFFIX).removesuffix(ROWS_SUFFIX) for entry in self._store.segments()})
-
-    def _load_segment(self, name: str, rows: Rows, ids: IdArray) -> bool:
-        named = {entry.name: entry for entry in self._store.segments()}
-        for suffix in (INDEX_SUFFIX, ROWS_SUFFIX):
-            entry = named.get(name + suffix)
-            if entry is None or not self._files.verify(entry.name, size_bytes=entry.size_bytes, sha256=entry.sha256):
-                log.warning(event("segment_damaged", shard=self._folder.ref.shard, file=name + suffix, action="rebuild"))
-                return False
-        try:
-            self._index.load_sealed(
-                name=name,
-                index_path=self._files.path(name + INDEX_SUFFIX),
-                rows_path=self._files.path(name + ROWS_SUFFIX),
-                live_rows=rows,
-                ids=ids,
-            )
-        except DataLoss as error:
-            log.warning(event("segment_damaged", shard=self._folder.ref.shard, file=name, reason=error.message, action="rebuild"))
-            return False
-        return True
+        opening.mend()
+        points, seconds = self._store.count(), f"{time.monotonic() - began:.2f}"
+        log.info(event("replica_opened", shard=shard, points=points, sealed=sealed, damaged_segments=damaged, seconds=seconds))
 
     def _no_rows(self) -> tuple[Rows, IdArray, Matrix]:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty((0, self._store.dim), dtype=np.float32)
@@ -325,3 +296,6 @@ def _mutation(record: Record) -> Mutation:
             return Upsert(seq=record.seq, columns=points_of_body(record.body), request=request)
         case RecordKind.DELETE:
             return Delete(seq=record.seq, ids=ids_of_body(record.body), request=request)
+        case RecordKind.DELETE_ROWS:
+            ids, rows = exact_delete_of_body(record.body)
+            return DeleteRows(seq=record.seq, ids=ids, rows=rows, request=request)

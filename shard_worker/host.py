@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shard_worker.memory import WorkerMemory, unbounded_memory
 from shard_worker.replica import Replica
 from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, ShardId
 from shoal.core.points import StoredColumns
 from shoal.core.shard_calls import (
+    SegmentCurve,
     ShardCount,
+    ShardFound,
     ShardGet,
+    ShardMeasureRecall,
+    ShardRecall,
     ShardScroll,
     ShardSearch,
     ShardService,
     ShardStats,
+    ShardTune,
     ShardWrite,
     WorkerStatus,
     WriteAck,
 )
-from shoal.core.topk import HitColumns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +43,10 @@ class Host(ShardService):
 
     open: dict[ShardId, Replica] = field(default_factory=dict)
     failed: dict[ShardId, FailedReplica] = field(default_factory=dict)
+    unmade: dict[ShardId, str] = field(default_factory=dict)
+    """Why replicas that are placed here cannot be made yet."""
+
+    memory: WorkerMemory = field(default_factory=unbounded_memory)
     disk: str = ""
     """See WorkerStatus."""
 
@@ -46,7 +54,7 @@ class Host(ShardService):
         """See ShardService."""
         return await self._replica(call.shard, writing=True).write(call, timeout_s)
 
-    async def search(self, call: ShardSearch, timeout_s: float) -> HitColumns:
+    async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
         return await self._replica(call.shard).search(call, timeout_s)
 
@@ -70,12 +78,28 @@ class Host(ShardService):
         """See ShardService."""
         await self._replica(shard).optimize(timeout_s)
 
+    async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
+        """See ShardService."""
+        return await self._replica(call.shard).tune(call, timeout_s)
+
+    async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
+        """See ShardService."""
+        return await self._replica(call.shard).measure_recall(call, timeout_s)
+
     async def status(self, timeout_s: float) -> WorkerStatus:
         """See ShardService."""
         serving = frozenset(str(shard) for shard, replica in self.open.items() if replica.role == "primary")
-        return WorkerStatus(memory_bytes=resident_bytes(), failed=self.failures(), serving=serving, disk=self.disk)
+        return WorkerStatus(
+            memory_bytes=resident_bytes(),
+            failed=self.failures() | {str(shard): reason for shard, reason in self.unmade.items()},
+            serving=serving,
+            disk=self.disk,
+            memory_budget_bytes=self.memory.budget_bytes,
+            memory_used_bytes=self.memory.used_bytes,
+            replica_bytes={str(shard): held for shard, held in self.memory.replica_bytes().items()},
+        )
 
-    def failures(self) -> Mapping[str, str]:
+    def failures(self) -> dict[str, str]:
         """Why replicas do not work, by shard."""
         unopened = {str(shard): each.reason.message for shard, each in self.failed.items()}
         broken = {str(shard): each.failure.message for shard, each in self.open.items() if each.failure is not None}

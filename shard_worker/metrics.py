@@ -42,6 +42,16 @@ LOG_FLUSH_SECONDS = MetricSpec(
     text="Time to append one group of records to a log and to flush it to disk.",
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
 )
+MEMORY_BUDGET = MetricSpec(
+    name="shoal_memory_budget_bytes", kind="gauge", text="Memory that the replicas and builds of this worker may use."
+)
+MEMORY_USED = MetricSpec(
+    name="shoal_memory_used_bytes", kind="gauge", text="Of that, what they use, room kept for writes under way and the next build included."
+)
+REPLICA_BYTES = MetricSpec(
+    name="shoal_replica_bytes", kind="gauge", text="Of that, what one replica holds, its store's caches included.", labels=_SHARD
+)
+CACHE_BYTES = MetricSpec(name="shoal_cache_bytes", kind="gauge", text="Memory of the caches of filtered searches, beside that budget.")
 DISK_USED = MetricSpec(name="shoal_disk_used_ratio", kind="gauge", text="Part of the data folder's file system that is in use, 0 to 1.")
 
 GATHERED = (
@@ -55,6 +65,10 @@ GATHERED = (
     WRITES_PENDING,
     SHARDS_FAILED,
     BUILDS_RUNNING,
+    MEMORY_BUDGET,
+    MEMORY_USED,
+    REPLICA_BYTES,
+    CACHE_BYTES,
     DISK_USED,
     LEASE_AGE_SECONDS,
     STORE_CONNECTED,
@@ -69,6 +83,7 @@ _ROLE = ("worker",)
 
 def shard_samples(host: Host) -> Iterable[Sample]:
     """What the open replicas hold. May be called on any thread."""
+    held = host.memory.replica_bytes()
     for replica in list(host.open.values()):
         stats = replica.stats_now()
         labels = (replica.collection_name, str(stats.shard.number))
@@ -81,6 +96,7 @@ def shard_samples(host: Host) -> Iterable[Sample]:
             (MEMORY_BYTES, stats.memory_bytes),
             (BUILDS_PENDING, stats.builds_pending),
             (WRITES_PENDING, replica.writes_pending),
+            (REPLICA_BYTES, held.get(stats.shard, 0)),
         )
         yield from (Sample(metric, value, labels) for metric, value in values)
 
@@ -89,6 +105,9 @@ def worker_samples(*, host: Host, pools: Pools, membership: Membership, connecte
     """What the whole worker is doing. May be called on any thread. disk_used: as last seen, None before that."""
     yield Sample(SHARDS_FAILED, len(host.failures()))
     yield Sample(BUILDS_RUNNING, pools.builds_running)
+    yield Sample(MEMORY_BUDGET, host.memory.budget_bytes)
+    yield Sample(MEMORY_USED, host.memory.used_bytes)
+    yield Sample(CACHE_BYTES, host.memory.caches.taken_bytes)
     yield Sample(STORE_CONNECTED, connected, _ROLE)
     age_s = membership.lease_age_s()
     if age_s is not None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from shard_worker.index.threads import build_thread_init, search_thread_init
@@ -35,6 +36,7 @@ class Pools:
         self._build_threads = build_threads
         self._builds = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=self._begin_builds)
         self._under_way = 0
+        self._turn = asyncio.Lock()
         self.stopping = threading.Event()
         """Set when the worker ends: builds look at it and stop."""
 
@@ -54,6 +56,20 @@ class Pools:
     async def encode(self, work: Callable[[], T]) -> T:
         """Turn a large write into bytes, in a thread of its own: long searches must not hold up writes."""
         return await asyncio.get_running_loop().run_in_executor(self._encodes, work)
+
+    @asynccontextmanager
+    async def build_turn(self, withdrawn: asyncio.Event) -> AsyncIterator[bool]:
+        """Wait for this worker's one turn to build, from the reservation of memory to the swap, first come first served. Yields
+        False, without the turn, when it was withdrawn before."""
+        taken = asyncio.create_task(self._turn.acquire())
+        withdrawal = asyncio.create_task(withdrawn.wait())
+        try:
+            await asyncio.wait({taken, withdrawal}, return_when=asyncio.FIRST_COMPLETED)
+            yield taken.done() and not withdrawn.is_set()
+        finally:
+            withdrawal.cancel()
+            if not taken.cancel() and not taken.cancelled():
+                self._turn.release()
 
     async def build(self, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
         """Run a build in the build thread: one at a time for the worker, at low priority.

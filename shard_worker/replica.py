@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import math
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
 from shard_worker.engine import Engine
+from shard_worker.index.view import View
 from shard_worker.logic.record import RecordKind
 from shard_worker.logic.replica_events import ConfigSeen, SpaceChanged
 from shard_worker.logic.replica_machine import Broken, Idle, Leading, ReplicaMachine
+from shard_worker.memory import Claim, WorkerMemory
 from shard_worker.pools import Pools
 from shard_worker.sealing import Sealing
+from shard_worker.tuner import Tuner
 from shard_worker.writer import Writer
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
-from shoal.core.ids import ReplicaId, Revision, ShardId, Term
+from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import StoredColumns, check_dim, check_finite, check_ids, check_unique
 from shoal.core.shard_calls import (
     Consistency,
+    QueryGroup,
     ReadTerms,
+    SegmentCurve,
     ShardCount,
     ShardDelete,
+    ShardDeleteMatching,
+    ShardFound,
     ShardGet,
+    ShardMeasureRecall,
+    ShardRecall,
     ShardScroll,
     ShardSearch,
     ShardStats,
+    ShardTune,
     ShardUpsert,
     ShardWrite,
     WriteAck,
 )
 from shoal.core.shard_config import ShardConfig, leads
-from shoal.core.topk import HitColumns
 from shoal.runtime.clock import boot_s
-from shoal.wire.records import delete_body, upsert_body
+from shoal.wire.records import delete_body, exact_delete_body, upsert_body
 
 T = TypeVar("T")
 
@@ -44,6 +55,9 @@ ON_LOOP_US = 300.0
 
 PAYLOAD_US = 6.0
 """Estimated time to read one hit's payload."""
+
+DELETED_AT_ONCE = 50_000
+"""Points that one delete by filter removes at most; the caller asks again for the rest."""
 
 UNDISTURBED_TRIES = 3
 """Tries of a search beside the writer before it is run between writes, when hits keep being replaced under it."""
@@ -56,20 +70,33 @@ class Replica:
     """An open replica. Made and used on the event loop; `close` before it is dropped."""
 
     def __init__(
-        self, *, shard: ShardId, replica: ReplicaId, spec: CollectionSpec, engine: Engine, pools: Pools, lease_held: Callable[[], bool]
+        self,
+        *,
+        shard: ShardId,
+        replica: ReplicaId,
+        spec: CollectionSpec,
+        engine: Engine,
+        pools: Pools,
+        memory: WorkerMemory,
+        lease_held: Callable[[], bool],
     ) -> None:
-        """lease_held: whether this worker's lease is surely held at the moment of the call."""
+        """memory: in whose account the replica is; lease_held: whether this worker's lease is surely held at the moment of the call."""
         self.id = replica
         self._shard, self._spec = shard, spec
-        self._engine, self._pools, self._lease_held = engine, pools, lease_held
+        self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
+        self._unsettled: list[tuple[Seq, Claim]] = []
+        self._accounted = Seq(-1)
         self._registration = Revision(0)
         self._progress = asyncio.Event()
-        self._reading: set[asyncio.Task[Any]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
-        memory = engine.request_memory()
-        self._writer = Writer(machine=ReplicaMachine(engine.opened(memory), memory), engine=engine, progressed=self._progressed)
-        self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools)
+        requests = engine.request_memory()
+        self._writer = Writer(machine=ReplicaMachine(engine.opened(requests), requests), engine=engine, progressed=self._progressed)
+        self._reading = engine.reading
+        self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory)
+        self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, metric=spec.metric, dim=spec.dim, folder=engine.tuning_folder)
         self._sealing.kick()
+        self._tuner.kick()
 
     @property
     def failure(self) -> ShoalError | None:
@@ -109,38 +136,98 @@ class Replica:
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         """See ShardService."""
+        if isinstance(call, ShardDeleteMatching):
+            return await self._delete_matching(call, timeout_s)
         kind, encode = self._encoding(call)
         large = isinstance(call, ShardUpsert) and call.points.vectors.nbytes > LARGE_BODY_BYTES
         body = await self._pools.encode(encode) if large else encode()
-        return await self._writer.write(epoch=call.epoch, request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
+        write = self._writer.write(epoch=call.epoch, request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
+        return await (self._within_memory(write, len(call.points), len(body)) if isinstance(call, ShardUpsert) else write)
 
-    async def search(self, call: ShardSearch, timeout_s: float) -> HitColumns:
+    async def _within_memory(self, write: Coroutine[Any, Any, WriteAck], points: int, body_bytes: int) -> WriteAck:
+        """The write, with room for its points until they are applied or surely will not be."""
+        try:
+            claim = self._memory.admit(self._shard, points, body_bytes)
+        except BaseException:
+            write.close()
+            raise
+        try:
+            ack = await write
+        except (DeadlineExceeded, asyncio.CancelledError):
+            # A caller who leaves early leaves a write that may still be applied, if it is applied at all by what is in the log now.
+            self._unsettled.append((self._writer.machine.last_seq, claim))
+            self._settle_claims()
+            raise
+        except BaseException:
+            claim.give_back()
+            raise
+        claim.give_back()
+        return ack
+
+    def _account(self) -> None:
+        """Keep the worker's memory account true, whenever records were applied."""
+        applied = self._writer.machine.applied_seq
+        if applied != self._accounted or self._writer.failure is not None:
+            self._accounted = applied
+            self._memory.update(self._shard, self._engine.cost())
+            self._settle_claims()
+
+    def _settle_claims(self) -> None:
+        machine = self._writer.machine
+        gone = isinstance(machine.role, Broken)
+        for seq, claim in self._unsettled:
+            if gone or machine.applied_seq >= seq:
+                claim.give_back()
+        self._unsettled = [(seq, claim) for seq, claim in self._unsettled if not gone and machine.applied_seq < seq]
+
+    async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
-        check_dim(call.queries, self._spec.dim, field="queries")
-        if call.k < 1 or call.ef < 1:
-            raise InvalidArgument(f"k is {call.k} and ef is {call.ef}, both must be at least 1", ErrorDetails(field="k"))
+        _check_search(call, self._spec.dim)
         deadline = boot_s() + timeout_s
         await self._wait_for(call.terms, deadline)
-        hits = await self._search(call, deadline)
+        self._tuner.offer(call.queries)
+        found = await self._undisturbed(lambda view: self._reading.search(view, call), deadline, lambda view: self._search_us(view, call))
         self._check_primary(call.terms)
-        return hits
+        return found
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        return await self._read(call.terms, timeout_s, lambda: self._engine.get(call), in_pool=len(call.ids) > LARGE_READ_POINTS)
+        return await self._read(call.terms, timeout_s, lambda: self._reading.get(call), in_pool=len(call.ids) > LARGE_READ_POINTS)
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        return await self._read(call.terms, timeout_s, lambda: self._engine.scroll(call), in_pool=True)
+        filter = call.filter
+        if filter is None:
+            return await self._read(call.terms, timeout_s, lambda: self._reading.scroll(call), in_pool=True)
+        return await self._read_view(call.terms, timeout_s, lambda view: self._reading.scroll_matching(view, call, filter))
 
     async def count(self, call: ShardCount, timeout_s: float) -> int:
         """See ShardService."""
-        return await self._read(call.terms, timeout_s, self._engine.count, in_pool=False)
+        filter = call.filter
+        if filter is None:
+            return await self._read(call.terms, timeout_s, self._reading.count, in_pool=False)
+        return await self._read_view(call.terms, timeout_s, lambda view: self._reading.count_matching(view, filter))
+
+    async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
+        """See ShardService."""
+        self._check_working()
+        return await self._tuner.tune(call, timeout_s)
+
+    async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
+        """See ShardService."""
+        self._check_working()
+        return await self._tuner.measure_recall(call, timeout_s)
 
     async def optimize(self, timeout_s: float) -> None:
         """See ShardService."""
         self._check_working()
         await self._sealing.optimize(timeout_s)
+
+    def tell_spec(self, spec: CollectionSpec) -> None:
+        """The collection's specification has changed: its index or its recall."""
+        self._spec = spec
+        self._reading.aim(spec.recall)
+        self._sealing.tell_index(spec.index)
 
     async def stats(self) -> ShardStats:
         """See ShardService."""
@@ -161,6 +248,7 @@ class Replica:
             builds_pending=self._sealing.pending,
             bytes=self._engine.size_bytes(),
             memory_bytes=index.memory_bytes,
+            waiting=self._sealing.waiting,
         )
 
     async def close(self) -> None:
@@ -168,14 +256,15 @@ class Replica:
         self._closing = True
         self._progress.set()
         try:
+            await self._tuner.close()
             await self._sealing.close()
         finally:
             await self._writer.close()
-            while self._reading:
-                await asyncio.wait(self._reading)
+            while self._under_way:
+                await asyncio.wait(self._under_way)
             await asyncio.to_thread(self._engine.close)
 
-    def _encoding(self, call: ShardWrite) -> tuple[RecordKind, Callable[[], bytes]]:
+    def _encoding(self, call: ShardUpsert | ShardDelete) -> tuple[RecordKind, Callable[[], bytes]]:
         match call:
             case ShardUpsert(points=points):
                 # Checked before it is logged: a committed record that cannot be applied would break the replica.
@@ -197,28 +286,55 @@ class Replica:
     async def _run(self, work: Callable[[], Coroutine[Any, Any, T]], deadline: float) -> T:
         """Wait for work in a thread until the deadline. It goes on behind a caller who has left, and `close` waits for it."""
         running = asyncio.create_task(work())
-        self._reading.add(running)
-        running.add_done_callback(self._reading.discard)
+        self._under_way.add(running)
+        running.add_done_callback(self._under_way.discard)
         running.add_done_callback(_look_at)
         await asyncio.wait({running}, timeout=max(0.0, deadline - boot_s()))
         if running.done():
             return running.result()
         raise DeadlineExceeded(f"shard {self._shard} did not answer in time; ask for less, or give it longer", self._details())
 
-    async def _search(self, call: ShardSearch, deadline: float) -> HitColumns:
+    async def _read_view(self, terms: ReadTerms, timeout_s: float, ask: Callable[[View], T | None]) -> T:
+        deadline = boot_s() + timeout_s
+        await self._wait_for(terms, deadline)
+        result = await self._undisturbed(ask, deadline, lambda _: math.inf)
+        self._check_primary(terms)
+        return result
+
+    async def _undisturbed(self, ask: Callable[[View], T | None], deadline: float, cost_us: Callable[[View], float]) -> T:
+        """The answer of a view whose rows the store still holds: `ask` says None while the writer replaces them under it."""
         for _ in range(UNDISTURBED_TRIES):
-            view = self._engine.view()
-            cost = self._engine.estimated_us(view, call)
-            if call.with_payload or call.with_vectors:
-                cost += PAYLOAD_US * call.k * len(call.queries)
-            search = partial(self._engine.search, view, call)
-            hits = search() if cost <= ON_LOOP_US else await self._run(partial(self._pools.read, search), deadline)
-            if hits is not None:
-                return hits
-        last = partial(self._writer.between_writes, lambda: self._engine.search(self._engine.view(), call))
-        hits = await self._run(last, deadline)
-        assert hits is not None, "a hit vanished although nothing was applied"
-        return hits
+            view = self._reading.view()
+            work = partial(ask, view)
+            result = work() if cost_us(view) <= ON_LOOP_US else await self._run(partial(self._pools.read, work), deadline)
+            if result is not None:
+                return result
+        result = await self._run(partial(self._writer.between_writes, lambda: ask(self._reading.view())), deadline)
+        assert result is not None, "a row vanished although nothing was applied"
+        return result
+
+    def _search_us(self, view: View, call: ShardSearch) -> float:
+        cost = self._reading.estimated_us(view, call)
+        if call.with_payload or call.with_vectors:
+            cost += PAYLOAD_US * sum(group.k * _queries(group, call) for group in call.groups)
+        return cost
+
+    async def _delete_matching(self, call: ShardDeleteMatching, timeout_s: float) -> WriteAck:
+        """Found first, then written as "delete these where they still are": a point that is replaced in between is spared."""
+        deadline = boot_s() + timeout_s
+        await self._wait_for(ReadTerms(), deadline)
+        ask = partial(self._reading.matching, filter=call.filter, limit=DELETED_AT_ONCE)
+        found = await self._undisturbed(ask, deadline, lambda _: math.inf)
+        body = await self._pools.encode(partial(exact_delete_body, found.ids, found.rows))
+        ack = await self._writer.write(
+            epoch=call.epoch,
+            request_id=call.request_id,
+            kind=RecordKind.DELETE_ROWS,
+            body=body,
+            timeout_s=max(0.0, deadline - boot_s()),
+        )
+        # Another number than was found: points were replaced meanwhile, or this is the answer to an earlier attempt.
+        return dataclasses.replace(ack, more=found.more or ack.affected != len(found.ids))
 
     async def _wait_for(self, terms: ReadTerms, deadline: float) -> None:
         """Until the replica may answer under these terms. Raises DeadlineExceeded, Unavailable, or why it failed."""
@@ -257,7 +373,19 @@ class Replica:
 
     def _progressed(self) -> None:
         self._progress.set()
+        self._account()
         self._sealing.kick()
+        self._tuner.kick()
+
+
+def _check_search(call: ShardSearch, dim: int) -> None:
+    check_dim(call.queries, dim, field="queries")
+    if any(group.k < 1 for group in call.groups):
+        raise InvalidArgument(f"k is {min(group.k for group in call.groups)}, it must be at least 1", ErrorDetails(field="k"))
+
+
+def _queries(group: QueryGroup, call: ShardSearch) -> int:
+    return len(call.queries) if group.queries is None else len(group.queries)
 
 
 def _look_at(running: asyncio.Task[Any]) -> None:

@@ -6,19 +6,27 @@ import asyncio
 from collections.abc import Callable
 
 from shard_worker.engine import Engine, EngineSettings
+from shard_worker.logic.memory_ledger import ReplicaCost, opening_cost
+from shard_worker.memory import WorkerMemory
 from shard_worker.pools import Pools
 from shard_worker.replica import Replica
 from shard_worker.storage.folder import WorkerFolder
-from shard_worker.storage.replica_folder import ReplicaRef
+from shard_worker.storage.replica_folder import ReplicaFolder, ReplicaRef
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import ReplicaId, ShardId
 
+VECTORS_SUFFIX = ".vectors"
+
 
 class WorkerReplicaFolders:
-    """Folders below one worker's data folder, whose lock is held. lease_held: see Replica."""
+    """Folders below one worker's data folder, whose lock is held. memory: the account that open replicas are in; lease_held: see
+    Replica."""
 
-    def __init__(self, *, folder: WorkerFolder, settings: EngineSettings, pools: Pools, lease_held: Callable[[], bool]) -> None:
+    def __init__(
+        self, *, folder: WorkerFolder, settings: EngineSettings, pools: Pools, memory: WorkerMemory, lease_held: Callable[[], bool]
+    ) -> None:
         self._folder, self._settings, self._pools, self._lease_held = folder, settings, pools, lease_held
+        self._memory = memory
         self._existing = {(ref.shard, ref.replica_id) for ref in folder.replicas()}
 
     def existing(self) -> frozenset[tuple[ShardId, ReplicaId]]:
@@ -31,10 +39,24 @@ class WorkerReplicaFolders:
         self._existing.add((shard, replica))
 
     async def open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> Replica:
-        """Open a replica. Raises DataLoss when it is damaged."""
+        """Open a replica and take it into the memory account. Raises DataLoss when it is damaged, ResourceExhausted without memory."""
         folder = await asyncio.to_thread(self._folder.open_replica, ReplicaRef(shard, replica))
-        engine = await asyncio.to_thread(Engine.open, folder, spec, self._settings)
-        return Replica(shard=shard, replica=replica, spec=spec, engine=engine, pools=self._pools, lease_held=self._lease_held)
+        cost = await asyncio.to_thread(_cost_of, folder, spec.dim, self._settings.growing_rows)
+        self._memory.open(shard, cost)
+        try:
+            engine = await asyncio.to_thread(Engine.open, folder, spec, self._settings)
+            return Replica(
+                shard=shard,
+                replica=replica,
+                spec=spec,
+                engine=engine,
+                pools=self._pools,
+                memory=self._memory,
+                lease_held=self._lease_held,
+            )
+        except BaseException:
+            self._memory.close(shard)
+            raise
 
     async def drop(self, shard: ShardId, replica: ReplicaId) -> None:
         """Delete a replica's folder; nothing when it is gone already."""
@@ -42,3 +64,14 @@ class WorkerReplicaFolders:
         if await asyncio.to_thread(self._folder.exists, ref):
             await asyncio.to_thread(self._folder.drop, ref)
         self._existing.discard((shard, replica))
+
+
+def _cost_of(folder: ReplicaFolder, dim: int, growing_rows: int) -> ReplicaCost:
+    """What opening will take. Vectors that a segment keeps beside its index are read from the file when they are needed."""
+    files = {file: file.stat().st_size for file in folder.segments_path.iterdir()}
+    return opening_cost(
+        dim=dim,
+        capacity=growing_rows,
+        stored_bytes=folder.store_path.stat().st_size,
+        file_bytes=sum(size for file, size in files.items() if file.suffix != VECTORS_SUFFIX),
+    )

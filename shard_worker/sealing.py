@@ -8,9 +8,10 @@ import logging
 from shard_worker.engine import Engine
 from shard_worker.index.build import BuildJob
 from shard_worker.logic.replica_events import DISK_LIMIT, StorageBroke
+from shard_worker.memory import MEMORY_LIMIT, Claim, Shortage, WorkerMemory
 from shard_worker.pools import Pools
 from shard_worker.writer import Writer
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.ids import ShardId
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
@@ -24,8 +25,9 @@ RETRY_S = 5.0
 class Sealing:
     """Background builds of one replica. `kick` whenever rows were applied; `close` before the writer is closed."""
 
-    def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, pools: Pools) -> None:
-        self._shard, self._engine, self._writer, self._pools = shard, engine, writer, pools
+    def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, pools: Pools, memory: WorkerMemory) -> None:
+        self._shard, self._engine, self._writer, self._pools, self._memory = shard, engine, writer, pools, memory
+        self._shortage = ""
         self._wake = asyncio.Event()
         self._everything = 0
         self._settled = asyncio.Event()
@@ -40,8 +42,18 @@ class Sealing:
         """Builds that run or are due."""
         return int(self._building or self._engine.next_build(everything=self._everything > 0) is not None)
 
+    @property
+    def waiting(self) -> str:
+        """Why a build that is due does not begin, or rows stay without the index that was chosen, in words; else ""."""
+        return self._no_space or self._shortage or self._engine.waiting_reason()
+
     def kick(self) -> None:
         """Look whether there is something to build."""
+        self._wake.set()
+
+    def tell_index(self, index: str) -> None:
+        """The collection's index has changed: segments of another one are built anew."""
+        self._engine.choose_index(index)
         self._wake.set()
 
     def tell_space(self, reason: str | None) -> None:
@@ -57,15 +69,18 @@ class Sealing:
         self._check_space()
         await self._writer.between_writes(self._engine.freeze)
         self._everything += 1
+        self._shortage = ""
         try:
             while self.pending:
                 self._raise_failure()
                 self._check_space()
+                self._check_memory()
                 self._settled.clear()
                 self._wake.set()
                 async with asyncio.timeout(max(0.0, deadline - boot_s())):
                     await self._settled.wait()
             self._raise_failure()
+            self._check_rows()
         except TimeoutError:
             raise DeadlineExceeded(
                 f"shard {self._shard} was not optimized within {timeout_s:.0f} s; the work goes on", ErrorDetails(shard=str(self._shard))
@@ -82,6 +97,15 @@ class Sealing:
     def _check_space(self) -> None:
         if self._no_space is not None:
             raise ResourceExhausted(self._no_space, ErrorDetails(shard=str(self._shard), limit=DISK_LIMIT))
+
+    def _check_memory(self) -> None:
+        if self._shortage:
+            raise ResourceExhausted(self._shortage, ErrorDetails(shard=str(self._shard), limit=MEMORY_LIMIT))
+
+    def _check_rows(self) -> None:
+        reason = self._engine.waiting_reason()
+        if reason:
+            raise PreconditionFailed(f"shard {self._shard} stays exact: {reason}", ErrorDetails(shard=str(self._shard), field="index"))
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._writer.failure or self._failure, None
@@ -109,6 +133,10 @@ class Sealing:
             or self._engine.next_build(everything=self._everything > 0) is None
         ):
             return False
+        async with self._pools.build_turn(self._stop) as taken:
+            return taken and await self._build_in_turn()
+
+    async def _build_in_turn(self) -> bool:
         job: BuildJob | None = None
         outcome, began = "stopped", boot_s()
         self._building = True
@@ -117,9 +145,10 @@ class Sealing:
             job = await self._writer.between_writes(self._begin)
             if job is None:
                 return False
-            if await self._finish(job):
-                outcome = "done"
-                return True
+            with self._claim(job):
+                if await self._finish(job):
+                    outcome = "done"
+                    return True
         except ShoalError as error:
             outcome = "failed"
             self._fail(error)
@@ -142,7 +171,18 @@ class Sealing:
         except ShoalError as error:
             log.warning(event("build_not_abandoned", shard=self._shard, reason=error.message))
 
+    def _claim(self, job: BuildJob) -> Claim:
+        """Memory for the build. Raises ResourceExhausted when there is none."""
+        claim = self._memory.reserve_build(self._shard, self._engine.build_bytes(job))
+        if isinstance(claim, Shortage):
+            self._shortage = claim.reason
+            raise ResourceExhausted(claim.reason, ErrorDetails(shard=str(self._shard), limit=MEMORY_LIMIT))
+        self._shortage = ""
+        return claim
+
     def _begin(self) -> BuildJob | None:
+        # Room as if nothing were kept free for builds: what an index may take is decided for all of its rows and a copy.
+        self._engine.save_memory(self._memory.free_bytes)
         plan = self._engine.next_build(everything=self._everything > 0)
         return None if plan is None else self._engine.begin_build(plan)
 
@@ -157,6 +197,7 @@ class Sealing:
             return False
         self._check_space()
         await self._writer.between_writes(lambda: self._engine.swap(job, sealed, written))
+        self._memory.update(self._shard, self._engine.cost())
         await self._sweep()
         log.info(event("segment_sealed", shard=self._shard, rows=sealed.rows_held, inserted=job.inserts, seconds=f"{boot_s() - began:.2f}"))
         return True

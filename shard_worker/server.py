@@ -12,11 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from shard_worker.allocator import settle_allocator
 from shard_worker.assignments import Assignments
 from shard_worker.engine import EngineSettings
 from shard_worker.host import Host
 from shard_worker.index.threads import search_thread_init
+from shard_worker.limits import memory_limits
 from shard_worker.membership import Membership
+from shard_worker.memory import WorkerMemory
 from shard_worker.metrics import BUILD_SECONDS, BUILDS, GATHERED, LOG_FLUSH_SECONDS, shard_samples, worker_samples
 from shard_worker.pools import Pools
 from shard_worker.replica_folders import WorkerReplicaFolders
@@ -27,6 +30,7 @@ from shard_worker.storage.space import Full, Roomy, SpaceLimits, SpaceState, dis
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import Internal
 from shoal.core.ids import ClusterId, Revision, WorkerId
+from shoal.core.memory_budget import memory_budget
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, Sample
@@ -59,7 +63,7 @@ class WorkerRole:
     """A shard worker that any process can host. `host` answers calls in the same process."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self.host = Host()
+        self.host = Host(memory=_memory_account(settings))
         self._settings = settings
         self._keys = Keys(settings.cluster_name)
         self._store = EtcdStore(etcd_settings(settings))
@@ -136,6 +140,7 @@ class WorkerRole:
             pid=os.getpid(),
             node=settings.node or socket.gethostname(),
             zone=settings.zone,
+            memory_budget_bytes=self.host.memory.budget_bytes,
             registration=Revision(0),
         )
         membership = Membership(store=self._store, keys=self._keys, me=me, lease_ttl_s=settings.lease_ttl_s, changed=self._on_change)
@@ -145,7 +150,9 @@ class WorkerRole:
             readers=settings.search_threads + 2,
             flushed=self.metrics.measure(LOG_FLUSH_SECONDS),
         )
-        folders = WorkerReplicaFolders(folder=folder, settings=engine, pools=self._pools, lease_held=membership.held_now)
+        folders = WorkerReplicaFolders(
+            folder=folder, settings=engine, pools=self._pools, memory=self.host.memory, lease_held=membership.held_now
+        )
         assignments = Assignments(
             host=self.host, store=self._store, keys=self._keys, me=folder.worker_id, membership=membership, folders=folders
         )
@@ -199,6 +206,15 @@ class WorkerRole:
             parts.assignments.tell_space(state.reason if isinstance(state, Full) else None)
             await self._server.set_serving(parts.membership.registration != 0)
             await asyncio.sleep(SPACE_EVERY_S)
+
+
+def _memory_account(settings: WorkerSettings) -> WorkerMemory:
+    settle_allocator()
+    budget = memory_budget(memory_limits(), percent=settings.memory_percent, given_bytes=settings.memory_budget_bytes)
+    log.info(event("memory_budget", bytes=budget.budget_bytes, why=budget.why))
+    if budget.beyond:
+        log.warning(event("memory_budget_too_large", bytes=budget.budget_bytes, more_than_is_left_by=budget.beyond))
+    return WorkerMemory(budget.budget_bytes)
 
 
 def _raise_file_limit() -> None:

@@ -8,8 +8,10 @@ import grpc
 
 from shoal.core.shard_calls import ShardService
 from shoal.v1 import worker_pb2, worker_pb2_grpc
+from shoal.wire import recall
 from shoal.wire import shard_calls as wire
-from shoal.wire.columns import hits_to_message, points_to_message
+from shoal.wire.columns import points_to_message
+from shoal.wire.searches import found_to_message, search_from_message
 
 DEFAULT_TIMEOUT_S = 60.0
 
@@ -23,13 +25,13 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         self._host = host
 
     async def Write(self, request: worker_pb2.ShardWriteRequest, context: Context) -> worker_pb2.ShardWriteResponse:
-        """Upsert or delete."""
+        """Upsert, delete, or delete of what matches."""
         return wire.ack_to_message(await self._host.write(wire.write_from_message(request), _timeout_s(context)))
 
     async def Search(self, request: worker_pb2.ShardSearchRequest, context: Context) -> worker_pb2.ShardSearchResponse:
         """Best k points for each query."""
-        hits = await self._host.search(wire.search_from_message(request), _timeout_s(context))
-        return worker_pb2.ShardSearchResponse(hits=hits_to_message(hits))
+        found = await self._host.search(search_from_message(request), _timeout_s(context))
+        return found_to_message(found)
 
     async def Get(self, request: worker_pb2.ShardGetRequest, context: Context) -> worker_pb2.ShardPointsResponse:
         """Points by id."""
@@ -53,6 +55,16 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         """Seal and merge everything."""
         await self._host.optimize(wire.shard_from_message(request.shard), _timeout_s(context))
         return worker_pb2.ShardOptimizeResponse()
+
+    async def Tune(self, request: worker_pb2.ShardTuneRequest, context: Context) -> worker_pb2.ShardTuneResponse:
+        """Recall against cost, measured now."""
+        curves = await self._host.tune(recall.tune_from_message(request), _timeout_s(context))
+        return worker_pb2.ShardTuneResponse(curves=map(recall.curve_to_message, curves))
+
+    async def MeasureRecall(self, request: worker_pb2.ShardMeasureRecallRequest, context: Context) -> worker_pb2.ShardMeasureRecallResponse:
+        """Recall that searches have."""
+        measured = await self._host.measure_recall(recall.measure_from_message(request), _timeout_s(context))
+        return worker_pb2.ShardMeasureRecallResponse(measured=recall.recall_to_message(measured))
 
     async def Status(self, request: worker_pb2.WorkerStatusRequest, context: Context) -> worker_pb2.WorkerStatusResponse:
         """The worker about itself."""

@@ -21,6 +21,8 @@ class WorkerSettings(RoleSettings):
     log_file_bytes: int = setting(64 * 1024 * 1024, "size at which a log file is closed and the next begun")
     search_threads: int = setting(2, "threads for searches that are too long for the event loop")
     build_threads: int = setting(2, "threads of one index build, at low priority")
+    memory_budget_bytes: int = setting(0, "bytes of memory that replicas, builds and caches may use; 0 for memory_percent")
+    memory_percent: float = setting(75.0, "part of what the machine's or container's limit leaves that is the memory budget")
     disk_refuse_percent: float = setting(90.0, "disk use at which upserts are refused")
     disk_resume_percent: float = setting(85.0, "disk use at which upserts are accepted again")
 
@@ -29,6 +31,14 @@ class WorkerSettings(RoleSettings):
         for name in ("lease_ttl_s", "growing_rows", "log_file_bytes", "search_threads", "build_threads"):
             if getattr(self, name) < 1:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}, it must be at least 1", ErrorDetails(field=name))
+        if self.memory_budget_bytes < 0:
+            raise InvalidArgument(
+                f"memory_budget_bytes is {self.memory_budget_bytes}, it must be at least 0", ErrorDetails(field="memory_budget_bytes")
+            )
+        if not 0 < self.memory_percent <= 100:
+            raise InvalidArgument(
+                f"memory_percent is {self.memory_percent}, it must be above 0 and at most 100", ErrorDetails(field="memory_percent")
+            )
         if not 0 < self.disk_resume_percent <= self.disk_refuse_percent <= 100:
             raise InvalidArgument(
                 f"disk_resume_percent is {self.disk_resume_percent} and disk_refuse_percent is {self.disk_refuse_percent}: "

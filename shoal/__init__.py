@@ -10,7 +10,7 @@
     async with shoal.connect_async("localhost:7600") as client:
         hits = await client.search("things", vector, k=10)
 
-`help(shoal.Client)` tells every verb. What they return (Hit, Point, CollectionInfo, ClusterInfo ...) and the errors they raise
+`help(shoal.Client)` tells every verb. What they return (Hits, Point, CollectionInfo, ClusterInfo ...) and the errors they raise
 (all are ShoalError) are here, too.
 """
 
@@ -42,6 +42,7 @@ from shoal.core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
 
 __all__ = [
     "AlreadyExists",
@@ -51,6 +52,7 @@ __all__ = [
     "CollectionInfo",
     "CollectionSpec",
     "CollectionSummary",
+    "CurvePoint",
     "DataLoss",
     "DeadlineExceeded",
     "ErrorDetails",
@@ -63,7 +65,10 @@ __all__ = [
     "Point",
     "PreconditionFailed",
     "ResourceExhausted",
+    "SegmentCurve",
+    "SegmentExplain",
     "ShardInfo",
+    "ShardRecall",
     "ShoalError",
     "Unauthenticated",
     "Unavailable",

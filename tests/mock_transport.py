@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +19,46 @@ from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary
 from shoal.client.sync_driver import SyncDriver
 from shoal.core.collection import spec_from_input
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound
+from shoal.core.filter import Filter
+from shoal.core.filter_truth import matches
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import StoredColumns, id_array, id_order
 from shoal.core.scoring import prepared, scores
+from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
 from shoal.core.topk import HitColumns
+
+CURVE = SegmentCurve(
+    shard=0,
+    segment="s1",
+    index="HNSW16,Flat",
+    rows=30_000,
+    breadth_name="ef",
+    queries=200,
+    real_queries=True,
+    points=(CurvePoint(breadth=8, fetch=10, recall=0.81, us=60.0), CurvePoint(breadth=32, fetch=10, recall=0.97, us=140.0)),
+    exact_us=4_100.0,
+)
+MEASURED = ShardRecall(shard=0, queries=100, real_queries=True, recall=0.962, lowest=0.7, search_us=150.0, exact_us=4_000.0)
+EXPLAINED = SegmentExplain(
+    shard=0,
+    segment="s1",
+    state="sealed",
+    index="HNSW16,Flat",
+    group=0,
+    queries=1,
+    rows=30_000,
+    plan="index, then filter",
+    estimated_selectivity=0.1,
+    selectivity=0.125,
+    candidates=512,
+    breadth=64,
+    breadth_name="ef",
+    fallbacks=0,
+    filter_us=12.5,
+    search_us=180.0,
+    score_us=9.0,
+    filter_cached=True,
+)
 
 
 class Clock:
@@ -68,7 +106,10 @@ def client_with(answer: Callable[..., Any], *, address: Any = "one:1", clock: Cl
 
 
 class DictCluster:
-    """A cluster of two shards in a dictionary: the answer function of a MockTransport."""
+    """A cluster of two shards in a dictionary: the answer function of a MockTransport. Filters are answered by their definition.
+
+    held_back: (builds_pending, waiting) of the next descriptions; curves, measured, explained: what is answered when asked.
+    """
 
     def __init__(self) -> None:
         self.specs: dict[str, Any] = {}
@@ -77,6 +118,8 @@ class DictCluster:
         self.seq = 0
         self.ids: dict[str, str] = {}
         self.before: list[str] = []
+        self.held_back: list[tuple[int, str]] = []
+        self.curves, self.measured, self.explained = (CURVE,), (MEASURED,), (EXPLAINED,)
 
     def __call__(self, address: str, request: Request, timeout_s: float) -> Any:
         return getattr(self, type(request).__name__)(request)
@@ -84,7 +127,7 @@ class DictCluster:
     def CreateCollection(self, request: calls.CreateCollection) -> str:
         if request.name in self.specs:
             raise AlreadyExists(f"collection {request.name!r} exists")
-        names = ("name", "dim", "metric", "shards", "replicas", "index")
+        names = ("name", "dim", "metric", "shards", "replicas", "index", "recall")
         self.specs[request.name] = spec_from_input(**{name: getattr(request, name) for name in names}, limits=DEFAULT_LIMITS)
         self.points[request.name] = {}
         again = self.before.count(request.name)
@@ -102,8 +145,23 @@ class DictCluster:
 
     def DescribeCollection(self, request: calls.DescribeCollection) -> CollectionInfo:
         count = len(self._points(request.name))
-        sizes = {"growing_rows": count, "sealed_rows": 0, "segments": 0, "builds_pending": 0, "bytes": 2048, "memory_bytes": 512}
-        return CollectionInfo(id=self.ids[request.name], spec=self.specs[request.name], state="active", points=count, **sizes)
+        pending, waiting = self.held_back.pop(0) if self.held_back else (0, "")
+        sizes = {"growing_rows": count, "sealed_rows": 0, "segments": 0, "builds_pending": pending, "bytes": 2048, "memory_bytes": 512}
+        spec = self.specs[request.name]
+        return CollectionInfo(id=self.ids[request.name], spec=spec, state="active", points=count, waiting=waiting, **sizes)
+
+    def AlterCollection(self, request: calls.AlterCollection) -> None:
+        self._points(request.name)
+        given = {name: getattr(request, name) for name in ("index", "recall") if getattr(request, name) is not None}
+        self.specs[request.name] = dataclasses.replace(self.specs[request.name], **given)
+
+    def TuneCollection(self, request: calls.TuneCollection) -> tuple[SegmentCurve, ...]:
+        self._points(request.name)
+        return self.curves
+
+    def MeasureRecall(self, request: calls.MeasureRecall) -> tuple[ShardRecall, ...]:
+        self._points(request.name)
+        return self.measured
 
     def OptimizeCollection(self, request: calls.OptimizeCollection) -> None:
         self._points(request.name)
@@ -120,28 +178,39 @@ class DictCluster:
         held = self._points(request.collection)
         return self._written(request.collection, sum(held.pop(value, None) is not None for value in request.ids.tolist()))
 
+    def DeleteMatching(self, request: calls.DeleteMatching) -> Written:
+        held = self._points(request.collection)
+        gone = self._matching(held, request.filter)
+        for value in gone:
+            del held[value]
+        return self._written(request.collection, len(gone))
+
     def Get(self, request: calls.Get) -> StoredColumns:
         held = self._points(request.collection)
         return self._stored(held, [value for value in request.ids.tolist() if value in held], request)
 
     def Count(self, request: calls.Count) -> int:
-        return len(self._points(request.collection))
+        return len(self._matching(self._points(request.collection), request.filter))
 
     def Scroll(self, request: calls.Scroll) -> Page:
         held = self._points(request.collection)
         after = [] if request.after is None else [id_order(request.after)]
-        left = [value for value in sorted(held, key=id_order) if not after or id_order(value) > after[0]]
+        found = sorted(self._matching(held, request.filter), key=id_order)
+        left = [value for value in found if not after or id_order(value) > after[0]]
         return Page(points=self._stored(held, left[: request.limit], request), more=len(left) > request.limit)
 
     def Search(self, request: calls.Search) -> Found:
         held, metric = self._points(request.collection), self.specs[request.collection].metric
-        rows = np.stack([row for row, _ in held.values()]) if held else np.empty((0, request.queries.shape[1]), np.float32)
-        values, counts, found = list(held), [], []
-        for query in prepared(request.queries, metric):
+        counts, found = [], []
+        for at, query in enumerate(prepared(request.queries, metric)):
+            (group,) = (each for each in request.groups if each.queries is None or at in each.queries)
+            values = self._matching(held, group.filter)
+            rows = np.stack([held[value][0] for value in values]) if values else np.empty((0, request.queries.shape[1]), np.float32)
             scored = scores(query, prepared(rows, metric), metric)
-            best = np.argsort(scored if metric.smaller_is_better else -scored, kind="stable")[: request.k]
-            counts.append(len(best))
-            found += [(values[at], float(scored[at])) for at in best]
+            best = np.argsort(scored if metric.smaller_is_better else -scored, kind="stable")
+            within = [each for each in best if request.radius is None or _near(scored[each], request.radius, metric.smaller_is_better)]
+            counts.append(len(within[: group.k]))
+            found += [(values[each], float(scored[each])) for each in within[: group.k]]
         stored = self._stored(held, [value for value, _ in found], request)
         hits = HitColumns(
             counts=np.array(counts),
@@ -150,7 +219,8 @@ class DictCluster:
             payloads=stored.payloads,
             vectors=stored.vectors,
         )
-        return Found(hits=hits, missing_shards=("c/1",) if request.allow_partial else ())
+        missing = ("c/1",) if request.allow_partial else ()
+        return Found(hits=hits, missing_shards=missing, explain=self.explained if request.explain else ())
 
     def DescribeCluster(self, request: calls.DescribeCluster) -> ClusterInfo:
         return self.info
@@ -159,6 +229,13 @@ class DictCluster:
         if name not in self.points:
             raise NotFound(f"collection {name!r} does not exist")
         return self.points[name]
+
+    def _matching(self, held: dict[Any, tuple[np.ndarray, bytes | None]], filter: Filter | None) -> list[Any]:
+        return [
+            value
+            for value, (_, payload) in held.items()
+            if filter is None or matches(filter, None if payload is None else json.loads(payload), value)
+        ]
 
     def _written(self, name: str, affected: int) -> Written:
         self.seq += 1
@@ -170,6 +247,10 @@ class DictCluster:
             vectors=np.stack([held[value][0] for value in ids]) if request.with_vectors and ids else None,
             payloads=tuple(held[value][1] for value in ids) if request.with_payload else None,
         )
+
+
+def _near(score: float, radius: float, smaller_is_better: bool) -> bool:
+    return score <= radius if smaller_is_better else score >= radius
 
 
 class AsyncMockTransport(MockTransport):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
-from router.logic.questions import GetQuestion, ScrollQuestion, SearchQuestion
-from shoal.core.collection import CollectionSpec, Metric, check_range
+from router.logic.questions import CountQuestion, GetQuestion, ScrollQuestion, SearchQuestion
+from shoal.core.collection import CollectionSpec, Metric, check_range, check_recall
 from shoal.core.errors import ErrorDetails, InvalidArgument, ResourceExhausted
+from shoal.core.filter import And, Filter
+from shoal.core.filter_check import check_filter
 from shoal.core.limits import Limits
 from shoal.core.points import (
     IdArray,
@@ -21,6 +26,7 @@ from shoal.core.points import (
     check_unique,
     id_array,
 )
+from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup, RecallTarget
 from shoal.core.topk import HitColumns
 
 SCROLL_POINTS = 1_000
@@ -57,19 +63,70 @@ def check_search(question: SearchQuestion, spec: CollectionSpec, limits: Limits)
     """Raise InvalidArgument unless the collection can be asked this."""
     count = len(question.queries)
     _check_filled(count, "vectors")
-    check_range("k", question.k, limits.k)
     if count > limits.batch_queries:
         raise InvalidArgument(
             f"a batch of {count} queries, at most {limits.batch_queries} are allowed",
             ErrorDetails(field="vectors", limit="batch_queries"),
         )
-    if count * question.k > limits.batch_hits:
-        raise InvalidArgument(
-            f"{count} queries with k {question.k} ask for {count * question.k} hits, at most {limits.batch_hits} a call are allowed",
-            ErrorDetails(field="k", limit="batch_hits"),
-        )
+    check_groups(question.groups, count, limits)
+    check_accuracy(question.accuracy, limits)
+    if question.radius is not None and not math.isfinite(question.radius):
+        raise InvalidArgument(f"radius is {question.radius}, it must be a finite number", ErrorDetails(field="radius"))
     check_dim(question.queries, spec.dim)
     _check_vectors(question.queries, spec.metric)
+
+
+def check_groups(groups: Sequence[QueryGroup], queries: int, limits: Limits) -> None:
+    """Raise InvalidArgument unless every query stands in exactly one group and all ask for no more hits than a call may.
+
+    queries: how many there are.
+    """
+    for group in groups:
+        check_range("k", group.k, limits.k)
+        if group.filter is not None:
+            check_filter(group.filter, limits)
+    _check_positions(groups, queries)
+    hits = sum(group.k * (queries if group.queries is None else len(group.queries)) for group in groups)
+    if hits > limits.batch_hits:
+        with_k = f"with k {groups[0].k} " if len(groups) == 1 else ""
+        raise InvalidArgument(
+            f"{queries} queries {with_k}ask for {hits} hits, at most {limits.batch_hits} a call are allowed",
+            ErrorDetails(field="k", limit="batch_hits"),
+        )
+
+
+def check_accuracy(accuracy: Accuracy | None, limits: Limits) -> None:
+    """Raise InvalidArgument unless a search can be as accurate as this."""
+    match accuracy:
+        case RecallTarget(recall):
+            check_recall(recall)
+        case Breadth(ef=int(breadth), nprobe=None):
+            _check_breadth("ef", breadth, limits)
+        case Breadth(ef=None, nprobe=int(breadth)):
+            _check_breadth("nprobe", breadth, limits)
+        case Breadth():
+            raise InvalidArgument("params must name either ef or nprobe", ErrorDetails(field="params"))
+
+
+def check_count(question: CountQuestion, limits: Limits) -> None:
+    """Raise InvalidArgument unless points may be counted by this filter."""
+    if question.filter is not None:
+        check_filter(question.filter, limits)
+
+
+def check_delete_matching(filter: Filter, limits: Limits) -> None:
+    """Raise InvalidArgument unless points may be deleted by this filter; one that plainly matches every point may not be."""
+    check_filter(filter, limits)
+    if is_empty(filter):
+        raise InvalidArgument(
+            "filter: it is empty and would delete every point; name a field, as in {'label': 3}, or drop the collection",
+            ErrorDetails(field="filter"),
+        )
+
+
+def is_empty(filter: Filter) -> bool:
+    """Whether a filter says nothing, so that it matches every point."""
+    return isinstance(filter, And) and all(is_empty(term) for term in filter.terms)
 
 
 def check_scroll(question: ScrollQuestion, limits: Limits) -> None:
@@ -78,6 +135,8 @@ def check_scroll(question: ScrollQuestion, limits: Limits) -> None:
         check_range("limit", question.limit, limits.scroll_points)
     if question.after is not None:
         check_ids(id_array([question.after]), limits)
+    if question.filter is not None:
+        check_filter(question.filter, limits)
 
 
 def check_answer_bytes(answer: HitColumns | StoredColumns, limits: Limits, advice: str) -> None:
@@ -107,6 +166,32 @@ def _check_named(ids: IdArray, limits: Limits) -> None:
             f"{len(ids)} ids, at most {limits.upsert_points} a message are allowed", ErrorDetails(field="ids", limit="upsert_points")
         )
     check_ids(ids, limits)
+
+
+def _check_breadth(name: str, breadth: int, limits: Limits) -> None:
+    if not 1 <= breadth <= limits.breadth:
+        raise InvalidArgument(
+            f"params: {name} is {breadth}, it must be from 1 to {limits.breadth}",
+            ErrorDetails(field="params", limit="breadth"),
+        )
+
+
+def _check_positions(groups: Sequence[QueryGroup], queries: int) -> None:
+    if len(groups) == 1 and groups[0].queries is None:
+        return
+    stands = np.zeros(queries, dtype=np.int64)
+    for number, group in enumerate(groups):
+        positions = np.arange(queries) if group.queries is None else group.queries
+        unknown = positions[(positions < 0) | (positions >= queries)]
+        if len(unknown):
+            raise InvalidArgument(f"groups[{number}] names query {unknown[0]} of {queries}", ErrorDetails(field="groups", index=number))
+        np.add.at(stands, positions, 1)
+    wrong = np.flatnonzero(stands != 1)
+    if len(wrong):
+        query = int(wrong[0])
+        raise InvalidArgument(
+            f"query {query} stands in {stands[query]} groups, it must stand in exactly one", ErrorDetails(field="groups", index=query)
+        )
 
 
 def _check_filled(count: int, field: str) -> None:

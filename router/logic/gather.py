@@ -10,20 +10,32 @@ import numpy.typing as npt
 from router.logic.questions import CollectionFigures, Page
 from shoal.core.collection import Collection, Metric
 from shoal.core.points import IdArray, StoredColumns, id_ranks
-from shoal.core.shard_calls import ShardStats
+from shoal.core.shard_calls import QueryGroup, ShardStats
 from shoal.core.topk import HitColumns, concat_ids, merge_hits
 
 _ROW_OVERHEAD_BYTES = 24
 """What an id, the lengths and the tags of a point take at most, beside its texts."""
 
+_WAITING_TEXTS = 4
 
-def gather_hits(parts: Sequence[HitColumns], k: int, metric: Metric) -> HitColumns:
-    """The best k hits of each query over all shards. parts: at least one, each sorted and cut at k.
+
+def gather_hits(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metric: Metric) -> HitColumns:
+    """The best k hits of each query over all shards. parts: at least one, each sorted and cut at k; k: for all queries, or one for each.
 
     A shard without hits says nothing, not even whether there are payloads, and is left out.
     """
     filled = [part for part in parts if len(part)] or list(parts[:1])
     return filled[0] if len(filled) == 1 else merge_hits(filled, k, metric)
+
+
+def k_of_queries(groups: Sequence[QueryGroup], queries: int) -> int | npt.NDArray[np.int64]:
+    """How many hits each query asks for: one number when all ask for the same, else (queries,)."""
+    if len({group.k for group in groups}) == 1:
+        return groups[0].k
+    wanted = np.zeros(queries, dtype=np.int64)
+    for group in groups:
+        wanted[slice(None) if group.queries is None else group.queries] = group.k
+    return wanted
 
 
 def gather_points(asked: IdArray, parts: Sequence[StoredColumns]) -> StoredColumns:
@@ -59,7 +71,7 @@ def gather_page(parts: Sequence[StoredColumns], limit: int, message_bytes: int) 
 
 
 def gather_figures(collection: Collection, parts: Iterable[ShardStats]) -> CollectionFigures:
-    """The sum over all shards."""
+    """The sum over all shards; of what builds wait for, each text once."""
     stats = tuple(parts)
     return CollectionFigures(
         collection=collection,
@@ -70,7 +82,15 @@ def gather_figures(collection: Collection, parts: Iterable[ShardStats]) -> Colle
         builds_pending=sum(each.builds_pending for each in stats),
         bytes=sum(each.bytes for each in stats),
         memory_bytes=sum(each.memory_bytes for each in stats),
+        waiting=_joined_words([each.waiting for each in stats]),
     )
+
+
+def _joined_words(texts: Iterable[str]) -> str:
+    """The different texts that say something, in order, a few of them."""
+    different = list(dict.fromkeys(text for text in texts if text))
+    unsaid = len(different) - _WAITING_TEXTS
+    return "; ".join(different[:_WAITING_TEXTS]) + (f"; and {unsaid} more" if unsaid > 0 else "")
 
 
 def _joined(parts: Sequence[StoredColumns]) -> StoredColumns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ Statuses = Mapping[WorkerId, WorkerStatus | ShoalError]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerHealth:
     """One worker. state: up, unreachable (registered, but does not answer) or down (holds replicas, but is not registered);
+    memory_bytes: resident size; memory_budget_bytes: what its replicas and builds may use; memory_used_bytes: of that;
     disk: in words, when its disk is full or nearly so."""
 
     id: WorkerId
@@ -28,13 +30,15 @@ class WorkerHealth:
     node: str = ""
     zone: str = ""
     memory_bytes: int = 0
+    memory_budget_bytes: int = 0
+    memory_used_bytes: int = 0
     disk: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardHealth:
     """One shard. primary, isr, learners: worker ids; state: ok (its primary answers), creating, opening, no primary or failed;
-    detail: why, unless ok."""
+    detail: why, unless ok; memory_bytes: of its primary, 0 when that does not say."""
 
     collection: str
     number: int
@@ -44,6 +48,7 @@ class ShardHealth:
     primary: str = ""
     isr: tuple[WorkerId, ...] = ()
     learners: tuple[WorkerId, ...] = ()
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,16 +80,16 @@ def _worker(cluster: ClusterMap, statuses: Statuses, worker: WorkerId) -> Worker
     if entry is None:
         return WorkerHealth(id=worker, state="down")
     status = statuses.get(worker)
-    up = isinstance(status, WorkerStatus)
-    return WorkerHealth(
-        id=worker,
-        state="up" if up else "unreachable",
-        address=entry.address,
-        pid=entry.pid,
-        node=entry.node,
-        zone=entry.zone,
-        memory_bytes=status.memory_bytes if isinstance(status, WorkerStatus) else 0,
-        disk=status.disk if isinstance(status, WorkerStatus) else "",
+    known = WorkerHealth(id=worker, state="unreachable", address=entry.address, pid=entry.pid, node=entry.node, zone=entry.zone)
+    if not isinstance(status, WorkerStatus):
+        return dataclasses.replace(known, memory_budget_bytes=entry.memory_budget_bytes)
+    return dataclasses.replace(
+        known,
+        state="up",
+        memory_bytes=status.memory_bytes,
+        memory_budget_bytes=status.memory_budget_bytes,
+        memory_used_bytes=status.memory_used_bytes,
+        disk=status.disk,
     )
 
 
@@ -110,7 +115,14 @@ def _shard(cluster: ClusterMap, statuses: Statuses, collection: Collection, numb
         primary=config.primary_worker or "",
         isr=_homes(config, config.isr),
         learners=_homes(config, config.learners),
+        memory_bytes=_memory(statuses, config),
     )
+
+
+def _memory(statuses: Statuses, config: ShardConfig) -> int:
+    home = config.primary_worker
+    status = None if home is None else statuses.get(home)
+    return status.replica_bytes.get(str(config.shard), 0) if isinstance(status, WorkerStatus) else 0
 
 
 def _state(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tuple[str, str]:
@@ -125,7 +137,8 @@ def _state(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tupl
         return _without_primary(config, f"worker {worker} is unreachable: {status.message if status else 'it was not asked'}")
     reason = status.failed.get(str(config.shard))
     if reason is not None:
-        return "failed", f"on worker {worker}: {reason}"
+        # A shard that was never made has nothing to lose: its worker has not begun yet, and says why.
+        return ("creating" if config.state is ShardState.CREATING else "failed"), f"on worker {worker}: {reason}"
     if entry.registration != config.primary_reg:
         return _without_primary(config, f"worker {worker} has come back and is not elected again yet")
     if config.state is ShardState.CREATING:

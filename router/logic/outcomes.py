@@ -16,6 +16,7 @@ from shoal.core.errors import (
     ShoalError,
     Unavailable,
 )
+from shoal.core.shard_calls import WriteAck
 
 T = TypeVar("T")
 
@@ -100,6 +101,18 @@ def values_of_write(outcomes: Sequence[Outcome[T]]) -> list[T]:
     applied: dict[str, Applied] = {each.shard: each.applied if isinstance(each, Missed) else "yes" for each in outcomes}
     error = worst([each.error for each in missed])
     raise type(error)(_write_message(error, applied), dataclasses.replace(error.details, applied=applied))
+
+
+def after_earlier(earlier: WriteAck | None, outcome: Outcome[WriteAck]) -> Outcome[WriteAck]:
+    """What became of a write of several calls on one shard, after its next call. earlier: of the calls before, all acknowledged;
+    None when there were none."""
+    if earlier is None:
+        return outcome
+    match outcome:
+        case Missed():
+            return dataclasses.replace(outcome, applied="maybe")
+        case Answered(value=ack):
+            return dataclasses.replace(outcome, value=dataclasses.replace(ack, affected=earlier.affected + ack.affected))
 
 
 def _write_message(error: ShoalError, applied: dict[str, Applied]) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shoal.core.collection import Collection
+from shoal.core.filter import Filter
 from shoal.core.ids import CollectionId, RequestId, Seq, ShardId
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
-from shoal.core.shard_calls import Consistency, ReadTerms
+from shoal.core.shard_calls import Accuracy, Consistency, QueryGroup, ReadTerms, SegmentExplain
 from shoal.core.topk import HitColumns
 
 NO_SEQ = Seq(0)
@@ -33,22 +34,29 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchQuestion:
-    """A batch of queries. queries: (n, dim) float32 as given; allow_partial: answer without shards that cannot."""
+    """A batch of queries.
+
+    queries: (n, dim) float32 as given; groups: every query stands in exactly one; accuracy: None for the recall of the
+    collection; radius: only hits with a score at least as good; allow_partial: answer without shards that cannot.
+    """
 
     collection: str
     queries: Matrix
-    k: int
-    exact: bool = False
+    groups: tuple[QueryGroup, ...]
+    accuracy: Accuracy | None = None
+    radius: float | None = None
+    explain: bool = False
     allow_partial: bool = False
     reading: Reading = Reading()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchAnswer:
-    """Hits of all queries. missing: shards left out, as "name/number"."""
+    """Hits of all queries. missing: shards left out, as "name/number"; explain: of all shards, when it was asked for."""
 
     hits: HitColumns
     missing: tuple[str, ...] = ()
+    explain: tuple[SegmentExplain, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,19 +70,21 @@ class GetQuestion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CountQuestion:
-    """The number of points."""
+    """The number of points, or of those that match."""
 
     collection: str
+    filter: Filter | None = None
     reading: Reading = Reading()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScrollQuestion:
-    """A page of points in id order behind `after`. limit: 0 for the usual size."""
+    """A page of points, or of those that match, in id order behind `after`. limit: 0 for the usual size."""
 
     collection: str
     after: PointId | None = None
     limit: int = 0
+    filter: Filter | None = None
     reading: Reading = Reading()
 
 
@@ -105,6 +115,15 @@ class Delete:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteMatching:
+    """Points to be removed because they match."""
+
+    collection: str
+    filter: Filter
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
     """An acknowledged write. seqs: position in the log by shard number; affected: points written or removed."""
 
@@ -115,7 +134,8 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionFigures:
-    """What all shards of a collection hold together. bytes: on disk; memory_bytes: of vectors, graphs and their tables."""
+    """What all shards of a collection hold together. bytes: on disk; memory_bytes: of vectors, graphs and their tables;
+    waiting: in words, why builds that are due do not begin, else ""."""
 
     collection: Collection
     points: int = 0
@@ -125,6 +145,7 @@ class CollectionFigures:
     builds_pending: int = 0
     bytes: int = 0
     memory_bytes: int = 0
+    waiting: str = ""
 
 
 def without_repeats(ids: IdArray) -> IdArray:

@@ -8,7 +8,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import ErrorDetails, NotFound, Unavailable
 from shoal.core.ids import ShardId, WorkerId
-from shoal.core.shard_calls import ShardCount, ShardGet, ShardScroll, ShardSearch
+from shoal.core.shard_calls import RecallTarget, ShardCount, ShardGet, ShardScroll, ShardSearch
 from shoal.core.shard_config import ShardEntry
 
 
@@ -42,20 +42,23 @@ def primary_worker(entry: ShardEntry, name: str) -> WorkerId:
     return worker
 
 
-def search_calls(question: SearchQuestion, shards: tuple[ShardId, ...]) -> list[ShardSearch]:
-    """The search of each shard."""
+def search_calls(question: SearchQuestion, collection: Collection) -> list[ShardSearch]:
+    """The search of each shard, for the recall of the collection when the question says nothing about accuracy."""
     reading = question.reading
+    accuracy = question.accuracy or RecallTarget(collection.spec.recall)
     return [
         ShardSearch(
             shard=shard,
             queries=question.queries,
-            k=question.k,
-            exact=question.exact,
+            groups=question.groups,
+            accuracy=accuracy,
+            radius=question.radius,
+            explain=question.explain,
             with_payload=reading.with_payload,
             with_vectors=reading.with_vectors,
             terms=reading.terms(shard),
         )
-        for shard in shards
+        for shard in shards_of(collection)
     ]
 
 
@@ -76,7 +79,7 @@ def get_calls(question: GetQuestion, collection: Collection, parts: list[Part]) 
 
 def count_calls(question: CountQuestion, shards: tuple[ShardId, ...]) -> list[ShardCount]:
     """The count of each shard."""
-    return [ShardCount(shard=shard, terms=question.reading.terms(shard)) for shard in shards]
+    return [ShardCount(shard=shard, filter=question.filter, terms=question.reading.terms(shard)) for shard in shards]
 
 
 def scroll_calls(question: ScrollQuestion, shards: tuple[ShardId, ...], limit: int) -> list[ShardScroll]:
@@ -87,6 +90,7 @@ def scroll_calls(question: ScrollQuestion, shards: tuple[ShardId, ...], limit: i
             shard=shard,
             after=question.after,
             limit=limit,
+            filter=question.filter,
             with_payload=reading.with_payload,
             with_vectors=reading.with_vectors,
             terms=reading.terms(shard),

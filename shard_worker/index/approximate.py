@@ -1,59 +1,229 @@
-"""Graph, then filter: approximate search of a sealed part whose graph still holds dead rows.
+"""Index, then filter: approximate search of a part when some of its rows do not count, being dead or not matching.
 
-The graph is searched as if all its rows lived, dead ones are dropped, and where too few are left the search is repeated
-twice as broad, until comparing every row is cheaper. So an answer is never short, and its recall is the graph's own.
-Refuses selectors inside the graph's search: they break its paths (design: replica.md, "The filter contract").
+The index is searched as if all its rows counted, the others are dropped, and where too few are left, or they lie deeper than
+the index is reliable, the search is repeated deeper, until comparing every row that counts is cheaper. So an answer is never
+short, and its recall is the index's own. Refuses selectors inside the index's search: they break a graph's paths (design:
+replica.md, "The filter contract").
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from shard_worker.index.ask import Ask
-from shard_worker.index.exact import exact_hits, scored
+from shard_worker.index.distances import distances_at
+from shard_worker.index.exact import scored
+from shard_worker.index.explaining import Tally
 from shard_worker.index.native import NativeIndex
-from shard_worker.index.view import Part, PartHits, join_hits
+from shard_worker.index.paces import Paces
+from shard_worker.index.tuning import EXACT, Choice, Tuning
+from shard_worker.index.view import Part, PartHits
+from shard_worker.logic.filter_plan import next_rank, required_recall
+from shoal.core.collection import Metric
+from shoal.core.shard_calls import Breadth, RecallTarget
 
-ROWS_PER_BREADTH = 20
-"""A graph search of breadth ef costs as much as comparing this many times ef rows in a pass (measured at dimensions 128, 784)."""
+Numbers = npt.NDArray[np.int64]
 
+_BLOCK_POSITIONS = 1 << 20
+"""Positions that are fetched at once: with what is computed from them, about 50 MB."""
 
-def part_hits(part: Part, ask: Ask) -> PartHits:
-    """About the k best visible rows of each query; k of them when so many are visible. As exact_hits where there is no graph."""
-    if part.graph is None or part.live <= ask.k or exact_is_cheaper(len(part), max(ask.k, ask.ef)):
-        return exact_hits(part, ask)
-    if part.dead == 0:
-        positions = part.graph.search(ask.queries, ask.k, ask.ef)
-        if positions.min() >= 0:
-            return scored(part, ask, np.arange(len(ask), dtype=np.int64).repeat(ask.k), positions.ravel())
-    return _graph_then_filter(part, part.graph, ask)
+_SPREAD_PERCENTILE = 90
 
 
-def exact_is_cheaper(rows: int, breadth: int) -> bool:
-    """Whether comparing all of `rows` rows costs no more than a graph search of this breadth."""
-    return rows <= ROWS_PER_BREADTH * breadth
+def choice_for(part: Part, native: NativeIndex, ask: Ask, k: int, recall: float) -> Choice:
+    """What the accuracy asked for means for the first k hits of this part. recall: the target where none is named."""
+    tuning = part.tuning.now
+    match ask.accuracy:
+        case RecallTarget(target):
+            return tuning.breadth_for(k, target)
+        case Breadth(ef=ef, nprobe=nprobe):
+            given = {"ef": ef, "nprobe": nprobe}.get(native.breadth_name)
+            usual = tuning.breadth_for(k, recall)
+            return usual if given is None else Choice(min(given, native.max_breadth), max(k, usual.fetch))
+        case _:
+            return EXACT
 
 
-def _graph_then_filter(part: Part, graph: NativeIndex, ask: Ask) -> PartHits:
-    collected = []
-    pending: npt.NDArray[np.int64] = np.arange(len(ask), dtype=np.int64)
-    breadth = max(ask.k, ask.ef)
-    while len(pending) and not exact_is_cheaper(len(part), breadth):
-        positions = graph.search(ask.queries.take(pending, axis=0), breadth, breadth)
-        visible = (positions >= 0) & (part.deaths.take(positions, mode="clip") > ask.seq)
-        ranks = visible.cumsum(axis=1)
-        enough = ranks[:, -1] >= ask.k
-        at, column = np.nonzero(visible & (ranks <= ask.k) & enough[:, None])
-        collected.append(scored(part, ask, pending.take(at), positions[at, column]))
-        pending = pending[~enough]
-        breadth *= 2
-    if len(pending):
-        collected.append(_exact_of(part, ask, pending))
-    return join_hits(collected)
+def index_hits(part: Part, native: NativeIndex, ask: Ask, choice: Choice, tally: Tally) -> PartHits | None:
+    """The k best hits of the index for each query, where all rows count; None when it found fewer for one of them."""
+    positions = nearest(part, native, ask, max(ask.k, choice.fetch), choice.breadth)[:, : ask.k]
+    tally.searched()
+    if positions.min() < 0:
+        return None
+    tally.breadth = choice.breadth
+    tally.candidates += positions.size
+    hits = scored(part, ask, np.arange(len(ask), dtype=np.int64).repeat(ask.k), positions.ravel())
+    tally.scored()
+    return hits
 
 
-def _exact_of(part: Part, ask: Ask, pending: npt.NDArray[np.int64]) -> PartHits:
-    """Exact hits of the queries numbered `pending`."""
-    hits = exact_hits(part, ask.only(pending))
-    return PartHits(query=pending.take(hits.query), ids=hits.ids, scores=hits.scores, rows=hits.rows)
+def nearest(part: Part, native: NativeIndex, ask: Ask, fetch: int, breadth: int) -> Numbers:
+    """Positions of the first `fetch` hits of the index, best first by exact distance, -1 at the end where it found fewer. (nq, fetch)."""
+    positions: Numbers = native.search(ask.queries, fetch, breadth)
+    if not native.quantised:
+        return positions
+    order = distances_at(ask.queries, part.vectors, positions, ask.metric).argsort(axis=1, kind="stable")
+    return np.take_along_axis(positions, order, axis=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Sieve:
+    """Which rows count. mask: (n,) those that match, None: all; seq: of the view."""
+
+    part: Part
+    mask: npt.NDArray[np.bool_] | None
+    seq: int
+
+    def passed(self, positions: Numbers) -> npt.NDArray[np.bool_]:
+        """Whether the rows at `positions` count; -1 does not. Same shape."""
+        kept = positions >= 0
+        if self.mask is not None:
+            kept &= self.mask.take(positions, mode="clip")
+        if self.part.dead:
+            kept &= self.part.deaths.take(positions, mode="clip") > self.seq
+        return kept
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Reliance:
+    """How far an index may be relied on. required: recall it must have down to the last wanted hit; least: breadth below which it
+    is not searched."""
+
+    native: NativeIndex
+    tuning: Tuning
+    required: float
+    least: int
+
+    @classmethod
+    def on(cls, part: Part, native: NativeIndex, k: int, unfiltered: Choice) -> Reliance:
+        """Such that a search has the recall that the first k hits have with the choice `unfiltered` where all rows count."""
+        tuning = part.tuning.now
+        breadth = max(unfiltered.breadth, k) if native.is_graph else unfiltered.breadth
+        recall = tuning.recall_at(k, breadth, max(k, unfiltered.fetch))
+        return cls(native=native, tuning=tuning, required=required_recall(recall), least=unfiltered.breadth)
+
+    def choice(self, aim: int) -> Choice:
+        """What to ask of the index to rely on its first `aim` hits; EXACT when it cannot be relied on."""
+        wanted = self.tuning.breadth_expected(aim, self.required)
+        if wanted.exact:
+            return EXACT
+        breadth = max(wanted.breadth, self.least)
+        if not self.native.is_graph:
+            return Choice(breadth, max(wanted.fetch, aim))
+        # A graph finds as many rows as it is broad anyway: seeing them costs nothing and saves a second search.
+        breadth = max(breadth, aim)
+        return Choice(breadth, max(wanted.fetch, aim if self.native.quantised else breadth))
+
+    def reaches(self, choice: Choice, aim: int, closing: Numbers) -> npt.NDArray[np.bool_]:
+        """Which ranks `closing` (m,) are reached by the choice made for `aim`, and reliable; 0 is not reached."""
+        reliable = aim
+        if (closing > aim).any():
+            reliable = max(aim, self.tuning.rank_within(self.required, choice.breadth, choice.fetch))
+        return (closing > 0) & (closing <= reliable)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Descent:
+    """What an index-first search found. hits: of the queries it could finish; open: numbers of those it could not; reached:
+    rank that nearly all finished queries needed, None when none was finished."""
+
+    hits: list[PartHits]
+    open: Numbers
+    reached: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Descender:
+    """Searches one part by its index, deeper and deeper. exact_us: estimated cost of finishing so many queries exactly."""
+
+    part: Part
+    reliance: Reliance
+    ask: Ask
+    sieve: Sieve
+    exact_us: Callable[[int], float]
+    paces: Paces
+    tally: Tally
+
+    def cost_us(self, choice: Choice, queries: int) -> float:
+        """Estimated cost of one round."""
+        return self.paces.index_us(self.part.key, queries=queries, us=self.reliance.tuning.us_of(choice.breadth, choice.fetch))
+
+    def run(self, aim: int) -> Descent:
+        """Begin with the first `aim` hits of the index."""
+        rows = len(self.part)
+        hits: list[PartHits] = []
+        reached: list[Numbers] = []
+        pending: Numbers = np.arange(len(self.ask), dtype=np.int64)
+        before = EXACT
+        while len(pending):
+            choice = self.reliance.choice(aim)
+            if choice.exact or choice == before or choice.fetch >= rows:
+                break
+            if self.cost_us(choice, len(pending)) > self.exact_us(len(pending)):
+                break
+            left, needed = [], aim
+            for block in _blocks(pending, choice.fetch):
+                closing, found = self._round(block, choice)
+                closed = self.reliance.reaches(choice, aim, closing)
+                hits.extend(self._kept(block, closing, closed, found))
+                reached.append(closing[closed])
+                left.append(block[~closed])
+                needed = max(needed, int(closing.max()))
+            pending, before = np.concatenate(left), choice
+            aim = next_rank(aimed=aim, needed=needed, rows=rows)
+        ranks = np.concatenate(reached) if reached else np.empty(0, dtype=np.int64)
+        return Descent(hits=hits, open=pending, reached=int(np.percentile(ranks, _SPREAD_PERCENTILE)) if len(ranks) else None)
+
+    def _round(self, block: Numbers, choice: Choice) -> tuple[Numbers, tuple[Numbers, npt.NDArray[np.bool_]]]:
+        """One search of the queries numbered `block` (m,). (closing, (positions, wanted)): rank at which a query has all it wants, 0
+        where it has not, (m,); what the index found and which of it is wanted, both (m, fetch)."""
+        ask = self.ask if len(block) == len(self.ask) else self.ask.only(block)
+        positions = nearest(self.part, self.reliance.native, ask, choice.fetch, choice.breadth)
+        self._learn(choice, len(block), positions)
+        ranks = self.sieve.passed(positions).cumsum(axis=1)
+        enough = ranks >= ask.k
+        closing = np.where(enough[:, -1], enough.argmax(axis=1) + 1, 0)
+        if ask.radius is not None:
+            within = self._within_radius(ask, positions, ask.radius)
+            beyond = (within < (positions >= 0).sum(axis=1)) & ((closing == 0) | (within < closing))
+            closing = np.where(beyond, np.maximum(within, 1), closing)
+        wanted = np.diff(ranks, axis=1, prepend=0).astype(bool) & (ranks <= ask.k)
+        return closing, (positions, wanted)
+
+    def _kept(
+        self, block: Numbers, closing: Numbers, closed: npt.NDArray[np.bool_], found: tuple[Numbers, npt.NDArray[np.bool_]]
+    ) -> list[PartHits]:
+        """Hits of the queries that are closed."""
+        if not closed.any():
+            return []
+        positions, wanted = found
+        at, column = np.nonzero(wanted & closed[:, None] & (np.arange(positions.shape[1]) < closing[:, None]))
+        hits = scored(self.part, self.ask, block.take(at), positions[at, column])
+        self.tally.scored()
+        return [hits]
+
+    def _learn(self, choice: Choice, queries: int, positions: Numbers) -> None:
+        tally = self.tally
+        us = tally.searched()
+        self.paces.learn_index(self.part.key, queries=queries, expected_us=self.reliance.tuning.us_of(choice.breadth, choice.fetch), us=us)
+        tally.breadth = max(tally.breadth, choice.breadth)
+        tally.candidates += positions.size
+
+    def _within_radius(self, ask: Ask, positions: Numbers, radius: float) -> Numbers:
+        """How many of the hits (m, fetch) are surely or perhaps within the radius. (m,)."""
+        l2 = ask.metric is Metric.L2
+        distances = distances_at(ask.queries, self.part.vectors, positions, ask.metric)
+        lengths = np.sqrt(np.einsum("ij,ij->i", ask.queries, ask.queries, dtype=np.float64))
+        reached = np.square(lengths + self.part.reach) if l2 else lengths * self.part.reach
+        margin = (self.part.vectors.shape[1] + 32) * 2.0**-22 * reached
+        limit = (radius if l2 else -radius) + margin
+        return np.asarray(((positions >= 0) & ~(distances > limit[:, None])).sum(axis=1), dtype=np.int64)
+
+
+def _blocks(pending: Numbers, fetch: int) -> Iterator[Numbers]:
+    step = max(1, _BLOCK_POSITIONS // fetch)
+    return (pending[start : start + step] for start in range(0, len(pending), step))

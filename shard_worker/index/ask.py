@@ -9,20 +9,23 @@ import numpy.typing as npt
 
 from shoal.core.collection import Metric
 from shoal.core.points import Matrix
+from shoal.core.shard_calls import Accuracy, Exact
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Ask:
     """The k best rows visible at `seq` for each query.
 
-    queries: (nq, dim) float32, contiguous, prepared; ef: breadth of the search in graphs.
+    queries: (nq, dim) float32, contiguous, prepared; accuracy: how sure the answer must be; radius: rows with a worse score
+    are not wanted, so that a search may end where they begin (whoever merges the hits drops them).
     """
 
     queries: Matrix
     seq: int
     k: int
-    ef: int
     metric: Metric
+    accuracy: Accuracy = Exact()
+    radius: float | None = None
 
     def __len__(self) -> int:
         return len(self.queries)

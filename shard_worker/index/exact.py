@@ -1,4 +1,4 @@
-"""Exact search of one part: every visible row is compared, ties at the k-th place come back whole.
+"""Exact search of one part: every row that counts is compared, ties at the k-th place come back whole.
 
 Fast distances (FAISS one query at a time, BLAS for several) only preselect: a row is kept unless its fast distance exceeds
 the k-th best by more than both roundings can explain, with the usual worst-case bound for a sum of dim products (Higham,
@@ -8,11 +8,17 @@ answer is exactly that of the kernel over all rows. Refuses approximation.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from shard_worker.index.ask import Ask
+from shard_worker.index.distances import distances_at
+from shard_worker.index.explaining import Tally
 from shard_worker.index.native import inner_products, squared_distances
+from shard_worker.index.paces import TOGETHER_QUERIES, Layout
 from shard_worker.index.view import NO_HITS, Part, PartHits, join_hits
 from shoal.core.collection import Metric
 from shoal.core.points import Matrix
@@ -23,27 +29,64 @@ Lengths = npt.NDArray[np.float64]
 Near = tuple[Numbers, Numbers]
 """(query, position), both (candidates,): rows that may be among the best of a query."""
 
-TOGETHER_QUERIES = 8
-"""From this many queries on, one matrix product is faster than one pass a query (measured at dimensions 16, 128 and 784)."""
-
 _BLOCK_QUERIES = 64
 _BLOCK_DISTANCES = 1 << 23
+_BLOCK_FLOATS = 1 << 22
 
 _SAFE_SQUARE = 1e37
 """Beyond this, sums in float32 may overflow, and fast distances say nothing."""
 
 
-def exact_hits(part: Part, ask: Ask) -> PartHits:
-    """The k best visible rows of each query and all that tie with the k-th, in no order; fewer than k when fewer are visible."""
-    if part.live == 0:
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Stock:
+    """Rows of a part to compare with.
+
+    layout CONTIGUOUS: all m rows of vectors (m, dim), squares (m,); positions: (m,) int64 where they lie in the part, None: in the
+    same place; counted: (m,) which of them count, None: all. SCATTERED: the rows of `vectors` and `squares` at positions (m,),
+    which all count. count: rows that count.
+    """
+
+    vectors: Matrix
+    squares: npt.NDArray[np.float32]
+    layout: Layout = Layout.CONTIGUOUS
+    positions: Numbers | None = None
+    counted: npt.NDArray[np.bool_] | None = None
+    count: int
+
+    @property
+    def compared(self) -> int:
+        """Rows that are compared, whether they count or not."""
+        return len(self.vectors) if self.layout is Layout.CONTIGUOUS or self.positions is None else len(self.positions)
+
+    def blocks(self) -> Iterator[Stock]:
+        """Scattered rows, gathered into contiguous blocks of bounded size."""
+        assert self.positions is not None
+        step = max(1, _BLOCK_FLOATS // self.vectors.shape[1])
+        for start in range(0, len(self.positions), step):
+            at = self.positions[start : start + step]
+            yield Stock(vectors=self.vectors.take(at, axis=0), squares=self.squares.take(at), positions=at, count=len(at))
+
+
+def visible_stock(part: Part, seq: int) -> Stock:
+    """All rows of a part that live at `seq`."""
+    counted = part.deaths > seq if part.dead else None
+    return Stock(vectors=part.vectors, squares=part.squares, counted=counted, count=part.live)
+
+
+def exact_hits(part: Part, ask: Ask, stock: Stock | None = None, tally: Tally | None = None) -> PartHits:
+    """The k best rows of the stock (None: all visible ones) for each query and all that tie with the k-th, in no order; fewer
+    than k when it has fewer. From a large scattered stock some more may come."""
+    stock = visible_stock(part, ask.seq) if stock is None else stock
+    if stock.count == 0:
         return NO_HITS
-    hunt = _Hunt(part, ask)
-    together = min(_BLOCK_QUERIES, _BLOCK_DISTANCES // len(part))
-    if min(together, len(ask)) < TOGETHER_QUERIES:
-        found = [hunt.alone(number) for number in range(len(ask))]
-    else:
-        found = [near for start in range(0, len(ask), together) for near in hunt.together(start, start + together)]
-    return join_hits([scored(part, ask, query, position) for query, position in found])
+    found = list(_candidates(part, ask, stock))
+    if tally is not None:
+        tally.candidates += len(ask) * stock.compared
+        tally.searched()
+    hits = join_hits([scored(part, ask, query, position) for query, position in found])
+    if tally is not None:
+        tally.scored()
+    return hits
 
 
 def scored(part: Part, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
@@ -56,32 +99,58 @@ def scored(part: Part, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
     )
 
 
-class _Hunt:
-    """Preselection in one part for one batch."""
+def _candidates(part: Part, ask: Ask, stock: Stock) -> Iterator[Near]:
+    """Rows that may be among the best, by position in the part."""
+    if len(ask) < TOGETHER_QUERIES:
+        yield from _one_by_one(_Hunt(part, ask, stock), len(ask))
+        return
+    for block in stock.blocks() if stock.layout is Layout.SCATTERED else [stock]:
+        hunt = _Hunt(part, ask, block)
+        together = min(_BLOCK_QUERIES, _BLOCK_DISTANCES // block.compared)
+        if together < TOGETHER_QUERIES:
+            yield from _one_by_one(hunt, len(ask))
+            continue
+        for start in range(0, len(ask), together):
+            for near in hunt.together(start, start + together):
+                yield hunt.placed(near)
 
-    def __init__(self, part: Part, ask: Ask) -> None:
-        self._part = part
+
+def _one_by_one(hunt: _Hunt, count: int) -> Iterator[Near]:
+    return (hunt.placed(hunt.alone(number)) for number in range(count))
+
+
+class _Hunt:
+    """Preselection in one stock for one batch. Positions are those in the stock until `placed`."""
+
+    def __init__(self, part: Part, ask: Ask, stock: Stock) -> None:
+        self._stock = stock
         self._queries = ask.queries
+        self._metric = ask.metric
         self._l2 = ask.metric is Metric.L2
-        self._wanted = min(ask.k, part.live)
-        self._alive = part.deaths > ask.seq if part.dead else None
+        self._reach = part.reach
+        self._wanted = min(ask.k, stock.count)
+        self._counted = stock.counted
         self._lengths = np.sqrt(np.einsum("ij,ij->i", ask.queries, ask.queries, dtype=np.float64))
         dim = part.vectors.shape[1]
         # Both bounds hold for two float32 sums of dim products in different order, together, with room for the steps around them.
         self._relative = (dim + 32) * 2.0**-23
         self._underflow = dim * float(np.finfo(np.float32).tiny)
 
+    def placed(self, near: Near) -> Near:
+        """Candidates by their positions in the part."""
+        query, position = near
+        return near if self._stock.positions is None else (query, self._stock.positions.take(position))
+
     def alone(self, number: int) -> Near:
         """Candidates of one query, by one pass over the rows."""
         query, lengths = self._queries[number], self._lengths[number : number + 1]
+        distances = self._pass(query)
         if self._l2:
-            distances = squared_distances(query, self._part.vectors)
-            reached = np.square(lengths + self._part.reach)
+            reached = np.square(lengths + self._reach)
             absolute = np.where(reached > _SAFE_SQUARE, np.inf, self._underflow)
-            _, position = self._within(distances[None, :], self._relative, absolute)
+            _, position = self._within(distances, self._relative, absolute)
         else:
-            distances = -inner_products(query, self._part.vectors)
-            _, position = self._within(distances[None, :], 0.0, self._margin(lengths * self._part.reach))
+            _, position = self._within(distances, 0.0, self._margin(lengths * self._reach))
         return np.full(len(position), number, dtype=np.int64), position
 
     def together(self, start: int, end: int) -> list[Near]:
@@ -89,19 +158,29 @@ class _Hunt:
         lengths = self._lengths[start:end]
         distances = self._products(start, end)
         if not self._l2:
-            query, position = self._within(distances, 0.0, self._margin(lengths * self._part.reach))
+            query, position = self._within(distances, 0.0, self._margin(lengths * self._reach))
             return [(query + start, position)]
         with np.errstate(over="ignore", invalid="ignore"):
             distances *= 2
-            distances += self._part.squares
+            distances += self._stock.squares
             distances += np.square(lengths).astype(np.float32)[:, None]
-        query, position = self._within(distances, 0.0, self._margin(np.square(lengths + self._part.reach)))
+        query, position = self._within(distances, 0.0, self._margin(np.square(lengths + self._reach)))
         return self._narrowed(query, position, start, len(lengths))
+
+    def _pass(self, query: npt.NDArray[np.float32]) -> Matrix:
+        """Distances of one query (dim,), negated where they are inner products. (1, m)."""
+        stock = self._stock
+        if stock.layout is Layout.SCATTERED and stock.positions is not None:
+            return distances_at(query[None, :], stock.vectors, stock.positions[None, :], self._metric)
+        if self._l2:
+            return squared_distances(query, stock.vectors)[None, :]
+        products = inner_products(query, stock.vectors)
+        return np.negative(products, out=products)[None, :]
 
     def _products(self, start: int, end: int) -> Matrix:
         """Negated inner products of queries[start:end] and all rows."""
         with np.errstate(over="ignore", invalid="ignore"):
-            products: Matrix = self._queries[start:end] @ self._part.vectors.T
+            products: Matrix = self._queries[start:end] @ self._stock.vectors.T
         np.negative(products, out=products)
         return products
 
@@ -124,12 +203,12 @@ class _Hunt:
         return np.where(reached > _SAFE_SQUARE, np.inf, self._relative * reached + self._underflow)
 
     def _within(self, distances: Matrix, relative: float, absolute: Lengths) -> Near:
-        """Alive rows whose distance (nq, n; overwritten) is not surely beyond the `wanted`-th best of its query.
+        """Rows that count whose distance (nq, n; overwritten) is not surely beyond the `wanted`-th best of its query.
 
         relative, absolute (nq,): error of a distance.
         """
-        if self._alive is not None:
-            distances[:, ~self._alive] = np.inf
+        if self._counted is not None:
+            distances[:, ~self._counted] = np.inf
         last = np.partition(distances, self._wanted - 1, axis=1)[:, self._wanted - 1].astype(np.float64)
         # Twice: the wanted-th may be too small by one error and another row too large by one; a third covers their product.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -137,7 +216,7 @@ class _Hunt:
         limit = np.nextafter(limit, np.float32(np.inf))
         # Not "at most the limit": a distance that is NaN says nothing, so its row is kept.
         query, position = np.nonzero(~(distances > limit[:, None]))
-        if self._alive is None:
+        if self._counted is None:
             return query, position
-        kept = self._alive[position]
+        kept = self._counted[position]
         return query[kept], position[kept]

@@ -7,13 +7,19 @@ the old ones, which lack only deaths later than those views.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from shard_worker.index.lookup import Positions, Rows, find_ascending
+from shard_worker.index.tuning import Tuning, TuningSlot
 from shard_worker.index.view import ALIVE, Part
+from shard_worker.logic.memory_ledger import GrowingSize
+from shard_worker.logic.segment_plan import SegmentState
+from shard_worker.payload.growing import GrowingPayloads
+from shard_worker.payload.matched import PayloadBounds
 from shoal.core.points import IdArray, Matrix
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -24,9 +30,10 @@ _FIRST_ROWS = 256
 class GrowingSegment:
     """At most `capacity` rows of prepared vectors, row numbers ascending."""
 
-    def __init__(self, *, key: int, dim: int, capacity: int) -> None:
+    def __init__(self, *, key: int, dim: int, capacity: int, bounds: PayloadBounds) -> None:
         self.key = key
         self.dead = 0
+        self.state = SegmentState.GROWING
         self._capacity = capacity
         self._count = 0
         self._reach = 0.0
@@ -37,6 +44,8 @@ class GrowingSegment:
         self._ids: IdArray = np.empty(first, dtype=np.int64)
         self._rows: Rows = np.empty(first, dtype=np.int64)
         self._deaths: npt.NDArray[np.int64] = np.empty(first, dtype=np.int64)
+        self._payloads = GrowingPayloads(bounds)
+        self._tuning = TuningSlot(Tuning.untuned(breadth_name="", max_breadth=0, quantised=False, rows=capacity, dim=dim))
         self._part: Part | None = None
 
     def __len__(self) -> int:
@@ -52,7 +61,7 @@ class GrowingSegment:
         """Row number of its last row, -1 when it is empty."""
         return int(self._rows[self._count - 1]) if self._count else -1
 
-    def append(self, rows: Rows, ids: IdArray, vectors: Matrix) -> None:
+    def append(self, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Sequence[bytes | None] | None) -> None:
         """Take rows, at most `room` of them; invisible until a new part is published. vectors: (n, dim) prepared."""
         start, end = self._count, self._count + len(rows)
         self._reserve(end, object if ids.dtype == object else self._ids.dtype)
@@ -65,6 +74,7 @@ class GrowingSegment:
         self._deaths[start:end] = ALIVE
         self._reach = max(self._reach, largest_length(squares))
         self._string_bytes += string_bytes(ids)
+        self._payloads.append(payloads or (None,) * len(rows), len(rows))
         self._count = end
         self._part = None
 
@@ -82,11 +92,18 @@ class GrowingSegment:
         self.dead += len(positions)
         self._part = None
 
+    def freeze(self) -> None:
+        """Take nothing more: it waits to be sealed."""
+        self.state = SegmentState.FROZEN
+        self._part = None
+
     def part(self) -> Part:
         """All its rows as the next view sees them."""
         if self._part is None:
             count = self._count
             self._part = Part(
+                key=self.key,
+                state=self.state,
                 vectors=self._vectors[:count],
                 squares=self._squares[:count],
                 ids=self._ids[:count],
@@ -94,14 +111,28 @@ class GrowingSegment:
                 deaths=self._deaths[:count],
                 dead=self.dead,
                 reach=self._reach,
-                graph=None,
+                native=None,
+                payloads=self._payloads.part(),
+                tuning=self._tuning,
             )
         return self._part
+
+    def size(self) -> GrowingSize:
+        """Its arrays, for the memory account."""
+        vector_bytes = self._vectors.shape[1] * 4
+        row_bytes = vector_bytes + self._squares.itemsize + self._ids.itemsize + self._rows.itemsize + self._deaths.itemsize
+        return GrowingSize(
+            rows=self._count, reserved=len(self._rows), capacity=self._capacity, row_bytes=row_bytes, vector_bytes=vector_bytes
+        )
+
+    def payload_bytes(self) -> int:
+        """Of its memory, what the payload index holds."""
+        return self._payloads.memory_bytes()
 
     def memory_bytes(self) -> int:
         """Memory it holds, reserved rows included."""
         arrays = (self._vectors, self._squares, self._ids, self._rows, self._deaths)
-        return sum(array.nbytes for array in arrays) + self._string_bytes
+        return sum(array.nbytes for array in arrays) + self._string_bytes + self._payloads.memory_bytes()
 
     def _reserve(self, count: int, id_type: npt.DTypeLike) -> None:
         """Replace arrays that are too short for `count` rows, and the ids' when they must hold another type."""

@@ -7,26 +7,48 @@ itself, files nobody verified, and deciding what to build (shard_worker.logic.se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.index.build import BuildJob, SealedForm, Source
+from shard_worker.index.build import BuildJob, Source
 from shard_worker.index.growing import GrowingSegment
 from shard_worker.index.lookup import Positions, Rows
-from shard_worker.index.native import HnswSettings
 from shard_worker.index.sealed import SealedSegment
-from shard_worker.index.search import search_view
-from shard_worker.index.view import ALIVE, Found, View
+from shard_worker.index.view import ALIVE, View
+from shard_worker.logic.memory_ledger import ReplicaCost
+from shard_worker.logic.segment_form import FLAT_ROWS, Saving, SealedForm, saving_for
 from shard_worker.logic.segment_plan import BuildPlan, SegmentState, SegmentSummary
-from shoal.core.collection import IndexKind, Metric
+from shard_worker.payload.matched import PayloadBounds
+from shard_worker.payload.sealed import SealedPayloads
+from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
-from shoal.core.points import IdArray, Matrix, check_dim
+from shoal.core.index_spec import build_bytes, parse_index
+from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import prepared
 
 Segment = GrowingSegment | SealedSegment
+
+Payloads = Sequence[bytes | None]
+
+DEFAULT_BOUNDS = PayloadBounds()
+
+COLUMN_BYTES = 48
+"""Of a row in a sealed segment, beside its index: row number, death, id, squared length, place in the lookup."""
+
+SAVINGS: tuple[Saving, ...] = ("none", "sq8", "ivf")
+
+_MERGE_PART = 0.4
+"""Part of the room that an index may take so that a copy of it and what waits to be merged have room beside it."""
+
+_EASY_PART = 0.25
+
+_keys = itertools.count(1)
+"""Keys of segments are never used twice in a process, so that replicas may share a cache by them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,21 +66,21 @@ class IndexStats:
 
 
 class ReplicaIndex:
-    """Segments of one replica. growing_rows: bound of the growing segment; flat_rows: see SealedForm."""
+    """Segments of one replica. index: as CollectionSpec has it; growing_rows: bound of the growing segment; flat_rows: see SealedForm;
+    bounds: of the index over payloads."""
 
     def __init__(
         self,
         *,
         dim: int,
         metric: Metric,
-        kind: IndexKind,
+        index: str = "auto",
         growing_rows: int = 10_000,
-        flat_rows: int = 4_000,
-        hnsw: HnswSettings | None = None,
+        flat_rows: int = FLAT_ROWS,
+        bounds: PayloadBounds = DEFAULT_BOUNDS,
     ) -> None:
-        self._form = SealedForm(dim=dim, metric=metric, kind=kind, flat_rows=flat_rows, hnsw=hnsw or HnswSettings())
-        self._capacity = growing_rows
-        self._next_key = 1
+        self._form = SealedForm(dim=dim, metric=metric, spec=parse_index(index, dim), flat_rows=flat_rows)
+        self._capacity, self._bounds = growing_rows, bounds
         self._applied = 0
         self._job: BuildJob | None = None
         self._settled: tuple[Segment, ...] = ()
@@ -71,16 +93,16 @@ class ReplicaIndex:
         """Dimension of its vectors."""
         return self._form.dim
 
+    @property
+    def metric(self) -> Metric:
+        """How its vectors are compared."""
+        return self._form.metric
+
     # Readers
 
     def view(self) -> View:
         """Everything published so far, as an immutable value."""
         return self._view
-
-    def search(self, view: View, queries: Matrix, k: int, *, exact: bool, ef: int) -> Found:
-        """See search_view. Raises InvalidArgument when queries have another dimension than the index."""
-        check_dim(queries, self._form.dim, field="queries")
-        return search_view(view, queries, k, exact=exact, ef=ef, metric=self._form.metric)
 
     def stats(self) -> IndexStats:
         """Sizes; exact as of some moment when the writer thread asks, nearly so in other threads."""
@@ -101,8 +123,8 @@ class ReplicaIndex:
 
     # Applying
 
-    def apply(self, seq: int, killed_rows: Rows, rows: Rows, ids: IdArray, vectors: Matrix) -> None:
-        """What the record `seq` did to the store: rows that died, and new rows, their ids and vectors (n, dim) as given.
+    def apply(self, seq: int, killed_rows: Rows, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Payloads | None) -> None:
+        """What the record `seq` did to the store: rows that died, and new rows, their ids, vectors (n, dim) and payloads as given.
 
         Invisible until publish. Row numbers are ascending and larger than all before. Raises Internal, before anything has
         changed, when seq is not beyond what was applied, columns do not fit or a killed row does not live here.
@@ -114,7 +136,7 @@ class ReplicaIndex:
         self._applied = seq
         for segment, positions in located:
             segment.kill(positions, seq)
-        self._append(rows, ids, vectors)
+        self._append(rows, ids, vectors, payloads)
 
     def publish(self, seq: int) -> None:
         """Make everything applied visible; seq: the last record applied to the store. Raises Internal when it goes back."""
@@ -127,20 +149,22 @@ class ReplicaIndex:
     def freeze(self) -> None:
         """Close the growing segment, so that the next build takes it."""
         if len(self._growing):
+            self._growing.freeze()
             self._settled = (*self._settled, self._growing)
             self._growing = self._new_growing()
 
     # Opening
 
-    def load_sealed(self, *, name: str, index_path: Path, rows_path: Path, live_rows: Rows, ids: IdArray) -> None:
-        """Take in a sealed segment from files whose hashes the caller has verified.
+    def load_sealed(
+        self, *, name: str, paths: Mapping[str, Path], live_rows: Rows, ids: IdArray, payloads: Callable[[Rows], SealedPayloads]
+    ) -> None:
+        """Take in a sealed segment from files, by suffix, whose hashes the caller has verified.
 
-        live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) theirs. Invisible until publish. Raises DataLoss when
-        the files do not hold a segment of this index, or one of its rows is in another; then nothing has changed.
+        live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) theirs; payloads: gives the index over the payloads of
+        the segment's rows. Invisible until publish. Raises DataLoss when the files do not hold a segment of this index, or one
+        of its rows is in another; then nothing has changed.
         """
-        segment = SealedSegment.load(
-            index_path=index_path, rows_path=rows_path, live_rows=live_rows, ids=ids, dim=self._form.dim, metric=self._form.metric
-        )
+        segment = SealedSegment.load(paths, live_rows=live_rows, ids=ids, dim=self._form.dim, metric=self._form.metric, payloads=payloads)
         part = segment.part()
         twice = self._held(part.rows[part.deaths == ALIVE])
         if twice.any():
@@ -152,17 +176,56 @@ class ReplicaIndex:
         """Which of live_rows (m,) lie in no segment, for load_growing. (m,) bool."""
         return ~self._held(live_rows)
 
-    def load_growing(self, rows: Rows, ids: IdArray, vectors: Matrix) -> None:
+    def load_growing(self, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Payloads | None) -> None:
         """Take in rows of the store that lie in no sealed segment, ascending, over all calls too. Invisible until publish."""
         self._check_columns(rows, ids, vectors)
-        self._append(rows, ids, vectors)
+        self._append(rows, ids, vectors, payloads)
 
     # Building
 
     def summary(self) -> tuple[SegmentSummary, ...]:
         """The segments that plan_build can choose from."""
         busy = {source.key for source in self._job.sources} if self._job else set()
-        return tuple(_summary(segment, segment.key in busy) for segment in self._settled)
+        return tuple(_summary(segment, self._form, segment.key in busy) for segment in self._settled)
+
+    def choose(self, index: str) -> None:
+        """From now on segments are to have this index. What is built stays until it has been built anew."""
+        self._form = replace(self._form, spec=parse_index(index, self._form.dim))
+
+    def save_memory(self, room_bytes: int) -> None:
+        """Let an automatic index give up as much as it must for an index over all rows, and a copy of it while it is merged, to
+        fit into what this index holds and room_bytes; and take back what it gave up only when that fits easily."""
+        stats = self.stats()
+        least = self._saving(stats, room_bytes, _MERGE_PART)
+        easily = self._saving(stats, room_bytes, _EASY_PART)
+        if SAVINGS.index(least) > SAVINGS.index(self._form.saving):
+            self._form = replace(self._form, saving=least)
+        elif SAVINGS.index(easily) < SAVINGS.index(self._form.saving):
+            self._form = replace(self._form, saving=easily)
+
+    def _saving(self, stats: IndexStats, room_bytes: int, part: float) -> Saving:
+        return saving_for(stats.points, self._form.dim, int((stats.memory_bytes + room_bytes) * part))
+
+    def waiting_reason(self) -> str:
+        """Why rows are kept exact although another index was chosen, in words; else ""."""
+        held = sum(len(segment) - segment.dead for segment in self._settled)
+        return self._form.waiting_reason(held) if held else ""
+
+    def cost(self) -> ReplicaCost:
+        """Memory it holds, and the most that its next build may take besides: the largest segment anew, with all that waits."""
+        live = [len(segment) - segment.dead for segment in self._settled if isinstance(segment, SealedSegment)]
+        waiting = [segment for segment in (*self._settled, self._growing) if isinstance(segment, GrowingSegment)]
+        rows = max(live, default=0) + sum(len(segment) - segment.dead for segment in waiting)
+        return ReplicaCost(held=self.stats().memory_bytes, growing=self._growing.size(), next_build=self.build_bytes(rows))
+
+    def build_bytes(self, rows: int) -> int:
+        """The most memory that a build of `rows` rows takes, its result included."""
+        if not rows:
+            return 0
+        segments = (*self._settled, self._growing)
+        held_rows = max(1, sum(len(segment) for segment in segments))
+        payloads = sum(segment.payload_bytes() for segment in segments) * rows // held_rows
+        return build_bytes(self._form.wanted(rows), self._form.dim, rows) + rows * COLUMN_BYTES + payloads
 
     def begin_build(self, plan: BuildPlan) -> BuildJob:
         """Snapshot for a build. Raises Internal when another is running, records are unpublished or a source is unknown."""
@@ -174,8 +237,8 @@ class ReplicaIndex:
         if unknown:
             raise Internal(f"build plan names segments {unknown}, there are {sorted(known)}")
         base = known[plan.base] if plan.base is not None else None
-        if base is not None and not (isinstance(base, SealedSegment) and base.is_graph and base.key in plan.sources):
-            raise Internal(f"build plan extends segment {base.key}, which is no graph among its sources {plan.sources}")
+        if base is not None and not (isinstance(base, SealedSegment) and base.extendable and base.key in plan.sources):
+            raise Internal(f"build plan extends segment {base.key}, which is no extendable one among its sources {plan.sources}")
         self._job = BuildJob(
             seq=self._applied,
             form=self._form,
@@ -207,13 +270,13 @@ class ReplicaIndex:
 
     # Within
 
-    def _append(self, rows: Rows, ids: IdArray, vectors: Matrix) -> None:
+    def _append(self, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Payloads | None) -> None:
         """Take rows into the growing segment, freezing it each time it is full."""
         ready = prepared(vectors, self._form.metric)
         start = 0
         while start < len(rows):
             end = start + min(self._growing.room, len(rows) - start)
-            self._growing.append(rows[start:end], ids[start:end], ready[start:end])
+            self._growing.append(rows[start:end], ids[start:end], ready[start:end], payloads[start:end] if payloads else None)
             if not self._growing.room:
                 self.freeze()
             start = end
@@ -256,26 +319,28 @@ class ReplicaIndex:
             raise Internal("the build job is not the running one")
 
     def _new_growing(self) -> GrowingSegment:
-        return GrowingSegment(key=self._take_key(), dim=self._form.dim, capacity=self._capacity)
+        return GrowingSegment(key=next(_keys), dim=self._form.dim, capacity=self._capacity, bounds=self._bounds)
 
     def _settle(self, segment: SealedSegment, name: str) -> None:
-        segment.key = self._take_key()
+        segment.key = next(_keys)
         segment.name = name
 
-    def _take_key(self) -> int:
-        key = self._next_key
-        self._next_key += 1
-        return key
 
-
-def _summary(segment: Segment, building: bool) -> SegmentSummary:
-    sealed = isinstance(segment, SealedSegment)
+def _summary(segment: Segment, form: SealedForm, building: bool) -> SegmentSummary:
+    if not isinstance(segment, SealedSegment):
+        return SegmentSummary(
+            key=segment.key, state=SegmentState.FROZEN, rows=len(segment), dead=segment.dead, extendable=False, building=building
+        )
+    live = len(segment) - segment.dead
     return SegmentSummary(
         key=segment.key,
-        state=SegmentState.SEALED if sealed else SegmentState.FROZEN,
+        state=SegmentState.SEALED,
         rows=len(segment),
         dead=segment.dead,
-        graph=isinstance(segment, SealedSegment) and segment.is_graph,
+        extendable=segment.extendable,
+        form=segment.form,
+        outdated=form.outdated(segment.form, live=live, trained_rows=segment.trained_rows),
+        trained_rows=segment.trained_rows,
         building=building,
     )
 
@@ -284,4 +349,6 @@ def _source(segment: Segment, *, whole: bool) -> Source:
     """What a build takes of a segment: everything, or the rows that live."""
     part = segment.part()
     positions = np.arange(len(part), dtype=np.int64) if whole else np.flatnonzero(part.deaths == ALIVE)
-    return Source(key=segment.key, name=segment.name if isinstance(segment, SealedSegment) else "", part=part, positions=positions)
+    if isinstance(segment, SealedSegment):
+        return Source(key=segment.key, name=segment.name, part=part, positions=positions, trained_rows=segment.trained_rows)
+    return Source(key=segment.key, name="", part=part, positions=positions)

@@ -1,11 +1,13 @@
 """A sealed segment: an immutable FAISS index, the row numbers behind its positions, and deaths, which alone still change.
 
-Owned by a build until it is swapped in, then by the writer thread. Owns its two files. To callers outside this room it is
-opaque but for `rows_held`, `write_index` and `write_rows`. Refuses files whose index and rows do not belong together.
+Owned by a build until it is swapped in, then by the writer thread. Owns its files: `files` says how to write them, `load` reads them.
+An index that does not hold the vectors themselves, in row order, has a file of them, from which hits are compared exactly; it
+is mapped, so that its memory is the page cache's. Refuses files that do not belong together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,45 +16,108 @@ import numpy.typing as npt
 from shard_worker.index.growing import largest_length, squared_lengths, string_bytes
 from shard_worker.index.lookup import Positions, RowLookup, Rows, find_ascending
 from shard_worker.index.native import NativeIndex
+from shard_worker.index.prepared_vectors import map_vectors, write_vectors
+from shard_worker.index.tuning import Tuning, TuningSlot
 from shard_worker.index.view import ALIVE, Part
+from shard_worker.logic.segment_plan import SegmentState
+from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.collection import Metric
-from shoal.core.errors import DataLoss
-from shoal.core.points import IdArray
+from shoal.core.errors import DataLoss, Internal
+from shoal.core.index_spec import FLAT
+from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import block_rows
+
+INDEX_SUFFIX, ROWS_SUFFIX, VECTORS_SUFFIX, PAYLOAD_SUFFIX = ".faiss", ".rows", ".vectors", ".payload"
+
+Blocks = Callable[[], Iterable[Matrix]]
+"""Gives all prepared vectors of a segment, in blocks (m, dim), each time it is called."""
+
+NO_BLOCKS: Blocks = tuple
 
 
 class SealedSegment:
-    """n rows: index over their prepared vectors, rows (n,) int64, ids (n,), deaths (n,) int64, all by position."""
+    """n rows: index over their prepared vectors, rows (n,) int64, ids (n,), deaths (n,) int64, payloads, all by position.
 
-    def __init__(self, *, native: NativeIndex, rows: Rows, ids: IdArray, deaths: npt.NDArray[np.int64]) -> None:
+    vectors: where to take the vectors from until they are mapped; not needed when `native` holds them. trained_rows: rows the index
+    was trained for, 0 when it learnt nothing. key and name: given by the index it is swapped into.
+    """
+
+    def __init__(
+        self,
+        *,
+        native: NativeIndex,
+        dim: int,
+        rows: Rows,
+        ids: IdArray,
+        deaths: npt.NDArray[np.int64],
+        payloads: SealedPayloads,
+        vectors: Blocks,
+        trained_rows: int = 0,
+    ) -> None:
         self.key = 0
         self.name = ""
         self.dead = int(np.count_nonzero(deaths != ALIVE))
+        self.trained_rows = trained_rows
+        self.form = native.label
         self._native = native
-        self._vectors = native.vectors()
-        self._squares, self._reach = _lengths(self._vectors)
+        self._dim = dim
         self._rows = rows
         self._ids = ids
         self._deaths = deaths
+        self._payloads = payloads
+        self._blocks = vectors
         self._lookup = RowLookup(rows)
         self._string_bytes = string_bytes(ids)
+        self._tuning = TuningSlot(_untuned(native, dim))
         self._part: Part | None = None
+        self._vectors: Matrix | None = None
+        self._squares: npt.NDArray[np.float32] = np.empty(0, dtype=np.float32)
+        self._reach = 0.0
+        if native.holds_vectors or not len(rows):
+            self._hold(native.vectors() if native.holds_vectors else np.empty((0, dim), dtype=np.float32))
 
     @classmethod
-    def load(cls, *, index_path: Path, rows_path: Path, live_rows: Rows, ids: IdArray, dim: int, metric: Metric) -> SealedSegment:
-        """The segment in two files whose hashes the caller has verified.
+    def load(
+        cls,
+        paths: Mapping[str, Path],
+        *,
+        live_rows: Rows,
+        ids: IdArray,
+        dim: int,
+        metric: Metric,
+        payloads: Callable[[Rows], SealedPayloads],
+    ) -> SealedSegment:
+        """The segment in files (by suffix) whose hashes the caller has verified.
 
         live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) theirs. Rows of the segment that are not among them
-        are dead. Raises DataLoss when the files cannot be read or do not belong together, OSError when they cannot be opened.
+        are dead. payloads: gives the index over the payloads of the segment's rows (n,), read from its file or made anew.
+        Raises DataLoss when files cannot be read or do not belong together, OSError when they cannot be opened.
         """
-        rows = _read_rows(rows_path)
+        index_path, rows_path = _path(paths, INDEX_SUFFIX), _path(paths, ROWS_SUFFIX)
+        rows, trained_rows = _read_rows(rows_path)
         native = NativeIndex.read(index_path, dim, metric)
         if len(native) != len(rows):
             raise DataLoss(f"{index_path.name} holds {len(native)} vectors, {rows_path.name} {len(rows)} rows")
+        vectors = None if native.holds_vectors else map_vectors(_path(paths, VECTORS_SUFFIX), rows=len(rows), dim=dim)
+        indexed = payloads(rows)
+        if len(indexed) != len(rows):
+            raise DataLoss(f"{rows_path.name} holds {len(rows)} rows, their payload index {len(indexed)}")
         alive, at = find_ascending(live_rows, rows)
         held: IdArray = np.zeros(len(rows), dtype=ids.dtype)
         held[alive] = ids[at]
-        return cls(native=native, rows=rows, ids=held, deaths=np.where(alive, ALIVE, 0))
+        segment = cls(
+            native=native,
+            dim=dim,
+            rows=rows,
+            ids=held,
+            deaths=np.where(alive, ALIVE, 0),
+            payloads=indexed,
+            vectors=NO_BLOCKS,
+            trained_rows=trained_rows,
+        )
+        if vectors is not None:
+            segment._hold(vectors)
+        return segment
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -63,18 +128,25 @@ class SealedSegment:
         return len(self._rows)
 
     @property
-    def is_graph(self) -> bool:
-        """Whether it is searched by a graph, and can be extended."""
-        return self._native.is_graph
+    def extendable(self) -> bool:
+        """Whether a copy of its index can take in more rows for less than building anew."""
+        return self._native.extendable
 
-    def write_index(self, path: Path) -> None:
-        """Write the FAISS index. Raises OSError as the file does; the caller syncs and hashes it."""
-        self._native.write(path)
+    def files(self) -> Mapping[str, Callable[[Path], None]]:
+        """What to write, by suffix: each is given the path, and raises OSError as the file does; the caller syncs and hashes it."""
+        writers = {INDEX_SUFFIX: self._native.write, ROWS_SUFFIX: self._write_rows, PAYLOAD_SUFFIX: self._payloads.write}
+        if not self._native.holds_vectors:
+            writers[VECTORS_SUFFIX] = self._write_vectors
+        return writers
 
-    def write_rows(self, path: Path) -> None:
-        """Write the row numbers. Raises OSError as the file does; the caller syncs and hashes it."""
-        with path.open("wb") as file:
-            np.save(file, self._rows, allow_pickle=False)
+    def map_vectors(self, path: Path) -> None:
+        """Take the vectors from the file that was written for VECTORS_SUFFIX. In the build thread: it reads them once.
+
+        Before the segment is swapped in; not needed, and refused with Internal, where files() names no such file. Raises as load.
+        """
+        if self._native.holds_vectors:
+            raise Internal(f"a segment of {self.form} has no file of vectors")
+        self._hold(map_vectors(path, rows=len(self._rows), dim=self._dim))
 
     def find(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Positions]:
         """As RowLookup.find."""
@@ -97,9 +169,15 @@ class SealedSegment:
         self._part = None
 
     def part(self) -> Part:
-        """Its rows as the next view sees them."""
-        if self._part is None:
+        """Its rows as the next view sees them. Raises Internal while its vectors are written nowhere."""
+        if self._vectors is None:
+            raise Internal(f"the vectors of segment {self.name!r} ({self.form}) are not mapped yet")
+        if self._part is None or (self._part.key, self._part.name) != (self.key, self.name):
             self._part = Part(
+                key=self.key,
+                state=SegmentState.SEALED,
+                name=self.name,
+                index=self.form,
                 vectors=self._vectors,
                 squares=self._squares,
                 ids=self._ids,
@@ -107,14 +185,43 @@ class SealedSegment:
                 deaths=self._deaths,
                 dead=self.dead,
                 reach=self._reach,
-                graph=self._native if self._native.is_graph else None,
+                native=None if self._native.spec == FLAT else self._native,
+                payloads=self._payloads,
+                tuning=self._tuning,
             )
         return self._part
 
+    def payload_bytes(self) -> int:
+        """Of its memory, what the payload index holds."""
+        return self._payloads.memory_bytes()
+
     def memory_bytes(self) -> int:
-        """Memory it holds: vectors, links and columns."""
-        arrays = (self._vectors, self._squares, self._ids, self._rows, self._deaths)
-        return sum(array.nbytes for array in arrays) + self._native.link_bytes() + self._lookup.extra_bytes + self._string_bytes
+        """Memory it holds: the index, columns, payloads; not the vectors it has mapped."""
+        arrays = (self._squares, self._ids, self._rows, self._deaths)
+        columns = sum(array.nbytes for array in arrays) + self._lookup.extra_bytes + self._string_bytes
+        return columns + self._native.memory_bytes() + self._payloads.memory_bytes()
+
+    def _hold(self, vectors: Matrix) -> None:
+        """From now on, these are the vectors."""
+        self._squares, self._reach = _lengths(vectors)
+        self._vectors = vectors
+        self._blocks = NO_BLOCKS
+        self._part = None
+
+    def _write_rows(self, path: Path) -> None:
+        with path.open("wb") as file:
+            np.save(file, self._rows, allow_pickle=False)
+            np.save(file, np.array([self.trained_rows], dtype=np.int64), allow_pickle=False)
+
+    def _write_vectors(self, path: Path) -> None:
+        blocks = self._blocks() if self._vectors is None else (self._vectors,)
+        write_vectors(path, blocks, rows=len(self._rows), dim=self._dim)
+
+
+def _untuned(native: NativeIndex, dim: int) -> Tuning:
+    return Tuning.untuned(
+        breadth_name=native.breadth_name, max_breadth=native.max_breadth, quantised=native.quantised, rows=len(native), dim=dim
+    )
 
 
 def _lengths(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], float]:
@@ -127,12 +234,26 @@ def _lengths(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32],
         return squares.astype(np.float32), largest_length(squares)
 
 
-def _read_rows(path: Path) -> Rows:
+def _path(paths: Mapping[str, Path], suffix: str) -> Path:
+    """Where the file with this suffix lies. Raises DataLoss when there is none."""
+    path = paths.get(suffix)
+    if path is None:
+        raise DataLoss(f"a segment lacks its {suffix} file, there are {', '.join(sorted(paths)) or 'none'}")
+    return path
+
+
+def _read_rows(path: Path) -> tuple[Rows, int]:
+    """Row numbers, and the rows the index was trained for: 0 in files older than that number, whose indexes learnt nothing."""
     try:
         with path.open("rb") as file:
-            rows = np.load(file, allow_pickle=False)
+            columns = [np.load(file, allow_pickle=False)]
+            if file.tell() < path.stat().st_size:
+                columns.append(np.load(file, allow_pickle=False))
     except (ValueError, EOFError) as error:
         raise DataLoss(f"row file {path.name} cannot be read: {error}") from error
-    if not isinstance(rows, np.ndarray) or rows.dtype != np.int64 or rows.ndim != 1:
-        raise DataLoss(f"row file {path.name} does not hold a column of int64")
-    return rows
+    for column in columns:
+        if not isinstance(column, np.ndarray) or column.dtype != np.int64 or column.ndim != 1:
+            raise DataLoss(f"row file {path.name} does not hold columns of int64")
+    if len(columns) > 1 and len(columns[1]) != 1:
+        raise DataLoss(f"row file {path.name} holds {len(columns[1])} numbers where the rows trained for should stand")
+    return columns[0], int(columns[1][0]) if len(columns) > 1 else 0

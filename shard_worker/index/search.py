@@ -1,47 +1,124 @@
-"""Search of a view: every part, then one merge by (score, id).
+"""Search of a view: every part for every group of queries, then one merge by (score, id).
 
-Owns the order of the final hits. Refuses threads and writers: a view does not change.
+Owns the order of the final hits and where a radius cuts them off. Refuses writers: a view does not change.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Sequence
 
-from shard_worker.index.approximate import part_hits
+import numpy as np
+import numpy.typing as npt
+
 from shard_worker.index.ask import Ask
-from shard_worker.index.exact import exact_hits
+from shard_worker.index.context import SearchContext
+from shard_worker.index.explaining import PartExplain, Tally, explained
+from shard_worker.index.matching import Sought
+from shard_worker.index.planner import part_hits
 from shard_worker.index.view import NO_HITS, Found, PartHits, View, join_hits
 from shoal.core.collection import Metric
-from shoal.core.errors import InvalidArgument
+from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.points import Matrix
 from shoal.core.scoring import prepared
+from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup
 from shoal.core.topk import hit_order, rank_in_group
 
+Numbers = npt.NDArray[np.int64]
 
-def search_view(view: View, queries: Matrix, k: int, *, exact: bool, ef: int, metric: Metric) -> Found:
-    """The k best points of each query: exactly min(k, visible points) hits a query, by (score, id), best first.
 
-    queries: (nq, dim) float32 as given, of the collection's dimension, finite, and not zero under cosine; ef: breadth of the
-    search in graphs. exact: the answer is that of the scoring kernel over all points, a tie at the k-th place resolved by id.
-    Raises InvalidArgument when k or ef is below 1.
+def search_view(
+    view: View,
+    queries: Matrix,
+    groups: tuple[QueryGroup, ...],
+    accuracy: Accuracy,
+    radius: float | None,
+    metric: Metric,
+    context: SearchContext,
+) -> tuple[Found, tuple[PartExplain, ...]]:
+    """The k best points of each query among those that match its group's filter and lie within the radius: exactly
+    min(k, such points) hits a query, in the order of the batch, by (score, id), best first. And how each part was searched for
+    each group, when context.explain is set.
+
+    queries: (nq, dim) float32 as given, of the collection's dimension, finite, and not zero under cosine; each stands in
+    exactly one group. accuracy Exact: the answer is that of the scoring kernel over all points, a tie at the k-th place
+    resolved by id; else recall is that of the unfiltered search. radius: a hit with exactly this score counts. Raises
+    InvalidArgument for groups that do not fit the batch or numbers out of range, ViewOutdated when a newer view is to be taken.
     """
-    if k < 1 or ef < 1:
-        raise InvalidArgument(f"k is {k} and ef is {ef}, both must be at least 1")
-    prepared_queries = np.ascontiguousarray(prepared(queries, metric), dtype=np.float32)
-    ask = Ask(queries=prepared_queries, seq=view.seq, k=k, ef=ef, metric=metric)
-    if not len(ask):
-        return _best(NO_HITS, ask)
-    search_part = exact_hits if exact else part_hits
-    return _best(join_hits([search_part(part, ask) for part in view.parts if part.live]), ask)
+    _check(len(queries), groups, accuracy, radius)
+    ready = np.ascontiguousarray(prepared(queries, metric), dtype=np.float32)
+    hits: list[PartHits] = []
+    explain: list[PartExplain] = []
+    for number, group in enumerate(groups):
+        ask = Ask(queries=_asked(ready, group), seq=view.seq, k=group.k, metric=metric, accuracy=accuracy, radius=radius)
+        if not len(ask):
+            continue
+        sought = None if group.filter is None else Sought.of(group.filter)
+        for part in view.parts:
+            if not part.live:
+                continue
+            tally = Tally(context.clock)
+            hits.append(_renumbered(part_hits(part, ask, sought, context, tally), group.queries))
+            if context.explain:
+                explain.append(explained(part, tally, group=number, queries=len(ask)))
+    joined = join_hits(hits) if hits else NO_HITS
+    if radius is not None:
+        joined = _within(joined, radius, metric)
+    return _best(joined, _wanted(groups, len(queries)), len(queries), metric), tuple(explain)
 
 
-def _best(hits: PartHits, ask: Ask) -> Found:
-    """The k best of `hits` of each query, in order."""
-    order = hit_order(hits.query, hits.scores, hits.ids, ask.metric)
-    if len(ask) == 1:
-        order = order[: ask.k]
+def _check(queries: int, groups: Sequence[QueryGroup], accuracy: Accuracy, radius: float | None) -> None:
+    for group in groups:
+        if group.k < 1:
+            raise InvalidArgument(f"k is {group.k}, it must be at least 1", ErrorDetails(field="k"))
+    if sum(queries if group.queries is None else len(group.queries) for group in groups) != queries:
+        raise InvalidArgument(f"the groups do not hold each of {queries} queries once", ErrorDetails(field="groups"))
+    if radius is not None and math.isnan(radius):
+        raise InvalidArgument("radius is NaN, it must be a number", ErrorDetails(field="radius"))
+    if isinstance(accuracy, Breadth):
+        given = [breadth for breadth in (accuracy.ef, accuracy.nprobe) if breadth is not None]
+        if len(given) != 1 or given[0] < 1:
+            raise InvalidArgument(
+                f"ef is {accuracy.ef} and nprobe is {accuracy.nprobe}: one of them must be given, at least 1", ErrorDetails(field="params")
+            )
+
+
+def _asked(ready: Matrix, group: QueryGroup) -> Matrix:
+    return ready if group.queries is None else ready.take(group.queries, axis=0)
+
+
+def _renumbered(hits: PartHits, queries: Numbers | None) -> PartHits:
+    """Hits of a group by the numbers of its queries in the batch."""
+    if queries is None:
+        return hits
+    return PartHits(query=queries.take(hits.query), ids=hits.ids, scores=hits.scores, rows=hits.rows)
+
+
+def _wanted(groups: Sequence[QueryGroup], queries: int) -> int | Numbers:
+    """k, one for all or (queries,)."""
+    if len(groups) == 1:
+        return groups[0].k
+    wanted: Numbers = np.zeros(queries, dtype=np.int64)
+    for group in groups:
+        wanted[slice(None) if group.queries is None else group.queries] = group.k
+    return wanted
+
+
+def _within(hits: PartHits, radius: float, metric: Metric) -> PartHits:
+    """Those of `hits` whose score is at least as good as the radius, compared in float64."""
+    scores = hits.scores.astype(np.float64)
+    kept = np.flatnonzero(scores <= radius if metric.smaller_is_better else scores >= radius)
+    return PartHits(query=hits.query.take(kept), ids=hits.ids.take(kept), scores=hits.scores.take(kept), rows=hits.rows.take(kept))
+
+
+def _best(hits: PartHits, wanted: int | Numbers, queries: int, metric: Metric) -> Found:
+    """The `wanted` best of `hits` of each query, in order."""
+    order = hit_order(hits.query, hits.scores, hits.ids, metric)
+    if queries == 1 and isinstance(wanted, int):
+        order = order[:wanted]
         counts = np.array([len(order)], dtype=np.int64)
     else:
-        order = order[rank_in_group(hits.query.take(order)) < ask.k]
-        counts = np.bincount(hits.query.take(order), minlength=len(ask))
+        query = hits.query.take(order)
+        order = order[rank_in_group(query) < (wanted if isinstance(wanted, int) else wanted.take(query))]
+        counts = np.bincount(hits.query.take(order), minlength=queries)
     return Found(counts=counts, ids=hits.ids.take(order), scores=hits.scores.take(order), rows=hits.rows.take(order))

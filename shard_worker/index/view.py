@@ -16,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shard_worker.index.native import NativeIndex
+from shard_worker.index.tuning import TuningSlot
+from shard_worker.logic.segment_plan import SegmentState
+from shard_worker.payload.matched import PayloadPart
 from shoal.core.points import IdArray, Matrix
 from shoal.core.topk import concat_ids
 
@@ -27,11 +30,18 @@ ALIVE = np.iinfo(np.int64).max
 class Part:
     """One segment as a view sees it: n rows, in columns.
 
-    vectors: (n, dim) prepared; squares: (n,) float32 squared lengths of them; ids: (n,); rows: (n,) int64 row numbers of
-    the store; deaths: (n,) int64, written in place by the writer; dead: rows whose death is at or below the view's seq;
-    reach: largest length of a vector; graph: the HNSW graph over exactly these rows, None where search is exact.
+    key: of the segment, never used again by another; name: of a sealed segment's files, "" of others; index: canonical spelling
+    of its index, "flat" where search is exact; vectors: (n, dim) prepared, in memory or mapped from a file; squares: (n,)
+    float32 squared lengths of them; ids: (n,); rows: (n,) int64 row numbers of the store; deaths: (n,) int64, written in place
+    by the writer; dead: rows whose death is at or below the view's seq; reach: largest length of a vector; native: the FAISS
+    index over exactly these rows, None where search is exact; payloads: index over their payloads; tuning: what is known of
+    the recall of `native`.
     """
 
+    key: int
+    state: SegmentState
+    name: str = ""
+    index: str = "flat"
     vectors: Matrix
     squares: npt.NDArray[np.float32]
     ids: IdArray
@@ -39,7 +49,9 @@ class Part:
     deaths: npt.NDArray[np.int64]
     dead: int
     reach: float
-    graph: NativeIndex | None
+    native: NativeIndex | None
+    payloads: PayloadPart
+    tuning: TuningSlot
 
     def __len__(self) -> int:
         return len(self.rows)

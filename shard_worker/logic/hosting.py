@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shoal.core.cluster_map import ClusterMap
-from shoal.core.collection import Collection, CollectionState
+from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import ReplicaId, Revision, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, leads, replica_on
 
@@ -30,7 +30,7 @@ class LocalReplica:
     """A replica this process knows.
 
     state: FULL when a write found no room, or opening failed for a reason that passes: reopening cures it.
-    epoch, registration: what it was last told;
+    epoch, registration, spec: what it was last told; spec is None of one that is not open;
     idle_term: the term it knows while it does not lead; None when it leads, or is about to, or is not open.
     """
 
@@ -38,6 +38,7 @@ class LocalReplica:
     state: Local
     epoch: Revision
     registration: Revision
+    spec: CollectionSpec | None = None
     idle_term: Term | None = None
 
 
@@ -95,6 +96,14 @@ class TellConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TellSpec:
+    """The collection was altered: tell an open replica what it is now."""
+
+    shard: ShardId
+    spec: CollectionSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReopenReplica:
     """There is room again: close the replica, whose last write found none, and open it from its folder."""
 
@@ -126,7 +135,16 @@ class DropReplica:
 
 
 HostStep = (
-    CreateReplica | OpenReplica | ConfirmReplica | ReportMissing | TellConfig | ReopenReplica | RaiseTerm | CloseReplica | DropReplica
+    CreateReplica
+    | OpenReplica
+    | ConfirmReplica
+    | ReportMissing
+    | TellConfig
+    | TellSpec
+    | ReopenReplica
+    | RaiseTerm
+    | CloseReplica
+    | DropReplica
 )
 
 
@@ -161,6 +179,8 @@ def _step_of(view: HostView, shard: ShardId) -> HostStep | None:
         return ConfirmReplica(entry=entry)
     if (local.epoch, local.registration) != (entry.epoch, view.registration):
         return TellConfig(entry=entry)
+    if local.spec != collection.spec:
+        return TellSpec(shard=shard, spec=collection.spec)
     return RaiseTerm(entry=entry) if elected and local.idle_term == entry.config.term else None
 
 

@@ -14,6 +14,7 @@ class RecordKind(IntEnum):
     NOOP = 1
     UPSERT = 2
     DELETE = 3
+    DELETE_ROWS = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,10 +2,13 @@
 
 Owns the rule that keeps segments few and build work small. Refuses to build: it sees counts and answers with keys.
 
-A graph can take in more rows (a copy of it does, see shard_worker.index.build), so a merge costs the rows of its smaller
-members only. The rule: extend the largest segment that is at most EXTEND_RATIO times the rows it would take in, together
-with everything smaller than it. A shard that is loaded faster than it builds therefore inserts each row about once, and the
-sizes of what remains apart differ by more than EXTEND_RATIO.
+A graph or a trained index can take in more rows (a copy of it does, see shard_worker.index.build), so a merge costs the rows of
+its smaller members only. The rule: extend the largest segment that is at most EXTEND_RATIO times the rows it would take in,
+together with everything smaller than it. A shard that is loaded faster than it builds therefore inserts each row about once, and
+the sizes of what remains apart differ by more than EXTEND_RATIO.
+
+When nothing waits to be sealed, segments that are worn or out of date (see shard_worker.logic.segment_form) are built afresh, one at
+a time, the most dead rows first.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from shard_worker.logic.segment_form import RETRAIN_RATIO
 
 EXTEND_RATIO = 16
 """Copying a row of a graph, writing and hashing it cost about a thirtieth of inserting it."""
@@ -22,21 +27,30 @@ WORN_DIVISOR = 5
 
 
 class SegmentState(StrEnum):
-    """FROZEN: full, searched exactly, waits to be sealed; SEALED: has its final form."""
+    """GROWING: takes new rows; FROZEN: full, searched exactly, waits to be sealed; SEALED: has its final form."""
 
+    GROWING = "growing"
     FROZEN = "frozen"
     SEALED = "sealed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentSummary:
-    """One segment in numbers. rows: all it holds; dead: those of them that are dead; graph: can be extended; building: a build reads it."""
+    """One segment in numbers.
+
+    rows: all it holds; dead: those of them that are dead; extendable: a copy can take in more rows; form: canonical spelling of its
+    index, "" of a frozen one; outdated: its form is not what is wanted now; trained_rows: rows its index was trained for, 0
+    when it learnt nothing; building: a build reads it.
+    """
 
     key: int
     state: SegmentState
     rows: int
     dead: int
-    graph: bool
+    extendable: bool
+    form: str = ""
+    outdated: bool = False
+    trained_rows: int = 0
     building: bool = False
 
     @property
@@ -49,10 +63,19 @@ class SegmentSummary:
         """Whether too many rows are dead."""
         return self.dead * WORN_DIVISOR > self.rows
 
+    @property
+    def stale(self) -> bool:
+        """Whether it is to be built afresh."""
+        return self.worn or self.outdated
+
+    def takes(self, rows: int) -> bool:
+        """Whether a copy of it may grow to `rows` rows."""
+        return self.extendable and not self.stale and (not self.trained_rows or rows <= RETRAIN_RATIO * self.trained_rows)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildPlan:
-    """Merge `sources` into one segment. base: the one of them whose graph is copied and extended; None: build afresh."""
+    """Merge `sources` into one segment. base: the one of them whose index is copied and extended; None: build afresh."""
 
     sources: tuple[int, ...]
     base: int | None
@@ -62,7 +85,7 @@ def plan_build(segments: Sequence[SegmentSummary], *, everything: bool = False) 
     """The build to start next, or None when there is nothing to do or one is running.
 
     One build at a time for a replica: what freezes meanwhile goes into the next one, whole. everything: end with one
-    segment (optimize).
+    segment that is neither worn nor out of date (optimize).
     """
     if any(segment.building for segment in segments):
         return None
@@ -89,13 +112,13 @@ def _extend(segments: Sequence[SegmentSummary]) -> BuildPlan | None:
 
 
 def _refresh(segments: Sequence[SegmentSummary]) -> BuildPlan | None:
-    """The most worn segment, afresh."""
-    worn = [segment for segment in _sealed(segments) if segment.worn]
-    return _plan([max(worn, key=lambda segment: (segment.dead, -segment.key))], None) if worn else None
+    """The most worn or out of date segment, afresh."""
+    stale = [segment for segment in _sealed(segments) if segment.stale]
+    return _plan([max(stale, key=lambda segment: (segment.dead, -segment.key))], None) if stale else None
 
 
 def _plan(sources: Sequence[SegmentSummary], base: SegmentSummary | None) -> BuildPlan:
-    extends = base is not None and base.graph and not base.worn
+    extends = base is not None and base.takes(sum(segment.live for segment in sources))
     return BuildPlan(sources=tuple(sorted(segment.key for segment in sources)), base=base.key if base and extends else None)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import time
 
+from shoal.runtime.fault_points import fault_point
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.02
 
 
@@ -22,6 +24,7 @@ def checkpoint(connection: sqlite3.Connection, *, wait_s: float, truncate_wait_s
             return False
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    fault_point("store.copied")
     connection.execute(f"PRAGMA busy_timeout = {int(truncate_wait_s * 1000)}")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return True

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from shoal.runtime.fault_points import fault_point
+
 TEMPORARY_SUFFIX = ".tmp"
 
 
@@ -19,10 +21,14 @@ def write_durably(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, all or nothing. Raises OSError."""
     temporary = temporary_path(path)
     with temporary.open("wb") as stream:
+        fault_point("file.write")
         stream.write(data)
         stream.flush()
+        fault_point("file.written")
         flush(stream.fileno())
+    fault_point("file.rename")
     rename_durably(temporary, path)
+    fault_point("file.renamed")
 
 
 def rename_durably(source: Path, target: Path) -> None:
@@ -57,6 +63,7 @@ def fsync_path(path: Path) -> None:
 def flush(descriptor: int) -> None:
     """Flush an open file. Raises FlushFailed."""
     try:
+        fault_point("disk.flush")
         os.fsync(descriptor)
     except OSError as error:
         raise FlushFailed(error.errno, error.strerror) from error
@@ -65,6 +72,7 @@ def flush(descriptor: int) -> None:
 def flush_data(descriptor: int) -> None:
     """Flush an open file, without what only its times tell. Raises FlushFailed."""
     try:
+        fault_point("disk.flush_data")
         os.fdatasync(descriptor)
     except OSError as error:
         raise FlushFailed(error.errno, error.strerror) from error

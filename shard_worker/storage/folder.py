@@ -25,6 +25,7 @@ from shard_worker.storage.replica_folder import ReplicaFolder, ReplicaRef, fill_
 from shard_worker.storage.sealed_json import check_cluster, read_sealed, write_sealed
 from shoal.core.errors import AlreadyExists, DataLoss, Internal, NotFound, PreconditionFailed
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, ShardId, WorkerId
+from shoal.runtime.fault_points import fault_point
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _NEW, _DROPPED = ".new-", ".drop-"
@@ -81,7 +82,9 @@ class WorkerFolder:
                 shutil.rmtree(being_made)
             make_folder(being_made)
             fill_replica_folder(being_made, cluster_id=self.cluster_id, ref=ref, dim=dim)
+            fault_point("replica.filled")
             rename_durably(being_made, path)
+        fault_point("replica.made")
         return self.open_replica(ref)
 
     def open_replica(self, ref: ReplicaRef) -> ReplicaFolder:
@@ -121,6 +124,11 @@ class WorkerFolder:
                 shutil.rmtree(leftover)
             _remove_if_empty(shard)
             _remove_if_empty(shard.parent)
+
+
+def replica_folders(folder: Path) -> list[Path]:
+    """Folders of the replicas in a data folder, in order. Raises OSError."""
+    return [folder / ref.shard.collection / str(ref.shard.number) / ref.replica_id for ref in sorted(_refs_in(folder))]
 
 
 def _take_lock(folder: Path) -> int:

@@ -28,6 +28,7 @@ from shard_worker.storage.log_reading import read_records
 from shard_worker.storage.watermark import Watermark, load_watermark, save_watermark
 from shoal.core.errors import Internal
 from shoal.core.ids import ClusterId, ReplicaId, Seq, Term
+from shoal.runtime.fault_points import fault_point
 
 
 def _untold(seconds: float) -> None:
@@ -140,8 +141,11 @@ class ReplicaLog:
             self._roll()
         began = time.perf_counter()
         with self._writing():
+            fault_point("log.write")
             _write_all(self._open_descriptor(), group.data)
+            fault_point("log.written")
             flush_data(self._open_descriptor())
+        fault_point("log.durable")
         self._settings.flushed(time.perf_counter() - began)
         self._advance(records, group.last_crc, len(group.data))
 
@@ -164,11 +168,14 @@ class ReplicaLog:
             return 0
         self._files, self._sizes = self._files[len(going) :], self._sizes[len(going) :]
         self._term_starts = _starts_from(self._term_starts, self.first_seq)
+        fault_point("log.trim")
         self._mark()
         with self._writing():
             for file in going:
+                fault_point("log.unlink")
                 file.path.unlink()
             fsync_path(self._folder / "log")
+        fault_point("log.trimmed")
         return len(going)
 
     def close(self) -> None:
@@ -184,10 +191,12 @@ class ReplicaLog:
 
     def _roll(self) -> None:
         with self._writing():
+            fault_point("log.roll")
             file = create_log_file(self._folder / "log", self._identity, self._end)
             descriptor, self._descriptor = self._open_descriptor(), _open_for_append(file.path)
             os.close(descriptor)
         self._files, self._sizes = (*self._files, file), (*self._sizes, file.header_bytes)
+        fault_point("log.rolled")
         self._mark()
 
     def _advance(self, records: Sequence[Record], last_crc: int, group_bytes: int) -> None:
@@ -209,6 +218,7 @@ class ReplicaLog:
         except StorageFailed as error:
             self._refusal = error
             raise
+        fault_point("log.marked")
         self._unmarked_appends = self._unmarked_bytes = 0
 
     @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from shard_worker.logic.log_tail import Damaged, TailFacts, judge_tail
+from shard_worker.logic.record import Record
 from shard_worker.storage.durable import remove_temporaries
 from shard_worker.storage.failure import read_failure, write_failure
 from shard_worker.storage.frame import Frame, holds_frame
@@ -23,6 +25,39 @@ from shard_worker.storage.log_file import (
 from shard_worker.storage.watermark import Watermark
 from shoal.core.errors import DataLoss
 from shoal.core.ids import Seq, Term
+from shoal.runtime.fault_points import fault_point
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extent:
+    """Bytes of one file: up to the last record that the watermark covers, up to the last good record, in all."""
+
+    proven_bytes: int
+    good_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerifiedLog:
+    """A log that was read to its end and not touched. extents: of each file; end: of its last good record.
+
+    What lies behind the good bytes of the last file is a torn tail.
+    """
+
+    files: tuple[LogFile, ...]
+    extents: tuple[Extent, ...]
+    end: LogEnd
+    term_starts: dict[Term, Seq]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Good bytes of each file."""
+        return tuple(extent.good_bytes for extent in self.extents)
+
+    @property
+    def torn_bytes(self) -> int:
+        """Bytes of the torn tail."""
+        return self.extents[-1].total_bytes - self.extents[-1].good_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,13 +71,8 @@ class OpenedLog:
     cut_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Extent:
-    """Bytes of one file: up to the last record that the watermark covers, up to the last good record, in all."""
-
-    proven_bytes: int
-    good_bytes: int
-    total_bytes: int
+def _unseen(path: Path, record: Record) -> None:
+    """Default for seen."""
 
 
 def open_log_files(folder: Path, identity: LogIdentity, watermark: Watermark, applied_seq: Seq) -> OpenedLog:
@@ -51,42 +81,58 @@ def open_log_files(folder: Path, identity: LogIdentity, watermark: Watermark, ap
     Raises DataLoss naming file, offset and seq; PreconditionFailed for a newer format or another cluster's or replica's log;
     StorageFailed when the disk refuses.
     """
-    paths = _paths(folder)
-    chain = _Chain(identity=identity, watermark=watermark, applied_seq=applied_seq)
-    closed = tuple(chain.add(path, is_last=False).good_bytes for path in paths[:-1])
-    extent = chain.add(paths[-1], is_last=True)
     try:
-        make_tail_durable(paths[-1], extent.proven_bytes, extent.good_bytes)
+        remove_temporaries(folder)
     except OSError as error:
-        raise write_failure(error, str(paths[-1])) from error
+        raise read_failure(error, str(folder)) from error
+    verified = verify_log_files(folder, identity, watermark, applied_seq)
+    path, extent = verified.files[-1].path, verified.extents[-1]
+    try:
+        fault_point("log.cut")
+        make_tail_durable(path, extent.proven_bytes, extent.good_bytes)
+    except OSError as error:
+        raise write_failure(error, str(path)) from error
     return OpenedLog(
-        files=tuple(chain.files),
-        sizes=(*closed, extent.good_bytes),
-        end=chain.end,
-        term_starts=chain.term_starts,
-        cut_bytes=extent.total_bytes - extent.good_bytes,
+        files=verified.files,
+        sizes=verified.sizes,
+        end=verified.end,
+        term_starts=verified.term_starts,
+        cut_bytes=verified.torn_bytes,
     )
+
+
+def verify_log_files(
+    folder: Path, identity: LogIdentity, watermark: Watermark, applied_seq: Seq, seen: Callable[[Path, Record], None] = _unseen
+) -> VerifiedLog:
+    """Read the log in `folder` to its end and check everything in it; nothing is changed.
+
+    seen: told each good record and its file, in order. Raises as open_log_files, and what `seen` raises.
+    """
+    paths = _paths(folder)
+    chain = _Chain(identity=identity, watermark=watermark, applied_seq=applied_seq, seen=seen)
+    extents = tuple(chain.add(path, is_last=path == paths[-1]) for path in paths)
+    return VerifiedLog(files=tuple(chain.files), extents=extents, end=chain.end, term_starts=chain.term_starts)
 
 
 class _Chain:
     """The files verified so far, joined one behind the other."""
 
-    def __init__(self, *, identity: LogIdentity, watermark: Watermark, applied_seq: Seq) -> None:
-        self._identity = identity
+    def __init__(self, *, identity: LogIdentity, watermark: Watermark, applied_seq: Seq, seen: Callable[[Path, Record], None]) -> None:
+        self._identity, self._seen = identity, seen
         self._watermark = watermark
         self._applied_seq = applied_seq
         self.files: list[LogFile] = []
         self.end = LogEnd(term=Term(0), seq=Seq(0), crc=0)
         self.term_starts: dict[Term, Seq] = {}
 
-    def add(self, path: Path, *, is_last: bool) -> _Extent:
+    def add(self, path: Path, *, is_last: bool) -> Extent:
         """Verify one file against the chain. Raises as open_log_files."""
         try:
             return self._add(path, is_last=is_last)
         except OSError as error:
             raise read_failure(error, str(path)) from error
 
-    def _add(self, path: Path, *, is_last: bool) -> _Extent:
+    def _add(self, path: Path, *, is_last: bool) -> Extent:
         with path.open("rb") as stream:
             file = read_log_file(path, stream, self._identity)
             self._join(file)
@@ -99,7 +145,7 @@ class _Chain:
             if good < total or is_last:
                 stream.seek(good)
                 self._judge(path, good, broken=good < total, valid_behind=not is_last or holds_frame(stream.read(), self._identity.seed))
-        return _Extent(proven_bytes=proven, good_bytes=good, total_bytes=total)
+        return Extent(proven_bytes=proven, good_bytes=good, total_bytes=total)
 
     def _join(self, file: LogFile) -> None:
         if not self.files:
@@ -122,6 +168,7 @@ class _Chain:
         self.term_starts.setdefault(frame.record.term, frame.record.seq)
         self.end = end_of(frame)
         self._check_witness(path, self.end)
+        self._seen(path, frame.record)
 
     def _check_witness(self, path: Path, end: LogEnd) -> None:
         if end.seq == self._watermark.seq and end.crc != self._watermark.crc:
@@ -142,7 +189,6 @@ class _Chain:
 
 def _paths(folder: Path) -> list[Path]:
     try:
-        remove_temporaries(folder)
         paths = log_paths(folder)
     except OSError as error:
         raise read_failure(error, str(folder)) from error

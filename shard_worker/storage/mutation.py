@@ -41,6 +41,17 @@ class Delete:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteRows:
+    """Remove those of the points that still live in the row they were found in: ids (n,), rows (n,) int64. A point that was
+    written anew since it was found has another row, and stays."""
+
+    seq: Seq
+    ids: IdArray
+    rows: Rows
+    request: RequestEntry | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Noop:
     """Change nothing but the applied seq."""
 
@@ -48,7 +59,7 @@ class Noop:
     request: RequestEntry | None = None
 
 
-Mutation = Upsert | Delete | Noop
+Mutation = Upsert | Delete | DeleteRows | Noop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

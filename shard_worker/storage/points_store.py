@@ -46,6 +46,7 @@ from shard_worker.storage.small_tables import (
 from shoal.core.errors import DataLoss, ShoalError, Unavailable
 from shoal.core.ids import ClusterId, ReplicaId, Seq
 from shoal.core.points import IdArray, Matrix, PointId, StoredColumns
+from shoal.runtime.fault_points import fault_point
 
 _VECTOR_CHUNK_BYTES = 4 * 1024 * 1024
 
@@ -176,6 +177,8 @@ class PointsStore:
                 counters = applied.counters
                 changes.append(applied.change)
             write_counters(connection, counters)
+            fault_point("store.apply")
+        fault_point("store.applied")
         self._counters = counters
         return changes
 
@@ -238,6 +241,8 @@ class PointsStore:
         """
         with self._transaction() as connection:
             replace_segments(connection, add, remove)
+            fault_point("store.name")
+        fault_point("store.named")
 
     def checkpoint(self) -> Seq:
         """Move the write-ahead log into the database. Returns the applied seq that is now certainly durable.
@@ -250,11 +255,13 @@ class PointsStore:
         self._check_usable()
         applied_seq = self._counters.applied_seq
         wait_s, truncate_wait_s = self._settings.checkpoint_wait_s, self._settings.truncate_wait_s
+        fault_point("store.checkpoint")
         try:
             if checkpoint(self._writer, wait_s=wait_s, truncate_wait_s=truncate_wait_s):
                 self._durable_seq = applied_seq
         except STORE_ERRORS as error:
             raise self._refuse_from_now_on(error) from error
+        fault_point("store.checkpointed")
         return self._durable_seq
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from shard_worker.logic.request_memory import Remembered
 from shard_worker.storage.checksum import key_crc, part_crc, point_crc
 from shard_worker.storage.chunks import in_chunks, marks
 from shard_worker.storage.meta_table import Counters
-from shard_worker.storage.mutation import Change, Delete, Mutation, Noop, Rows, Upsert
+from shard_worker.storage.mutation import Change, Delete, DeleteRows, Mutation, Noop, Rows, Upsert
 from shard_worker.storage.small_tables import remember_request
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.ids import Seq
@@ -35,6 +35,7 @@ class _Keys:
     crc_sum: int
 
 
+_ABSENT = object()
 _NOTHING = _Keys(rows=np.empty(0, dtype=np.int64), crc_sum=0)
 
 
@@ -50,6 +51,8 @@ def apply_mutation(connection: sqlite3.Connection, mutation: Mutation, counters:
             applied = _upsert(connection, mutation, counters, dim)
         case Delete():
             applied = _delete(connection, mutation, counters)
+        case DeleteRows():
+            applied = _delete_rows(connection, mutation, counters)
         case Noop():
             applied = _applied(mutation.seq, counters, killed=_NOTHING, made=_NOTHING, affected=0)
     if mutation.request is not None:
@@ -81,6 +84,15 @@ def _delete(connection: sqlite3.Connection, delete: Delete, counters: Counters) 
     return _applied(delete.seq, counters, killed=killed, made=_NOTHING, affected=len(killed.rows))
 
 
+def _delete_rows(connection: sqlite3.Connection, delete: DeleteRows, counters: Counters) -> Applied:
+    if len(delete.ids) != len(delete.rows):
+        raise Internal(f"delete {delete.seq} has {len(delete.rows)} rows for {len(delete.ids)} ids")
+    found = _rows_of(connection, delete.ids.tolist())
+    still = [row for row, point_id in zip(delete.rows.tolist(), delete.ids.tolist(), strict=True) if found.get(row, _ABSENT) == point_id]
+    killed = _remove(connection, {row: found[row] for row in still})
+    return _applied(delete.seq, counters, killed=killed, made=_NOTHING, affected=len(killed.rows))
+
+
 def _applied(seq: Seq, counters: Counters, *, killed: _Keys, made: _Keys, affected: int) -> Applied:
     counters = Counters(
         applied_seq=seq,
@@ -93,9 +105,18 @@ def _applied(seq: Seq, counters: Counters, *, killed: _Keys, made: _Keys, affect
 
 def _kill(connection: sqlite3.Connection, ids: list[PointId]) -> _Keys:
     """Delete the rows of those ids that exist."""
+    return _remove(connection, _rows_of(connection, ids))
+
+
+def _rows_of(connection: sqlite3.Connection, ids: list[PointId]) -> dict[int, PointId]:
+    """The row of each of those ids that exist."""
     found: dict[int, PointId] = {}
     for chunk in in_chunks(ids):
         found.update(connection.execute(f"SELECT row, id FROM points WHERE id IN ({marks(len(chunk))})", chunk).fetchall())
+    return found
+
+
+def _remove(connection: sqlite3.Connection, found: dict[int, PointId]) -> _Keys:
     rows = sorted(found)
     deleted = connection.executemany("DELETE FROM points WHERE row = ?", [(row,) for row in rows]).rowcount if rows else 0
     if deleted != len(rows):

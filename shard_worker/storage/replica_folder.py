@@ -13,6 +13,7 @@ from shard_worker.storage.points_store import PointsStore
 from shard_worker.storage.sealed_json import check_cluster, read_sealed, write_sealed
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, ShardId, Term
+from shoal.runtime.fault_points import fault_point
 
 _FIELDS: dict[str, type[int] | type[str]] = {
     "cluster_id": str,
@@ -76,7 +77,9 @@ class ReplicaFolder:
         """Make a term durable. Raises Internal for a lower one than is known, StorageFailed."""
         if term < self._known_term:
             raise Internal(f"replica {self.ref} knows term {self._known_term} and cannot go back to {term}")
+        fault_point("term.save")
         write_sealed(self.path / "replica.json", _document(self.cluster_id, self.ref, term))
+        fault_point("term.saved")
         self._known_term = term
 
 

@@ -62,8 +62,20 @@ def connect_reader(path: Path, *, cache_bytes: int, busy_wait_s: float) -> sqlit
     return connection
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
+def connect_inspector(path: Path) -> sqlite3.Connection:
+    """A connection that reads a store nobody else has open and leaves every file as it is. Raises sqlite3.Error.
+
+    Without locks, and alone by declaration, SQLite keeps its index of the write-ahead log in memory instead of in a file.
+    """
+    connection = _connect(path, "ro", "&vfs=unix-none")
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def _connect(path: Path, mode: str, more: str = "") -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}{more}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=128)
 
 

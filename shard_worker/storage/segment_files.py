@@ -15,6 +15,7 @@ from pathlib import Path
 from shard_worker.storage.durable import fsync_path, make_folder, rename_durably, temporary_path
 from shard_worker.storage.failure import StorageFailed, write_failure
 from shoal.core.errors import Internal
+from shoal.runtime.fault_points import fault_point
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -53,10 +54,14 @@ class SegmentFiles:
         try:
             make_folder(self._folder)
             try:
+                fault_point("segment.write")
                 produce(temporary)
+                fault_point("segment.written")
                 fsync_path(temporary)
                 written = WrittenFile(name=name, size_bytes=temporary.stat().st_size, sha256=_sha256(temporary))
+                fault_point("segment.rename")
                 rename_durably(temporary, path)
+                fault_point("segment.renamed")
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
@@ -90,10 +95,12 @@ class SegmentFiles:
             make_folder(self._folder)
             orphans = sorted(path.name for path in self._folder.iterdir() if path.name not in named)
             for name in orphans:
+                fault_point("sweep.unlink")
                 (self._folder / name).unlink()
             fsync_path(self._folder)
         except OSError as error:
             raise write_failure(error, f"segment files {self._folder}") from error
+        fault_point("sweep.done")
         return tuple(orphans)
 
 

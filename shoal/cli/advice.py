@@ -37,8 +37,13 @@ _SHOWN = 5
 _CONNECTION_SIGNS = ("connect", "dns resolution failed", "socket closed")
 
 
+_NEARLY_FULL = 0.95
+
+
 def next_step(error: ShoalError) -> str:
     """What the user can do about an error."""
+    if isinstance(error, ResourceExhausted) and error.details.limit == "memory":
+        return "`shoal status` shows what memory is used; delete or drop what is not needed, choose a smaller index, or give workers more"
     from_router = error.details.shard is not None or bool(error.details.applied)
     if isinstance(error, Unavailable) and not from_router and any(sign in error.message.lower() for sign in _CONNECTION_SIGNS):
         return "is a cluster running there? start one with `shoal up`, or name another with --address"
@@ -57,6 +62,7 @@ def problems_of(cluster: ClusterInfo) -> list[str]:
     found += [
         f"worker {worker.id}: {worker.disk}; free room on its disk, or drop what is not needed" for worker in cluster.workers if worker.disk
     ]
+    found += [_memory_problem(worker) for worker in cluster.workers if _is_nearly_full(worker)]
     explained = {id(shard) for shard in cluster.shards if shard.state == "no primary" and shard.primary in missed}
     found += [_shard_problem(shard) for shard in cluster.shards if shard.state != "ok" and id(shard) not in explained]
     return found
@@ -77,6 +83,18 @@ def _worker_problem(worker: WorkerInfo, waiting: list[str]) -> str:
     if worker.state == "down":
         return f"worker {worker.id} is down{so}; start it again with its data folder"
     return f"worker {worker.id} at {worker.address} is {worker.state}{so}; check its process (pid {worker.pid}) and the network"
+
+
+def _is_nearly_full(worker: WorkerInfo) -> bool:
+    return worker.memory_budget > 0 and worker.memory_used >= _NEARLY_FULL * worker.memory_budget
+
+
+def _memory_problem(worker: WorkerInfo) -> str:
+    share = f"{100 * worker.memory_used / worker.memory_budget:.0f} %"
+    return (
+        f"worker {worker.id}: {share} of its memory budget is in use, and writes beyond it are refused; "
+        "delete or drop what is not needed, choose a smaller index, or raise memory_budget_bytes"
+    )
 
 
 def _shard_problem(shard: ShardInfo) -> str:

@@ -1,4 +1,4 @@
-"""`shoal collection ...`: create, list, show, optimize, drop."""
+"""`shoal collection ...`: create, list, show, alter, optimize, drop. (Its tune and recall are in `recall`.)"""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ import typer
 
 from shoal.cli import output
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
+from shoal.client.client import Client
 from shoal.client.results import CollectionInfo, CollectionSummary
+from shoal.core.errors import DeadlineExceeded
 
-app = typer.Typer(help="Create, list, show, optimize and drop collections.", rich_markup_mode=None)
+app = typer.Typer(help="Create, list, show, alter, tune, optimize and drop collections.", rich_markup_mode=None)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.")]
 MetricOption = Annotated[str, typer.Option(help="l2, ip or cosine.")]
 ShardsOption = Annotated[int, typer.Option(help="Parts the collection is cut into.")]
+
+_INDEXES = "auto, flat, hnsw, ivf, or a FAISS factory string such as HNSW32 or IVF1024,PQ64."
+_RECALL = "Target recall of searches that name none, above 0 and at most 1."
+
+_LOOK_EVERY_S = 1.0
+_QUIET_LOOKS = 3
+"""Looks in a row that must find no build pending: workers learn of a change a moment after it is decided."""
+
+_STUCK_S = 3600.0
+"""Without any change for so long, waiting is given up."""
 
 
 @app.command()
@@ -27,15 +39,20 @@ def create(
     metric: MetricOption = "l2",
     shards: ShardsOption = 1,
     replicas: Annotated[int, typer.Option(help="Copies of each shard.")] = 1,
-    index: Annotated[str, typer.Option(help="auto or hnsw.")] = "auto",
+    index: Annotated[str, typer.Option(help=_INDEXES)] = "auto",
+    recall: Annotated[float, typer.Option(metavar="R", help=_RECALL)] = 0.95,
     address: AddressOption = None,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a collection; returns when it can be used."""
     with client_of(ctx, address, timeout) as client:
-        client.create_collection(name, dim, metric, shards, replicas, index=index)
-    _said(as_json, {"created": name}, f"created {name}: dim {dim}, {metric}, {shards} shard{'' if shards == 1 else 's'}")
+        client.create_collection(name, dim, metric, shards, replicas, index=index, recall=recall)
+    _said(
+        as_json,
+        {"created": name},
+        f"created {name}: dim {dim}, {metric}, {output.counted(shards, 'shard')}, index {index}, recall {recall:g}",
+    )
 
 
 @app.command("list")
@@ -47,11 +64,8 @@ def list_all(ctx: typer.Context, address: AddressOption = None, timeout: Timeout
         output.document([_described(each) for each in listed])
         return
     output.table(
-        ("name", "state", "dim", "metric", "shards", "replicas", "index"),
-        (
-            (each.name, each.state, each.spec.dim, each.spec.metric, each.spec.shards, each.spec.replicas, each.spec.index)
-            for each in listed
-        ),
+        ("name", "state", "dim", "metric", "shards", "replicas", "index", "recall"),
+        ((each.name, each.state, each.spec.dim, each.spec.metric, each.spec.shards, *_kept(each)) for each in listed),
     )
 
 
@@ -59,7 +73,7 @@ def list_all(ctx: typer.Context, address: AddressOption = None, timeout: Timeout
 def show(
     ctx: typer.Context, name: NameArgument, address: AddressOption = None, timeout: TimeoutOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show a collection: its points, rows, segments and sizes."""
+    """Show a collection: its index and recall, points, rows, segments and sizes, and why builds wait."""
     with client_of(ctx, address, timeout) as client:
         info = client.describe_collection(name)
     described = _described(info) | {
@@ -70,12 +84,61 @@ def show(
         "builds_pending": info.builds_pending,
         "bytes": info.bytes,
         "memory_bytes": info.memory_bytes,
+        "waiting": info.waiting,
     }
     if as_json:
         output.document(described)
         return
     sizes = {"bytes": ("on disk", output.size(info.bytes)), "memory_bytes": ("in memory", output.size(info.memory_bytes))}
     output.table(("what", "value"), (sizes.get(key, (key.replace("_", " "), str(value))) for key, value in described.items()))
+
+
+@app.command()
+def alter(
+    ctx: typer.Context,
+    name: NameArgument,
+    *,
+    index: Annotated[str | None, typer.Option(help=_INDEXES)] = None,
+    recall: Annotated[float | None, typer.Option(metavar="R", help=_RECALL)] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when no index build is pending.")] = False,
+    address: AddressOption = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change the index or the target recall of a live collection; searches go on while its segments are built anew."""
+    if index is None and recall is None:
+        raise typer.BadParameter("give --index, --recall or both")
+    with client_of(ctx, address, timeout) as client:
+        client.alter_collection(name, index=index, recall=recall)
+        info = _builds_done(client, name) if wait else client.describe_collection(name)
+    output_of = {"altered": name, "index": info.spec.index, "recall": info.spec.recall, "builds_pending": info.builds_pending}
+    words = f"altered {name}: index {info.spec.index}, recall {info.spec.recall:g}{_pending(info)}"
+    _said(as_json, output_of | {"waiting": info.waiting}, words)
+
+
+def _builds_done(client: Client, name: str) -> CollectionInfo:
+    """The collection once its builds are done. Raises DeadlineExceeded when they stand still for long."""
+    quiet, since_s = 0, time.monotonic()
+    info = before = client.describe_collection(name)
+    with output.watching() as tell:
+        while (quiet := quiet + 1 if info.builds_pending == 0 else 0) < _QUIET_LOOKS:
+            if (info.builds_pending, info.sealed_rows) != (before.builds_pending, before.sealed_rows):
+                before, since_s = info, time.monotonic()
+            if time.monotonic() - since_s > _STUCK_S:
+                raise DeadlineExceeded(f"nothing changed for {_STUCK_S:.0f} s{_pending(info)}")
+            tell(f"{name}: {output.counted(info.builds_pending, 'build')} pending{_because(info)}")
+            time.sleep(_LOOK_EVERY_S)
+            info = client.describe_collection(name)
+    return info
+
+
+def _pending(info: CollectionInfo) -> str:
+    pending = f"; {output.counted(info.builds_pending, 'build')} pending" if info.builds_pending else ""
+    return f"{pending}{_because(info)}"
+
+
+def _because(info: CollectionInfo) -> str:
+    return f" (waiting: {info.waiting})" if info.waiting else ""
 
 
 @app.command()
@@ -118,8 +181,13 @@ def _described(each: CollectionSummary | CollectionInfo) -> dict[str, Any]:
         "metric": str(each.spec.metric),
         "shards": each.spec.shards,
         "replicas": each.spec.replicas,
-        "index": str(each.spec.index),
+        "index": each.spec.index,
+        "recall": each.spec.recall,
     }
+
+
+def _kept(each: CollectionSummary) -> tuple[int, str, float]:
+    return each.spec.replicas, each.spec.index, each.spec.recall
 
 
 def _said(as_json: bool, document: dict[str, Any], text: str) -> None:

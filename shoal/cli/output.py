@@ -109,6 +109,33 @@ def progress(title: str, total: int | None) -> Iterator[Callable[[int, int], Non
         yield moved
 
 
+@contextmanager
+def watching() -> Iterator[Callable[[str], None]]:
+    """Something that takes its time: yields a function to be told how far it is, on stderr, in one line that changes on a
+    terminal, else a line for each change."""
+    told = ""
+
+    def note_change(text: str) -> None:
+        nonlocal told
+        if text != told:
+            told = text
+            note(text)
+
+    if not sys.stderr.isatty():
+        yield note_change
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status("") as shown:
+        yield lambda text: shown.update(Text(text))
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun. plural: unless it ends in s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def size(number: int) -> str:
     """Bytes as people read them."""
     scaled = float(number)

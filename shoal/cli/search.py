@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,14 @@ import typer
 from shoal.cli import output
 from shoal.cli.collection import NameArgument
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
+from shoal.cli.filter_text import FilterOption, filter_of
 from shoal.cli.matrix_files import matrix_of
 from shoal.client.client import Client
-from shoal.client.results import Hit
+from shoal.client.results import Hit, Hits
+from shoal.client.search_input import DEFAULT_K
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.shard_calls import SegmentExplain
 
 MOST_QUERIES = 10_000
 _QUERIES_A_CALL = 1_000
@@ -28,8 +33,16 @@ def search(
     *,
     vector: Annotated[str | None, typer.Option(metavar="JSON", help="One query, as in '[0.1, 0.2]'.")] = None,
     vectors: Annotated[Path | None, typer.Option(metavar="FILE", help="Many queries: a matrix (n, dim), .npy, .fvecs or .bvecs.")] = None,
-    k: Annotated[int, typer.Option("-k", "--k", help="Hits for each query.")] = 10,
+    k: Annotated[int | None, typer.Option("-k", "--k", help="Hits for each query (10; with --radius 16,384).")] = None,
+    filters: FilterOption = None,
+    radius: Annotated[float | None, typer.Option(metavar="S", help="Only hits with a score at least as good.")] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every point.")] = False,
+    recall: Annotated[
+        float | None, typer.Option(metavar="R", help="Share of the true nearest to find, instead of the collection's own.")
+    ] = None,
+    ef: Annotated[int | None, typer.Option(metavar="N", help="How far to search graphs, instead of --recall.")] = None,
+    nprobe: Annotated[int | None, typer.Option(metavar="N", help="How many inverted lists to search, instead of --recall.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="With --vector: tell how each segment was searched.")] = False,
     id_only: Annotated[bool, typer.Option("--id-only", help="Print ids only: one a line, or one line a query.")] = False,
     consistency: Annotated[str, typer.Option(help="any, session or primary.")] = "session",
     address: AddressOption = None,
@@ -39,10 +52,14 @@ def search(
     """Search a collection with one vector (--vector) or with every row of a file (--vectors, at most 10,000 rows)."""
     if (vector is None) == (vectors is None):
         raise typer.BadParameter("give either --vector or --vectors")
-    options: dict[str, Any] = {"exact": exact, "consistency": consistency, "with_payload": not id_only}
+    if explain and vector is None:
+        raise typer.BadParameter("--explain goes with --vector")
+    breadths = {name: value for name, value in (("ef", ef), ("nprobe", nprobe)) if value is not None}
+    options: dict[str, Any] = {"exact": exact, "recall": recall, "params": breadths or None, "consistency": consistency}
+    options |= {"filter": filter_of(filters), "radius": radius, "with_payload": not id_only}
     with client_of(ctx, address, timeout) as client:
         if vector is not None:
-            _show_one(client.search(name, _parsed(vector), k, **options), as_json, id_only)
+            _show_one(client.search(name, _parsed(vector), k, explain=explain, **options), as_json, id_only, explain)
         elif vectors is not None:
             _show_many(_answers(client, name, vectors, k, options), as_json, id_only)
 
@@ -57,37 +74,84 @@ def _parsed(text: str) -> list[Any]:
     return value
 
 
-def _answers(client: Client, name: str, file: Path, k: int, options: dict[str, Any]) -> Iterator[list[Hit]]:
+def _answers(client: Client, name: str, file: Path, k: int | None, options: dict[str, Any]) -> Iterator[Hits]:
     matrix = matrix_of(file)
     count, _ = matrix.shape
     if count > MOST_QUERIES:
         raise InvalidArgument(f"{file} has {count} rows, at most {MOST_QUERIES} are searched by one command; use the Python client")
-    step = max(1, min(_QUERIES_A_CALL, _HITS_A_CALL // max(1, k)))
+    usual = DEFAULT_K if options["radius"] is None else DEFAULT_LIMITS.k
+    step = max(1, min(_QUERIES_A_CALL, _HITS_A_CALL // max(1, usual if k is None else k)))
     for start in range(0, count, step):
         yield from client.search_many(name, matrix.read(start, min(start + step, count)), k, **options)
 
 
-def _show_one(hits: list[Hit], as_json: bool, id_only: bool) -> None:
+def _show_one(hits: Hits, as_json: bool, id_only: bool, explained: bool) -> None:
     if as_json:
-        output.document([_document(hit, id_only) for hit in hits])
+        listed = [_document(hit, id_only) for hit in hits]
+        output.document({"hits": listed, "explain": list(map(dataclasses.asdict, hits.explain))} if explained else listed)
     elif id_only:
         for hit in hits:
             output.line(str(hit.id))
     else:
         output.table(("rank", "id", "score", "payload"), ((at, *_row(hit)) for at, hit in enumerate(hits, 1)))
+    if hits.more:
+        output.note(f"{output.counted(len(hits), 'hit')} came, as many as -k allows: there may be more within the radius")
+    if explained and not as_json:
+        output.line("")
+        output.table(_EXPLAIN_COLUMNS, map(_explain_row, hits.explain))
 
 
-def _show_many(answers: Iterator[list[Hit]], as_json: bool, id_only: bool) -> None:
+def _show_many(answers: Iterator[Hits], as_json: bool, id_only: bool) -> None:
+    cut: list[int] = []
+    watched = _noting_cut(answers, cut)
     if as_json:
-        output.array({"query": at, "hits": [_document(hit, id_only) for hit in hits]} for at, hits in enumerate(answers))
+        output.array({"query": at, "hits": [_document(hit, id_only) for hit in hits]} for at, hits in enumerate(watched))
     elif id_only:
-        for hits in answers:
+        for hits in watched:
             output.line("\t".join(str(hit.id) for hit in hits))
     else:
         output.table(
             ("query", "rank", "id", "score", "payload"),
-            ((query, at, *_row(hit)) for query, hits in enumerate(answers) for at, hit in enumerate(hits, 1)),
+            ((query, at, *_row(hit)) for query, hits in enumerate(watched) for at, hit in enumerate(hits, 1)),
         )
+    if cut:
+        output.note(
+            f"{output.counted(len(cut), 'query', 'queries')} (the first is {cut[0]}) may have more hits within the radius than -k allows"
+        )
+
+
+def _noting_cut(answers: Iterator[Hits], cut: list[int]) -> Iterator[Hits]:
+    """The same, while the numbers of queries whose hits k may have cut off are put into `cut`."""
+    for at, hits in enumerate(answers):
+        if hits.more:
+            cut.append(at)
+        yield hits
+
+
+_EXPLAIN_COLUMNS = (
+    "shard",
+    "segment",
+    "state",
+    "index",
+    "rows",
+    "plan",
+    "expected",
+    "match",
+    "scored",
+    "breadth",
+    "fallbacks",
+    "filter us",
+    "search us",
+    "score us",
+)
+
+
+def _explain_row(each: SegmentExplain) -> tuple[Any, ...]:
+    matched = f"{each.filter_us:.0f}{' (known)' if each.filter_cached else ''}"
+    shares = (f"{100 * share:.2f}%" for share in (each.estimated_selectivity, each.selectivity))
+    breadth = f"{each.breadth_name} {each.breadth}" if each.breadth_name else ""
+    head = (each.shard, each.segment, each.state, each.index, each.rows, each.plan, *shares)
+    return (*head, each.candidates, breadth, each.fallbacks, matched, f"{each.search_us:.0f}", f"{each.score_us:.0f}")
 
 
 def _document(hit: Hit, id_only: bool) -> Any:

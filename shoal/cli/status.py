@@ -9,7 +9,7 @@ import typer
 from shoal.cli import output
 from shoal.cli.advice import problems_of
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
-from shoal.client.results import ClusterInfo
+from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
 
 _TIMEOUT_S = 5.0
 
@@ -27,30 +27,38 @@ def status(ctx: typer.Context, address: AddressOption = None, timeout: TimeoutOp
     for problem in problems:
         output.line(f"problem: {problem}")
     if not problems:
-        output.line(f"all is well: {_counted(cluster.workers, 'worker')} up, {_counted(cluster.shards, 'shard')} ok")
+        output.line(f"all is well: {output.counted(len(cluster.workers), 'worker')} up, {output.counted(len(cluster.shards), 'shard')} ok")
 
 
 def _show(cluster: ClusterInfo) -> None:
     output.line(f"cluster {cluster.cluster_id}, led by {cluster.leader or 'nobody'}")
     output.line("")
     output.table(
-        ("worker", "state", "address", "pid", "node", "zone", "memory"),
-        ((each.id, each.state, each.address, each.pid or None, each.node, each.zone, _memory(each.memory)) for each in cluster.workers),
+        ("worker", "state", "address", "pid", "node", "zone", "memory", "used", "budget"),
+        (
+            (each.id, each.state, each.address, each.pid or None, each.node, each.zone, *map(_size, _memory(each)))
+            for each in cluster.workers
+        ),
     )
     if cluster.shards:
         output.line("")
         output.table(
-            ("collection", "shard", "state", "primary", "term", "in sync", "learners"),
+            ("collection", "shard", "state", "primary", "term", "in sync", "learners", "memory"),
             (
-                (each.collection, each.shard, each.state, each.primary, each.term, " ".join(each.isr), " ".join(each.learners))
+                (*_named(each), each.state, each.primary, each.term, " ".join(each.isr), " ".join(each.learners), _size(each.memory))
                 for each in cluster.shards
             ),
         )
 
 
-def _memory(size: int) -> str | None:
+def _named(shard: ShardInfo) -> tuple[str, int]:
+    return shard.collection, shard.shard
+
+
+def _memory(worker: WorkerInfo) -> tuple[int, int, int]:
+    """Resident; of the budget in use; the budget."""
+    return worker.memory, worker.memory_used, worker.memory_budget
+
+
+def _size(size: int) -> str | None:
     return output.size(size) if size else None
-
-
-def _counted(things: tuple[object, ...], noun: str) -> str:
-    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"

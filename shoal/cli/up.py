@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
 from typing import Annotated
 
 import typer
 
-from shoal.core.errors import PreconditionFailed
+from shoal.cli.servers import become
 
 _PROGRAM = "deploy.local"
 _NEEDED = ("deploy", _PROGRAM, "ray", "faiss")
@@ -43,8 +40,4 @@ def up(
         "metrics-port": metrics_port,
         "config": config,
     }
-    missing = next((name for name in _NEEDED if importlib.util.find_spec(name) is None), None)
-    if missing is not None:
-        raise PreconditionFailed(f"`shoal up` needs {missing}, a server package that is not installed: pip install 'shoal[server]'")
-    command = [sys.executable, "-m", _PROGRAM, *(f"--{name}={value}" for name, value in flags.items() if value is not None)]
-    os.execve(sys.executable, command, {**os.environ, "PYTHONSAFEPATH": "1"})
+    become("shoal up", _PROGRAM, (f"--{name}={value}" for name, value in flags.items() if value is not None), _NEEDED)

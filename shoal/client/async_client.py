@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, TypeVar
+
+import numpy.typing as npt
 
 from shoal.client.async_driver import AsyncDriver, AsyncTransport
 from shoal.client.async_transport import AsyncGrpcTransport
@@ -14,9 +16,10 @@ from shoal.client.batches import Batches, Part, iterated
 from shoal.client.client import Client
 from shoal.client.flow import Flow
 from shoal.client.progress import Progress, shown
-from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hit, Hits, Point
+from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point
 from shoal.client.verbs import Pages, Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
+from shoal.core.shard_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")
 
@@ -79,12 +82,21 @@ class AsyncClient:
         replicas: int = 1,
         *,
         index: str = "auto",
+        recall: float = 0.95,
         timeout: float | None = None,
     ) -> None:
         """See Client."""
         await self._run(
-            self._verbs.create_collection(name, dim, metric=metric, shards=shards, replicas=replicas, index=index, timeout=timeout)
+            self._verbs.create_collection(
+                name, dim, metric=metric, shards=shards, replicas=replicas, index=index, recall=recall, timeout=timeout
+            )
         )
+
+    async def alter_collection(
+        self, name: str, *, index: str | None = None, recall: float | None = None, timeout: float | None = None
+    ) -> None:
+        """See Client."""
+        await self._run(self._verbs.alter_collection(name, index=index, recall=recall, timeout=timeout))
 
     async def drop_collection(self, name: str, *, timeout: float | None = None) -> None:
         """See Client."""
@@ -101,6 +113,16 @@ class AsyncClient:
     async def optimize(self, name: str, *, timeout: float | None = None) -> None:
         """See Client."""
         await self._run(self._verbs.optimize(name, timeout))
+
+    async def tune(self, name: str, k: int = 10, *, timeout: float | None = None) -> list[SegmentCurve]:
+        """See Client."""
+        return await self._run(self._verbs.tune(name, k, timeout))
+
+    async def measure_recall(
+        self, name: str, k: int = 10, sample: int = 100, recall: float | None = None, *, timeout: float | None = None
+    ) -> list[ShardRecall]:
+        """See Client."""
+        return await self._run(self._verbs.measure_recall(name, k, sample, recall, timeout))
 
     async def cluster(self, *, timeout: float | None = None) -> ClusterInfo:
         """See Client."""
@@ -144,7 +166,7 @@ class AsyncClient:
                 done = part.write.counting(told, before=gathering.written, total=part.told)
                 gathering.written += await self._upsert(part.write, part.before, done)
 
-    async def delete(self, name: str, ids: Any = None, filter: Any = None, *, timeout: float | None = None) -> int:
+    async def delete(self, name: str, ids: Any = None, filter: Mapping[str, Any] | None = None, *, timeout: float | None = None) -> int:
         """See Client."""
         write = self._verbs.delete(name, ids, filter, timeout)
         return await self._write(write, write.counting(None))
@@ -153,11 +175,11 @@ class AsyncClient:
         self,
         name: str,
         vector: Any,
-        k: int = 10,
+        k: int | None = None,
         *,
-        filter: Any = None,
+        filter: Mapping[str, Any] | None = None,
         recall: float | None = None,
-        params: dict[str, Any] | None = None,
+        params: Mapping[str, int] | None = None,
         exact: bool = False,
         consistency: str = "session",
         timeout: float | None = None,
@@ -166,10 +188,9 @@ class AsyncClient:
         with_vectors: bool = False,
         radius: float | None = None,
         explain: bool = False,
-    ) -> list[Hit]:
+    ) -> Hits:
         """See Client."""
         options = {
-            "filter": filter,
             "recall": recall,
             "params": params,
             "exact": exact,
@@ -178,20 +199,19 @@ class AsyncClient:
             "allow_partial": allow_partial,
             "with_payload": with_payload,
             "with_vectors": with_vectors,
-            "radius": radius,
             "explain": explain,
         }
-        return await self._run(self._verbs.search(name, vector, k, options))
+        return await self._run(self._verbs.search(name, vector, k, filter, radius, options))
 
     async def search_many(
         self,
         name: str,
         vectors: Any,
-        k: int = 10,
+        k: int | Sequence[int] | npt.NDArray[Any] | None = None,
         *,
-        filter: Any = None,
+        filter: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
         recall: float | None = None,
-        params: dict[str, Any] | None = None,
+        params: Mapping[str, int] | None = None,
         exact: bool = False,
         consistency: str = "session",
         timeout: float | None = None,
@@ -203,7 +223,6 @@ class AsyncClient:
     ) -> list[Hits]:
         """See Client."""
         options = {
-            "filter": filter,
             "recall": recall,
             "params": params,
             "exact": exact,
@@ -212,10 +231,9 @@ class AsyncClient:
             "allow_partial": allow_partial,
             "with_payload": with_payload,
             "with_vectors": with_vectors,
-            "radius": radius,
             "explain": explain,
         }
-        return await self._run(self._verbs.search_many(name, vectors, k, options))
+        return await self._run(self._verbs.search_many(name, vectors, k, filter, radius, options))
 
     async def get(
         self,
@@ -232,14 +250,16 @@ class AsyncClient:
             self._verbs.get(name, ids, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout)
         )
 
-    async def count(self, name: str, filter: Any = None, *, consistency: str = "session", timeout: float | None = None) -> int:
+    async def count(
+        self, name: str, filter: Mapping[str, Any] | None = None, *, consistency: str = "session", timeout: float | None = None
+    ) -> int:
         """See Client."""
         return await self._run(self._verbs.count(name, filter, consistency, timeout))
 
     def scroll(
         self,
         name: str,
-        filter: Any = None,
+        filter: Mapping[str, Any] | None = None,
         batch: int = 1000,
         *,
         with_payload: bool = True,

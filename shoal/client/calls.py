@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from shoal.core.filter import Filter
 from shoal.core.ids import RequestId
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
-from shoal.core.shard_calls import Consistency
+from shoal.core.shard_calls import Accuracy, Consistency, QueryGroup, SegmentExplain
 from shoal.core.topk import HitColumns
 
 
@@ -51,7 +52,18 @@ class CreateCollection(Request):
     shards: int
     replicas: int
     index: str
+    recall: float
     request_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlterCollection(Request):
+    """Answered by None. What is None stays as it is; asked for twice, it is done once."""
+
+    writes: ClassVar[bool] = True
+    name: str
+    index: str | None
+    recall: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +96,27 @@ class OptimizeCollection(Request):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TuneCollection(Request):
+    """Answered by a tuple of SegmentCurve."""
+
+    patient: ClassVar[bool] = True
+    name: str
+    k: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureRecall(Request):
+    """Answered by a tuple of ShardRecall. sample: queries for each shard; recall: the target to search with, None for the
+    collection's own."""
+
+    patient: ClassVar[bool] = True
+    name: str
+    k: int
+    sample: int
+    recall: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Upsert(Request):
     """Answered by Written."""
 
@@ -104,6 +137,17 @@ class Delete(Request):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteMatching(Request):
+    """Answered by Written. Takes as long as there is something to delete."""
+
+    writes: ClassVar[bool] = True
+    patient: ClassVar[bool] = True
+    collection: str
+    filter: Filter
+    request_id: RequestId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Get(Request):
     """Answered by StoredColumns."""
 
@@ -116,19 +160,21 @@ class Get(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Count(Request):
-    """Answered by an int."""
+    """Answered by an int. filter: only points that match."""
 
     collection: str
+    filter: Filter | None
     read: ReadAs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scroll(Request):
-    """Answered by Page."""
+    """Answered by Page. filter: only points that match."""
 
     collection: str
     after: PointId | None
     limit: int
+    filter: Filter | None
     with_payload: bool
     with_vectors: bool
     read: ReadAs
@@ -136,12 +182,15 @@ class Scroll(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Search(Request):
-    """Answered by Found. queries: (n, dim) float32."""
+    """Answered by Found. queries: (n, dim) float32; groups: every query stands in exactly one; accuracy: None for the
+    collection's recall; radius: only hits with a score at least as good."""
 
     collection: str
     queries: Matrix
-    k: int
-    exact: bool
+    groups: tuple[QueryGroup, ...]
+    accuracy: Accuracy | None
+    radius: float | None
+    explain: bool
     with_payload: bool
     with_vectors: bool
     allow_partial: bool
@@ -171,7 +220,8 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """Answer of a search. missing_shards: as "name/number"."""
+    """Answer of a search. missing_shards: as "name/number"; explain: how segments were searched, when that was asked."""
 
     hits: HitColumns
     missing_shards: tuple[str, ...]
+    explain: tuple[SegmentExplain, ...] = ()

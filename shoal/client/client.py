@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
+
+import numpy.typing as npt
 
 from shoal.client.batches import Batches, Part, iterated
 from shoal.client.flow import Flow
 from shoal.client.progress import Progress, shown
-from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hit, Hits, Point
+from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point
 from shoal.client.sync_driver import SyncDriver, Transport
-from shoal.client.transport import GrpcTransport
+from shoal.client.sync_transport import GrpcTransport
 from shoal.client.verbs import Pages, Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
+from shoal.core.shard_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")
 
@@ -64,14 +67,32 @@ class Client:
         replicas: int = 1,
         *,
         index: str = "auto",
+        recall: float = 0.95,
         timeout: float | None = None,
     ) -> None:
         """Create a collection; returns when it can be used.
 
-        metric: "l2" (squared Euclidean distance), "ip" (inner product) or "cosine"; index: "auto" or "hnsw".
-        Raises AlreadyExists when another call created the name.
+        metric: "l2" (squared Euclidean distance), "ip" (inner product) or "cosine".
+        index: "auto" (exact while small, then a graph), "flat" (always exact), "hnsw", "ivf", or a FAISS factory string such as
+        "HNSW32", "HNSW16,SQ8", "IVF1024,Flat", "IVF1024,PQ64" or "IVF1024,RaBitQ". Quantised indexes take less memory; their
+        hits are scored exactly from the stored vectors. recall: target of searches that name none, 0 < recall <= 1.
+        Raises AlreadyExists when another call created the name, InvalidArgument for what cannot work, as a PQ that does not
+        divide dim.
         """
-        self._run(self._verbs.create_collection(name, dim, metric=metric, shards=shards, replicas=replicas, index=index, timeout=timeout))
+        self._run(
+            self._verbs.create_collection(
+                name, dim, metric=metric, shards=shards, replicas=replicas, index=index, recall=recall, timeout=timeout
+            )
+        )
+
+    def alter_collection(self, name: str, *, index: str | None = None, recall: float | None = None, timeout: float | None = None) -> None:
+        """Change the index or the target recall of a live collection; returns when that is decided.
+
+        Searches go on with the old index while segments are built anew aside and swapped one by one:
+        `describe_collection(name).builds_pending` tells how many are left, `.waiting` why they do not begin. A new recall holds
+        from the next searches on. index and recall: as in `create_collection`; None leaves it as it is.
+        """
+        self._run(self._verbs.alter_collection(name, index=index, recall=recall, timeout=timeout))
 
     def drop_collection(self, name: str, *, timeout: float | None = None) -> None:
         """Drop a collection and delete its data. The name is free at once."""
@@ -88,6 +109,26 @@ class Client:
     def optimize(self, name: str, *, timeout: float | None = None) -> None:
         """Seal and merge everything now; returns when no row is growing and no index build is pending."""
         self._run(self._verbs.optimize(name, timeout))
+
+    def tune(self, name: str, k: int = 10, *, timeout: float | None = None) -> list[SegmentCurve]:
+        """Measure recall against cost of each sealed segment now, for k hits, on queries the collection was asked (while it has
+        seen too few, on points of its own), and keep what was learnt for later searches.
+
+        Each SegmentCurve has points of growing breadth: recall, and microseconds of one search. Segments that are searched
+        exactly have no curve. Takes seconds to minutes, at low priority.
+        """
+        return self._run(self._verbs.tune(name, k, timeout))
+
+    def measure_recall(
+        self, name: str, k: int = 10, sample: int = 100, recall: float | None = None, *, timeout: float | None = None
+    ) -> list[ShardRecall]:
+        """Recall that searches have now: of each shard, `sample` queries it was asked are searched as any search is and compared
+        with the exact answer, at low priority.
+
+        recall: the target to search with; None for the collection's own. ShardRecall.real_queries is False while a shard has
+        seen too few queries, so that points of its own stood in for them.
+        """
+        return self._run(self._verbs.measure_recall(name, k, sample, recall, timeout))
 
     def cluster(self, *, timeout: float | None = None) -> ClusterInfo:
         """Workers and shards of the cluster."""
@@ -138,8 +179,13 @@ class Client:
                 done = part.write.counting(told, before=gathering.written, total=part.told)
                 gathering.written += self._upsert(part.write, part.before, done)
 
-    def delete(self, name: str, ids: Any = None, filter: Any = None, *, timeout: float | None = None) -> int:
-        """Delete points by id; returns how many there were. Ids that do not exist are no error. filter: not in this version."""
+    def delete(self, name: str, ids: Any = None, filter: Mapping[str, Any] | None = None, *, timeout: float | None = None) -> int:
+        """Delete points by ids, or all that match a filter; returns how many there were.
+
+        Ids that do not exist are no error. A filter is evaluated on each shard as of one moment after another until nothing
+        matches any more; an empty one is refused. When a call by filter was tried again inside, the number is that of the last
+        attempt.
+        """
         write = self._verbs.delete(name, ids, filter, timeout)
         return self._write(write, write.counting(None))
 
@@ -147,11 +193,11 @@ class Client:
         self,
         name: str,
         vector: Any,
-        k: int = 10,
+        k: int | None = None,
         *,
-        filter: Any = None,
+        filter: Mapping[str, Any] | None = None,
         recall: float | None = None,
-        params: dict[str, Any] | None = None,
+        params: Mapping[str, int] | None = None,
         exact: bool = False,
         consistency: str = "session",
         timeout: float | None = None,
@@ -160,14 +206,18 @@ class Client:
         with_vectors: bool = False,
         radius: float | None = None,
         explain: bool = False,
-    ) -> list[Hit]:
-        """The k points nearest to `vector` (dim,), best first; fewer when the collection holds fewer.
+    ) -> Hits:
+        """The k points nearest to `vector` (dim,), best first; fewer only when fewer match.
 
-        exact: compare with every point; allow_partial: answer without shards that do not, and name them in the result's
-        `missing_shards`. filter, recall, params, radius and explain are refused by this version.
+        filter: only points whose payload matches, as in {"label": 3, "price": {"$lt": 10}}; it costs no results and no recall.
+        k: 10 unless given. radius: only points at least as near (l2: score at most radius; ip, cosine: at least); without a k
+        then all of them, as far as one answer holds 16,384, and the result's `more` tells when k cut them off.
+        How exact: exact=True compares with every point; recall (0 < recall <= 1) is the share of the true nearest to find on
+        average, by default the collection's; params={"ef": 64} or {"nprobe": 8} says how far to search an index. One of the three.
+        explain: the result's `explain` tells how each segment of each shard was searched; allow_partial: answer without shards
+        that do not, and name them in the result's `missing_shards`.
         """
         options = {
-            "filter": filter,
             "recall": recall,
             "params": params,
             "exact": exact,
@@ -176,20 +226,19 @@ class Client:
             "allow_partial": allow_partial,
             "with_payload": with_payload,
             "with_vectors": with_vectors,
-            "radius": radius,
             "explain": explain,
         }
-        return self._run(self._verbs.search(name, vector, k, options))
+        return self._run(self._verbs.search(name, vector, k, filter, radius, options))
 
     def search_many(
         self,
         name: str,
         vectors: Any,
-        k: int = 10,
+        k: int | Sequence[int] | npt.NDArray[Any] | None = None,
         *,
-        filter: Any = None,
+        filter: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
         recall: float | None = None,
-        params: dict[str, Any] | None = None,
+        params: Mapping[str, int] | None = None,
         exact: bool = False,
         consistency: str = "session",
         timeout: float | None = None,
@@ -199,9 +248,12 @@ class Client:
         radius: float | None = None,
         explain: bool = False,
     ) -> list[Hits]:
-        """As `search`, for each row of `vectors` (n, dim), in one call: at most 4,096 rows and 1,000,000 hits."""
+        """As `search`, for each row of `vectors` (n, dim), in one call: at most 4,096 rows and 1,000,000 hits.
+
+        k and filter: one for all rows, or a list with one for each (a filter of None: all points). With radius and without a
+        k, each row gets at most 1,000,000 / n hits.
+        """
         options = {
-            "filter": filter,
             "recall": recall,
             "params": params,
             "exact": exact,
@@ -210,10 +262,9 @@ class Client:
             "allow_partial": allow_partial,
             "with_payload": with_payload,
             "with_vectors": with_vectors,
-            "radius": radius,
             "explain": explain,
         }
-        return self._run(self._verbs.search_many(name, vectors, k, options))
+        return self._run(self._verbs.search_many(name, vectors, k, filter, radius, options))
 
     def get(
         self,
@@ -230,14 +281,16 @@ class Client:
             self._verbs.get(name, ids, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout)
         )
 
-    def count(self, name: str, filter: Any = None, *, consistency: str = "session", timeout: float | None = None) -> int:
-        """Number of points. filter: not in this version."""
+    def count(
+        self, name: str, filter: Mapping[str, Any] | None = None, *, consistency: str = "session", timeout: float | None = None
+    ) -> int:
+        """Number of points; with a filter, of those that match."""
         return self._run(self._verbs.count(name, filter, consistency, timeout))
 
     def scroll(
         self,
         name: str,
-        filter: Any = None,
+        filter: Mapping[str, Any] | None = None,
         batch: int = 1000,
         *,
         with_payload: bool = True,
@@ -245,10 +298,11 @@ class Client:
         consistency: str = "session",
         timeout: float | None = None,
     ) -> Iterator[Point]:
-        """All points in id order, integers before strings, read `batch` at a time while you iterate; timeout holds for each.
+        """All points, or those that match a filter, in id order, integers before strings, read `batch` at a time while you
+        iterate; timeout holds for each.
 
-        Every point that exists all the while comes exactly once. Bad arguments are refused at the call, not at the first
-        point. filter: not in this version.
+        Every point that exists, and matches, all the while comes exactly once. Bad arguments are refused at the call, not at
+        the first point.
         """
         pages = self._verbs.scroll(
             name, filter, batch, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout

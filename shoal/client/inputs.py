@@ -11,6 +11,8 @@ import numpy as np
 
 from shoal.core.collection import check_range
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.filter import Filter
+from shoal.core.filter_input import MATCH_ALL, filter_from_input
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import IdArray, Matrix, PointColumns, ids_from_input, payload_to_json, vectors_from_input
 
@@ -65,6 +67,29 @@ def name_from_input(value: Any, field: str = "collection") -> str:
     raise InvalidArgument(f"{field} is {value!r}, it must be the name of a collection", ErrorDetails(field=field))
 
 
+def filter_or_none(value: Any) -> Filter | None:
+    """The filter of a call; None for none. Raises InvalidArgument naming the place of what is wrong."""
+    return None if value is None else filter_from_input(value, DEFAULT_LIMITS)
+
+
+def filter_of_delete(value: Any) -> Filter:
+    """The filter of what is to be deleted. Raises InvalidArgument for one without conditions, too."""
+    filter = filter_from_input(value, DEFAULT_LIMITS)
+    if filter == MATCH_ALL:
+        raise InvalidArgument(
+            "filter is empty, it would delete every point: name the points by a field or by $id, or drop the collection",
+            ErrorDetails(field="filter"),
+        )
+    return filter
+
+
+def index_text(value: Any) -> str:
+    """What an index is called: some text, which the server judges. Raises InvalidArgument."""
+    if isinstance(value, str) and value.isprintable():
+        return value
+    raise InvalidArgument(f"index is {value!r}, it must be auto, flat, hnsw, ivf or a FAISS factory string", ErrorDetails(field="index"))
+
+
 def whole_number(field: str, value: Any, upper: int) -> int:
     """An integer of at least 1. upper: the usual bound, for the message; the server keeps the real one. Raises InvalidArgument."""
     number: Any = value
@@ -82,13 +107,6 @@ def seconds(value: float | None, default: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise InvalidArgument(f"timeout is {value!r}, it must be a positive number of seconds", ErrorDetails(field="timeout"))
     return float(value)
-
-
-def refuse_later(**options: Any) -> None:
-    """Raise InvalidArgument naming the first option that is given but belongs to a later version."""
-    for field, value in options.items():
-        if value is not None and value is not False:
-            raise InvalidArgument(f"{field} is not supported by this version", ErrorDetails(field=field))
 
 
 def _same_length(field: str, count: int, ids: int) -> None:

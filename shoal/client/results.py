@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from shoal.core.collection import CollectionSpec
 from shoal.core.points import Matrix, PointId, StoredColumns, payload_from_json
+from shoal.core.shard_calls import QueryGroup, SegmentExplain
 from shoal.core.topk import HitColumns
 
 Vector = npt.NDArray[np.float32]
@@ -31,9 +32,16 @@ class Hit:
 
 
 class Hits(list[Hit]):
-    """Hits of one query, best first. missing_shards: with allow_partial, the shards that did not answer, as "name/number"."""
+    """Hits of one query, best first.
+
+    missing_shards: with allow_partial, the shards that did not answer, as "name/number"; more: with radius, whether k hits
+    came, so that more points may lie within it; explain: when it was asked for, how each segment of each shard was searched
+    for this query and those of the call that have its k and filter.
+    """
 
     missing_shards: tuple[str, ...] = ()
+    more: bool = False
+    explain: tuple[SegmentExplain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,8 @@ class CollectionInfo:
     """A collection and what it holds.
 
     growing_rows: rows in exact, growing segments; sealed_rows: rows in built indexes (rows of replaced or deleted points
-    count until they are merged away); bytes: on disk; memory_bytes: of vectors, graphs and their tables.
+    count until they are merged away); bytes: on disk; memory_bytes: of vectors, graphs and their tables; waiting: in words,
+    why builds that are due do not begin, else "".
     """
 
     id: str
@@ -77,6 +86,7 @@ class CollectionInfo:
     builds_pending: int
     bytes: int
     memory_bytes: int
+    waiting: str = ""
 
     @property
     def name(self) -> str:
@@ -87,7 +97,8 @@ class CollectionInfo:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerInfo:
     """A worker. state: up, unreachable or down; memory: resident bytes of its process, 0 when it does not answer;
-    disk: in words, when its disk is full or nearly so, else ""."""
+    disk: in words, when its disk is full or nearly so, else ""; memory_budget: bytes that its replicas and builds may use, 0
+    when not known; memory_used: of these, what is reserved for running builds included."""
 
     id: str
     address: str
@@ -97,12 +108,14 @@ class WorkerInfo:
     state: str
     memory: int
     disk: str = ""
+    memory_budget: int = 0
+    memory_used: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardInfo:
     """A shard. primary, isr, learners: worker ids; state: ok (its primary answers), creating, opening, no primary or
-    failed; detail: why, unless ok."""
+    failed; detail: why, unless ok; memory: bytes that its primary holds in memory, 0 when not known."""
 
     collection: str
     shard: int
@@ -112,6 +125,7 @@ class ShardInfo:
     learners: tuple[str, ...]
     state: str
     detail: str
+    memory: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +149,26 @@ def hits_of(columns: HitColumns, missing_shards: tuple[str, ...]) -> list[Hits]:
         answer.append(hits)
         start += count
     return answer
+
+
+def mark_more(answer: Sequence[Hits], groups: Sequence[QueryGroup]) -> None:
+    """Set `more` where k hits came."""
+    for group in groups:
+        for at in _positions(group, len(answer)):
+            answer[at].more = len(answer[at]) >= group.k
+
+
+def mark_explain(answer: Sequence[Hits], groups: Sequence[QueryGroup], explain: Sequence[SegmentExplain]) -> None:
+    """Give each query what is told of its group."""
+    for number, group in enumerate(groups):
+        told = tuple(each for each in explain if each.group == number)
+        for at in _positions(group, len(answer)):
+            answer[at].explain = told
+
+
+def _positions(group: QueryGroup, count: int) -> Sequence[int]:
+    listed: Sequence[int] = range(count) if group.queries is None else group.queries.tolist()
+    return listed
 
 
 def points_of(columns: StoredColumns) -> list[Point]:

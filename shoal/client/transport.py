@@ -1,26 +1,22 @@
-"""The only room of the SDK that knows messages, and its blocking transport: each request becomes a message, each answer a plain value.
+"""The only room of the SDK that knows messages: each request becomes one, and each answer a plain value.
 
 Requests travel as bytes made here rather than by gRPC, so that what cannot be sent is refused with a typed error.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
 from google.protobuf.message import DecodeError, Message
 
 from shoal.client import calls
-from shoal.client.forks import ForkLock
 from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, ShardInfo, WorkerInfo
-from shoal.core.collection import CollectionSpec, IndexKind, Metric
-from shoal.core.errors import ErrorDetails, Internal, InvalidArgument, PreconditionFailed, ResourceExhausted
-from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.errors import ErrorDetails, Internal, InvalidArgument, ResourceExhausted
+from shoal.core.shard_calls import DEFAULT_RECALL, Breadth, Exact, QueryGroup, RecallTarget
 from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, points_pb2, search_pb2
-from shoal.wire.channels import client_options
 from shoal.wire.columns import (
     hits_from_message,
     id_to_message,
@@ -29,62 +25,10 @@ from shoal.wire.columns import (
     stored_from_message,
     vectors_to_message,
 )
+from shoal.wire.filters import filter_to_message, optional_filter_to_message
+from shoal.wire.recall import curve_from_message, recall_from_message
+from shoal.wire.searches import explain_from_message, groups_to_message
 from shoal.wire.shard_calls import consistency_to_message, request_id_to_message
-from shoal.wire.status import error_from_exception
-
-
-class GrpcTransport:
-    """Blocking calls over insecure channels, one per address, opened when first needed. Thread-safe, and whole after a fork."""
-
-    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes) -> None:
-        self._message_bytes = message_bytes
-        self._lock = ForkLock()
-        self._process = os.getpid()
-        self._channels: dict[str, grpc.Channel] = {}
-        self._stubs: dict[tuple[str, str], Callable[..., bytes]] = {}
-        self._closed = False
-
-    def send(self, address: str, request: calls.Request, timeout_s: float) -> Any:
-        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds."""
-        method = METHODS[type(request)]
-        data = encoded(method, request, self._message_bytes)
-        try:
-            answer = self._stub(address, method.path)(data, timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise error_from_exception(error) from None
-        except ValueError as error:
-            raise PreconditionFailed(f"this client is closed ({error})") from None
-        return decoded(method, answer, address)
-
-    def close(self) -> None:
-        """End running calls and refuse new ones."""
-        if self._process != os.getpid():
-            self._after_fork()
-        with self._lock:
-            self._closed = True
-            for channel in self._channels.values():
-                channel.close()
-            self._channels, self._stubs = {}, {}
-
-    def _stub(self, address: str, path: str) -> Callable[..., bytes]:
-        if self._process != os.getpid():
-            self._after_fork()
-        stub = self._stubs.get((address, path))
-        if stub is not None:
-            return stub
-        with self._lock:
-            if self._closed:
-                raise PreconditionFailed("this client is closed")
-            if address not in self._channels:
-                self._channels[address] = grpc.insecure_channel(address, options=list(client_options(self._message_bytes)))
-            made: Callable[..., bytes] = self._channels[address].unary_unary(path, None, None)
-            self._stubs[address, path] = made
-            return made
-
-    def _after_fork(self) -> None:
-        with self._lock:
-            if self._process != os.getpid():
-                self._process, self._channels, self._stubs = os.getpid(), {}, {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +68,7 @@ def _create(request: calls.CreateCollection) -> Message:
         shards=request.shards,
         replicas=request.replicas,
         index=request.index,
+        recall=request.recall,
     )
     return collections_pb2.CreateCollectionRequest(spec=spec, request_id=request.request_id)
 
@@ -142,6 +87,12 @@ def _delete(request: calls.Delete) -> Message:
     )
 
 
+def _delete_matching(request: calls.DeleteMatching) -> Message:
+    return points_pb2.DeleteRequest(
+        collection=request.collection, filter=filter_to_message(request.filter), request_id=request_id_to_message(request.request_id)
+    )
+
+
 def _get(request: calls.Get) -> Message:
     return points_pb2.GetRequest(
         collection=request.collection,
@@ -156,6 +107,7 @@ def _get(request: calls.Get) -> Message:
 def _count(request: calls.Count) -> Message:
     return points_pb2.CountRequest(
         collection=request.collection,
+        filter=optional_filter_to_message(request.filter),
         consistency=consistency_to_message(request.read.consistency),
         min_seqs=_min_seqs(request.read),
     )
@@ -166,6 +118,7 @@ def _scroll(request: calls.Scroll) -> Message:
         collection=request.collection,
         after=id_to_message(request.after),
         limit=request.limit,
+        filter=optional_filter_to_message(request.filter),
         with_payload=request.with_payload,
         with_vectors=request.with_vectors,
         consistency=consistency_to_message(request.read.consistency),
@@ -174,17 +127,38 @@ def _scroll(request: calls.Scroll) -> Message:
 
 
 def _search(request: calls.Search) -> Message:
-    return search_pb2.SearchRequest(
+    message = search_pb2.SearchRequest(
         collection=request.collection,
         legs=[search_pb2.SearchLeg(vectors=vectors_to_message(request.queries))],
-        k=request.k,
-        exact=request.exact,
+        exact=isinstance(request.accuracy, Exact),
+        radius=request.radius,
+        explain=request.explain,
         with_payload=request.with_payload,
         with_vectors=request.with_vectors,
         allow_partial=request.allow_partial,
         consistency=consistency_to_message(request.read.consistency),
         min_seqs=_min_seqs(request.read),
     )
+    _say_which(message, request.groups)
+    match request.accuracy:
+        case RecallTarget(recall):
+            message.recall = recall
+        case Breadth(ef=int(ef)):
+            message.params["ef"] = ef
+        case Breadth(nprobe=int(nprobe)):
+            message.params["nprobe"] = nprobe
+    return message
+
+
+def _say_which(message: search_pb2.SearchRequest, groups: tuple[QueryGroup, ...]) -> None:
+    """One group of all queries stands in the request itself, as any other client writes it."""
+    match groups:
+        case (QueryGroup(queries=None, k=k, filter=filter),):
+            message.k = k
+            if filter is not None:
+                message.filter.CopyFrom(filter_to_message(filter))
+        case _:
+            message.groups.extend(groups_to_message(groups))
 
 
 def _min_seqs(read: calls.ReadAs) -> list[common_pb2.ShardSeq]:
@@ -199,9 +173,17 @@ def _written(message: Any) -> calls.Written:
     return calls.Written(tokens=_tokens(message.written), affected=getattr(message, "deleted", 0))
 
 
+def _found(message: search_pb2.SearchResponse) -> calls.Found:
+    return calls.Found(
+        hits=hits_from_message(message.hits),
+        missing_shards=tuple(message.missing_shards),
+        explain=tuple(map(explain_from_message, message.explain)),
+    )
+
+
 def _spec(message: collections_pb2.CollectionSpec) -> CollectionSpec:
     try:
-        metric, index = Metric(message.metric or "l2"), IndexKind(message.index or "auto")
+        metric = Metric(message.metric or "l2")
     except ValueError as error:
         raise Internal(f"collection {message.name!r}: {error}; is this client older than the server?") from None
     return CollectionSpec(
@@ -210,7 +192,8 @@ def _spec(message: collections_pb2.CollectionSpec) -> CollectionSpec:
         metric=metric,
         shards=message.shards or 1,
         replicas=message.replicas or 1,
-        index=index,
+        index=message.index or "auto",
+        recall=message.recall or DEFAULT_RECALL,
     )
 
 
@@ -230,6 +213,7 @@ def _info(message: collections_pb2.DescribeCollectionResponse) -> CollectionInfo
         builds_pending=message.builds_pending,
         bytes=message.bytes,
         memory_bytes=message.memory_bytes,
+        waiting=message.waiting,
     )
 
 
@@ -247,6 +231,8 @@ def _cluster(message: cluster_pb2.DescribeClusterResponse) -> ClusterInfo:
                 state=each.state,
                 memory=each.memory_bytes,
                 disk=each.disk,
+                memory_budget=each.memory_budget_bytes,
+                memory_used=each.memory_used_bytes,
             )
             for each in message.workers
         ),
@@ -260,6 +246,7 @@ def _cluster(message: cluster_pb2.DescribeClusterResponse) -> ClusterInfo:
                 learners=tuple(each.learners),
                 state=each.state,
                 detail=each.detail,
+                memory=each.memory_bytes,
             )
             for each in message.shards
         ),
@@ -297,8 +284,31 @@ METHODS: dict[type[calls.Request], Method] = {
         answer=collections_pb2.OptimizeCollectionResponse,
         decode=lambda _: None,
     ),
+    calls.AlterCollection: Method(
+        path="/shoal.v1.Collections/Alter",
+        encode=lambda request: collections_pb2.AlterCollectionRequest(name=request.name, index=request.index, recall=request.recall),
+        answer=collections_pb2.AlterCollectionResponse,
+        decode=lambda _: None,
+    ),
+    calls.TuneCollection: Method(
+        path="/shoal.v1.Collections/Tune",
+        encode=lambda request: collections_pb2.TuneCollectionRequest(name=request.name, k=request.k),
+        answer=collections_pb2.TuneCollectionResponse,
+        decode=lambda answer: tuple(map(curve_from_message, answer.curves)),
+    ),
+    calls.MeasureRecall: Method(
+        path="/shoal.v1.Collections/MeasureRecall",
+        encode=lambda request: collections_pb2.MeasureRecallRequest(
+            name=request.name, k=request.k, sample=request.sample, recall=request.recall
+        ),
+        answer=collections_pb2.MeasureRecallResponse,
+        decode=lambda answer: tuple(map(recall_from_message, answer.shards)),
+    ),
     calls.Upsert: Method(path="/shoal.v1.Points/Upsert", encode=_upsert, answer=points_pb2.UpsertResponse, decode=_written),
     calls.Delete: Method(path="/shoal.v1.Points/Delete", encode=_delete, answer=points_pb2.DeleteResponse, decode=_written),
+    calls.DeleteMatching: Method(
+        path="/shoal.v1.Points/Delete", encode=_delete_matching, answer=points_pb2.DeleteResponse, decode=_written
+    ),
     calls.Get: Method(
         path="/shoal.v1.Points/Get",
         encode=_get,
@@ -316,7 +326,7 @@ METHODS: dict[type[calls.Request], Method] = {
         path="/shoal.v1.Search/Search",
         encode=_search,
         answer=search_pb2.SearchResponse,
-        decode=lambda answer: calls.Found(hits=hits_from_message(answer.hits), missing_shards=tuple(answer.missing_shards)),
+        decode=_found,
     ),
     calls.DescribeCluster: Method(
         path="/shoal.v1.Cluster/Describe",

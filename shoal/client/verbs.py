@@ -9,6 +9,7 @@ from typing import Any
 from shoal.client import inputs, writes
 from shoal.client.batches import Batches
 from shoal.client.calls import (
+    AlterCollection,
     Count,
     CreateCollection,
     DescribeCluster,
@@ -17,22 +18,44 @@ from shoal.client.calls import (
     Found,
     Get,
     ListCollections,
+    MeasureRecall,
     OptimizeCollection,
     Page,
     Scroll,
     Search,
+    TuneCollection,
 )
 from shoal.client.flow import Flow, answered, reply_to
 from shoal.client.identity import RequestIds, Session
-from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point, hits_of, points_of
+from shoal.client.results import (
+    ClusterInfo,
+    CollectionInfo,
+    CollectionSummary,
+    Hits,
+    Point,
+    hits_of,
+    mark_explain,
+    mark_more,
+    points_of,
+)
 from shoal.client.routers import Routers, addresses_from_input
+from shoal.client.search_input import (
+    accuracy_from_input,
+    groups_from_input,
+    one_group,
+    radius_from_input,
+    recall_from_input,
+)
 from shoal.core.errors import ErrorDetails, InvalidArgument, NotFound
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId
+from shoal.core.shard_calls import QueryGroup, SegmentCurve, ShardRecall
 
 READ_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 60.0
-OPTIMIZE_TIMEOUT_S = 600.0
+LONG_TIMEOUT_S = 600.0
+"""For what may rightly take minutes: optimize, tune, measure_recall."""
+
 GET_IDS = 1_024
 """Ids a message of a large get: their vectors fit into an answer up to dimension 8,000."""
 
@@ -40,7 +63,7 @@ GET_IDS = 1_024
 class Verbs:
     """What all drivers share: the routers, this client's identity and session, its timeouts.
 
-    timeout: seconds, for every call that names none; None for 10 (reads), 60 (writes), 600 (optimize).
+    timeout: seconds, for every call that names none; None for 10 (reads), 60 (writes), 600 (optimize, tune, measure_recall).
     """
 
     def __init__(self, address: str | Iterable[str], timeout: float | None) -> None:
@@ -54,7 +77,7 @@ class Verbs:
         return inputs.seconds(self._timeout if timeout is None else timeout, default_s)
 
     def create_collection(
-        self, name: str, dim: int, *, metric: str, shards: int, replicas: int, index: str, timeout: float | None
+        self, name: str, dim: int, *, metric: str, shards: int, replicas: int, index: str, recall: float, timeout: float | None
     ) -> Flow[None]:
         """Create, once, however often it is retried."""
         request = CreateCollection(
@@ -63,8 +86,20 @@ class Verbs:
             metric=inputs.name_from_input(metric, "metric"),
             shards=inputs.whole_number("shards", shards, DEFAULT_LIMITS.shards),
             replicas=inputs.whole_number("replicas", replicas, DEFAULT_LIMITS.replicas),
-            index=inputs.name_from_input(index, "index"),
+            index=inputs.index_text(index),
+            recall=recall_from_input(recall),
             request_id=uuid.uuid4().hex,
+        )
+        yield from answered(request, timeout_s=self._seconds(timeout, WRITE_TIMEOUT_S), routers=self.routers)
+
+    def alter_collection(self, name: str, *, index: str | None, recall: float | None, timeout: float | None) -> Flow[None]:
+        """Change what is given."""
+        if index is None and recall is None:
+            raise InvalidArgument("nothing to change is given: name an index, a recall or both", ErrorDetails(field="index"))
+        request = AlterCollection(
+            name=inputs.name_from_input(name, "name"),
+            index=None if index is None else inputs.index_text(index),
+            recall=None if recall is None else recall_from_input(recall),
         )
         yield from answered(request, timeout_s=self._seconds(timeout, WRITE_TIMEOUT_S), routers=self.routers)
 
@@ -92,7 +127,22 @@ class Verbs:
     def optimize(self, name: str, timeout: float | None) -> Flow[None]:
         """Seal and merge everything."""
         request = OptimizeCollection(name=inputs.name_from_input(name, "name"))
-        yield from answered(request, timeout_s=self._seconds(timeout, OPTIMIZE_TIMEOUT_S), routers=self.routers)
+        yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)
+
+    def tune(self, name: str, k: int, timeout: float | None) -> Flow[list[SegmentCurve]]:
+        """Recall against cost, segment by segment."""
+        request = TuneCollection(name=inputs.name_from_input(name, "name"), k=inputs.whole_number("k", k, DEFAULT_LIMITS.k))
+        return list((yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)))
+
+    def measure_recall(self, name: str, k: int, sample: int, recall: float | None, timeout: float | None) -> Flow[list[ShardRecall]]:
+        """Recall of each shard."""
+        request = MeasureRecall(
+            name=inputs.name_from_input(name, "name"),
+            k=inputs.whole_number("k", k, DEFAULT_LIMITS.k),
+            sample=inputs.whole_number("sample", sample, DEFAULT_LIMITS.batch_queries),
+            recall=None if recall is None else recall_from_input(recall),
+        )
+        return list((yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)))
 
     def cluster(self, timeout: float | None) -> Flow[ClusterInfo]:
         """Workers and shards."""
@@ -112,62 +162,69 @@ class Verbs:
         return Batches(lambda points: self._upsert(name, points, timeout_s))
 
     def _upsert(self, name: str, points: PointColumns, timeout_s: float) -> tuple[writes.Write, Flow[None] | None]:
-        write = writes.upsert(name, points, timeout_s=timeout_s, routers=self.routers, request_ids=self._request_ids, session=self._session)
+        write = writes.upsert(name, points, self._sender(timeout_s))
         if len(write.pieces) == 1:
             return write, None
         return write, writes.checked_against_collection(name, points.vectors, timeout_s=timeout_s, routers=self.routers)
 
     def delete(self, collection: str, ids: Any, filter: Any, timeout: float | None) -> writes.Write:
         """The write."""
-        inputs.refuse_later(filter=filter)
-        if ids is None:
-            raise InvalidArgument("ids is missing: say which points to delete", ErrorDetails(field="ids"))
-        return writes.delete(
-            inputs.name_from_input(collection),
-            inputs.ids_of_call(ids),
-            timeout_s=self._seconds(timeout, WRITE_TIMEOUT_S),
-            routers=self.routers,
-            request_ids=self._request_ids,
-            session=self._session,
-        )
+        if (ids is None) == (filter is None):
+            raise InvalidArgument("give either ids or a filter: which points are to be deleted", ErrorDetails(field="ids"))
+        name, timeout_s = inputs.name_from_input(collection), self._seconds(timeout, WRITE_TIMEOUT_S)
+        if filter is None:
+            return writes.delete(name, inputs.ids_of_call(ids), self._sender(timeout_s))
+        return writes.delete_matching(name, inputs.filter_of_delete(filter), self._sender(timeout_s))
 
-    def search(self, collection: str, vector: Any, k: int, options: dict[str, Any]) -> Flow[Hits]:
+    def search(self, collection: str, vector: Any, k: Any, filter: Any, radius: Any, options: dict[str, Any]) -> Flow[Hits]:
         """One query. options: see `_search`."""
-        hits = yield from self._search(collection, inputs.query_from_input(vector), k, **options)
-        return hits[0]
+        query, within = inputs.query_from_input(vector), radius_from_input(radius)
+        groups = one_group(k, filter, queries=1, radius=within)
+        return (yield from self._search(collection, query, groups, within, **options))[0]
 
-    def search_many(self, collection: str, vectors: Any, k: int, options: dict[str, Any]) -> Flow[list[Hits]]:
+    def search_many(self, collection: str, vectors: Any, k: Any, filter: Any, radius: Any, options: dict[str, Any]) -> Flow[list[Hits]]:
         """A batch of queries in one call. options: see `_search`."""
-        return (yield from self._search(collection, inputs.queries_from_input(vectors), k, **options))
+        queries, within = inputs.queries_from_input(vectors), radius_from_input(radius)
+        groups = groups_from_input(k, filter, queries=len(queries), radius=within)
+        return (yield from self._search(collection, queries, groups, within, **options))
 
     def _search(
         self,
         collection: str,
         queries: Matrix,
-        k: int,
+        groups: tuple[QueryGroup, ...],
+        radius: float | None,
         *,
+        recall: Any,
+        params: Any,
         exact: bool,
         consistency: str,
         timeout: float | None,
         allow_partial: bool,
         with_payload: bool,
         with_vectors: bool,
-        **later: Any,
+        explain: bool,
     ) -> Flow[list[Hits]]:
-        inputs.refuse_later(**later)
         name = inputs.name_from_input(collection)
         request = Search(
             collection=name,
             queries=queries,
-            k=inputs.whole_number("k", k, DEFAULT_LIMITS.k),
-            exact=bool(exact),
+            groups=groups,
+            accuracy=accuracy_from_input(exact=exact, recall=recall, params=params),
+            radius=radius,
+            explain=bool(explain),
             with_payload=bool(with_payload),
             with_vectors=bool(with_vectors),
             allow_partial=bool(allow_partial),
             read=self._session.read_as(name, consistency),
         )
         found: Found = yield from self._read(request, timeout)
-        return hits_of(found.hits, found.missing_shards)
+        answer = hits_of(found.hits, found.missing_shards)
+        if radius is not None:
+            mark_more(answer, groups)
+        if explain:
+            mark_explain(answer, groups, found.explain)
+        return answer
 
     def get(
         self, collection: str, ids: Any, *, with_payload: bool, with_vectors: bool, consistency: str, timeout: float | None
@@ -184,28 +241,36 @@ class Verbs:
 
     def count(self, collection: str, filter: Any, consistency: str, timeout: float | None) -> Flow[int]:
         """Number of points."""
-        inputs.refuse_later(filter=filter)
         name = inputs.name_from_input(collection)
-        counted: int = yield from self._read(Count(collection=name, read=self._session.read_as(name, consistency)), timeout)
+        request = Count(collection=name, filter=inputs.filter_or_none(filter), read=self._session.read_as(name, consistency))
+        counted: int = yield from self._read(request, timeout)
         return counted
 
     def scroll(
         self, collection: str, filter: Any, batch: int, *, with_payload: bool, with_vectors: bool, consistency: str, timeout: float | None
     ) -> Pages:
         """All points, page by page."""
-        inputs.refuse_later(filter=filter)
-        name = inputs.name_from_input(collection)
+        name, matching = inputs.name_from_input(collection), inputs.filter_or_none(filter)
         limit = inputs.whole_number("batch", batch, DEFAULT_LIMITS.scroll_points)
         read = self._session.read_as(name, consistency)
 
         def page(after: PointId | None) -> Flow[Page]:
             request = Scroll(
-                collection=name, after=after, limit=limit, with_payload=bool(with_payload), with_vectors=bool(with_vectors), read=read
+                collection=name,
+                after=after,
+                limit=limit,
+                filter=matching,
+                with_payload=bool(with_payload),
+                with_vectors=bool(with_vectors),
+                read=read,
             )
             answer: Page = yield from self._read(request, timeout)
             return answer
 
         return Pages(page)
+
+    def _sender(self, timeout_s: float) -> writes.Sender:
+        return writes.Sender(timeout_s=timeout_s, routers=self.routers, request_ids=self._request_ids, session=self._session)
 
     def _read(self, request: Any, timeout: float | None) -> Flow[Any]:
         return answered(request, timeout_s=self._seconds(timeout, READ_TIMEOUT_S), routers=self.routers)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shoal.client.calls import Delete, ListCollections, Upsert, Written
+from shoal.client.calls import Delete, DeleteMatching, ListCollections, Upsert, Written
 from shoal.client.cutting import MESSAGE_BYTES, cut, id_sizes, last_of_each, point_sizes
 from shoal.client.flow import Flow, answered
 from shoal.client.identity import RequestIds, Session
@@ -20,6 +20,7 @@ from shoal.client.results import CollectionSummary
 from shoal.client.routers import Routers
 from shoal.core.collection import Metric
 from shoal.core.errors import Applied, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
+from shoal.core.filter import Filter
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import IdArray, Matrix, PointColumns, check_dim, check_nonzero
 
@@ -27,6 +28,22 @@ Outcome = Written | ShoalError | None
 """Of one message: done, failed, or never sent."""
 
 MESSAGES_AT_ONCE = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sender:
+    """Who writes, and by when. timeout_s: for each message."""
+
+    timeout_s: float
+    routers: Routers
+    request_ids: RequestIds
+    session: Session
+
+    def sent(self, collection: str, request: Upsert | Delete | DeleteMatching) -> Flow[Written]:
+        """Flow of one message; this client's later reads see what it wrote."""
+        written: Written = yield from answered(request, timeout_s=self.timeout_s, routers=self.routers)
+        self.session.acknowledge(collection, written.tokens)
+        return written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,36 +101,39 @@ class Write:
         return error.message.replace(f"[{index}]", f"[{given}]", 1), dataclasses.replace(error.details, index=given)
 
 
-def upsert(
-    collection: str, points: PointColumns, *, timeout_s: float, routers: Routers, request_ids: RequestIds, session: Session
-) -> Write:
-    """Upsert of checked points; of points with the same id the last one counts. timeout_s: for each message."""
+def upsert(collection: str, points: PointColumns, sender: Sender) -> Write:
+    """Upsert of checked points; of points with the same id the last one counts."""
     positions = last_of_each(points.ids)
     kept = points if positions is None else points.take(positions)
 
     def make(start: int, end: int) -> Flow[Written]:
-        part = Upsert(collection=collection, points=slice_of(kept, start, end), request_id=request_ids.next())
-        written = yield from answered(part, timeout_s=timeout_s, routers=routers)
-        session.acknowledge(collection, written.tokens)
+        part = Upsert(collection=collection, points=slice_of(kept, start, end), request_id=sender.request_ids.next())
+        written = yield from sender.sent(collection, part)
         return Written(tokens=written.tokens, affected=end - start)
 
     pieces = cut(point_sizes(kept), max_bytes=MESSAGE_BYTES, max_count=DEFAULT_LIMITS.upsert_points)
     return Write(collection=collection, pieces=tuple(pieces), positions=positions, make=make)
 
 
-def delete(collection: str, ids: IdArray, *, timeout_s: float, routers: Routers, request_ids: RequestIds, session: Session) -> Write:
-    """Delete of ids; an id given twice is deleted once. timeout_s: for each message."""
+def delete(collection: str, ids: IdArray, sender: Sender) -> Write:
+    """Delete of ids; an id given twice is deleted once."""
     positions = last_of_each(ids)
     kept = ids if positions is None else ids[positions]
 
     def make(start: int, end: int) -> Flow[Written]:
-        part = Delete(collection=collection, ids=kept[start:end], request_id=request_ids.next())
-        written: Written = yield from answered(part, timeout_s=timeout_s, routers=routers)
-        session.acknowledge(collection, written.tokens)
-        return written
+        return sender.sent(collection, Delete(collection=collection, ids=kept[start:end], request_id=sender.request_ids.next()))
 
     pieces = cut(id_sizes(kept), max_bytes=MESSAGE_BYTES, max_count=DEFAULT_LIMITS.upsert_points)
     return Write(collection=collection, pieces=tuple(pieces), positions=positions, make=make)
+
+
+def delete_matching(collection: str, filter: Filter, sender: Sender) -> Write:
+    """Delete of the points that match, in one message."""
+
+    def make(start: int, end: int) -> Flow[Written]:
+        return sender.sent(collection, DeleteMatching(collection=collection, filter=filter, request_id=sender.request_ids.next()))
+
+    return Write(collection=collection, pieces=((0, 1),), positions=None, make=make)
 
 
 def checked_against_collection(collection: str, vectors: Matrix, *, timeout_s: float, routers: Routers) -> Flow[None]:

@@ -15,7 +15,8 @@ from shoal.core.shard_config import ShardEntry
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerEntry:
-    """A live worker's registration. address: host:port of its internal service; registration: modification revision of its key."""
+    """A live worker's registration. address: host:port of its internal service; memory_budget_bytes: what its replicas and builds
+    may use, 0 when it does not say; registration: modification revision of its key."""
 
     id: WorkerId
     address: str
@@ -24,6 +25,7 @@ class WorkerEntry:
     node: str
     zone: str
     registration: Revision
+    memory_budget_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.ids import CollectionId, Revision
+from shoal.core.index_spec import index_from_input
 from shoal.core.limits import Limits
 
 
@@ -24,13 +25,6 @@ class Metric(StrEnum):
         return self is Metric.L2
 
 
-class IndexKind(StrEnum):
-    """auto: exact for small segments, HNSW for larger ones; hnsw: always HNSW."""
-
-    AUTO = "auto"
-    HNSW = "hnsw"
-
-
 class CollectionState(StrEnum):
     """CREATING: shards are being placed; ACTIVE: usable; DROPPING: the tombstone on which workers delete their folders."""
 
@@ -41,14 +35,15 @@ class CollectionState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionSpec:
-    """A collection as its user states it."""
+    """A collection as its user states it. index: see shoal.core.index_spec; recall: target of searches that name none."""
 
     name: str
     dim: int
     metric: Metric = Metric.L2
     shards: int = 1
     replicas: int = 1
-    index: IndexKind = IndexKind.AUTO
+    index: str = "auto"
+    recall: float = 0.95
 
     @property
     def min_isr(self) -> int:
@@ -70,7 +65,9 @@ class Collection:
     revision: Revision = Revision(0)
 
 
-def spec_from_input(*, name: str, dim: int, metric: str, shards: int, replicas: int, index: str, limits: Limits) -> CollectionSpec:
+def spec_from_input(
+    *, name: str, dim: int, metric: str, shards: int, replicas: int, index: str, limits: Limits, recall: float = 0.95
+) -> CollectionSpec:
     """Validated specification. Raises InvalidArgument naming the field and what it allows."""
     check_name(name, limits)
     check_range("dim", dim, limits.dim)
@@ -78,7 +75,22 @@ def spec_from_input(*, name: str, dim: int, metric: str, shards: int, replicas: 
     check_range("replicas", replicas, limits.replicas)
     if replicas != 1:
         raise InvalidArgument(f"replicas is {replicas}: this version keeps one replica of each shard", ErrorDetails(field="replicas"))
-    return CollectionSpec(name=name, dim=int(dim), metric=_metric(metric), shards=int(shards), replicas=int(replicas), index=_index(index))
+    check_recall(recall)
+    return CollectionSpec(
+        name=name,
+        dim=int(dim),
+        metric=_metric(metric),
+        shards=int(shards),
+        replicas=int(replicas),
+        index=index_from_input(index, dim=int(dim)),
+        recall=float(recall),
+    )
+
+
+def check_recall(recall: float) -> None:
+    """Raise InvalidArgument unless recall is a number above 0 and at most 1."""
+    if isinstance(recall, bool) or not isinstance(recall, (int, float)) or not 0 < recall <= 1:
+        raise InvalidArgument(f"recall is {recall!r}, it must be a number above 0 and at most 1", ErrorDetails(field="recall"))
 
 
 def check_name(name: str, limits: Limits) -> None:
@@ -100,10 +112,3 @@ def _metric(value: str) -> Metric:
         return Metric(value)
     except ValueError:
         raise InvalidArgument(f"metric is {value!r}, it must be one of l2, ip, cosine", ErrorDetails(field="metric")) from None
-
-
-def _index(value: str) -> IndexKind:
-    try:
-        return IndexKind(value)
-    except ValueError:
-        raise InvalidArgument(f"index is {value!r}, this version builds auto and hnsw", ErrorDetails(field="index")) from None

@@ -21,6 +21,13 @@ class Limits:
     replicas: int = 7
     scroll_points: int = 10_000
     name_length: int = 128
+    filter_depth: int = 16
+    filter_conditions: int = 1_024
+    filter_values: int = 65_536
+    filter_text_bytes: int = 65_536
+    filter_path_keys: int = 128
+    filter_integer_bits: int = 8_192
+    breadth: int = 65_536
 
 
 DEFAULT_LIMITS = Limits()

@@ -21,6 +21,7 @@ IdArray = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float32]
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+_SHOWN_INTEGERS = 10**40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,7 +217,9 @@ def _checked_id(value: Any, index: int, limits: Limits) -> PointId:
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         if INT64_MIN <= value <= INT64_MAX:
             return int(value)
-        raise InvalidArgument(f"ids[{index}]: {value} does not fit into 64 bits", ErrorDetails(field="ids", index=index))
+        # Python refuses to write integers of more than 4,300 digits.
+        shown = str(value) if abs(int(value)) < _SHOWN_INTEGERS else f"an integer of {int(value).bit_length()} bits"
+        raise InvalidArgument(f"ids[{index}]: {shown} does not fit into 64 bits", ErrorDetails(field="ids", index=index))
     raise InvalidArgument(f"ids[{index}] must be an int or a string, not {type(value).__name__}", ErrorDetails(field="ids", index=index))
 
 

@@ -6,16 +6,17 @@ The worker's host implements `ShardService` itself, so a router in the same proc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.filter import Filter
 from shoal.core.ids import RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
 from shoal.core.topk import HitColumns
-
-DEFAULT_EF = 64
-"""Breadth of an approximate search when nothing else is asked for."""
 
 
 class Consistency(StrEnum):
@@ -54,29 +55,174 @@ class ShardDelete:
     ids: IdArray
 
 
-ShardWrite = ShardUpsert | ShardDelete
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardDeleteMatching:
+    """Delete of the points of `shard` that match, as of one moment between two writes; WriteAck.more says whether to call again."""
+
+    shard: ShardId
+    epoch: Revision
+    request_id: RequestId
+    filter: Filter
+
+
+ShardWrite = ShardUpsert | ShardDelete | ShardDeleteMatching
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WriteAck:
-    """A write is durable and applied as record `seq`. affected: points written or removed."""
+    """A write is durable and applied as record `seq`. affected: points written or removed; more: there may be points left to
+    delete by the filter, since one call removes a bounded number."""
 
     seq: Seq
     affected: int
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """Compare with every point."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecallTarget:
+    """Find at least this share of the exact answer, on average; 0 < recall <= 1."""
+
+    recall: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Breadth:
+    """Search graphs with this ef or inverted lists with this nprobe; exactly one is given, the other is left to the default recall."""
+
+    ef: int | None = None
+    nprobe: int | None = None
+
+
+Accuracy = Exact | RecallTarget | Breadth
+
+DEFAULT_RECALL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class QueryGroup:
+    """Queries of a batch that share k and filter. queries: (m,) int64 positions in the batch, ascending; None: all of them."""
+
+    k: int
+    filter: Filter | None = None
+    queries: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardSearch:
-    """Search of one shard. queries: (n, dim) float32 as given; ef: breadth of the approximate search."""
+    """Search of one shard. queries: (n, dim) float32 as given; groups: every query stands in exactly one;
+    radius: only hits with a score at least as good."""
 
     shard: ShardId
     queries: Matrix
-    k: int
-    exact: bool = False
-    ef: int = DEFAULT_EF
+    groups: tuple[QueryGroup, ...]
+    accuracy: Accuracy = RecallTarget(DEFAULT_RECALL)
+    radius: float | None = None
+    explain: bool = False
     with_payload: bool = True
     with_vectors: bool = False
     terms: ReadTerms = ReadTerms()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentExplain:
+    """How one segment was searched for one group of queries.
+
+    shard: its number; segment: name of a sealed segment, else its state; state: growing, frozen or sealed; index: as in
+    CollectionSpec.index; group: number of the group; queries: in the group; rows: that live; plan: "exact", "index",
+    "index, then filter" or "empty"; estimated_selectivity, selectivity: part of the live rows that match, 0-1;
+    candidates: rows scored, over all queries; breadth: ef or nprobe reached, 0 for none; breadth_name: "ef", "nprobe" or "";
+    fallbacks: queries that began in the index and were finished exactly; *_us: microseconds for matching the filter, for
+    searching and for exact scores; filter_cached: whether the matching rows were known.
+    """
+
+    shard: int
+    segment: str
+    state: str
+    index: str
+    group: int
+    queries: int
+    rows: int
+    plan: str
+    estimated_selectivity: float
+    selectivity: float
+    candidates: int
+    breadth: int
+    breadth_name: str
+    fallbacks: int
+    filter_us: float
+    search_us: float
+    score_us: float
+    filter_cached: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardFound:
+    """Answer of a search: hits, and how they were found when that was asked."""
+
+    hits: HitColumns
+    explain: tuple[SegmentExplain, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurvePoint:
+    """breadth: ef or nprobe; fetch: rows taken from the index and scored exactly; recall: measured; us: microseconds of one search."""
+
+    breadth: int
+    fetch: int
+    recall: float
+    us: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentCurve:
+    """Recall against cost of one segment at one k. queries: how many it was measured on; real_queries: else rows of the segment
+    stood in for queries; points: by growing cost; exact_us: microseconds of one exact search."""
+
+    shard: int
+    segment: str
+    index: str
+    rows: int
+    breadth_name: str
+    queries: int
+    real_queries: bool
+    points: tuple[CurvePoint, ...]
+    exact_us: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardTune:
+    """Measure the curves of all sealed segments now, and keep what was learnt."""
+
+    shard: ShardId
+    k: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardMeasureRecall:
+    """Search `sample` queries as any search does and compare with the exact answer. recall: the target searched with."""
+
+    shard: ShardId
+    k: int
+    sample: int
+    recall: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardRecall:
+    """Share of the exact k nearest that was found. lowest: of one query; search_us, exact_us: mean microseconds of one search."""
+
+    shard: int
+    queries: int
+    real_queries: bool
+    recall: float
+    lowest: float
+    search_us: float
+    exact_us: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,11 +238,12 @@ class ShardGet:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardScroll:
-    """The next `limit` points of one shard after id `after`, in id order."""
+    """The next `limit` points of one shard after id `after`, in id order. filter: only points that match."""
 
     shard: ShardId
     after: PointId | None
     limit: int
+    filter: Filter | None = None
     with_payload: bool = True
     with_vectors: bool = False
     terms: ReadTerms = ReadTerms()
@@ -104,15 +251,17 @@ class ShardScroll:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardCount:
-    """Number of points in one shard."""
+    """Number of points in one shard. filter: only points that match."""
 
     shard: ShardId
+    filter: Filter | None = None
     terms: ReadTerms = ReadTerms()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardStats:
-    """What one replica holds. bytes: on disk; memory_bytes: of vectors, graphs and their tables."""
+    """What one replica holds. bytes: on disk; memory_bytes: of vectors, indexes and their tables; waiting: in words, why a build
+    that is due does not begin, else ""."""
 
     shard: ShardId
     role: str
@@ -125,17 +274,23 @@ class ShardStats:
     builds_pending: int
     bytes: int
     memory_bytes: int
+    waiting: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStatus:
     """A worker about itself. memory_bytes: resident size; failed: reason by "collection id/number" for replicas that failed;
-    serving: "collection id/number" of each shard it serves as primary; disk: in words, when its disk is full or nearly so, else ""."""
+    serving: "collection id/number" of each shard it serves as primary; disk: in words, when its disk is full or nearly so, else "";
+    memory_budget_bytes: what replicas and builds may use; memory_used_bytes: of it, reservations included;
+    replica_bytes: memory of each replica, by "collection id/number"."""
 
     memory_bytes: int
     failed: Mapping[str, str]
     serving: frozenset[str] = frozenset()
     disk: str = ""
+    memory_budget_bytes: int = 0
+    memory_used_bytes: int = 0
+    replica_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 class ShardService(Protocol):
@@ -146,8 +301,8 @@ class ShardService(Protocol):
         """Append, make durable, commit, apply; then answer."""
         ...
 
-    async def search(self, call: ShardSearch, timeout_s: float) -> HitColumns:
-        """The best k points for each query."""
+    async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
+        """The best k points for each query: of its group's filter, exactly min(k, matching points) of them."""
         ...
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
@@ -168,6 +323,14 @@ class ShardService(Protocol):
 
     async def optimize(self, shard: ShardId, timeout_s: float) -> None:
         """Seal and merge everything; returns when no row that was there is growing and no build is pending."""
+        ...
+
+    async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
+        """Recall against cost of each sealed segment that has an index, measured now."""
+        ...
+
+    async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
+        """Recall that searches have now, at low priority."""
         ...
 
     async def status(self, timeout_s: float) -> WorkerStatus:

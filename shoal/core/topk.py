@@ -54,8 +54,11 @@ def _tied_with_neighbour(query: npt.NDArray[np.int64], keys: npt.NDArray[np.floa
     return tied
 
 
-def merge_hits(parts: Sequence[HitColumns], k: int, metric: Metric) -> HitColumns:
-    """The best k hits of each query over `parts`, which answer the same batch of queries (at least one part)."""
+def merge_hits(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metric: Metric) -> HitColumns:
+    """The best k hits of each query over `parts`, which answer the same batch of queries (at least one part).
+
+    k: for all queries, or (queries,) one for each.
+    """
     queries = len(parts[0].counts)
     # A part without hits may have lost its empty columns on the wire.
     parts = [part for part in parts if len(part)] or parts[:1]
@@ -63,7 +66,8 @@ def merge_hits(parts: Sequence[HitColumns], k: int, metric: Metric) -> HitColumn
     ids = concat_ids([part.ids for part in parts])
     scores = np.concatenate([part.scores for part in parts])
     order = hit_order(query, scores, ids, metric)
-    kept = order[rank_in_group(query[order]) < k]
+    ordered = query[order]
+    kept = order[rank_in_group(ordered) < (k if isinstance(k, int) else k[ordered])]
     return HitColumns(
         counts=np.bincount(query[kept], minlength=queries).astype(np.int64),
         ids=ids[kept],

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from shoal.core.cluster_map import LeaderEntry, WorkerEntry
-from shoal.core.collection import Collection, CollectionSpec, CollectionState, IndexKind, Metric
-from shoal.core.errors import DataLoss
+from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric, check_recall
+from shoal.core.errors import DataLoss, InvalidArgument
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
+from shoal.core.index_spec import index_from_input
+from shoal.core.shard_calls import DEFAULT_RECALL
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import SlotRange
 
@@ -28,6 +30,7 @@ def encode_collection(collection: Collection) -> bytes:
             "shards": spec.shards,
             "replicas": spec.replicas,
             "index": spec.index,
+            "recall": spec.recall,
             "state": collection.state,
             "request_id": collection.request_id,
         }
@@ -46,7 +49,8 @@ def decode_collection(key: str, value: bytes, revision: int) -> Collection:
                 metric=Metric(raw["metric"]),
                 shards=raw["shards"],
                 replicas=raw["replicas"],
-                index=IndexKind(raw["index"]),
+                index=index_from_input(raw["index"], dim=raw["dim"]),
+                recall=_recall(raw),
             ),
             state=CollectionState(raw["state"]),
             request_id=raw["request_id"],
@@ -54,6 +58,13 @@ def decode_collection(key: str, value: bytes, revision: int) -> Collection:
         )
 
     return _decoded(key, value, build)
+
+
+def _recall(raw: dict[str, Any]) -> float:
+    # Collections that were made before targets could be set have none.
+    recall = raw.get("recall", DEFAULT_RECALL)
+    check_recall(recall)
+    return float(recall)
 
 
 def encode_shard(config: ShardConfig) -> bytes:
@@ -107,6 +118,7 @@ def encode_worker(worker: WorkerEntry) -> bytes:
             "pid": worker.pid,
             "node": worker.node,
             "zone": worker.zone,
+            "memory_budget_bytes": worker.memory_budget_bytes,
         }
     )
 
@@ -122,6 +134,7 @@ def decode_worker(key: str, value: bytes, registration: int) -> WorkerEntry:
             pid=raw["pid"],
             node=raw["node"],
             zone=raw["zone"],
+            memory_budget_bytes=int(raw.get("memory_budget_bytes", 0)),
             registration=Revision(registration),
         )
 
@@ -145,5 +158,5 @@ def _text(value: dict[str, Any]) -> bytes:
 def _decoded(key: str, value: bytes, build: Callable[[dict[str, Any]], T]) -> T:
     try:
         return build(json.loads(value))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidArgument) as error:
         raise DataLoss(f"the store's key {key} holds no readable value ({type(error).__name__}: {error})") from None

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16shoal/v1/cluster.proto\x12\x08shoal.v1\"\x18\n\x16\x44\x65scribeClusterRequest\"\x89\x01\n\x17\x44\x65scribeClusterResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0e\n\x06leader\x18\x02 \x01(\t\x12%\n\x07workers\x18\x03 \x03(\x0b\x32\x14.shoal.v1.WorkerInfo\x12#\n\x06shards\x18\x04 \x03(\x0b\x32\x13.shoal.v1.ShardInfo\"\x85\x01\n\nWorkerInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x0c\n\x04zone\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x0c\n\x04\x64isk\x18\x08 \x01(\t\"\x8b\x01\n\tShardInfo\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0f\n\x07primary\x18\x04 \x01(\t\x12\x0b\n\x03isr\x18\x05 \x03(\t\x12\x10\n\x08learners\x18\x06 \x03(\t\x12\r\n\x05state\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x08 \x01(\t2Z\n\x07\x43luster\x12O\n\x08\x44\x65scribe\x12 .shoal.v1.DescribeClusterRequest\x1a!.shoal.v1.DescribeClusterResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16shoal/v1/cluster.proto\x12\x08shoal.v1\"\x18\n\x16\x44\x65scribeClusterRequest\"\x89\x01\n\x17\x44\x65scribeClusterResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0e\n\x06leader\x18\x02 \x01(\t\x12%\n\x07workers\x18\x03 \x03(\x0b\x32\x14.shoal.v1.WorkerInfo\x12#\n\x06shards\x18\x04 \x03(\x0b\x32\x13.shoal.v1.ShardInfo\"\xbd\x01\n\nWorkerInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x0c\n\x04zone\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x0c\n\x04\x64isk\x18\x08 \x01(\t\x12\x1b\n\x13memory_budget_bytes\x18\t \x01(\x04\x12\x19\n\x11memory_used_bytes\x18\n \x01(\x04\"\xa1\x01\n\tShardInfo\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0f\n\x07primary\x18\x04 \x01(\t\x12\x0b\n\x03isr\x18\x05 \x03(\t\x12\x10\n\x08learners\x18\x06 \x03(\t\x12\r\n\x05state\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x08 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\t \x01(\x04\x32Z\n\x07\x43luster\x12O\n\x08\x44\x65scribe\x12 .shoal.v1.DescribeClusterRequest\x1a!.shoal.v1.DescribeClusterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBECLUSTERRESPONSE']._serialized_start=63
   _globals['_DESCRIBECLUSTERRESPONSE']._serialized_end=200
   _globals['_WORKERINFO']._serialized_start=203
-  _globals['_WORKERINFO']._serialized_end=336
-  _globals['_SHARDINFO']._serialized_start=339
-  _globals['_SHARDINFO']._serialized_end=478
-  _globals['_CLUSTER']._serialized_start=480
-  _globals['_CLUSTER']._serialized_end=570
+  _globals['_WORKERINFO']._serialized_end=392
+  _globals['_SHARDINFO']._serialized_start=395
+  _globals['_SHARDINFO']._serialized_end=556
+  _globals['_CLUSTER']._serialized_start=558
+  _globals['_CLUSTER']._serialized_end=648
 # @@protoc_insertion_point(module_scope)

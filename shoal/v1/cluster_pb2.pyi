@@ -23,7 +23,7 @@ class DescribeClusterResponse(_message.Message):
     def __init__(self, cluster_id: _Optional[str] = ..., leader: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerInfo, _Mapping]]] = ..., shards: _Optional[_Iterable[_Union[ShardInfo, _Mapping]]] = ...) -> None: ...
 
 class WorkerInfo(_message.Message):
-    __slots__ = ("id", "address", "pid", "node", "zone", "state", "memory_bytes", "disk")
+    __slots__ = ("id", "address", "pid", "node", "zone", "state", "memory_bytes", "disk", "memory_budget_bytes", "memory_used_bytes")
     ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,8 @@ class WorkerInfo(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     DISK_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     id: str
     address: str
     pid: int
@@ -40,10 +42,12 @@ class WorkerInfo(_message.Message):
     state: str
     memory_bytes: int
     disk: str
-    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., node: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., disk: _Optional[str] = ...) -> None: ...
+    memory_budget_bytes: int
+    memory_used_bytes: int
+    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., node: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., disk: _Optional[str] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ...) -> None: ...
 
 class ShardInfo(_message.Message):
-    __slots__ = ("collection", "shard", "term", "primary", "isr", "learners", "state", "detail")
+    __slots__ = ("collection", "shard", "term", "primary", "isr", "learners", "state", "detail", "memory_bytes")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +56,7 @@ class ShardInfo(_message.Message):
     LEARNERS_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     collection: str
     shard: int
     term: int
@@ -60,4 +65,5 @@ class ShardInfo(_message.Message):
     learners: _containers.RepeatedScalarFieldContainer[str]
     state: str
     detail: str
-    def __init__(self, collection: _Optional[str] = ..., shard: _Optional[int] = ..., term: _Optional[int] = ..., primary: _Optional[str] = ..., isr: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+    memory_bytes: int
+    def __init__(self, collection: _Optional[str] = ..., shard: _Optional[int] = ..., term: _Optional[int] = ..., primary: _Optional[str] = ..., isr: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., detail: _Optional[str] = ..., memory_bytes: _Optional[int] = ...) -> None: ...

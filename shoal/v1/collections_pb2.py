@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/v1/collections.proto\x12\x08shoal.v1\"l\n\x0e\x43ollectionSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x0e\n\x06metric\x18\x03 \x01(\t\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12\x10\n\x08replicas\x18\x05 \x01(\r\x12\r\n\x05index\x18\x06 \x01(\t\"U\n\x17\x43reateCollectionRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.shoal.v1.CollectionSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"1\n\x18\x43reateCollectionResponse\x12\x15\n\rcollection_id\x18\x01 \x01(\t\"<\n\x15\x44ropCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rcollection_id\x18\x02 \x01(\t\"\x18\n\x16\x44ropCollectionResponse\"\x18\n\x16ListCollectionsRequest\"K\n\x17ListCollectionsResponse\x12\x30\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1b.shoal.v1.CollectionSummary\"V\n\x11\x43ollectionSummary\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.shoal.v1.CollectionSpec\x12\r\n\x05state\x18\x03 \x01(\t\")\n\x19\x44\x65scribeCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xd7\x01\n\x1a\x44\x65scribeCollectionResponse\x12/\n\ncollection\x18\x01 \x01(\x0b\x32\x1b.shoal.v1.CollectionSummary\x12\x0e\n\x06points\x18\x02 \x01(\x04\x12\x14\n\x0cgrowing_rows\x18\x03 \x01(\x04\x12\x13\n\x0bsealed_rows\x18\x04 \x01(\x04\x12\x10\n\x08segments\x18\x05 \x01(\x04\x12\x16\n\x0e\x62uilds_pending\x18\x06 \x01(\x04\x12\r\n\x05\x62ytes\x18\x07 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x04\")\n\x19OptimizeCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1c\n\x1aOptimizeCollectionResponse2\xa4\x03\n\x0b\x43ollections\x12O\n\x06\x43reate\x12!.shoal.v1.CreateCollectionRequest\x1a\".shoal.v1.CreateCollectionResponse\x12I\n\x04\x44rop\x12\x1f.shoal.v1.DropCollectionRequest\x1a .shoal.v1.DropCollectionResponse\x12K\n\x04List\x12 .shoal.v1.ListCollectionsRequest\x1a!.shoal.v1.ListCollectionsResponse\x12U\n\x08\x44\x65scribe\x12#.shoal.v1.DescribeCollectionRequest\x1a$.shoal.v1.DescribeCollectionResponse\x12U\n\x08Optimize\x12#.shoal.v1.OptimizeCollectionRequest\x1a$.shoal.v1.OptimizeCollectionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/v1/collections.proto\x12\x08shoal.v1\"|\n\x0e\x43ollectionSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x0e\n\x06metric\x18\x03 \x01(\t\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12\x10\n\x08replicas\x18\x05 \x01(\r\x12\r\n\x05index\x18\x06 \x01(\t\x12\x0e\n\x06recall\x18\x07 \x01(\x01\"U\n\x17\x43reateCollectionRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.shoal.v1.CollectionSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"1\n\x18\x43reateCollectionResponse\x12\x15\n\rcollection_id\x18\x01 \x01(\t\"<\n\x15\x44ropCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rcollection_id\x18\x02 \x01(\t\"\x18\n\x16\x44ropCollectionResponse\"\x18\n\x16ListCollectionsRequest\"K\n\x17ListCollectionsResponse\x12\x30\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1b.shoal.v1.CollectionSummary\"V\n\x11\x43ollectionSummary\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.shoal.v1.CollectionSpec\x12\r\n\x05state\x18\x03 \x01(\t\")\n\x19\x44\x65scribeCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xe8\x01\n\x1a\x44\x65scribeCollectionResponse\x12/\n\ncollection\x18\x01 \x01(\x0b\x32\x1b.shoal.v1.CollectionSummary\x12\x0e\n\x06points\x18\x02 \x01(\x04\x12\x14\n\x0cgrowing_rows\x18\x03 \x01(\x04\x12\x13\n\x0bsealed_rows\x18\x04 \x01(\x04\x12\x10\n\x08segments\x18\x05 \x01(\x04\x12\x16\n\x0e\x62uilds_pending\x18\x06 \x01(\x04\x12\r\n\x05\x62ytes\x18\x07 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x04\x12\x0f\n\x07waiting\x18\t \x01(\t\"d\n\x16\x41lterCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05index\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06recall\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_indexB\t\n\x07_recall\"\x19\n\x17\x41lterCollectionResponse\"0\n\x15TuneCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01k\x18\x02 \x01(\r\"@\n\x16TuneCollectionResponse\x12&\n\x06\x63urves\x18\x01 \x03(\x0b\x32\x16.shoal.v1.SegmentCurve\"\xc0\x01\n\x0cSegmentCurve\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x04\x12\x14\n\x0c\x62readth_name\x18\x05 \x01(\t\x12\x0f\n\x07queries\x18\x06 \x01(\r\x12\x14\n\x0creal_queries\x18\x07 \x01(\x08\x12$\n\x06points\x18\x08 \x03(\x0b\x32\x14.shoal.v1.CurvePoint\x12\x10\n\x08\x65xact_us\x18\t \x01(\x01\"H\n\nCurvePoint\x12\x0f\n\x07\x62readth\x18\x01 \x01(\r\x12\r\n\x05\x66\x65tch\x18\x02 \x01(\r\x12\x0e\n\x06recall\x18\x03 \x01(\x01\x12\n\n\x02us\x18\x04 \x01(\x01\"_\n\x14MeasureRecallRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sample\x18\x02 \x01(\r\x12\t\n\x01k\x18\x03 \x01(\r\x12\x13\n\x06recall\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_recall\">\n\x15MeasureRecallResponse\x12%\n\x06shards\x18\x01 \x03(\x0b\x32\x15.shoal.v1.ShardRecall\"\x88\x01\n\x0bShardRecall\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07queries\x18\x02 \x01(\r\x12\x14\n\x0creal_queries\x18\x03 \x01(\x08\x12\x0e\n\x06recall\x18\x04 \x01(\x01\x12\x0e\n\x06lowest\x18\x05 \x01(\x01\x12\x11\n\tsearch_us\x18\x06 \x01(\x01\x12\x10\n\x08\x65xact_us\x18\x07 \x01(\x01\")\n\x19OptimizeCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1c\n\x1aOptimizeCollectionResponse2\x8f\x05\n\x0b\x43ollections\x12O\n\x06\x43reate\x12!.shoal.v1.CreateCollectionRequest\x1a\".shoal.v1.CreateCollectionResponse\x12I\n\x04\x44rop\x12\x1f.shoal.v1.DropCollectionRequest\x1a .shoal.v1.DropCollectionResponse\x12K\n\x04List\x12 .shoal.v1.ListCollectionsRequest\x1a!.shoal.v1.ListCollectionsResponse\x12U\n\x08\x44\x65scribe\x12#.shoal.v1.DescribeCollectionRequest\x1a$.shoal.v1.DescribeCollectionResponse\x12L\n\x05\x41lter\x12 .shoal.v1.AlterCollectionRequest\x1a!.shoal.v1.AlterCollectionResponse\x12I\n\x04Tune\x12\x1f.shoal.v1.TuneCollectionRequest\x1a .shoal.v1.TuneCollectionResponse\x12P\n\rMeasureRecall\x12\x1e.shoal.v1.MeasureRecallRequest\x1a\x1f.shoal.v1.MeasureRecallResponse\x12U\n\x08Optimize\x12#.shoal.v1.OptimizeCollectionRequest\x1a$.shoal.v1.OptimizeCollectionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,29 +32,47 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shoal.v1.collections_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COLLECTIONSPEC']._serialized_start=40
-  _globals['_COLLECTIONSPEC']._serialized_end=148
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=150
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=235
-  _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=237
-  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=286
-  _globals['_DROPCOLLECTIONREQUEST']._serialized_start=288
-  _globals['_DROPCOLLECTIONREQUEST']._serialized_end=348
-  _globals['_DROPCOLLECTIONRESPONSE']._serialized_start=350
-  _globals['_DROPCOLLECTIONRESPONSE']._serialized_end=374
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=376
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=400
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=402
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=477
-  _globals['_COLLECTIONSUMMARY']._serialized_start=479
-  _globals['_COLLECTIONSUMMARY']._serialized_end=565
-  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_start=567
-  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_end=608
-  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_start=611
-  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_end=826
-  _globals['_OPTIMIZECOLLECTIONREQUEST']._serialized_start=828
-  _globals['_OPTIMIZECOLLECTIONREQUEST']._serialized_end=869
-  _globals['_OPTIMIZECOLLECTIONRESPONSE']._serialized_start=871
-  _globals['_OPTIMIZECOLLECTIONRESPONSE']._serialized_end=899
-  _globals['_COLLECTIONS']._serialized_start=902
-  _globals['_COLLECTIONS']._serialized_end=1322
+  _globals['_COLLECTIONSPEC']._serialized_end=164
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=166
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=251
+  _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=253
+  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=302
+  _globals['_DROPCOLLECTIONREQUEST']._serialized_start=304
+  _globals['_DROPCOLLECTIONREQUEST']._serialized_end=364
+  _globals['_DROPCOLLECTIONRESPONSE']._serialized_start=366
+  _globals['_DROPCOLLECTIONRESPONSE']._serialized_end=390
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=392
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=416
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=418
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=493
+  _globals['_COLLECTIONSUMMARY']._serialized_start=495
+  _globals['_COLLECTIONSUMMARY']._serialized_end=581
+  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_start=583
+  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_end=624
+  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_start=627
+  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_end=859
+  _globals['_ALTERCOLLECTIONREQUEST']._serialized_start=861
+  _globals['_ALTERCOLLECTIONREQUEST']._serialized_end=961
+  _globals['_ALTERCOLLECTIONRESPONSE']._serialized_start=963
+  _globals['_ALTERCOLLECTIONRESPONSE']._serialized_end=988
+  _globals['_TUNECOLLECTIONREQUEST']._serialized_start=990
+  _globals['_TUNECOLLECTIONREQUEST']._serialized_end=1038
+  _globals['_TUNECOLLECTIONRESPONSE']._serialized_start=1040
+  _globals['_TUNECOLLECTIONRESPONSE']._serialized_end=1104
+  _globals['_SEGMENTCURVE']._serialized_start=1107
+  _globals['_SEGMENTCURVE']._serialized_end=1299
+  _globals['_CURVEPOINT']._serialized_start=1301
+  _globals['_CURVEPOINT']._serialized_end=1373
+  _globals['_MEASURERECALLREQUEST']._serialized_start=1375
+  _globals['_MEASURERECALLREQUEST']._serialized_end=1470
+  _globals['_MEASURERECALLRESPONSE']._serialized_start=1472
+  _globals['_MEASURERECALLRESPONSE']._serialized_end=1534
+  _globals['_SHARDRECALL']._serialized_start=1537
+  _globals['_SHARDRECALL']._serialized_end=1673
+  _globals['_OPTIMIZECOLLECTIONREQUEST']._serialized_start=1675
+  _globals['_OPTIMIZECOLLECTIONREQUEST']._serialized_end=1716
+  _globals['_OPTIMIZECOLLECTIONRESPONSE']._serialized_start=1718
+  _globals['_OPTIMIZECOLLECTIONRESPONSE']._serialized_end=1746
+  _globals['_COLLECTIONS']._serialized_start=1749
+  _globals['_COLLECTIONS']._serialized_end=2404
 # @@protoc_insertion_point(module_scope)

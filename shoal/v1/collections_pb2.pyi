@@ -7,20 +7,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CollectionSpec(_message.Message):
-    __slots__ = ("name", "dim", "metric", "shards", "replicas", "index")
+    __slots__ = ("name", "dim", "metric", "shards", "replicas", "index", "recall")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     SHARDS_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
     name: str
     dim: int
     metric: str
     shards: int
     replicas: int
     index: str
-    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[str] = ..., shards: _Optional[int] = ..., replicas: _Optional[int] = ..., index: _Optional[str] = ...) -> None: ...
+    recall: float
+    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[str] = ..., shards: _Optional[int] = ..., replicas: _Optional[int] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
     __slots__ = ("spec", "request_id")
@@ -75,7 +77,7 @@ class DescribeCollectionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class DescribeCollectionResponse(_message.Message):
-    __slots__ = ("collection", "points", "growing_rows", "sealed_rows", "segments", "builds_pending", "bytes", "memory_bytes")
+    __slots__ = ("collection", "points", "growing_rows", "sealed_rows", "segments", "builds_pending", "bytes", "memory_bytes", "waiting")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
     GROWING_ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +86,7 @@ class DescribeCollectionResponse(_message.Message):
     BUILDS_PENDING_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     collection: CollectionSummary
     points: int
     growing_rows: int
@@ -92,7 +95,106 @@ class DescribeCollectionResponse(_message.Message):
     builds_pending: int
     bytes: int
     memory_bytes: int
-    def __init__(self, collection: _Optional[_Union[CollectionSummary, _Mapping]] = ..., points: _Optional[int] = ..., growing_rows: _Optional[int] = ..., sealed_rows: _Optional[int] = ..., segments: _Optional[int] = ..., builds_pending: _Optional[int] = ..., bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    waiting: str
+    def __init__(self, collection: _Optional[_Union[CollectionSummary, _Mapping]] = ..., points: _Optional[int] = ..., growing_rows: _Optional[int] = ..., sealed_rows: _Optional[int] = ..., segments: _Optional[int] = ..., builds_pending: _Optional[int] = ..., bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., waiting: _Optional[str] = ...) -> None: ...
+
+class AlterCollectionRequest(_message.Message):
+    __slots__ = ("name", "index", "recall")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    index: str
+    recall: float
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ...) -> None: ...
+
+class AlterCollectionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TuneCollectionRequest(_message.Message):
+    __slots__ = ("name", "k")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    k: int
+    def __init__(self, name: _Optional[str] = ..., k: _Optional[int] = ...) -> None: ...
+
+class TuneCollectionResponse(_message.Message):
+    __slots__ = ("curves",)
+    CURVES_FIELD_NUMBER: _ClassVar[int]
+    curves: _containers.RepeatedCompositeFieldContainer[SegmentCurve]
+    def __init__(self, curves: _Optional[_Iterable[_Union[SegmentCurve, _Mapping]]] = ...) -> None: ...
+
+class SegmentCurve(_message.Message):
+    __slots__ = ("shard", "segment", "index", "rows", "breadth_name", "queries", "real_queries", "points", "exact_us")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    BREADTH_NAME_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    REAL_QUERIES_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    EXACT_US_FIELD_NUMBER: _ClassVar[int]
+    shard: int
+    segment: str
+    index: str
+    rows: int
+    breadth_name: str
+    queries: int
+    real_queries: bool
+    points: _containers.RepeatedCompositeFieldContainer[CurvePoint]
+    exact_us: float
+    def __init__(self, shard: _Optional[int] = ..., segment: _Optional[str] = ..., index: _Optional[str] = ..., rows: _Optional[int] = ..., breadth_name: _Optional[str] = ..., queries: _Optional[int] = ..., real_queries: bool = ..., points: _Optional[_Iterable[_Union[CurvePoint, _Mapping]]] = ..., exact_us: _Optional[float] = ...) -> None: ...
+
+class CurvePoint(_message.Message):
+    __slots__ = ("breadth", "fetch", "recall", "us")
+    BREADTH_FIELD_NUMBER: _ClassVar[int]
+    FETCH_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    US_FIELD_NUMBER: _ClassVar[int]
+    breadth: int
+    fetch: int
+    recall: float
+    us: float
+    def __init__(self, breadth: _Optional[int] = ..., fetch: _Optional[int] = ..., recall: _Optional[float] = ..., us: _Optional[float] = ...) -> None: ...
+
+class MeasureRecallRequest(_message.Message):
+    __slots__ = ("name", "sample", "k", "recall")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    sample: int
+    k: int
+    recall: float
+    def __init__(self, name: _Optional[str] = ..., sample: _Optional[int] = ..., k: _Optional[int] = ..., recall: _Optional[float] = ...) -> None: ...
+
+class MeasureRecallResponse(_message.Message):
+    __slots__ = ("shards",)
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    shards: _containers.RepeatedCompositeFieldContainer[ShardRecall]
+    def __init__(self, shards: _Optional[_Iterable[_Union[ShardRecall, _Mapping]]] = ...) -> None: ...
+
+class ShardRecall(_message.Message):
+    __slots__ = ("shard", "queries", "real_queries", "recall", "lowest", "search_us", "exact_us")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    REAL_QUERIES_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    LOWEST_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_US_FIELD_NUMBER: _ClassVar[int]
+    EXACT_US_FIELD_NUMBER: _ClassVar[int]
+    shard: int
+    queries: int
+    real_queries: bool
+    recall: float
+    lowest: float
+    search_us: float
+    exact_us: float
+    def __init__(self, shard: _Optional[int] = ..., queries: _Optional[int] = ..., real_queries: bool = ..., recall: _Optional[float] = ..., lowest: _Optional[float] = ..., search_us: _Optional[float] = ..., exact_us: _Optional[float] = ...) -> None: ...
 
 class OptimizeCollectionRequest(_message.Message):
     __slots__ = ("name",)

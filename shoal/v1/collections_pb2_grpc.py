@@ -54,6 +54,21 @@ class CollectionsStub(object):
                 request_serializer=shoal_dot_v1_dot_collections__pb2.DescribeCollectionRequest.SerializeToString,
                 response_deserializer=shoal_dot_v1_dot_collections__pb2.DescribeCollectionResponse.FromString,
                 _registered_method=True)
+        self.Alter = channel.unary_unary(
+                '/shoal.v1.Collections/Alter',
+                request_serializer=shoal_dot_v1_dot_collections__pb2.AlterCollectionRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_collections__pb2.AlterCollectionResponse.FromString,
+                _registered_method=True)
+        self.Tune = channel.unary_unary(
+                '/shoal.v1.Collections/Tune',
+                request_serializer=shoal_dot_v1_dot_collections__pb2.TuneCollectionRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_collections__pb2.TuneCollectionResponse.FromString,
+                _registered_method=True)
+        self.MeasureRecall = channel.unary_unary(
+                '/shoal.v1.Collections/MeasureRecall',
+                request_serializer=shoal_dot_v1_dot_collections__pb2.MeasureRecallRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_collections__pb2.MeasureRecallResponse.FromString,
+                _registered_method=True)
         self.Optimize = channel.unary_unary(
                 '/shoal.v1.Collections/Optimize',
                 request_serializer=shoal_dot_v1_dot_collections__pb2.OptimizeCollectionRequest.SerializeToString,
@@ -88,9 +103,30 @@ class CollectionsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Optimize(self, request, context):
+    def Alter(self, request, context):
         """Seals and merges everything now; answers when no row is growing and no build is pending.
+        Changes the index or the recall of a live collection; segments are built anew aside and swapped.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tune(self, request, context):
+        """Measures recall against cost now, segment by segment, on real queries where there are any.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MeasureRecall(self, request, context):
+        """Measures the recall that searches have, against the exact answer, at low priority.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Optimize(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -117,6 +153,21 @@ def add_CollectionsServicer_to_server(servicer, server):
                     servicer.Describe,
                     request_deserializer=shoal_dot_v1_dot_collections__pb2.DescribeCollectionRequest.FromString,
                     response_serializer=shoal_dot_v1_dot_collections__pb2.DescribeCollectionResponse.SerializeToString,
+            ),
+            'Alter': grpc.unary_unary_rpc_method_handler(
+                    servicer.Alter,
+                    request_deserializer=shoal_dot_v1_dot_collections__pb2.AlterCollectionRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_collections__pb2.AlterCollectionResponse.SerializeToString,
+            ),
+            'Tune': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tune,
+                    request_deserializer=shoal_dot_v1_dot_collections__pb2.TuneCollectionRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_collections__pb2.TuneCollectionResponse.SerializeToString,
+            ),
+            'MeasureRecall': grpc.unary_unary_rpc_method_handler(
+                    servicer.MeasureRecall,
+                    request_deserializer=shoal_dot_v1_dot_collections__pb2.MeasureRecallRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_collections__pb2.MeasureRecallResponse.SerializeToString,
             ),
             'Optimize': grpc.unary_unary_rpc_method_handler(
                     servicer.Optimize,
@@ -232,6 +283,87 @@ class Collections(object):
             '/shoal.v1.Collections/Describe',
             shoal_dot_v1_dot_collections__pb2.DescribeCollectionRequest.SerializeToString,
             shoal_dot_v1_dot_collections__pb2.DescribeCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Alter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Collections/Alter',
+            shoal_dot_v1_dot_collections__pb2.AlterCollectionRequest.SerializeToString,
+            shoal_dot_v1_dot_collections__pb2.AlterCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tune(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Collections/Tune',
+            shoal_dot_v1_dot_collections__pb2.TuneCollectionRequest.SerializeToString,
+            shoal_dot_v1_dot_collections__pb2.TuneCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureRecall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Collections/MeasureRecall',
+            shoal_dot_v1_dot_collections__pb2.MeasureRecallRequest.SerializeToString,
+            shoal_dot_v1_dot_collections__pb2.MeasureRecallResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,11 @@ class CoordinatorStub(object):
                 request_serializer=shoal_dot_v1_dot_collections__pb2.CreateCollectionRequest.SerializeToString,
                 response_deserializer=shoal_dot_v1_dot_collections__pb2.CreateCollectionResponse.FromString,
                 _registered_method=True)
+        self.AlterCollection = channel.unary_unary(
+                '/shoal.v1.Coordinator/AlterCollection',
+                request_serializer=shoal_dot_v1_dot_collections__pb2.AlterCollectionRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_collections__pb2.AlterCollectionResponse.FromString,
+                _registered_method=True)
         self.DropCollection = channel.unary_unary(
                 '/shoal.v1.Coordinator/DropCollection',
                 request_serializer=shoal_dot_v1_dot_collections__pb2.DropCollectionRequest.SerializeToString,
@@ -52,6 +57,12 @@ class CoordinatorServicer(object):
     """
 
     def CreateCollection(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AlterCollection(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,6 +81,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.CreateCollection,
                     request_deserializer=shoal_dot_v1_dot_collections__pb2.CreateCollectionRequest.FromString,
                     response_serializer=shoal_dot_v1_dot_collections__pb2.CreateCollectionResponse.SerializeToString,
+            ),
+            'AlterCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.AlterCollection,
+                    request_deserializer=shoal_dot_v1_dot_collections__pb2.AlterCollectionRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_collections__pb2.AlterCollectionResponse.SerializeToString,
             ),
             'DropCollection': grpc.unary_unary_rpc_method_handler(
                     servicer.DropCollection,
@@ -105,6 +121,33 @@ class Coordinator(object):
             '/shoal.v1.Coordinator/CreateCollection',
             shoal_dot_v1_dot_collections__pb2.CreateCollectionRequest.SerializeToString,
             shoal_dot_v1_dot_collections__pb2.CreateCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AlterCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/AlterCollection',
+            shoal_dot_v1_dot_collections__pb2.AlterCollectionRequest.SerializeToString,
+            shoal_dot_v1_dot_collections__pb2.AlterCollectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

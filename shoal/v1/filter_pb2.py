@@ -22,15 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from shoal.v1 import common_pb2 as shoal_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/filter.proto\x12\x08shoal.v1\"\x17\n\x06\x46ilter\x12\r\n\x05\x66ield\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/filter.proto\x12\x08shoal.v1\x1a\x15shoal/v1/common.proto\"\xc9\x01\n\x06\x46ilter\x12#\n\x03\x61ll\x18\x01 \x01(\x0b\x32\x14.shoal.v1.FilterListH\x00\x12#\n\x03\x61ny\x18\x02 \x01(\x0b\x32\x14.shoal.v1.FilterListH\x00\x12\x1f\n\x03not\x18\x03 \x01(\x0b\x32\x10.shoal.v1.FilterH\x00\x12$\n\x05\x66ield\x18\x04 \x01(\x0b\x32\x13.shoal.v1.FieldTestH\x00\x12!\n\x03ids\x18\x05 \x01(\x0b\x32\x12.shoal.v1.PointIdsH\x00\x42\x0b\n\tcondition\"/\n\nFilterList\x12!\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x10.shoal.v1.Filter\"\xb6\x01\n\tFieldTest\x12\x0c\n\x04path\x18\x01 \x03(\t\x12\"\n\x02in\x18\x02 \x01(\x0b\x32\x14.shoal.v1.ScalarListH\x00\x12%\n\x05range\x18\x03 \x01(\x0b\x32\x14.shoal.v1.FieldRangeH\x00\x12\x10\n\x06\x65xists\x18\x04 \x01(\x08H\x00\x12$\n\x08\x63ontains\x18\x05 \x01(\x0b\x32\x10.shoal.v1.ScalarH\x00\x12\x10\n\x06prefix\x18\x06 \x01(\tH\x00\x42\x06\n\x04test\"\x86\x01\n\nFieldRange\x12\x1c\n\x02gt\x18\x01 \x01(\x0b\x32\x10.shoal.v1.Scalar\x12\x1d\n\x03gte\x18\x02 \x01(\x0b\x32\x10.shoal.v1.Scalar\x12\x1c\n\x02lt\x18\x03 \x01(\x0b\x32\x10.shoal.v1.Scalar\x12\x1d\n\x03lte\x18\x04 \x01(\x0b\x32\x10.shoal.v1.Scalar\"\x80\x01\n\x06Scalar\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x11\n\x07integer\x18\x02 \x01(\x12H\x00\x12\x10\n\x06number\x18\x03 \x01(\x01H\x00\x12\x11\n\x07\x62oolean\x18\x04 \x01(\x08H\x00\x12\x0e\n\x04null\x18\x05 \x01(\x08H\x00\x12\x15\n\x0b\x62ig_integer\x18\x06 \x01(\tH\x00\x42\x07\n\x05value\".\n\nScalarList\x12 \n\x06values\x18\x01 \x03(\x0b\x32\x10.shoal.v1.Scalarb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shoal.v1.filter_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FILTER']._serialized_start=35
-  _globals['_FILTER']._serialized_end=58
+  _globals['_FILTER']._serialized_start=59
+  _globals['_FILTER']._serialized_end=260
+  _globals['_FILTERLIST']._serialized_start=262
+  _globals['_FILTERLIST']._serialized_end=309
+  _globals['_FIELDTEST']._serialized_start=312
+  _globals['_FIELDTEST']._serialized_end=494
+  _globals['_FIELDRANGE']._serialized_start=497
+  _globals['_FIELDRANGE']._serialized_end=631
+  _globals['_SCALAR']._serialized_start=634
+  _globals['_SCALAR']._serialized_end=762
+  _globals['_SCALARLIST']._serialized_start=764
+  _globals['_SCALARLIST']._serialized_end=810
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ from shoal.v1 import common_pb2 as shoal_dot_v1_dot_common__pb2
 from shoal.v1 import filter_pb2 as shoal_dot_v1_dot_filter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/search.proto\x12\x08shoal.v1\x1a\x15shoal/v1/common.proto\x1a\x15shoal/v1/filter.proto\">\n\tSearchLeg\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\"\n\x07vectors\x18\x02 \x01(\x0b\x32\x11.shoal.v1.Vectors\"\xcc\x03\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12!\n\x04legs\x18\x02 \x03(\x0b\x32\x13.shoal.v1.SearchLeg\x12\t\n\x01k\x18\x03 \x01(\r\x12\r\n\x05\x65xact\x18\x04 \x01(\x08\x12 \n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x10.shoal.v1.Filter\x12\x33\n\x06params\x18\x06 \x03(\x0b\x32#.shoal.v1.SearchRequest.ParamsEntry\x12\x13\n\x06recall\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06radius\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x65xplain\x18\t \x01(\x08\x12\x14\n\x0cwith_payload\x18\n \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x0b \x01(\x08\x12\x15\n\rallow_partial\x18\x0c \x01(\x08\x12*\n\x0b\x63onsistency\x18\r \x01(\x0e\x32\x15.shoal.v1.Consistency\x12$\n\x08min_seqs\x18\x0e \x03(\x0b\x32\x12.shoal.v1.ShardSeq\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07_recallB\t\n\x07_radius\"F\n\x0eSearchResponse\x12\x1c\n\x04hits\x18\x01 \x01(\x0b\x32\x0e.shoal.v1.Hits\x12\x16\n\x0emissing_shards\x18\x02 \x03(\t2E\n\x06Search\x12;\n\x06Search\x12\x17.shoal.v1.SearchRequest\x1a\x18.shoal.v1.SearchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/search.proto\x12\x08shoal.v1\x1a\x15shoal/v1/common.proto\x1a\x15shoal/v1/filter.proto\">\n\tSearchLeg\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\"\n\x07vectors\x18\x02 \x01(\x0b\x32\x11.shoal.v1.Vectors\"J\n\nQueryGroup\x12\x0f\n\x07queries\x18\x01 \x03(\r\x12\t\n\x01k\x18\x02 \x01(\r\x12 \n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x10.shoal.v1.Filter\"\xf2\x03\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12!\n\x04legs\x18\x02 \x03(\x0b\x32\x13.shoal.v1.SearchLeg\x12\t\n\x01k\x18\x03 \x01(\r\x12\r\n\x05\x65xact\x18\x04 \x01(\x08\x12 \n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x10.shoal.v1.Filter\x12\x33\n\x06params\x18\x06 \x03(\x0b\x32#.shoal.v1.SearchRequest.ParamsEntry\x12\x13\n\x06recall\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06radius\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x65xplain\x18\t \x01(\x08\x12\x14\n\x0cwith_payload\x18\n \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x0b \x01(\x08\x12\x15\n\rallow_partial\x18\x0c \x01(\x08\x12*\n\x0b\x63onsistency\x18\r \x01(\x0e\x32\x15.shoal.v1.Consistency\x12$\n\x08min_seqs\x18\x0e \x03(\x0b\x32\x12.shoal.v1.ShardSeq\x12$\n\x06groups\x18\x0f \x03(\x0b\x32\x14.shoal.v1.QueryGroup\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07_recallB\t\n\x07_radius\"q\n\x0eSearchResponse\x12\x1c\n\x04hits\x18\x01 \x01(\x0b\x32\x0e.shoal.v1.Hits\x12\x16\n\x0emissing_shards\x18\x02 \x03(\t\x12)\n\x07\x65xplain\x18\x03 \x03(\x0b\x32\x18.shoal.v1.SegmentExplain\"\xdb\x02\n\x0eSegmentExplain\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05index\x18\x04 \x01(\t\x12\r\n\x05group\x18\x05 \x01(\r\x12\x0f\n\x07queries\x18\x06 \x01(\r\x12\x0c\n\x04rows\x18\x07 \x01(\x04\x12\x0c\n\x04plan\x18\x08 \x01(\t\x12\x1d\n\x15\x65stimated_selectivity\x18\t \x01(\x01\x12\x13\n\x0bselectivity\x18\n \x01(\x01\x12\x12\n\ncandidates\x18\x0b \x01(\x04\x12\x0f\n\x07\x62readth\x18\x0c \x01(\r\x12\x14\n\x0c\x62readth_name\x18\r \x01(\t\x12\x11\n\tfallbacks\x18\x0e \x01(\r\x12\x11\n\tfilter_us\x18\x0f \x01(\x01\x12\x11\n\tsearch_us\x18\x10 \x01(\x01\x12\x10\n\x08score_us\x18\x11 \x01(\x01\x12\x15\n\rfilter_cached\x18\x12 \x01(\x08\x32\x45\n\x06Search\x12;\n\x06Search\x12\x17.shoal.v1.SearchRequest\x1a\x18.shoal.v1.SearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,12 +37,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHREQUEST_PARAMSENTRY']._serialized_options = b'8\001'
   _globals['_SEARCHLEG']._serialized_start=81
   _globals['_SEARCHLEG']._serialized_end=143
-  _globals['_SEARCHREQUEST']._serialized_start=146
-  _globals['_SEARCHREQUEST']._serialized_end=606
-  _globals['_SEARCHREQUEST_PARAMSENTRY']._serialized_start=539
-  _globals['_SEARCHREQUEST_PARAMSENTRY']._serialized_end=584
-  _globals['_SEARCHRESPONSE']._serialized_start=608
-  _globals['_SEARCHRESPONSE']._serialized_end=678
-  _globals['_SEARCH']._serialized_start=680
-  _globals['_SEARCH']._serialized_end=749
+  _globals['_QUERYGROUP']._serialized_start=145
+  _globals['_QUERYGROUP']._serialized_end=219
+  _globals['_SEARCHREQUEST']._serialized_start=222
+  _globals['_SEARCHREQUEST']._serialized_end=720
+  _globals['_SEARCHREQUEST_PARAMSENTRY']._serialized_start=653
+  _globals['_SEARCHREQUEST_PARAMSENTRY']._serialized_end=698
+  _globals['_SEARCHRESPONSE']._serialized_start=722
+  _globals['_SEARCHRESPONSE']._serialized_end=835
+  _globals['_SEGMENTEXPLAIN']._serialized_start=838
+  _globals['_SEGMENTEXPLAIN']._serialized_end=1185
+  _globals['_SEARCH']._serialized_start=1187
+  _globals['_SEARCH']._serialized_end=1256
 # @@protoc_insertion_point(module_scope)

@@ -22,10 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from shoal.v1 import collections_pb2 as shoal_dot_v1_dot_collections__pb2
 from shoal.v1 import common_pb2 as shoal_dot_v1_dot_common__pb2
+from shoal.v1 import filter_pb2 as shoal_dot_v1_dot_filter__pb2
+from shoal.v1 import search_pb2 as shoal_dot_v1_dot_search__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/worker.proto\x12\x08shoal.v1\x1a\x15shoal/v1/common.proto\"1\n\x08ShardRef\x12\x15\n\rcollection_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\"H\n\tReadTerms\x12*\n\x0b\x63onsistency\x18\x01 \x01(\x0e\x32\x15.shoal.v1.Consistency\x12\x0f\n\x07min_seq\x18\x02 \x01(\x04\"\xc5\x01\n\x11ShardWriteRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\'\n\nrequest_id\x18\x03 \x01(\x0b\x32\x13.shoal.v1.RequestId\x12&\n\x06upsert\x18\x04 \x01(\x0b\x32\x14.shoal.v1.PointBatchH\x00\x12$\n\x06\x64\x65lete\x18\x05 \x01(\x0b\x32\x12.shoal.v1.PointIdsH\x00\x42\x07\n\x05write\"3\n\x12ShardWriteResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x10\n\x08\x61\x66\x66\x65\x63ted\x18\x02 \x01(\x04\"\xd1\x01\n\x12ShardSearchRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\"\n\x07queries\x18\x02 \x01(\x0b\x32\x11.shoal.v1.Vectors\x12\t\n\x01k\x18\x03 \x01(\r\x12\r\n\x05\x65xact\x18\x04 \x01(\x08\x12\n\n\x02\x65\x66\x18\x05 \x01(\r\x12\x14\n\x0cwith_payload\x18\x06 \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x07 \x01(\x08\x12\"\n\x05terms\x18\x08 \x01(\x0b\x32\x13.shoal.v1.ReadTerms\"3\n\x13ShardSearchResponse\x12\x1c\n\x04hits\x18\x01 \x01(\x0b\x32\x0e.shoal.v1.Hits\"\xa5\x01\n\x0fShardGetRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\x1f\n\x03ids\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\x14\n\x0cwith_payload\x18\x03 \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x04 \x01(\x08\x12\"\n\x05terms\x18\x05 \x01(\x0b\x32\x13.shoal.v1.ReadTerms\"\xb9\x01\n\x12ShardScrollRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12!\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x14\n\x0cwith_payload\x18\x04 \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x05 \x01(\x08\x12\"\n\x05terms\x18\x06 \x01(\x0b\x32\x13.shoal.v1.ReadTerms\";\n\x13ShardPointsResponse\x12$\n\x06points\x18\x01 \x01(\x0b\x32\x14.shoal.v1.PointBatch\"Z\n\x11ShardCountRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\"\n\x05terms\x18\x02 \x01(\x0b\x32\x13.shoal.v1.ReadTerms\"#\n\x12ShardCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\"6\n\x11ShardStatsRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\"\xcf\x01\n\x12ShardStatsResponse\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x13\n\x0b\x61pplied_seq\x18\x03 \x01(\x04\x12\x0e\n\x06points\x18\x04 \x01(\x04\x12\x14\n\x0cgrowing_rows\x18\x05 \x01(\x04\x12\x13\n\x0bsealed_rows\x18\x06 \x01(\x04\x12\x10\n\x08segments\x18\x07 \x01(\x04\x12\x16\n\x0e\x62uilds_pending\x18\x08 \x01(\x04\x12\r\n\x05\x62ytes\x18\t \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\n \x01(\x04\"9\n\x14ShardOptimizeRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\"\x17\n\x15ShardOptimizeResponse\"\x15\n\x13WorkerStatusRequest\"\xb6\x01\n\x14WorkerStatusResponse\x12\x14\n\x0cmemory_bytes\x18\x01 \x01(\x04\x12:\n\x06\x66\x61iled\x18\x02 \x03(\x0b\x32*.shoal.v1.WorkerStatusResponse.FailedEntry\x12\x0c\n\x04\x64isk\x18\x03 \x01(\t\x12\x0f\n\x07serving\x18\x04 \x03(\t\x1a-\n\x0b\x46\x61iledEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\xb9\x04\n\x06Worker\x12\x42\n\x05Write\x12\x1b.shoal.v1.ShardWriteRequest\x1a\x1c.shoal.v1.ShardWriteResponse\x12\x45\n\x06Search\x12\x1c.shoal.v1.ShardSearchRequest\x1a\x1d.shoal.v1.ShardSearchResponse\x12?\n\x03Get\x12\x19.shoal.v1.ShardGetRequest\x1a\x1d.shoal.v1.ShardPointsResponse\x12\x45\n\x06Scroll\x12\x1c.shoal.v1.ShardScrollRequest\x1a\x1d.shoal.v1.ShardPointsResponse\x12\x42\n\x05\x43ount\x12\x1b.shoal.v1.ShardCountRequest\x1a\x1c.shoal.v1.ShardCountResponse\x12\x42\n\x05Stats\x12\x1b.shoal.v1.ShardStatsRequest\x1a\x1c.shoal.v1.ShardStatsResponse\x12K\n\x08Optimize\x12\x1e.shoal.v1.ShardOptimizeRequest\x1a\x1f.shoal.v1.ShardOptimizeResponse\x12G\n\x06Status\x12\x1d.shoal.v1.WorkerStatusRequest\x1a\x1e.shoal.v1.WorkerStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/worker.proto\x12\x08shoal.v1\x1a\x1ashoal/v1/collections.proto\x1a\x15shoal/v1/common.proto\x1a\x15shoal/v1/filter.proto\x1a\x15shoal/v1/search.proto\"1\n\x08ShardRef\x12\x15\n\rcollection_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\"H\n\tReadTerms\x12*\n\x0b\x63onsistency\x18\x01 \x01(\x0e\x32\x15.shoal.v1.Consistency\x12\x0f\n\x07min_seq\x18\x02 \x01(\x04\"\xf2\x01\n\x11ShardWriteRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\'\n\nrequest_id\x18\x03 \x01(\x0b\x32\x13.shoal.v1.RequestId\x12&\n\x06upsert\x18\x04 \x01(\x0b\x32\x14.shoal.v1.PointBatchH\x00\x12$\n\x06\x64\x65lete\x18\x05 \x01(\x0b\x32\x12.shoal.v1.PointIdsH\x00\x12+\n\x0f\x64\x65lete_matching\x18\x06 \x01(\x0b\x32\x10.shoal.v1.FilterH\x00\x42\x07\n\x05write\"A\n\x12ShardWriteResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x10\n\x08\x61\x66\x66\x65\x63ted\x18\x02 \x01(\x04\x12\x0c\n\x04more\x18\x03 \x01(\x08\"\xd1\x02\n\x12ShardSearchRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\"\n\x07queries\x18\x02 \x01(\x0b\x32\x11.shoal.v1.Vectors\x12$\n\x06groups\x18\x03 \x03(\x0b\x32\x14.shoal.v1.QueryGroup\x12\x0f\n\x05\x65xact\x18\x04 \x01(\x08H\x00\x12\x10\n\x06recall\x18\x05 \x01(\x01H\x00\x12\x0c\n\x02\x65\x66\x18\x06 \x01(\rH\x00\x12\x10\n\x06nprobe\x18\x07 \x01(\rH\x00\x12\x13\n\x06radius\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x65xplain\x18\t \x01(\x08\x12\x14\n\x0cwith_payload\x18\n \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x0b \x01(\x08\x12\"\n\x05terms\x18\x0c \x01(\x0b\x32\x13.shoal.v1.ReadTermsB\n\n\x08\x61\x63\x63uracyB\t\n\x07_radius\"^\n\x13ShardSearchResponse\x12\x1c\n\x04hits\x18\x01 \x01(\x0b\x32\x0e.shoal.v1.Hits\x12)\n\x07\x65xplain\x18\x02 \x03(\x0b\x32\x18.shoal.v1.SegmentExplain\"\xa5\x01\n\x0fShardGetRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\x1f\n\x03ids\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\x14\n\x0cwith_payload\x18\x03 \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x04 \x01(\x08\x12\"\n\x05terms\x18\x05 \x01(\x0b\x32\x13.shoal.v1.ReadTerms\"\xdb\x01\n\x12ShardScrollRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12!\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x14\n\x0cwith_payload\x18\x04 \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x05 \x01(\x08\x12\"\n\x05terms\x18\x06 \x01(\x0b\x32\x13.shoal.v1.ReadTerms\x12 \n\x06\x66ilter\x18\x07 \x01(\x0b\x32\x10.shoal.v1.Filter\";\n\x13ShardPointsResponse\x12$\n\x06points\x18\x01 \x01(\x0b\x32\x14.shoal.v1.PointBatch\"|\n\x11ShardCountRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\"\n\x05terms\x18\x02 \x01(\x0b\x32\x13.shoal.v1.ReadTerms\x12 \n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x10.shoal.v1.Filter\"#\n\x12ShardCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\"6\n\x11ShardStatsRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\"\xe0\x01\n\x12ShardStatsResponse\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x13\n\x0b\x61pplied_seq\x18\x03 \x01(\x04\x12\x0e\n\x06points\x18\x04 \x01(\x04\x12\x14\n\x0cgrowing_rows\x18\x05 \x01(\x04\x12\x13\n\x0bsealed_rows\x18\x06 \x01(\x04\x12\x10\n\x08segments\x18\x07 \x01(\x04\x12\x16\n\x0e\x62uilds_pending\x18\x08 \x01(\x04\x12\r\n\x05\x62ytes\x18\t \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\n \x01(\x04\x12\x0f\n\x07waiting\x18\x0b \x01(\t\"9\n\x14ShardOptimizeRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\"\x17\n\x15ShardOptimizeResponse\"@\n\x10ShardTuneRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\t\n\x01k\x18\x02 \x01(\r\";\n\x11ShardTuneResponse\x12&\n\x06\x63urves\x18\x01 \x03(\x0b\x32\x16.shoal.v1.SegmentCurve\"i\n\x19ShardMeasureRecallRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\t\n\x01k\x18\x02 \x01(\r\x12\x0e\n\x06sample\x18\x03 \x01(\r\x12\x0e\n\x06recall\x18\x04 \x01(\x01\"E\n\x1aShardMeasureRecallResponse\x12\'\n\x08measured\x18\x01 \x01(\x0b\x32\x15.shoal.v1.ShardRecall\"\x15\n\x13WorkerStatusRequest\"\xec\x02\n\x14WorkerStatusResponse\x12\x14\n\x0cmemory_bytes\x18\x01 \x01(\x04\x12:\n\x06\x66\x61iled\x18\x02 \x03(\x0b\x32*.shoal.v1.WorkerStatusResponse.FailedEntry\x12\x0c\n\x04\x64isk\x18\x03 \x01(\t\x12\x0f\n\x07serving\x18\x04 \x03(\t\x12\x1b\n\x13memory_budget_bytes\x18\x05 \x01(\x04\x12\x19\n\x11memory_used_bytes\x18\x06 \x01(\x04\x12G\n\rreplica_bytes\x18\x07 \x03(\x0b\x32\x30.shoal.v1.WorkerStatusResponse.ReplicaBytesEntry\x1a-\n\x0b\x46\x61iledEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x33\n\x11ReplicaBytesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x32\xd6\x05\n\x06Worker\x12\x42\n\x05Write\x12\x1b.shoal.v1.ShardWriteRequest\x1a\x1c.shoal.v1.ShardWriteResponse\x12\x45\n\x06Search\x12\x1c.shoal.v1.ShardSearchRequest\x1a\x1d.shoal.v1.ShardSearchResponse\x12?\n\x03Get\x12\x19.shoal.v1.ShardGetRequest\x1a\x1d.shoal.v1.ShardPointsResponse\x12\x45\n\x06Scroll\x12\x1c.shoal.v1.ShardScrollRequest\x1a\x1d.shoal.v1.ShardPointsResponse\x12\x42\n\x05\x43ount\x12\x1b.shoal.v1.ShardCountRequest\x1a\x1c.shoal.v1.ShardCountResponse\x12\x42\n\x05Stats\x12\x1b.shoal.v1.ShardStatsRequest\x1a\x1c.shoal.v1.ShardStatsResponse\x12K\n\x08Optimize\x12\x1e.shoal.v1.ShardOptimizeRequest\x1a\x1f.shoal.v1.ShardOptimizeResponse\x12?\n\x04Tune\x12\x1a.shoal.v1.ShardTuneRequest\x1a\x1b.shoal.v1.ShardTuneResponse\x12Z\n\rMeasureRecall\x12#.shoal.v1.ShardMeasureRecallRequest\x1a$.shoal.v1.ShardMeasureRecallResponse\x12G\n\x06Status\x12\x1d.shoal.v1.WorkerStatusRequest\x1a\x1e.shoal.v1.WorkerStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,42 +37,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WORKERSTATUSRESPONSE_FAILEDENTRY']._loaded_options = None
   _globals['_WORKERSTATUSRESPONSE_FAILEDENTRY']._serialized_options = b'8\001'
-  _globals['_SHARDREF']._serialized_start=58
-  _globals['_SHARDREF']._serialized_end=107
-  _globals['_READTERMS']._serialized_start=109
-  _globals['_READTERMS']._serialized_end=181
-  _globals['_SHARDWRITEREQUEST']._serialized_start=184
-  _globals['_SHARDWRITEREQUEST']._serialized_end=381
-  _globals['_SHARDWRITERESPONSE']._serialized_start=383
-  _globals['_SHARDWRITERESPONSE']._serialized_end=434
-  _globals['_SHARDSEARCHREQUEST']._serialized_start=437
-  _globals['_SHARDSEARCHREQUEST']._serialized_end=646
-  _globals['_SHARDSEARCHRESPONSE']._serialized_start=648
-  _globals['_SHARDSEARCHRESPONSE']._serialized_end=699
-  _globals['_SHARDGETREQUEST']._serialized_start=702
-  _globals['_SHARDGETREQUEST']._serialized_end=867
-  _globals['_SHARDSCROLLREQUEST']._serialized_start=870
-  _globals['_SHARDSCROLLREQUEST']._serialized_end=1055
-  _globals['_SHARDPOINTSRESPONSE']._serialized_start=1057
-  _globals['_SHARDPOINTSRESPONSE']._serialized_end=1116
-  _globals['_SHARDCOUNTREQUEST']._serialized_start=1118
-  _globals['_SHARDCOUNTREQUEST']._serialized_end=1208
-  _globals['_SHARDCOUNTRESPONSE']._serialized_start=1210
-  _globals['_SHARDCOUNTRESPONSE']._serialized_end=1245
-  _globals['_SHARDSTATSREQUEST']._serialized_start=1247
-  _globals['_SHARDSTATSREQUEST']._serialized_end=1301
-  _globals['_SHARDSTATSRESPONSE']._serialized_start=1304
-  _globals['_SHARDSTATSRESPONSE']._serialized_end=1511
-  _globals['_SHARDOPTIMIZEREQUEST']._serialized_start=1513
-  _globals['_SHARDOPTIMIZEREQUEST']._serialized_end=1570
-  _globals['_SHARDOPTIMIZERESPONSE']._serialized_start=1572
-  _globals['_SHARDOPTIMIZERESPONSE']._serialized_end=1595
-  _globals['_WORKERSTATUSREQUEST']._serialized_start=1597
-  _globals['_WORKERSTATUSREQUEST']._serialized_end=1618
-  _globals['_WORKERSTATUSRESPONSE']._serialized_start=1621
-  _globals['_WORKERSTATUSRESPONSE']._serialized_end=1803
-  _globals['_WORKERSTATUSRESPONSE_FAILEDENTRY']._serialized_start=1758
-  _globals['_WORKERSTATUSRESPONSE_FAILEDENTRY']._serialized_end=1803
-  _globals['_WORKER']._serialized_start=1806
-  _globals['_WORKER']._serialized_end=2375
+  _globals['_WORKERSTATUSRESPONSE_REPLICABYTESENTRY']._loaded_options = None
+  _globals['_WORKERSTATUSRESPONSE_REPLICABYTESENTRY']._serialized_options = b'8\001'
+  _globals['_SHARDREF']._serialized_start=132
+  _globals['_SHARDREF']._serialized_end=181
+  _globals['_READTERMS']._serialized_start=183
+  _globals['_READTERMS']._serialized_end=255
+  _globals['_SHARDWRITEREQUEST']._serialized_start=258
+  _globals['_SHARDWRITEREQUEST']._serialized_end=500
+  _globals['_SHARDWRITERESPONSE']._serialized_start=502
+  _globals['_SHARDWRITERESPONSE']._serialized_end=567
+  _globals['_SHARDSEARCHREQUEST']._serialized_start=570
+  _globals['_SHARDSEARCHREQUEST']._serialized_end=907
+  _globals['_SHARDSEARCHRESPONSE']._serialized_start=909
+  _globals['_SHARDSEARCHRESPONSE']._serialized_end=1003
+  _globals['_SHARDGETREQUEST']._serialized_start=1006
+  _globals['_SHARDGETREQUEST']._serialized_end=1171
+  _globals['_SHARDSCROLLREQUEST']._serialized_start=1174
+  _globals['_SHARDSCROLLREQUEST']._serialized_end=1393
+  _globals['_SHARDPOINTSRESPONSE']._serialized_start=1395
+  _globals['_SHARDPOINTSRESPONSE']._serialized_end=1454
+  _globals['_SHARDCOUNTREQUEST']._serialized_start=1456
+  _globals['_SHARDCOUNTREQUEST']._serialized_end=1580
+  _globals['_SHARDCOUNTRESPONSE']._serialized_start=1582
+  _globals['_SHARDCOUNTRESPONSE']._serialized_end=1617
+  _globals['_SHARDSTATSREQUEST']._serialized_start=1619
+  _globals['_SHARDSTATSREQUEST']._serialized_end=1673
+  _globals['_SHARDSTATSRESPONSE']._serialized_start=1676
+  _globals['_SHARDSTATSRESPONSE']._serialized_end=1900
+  _globals['_SHARDOPTIMIZEREQUEST']._serialized_start=1902
+  _globals['_SHARDOPTIMIZEREQUEST']._serialized_end=1959
+  _globals['_SHARDOPTIMIZERESPONSE']._serialized_start=1961
+  _globals['_SHARDOPTIMIZERESPONSE']._serialized_end=1984
+  _globals['_SHARDTUNEREQUEST']._serialized_start=1986
+  _globals['_SHARDTUNEREQUEST']._serialized_end=2050
+  _globals['_SHARDTUNERESPONSE']._serialized_start=2052
+  _globals['_SHARDTUNERESPONSE']._serialized_end=2111
+  _globals['_SHARDMEASURERECALLREQUEST']._serialized_start=2113
+  _globals['_SHARDMEASURERECALLREQUEST']._serialized_end=2218
+  _globals['_SHARDMEASURERECALLRESPONSE']._serialized_start=2220
+  _globals['_SHARDMEASURERECALLRESPONSE']._serialized_end=2289
+  _globals['_WORKERSTATUSREQUEST']._serialized_start=2291
+  _globals['_WORKERSTATUSREQUEST']._serialized_end=2312
+  _globals['_WORKERSTATUSRESPONSE']._serialized_start=2315
+  _globals['_WORKERSTATUSRESPONSE']._serialized_end=2679
+  _globals['_WORKERSTATUSRESPONSE_FAILEDENTRY']._serialized_start=2581
+  _globals['_WORKERSTATUSRESPONSE_FAILEDENTRY']._serialized_end=2626
+  _globals['_WORKERSTATUSRESPONSE_REPLICABYTESENTRY']._serialized_start=2628
+  _globals['_WORKERSTATUSRESPONSE_REPLICABYTESENTRY']._serialized_end=2679
+  _globals['_WORKER']._serialized_start=2682
+  _globals['_WORKER']._serialized_end=3408
 # @@protoc_insertion_point(module_scope)

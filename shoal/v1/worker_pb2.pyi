@@ -1,4 +1,7 @@
+from shoal.v1 import collections_pb2 as _collections_pb2
 from shoal.v1 import common_pb2 as _common_pb2
+from shoal.v1 import filter_pb2 as _filter_pb2
+from shoal.v1 import search_pb2 as _search_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -24,52 +27,66 @@ class ReadTerms(_message.Message):
     def __init__(self, consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., min_seq: _Optional[int] = ...) -> None: ...
 
 class ShardWriteRequest(_message.Message):
-    __slots__ = ("shard", "epoch", "request_id", "upsert", "delete")
+    __slots__ = ("shard", "epoch", "request_id", "upsert", "delete", "delete_matching")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     UPSERT_FIELD_NUMBER: _ClassVar[int]
     DELETE_FIELD_NUMBER: _ClassVar[int]
+    DELETE_MATCHING_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     epoch: int
     request_id: _common_pb2.RequestId
     upsert: _common_pb2.PointBatch
     delete: _common_pb2.PointIds
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., epoch: _Optional[int] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., upsert: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ..., delete: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ...) -> None: ...
+    delete_matching: _filter_pb2.Filter
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., epoch: _Optional[int] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., upsert: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ..., delete: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., delete_matching: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ...) -> None: ...
 
 class ShardWriteResponse(_message.Message):
-    __slots__ = ("seq", "affected")
+    __slots__ = ("seq", "affected", "more")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     AFFECTED_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     seq: int
     affected: int
-    def __init__(self, seq: _Optional[int] = ..., affected: _Optional[int] = ...) -> None: ...
+    more: bool
+    def __init__(self, seq: _Optional[int] = ..., affected: _Optional[int] = ..., more: bool = ...) -> None: ...
 
 class ShardSearchRequest(_message.Message):
-    __slots__ = ("shard", "queries", "k", "exact", "ef", "with_payload", "with_vectors", "terms")
+    __slots__ = ("shard", "queries", "groups", "exact", "recall", "ef", "nprobe", "radius", "explain", "with_payload", "with_vectors", "terms")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
-    K_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     EXACT_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
     EF_FIELD_NUMBER: _ClassVar[int]
+    NPROBE_FIELD_NUMBER: _ClassVar[int]
+    RADIUS_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     WITH_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     TERMS_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     queries: _common_pb2.Vectors
-    k: int
+    groups: _containers.RepeatedCompositeFieldContainer[_search_pb2.QueryGroup]
     exact: bool
+    recall: float
     ef: int
+    nprobe: int
+    radius: float
+    explain: bool
     with_payload: bool
     with_vectors: bool
     terms: ReadTerms
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., queries: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ..., k: _Optional[int] = ..., exact: bool = ..., ef: _Optional[int] = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ...) -> None: ...
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., queries: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[_search_pb2.QueryGroup, _Mapping]]] = ..., exact: bool = ..., recall: _Optional[float] = ..., ef: _Optional[int] = ..., nprobe: _Optional[int] = ..., radius: _Optional[float] = ..., explain: bool = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ...) -> None: ...
 
 class ShardSearchResponse(_message.Message):
-    __slots__ = ("hits",)
+    __slots__ = ("hits", "explain")
     HITS_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     hits: _common_pb2.Hits
-    def __init__(self, hits: _Optional[_Union[_common_pb2.Hits, _Mapping]] = ...) -> None: ...
+    explain: _containers.RepeatedCompositeFieldContainer[_search_pb2.SegmentExplain]
+    def __init__(self, hits: _Optional[_Union[_common_pb2.Hits, _Mapping]] = ..., explain: _Optional[_Iterable[_Union[_search_pb2.SegmentExplain, _Mapping]]] = ...) -> None: ...
 
 class ShardGetRequest(_message.Message):
     __slots__ = ("shard", "ids", "with_payload", "with_vectors", "terms")
@@ -86,20 +103,22 @@ class ShardGetRequest(_message.Message):
     def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., ids: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ...) -> None: ...
 
 class ShardScrollRequest(_message.Message):
-    __slots__ = ("shard", "after", "limit", "with_payload", "with_vectors", "terms")
+    __slots__ = ("shard", "after", "limit", "with_payload", "with_vectors", "terms", "filter")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     WITH_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     TERMS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     after: _common_pb2.PointIds
     limit: int
     with_payload: bool
     with_vectors: bool
     terms: ReadTerms
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., after: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., limit: _Optional[int] = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ...) -> None: ...
+    filter: _filter_pb2.Filter
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., after: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., limit: _Optional[int] = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ..., filter: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ...) -> None: ...
 
 class ShardPointsResponse(_message.Message):
     __slots__ = ("points",)
@@ -108,12 +127,14 @@ class ShardPointsResponse(_message.Message):
     def __init__(self, points: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ...) -> None: ...
 
 class ShardCountRequest(_message.Message):
-    __slots__ = ("shard", "terms")
+    __slots__ = ("shard", "terms", "filter")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     TERMS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     terms: ReadTerms
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ...) -> None: ...
+    filter: _filter_pb2.Filter
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ..., filter: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ...) -> None: ...
 
 class ShardCountResponse(_message.Message):
     __slots__ = ("count",)
@@ -128,7 +149,7 @@ class ShardStatsRequest(_message.Message):
     def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ...) -> None: ...
 
 class ShardStatsResponse(_message.Message):
-    __slots__ = ("role", "term", "applied_seq", "points", "growing_rows", "sealed_rows", "segments", "builds_pending", "bytes", "memory_bytes")
+    __slots__ = ("role", "term", "applied_seq", "points", "growing_rows", "sealed_rows", "segments", "builds_pending", "bytes", "memory_bytes", "waiting")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     APPLIED_SEQ_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +160,7 @@ class ShardStatsResponse(_message.Message):
     BUILDS_PENDING_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     role: str
     term: int
     applied_seq: int
@@ -149,7 +171,8 @@ class ShardStatsResponse(_message.Message):
     builds_pending: int
     bytes: int
     memory_bytes: int
-    def __init__(self, role: _Optional[str] = ..., term: _Optional[int] = ..., applied_seq: _Optional[int] = ..., points: _Optional[int] = ..., growing_rows: _Optional[int] = ..., sealed_rows: _Optional[int] = ..., segments: _Optional[int] = ..., builds_pending: _Optional[int] = ..., bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    waiting: str
+    def __init__(self, role: _Optional[str] = ..., term: _Optional[int] = ..., applied_seq: _Optional[int] = ..., points: _Optional[int] = ..., growing_rows: _Optional[int] = ..., sealed_rows: _Optional[int] = ..., segments: _Optional[int] = ..., builds_pending: _Optional[int] = ..., bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., waiting: _Optional[str] = ...) -> None: ...
 
 class ShardOptimizeRequest(_message.Message):
     __slots__ = ("shard",)
@@ -161,12 +184,44 @@ class ShardOptimizeResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class ShardTuneRequest(_message.Message):
+    __slots__ = ("shard", "k")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    shard: ShardRef
+    k: int
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., k: _Optional[int] = ...) -> None: ...
+
+class ShardTuneResponse(_message.Message):
+    __slots__ = ("curves",)
+    CURVES_FIELD_NUMBER: _ClassVar[int]
+    curves: _containers.RepeatedCompositeFieldContainer[_collections_pb2.SegmentCurve]
+    def __init__(self, curves: _Optional[_Iterable[_Union[_collections_pb2.SegmentCurve, _Mapping]]] = ...) -> None: ...
+
+class ShardMeasureRecallRequest(_message.Message):
+    __slots__ = ("shard", "k", "sample", "recall")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    shard: ShardRef
+    k: int
+    sample: int
+    recall: float
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., k: _Optional[int] = ..., sample: _Optional[int] = ..., recall: _Optional[float] = ...) -> None: ...
+
+class ShardMeasureRecallResponse(_message.Message):
+    __slots__ = ("measured",)
+    MEASURED_FIELD_NUMBER: _ClassVar[int]
+    measured: _collections_pb2.ShardRecall
+    def __init__(self, measured: _Optional[_Union[_collections_pb2.ShardRecall, _Mapping]] = ...) -> None: ...
+
 class WorkerStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class WorkerStatusResponse(_message.Message):
-    __slots__ = ("memory_bytes", "failed", "disk", "serving")
+    __slots__ = ("memory_bytes", "failed", "disk", "serving", "memory_budget_bytes", "memory_used_bytes", "replica_bytes")
     class FailedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -174,12 +229,25 @@ class WorkerStatusResponse(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class ReplicaBytesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     DISK_FIELD_NUMBER: _ClassVar[int]
     SERVING_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_BYTES_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     failed: _containers.ScalarMap[str, str]
     disk: str
     serving: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, memory_bytes: _Optional[int] = ..., failed: _Optional[_Mapping[str, str]] = ..., disk: _Optional[str] = ..., serving: _Optional[_Iterable[str]] = ...) -> None: ...
+    memory_budget_bytes: int
+    memory_used_bytes: int
+    replica_bytes: _containers.ScalarMap[str, int]
+    def __init__(self, memory_bytes: _Optional[int] = ..., failed: _Optional[_Mapping[str, str]] = ..., disk: _Optional[str] = ..., serving: _Optional[_Iterable[str]] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., replica_bytes: _Optional[_Mapping[str, int]] = ...) -> None: ...

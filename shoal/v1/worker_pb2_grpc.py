@@ -70,6 +70,16 @@ class WorkerStub(object):
                 request_serializer=shoal_dot_v1_dot_worker__pb2.ShardOptimizeRequest.SerializeToString,
                 response_deserializer=shoal_dot_v1_dot_worker__pb2.ShardOptimizeResponse.FromString,
                 _registered_method=True)
+        self.Tune = channel.unary_unary(
+                '/shoal.v1.Worker/Tune',
+                request_serializer=shoal_dot_v1_dot_worker__pb2.ShardTuneRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_worker__pb2.ShardTuneResponse.FromString,
+                _registered_method=True)
+        self.MeasureRecall = channel.unary_unary(
+                '/shoal.v1.Worker/MeasureRecall',
+                request_serializer=shoal_dot_v1_dot_worker__pb2.ShardMeasureRecallRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_worker__pb2.ShardMeasureRecallResponse.FromString,
+                _registered_method=True)
         self.Status = channel.unary_unary(
                 '/shoal.v1.Worker/Status',
                 request_serializer=shoal_dot_v1_dot_worker__pb2.WorkerStatusRequest.SerializeToString,
@@ -123,6 +133,18 @@ class WorkerServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Tune(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MeasureRecall(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Status(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -166,6 +188,16 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.Optimize,
                     request_deserializer=shoal_dot_v1_dot_worker__pb2.ShardOptimizeRequest.FromString,
                     response_serializer=shoal_dot_v1_dot_worker__pb2.ShardOptimizeResponse.SerializeToString,
+            ),
+            'Tune': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tune,
+                    request_deserializer=shoal_dot_v1_dot_worker__pb2.ShardTuneRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_worker__pb2.ShardTuneResponse.SerializeToString,
+            ),
+            'MeasureRecall': grpc.unary_unary_rpc_method_handler(
+                    servicer.MeasureRecall,
+                    request_deserializer=shoal_dot_v1_dot_worker__pb2.ShardMeasureRecallRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_worker__pb2.ShardMeasureRecallResponse.SerializeToString,
             ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
@@ -363,6 +395,60 @@ class Worker(object):
             '/shoal.v1.Worker/Optimize',
             shoal_dot_v1_dot_worker__pb2.ShardOptimizeRequest.SerializeToString,
             shoal_dot_v1_dot_worker__pb2.ShardOptimizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tune(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Worker/Tune',
+            shoal_dot_v1_dot_worker__pb2.ShardTuneRequest.SerializeToString,
+            shoal_dot_v1_dot_worker__pb2.ShardTuneResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureRecall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Worker/MeasureRecall',
+            shoal_dot_v1_dot_worker__pb2.ShardMeasureRecallRequest.SerializeToString,
+            shoal_dot_v1_dot_worker__pb2.ShardMeasureRecallResponse.FromString,
             options,
             channel_credentials,
             insecure,

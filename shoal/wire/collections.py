@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shoal.core.collection import Collection, CollectionSpec, Metric, spec_from_input
 from shoal.core.limits import Limits
+from shoal.core.shard_calls import DEFAULT_RECALL
 from shoal.v1 import collections_pb2
 
 
@@ -16,6 +17,7 @@ def spec_from_message(message: collections_pb2.CollectionSpec, limits: Limits) -
         shards=message.shards or 1,
         replicas=message.replicas or 1,
         index=message.index or "auto",
+        recall=message.recall or DEFAULT_RECALL,
         limits=limits,
     )
 
@@ -23,7 +25,13 @@ def spec_from_message(message: collections_pb2.CollectionSpec, limits: Limits) -
 def spec_to_message(spec: CollectionSpec) -> collections_pb2.CollectionSpec:
     """Specification as a message."""
     return collections_pb2.CollectionSpec(
-        name=spec.name, dim=spec.dim, metric=spec.metric.value, shards=spec.shards, replicas=spec.replicas, index=spec.index.value
+        name=spec.name,
+        dim=spec.dim,
+        metric=spec.metric.value,
+        shards=spec.shards,
+        replicas=spec.replicas,
+        index=spec.index,
+        recall=spec.recall,
     )
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import struct
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.errors import DataLoss
 from shoal.core.points import IdArray, PointColumns
 from shoal.v1 import common_pb2
 from shoal.wire.columns import ids_from_message, ids_to_message, points_from_message, points_to_message
+
+_LENGTH = struct.Struct("<I")
+_ROW = np.dtype("<i8")
+
+Rows = npt.NDArray[np.int64]
 
 
 def upsert_body(points: PointColumns) -> bytes:
@@ -25,3 +36,28 @@ def delete_body(ids: IdArray) -> bytes:
 def ids_of_body(body: bytes) -> IdArray:
     """Ids of a delete record."""
     return ids_from_message(common_pb2.PointIds.FromString(body))
+
+
+def exact_delete_body(ids: IdArray, rows: Rows) -> bytes:
+    """Body of an exact delete record: these ids go, each if it still lives in this row.
+
+    ids, rows: (n,). Layout: length of the ids as uint32, the ids as in a delete record, the rows as int64, all little-endian.
+    """
+    if len(ids) != len(rows):
+        raise ValueError(f"{len(ids)} ids are given for {len(rows)} rows")
+    packed = delete_body(ids)
+    return _LENGTH.pack(len(packed)) + packed + rows.astype(_ROW).tobytes()
+
+
+def exact_delete_of_body(body: bytes) -> tuple[IdArray, Rows]:
+    """Ids and rows of an exact delete record, (n,) each. Raises DataLoss for a body that is not as it was written."""
+    if len(body) < _LENGTH.size:
+        raise DataLoss(f"an exact delete record has {len(body)} bytes, at least {_LENGTH.size} are needed")
+    (length,) = _LENGTH.unpack_from(body)
+    end = _LENGTH.size + length
+    if end > len(body):
+        raise DataLoss(f"an exact delete record of {len(body)} bytes says that its ids have {length}")
+    ids = ids_of_body(body[_LENGTH.size : end])
+    if len(body) - end != _ROW.itemsize * len(ids):
+        raise DataLoss(f"an exact delete record has {len(body) - end} bytes of rows for {len(ids)} ids")
+    return ids, np.frombuffer(body, dtype=_ROW, offset=end).astype(np.int64)

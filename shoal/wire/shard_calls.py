@@ -1,8 +1,9 @@
-"""Calls on a worker between messages and domain values."""
+"""Calls on a shard but for searches, and what every call names, between messages and domain values."""
 
 from __future__ import annotations
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.filter import Filter
 from shoal.core.ids import CollectionId, RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import INT64_MAX
 from shoal.core.shard_calls import (
@@ -10,9 +11,9 @@ from shoal.core.shard_calls import (
     ReadTerms,
     ShardCount,
     ShardDelete,
+    ShardDeleteMatching,
     ShardGet,
     ShardScroll,
-    ShardSearch,
     ShardStats,
     ShardUpsert,
     ShardWrite,
@@ -27,9 +28,8 @@ from shoal.wire.columns import (
     ids_to_message,
     points_from_message,
     points_to_message,
-    vectors_from_message,
-    vectors_to_message,
 )
+from shoal.wire.filters import filter_from_message, filter_to_message, optional_filter_to_message
 
 _CONSISTENCY = {
     Consistency.ANY: common_pb2.CONSISTENCY_ANY,
@@ -78,11 +78,13 @@ def request_id_from_message(message: common_pb2.RequestId) -> RequestId:
     return RequestId(message.client, message.number)
 
 
-def _terms_to_message(terms: ReadTerms) -> worker_pb2.ReadTerms:
+def terms_to_message(terms: ReadTerms) -> worker_pb2.ReadTerms:
+    """Conditions on a read as a message."""
     return worker_pb2.ReadTerms(consistency=consistency_to_message(terms.consistency), min_seq=terms.min_seq)
 
 
-def _terms_from_message(message: worker_pb2.ReadTerms) -> ReadTerms:
+def terms_from_message(message: worker_pb2.ReadTerms) -> ReadTerms:
+    """Conditions on a read from a message. Raises InvalidArgument for an unknown consistency."""
     return ReadTerms(consistency=consistency_from_message(message.consistency), min_seq=Seq(message.min_seq))
 
 
@@ -96,11 +98,13 @@ def write_to_message(call: ShardWrite) -> worker_pb2.ShardWriteRequest:
             message.upsert.CopyFrom(points_to_message(points))
         case ShardDelete(ids=ids):
             message.delete.CopyFrom(ids_to_message(ids))
+        case ShardDeleteMatching(filter=filter):
+            message.delete_matching.CopyFrom(filter_to_message(filter))
     return message
 
 
 def write_from_message(message: worker_pb2.ShardWriteRequest) -> ShardWrite:
-    """Write from a message. Raises InvalidArgument when it carries neither an upsert nor a delete."""
+    """Write from a message. Raises InvalidArgument when it carries no change."""
     shard, epoch = shard_from_message(message.shard), Revision(message.epoch)
     request_id = request_id_from_message(message.request_id)
     match message.WhichOneof("write"):
@@ -108,46 +112,20 @@ def write_from_message(message: worker_pb2.ShardWriteRequest) -> ShardWrite:
             return ShardUpsert(shard=shard, epoch=epoch, request_id=request_id, points=points_from_message(message.upsert))
         case "delete":
             return ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=ids_from_message(message.delete))
+        case "delete_matching":
+            return ShardDeleteMatching(shard=shard, epoch=epoch, request_id=request_id, filter=filter_from_message(message.delete_matching))
         case _:
             raise InvalidArgument("a write needs an upsert or a delete", ErrorDetails(field="write"))
 
 
 def ack_to_message(ack: WriteAck) -> worker_pb2.ShardWriteResponse:
     """Acknowledgement as a message."""
-    return worker_pb2.ShardWriteResponse(seq=ack.seq, affected=ack.affected)
+    return worker_pb2.ShardWriteResponse(seq=ack.seq, affected=ack.affected, more=ack.more)
 
 
 def ack_from_message(message: worker_pb2.ShardWriteResponse) -> WriteAck:
     """Acknowledgement from a message."""
-    return WriteAck(seq=Seq(message.seq), affected=message.affected)
-
-
-def search_to_message(call: ShardSearch) -> worker_pb2.ShardSearchRequest:
-    """Search as a message."""
-    return worker_pb2.ShardSearchRequest(
-        shard=shard_to_message(call.shard),
-        queries=vectors_to_message(call.queries),
-        k=call.k,
-        exact=call.exact,
-        ef=call.ef,
-        with_payload=call.with_payload,
-        with_vectors=call.with_vectors,
-        terms=_terms_to_message(call.terms),
-    )
-
-
-def search_from_message(message: worker_pb2.ShardSearchRequest) -> ShardSearch:
-    """Search from a message."""
-    return ShardSearch(
-        shard=shard_from_message(message.shard),
-        queries=vectors_from_message(message.queries, "queries"),
-        k=message.k,
-        exact=message.exact,
-        ef=message.ef,
-        with_payload=message.with_payload,
-        with_vectors=message.with_vectors,
-        terms=_terms_from_message(message.terms),
-    )
+    return WriteAck(seq=Seq(message.seq), affected=message.affected, more=message.more)
 
 
 def get_to_message(call: ShardGet) -> worker_pb2.ShardGetRequest:
@@ -157,7 +135,7 @@ def get_to_message(call: ShardGet) -> worker_pb2.ShardGetRequest:
         ids=ids_to_message(call.ids),
         with_payload=call.with_payload,
         with_vectors=call.with_vectors,
-        terms=_terms_to_message(call.terms),
+        terms=terms_to_message(call.terms),
     )
 
 
@@ -168,7 +146,7 @@ def get_from_message(message: worker_pb2.ShardGetRequest) -> ShardGet:
         ids=ids_from_message(message.ids),
         with_payload=message.with_payload,
         with_vectors=message.with_vectors,
-        terms=_terms_from_message(message.terms),
+        terms=terms_from_message(message.terms),
     )
 
 
@@ -178,9 +156,10 @@ def scroll_to_message(call: ShardScroll) -> worker_pb2.ShardScrollRequest:
         shard=shard_to_message(call.shard),
         after=id_to_message(call.after),
         limit=call.limit,
+        filter=optional_filter_to_message(call.filter),
         with_payload=call.with_payload,
         with_vectors=call.with_vectors,
-        terms=_terms_to_message(call.terms),
+        terms=terms_to_message(call.terms),
     )
 
 
@@ -190,20 +169,23 @@ def scroll_from_message(message: worker_pb2.ShardScrollRequest) -> ShardScroll:
         shard=shard_from_message(message.shard),
         after=id_from_message(message.after, "after"),
         limit=message.limit,
+        filter=_filter_of(message),
         with_payload=message.with_payload,
         with_vectors=message.with_vectors,
-        terms=_terms_from_message(message.terms),
+        terms=terms_from_message(message.terms),
     )
 
 
 def count_to_message(call: ShardCount) -> worker_pb2.ShardCountRequest:
     """Count as a message."""
-    return worker_pb2.ShardCountRequest(shard=shard_to_message(call.shard), terms=_terms_to_message(call.terms))
+    return worker_pb2.ShardCountRequest(
+        shard=shard_to_message(call.shard), filter=optional_filter_to_message(call.filter), terms=terms_to_message(call.terms)
+    )
 
 
 def count_from_message(message: worker_pb2.ShardCountRequest) -> ShardCount:
     """Count from a message."""
-    return ShardCount(shard=shard_from_message(message.shard), terms=_terms_from_message(message.terms))
+    return ShardCount(shard=shard_from_message(message.shard), filter=_filter_of(message), terms=terms_from_message(message.terms))
 
 
 def stats_to_message(stats: ShardStats) -> worker_pb2.ShardStatsResponse:
@@ -219,6 +201,7 @@ def stats_to_message(stats: ShardStats) -> worker_pb2.ShardStatsResponse:
         builds_pending=stats.builds_pending,
         bytes=stats.bytes,
         memory_bytes=stats.memory_bytes,
+        waiting=stats.waiting,
     )
 
 
@@ -236,18 +219,35 @@ def stats_from_message(shard: ShardId, message: worker_pb2.ShardStatsResponse) -
         builds_pending=message.builds_pending,
         bytes=message.bytes,
         memory_bytes=message.memory_bytes,
+        waiting=message.waiting,
     )
 
 
 def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
     """A worker about itself, as a message."""
     return worker_pb2.WorkerStatusResponse(
-        memory_bytes=status.memory_bytes, failed=dict(status.failed), serving=sorted(status.serving), disk=status.disk
+        memory_bytes=status.memory_bytes,
+        failed=dict(status.failed),
+        serving=sorted(status.serving),
+        disk=status.disk,
+        memory_budget_bytes=status.memory_budget_bytes,
+        memory_used_bytes=status.memory_used_bytes,
+        replica_bytes=dict(status.replica_bytes),
     )
 
 
 def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatus:
     """A worker about itself, from a message."""
     return WorkerStatus(
-        memory_bytes=message.memory_bytes, failed=dict(message.failed), serving=frozenset(message.serving), disk=message.disk
+        memory_bytes=message.memory_bytes,
+        failed=dict(message.failed),
+        serving=frozenset(message.serving),
+        disk=message.disk,
+        memory_budget_bytes=message.memory_budget_bytes,
+        memory_used_bytes=message.memory_used_bytes,
+        replica_bytes=dict(message.replica_bytes),
     )
+
+
+def _filter_of(message: worker_pb2.ShardScrollRequest | worker_pb2.ShardCountRequest) -> Filter | None:
+    return filter_from_message(message.filter) if message.HasField("filter") else None

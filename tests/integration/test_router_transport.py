@@ -10,18 +10,25 @@ import pytest
 
 from router.grpc_transport import GrpcLeader, GrpcShardService, connect_worker
 from shard_worker.service import WorkerServicer
+from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import ClusterMap, LeaderEntry
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import AlreadyExists, DataLoss, DeadlineExceeded, ErrorDetails, ResourceExhausted, Unavailable
+from shoal.core.filter import Exists, Not
 from shoal.core.ids import CollectionId, RequestId, Revision, ShardId
 from shoal.core.points import PointColumns, id_array
 from shoal.core.shard_calls import (
+    Breadth,
+    QueryGroup,
     ShardCount,
     ShardDelete,
+    ShardDeleteMatching,
     ShardGet,
+    ShardMeasureRecall,
     ShardScroll,
     ShardSearch,
     ShardService,
+    ShardTune,
     ShardUpsert,
     WorkerStatus,
     WriteAck,
@@ -37,6 +44,16 @@ WAIT_S = 20.0
 
 IDS = [4, "x", -1]
 POINTS = PointColumns(ids=id_array(IDS), vectors=np.arange(12, dtype=np.float32).reshape(3, 4), payloads=(b'{"a":1}', None, b"{}"))
+HAS_A = Exists(("a",))
+SEARCH = ShardSearch(
+    shard=SHARD,
+    queries=POINTS.vectors[:2],
+    groups=(QueryGroup(k=1, queries=np.array([1])), QueryGroup(k=2, filter=Not(HAS_A), queries=np.array([0]))),
+    accuracy=Breadth(ef=7),
+    radius=100.0,
+    explain=True,
+    with_vectors=True,
+)
 UPSERT = ShardUpsert(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 1), points=POINTS)
 
 
@@ -63,7 +80,8 @@ def over_grpc(check: Callable[[TwinWorker, GrpcShardService], Awaitable[None]]) 
 async def answers(service: ShardService) -> list[object]:
     """What a worker answers to one call of each kind, as comparable values."""
     written = await service.write(UPSERT, WAIT_S)
-    hits = await service.search(ShardSearch(shard=SHARD, queries=POINTS.vectors[:2], k=2, with_vectors=True), WAIT_S)
+    found = await service.search(SEARCH, WAIT_S)
+    hits = found.hits
     got = await service.get(ShardGet(shard=SHARD, ids=id_array(["x", 9, 4])), WAIT_S)
     page = await service.scroll(ShardScroll(shard=SHARD, after=-1, limit=5), WAIT_S)
     await service.optimize(SHARD, WAIT_S)
@@ -71,13 +89,17 @@ async def answers(service: ShardService) -> list[object]:
     removed = await service.write(ShardDelete(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 2), ids=id_array([4, 8])), WAIT_S)
     return [
         written,
-        (hits.counts.tolist(), hits.ids.tolist(), hits.scores.tolist(), hits.payloads, hits.vectors.tolist()),
+        (hits.counts.tolist(), hits.ids.tolist(), hits.scores.tolist(), hits.payloads, hits.vectors.tolist(), found.explain),
         (got.ids.tolist(), got.vectors.tolist(), got.payloads),
         (page.ids.tolist(), page.vectors, page.payloads),
         stats,
         status,
         removed,
         await service.count(ShardCount(shard=SHARD), WAIT_S),
+        await service.count(ShardCount(shard=SHARD, filter=Not(HAS_A)), WAIT_S),
+        await service.tune(ShardTune(shard=SHARD, k=7), WAIT_S),
+        await service.measure_recall(ShardMeasureRecall(shard=SHARD, k=7, sample=5, recall=0.75), WAIT_S),
+        await service.write(ShardDeleteMatching(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 3), filter=Not(HAS_A)), WAIT_S),
     ]
 
 
@@ -86,14 +108,17 @@ def test_a_worker_answers_the_same_with_and_without_a_hop() -> None:
         there = await answers(remote)
         assert there == await answers(twin_worker())
         assert there[0] == WriteAck(seq=2, affected=3)
-        assert there[-3] == WorkerStatus(memory_bytes=MEMORY_BYTES, failed={}, serving=frozenset({str(SHARD)}))
+        assert [each.queries for each in there[1][-1]] == [2]
+        assert there[-5:-3] == [2, 2]
+        assert there[-1] == WriteAck(seq=4, affected=2)
+        assert there[5] == WorkerStatus(memory_bytes=MEMORY_BYTES, failed={}, serving=frozenset({str(SHARD)}))
 
     over_grpc(check)
 
 
 def test_an_empty_shard_answers_over_the_wire() -> None:
     async def check(_: TwinWorker, remote: GrpcShardService) -> None:
-        hits = await remote.search(ShardSearch(shard=SHARD, queries=POINTS.vectors[:2], k=2, with_vectors=True), WAIT_S)
+        hits = (await remote.search(SEARCH, WAIT_S)).hits
         assert hits.counts.tolist() == [0, 0]
         assert len(await remote.get(ShardGet(shard=SHARD, ids=id_array([1])), WAIT_S)) == 0
 
@@ -188,6 +213,7 @@ class TwinCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
     def __init__(self) -> None:
         self.created: list[collections_pb2.CreateCollectionRequest] = []
         self.dropped: list[tuple[str, str]] = []
+        self.altered: list[collections_pb2.AlterCollectionRequest] = []
 
     async def CreateCollection(
         self, request: collections_pb2.CreateCollectionRequest, _: object
@@ -196,6 +222,10 @@ class TwinCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
         if len(self.created) > 1:
             raise AlreadyExists(f"collection {request.spec.name!r} exists")
         return collections_pb2.CreateCollectionResponse(collection_id="id-1")
+
+    async def AlterCollection(self, request: collections_pb2.AlterCollectionRequest, _: object) -> collections_pb2.AlterCollectionResponse:
+        self.altered.append(request)
+        return collections_pb2.AlterCollectionResponse()
 
     async def DropCollection(self, request: collections_pb2.DropCollectionRequest, _: object) -> collections_pb2.DropCollectionResponse:
         self.dropped.append((request.name, request.collection_id))
@@ -216,6 +246,10 @@ def test_administration_goes_to_the_leader_of_the_moment() -> None:
         await leader.drop(second, "a", CollectionId("id-1"), WAIT_S)
         assert ([each.request_id for each in twins[0].created], twins[0].dropped, twins[1].dropped) == (["r1", "r2"], [], [("a", "id-1")])
         assert (twins[0].created[0].spec.name, twins[0].created[0].spec.shards) == ("a", 3)
+        await leader.alter(second, "a", Alteration(recall=0.5), WAIT_S)
+        await leader.alter(second, "a", Alteration(index="flat"), WAIT_S)
+        sent = [(each.name, each.HasField("index"), each.index, each.HasField("recall"), each.recall) for each in twins[1].altered]
+        assert sent == [("a", False, "", True, 0.5), ("a", True, "flat", False, 0.0)]
         await servers[1].stop(0)
         with pytest.raises(Unavailable, match="coordinator at"):
             await leader.drop(second, "a", CollectionId("id-1"), WAIT_S)

@@ -8,15 +8,17 @@ from contextlib import asynccontextmanager
 import pytest
 
 from coordinator.administer import Administrator
+from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionSpec, CollectionState
-from shoal.core.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, NotFound, ShoalError, Unavailable
+from shoal.core.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, NotFound, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.ids import CollectionId
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.store.interface import Delete, StoreUnavailable, Transaction
+from shoal.store.codec import encode_worker
+from shoal.store.interface import Delete, Put, StoreUnavailable, Transaction
 from shoal.store.memory import CommitFault, MemoryStore
 from shoal.store.memory_cluster import MemoryCluster
 from tests.unit.coordinator.candidate import Candidate, Clock, Workers, eventually, running
-from tests.unit.coordinator.world import KEYS
+from tests.unit.coordinator.world import KEYS, worker_entry
 
 SPEC = CollectionSpec(name="fashion", dim=4, shards=2)
 
@@ -253,6 +255,88 @@ def test_a_drop_by_id_touches_no_other_collection_of_that_name() -> None:
             with pytest.raises(InvalidArgument, match="'fashion', not 'other'"):
                 await it.admin.drop("other", second, 10.0)
             await it.admin.drop("fashion", second, 10.0)
+            assert await it.one.store.get(KEYS.name("fashion"), 1.0) is None
+
+    office(scenario)
+
+
+def test_an_alteration_is_committed_and_the_same_again_changes_nothing() -> None:
+    async def scenario(it: Office) -> None:
+        async with it.open("w0"):
+            made = await it.admin.create(SPEC, "r", 10.0)
+            wanted = dataclasses.replace(SPEC, index="flat", recall=0.8)
+            await it.admin.alter("fashion", Alteration(index="flat", recall=0.8), 10.0)
+            await eventually(lambda: it.one.observer.map.collections[made].spec == wanted)
+            before = it.one.observer.map.collections[made]
+            assert before.state is CollectionState.ACTIVE
+            await it.admin.alter("fashion", Alteration(recall=0.8), 10.0)
+            held = await it.one.store.get(KEYS.collection(made), 1.0)
+            assert held is not None
+            assert held.mod_revision == before.revision
+
+    office(scenario)
+
+
+@pytest.mark.parametrize("fault", [CommitFault.LOST_BEFORE, CommitFault.LOST_AFTER])
+def test_a_lost_answer_of_an_alteration_is_looked_up(fault: CommitFault) -> None:
+    async def scenario(it: Office) -> None:
+        async with it.open("w0"):
+            made = await it.admin.create(SPEC, "r", 10.0)
+            it.one.store.fail_next_commit(fault)
+            await it.admin.alter("fashion", Alteration(recall=0.8), 10.0)
+            await eventually(lambda: it.one.observer.map.collections[made].spec.recall == 0.8)
+
+    office(scenario)
+
+
+def test_alterations_at_once_do_not_undo_each_other() -> None:
+    async def scenario(it: Office) -> None:
+        async with it.open("w0"):
+            made = await it.admin.create(SPEC, "r", 10.0)
+            await asyncio.gather(
+                it.admin.alter("fashion", Alteration(recall=0.8), 10.0), it.admin.alter("fashion", Alteration(index="flat"), 10.0)
+            )
+            wanted = dataclasses.replace(SPEC, index="flat", recall=0.8)
+            await eventually(lambda: it.one.observer.map.collections[made].spec == wanted)
+
+    office(scenario)
+
+
+def test_what_cannot_be_altered_is_refused() -> None:
+    async def scenario(it: Office) -> None:
+        async with it.open("w0", acting=False):
+            with pytest.raises(DeadlineExceeded):
+                await it.admin.create(SPEC, "r", 0.2)
+            with pytest.raises(Unavailable, match="still being created"):
+                await it.admin.alter("fashion", Alteration(recall=0.8), 1.0)
+            with pytest.raises(NotFound, match="'other'"):
+                await it.admin.alter("other", Alteration(recall=0.8), 1.0)
+            with pytest.raises(InvalidArgument):
+                await it.admin.alter("bad name", Alteration(recall=0.8), 1.0)
+
+    office(scenario)
+
+
+def test_a_store_that_keeps_losing_alterations_ends_in_an_error() -> None:
+    async def scenario(it: Office) -> None:
+        async with it.open("w0"):
+            await it.admin.create(SPEC, "r", 10.0)
+            for _ in range(100):
+                it.one.store.fail_next_commit(CommitFault.LOST_BEFORE)
+            with pytest.raises(Unavailable, match="could not be altered"):
+                await it.admin.alter("fashion", Alteration(recall=0.8), 60.0)
+
+    office(scenario)
+
+
+def test_a_collection_that_cannot_fit_is_not_begun() -> None:
+    async def scenario(it: Office) -> None:
+        async with it.open("w0"):
+            small = dataclasses.replace(worker_entry("w0"), memory_budget_bytes=1)
+            await it.one.store.commit(Transaction(then=(Put(key=KEYS.worker(small.id), value=encode_worker(small)),)), 1.0)
+            await eventually(lambda: it.one.observer.map.workers[small.id].memory_budget_bytes == 1)
+            with pytest.raises(ResourceExhausted, match="no memory for collection 'fashion'"):
+                await it.admin.create(SPEC, "r", 10.0)
             assert await it.one.store.get(KEYS.name("fashion"), 1.0) is None
 
     office(scenario)

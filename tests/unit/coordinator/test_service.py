@@ -7,7 +7,8 @@ import pytest
 
 from coordinator.administer import Administrator
 from coordinator.service import UNBOUNDED_CALL_S, Context, CoordinatorService, timeout_s_of
-from shoal.core.collection import CollectionSpec, IndexKind, Metric
+from shoal.core.alteration import Alteration
+from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import InvalidArgument
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
@@ -23,6 +24,9 @@ class Clerk:
     async def create(self, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
         self.asked.append((spec, request_id, timeout_s))
         return CollectionId("made")
+
+    async def alter(self, name: str, alteration: Alteration, timeout_s: float) -> None:
+        self.asked.append((name, alteration, timeout_s))
 
     async def drop(self, name: str, collection: CollectionId | None, timeout_s: float) -> None:
         self.asked.append((name, collection, timeout_s))
@@ -53,8 +57,8 @@ def test_what_is_left_out_takes_its_default() -> None:
 
 
 def test_what_is_said_is_taken() -> None:
-    spec, _, timeout_s = creating(remaining_s=10.0, name="c", dim=8, metric="cosine", shards=3, replicas=1, index="hnsw")
-    assert spec == CollectionSpec(name="c", dim=8, metric=Metric.COSINE, shards=3, index=IndexKind.HNSW)
+    spec, _, timeout_s = creating(remaining_s=10.0, name="c", dim=8, metric="cosine", shards=3, replicas=1, index="hnsw", recall=0.9)
+    assert spec == CollectionSpec(name="c", dim=8, metric=Metric.COSINE, shards=3, index="hnsw", recall=0.9)
     assert timeout_s == pytest.approx(9.8)
 
 
@@ -67,6 +71,7 @@ def test_what_is_said_is_taken() -> None:
         ({"name": "c", "dim": 4, "metric": "l3"}, "metric"),
         ({"name": "c", "dim": 4, "replicas": 2}, "replicas"),
         ({"name": "c", "dim": 4, "index": "magic"}, "index"),
+        ({"name": "c", "dim": 4, "recall": 1.5}, "recall"),
     ],
 )
 def test_bad_specifications_are_refused_naming_the_field(fields: dict[str, object], field: str) -> None:
@@ -80,6 +85,19 @@ def test_a_drop_is_handed_on() -> None:
     for request in (collections_pb2.DropCollectionRequest(name="c"), collections_pb2.DropCollectionRequest(name="c", collection_id="i")):
         asyncio.run(served(clerk).DropCollection(request, cast(Context, Caller(1.0))))
     assert clerk.asked == [("c", None, pytest.approx(0.9)), ("c", "i", pytest.approx(0.9))]
+
+
+def test_an_alteration_is_handed_on_and_what_it_leaves_out_is_none() -> None:
+    clerk = Clerk()
+    for fields in ({}, {"index": "flat"}, {"recall": 0.8}, {"index": "", "recall": 0.0}):
+        request = collections_pb2.AlterCollectionRequest(name="c", **fields)  # type: ignore[arg-type]
+        asyncio.run(served(clerk).AlterCollection(request, cast(Context, Caller(1.0))))
+    assert [asked[:2] for asked in clerk.asked] == [
+        ("c", Alteration()),
+        ("c", Alteration(index="flat")),
+        ("c", Alteration(recall=0.8)),
+        ("c", Alteration(index="", recall=0.0)),
+    ]
 
 
 def test_a_caller_that_gives_no_time_is_given_none() -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
+from router.logic.gather import gather_figures
+from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import LeaderEntry
-from shoal.core.collection import CollectionSpec, CollectionState
+from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
-from shoal.core.ids import CollectionId, Revision
+from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term
+from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardStats, ShardTune
 from tests.unit.router.twin import TwinCluster
 
 SPEC = CollectionSpec(name="a", dim=4, shards=2)
@@ -168,3 +172,139 @@ def test_optimize_asks_every_shard_and_goes_on_until_the_deadline() -> None:
     asyncio.run(cluster.router.administration.optimize("a", 100.0))
     assert [len(worker.calls) for worker in cluster.workers.values()] == [1, 9]
     assert cluster.workers["w0"].timeouts == [100.0]
+
+
+def alter(cluster: TwinCluster, alteration: Alteration, timeout_s: float = 10.0, name: str = "a") -> None:
+    asyncio.run(cluster.router.administration.alter(name, alteration, timeout_s))
+
+
+def publish_altered(cluster: TwinCluster, collection: Collection, **changes: object) -> None:
+    spec = dataclasses.replace(collection.spec, **changes)  # type: ignore[arg-type]
+    cluster.change(collections={collection.id: dataclasses.replace(collection, spec=spec)})
+
+
+def test_an_alteration_is_forwarded_and_ends_when_the_view_knows_it() -> None:
+    cluster = TwinCluster()
+    collection = cluster.add("a")
+    alteration = Alteration(index="flat", recall=0.5)
+    cluster.view.events = [
+        lambda: publish_altered(cluster, collection, index="flat"),
+        lambda: publish_altered(cluster, collection, index="flat", recall=0.5),
+    ]
+    alter(cluster, alteration)
+    assert cluster.leader.calls == [("alter", "lead:1", "a", alteration, 10.0)]
+    assert cluster.view.current.by_name["a"].spec.recall == 0.5
+    assert cluster.clock.now == 100.0
+
+
+def test_an_alteration_is_asked_again_until_a_leader_answers_and_what_it_refuses_is_passed_on() -> None:
+    cluster = TwinCluster()
+    cluster.add("a")
+    cluster.leader.answers = [Unavailable("not the leader"), InvalidArgument("index")]
+    with pytest.raises(InvalidArgument):
+        alter(cluster, Alteration(index="flat"))
+    assert [call[0] for call in cluster.leader.calls] == ["alter", "alter"]
+
+
+def test_an_alteration_of_what_was_dropped_and_made_anew_does_not_wait() -> None:
+    cluster = TwinCluster()
+    collection = cluster.add("a")
+    again = dataclasses.replace(collection, id=CollectionId("another"))
+    cluster.view.events = [lambda: cluster.change(collections={again.id: again})]
+    alter(cluster, Alteration(recall=0.5))
+    assert cluster.clock.now == 100.0
+
+
+def test_an_alteration_of_an_ill_name_is_not_forwarded() -> None:
+    cluster = TwinCluster()
+    with pytest.raises(InvalidArgument, match="must match"):
+        alter(cluster, Alteration(recall=0.5), name="a/b")
+    assert cluster.leader.calls == []
+
+
+class Measured:
+    """What a worker answers about recall: told apart by shard."""
+
+    def __init__(self, cluster: TwinCluster) -> None:
+        self.asked: list[object] = []
+        for worker in cluster.workers.values():
+            worker.tune = self.tune  # type: ignore[method-assign, assignment]
+            worker.measure_recall = self.measure_recall  # type: ignore[method-assign, assignment]
+
+    async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
+        self.asked.append((call.k, timeout_s))
+        curve = SegmentCurve(
+            shard=call.shard.number,
+            segment="s",
+            index="hnsw",
+            rows=1,
+            breadth_name="ef",
+            queries=1,
+            real_queries=True,
+            points=(),
+            exact_us=1.0,
+        )
+        return (curve, dataclasses.replace(curve, segment="t"))
+
+    async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
+        self.asked.append((call.k, call.sample, call.recall))
+        return ShardRecall(
+            shard=call.shard.number, queries=call.sample, real_queries=True, recall=1.0, lowest=1.0, search_us=1.0, exact_us=1.0
+        )
+
+
+def test_curves_of_all_shards_come_in_their_order() -> None:
+    cluster = TwinCluster()
+    cluster.add("a", shards=3)
+    measured = Measured(cluster)
+    curves = asyncio.run(cluster.router.administration.tune("a", 7, 50.0))
+    assert [(each.shard, each.segment) for each in curves] == [(number, name) for number in range(3) for name in "st"]
+    assert measured.asked == [(7, 50.0)] * 3
+
+
+def test_recall_is_measured_at_the_target_asked_for_or_at_that_of_the_collection() -> None:
+    cluster = TwinCluster()
+    collection = cluster.add("a")
+    publish_altered(cluster, collection, recall=0.7)
+    measured = Measured(cluster)
+    for recall in (None, 0.9):
+        found = asyncio.run(cluster.router.administration.measure_recall("a", k=3, sample=20, recall=recall, timeout_s=9.0))
+        assert [each.shard for each in found] == [0, 1]
+    assert measured.asked == [(3, 20, 0.7)] * 2 + [(3, 20, 0.9)] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({"k": 0}, "k"), ({"k": 20_000}, "k"), ({"sample": 0}, "sample"), ({"sample": 10_001}, "sample"), ({"recall": 0.0}, "recall")],
+)
+def test_measurements_that_cannot_be_are_refused_by_name(changes: dict[str, float], field: str) -> None:
+    cluster = TwinCluster()
+    cluster.add("a")
+    asked = {"k": 1, "sample": 1, "recall": None, "timeout_s": 1.0, **changes}
+    with pytest.raises(InvalidArgument) as caught:
+        asyncio.run(cluster.router.administration.measure_recall("a", **asked))  # type: ignore[arg-type]
+    assert caught.value.details.field == field
+
+
+def test_what_builds_wait_for_is_told_once_and_bounded() -> None:
+    stats = ShardStats(
+        shard=ShardId(CollectionId("c"), 0),
+        role="primary",
+        term=Term(1),
+        applied_seq=Seq(1),
+        points=0,
+        growing_rows=0,
+        sealed_rows=0,
+        segments=0,
+        builds_pending=0,
+        bytes=0,
+        memory_bytes=0,
+    )
+    collection = TwinCluster().add("a")
+
+    def waiting(*texts: str) -> str:
+        return gather_figures(collection, [dataclasses.replace(stats, waiting=text) for text in texts]).waiting
+
+    assert waiting("", "") == ""
+    assert waiting("memory", "", "rows", "memory") == "memory; rows"
+    assert waiting(*"abcdefa") == "a; b; c; d; and 2 more"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -18,12 +20,15 @@ from shoal.core.errors import (
     ShoalError,
     Unavailable,
 )
+from shoal.core.filter import Filter, In
+from shoal.core.filter_truth import matches
 from shoal.core.ids import Seq, ShardId
 from shoal.core.limits import Limits
 from shoal.core.points import PointColumns, PointId, id_array, id_order
 from shoal.core.scoring import prepared, scores
-from shoal.core.shard_calls import Consistency
+from shoal.core.shard_calls import Accuracy, Breadth, Consistency, Exact, QueryGroup, RecallTarget
 from tests.unit.router.twin import TwinCluster
+from tests.unit.shoal.core.filter_strategies import filters, payloads
 
 point_ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(min_size=1, max_size=8))
 
@@ -52,7 +57,8 @@ def queries(count: int, dim: int = 4) -> np.ndarray:
 
 
 def search(cluster: TwinCluster, timeout_s: float = 10.0, **options: object):
-    question = SearchQuestion(**{"collection": "a", "queries": queries(2), "k": 3, **options})
+    k = options.pop("k", 3)
+    question = SearchQuestion(**{"collection": "a", "queries": queries(2), "groups": (QueryGroup(k=k),), **options})
     return asyncio.run(cluster.router.reads.search(question, timeout_s))
 
 
@@ -80,6 +86,91 @@ def test_search_agrees_with_brute_force_over_all_points(ids: list[PointId], shar
         assert np.array_equal(hits.vectors[got], points.vectors[expected])
         at = got.stop
     assert at == len(hits)
+
+
+@st.composite
+def grouped(draw: st.DrawFn, count: int) -> list[tuple[int, Filter | None]]:
+    """k and filter of each of `count` queries, of which some are shared."""
+    kinds = draw(st.lists(st.tuples(st.integers(1, 6), st.none() | filters()), min_size=1, max_size=3))
+    return draw(st.lists(st.sampled_from(kinds), min_size=count, max_size=count))
+
+
+def groups_of(asked: list[tuple[int, Filter | None]]) -> tuple[QueryGroup, ...]:
+    """One group for each k and filter among them."""
+    members: dict[str, list[int]] = {}
+    for number, each in enumerate(asked):
+        members.setdefault(repr(each), []).append(number)
+    return tuple(QueryGroup(k=asked[numbers[0]][0], filter=asked[numbers[0]][1], queries=np.array(numbers)) for numbers in members.values())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    points=st.dictionaries(point_ids, payloads, min_size=1, max_size=15),
+    asked=grouped(4),
+    shards=st.integers(1, 3),
+    radius=st.none() | st.integers(0, 60),
+)
+def test_queries_with_their_own_k_and_filter_agree_with_brute_force(
+    points: dict[PointId, dict[str, object] | None], asked: list[tuple[int, Filter | None]], shards: int, radius: int | None
+) -> None:
+    cluster = filled(points, shards)
+    vectors = columns(list(points)).vectors
+    answer = search(cluster, queries=queries(4), groups=groups_of(asked), radius=radius)
+    expected = []
+    for query, (k, filter) in zip(queries(4), asked, strict=True):
+        values = scores(query, vectors, Metric.L2)
+        found = [
+            (values[row], point_id)
+            for row, (point_id, payload) in enumerate(points.items())
+            if (filter is None or matches(filter, payload, point_id)) and (radius is None or values[row] <= radius)
+        ]
+        expected.append([point_id for _, point_id in sorted(found, key=lambda hit: (hit[0], id_order(hit[1])))[:k]])
+    assert answer.hits.counts.tolist() == [len(each) for each in expected]
+    assert answer.hits.ids.tolist() == [point_id for each in expected for point_id in each]
+
+
+def filled(points: dict[PointId, dict[str, object] | None], shards: int) -> TwinCluster:
+    """A cluster that holds these points, id to payload."""
+    cluster = TwinCluster()
+    cluster.add("a", shards=shards)
+    texts = tuple(None if payload is None else json.dumps(payload).encode() for payload in points.values())
+    written = dataclasses.replace(columns(list(points)), payloads=texts)
+    asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=written), 10.0))
+    return cluster
+
+
+@settings(max_examples=40, deadline=None)
+@given(points=st.dictionaries(point_ids, payloads, min_size=1, max_size=15), filter=filters(), shards=st.integers(1, 3))
+def test_count_and_scroll_see_the_points_that_match(points: dict[PointId, dict[str, object] | None], filter: Filter, shards: int) -> None:
+    cluster = filled(points, shards)
+    expected = sorted((point_id for point_id, payload in points.items() if matches(filter, payload, point_id)), key=id_order)
+    reads = cluster.router.reads
+    assert asyncio.run(reads.count(CountQuestion(collection="a", filter=filter), 5.0)) == len(expected)
+    seen: list[PointId] = []
+    more = True
+    while more:
+        question = ScrollQuestion(collection="a", after=seen[-1] if seen else None, limit=4, filter=filter)
+        page = asyncio.run(reads.scroll(question, 5.0))
+        seen += page.points.ids.tolist()
+        more = page.more
+    assert seen == expected
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "sent"),
+    [(None, RecallTarget(0.8)), (RecallTarget(0.99), RecallTarget(0.99)), (Exact(), Exact()), (Breadth(nprobe=7), Breadth(nprobe=7))],
+)
+def test_a_search_that_names_no_accuracy_has_that_of_the_collection(accuracy: Accuracy | None, sent: Accuracy) -> None:
+    cluster = TwinCluster()
+    cluster.add("a", recall=0.8)
+    search(cluster, accuracy=accuracy)
+    assert [call.accuracy for worker in cluster.workers.values() for call in worker.calls] == [sent, sent]
+
+
+def test_every_shard_explains_itself_when_it_is_asked_to() -> None:
+    cluster = loaded([1, 2, 3])
+    assert search(cluster).explain == ()
+    assert [each.shard for each in search(cluster, explain=True).explain] == [0, 1, 2]
 
 
 def test_search_of_empty_shards_is_empty() -> None:
@@ -193,6 +284,22 @@ def test_an_answer_larger_than_a_message_says_what_to_do() -> None:
         ({"queries": queries(4_096), "k": 300}, "k", "1228800"),
         ({"queries": queries(1, dim=5)}, "vectors", "dimension 5.*4"),
         ({"queries": np.array([[1, 1, 1, 1], [1, np.nan, 1, 1]], dtype=np.float32)}, "vectors", r"vectors\[1\]"),
+        ({"groups": ()}, "groups", "query 0 stands in 0 groups"),
+        ({"groups": (QueryGroup(k=1, queries=np.array([1])),)}, "groups", "query 0 stands in 0 groups"),
+        ({"groups": (QueryGroup(k=1), QueryGroup(k=2, queries=np.array([1])))}, "groups", "query 1 stands in 2 groups"),
+        ({"groups": (QueryGroup(k=1, queries=np.array([0, 0, 1])),)}, "groups", "query 0 stands in 2 groups"),
+        ({"groups": (QueryGroup(k=1, queries=np.array([0, 1, 2])),)}, "groups", r"groups\[0\] names query 2 of 2"),
+        ({"groups": (QueryGroup(k=1, queries=np.array([0])), QueryGroup(k=0, queries=np.array([1])))}, "k", "k is 0"),
+        ({"groups": (QueryGroup(k=1, filter=In(("a",), (float("nan"),))),)}, "filter", "filter: nan is no value"),
+        ({"accuracy": RecallTarget(0.0)}, "recall", "recall is 0.0"),
+        ({"accuracy": RecallTarget(float("nan"))}, "recall", "recall is nan"),
+        ({"accuracy": RecallTarget(1.1)}, "recall", "at most 1"),
+        ({"accuracy": Breadth(ef=0)}, "params", "ef is 0"),
+        ({"accuracy": Breadth(nprobe=65_537)}, "params", "nprobe is 65537, it must be from 1 to 65536"),
+        ({"accuracy": Breadth()}, "params", "either ef or nprobe"),
+        ({"accuracy": Breadth(ef=1, nprobe=1)}, "params", "either ef or nprobe"),
+        ({"radius": float("nan")}, "radius", "radius is nan"),
+        ({"radius": float("-inf")}, "radius", "radius is -inf"),
     ],
 )
 def test_bad_searches_are_refused_at_the_door(options: dict[str, object], field: str, text: str) -> None:
@@ -200,6 +307,24 @@ def test_bad_searches_are_refused_at_the_door(options: dict[str, object], field:
     with pytest.raises(InvalidArgument, match=text) as caught:
         search(cluster, **options)
     assert caught.value.details.field == field
+    assert not any(worker.calls for worker in cluster.workers.values())
+
+
+def test_hits_are_bounded_over_all_groups() -> None:
+    cluster = loaded([1], limits=Limits(batch_hits=10))
+    halves = [np.array([0]), np.array([1])]
+    search(cluster, groups=tuple(QueryGroup(k=k, queries=half) for k, half in zip((7, 3), halves, strict=True)))
+    with pytest.raises(InvalidArgument, match="2 queries ask for 11 hits, at most 10") as caught:
+        search(cluster, groups=tuple(QueryGroup(k=k, queries=half) for k, half in zip((7, 4), halves, strict=True)))
+    assert caught.value.details.limit == "batch_hits"
+
+
+@pytest.mark.parametrize("question", [CountQuestion, ScrollQuestion])
+def test_a_filter_beyond_a_bound_is_refused_at_the_door(question: type[CountQuestion | ScrollQuestion]) -> None:
+    cluster = loaded([1])
+    reads, asked = cluster.router.reads, question(collection="a", filter=In(("",), (1,)))
+    with pytest.raises(InvalidArgument, match="empty key"):
+        asyncio.run(reads.count(asked, 5.0) if isinstance(asked, CountQuestion) else reads.scroll(asked, 5.0))
     assert not any(worker.calls for worker in cluster.workers.values())
 
 

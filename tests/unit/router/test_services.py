@@ -15,6 +15,7 @@ from router.search_service import SearchService
 from shoal.core.errors import AlreadyExists, InvalidArgument, ResourceExhausted
 from shoal.core.limits import Limits
 from shoal.core.points import id_array
+from shoal.core.shard_calls import Accuracy, Breadth, Exact, RecallTarget
 from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, points_pb2, search_pb2
 from shoal.wire.columns import ids_from_message, ids_to_message, vectors_from_message, vectors_to_message
 from tests.unit.router.twin import TwinCluster
@@ -97,38 +98,108 @@ def test_missing_shards_are_flagged() -> None:
     assert list(response.missing_shards) == ["a/1"]
 
 
-FILTER = {"filter": {"field": "f"}}
+LABEL = {"filter": {"field": {"path": ["a"], "in": {"values": [{"integer": 1}]}}}}
+"""Matches the point 5 only."""
 
 
 @pytest.mark.parametrize(
     ("parts", "field"),
     [
-        (FILTER, "filter"),
-        ({"params": {"ef": 64}}, "params"),
+        ({"filter": {"field": {"path": ["a"]}}}, "filter"),
+        ({"params": {"efSearch": 64}}, "params"),
+        ({"params": {"ef": 64.5}}, "params"),
+        ({"params": {"ef": float("nan")}}, "params"),
+        ({"params": {"ef": 0}}, "params"),
+        ({"params": {"ef": 1, "nprobe": 1}}, "params"),
+        ({"params": {"ef": 1}, "exact": True}, "params"),
+        ({"params": {"ef": 1}, "recall": 0.9}, "params"),
+        ({"recall": 0.9, "exact": True}, "recall"),
         ({"recall": 0.0}, "recall"),
-        ({"radius": 1.0}, "radius"),
-        ({"explain": True}, "explain"),
+        ({"radius": float("inf")}, "radius"),
+        ({"groups": [{"k": 2}]}, "k"),
+        ({"groups": [{"k": 2}], "k": 0, **LABEL}, "filter"),
+        ({"groups": [{"k": 2, "queries": [0]}], "k": 0}, "groups"),
         ({"legs": []}, "legs"),
         ({"legs": [{"vectors": {"dim": 4}}] * 2}, "legs"),
         ({"legs": [{"field": "title", "vectors": {"dim": 4}}]}, "field"),
         ({"consistency": 9}, "consistency"),
     ],
 )
-def test_what_this_version_cannot_do_is_refused_by_name(parts: dict[str, Any], field: str) -> None:
+def test_what_cannot_be_asked_is_refused_by_name(parts: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         run(Front().search.Search, search_request(**parts))
     assert caught.value.details.field == field
 
 
-def test_filters_are_refused_on_points_too() -> None:
-    points = Front().points
-    for call, request in (
-        (points.Delete, points_pb2.DeleteRequest(collection="a", **FILTER)),
-        (points.Count, points_pb2.CountRequest(collection="a", **FILTER)),
-        (points.Scroll, points_pb2.ScrollRequest(collection="a", **FILTER)),
-    ):
-        with pytest.raises(InvalidArgument, match="filter is not supported by this version"):
-            run(call, request)
+@pytest.mark.parametrize(
+    ("parts", "accuracy"),
+    [
+        ({}, RecallTarget(0.95)),
+        ({"recall": 0.5}, RecallTarget(0.5)),
+        ({"exact": True}, Exact()),
+        ({"params": {"ef": 64}}, Breadth(ef=64)),
+        ({"params": {"nprobe": 8}}, Breadth(nprobe=8)),
+    ],
+)
+def test_how_accurate_a_search_is_reaches_the_shards(parts: dict[str, Any], accuracy: Accuracy) -> None:
+    front = Front()
+    run(front.search.Search, search_request(**parts))
+    assert [worker.calls[-1].accuracy for worker in front.cluster.workers.values()] == [accuracy] * 2
+
+
+def test_a_search_by_filter_radius_and_groups() -> None:
+    front = loaded()
+    hits = run(front.search.Search, search_request(**LABEL)).hits
+    assert (list(hits.counts), ids_from_message(hits.ids).tolist()) == ([1, 1], [5, 5])
+    hits = run(front.search.Search, search_request(radius=0.0)).hits
+    assert (list(hits.counts), ids_from_message(hits.ids).tolist()) == ([1, 1], [5, "x"])
+    groups = [{"k": 3, "queries": [1]}, {"k": 1, "queries": [0], "filter": {"not": LABEL["filter"]}}]
+    hits = run(front.search.Search, search_request(k=0, groups=groups)).hits
+    assert (list(hits.counts), ids_from_message(hits.ids).tolist()) == ([1, 3], ["x", "x", 3, 5])
+
+
+def test_a_filter_that_matches_every_point_is_none() -> None:
+    front = Front()
+    for parts in ({"filter": {}}, {"filter": {"all": {"filters": [{}]}}}, {"k": 0, "groups": [{"k": 1, "filter": {}}]}):
+        run(front.search.Search, search_request(**parts))
+    run(front.points.Count, points_pb2.CountRequest(collection="a", filter={}))
+    run(front.points.Scroll, points_pb2.ScrollRequest(collection="a", filter={}))
+    calls = front.cluster.workers["w0"].calls
+    assert [call.groups[0].filter for call in calls[:3]] == [None] * 3
+    assert [call.filter for call in calls[3:]] == [None] * 2
+
+
+def test_a_search_explains_itself_shard_by_shard() -> None:
+    front = Front()
+    assert not run(front.search.Search, search_request()).explain
+    explain = run(front.search.Search, search_request(explain=True)).explain
+    assert [(each.shard, each.plan, each.queries) for each in explain] == [(0, "exact", 2), (1, "exact", 2)]
+
+
+def test_points_are_counted_scrolled_and_deleted_by_filter() -> None:
+    front = loaded()
+    assert run(front.points.Count, points_pb2.CountRequest(collection="a", **LABEL)).count == 1
+    page = run(front.points.Scroll, points_pb2.ScrollRequest(collection="a", **LABEL))
+    assert (ids_from_message(page.points.ids).tolist(), page.more) == ([5], False)
+    response = run(front.points.Delete, points_pb2.DeleteRequest(collection="a", **LABEL))
+    assert (response.deleted, [(each.shard, each.seq) for each in response.written]) == (1, [(0, 3), (1, 3)])
+    assert run(front.points.Count, points_pb2.CountRequest(collection="a")).count == 5
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ({"filter": {}}, "would delete every point"),
+        ({"ids": {"integers": [5]}, **LABEL}, "give ids or a filter, not both"),
+        ({}, "ids are empty"),
+        ({"filter": {"field": {"path": ["a"]}}}, "filter: at a: a field test needs one of"),
+    ],
+)
+def test_a_delete_names_either_ids_or_a_filter_that_says_something(parts: dict[str, Any], text: str) -> None:
+    front = loaded()
+    with pytest.raises(InvalidArgument, match=text):
+        run(front.points.Delete, points_pb2.DeleteRequest(collection="a", **parts))
+    assert len(front.cluster.points()) == 6
 
 
 def test_an_answer_larger_than_a_message_is_refused() -> None:
@@ -219,7 +290,7 @@ def test_collections_by_grpc() -> None:
         ({"name": "b", "dim": 4, "metric": "l3"}, "metric"),
         ({"name": "b", "dim": 4, "shards": 1_025}, "shards"),
         ({"name": "b", "dim": 4, "replicas": 2}, "replicas"),
-        ({"name": "b", "dim": 4, "index": "ivf"}, "index"),
+        ({"name": "b", "dim": 4, "index": "btree"}, "index"),
     ],
 )
 def test_ill_specifications_are_refused_before_the_leader_is_asked(spec: dict[str, Any], field: str) -> None:

@@ -17,15 +17,25 @@ def test_every_limit_can_be_set() -> None:
     settings = load_settings(
         RouterSettings,
         program="router",
-        arguments=["--max-k=5", "--message-bytes", "1000", "--etcd=a:1,b:2"],
+        arguments=["--max-k=5", "--message-bytes", "1000", "--etcd=a:1,b:2", "--max-filter-depth=3", "--max-breadth=7"],
         environment={"SHOAL_MAX_ID_BYTES": "9", "SHOAL_READ_PATIENCE_S": "0.5"},
     )
     assert (settings.limits.k, settings.limits.message_bytes, settings.limits.id_bytes) == (5, 1000, 9)
+    assert (settings.limits.filter_depth, settings.limits.breadth) == (3, 7)
     assert (settings.etcd, settings.read_patience_s) == (("a:1", "b:2"), 0.5)
 
 
 @pytest.mark.parametrize(
-    "values", [{"port": 65_536}, {"port": -1}, {"max_k": 0}, {"default_timeout_s": -1.0}, {"read_patience_s": float("nan")}]
+    "values",
+    [
+        {"port": 65_536},
+        {"port": -1},
+        {"max_k": 0},
+        {"max_filter_depth": 65},
+        {"max_filter_values": 0},
+        {"default_timeout_s": -1.0},
+        {"read_patience_s": float("nan")},
+    ],
 )
 def test_impossible_values_are_refused_by_name(values: dict[str, float]) -> None:
     with pytest.raises(InvalidArgument, match=next(iter(values))):

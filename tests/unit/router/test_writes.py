@@ -2,19 +2,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from router.logic.questions import Delete, Upsert, Written
+from router.logic.checks import is_empty
+from router.logic.questions import Delete, DeleteMatching, Upsert, Written
 from shoal.core.collection import CollectionState, Metric
 from shoal.core.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.filter import And, Filter, In
+from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId, Revision
 from shoal.core.limits import Limits
 from shoal.core.points import PointColumns, PointId, id_array
+from shoal.core.shard_calls import ShardWrite, WriteAck
 from tests.unit.router.twin import TwinCluster
+from tests.unit.shoal.core.filter_strategies import filters, payloads
 
 ME = RequestId("me", 7)
 EVEN, ODD = list(range(0, 60)), list(range(60, 120))
@@ -36,6 +42,108 @@ def two_shards(limits: Limits | None = None, metric: Metric = Metric.L2) -> Twin
     cluster = TwinCluster(limits=limits)
     cluster.add("a", metric=metric)
     return cluster
+
+
+def delete_matching(cluster: TwinCluster, filter: Filter, timeout_s: float = 10.0) -> Written:
+    order = DeleteMatching(collection="a", filter=filter, request_id=ME)
+    return asyncio.run(cluster.router.writes.delete_matching(order, timeout_s))
+
+
+def labelled(ids: list[PointId], shards: int = 2) -> TwinCluster:
+    """Points of which every other one has the label 1, the others 0; two of a shard are deleted at once."""
+    cluster = TwinCluster()
+    cluster.add("a", shards=shards)
+    upsert(cluster, columns(ids, payloads=tuple(b'{"label":%d}' % (at % 2) for at in range(len(ids)))), request_id=None)
+    for worker in cluster.workers.values():
+        worker.calls.clear()
+        worker.deleted_at_once = 2
+    return cluster
+
+
+LABEL_1 = In(("label",), (1,))
+
+
+@settings(max_examples=30, deadline=None)
+@given(points=st.dictionaries(st.integers(), payloads, min_size=1, max_size=15), filter=filters(), at_once=st.integers(1, 4))
+def test_delete_by_filter_agrees_with_a_dict(points: dict[int, object], filter: Filter, at_once: int) -> None:
+    assume(not is_empty(filter))
+    cluster = TwinCluster()
+    cluster.add("a", shards=3)
+    kept = {point_id % 2**63: payload for point_id, payload in points.items()}
+    upsert(cluster, columns(list(kept), payloads=tuple(json.dumps(payload or {}).encode() for payload in kept.values())))
+    for worker in cluster.workers.values():
+        worker.deleted_at_once = at_once
+    gone = {point_id for point_id, payload in kept.items() if matches(filter, payload, point_id)}
+    written = asyncio.run(cluster.router.writes.delete_matching(DeleteMatching(collection="a", filter=filter), 10.0))
+    assert written.affected == len(gone)
+    assert set(cluster.points()) == set(kept) - gone
+    assert set(written.seqs) == {0, 1, 2}
+
+
+def test_each_call_of_a_delete_by_filter_has_an_id_of_its_own_and_the_first_is_the_clients() -> None:
+    cluster = labelled(list(range(12)), shards=1)
+    written = delete_matching(cluster, LABEL_1)
+    calls = cluster.workers["w0"].calls
+    assert [call.request_id for call in calls] == [ME, RequestId("router-1", 2), RequestId("router-1", 3)]
+    assert {call.epoch for call in calls} == {9}
+    assert (written.affected, written.seqs) == (6, {0: 5})
+    assert set(cluster.points()) == set(range(0, 12, 2))
+
+
+def test_a_call_of_a_delete_by_filter_that_is_tried_again_keeps_its_id() -> None:
+    cluster = labelled(list(range(12)), shards=1)
+    cluster.workers["w0"].after = [None, Unavailable("connection lost")]
+    assert delete_matching(cluster, LABEL_1).affected == 6
+    ids = [call.request_id.number for call in cluster.workers["w0"].calls]
+    assert ids == [7, 2, 2, 3]
+
+
+def test_a_delete_by_filter_that_ends_half_way_says_that_a_part_may_be_gone() -> None:
+    cluster = labelled(EVEN)
+    cluster.workers["w1"].before = [None, InvalidArgument("refused")]
+    with pytest.raises(InvalidArgument, match="a/1: refused") as caught:
+        delete_matching(cluster, LABEL_1)
+    assert caught.value.details.applied == {"a/0": "yes", "a/1": "maybe"}
+
+
+def test_a_delete_by_filter_that_was_refused_at_once_was_not_applied() -> None:
+    cluster = labelled(EVEN)
+    cluster.workers["w1"].before = [InvalidArgument("refused")]
+    with pytest.raises(InvalidArgument) as caught:
+        delete_matching(cluster, LABEL_1)
+    assert caught.value.details.applied == {"a/0": "yes", "a/1": "no"}
+
+
+def test_a_delete_by_filter_ends_with_its_time() -> None:
+    cluster = labelled(list(range(12)), shards=1)
+    worker = cluster.workers["w0"]
+    write = worker.write
+
+    async def slow(call: ShardWrite, timeout_s: float) -> WriteAck:
+        cluster.clock.now += 4.0
+        return await write(call, timeout_s)
+
+    worker.write = slow  # type: ignore[method-assign]
+    with pytest.raises(DeadlineExceeded) as caught:
+        delete_matching(cluster, LABEL_1, timeout_s=7.0)
+    assert caught.value.details.applied == {"a/0": "maybe"}
+    assert (worker.timeouts[-2:], len(cluster.points())) == ([7.0, 3.0], 8)
+
+
+@pytest.mark.parametrize(
+    ("filter", "text"),
+    [
+        (And(()), r"would delete every point.*drop the collection"),
+        (And((And(()), And(()))), "would delete every point"),
+        (In(("a",), (float("nan"),)), "nan is no value"),
+    ],
+)
+def test_a_filter_by_which_nothing_may_be_deleted_is_refused(filter: Filter, text: str) -> None:
+    cluster = labelled([1, 2])
+    with pytest.raises(InvalidArgument, match=text) as caught:
+        delete_matching(cluster, filter)
+    assert caught.value.details.field == "filter"
+    assert len(cluster.points()) == 2
 
 
 @settings(max_examples=30, deadline=None)

@@ -10,20 +10,31 @@ import numpy as np
 
 from router.router import Router, make_router
 from router.workers import Workers
+from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import ClusterMap, LeaderEntry, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
 from shoal.core.errors import ShoalError, Unavailable
+from shoal.core.filter import Filter
+from shoal.core.filter_truth import matches
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import Limits
-from shoal.core.points import PointId, StoredColumns, id_array, id_order
+from shoal.core.points import PointId, StoredColumns, id_array, id_order, payload_from_json
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import (
+    QueryGroup,
+    SegmentCurve,
+    SegmentExplain,
     ShardCount,
     ShardDelete,
+    ShardDeleteMatching,
+    ShardFound,
     ShardGet,
+    ShardMeasureRecall,
+    ShardRecall,
     ShardScroll,
     ShardSearch,
     ShardStats,
+    ShardTune,
     ShardUpsert,
     ShardWrite,
     WorkerStatus,
@@ -75,7 +86,8 @@ class TwinShard:
 
 
 class TwinWorker:
-    """ShardService over dicts. before, after: errors to raise before or after the next calls take effect, one a call (None: none)."""
+    """ShardService over dicts. before, after: errors to raise before or after the next calls take effect, one a call (None: none).
+    deleted_at_once: points that one delete by filter removes."""
 
     def __init__(self) -> None:
         self.shards: dict[ShardId, TwinShard] = {}
@@ -85,6 +97,7 @@ class TwinWorker:
         self.timeouts: list[float] = []
         self.failed: dict[str, str] = {}
         self.closed = False
+        self.deleted_at_once = 3
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         shard = self._shard(call, call.shard, timeout_s)
@@ -104,36 +117,39 @@ class TwinWorker:
                 affected = len(points)
             case ShardDelete(ids=ids):
                 affected = sum(shard.points.pop(point_id, None) is not None for point_id in ids.tolist())
+            case ShardDeleteMatching(filter=filter):
+                found = matching(shard, filter)
+                for point_id in found[: self.deleted_at_once]:
+                    del shard.points[point_id]
+                return WriteAck(seq=Seq(shard.seq), affected=min(len(found), self.deleted_at_once), more=len(found) > self.deleted_at_once)
         return WriteAck(seq=Seq(shard.seq), affected=affected)
 
-    async def search(self, call: ShardSearch, timeout_s: float) -> HitColumns:
+    async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         shard = self._shard(call, call.shard, timeout_s)
-        ids = id_array(shard.points)
-        metric = shard.spec.metric
-        if not len(ids):
-            return HitColumns(
-                counts=np.zeros(len(call.queries), dtype=np.int64),
-                ids=ids,
-                scores=np.empty(0, dtype=np.float32),
-                payloads=() if call.with_payload else None,
-                vectors=np.empty((0, shard.spec.dim), dtype=np.float32) if call.with_vectors else None,
-            )
-        matrix = np.stack([vector for vector, _ in shard.points.values()])
-        found = [self._best(query, ids, prepared(matrix, metric), metric, call.k) for query in prepared(call.queries, metric)]
-        rows = np.concatenate([order for order, _ in found])
-        texts = [payload for _, payload in shard.points.values()]
-        return HitColumns(
-            counts=np.array([len(order) for order, _ in found], dtype=np.int64),
-            ids=ids[rows],
-            scores=np.concatenate([values for _, values in found]),
-            payloads=tuple(texts[row] for row in rows) if call.with_payload else None,
-            vectors=matrix[rows] if call.with_vectors else None,
+        best: dict[int, list[tuple[PointId, np.float32]]] = {}
+        for group in call.groups:
+            for number in range(len(call.queries)) if group.queries is None else group.queries.tolist():
+                best[number] = self._best(shard, call, group, call.queries[number : number + 1])
+        flat = [hit for _, hits in sorted(best.items()) for hit in hits]
+        rows = [shard.points[point_id] for point_id, _ in flat]
+        hits = HitColumns(
+            counts=np.array([len(found) for _, found in sorted(best.items())], dtype=np.int64),
+            ids=id_array(point_id for point_id, _ in flat),
+            scores=np.array([score for _, score in flat], dtype=np.float32),
+            payloads=tuple(payload for _, payload in rows) if call.with_payload else None,
+            vectors=np.array([vector for vector, _ in rows], dtype=np.float32).reshape(-1, shard.spec.dim) if call.with_vectors else None,
         )
+        return ShardFound(hits=hits, explain=(explained(call),) if call.explain else ())
 
-    def _best(self, query: np.ndarray, ids: np.ndarray, rows: np.ndarray, metric: Metric, k: int) -> tuple[np.ndarray, np.ndarray]:
-        values = scores(query, rows, metric)
-        order = hit_order(np.zeros(len(ids), dtype=np.int64), values, ids, metric)[:k]
-        return order, values[order]
+    def _best(self, shard: TwinShard, call: ShardSearch, group: QueryGroup, query: np.ndarray) -> list[tuple[PointId, np.float32]]:
+        metric, ids = shard.spec.metric, matching(shard, group.filter)
+        if not ids:
+            return []
+        rows = prepared(np.stack([shard.points[point_id][0] for point_id in ids]), metric)
+        values = scores(prepared(query, metric)[0], rows, metric)
+        order = hit_order(np.zeros(len(ids), dtype=np.int64), values, id_array(ids), metric)
+        within = [(ids[at], values[at]) for at in order if call.radius is None or good_enough(values[at], call.radius, metric)]
+        return within[: group.k]
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         shard = self._shard(call, call.shard, timeout_s)
@@ -141,12 +157,12 @@ class TwinWorker:
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
         shard = self._shard(call, call.shard, timeout_s)
-        ordered = sorted(shard.points, key=id_order)
+        ordered = sorted(matching(shard, call.filter), key=id_order)
         behind = [each for each in ordered if call.after is None or id_order(each) > id_order(call.after)]
         return stored(shard, behind[: call.limit], call.with_vectors, call.with_payload)
 
     async def count(self, call: ShardCount, timeout_s: float) -> int:
-        return len(self._shard(call, call.shard, timeout_s).points)
+        return len(matching(self._shard(call, call.shard, timeout_s), call.filter))
 
     async def stats(self, shard: ShardId, timeout_s: float) -> ShardStats:
         held = self._shard(shard, shard, timeout_s)
@@ -166,6 +182,34 @@ class TwinWorker:
 
     async def optimize(self, shard: ShardId, timeout_s: float) -> None:
         self._shard("optimize", shard, timeout_s)
+
+    async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
+        self._shard(call, call.shard, timeout_s)
+        return (
+            SegmentCurve(
+                shard=call.shard.number,
+                segment="s",
+                index="hnsw",
+                rows=1,
+                breadth_name="ef",
+                queries=1,
+                real_queries=True,
+                points=(),
+                exact_us=1.0,
+            ),
+        )
+
+    async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
+        self._shard(call, call.shard, timeout_s)
+        return ShardRecall(
+            shard=call.shard.number,
+            queries=call.sample,
+            real_queries=True,
+            recall=call.recall,
+            lowest=call.recall,
+            search_us=1.0,
+            exact_us=2.0,
+        )
 
     async def status(self, timeout_s: float) -> WorkerStatus:
         self._fail(self.before)
@@ -188,6 +232,42 @@ class TwinWorker:
         error = planned.pop(0) if planned else None
         if error is not None:
             raise error
+
+
+def matching(shard: TwinShard, filter: Filter | None) -> list[PointId]:
+    """Ids of the points that match, as the definition of truth has it."""
+    return [
+        point_id
+        for point_id, (_, payload) in shard.points.items()
+        if filter is None or matches(filter, payload_from_json(payload), point_id)
+    ]
+
+
+def good_enough(score: np.float32, radius: float, metric: Metric) -> bool:
+    return bool(score <= radius if metric.smaller_is_better else score >= radius)
+
+
+def explained(call: ShardSearch) -> SegmentExplain:
+    return SegmentExplain(
+        shard=call.shard.number,
+        segment="growing",
+        state="growing",
+        index="flat",
+        group=0,
+        queries=len(call.queries),
+        rows=1,
+        plan="exact",
+        estimated_selectivity=1.0,
+        selectivity=1.0,
+        candidates=1,
+        breadth=0,
+        breadth_name="",
+        fallbacks=0,
+        filter_us=0.0,
+        search_us=0.0,
+        score_us=0.0,
+        filter_cached=False,
+    )
 
 
 def stored(shard: TwinShard, ids: list[PointId], with_vectors: bool, with_payload: bool) -> StoredColumns:
@@ -223,6 +303,9 @@ class FakeLeader:
     async def create(self, address: str, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
         self._answer("create", address, spec, request_id, timeout_s)
         return CollectionId(f"id-{spec.name}")
+
+    async def alter(self, address: str, name: str, alteration: Alteration, timeout_s: float) -> None:
+        self._answer("alter", address, name, alteration, timeout_s)
 
     async def drop(self, address: str, name: str, collection: CollectionId | None, timeout_s: float) -> None:
         self._answer("drop", address, name, collection, timeout_s)
@@ -266,10 +349,17 @@ class TwinCluster:
         self.view.current = dataclasses.replace(self.view.current, revision=Revision(self.view.current.revision + 1), **parts)
 
     def add(
-        self, name: str, *, dim: int = 4, metric: Metric = Metric.L2, shards: int = 2, state: CollectionState = CollectionState.ACTIVE
+        self,
+        name: str,
+        *,
+        dim: int = 4,
+        metric: Metric = Metric.L2,
+        shards: int = 2,
+        state: CollectionState = CollectionState.ACTIVE,
+        recall: float = 0.95,
     ) -> Collection:
         """Publish a collection with empty shards."""
-        spec = CollectionSpec(name=name, dim=dim, metric=metric, shards=shards)
+        spec = CollectionSpec(name=name, dim=dim, metric=metric, shards=shards, recall=recall)
         collection = Collection(id=CollectionId(f"id-{name}"), spec=spec, state=state, request_id="r")
         homes = list(self.workers)
         entries = {}

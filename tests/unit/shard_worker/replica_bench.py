@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from shard_worker.engine import Engine, EngineSettings
+from shard_worker.memory import unbounded_memory
 from shard_worker.pools import Pools
 from shard_worker.replica import Replica
 from shard_worker.storage.folder import WorkerFolder
 from shard_worker.storage.replica_folder import ReplicaRef
 from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.filter import Filter
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term, WorkerId
 from shoal.core.points import PointColumns, id_array
-from shoal.core.shard_calls import ShardDelete, ShardSearch, ShardUpsert, WriteAck
+from shoal.core.shard_calls import QueryGroup, ShardDelete, ShardDeleteMatching, ShardSearch, ShardUpsert, WriteAck
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
 
@@ -62,9 +64,14 @@ class Bench:
     async def delete(self, ids) -> WriteAck:
         return await self.replica.write(ShardDelete(shard=SHARD, epoch=self.epoch, request_id=self.next_id(), ids=id_array(ids)), 20.0)
 
-    async def search(self, query, k: int, **options):
+    async def delete_matching(self, filter: Filter) -> WriteAck:
+        call = ShardDeleteMatching(shard=SHARD, epoch=self.epoch, request_id=self.next_id(), filter=filter)
+        return await self.replica.write(call, 20.0)
+
+    async def search(self, query, k: int, *, filter: Filter | None = None, **options):
         queries = np.asarray(query, dtype=np.float32).reshape(-1, DIM)
-        return await self.replica.search(ShardSearch(shard=SHARD, queries=queries, k=k, **options), 20.0)
+        call = ShardSearch(shard=SHARD, queries=queries, groups=(QueryGroup(k=k, filter=filter),), **options)
+        return (await self.replica.search(call, 20.0)).hits
 
 
 @contextlib.asynccontextmanager
@@ -78,7 +85,9 @@ async def opened(folder: Path, *, term: int, growing_rows: int = 1_000, log_file
         settings = EngineSettings(growing_rows=growing_rows, log_file_bytes=log_file_bytes)
         lease = [True]
         engine = Engine.open(replica_folder, SPEC, settings)
-        replica = Replica(shard=SHARD, replica=REPLICA, spec=SPEC, engine=engine, pools=pools, lease_held=lambda: lease[0])
+        memory = unbounded_memory()
+        memory.open(SHARD, engine.cost())
+        replica = Replica(shard=SHARD, replica=REPLICA, spec=SPEC, engine=engine, pools=pools, memory=memory, lease_held=lambda: lease[0])
         try:
             replica.tell(config(term), Revision(100 + term), Revision(term))
             while (await replica.stats()).role != "primary":

@@ -11,7 +11,9 @@ from shard_worker import assignments
 from shard_worker.assignments import Assignments
 from shard_worker.engine import EngineSettings
 from shard_worker.host import Host
+from shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
 from shard_worker.membership import Membership
+from shard_worker.memory import WorkerMemory
 from shard_worker.pools import Pools
 from shard_worker.replica_folders import WorkerReplicaFolders
 from shard_worker.storage.failure import StorageFailed
@@ -30,6 +32,7 @@ from shoal.store.memory_cluster import MemoryCluster
 from shoal.store.observe import MapObserver
 
 KEYS = Keys("test")
+MIB = 1024 * 1024
 SHARD, REPLICA = ShardId(CollectionId("c"), 0), ReplicaId("r")
 COLLECTION = Collection(id=SHARD.collection, spec=CollectionSpec(name="n", dim=2), state=CollectionState.CREATING, request_id="q")
 
@@ -53,13 +56,19 @@ class World:
     def __init__(self, folder: Path) -> None:
         cluster = MemoryCluster(boot_s)
         self.store, self.other = RecordingStore(cluster), MemoryStore(cluster)
-        self.host = Host()
+        self.host = Host(memory=WorkerMemory(64 * MIB))
         self.pools = Pools(search_threads=1, build_threads=1)
         self.folder = WorkerFolder.open(folder, ClusterId("cluster"))
         self.id = self.folder.worker_id
         me = WorkerEntry(id=self.id, address="a:1", incarnation="i", pid=1, node="n", zone="", registration=Revision(0))
         self.membership = Membership(store=self.store, keys=KEYS, me=me, lease_ttl_s=5, changed=lambda: None)
-        folders = WorkerReplicaFolders(folder=self.folder, settings=EngineSettings(), pools=self.pools, lease_held=self.membership.held_now)
+        folders = WorkerReplicaFolders(
+            folder=self.folder,
+            settings=EngineSettings(),
+            pools=self.pools,
+            memory=self.host.memory,
+            lease_held=self.membership.held_now,
+        )
         self.assignments = Assignments(host=self.host, store=self.store, keys=KEYS, me=self.id, membership=self.membership, folders=folders)
         self.observer = MapObserver(store=self.store, keys=KEYS, clock=boot_s, changed=self.see)
         self.blind = False
@@ -297,5 +306,82 @@ def test_a_cancellation_is_not_lost_when_there_is_something_to_do_at_that_moment
                 done, _ = await asyncio.wait({running}, timeout=5.0)
                 assert done, "the cancellation was swallowed"
                 assert running.cancelled()
+
+    asyncio.run(run())
+
+
+def test_an_altered_collection_is_told_to_the_open_replica_once(tmp_path, monkeypatch):
+    async def run():
+        async with worker(tmp_path) as world:
+            await world.place()
+            await until(world.serves)
+            told: list[CollectionSpec] = []
+            replica = world.host.open[SHARD]
+            monkeypatch.setattr(replica, "tell_spec", told.append)
+            altered = dataclasses.replace(COLLECTION, spec=dataclasses.replace(COLLECTION.spec, index="flat", recall=0.5))
+            await world.put(Put(key=KEYS.collection(COLLECTION.id), value=encode_collection(altered)))
+            await until(lambda: told)
+            await world.put(Put(key=KEYS.collection(CollectionId("x")), value=encode_collection(dataclasses.replace(altered, id="x"))))
+            await until(lambda: CollectionId("x") in world.assignments._map.collections)
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert told == [altered.spec]
+
+    asyncio.run(run())
+
+
+def test_open_replicas_are_in_the_account_and_leave_it(tmp_path):
+    async def run():
+        async with worker(tmp_path) as world:
+            assert world.host.memory.replica_bytes() == {}
+            await world.place()
+            await until(world.serves)
+            held = world.host.memory.replica_bytes()[SHARD]
+            status = await world.host.status(1.0)
+            assert status.replica_bytes == {str(SHARD): held}
+            assert 0 < held <= status.memory_used_bytes <= status.memory_budget_bytes == world.host.memory.budget_bytes
+            dropping = dataclasses.replace(COLLECTION, state=CollectionState.DROPPING)
+            await world.put(Put(key=KEYS.collection(COLLECTION.id), value=encode_collection(dropping)))
+            await until(lambda: world.shard().worker_of == {})
+            assert world.host.memory.replica_bytes() == {}
+            assert world.host.memory.used_bytes == 0
+
+    asyncio.run(run())
+
+
+def test_a_replica_that_finds_no_memory_is_not_made_says_why_and_is_made_once_there_is_some(tmp_path, monkeypatch):
+    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.05)
+
+    async def run():
+        async with worker(tmp_path) as world:
+            other = ShardId(CollectionId("other"), 0)
+            world.host.memory.open(other, ReplicaCost(held=world.host.memory.budget_bytes - MIB, growing=empty_growing(2, 1)))
+            epoch = await world.place()
+            await until(lambda: world.host.unmade)
+            assert "no memory for another replica" in (await world.host.status(1.0)).failed[str(SHARD)]
+            assert not world.replica_path.exists()
+            await until(lambda: world.observer.map.revision >= epoch)
+            assert world.observer.map.shards[SHARD].epoch == epoch, "nothing was claimed"
+            world.host.memory.close(other)
+            await until(world.serves)
+            assert not world.host.unmade
+
+    asyncio.run(run())
+
+
+def test_a_replica_that_finds_no_memory_to_be_opened_is_opened_once_there_is_some(tmp_path, monkeypatch):
+    monkeypatch.setattr(assignments, "REOPEN_AFTER_S", 0.05)
+
+    async def run():
+        async with worker(tmp_path) as world:
+            await world.place()
+            await until(world.serves)
+        async with worker(tmp_path) as world:
+            other = ShardId(CollectionId("other"), 0)
+            world.host.memory.open(other, ReplicaCost(held=world.host.memory.budget_bytes, growing=empty_growing(2, 1)))
+            await world.place(state=ShardState.ACTIVE, term=Term(2))
+            await until(lambda: "no memory" in world.host.failures().get(str(SHARD), ""))
+            world.host.memory.close(other)
+            await until(world.serves)
 
     asyncio.run(run())

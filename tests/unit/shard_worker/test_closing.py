@@ -10,7 +10,7 @@ import pytest
 from shard_worker.storage.failure import StorageFailed
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, PreconditionFailed, ShoalError, Unavailable
 from shoal.core.ids import RequestId
-from shoal.core.shard_calls import ShardCount, ShardSearch
+from shoal.core.shard_calls import QueryGroup, ShardCount, ShardSearch
 from shoal.wire.shard_calls import request_id_from_message, request_id_to_message
 from tests.unit.shard_worker.replica_bench import DIM, SHARD, Bench, opened
 
@@ -117,15 +117,15 @@ def test_a_search_is_given_up_at_its_deadline_and_holds_up_no_write(tmp_path):
         async with opened(tmp_path, term=1) as bench:
             await bench.upsert(range(500), vectors(500))
             gate = threading.Event()
-            engine, search = bench.replica._engine, bench.replica._engine.search
+            reading, search = bench.replica._reading, bench.replica._reading.search
 
             def slow(view, call):
                 assert gate.wait(60)
                 return search(view, call)
 
-            engine.search = slow
-            engine.estimated_us = lambda view, call: 1e9
-            late = [ShardSearch(shard=SHARD, queries=vectors(1), k=1) for _ in range(4)]
+            reading.search = slow
+            reading.estimated_us = lambda view, call: 1e9
+            late = [ShardSearch(shard=SHARD, queries=vectors(1), groups=(QueryGroup(k=1),)) for _ in range(4)]
             for outcome in await asyncio.gather(*(bench.replica.search(call, 0.05) for call in late), return_exceptions=True):
                 assert isinstance(outcome, DeadlineExceeded)
             assert (await bench.upsert(range(30_000), vectors(30_000))).affected == 30_000

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from shoal.core.errors import DataLoss, InvalidArgument, ResourceExhausted, Unavailable
+from shoal.core.filter import In, Range
 from shoal.core.ids import RequestId, Seq
 from shoal.core.points import id_array
-from shoal.core.shard_calls import Consistency, ReadTerms, ShardCount, ShardGet, ShardScroll, ShardSearch
+from shoal.core.shard_calls import Consistency, Exact, QueryGroup, ReadTerms, ShardCount, ShardGet, ShardScroll, ShardSearch
 from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, opened
 
 RNG = np.random.default_rng(7)
@@ -73,7 +74,7 @@ def test_sealed_segments_are_opened_from_their_files_and_not_built_again(tmp_pat
             assert (stats.growing_rows, stats.sealed_rows, stats.builds_pending) == (0, 5_000, 0)
             assert stats.segments <= 2
         files = {path.name: path.stat().st_mtime_ns for path in (replica_folder(tmp_path) / "segments").iterdir()}
-        assert len(files) == 2
+        assert {name.split(".")[1] for name in files} == {"faiss", "rows", "payload"}
         async with opened(tmp_path, term=2) as bench:
             stats = await bench.replica.stats()
             assert (stats.growing_rows, stats.sealed_rows, stats.builds_pending) == (0, 5_000, 0)
@@ -233,7 +234,7 @@ def test_wrong_dimensions_are_refused_before_anything_is_written(tmp_path):
                 await bench.upsert([1], [[1, 2, 3]])
             with pytest.raises(InvalidArgument, match="dimension"):
                 await bench.replica.search(
-                    ShardSearch(shard=SHARD, queries=np.zeros((1, 3), dtype=np.float32), k=1),
+                    ShardSearch(shard=SHARD, queries=np.zeros((1, 3), dtype=np.float32), groups=(QueryGroup(k=1),)),
                     5.0,
                 )
             assert await bench.replica.count(ShardCount(shard=SHARD), 5.0) == 0
@@ -264,5 +265,131 @@ def test_the_log_is_trimmed_as_the_store_is_checkpointed(tmp_path):
             assert len(list((replica_folder(tmp_path) / "log").glob("*.log"))) <= 2
         async with opened(tmp_path, term=2, log_file_bytes=100_000) as bench:
             assert await bench.replica.count(ShardCount(shard=SHARD), 5.0) == 20_000
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("damage", ["flip", "missing"])
+def test_a_damaged_payload_index_is_made_anew_and_the_graph_stays(tmp_path, damage):
+    vectors = RNG.normal(size=(600, DIM)).astype(np.float32)
+    filter = Range(path=("n",), lt=10)
+
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            await bench.upsert(range(600), vectors, payloads(600))
+            await bench.replica.optimize(60.0)
+        (graph,) = (replica_folder(tmp_path) / "segments").glob("*.faiss")
+        (file,) = (replica_folder(tmp_path) / "segments").glob("*.payload")
+        written, intact = graph.stat().st_mtime_ns, file.read_bytes()
+        if damage == "flip":
+            file.write_bytes(intact[:50] + bytes([intact[50] ^ 1]) + intact[51:])
+        else:
+            file.unlink()
+        async with opened(tmp_path, term=2) as bench:
+            assert (await bench.replica.stats()).sealed_rows == 600
+            assert await bench.replica.count(ShardCount(shard=SHARD, filter=filter), 5.0) == 10
+            assert set((await bench.search(vectors[0], 600, filter=filter)).ids.tolist()) == set(range(10))
+        assert graph.stat().st_mtime_ns == written
+        assert file.read_bytes() == intact
+
+    asyncio.run(run())
+
+
+def test_filters_in_search_count_and_scroll_see_what_was_acknowledged(tmp_path):
+    vectors = RNG.normal(size=(300, DIM)).astype(np.float32)
+    low = Range(path=("n",), lt=20)
+
+    async def run():
+        async with opened(tmp_path, term=1, growing_rows=100) as bench:
+            await bench.upsert(range(300), vectors, payloads(300))
+            await bench.upsert([5, 7], vectors[:2], (b'{"n":900}', None))
+            await bench.delete([6])
+            left = sorted(set(range(20)) - {5, 6, 7})
+            hits = await bench.search(vectors[3], 50, filter=low)
+            assert sorted(hits.ids.tolist()) == left
+            assert hits.ids[0] == 3
+            assert await bench.replica.count(ShardCount(shard=SHARD, filter=low), 5.0) == len(left)
+            page = await bench.replica.scroll(ShardScroll(shard=SHARD, after=3, limit=5, filter=low), 5.0)
+            assert page.ids.tolist() == [number for number in left if number > 3][:5]
+            assert [json.loads(text)["n"] for text in page.payloads] == page.ids.tolist()
+
+    asyncio.run(run())
+
+
+def test_a_delete_by_filter_removes_what_matched_and_says_when_there_is_more(tmp_path, monkeypatch):
+    vectors = RNG.normal(size=(90, DIM)).astype(np.float32)
+    monkeypatch.setattr("shard_worker.replica.DELETED_AT_ONCE", 30)
+
+    async def run():
+        async with opened(tmp_path, term=1, growing_rows=40) as bench:
+            await bench.upsert(range(90), vectors, payloads(90))
+            acks = []
+            while not acks or acks[-1].more:
+                acks.append(await bench.delete_matching(Range(path=("n",), gte=20)))
+            assert [ack.affected for ack in acks] == [30, 30, 10]
+            assert await bench.replica.count(ShardCount(shard=SHARD), 5.0) == 20
+            assert (await bench.delete_matching(Range(path=("n",), gte=20))).affected == 0
+        async with opened(tmp_path, term=2) as bench:
+            found = await bench.search(vectors[50], 90)
+            assert sorted(found.ids.tolist()) == list(range(20))
+
+    asyncio.run(run())
+
+
+def test_a_point_written_anew_while_a_delete_by_filter_runs_is_spared(tmp_path):
+    vectors = RNG.normal(size=(10, DIM)).astype(np.float32)
+
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            await bench.upsert(range(10), vectors, payloads(10))
+            encode = bench.replica._pools.encode
+
+            async def upsert_first(work):
+                bench.replica._pools.encode = encode
+                await bench.upsert([3], vectors[3:4], (b'{"n":100}',))
+                return await encode(work)
+
+            bench.replica._pools.encode = upsert_first
+            ack = await bench.delete_matching(Range(path=("n",), lt=5))
+            assert (ack.affected, ack.more) == (4, True)
+            found = await bench.replica.get(ShardGet(shard=SHARD, ids=id_array([2, 3, 4])), 5.0)
+            assert found.ids.tolist() == [3]
+            assert json.loads(found.payloads[0]) == {"n": 100}
+
+    asyncio.run(run())
+
+
+def test_a_reader_that_counts_sees_every_point_once_while_points_move_between_filters(tmp_path):
+    """Every point carries one of two labels and changes it all the time; segments freeze, are sealed and merged beside."""
+    count = 120
+    vectors = RNG.normal(size=(count, DIM)).astype(np.float32)
+    labels = [In(path=("label",), values=(value,)) for value in (0, 1)]
+    either = In(path=("label",), values=(0, 1))
+
+    async def run():
+        async with opened(tmp_path, term=1, growing_rows=50) as bench:
+            await bench.upsert(range(count), vectors, (b'{"label":0}',) * count)
+            done = asyncio.Event()
+
+            async def write():
+                for turn in range(60):
+                    moved = [number for number in range(count) if (number + turn) % 3]
+                    text = json.dumps({"label": turn % 2}).encode()
+                    await bench.upsert(moved, vectors[moved], (text,) * len(moved))
+                done.set()
+
+            async def read():
+                counts = 0
+                while not done.is_set():
+                    assert await bench.replica.count(ShardCount(shard=SHARD, filter=either), 20.0) == count
+                    hits = await bench.search(vectors[counts % count], count, filter=either, accuracy=Exact())
+                    assert sorted(hits.ids.tolist()) == list(range(count))
+                    counts += 1
+                return counts
+
+            assert (await asyncio.gather(write(), read(), read()))[1] > 3
+            await bench.replica.optimize(60.0)
+            sums = [await bench.replica.count(ShardCount(shard=SHARD, filter=label), 5.0) for label in labels]
+            assert sum(sums) == count
 
     asyncio.run(run())

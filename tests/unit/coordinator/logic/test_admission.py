@@ -4,10 +4,13 @@ import dataclasses
 
 import pytest
 
-from coordinator.logic.admission import admitted
+from coordinator.logic.admission import admitted, altered, check_room
+from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionState
-from shoal.core.errors import AlreadyExists
-from tests.unit.coordinator.world import collection_of
+from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from shoal.core.ids import ShardId
+from shoal.core.sizing import REPLICA_BASE_BYTES
+from tests.unit.coordinator.world import collection_of, map_of, shard_config, worker_entry
 
 HOLDER = collection_of("fashion", state=CollectionState.ACTIVE)
 
@@ -33,3 +36,40 @@ def test_another_request_is_refused() -> None:
 def test_the_same_request_id_for_something_else_is_refused() -> None:
     with pytest.raises(AlreadyExists):
         admitted(HOLDER, dataclasses.replace(HOLDER.spec, dim=5), HOLDER.request_id)
+
+
+def test_an_alteration_changes_the_specification_and_nothing_else() -> None:
+    wanted = altered(HOLDER, "fashion", Alteration(index="flat", recall=0.8))
+    assert wanted == dataclasses.replace(HOLDER, spec=dataclasses.replace(HOLDER.spec, index="flat", recall=0.8))
+    assert altered(wanted, "fashion", Alteration(index="flat", recall=0.8)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"), [(None, NotFound), (CollectionState.DROPPING, NotFound), (CollectionState.CREATING, Unavailable)]
+)
+def test_only_a_live_collection_is_altered(state: CollectionState | None, kind: type[Exception]) -> None:
+    holder = None if state is None else dataclasses.replace(HOLDER, state=state)
+    with pytest.raises(kind, match="'fashion'"):
+        altered(holder, "fashion", Alteration(recall=0.8))
+
+
+def test_an_impossible_alteration_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="recall is 2"):
+        altered(HOLDER, "fashion", Alteration(recall=2.0))
+
+
+def test_a_collection_whose_empty_replicas_do_not_fit_is_refused_with_the_figures() -> None:
+    worker = dataclasses.replace(worker_entry("a"), memory_budget_bytes=5 * REPLICA_BASE_BYTES)
+    held = collection_of("held", shards=1, state=CollectionState.ACTIVE)
+    begun = collection_of("begun", shards=2, state=CollectionState.CREATING)
+    configs = [shard_config(ShardId(each.id, 0), {f"r-{each.id}": "a"}, isr=[f"r-{each.id}"]) for each in (held, begun)]
+    cluster = map_of([held, begun], configs, [worker])
+    check_room(cluster, dataclasses.replace(HOLDER.spec, shards=2))
+    with pytest.raises(ResourceExhausted, match=r"3 replicas need 4 MiB each.*1 live workers have room for 2 more") as caught:
+        check_room(cluster, dataclasses.replace(HOLDER.spec, shards=3))
+    assert caught.value.details.limit == "memory"
+
+
+def test_a_cluster_with_a_worker_that_does_not_say_takes_any_collection() -> None:
+    cluster = map_of([], [], [worker_entry("a"), dataclasses.replace(worker_entry("b"), memory_budget_bytes=1)])
+    check_room(cluster, dataclasses.replace(HOLDER.spec, shards=1000))

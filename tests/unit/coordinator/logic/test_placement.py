@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 from coordinator.logic.placement import Placement
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ShardId, WorkerId
+from shoal.core.sizing import REPLICA_BASE_BYTES
 from tests.unit.coordinator.world import collection_of, map_of, shard_config, worker_entry
 
 ids = st.sampled_from([WorkerId(name) for name in "abcdefgh"])
+
+
+def unsaid(*workers: WorkerId) -> dict[WorkerId, int]:
+    """Budgets of workers that do not say how much memory they may use."""
+    return dict.fromkeys(workers, 0)
 
 
 def filled(placement: Placement, collection: CollectionId, shards: int) -> list[WorkerId]:
@@ -25,7 +31,7 @@ def filled(placement: Placement, collection: CollectionId, shards: int) -> list[
 
 def test_fewest_of_the_collection_then_fewest_in_all_then_smallest_id() -> None:
     one, two = CollectionId("one"), CollectionId("two")
-    placement = Placement([WorkerId("c"), WorkerId("a"), WorkerId("b")])
+    placement = Placement(unsaid(WorkerId("c"), WorkerId("a"), WorkerId("b")))
     assert placement.choose(one, taken=()) == "a"
     placement.add(one, WorkerId("a"))
     placement.add(two, WorkerId("b"))
@@ -36,11 +42,11 @@ def test_fewest_of_the_collection_then_fewest_in_all_then_smallest_id() -> None:
 
 
 def test_a_worker_that_holds_the_shard_is_not_chosen_and_nobody_is_none() -> None:
-    placement = Placement([WorkerId("a"), WorkerId("b")])
+    placement = Placement(unsaid(WorkerId("a"), WorkerId("b")))
     collection = CollectionId("one")
     assert placement.choose(collection, taken={WorkerId("a")}) == "b"
     assert placement.choose(collection, taken={WorkerId("a"), WorkerId("b")}) is None
-    assert Placement([]).choose(collection, taken=()) is None
+    assert Placement({}).choose(collection, taken=()) is None
 
 
 def test_replicas_of_a_collection_that_is_being_dropped_do_not_count() -> None:
@@ -55,7 +61,7 @@ def test_replicas_of_a_collection_that_is_being_dropped_do_not_count() -> None:
 
 @given(workers=st.sets(ids, min_size=1), sizes=st.lists(st.integers(1, 20), min_size=1, max_size=6))
 def test_every_collection_and_the_whole_are_balanced_within_one(workers: set[WorkerId], sizes: list[int]) -> None:
-    placement = Placement(workers)
+    placement = Placement(unsaid(*workers))
     total: Counter[WorkerId] = Counter()
     for number, shards in enumerate(sizes):
         counts = Counter(filled(placement, CollectionId(f"c{number}"), shards))
@@ -68,4 +74,27 @@ def test_every_collection_and_the_whole_are_balanced_within_one(workers: set[Wor
 def test_the_order_in_which_workers_are_known_does_not_matter(workers: list[WorkerId], shards: int, data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(workers))
     collection = CollectionId("one")
-    assert filled(Placement(workers), collection, shards) == filled(Placement(shuffled), collection, shards)
+    assert filled(Placement(unsaid(*workers)), collection, shards) == filled(Placement(unsaid(*shuffled)), collection, shards)
+
+
+def test_a_worker_without_memory_for_one_more_is_not_chosen() -> None:
+    collection = CollectionId("one")
+    placement = Placement({WorkerId("a"): REPLICA_BASE_BYTES - 1, WorkerId("b"): 2 * REPLICA_BASE_BYTES})
+    assert [placement.rooms(WorkerId(name)) for name in "ab"] == [0, 2]
+    assert filled(placement, collection, 2) == ["b", "b"]
+    assert placement.choose(collection, taken=()) is None
+    assert placement.rooms_in_all() == 0
+
+
+def test_more_room_comes_first_among_workers_with_as_many_of_the_collection() -> None:
+    one, two = CollectionId("one"), CollectionId("two")
+    placement = Placement({WorkerId("a"): 3 * REPLICA_BASE_BYTES, WorkerId("b"): 9 * REPLICA_BASE_BYTES})
+    assert filled(placement, one, 4) == ["b", "a", "b", "a"], "a collection is spread evenly, whatever the room"
+    assert filled(placement, two, 1) == ["b"]
+    assert placement.rooms_in_all() == 7
+
+
+def test_workers_that_do_not_say_have_room_and_the_sum_is_unknown() -> None:
+    placement = Placement({WorkerId("a"): 0, WorkerId("b"): REPLICA_BASE_BYTES})
+    assert placement.rooms_in_all() is None
+    assert filled(placement, CollectionId("one"), 3) == ["b", "a", "a"]

@@ -88,6 +88,28 @@ def test_a_failed_replica_says_why() -> None:
     assert cluster_health(two().view.current, {"w0": status, "w1": UP}).shards[1].state == "ok"
 
 
+def test_a_shard_that_cannot_be_made_yet_is_in_creation_and_says_why() -> None:
+    cluster = two()
+    configure(cluster, state=ShardState.CREATING)
+    status = WorkerStatus(memory_bytes=1, failed={"id-a/0": "no memory"})
+    assert first_shard(cluster, w0=status) == ("creating", "on worker w0: no memory")
+
+
+def test_memory_of_workers_and_of_the_primaries_of_shards() -> None:
+    cluster = two()
+    entry = dataclasses.replace(worker_entry(WorkerId("w0")), memory_budget_bytes=90)
+    cluster.change(workers={**cluster.view.current.workers, WorkerId("w0"): entry})
+    status = WorkerStatus(
+        memory_bytes=11, failed={}, memory_budget_bytes=100, memory_used_bytes=60, replica_bytes={"id-a/0": 50, "other": 9}
+    )
+    health = cluster_health(cluster.view.current, statuses(cluster, w0=status))
+    assert [(each.memory_budget_bytes, each.memory_used_bytes) for each in health.workers] == [(100, 60), (0, 0)]
+    assert [each.memory_bytes for each in health.shards] == [50, 0]
+    silent = cluster_health(cluster.view.current, statuses(cluster, w0=DeadlineExceeded("1 s passed")))
+    assert [(each.memory_budget_bytes, each.memory_used_bytes) for each in silent.workers] == [(90, 0), (0, 0)]
+    assert silent.shards[0].memory_bytes == 0
+
+
 def test_a_shard_in_creation() -> None:
     cluster = two()
     configure(cluster, state=ShardState.CREATING)

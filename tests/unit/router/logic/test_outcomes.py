@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from router.logic.outcomes import (
     Answered,
     Missed,
+    after_earlier,
     applied_after,
     named,
     values_of_all,
@@ -25,6 +27,8 @@ from shoal.core.errors import (
     ShoalError,
     Unavailable,
 )
+from shoal.core.ids import Seq
+from shoal.core.shard_calls import WriteAck
 
 SURE = [kind for kind in BY_STATUS.values() if kind not in (Unavailable, DeadlineExceeded, DataLoss, Internal)]
 
@@ -72,6 +76,20 @@ def test_a_write_that_failed_in_part_tells_all() -> None:
     with pytest.raises(Unavailable, match=r"^gone \(applied on 3 shards: 1 yes, 1 maybe, 1 no\)$") as caught:
         values_of_write([answered(0), missed(1, Unavailable("gone", details), "maybe"), missed(2, Unavailable("later"), "no")])
     assert caught.value.details == ErrorDetails(shard="a/2", limit="disk", applied={"a/0": "yes", "a/1": "maybe", "a/2": "no"})
+
+
+def test_calls_of_one_write_add_up() -> None:
+    first = Answered(shard="a/0", number=0, value=WriteAck(seq=Seq(3), affected=5, more=True))
+    assert after_earlier(None, first) == first
+    last = dataclasses.replace(first, value=WriteAck(seq=Seq(9), affected=2))
+    assert after_earlier(first.value, last) == dataclasses.replace(first, value=WriteAck(seq=Seq(9), affected=7, more=False))
+
+
+@pytest.mark.parametrize("applied", ["no", "maybe"])
+def test_a_write_of_which_a_call_was_acknowledged_may_be_applied(applied: Applied) -> None:
+    failed = missed(1, Unavailable("gone"), applied)
+    assert after_earlier(None, failed) == failed
+    assert after_earlier(WriteAck(seq=Seq(3), affected=0, more=True), failed) == dataclasses.replace(failed, applied="maybe")
 
 
 def test_an_error_is_named_once_and_keeps_its_details() -> None:

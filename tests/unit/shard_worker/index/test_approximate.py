@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shard_worker.index.native import NativeIndex
-from shoal.core.collection import IndexKind, Metric
+from shoal.core.collection import Metric
 from tests.unit.shard_worker.index.twin import Writer, approximate, exact, new_index, random_points, recall
 
 DIM, ROWS = 16, 6_000
@@ -120,7 +120,7 @@ def test_never_short_whatever_k(k: int) -> None:
 
 
 def test_small_segments_are_searched_exactly() -> None:
-    writer = Writer(new_index(Metric.L2, DIM, kind=IndexKind.AUTO, growing_rows=500, flat_rows=4_000))
+    writer = Writer(new_index(Metric.L2, DIM, index="auto", growing_rows=500, flat_rows=4_000))
     writer.upsert(random_points(3, 3_200, DIM))
     writer.build()
     view = writer.index.view()

@@ -10,8 +10,8 @@ from shard_worker.index.build import BuildJob
 from shard_worker.index.sealed import SealedSegment
 from shard_worker.index.threads import build_thread_init, search_thread_init
 from shard_worker.logic.segment_plan import plan_build
-from shoal.core.collection import IndexKind, Metric
-from tests.unit.shard_worker.index.twin import NEVER, Writer, new_index, random_points
+from shoal.core.collection import Metric
+from tests.unit.shard_worker.index.twin import NEVER, Writer, new_index, random_points, search
 
 POINTS, DIM = 300, 8
 SWAPS, MAX_ROUNDS = 12, 20_000
@@ -32,7 +32,7 @@ class _Reader(threading.Thread):
         query = np.full((2, DIM), 0.5, dtype=np.float32)
         while not self._stop_event.is_set() and self.wrong is None:
             view = self._writer.index.view()
-            found = self._writer.index.search(view, query, 2 * POINTS, exact=self._exact, ef=16)
+            found = search(self._writer.index, view, query, 2 * POINTS, exact=self._exact, ef=16)
             self.answers += 1
             self.seqs.add(view.seq)
             for ids in np.split(found.ids, np.cumsum(found.counts)[:-1]):
@@ -41,7 +41,7 @@ class _Reader(threading.Thread):
 
 
 def test_each_point_is_seen_exactly_once_while_it_is_written_built_and_swapped() -> None:
-    writer = Writer(new_index(Metric.L2, DIM, kind=IndexKind.AUTO, growing_rows=200, flat_rows=250))
+    writer = Writer(new_index(Metric.L2, DIM, index="auto", growing_rows=200, flat_rows=250))
     writer.upsert(random_points(0, POINTS, DIM))
     stop = threading.Event()
     readers = [_Reader(writer, stop, exact=True), _Reader(writer, stop, exact=False)]

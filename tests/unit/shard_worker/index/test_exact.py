@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shoal.core.collection import IndexKind, Metric
-from tests.unit.shard_worker.index.twin import Writer, brute_force, by_query, exact, new_index
+from shoal.core.collection import Metric
+from tests.unit.shard_worker.index.twin import INDEXES, Writer, brute_force, by_query, exact, new_index, search
 
 BATCHES = [1, 7, 8, 70]
 """Sizes on both sides of the change from one pass a query to a matrix product, and of its block."""
 
 
 def _writer(metric: Metric, vectors: np.ndarray, *, sealed: bool) -> Writer:
-    writer = Writer(new_index(metric, vectors.shape[1], kind=IndexKind.AUTO, growing_rows=700, flat_rows=10_000))
+    writer = Writer(new_index(metric, vectors.shape[1], index="auto", growing_rows=700, flat_rows=10_000))
     writer.upsert(dict(enumerate(vectors)))
     if sealed:
         writer.optimize()
@@ -88,7 +88,7 @@ def test_scales_at_which_float32_gives_out(metric: Metric, batch: int, scale: fl
     writer = _writer(metric, vectors, sealed=True)
     writer.delete([7, 8, 9])
     _check(writer, queries, 250, metric)
-    counts = writer.index.search(writer.index.view(), queries, 297, exact=False, ef=64).counts
+    counts = search(writer.index, writer.index.view(), queries, 297, exact=False, ef=64).counts
     assert counts.tolist() == [297] * batch
 
 
@@ -120,16 +120,16 @@ def test_rows_that_died_next_to_the_query_cost_no_hits(batch: int) -> None:
 
 
 @pytest.mark.parametrize("metric", list(Metric))
-@pytest.mark.parametrize("kind", list(IndexKind))
-def test_an_answer_does_not_depend_on_the_batch(metric: Metric, kind: IndexKind) -> None:
+@pytest.mark.parametrize("index", INDEXES)
+def test_an_answer_does_not_depend_on_the_batch(metric: Metric, index: str) -> None:
     rng = np.random.default_rng(5)
-    writer = Writer(new_index(metric, 48, kind=kind, growing_rows=1_000, flat_rows=1_500))
+    writer = Writer(new_index(metric, 48, index=index, growing_rows=1_000, flat_rows=1_500))
     writer.upsert(dict(enumerate(rng.normal(size=(3_000, 48)).astype(np.float32))))
     writer.build()
     writer.upsert(dict(enumerate(rng.normal(size=(500, 48)).astype(np.float32))))
     queries, view = rng.normal(size=(40, 48)).astype(np.float32), writer.index.view()
-    assert any(part.graph for part in view.parts)
+    assert any(part.native for part in view.parts) == (index != "flat")
     for is_exact in (True, False):
-        together = by_query(writer.index.search(view, queries, 10, exact=is_exact, ef=64))
-        alone = [by_query(writer.index.search(view, query[None, :], 10, exact=is_exact, ef=64))[0] for query in queries]
+        together = by_query(search(writer.index, view, queries, 10, exact=is_exact, ef=64))
+        alone = [by_query(search(writer.index, view, query[None, :], 10, exact=is_exact, ef=64))[0] for query in queries]
         assert together == alone

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from shard_worker.index.replica_index import ReplicaIndex
+from shard_worker.index.sealed import INDEX_SUFFIX, PAYLOAD_SUFFIX, ROWS_SUFFIX, VECTORS_SUFFIX
 from shard_worker.logic.segment_plan import BuildPlan, plan_build
-from shoal.core.collection import IndexKind, Metric
+from shard_worker.payload.sealed import SealedPayloads
+from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss
 from shoal.core.points import PointId
-from tests.unit.shard_worker.index.twin import Writer, approximate, brute_force, exact, new_index, random_points, sealed_by
+from tests.unit.shard_worker.index.twin import INDEXES, Writer, approximate, brute_force, exact, new_index, random_points, sealed_by
 
 DIM = 6
 
@@ -21,15 +23,23 @@ def _queries() -> np.ndarray:
     return np.random.default_rng(4).random((12, DIM)).astype(np.float32)
 
 
-def _save(writer: Writer, folder: Path) -> tuple[Path, Path]:
+def _save(writer: Writer, folder: Path) -> dict[str, Path]:
     """Seal what is frozen and write it down, as the replica does."""
     job = writer.index.begin_build(_plan(writer))
     sealed = sealed_by(job)
-    index_path, rows_path = folder / "one.faiss", folder / "one.rows"
-    sealed.write_index(index_path)
-    sealed.write_rows(rows_path)
+    paths = {suffix: folder / f"one{suffix}" for suffix in sealed.files()}
+    for suffix, write in sealed.files().items():
+        write(paths[suffix])
+    if VECTORS_SUFFIX in paths:
+        sealed.map_vectors(paths[VECTORS_SUFFIX])
     writer.index.swap(job, sealed, "one")
-    return index_path, rows_path
+    return paths
+
+
+def _load(index: ReplicaIndex, name: str, paths: dict[str, Path], rows: np.ndarray, ids: np.ndarray) -> None:
+    index.load_sealed(
+        name=name, paths=paths, live_rows=rows, ids=ids, payloads=lambda _: SealedPayloads.read(paths[PAYLOAD_SUFFIX])
+    )
 
 
 def _plan(writer: Writer) -> BuildPlan:
@@ -38,24 +48,24 @@ def _plan(writer: Writer) -> BuildPlan:
     return plan
 
 
-def _reopened(writer: Writer, paths: tuple[Path, Path], index: ReplicaIndex) -> ReplicaIndex:
+def _reopened(writer: Writer, paths: dict[str, Path], index: ReplicaIndex) -> ReplicaIndex:
     rows, ids = writer.live()
-    index.load_sealed(name="one", index_path=paths[0], rows_path=paths[1], live_rows=rows, ids=ids)
+    _load(index, "one", paths, rows, ids)
     missing = index.missing_rows(rows)
     vectors = np.stack([writer.points[point_id] for point_id in ids[missing].tolist()])
-    index.load_growing(rows[missing], ids[missing], vectors)
+    index.load_growing(rows[missing], ids[missing], vectors, None)
     index.publish(writer.seq)
     return index
 
 
-@pytest.mark.parametrize("kind", list(IndexKind))
+@pytest.mark.parametrize("kind", [*INDEXES, "HNSW16,SQ8", "IVF8,Flat"])
 @pytest.mark.parametrize("metric", list(Metric))
 @pytest.mark.parametrize("strings", [False, True])
-def test_what_was_written_answers_the_same_when_read(metric: Metric, kind: IndexKind, strings: bool, tmp_path: Path) -> None:
+def test_what_was_written_answers_the_same_when_read(metric: Metric, kind: str, strings: bool, tmp_path: Path) -> None:
     def named(points: dict[PointId, np.ndarray]) -> dict[PointId, np.ndarray]:
         return {f"id {point_id}" if strings else point_id: vector for point_id, vector in points.items()}
 
-    settings = {"kind": kind, "growing_rows": 400, "flat_rows": 2_000}
+    settings = {"index": kind, "growing_rows": 400, "flat_rows": 2_000}
     writer = Writer(new_index(metric, DIM, **settings))
     writer.upsert(named(random_points(1, 1_600, DIM)))
     paths = _save(writer, tmp_path)
@@ -88,7 +98,8 @@ def test_a_reopened_index_goes_on(tmp_path: Path) -> None:
 def test_files_that_do_not_fit_are_data_loss(tmp_path: Path) -> None:
     writer = Writer(new_index(Metric.L2, DIM))
     writer.upsert(random_points(1, 24, DIM))
-    index_path, rows_path = _save(writer, tmp_path)
+    paths = _save(writer, tmp_path)
+    index_path, rows_path = paths[INDEX_SUFFIX], paths[ROWS_SUFFIX]
     rows, ids = writer.live()
     cut, junk, few, wrong = tmp_path / "cut", tmp_path / "junk", tmp_path / "few", tmp_path / "wrong"
     cut.write_bytes(index_path.read_bytes()[:-100])
@@ -108,7 +119,7 @@ def test_files_that_do_not_fit_are_data_loss(tmp_path: Path) -> None:
     ):
         index = new_index(metric, dim)
         with pytest.raises(DataLoss):
-            index.load_sealed(name="one", index_path=index_file, rows_path=rows_file, live_rows=rows, ids=ids)
+            _load(index, "one", paths | {INDEX_SUFFIX: index_file, ROWS_SUFFIX: rows_file}, rows, ids)
         assert index.missing_rows(rows).all()
 
 
@@ -118,15 +129,15 @@ def test_one_segment_cannot_be_loaded_twice(tmp_path: Path) -> None:
     paths = _save(writer, tmp_path)
     index = new_index(Metric.L2, DIM)
     rows, ids = writer.live()
-    index.load_sealed(name="one", index_path=paths[0], rows_path=paths[1], live_rows=rows, ids=ids)
+    _load(index, "one", paths, rows, ids)
     with pytest.raises(DataLoss, match="another segment holds"):
-        index.load_sealed(name="two", index_path=paths[0], rows_path=paths[1], live_rows=rows, ids=ids)
+        _load(index, "two", paths, rows, ids)
 
 
 def test_a_full_disk_is_an_os_error() -> None:
     writer = Writer(new_index(Metric.L2, DIM))
     writer.upsert(random_points(1, 24, DIM))
     sealed = sealed_by(writer.index.begin_build(_plan(writer)))
-    for write in (sealed.write_index, sealed.write_rows):
+    for write in sealed.files().values():
         with pytest.raises(OSError, match="No space left"):
             write(Path("/dev/full"))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from shard_worker.index.build import BuildJob
+from shard_worker.index.context import SearchContext
+from shard_worker.index.hot_filters import HotFilters
 from shard_worker.index.replica_index import ReplicaIndex
 from shard_worker.index.sealed import SealedSegment
+from shard_worker.index.search import search_view
 from shard_worker.index.view import Found, View
 from shard_worker.logic.segment_plan import plan_build
-from shoal.core.collection import IndexKind, Metric
+from shoal.core.collection import Metric
 from shoal.core.points import PointId, id_array, id_order
 from shoal.core.scoring import prepared, scores
+from shoal.core.shard_calls import Breadth, Exact, QueryGroup
 
 NEVER: Callable[[], bool] = bool
 """should_stop that is never true."""
@@ -96,7 +101,7 @@ class Writer:
         self._next_row += len(new)
         self.seq += 1
         vectors = np.stack(list(new.values())) if new else np.empty((0, self.index.dim), dtype=np.float32)
-        self.index.apply(self.seq, np.array(killed, dtype=np.int64), rows, id_array(new), vectors)
+        self.index.apply(self.seq, np.array(killed, dtype=np.int64), rows, id_array(new), vectors, None)
         self.row_of.update(zip(new, rows.tolist(), strict=True))
         for point_id in gone:
             self.points.pop(point_id, None)
@@ -110,8 +115,18 @@ def sealed_by(job: BuildJob) -> SealedSegment:
     return sealed
 
 
-def new_index(metric: Metric, dim: int, *, kind: IndexKind = IndexKind.HNSW, growing_rows: int = 8, flat_rows: int = 6) -> ReplicaIndex:
-    return ReplicaIndex(dim=dim, metric=metric, kind=kind, growing_rows=growing_rows, flat_rows=flat_rows)
+INDEXES = ("auto", "flat", "HNSW16,Flat")
+
+
+def new_index(metric: Metric, dim: int, *, index: str = "hnsw", growing_rows: int = 8, flat_rows: int = 6) -> ReplicaIndex:
+    return ReplicaIndex(dim=dim, metric=metric, index=index, growing_rows=growing_rows, flat_rows=flat_rows)
+
+
+def search(index: ReplicaIndex, view: View, queries: np.ndarray, k: int, *, exact: bool, ef: int) -> Found:
+    """Without a filter."""
+    accuracy = Exact() if exact else Breadth(ef=ef)
+    context = SearchContext(hot=HotFilters(), read_payloads=lambda rows: None, clock=time.perf_counter)
+    return search_view(view, queries, (QueryGroup(k=k),), accuracy, None, index.metric, context)[0]
 
 
 def random_points(seed: int, count: int, dim: int, first_id: int = 0) -> dict[PointId, np.ndarray]:
@@ -120,11 +135,11 @@ def random_points(seed: int, count: int, dim: int, first_id: int = 0) -> dict[Po
 
 
 def exact(index: ReplicaIndex, view: View, queries: np.ndarray, k: int) -> list[Hits]:
-    return by_query(index.search(view, queries, k, exact=True, ef=64))
+    return by_query(search(index, view, queries, k, exact=True, ef=64))
 
 
 def approximate(index: ReplicaIndex, view: View, queries: np.ndarray, k: int, ef: int = 64) -> list[Hits]:
-    return by_query(index.search(view, queries, k, exact=False, ef=ef))
+    return by_query(search(index, view, queries, k, exact=False, ef=ef))
 
 
 def recall(found: list[Hits], truth: list[Hits]) -> float:

@@ -13,6 +13,7 @@ from shard_worker.logic.hosting import (
     ReopenReplica,
     ReportMissing,
     TellConfig,
+    TellSpec,
     next_steps,
     next_term,
 )
@@ -57,7 +58,16 @@ def local(
     state: Local = Local.OPEN, *, epoch: int = 20, registration: int = 7, idle_term: int | None = None
 ) -> dict[ShardId, LocalReplica]:
     term = None if idle_term is None else Term(idle_term)
-    return {SHARD: LocalReplica(replica=REPLICA, state=state, epoch=Revision(epoch), registration=Revision(registration), idle_term=term)}
+    return {
+        SHARD: LocalReplica(
+            replica=REPLICA,
+            state=state,
+            epoch=Revision(epoch),
+            registration=Revision(registration),
+            spec=collection().spec,
+            idle_term=term,
+        )
+    }
 
 
 FOLDER = frozenset({(SHARD, REPLICA)})
@@ -123,3 +133,14 @@ def test_a_primary_reopened_in_its_term_gets_the_next_one_after_it_was_told():
     other = view(active, local=local(idle_term=1, registration=8), folders=FOLDER, registration=Revision(8))
     assert next_steps(other) == [], "it was elected as another registration: the coordinator's affair"
     assert next_term(active.config) == dataclasses.replace(active.config, term=Term(2))
+
+
+def test_an_altered_collection_is_told_once_to_an_open_replica_and_only_after_its_configuration():
+    active, spec = entry(), dataclasses.replace(collection().spec, index="flat")
+    before = {SHARD: dataclasses.replace(local()[SHARD], spec=spec)}
+    assert next_steps(view(active, local=before, folders=FOLDER)) == [TellSpec(shard=SHARD, spec=collection().spec)]
+    assert next_steps(view(active, local=local(), folders=FOLDER)) == []
+    untold = {SHARD: dataclasses.replace(before[SHARD], epoch=Revision(19))}
+    assert next_steps(view(active, local=untold, folders=FOLDER)) == [TellConfig(entry=active)]
+    failed = {SHARD: dataclasses.replace(before[SHARD], state=Local.FAILED, spec=None)}
+    assert next_steps(view(active, local=failed, folders=FOLDER)) == []

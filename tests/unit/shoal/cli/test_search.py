@@ -5,7 +5,8 @@ import pytest
 
 from shoal.cli import search
 from shoal.client.calls import Search
-from tests.mock_transport import client_with
+from shoal.core.shard_calls import Breadth, Exact, RecallTarget
+from tests.mock_transport import EXPLAINED, client_with
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def test_one_vector(filled):
     assert found.out.splitlines() == ["RANK  ID  SCORE  PAYLOAD", '   1  7       0  {"t": "x"}', "   2  b      25"]
     hits = filled("search", "c", "--vector", "[0, 0]", "--json", "--exact").document
     assert hits == [{"id": 7, "score": 0.0, "payload": {"t": "x"}}, {"id": "b", "score": 25.0, "payload": None}]
-    assert filled.clients[-1].mock.requests(Search)[0].exact
+    assert filled.clients[-1].mock.requests(Search)[0].accuracy == Exact()
 
 
 def test_ids_only(filled):
@@ -49,6 +50,71 @@ def test_many_vectors_in_bounded_calls(filled, tmp_path, monkeypatch):
     assert filled("search", "c", "--vectors", file, "--id-only").out == "7\tb\nb\t7\nb\t7\n"
 
 
+def test_filters_are_anded(filled):
+    hits = filled("search", "c", "--vector", "[0, 0]", "--filter", "t=x", "--filter", '{"$id": [7, 8]}', "--json").document
+    assert [hit["id"] for hit in hits] == [7]
+    assert filled("search", "c", "--vector", "[0, 0]", "--filter", "t!=x", "--id-only").out == "b\n"
+
+
+def test_how_exact_a_search_is_to_be_reaches_the_router(filled):
+    for words, accuracy in (
+        ([], None),
+        (["--exact"], Exact()),
+        (["--recall", 0.8], RecallTarget(0.8)),
+        (["--ef", 64], Breadth(ef=64)),
+        (["--nprobe", 8], Breadth(nprobe=8)),
+    ):
+        assert filled("search", "c", "--vector", "[0, 0]", *words).code == 0
+        assert filled.clients[-1].mock.requests(Search)[0].accuracy == accuracy
+
+
+def test_a_radius_says_when_k_cut_hits_off(filled, tmp_path):
+    whole = filled("search", "c", "--vector", "[0, 0]", "--radius", 25, "--id-only")
+    assert (whole.out, whole.err) == ("7\nb\n", "")
+    cut = filled("search", "c", "--vector", "[0, 0]", "--radius", 25, "-k", 1, "--json")
+    assert len(cut.document) == 1
+    assert cut.err == "1 hit came, as many as -k allows: there may be more within the radius\n"
+    np.save(tmp_path / "q.npy", np.array([[9, 9], [0, 0], [3, 4]]))
+    many = filled("search", "c", "--vectors", tmp_path / "q.npy", "--radius", 1, "-k", 1, "--id-only")
+    assert many.out == "\n7\nb\n"
+    assert many.err == "2 queries (the first is 1) may have more hits within the radius than -k allows\n"
+
+
+def test_without_k_a_radius_asks_for_all_in_calls_of_bounded_size(filled, tmp_path):
+    np.save(tmp_path / "q.npy", np.zeros((8, 2)))
+    assert filled("search", "c", "--vectors", tmp_path / "q.npy", "--radius", 30).code == 0
+    requests = filled.clients[-1].mock.requests(Search)
+    assert [(len(request.queries), request.groups[0].k) for request in requests] == [(6, 16_384), (2, 16_384)]
+
+
+def test_explain_is_a_table_behind_the_hits_or_part_of_the_document(filled):
+    lines = filled("search", "c", "--vector", "[0, 0]", "--explain").out.splitlines()
+    behind = lines[lines.index("") + 1 :]
+    assert behind[0].split()[:6] == ["SHARD", "SEGMENT", "STATE", "INDEX", "ROWS", "PLAN"]
+    told = [
+        "0",
+        "s1",
+        "sealed",
+        "HNSW16,Flat",
+        "30000",
+        "index, then filter",
+        "10.00%",
+        "12.50%",
+        "512",
+        "ef 64",
+        "0",
+        "12 (known)",
+        "180",
+        "9",
+    ]
+    assert [cell.strip() for cell in behind[1].split("  ") if cell.strip()] == told
+    document = filled("search", "c", "--vector", "[0, 0]", "--explain", "--json").document
+    assert [hit["id"] for hit in document["hits"]] == [7, "b"]
+    assert document["explain"][0]["plan"] == EXPLAINED.plan
+    filled.cluster.explained = ()
+    assert filled("search", "c", "--vector", "[0, 0]", "--explain", "--json").document["explain"] == []
+
+
 def test_a_hit_that_is_printed_cannot_move_the_cursor(filled):
     with client_with(filled.cluster) as client:
         client.upsert("c", ["\x1b[2J\n"], [[0, 0]])
@@ -65,6 +131,12 @@ def test_a_hit_that_is_printed_cannot_move_the_cursor(filled):
         (["--vector", '["a"]'], 1, "must be real numbers"),
         (["--vector", "[0, 0]", "-k", "0"], 1, "k is 0"),
         (["--vector", "[0, 0]", "-k", "many"], 2, "'-k'"),
+        (["--vectors", "absent.npy", "--explain"], 2, "--explain goes with --vector"),
+        (["--vector", "[0, 0]", "--exact", "--ef", "5"], 1, "exact and params contradict each other"),
+        (["--vector", "[0, 0]", "--ef", "5", "--nprobe", "5"], 1, "params has 2 keys"),
+        (["--vector", "[0, 0]", "--recall", "0"], 1, "recall is 0"),
+        (["--vector", "[0, 0]", "--radius", "nan"], 1, "radius is nan"),
+        (["--vector", "[0, 0]", "--filter", "t"], 1, "is no filter"),
         (["--vectors", "absent.npy"], 1, "absent.npy: No such file or directory"),
     ],
 )

@@ -5,8 +5,10 @@ import pytest
 from shoal.cli.advice import problems_of
 from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
 
-WORKER = WorkerInfo(id="w1", address="h:1", pid=42, node="n", zone="z", state="up", memory=3 * 1024**2)
-SHARD = ShardInfo(collection="c", shard=0, term=3, primary="w1", isr=("w1",), learners=(), state="ok", detail="")
+MIB = 1024**2
+MEMORY = {"memory": 3 * MIB, "memory_used": MIB, "memory_budget": 2 * MIB}
+WORKER = WorkerInfo(id="w1", address="h:1", pid=42, node="n", zone="z", state="up", **MEMORY)
+SHARD = ShardInfo(collection="c", shard=0, term=3, primary="w1", isr=("w1",), learners=(), state="ok", detail="", memory=MIB // 2)
 WELL = ClusterInfo(cluster_id="id", leader="l:1", workers=(WORKER,), shards=(SHARD,))
 
 
@@ -25,11 +27,11 @@ def test_a_cluster_that_is_well(shoal):
     assert shown.out.splitlines() == [
         "cluster id, led by l:1",
         "",
-        "WORKER  STATE  ADDRESS  PID  NODE  ZONE  MEMORY",
-        "w1      up     h:1       42  n     z     3.0 MiB",
+        "WORKER  STATE  ADDRESS  PID  NODE  ZONE  MEMORY   USED     BUDGET",
+        "w1      up     h:1       42  n     z     3.0 MiB  1.0 MiB  2.0 MiB",
         "",
-        "COLLECTION  SHARD  STATE  PRIMARY  TERM  IN SYNC  LEARNERS",
-        "c               0  ok     w1          3  w1",
+        "COLLECTION  SHARD  STATE  PRIMARY  TERM  IN SYNC  LEARNERS  MEMORY",
+        "c               0  ok     w1          3  w1                 512.0 KiB",
         "",
         "all is well: 1 worker up, 1 shard ok",
     ]
@@ -52,6 +54,10 @@ def test_a_cluster_that_is_well(shoal):
         (
             with_worker(disk="disk nearly full: 88.0% of it is in use"),
             "worker w1: disk nearly full: 88.0% of it is in use; free room on its disk",
+        ),
+        (
+            with_worker(memory_used=19, memory_budget=20),
+            "worker w1: 95 % of its memory budget is in use, and writes beyond it are refused; delete or drop",
         ),
         (with_shard(state="odd"), "shard c/0 is odd"),
     ],
@@ -80,24 +86,25 @@ def test_a_worker_that_is_gone_is_told_once_with_the_shards_that_wait_for_it():
 
 
 def test_what_is_not_known_of_a_worker_that_is_down_stays_empty(shoal):
-    gone = dataclasses.replace(WORKER, id="w2", state="down", address="", pid=0, node="", memory=0)
+    gone = dataclasses.replace(WORKER, id="w2", state="down", address="", pid=0, node="", memory=0, memory_used=0, memory_budget=0)
     shoal.cluster.info = dataclasses.replace(WELL, workers=(WORKER, gone))
     assert shoal("status").out.splitlines()[2:5] == [
-        "WORKER  STATE  ADDRESS  PID  NODE  ZONE  MEMORY",
-        "w1      up     h:1       42  n     z     3.0 MiB",
+        "WORKER  STATE  ADDRESS  PID  NODE  ZONE  MEMORY   USED     BUDGET",
+        "w1      up     h:1       42  n     z     3.0 MiB  1.0 MiB  2.0 MiB",
         "w2      down                       z",
     ]
 
 
 def test_nothing_is_wrong_with_a_cluster_that_is_well():
     assert problems_of(WELL) == []
+    assert problems_of(with_worker(memory_used=94, memory_budget=100)) == []
+    assert problems_of(with_worker(memory_used=5, memory_budget=0)) == []
 
 
 def test_json_has_the_promised_names(shoal):
     shoal.cluster.info = WELL
     document = shoal("status", "--json").document
-    assert document["workers"] == [
-        {"id": "w1", "address": "h:1", "pid": 42, "node": "n", "zone": "z", "state": "up", "memory": 3145728, "disk": ""}
-    ]
+    assert document["workers"] == [{"id": "w1", "address": "h:1", "pid": 42, "node": "n", "zone": "z", "state": "up", "disk": "", **MEMORY}]
     assert document["shards"][0]["isr"] == ["w1"]
+    assert document["shards"][0]["memory"] == MIB // 2
     assert document["problems"] == []

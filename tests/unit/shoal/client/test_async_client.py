@@ -68,14 +68,20 @@ SCRIPT = [
     ("upsert_batches", ("c", [([7], [[5, 5]]), ([8], [[6, 6]], [{"n": 8}])]), {}),
     ("search", ("c", [0, 0]), {"k": 2}),
     ("search_many", ("c", [[0, 0], [3, 0]]), {"k": 1, "with_vectors": True}),
+    ("search_many", ("c", [[0, 0], [3, 0]]), {"k": [1, 2], "filter": [{"t": "x"}, None]}),
+    ("search", ("c", [0, 0]), {"radius": 9.0, "filter": {"n": 8}, "recall": 0.9, "explain": True}),
+    ("alter_collection", ("c",), {"index": "flat", "recall": 0.5}),
+    ("tune", ("c",), {"k": 5}),
+    ("measure_recall", ("c",), {"sample": 7}),
     ("get", ("c", ["b", 99, 3]), {}),
     ("count", ("c",), {"consistency": "primary"}),
     ("delete", ("c", ["b", 99]), {}),
+    ("delete", ("c",), {"filter": {"n": 8}}),
     ("list_collections", (), {}),
     ("describe_collection", ("c",), {}),
     ("optimize", ("c",), {}),
     ("cluster", (), {}),
-    ("scroll", ("c",), {"batch": 2}),
+    ("scroll", ("c",), {"batch": 2, "filter": {"t": {"$exists": False}}}),
     ("drop_collection", ("c",), {}),
 ]
 
@@ -84,12 +90,12 @@ def test_both_clients_answer_alike(run):
     assert {name for name, _, _ in SCRIPT} | {"close"} == set(verbs_of(shoal.Client))
     with client_with(DictCluster()) as client:
         wanted = [getattr(client, name)(*given, **options) for name, given, options in SCRIPT[:-2]]
-        wanted.append(list(client.scroll("c", batch=2)))
+        wanted.append(list(client.scroll("c", **SCRIPT[-2][2])))
 
     async def answers():
         async with async_client_with(DictCluster()) as client:
             found = [await getattr(client, name)(*given, **options) for name, given, options in SCRIPT[:-2]]
-            found.append([point async for point in client.scroll("c", batch=2)])
+            found.append([point async for point in client.scroll("c", **SCRIPT[-2][2])])
             await client.drop_collection("c")
             with pytest.raises(NotFound):
                 await client.count("c")

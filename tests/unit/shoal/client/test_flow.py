@@ -11,8 +11,8 @@ from shoal.client.sync_driver import SyncDriver
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, PreconditionFailed, ShoalError, Unavailable
 from tests.mock_transport import Clock, MockTransport
 
-READ = Count(collection="c", read=ReadAs())
-CREATE = CreateCollection(name="c", dim=2, metric="l2", shards=1, replicas=1, index="auto", request_id="r")
+READ = Count(collection="c", filter=None, read=ReadAs())
+CREATE = CreateCollection(name="c", dim=2, metric="l2", shards=1, replicas=1, index="auto", recall=0.95, request_id="r")
 
 
 def run(request, outcomes, *, addresses=("one:1",), timeout_s=10.0, call_s=0.0, routers=None):

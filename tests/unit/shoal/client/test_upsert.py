@@ -238,14 +238,3 @@ def test_delete_removes_each_id_once_and_counts(cluster):
     assert client.delete("c", [1, "a", 1, 99]) == 2
     assert client.mock.requests(Delete)[0].ids.tolist() == ["a", 1, 99]
     assert list(cluster.points["c"]) == [2]
-
-
-def test_delete_needs_ids_and_refuses_filters(cluster):
-    client = client_with(cluster)
-    with pytest.raises(InvalidArgument, match="filter is not supported"):
-        client.delete("c", filter={"a": 1})
-    with pytest.raises(InvalidArgument, match="ids is missing"):
-        client.delete("c")
-    with pytest.raises(InvalidArgument, match="empty"):
-        client.delete("c", [])
-    assert client.mock.sent == []

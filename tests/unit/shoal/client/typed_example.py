@@ -35,6 +35,19 @@ def blocking() -> None:
             assert_type(hit.payload, dict[str, Any] | None)
         assert_type([hits.missing_shards for hits in client.search_many("things", np.zeros((2, 4)))], list[tuple[str, ...]])
         assert_type([point.id for point in client.scroll("things")], list[int | str])
+        hits = client.search("things", [0, 0, 0, 1], filter={"label": 3, "price": {"$lt": 10}}, radius=2.5, recall=0.9, explain=True)
+        assert_type((hits.more, hits.missing_shards), tuple[bool, tuple[str, ...]])
+        assert_type([each.plan for each in hits.explain], list[str])
+        client.search_many("things", np.zeros((2, 4)), k=[3, 5], filter=[{"label": 3}, None], params={"ef": 64})
+        client.search_many("things", np.zeros((2, 4)), k=np.array([3, 5]), filter={"tags": {"$in": ["a", "b"]}})
+        client.create_collection("small", dim=4, index="HNSW16,SQ8", recall=0.9)
+        client.alter_collection("small", index="ivf")
+        assert_type(
+            [(curve.segment, [point.recall for point in curve.points]) for curve in client.tune("small")], list[tuple[str, list[float]]]
+        )
+        assert_type([measured.recall for measured in client.measure_recall("small", sample=50)], list[float])
+        assert_type(client.delete("things", filter={"label": {"$in": [1, 2]}}), int)
+        assert_type([(worker.memory_used, worker.memory_budget) for worker in client.cluster().workers], list[tuple[int, int]])
 
 
 async def awaited() -> None:
@@ -43,8 +56,10 @@ async def awaited() -> None:
         await client.create_collection("things", dim=4)
         assert_type(await client.upsert_batches("things", batches()), int)
         assert_type(await client.upsert_batches("things", batches_from_afar()), int)
-        assert_type(await client.search("things", [0, 0, 0, 1]), list[shoal.Hit])
-        assert_type(await client.count("things"), int)
+        assert_type(await client.search("things", [0, 0, 0, 1]), shoal.Hits)
+        as_list: list[shoal.Hit] = await client.search("things", [0, 0, 0, 1])
+        assert_type(as_list[0].id, int | str)
+        assert_type(await client.count("things", filter={"label": 3}), int)
         async for point in client.scroll("things", with_vectors=True):
             assert_type(point, shoal.Point)
         assert_type((await client.describe_collection("things")).points, int)

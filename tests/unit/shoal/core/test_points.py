@@ -45,6 +45,12 @@ def test_arrays_of_integers_are_ids(dtype):
     assert ids_from_input(np.array([1, 2, 3], dtype=dtype), DEFAULT_LIMITS).tolist() == [1, 2, 3]
 
 
+def test_an_integer_too_long_to_be_written_is_refused_by_its_length() -> None:
+    for value, shown in ((2**63, f"{2**63} does"), (10**5_000, "an integer of 16610 bits does"), (-(10**5_000), "of 16610 bits")):
+        with pytest.raises(InvalidArgument, match=shown):
+            ids_from_input([value], DEFAULT_LIMITS)
+
+
 @pytest.mark.parametrize("values", [[1.0], [True], [None], [2**63], [-(2**63) - 1], [""], ["x" * 513], ["\ud800"], [b"x"]])
 def test_what_is_no_id_is_refused_by_index(values):
     with pytest.raises(InvalidArgument, match=r"ids\[1\]") as caught:

@@ -54,11 +54,13 @@ def _parts(draw: st.DrawFn) -> list[list[list[tuple[float, PointId]]]]:
     )
 
 
-@given(_parts(), st.integers(1, 5), st.sampled_from(Metric))
-def test_merge_agrees_with_sorting_tuples(parts: list[list[list[tuple[float, PointId]]]], k: int, metric: Metric) -> None:
-    merged = merge_hits([_columns(part) for part in parts], k, metric)
+@given(_parts(), st.integers(1, 5) | st.lists(st.integers(1, 5), min_size=3, max_size=3), st.sampled_from(Metric))
+def test_merge_agrees_with_sorting_tuples(parts: list[list[list[tuple[float, PointId]]]], k: int | list[int], metric: Metric) -> None:
+    wanted = [k] * 3 if isinstance(k, int) else k
+    merged = merge_hits([_columns(part) for part in parts], k if isinstance(k, int) else np.array(k[: len(parts[0])]), metric)
     expected = [
-        sorted((hit for part in parts for hit in part[query]), key=lambda hit: _key(hit, metric))[:k] for query in range(len(parts[0]))
+        sorted((hit for part in parts for hit in part[query]), key=lambda hit: _key(hit, metric))[: wanted[query]]
+        for query in range(len(parts[0]))
     ]
     flat = [hit for query in expected for hit in query]
     assert merged.counts.tolist() == [len(query) for query in expected]

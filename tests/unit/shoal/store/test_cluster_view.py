@@ -1,11 +1,13 @@
 """Codecs, keys and the folding of a watch: whatever is written comes back, and deltas lead where a listing leads."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
-from shoal.core.collection import Collection, CollectionSpec, CollectionState, IndexKind, Metric
+from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
 from shoal.core.errors import DataLoss, NotFound, Unavailable
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardState
@@ -36,7 +38,8 @@ collections = st.builds(
         metric=st.sampled_from(Metric),
         shards=st.integers(1, 1_024),
         replicas=st.integers(1, 7),
-        index=st.sampled_from(IndexKind),
+        index=st.sampled_from(["auto", "flat", "hnsw", "ivf"]),
+        recall=st.floats(0, 1, exclude_min=True),
     ),
     state=st.sampled_from(CollectionState),
     request_id=NAMES,
@@ -63,6 +66,43 @@ configs = st.builds(
 @given(collections)
 def test_collections_come_back(collection):
     assert decode_collection("k", encode_collection(collection), 9) == collection
+
+
+@given(
+    st.builds(
+        WorkerEntry,
+        id=NAMES.map(WorkerId),
+        address=NAMES,
+        incarnation=NAMES,
+        pid=st.integers(1, 99),
+        node=NAMES,
+        zone=NAMES,
+        memory_budget_bytes=st.integers(0, 1 << 50),
+        registration=st.just(Revision(9)),
+    )
+)
+def test_workers_come_back(worker):
+    assert decode_worker("k", encode_worker(worker), 9) == worker
+
+
+def without(text: bytes, name: str) -> bytes:
+    return json.dumps({key: value for key, value in json.loads(text).items() if key != name}).encode()
+
+
+def test_entries_from_before_recall_and_budgets_take_their_defaults():
+    collection = _collection(CollectionSpec(name="x", dim=2, recall=0.5), CollectionState.ACTIVE)
+    assert decode_collection("k", without(encode_collection(collection), "recall"), 9).spec.recall == 0.95
+    worker = WorkerEntry(
+        id=WorkerId("w"), address="a:1", incarnation="i", pid=1, node="n", zone="", memory_budget_bytes=5, registration=Revision(9)
+    )
+    assert decode_worker("k", without(encode_worker(worker), "memory_budget_bytes"), 9).memory_budget_bytes == 0
+
+
+@pytest.mark.parametrize("changes", [{"index": "magic"}, {"index": 3}, {"index": "PQ3", "dim": 8}, {"recall": 1.5}, {"recall": "high"}])
+def test_an_index_or_a_recall_that_is_none_is_named_and_not_guessed(changes):
+    text = encode_collection(_collection(CollectionSpec(name="x", dim=2), CollectionState.ACTIVE))
+    with pytest.raises(DataLoss, match="/the/key"):
+        decode_collection("/the/key", json.dumps({**json.loads(text), **changes}).encode(), 1)
 
 
 @given(configs)

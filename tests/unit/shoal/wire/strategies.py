@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from shoal.core.ids import CollectionId, Seq, ShardId
 from shoal.core.points import PointColumns, StoredColumns, id_array
+from shoal.core.shard_calls import Consistency, ReadTerms
 from shoal.core.topk import HitColumns
 
 point_ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(min_size=1, max_size=12))
 id_lists = st.lists(point_ids, max_size=12)
 payloads = st.one_of(st.none(), st.text(min_size=1, max_size=20).map(lambda text: text.encode("utf-8")))
 floats = st.floats(width=32, allow_nan=False)
+shard_ids = st.builds(ShardId, st.text(max_size=8).map(CollectionId), st.integers(0, 2**32 - 1))
+read_terms = st.builds(ReadTerms, consistency=st.sampled_from(list(Consistency)), min_seq=st.integers(0, 2**64 - 1).map(Seq))
 
 
 @st.composite
@@ -70,3 +76,8 @@ def same_matrix(got: np.ndarray | None, wanted: np.ndarray | None) -> bool:
 def same_payloads(got: tuple[bytes | None, ...] | None, wanted: tuple[bytes | None, ...] | None) -> bool:
     """A column of no payloads at all travels as none."""
     return got == (wanted or None)
+
+
+def over_the_wire(message: Any) -> Any:
+    """The message as the other side reads it."""
+    return type(message).FromString(message.SerializeToString())

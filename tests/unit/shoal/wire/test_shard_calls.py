@@ -2,22 +2,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.errors import InvalidArgument
-from shoal.core.ids import CollectionId, RequestId, Revision, Seq, ShardId, Term
+from shoal.core.filter import Filter, filter_key
+from shoal.core.ids import RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import IdArray, PointColumns, id_array
 from shoal.core.shard_calls import (
     Consistency,
     ReadTerms,
     ShardCount,
     ShardDelete,
+    ShardDeleteMatching,
     ShardGet,
     ShardScroll,
-    ShardSearch,
     ShardStats,
     ShardUpsert,
     WorkerStatus,
@@ -25,18 +25,23 @@ from shoal.core.shard_calls import (
 )
 from shoal.v1 import common_pb2, worker_pb2
 from shoal.wire import shard_calls as wire
-from tests.unit.shoal.wire.strategies import id_lists, matrices, point_columns, point_ids, same_ids, same_matrix, same_payloads
+from tests.unit.shoal.core.filter_strategies import filters
+from tests.unit.shoal.wire.strategies import (
+    id_lists,
+    over_the_wire,
+    point_columns,
+    point_ids,
+    read_terms,
+    same_ids,
+    same_matrix,
+    same_payloads,
+    shard_ids,
+)
 
 uint64 = st.integers(0, 2**64 - 1)
-shards = st.builds(ShardId, st.text(max_size=8).map(CollectionId), st.integers(0, 2**32 - 1))
-terms = st.builds(ReadTerms, consistency=st.sampled_from(list(Consistency)), min_seq=uint64.map(Seq))
 request_ids = st.builds(RequestId, st.text(min_size=1, max_size=64), st.integers(0, 2**63 - 1))
 epochs = st.integers(0, 2**63 - 1).map(Revision)
 columns = id_lists.map(id_array)
-
-
-def over_the_wire(message: Any) -> Any:
-    return type(message).FromString(message.SerializeToString())
 
 
 def parts(call: Any, *names: str) -> tuple[Any, ...]:
@@ -44,7 +49,7 @@ def parts(call: Any, *names: str) -> tuple[Any, ...]:
 
 
 @settings(deadline=None)
-@given(shard=shards, epoch=epochs, request_id=request_ids, points=point_columns())
+@given(shard=shard_ids, epoch=epochs, request_id=request_ids, points=point_columns())
 def test_an_upsert_comes_back(shard: ShardId, epoch: Revision, request_id: RequestId, points: PointColumns) -> None:
     got = wire.write_from_message(
         over_the_wire(wire.write_to_message(ShardUpsert(shard=shard, epoch=epoch, request_id=request_id, points=points)))
@@ -57,7 +62,7 @@ def test_an_upsert_comes_back(shard: ShardId, epoch: Revision, request_id: Reque
 
 
 @settings(deadline=None)
-@given(shard=shards, epoch=epochs, request_id=request_ids, ids=columns)
+@given(shard=shard_ids, epoch=epochs, request_id=request_ids, ids=columns)
 def test_a_delete_comes_back(shard: ShardId, epoch: Revision, request_id: RequestId, ids: IdArray) -> None:
     got = wire.write_from_message(
         over_the_wire(wire.write_to_message(ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=ids)))
@@ -65,6 +70,16 @@ def test_a_delete_comes_back(shard: ShardId, epoch: Revision, request_id: Reques
     assert isinstance(got, ShardDelete)
     assert parts(got, "shard", "epoch", "request_id") == (shard, epoch, request_id)
     assert same_ids(got.ids, ids)
+
+
+@settings(deadline=None)
+@given(shard=shard_ids, epoch=epochs, request_id=request_ids, filter=filters())
+def test_a_delete_by_filter_comes_back(shard: ShardId, epoch: Revision, request_id: RequestId, filter: Filter) -> None:
+    call = ShardDeleteMatching(shard=shard, epoch=epoch, request_id=request_id, filter=filter)
+    got = wire.write_from_message(over_the_wire(wire.write_to_message(call)))
+    assert isinstance(got, ShardDeleteMatching)
+    assert parts(got, "shard", "epoch", "request_id") == (shard, epoch, request_id)
+    assert filter_key(got.filter) == filter_key(filter)
 
 
 def test_a_write_of_nothing_is_refused() -> None:
@@ -80,42 +95,14 @@ def test_a_client_without_a_proper_name_is_refused(client: str) -> None:
 
 
 @settings(deadline=None)
-@given(seq=uint64.map(Seq), affected=uint64)
-def test_an_acknowledgement_comes_back(seq: Seq, affected: int) -> None:
-    ack = WriteAck(seq=seq, affected=affected)
+@given(seq=uint64.map(Seq), affected=uint64, more=st.booleans())
+def test_an_acknowledgement_comes_back(seq: Seq, affected: int, more: bool) -> None:
+    ack = WriteAck(seq=seq, affected=affected, more=more)
     assert wire.ack_from_message(over_the_wire(wire.ack_to_message(ack))) == ack
 
 
 @settings(deadline=None)
-@given(
-    shard=shards,
-    queries=matrices(3),
-    k=st.integers(0, 2**32 - 1),
-    flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
-    ef=st.integers(0, 2**32 - 1),
-    conditions=terms,
-)
-def test_a_search_comes_back(
-    *, shard: ShardId, queries: np.ndarray, k: int, flags: tuple[bool, bool, bool], ef: int, conditions: ReadTerms
-) -> None:
-    exact, with_payload, with_vectors = flags
-    call = ShardSearch(
-        shard=shard, queries=queries, k=k, exact=exact, ef=ef, with_payload=with_payload, with_vectors=with_vectors, terms=conditions
-    )
-    got = wire.search_from_message(over_the_wire(wire.search_to_message(call)))
-    assert parts(got, "shard", "k", "exact", "ef", "with_payload", "with_vectors", "terms") == (
-        shard,
-        k,
-        *flags[:1],
-        ef,
-        *flags[1:],
-        conditions,
-    )
-    assert same_matrix(got.queries, queries)
-
-
-@settings(deadline=None)
-@given(shard=shards, ids=columns, flags=st.tuples(st.booleans(), st.booleans()), conditions=terms)
+@given(shard=shard_ids, ids=columns, flags=st.tuples(st.booleans(), st.booleans()), conditions=read_terms)
 def test_a_get_comes_back(shard: ShardId, ids: IdArray, flags: tuple[bool, bool], conditions: ReadTerms) -> None:
     call = ShardGet(shard=shard, ids=ids, with_payload=flags[0], with_vectors=flags[1], terms=conditions)
     got = wire.get_from_message(over_the_wire(wire.get_to_message(call)))
@@ -125,28 +112,32 @@ def test_a_get_comes_back(shard: ShardId, ids: IdArray, flags: tuple[bool, bool]
 
 @settings(deadline=None)
 @given(
-    shard=shards,
+    shard=shard_ids,
     after=st.one_of(st.none(), point_ids),
     limit=st.integers(0, 2**32 - 1),
     flags=st.tuples(st.booleans(), st.booleans()),
-    conditions=terms,
+    filter=st.none() | filters(),
+    conditions=read_terms,
 )
-def test_a_scroll_comes_back(shard: ShardId, after: int | str | None, limit: int, flags: tuple[bool, bool], conditions: ReadTerms) -> None:
-    call = ShardScroll(shard=shard, after=after, limit=limit, with_payload=flags[0], with_vectors=flags[1], terms=conditions)
+def test_a_scroll_comes_back(
+    *, shard: ShardId, after: int | str | None, limit: int, flags: tuple[bool, bool], filter: Filter | None, conditions: ReadTerms
+) -> None:
+    call = ShardScroll(shard=shard, after=after, limit=limit, filter=filter, with_payload=flags[0], with_vectors=flags[1], terms=conditions)
     got = wire.scroll_from_message(over_the_wire(wire.scroll_to_message(call)))
-    assert got == call
+    assert (got, filter_key(got.filter)) == (call, filter_key(filter))
     assert type(got.after) is type(after)
 
 
 @settings(deadline=None)
-@given(shard=shards, conditions=terms)
-def test_a_count_comes_back(shard: ShardId, conditions: ReadTerms) -> None:
-    call = ShardCount(shard=shard, terms=conditions)
-    assert wire.count_from_message(over_the_wire(wire.count_to_message(call))) == call
+@given(shard=shard_ids, filter=st.none() | filters(), conditions=read_terms)
+def test_a_count_comes_back(shard: ShardId, filter: Filter | None, conditions: ReadTerms) -> None:
+    got = wire.count_from_message(over_the_wire(wire.count_to_message(ShardCount(shard=shard, filter=filter, terms=conditions))))
+    assert parts(got, "shard", "terms") == (shard, conditions)
+    assert filter_key(got.filter) == filter_key(filter)
 
 
 @settings(deadline=None)
-@given(shard=shards, role=st.text(max_size=8), numbers=st.lists(uint64, min_size=9, max_size=9, unique=True))
+@given(shard=shard_ids, role=st.text(max_size=8), numbers=st.lists(uint64, min_size=9, max_size=9, unique=True))
 def test_stats_come_back(shard: ShardId, role: str, numbers: list[int]) -> None:
     term, seq, points, growing, sealed, segments, pending, size, memory = numbers
     stats = ShardStats(
@@ -161,6 +152,7 @@ def test_stats_come_back(shard: ShardId, role: str, numbers: list[int]) -> None:
         builds_pending=pending,
         bytes=size,
         memory_bytes=memory,
+        waiting="for memory",
     )
     assert wire.stats_from_message(shard, over_the_wire(wire.stats_to_message(stats))) == stats
 
@@ -170,9 +162,21 @@ def test_stats_come_back(shard: ShardId, role: str, numbers: list[int]) -> None:
     memory_bytes=uint64,
     failed=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
     serving=st.frozensets(st.text(max_size=5), max_size=3),
+    budget=uint64,
+    replicas=st.dictionaries(st.text(max_size=5), uint64, max_size=3),
 )
-def test_a_workers_status_comes_back(memory_bytes: int, failed: dict[str, str], serving: frozenset[str]) -> None:
-    status = WorkerStatus(memory_bytes=memory_bytes, failed=failed, serving=serving, disk="disk nearly full")
+def test_a_workers_status_comes_back(
+    memory_bytes: int, failed: dict[str, str], serving: frozenset[str], budget: int, replicas: dict[str, int]
+) -> None:
+    status = WorkerStatus(
+        memory_bytes=memory_bytes,
+        failed=failed,
+        serving=serving,
+        disk="disk nearly full",
+        memory_budget_bytes=budget,
+        memory_used_bytes=sum(replicas.values()) % 2**64,
+        replica_bytes=replicas,
+    )
     assert wire.status_from_message(over_the_wire(wire.status_to_message(status))) == status
 
 

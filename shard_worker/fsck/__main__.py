@@ -1,0 +1,81 @@
+"""`python -m shard_worker.fsck PATH...`: checks every file and record of stopped workers, and changes nothing.
+
+Exit code: 0 clean, 1 damage was found, 2 not everything could be checked (a worker runs, a path is wrong, a disk does not answer).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from shard_worker.fsck.finding import Finding, ReplicaReport, Verdict, verdict_of
+from shard_worker.fsck.targets import Targets, find_targets, locked
+from shoal.core.errors import ShoalError
+from shoal.core.ids import ClusterId
+
+_SHOW_EVERY_S = 1.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check what the arguments name. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m shard_worker.fsck", description="Check the data of stopped workers.", allow_abbrev=False
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="folder of `shoal up`, data folder of a worker, or folder of a replica")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
+    given = parser.parse_args(arguments)
+    try:
+        targets = find_targets([Path(path) for path in given.paths])
+        with locked(targets):
+            reports, others = _check(targets)
+    except ShoalError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return Verdict.UNCHECKED
+    verdict = verdict_of([*others, *(finding for report in reports for finding in report.findings)])
+    print(_shown(given.json, reports, others, verdict))
+    return verdict
+
+
+def _check(targets: Targets) -> tuple[list[ReplicaReport], list[Finding]]:
+    # numpy's BLAS reads it when it is first imported, and would start threads that are not needed.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from shard_worker.fsck.replica_check import check_replica, check_worker
+
+    others: list[Finding] = []
+    clusters: dict[Path, ClusterId | None] = {}
+    known = [*targets.workers, *(target.worker for target in targets.replicas if target.worker is not None)]
+    for worker in dict.fromkeys(known):
+        findings, clusters[worker] = check_worker(worker)
+        others += findings
+    reports = []
+    for number, target in enumerate(targets.replicas, start=1):
+        show = _Progress(f"{number} of {len(targets.replicas)}, {'/'.join(target.replica.parts[-3:])}")
+        reports.append(check_replica(target, clusters[target.worker] if target.worker else None, show))
+    return reports, others
+
+
+def _shown(as_json: bool, reports: Sequence[ReplicaReport], others: Sequence[Finding], verdict: Verdict) -> str:
+    from shard_worker.fsck import report
+
+    return (report.as_json if as_json else report.as_text)(reports, others, verdict)
+
+
+class _Progress:
+    """Tells a person at a terminal how far one replica is, now and then."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._next_s = time.monotonic() + _SHOW_EVERY_S
+
+    def __call__(self, text: str) -> None:
+        if sys.stderr.isatty() and time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + _SHOW_EVERY_S
+            print(f"replica {self._what}: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,104 @@
+"""The payload index of a sealed segment against the payloads in the store.
+
+For every field of every live row, the index is asked for the field and for each of its values; the rows it answers must be those that
+hold them. Bounded: of a field with very many values the first ones met are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pyroaring import BitMap
+
+from shard_worker.fsck.finding import Findings
+from shard_worker.payload.matched import PayloadPart
+from shard_worker.storage.store_inspection import StoredPoint
+from shoal.core.filter import Exists, In, Path, Scalar
+from shoal.core.filter_truth import values_of
+
+MOST_VALUES = 1_000
+"""Different values of a field that are asked for."""
+
+MOST_FIELDS = 1_000
+
+DEFECT = "filters would answer wrongly: report it; to have the index built again, delete the segment's files while the worker is stopped"
+
+_Key = tuple[str, Scalar]
+"""A value with its kind, so that True is not 1."""
+
+
+class PayloadCheck:
+    """One payload index while the rows go by."""
+
+    def __init__(self, path: FilePath, payloads: PayloadPart, findings: Findings) -> None:
+        self._path, self._payloads, self._findings = path, payloads, findings
+        self._live = BitMap()
+        self._fields: dict[Path, BitMap] = {}
+        self._values: dict[Path, dict[_Key, BitMap]] = {}
+
+    def see(self, points: Sequence[StoredPoint], positions: npt.NDArray[np.int64]) -> None:
+        """Points that the segment holds at `positions` (n,)."""
+        for point, position in zip(points, positions.tolist(), strict=True):
+            self._live.add(position)
+            if point.payload is not None:
+                for path, occurrence in fields_of(json.loads(point.payload)):
+                    self._take(path, occurrence, position)
+
+    def finish(self) -> None:
+        """Ask the index, and note where it is wrong."""
+        ids: npt.NDArray[np.int64] = np.zeros(len(self._payloads), dtype=np.int64)
+        for path, holders in self._fields.items():
+            self._compare(f"field {'.'.join(path)}", Exists(path), holders, ids)
+            for (_, value), rows in self._values[path].items():
+                self._compare(f"field {'.'.join(path)} = {json.dumps(value)[:60]}", In(path, (value,)), rows, ids)
+
+    def _take(self, path: Path, occurrence: Any, position: int) -> None:
+        if path not in self._fields:
+            if len(self._fields) >= MOST_FIELDS:
+                return
+            self._fields[path], self._values[path] = BitMap(), {}
+        self._fields[path].add(position)
+        known = self._values[path]
+        for value in values_of(occurrence):
+            key = (_kind(value), value)
+            if key in known or len(known) < MOST_VALUES:
+                known.setdefault(key, BitMap()).add(position)
+
+    def _compare(self, position: str, test: Exists | In, holders: BitMap, ids: npt.NDArray[np.int64]) -> None:
+        matched = self._payloads.match(test, ids)
+        missed = holders - (matched.sure | matched.unsure)
+        invented = (matched.sure & self._live) - holders
+        if missed or invented:
+            self._findings.damage(
+                self._path,
+                position,
+                f"the payload index misses {len(missed)} rows that hold it and names {len(invented)} that do not",
+                DEFECT,
+            )
+
+
+def fields_of(payload: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every field of a payload and what stands there, as shoal.core.filter_truth walks; a field may come several times."""
+    for key, found in payload.items():
+        path = (*prefix, key)
+        yield path, found
+        for inner in found if isinstance(found, list) else [found]:
+            if isinstance(inner, dict):
+                yield from fields_of(inner, path)
+
+
+def _kind(value: Scalar) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case str():
+            return "text"
+        case _:
+            return "number"

@@ -1,0 +1,178 @@
+"""The files under `segments/` of a replica, and what is in them against the store.
+
+Every file is hashed before anything parses it. What is damaged here costs no data: these files are derived, and the worker builds
+them again; but a segment that disagrees with the store behind a right hash is a defect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from shard_worker.fsck.finding import Findings
+from shard_worker.fsck.payload_check import PayloadCheck
+from shard_worker.index.inspection import InspectedSegment, inspect_segment
+from shard_worker.storage.segment_files import SegmentFiles
+from shard_worker.storage.small_tables import SegmentEntry
+from shard_worker.storage.store_inspection import StoredPoint
+from shoal.core.collection import Metric
+from shoal.core.errors import DataLoss, ShoalError
+from shoal.core.points import Matrix
+from shoal.core.scoring import normalised
+
+REBUILT = "no data is lost: the worker builds the segment again when it opens the replica"
+DEFECT = "the files are what was written and wrong: report it; to have the segment built again, delete them while the worker is stopped"
+
+_ROUNDING = 1e-6
+"""Of a component of a unit vector: processors round the scaling to unit length differently."""
+
+_MOST_ROWS_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentFigures:
+    """files, bytes: that are named; sealed_rows: live rows in segments; growing_rows: live rows in none."""
+
+    segments: int = 0
+    bytes: int = 0
+    sealed_rows: int = 0
+    growing_rows: int = 0
+
+
+class SegmentsCheck:
+    """Checks the segments of one replica: `files`, then `see` for every chunk of the store's points, then `finish`."""
+
+    def __init__(self, folder: Path, dim: int, findings: Findings) -> None:
+        self._folder, self._dim, self._findings = folder, dim, findings
+        self._files = SegmentFiles(folder)
+        self._open: list[_OpenSegment] = []
+        self._segments = self._bytes = self._sealed_rows = self._growing_rows = 0
+
+    def files(self, entries: Sequence[SegmentEntry]) -> None:
+        """Hash every file that is named, load the segments that are whole, note files without a name."""
+        named = {entry.name for entry in entries}
+        self._note_orphans(named)
+        self._bytes = sum(entry.size_bytes for entry in entries)
+        by_segment: dict[str, list[SegmentEntry]] = {}
+        for entry in entries:
+            by_segment.setdefault(Path(entry.name).stem, []).append(entry)
+        self._segments = len(by_segment)
+        for name, mine in by_segment.items():
+            # all of them, so that each damaged file is named
+            if sum(not self._is_whole(entry) for entry in mine) == 0:
+                self._load(name, mine)
+
+    def see(self, points: Sequence[StoredPoint]) -> None:
+        """Compare good rows of the store, ascending, with every segment."""
+        if not points:
+            return
+        rows = np.array([point.row for point in points], dtype=np.int64)
+        vectors = np.frombuffer(b"".join(point.vector for point in points), dtype="<f4").reshape(len(points), self._dim)
+        holders = np.zeros(len(points), dtype=np.int64)
+        for segment in self._open:
+            holders += segment.compare(points, rows, vectors)
+        self._sealed_rows += int(np.count_nonzero(holders))
+        self._growing_rows += int(np.count_nonzero(holders == 0))
+        for row in rows[holders > 1][:_MOST_ROWS_NAMED].tolist():
+            self._findings.damage(self._folder, f"row {row}", f"it lies in {holders[rows == row][0]} sealed segments", DEFECT)
+
+    def finish(self) -> SegmentFigures:
+        """Note what only the whole tells."""
+        for segment in self._open:
+            segment.finish()
+        return SegmentFigures(segments=self._segments, bytes=self._bytes, sealed_rows=self._sealed_rows, growing_rows=self._growing_rows)
+
+    def _note_orphans(self, named: set[str]) -> None:
+        found = sorted(path for path in self._folder.iterdir() if path.name not in named) if self._folder.is_dir() else []
+        for path in found:
+            self._findings.warning(
+                path, "", "no segment of the store has this file: a crash left it", "nothing: it is deleted when the replica is opened"
+            )
+
+    def _is_whole(self, entry: SegmentEntry) -> bool:
+        path = self._files.path(entry.name)
+        try:
+            if self._files.verify(entry.name, size_bytes=entry.size_bytes, sha256=entry.sha256):
+                return True
+        except ShoalError as error:
+            self._findings.unchecked(path, error.message, "see the message")
+            return False
+        if not path.exists():
+            meaning = "the store names it and it is missing"
+        elif path.stat().st_size != entry.size_bytes:
+            meaning = f"it has {path.stat().st_size} bytes, {entry.size_bytes} were written"
+        else:
+            meaning = f"its sha256 is not the one that was written ({entry.sha256[:12]}...)"
+        self._findings.damage(path, "", meaning, REBUILT)
+        return False
+
+    def _load(self, name: str, entries: Sequence[SegmentEntry]) -> None:
+        paths = {Path(entry.name).suffix: self._files.path(entry.name) for entry in entries}
+        try:
+            inspected = inspect_segment(paths, self._dim)
+        except DataLoss as error:
+            self._findings.damage(self._folder / name, "", error.message, DEFECT)
+            return
+        except OSError as error:
+            self._findings.unchecked(self._folder / name, f"it cannot be read: {error.strerror}", "see the message")
+            return
+        if inspected.payloads is None:
+            self._findings.warning(
+                self._folder / name, "", "the segment has no payload index", "nothing: it is made when the replica is opened"
+            )
+        wrong = [entry for entry in entries if entry.rows != len(inspected.rows)]
+        for entry in wrong:
+            self._findings.damage(
+                self._folder / entry.name, "", f"the store says it was built from {entry.rows} rows, it holds {len(inspected.rows)}", DEFECT
+            )
+        self._open.append(_OpenSegment(self._folder / name, inspected, self._findings))
+
+
+class _OpenSegment:
+    """One whole segment while the store's rows go by."""
+
+    def __init__(self, path: Path, inspected: InspectedSegment, findings: Findings) -> None:
+        self._path, self._inspected, self._findings = path, inspected, findings
+        self._payloads = None if inspected.payloads is None else PayloadCheck(path, inspected.payloads, findings)
+        self._wrong: dict[Metric, list[int]] = {metric: [] for metric in inspected.metrics}
+
+    def compare(self, points: Sequence[StoredPoint], rows: npt.NDArray[np.int64], vectors: Matrix) -> npt.NDArray[np.bool_]:
+        """Compare what the segment holds of these rows. Returns which rows it holds, (n,) bool."""
+        found, positions = self._inspected.find(rows)
+        held = self._inspected.vectors[positions]
+        for metric, wrong in self._wrong.items():
+            same = _same(held, vectors[found], metric)
+            wrong += rows[found][~same].tolist()
+        if self._payloads is not None:
+            mine = np.flatnonzero(found).tolist()
+            self._payloads.see([points[at] for at in mine], positions)
+        return found
+
+    def finish(self) -> None:
+        """Note vectors that differ under every metric the segment may have, and what the payload index says wrong."""
+        wrong = min(self._wrong.values(), key=len)
+        if wrong:
+            self._findings.damage(
+                self._path,
+                f"rows {', '.join(map(str, wrong[:_MOST_ROWS_NAMED]))}",
+                f"{len(wrong)} of its vectors are not those of the store",
+                DEFECT,
+            )
+        if self._payloads is not None:
+            self._payloads.finish()
+
+
+def _same(held: Matrix, stored: Matrix, metric: Metric) -> npt.NDArray[np.bool_]:
+    """Which prepared vectors (n, dim) are those of the stored ones. (n,) bool."""
+    if metric is not Metric.COSINE:
+        equal: npt.NDArray[np.bool_] = (held == stored).all(axis=1)
+        return equal
+    # a zero vector has no direction, so it is in no segment under cosine
+    direction = stored.any(axis=1)
+    close = np.zeros(len(stored), dtype=bool)
+    close[direction] = (np.abs(held[direction] - normalised(stored[direction])) <= _ROUNDING).all(axis=1)
+    return close

@@ -1,0 +1,110 @@
+"""store.db of a replica: SQLite's own checks, every row's crcs, the index on id, counters, requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from shard_worker.fsck.digest import Digest
+from shard_worker.fsck.finding import Findings
+from shard_worker.fsck.log_check import LOST
+from shard_worker.storage.meta_table import Counters, StoreIdentity
+from shard_worker.storage.small_tables import SegmentEntry
+from shard_worker.storage.store_inspection import BadPoint, StoredPoint, StoreInspection
+from shoal.core.errors import DataLoss
+
+Visit = Callable[[Sequence[StoredPoint]], None]
+"""Told the good rows of the table, ascending, in chunks."""
+
+PROGRESS_ROWS = 10_000
+
+
+class StoreCheck:
+    """Checks one open store. progress: told in words how far it is."""
+
+    def __init__(
+        self,
+        path: Path,
+        store: StoreInspection,
+        identity: StoreIdentity,
+        counters: Counters,
+        findings: Findings,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._path, self._store, self._identity, self._counters = path, store, identity, counters
+        self._findings, self._progress = findings, progress
+        self._keys_sum = 0
+        self._read = 0
+        self._digest = Digest()
+
+    def tables(self) -> None:
+        """What SQLite says of its pages, and whether the index on id holds what was written."""
+        self._progress("checking pages of the store")
+        try:
+            for problem in self._store.problems():
+                self._damage("", f"SQLite: {problem}")
+            self._store.check_keys()
+        except DataLoss as error:
+            self._damage("", error.message)
+
+    def points(self, visit: Visit) -> str:
+        """Check every row and show the good ones to `visit`. Returns the digest, "" when not every row could be read."""
+        whole = True
+        try:
+            for chunk in self._store.points(self._identity, self._counters):
+                good = [point for point in chunk if isinstance(point, StoredPoint)]
+                whole &= len(good) == len(chunk)
+                for each in chunk:
+                    if isinstance(each, BadPoint):
+                        self._damage(f"row {each.row}", each.reason)
+                self._take(good)
+                visit(good)
+        except DataLoss as error:
+            self._damage(f"behind {self._read} rows", error.message)
+            whole = False
+        if whole and (self._read, self._keys_sum) != (self._counters.points, self._counters.keys_sum):
+            self._damage("table points", f"it holds {self._read} rows, or others, where {self._counters.points} were written")
+            whole = False
+        return self._digest.text() if whole else ""
+
+    def requests(self) -> int:
+        """Check the writes that are remembered. Returns how many."""
+        try:
+            requests = self._store.requests()
+        except DataLoss as error:
+            self._damage("table requests", error.message)
+            return 0
+        for each in requests:
+            if not 1 <= each.seq <= self._counters.applied_seq:
+                self._damage(
+                    "table requests",
+                    f"write {each.request_id} is remembered as record {each.seq}, {self._counters.applied_seq} are applied",
+                )
+        return len(requests)
+
+    def segments(self) -> list[SegmentEntry] | None:
+        """The files that are named; None when the table cannot be read."""
+        try:
+            entries = self._store.segments()
+        except DataLoss as error:
+            self._damage("table segments", error.message)
+            return None
+        for entry in entries:
+            if entry.applied_seq > self._counters.applied_seq:
+                self._damage(
+                    "table segments",
+                    f"{entry.name} was built from record {entry.applied_seq}, {self._counters.applied_seq} are applied",
+                )
+        return entries
+
+    def _take(self, good: Sequence[StoredPoint]) -> None:
+        before = self._read // PROGRESS_ROWS
+        for point in good:
+            self._keys_sum = (self._keys_sum + point.key_crc) % 2**32
+            self._digest.add(point.id, point.seq)
+        self._read += len(good)
+        if self._read // PROGRESS_ROWS != before:
+            self._progress(f"{self._read:,} of {self._counters.points:,} points")
+
+    def _damage(self, position: str, meaning: str) -> None:
+        self._findings.damage(self._path, position, meaning, LOST)

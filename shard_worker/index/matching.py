@@ -1,0 +1,81 @@
+"""Which rows of a part match a filter: from its payload index where that can tell, else from the payloads themselves.
+
+Owns the way from a filter to positions. Refuses to guess: a row the index is unsure of is read, and when its payload has been
+replaced since, the view is outdated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pyroaring import BitMap
+
+from shard_worker.index.context import SearchContext, ViewOutdated
+from shard_worker.index.hot_filters import HotFilter, Positions
+from shard_worker.index.view import Part
+from shoal.core.filter import Filter, filter_key
+from shoal.core.filter_predicate import Predicate, predicate_of
+from shoal.core.points import payload_from_json
+
+_READ_ROWS = 1_000
+"""Payloads read and judged at once: a megabyte or so, and at the largest allowed payload a gigabyte is not held."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sought:
+    """A filter and the text that equal filters share, made once per search."""
+
+    filter: Filter
+    key: str
+
+    @classmethod
+    def of(cls, filter: Filter) -> Sought:
+        """With its key."""
+        return cls(filter=filter, key=filter_key(filter))
+
+
+def matching(part: Part, sought: Sought, seq: int, context: SearchContext) -> tuple[HotFilter, bool]:
+    """The rows of the part that match, and whether they were known.
+
+    Raises ViewOutdated when the payload of a row that lives at `seq` has been replaced meanwhile.
+    """
+    known = context.hot.find(part, sought.key, seq)
+    if known is not None:
+        return known, True
+    matched = part.payloads.match(sought.filter, part.ids)
+    estimate = (len(matched.sure) + len(matched.unsure) / 2) / max(1, len(part))
+    found = _ascending(matched.sure)
+    verified_seq = 0
+    if matched.unsure:
+        verified = _verified(part, sought.filter, _ascending(matched.unsure), seq, context)
+        found = np.union1d(found, verified)
+        verified_seq = seq
+    hot = HotFilter(positions=found, rows=len(part), estimate=estimate, verified_seq=verified_seq)
+    context.hot.keep(part, sought.key, hot)
+    return hot, False
+
+
+def _ascending(positions: BitMap) -> Positions:
+    """Positions of a bitmap, ascending. (n,) int64."""
+    found: npt.NDArray[np.uint32] = np.asarray(positions.to_array(), dtype=np.uint32)
+    return found.astype(np.int64)
+
+
+def _verified(part: Part, filter: Filter, unsure: Positions, seq: int, context: SearchContext) -> Positions:
+    """Those of `unsure` whose payload matches; dead rows are left out."""
+    alive = unsure[part.deaths.take(unsure) > seq]
+    judge = predicate_of(filter)
+    kept = [_judged(part, judge, alive[start : start + _READ_ROWS], context) for start in range(0, len(alive), _READ_ROWS)]
+    return np.concatenate([np.empty(0, dtype=np.int64), *kept])
+
+
+def _judged(part: Part, judge: Predicate, positions: Positions, context: SearchContext) -> Positions:
+    payloads = context.read_payloads(part.rows.take(positions))
+    if payloads is None:
+        raise ViewOutdated(f"one of {len(positions)} points that segment {part.key} must read has been replaced, search a newer view")
+    ids = part.ids.take(positions).tolist()
+    passed = [judge(payload_from_json(text), point_id) for text, point_id in zip(payloads, ids, strict=True)]
+    kept: Positions = positions[np.array(passed, dtype=bool)]
+    return kept

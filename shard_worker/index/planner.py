@@ -1,0 +1,200 @@
+"""Search of one part for one group of queries: which plan, by estimated cost, and carrying it out.
+
+Owns the filter contract within a part: exactly k hits where k rows match, and the recall of the same search without a filter.
+Refuses to guess what a filter matches; its rows are known (`matching`) before a plan is made, and what was met is remembered.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shard_worker.index.approximate import Descender, Descent, Reliance, Sieve, choice_for, index_hits
+from shard_worker.index.ask import Ask
+from shard_worker.index.context import SearchContext
+from shard_worker.index.exact import Stock, exact_hits, visible_stock
+from shard_worker.index.explaining import Tally
+from shard_worker.index.hot_filters import Among, HotFilter, Mask
+from shard_worker.index.matching import Sought, matching
+from shard_worker.index.native import NativeIndex
+from shard_worker.index.paces import Layout
+from shard_worker.index.tuning import Choice
+from shard_worker.index.view import NO_HITS, Part, PartHits, join_hits
+from shard_worker.logic.filter_plan import Plan, Record, begin_in_index, expected_rank
+
+_RADIUS_RANK = 64
+"""Hits a range search looks for first: k bounds its answer and may be far more than lie within the radius."""
+
+
+def part_hits(part: Part, ask: Ask, sought: Sought | None, context: SearchContext, tally: Tally) -> PartHits:
+    """Hits of each query among the visible rows that match, at least the k best of the part in the sense of `ask.accuracy`, in no
+    order. sought: None for no filter. Raises ViewOutdated as `matching` does."""
+    if sought is None:
+        return _unfiltered(part, ask, context, tally)
+    hot, tally.cached = matching(part, sought, ask.seq, context)
+    among = hot.among(part, ask.seq)
+    tally.filtered()
+    tally.estimated, tally.selectivity = hot.estimate, among.count / part.live
+    if not among.count:
+        return NO_HITS
+    return _Filtered(part, ask, sought, context, tally, hot, among).hits()
+
+
+def unfiltered_us(part: Part, ask: Ask, context: SearchContext) -> tuple[Choice | None, float]:
+    """How a part is searched without a filter: (what to ask of its index, None for exact search; estimated microseconds)."""
+    exact_us = context.paces.exact_us(queries=len(ask), rows=len(part), dim=part.vectors.shape[1], layout=Layout.CONTIGUOUS)
+    k = ask.k if ask.radius is None else min(ask.k, _RADIUS_RANK)
+    if part.native is None or part.live <= k:
+        return None, exact_us
+    choice = choice_for(part, part.native, ask, k, context.recall)
+    if choice.exact:
+        return None, exact_us
+    index_us = context.paces.index_us(part.key, queries=len(ask), us=part.tuning.now.us_of(choice.breadth, max(k, choice.fetch)))
+    return (choice, index_us) if index_us < exact_us else (None, exact_us)
+
+
+def _unfiltered(part: Part, ask: Ask, context: SearchContext, tally: Tally) -> PartHits:
+    choice, _ = unfiltered_us(part, ask, context)
+    native = part.native
+    if native is None or choice is None:
+        return _exactly(part, ask, visible_stock(part, ask.seq), context, tally)
+    if not part.dead and ask.radius is None:
+        hits = index_hits(part, native, ask, choice, tally)
+        if hits is not None:
+            tally.plan = Plan.INDEX
+            return hits
+
+    def exact_us(queries: int) -> float:
+        return context.paces.exact_us(queries=queries, rows=len(part), dim=part.vectors.shape[1], layout=Layout.CONTIGUOUS)
+
+    descent = Descender(
+        part=part,
+        reliance=Reliance.on(part, native, _first_k(ask), choice),
+        ask=ask,
+        sieve=Sieve(part=part, mask=None, seq=ask.seq),
+        exact_us=exact_us,
+        paces=context.paces,
+        tally=tally,
+    ).run(expected_rank(k=_first_k(ask), matching=part.live, rows=len(part)))
+    tally.plan = Plan.INDEX
+    return _finished(descent, ask, visible_stock(part, ask.seq), part, context, tally)
+
+
+class _Filtered:
+    """One filter on one part for one group of queries. among: rows that match and live, at least one."""
+
+    def __init__(self, part: Part, ask: Ask, sought: Sought, context: SearchContext, tally: Tally, hot: HotFilter, among: Among) -> None:
+        self._part, self._ask, self._sought, self._context, self._tally = part, ask, sought, context, tally
+        self._hot, self._among = hot, among
+
+    def hits(self) -> PartHits:
+        """Hits by the cheaper plan."""
+        native = self._part.native
+        if native is None or self._among.count <= _first_k(self._ask):
+            return self._exact()
+        choice = choice_for(self._part, native, self._ask, _first_k(self._ask), self._context.recall)
+        return self._exact() if choice.exact else self._planned(native, choice)
+
+    def _planned(self, native: NativeIndex, choice: Choice) -> PartHits:
+        part, ask, context, record = self._part, self._ask, self._context, self._hot.record
+        descender = Descender(
+            part=part,
+            reliance=_as_unfiltered(part, native, _first_k(ask), choice),
+            ask=ask,
+            sieve=Sieve(part=part, mask=self._hot.mask(), seq=ask.seq),
+            exact_us=self._exact_us,
+            paces=context.paces,
+            tally=self._tally,
+        )
+        aim = expected_rank(k=_first_k(ask), matching=self._among.count, rows=len(part), spread=record.spread)
+        first = descender.reliance.choice(aim)
+        if first.exact or not begin_in_index(
+            index_us=descender.cost_us(first, len(ask)),
+            exact_us=descender.exact_us(len(ask)),
+            fallback_share=record.fallback_share,
+        ):
+            return self._exact()
+        descent = descender.run(aim)
+        self._learn(record, descent)
+        self._tally.plan = Plan.INDEX_THEN_FILTER
+        return _finished(descent, ask, self._stock(), part, context, self._tally) if len(descent.open) else join_hits(descent.hits)
+
+    def _learn(self, record: Record, descent: Descent) -> None:
+        mean = _first_k(self._ask) * len(self._part) / self._among.count
+        # A range search ends where the radius does, which says nothing of how deep the matches lie.
+        spread = None if descent.reached is None or self._ask.radius is not None else descent.reached / mean
+        self._hot.record = record.after(queries=len(self._ask), fallbacks=len(descent.open), spread=spread)
+        self._context.hot.keep(self._part, self._sought.key, self._hot)
+
+    def _exact(self) -> PartHits:
+        return _exactly(self._part, self._ask, self._stock(), self._context, self._tally)
+
+    def _exact_us(self, queries: int) -> float:
+        """Estimated cost of exact search, once its rows lie as `_stock` lays them."""
+        paces, dim = self._context.paces, self._part.vectors.shape[1]
+        if self._hot.gathered is not None or self._context.hot.may_gather(self._hot, dim):
+            return paces.exact_us(queries=queries, rows=len(self._hot.positions), dim=dim, layout=Layout.CONTIGUOUS)
+        return min(
+            paces.exact_us(queries=queries, rows=self._among.count, dim=dim, layout=Layout.SCATTERED),
+            paces.exact_us(queries=queries, rows=len(self._part), dim=dim, layout=Layout.CONTIGUOUS),
+        )
+
+    def _stock(self) -> Stock:
+        """The matching rows as they are compared most cheaply."""
+        part, hot, among = self._part, self._hot, self._among
+        dim, every = part.vectors.shape[1], among.count == len(part)
+        if not every and (hot.gathered is not None or self._context.hot.may_gather(hot, dim)):
+            gathered = self._context.hot.gather(part, self._sought.key, hot)
+            return Stock(
+                vectors=gathered.vectors, squares=gathered.squares, positions=hot.positions, counted=among.alive, count=among.count
+            )
+        queries, paces = len(self._ask), self._context.paces
+        scattered_us = paces.exact_us(queries=queries, rows=among.count, dim=dim, layout=Layout.SCATTERED)
+        if every or paces.exact_us(queries=queries, rows=len(part), dim=dim, layout=Layout.CONTIGUOUS) < scattered_us:
+            return Stock(vectors=part.vectors, squares=part.squares, counted=None if every else self._counted(), count=among.count)
+        return Stock(vectors=part.vectors, squares=part.squares, layout=Layout.SCATTERED, positions=among.positions, count=among.count)
+
+    def _counted(self) -> Mask:
+        """Which rows of the part match and live. (n,)."""
+        counted = np.zeros(len(self._part), dtype=bool)
+        counted[self._among.positions] = True
+        return counted
+
+
+def _first_k(ask: Ask) -> int:
+    """Hits to look for first."""
+    return ask.k if ask.radius is None else min(ask.k, _RADIUS_RANK)
+
+
+def _as_unfiltered(part: Part, native: NativeIndex, k: int, choice: Choice) -> Reliance:
+    """On an index, for as much recall as an unfiltered search finds the first k hits with; `choice`: were no row dead."""
+    reliance = Reliance.on(part, native, k, choice)
+    if not part.dead:
+        return reliance
+    # Dead rows make the unfiltered search look deeper too, and so find more than it must.
+    deeper = reliance.choice(expected_rank(k=k, matching=part.live, rows=len(part)))
+    return reliance if deeper.exact else Reliance.on(part, native, k, deeper)
+
+
+def _finished(descent: Descent, ask: Ask, stock: Stock, part: Part, context: SearchContext, tally: Tally) -> PartHits:
+    """The hits of the descent and, of the queries it left open, the exact ones."""
+    tally.fallbacks += len(descent.open)
+    if not len(descent.open):
+        return join_hits(descent.hits)
+    exact = _compared(part, ask.only(descent.open), stock, context, tally)
+    renumbered = PartHits(query=descent.open.take(exact.query), ids=exact.ids, scores=exact.scores, rows=exact.rows)
+    return join_hits([*descent.hits, renumbered])
+
+
+def _exactly(part: Part, ask: Ask, stock: Stock, context: SearchContext, tally: Tally) -> PartHits:
+    tally.plan = Plan.EXACT
+    return _compared(part, ask, stock, context, tally)
+
+
+def _compared(part: Part, ask: Ask, stock: Stock, context: SearchContext, tally: Tally) -> PartHits:
+    """Exact hits, and their cost learnt."""
+    tally.searched()
+    before = tally.search_us + tally.score_us
+    hits = exact_hits(part, ask, stock, tally)
+    us = tally.search_us + tally.score_us - before
+    context.paces.learn_exact(queries=len(ask), rows=stock.compared, dim=part.vectors.shape[1], layout=stock.layout, us=us)
+    return hits

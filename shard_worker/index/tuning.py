@@ -1,0 +1,331 @@
+"""Recall against cost of one sealed segment's index: what a search must ask for to reach a recall, and what recall it then has.
+
+Owns the look-up in the tables that shard_worker.index.calibrate measures, and the rule that stands in before. Refuses to
+measure. All look-ups are conservative between and beyond what was measured: recall grows concavely with the logarithm of the
+breadth, so straight lines between measured points lie below it.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from shard_worker.logic.recall_bounds import monotone, tolerated
+from shoal.core.shard_calls import CurvePoint
+
+Table = npt.NDArray[np.float64]
+"""(breadths, fetches, ranks) recall, 0-1."""
+
+RANKS = (1, 3, 10, 30, 100, 300, 1000)
+"""Numbers of hits at which recall is measured."""
+
+FETCHES = tuple(sorted({*RANKS, *(2**step for step in range(13))}))
+"""Numbers of fetched rows at which recall is measured where codes are lossy."""
+
+ANY_FETCH = (1,)
+"""Where codes are not lossy, recall does not depend on how many rows are fetched, as long as they are enough."""
+
+_REMEMBERED = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to ask of an index. breadth: ef or nprobe, 1 where the index has none; 0: search exactly, since no breadth is known to
+    do or none is cheaper; fetch: rows to take from the index, all of them to be scored exactly; 0 when exact."""
+
+    breadth: int
+    fetch: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether the segment is to be searched exactly."""
+        return self.breadth == 0
+
+
+EXACT = Choice(0, 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Shape:
+    """An index in numbers. breadth_name: ef, nprobe or ""; max_breadth: largest useful breadth; quantised: whether its codes are
+    lossy; rows: it holds, dead ones included; dim: of its vectors."""
+
+    breadth_name: str
+    max_breadth: int
+    quantised: bool
+    rows: int
+    dim: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Measures:
+    """What was measured of one index.
+
+    breadths, fetches, ranks: ascending, the axes of the tables; expected: mean recall of the first `rank` hits when so many rows are
+    fetched, growing along the first two axes and falling along the third; surely: what recall other queries will have with
+    confidence, growing along the first two; us: microseconds of one search by breadth; score_us: of the exact score of
+    one fetched row; exact_call_us, exact_row_us: of one exact search, as a whole and for each row; queries: measured on; real:
+    asked by users, else rows of the segment stood in.
+    """
+
+    breadths: tuple[int, ...]
+    fetches: tuple[int, ...]
+    ranks: tuple[int, ...]
+    expected: Table
+    surely: Table
+    us: tuple[float, ...]
+    score_us: float
+    exact_call_us: float
+    exact_row_us: float
+    queries: int
+    real: bool
+
+
+class Tuning:
+    """Immutable, and cheap enough to be asked in every search: choices are remembered."""
+
+    def __init__(self, shape: Shape, measures: Measures) -> None:
+        self.shape, self.measures = shape, measures
+        self.queries, self.real = measures.queries, measures.real
+        self._chosen: dict[tuple[int, float, bool], Choice] = {}
+
+    @classmethod
+    def untuned(cls, *, breadth_name: str, max_breadth: int, quantised: bool, rows: int, dim: int) -> Tuning:
+        """Before anything was measured: the rule of `rule_measures`. Arguments: as Shape."""
+        shape = Shape(breadth_name=breadth_name, max_breadth=max_breadth, quantised=quantised, rows=rows, dim=dim)
+        return cls(shape, rule_measures(shape))
+
+    @property
+    def measured(self) -> bool:
+        """Whether it was measured at all."""
+        return self.queries > 0
+
+    def breadth_for(self, k: int, recall: float) -> Choice:
+        """The least costly choice that surely gives the first k hits this recall on queries like those measured; EXACT when there is
+        none or comparing every row is cheaper."""
+        return self._choice(k, recall, sure=True)
+
+    def breadth_expected(self, rank: int, recall: float) -> Choice:
+        """The least costly choice with recall_at(rank, breadth, fetch) >= recall, EXACT as above: for keeping pace with another search of
+        this index, where margins for chance would count twice."""
+        return self._choice(rank, recall, sure=False)
+
+    def recall_at(self, rank: int, breadth: int, fetch: int) -> float:
+        """Expected recall of the first `rank` hits of an unfiltered search (dead rows are rows); 0 when rank > fetch, 1 when exact."""
+        if breadth < 1:
+            return 1.0
+        if rank > fetch:
+            return 0.0
+        shape, ranks = self.shape, self.measures.ranks
+        reached = max(breadth, fetch) if shape.breadth_name == "ef" else breadth
+        # Beyond the largest rank: as at that rank, with breadth and fetch in proportion.
+        share = min(1.0, ranks[-1] / rank)
+        column = self._column(self._expected, rank, fetch * share)
+        return _value_at(self._log_breadths, column, reached * share, self.measures.breadths[0])
+
+    def rank_within(self, recall: float, breadth: int, fetch: int) -> int:
+        """The largest rank with recall_at(rank, breadth, fetch) >= recall; 0 for none. For comparing whole columns of ranks."""
+        low, high = 0, min(fetch, self.shape.rows) + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.recall_at(middle, breadth, fetch) >= recall:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def us_of(self, breadth: int, fetch: int) -> float:
+        """Microseconds of one search of the index for one query, exact scores of the fetched rows included."""
+        if breadth < 1:
+            return self.exact_us(self.shape.rows)
+        measures = self.measures
+        reached = max(breadth, fetch) if self.shape.breadth_name == "ef" else breadth
+        return _us_at(measures.breadths, measures.us, reached) + fetch * measures.score_us
+
+    def exact_us(self, rows: int) -> float:
+        """Microseconds to compare one query with `rows` contiguous rows, exactly."""
+        return self.measures.exact_call_us + rows * self.measures.exact_row_us
+
+    def curve(self, k: int) -> tuple[CurvePoint, ...]:
+        """Choices for k hits of which none is both better and cheaper than another, by growing cost, with their expected recall."""
+        points = [self._point(k, breadth, fetch) for breadth in self.measures.breadths for fetch in self._fetches(k)]
+        best: list[CurvePoint] = []
+        for point in sorted(points, key=lambda point: (point.us, -point.recall)):
+            if not best or point.recall > best[-1].recall:
+                best.append(point)
+        return tuple(best)
+
+    @cached_property
+    def _log_breadths(self) -> list[float]:
+        return [math.log(breadth) for breadth in self.measures.breadths]
+
+    @cached_property
+    def _expected(self) -> list[list[list[float]]]:
+        return _by_rank(self.measures.expected)
+
+    @cached_property
+    def _surely(self) -> list[list[list[float]]]:
+        return _by_rank(self.measures.surely)
+
+    def _fetches(self, k: int) -> list[int]:
+        """Numbers of rows that may be fetched for k hits."""
+        if not self.shape.quantised:
+            return [k]
+        scale = max(1.0, k / self.measures.ranks[-1])
+        more = {min(math.ceil(fetch * scale), self.shape.rows) for fetch in self.measures.fetches}
+        return [k, *sorted(fetch for fetch in more if fetch > k)]
+
+    def _point(self, k: int, breadth: int, fetch: int) -> CurvePoint:
+        reached = max(breadth, fetch) if self.shape.breadth_name == "ef" else breadth
+        return CurvePoint(breadth=reached, fetch=fetch, recall=self.recall_at(k, reached, fetch), us=self.us_of(reached, fetch))
+
+    def _choice(self, k: int, recall: float, *, sure: bool) -> Choice:
+        key = (k, recall, sure)
+        found = self._chosen.get(key)
+        if found is None:
+            if len(self._chosen) >= _REMEMBERED:
+                # Another reference, not clear(): other threads may be reading.
+                self._chosen = {}
+            found = self._chosen[key] = self._least(k, recall, sure=sure)
+        return found
+
+    def _least(self, k: int, recall: float, *, sure: bool) -> Choice:
+        rows = self.shape.rows
+        if k >= rows or recall >= 1.0 or self.shape.max_breadth < 1:
+            return EXACT
+        candidates = [EXACT, *(self._with_fetch(k, fetch, recall, sure=sure) for fetch in self._fetches(k))]
+        return min(candidates, key=lambda choice: self.us_of(choice.breadth, choice.fetch))
+
+    def _with_fetch(self, k: int, fetch: int, recall: float, *, sure: bool) -> Choice:
+        """The least breadth that does when so many rows are fetched, EXACT for none."""
+        shape = self.shape
+        scale = max(1.0, k / self.measures.ranks[-1])
+        wanted = recall - tolerated(recall) if sure else recall
+        column = self._column(self._surely if sure else self._expected, k, fetch / scale)
+        least = _least_breadth(self._log_breadths, column, wanted)
+        if least is None:
+            return EXACT
+        breadth = math.ceil(least * scale - 1e-9)
+        if shape.breadth_name == "ef":
+            return Choice(max(breadth, fetch), fetch) if breadth <= shape.max_breadth else EXACT
+        return Choice(max(1, min(breadth, shape.max_breadth)), fetch)
+
+    def _column(self, tables: list[list[list[float]]], rank: int, fetch: float) -> list[float]:
+        """Recall by breadth at a rank and a number of fetched rows, between the measured ones where need be."""
+        ranks, fetches = self.measures.ranks, self.measures.fetches
+        at = bisect_right(ranks, rank) - 1
+        column = _across(tables[at], fetches, fetch)
+        if at == len(ranks) - 1 or rank == ranks[at]:
+            return column
+        share = math.log(rank / ranks[at]) / math.log(ranks[at + 1] / ranks[at])
+        return _between(column, _across(tables[at + 1], fetches, fetch), share)
+
+
+class TuningSlot:
+    """Holder of the Tuning of one segment; `now` is replaced by one reference store, so any thread may read it at any time."""
+
+    __slots__ = ("now",)
+
+    def __init__(self, now: Tuning) -> None:
+        self.now = now
+
+
+def rule_measures(shape: Shape) -> Measures:
+    """What is assumed before anything was measured.
+
+    Recall 0.95 takes ef max(64, 4 k), or nprobe max(32, 18 k^(1/4)); four times as much leaves a fifth of the error, and with lossy
+    codes another 0.02 is lost unless more than 16 rows are fetched for a hit. On the three data sets at hand real queries did
+    better, with at most half the breadth. Costs are those of one core at 784 dimensions, scaled.
+    """
+    most = max(1, shape.max_breadth)
+    breadths = tuple(sorted({min(most, 4 * 2**step) for step in range(12)})) if shape.breadth_name else (1,)
+    ranks = tuple(rank for rank in RANKS if rank <= max(1, shape.rows // 4))
+    fetches = FETCHES if shape.quantised else ANY_FETCH
+    table = np.array([[[_assumed(shape, b, fetch, rank) for rank in ranks] for fetch in fetches] for b in breadths])
+    table = monotone(table)
+    return Measures(
+        breadths=breadths,
+        fetches=fetches,
+        ranks=ranks,
+        expected=table,
+        surely=table,
+        us=tuple(_assumed_us(shape, breadth) for breadth in breadths),
+        score_us=0.2 + 7e-4 * shape.dim,
+        exact_call_us=30.0,
+        exact_row_us=5e-3 + 1.4e-4 * shape.dim,
+        queries=0,
+        real=False,
+    )
+
+
+def _assumed(shape: Shape, breadth: int, fetch: int, rank: int) -> float:
+    lost = 0.02 * 16 * rank / fetch if shape.quantised else 0.0
+    if shape.breadth_name == "ef":
+        lost += 0.05 * (max(64, 4 * rank) / breadth) ** 1.16
+    elif shape.breadth_name == "nprobe" and breadth < shape.max_breadth:
+        lost += 0.05 * (max(32.0, 18.0 * rank**0.25) / breadth) ** 1.16
+    return max(0.0, 1.0 - lost)
+
+
+def _assumed_us(shape: Shape, breadth: int) -> float:
+    if shape.breadth_name == "ef":
+        return 10.0 + breadth * (0.7 + 2.2e-3 * shape.dim)
+    share = breadth / max(1, shape.max_breadth) if shape.breadth_name else 1.0
+    per_row = 5e-3 + (4e-5 if shape.quantised else 1.4e-4) * shape.dim
+    return 20.0 + shape.rows * share * per_row
+
+
+def _by_rank(table: Table) -> list[list[list[float]]]:
+    """[rank][fetch][breadth], in lists: scalars are read from them ten times faster than from arrays."""
+    found: list[list[list[float]]] = table.transpose(2, 1, 0).tolist()
+    return found
+
+
+def _across(columns: Sequence[list[float]], fetches: Sequence[int], fetch: float) -> list[float]:
+    if len(fetches) == 1:
+        return columns[0]
+    at = max(0, bisect_right(fetches, fetch) - 1)
+    if at == len(fetches) - 1 or fetch <= fetches[at]:
+        return columns[at]
+    return _between(columns[at], columns[at + 1], math.log(fetch / fetches[at]) / math.log(fetches[at + 1] / fetches[at]))
+
+
+def _between(low: list[float], high: list[float], share: float) -> list[float]:
+    return [left + share * (right - left) for left, right in zip(low, high, strict=True)]
+
+
+def _value_at(log_breadths: Sequence[float], column: Sequence[float], breadth: float, least: int) -> float:
+    """Recall at a breadth: a line to 0 below the first, the last beyond it."""
+    if breadth <= least:
+        return column[0] * breadth / least
+    wanted = math.log(breadth)
+    at = bisect_right(log_breadths, wanted) - 1
+    if at >= len(column) - 1:
+        return column[-1]
+    share = (wanted - log_breadths[at]) / (log_breadths[at + 1] - log_breadths[at])
+    return column[at] + share * (column[at + 1] - column[at])
+
+
+def _least_breadth(log_breadths: Sequence[float], column: Sequence[float], recall: float) -> float | None:
+    """The least breadth with this recall, never below the first that was measured; None when none has it."""
+    at = next((at for at, value in enumerate(column) if value >= recall), None)
+    if at is None or at == 0:
+        return None if at is None else math.exp(log_breadths[0])
+    share = (recall - column[at - 1]) / (column[at] - column[at - 1])
+    return math.exp(log_breadths[at - 1] + share * (log_breadths[at] - log_breadths[at - 1]))
+
+
+def _us_at(breadths: Sequence[int], us: Sequence[float], breadth: float) -> float:
+    """Time at a breadth: a line between measured ones, in proportion beyond the last."""
+    at = bisect_right(breadths, breadth) - 1
+    if at < 0:
+        return us[0]
+    if at == len(us) - 1:
+        return us[-1] * breadth / breadths[-1]
+    return us[at] + (us[at + 1] - us[at]) * (breadth - breadths[at]) / (breadths[at + 1] - breadths[at])

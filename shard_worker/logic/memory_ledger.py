@@ -1,0 +1,160 @@
+"""The memory account of a worker: what its replicas hold, what is promised, and whether there is room for more. Pure.
+
+Three things count: what replicas hold; admitted writes until they are applied, at the most they can come to; and one build.
+One build runs at a time, and room for the largest that any replica may need next is kept free of writes. So a merge can always
+begin, and rows that were deleted can be given back, however full the worker is. Bytes throughout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from shoal.core.sizing import FIRST_ROWS, MIB, REPLICA_BASE_BYTES, growing_row_bytes, store_cache_bytes
+
+MESSAGE_COPIES = 3
+"""How often the bytes of a write lie in memory until it is applied: as received, as logged, as decoded."""
+
+TEXT_COPIES = 4
+"""Memory of payloads and ids, by their size in a message: texts of ids, the payload index and what it is made from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrowingSize:
+    """Arrays of a growing segment. rows: it holds; reserved: its arrays have room for; capacity: it takes at most; row_bytes: of
+    one row in all arrays; vector_bytes: of these, its vector."""
+
+    rows: int
+    reserved: int
+    capacity: int
+    row_bytes: int
+    vector_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplicaCost:
+    """held: what a replica holds, everything in it; next_build: the most that its next build may take besides."""
+
+    held: int
+    growing: GrowingSize
+    next_build: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pending:
+    """Writes of one replica that were admitted and are not applied. points: of all; message_bytes: of all."""
+
+    points: int = 0
+    message_bytes: int = 0
+
+    def plus(self, points: int, message_bytes: int) -> Pending:
+        """With more, or with less where they are negative."""
+        return Pending(points=self.points + points, message_bytes=self.message_bytes + message_bytes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryLedger:
+    """The sums. held: of replicas; writes: promised to writes; building: promised to the build that runs, 0 for none; kept: the
+    largest next build of a replica."""
+
+    budget: int
+    held: int = 0
+    writes: int = 0
+    building: int = 0
+    kept: int = 0
+
+    @property
+    def used(self) -> int:
+        """Of the budget, promises included."""
+        return self.held + self.writes + max(self.building, self.kept)
+
+    @property
+    def room(self) -> int:
+        """What is left."""
+        return max(0, self.budget - self.used)
+
+    def with_write(self, more: int) -> MemoryLedger:
+        """With `more` promised to writes, or less where it is negative."""
+        return replace(self, writes=self.writes + more)
+
+
+def empty_growing(dim: int, capacity: int) -> GrowingSize:
+    """The growing segment of a replica that has taken no row yet."""
+    reserved = min(capacity, FIRST_ROWS)
+    return GrowingSize(rows=0, reserved=reserved, capacity=capacity, row_bytes=growing_row_bytes(dim), vector_bytes=4 * dim)
+
+
+def opening_cost(*, dim: int, capacity: int, stored_bytes: int, file_bytes: int) -> ReplicaCost:
+    """What a replica costs once it is open, as far as its folder tells. file_bytes: of the segment files that are read into memory."""
+    return ReplicaCost(held=REPLICA_BASE_BYTES + store_cache_bytes(stored_bytes) + file_bytes, growing=empty_growing(dim, capacity))
+
+
+def write_need(cost: ReplicaCost, pending: Pending) -> int:
+    """The most memory that writes in flight can come to, beside what the replica holds; 0 when there are none.
+
+    Arrays that must grow are copied, so that old and new lie beside each other; what is full is frozen and a new segment begun.
+    """
+    if pending.points <= 0 and pending.message_bytes <= 0:
+        return 0
+    growing = cost.growing
+    texts = max(0, pending.message_bytes - pending.points * growing.vector_bytes)
+    return growth_rows(growing, pending.points) * growing.row_bytes + MESSAGE_COPIES * pending.message_bytes + TEXT_COPIES * texts
+
+
+def growth_rows(growing: GrowingSize, points: int) -> int:
+    """Rows by which the arrays may outgrow what they are, at most, while `points` more rows are appended in any number of writes.
+
+    Arrays that are too short are replaced by twice as long ones, and lie beside them until they are copied; a segment that is full
+    is frozen, and the next one begun.
+    """
+    after, capacity = growing.rows + points, growing.capacity
+    if after < capacity:
+        return 0 if after <= growing.reserved else min(capacity, 2 * after) + after - growing.reserved
+    full, rest = divmod(after - capacity, capacity)
+    last = min(capacity, max(2 * rest, FIRST_ROWS))
+    copied = capacity if full or growing.reserved < capacity else last
+    return (1 + full) * capacity - growing.reserved + last + copied
+
+
+def write_refusal(ledger: MemoryLedger, cost: ReplicaCost, before: Pending, points: int, message_bytes: int) -> str | None:
+    """Why a write of so many points and bytes may not be admitted; None when it may.
+
+    Beside what it needs itself, its rows will be copied twice in the build that seals them.
+    """
+    more = write_need(cost, before.plus(points, message_bytes)) - write_need(cost, before)
+    later = 2 * points * cost.growing.row_bytes
+    if ledger.used + more + later <= ledger.budget:
+        return None
+    return (
+        f"no memory for {points:,} points: they need {in_mib(more + later)}, {in_mib(ledger.room)} of {in_mib(ledger.budget)} are left "
+        f"({_parts(ledger)}); delete points, choose a smaller index, add a worker, or give this one a larger memory budget"
+    )
+
+
+def replica_refusal(ledger: MemoryLedger, need: int) -> str | None:
+    """Why a replica that needs so much may not be made or opened; None when it may."""
+    if ledger.used + need <= ledger.budget:
+        return None
+    return (
+        f"no memory for another replica: it needs {in_mib(need)}, {in_mib(ledger.room)} of {in_mib(ledger.budget)} are left "
+        f"({_parts(ledger)}); drop collections, add a worker, or give this one a larger memory budget"
+    )
+
+
+def build_refusal(ledger: MemoryLedger, need: int) -> str | None:
+    """Why a build that needs so much may not begin now; None when it may."""
+    if ledger.building:
+        return "another build is running on this worker"
+    free = ledger.budget - ledger.held - ledger.writes
+    if need <= free:
+        return None
+    return f"a build needs {in_mib(need)} of memory, {in_mib(max(0, free))} of {in_mib(ledger.budget)} are left on this worker"
+
+
+def in_mib(size: int) -> str:
+    """Bytes in words."""
+    return f"{size / MIB:,.1f} MiB"
+
+
+def _parts(ledger: MemoryLedger) -> str:
+    builds = max(ledger.building, ledger.kept)
+    return f"replicas hold {in_mib(ledger.held)}, writes under way {in_mib(ledger.writes)}, builds need {in_mib(builds)}"

@@ -1,0 +1,109 @@
+"""The payload index of a segment that takes new rows: full blocks, each indexed once, and a tail that is indexed when asked.
+
+Owned by the writer thread. The parts it hands out stay as they are, in any thread, while it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyroaring import BitMap
+
+from shard_worker.payload.evaluate import evaluate
+from shard_worker.payload.field_index import FieldIndex, Test
+from shard_worker.payload.matched import Matched, PayloadBounds, any_of
+from shard_worker.payload.table import PayloadTable, match_field
+from shard_worker.payload.tail import Tail
+from shoal.core.errors import Internal
+from shoal.core.filter import Filter, Path
+from shoal.core.points import IdArray
+
+BLOCK_ROWS = 1_024
+BLOCK_BYTES = 4 * 1024 * 1024
+"""A block is full at so many rows or so much JSON, so that large payloads do not lie in Python objects for long."""
+
+
+class GrowingPayloads:
+    """Payloads of rows in the order they come."""
+
+    def __init__(self, bounds: PayloadBounds) -> None:
+        self._bounds = bounds
+        self._rows = 0
+        self._blocks: tuple[PayloadTable, ...] = ()
+        self._blocks_bytes = 0
+        self._tail = Tail(0, bounds)
+        self._tail_json_bytes = 0
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def append(self, payloads: Sequence[bytes | None], count: int) -> None:
+        """Take `count` rows with their payloads: JSON objects (UTF-8), None for none. Writer thread only.
+
+        A payload that cannot be parsed is taken too: its row is unsure in every answer. Raises Internal when there are not
+        `count` payloads.
+        """
+        if len(payloads) != count:
+            raise Internal(f"{len(payloads)} payloads are given for {count} rows")
+        for text in payloads:
+            if text is not None:
+                self._tail.take(text, self._rows)
+                self._tail_json_bytes += len(text)
+            self._rows += 1
+            if self._rows - self._tail.first >= BLOCK_ROWS or self._tail_json_bytes >= BLOCK_BYTES:
+                self._close_block()
+
+    def part(self) -> GrowingPart:
+        """The rows so far, for good. Writer thread only."""
+        return GrowingPart(blocks=self._blocks, blocks_bytes=self._blocks_bytes, tail=self._tail, rows=self._rows, bounds=self._bounds)
+
+    def memory_bytes(self) -> int:
+        """Memory it holds."""
+        return self._blocks_bytes + self._tail.memory_bytes()
+
+    def _close_block(self) -> None:
+        block = self._tail.table(self._rows)
+        self._blocks = (*self._blocks, block)
+        self._blocks_bytes += block.memory_bytes()
+        self._tail = Tail(self._rows, self._bounds)
+        self._tail_json_bytes = 0
+
+
+class GrowingPart:
+    """The first `rows` rows of a growing segment."""
+
+    def __init__(self, *, blocks: tuple[PayloadTable, ...], blocks_bytes: int, tail: Tail, rows: int, bounds: PayloadBounds) -> None:
+        self.bounds = bounds
+        self._blocks = blocks
+        self._blocks_bytes = blocks_bytes
+        self._tail = tail
+        self._rows = rows
+        # What readers made of the tail. Two that make the same at once make equal things; the later one stays.
+        self._tail_fields: dict[Path, FieldIndex | None] = {}
+        self._tail_left_out: tuple[BitMap, BitMap] | None = None
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def match(self, filter: Filter, ids: IdArray) -> Matched:
+        """As PayloadPart.match."""
+        return evaluate(filter, self._answer, ids[: self._rows])
+
+    def tables(self) -> tuple[PayloadTable, ...]:
+        """Indexes of all its rows."""
+        return (*self._blocks, self._tail.table(self._rows))
+
+    def memory_bytes(self) -> int:
+        """Memory of the rows it shows, most of it shared with the segment."""
+        made = sum(index.memory_bytes() for index in list(self._tail_fields.values()) if index is not None)
+        return self._blocks_bytes + self._tail.memory_bytes() + made
+
+    def _answer(self, test: Test) -> Matched:
+        return any_of([*(block.match(test) for block in self._blocks), self._answer_of_tail(test)])
+
+    def _answer_of_tail(self, test: Test) -> Matched:
+        if self._tail_left_out is None:
+            self._tail_left_out = (self._tail.unindexed(self._rows), self._tail.unread(self._rows))
+        if test.path not in self._tail_fields:
+            self._tail_fields[test.path] = self._tail.field(test.path, self._rows)
+        return match_field(self._tail_fields[test.path], test, *self._tail_left_out)

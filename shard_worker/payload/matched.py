@@ -1,0 +1,83 @@
+"""What a filter says of the rows of one segment: yes, no, or read the payload; and what every payload index promises.
+
+Owns the three-valued logic. Refuses to know how an index tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pyroaring import BitMap
+
+from shoal.core.filter import Filter
+from shoal.core.points import IdArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PayloadBounds:
+    """What an index keeps, per segment; beyond a bound it answers "read the payload".
+
+    fields: fields with an index; distinct_values: different strings of a field; indexed_chars: length of a string that is
+    kept itself, longer ones are kept as a hash.
+    """
+
+    fields: int = 256
+    distinct_values: int = 10_000
+    indexed_chars: int = 128
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Matched:
+    """Positions of rows: `sure` match, `unsure` can be told only by reading the payload, all others do not match.
+
+    The two are disjoint and belong to the receiver.
+    """
+
+    sure: BitMap
+    unsure: BitMap
+
+
+class PayloadPart(Protocol):
+    """An immutable index over the payloads of n rows. Safe in any thread."""
+
+    def match(self, filter: Filter, ids: IdArray) -> Matched:
+        """Positions 0..n-1 that match. ids: (n,) ids of the rows; longer ones are cut."""
+
+    def memory_bytes(self) -> int:
+        """Memory it holds."""
+
+    def __len__(self) -> int:
+        """n, its rows."""
+
+
+def every_row(rows: int) -> BitMap:
+    """Positions 0..rows-1."""
+    every = BitMap()
+    every.add_range(0, rows)
+    return every
+
+
+def all_of(terms: Sequence[Matched], rows: int) -> Matched:
+    """Rows that match every term; all `rows` without terms."""
+    if not terms:
+        return Matched(sure=every_row(rows), unsure=BitMap())
+    sure = BitMap.intersection(*(term.sure for term in terms))
+    if not any(term.unsure for term in terms):
+        return Matched(sure=sure, unsure=BitMap())
+    possible = BitMap.intersection(*(term.sure | term.unsure for term in terms))
+    return Matched(sure=sure, unsure=possible - sure)
+
+
+def any_of(terms: Sequence[Matched]) -> Matched:
+    """Rows that match some term; none without terms."""
+    if not terms:
+        return Matched(sure=BitMap(), unsure=BitMap())
+    sure = BitMap.union(*(term.sure for term in terms))
+    return Matched(sure=sure, unsure=BitMap.union(*(term.unsure for term in terms)) - sure)
+
+
+def none_of(term: Matched, rows: int) -> Matched:
+    """Rows of `rows` that do not match the term."""
+    return Matched(sure=every_row(rows) - term.sure - term.unsure, unsure=term.unsure)

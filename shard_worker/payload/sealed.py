@@ -1,0 +1,98 @@
+"""The payload index of a sealed segment: one immutable table, made from other indexes or from payloads, kept in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from shard_worker.payload.evaluate import evaluate
+from shard_worker.payload.growing import BLOCK_ROWS, GrowingPart, GrowingPayloads
+from shard_worker.payload.matched import Matched, PayloadBounds, PayloadPart
+from shard_worker.payload.merging import Piece, merge_tables, row_mapping
+from shard_worker.payload.payload_file import decode_payloads, encode_payloads
+from shard_worker.payload.table import PayloadTable
+from shoal.core.errors import DataLoss, Internal
+from shoal.core.filter import Filter
+from shoal.core.points import IdArray
+
+
+class SealedPayloads:
+    """Index of `rows` rows. Immutable, safe in any thread."""
+
+    def __init__(self, *, table: PayloadTable, rows: int, bounds: PayloadBounds) -> None:
+        self.bounds = bounds
+        self._table = table
+        self._rows = rows
+        self._memory_bytes = table.memory_bytes()
+
+    @classmethod
+    def build(cls, sources: Sequence[tuple[PayloadPart, npt.NDArray[np.int64]]]) -> SealedPayloads:
+        """Index of the rows at `positions` (m,) of each source, one source after the other. Reads no payload.
+
+        The sources are parts of this room, all made with the same bounds; a position is given once. Raises Internal for another part.
+        """
+        pieces: list[Piece] = []
+        bounds = PayloadBounds()
+        rows = 0
+        for part, positions in sources:
+            bounds, tables = _tables(part)
+            mapping = row_mapping(len(part), positions, rows)
+            pieces.extend((table, mapping) for table in tables)
+            rows += len(positions)
+        return cls(table=merge_tables(pieces, bounds), rows=rows, bounds=bounds)
+
+    @classmethod
+    def from_payloads(cls, payloads: Iterable[bytes | None], bounds: PayloadBounds) -> SealedPayloads:
+        """Index of rows with these payloads: JSON objects (UTF-8), None for none. They may come from a generator."""
+        growing = GrowingPayloads(bounds)
+        for block in _blocks(payloads):
+            growing.append(block, len(block))
+        return cls.build([(growing.part(), np.arange(len(growing), dtype=np.int64))])
+
+    @classmethod
+    def read(cls, path: Path) -> SealedPayloads:
+        """The index in a file whose hash the caller has verified.
+
+        Raises DataLoss when it cannot be parsed or contradicts itself, OSError when it cannot be read.
+        """
+        try:
+            table, rows, bounds = decode_payloads(path.read_bytes())
+        except DataLoss as error:
+            raise DataLoss(f"payload index {path.name}: {error.message}") from error
+        return cls(table=table, rows=rows, bounds=bounds)
+
+    def write(self, path: Path) -> None:
+        """Write it. Raises OSError as the file does; the caller syncs and hashes it."""
+        with path.open("wb") as file:
+            file.writelines(encode_payloads(self._table, self._rows, self.bounds))
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def match(self, filter: Filter, ids: IdArray) -> Matched:
+        """As PayloadPart.match."""
+        return evaluate(filter, self._table.match, ids[: self._rows])
+
+    def tables(self) -> tuple[PayloadTable, ...]:
+        """Indexes of all its rows."""
+        return (self._table,)
+
+    def memory_bytes(self) -> int:
+        """Memory it holds."""
+        return self._memory_bytes
+
+
+def _tables(part: PayloadPart) -> tuple[PayloadBounds, tuple[PayloadTable, ...]]:
+    if isinstance(part, (SealedPayloads, GrowingPart)):
+        return part.bounds, part.tables()
+    raise Internal(f"a payload index cannot be built from a {type(part).__name__}")
+
+
+def _blocks(payloads: Iterable[bytes | None]) -> Iterator[tuple[bytes | None, ...]]:
+    coming = iter(payloads)
+    while block := tuple(islice(coming, BLOCK_ROWS)):
+        yield block

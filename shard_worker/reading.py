@@ -1,0 +1,115 @@
+"""Reads of one replica: what its index finds, with payloads and vectors from its store, at one moment of both.
+
+A view of the index stays as it is while the store goes on. A hit whose row the store has replaced meanwhile cannot be completed;
+the answer is then None, and the caller asks a newer view.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import NamedTuple
+
+from shard_worker.index.context import SearchContext, ViewOutdated
+from shard_worker.index.cost import estimated_search_us
+from shard_worker.index.filtered_reading import count_view, ids_page, rows_matching
+from shard_worker.index.hot_filters import HotFilters
+from shard_worker.index.replica_index import ReplicaIndex
+from shard_worker.index.search import search_view
+from shard_worker.index.view import View
+from shard_worker.storage.mutation import Rows
+from shard_worker.storage.points_store import PointsStore
+from shoal.core.collection import Metric
+from shoal.core.filter import Filter
+from shoal.core.ids import ShardId
+from shoal.core.points import IdArray, StoredColumns, check_dim
+from shoal.core.shard_calls import ShardFound, ShardGet, ShardScroll, ShardSearch
+from shoal.core.topk import HitColumns
+
+
+class Matching(NamedTuple):
+    """Points that match a filter. ids: (n,); rows: (n,) int64 theirs; more: whether there are others."""
+
+    ids: IdArray
+    rows: Rows
+    more: bool
+
+
+class Reading:
+    """Reads of one open replica, from any thread."""
+
+    def __init__(self, *, shard: ShardId, metric: Metric, recall: float, index: ReplicaIndex, store: PointsStore, hot: HotFilters) -> None:
+        """recall: target of searches that name none."""
+        self._shard, self._metric, self._index, self._store = shard, metric, index, store
+        self._context = SearchContext(hot=hot, read_payloads=self._payloads, clock=time.perf_counter, recall=recall)
+        self._explaining = replace(self._context, explain=True)
+
+    def aim(self, recall: float) -> None:
+        """Another target for searches that name none."""
+        self._context = replace(self._context, recall=recall)
+        self._explaining = replace(self._context, explain=True)
+
+    def view(self) -> View:
+        """What a read sees from now on."""
+        return self._index.view()
+
+    def estimated_us(self, view: View, call: ShardSearch) -> float:
+        """Estimated time of the index's part of a search, in microseconds."""
+        return estimated_search_us(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, self._context)
+
+    def search(self, view: View, call: ShardSearch) -> ShardFound | None:
+        """Hits of the view; None when something that it needs from the store has been replaced meanwhile."""
+        check_dim(call.queries, self._index.dim, field="queries")
+        context = self._explaining if call.explain else self._context
+        try:
+            found, explains = search_view(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, context)
+        except ViewOutdated:
+            return None
+        explain = tuple(each.of_shard(self._shard.number) for each in explains)
+        if not (call.with_payload or call.with_vectors):
+            return ShardFound(hits=HitColumns(counts=found.counts, ids=found.ids, scores=found.scores), explain=explain)
+        stored = self._store.rows(found.rows, with_vectors=call.with_vectors, with_payloads=call.with_payload)
+        if not stored.found.all():
+            return None
+        columns = stored.columns
+        hits = HitColumns(counts=found.counts, ids=found.ids, scores=found.scores, payloads=columns.payloads, vectors=columns.vectors)
+        return ShardFound(hits=hits, explain=explain)
+
+    def get(self, call: ShardGet) -> StoredColumns:
+        """Points by id."""
+        return self._store.get(call.ids, with_vectors=call.with_vectors, with_payloads=call.with_payload)
+
+    def count(self) -> int:
+        """Number of points."""
+        return self._store.count()
+
+    def count_matching(self, view: View, filter: Filter) -> int | None:
+        """Number of points of the view that match; None as search."""
+        try:
+            return count_view(view, filter, self._context)
+        except ViewOutdated:
+            return None
+
+    def scroll(self, call: ShardScroll) -> StoredColumns:
+        """Points in id order."""
+        return self._store.scroll(call.after, call.limit, with_vectors=call.with_vectors, with_payloads=call.with_payload)
+
+    def scroll_matching(self, view: View, call: ShardScroll, filter: Filter) -> StoredColumns | None:
+        """Points of the view that match, in id order; None as search."""
+        try:
+            rows, _ = ids_page(view, filter, call.after, call.limit, self._context)
+        except ViewOutdated:
+            return None
+        stored = self._store.rows(rows, with_vectors=call.with_vectors, with_payloads=call.with_payload)
+        return stored.columns if stored.found.all() else None
+
+    def matching(self, view: View, filter: Filter, limit: int) -> Matching | None:
+        """At most `limit` points of the view that match; None as search."""
+        try:
+            return Matching(*rows_matching(view, filter, limit, self._context))
+        except ViewOutdated:
+            return None
+
+    def _payloads(self, rows: Rows) -> tuple[bytes | None, ...] | None:
+        stored = self._store.rows(rows, with_vectors=False, with_payloads=True)
+        return stored.columns.payloads if stored.found.all() and stored.columns.payloads is not None else None

@@ -1,0 +1,88 @@
+"""What one replica has learnt of its searches, on disk: a sample of real queries and the measured recall of its segments.
+
+Knowledge that can be gathered again: a file that is missing or damaged is ignored with a line in the log, one that cannot be
+written too.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shard_worker.index.reservoir import QueryReservoir
+from shard_worker.index.tuning import Tuning
+from shard_worker.index.tuning_record import tuning_from_json, tuning_to_json
+from shard_worker.storage.derived_file import read_derived, write_derived
+from shoal.core.errors import DataLoss, ShoalError
+from shoal.runtime.logs import event
+
+log = logging.getLogger("shoal.worker.tuning")
+
+QUERIES_FILE, TABLES_FILE = "queries", "recall"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Learnt:
+    """A measurement and its circumstances: as in Standing."""
+
+    tuning: Tuning
+    held: int
+    taken: int
+    took_s: float
+
+
+class TuningFiles:
+    """The files in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load_queries(self, into: QueryReservoir) -> None:
+        """Hold the queries that were saved."""
+        try:
+            data = read_derived(self._folder / QUERIES_FILE)
+            if data is not None:
+                into.restore(data)
+        except ShoalError as error:
+            log.warning(event("tuning_not_read", file=self._folder / QUERIES_FILE, reason=error.message))
+
+    def load_tables(self) -> dict[str, Learnt]:
+        """The measurements that were saved, by segment name."""
+        try:
+            data = read_derived(self._folder / TABLES_FILE)
+            return {} if data is None else _tables(data)
+        except ShoalError as error:
+            log.warning(event("tuning_not_read", file=self._folder / TABLES_FILE, reason=error.message))
+            return {}
+
+    def save(self, queries: bytes, tables: Mapping[str, Learnt]) -> None:
+        """Replace both. queries: of QueryReservoir.to_bytes."""
+        try:
+            write_derived(self._folder / QUERIES_FILE, queries)
+            write_derived(
+                self._folder / TABLES_FILE, json.dumps({name: _record(learnt) for name, learnt in tables.items()}).encode("ascii")
+            )
+        except ShoalError as error:
+            log.warning(event("tuning_not_written", folder=self._folder, reason=error.message))
+
+
+def _record(learnt: Learnt) -> dict[str, object]:
+    return {"tuning": tuning_to_json(learnt.tuning), "held": learnt.held, "taken": learnt.taken, "took_s": learnt.took_s}
+
+
+def _tables(data: bytes) -> dict[str, Learnt]:
+    try:
+        return {
+            str(name): Learnt(
+                tuning=tuning_from_json(record["tuning"]),
+                held=int(record["held"]),
+                taken=int(record["taken"]),
+                took_s=float(record["took_s"]),
+            )
+            for name, record in json.loads(data).items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DataLoss(f"measured recalls cannot be read: {type(error).__name__}: {error}") from None

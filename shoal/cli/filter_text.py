@@ -1,0 +1,72 @@
+"""Filters as they are typed: JSON objects, or `field=value` and `field!=value`. Pure; their meaning is checked by the client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+
+FilterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter", metavar="TEXT", help="""Only points that match: 'label=3', 'label!=3' or '{"n": {"$gt": 3}}'; may be repeated."""
+    ),
+]
+
+_EXAMPLE = """write 'field=value', 'field!=value' or JSON such as '{"price": {"$gte": 3}}'"""
+
+
+def filter_of(texts: Sequence[str] | None) -> dict[str, Any] | None:
+    """The filter that all texts say together; None for none. Raises InvalidArgument for a text that says nothing."""
+    filters = [_one(text) for text in texts or ()]
+    if len(filters) > 1:
+        return {"$and": filters}
+    return filters[0] if filters else None
+
+
+def _one(text: str) -> dict[str, Any]:
+    if text.lstrip().startswith("{"):
+        return _object(text)
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise _unclear(text, "is no filter")
+    if field.endswith("!"):
+        return {_named(field[:-1], text): {"$ne": _value(value)}}
+    return {_named(field, text): _value(value)}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _unclear(text, f"is not JSON ({error})") from None
+    return value
+
+
+def _named(field: str, text: str) -> str:
+    """The path of a field, without blanks around it. What ends in < or > was meant as another comparison."""
+    path = field.strip()
+    if not path or path[-1] in "<>!~":
+        raise _unclear(text, "is no comparison with = or !=")
+    return path
+
+
+def _value(text: str) -> Any:
+    """A JSON string, number, true, false or null; anything else is the text itself."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return text
+    return text if isinstance(value, (dict, list)) else value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unclear(text: str, what: str) -> InvalidArgument:
+    return InvalidArgument(f"--filter {text!r} {what}: {_EXAMPLE}", ErrorDetails(field="filter"))

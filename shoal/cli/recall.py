@@ -1,0 +1,152 @@
+"""`shoal collection tune` and `shoal collection recall`: what recall costs, and which recall searches have."""
+
+from __future__ import annotations
+
+import dataclasses
+import string
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import typer
+
+from shoal.cli import output
+from shoal.cli.collection import NameArgument
+from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
+from shoal.cli.plot import Curve, plot
+from shoal.core.shard_calls import SegmentCurve, ShardRecall
+
+KOption = Annotated[int, typer.Option("-k", "--k", help="Hits for each query.")]
+
+_MARKS = string.ascii_lowercase
+_EXACT = "="
+_TOLERANCE = 0.01
+
+
+def tune(
+    ctx: typer.Context,
+    name: NameArgument,
+    *,
+    k: KOption = 10,
+    address: AddressOption = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure recall against cost now, segment by segment, and keep it for later searches (600 s at most, unless --timeout)."""
+    with client_of(ctx, address, timeout) as client:
+        curves = client.tune(name, k)
+    if as_json:
+        output.document([dataclasses.asdict(curve) for curve in curves])
+        return
+    if not curves:
+        output.line(f"no segment of {name} is searched by an index: every search is exact, at recall 1")
+        return
+    _show_curves(curves, k)
+
+
+def recall(
+    ctx: typer.Context,
+    name: NameArgument,
+    *,
+    sample: Annotated[int, typer.Option(metavar="N", help="Queries for each shard.")] = 100,
+    k: KOption = 10,
+    target: Annotated[float | None, typer.Option(metavar="R", help="Search with this target; the collection's own without it.")] = None,
+    address: AddressOption = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the recall that searches of a live collection have, at low priority (600 s at most, unless --timeout)."""
+    with client_of(ctx, address, timeout) as client:
+        wanted = client.describe_collection(name).spec.recall if target is None else target
+        measured = client.measure_recall(name, k, sample, wanted)
+    if as_json:
+        document = {"collection": name, "k": k, "target": wanted, "recall": mean_recall(measured)}
+        output.document(document | {"shards": [dataclasses.asdict(each) for each in measured]})
+        return
+    output.table(
+        ("shard", "queries", "of", "recall", "lowest", "search us", "exact us"),
+        (
+            (
+                each.shard,
+                each.queries,
+                _source(each.real_queries),
+                *_rounded(each.recall, each.lowest),
+                *_micros(each.search_us, each.exact_us),
+            )
+            for each in measured
+        ),
+    )
+    output.line("")
+    output.line(verdict(measured, wanted))
+
+
+def mean_recall(measured: Iterable[ShardRecall]) -> float | None:
+    """Recall over all queries; None when nothing was asked."""
+    listed = list(measured)
+    queries = sum(each.queries for each in listed)
+    return sum(each.recall * each.queries for each in listed) / queries if queries else None
+
+
+def verdict(measured: Sequence[ShardRecall], target: float) -> str:
+    """In words, whether the target is kept."""
+    found = mean_recall(measured)
+    if found is None:
+        return "nothing was measured: the collection holds no points"
+    queries = sum(each.queries for each in measured)
+    words = f"recall {found:.3f} over {output.counted(queries, 'query', 'queries')}, target {target:g}"
+    if found < target - _TOLERANCE:
+        return f"{words}: below it; `shoal collection tune` measures anew"
+    if not all(each.real_queries for each in measured):
+        return f"{words}; where few real queries were seen yet, points of the collection stood in for them"
+    return words
+
+
+def _show_curves(curves: Sequence[SegmentCurve], k: int) -> None:
+    marks = [_MARKS[at] if at < len(_MARKS) else "+" for at in range(len(curves))]
+    output.table(
+        ("", "shard", "segment", "index", "rows", "breadth", "fetch", "recall", "us", "of exact"),
+        (row for mark, curve in zip(marks, curves, strict=True) for row in _curve_rows(mark, curve)),
+    )
+    output.line("")
+    output.line(f"recall at {k} (upwards) against microseconds of one search; {_EXACT} exact search")
+    exact = Curve(mark=_EXACT, points=tuple((curve.exact_us, 1.0) for curve in curves))
+    drawn = [
+        Curve(mark=mark, points=tuple((point.us, point.recall) for point in curve.points))
+        for mark, curve in zip(marks, curves, strict=True)
+    ]
+    for line in plot([exact, *drawn]):
+        output.line(line)
+    stand_ins = [mark for mark, curve in zip(marks, curves, strict=True) if not curve.real_queries]
+    if stand_ins:
+        output.note(f"{', '.join(dict.fromkeys(stand_ins))}: few real queries were seen yet, so rows of the segment stood in for them")
+
+
+def _curve_rows(mark: str, curve: SegmentCurve) -> list[tuple[object, ...]]:
+    head = (mark, curve.shard, curve.segment, curve.index, curve.rows)
+    rows: list[tuple[object, ...]] = [
+        (
+            *head,
+            f"{curve.breadth_name} {point.breadth}".strip(),
+            point.fetch,
+            *_rounded(point.recall),
+            *_micros(point.us),
+            _share(point.us, curve),
+        )
+        for point in curve.points
+    ]
+    return [*rows, (*head, "exact", None, "1.0000", *_micros(curve.exact_us), "100.0%")]
+
+
+def _share(cost_us: float, curve: SegmentCurve) -> str:
+    return f"{100 * cost_us / curve.exact_us:.1f}%" if curve.exact_us > 0 else ""
+
+
+def _rounded(*values: float) -> tuple[str, ...]:
+    return tuple(f"{value:.4f}" for value in values)
+
+
+def _micros(*values: float) -> tuple[str, ...]:
+    return tuple(f"{value:.0f}" for value in values)
+
+
+def _source(real: bool) -> str:
+    return "real queries" if real else "own points"

@@ -1,0 +1,138 @@
+"""What a user says of a search, as checked values: how many hits of which points, how exact, how near. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from shoal.client import inputs
+from shoal.core.collection import check_recall
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.filter import Filter, filter_key
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
+
+DEFAULT_K = 10
+_BREADTHS = ("ef", "nprobe")
+
+
+def one_group(k: Any, filter: Any, *, queries: int, radius: float | None) -> tuple[QueryGroup, ...]:
+    """All queries of a batch as one group. k None: 10, or with a radius as many as an answer may hold. Raises InvalidArgument."""
+    return (QueryGroup(k=_usual_k(queries, radius) if k is None else _count(k), filter=inputs.filter_or_none(filter)),)
+
+
+def groups_from_input(k: Any, filter: Any, *, queries: int, radius: float | None) -> tuple[QueryGroup, ...]:
+    """The queries of a batch by what they ask for, in order of first appearance. k, filter: as in `one_group`, or a list with
+    one for each query. Raises InvalidArgument naming the index of the first bad one."""
+    if not _is_list(k) and not _is_list(filter):
+        return one_group(k, filter, queries=queries, radius=radius)
+    usual = _usual_k(queries, radius)
+    counts = [usual if each is None else _count(each, at) for at, each in enumerate(_one_for_each("k", k, queries))]
+    filters = _filters(_one_for_each("filter", filter, queries))
+    members: dict[tuple[int, str], list[int]] = {}
+    for at, (count, (key, _)) in enumerate(zip(counts, filters, strict=True)):
+        members.setdefault((count, key), []).append(at)
+    if len(members) == 1:
+        return (QueryGroup(k=counts[0], filter=filters[0][1]),)
+    return tuple(
+        QueryGroup(k=count, filter=filters[found[0]][1], queries=np.array(found, dtype=np.int64)) for (count, _), found in members.items()
+    )
+
+
+def accuracy_from_input(*, exact: Any, recall: Any, params: Any) -> Accuracy | None:
+    """How exact a search is to be; None leaves it to the collection's recall. Raises InvalidArgument for two that contradict."""
+    given = {"exact": bool(exact), "recall": recall is not None, "params": params is not None}
+    named = [name for name, present in given.items() if present]
+    if len(named) > 1:
+        raise InvalidArgument(
+            f"{named[0]} and {named[1]} contradict each other: give one of exact, recall, params", ErrorDetails(field=named[1])
+        )
+    if exact:
+        return Exact()
+    if recall is not None:
+        return RecallTarget(recall_from_input(recall))
+    return None if params is None else _breadth(params)
+
+
+def recall_from_input(value: Any) -> float:
+    """A recall above 0 and at most 1. Raises InvalidArgument."""
+    number = value.item() if isinstance(value, np.number) else value
+    check_recall(number)
+    return float(number)
+
+
+def radius_from_input(value: Any) -> float | None:
+    """The worst score that is still wanted; None for any. Raises InvalidArgument unless it is a finite number."""
+    if value is None:
+        return None
+    number = value.item() if isinstance(value, np.number) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not _is_finite(number):
+        raise InvalidArgument(
+            f"radius is {value!r}, it must be a finite number: the worst score that is wanted", ErrorDetails(field="radius")
+        )
+    return float(number)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
+
+
+def _usual_k(queries: int, radius: float | None) -> int:
+    return DEFAULT_K if radius is None else min(DEFAULT_LIMITS.k, max(1, DEFAULT_LIMITS.batch_hits // queries))
+
+
+def _count(k: Any, index: int | None = None) -> int:
+    try:
+        return inputs.whole_number("k", k, DEFAULT_LIMITS.k)
+    except InvalidArgument as error:
+        place = "" if index is None else f" (query {index})"
+        raise InvalidArgument(f"{error.message}{place}", dataclasses.replace(error.details, index=index)) from None
+
+
+def _filters(values: Sequence[Any]) -> list[tuple[str, Filter | None]]:
+    """Each filter with its key; one that is given many times is read once."""
+    read: dict[int, tuple[str, Filter | None]] = {}
+    for at, value in enumerate(values):
+        if id(value) not in read:
+            try:
+                found = inputs.filter_or_none(value)
+            except InvalidArgument as error:
+                raise InvalidArgument(f"{error.message} (query {at})", dataclasses.replace(error.details, index=at)) from None
+            read[id(value)] = ("" if found is None else filter_key(found), found)
+    return [read[id(value)] for value in values]
+
+
+def _one_for_each(field: str, value: Any, queries: int) -> Sequence[Any]:
+    if not _is_list(value):
+        return [value] * queries
+    listed: Sequence[Any] = value.tolist() if isinstance(value, np.ndarray) else value
+    if len(listed) != queries:
+        raise InvalidArgument(
+            f"{field} is a list of {len(listed)} for {queries} queries: give one for all, or one for each", ErrorDetails(field=field)
+        )
+    return listed
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+
+def _breadth(params: Any) -> Breadth:
+    allowed = '{"ef": N} for graphs or {"nprobe": N} for inverted lists is allowed'
+    if not isinstance(params, Mapping):
+        raise InvalidArgument(f"params must be a dict, not {type(params).__name__}: {allowed}", ErrorDetails(field="params"))
+    unknown = next((key for key in params if key not in _BREADTHS), None)
+    if unknown is not None:
+        raise InvalidArgument(f"params has the unknown key {unknown!r}: {allowed}", ErrorDetails(field="params"))
+    if len(params) != 1:
+        raise InvalidArgument(f"params has {len(params)} keys, one is needed: {allowed}", ErrorDetails(field="params"))
+    ((name, value),) = params.items()
+    number = inputs.whole_number(f"params.{name}", value, DEFAULT_LIMITS.breadth)
+    return Breadth(ef=number) if name == "ef" else Breadth(nprobe=number)

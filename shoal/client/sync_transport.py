@@ -1,0 +1,71 @@
+"""The transport of the blocking client: gRPC calls with the messages of `transport`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from shoal.client import calls
+from shoal.client.forks import ForkLock
+from shoal.client.transport import METHODS, decoded, encoded
+from shoal.core.errors import PreconditionFailed
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.wire.channels import client_options
+from shoal.wire.status import error_from_exception
+
+
+class GrpcTransport:
+    """Blocking calls over insecure channels, one per address, opened when first needed. Thread-safe, and whole after a fork."""
+
+    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes) -> None:
+        self._message_bytes = message_bytes
+        self._lock = ForkLock()
+        self._process = os.getpid()
+        self._channels: dict[str, grpc.Channel] = {}
+        self._stubs: dict[tuple[str, str], Callable[..., bytes]] = {}
+        self._closed = False
+
+    def send(self, address: str, request: calls.Request, timeout_s: float) -> Any:
+        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds."""
+        method = METHODS[type(request)]
+        data = encoded(method, request, self._message_bytes)
+        try:
+            answer = self._stub(address, method.path)(data, timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise error_from_exception(error) from None
+        except ValueError as error:
+            raise PreconditionFailed(f"this client is closed ({error})") from None
+        return decoded(method, answer, address)
+
+    def close(self) -> None:
+        """End running calls and refuse new ones."""
+        if self._process != os.getpid():
+            self._after_fork()
+        with self._lock:
+            self._closed = True
+            for channel in self._channels.values():
+                channel.close()
+            self._channels, self._stubs = {}, {}
+
+    def _stub(self, address: str, path: str) -> Callable[..., bytes]:
+        if self._process != os.getpid():
+            self._after_fork()
+        stub = self._stubs.get((address, path))
+        if stub is not None:
+            return stub
+        with self._lock:
+            if self._closed:
+                raise PreconditionFailed("this client is closed")
+            if address not in self._channels:
+                self._channels[address] = grpc.insecure_channel(address, options=list(client_options(self._message_bytes)))
+            made: Callable[..., bytes] = self._channels[address].unary_unary(path, None, None)
+            self._stubs[address, path] = made
+            return made
+
+    def _after_fork(self) -> None:
+        with self._lock:
+            if self._process != os.getpid():
+                self._process, self._channels, self._stubs = os.getpid(), {}, {}

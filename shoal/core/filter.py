@@ -1,0 +1,99 @@
+"""Conditions on points, as a small tree. Owns its nodes; their truth is in `filter_truth`, their spelling in `filter_input`.
+
+Eight nodes say everything: `$ne`, `$nin` and `$exists: false` are Not of their opposites, so that a missing field matches
+exactly these and `$not`. On a list, a test matches when any element passes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoal.core.points import PointId
+
+Scalar = str | int | float | bool | None
+"""A value a field is compared with. Integers have any size; floats are finite; True is not 1."""
+
+Path = tuple[str, ...]
+"""Keys from the payload's root to a field, at least one. Lists of objects on the way are entered, each element in turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Every term holds; without terms it always does."""
+
+    terms: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Some term holds; without terms none does."""
+
+    terms: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The term does not hold."""
+
+    term: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """The field equals one of the values ($eq, $in): same type and value, but 3 equals 3.0."""
+
+    path: Path
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The field is a number (or, with string bounds, a string, ordered by code points) within the bounds; None: no bound.
+
+    At least one bound is given, all of them numbers (exact comparison, also beyond 2^53) or all strings.
+    """
+
+    path: Path
+    gt: str | int | float | None = None
+    gte: str | int | float | None = None
+    lt: str | int | float | None = None
+    lte: str | int | float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The field is there, whatever it holds (null and the empty list included)."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """A string value: the field is a string that has it as a part, or a list with such a string. Another value: the field is a
+    list with an element that equals it."""
+
+    path: Path
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The field is a string that begins with this text."""
+
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HasId:
+    """The point's id is one of these; 1 and "1" differ."""
+
+    ids: tuple[PointId, ...]
+
+
+Filter = And | Or | Not | In | Range | Exists | Contains | Prefix | HasId
+
+
+def filter_key(filter: Filter) -> str:
+    """A text that equal filters share and others do not. (As dictionary keys filters are no use: to Python, True equals 1.)"""
+    return repr(filter)

@@ -1,0 +1,180 @@
+"""Bounds on filters, whoever made them. A filter that passes can be shown, sent and evaluated without surprise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Path, Prefix, Range, Scalar
+from shoal.core.limits import Limits
+from shoal.core.points import ids_from_input
+
+_SHOWN_CHARACTERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a filter something stands, for messages. text: as a user would point at it, "" for the root; depth: nodes above."""
+
+    text: str = ""
+    depth: int = 0
+
+    def within(self, step: str) -> Place:
+        """The place one step further, in the same node."""
+        shown = step if len(step) <= _SHOWN_CHARACTERS else step[:_SHOWN_CHARACTERS] + "..."
+        return Place(f"{self.text}.{shown}" if self.text else shown, self.depth)
+
+    def inside(self, step: str) -> Place:
+        """The place one step further, in a node below."""
+        return Place(self.within(step).text, self.depth + 1)
+
+    def error(self, message: str, limit: str | None = None) -> InvalidArgument:
+        """The error of what is wrong here. limit: the bound it broke."""
+        where = f"at {self.text}: " if self.text else ""
+        return InvalidArgument(f"filter: {where}{message}", ErrorDetails(field="filter", limit=limit))
+
+
+def check_filter(filter: Filter, limits: Limits) -> None:
+    """Raise InvalidArgument naming the place and the bound when a filter breaks one, or holds what no filter may:
+    floats that are not finite, ranges without bounds or with bounds of two kinds, empty keys."""
+    check_size(filter, limits)
+    for node, place in _nodes(filter, Place()):
+        match node:
+            case In(path, values):
+                _check_path(path, place, limits)
+                check_scalars(values, place, limits)
+            case Range(path):
+                _check_path(path, place, limits)
+                _check_bounds(node, place, limits)
+            case Contains(path, value) | Prefix(path, value):
+                _check_path(path, place, limits)
+                check_scalar(value, place, limits)
+            case Exists(path):
+                _check_path(path, place, limits)
+            case HasId(ids):
+                check_ids_here(ids, place, limits)
+
+
+def check_size(filter: Filter, limits: Limits) -> None:
+    """Raise InvalidArgument when a filter is too deep or has too many conditions or values in all."""
+    conditions = values = 0
+    for node, place in _nodes(filter, Place()):
+        check_depth(place, limits)
+        match node:
+            case In(_, listed) | HasId(listed):
+                conditions, values = conditions + 1, values + len(listed)
+            case Not() | And((_, *_)) | Or((_, *_)):
+                pass
+            case _:
+                conditions += 1
+        if conditions > limits.filter_conditions:
+            raise Place().error(f"it has more than {limits.filter_conditions} conditions", "filter_conditions")
+        if values > limits.filter_values:
+            raise Place().error(f"it lists more than {limits.filter_values} values in all", "filter_values")
+
+
+def check_depth(place: Place, limits: Limits) -> None:
+    """Raise InvalidArgument when what stands here stands too deep."""
+    if place.depth >= limits.filter_depth:
+        raise place.error(f"the filter is more than {limits.filter_depth} levels deep", "filter_depth")
+
+
+def check_scalars(values: Sequence[Scalar], place: Place, limits: Limits) -> None:
+    """Raise as `check_scalar` does for the first value that is wrong. Long lists of one kind are checked as a whole."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        values = (min(cast(Sequence[int], values)), max(cast(Sequence[int], values)))
+    elif kinds == {str}:
+        values = [text for text in cast(Sequence[str], values) if not text.isascii() or len(text) > limits.filter_text_bytes]
+    for value in values:
+        check_scalar(value, place, limits)
+
+
+def check_scalar(value: Scalar, place: Place, limits: Limits) -> None:
+    """Raise InvalidArgument for a float that is not finite, and for a text or integer that is too long."""
+    match value:
+        case None | bool():
+            return
+        case str():
+            _check_text(value, "a text", place, limits)
+        case int():
+            if value.bit_length() > limits.filter_integer_bits:
+                raise place.error(
+                    f"an integer has {value.bit_length()} bits, at most {limits.filter_integer_bits} are allowed", "filter_integer_bits"
+                )
+        case float():
+            if not math.isfinite(value):
+                raise place.error(f"{value} is no value that a field can have")
+
+
+def check_key(key: str, place: Place, limits: Limits) -> None:
+    """Raise InvalidArgument for a key of a path that is empty or too long."""
+    if not key:
+        raise place.error(r"a path must not have an empty key; a dot inside a key is written \.")
+    _check_text(key, "a key", place, limits)
+
+
+def check_ids_here(ids: Sequence[int | str], place: Place, limits: Limits) -> None:
+    """Raise InvalidArgument for what is no id."""
+    try:
+        ids_from_input(ids, limits)
+    except InvalidArgument as error:
+        raise place.error(error.message, error.details.limit) from None
+
+
+def check_path_length(keys: int, place: Place, limits: Limits) -> None:
+    """Raise InvalidArgument for a path of no or too many keys."""
+    if not 1 <= keys <= limits.filter_path_keys:
+        raise place.error(f"a path has {keys} keys, 1-{limits.filter_path_keys} are allowed", "filter_path_keys")
+
+
+def kind_of_bound(value: Scalar, place: Place) -> type[str] | type[float]:
+    """Whether a bound is a text or a number. Raises InvalidArgument for what has no order."""
+    if isinstance(value, str):
+        return str
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float
+    raise place.error(f"a range is bounded by a number or a text, not by {value!r}")
+
+
+def _check_bounds(node: Range, place: Place, limits: Limits) -> None:
+    bounds = [bound for bound in (node.gt, node.gte, node.lt, node.lte) if bound is not None]
+    if len({kind_of_bound(bound, place) for bound in bounds}) != 1:
+        raise place.error(f"a range needs bounds, all numbers or all texts, not {bounds!r}")
+    for bound in bounds:
+        check_scalar(bound, place, limits)
+
+
+def _check_path(path: Path, place: Place, limits: Limits) -> None:
+    check_path_length(len(path), place, limits)
+    for key in path:
+        check_key(key, place, limits)
+
+
+def _check_text(text: str, what: str, place: Place, limits: Limits) -> None:
+    if text.isascii() and len(text) <= limits.filter_text_bytes:
+        return
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise place.error(f"{what} is not valid Unicode: {error.reason}") from None
+    if size > limits.filter_text_bytes:
+        raise place.error(f"{what} has {size} bytes, at most {limits.filter_text_bytes} are allowed", "filter_text_bytes")
+
+
+def _nodes(filter: Filter, place: Place) -> Iterator[tuple[Filter, Place]]:
+    """Every node with its place, a node before what is in it, so that whoever refuses a deep one ends the walk."""
+    open_nodes = [(filter, place)]
+    while open_nodes:
+        node, at = open_nodes.pop()
+        yield node, at
+        match node:
+            case And(terms):
+                open_nodes += [(term, at.inside(f"$and[{number}]")) for number, term in reversed(list(enumerate(terms)))]
+            case Or(terms):
+                open_nodes += [(term, at.inside(f"$or[{number}]")) for number, term in reversed(list(enumerate(terms)))]
+            case Not(term):
+                open_nodes.append((term, at.inside("$not")))

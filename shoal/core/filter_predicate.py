@@ -1,0 +1,50 @@
+"""The truth of one filter over many points: what `filter_truth` says, without comparing each value of a long list in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from shoal.core.filter import And, Filter, HasId, In, Not, Or, Scalar
+from shoal.core.filter_truth import kind_of, matches, occurrences, values_of
+from shoal.core.points import PointId
+
+Payload = Mapping[str, Any] | None
+Predicate = Callable[[Payload, PointId], bool]
+"""Whether a point matches, by its payload (as json.loads gives it) and its id."""
+
+
+def predicate_of(filter: Filter) -> Predicate:
+    """A test of points that agrees with `filter_truth.matches`, at a cost that does not grow with the values a filter lists."""
+    match filter:
+        case And(terms):
+            inner = tuple(map(predicate_of, terms))
+            return lambda payload, point_id: all(test(payload, point_id) for test in inner)
+        case Or(terms):
+            inner = tuple(map(predicate_of, terms))
+            return lambda payload, point_id: any(test(payload, point_id) for test in inner)
+        case Not(term):
+            negated = predicate_of(term)
+            return lambda payload, point_id: not negated(payload, point_id)
+        case HasId(ids):
+            named = frozenset(ids)
+            return lambda payload, point_id: point_id in named
+        case In():
+            return _one_of(filter)
+        case _:
+            return partial(matches, filter)
+
+
+def _one_of(test: In) -> Predicate:
+    path, wanted = test.path, frozenset(map(_key, test.values))
+
+    def holds(payload: Payload, point_id: PointId) -> bool:
+        return any(_key(value) in wanted for occurrence in occurrences(payload, path) for value in values_of(occurrence))
+
+    return holds
+
+
+def _key(value: Scalar) -> tuple[str, Scalar]:
+    """What values share that are equal in a filter. To Python numbers of any type hash alike when they are equal."""
+    return (kind_of(value), value)

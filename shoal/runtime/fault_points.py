@@ -1,0 +1,200 @@
+"""Named places in the product where a test may kill the process, or let the operating system fail.
+
+Off, a point costs one comparison. It is switched on by `arm_from_environment` for a real process, by `armed` within a test. Owns
+the list of all names; refuses unknown ones. It decides nothing about what happens after a fault: that is what the tests look at.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NoReturn
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+
+VARIABLE = "SHOAL_FAULT"
+"""Environment variable: NAME[:NTH[:ACTION]], NTH from 1, ACTION one of kill (default), enospc, eio."""
+
+CALL_POINTS = (
+    "disk.flush",
+    "disk.flush_data",
+    "file.write",
+    "file.rename",
+    "log.write",
+    "log.roll",
+    "log.unlink",
+    "log.cut",
+    "segment.write",
+    "segment.rename",
+    "sweep.unlink",
+)
+"""Just before a call of the operating system, where the call's own failure is answered: these may also raise OSError."""
+
+STEP_POINTS = (
+    "file.written",
+    "file.renamed",
+    "log.written",
+    "log.durable",
+    "log.rolled",
+    "log.trim",
+    "log.marked",
+    "log.trimmed",
+    "segment.written",
+    "segment.renamed",
+    "sweep.done",
+    "term.save",
+    "term.saved",
+    "store.apply",
+    "store.applied",
+    "store.name",
+    "store.named",
+    "store.checkpoint",
+    "store.copied",
+    "store.checkpointed",
+    "replica.filled",
+    "replica.made",
+)
+"""Between two steps: here a process can only end."""
+
+FAULT_POINTS = CALL_POINTS + STEP_POINTS
+
+
+class Action(StrEnum):
+    """kill: the process ends at once, by SIGKILL; enospc, eio: the call that follows fails so, from then on each time."""
+
+    KILL = "kill"
+    ENOSPC = "enospc"
+    EIO = "eio"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """What happens where. nth: at which reaching of the point, from 1."""
+
+    name: str
+    nth: int = 1
+    action: Action = Action.KILL
+
+
+class SimulatedCrash(BaseException):
+    """What a test raises at a point to leave everything as it is. Nothing in the product catches it for good."""
+
+
+class _Switch:
+    """What the points of this process call; None while nothing is armed."""
+
+    reached: Callable[[str], None] | None = None
+
+
+_switch = _Switch()
+
+
+def fault_point(name: str) -> None:
+    """A place where a fault may be asked for. Returns, but for a fault."""
+    if _switch.reached is not None:
+        _switch.reached(name)
+
+
+def arm_from_environment(environment: Mapping[str, str]) -> Fault | None:
+    """Switch on what VARIABLE asks for, for the rest of the process. Returns it. Raises InvalidArgument for a value that is none."""
+    text = environment.get(VARIABLE, "")
+    if not text:
+        return None
+    fault = fault_from_text(text)
+    _arm(_counting(fault.name, fault.nth, lambda: _perform(fault.action)))
+    return fault
+
+
+def fault_from_text(text: str) -> Fault:
+    """The fault that NAME[:NTH[:ACTION]] names. Raises InvalidArgument."""
+    name, _, rest = text.partition(":")
+    nth, _, action = rest.partition(":")
+    nth, action = nth or "1", action or Action.KILL
+    if name not in FAULT_POINTS:
+        raise _refusal(f"{VARIABLE} names the point {name!r}, there are {', '.join(FAULT_POINTS)}")
+    if not nth.isdecimal() or int(nth) < 1 or action not in tuple(Action):
+        raise _refusal(f"{VARIABLE} is {text!r}, it must be NAME[:NTH[:ACTION]] with NTH from 1 and ACTION one of {', '.join(Action)}")
+    if action != Action.KILL and name not in CALL_POINTS:
+        raise _refusal(f"{VARIABLE} asks for {action} at {name!r}, where only kill can be; errors are for {', '.join(CALL_POINTS)}")
+    return Fault(name=name, nth=int(nth), action=Action(action))
+
+
+@contextmanager
+def armed(name: str | None, act: Callable[[], None], *, nth: int = 1) -> Iterator[None]:
+    """Within the block, `act` is called when the point is reached for the nth time and each time after that. It may raise.
+
+    name: None for all points, counted together. One at a time in a process. Raises InvalidArgument for an unknown name.
+    """
+    if name is not None and name not in FAULT_POINTS:
+        raise _refusal(f"there is no fault point {name!r}")
+    with _armed_by(_counting(name, nth, act)):
+        yield
+
+
+@contextmanager
+def counted() -> Iterator[Mapping[str, int]]:
+    """Within the block, how many times each point was reached so far; points that were not are absent."""
+    counts: dict[str, int] = {}
+    lock = threading.Lock()
+
+    def count(name: str) -> None:
+        with lock:
+            counts[name] = counts.get(name, 0) + 1
+
+    with _armed_by(count):
+        yield counts
+
+
+def _counting(wanted: str | None, nth: int, act: Callable[[], None]) -> Callable[[str], None]:
+    lock, left = threading.Lock(), nth
+
+    def reached(name: str) -> None:
+        nonlocal left
+        if wanted not in (None, name):
+            return
+        with lock:
+            left -= 1
+            due = left <= 0
+        if due:
+            act()
+
+    return reached
+
+
+@contextmanager
+def _armed_by(reached: Callable[[str], None]) -> Iterator[None]:
+    _arm(reached)
+    try:
+        yield
+    finally:
+        _switch.reached = None
+
+
+def _arm(reached: Callable[[str], None]) -> None:
+    if _switch.reached is not None:
+        raise _refusal("a fault is armed already")
+    _switch.reached = reached
+
+
+def _perform(action: Action) -> None:
+    match action:
+        case Action.KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case Action.ENOSPC:
+            _fail(errno.ENOSPC)
+        case Action.EIO:
+            _fail(errno.EIO)
+
+
+def _fail(number: int) -> NoReturn:
+    raise OSError(number, os.strerror(number))
+
+
+def _refusal(message: str) -> InvalidArgument:
+    return InvalidArgument(message, ErrorDetails(field="fault"))

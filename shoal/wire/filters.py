@@ -1,0 +1,172 @@
+"""Filters between messages and trees. Checks shape and how deep a message is; bounds are checked by `shoal.core.filter_check`."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Path, Prefix, Range, Scalar
+from shoal.core.filter_check import Place
+from shoal.core.points import INT64_MAX, INT64_MIN, id_array
+from shoal.v1 import filter_pb2
+from shoal.wire.columns import ids_from_message, ids_to_message
+
+DEEPEST_FILTER = 64
+"""Messages that are deeper are not even read; the bound on filters is lower and settable."""
+
+_BIG_INTEGER_DIGITS = 4_000
+"""Python refuses to read integers of more than 4,300 digits."""
+
+_PLAIN_VALUES = ("integer", "text", "number", "boolean")
+_BOUNDS: tuple[Literal["gt", "gte", "lt", "lte"], ...] = ("gt", "gte", "lt", "lte")
+
+
+def filter_to_message(filter: Filter) -> filter_pb2.Filter:
+    """Filter as a message."""
+    message = filter_pb2.Filter()
+    _write_filter(message, filter)
+    return message
+
+
+def optional_filter_to_message(filter: Filter | None) -> filter_pb2.Filter | None:
+    """Filter or none as a message."""
+    return None if filter is None else filter_to_message(filter)
+
+
+def filter_from_message(message: filter_pb2.Filter) -> Filter:
+    """Filter from a message; an empty one matches every point.
+
+    Raises InvalidArgument (field "filter") naming the place, for a message that is too deep, lacks a part or holds no integer
+    where there should be one.
+    """
+    return _filter_from_message(message, Place())
+
+
+def _write_filter(message: filter_pb2.Filter, filter: Filter) -> None:
+    """Write a filter into its place: messages that are made apart are copied, which costs long lists most of their time."""
+    match filter:
+        case And(terms):
+            _write_list(message.all, terms)
+        case Or(terms):
+            _write_list(message.any, terms)
+        case Not(term):
+            # `not` and `in` are words of Python, so that they are no attributes.
+            _write_filter(getattr(message, "not"), term)
+        case HasId(ids):
+            message.ids.CopyFrom(ids_to_message(id_array(ids)))
+        case _:
+            _write_test(message.field, filter)
+
+
+def _write_list(message: filter_pb2.FilterList, terms: tuple[Filter, ...]) -> None:
+    message.SetInParent()
+    for term in terms:
+        _write_filter(message.filters.add(), term)
+
+
+def _write_test(message: filter_pb2.FieldTest, test: In | Range | Exists | Contains | Prefix) -> None:
+    message.path.extend(test.path)
+    match test:
+        case In(_, values):
+            listed = getattr(message, "in")
+            listed.SetInParent()
+            for value in values:
+                _write_scalar(listed.values.add(), value)
+        case Range():
+            for name in _BOUNDS:
+                if (bound := getattr(test, name)) is not None:
+                    _write_scalar(getattr(message.range, name), bound)
+        case Exists():
+            message.exists = True
+        case Contains(_, value):
+            _write_scalar(message.contains, value)
+        case Prefix(_, text):
+            message.prefix = text
+
+
+def _write_scalar(message: filter_pb2.Scalar, value: Scalar) -> None:
+    match value:
+        case None:
+            message.null = True
+        case bool():
+            message.boolean = value
+        case str():
+            message.text = value
+        case float():
+            message.number = value
+        case _ if INT64_MIN <= value <= INT64_MAX:
+            message.integer = value
+        case _:
+            message.big_integer = str(value)
+
+
+def _filter_from_message(message: filter_pb2.Filter, place: Place) -> Filter:
+    if place.depth >= DEEPEST_FILTER:
+        raise place.error(f"the filter is more than {DEEPEST_FILTER} levels deep", "filter_depth")
+    match message.WhichOneof("condition"):
+        case None:
+            return And(())
+        case "all":
+            return And(_list_from_message(message.all, place, "all"))
+        case "any":
+            return Or(_list_from_message(message.any, place, "any"))
+        case "not":
+            return Not(_filter_from_message(getattr(message, "not"), place.inside("not")))
+        case "ids":
+            return HasId(tuple(ids_from_message(message.ids).tolist()))
+        case _:
+            return _test_from_message(message.field, place.within(".".join(message.field.path)))
+
+
+def _list_from_message(message: filter_pb2.FilterList, place: Place, name: str) -> tuple[Filter, ...]:
+    return tuple(_filter_from_message(each, place.inside(f"{name}[{number}]")) for number, each in enumerate(message.filters))
+
+
+def _test_from_message(message: filter_pb2.FieldTest, place: Place) -> Filter:
+    path: Path = tuple(message.path)
+    if not path:
+        raise place.error("a field test has no path")
+    match message.WhichOneof("test"):
+        case "in":
+            return In(path, tuple(_scalar_from_message(value, place) for value in getattr(message, "in").values))
+        case "range":
+            return _range_from_message(path, message.range, place)
+        case "exists":
+            return Exists(path) if message.exists else Not(Exists(path))
+        case "contains":
+            return Contains(path, _scalar_from_message(message.contains, place))
+        case "prefix":
+            return Prefix(path, message.prefix)
+        case _:
+            raise place.error("a field test needs one of in, range, exists, contains, prefix")
+
+
+def _range_from_message(path: Path, message: filter_pb2.FieldRange, place: Place) -> Range:
+    bounds = {name: _bound_from_message(getattr(message, name), place.within(name)) for name in _BOUNDS if message.HasField(name)}
+    if not bounds:
+        raise place.error("a range needs one of gt, gte, lt, lte")
+    return Range(path, **bounds)
+
+
+def _bound_from_message(message: filter_pb2.Scalar, place: Place) -> str | int | float:
+    bound = _scalar_from_message(message, place)
+    if bound is None or isinstance(bound, bool):
+        raise place.error(f"a range is bounded by a number or a text, not by {bound!r}")
+    return bound
+
+
+def _scalar_from_message(message: filter_pb2.Scalar, place: Place) -> Scalar:
+    kind = message.WhichOneof("value")
+    if kind in _PLAIN_VALUES:
+        return cast(Scalar, getattr(message, kind))
+    if kind == "big_integer":
+        return _big_integer(message.big_integer, place)
+    if kind == "null":
+        return None
+    raise place.error("a value is missing; null is said by null: true")
+
+
+def _big_integer(text: str, place: Place) -> int:
+    digits = text.removeprefix("-")
+    if len(digits) > _BIG_INTEGER_DIGITS or not (digits.isascii() and digits.isdigit()):
+        raise place.error(f"big_integer must be 1-{_BIG_INTEGER_DIGITS} decimal digits, with a sign before them if negative")
+    return int(text)

@@ -1,0 +1,189 @@
+"""A scripted life of one small replica, and what must be in it after any number of its steps: for tests that end it somewhere.
+
+Every step that writes is one call, acknowledged or not; the model after n steps is a plain dictionary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shoal.core.filter import Filter, In
+from shoal.core.points import PointId, id_order
+from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, Bench, opened
+from tests.unit.shard_worker.replica_reading import count, delete_matching, nearest, scroll
+
+GROWING_ROWS = 24
+LOG_FILE_BYTES = 2_000
+CLASSES = 3
+
+Content = tuple[tuple[float, ...], dict[str, Any] | None]
+Model = Mapping[PointId, Content]
+"""Points by id: vector and payload."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Write:
+    """Upsert of `ids` as of `version`."""
+
+    ids: tuple[PointId, ...]
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remove:
+    """Delete by id."""
+
+    ids: tuple[PointId, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RemoveClass:
+    """Delete by the filter {"class": number}."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimize:
+    """Seal and merge everything, checkpoint, trim, delete old files."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restart:
+    """Close and open again, in a new term."""
+
+
+Step = Write | Remove | RemoveClass | Optimize | Restart
+
+
+def history() -> tuple[Step, ...]:
+    """New points and new versions of old ones, integers and strings, with and without payload; growing, sealed and merged rows."""
+    steps: list[Step] = []
+    for version in range(1, 13):
+        steps.append(Write(ids=tuple(range(version * 4, version * 4 + 9)), version=version))
+        steps.append(Write(ids=(f"text {version % 5}", version), version=version))
+        match version % 6:
+            case 0:
+                steps.append(Restart())
+            case 2:
+                steps.append(Remove(ids=(version * 4, version * 4 + 1, "text 1", "never there")))
+            case 3:
+                steps.append(Optimize())
+            case 4:
+                steps.append(RemoveClass(number=version % CLASSES))
+            case 5:
+                steps.append(Remove(ids=tuple(range(version))))
+    return (*steps, Optimize())
+
+
+def content(point_id: PointId, version: int) -> Content:
+    """What version `version` of a point is. Some have no payload."""
+    number = point_id if isinstance(point_id, int) else len(point_id)
+    payload = None if number % 4 == 0 else {"class": number % CLASSES, "version": version, "of": str(point_id)}
+    return (float(number), float(version), float(number % 7), 1.0), payload
+
+
+def of_class(number: int) -> Filter:
+    """Points of one class."""
+    return In(("class",), (number,))
+
+
+def after(steps: Sequence[Step]) -> Model:
+    """The points that are there once all `steps` are done."""
+    points: dict[PointId, Content] = {}
+    for step in steps:
+        match step:
+            case Write(ids=ids, version=version):
+                points.update((each, content(each, version)) for each in ids)
+            case Remove(ids=ids):
+                points = {each: kept for each, kept in points.items() if each not in ids}
+            case RemoveClass(number=number):
+                points = {each: kept for each, kept in points.items() if (kept[1] or {}).get("class") != number}
+            case Optimize() | Restart():
+                pass
+    return points
+
+
+def replica_path(folder: Path) -> Path:
+    """Where the replica lies in a worker's data folder."""
+    return folder / SHARD.collection / str(SHARD.number) / REPLICA
+
+
+def bench(folder: Path, term: int) -> AbstractAsyncContextManager[Bench]:
+    """The replica, small in every way."""
+    return opened(folder, term=term, growing_rows=GROWING_ROWS, log_file_bytes=LOG_FILE_BYTES)
+
+
+async def live(folder: Path, steps: Sequence[Step], *, first_term: int, acknowledge: Callable[[int], None]) -> None:
+    """Do the steps, telling the number of each once it is acknowledged."""
+    term, at = first_term, 0
+    while at < len(steps):
+        async with bench(folder, term) as opened_bench:
+            while at < len(steps):
+                await _do(opened_bench, steps[at])
+                at += 1
+                if isinstance(steps[at - 1], Restart):
+                    break
+                acknowledge(at - 1)
+        if isinstance(steps[at - 1], Restart):
+            acknowledge(at - 1)
+        term += 1
+
+
+async def _do(replica: Bench, step: Step) -> None:
+    match step:
+        case Write(ids=ids, version=version):
+            made = [content(each, version) for each in ids]
+            payloads = tuple(None if payload is None else json.dumps(payload).encode() for _, payload in made)
+            await replica.upsert(ids, [vector for vector, _ in made], payloads)
+        case Remove(ids=ids):
+            await replica.delete(ids)
+        case RemoveClass(number=number):
+            await delete_matching(replica, of_class(number))
+        case Optimize():
+            await replica.replica.optimize(60.0)
+        case Restart():
+            pass
+
+
+async def check(replica: Bench, expected: Sequence[Model]) -> int:
+    """Which of the models the replica holds, by every way of reading. Fails when it is none, or readings disagree."""
+    found = {each: (vector, payload) for each, vector, payload in await scroll(replica)}
+    number = next((at for at, model in enumerate(expected) if model == found), -1)
+    assert number >= 0, difference(found, expected)
+    model = expected[number]
+    assert await count(replica) == len(model)
+    for wanted in range(CLASSES):
+        members = {each for each, (_, payload) in model.items() if (payload or {}).get("class") == wanted}
+        assert await count(replica, of_class(wanted)) == len(members)
+        assert [each for each, _, _ in await scroll(replica, of_class(wanted))] == sorted(members, key=id_order)
+        assert await nearest(replica, [3.0, 2.0, 1.0, 1.0], 5, of_class(wanted)) == best(model, [3.0, 2.0, 1.0, 1.0], 5, members)
+    for query in ([0.0, 0.0, 0.0, 0.0], [20.0, 5.0, 3.0, 1.0]):
+        assert await nearest(replica, query, 10) == best(model, query, 10, set(model))
+    return number
+
+
+def best(model: Model, query: Sequence[float], k: int, among: set[PointId]) -> list[PointId]:
+    """The k nearest ids, ties by id: brute force."""
+    distance = {each: float(np.square(np.subtract(model[each][0], query)).sum()) for each in among}
+    return sorted(among, key=lambda each: (distance[each], id_order(each)))[:k]
+
+
+def difference(found: Model, expected: Sequence[Model]) -> str:
+    """In words, how a state differs from the models it may be."""
+    said = []
+    for model in expected:
+        lost, strange = sorted(set(model) - set(found), key=id_order), sorted(set(found) - set(model), key=id_order)
+        changed = [each for each in model if each in found and model[each] != found[each]]
+        said.append(f"{len(lost)} lost {lost[:5]}, {len(strange)} not written {strange[:5]}, {len(changed)} changed {changed[:5]}")
+    return f"{len(found)} points; against each model: " + "; ".join(said)
+
+
+assert DIM == 4, "content() makes vectors of dimension 4"

@@ -1,0 +1,130 @@
+"""A replica that is killed at every step of what it writes holds, opened again, exactly what it has acknowledged.
+
+The step under way when the process died may be there or not, but whole. Each fault point of the product is such a step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from shard_worker.fsck.finding import Severity, Verdict
+from shard_worker.fsck.replica_check import check_replica
+from shard_worker.fsck.targets import find_targets
+from shoal.runtime.fault_points import FAULT_POINTS
+from tests.integration.replica_history import after, bench, check, history, live
+
+ROOT = Path(__file__).parents[2]
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+STEPS = history()
+
+
+class Nursery:
+    """The process that forks the lives."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.kill_child"],
+            cwd=ROOT,
+            env={**os.environ, **THREADS},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._answer() == "ready"
+
+    def life(self, folder: Path, said: Path, fault: str = "") -> int:
+        """Live until the end or the fault. Returns the exit code, negative for a signal."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"folder": str(folder), "said": str(said), "fault": fault}) + "\n")
+        self._process.stdin.flush()
+        return int(self._answer())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+        self._process.stdout.close()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the nursery died"
+        return str(json.loads(line))
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    started = Nursery()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def reached(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, int]:
+    """How often each point is reached in a life without a fault."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert nursery.life(folder / "data", folder / "said") == 0
+    *acknowledged, counts = (folder / "said").read_text().splitlines()
+    assert [int(each) for each in acknowledged] == list(range(len(STEPS)))
+    asyncio.run(_look(folder / "data", len(STEPS)))
+    return json.loads(counts)
+
+
+def test_the_history_reaches_every_point(reached: Mapping[str, int]) -> None:
+    assert {name for name in FAULT_POINTS if not reached.get(name)} == set()
+
+
+@pytest.mark.parametrize("point", FAULT_POINTS)
+def test_killed_at_a_point_nothing_acknowledged_is_lost_and_it_lives_on(nursery: Nursery, tmp_path: Path, point: str) -> None:
+    acknowledged = _killed(nursery, tmp_path, f"{point}:1:kill")
+    asyncio.run(_look(tmp_path / "data", acknowledged))
+    asyncio.run(_live_on(tmp_path / "data", acknowledged))
+    _is_sound(tmp_path / "data")
+
+
+@pytest.mark.parametrize("point", FAULT_POINTS)
+def test_killed_at_a_point_in_the_middle_of_its_life_nothing_acknowledged_is_lost(
+    nursery: Nursery, reached: Mapping[str, int], tmp_path: Path, point: str
+) -> None:
+    acknowledged = _killed(nursery, tmp_path, f"{point}:{max(1, reached[point] // 2)}:kill")
+    asyncio.run(_look(tmp_path / "data", acknowledged))
+
+
+def _killed(nursery: Nursery, folder: Path, fault: str) -> int:
+    """Live until the fault. Returns how many steps were acknowledged."""
+    assert nursery.life(folder / "data", folder / "said", fault) == -signal.SIGKILL
+    _is_sound(folder / "data")
+    return len((folder / "said").read_text().splitlines())
+
+
+def _is_sound(folder: Path) -> None:
+    """A check of the files as they lie finds nothing but traces of a crash."""
+    targets = find_targets([folder]).replicas if (folder / "lock").exists() else ()
+    for target in targets:
+        report = check_replica(target, None, lambda text: None)
+        assert report.verdict is Verdict.CLEAN, report.findings
+        assert all(each.severity is Severity.WARNING for each in report.findings)
+
+
+async def _look(folder: Path, acknowledged: int) -> None:
+    """Open it: the state is that after the acknowledged steps, or one more."""
+    may_be = [after(STEPS[:done]) for done in (acknowledged, acknowledged + 1) if done <= len(STEPS)]
+    async with bench(folder, 1_000) as replica:
+        await check(replica, may_be)
+
+
+async def _live_on(folder: Path, acknowledged: int) -> None:
+    """The rest of its life, the step under way once more; the end is as if nothing had happened."""
+    await live(folder, STEPS[acknowledged:], first_term=1_001, acknowledge=lambda number: None)
+    async with bench(folder, 2_000) as replica:
+        await check(replica, [after(STEPS)])

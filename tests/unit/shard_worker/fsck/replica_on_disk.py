@@ -1,0 +1,81 @@
+"""A worker's data folder with one small replica in it: sealed and growing rows, several log files, and its worker stopped."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shard_worker.fsck.finding import Finding, ReplicaReport
+from shard_worker.fsck.replica_check import check_replica
+from shard_worker.fsck.targets import Target
+from shard_worker.storage.folder import WorkerFolder
+from tests.unit.shard_worker.engine_driver import CLUSTER, REF, Driven
+from tests.unit.shard_worker.replica_bench import DIM
+
+POINTS = 20
+
+
+def make_worker(folder: Path, *, clean: bool = True) -> Path:
+    """Fill the data folder `folder`; returns the replica's. clean: stopped as it should be, else left as a kill leaves it."""
+    worker = WorkerFolder.open(folder, CLUSTER)
+    worker.create(REF, dim=DIM)
+    path = folder / REF.shard.collection / str(REF.shard.number) / REF.replica_id
+    driven = Driven(path)
+    fill(driven)
+    if clean:
+        driven.close()
+        worker.close()
+        return path
+    driven.copy_to(folder / "killed")
+    driven.close()
+    worker.close()
+    replace_folder(path, folder / "killed")
+    return path
+
+
+def fill(driven: Driven) -> None:
+    """Twenty points, ids 0-16 and three strings; two are replaced and two deleted again after the first sixteen were sealed."""
+    ids: list[int | str] = [*range(17), "a", "b", "c"]
+    vectors = [[float(at), float(at % 3), 1.0, -float(at)] for at in range(len(ids))]
+    payloads = [None if at % 4 == 3 else b'{"n":%d,"in":{"list":["x",%d]}}' % (at % 5, at) for at in range(len(ids))]
+    for start in range(0, 16, 4):
+        driven.upsert(ids[start : start + 4], vectors[start : start + 4], payloads[start : start + 4])
+    while driven.build(everything=False):
+        pass
+    driven.upsert(ids[16:], vectors[16:], payloads[16:])
+    driven.upsert([0, 1], [[9.0, 9.0, 9.0, 9.0], [8.0, 8.0, 8.0, 8.0]], [None, b'{"n":1}'])
+    driven.delete([2, 3])
+
+
+def replace_folder(path: Path, by: Path) -> None:
+    """Put another folder in the place of one that no process uses any more."""
+    path.rename(path.with_name("abandoned"))
+    by.rename(path)
+    for each in sorted(path.with_name("abandoned").rglob("*"), reverse=True):
+        each.rmdir() if each.is_dir() else each.unlink()
+    path.with_name("abandoned").rmdir()
+
+
+def checked(path: Path) -> ReplicaReport:
+    return check_replica(Target(replica=path, worker=path.parents[2]), CLUSTER, lambda text: None)
+
+
+def found_in(report: ReplicaReport, name: str) -> list[Finding]:
+    """Findings in files of which a part is called so."""
+    return [finding for finding in report.findings if name in finding.file]
+
+
+def change(path: Path, statement: str, values: Sequence[Any] = ()) -> None:
+    """Change store.db behind everybody's back."""
+    connection = sqlite3.connect(path / "store.db")
+    with connection:
+        assert connection.execute(statement, values).rowcount >= 1
+    connection.close()
+
+
+def flip(path: Path, offset: int, bit: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1 << bit
+    path.write_bytes(data)

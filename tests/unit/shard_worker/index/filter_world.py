@@ -1,0 +1,284 @@
+"""Views made by hand for tests of the planner: real FAISS indexes behind NativeIndex's interface, a payload index that asks the
+definition of truth, a tuning measured on other queries, and the dumb twin that all answers are compared with."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import faiss
+import numpy as np
+from pyroaring import BitMap
+
+from shard_worker.index.context import SearchContext
+from shard_worker.index.hot_filters import HotFilters
+from shard_worker.index.paces import Paces
+from shard_worker.index.tuning import EXACT, Choice
+from shard_worker.index.view import ALIVE, Found, Part, View
+from shard_worker.logic.segment_plan import SegmentState
+from shard_worker.payload.matched import Matched
+from shoal.core.collection import Metric
+from shoal.core.filter import Filter
+from shoal.core.filter_truth import matches
+from shoal.core.points import PointId, id_array, id_order, payload_from_json
+from shoal.core.scoring import prepared, scores
+
+RANKS = (1, 3, 10, 30, 100, 300, 1000)
+SEQ = 1_000
+
+
+class FakeNative:
+    """A FAISS index with the interface of NativeIndex. kind: a factory string."""
+
+    def __init__(self, vectors: np.ndarray, metric: Metric, kind: str) -> None:
+        measure = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
+        self.index = faiss.index_factory(vectors.shape[1], kind, measure)
+        self.index.train(vectors)
+        self.index.add(vectors)
+        self.is_graph = kind.startswith("HNSW")
+        self.quantised = "SQ" in kind or "PQ" in kind
+        self.breadth_name = "ef" if self.is_graph else "nprobe" if kind.startswith("IVF") else ""
+        self.max_breadth = self.index.nlist if kind.startswith("IVF") else len(vectors)
+        self.searches: list[tuple[int, int, int]] = []
+        self.broken = False
+
+    def search(self, queries: np.ndarray, fetch: int, breadth: int) -> np.ndarray:
+        self.searches.append((len(queries), fetch, breadth))
+        parameters = None
+        if self.breadth_name == "ef":
+            parameters = faiss.SearchParametersHNSW(efSearch=breadth)
+        elif self.breadth_name == "nprobe":
+            parameters = faiss.SearchParametersIVF(nprobe=breadth)
+        found = self.index.search(queries, fetch, params=parameters)[1]
+        return np.where(np.arange(fetch) < fetch // 2, found, -1) if self.broken else found
+
+
+class FakeTuning:
+    """Recall of an index measured on `asked`, other queries than the tests search with."""
+
+    queries, real = 0, True
+
+    def __init__(self, vectors: np.ndarray, metric: Metric, native: FakeNative, asked: np.ndarray) -> None:
+        rows = len(vectors)
+        self._ranks = [rank for rank in RANKS if rank <= rows // 3] or [1]
+        deepest = self._ranks[-1]
+        truth = np.stack([_nearest(query, vectors, metric, deepest) for query in asked])
+        self._breadths = _grid(native.max_breadth)
+        table = []
+        for breadth in self._breadths:
+            found = _found(native, vectors, metric, asked, min(rows, 8 * deepest if native.quantised else deepest), breadth)
+            shares = [np.mean([_share(f[:rank], t[:rank]) for f, t in zip(found, truth, strict=True)]) for rank in self._ranks]
+            table.append(np.minimum.accumulate(shares))
+        self._table = np.maximum.accumulate(np.array(table), axis=0)
+        self._quantised = native.quantised
+        self.us_per_breadth = 1.0
+        native.searches.clear()
+
+    def recall_at(self, rank: int, breadth: int, fetch: int) -> float:
+        column = int(np.searchsorted(self._ranks, rank))
+        row = int(np.searchsorted(self._breadths, breadth, side="right")) - 1
+        if column >= len(self._ranks) or row < 0 or fetch < (8 * rank if self._quantised else rank):
+            return 0.0
+        return float(self._table[row, column])
+
+    def breadth_for(self, k: int, recall: float) -> Choice:
+        fetch = 8 * k if self._quantised else k
+        return next((Choice(b, fetch) for b in self._breadths if self.recall_at(k, b, fetch) >= recall), EXACT)
+
+    breadth_expected = breadth_for
+
+    def rank_within(self, recall: float, breadth: int, fetch: int) -> int:
+        deepest = fetch // 8 if self._quantised else fetch
+        reached = [min(rank, deepest) for rank in self._ranks if self.recall_at(min(rank, deepest), breadth, fetch) >= recall]
+        return max(reached, default=0)
+
+    def us_of(self, breadth: int, fetch: int) -> float:
+        return 5.0 + self.us_per_breadth * breadth
+
+    def exact_us(self, rows: int) -> float:
+        return 0.01 * rows
+
+
+@dataclass
+class Slot:
+    now: Any
+
+
+class TruthPayloads:
+    """A payload index that asks the definition of truth, and is unsure of every row for which `unsure(position)`."""
+
+    def __init__(self, payloads: Sequence[Mapping[str, Any] | None], unsure: Callable[[int], bool] = lambda _: False) -> None:
+        self.payloads, self.unsure, self.asked = list(payloads), unsure, 0
+
+    def match(self, filter: Filter, ids: np.ndarray) -> Matched:
+        self.asked += 1
+        told = {at: matches(filter, payload, ids[at]) for at, payload in enumerate(self.payloads) if not self.unsure(at)}
+        return Matched(
+            sure=BitMap([at for at, passed in told.items() if passed]),
+            unsure=BitMap(at for at in range(len(self.payloads)) if at not in told),
+        )
+
+    def memory_bytes(self) -> int:
+        return 0
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+
+@dataclass
+class World:
+    """Parts as a view has them, and all live points in a dictionary: id to (vector as given, payload)."""
+
+    metric: Metric
+    view: View
+    points: dict[PointId, tuple[np.ndarray, Mapping[str, Any] | None]]
+    texts: dict[int, bytes | None]
+    gone: set[int] = field(default_factory=set)
+
+    def read_payloads(self, rows: np.ndarray) -> list[bytes | None] | None:
+        wanted = rows.tolist()
+        return None if self.gone & set(wanted) else [self.texts[row] for row in wanted]
+
+    def context(self, *, limit_bytes: int = 1 << 26, explain: bool = True) -> SearchContext:
+        return SearchContext(
+            hot=HotFilters(limit_bytes), read_payloads=self.read_payloads, clock=Ticks(), paces=SteadyPaces(), explain=explain
+        )
+
+
+class Ticks:
+    """A clock that stands still, so that nothing is learnt from how fast a test runs."""
+
+    def __call__(self) -> float:
+        return 0.0
+
+
+class SteadyPaces(Paces):
+    """Costs that are the same on every machine: a microsecond for `floats_per_us` floats."""
+
+    floats_per_us = 2_000.0
+
+    def exact_us(self, *, queries: int, rows: int, dim: int, layout: Any) -> float:
+        return queries * rows * dim / self.floats_per_us * (1.0 if layout == "contiguous" else 3.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One part to be: ids, vectors as given, payloads; dead: positions that are dead in the view; kind: of its index, "" exact."""
+
+    ids: Sequence[PointId]
+    vectors: np.ndarray
+    payloads: Sequence[Mapping[str, Any] | None]
+    dead: Sequence[int] = ()
+    kind: str = ""
+    unsure: Callable[[int], bool] = lambda _: False
+
+
+def world(metric: Metric, pieces: Sequence[Piece], asked: np.ndarray) -> World:
+    """The pieces as parts of one view. asked: (m, dim) queries that indexes are tuned with."""
+    parts, points, texts, row = [], {}, {}, 1
+    for key, piece in enumerate(pieces, start=1):
+        part = _part(key, piece, metric, row, prepared(asked.astype(np.float32), metric))
+        row += len(part)
+        parts.append(part)
+        dead = set(piece.dead)
+        for at, (point_id, vector, payload) in enumerate(zip(piece.ids, piece.vectors, piece.payloads, strict=True)):
+            texts[int(part.rows[at])] = None if payload is None else json.dumps(payload).encode()
+            if at not in dead:
+                points[point_id] = (vector, payload)
+    return World(metric=metric, view=View(seq=SEQ, parts=tuple(parts)), points=points, texts=texts)
+
+
+def _part(key: int, piece: Piece, metric: Metric, first_row: int, asked: np.ndarray) -> Part:
+    vectors = np.ascontiguousarray(prepared(piece.vectors.astype(np.float32), metric))
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    deaths = np.full(len(vectors), ALIVE, dtype=np.int64)
+    deaths[list(piece.dead)] = SEQ - 1
+    native = FakeNative(vectors, metric, piece.kind) if piece.kind else None
+    return Part(
+        key=key,
+        name=f"segment-{key}" if native else "",
+        state=SegmentState.SEALED if native else SegmentState.GROWING,
+        index=piece.kind or "flat",
+        vectors=vectors,
+        squares=squares.astype(np.float32),
+        ids=id_array(piece.ids),
+        rows=np.arange(first_row, first_row + len(vectors), dtype=np.int64),
+        deaths=deaths,
+        dead=len(piece.dead),
+        reach=float(np.sqrt(squares.max(initial=0.0))),
+        native=native,
+        payloads=TruthPayloads(piece.payloads, piece.unsure),
+        tuning=Slot(None if native is None else FakeTuning(vectors, metric, native, asked)),
+    )
+
+
+Hits = list[tuple[PointId, float]]
+
+
+def truth(world: World, queries: np.ndarray, filter: Filter | None, k: int | None, radius: float | None = None) -> list[Hits]:
+    """The k best matching points of each query, all when k is None; every one of them compared."""
+    kept = [(at, vector) for at, (vector, payload) in world.points.items() if filter is None or matches(filter, payload, at)]
+    if not kept:
+        return [[] for _ in queries]
+    kept.sort(key=lambda point: id_order(point[0]))
+    ids = [point_id for point_id, _ in kept]
+    rows, asked = prepared(np.stack([vector for _, vector in kept]).astype(np.float32), world.metric), prepared(queries, world.metric)
+    sign = 1 if world.metric.smaller_is_better else -1
+    answers = []
+    for query in asked:
+        found = scores(query, rows, world.metric)
+        order = np.argsort(sign * found, kind="stable")[:k].tolist()
+        hits = [(ids[at], float(found[at])) for at in order]
+        answers.append([hit for hit in hits if radius is None or sign * hit[1] <= sign * radius])
+    return answers
+
+
+def by_query(found: Found) -> list[Hits]:
+    """Hits of each query."""
+    ends = np.cumsum(found.counts)
+    return [
+        list(zip(found.ids[end - count : end].tolist(), found.scores[end - count : end].tolist(), strict=True))
+        for end, count in zip(ends, found.counts, strict=True)
+    ]
+
+
+def recall(found: list[Hits], expected: list[Hits]) -> float:
+    """Mean share of the expected hits that were found; a query that expects none counts as 1."""
+    return float(np.mean([_share([i for i, _ in f], [i for i, _ in e]) for f, e in zip(found, expected, strict=True)]))
+
+
+def payload_of(text: bytes | None) -> Any:
+    return payload_from_json(text)
+
+
+@functools.cache
+def clustered(seed: int, rows: int, dim: int, clusters: int, spread: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
+    """(vectors, cluster of each): normal clouds around random centres."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(clusters, dim)) * 1.2
+    label = rng.integers(0, clusters, size=rows)
+    return (centres[label] + rng.normal(size=(rows, dim)) * spread).astype(np.float32), label
+
+
+def _nearest(query: np.ndarray, vectors: np.ndarray, metric: Metric, count: int) -> np.ndarray:
+    found = scores(query, vectors, metric)
+    return np.argsort(found if metric.smaller_is_better else -found, kind="stable")[:count]
+
+
+def _found(native: FakeNative, vectors: np.ndarray, metric: Metric, asked: np.ndarray, fetch: int, breadth: int) -> list[np.ndarray]:
+    rows = native.search(asked, fetch, breadth)
+    if not native.quantised:
+        return list(rows)
+    kept = [row[row >= 0] for row in rows]
+    return [row[_nearest(query, vectors[row], metric, len(row))] for row, query in zip(kept, asked, strict=True)]
+
+
+def _grid(most: int) -> list[int]:
+    return sorted({min(most, int(4 * 1.5**step)) for step in range(18)} | {1, 2})
+
+
+def _share(found: Any, expected: Any) -> float:
+    return len(set(list(found)) & set(list(expected))) / len(expected) if len(expected) else 1.0

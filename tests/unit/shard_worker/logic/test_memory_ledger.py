@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shard_worker.logic.memory_ledger import (
+    MESSAGE_COPIES,
+    TEXT_COPIES,
+    GrowingSize,
+    MemoryLedger,
+    Pending,
+    ReplicaCost,
+    build_refusal,
+    growth_rows,
+    replica_refusal,
+    write_need,
+    write_refusal,
+)
+from shoal.core.sizing import FIRST_ROWS
+
+GROWING = GrowingSize(rows=100, reserved=256, capacity=1000, row_bytes=10, vector_bytes=4)
+COST = ReplicaCost(held=500, growing=GROWING)
+
+
+def peak_of(growing: GrowingSize, writes: list[int]) -> int:
+    """What a growing segment does with writes, one after the other: the most rows of arrays at once, beyond those at first."""
+    rows, reserved, frozen, peak = growing.rows, growing.reserved, 0, growing.reserved
+    for points in writes:
+        while points:
+            taken = min(points, growing.capacity - rows)
+            rows, points = rows + taken, points - taken
+            if rows > reserved:
+                old, reserved = reserved, min(growing.capacity, max(rows, 2 * reserved))
+                peak = max(peak, frozen + old + reserved)
+            if rows == growing.capacity:
+                frozen, rows, reserved = frozen + reserved, 0, min(growing.capacity, FIRST_ROWS)
+                peak = max(peak, frozen + reserved)
+    return peak - growing.reserved
+
+
+@st.composite
+def growings(draw: st.DrawFn) -> GrowingSize:
+    capacity = draw(st.integers(1, 3000))
+    reserved = draw(st.integers(min(capacity, FIRST_ROWS), capacity))
+    rows = draw(st.integers(0, min(reserved, capacity - 1)))
+    return GrowingSize(rows=rows, reserved=reserved, capacity=capacity, row_bytes=7, vector_bytes=4)
+
+
+@given(growings(), st.lists(st.integers(1, 2000), max_size=12))
+def test_arrays_never_outgrow_what_is_foreseen_however_writes_are_divided(growing: GrowingSize, writes: list[int]) -> None:
+    assert peak_of(growing, writes) <= growth_rows(growing, sum(writes))
+
+
+@given(growings(), st.integers(0, 5000))
+def test_what_is_foreseen_is_no_more_than_three_times_what_one_write_takes_and_two_segments(growing: GrowingSize, points: int) -> None:
+    assert growth_rows(growing, points) <= 3 * max(points, growing.rows) + 2 * max(growing.capacity, FIRST_ROWS)
+
+
+@given(growings(), st.integers(0, 3000), st.integers(0, 3000))
+def test_more_points_never_take_less(growing: GrowingSize, points: int, more: int) -> None:
+    assert growth_rows(growing, points) <= growth_rows(growing, points + more)
+
+
+def test_the_need_of_writes_is_arrays_messages_and_texts() -> None:
+    assert write_need(COST, Pending()) == 0
+    assert write_need(COST, Pending(points=100, message_bytes=400)) == MESSAGE_COPIES * 400
+    assert write_need(COST, Pending(points=100, message_bytes=450)) == MESSAGE_COPIES * 450 + TEXT_COPIES * 50
+    grown = growth_rows(GROWING, 200) * 10
+    assert grown > 0
+    assert write_need(COST, Pending(points=200, message_bytes=800)) == grown + MESSAGE_COPIES * 800
+
+
+@given(st.lists(st.tuples(st.integers(1, 900), st.integers(0, 9000)), max_size=6))
+def test_needs_of_writes_one_by_one_are_the_need_of_all(writes: list[tuple[int, int]]) -> None:
+    pending, total = Pending(), 0
+    for points, size in writes:
+        after = pending.plus(points, size)
+        total += write_need(COST, after) - write_need(COST, pending)
+        pending = after
+    assert total == write_need(COST, pending)
+
+
+@pytest.mark.parametrize("short", [0, 1])
+def test_a_write_is_admitted_up_to_the_last_byte(short: int) -> None:
+    need = write_need(COST, Pending(points=10, message_bytes=40)) + 2 * 10 * GROWING.row_bytes
+    ledger = MemoryLedger(budget=1000 + need - short, held=500, writes=100, building=0, kept=400)
+    refusal = write_refusal(ledger, COST, Pending(), 10, 40)
+    assert (refusal is not None) == bool(short)
+
+
+def test_a_refusal_names_need_rest_budget_and_what_to_do() -> None:
+    mib = 1 << 20
+    ledger = MemoryLedger(budget=100 * mib, held=60 * mib, writes=10 * mib, building=20 * mib, kept=5 * mib)
+    said = write_refusal(ledger, COST, Pending(), 1000, 40 * mib)
+    assert said is not None
+    for part in ("1,000 points", "10.0 MiB of 100.0 MiB", "hold 60.0 MiB", "under way 10.0 MiB", "builds need 20.0 MiB", "delete points"):
+        assert part in said
+
+
+def test_room_for_the_next_build_is_kept_from_writes_and_replicas_but_not_from_builds() -> None:
+    ledger = MemoryLedger(budget=1000, held=600, kept=400)
+    assert ledger.room == 0
+    assert write_refusal(ledger, COST, Pending(), 1, 4) is not None
+    assert replica_refusal(ledger, 1) is not None
+    assert build_refusal(ledger, 400) is None
+    assert build_refusal(ledger, 401) == "a build needs 0.0 MiB of memory, 0.0 MiB of 0.0 MiB are left on this worker"
+
+
+def test_one_build_at_a_time() -> None:
+    assert build_refusal(MemoryLedger(budget=1000, building=1), 1) == "another build is running on this worker"
+
+
+def test_a_replica_is_taken_up_to_the_last_byte() -> None:
+    ledger = MemoryLedger(budget=1000, held=600)
+    assert replica_refusal(ledger, 400) is None
+    said = replica_refusal(ledger, 401)
+    assert said is not None
+    assert "another replica" in said

@@ -1,0 +1,43 @@
+"""Ids and connectives; the tests of fields are answered by a stand-in."""
+
+from __future__ import annotations
+
+import pytest
+from pyroaring import BitMap
+
+from shard_worker.payload.evaluate import evaluate
+from shard_worker.payload.field_index import Test
+from shard_worker.payload.matched import Matched
+from shoal.core.filter import And, Exists, HasId, Not
+from shoal.core.points import PointId, id_array
+
+UNSURE, NOBODY = Exists(path=("unsure",)), Exists(path=("nobody",))
+
+
+def answer(test: Test) -> Matched:
+    """Row 0 is unsure of the one test, the other has no rows, a third must not be asked."""
+    return {UNSURE.path: Matched(sure=BitMap(), unsure=BitMap([0])), NOBODY.path: Matched(sure=BitMap(), unsure=BitMap())}[test.path]
+
+
+@pytest.mark.parametrize(
+    ("ids", "wanted", "found"),
+    [
+        ([1, 2, 3], (3, 1), [0, 2]),
+        ([1, 2, 3], ("1", 2**70, -(2**70)), []),
+        ([1, "1", 2], ("1",), [1]),
+        ([1, "1", 2], (1, 2), [0, 2]),
+        ([], (1,), []),
+        ([1], (), []),
+    ],
+)
+def test_ids_are_found_by_type_and_value(ids: list[PointId], wanted: tuple[PointId, ...], found: list[int]) -> None:
+    assert list(evaluate(HasId(ids=wanted), answer, id_array(ids)).sure) == found
+    rest = [at for at in range(len(ids)) if at not in found]
+    assert list(evaluate(Not(term=HasId(ids=wanted)), answer, id_array(ids)).sure) == rest
+
+
+def test_nothing_more_is_asked_once_no_row_is_left() -> None:
+    unasked = Exists(path=("unasked",))
+    assert not evaluate(And(terms=(NOBODY, unasked)), answer, id_array([1])).sure
+    with pytest.raises(KeyError):
+        evaluate(And(terms=(UNSURE, unasked)), answer, id_array([1]))

@@ -1,0 +1,44 @@
+"""docs/guide.md keeps what it promises: its truth table is true, its operators are all there are, its examples are Python."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from shoal.core import filter_input
+from shoal.core.filter_input import filter_from_input
+from shoal.core.filter_truth import matches
+from shoal.core.limits import DEFAULT_LIMITS
+
+GUIDE = (Path(__file__).parents[4] / "docs" / "guide.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(\{.*\})` \| `(\{.*\})` \| (yes|no) \|$", GUIDE, flags=re.MULTILINE)
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(("filter", "payload", "told"), ROWS)
+def test_the_truth_table_is_true(filter, payload, told):
+    assert matches(filter_from_input(json.loads(filter), DEFAULT_LIMITS), json.loads(payload), 1) == (told == "yes")
+
+
+def test_the_truth_table_shows_every_operator_both_ways():
+    assert len(ROWS) > 30
+    assert {told for _, _, told in ROWS} == {"yes", "no"}
+    shown = {operator for filter, _, _ in ROWS for operator in re.findall(r"\$\w+", filter)}
+    assert {"$ne", "$nin", "$in", "$gt", "$gte", "$lt", "$exists", "$contains", "$prefix", "$not", "$or"} <= shown
+
+
+def test_every_operator_is_told():
+    for operator in (*filter_input._CONNECTIVES, *filter_input._FIELD_OPERATORS):
+        assert f"`{operator}`" in GUIDE or f'"{operator}"' in GUIDE, operator
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_examples_are_python(block):
+    compile(block, "guide", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_limits_that_are_told_are_the_limits():
+    for number in (DEFAULT_LIMITS.filter_depth, DEFAULT_LIMITS.filter_conditions, DEFAULT_LIMITS.filter_values, DEFAULT_LIMITS.k):
+        assert f"{number:,}" in GUIDE

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shoal.core.shard_calls import CurvePoint, SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
+from shoal.wire import recall as wire
+from tests.unit.shoal.wire.strategies import over_the_wire, shard_ids
+
+uint32 = st.integers(0, 2**32 - 1)
+numbers = st.floats(allow_nan=False)
+curves = st.builds(
+    SegmentCurve,
+    shard=uint32,
+    segment=st.text(max_size=5),
+    index=st.text(max_size=5),
+    rows=st.integers(0, 2**64 - 1),
+    breadth_name=st.sampled_from(["ef", "nprobe", ""]),
+    queries=uint32,
+    real_queries=st.booleans(),
+    points=st.lists(st.builds(CurvePoint, breadth=uint32, fetch=uint32, recall=numbers, us=numbers), max_size=3).map(tuple),
+    exact_us=numbers,
+)
+
+
+@settings(deadline=None)
+@given(st.builds(ShardTune, shard=shard_ids, k=uint32))
+def test_an_order_to_tune_comes_back(call: ShardTune) -> None:
+    assert wire.tune_from_message(over_the_wire(wire.tune_to_message(call))) == call
+
+
+@settings(deadline=None)
+@given(st.builds(ShardMeasureRecall, shard=shard_ids, k=uint32, sample=uint32, recall=numbers))
+def test_an_order_to_measure_comes_back(call: ShardMeasureRecall) -> None:
+    assert wire.measure_from_message(over_the_wire(wire.measure_to_message(call))) == call
+
+
+@settings(deadline=None)
+@given(curves)
+def test_a_curve_comes_back(curve: SegmentCurve) -> None:
+    assert wire.curve_from_message(over_the_wire(wire.curve_to_message(curve))) == curve
+
+
+@settings(deadline=None)
+@given(
+    st.builds(
+        ShardRecall,
+        shard=uint32,
+        queries=uint32,
+        real_queries=st.booleans(),
+        recall=numbers,
+        lowest=numbers,
+        search_us=numbers,
+        exact_us=numbers,
+    )
+)
+def test_a_measured_recall_comes_back(measured: ShardRecall) -> None:
+    assert wire.recall_from_message(over_the_wire(wire.recall_to_message(measured))) == measured

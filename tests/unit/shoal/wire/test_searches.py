@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shoal.core.errors import InvalidArgument
+from shoal.core.filter import filter_key
+from shoal.core.ids import CollectionId, ShardId
+from shoal.core.shard_calls import Breadth, Exact, QueryGroup, RecallTarget, SegmentExplain, ShardFound, ShardSearch
+from shoal.core.topk import HitColumns
+from shoal.v1 import search_pb2, worker_pb2
+from shoal.wire.searches import (
+    explain_from_message,
+    explain_to_message,
+    found_from_message,
+    found_to_message,
+    groups_from_message,
+    groups_to_message,
+    search_from_message,
+    search_to_message,
+)
+from tests.unit.shoal.core.filter_strategies import filters
+from tests.unit.shoal.wire.strategies import (
+    hit_columns,
+    matrices,
+    over_the_wire,
+    read_terms,
+    same_ids,
+    same_matrix,
+    same_payloads,
+    shard_ids,
+)
+
+uint32 = st.integers(0, 2**32 - 1)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+accuracies = st.one_of(
+    st.just(Exact()),
+    st.builds(RecallTarget, numbers),
+    st.builds(lambda value: Breadth(ef=value), uint32),
+    st.builds(lambda value: Breadth(nprobe=value), uint32),
+)
+positions = st.none() | st.sets(uint32, min_size=1, max_size=4).map(lambda chosen: np.array(sorted(chosen), dtype=np.int64))
+groups = st.builds(QueryGroup, k=uint32, filter=st.none() | filters(), queries=positions)
+explains = st.builds(
+    SegmentExplain,
+    **dict.fromkeys(("shard", "group", "queries", "breadth", "fallbacks"), uint32),
+    **dict.fromkeys(("rows", "candidates"), st.integers(0, 2**64 - 1)),
+    **dict.fromkeys(("segment", "state", "index", "plan", "breadth_name"), st.text(max_size=5)),
+    **dict.fromkeys(("estimated_selectivity", "selectivity", "filter_us", "search_us", "score_us"), numbers),
+    filter_cached=st.booleans(),
+)
+
+
+def plain(group: QueryGroup) -> tuple[Any, ...]:
+    return (
+        group.k,
+        None if group.filter is None else filter_key(group.filter),
+        None if group.queries is None else (group.queries.dtype, group.queries.tolist()),
+    )
+
+
+@settings(deadline=None)
+@given(
+    shard=shard_ids,
+    queries=matrices(3),
+    asked=st.lists(groups, max_size=3).map(tuple),
+    accuracy=accuracies,
+    radius=st.none() | numbers,
+    flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    terms=read_terms,
+)
+def test_a_search_comes_back(
+    *, shard: Any, queries: np.ndarray, asked: tuple[QueryGroup, ...], accuracy: Any, radius: float | None, flags: Any, terms: Any
+) -> None:
+    explain, with_payload, with_vectors = flags
+    call = ShardSearch(
+        shard=shard,
+        queries=queries,
+        groups=asked,
+        accuracy=accuracy,
+        radius=radius,
+        explain=explain,
+        with_payload=with_payload,
+        with_vectors=with_vectors,
+        terms=terms,
+    )
+    got = search_from_message(over_the_wire(search_to_message(call)))
+    assert (got.shard, got.accuracy, got.radius, got.explain, got.with_payload, got.with_vectors, got.terms) == (
+        shard,
+        accuracy,
+        radius,
+        explain,
+        with_payload,
+        with_vectors,
+        terms,
+    )
+    assert type(got.accuracy) is type(accuracy)
+    assert same_matrix(got.queries, queries)
+    assert list(map(plain, got.groups)) == list(map(plain, asked))
+
+
+def test_a_search_says_how_accurate_it_is() -> None:
+    with pytest.raises(InvalidArgument, match="one of exact, recall, ef, nprobe"):
+        search_from_message(worker_pb2.ShardSearchRequest(queries={"dim": 1}))
+    for neither in (Breadth(), Breadth(ef=1, nprobe=1)):
+        shard = ShardId(CollectionId("c"), 1)
+        call = ShardSearch(shard=shard, queries=np.zeros((1, 1), dtype=np.float32), groups=(), accuracy=neither)
+        with pytest.raises(InvalidArgument, match="names not one of ef and nprobe"):
+            search_to_message(call)
+
+
+def test_positions_of_a_group_are_put_in_order() -> None:
+    (group,) = groups_from_message([search_pb2.QueryGroup(queries=[5, 0, 3], k=2)])
+    assert group.queries is not None
+    assert group.queries.tolist() == [0, 3, 5]
+
+
+def test_a_group_of_all_queries_names_none() -> None:
+    (message,) = groups_to_message([QueryGroup(k=3)])
+    assert (list(message.queries), message.k, message.HasField("filter")) == ([], 3, False)
+
+
+@settings(deadline=None)
+@given(hits=hit_columns(), explain=st.lists(explains, max_size=2).map(tuple))
+def test_what_was_found_comes_back(hits: HitColumns, explain: tuple[SegmentExplain, ...]) -> None:
+    got = found_from_message(over_the_wire(found_to_message(ShardFound(hits=hits, explain=explain))))
+    assert got.explain == explain
+    assert got.hits.counts.tolist() == hits.counts.tolist()
+    assert same_ids(got.hits.ids, hits.ids)
+    assert got.hits.scores.tolist() == hits.scores.tolist()
+    assert same_payloads(got.hits.payloads, hits.payloads)
+    assert same_matrix(got.hits.vectors, hits.vectors)
+
+
+@settings(deadline=None)
+@given(explains)
+def test_how_a_segment_was_searched_comes_back(explain: SegmentExplain) -> None:
+    assert explain_from_message(over_the_wire(explain_to_message(explain))) == explain
