@@ -7,6 +7,7 @@ import asyncio
 from deploy.ports import await_port_free
 from router.server import RouterRole
 from router.settings import RouterSettings
+from shard_worker.builders import Runner
 from shard_worker.server import WorkerRole
 from shard_worker.settings import WorkerSettings
 
@@ -17,8 +18,9 @@ PORT_TIMEOUT_S = 20.0
 class CombinedRole:
     """The roles router,worker as one role. The worker starts first and stops last."""
 
-    def __init__(self, *, worker: WorkerSettings, router: RouterSettings) -> None:
-        self._worker = WorkerRole(worker)
+    def __init__(self, *, worker: WorkerSettings, router: RouterSettings, runner: Runner | None = None) -> None:
+        """runner: see WorkerRole."""
+        self._worker = WorkerRole(worker, runner)
         self._router_settings = router
         self._router: RouterRole | None = None
 

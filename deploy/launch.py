@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -21,6 +21,10 @@ from deploy.reports import Alive, Creation, Ended, Report
 from deploy.role_thread import RoleEnd, RoleThread
 from shoal.runtime.logs import configure_logs
 from shoal.runtime.role import Role
+
+if TYPE_CHECKING:
+    from shard_worker.builders import Runner
+    from shard_worker.settings import WorkerSettings
 
 SIGN_OF_LIFE_S = 3.0
 ASK_AGAIN_S = 0.2
@@ -177,11 +181,20 @@ def role_of(plan: ProcessPlan) -> Role:
         case WorkerPlan(worker=worker):
             from shard_worker.server import WorkerRole
 
-            return WorkerRole(worker)
+            return WorkerRole(worker, _runner_of(worker))
         case CombinedPlan(worker=worker, router=router):
             from deploy.combined import CombinedRole
 
-            return CombinedRole(worker=worker, router=router)
+            return CombinedRole(worker=worker, router=router, runner=_runner_of(worker))
+
+
+def _runner_of(worker: WorkerSettings) -> Runner | None:
+    """What makes indexes for a worker in this process, an actor, when it asks for that."""
+    if worker.builds != "ray":
+        return None
+    from deploy.ray_builds import RayBuilds
+
+    return RayBuilds(threads=worker.build_threads)
 
 
 def _stopped(call: Any, timeout_s: float) -> bool:

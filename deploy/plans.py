@@ -111,6 +111,7 @@ def _worker_process(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[
         data=str(folder.worker(number)),
         host=internal_host(settings),
         lease_ttl_s=settings.lease_ttl_s,
+        builds=settings.builds,
         metrics_port=metrics_port(settings, number),
         **_shared(settings, etcd),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shard_worker.settings import check_builds
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.runtime.role_settings import ANY_PORT, EtcdAccessSettings, check_log_level, check_ports
 from shoal.runtime.settings import setting
@@ -22,6 +23,9 @@ class LocalSettings(EtcdAccessSettings):
     host: str = setting("127.0.0.1", "address to listen on; 'node' on a given Ray: the address of each role's node")
     etcd: tuple[str, ...] = setting((), "endpoints of an etcd that runs already, host:port, separated by commas; none: start one")
     ray_address: str = setting("", "address of a Ray cluster that runs already; empty: start one")
+    builds: str = setting(
+        "here", "where indexes are built: 'here', in the workers, or 'ray', as Ray tasks, on other nodes if there are any"
+    )
     message_bytes: int = setting(32 * 1024 * 1024, "largest message either way, in bytes")
     metrics_port: int = setting(
         ANY_PORT, "Prometheus port of the coordinator, the workers take the next ones; 0 is none, -1 any free ones, which the logs name"
@@ -35,6 +39,7 @@ class LocalSettings(EtcdAccessSettings):
         super().__post_init__()
         check_ports(self.port, self.metrics_port, least_port=1)
         check_log_level(self.log_level)
+        check_builds(self.builds)
         if self.message_bytes < 1:
             message = f"message_bytes is {self.message_bytes}, it must be above 0"
             raise InvalidArgument(message, ErrorDetails(field="message_bytes"))

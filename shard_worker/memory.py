@@ -16,6 +16,7 @@ from shard_worker.logic.memory_ledger import (
     Pending,
     ReplicaCost,
     build_refusal,
+    opening_refusal,
     replica_refusal,
     write_need,
     write_refusal,
@@ -110,7 +111,7 @@ class WorkerMemory:
         with self._lock:
             if shard in self._costs:
                 raise Internal(f"shard {shard} is in the memory account already")
-            reason = replica_refusal(self._ledger, cost.held)
+            reason = opening_refusal(self._ledger, cost.held)
             if reason is not None:
                 raise ResourceExhausted(reason, ErrorDetails(limit=MEMORY_LIMIT, shard=str(shard)))
             self._put(shard, cost)
@@ -120,13 +121,6 @@ class WorkerMemory:
         with self._lock:
             if shard in self._costs:
                 self._put(shard, cost)
-
-    def load(self, shard: ShardId, cost: ReplicaCost) -> None:
-        """As update, while a replica is being opened. Raises ResourceExhausted when the budget is overdrawn: opening is to be given up."""
-        self.update(shard, cost)
-        reason = replica_refusal(self._ledger, 0)
-        if reason is not None:
-            raise ResourceExhausted(reason, ErrorDetails(limit=MEMORY_LIMIT, shard=str(shard)))
 
     def close(self, shard: ShardId) -> None:
         """The replica is closed and holds nothing; nothing when it is not in the account. Claims may be given back later."""

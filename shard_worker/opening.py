@@ -98,6 +98,8 @@ class Opening:
                 self._warn(name, error.message, "index payloads anew")
         entry = self._named[name].get(PAYLOAD_SUFFIX)
         if entry is not None:
+            if path is None:
+                self._warn(name, f"{PAYLOAD_SUFFIX} is missing or damaged", "index payloads anew")
             self._gone.append(entry.name)
         made = SealedPayloads.from_payloads(self._each_payload(rows, live), self._bounds)
         self._made[name] = (made, self._named[name][ROWS_SUFFIX])

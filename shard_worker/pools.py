@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from shard_worker.builders import BUILD_HERE, Builder
 from shard_worker.index.threads import build_thread_init, search_thread_init
 from shoal.core.errors import ErrorDetails, ResourceExhausted
 
@@ -27,9 +28,12 @@ def _untold(outcome: str, seconds: float) -> None:
 class Pools:
     """Made by the worker's role; `close` ends the threads."""
 
-    def __init__(self, *, search_threads: int, build_threads: int, built: Callable[[str, float], None] = _untold) -> None:
-        """built: told the outcome (done, stopped, failed) and the seconds of every build that ended."""
+    def __init__(
+        self, *, search_threads: int, build_threads: int, built: Callable[[str, float], None] = _untold, builder: Builder = BUILD_HERE
+    ) -> None:
+        """built: told the outcome (done, stopped, failed) and the seconds of every build that ended; builder: makes segments."""
         self.built = built
+        self.builder = builder
         self.builds_running = 0
         self._reads = ThreadPoolExecutor(search_threads, thread_name_prefix="search", initializer=search_thread_init)
         self._encodes = ThreadPoolExecutor(1, thread_name_prefix="encode")

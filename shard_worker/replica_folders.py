@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from shard_worker.engine import Engine, EngineSettings
+from shard_worker.index.sealed import VECTORS_SUFFIX
 from shard_worker.logic.memory_ledger import ReplicaCost, opening_cost
 from shard_worker.memory import WorkerMemory
 from shard_worker.pools import Pools
@@ -14,8 +15,6 @@ from shard_worker.storage.folder import WorkerFolder
 from shard_worker.storage.replica_folder import ReplicaFolder, ReplicaRef
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import ReplicaId, ShardId
-
-VECTORS_SUFFIX = ".vectors"
 
 
 class WorkerReplicaFolders:
@@ -45,18 +44,19 @@ class WorkerReplicaFolders:
         self._memory.open(shard, cost)
         try:
             engine = await asyncio.to_thread(Engine.open, folder, spec, self._settings)
-            return Replica(
-                shard=shard,
-                replica=replica,
-                spec=spec,
-                engine=engine,
-                pools=self._pools,
-                memory=self._memory,
-                lease_held=self._lease_held,
-            )
         except BaseException:
             self._memory.close(shard)
             raise
+        self._memory.update(shard, engine.cost())
+        return Replica(
+            shard=shard,
+            replica=replica,
+            spec=spec,
+            engine=engine,
+            pools=self._pools,
+            memory=self._memory,
+            lease_held=self._lease_held,
+        )
 
     async def drop(self, shard: ShardId, replica: ReplicaId) -> None:
         """Delete a replica's folder; nothing when it is gone already."""

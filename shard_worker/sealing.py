@@ -188,7 +188,7 @@ class Sealing:
 
     async def _finish(self, job: BuildJob) -> bool:
         began = boot_s()
-        sealed = await self._pools.build(lambda: job.run(lambda: self._stop.is_set() or self._pools.stopping.is_set()), self._stop)
+        sealed = await self._pools.build(lambda: self._pools.builder.build(job, self._stopping), self._stop)
         if sealed is None:
             return False
         self._check_space()
@@ -201,6 +201,10 @@ class Sealing:
         await self._sweep()
         log.info(event("segment_sealed", shard=self._shard, rows=sealed.rows_held, inserted=job.inserts, seconds=f"{boot_s() - began:.2f}"))
         return True
+
+    def _stopping(self) -> bool:
+        """Whether a build that runs is to end; from any thread."""
+        return self._stop.is_set() or self._pools.stopping.is_set()
 
     async def _sweep(self) -> None:
         """Delete the files that were replaced. The build has succeeded; what fails here is the disk under the log or the store."""

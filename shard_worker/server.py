@@ -14,6 +14,7 @@ from pathlib import Path
 
 from shard_worker.allocator import settle_allocator
 from shard_worker.assignments import Assignments
+from shard_worker.builders import Runner, builder_of
 from shard_worker.engine import EngineSettings
 from shard_worker.host import Host
 from shard_worker.index.threads import search_thread_init
@@ -62,13 +63,17 @@ class _Parts:
 class WorkerRole:
     """A shard worker that any process can host. `host` answers calls in the same process."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, runner: Runner | None = None) -> None:
+        """runner: makes indexes in other processes. Raises PreconditionFailed when the settings ask for one and there is none."""
+        builder = builder_of(settings.builds, runner)
         self.host = Host(memory=_memory_account(settings))
         self._settings = settings
         self._keys = Keys(settings.cluster_name)
         self._store = EtcdStore(etcd_settings(settings))
         self.metrics: Metrics = metrics_of(settings)
-        self._pools = Pools(search_threads=settings.search_threads, build_threads=settings.build_threads, built=self._built)
+        self._pools = Pools(
+            search_threads=settings.search_threads, build_threads=settings.build_threads, built=self._built, builder=builder
+        )
         self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes, metrics=self.metrics)
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Worker")

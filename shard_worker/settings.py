@@ -8,6 +8,14 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.runtime.role_settings import RoleSettings
 from shoal.runtime.settings import setting
 
+BUILDS = ("here", "ray")
+
+
+def check_builds(builds: str) -> None:
+    """Raises InvalidArgument for a place of builds that does not exist."""
+    if builds not in BUILDS:
+        raise InvalidArgument(f"builds is {builds!r}, it must be one of {', '.join(BUILDS)}", ErrorDetails(field="builds"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings(RoleSettings):
@@ -21,6 +29,7 @@ class WorkerSettings(RoleSettings):
     log_file_bytes: int = setting(64 * 1024 * 1024, "size at which a log file is closed and the next begun")
     search_threads: int = setting(2, "threads for searches that are too long for the event loop")
     build_threads: int = setting(2, "threads of one index build, at low priority")
+    builds: str = setting("here", "where indexes are built: 'here', or 'ray', as tasks on other nodes of the Ray that hosts this worker")
     memory_budget_bytes: int = setting(0, "bytes of memory that replicas, builds and caches may use; 0 for memory_percent")
     memory_percent: float = setting(75.0, "part of what the machine's or container's limit leaves that is the memory budget")
     disk_refuse_percent: float = setting(90.0, "disk use at which upserts are refused")
@@ -31,6 +40,7 @@ class WorkerSettings(RoleSettings):
         for name in ("lease_ttl_s", "growing_rows", "log_file_bytes", "search_threads", "build_threads"):
             if getattr(self, name) < 1:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}, it must be at least 1", ErrorDetails(field=name))
+        check_builds(self.builds)
         if self.memory_budget_bytes < 0:
             raise InvalidArgument(
                 f"memory_budget_bytes is {self.memory_budget_bytes}, it must be at least 0", ErrorDetails(field="memory_budget_bytes")

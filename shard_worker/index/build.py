@@ -1,7 +1,8 @@
 """A build: rows of several segments become one sealed segment, in a thread of its own.
 
 Owns the snapshot it reads: parts whose arrays no longer move. An index among the sources that is worth it is copied and the copy
-extended, dead rows included; else the segment is made afresh from live rows. Never holds all rows twice: they are read in blocks, and
+extended, dead rows included; else the segment is made afresh from live rows. The index can be made elsewhere (see native_task); the rest
+is always made here. Never holds all rows twice: they are read in blocks, and
 an index is trained on a bounded sample. Refuses to touch what is being searched.
 """
 
@@ -13,20 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.index.clusters import block_length
-from shard_worker.index.native import NativeIndex
+from shard_worker.index.filling import block_step, filled
+from shard_worker.index.native import NativeIndex, Packed
+from shard_worker.index.native_task import Material, NativeTask, PackedIndex, carried_rows, unpacked
 from shard_worker.index.native_training import trained_index
 from shard_worker.index.sealed import SealedSegment
 from shard_worker.index.view import Part
 from shard_worker.logic.segment_form import SealedForm
 from shard_worker.payload.sealed import SealedPayloads
+from shoal.core.errors import Internal
 from shoal.core.index_spec import IndexSpec
 from shoal.core.points import Matrix
 from shoal.core.topk import concat_ids
-
-_BLOCK_FLOATS = 400_000
-_BLOCK_ROWS = 4_096
-"""Rows are added in blocks, so that a build can be told to stop: about a quarter of a second each in one thread, in a graph."""
 
 _SAMPLE_SEED = 11
 
@@ -97,16 +96,26 @@ class BuildJob:
         if native is None:
             return None
         native.settle()
-        return SealedSegment(
-            native=native,
-            dim=self.form.dim,
-            rows=np.concatenate([np.empty(0, dtype=np.int64), *(source.part.rows[source.positions] for source in self.sources)]),
-            ids=concat_ids([source.part.ids[source.positions] for source in self.sources]),
-            deaths=self.deaths(),
-            payloads=SealedPayloads.build([(source.part.payloads, source.positions) for source in self.sources]),
-            vectors=self._all_blocks,
-            trained_rows=self._trained_rows,
-        )
+        return self._assembled(native)
+
+    def task(self) -> NativeTask:
+        """What somebody else has to do for `adopt`."""
+        form = self.form
+        return NativeTask(index=self.spec.text, dim=form.dim, metric=form.metric, ef_construction=form.ef_construction, rows=self.rows)
+
+    def material(self) -> Material:
+        """What the task is made from. To be read in any one thread, beside searches; nothing is copied before it is asked for."""
+        return Material(base=self._packed_base, sample=self._task_sample, blocks=lambda: self._new_blocks(carried_rows(self.form.dim)))
+
+    def adopt(self, built: PackedIndex) -> SealedSegment:
+        """The sealed segment around an index that was made elsewhere for `task`. In a build thread.
+
+        Raises DataLoss or Internal when it is not the index of this job's rows, as far as can be told without building it.
+        """
+        native = unpacked(self.task(), built)
+        if native.holds_vectors:
+            self._check_vectors(native.vectors())
+        return self._assembled(native)
 
     def deaths(self) -> npt.NDArray[np.int64]:
         """Deaths of the result's rows so far; final when the writer thread asks."""
@@ -118,47 +127,53 @@ class BuildJob:
             return self.base.trained_rows
         return self.inserts if self.spec.trained else 0
 
+    def _assembled(self, native: NativeIndex) -> SealedSegment:
+        return SealedSegment(
+            native=native,
+            dim=self.form.dim,
+            rows=np.concatenate([np.empty(0, dtype=np.int64), *(source.part.rows[source.positions] for source in self.sources)]),
+            ids=concat_ids([source.part.ids[source.positions] for source in self.sources]),
+            deaths=self.deaths(),
+            payloads=SealedPayloads.build([(source.part.payloads, source.positions) for source in self.sources]),
+            vectors=self._all_blocks,
+            trained_rows=self._trained_rows,
+        )
+
+    @property
+    def _extended(self) -> NativeIndex | None:
+        """The index of which a copy is extended; it is searched meanwhile."""
+        return None if self.base is None else self.base.part.native
+
     def _filled(self, should_stop: Callable[[], bool]) -> NativeIndex | None:
         """The index over all rows."""
-        start = self._start(should_stop)
+        extended = self._extended
+        start = self._empty(should_stop) if extended is None else extended
         if start is None:
             return None
-        if start.has_lists:
-            return self._listed(start, should_stop)
-        native = start.clone() if self.base is not None else start
-        for vectors in self._new_blocks(_BLOCK_ROWS):
-            if should_stop():
-                return None
-            native.add(vectors)
-        return native
+        return filled(start, self._new_blocks, dim=self.form.dim, copy=extended is not None, should_stop=should_stop)
 
-    def _listed(self, start: NativeIndex, should_stop: Callable[[], bool]) -> NativeIndex | None:
-        """A copy of `start` with all rows in its lists. They are assigned before, so that each list gets exactly the room it needs."""
-        step = block_length(start.spec.nlist, self.form.dim)
-        assigned = [np.empty(0, dtype=np.int64)]
-        for vectors in self._new_blocks(step):
-            if should_stop():
-                return None
-            assigned.append(start.lists_of(vectors))
-        lists = np.concatenate(assigned)
-        native = start.clone_with_room(lists)
+    def _empty(self, should_stop: Callable[[], bool]) -> NativeIndex | None:
+        """An index without rows, which has learnt what it must."""
+        form, sample = self.form, self._task_sample()
+        if sample is None:
+            return NativeIndex.empty(self.spec, form.dim, form.metric, ef_construction=form.ef_construction)
+        return trained_index(self.spec, sample, form.metric, should_stop=should_stop, ef_construction=form.ef_construction)
+
+    def _packed_base(self) -> Packed | None:
+        return None if self._extended is None else self._extended.packed()
+
+    def _task_sample(self) -> Matrix | None:
+        """What the index is trained on; None when it learns nothing, or has learnt."""
+        return self._sample(self.spec) if self.spec.trained and self._extended is None else None
+
+    def _check_vectors(self, held: Matrix) -> None:
+        """Raises Internal when `held` (n, dim) are not the vectors of the result's rows."""
         done = 0
-        for vectors in self._new_blocks(_BLOCK_ROWS):
-            if should_stop():
-                return None
-            native.add(vectors, lists[done : done + len(vectors)])
-            done += len(vectors)
-        return native
-
-    def _start(self, should_stop: Callable[[], bool]) -> NativeIndex | None:
-        """The index that is copied and extended, or an empty one to fill."""
-        if self.base is not None and self.base.part.native is not None:
-            return self.base.part.native
-        form, spec = self.form, self.spec
-        if not spec.trained:
-            return NativeIndex.empty(spec, form.dim, form.metric, ef_construction=form.ef_construction)
-        sample = self._sample(spec)
-        return trained_index(spec, sample, form.metric, should_stop=should_stop, ef_construction=form.ef_construction)
+        for block in self._all_blocks():
+            wrong = np.flatnonzero((held[done : done + len(block)] != block).any(axis=1))
+            if len(wrong):
+                raise Internal(f"the vector of row {done + wrong[0]} of {len(held)} is another one in the index than in its source")
+            done += len(block)
 
     def _sample(self, spec: IndexSpec) -> Matrix:
         """Rows to train on, drawn evenly from all sources, the same for the same sources."""
@@ -166,24 +181,21 @@ class BuildJob:
         count = spec.training_rows(total, self.form.dim)
         drawn = np.sort(np.random.default_rng(_SAMPLE_SEED).choice(total, count, replace=False))
         sample: Matrix = np.empty((count, self.form.dim), dtype=np.float32)
-        first, filled = 0, 0
+        first, done = 0, 0
         for source in self.others:
             end = first + len(source.positions)
             here = drawn[np.searchsorted(drawn, first) : np.searchsorted(drawn, end)] - first
             # Any mode but the default writes into `out` without a copy between.
-            np.take(source.part.vectors, source.positions[here], axis=0, out=sample[filled : filled + len(here)], mode="clip")
-            first, filled = end, filled + len(here)
+            np.take(source.part.vectors, source.positions[here], axis=0, out=sample[done : done + len(here)], mode="clip")
+            first, done = end, done + len(here)
         return sample
 
     def _new_blocks(self, step: int) -> Iterator[Matrix]:
-        """Vectors of the rows to insert."""
+        """Vectors of the rows to insert, at most `step` rows at a time."""
         for source in self.others:
-            yield from source.blocks(self._step(step))
+            yield from source.blocks(step)
 
     def _all_blocks(self) -> Iterator[Matrix]:
         """Vectors of all rows of the result."""
         for source in self.sources:
-            yield from source.blocks(self._step(_BLOCK_ROWS))
-
-    def _step(self, most: int) -> int:
-        return max(1, min(most, _BLOCK_ROWS, _BLOCK_FLOATS // self.form.dim))
+            yield from source.blocks(block_step(self.form.dim))

@@ -35,6 +35,9 @@ _WRITE_BYTES = 1 << 20
 
 EF_CONSTRUCTION = 128
 
+Packed = npt.NDArray[np.uint8]
+"""An index as bytes (n,), as `write` would write it."""
+
 
 class NativeIndex:
     """One FAISS index over prepared vectors; a row's position is its number in order of addition.
@@ -69,13 +72,29 @@ class NativeIndex:
     @classmethod
     def read(cls, path: Path, dim: int, metric: Metric) -> NativeIndex:
         """The index in a file whose hash the caller has verified. Raises DataLoss when it is not one for (dim, metric)."""
+        return cls._read(str(path), f"index file {path.name}", dim, metric)
+
+    @classmethod
+    def unpack(cls, packed: Packed, dim: int, metric: Metric) -> NativeIndex:
+        """The index in bytes (n,) whose hash the caller has verified; they are not needed any more. Raises DataLoss as read."""
+        view, done = packed.data, 0
+
+        def give(size: int) -> bytes:
+            nonlocal done
+            done += size
+            return bytes(view[done - size : done])
+
+        return cls._read(faiss.PyCallbackIOReader(give, _WRITE_BYTES), "packed index", dim, metric)
+
+    @classmethod
+    def _read(cls, source: Any, name: str, dim: int, metric: Metric) -> NativeIndex:
         try:
-            index = faiss.read_index(str(path), READ_FLAGS)
+            index = faiss.read_index(source, READ_FLAGS)
         except RuntimeError as error:
-            raise DataLoss(f"index file {path.name} cannot be read: {error}") from error
+            raise DataLoss(f"{name} cannot be read: {error}") from error
         if anatomy_of(index) is None or (index.d, index.metric_type) != (dim, metric_type(metric)) or not index.is_trained:
             kind = type(index).__name__
-            raise DataLoss(f"index file {path.name} holds {kind} of dimension {index.d} where dimension {dim}, metric {metric} is wanted")
+            raise DataLoss(f"{name} holds {kind} of dimension {index.d} where dimension {dim}, metric {metric} is wanted")
         return cls(index)
 
     def __len__(self) -> int:
@@ -164,6 +183,10 @@ class NativeIndex:
         """Drop what only additions need. Before it is published."""
         allow_growth(self._anatomy, False)
 
+    def resume(self) -> None:
+        """Make what additions need again, of one that was settled and is searched by nobody."""
+        allow_growth(self._anatomy, True)
+
     def vectors(self) -> Matrix:
         """All vectors (n, dim) float32, without a copy and read-only; valid as long as nothing is added. Where holds_vectors."""
         if not self.holds_vectors:
@@ -186,6 +209,20 @@ class NativeIndex:
                 faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write, _WRITE_BYTES))
             except RuntimeError as error:
                 _fail("write", error)
+
+    def packed(self) -> Packed:
+        """The index as bytes (n,), a copy. Beside searches, too."""
+        held = bytearray()
+
+        def take(part: bytes) -> int:
+            held.extend(part)
+            return len(part)
+
+        try:
+            faiss.write_index(self._index, faiss.PyCallbackIOWriter(take, _WRITE_BYTES))
+        except RuntimeError as error:
+            _fail("pack", error)
+        return np.frombuffer(held, dtype=np.uint8)
 
     def _inside(self, vectors: Matrix) -> Matrix:
         """Vectors as the innermost index sees them."""

@@ -59,8 +59,7 @@ class Paces:
 
     def exact_us(self, *, queries: int, rows: int, dim: int, layout: Layout) -> float:
         """Microseconds to compare every one of `queries` with `rows` rows."""
-        select = queries * rows * _SELECT_US_PER_ROW
-        return CALL_US + select + sum(floats * self._pace(work, dim) for work, floats in _parts(queries, rows, dim, layout))
+        return _fixed_us(queries, rows) + self._arithmetic_us(queries, rows, dim, layout)
 
     def gather_us(self, *, rows: int, dim: int) -> float:
         """Microseconds to copy scattered rows into one block."""
@@ -68,12 +67,13 @@ class Paces:
 
     def learn_exact(self, *, queries: int, rows: int, dim: int, layout: Layout, us: float) -> None:
         """Such a search took `us`."""
-        expected = self.exact_us(queries=queries, rows=rows, dim=dim, layout=layout)
+        expected = self._arithmetic_us(queries, rows, dim, layout)
         if expected < _LEARN_FROM_US or us <= 0:
             return
+        correction = _correction(us - _fixed_us(queries, rows), expected)
         for work, _ in _parts(queries, rows, dim, layout):
             seed = _SEED_US_PER_FLOAT[work]
-            learnt = self._us_per_float[work] * _correction(us, expected)
+            learnt = self._us_per_float[work] * correction
             self._us_per_float[work] = min(max(learnt, seed / _FURTHEST), seed * _FURTHEST)
 
     def index_us(self, key: int, *, queries: int, us: float) -> float:
@@ -89,6 +89,9 @@ class Paces:
         scale = self._index_scale.get(key, 1.0)
         learnt = scale * _correction(us, queries * expected_us * scale)
         self._index_scale[key] = min(max(learnt, 1 / _FURTHEST), _FURTHEST)
+
+    def _arithmetic_us(self, queries: int, rows: int, dim: int, layout: Layout) -> float:
+        return sum(floats * self._pace(work, dim) for work, floats in _parts(queries, rows, dim, layout))
 
     def _pace(self, work: _Work, dim: int) -> float:
         if not self._us_per_float:
@@ -125,6 +128,11 @@ class Paces:
 
 _SEED_US_PER_FLOAT = {_Work.ALONE: 1.2e-4, _Work.SCATTERED: 3.5e-4, _Work.TOGETHER: 5e-5, _Work.GATHER: 3.5e-4}
 """Usual paces (measured at dimensions 128 and 784, rows in memory)."""
+
+
+def _fixed_us(queries: int, rows: int) -> float:
+    """What an exact search costs beside its arithmetic: the call, and choosing the best."""
+    return CALL_US + queries * rows * _SELECT_US_PER_ROW
 
 
 def _parts(queries: int, rows: int, dim: int, layout: Layout) -> list[tuple[_Work, int]]:

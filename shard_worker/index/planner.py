@@ -36,6 +36,8 @@ def part_hits(part: Part, ask: Ask, sought: Sought | None, context: SearchContex
     tally.estimated, tally.selectivity = hot.estimate, among.count / part.live
     if not among.count:
         return NO_HITS
+    if len(hot.positions) == len(part):
+        return _unfiltered(part, ask, context, tally)
     return _Filtered(part, ask, sought, context, tally, hot, among).hits()
 
 

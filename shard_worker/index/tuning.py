@@ -240,7 +240,7 @@ def rule_measures(shape: Shape) -> Measures:
     """What is assumed before anything was measured.
 
     Recall 0.95 takes ef max(64, 4 k), or nprobe max(32, 18 k^(1/4)); four times as much leaves a fifth of the error, and with lossy
-    codes another 0.02 is lost unless more than 16 rows are fetched for a hit. On the three data sets at hand real queries did
+    codes another 0.04 is lost unless more than 16 rows are fetched for a hit. On the three data sets at hand real queries did
     better, with at most half the breadth. Costs are those of one core at 784 dimensions, scaled.
     """
     most = max(1, shape.max_breadth)
@@ -265,7 +265,7 @@ def rule_measures(shape: Shape) -> Measures:
 
 
 def _assumed(shape: Shape, breadth: int, fetch: int, rank: int) -> float:
-    lost = 0.02 * 16 * rank / fetch if shape.quantised else 0.0
+    lost = 0.04 * 16 * rank / fetch if shape.quantised else 0.0
     if shape.breadth_name == "ef":
         lost += 0.05 * (max(64, 4 * rank) / breadth) ** 1.16
     elif shape.breadth_name == "nprobe" and breadth < shape.max_breadth:

@@ -11,15 +11,18 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-RECALL_SLACK = 0.005
-"""Recall that a filtered search may lack of the unfiltered one; half of what the contract allows, the rest is chance."""
+RECALL_SLACK = 0.002
+"""Recall that a filtered search may lack of the unfiltered one; the contract allows 0.01, most of which is left to chance."""
+
+HIGHEST_RECALL = 0.994
+"""More is never required: where few hits are wanted an unfiltered search may seem to find all, which no depth is sure of."""
 
 _LEAST_RECALL = 0.01
 _DEVIATIONS = 2.0
 _PRIOR_QUERIES = 4.0
 _PRIOR_FALLBACKS = 0.2
 _REMEMBERED_QUERIES = 256.0
-_SPREAD_UP, _SPREAD_DOWN = 0.3, 0.04
+_SPREAD_UP, _SPREAD_DOWN = 0.3, 0.02
 _MOST_SPREAD = 64.0
 _LEAST_SPREAD = 0.05
 
@@ -93,4 +96,4 @@ def begin_in_index(*, index_us: float, exact_us: float, fallback_share: float) -
 
 def required_recall(unfiltered: float) -> float:
     """Recall that the index must have down to the last wanted match. unfiltered: of the same search without a filter."""
-    return max(_LEAST_RECALL, unfiltered - RECALL_SLACK)
+    return max(_LEAST_RECALL, min(HIGHEST_RECALL, unfiltered - RECALL_SLACK))

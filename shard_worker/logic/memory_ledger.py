@@ -14,6 +14,9 @@ from shoal.core.sizing import FIRST_ROWS, MIB, REPLICA_BASE_BYTES, growing_row_b
 MESSAGE_COPIES = 3
 """How often the bytes of a write lie in memory until it is applied: as received, as logged, as decoded."""
 
+LINK_BYTES = 320
+"""Links and columns of two copies of a row in a graph of the usual size."""
+
 TEXT_COPIES = 4
 """Memory of payloads and ids, by their size in a message: texts of ids, the payload index and what it is made from."""
 
@@ -96,8 +99,8 @@ def write_need(cost: ReplicaCost, pending: Pending) -> int:
     if pending.points <= 0 and pending.message_bytes <= 0:
         return 0
     growing = cost.growing
-    texts = max(0, pending.message_bytes - pending.points * growing.vector_bytes)
-    return growth_rows(growing, pending.points) * growing.row_bytes + MESSAGE_COPIES * pending.message_bytes + TEXT_COPIES * texts
+    arrays = growth_rows(growing, pending.points) * growing.row_bytes
+    return arrays + MESSAGE_COPIES * pending.message_bytes + TEXT_COPIES * _texts(growing, pending)
 
 
 def growth_rows(growing: GrowingSize, points: int) -> int:
@@ -116,28 +119,45 @@ def growth_rows(growing: GrowingSize, points: int) -> int:
 
 
 def write_refusal(ledger: MemoryLedger, cost: ReplicaCost, before: Pending, points: int, message_bytes: int) -> str | None:
-    """Why a write of so many points and bytes may not be admitted; None when it may.
-
-    Beside what it needs itself, its rows will be copied twice in the build that seals them.
-    """
-    more = write_need(cost, before.plus(points, message_bytes)) - write_need(cost, before)
-    later = 2 * points * cost.growing.row_bytes
-    if ledger.used + more + later <= ledger.budget:
+    """Why a write of so many points and bytes may not be admitted; None when it may: when there is room for what it needs itself
+    and for the build that will take its rows."""
+    pending = before.plus(points, message_bytes)
+    more = write_need(cost, pending) - write_need(cost, before)
+    kept = max(ledger.kept, cost.next_build + _build_growth(cost.growing, pending))
+    after = replace(ledger, writes=ledger.writes + more, kept=kept)
+    if after.used <= after.budget:
         return None
+    need = after.used - ledger.used
     return (
-        f"no memory for {points:,} points: they need {in_mib(more + later)}, {in_mib(ledger.room)} of {in_mib(ledger.budget)} are left "
+        f"no memory for {points:,} points: they need {in_mib(need)}, {in_mib(ledger.room)} of {in_mib(ledger.budget)} are left "
         f"({_parts(ledger)}); delete points, choose a smaller index, add a worker, or give this one a larger memory budget"
     )
 
 
+def _build_growth(growing: GrowingSize, pending: Pending) -> int:
+    """By how much the next build of a replica grows with the rows of these writes: each is copied twice, with links."""
+    return pending.points * (2 * growing.row_bytes + LINK_BYTES) + TEXT_COPIES * _texts(growing, pending)
+
+
+def _texts(growing: GrowingSize, pending: Pending) -> int:
+    """Bytes of payloads and ids in these writes."""
+    return max(0, pending.message_bytes - pending.points * growing.vector_bytes)
+
+
 def replica_refusal(ledger: MemoryLedger, need: int) -> str | None:
-    """Why a replica that needs so much may not be made or opened; None when it may."""
+    """Why a new replica that needs so much may not be made; None when it may."""
     if ledger.used + need <= ledger.budget:
         return None
     return (
         f"no memory for another replica: it needs {in_mib(need)}, {in_mib(ledger.room)} of {in_mib(ledger.budget)} are left "
         f"({_parts(ledger)}); drop collections, add a worker, or give this one a larger memory budget"
     )
+
+
+def opening_refusal(ledger: MemoryLedger, need: int) -> str | None:
+    """Why a replica that is there may not be opened, with so much in it; None when it may. What it serves counts more than builds:
+    no room is kept for one that does not run."""
+    return replica_refusal(replace(ledger, kept=0), need)
 
 
 def build_refusal(ledger: MemoryLedger, need: int) -> str | None:

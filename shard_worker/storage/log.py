@@ -174,6 +174,7 @@ class ReplicaLog:
             for file in going:
                 fault_point("log.unlink")
                 file.path.unlink()
+            fault_point("log.unlinked")
             fsync_path(self._folder / "log")
         fault_point("log.trimmed")
         return len(going)

@@ -238,9 +238,11 @@ def inner_dim(spec: IndexSpec, dim: int) -> int:
 
 def build_bytes(spec: IndexSpec, dim: int, rows: int) -> int:
     """Memory a build of an index over `rows` rows takes at most, the finished index included."""
-    sample = 4 * dim * spec.training_rows(rows, dim)
+    spec = spec.for_rows(rows)
+    # Beside the sample, a training holds the centroids three times and their sums in float64; then each row's list is known.
+    training = 4 * dim * spec.training_rows(rows, dim) + 20 * dim * spec.nlist
     lists = 8 * rows if spec.family is IndexFamily.IVF else 0
-    return vector_bytes(spec, dim, rows) + max(sample, lists)
+    return vector_bytes(spec, dim, rows) + max(training, lists)
 
 
 def default_pq_m(dim: int) -> int:

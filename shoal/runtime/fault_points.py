@@ -44,6 +44,7 @@ STEP_POINTS = (
     "log.rolled",
     "log.trim",
     "log.marked",
+    "log.unlinked",
     "log.trimmed",
     "segment.written",
     "segment.renamed",

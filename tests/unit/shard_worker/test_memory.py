@@ -54,6 +54,11 @@ def test_a_replica_that_does_not_fit_is_not_taken() -> None:
     assert "50.0 MiB of 150.0 MiB" in refused(lambda: account.open(TWO, cost(51)))
     assert account.used_bytes == 100 * MIB
     account.open(TWO, cost(50))
+    account.update(TWO, cost(50, next_build_mib=1))
+    assert account.refusal_of_replica() is not None
+    account.close(TWO)
+    assert account.refusal_of_replica() is None
+    account.open(TWO, cost(50))
     with pytest.raises(Internal):
         account.open(TWO, cost(0))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -280,5 +280,5 @@ def _grid(most: int) -> list[int]:
     return sorted({min(most, int(4 * 1.5**step)) for step in range(18)} | {1, 2})
 
 
-def _share(found: Any, expected: Any) -> float:
-    return len(set(list(found)) & set(list(expected))) / len(expected) if len(expected) else 1.0
+def _share(found: Iterable[Any], expected: Sequence[Any] | np.ndarray) -> float:
+    return len({*found} & {*expected}) / len(expected) if len(expected) else 1.0

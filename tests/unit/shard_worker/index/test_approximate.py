@@ -1,4 +1,4 @@
-"""Graph, then filter: never short, recall of the graph, whatever is dead."""
+"""Index, then filter, where rows are dead: never short, recall of the index, whatever is dead."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import functools
 import numpy as np
 import pytest
 
-from shard_worker.index.native import NativeIndex
+from shard_worker.index.search import search_view
 from shoal.core.collection import Metric
-from tests.unit.shard_worker.index.twin import Writer, approximate, exact, new_index, random_points, recall
+from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup, RecallTarget
+from tests.unit.shard_worker.index.filter_world import FakeNative, Hits, Piece, SteadyPaces, World, by_query, recall, truth, world
 
-DIM, ROWS = 16, 6_000
+DIM, ROWS = 16, 4_000
 
 
 @functools.cache
@@ -19,109 +20,97 @@ def _queries() -> np.ndarray:
     return np.random.default_rng(99).random((100, DIM)).astype(np.float32)
 
 
-def _writer(metric: Metric) -> Writer:
-    writer = Writer(new_index(metric, DIM, growing_rows=2_000))
-    writer.upsert(random_points(7, ROWS, DIM))
-    writer.optimize()
-    return writer
+def _world(metric: Metric, dead: tuple[int, ...] = (), kind: str = "HNSW16") -> World:
+    rng = np.random.default_rng(7)
+    piece = Piece(ids=range(ROWS), vectors=rng.random((ROWS, DIM)), payloads=[None] * ROWS, dead=dead, kind=kind)
+    return world(metric, [piece], rng.random((60, DIM)))
 
 
-class _Counting(NativeIndex):
-    """A graph that counts its searches, and can pretend to have lost its way."""
-
-    def __init__(self, graph: NativeIndex, *, lost: bool = False) -> None:
-        super().__init__(graph._index)
-        self.searches: list[tuple[int, int]] = []
-        self._lost = lost
-
-    def search(self, queries: np.ndarray, k: int, ef: int) -> np.ndarray:
-        self.searches.append((len(queries), k))
-        found = super().search(queries, k, ef)
-        return np.where(np.arange(k) < k // 2, found, -1) if self._lost else found
+@functools.cache
+def _clean(metric: Metric) -> World:
+    return _world(metric)
 
 
-def _watched(writer: Writer, monkeypatch: pytest.MonkeyPatch, *, lost: bool = False) -> _Counting:
-    segment = writer.index._settled[0]
-    counting = _Counting(segment._native, lost=lost)
-    monkeypatch.setattr(segment, "_native", counting)
-    monkeypatch.setattr(segment, "_part", None)
-    writer.publish()
-    assert writer.index.view().parts[0].graph is counting
-    return counting
+def _native(made: World) -> FakeNative:
+    native = made.view.parts[0].native
+    assert isinstance(native, FakeNative)
+    return native
+
+
+def _found(made: World, queries: np.ndarray, k: int, accuracy: Accuracy = RecallTarget(0.95)) -> list[Hits]:
+    _native(made).searches.clear()
+    return by_query(search_view(made.view, queries, (QueryGroup(k=k),), accuracy, None, made.metric, made.context())[0])
+
+
+@pytest.fixture(autouse=True)
+def _dear_exact_search() -> None:
+    SteadyPaces.floats_per_us = 30.0
 
 
 @pytest.mark.parametrize("metric", list(Metric))
-def test_recall_at_the_default_breadth(metric: Metric, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = _writer(metric)
-    graph = _watched(writer, monkeypatch)
-    view = writer.index.view()
-    truth = exact(writer.index, view, _queries(), 10)
-    assert graph.searches == []
-    assert recall(approximate(writer.index, view, _queries(), 10), truth) >= 0.95
-    assert graph.searches == [(100, 10)]
-
-
-@pytest.mark.parametrize("metric", list(Metric))
-def test_dead_rows_cost_neither_hits_nor_recall(metric: Metric, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = _writer(metric)
-    graph = _watched(writer, monkeypatch)
-    writer.delete(np.random.default_rng(1).choice(ROWS, 1_500, replace=False).tolist())
-    view = writer.index.view()
-    found = approximate(writer.index, view, _queries(), 10)
-    assert graph.searches[0] == (100, 64)
+def test_dead_rows_cost_neither_hits_nor_recall(metric: Metric) -> None:
+    made = _world(metric, tuple(np.random.default_rng(1).choice(ROWS, 1_000, replace=False).tolist()))
+    found = _found(made, _queries(), 10)
+    assert _native(made).searches[0][:2] != (100, 10)
     assert {len(hits) for hits in found} == {10}
-    assert recall(found, exact(writer.index, view, _queries(), 10)) >= 0.95
+    assert recall(found, truth(made, _queries(), None, 10)) >= 0.94
 
 
-@pytest.mark.parametrize("gone", [100, 1_000, 5_995])
-def test_when_everything_near_the_query_is_dead_the_search_goes_on(gone: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = _writer(Metric.L2)
-    graph = _watched(writer, monkeypatch)
+@pytest.mark.parametrize("gone", [100, 1_000, 3_995])
+def test_when_everything_near_the_query_is_dead_the_search_goes_on(gone: int) -> None:
     query = _queries()[:1]
-    writer.delete([point_id for point_id, _ in exact(writer.index, writer.index.view(), query, gone)[0]])
-    view = writer.index.view()
-    truth = exact(writer.index, view, query, 10)
-    found = approximate(writer.index, view, query, 10)
+    near = tuple(int(point_id) for point_id, _ in truth(_clean(Metric.L2), query, None, gone)[0])
+    made = _world(Metric.L2, near)
+    found = _found(made, query, 10)
     assert len(found[0]) == min(10, ROWS - gone)
-    assert recall(found, truth) >= 0.9
-    assert len(graph.searches) <= 4
+    assert recall(found, truth(made, query, None, 10)) >= 0.9
+    assert len(_native(made).searches) <= 4
 
 
-def test_queries_of_one_batch_that_need_more_get_their_own_hits(monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = _writer(Metric.L2)
-    graph = _watched(writer, monkeypatch)
+def test_queries_of_one_batch_that_need_more_get_their_own_hits() -> None:
     queries = np.random.default_rng(2).choice([0.1, 0.9], size=(8, DIM)).astype(np.float32)
-    before = exact(writer.index, writer.index.view(), queries, 1_500)
-    gone = {point_id for number, count in ((2, 80), (3, 80), (6, 1_500)) for point_id, _ in before[number][:count]}
-    writer.delete(list(gone))
-    view = writer.index.view()
-    truth, found = exact(writer.index, view, queries, 10), approximate(writer.index, view, queries, 10)
-    assert 0 < graph.searches[-1][0] < graph.searches[0][0] == 8
+    before = truth(_clean(Metric.L2), queries, None, 1_000)
+    gone = {int(point_id) for number, count in ((2, 80), (3, 80), (6, 1_000)) for point_id, _ in before[number][:count]}
+    made = _world(Metric.L2, tuple(sorted(gone)))
+    found, expected = _found(made, queries, 10), truth(made, queries, None, 10)
+    searches = _native(made).searches
+    assert 0 < searches[-1][0] < searches[0][0] == 8
     for number in range(8):
-        assert recall([found[number]], [truth[number]]) >= 0.9, number
+        assert recall([found[number]], [expected[number]]) >= 0.9, number
 
 
-def test_a_graph_that_finds_too_few_is_asked_more_broadly_and_then_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = _writer(Metric.L2)
-    graph = _watched(writer, monkeypatch, lost=True)
-    view = writer.index.view()
-    found = approximate(writer.index, view, _queries(), 100)
+def test_an_index_that_finds_too_few_is_asked_more_deeply_and_then_not_at_all() -> None:
+    made = _world(Metric.L2)
+    _native(made).broken = True
+    found = _found(made, _queries(), 100)
+    fetches = [fetch for _, fetch, _ in _native(made).searches]
     assert {len(hits) for hits in found} == {100}
-    assert graph.searches == [(100, 100), (100, 100), (100, 200)]
+    assert recall(found, truth(made, _queries(), None, 100)) >= 0.95
+    assert fetches == sorted(fetches)
+    assert 2 <= len(fetches) <= 6
 
 
-@pytest.mark.parametrize("k", [1, 64, 500, 5_999, 6_000, 7_000])
+@pytest.mark.parametrize("k", [1, 64, 500, 3_999, 4_000, 5_000])
 def test_never_short_whatever_k(k: int) -> None:
-    writer = _writer(Metric.L2)
-    writer.delete([1])
-    found = approximate(writer.index, writer.index.view(), _queries()[:5], k, ef=8)
+    made = _world(Metric.L2, (1,))
+    found = _found(made, _queries()[:5], k, Breadth(ef=8))
     assert {len(hits) for hits in found} == {min(k, ROWS - 1)}
     assert all(len({point_id for point_id, _ in hits}) == len(hits) for hits in found)
 
 
-def test_small_segments_are_searched_exactly() -> None:
-    writer = Writer(new_index(Metric.L2, DIM, index="auto", growing_rows=500, flat_rows=4_000))
-    writer.upsert(random_points(3, 3_200, DIM))
-    writer.build()
-    view = writer.index.view()
-    assert approximate(writer.index, view, _queries(), 10, ef=1) == exact(writer.index, view, _queries(), 10)
+def test_where_exact_search_is_cheaper_the_index_is_not_asked() -> None:
+    SteadyPaces.floats_per_us = 1e6
+    made = _world(Metric.L2)
+    assert _found(made, _queries(), 10, Breadth(ef=1)) == truth(made, _queries(), None, 10)
+    assert _native(made).searches == []
+
+
+@pytest.mark.parametrize("kind", ["PQ8x4", "HNSW16,SQ8"])
+def test_lossy_codes_choose_candidates_and_vectors_decide(kind: str) -> None:
+    made = _world(Metric.L2, kind=kind)
+    found = _found(made, _queries(), 10)
+    assert _native(made).searches[0][1] > 10
+    expected = truth(made, _queries(), None, 10)
+    assert recall(found, expected) >= 0.93
+    scores = [dict(hits) for hits in truth(made, _queries(), None, None)]
+    assert all(scores[number][point_id] == score for number, hits in enumerate(found) for point_id, score in hits)

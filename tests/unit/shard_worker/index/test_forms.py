@@ -172,8 +172,19 @@ def test_only_living_rows_are_taken_but_those_of_the_base(tmp_path: Path) -> Non
     assert {row % BUCKETS for row in afresh.part().rows[np.array(matched.sure)].tolist()} == {5}
 
 
+@pytest.mark.parametrize("text", ["auto", "hnsw", "IVF20,SQ8", "PQ6x4"])
+def test_nothing_left_to_seal(text: str, tmp_path: Path) -> None:
+    form = form_of(text, DIM)
+    gone = built(form, (frozen(_vectors(), Metric.L2),), tmp_path)
+    gone.kill(np.arange(ROWS), 1)
+    empty = built(form, (sealed_source(gone, whole=False),), tmp_path)
+    assert (empty.rows_held, len(empty.part()), empty.trained_rows) == (0, 0, 0)
+    same = built(form, (sealed_source(gone, whole=False),), tmp_path, base=sealed_source(gone) if text != "auto" else None)
+    assert same.rows_held == (ROWS if text != "auto" else 0)
+
+
 @pytest.mark.parametrize("text", ["IVF20,Flat", "PQ6x4", "HNSW12,SQ8", "hnsw"])
-def test_a_build_can_be_stopped_at_any_question(text: str) -> None:
+def test_a_build_can_be_stopped_wherever_it_asks(text: str) -> None:
     job = BuildJob(seq=1, form=form_of(text, DIM), base=None, others=(frozen(_vectors(), Metric.L2),))
     questions = 0
 
@@ -183,7 +194,7 @@ def test_a_build_can_be_stopped_at_any_question(text: str) -> None:
         return False
 
     assert job.run(never) is not None
-    for at in range(questions):
+    for at in range(0, questions, max(1, questions // 12)):
         answers = itertools.chain(itertools.repeat(False, at), itertools.repeat(True))
         assert job.run(functools.partial(next, answers)) is None
 
@@ -203,6 +214,14 @@ def test_a_segment_is_not_seen_before_its_vectors_are_mapped(tmp_path: Path) -> 
     flat = built(form_of("flat", DIM), (frozen(_vectors(), Metric.L2),), tmp_path)
     with pytest.raises(Internal, match="has no file of vectors"):
         flat.map_vectors(tmp_path / "none")
+
+
+def test_a_part_bears_the_name_its_segment_has_by_then(tmp_path: Path) -> None:
+    segment = built(form_of("flat", DIM), (frozen(_vectors(), Metric.L2),), tmp_path)
+    assert (segment.part().key, segment.part().name) == (0, "")
+    segment.key, segment.name = 5, "five"
+    assert (segment.part().key, segment.part().name) == (5, "five")
+    assert segment.part() is segment.part()
 
 
 def test_files_that_do_not_belong_together_are_data_loss(tmp_path: Path) -> None:

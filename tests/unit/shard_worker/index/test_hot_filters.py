@@ -134,15 +134,15 @@ def test_segments_that_are_gone_are_forgotten() -> None:
     filters = HotFilters()
     for key in (1, 2, 3):
         filters.keep(_part(key=key), "a", _hot([1]))
-    filters.retain([2])
+    filters.forget([1, 3, 7])
     assert filters.find(_part(key=2), "a", 9) is not None
     assert len(filters) == 1
-    filters.retain([])
+    filters.forget([2])
     assert filters.memory_bytes == 0
 
 
 @pytest.mark.parametrize("limit", [4_000, 1 << 20])
-def test_threads_that_keep_find_and_retain_leave_the_bound_intact(limit: int) -> None:
+def test_threads_that_keep_find_and_forget_leave_the_bound_intact(limit: int) -> None:
     filters, part = HotFilters(limit_bytes=limit), _part()
     failures: list[BaseException] = []
 
@@ -157,7 +157,7 @@ def test_threads_that_keep_find_and_retain_leave_the_bound_intact(limit: int) ->
                 elif filters.may_gather(hot, DIM):
                     filters.gather(part, key, hot)
                 if rng.random() < 0.02:
-                    filters.retain([])
+                    filters.forget([1])
         except BaseException as error:
             failures.append(error)
 
@@ -168,5 +168,5 @@ def test_threads_that_keep_find_and_retain_leave_the_bound_intact(limit: int) ->
         thread.join()
     assert failures == []
     assert filters.memory_bytes <= limit
-    filters.retain([])
+    filters.forget([1])
     assert filters.memory_bytes == 0

@@ -137,4 +137,4 @@ def test_payloads_are_read_in_bounded_chunks() -> None:
 def test_the_estimate_is_made_before_payloads_are_read() -> None:
     made = _world(every=2)
     hot, _ = matching(made.view.parts[0], Sought.of(LABEL_3), SEQ, made.context())
-    assert hot.estimate == pytest.approx((5 + 30 / 2) / ROWS)
+    assert hot.estimate == pytest.approx((6 + 30 / 2) / ROWS)

@@ -85,6 +85,13 @@ def test_bits_of_rotated_vectors_tell_more_when_dimensions_differ_in_weight() ->
     assert _shared(found, truth) >= _shared(plain.search(queries, 20, params=parameters)[1], truth) + 0.05
 
 
+@pytest.mark.parametrize("metric", list(Metric))
+def test_a_rotation_leaves_rows_in_their_lists(metric: Metric) -> None:
+    vectors = np.ascontiguousarray(prepared(clustered(2, 2_000, DIM), metric))
+    plain, rotated = (_trained(text, vectors, metric).lists_of(vectors) for text in ("IVF20,Flat", "IVF20,RaBitQ"))
+    assert np.mean(plain == rotated) >= 0.99
+
+
 @pytest.mark.parametrize("dim", [1, 2, 3, 31, 64, 65])
 @pytest.mark.parametrize("text", ["hnsw", "IVF4,RaBitQ", "RaBitQ", "IVF4,PQ1x4", "SQ8"])
 def test_any_dimension(text: str, dim: int) -> None:

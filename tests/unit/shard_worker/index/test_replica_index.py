@@ -15,7 +15,18 @@ from shard_worker.logic.segment_plan import BuildPlan, plan_build
 from shoal.core.collection import Metric
 from shoal.core.errors import Internal, InvalidArgument
 from shoal.core.points import PointId
-from tests.unit.shard_worker.index.twin import INDEXES, Writer, approximate, brute_force, by_query, exact, new_index, random_points, sealed_by, search
+from tests.unit.shard_worker.index.twin import (
+    INDEXES,
+    Writer,
+    approximate,
+    brute_force,
+    by_query,
+    exact,
+    new_index,
+    random_points,
+    sealed_by,
+    search,
+)
 
 DIM = 3
 IDS = st.one_of(st.integers(-2, 14), st.sampled_from(["", "1", "a", "b", "c"]))

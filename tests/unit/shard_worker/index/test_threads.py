@@ -10,9 +10,10 @@ from typing import Any
 import faiss
 import numpy as np
 
-from shard_worker.index.native import HnswSettings, NativeIndex
+from shard_worker.index.native import NativeIndex
 from shard_worker.index.threads import build_thread_init, search_thread_init
 from shoal.core.collection import Metric
+from shoal.core.index_spec import parse_index
 
 
 def _in_a_thread(task: Callable[[], Any]) -> Any:
@@ -41,7 +42,7 @@ def test_a_build_thread_and_the_openmp_threads_it_starts_are_nice() -> None:
     def task() -> tuple[int, int, list[int]]:
         build_thread_init(threads=2, nice=7)
         before = set(_nice_values())
-        graph = NativeIndex.hnsw(8, Metric.L2, HnswSettings())
+        graph = NativeIndex.empty(parse_index("hnsw", 8), 8, Metric.L2)
         graph.add(np.random.default_rng(1).random((500, 8)).astype(np.float32))
         values = _nice_values()
         started = [nice for thread, nice in values.items() if thread not in before]

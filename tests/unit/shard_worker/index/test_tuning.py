@@ -171,7 +171,7 @@ def test_the_rule_before_anything_is_measured():
     assert 30 <= lists.breadth_for(10, 0.95).breadth <= 40
     codes = untuned("", quantised=True)
     assert codes.breadth_for(10, 0.95).breadth == 1
-    assert codes.breadth_for(10, 0.95).fetch >= 80
+    assert 100 <= codes.breadth_for(10, 0.95).fetch <= 200
 
 
 def test_a_rule_without_an_index_says_exact():

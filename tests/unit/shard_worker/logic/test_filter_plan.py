@@ -9,7 +9,9 @@ from shard_worker.logic.filter_plan import Record, begin_in_index, expected_rank
 
 
 @given(k=st.integers(1, 500), rows=st.integers(1, 10**7), share=st.floats(1e-6, 1.0), spread=st.floats(0, 64))
-def test_the_expected_rank_is_at_least_k_where_there_are_k_rows_and_never_more_than_all(k: int, rows: int, share: float, spread: float) -> None:
+def test_the_expected_rank_is_at_least_k_where_there_are_k_rows_and_never_more_than_all(
+    k: int, rows: int, share: float, spread: float
+) -> None:
     rank = expected_rank(k=k, matching=max(1, int(rows * share)), rows=rows, spread=spread)
     assert min(k, rows) <= rank <= rows
 
@@ -92,5 +94,6 @@ def test_the_spread_follows_what_nearly_all_queries_need() -> None:
 
 
 def test_little_recall_is_given_away() -> None:
-    assert required_recall(0.95) == pytest.approx(0.945)
+    assert required_recall(0.95) == pytest.approx(0.948)
     assert required_recall(0.0) > 0
+    assert 0.99 < required_recall(1.0) < 1

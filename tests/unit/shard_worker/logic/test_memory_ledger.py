@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shard_worker.logic.memory_ledger import (
+    LINK_BYTES,
     MESSAGE_COPIES,
     TEXT_COPIES,
     GrowingSize,
@@ -13,6 +16,7 @@ from shard_worker.logic.memory_ledger import (
     ReplicaCost,
     build_refusal,
     growth_rows,
+    opening_refusal,
     replica_refusal,
     write_need,
     write_refusal,
@@ -83,10 +87,18 @@ def test_needs_of_writes_one_by_one_are_the_need_of_all(writes: list[tuple[int, 
 
 @pytest.mark.parametrize("short", [0, 1])
 def test_a_write_is_admitted_up_to_the_last_byte(short: int) -> None:
-    need = write_need(COST, Pending(points=10, message_bytes=40)) + 2 * 10 * GROWING.row_bytes
-    ledger = MemoryLedger(budget=1000 + need - short, held=500, writes=100, building=0, kept=400)
+    need = write_need(COST, Pending(points=10, message_bytes=40))
+    build = COST.next_build + 10 * (2 * GROWING.row_bytes + LINK_BYTES)
+    ledger = MemoryLedger(budget=600 + need + build - short, held=500, writes=100, building=0, kept=400)
     refusal = write_refusal(ledger, COST, Pending(), 10, 40)
     assert (refusal is not None) == bool(short)
+    assert write_refusal(replace(ledger, kept=build + 1), COST, Pending(), 10, 40) is not None
+
+
+def test_a_write_to_a_small_replica_needs_no_more_room_for_builds_than_is_kept_for_a_large_one() -> None:
+    need = write_need(COST, Pending(points=10, message_bytes=40))
+    assert write_refusal(MemoryLedger(budget=10_600 + need, held=600, kept=10_000), COST, Pending(), 10, 40) is None
+    assert write_refusal(MemoryLedger(budget=10_599 + need, held=600, kept=10_000), COST, Pending(), 10, 40) is not None
 
 
 def test_a_refusal_names_need_rest_budget_and_what_to_do() -> None:
@@ -117,3 +129,10 @@ def test_a_replica_is_taken_up_to_the_last_byte() -> None:
     said = replica_refusal(ledger, 401)
     assert said is not None
     assert "another replica" in said
+
+
+def test_room_kept_for_builds_does_not_keep_a_replica_closed_but_a_build_that_runs_does() -> None:
+    ledger = MemoryLedger(budget=1000, held=600, kept=900)
+    assert opening_refusal(ledger, 400) is None
+    assert opening_refusal(ledger, 401) is not None
+    assert opening_refusal(replace(ledger, building=1), 400) is not None

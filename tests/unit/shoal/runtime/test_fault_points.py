@@ -95,7 +95,7 @@ def test_a_fault_is_read_as_it_is_written(name: str, nth: int, action: Action) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("log", "names the point 'log', there are file.write,"),
+        ("log", "names the point 'log', there are disk.flush,"),
         ("log.write:0", "NTH from 1"),
         ("log.write:-1", "NTH from 1"),
         ("log.write:x", "NTH from 1"),

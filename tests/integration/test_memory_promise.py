@@ -1,0 +1,29 @@
+"""A worker never dies of memory: in a process with a hard limit a replica is filled until it refuses, and everything else goes on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("index", "dim", "mib"), [("flat", 256, 160), ("hnsw", 768, 160)])
+def test_a_replica_is_filled_until_it_refuses_and_searches_and_deletes_go_on(index: str, dim: int, mib: int, tmp_path: Path) -> None:
+    # The limit counts the stacks of threads whole, so they are made small.
+    child = f"ulimit -s 1024; exec {sys.executable} -m tests.integration.memory_child {tmp_path / 'worker'} {index} {dim} {mib}"
+    environment = {"OMP_NUM_THREADS": "1", "OMP_STACKSIZE": "1M", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    ended = subprocess.run(["bash", "-c", child], capture_output=True, text=True, timeout=400, cwd=ROOT, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    told = json.loads(ended.stdout.splitlines()[-1])
+    assert told["most_used"] <= told["budget"]
+    assert told["taken"] > 1_000, "it refused long before it was full"
+    assert "no memory for 500 points" in told["refusal"]
+    assert told["removed"] == told["taken"] // 2
+    assert told["searched"] == [30, 30, 30, 30]
+    assert told["again"] > told["taken"] // 4, "what was deleted gave no room"
+    assert told["points"] == told["taken"] - told["removed"] + told["again"]

@@ -1,0 +1,142 @@
+"""Recall as a parameter, on real vectors: what a target chooses is measured on other queries than those it was calibrated on.
+
+No clock: an index search counts as cheaper than an exact one, so that every choice is one of the index and the test does not
+depend on the machine.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import faiss
+import numpy as np
+import pytest
+
+from shard_worker.index.approximate import nearest
+from shard_worker.index.ask import Ask
+from shard_worker.index.calibrate import calibrate
+from shard_worker.index.truth import Sample
+from shard_worker.index.tuning import Tuning
+from shard_worker.index.view import Part
+from shard_worker.logic.segment_form import SealedForm
+from shoal.core.collection import Metric
+from shoal.core.index_spec import parse_index
+from shoal.core.scoring import prepared
+from tests.data_sets import load
+from tests.unit.shard_worker.index.made_segments import built, frozen
+
+TARGETS = (0.8, 0.9, 0.95, 0.99)
+KS = (1, 10, 100)
+RANKS = (1, 3, 10, 30, 100)
+SPLITS = {"sift": 4, "scifact": 3, "fashion": 1}
+"""Ways of halving: the fewer queries there are, the more."""
+
+FASHION_ROWS = 10_000
+INDEXES = ("hnsw", "ivf")
+
+
+def data(name: str) -> tuple[np.ndarray, np.ndarray, Metric]:
+    if name == "fashion":
+        arrays = load("fashion-mnist-784-l2.npz")
+        return arrays["base"][:FASHION_ROWS], arrays["queries"][:600], Metric.L2
+    if name == "sift":
+        arrays = load("sift5k-128-l2.npz")
+        return arrays["base"], arrays["queries"], Metric.L2
+    arrays = load("scifact-minilm384.npz")
+    return arrays["doc_embeddings"], arrays["query_embeddings"], Metric.COSINE
+
+
+@functools.cache
+def prepared_data(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, Metric]:
+    """(vectors, queries, true positions of the 100 nearest, metric), vectors and queries prepared."""
+    vectors, queries, metric = data(name)
+    vectors = prepared(np.ascontiguousarray(vectors, dtype=np.float32), metric)
+    queries = prepared(np.ascontiguousarray(queries, dtype=np.float32), metric)
+    flat = faiss.IndexFlat(vectors.shape[1], faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT)
+    flat.add(vectors)
+    return vectors, queries, flat.search(queries, max(KS))[1], metric
+
+
+@pytest.fixture(scope="module")
+def segment(tmp_path_factory) -> Callable[[str, str], Part]:
+    """Segments as a replica builds them, by data set and index, each built once."""
+
+    @functools.cache
+    def make(name: str, index: str) -> Part:
+        vectors, _, _, metric = prepared_data(name)
+        dim = vectors.shape[1]
+        form = SealedForm(dim=dim, metric=metric, spec=parse_index(index, dim))
+        return built(form, (frozen(vectors, metric),), tmp_path_factory.mktemp("segment")).part()
+
+    return make
+
+
+def calibrated(part: Part, sample: Sample, metric: Metric) -> Tuning:
+    ticks = iter(range(10**9))
+    tuning = calibrate(part, sample, metric=metric, should_stop=bool, clock=lambda: next(ticks) * 1e-6, ranks=RANKS)
+    assert tuning is not None
+    return tuning
+
+
+def recall_of(part: Part, queries: np.ndarray, truth: np.ndarray, metric: Metric, choice: tuple[int, int], k: int) -> float:
+    breadth, fetch = choice
+    ask = Ask(queries=np.ascontiguousarray(queries), seq=1, k=k, metric=metric)
+    positions = nearest(part, part.native, ask, fetch, breadth)[:, :k]
+    return float(np.mean([len(set(a) & set(b)) / k for a, b in zip(positions.tolist(), truth[:, :k].tolist(), strict=True)]))
+
+
+@pytest.mark.parametrize("index", INDEXES)
+@pytest.mark.parametrize("name", ["sift", "scifact", "fashion"])
+def test_half_of_the_queries_choose_for_the_other_half(name, index, segment):
+    """Mean over several ways of halving, since a hundred queries that were not calibrated on say little about the first hit."""
+    _, queries, truth, metric = prepared_data(name)
+    part = segment(name, index)
+    measured: dict[tuple[float, int], list[float]] = {}
+    for split in range(SPLITS[name]):
+        order = np.random.default_rng(split).permutation(len(queries))
+        ours, others = order[: min(len(order) // 2, 200)], order[len(order) // 2 :]
+        tuning = calibrated(part, Sample.asked(queries[ours], metric), metric)
+        for target in TARGETS:
+            for k in KS:
+                choice = tuning.breadth_for(k, target)
+                pair = (choice.breadth, choice.fetch)
+                found = 1.0 if choice.exact else recall_of(part, queries[others], truth[others], metric, pair, k)
+                measured.setdefault((target, k), []).append(found)
+    missed = {key: np.mean(found) for key, found in measured.items() if np.mean(found) < key[0] - 0.01}
+    assert missed == {}
+
+
+@pytest.mark.parametrize("index", INDEXES)
+@pytest.mark.parametrize("name", ["sift", "scifact", "fashion"])
+def test_rows_that_stand_in_choose_for_real_queries(name, index, segment):
+    _, queries, truth, metric = prepared_data(name)
+    part = segment(name, index)
+    tuning = calibrated(part, Sample.own_rows(part, 256, np.random.default_rng(0), seq=1), metric)
+    missed = {}
+    for target in TARGETS:
+        for k in KS:
+            choice = tuning.breadth_for(k, target)
+            if not choice.exact:
+                found = recall_of(part, queries, truth, metric, (choice.breadth, choice.fetch), k)
+                if found < target - 0.01:
+                    missed[target, k] = found
+    assert missed == {}
+
+
+@pytest.mark.parametrize("name", ["sift", "scifact", "fashion"])
+def test_before_anything_is_measured_the_rule_holds_for_real_queries(name, segment):
+    _, queries, truth, metric = prepared_data(name)
+    missed = {}
+    for index in INDEXES:
+        part = segment(name, index)
+        tuning = part.tuning.now
+        assert not tuning.measured
+        for target in TARGETS:
+            for k in KS:
+                choice = tuning.breadth_for(k, target)
+                if not choice.exact:
+                    found = recall_of(part, queries, truth, metric, (choice.breadth, choice.fetch), k)
+                    if found < target - 0.01:
+                        missed[index, target, k] = found
+    assert missed == {}
