@@ -15,6 +15,9 @@ from shard_worker.settings import WorkerSettings
 
 LOOPBACK = "127.0.0.1"
 
+WORKER_LABEL = "shoal-worker-"
+"""What labels of nodes that host workers begin with."""
+
 _ETCD_ACCESS = ("etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password_file")
 
 S = TypeVar("S", CoordinatorSettings, WorkerSettings, RouterSettings)
@@ -58,7 +61,7 @@ class ProcessPlan:
 
 def label_of(worker: int) -> str:
     """Label of the Ray node on which this worker lives; its value is "true"."""
-    return f"shoal-worker-{worker}"
+    return f"{WORKER_LABEL}{worker}"
 
 
 def process_plans(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[str, ...], workers: int) -> tuple[ProcessPlan, ...]:

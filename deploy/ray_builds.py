@@ -15,16 +15,18 @@ from typing import Any
 import ray
 
 from deploy.logic.build_placement import BUILDS_LABEL, BuildPlace, NodeFacts, place_build
+from deploy.plans import WORKER_LABEL
 from deploy.ray_cluster import LABEL_VALUE, first_line
 from shard_worker.builders import Delivery
 from shard_worker.index.native_task import Material, NativeTask, PackedIndex, run_native_task
 from shard_worker.index.threads import build_thread_init
-from shoal.core.errors import Unavailable
+from shoal.core.errors import ShoalError, Unavailable
 
 PATIENCE_S = 30.0
 """For one answer of Ray, and for a free node to begin."""
 
-_POLL_S = 0.2
+_POLL_S = 0.1
+_LOOK_S = 2.0
 _FETCH_S = 2.0
 
 
@@ -86,9 +88,11 @@ class _Attempt:
             delivery = self._ask()
             if not self.cancelled.is_set():
                 self._delivery = delivery
+        except ShoalError as error:
+            self._failure = error.message
         except Exception as error:
             # Only words are kept: a traceback would keep the vectors in Ray's store.
-            self._failure = f"a Ray task to build an index failed: {type(error).__name__}: {first_line(error)}"
+            self._failure = f"a Ray task to build an index failed: {type(error).__name__}: {first_line(error).partition('. ')[0]}"
         finally:
             self._material = None
             self.over.set()
@@ -96,17 +100,15 @@ class _Attempt:
     def _ask(self) -> Delivery | None:
         self._waiting("did not tell its nodes")
         place = _place(self._threads)
-        if place is None:
-            raise Unavailable("no node of the Ray cluster has a CPU for it")
         self._waiting("did not take the vectors")
         data = self._put()
         if data is None:
             return None
-        self._waiting(f"found no free node with {place.cpus} CPUs and the labels {dict(place.labels)}")
+        self._waiting(f"found no free node with {place.cpus:g} CPUs and the labels {dict(place.labels)}")
         answers = (
-            ray.remote(_build)
-            .options(num_cpus=place.cpus, max_retries=0, max_calls=1, num_returns="streaming", label_selector=dict(place.labels))
-            .remote(self._task, place.cpus, *data)
+            ray.remote(max_calls=1, max_retries=0, num_returns="streaming")(_build)
+            .options(num_cpus=place.cpus, label_selector=dict(place.labels))
+            .remote(self._task, place.threads, *data)
         )
         try:
             return self._await(answers)
@@ -145,12 +147,17 @@ class _Attempt:
 
     def _arrived(self, answers: Any, *, begun: bool) -> bool:
         """Wait for the next answer; False when cancelled before. A build that has begun takes its time, for Ray tells when it is lost."""
+        look_s = time.monotonic() + _LOOK_S
         while not self.cancelled.is_set():
             ready, _ = ray.wait([answers], timeout=_POLL_S, fetch_local=False)
             if ready:
                 return True
             if begun:
                 self._heard()
+            elif time.monotonic() > look_s:
+                # The node that was to begin may have been a dead one, of which Ray did not know yet.
+                _place(self._threads)
+                look_s = time.monotonic() + _LOOK_S
         return False
 
     def _waiting(self, waits_for: str) -> None:
@@ -165,13 +172,23 @@ def _put_one(value: Any) -> list[Any]:
     return [] if value is None else [ray.put(value)]
 
 
-def _place(threads: int) -> BuildPlace | None:
-    nodes = [
-        NodeFacts(id=node["NodeID"], cpus=node["Resources"].get("CPU", 0.0), for_builds=node["Labels"].get(BUILDS_LABEL) == LABEL_VALUE)
-        for node in ray.nodes()  # type: ignore[no-untyped-call]
-        if node["Alive"]
-    ]
-    return place_build(nodes, own=ray.get_runtime_context().get_node_id(), threads=threads)
+def _place(threads: int) -> BuildPlace:
+    """Where to build. Raises Unavailable when there is no place but here."""
+    nodes = [_facts(node) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    place = place_build(nodes, own=ray.get_runtime_context().get_node_id(), threads=threads)
+    if place is None:
+        raise Unavailable("no other node of the Ray cluster has a CPU for builds")
+    return place
+
+
+def _facts(node: dict[str, Any]) -> NodeFacts:
+    labels = node["Labels"]
+    return NodeFacts(
+        id=node["NodeID"],
+        cpus=node["Resources"].get("CPU", 0.0),
+        for_builds=labels.get(BUILDS_LABEL) == LABEL_VALUE,
+        hosts=any(label.startswith(WORKER_LABEL) for label in labels),
+    )
 
 
 def _build(task: NativeTask, threads: int, base: list[Any], sample: list[Any], blocks: list[Any]) -> Iterator[str | PackedIndex]:

@@ -23,9 +23,7 @@ class LocalSettings(EtcdAccessSettings):
     host: str = setting("127.0.0.1", "address to listen on; 'node' on a given Ray: the address of each role's node")
     etcd: tuple[str, ...] = setting((), "endpoints of an etcd that runs already, host:port, separated by commas; none: start one")
     ray_address: str = setting("", "address of a Ray cluster that runs already; empty: start one")
-    builds: str = setting(
-        "here", "where indexes are built: 'here', in the workers, or 'ray', as Ray tasks, on other nodes if there are any"
-    )
+    builds: str = setting("here", "where indexes are built: 'here', in the workers, or 'ray', as tasks on other nodes of a given Ray")
     message_bytes: int = setting(32 * 1024 * 1024, "largest message either way, in bytes")
     metrics_port: int = setting(
         ANY_PORT, "Prometheus port of the coordinator, the workers take the next ones; 0 is none, -1 any free ones, which the logs name"
@@ -55,6 +53,10 @@ class LocalSettings(EtcdAccessSettings):
             raise InvalidArgument(
                 "--ray-address needs --etcd: a given Ray outlives this command, so its roles need an etcd that does too",
                 ErrorDetails(field="etcd"),
+            )
+        if self.builds != "here" and not self.ray_address:
+            raise InvalidArgument(
+                f"--builds {self.builds} needs --ray-address: a Ray of our own has no other node to build on", ErrorDetails(field="builds")
             )
         if self.host == NODE_HOST and not self.ray_address:
             raise InvalidArgument("--host node has a meaning only with --ray-address", ErrorDetails(field="host"))

@@ -7,6 +7,7 @@ import sys
 
 from shard_worker.settings import WorkerSettings
 from shoal.core.errors import ShoalError
+from shoal.runtime.fault_points import arm_from_environment
 from shoal.runtime.logs import configure_logs
 from shoal.runtime.role import run_role
 from shoal.runtime.settings import load_settings
@@ -16,6 +17,7 @@ def main() -> int:
     """Run until a signal. Returns the exit code."""
     try:
         settings = load_settings(WorkerSettings, program="python -m shard_worker", arguments=sys.argv[1:], environment=os.environ)
+        arm_from_environment(os.environ)
     except ShoalError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shard_worker.allocator import give_back_free_memory
 from shard_worker.index.build import BuildJob
 from shard_worker.index.hot_filters import HotFilters
 from shard_worker.index.replica_index import DEFAULT_BOUNDS, IndexStats, ReplicaIndex
@@ -37,14 +38,13 @@ from shard_worker.storage.small_tables import SegmentEntry
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import Seq, Term
 from shoal.core.points import IdArray, Matrix
+from shoal.core.sizing import REPLICA_BASE_BYTES, store_cache_bytes
+from shoal.runtime.fault_points import fault_point
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, unmeasured
 from shoal.wire.records import exact_delete_of_body, ids_of_body, points_of_body
 
 log = logging.getLogger("shoal.worker.engine")
-
-REPLICA_BASE_BYTES = 32 * 1024 * 1024
-"""Of an open replica without points: SQLite's caches and connections, the writer's thread, buffers of the log."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,6 +179,7 @@ class Engine:
                 self._index.apply(change.seq, change.killed_rows, change.rows, columns.ids, columns.vectors, columns.payloads)
             elif len(change.killed_rows):
                 self._index.apply(change.seq, change.killed_rows, *self._no_rows(), None)
+        fault_point("apply.indexed")
         self._index.publish(records[-1].seq)
         return tuple(change.affected for change in changes)
 
@@ -193,6 +194,7 @@ class Engine:
             self._log.close()
         finally:
             self._store.close()
+            give_back_free_memory()
 
     # Building
 
@@ -222,10 +224,12 @@ class Engine:
 
     def begin_build(self, plan: BuildPlan) -> BuildJob:
         """See ReplicaIndex."""
+        fault_point("build.begin")
         return self._index.begin_build(plan)
 
     def write_segment(self, job: BuildJob, sealed: SealedSegment) -> WrittenSegment:
         """Make the result of a build durable as files."""
+        fault_point("build.built")
         name = f"{job.seq:016d}-{uuid.uuid4().hex[:8]}"
         if not sealed.rows_held:
             return WrittenSegment(name=name, entries=())
@@ -243,8 +247,10 @@ class Engine:
         replaced = set(job.replaces)
         gone = [entry.name for entry in self._store.segments() if Path(entry.name).stem in replaced]
         self._store.replace_segments(written.entries, gone)
+        fault_point("swap.named")
         self._index.swap(job, sealed, written.name)
         self._settings.hot_filters.forget(source.key for source in job.sources)
+        fault_point("swap.done")
 
     def abandon(self, job: BuildJob) -> None:
         """See ReplicaIndex."""
@@ -253,6 +259,7 @@ class Engine:
     def sweep(self) -> None:
         """Delete files that have no name any more, after a checkpoint has made that durable."""
         self._log.trim(self._store.checkpoint())
+        give_back_free_memory()
         entries = self._store.segments()
         self._segment_bytes = sum(entry.size_bytes for entry in entries)
         self._files.remove_orphans({entry.name for entry in entries})
@@ -266,7 +273,8 @@ class Engine:
     def cost(self) -> ReplicaCost:
         """What it takes of the worker's memory."""
         cost = self._index.cost()
-        return replace(cost, held=cost.held + REPLICA_BASE_BYTES)
+        caches = store_cache_bytes(self._store.size_bytes, self._settings.readers)
+        return replace(cost, held=cost.held + REPLICA_BASE_BYTES + caches)
 
     def size_bytes(self) -> int:
         """Bytes on disk."""

@@ -69,8 +69,9 @@ class WorkerMemory:
 
     def __init__(self, budget_bytes: int) -> None:
         self._lock = threading.Lock()
-        self.caches = CacheRoom(min(MAX_CACHE_BYTES, budget_bytes // CACHE_PART))
-        self._ledger = MemoryLedger(budget=budget_bytes - self.caches.limit_bytes)
+        self.cache_bytes = min(MAX_CACHE_BYTES, budget_bytes // CACHE_PART)
+        """What the caches of filtered searches may take, all together."""
+        self._ledger = MemoryLedger(budget=budget_bytes - self.cache_bytes)
         self._costs: dict[ShardId, ReplicaCost] = {}
         self._pending: dict[ShardId, Pending] = {}
 
@@ -88,11 +89,6 @@ class WorkerMemory:
     def free_bytes(self) -> int:
         """What is left when no build runs and nothing is kept free for one."""
         return max(0, self._ledger.budget - self._ledger.held - self._ledger.writes)
-
-    @property
-    def room_bytes(self) -> int:
-        """What is left of the budget."""
-        return self._ledger.room
 
     def replica_bytes(self) -> Mapping[ShardId, int]:
         """What each replica holds."""
@@ -194,36 +190,3 @@ class WorkerMemory:
 def unbounded_memory() -> WorkerMemory:
     """An account that refuses nothing, for a replica that is opened without a worker."""
     return WorkerMemory(1 << 60)
-
-
-class CacheRoom:
-    """What the caches of all replicas may take together. A cache asks before it keeps something and gives back what it drops."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._lock = threading.Lock()
-        self._limit, self._taken = limit_bytes, 0
-
-    @property
-    def limit_bytes(self) -> int:
-        """Of all caches together."""
-        return self._limit
-
-    @property
-    def taken_bytes(self) -> int:
-        """What they hold now."""
-        return self._taken
-
-    def take(self, size: int) -> bool:
-        """Whether `size` bytes more may be kept; they are then counted."""
-        with self._lock:
-            if self._taken + size > self._limit:
-                return False
-            self._taken += size
-            return True
-
-    def give_back(self, size: int) -> None:
-        """`size` bytes are not kept any more. Raises Internal when so many were not taken."""
-        with self._lock:
-            if size > self._taken:
-                raise Internal(f"a cache gives back {size} bytes, {self._taken} were taken")
-            self._taken -= size

@@ -101,13 +101,16 @@ def shard_samples(host: Host) -> Iterable[Sample]:
         yield from (Sample(metric, value, labels) for metric, value in values)
 
 
-def worker_samples(*, host: Host, pools: Pools, membership: Membership, connected: bool, disk_used: float | None) -> Iterable[Sample]:
-    """What the whole worker is doing. May be called on any thread. disk_used: as last seen, None before that."""
+def worker_samples(
+    *, host: Host, pools: Pools, membership: Membership, connected: bool, cache_bytes: int, disk_used: float | None
+) -> Iterable[Sample]:
+    """What the whole worker is doing. May be called on any thread. cache_bytes: of caches of filtered searches; disk_used: as last
+    seen, None before that."""
     yield Sample(SHARDS_FAILED, len(host.failures()))
     yield Sample(BUILDS_RUNNING, pools.builds_running)
     yield Sample(MEMORY_BUDGET, host.memory.budget_bytes)
     yield Sample(MEMORY_USED, host.memory.used_bytes)
-    yield Sample(CACHE_BYTES, host.memory.caches.taken_bytes)
+    yield Sample(CACHE_BYTES, cache_bytes)
     yield Sample(STORE_CONNECTED, connected, _ROLE)
     age_s = membership.lease_age_s()
     if age_s is not None:

@@ -20,7 +20,7 @@ from shard_worker.sealing import Sealing
 from shard_worker.tuner import Tuner
 from shard_worker.writer import Writer
 from shoal.core.collection import CollectionSpec
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
+from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import StoredColumns, check_dim, check_finite, check_ids, check_unique
@@ -310,7 +310,8 @@ class Replica:
             if result is not None:
                 return result
         result = await self._run(partial(self._writer.between_writes, lambda: ask(self._reading.view())), deadline)
-        assert result is not None, "a row vanished although nothing was applied"
+        if result is None:
+            raise DataLoss(f"shard {self._shard} has lost rows that its index holds; check it with shoal fsck", self._details())
         return result
 
     def _search_us(self, view: View, call: ShardSearch) -> float:

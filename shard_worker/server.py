@@ -17,6 +17,7 @@ from shard_worker.assignments import Assignments
 from shard_worker.builders import Runner, builder_of
 from shard_worker.engine import EngineSettings
 from shard_worker.host import Host
+from shard_worker.index.hot_filters import HotFilters
 from shard_worker.index.threads import search_thread_init
 from shard_worker.limits import memory_limits
 from shard_worker.membership import Membership
@@ -67,6 +68,7 @@ class WorkerRole:
         """runner: makes indexes in other processes. Raises PreconditionFailed when the settings ask for one and there is none."""
         builder = builder_of(settings.builds, runner)
         self.host = Host(memory=_memory_account(settings))
+        self._hot_filters = HotFilters(self.host.memory.cache_bytes)
         self._settings = settings
         self._keys = Keys(settings.cluster_name)
         self._store = EtcdStore(etcd_settings(settings))
@@ -153,6 +155,7 @@ class WorkerRole:
             growing_rows=settings.growing_rows,
             log_file_bytes=settings.log_file_bytes,
             readers=settings.search_threads + 2,
+            hot_filters=self._hot_filters,
             flushed=self.metrics.measure(LOG_FLUSH_SECONDS),
         )
         folders = WorkerReplicaFolders(
@@ -170,6 +173,7 @@ class WorkerRole:
             pools=self._pools,
             membership=parts.membership,
             connected=self._observer.connected,
+            cache_bytes=self._hot_filters.memory_bytes,
             disk_used=self._disk_used,
         )
 

@@ -34,6 +34,7 @@ from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalErr
 from shoal.core.ids import RequestId, Revision
 from shoal.core.shard_calls import WriteAck
 from shoal.runtime.clock import wall_ms
+from shoal.runtime.fault_points import fault_point
 from shoal.runtime.logs import event
 
 log = logging.getLogger("shoal.worker.writer")
@@ -160,6 +161,7 @@ class Writer:
         records = _records(work, AppendRecords)
         if records:
             self._engine.append(records)
+            fault_point("writer.durable")
             self._say(RecordsDurable(through=records[-1].seq))
 
     def _apply(self, work: Sequence[ReplicaEffect]) -> None:
@@ -169,6 +171,7 @@ class Writer:
         records = _records(work, ApplyRecords)
         if records:
             affected = self._engine.apply(records)
+            fault_point("writer.applied")
             self._say(RecordsApplied(through=records[-1].seq, affected=affected))
 
     def _say(self, happened: ReplicaEvent) -> None:

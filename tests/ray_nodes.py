@@ -67,6 +67,11 @@ class RayNodes:
         pid: int = self._nodes[number].all_processes["raylet"][0].process.pid
         return pid
 
+    def id(self, number: int) -> str:
+        """How Ray calls a node."""
+        name: str = self._nodes[number].node_id
+        return name
+
     def kill_node(self, number: int) -> None:
         """SIGKILL to every process of a node."""
         self._cluster.remove_node(self._nodes.pop(number), allow_graceful=False)

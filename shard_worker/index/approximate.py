@@ -22,7 +22,7 @@ from shard_worker.index.native import NativeIndex
 from shard_worker.index.paces import Paces
 from shard_worker.index.tuning import EXACT, Choice, Tuning
 from shard_worker.index.view import Part, PartHits
-from shard_worker.logic.filter_plan import next_rank, required_recall
+from shard_worker.logic.filter_plan import SPREAD_SHARE, next_rank, required_recall
 from shoal.core.collection import Metric
 from shoal.core.shard_calls import Breadth, RecallTarget
 
@@ -30,8 +30,6 @@ Numbers = npt.NDArray[np.int64]
 
 _BLOCK_POSITIONS = 1 << 20
 """Positions that are fetched at once: with what is computed from them, about 50 MB."""
-
-_SPREAD_PERCENTILE = 90
 
 
 def choice_for(part: Part, native: NativeIndex, ask: Ask, k: int, recall: float) -> Choice:
@@ -129,7 +127,7 @@ class Reliance:
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Descent:
     """What an index-first search found. hits: of the queries it could finish; open: numbers of those it could not; reached:
-    rank that nearly all finished queries needed, None when none was finished."""
+    rank that did for SPREAD_SHARE of the finished queries, None when none was finished."""
 
     hits: list[PartHits]
     open: Numbers
@@ -165,18 +163,21 @@ class Descender:
                 break
             if self.cost_us(choice, len(pending)) > self.exact_us(len(pending)):
                 break
-            left, needed = [], aim
+            left, seen, needed = [], aim, 0
             for block in _blocks(pending, choice.fetch):
                 closing, found = self._round(block, choice)
                 closed = self.reliance.reaches(choice, aim, closing)
                 hits.extend(self._kept(block, closing, closed, found))
                 reached.append(closing[closed])
                 left.append(block[~closed])
-                needed = max(needed, int(closing.max()))
+                needed = max(needed, int(closing[~closed].max(initial=0)))
+                if not closing.all():
+                    # Some query wants more than all that was fetched, which may be much more than was aimed at.
+                    seen = choice.fetch
             pending, before = np.concatenate(left), choice
-            aim = next_rank(aimed=aim, needed=needed, rows=rows)
+            aim = next_rank(seen=seen, needed=needed, rows=rows)
         ranks = np.concatenate(reached) if reached else np.empty(0, dtype=np.int64)
-        return Descent(hits=hits, open=pending, reached=int(np.percentile(ranks, _SPREAD_PERCENTILE)) if len(ranks) else None)
+        return Descent(hits=hits, open=pending, reached=int(np.quantile(ranks, SPREAD_SHARE)) if len(ranks) else None)
 
     def _round(self, block: Numbers, choice: Choice) -> tuple[Numbers, tuple[Numbers, npt.NDArray[np.bool_]]]:
         """One search of the queries numbered `block` (m,). (closing, (positions, wanted)): rank at which a query has all it wants, 0

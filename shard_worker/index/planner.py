@@ -16,10 +16,11 @@ from shard_worker.index.explaining import Tally
 from shard_worker.index.hot_filters import Among, HotFilter, Mask
 from shard_worker.index.matching import Sought, matching
 from shard_worker.index.native import NativeIndex
-from shard_worker.index.paces import Layout
+from shard_worker.index.paces import TOGETHER_QUERIES, Layout
 from shard_worker.index.tuning import Choice
 from shard_worker.index.view import NO_HITS, Part, PartHits, join_hits
 from shard_worker.logic.filter_plan import Plan, Record, begin_in_index, expected_rank
+from shoal.core.shard_calls import RecallTarget
 
 _RADIUS_RANK = 64
 """Hits a range search looks for first: k bounds its answer and may be far more than lie within the radius."""
@@ -44,19 +45,29 @@ def part_hits(part: Part, ask: Ask, sought: Sought | None, context: SearchContex
 def unfiltered_us(part: Part, ask: Ask, context: SearchContext) -> tuple[Choice | None, float]:
     """How a part is searched without a filter: (what to ask of its index, None for exact search; estimated microseconds)."""
     exact_us = context.paces.exact_us(queries=len(ask), rows=len(part), dim=part.vectors.shape[1], layout=Layout.CONTIGUOUS)
-    k = ask.k if ask.radius is None else min(ask.k, _RADIUS_RANK)
+    k = _first_k(ask)
     if part.native is None or part.live <= k:
         return None, exact_us
     choice = choice_for(part, part.native, ask, k, context.recall)
     if choice.exact:
         return None, exact_us
-    index_us = context.paces.index_us(part.key, queries=len(ask), us=part.tuning.now.us_of(choice.breadth, max(k, choice.fetch)))
+    index_us = _index_us(part, ask, choice, context)
     return (choice, index_us) if index_us < exact_us else (None, exact_us)
 
 
+def _unfiltered_choice(part: Part, ask: Ask, context: SearchContext) -> Choice | None:
+    """As the first of unfiltered_us. Few queries with a recall target are the hot path: their choice was made by cost already."""
+    if part.native is None or len(ask) >= TOGETHER_QUERIES or not isinstance(ask.accuracy, RecallTarget):
+        return unfiltered_us(part, ask, context)[0]
+    k = _first_k(ask)
+    if part.live <= k:
+        return None
+    choice = choice_for(part, part.native, ask, k, context.recall)
+    return None if choice.exact else choice
+
+
 def _unfiltered(part: Part, ask: Ask, context: SearchContext, tally: Tally) -> PartHits:
-    choice, _ = unfiltered_us(part, ask, context)
-    native = part.native
+    choice, native = _unfiltered_choice(part, ask, context), part.native
     if native is None or choice is None:
         return _exactly(part, ask, visible_stock(part, ask.seq), context, tally)
     if not part.dead and ask.radius is None:
@@ -94,7 +105,9 @@ class _Filtered:
         if native is None or self._among.count <= _first_k(self._ask):
             return self._exact()
         choice = choice_for(self._part, native, self._ask, _first_k(self._ask), self._context.recall)
-        return self._exact() if choice.exact else self._planned(native, choice)
+        if choice.exact or self._exact_us(len(self._ask)) <= _index_us(self._part, self._ask, choice, self._context):
+            return self._exact()
+        return self._planned(native, choice)
 
     def _planned(self, native: NativeIndex, choice: Choice) -> PartHits:
         part, ask, context, record = self._part, self._ask, self._context, self._hot.record
@@ -160,6 +173,12 @@ class _Filtered:
         counted = np.zeros(len(self._part), dtype=bool)
         counted[self._among.positions] = True
         return counted
+
+
+def _index_us(part: Part, ask: Ask, choice: Choice, context: SearchContext) -> float:
+    """Estimated cost of one search of the index for each query; no filter makes it cheaper."""
+    us = part.tuning.now.us_of(choice.breadth, max(_first_k(ask), choice.fetch))
+    return context.paces.index_us(part.key, queries=len(ask), us=us)
 
 
 def _first_k(ask: Ask) -> int:

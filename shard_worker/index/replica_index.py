@@ -27,9 +27,10 @@ from shard_worker.payload.matched import PayloadBounds
 from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
-from shoal.core.index_spec import build_bytes, parse_index
+from shoal.core.index_spec import parse_index
 from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import prepared
+from shoal.core.sizing import merge_bytes
 
 Segment = GrowingSegment | SealedSegment
 
@@ -37,15 +38,13 @@ Payloads = Sequence[bytes | None]
 
 DEFAULT_BOUNDS = PayloadBounds()
 
-COLUMN_BYTES = 48
-"""Of a row in a sealed segment, beside its index: row number, death, id, squared length, place in the lookup."""
-
 SAVINGS: tuple[Saving, ...] = ("none", "sq8", "ivf")
 
-_MERGE_PART = 0.4
-"""Part of the room that an index may take so that a copy of it and what waits to be merged have room beside it."""
+_MERGE_PART = 0.28
+"""Part of the room that an index may take so that two copies of it (a merge makes one, which is copied as it grows) and what waits
+to be merged have room beside it."""
 
-_EASY_PART = 0.25
+_EASY_PART = 0.2
 
 _keys = itertools.count(1)
 """Keys of segments are never used twice in a process, so that replicas may share a cache by them."""
@@ -213,19 +212,17 @@ class ReplicaIndex:
 
     def cost(self) -> ReplicaCost:
         """Memory it holds, and the most that its next build may take besides: the largest segment anew, with all that waits."""
-        live = [len(segment) - segment.dead for segment in self._settled if isinstance(segment, SealedSegment)]
-        waiting = [segment for segment in (*self._settled, self._growing) if isinstance(segment, GrowingSegment)]
-        rows = max(live, default=0) + sum(len(segment) - segment.dead for segment in waiting)
+        sealed = [len(segment) for segment in self._settled if isinstance(segment, SealedSegment)]
+        waiting = [len(segment) for segment in (*self._settled, self._growing) if isinstance(segment, GrowingSegment)]
+        rows = max(sealed, default=0) + sum(waiting)
         return ReplicaCost(held=self.stats().memory_bytes, growing=self._growing.size(), next_build=self.build_bytes(rows))
 
     def build_bytes(self, rows: int) -> int:
         """The most memory that a build of `rows` rows takes, its result included."""
-        if not rows:
-            return 0
         segments = (*self._settled, self._growing)
         held_rows = max(1, sum(len(segment) for segment in segments))
-        payloads = sum(segment.payload_bytes() for segment in segments) * rows // held_rows
-        return build_bytes(self._form.wanted(rows), self._form.dim, rows) + rows * COLUMN_BYTES + payloads
+        payload_bytes = sum(segment.payload_bytes() for segment in segments) / held_rows
+        return merge_bytes(self._form.wanted(rows), self._form.dim, rows, payload_bytes)
 
     def begin_build(self, plan: BuildPlan) -> BuildJob:
         """Snapshot for a build. Raises Internal when another is running, records are unpublished or a source is unknown."""

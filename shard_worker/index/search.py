@@ -71,7 +71,7 @@ def _check(queries: int, groups: Sequence[QueryGroup], accuracy: Accuracy, radiu
     for group in groups:
         if group.k < 1:
             raise InvalidArgument(f"k is {group.k}, it must be at least 1", ErrorDetails(field="k"))
-    if sum(queries if group.queries is None else len(group.queries) for group in groups) != queries:
+    if sum([_size(group, queries) for group in groups]) != queries:
         raise InvalidArgument(f"the groups do not hold each of {queries} queries once", ErrorDetails(field="groups"))
     if radius is not None and math.isnan(radius):
         raise InvalidArgument("radius is NaN, it must be a number", ErrorDetails(field="radius"))
@@ -81,6 +81,10 @@ def _check(queries: int, groups: Sequence[QueryGroup], accuracy: Accuracy, radiu
             raise InvalidArgument(
                 f"ef is {accuracy.ef} and nprobe is {accuracy.nprobe}: one of them must be given, at least 1", ErrorDetails(field="params")
             )
+
+
+def _size(group: QueryGroup, queries: int) -> int:
+    return queries if group.queries is None else len(group.queries)
 
 
 def _asked(ready: Matrix, group: QueryGroup) -> Matrix:

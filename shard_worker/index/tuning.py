@@ -32,6 +32,7 @@ ANY_FETCH = (1,)
 """Where codes are not lossy, recall does not depend on how many rows are fetched, as long as they are enough."""
 
 _REMEMBERED = 4_096
+"""Answers that are kept of each kind; then all are dropped, by another reference, since other threads may be reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +89,14 @@ class Measures:
 
 
 class Tuning:
-    """Immutable, and cheap enough to be asked in every search: choices are remembered."""
+    """Immutable, and cheap enough to be asked in every search: answers are remembered."""
 
     def __init__(self, shape: Shape, measures: Measures) -> None:
         self.shape, self.measures = shape, measures
         self.queries, self.real = measures.queries, measures.real
         self._chosen: dict[tuple[int, float, bool], Choice] = {}
+        self._recalls: dict[tuple[int, int, int], float] = {}
+        self._ranks: dict[tuple[float, int, int], int] = {}
 
     @classmethod
     def untuned(cls, *, breadth_name: str, max_breadth: int, quantised: bool, rows: int, dim: int) -> Tuning:
@@ -118,27 +121,23 @@ class Tuning:
 
     def recall_at(self, rank: int, breadth: int, fetch: int) -> float:
         """Expected recall of the first `rank` hits of an unfiltered search (dead rows are rows); 0 when rank > fetch, 1 when exact."""
-        if breadth < 1:
-            return 1.0
-        if rank > fetch:
-            return 0.0
-        shape, ranks = self.shape, self.measures.ranks
-        reached = max(breadth, fetch) if shape.breadth_name == "ef" else breadth
-        # Beyond the largest rank: as at that rank, with breadth and fetch in proportion.
-        share = min(1.0, ranks[-1] / rank)
-        column = self._column(self._expected, rank, fetch * share)
-        return _value_at(self._log_breadths, column, reached * share, self.measures.breadths[0])
+        key = (rank, breadth, fetch)
+        found = self._recalls.get(key)
+        if found is None:
+            if len(self._recalls) >= _REMEMBERED:
+                self._recalls = {}
+            found = self._recalls[key] = self._recall(rank, breadth, fetch)
+        return found
 
     def rank_within(self, recall: float, breadth: int, fetch: int) -> int:
         """The largest rank with recall_at(rank, breadth, fetch) >= recall; 0 for none. For comparing whole columns of ranks."""
-        low, high = 0, min(fetch, self.shape.rows) + 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self.recall_at(middle, breadth, fetch) >= recall:
-                low = middle
-            else:
-                high = middle
-        return low
+        key = (recall, breadth, fetch)
+        found = self._ranks.get(key)
+        if found is None:
+            if len(self._ranks) >= _REMEMBERED:
+                self._ranks = {}
+            found = self._ranks[key] = self._last_rank(recall, breadth, fetch)
+        return found
 
     def us_of(self, breadth: int, fetch: int) -> float:
         """Microseconds of one search of the index for one query, exact scores of the fetched rows included."""
@@ -173,6 +172,28 @@ class Tuning:
     def _surely(self) -> list[list[list[float]]]:
         return _by_rank(self.measures.surely)
 
+    def _recall(self, rank: int, breadth: int, fetch: int) -> float:
+        if breadth < 1:
+            return 1.0
+        if rank > fetch:
+            return 0.0
+        measures = self.measures
+        reached = max(breadth, fetch) if self.shape.breadth_name == "ef" else breadth
+        # Beyond the largest rank: as at that rank, with breadth and fetch in proportion.
+        share = min(1.0, measures.ranks[-1] / rank)
+        column = self._column(self._expected, rank, fetch * share)
+        return _value_at(self._log_breadths, column, reached * share, measures.breadths[0])
+
+    def _last_rank(self, recall: float, breadth: int, fetch: int) -> int:
+        low, high = 0, min(fetch, self.shape.rows) + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._recall(middle, breadth, fetch) >= recall:
+                low = middle
+            else:
+                high = middle
+        return low
+
     def _fetches(self, k: int) -> list[int]:
         """Numbers of rows that may be fetched for k hits."""
         if not self.shape.quantised:
@@ -190,7 +211,6 @@ class Tuning:
         found = self._chosen.get(key)
         if found is None:
             if len(self._chosen) >= _REMEMBERED:
-                # Another reference, not clear(): other threads may be reading.
                 self._chosen = {}
             found = self._chosen[key] = self._least(k, recall, sure=sure)
         return found

@@ -17,12 +17,17 @@ RECALL_SLACK = 0.002
 HIGHEST_RECALL = 0.994
 """More is never required: where few hits are wanted an unfiltered search may seem to find all, which no depth is sure of."""
 
+SPREAD_SHARE = 0.75
+"""Part of the queries for which the first round is meant to do; the others are searched again, twice as deep."""
+
 _LEAST_RECALL = 0.01
 _DEVIATIONS = 2.0
 _PRIOR_QUERIES = 4.0
 _PRIOR_FALLBACKS = 0.2
 _REMEMBERED_QUERIES = 256.0
-_SPREAD_UP, _SPREAD_DOWN = 0.3, 0.02
+_FIRST_SPREAD = 1.5
+_SPREAD_STEP = 0.05
+_MOST_STEPS = 32
 _MOST_SPREAD = 64.0
 _LEAST_SPREAD = 0.05
 
@@ -54,15 +59,26 @@ class Record:
         return (self.fallbacks + _PRIOR_FALLBACKS) / (self.queries + _PRIOR_QUERIES)
 
     def after(self, *, queries: int, fallbacks: int, spread: float | None) -> Record:
-        """With one more batch. spread: that nearly all of its queries needed; None: none ended in the index."""
+        """With one more batch. spread: that SPREAD_SHARE of those of its queries needed that ended in the index; None: none did."""
         kept = max(0.0, 1.0 - queries / _REMEMBERED_QUERIES)
-        learnt = self.spread
-        if spread is not None:
-            bounded = min(max(spread, _LEAST_SPREAD), _MOST_SPREAD)
-            # Quickly up and slowly down: what is followed is what nearly all queries need, not the mean.
-            weight = _SPREAD_UP if bounded > learnt else _SPREAD_DOWN
-            learnt = bounded if not learnt else learnt + weight * (bounded - learnt)
-        return replace(self, queries=self.queries * kept + queries, fallbacks=self.fallbacks * kept + fallbacks, spread=learnt)
+        return replace(
+            self,
+            queries=self.queries * kept + queries,
+            fallbacks=self.fallbacks * kept + fallbacks,
+            spread=self.spread if spread is None else _followed(self.spread or _FIRST_SPREAD, spread, queries - fallbacks),
+        )
+
+
+def _followed(known: float, seen: float, queries: int) -> float:
+    """A spread between what was known and what `queries` queries needed, the nearer to this the more they are.
+
+    A single query moves it up by three steps or down by one, wherever it lies, so that it comes to rest where one query in four
+    needs more: a few queries that lie far from all that matches do not make all others look as deep.
+    """
+    step = _SPREAD_STEP * min(queries, _MOST_STEPS)
+    wanted = math.log(min(max(seen, _LEAST_SPREAD), _MOST_SPREAD) / known)
+    up = step * SPREAD_SHARE / (1 - SPREAD_SHARE)
+    return min(known * math.exp(min(max(wanted, -step), up)), _MOST_SPREAD)
 
 
 def expected_rank(*, k: int, matching: int, rows: int, spread: float = 0.0) -> int:
@@ -83,9 +99,9 @@ def _rounded_up(rank: int) -> int:
     return -(-rank // step) * step
 
 
-def next_rank(*, aimed: int, needed: int, rows: int) -> int:
-    """Rank to aim at after a round that aimed at `aimed`. needed: largest rank its unfinished queries are known to need."""
-    return min(rows, max(2 * aimed, needed))
+def next_rank(*, seen: int, needed: int, rows: int) -> int:
+    """Rank to aim at after a round. seen: rank down to which it looked in vain; needed: largest rank its queries are known to need."""
+    return min(rows, _rounded_up(max(2 * seen, needed)))
 
 
 def begin_in_index(*, index_us: float, exact_us: float, fallback_share: float) -> bool:

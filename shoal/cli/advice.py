@@ -47,6 +47,8 @@ def next_step(error: ShoalError) -> str:
     from_router = error.details.shard is not None or bool(error.details.applied)
     if isinstance(error, Unavailable) and not from_router and any(sign in error.message.lower() for sign in _CONNECTION_SIGNS):
         return "is a cluster running there? start one with `shoal up`, or name another with --address"
+    if isinstance(error, PreconditionFailed) and error.details.field == "index":
+        return "searches stay exact until there are more points; `shoal collection alter --index` chooses another index"
     if isinstance(error, PreconditionFailed) and "pip install" in error.message:
         return "then try again"
     return _NEXT.get(type(error), "this is a defect, please report it with the servers' logs")

@@ -22,6 +22,9 @@ ShardsOption = Annotated[int, typer.Option(help="Parts the collection is cut int
 _INDEXES = "auto, flat, hnsw, ivf, or a FAISS factory string such as HNSW32 or IVF1024,PQ64."
 _RECALL = "Target recall of searches that name none, above 0 and at most 1."
 
+_SHOWN_CHARACTERS = 2_000
+"""Of a value that is shown: why builds wait is said in whole sentences, of several shards."""
+
 _LOOK_EVERY_S = 1.0
 _QUIET_LOOKS = 3
 """Looks in a row that must find no build pending: workers learn of a change a moment after it is decided."""
@@ -90,7 +93,8 @@ def show(
         output.document(described)
         return
     sizes = {"bytes": ("on disk", output.size(info.bytes)), "memory_bytes": ("in memory", output.size(info.memory_bytes))}
-    output.table(("what", "value"), (sizes.get(key, (key.replace("_", " "), str(value))) for key, value in described.items()))
+    rows = (sizes.get(key, (key.replace("_", " "), str(value))) for key, value in described.items())
+    output.table(("what", "value"), rows, cell_characters=_SHOWN_CHARACTERS)
 
 
 @app.command()

@@ -68,9 +68,9 @@ def _spelled(value: Any) -> Any:
             return value
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table with a heading."""
-    listed = [[_cell(value) for value in row] for row in rows]
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, cell_characters: int = _CELL_CHARACTERS) -> None:
+    """A table with a heading. cell_characters: of a cell, what is longer is cut."""
+    listed = [[_cell(value, cell_characters) for value in row] for row in rows]
     right = [_is_numbers([row[at] for row in listed]) for at in range(len(columns))]
     if sys.stdout.isatty():
         _draw(columns, listed, right)
@@ -159,10 +159,10 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
     Console().print(drawn)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, characters: int) -> str:
     text = value if isinstance(value, str) else "" if value is None else json_text(value) if isinstance(value, dict) else str(value)
     text = "".join(sign if sign.isprintable() else "?" for sign in text)
-    return text if len(text) <= _CELL_CHARACTERS else text[: _CELL_CHARACTERS - 1] + "…"
+    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def _is_numbers(cells: Sequence[str]) -> bool:

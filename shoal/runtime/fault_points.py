@@ -58,6 +58,13 @@ STEP_POINTS = (
     "store.checkpoint",
     "store.copied",
     "store.checkpointed",
+    "writer.durable",
+    "writer.applied",
+    "apply.indexed",
+    "build.begin",
+    "build.built",
+    "swap.named",
+    "swap.done",
     "replica.filled",
     "replica.made",
 )

@@ -181,8 +181,8 @@ def test_an_altered_recall_is_that_of_the_next_searches(client: shoal.Client) ->
 
 
 def test_tune_and_measure_recall_answer(things: shoal.Client) -> None:
-    for start in range(0, 200, 50):
-        things.search_many("things", QUERIES[start : start + 50])
+    for start in range(0, 200, 4):
+        things.search_many("things", QUERIES[start : start + 4])
     curves = things.tune("things", k=10)
     assert sorted(curve.shard for curve in curves) == [0, 1]
     assert sum(curve.rows for curve in curves) == ROWS

@@ -11,6 +11,7 @@ import numpy as np
 from shard_worker.engine import Engine, EngineSettings
 from shard_worker.logic.record import Record, RecordKind
 from shard_worker.storage.replica_folder import ReplicaFolder, ReplicaRef, fill_replica_folder
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ClusterId, Seq, Term
 from shoal.core.points import PointColumns, PointId, id_array
@@ -28,9 +29,9 @@ ENOUGH = 10_000
 class Driven:
     """One open engine. Every record is committed as soon as it is durable: the replica is alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, spec: CollectionSpec = SPEC) -> None:
         """Open the replica in the folder `path`, made when it is missing, and apply what its log has beyond the store."""
-        self.path = path
+        self.path, self.spec = path, spec
         if not path.exists():
             path.mkdir(parents=True)
             fill_replica_folder(path, cluster_id=CLUSTER, ref=REF, dim=DIM)
@@ -39,7 +40,7 @@ class Driven:
     def reopen(self) -> None:
         """Open it again after it was closed."""
         self.folder = ReplicaFolder.load(self.path, cluster_id=CLUSTER, ref=REF)
-        self.engine = Engine.open(self.folder, SPEC, SETTINGS)
+        self.engine = Engine.open(self.folder, self.spec, SETTINGS)
         opened = self.engine.opened(self.engine.request_memory())
         self.seq, self.term = opened.last_seq, opened.known_term
         if opened.tail:

@@ -51,14 +51,14 @@ def damaged(delivery: Delivery) -> Delivery:
 
 
 def of_fewer_rows(delivery: Delivery) -> Delivery:
-    job = job_of("HNSW8", ROWS - 1)
+    job = job_of("HNSW8,Flat", ROWS - 1)
     built = run_native_task(job.task(), job.material(), bool)
     assert built is not None
     return dataclasses.replace(delivery, built=built)
 
 
 def whole(sealed: SealedSegment | None) -> bool:
-    return sealed is not None and np.array_equal(sealed.part().vectors, clustered(1, ROWS, DIM)) and sealed.form == "HNSW8"
+    return sealed is not None and np.array_equal(sealed.part().vectors, clustered(1, ROWS, DIM)) and sealed.form == "HNSW8,Flat"
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -66,9 +66,9 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_the_index_comes_from_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
-    runner, job = FakeRunner(), job_of("HNSW8")
+    runner, job = FakeRunner(), job_of("HNSW8,Flat")
     assert whole(ElsewhereBuilder(runner).build(job, bool))
-    assert runner.asked == [NativeTask(index="HNSW8", dim=DIM, metric=Metric.L2, ef_construction=40, rows=ROWS)]
+    assert runner.asked == [NativeTask(index="HNSW8,Flat", dim=DIM, metric=Metric.L2, ef_construction=40, rows=ROWS)]
     assert warnings(caplog) == []
 
 
@@ -78,12 +78,12 @@ def test_the_index_comes_from_elsewhere(caplog: pytest.LogCaptureFixture) -> Non
         (FakeRunner(error=Unavailable("the node is gone")), "the node is gone"),
         (FakeRunner(error=Internal("faiss could not add")), "faiss could not add"),
         (FakeRunner(spoil=damaged), "has the hash"),
-        (FakeRunner(spoil=of_fewer_rows), "HNSW8 with 599 rows came back"),
+        (FakeRunner(spoil=of_fewer_rows), "HNSW8,Flat with 599 rows came back"),
     ],
     ids=["lost", "failed", "damaged", "wrong"],
 )
 def test_what_fails_elsewhere_is_built_here_with_one_line(runner: FakeRunner, reason: str, caplog: pytest.LogCaptureFixture) -> None:
-    assert whole(ElsewhereBuilder(runner).build(job_of("HNSW8"), bool))
+    assert whole(ElsewhereBuilder(runner).build(job_of("HNSW8,Flat"), bool))
     (line,) = warnings(caplog)
     assert "build_elsewhere_failed" in line
     assert reason in line
@@ -91,15 +91,15 @@ def test_what_fails_elsewhere_is_built_here_with_one_line(runner: FakeRunner, re
 
 
 def test_a_build_that_is_stopped_elsewhere_is_not_begun_here() -> None:
-    assert ElsewhereBuilder(FakeRunner(stopped=True)).build(job_of("HNSW8"), pytest.fail) is None
+    assert ElsewhereBuilder(FakeRunner(stopped=True)).build(job_of("HNSW8,Flat"), pytest.fail) is None
 
 
 def test_a_defect_of_the_runner_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
-        ElsewhereBuilder(FakeRunner(error=ZeroDivisionError())).build(job_of("HNSW8"), bool)
+        ElsewhereBuilder(FakeRunner(error=ZeroDivisionError())).build(job_of("HNSW8,Flat"), bool)
 
 
-@pytest.mark.parametrize(("text", "rows"), [("Flat", ROWS), ("SQ8", ROWS), ("PQ4x4", ROWS), ("auto", ROWS), ("HNSW8", 0)])
+@pytest.mark.parametrize(("text", "rows"), [("Flat", ROWS), ("SQ8", ROWS), ("PQ4x4", ROWS), ("auto", ROWS), ("HNSW8,Flat", 0)])
 def test_light_builds_stay_here(text: str, rows: int) -> None:
     runner = FakeRunner()
     sealed = ElsewhereBuilder(runner).build(job_of(text, rows), bool)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shard_worker.logic.memory_ledger import GrowingSize, Pending, ReplicaCost, write_need
-from shard_worker.memory import CACHE_PART, CacheRoom, Claim, Shortage, WorkerMemory
+from shard_worker.memory import CACHE_PART, Claim, Shortage, WorkerMemory
 from shoal.core.errors import Internal, ResourceExhausted
 from shoal.core.ids import CollectionId, ShardId
 
@@ -38,7 +38,7 @@ def test_what_replicas_hold_is_used_and_given_back() -> None:
     account = memory()
     account.open(ONE, cost(10))
     account.open(TWO, cost(20))
-    assert (account.used_bytes, account.room_bytes // MIB) == (30 * MIB, 120)
+    assert account.used_bytes == 30 * MIB
     account.update(ONE, cost(15))
     assert account.replica_bytes() == {ONE: 15 * MIB, TWO: 20 * MIB}
     account.close(ONE)
@@ -229,18 +229,7 @@ def test_threads_do_not_lose_each_others_claims() -> None:
     assert account.used_bytes == 10 * MIB
 
 
-def test_caches_share_one_room() -> None:
-    room = CacheRoom(100)
-    assert room.take(60)
-    assert not room.take(41)
-    assert room.take(40)
-    room.give_back(60)
-    assert (room.taken_bytes, room.limit_bytes) == (40, 100)
-    with pytest.raises(Internal):
-        room.give_back(41)
-
-
 def test_caches_have_a_bounded_part_of_the_whole() -> None:
-    assert WorkerMemory(160 * MIB).caches.limit_bytes == 10 * MIB
+    assert WorkerMemory(160 * MIB).cache_bytes == 10 * MIB
     assert WorkerMemory(160 * MIB).budget_bytes == 150 * MIB
-    assert WorkerMemory(1 << 40).caches.limit_bytes == 1 << 30
+    assert WorkerMemory(1 << 40).cache_bytes == 1 << 30

@@ -7,23 +7,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shard_worker.fsck.finding import Finding, ReplicaReport
 from shard_worker.fsck.replica_check import check_replica
 from shard_worker.fsck.targets import Target
 from shard_worker.storage.folder import WorkerFolder
+from shoal.core.collection import CollectionSpec
 from tests.unit.shard_worker.engine_driver import CLUSTER, REF, Driven
-from tests.unit.shard_worker.replica_bench import DIM
+from tests.unit.shard_worker.replica_bench import DIM, SPEC
 
 POINTS = 20
 
 
-def make_worker(folder: Path, *, clean: bool = True) -> Path:
-    """Fill the data folder `folder`; returns the replica's. clean: stopped as it should be, else left as a kill leaves it."""
+def make_worker(folder: Path, *, clean: bool = True, spec: CollectionSpec = SPEC, more: int = 0) -> Path:
+    """Fill the data folder `folder`; returns the replica's. clean: stopped as it should be, else left as a kill leaves it;
+    more: points that are written besides, and all sealed in one segment."""
     worker = WorkerFolder.open(folder, CLUSTER)
     worker.create(REF, dim=DIM)
     path = folder / REF.shard.collection / str(REF.shard.number) / REF.replica_id
-    driven = Driven(path)
+    driven = Driven(path, spec)
     fill(driven)
+    if more:
+        vectors = np.random.default_rng(3).normal(size=(more, DIM)).tolist()
+        driven.upsert(range(1_000, 1_000 + more), vectors, [b"{}"] * more)
+        driven.build(everything=True)
     if clean:
         driven.close()
         worker.close()

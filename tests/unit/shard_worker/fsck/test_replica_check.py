@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,16 @@ from shard_worker.storage.checksum import key_crc, part_crc, point_crc, values_c
 from shard_worker.storage.sealed_json import read_sealed, write_sealed
 from shard_worker.storage.segment_files import SegmentFiles
 from shard_worker.storage.small_tables import SegmentEntry
+from shoal.core.collection import Metric
 from shoal.core.ids import Seq
+from shoal.core.index_spec import index_from_input
 from tests.unit.shard_worker.engine_driver import Driven
 from tests.unit.shard_worker.fsck.replica_on_disk import change, checked, flip, found_in, make_worker
+from tests.unit.shard_worker.replica_bench import SPEC
 from tests.unit.shard_worker.storage.builders import files_under
+
+MORE = 300
+"""Points that make an index worth training."""
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +220,18 @@ def test_a_vector_that_is_not_the_stored_one_is_found_though_every_hash_is_right
     forge(path, 6, vector=np.array([1, 2, 3, 4], dtype="<f4").tobytes())
     (finding,) = checked(path).findings
     assert finding.position == "rows 6"
+    assert "1 of its vectors are not those of the store" in finding.meaning
+
+
+@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize(("index", "quantised"), [("flat", False), ("HNSW4,Flat", False), ("IVF1,Flat", True), ("SQ8", True)])
+def test_every_metric_and_index_is_told_from_its_files(tmp_path, metric, index, quantised):
+    path = make_worker(tmp_path / "worker", spec=replace(SPEC, metric=metric, index=index_from_input(index, dim=SPEC.dim)), more=MORE)
+    assert bool(list((path / "segments").glob("*.vectors"))) == quantised
+    report = checked(path)
+    assert (report.findings, report.figures.sealed_rows) == ((), 18 + MORE)
+    forge(path, 6, vector=np.array([1, 2, 3, 4], dtype="<f4").tobytes())
+    (finding,) = checked(path).findings
     assert "1 of its vectors are not those of the store" in finding.meaning
 
 

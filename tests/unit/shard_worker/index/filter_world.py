@@ -57,43 +57,46 @@ class FakeNative:
 
 
 class FakeTuning:
-    """Recall of an index measured on `asked`, other queries than the tests search with."""
+    """Recall of an index measured on `asked`, other queries than the tests search with: by rows fetched for a wanted one, breadth and
+    rank, and never better than the next worse place of the table that was measured."""
 
     queries, real = 0, True
 
     def __init__(self, vectors: np.ndarray, metric: Metric, native: FakeNative, asked: np.ndarray) -> None:
         rows = len(vectors)
         self._ranks = [rank for rank in RANKS if rank <= rows // 3] or [1]
-        deepest = self._ranks[-1]
-        truth = np.stack([_nearest(query, vectors, metric, deepest) for query in asked])
         self._breadths = _grid(native.max_breadth)
-        table = []
-        for breadth in self._breadths:
-            found = _found(native, vectors, metric, asked, min(rows, 8 * deepest if native.quantised else deepest), breadth)
-            shares = [np.mean([_share(f[:rank], t[:rank]) for f, t in zip(found, truth, strict=True)]) for rank in self._ranks]
-            table.append(np.minimum.accumulate(shares))
-        self._table = np.maximum.accumulate(np.array(table), axis=0)
-        self._quantised = native.quantised
+        self._multiples = [1, 2, 4, 8, 16, 32] if native.quantised else [1]
+        truth = np.stack([_nearest(query, vectors, metric, self._ranks[-1]) for query in asked])
+        table = np.zeros((len(self._multiples), len(self._breadths), len(self._ranks)))
+        for at, breadth in enumerate(self._breadths):
+            found = native.search(asked, min(rows, self._ranks[-1] * self._multiples[-1]), breadth)
+            for number, multiple in enumerate(self._multiples):
+                for column, rank in enumerate(self._ranks):
+                    pairs = zip(found[:, : rank * multiple], truth[:, :rank], strict=True)
+                    table[number, at, column] = np.mean([_share(f, t) for f, t in pairs])
+        falling = np.minimum.accumulate(table, axis=2)
+        self._table = np.maximum.accumulate(np.maximum.accumulate(falling, axis=0), axis=1)
         self.us_per_breadth = 1.0
         native.searches.clear()
 
     def recall_at(self, rank: int, breadth: int, fetch: int) -> float:
         column = int(np.searchsorted(self._ranks, rank))
         row = int(np.searchsorted(self._breadths, breadth, side="right")) - 1
-        if column >= len(self._ranks) or row < 0 or fetch < (8 * rank if self._quantised else rank):
+        number = int(np.searchsorted(self._multiples, fetch / rank, side="right")) - 1
+        if column >= len(self._ranks) or row < 0 or number < 0:
             return 0.0
-        return float(self._table[row, column])
+        return float(self._table[number, row, column])
 
     def breadth_for(self, k: int, recall: float) -> Choice:
-        fetch = 8 * k if self._quantised else k
-        return next((Choice(b, fetch) for b in self._breadths if self.recall_at(k, b, fetch) >= recall), EXACT)
+        choices = [Choice(breadth, k * multiple) for multiple in self._multiples for breadth in self._breadths]
+        return next((choice for choice in choices if self.recall_at(k, choice.breadth, choice.fetch) >= recall), EXACT)
 
     breadth_expected = breadth_for
 
     def rank_within(self, recall: float, breadth: int, fetch: int) -> int:
-        deepest = fetch // 8 if self._quantised else fetch
-        reached = [min(rank, deepest) for rank in self._ranks if self.recall_at(min(rank, deepest), breadth, fetch) >= recall]
-        return max(reached, default=0)
+        ends = {*self._ranks, *(fetch // multiple for multiple in self._multiples)}
+        return max([rank for rank in ends if 1 <= rank <= fetch and self.recall_at(rank, breadth, fetch) >= recall], default=0)
 
     def us_of(self, breadth: int, fetch: int) -> float:
         return 5.0 + self.us_per_breadth * breadth
@@ -266,14 +269,6 @@ def clustered(seed: int, rows: int, dim: int, clusters: int, spread: float = 0.6
 def _nearest(query: np.ndarray, vectors: np.ndarray, metric: Metric, count: int) -> np.ndarray:
     found = scores(query, vectors, metric)
     return np.argsort(found if metric.smaller_is_better else -found, kind="stable")[:count]
-
-
-def _found(native: FakeNative, vectors: np.ndarray, metric: Metric, asked: np.ndarray, fetch: int, breadth: int) -> list[np.ndarray]:
-    rows = native.search(asked, fetch, breadth)
-    if not native.quantised:
-        return list(rows)
-    kept = [row[row >= 0] for row in rows]
-    return [row[_nearest(query, vectors[row], metric, len(row))] for row, query in zip(kept, asked, strict=True)]
 
 
 def _grid(most: int) -> list[int]:

@@ -125,7 +125,7 @@ def test_an_exact_search_gives_what_brute_force_gives(chosen: tuple[Metric, str,
         assert _found(made, batch, k, filter, Exact(), context) == expected[: len(batch)]
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     chosen=st.sampled_from(WORLDS),
     filter=FILTERS,

@@ -15,10 +15,11 @@ from shard_worker.index.native_task import Material, NativeTask, PackedIndex, ca
 from shard_worker.index.sealed import INDEX_SUFFIX, SealedSegment
 from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
+from shoal.core.index_spec import parse_index
 from tests.unit.shard_worker.index.made_segments import built, clustered, form_of, frozen, reloaded, sealed_source, written
 
 DIM, ROWS, MORE = 12, 1_500, 700
-KINDS = ["HNSW8", "HNSW8,SQ8", "HNSW6,PQ6x4", "IVF20,Flat", "IVF20,SQ8", "IVF20,PQ6x4", "IVF20,RaBitQ", "SQ8", "PQ6x4", "RaBitQ"]
+KINDS = ["HNSW8,Flat", "HNSW8,SQ8", "HNSW6,PQ6x4", "IVF20,Flat", "IVF20,SQ8", "IVF20,PQ6x4", "IVF20,RaBitQ", "SQ8", "PQ6x4", "RaBitQ"]
 
 
 @pytest.fixture(autouse=True)
@@ -65,11 +66,11 @@ def test_elsewhere_the_very_same_index_is_made(text: str, metric: Metric, extend
     here, elsewhere = job.run(bool), job.adopt(done(job))
     assert here is not None
     assert index_file(elsewhere, tmp_path, "elsewhere") == index_file(here, tmp_path, "here")
-    assert (elsewhere.form, elsewhere.rows_held, elsewhere.trained_rows) == (text, ROWS + MORE, here.trained_rows)
+    assert (elsewhere.form, elsewhere.rows_held, elsewhere.trained_rows) == (parse_index(text, DIM).text, ROWS + MORE, here.trained_rows)
 
 
 def test_the_segment_around_it_is_made_here(tmp_path: Path) -> None:
-    job = job_of("HNSW8", Metric.L2, tmp_path, extends=True)
+    job = job_of("HNSW8,Flat", Metric.L2, tmp_path, extends=True)
     part = job.adopt(done(job)).part()
     assert part.rows.tolist() == [*range(20_000, 20_000 + ROWS), *range(30_000, 30_000 + MORE)]
     assert part.ids.tolist() == (part.rows + 1_000_000).tolist()
@@ -85,7 +86,7 @@ def test_a_base_that_is_extended_elsewhere_stays_as_it_is(tmp_path: Path) -> Non
     assert np.array_equal(before, job.material().base())
 
 
-@pytest.mark.parametrize("text", ["HNSW8", "IVF20,PQ6x4"])
+@pytest.mark.parametrize("text", ["HNSW8,Flat", "IVF20,PQ6x4"])
 def test_it_can_be_stopped(text: str, tmp_path: Path) -> None:
     task, material = carried(job_of(text, Metric.L2, tmp_path, extends=False))
     assert run_native_task(task, material, lambda: True) is None
@@ -95,12 +96,12 @@ def test_blocks_are_small_and_whole_blocks_of_an_insertion(tmp_path: Path) -> No
     for dim in (1, 12, 784, 4_096):
         assert 4 * dim * carried_rows(dim) <= 8 * 1024 * 1024 + 4 * 400_000
         assert carried_rows(dim) % max(1, min(4_096, 400_000 // dim)) == 0
-    blocks = list(job_of("HNSW8", Metric.L2, tmp_path, extends=True).material().blocks())
+    blocks = list(job_of("HNSW8,Flat", Metric.L2, tmp_path, extends=True).material().blocks())
     assert np.array_equal(np.concatenate(blocks), clustered(3, MORE, DIM))
 
 
 def test_a_result_that_was_damaged_is_refused(tmp_path: Path) -> None:
-    job = job_of("HNSW8", Metric.L2, tmp_path, extends=False)
+    job = job_of("HNSW8,Flat", Metric.L2, tmp_path, extends=False)
     good = done(job)
     for at in (0, len(good.packed) // 2, len(good.packed) - 1):
         packed = good.packed.copy()
@@ -112,37 +113,37 @@ def test_a_result_that_was_damaged_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
-    job = job_of("HNSW8", Metric.L2, tmp_path, extends=False)
+    job = job_of("HNSW8,Flat", Metric.L2, tmp_path, extends=False)
     for junk in (np.empty(0, dtype=np.uint8), np.arange(200, dtype=np.uint8)):
         with pytest.raises(DataLoss, match="packed index cannot be read"):
             job.adopt(PackedIndex(packed=junk, sha256=_hash_of(junk)))
 
 
 def test_another_index_is_refused(tmp_path: Path) -> None:
-    job = job_of("HNSW8", Metric.L2, tmp_path, extends=False)
+    job = job_of("HNSW8,Flat", Metric.L2, tmp_path, extends=False)
     result = done(job)
     assert len(unpacked(job.task(), result)) == ROWS + MORE
     for change, error, message in (
-        ({"rows": ROWS + MORE + 1}, Internal, f"HNSW8 with {ROWS + MORE} rows came back where HNSW8 with {ROWS + MORE + 1}"),
-        ({"index": "HNSW9"}, Internal, "came back where HNSW9"),
+        ({"rows": ROWS + MORE + 1}, Internal, f"HNSW8,Flat with {ROWS + MORE} rows came back where HNSW8,Flat with {ROWS + MORE + 1}"),
+        ({"index": "HNSW9,Flat"}, Internal, "came back where HNSW9,Flat"),
         ({"dim": DIM + 1}, DataLoss, f"of dimension {DIM} where dimension {DIM + 1}"),
-        ({"metric": Metric.DOT}, DataLoss, "metric dot is wanted"),
+        ({"metric": Metric.IP}, DataLoss, "metric ip is wanted"),
     ):
         with pytest.raises(error, match=message):
             unpacked(dataclasses.replace(job.task(), **change), result)
 
 
 def test_the_index_of_other_vectors_is_refused(tmp_path: Path) -> None:
-    job = job_of("HNSW8", Metric.L2, tmp_path, extends=False)
+    job = job_of("HNSW8,Flat", Metric.L2, tmp_path, extends=False)
     swapped = BuildJob(seq=1, form=job.form, base=None, others=job.others[::-1])
     with pytest.raises(Internal, match="the vector of row 0 of 2200 is another one"):
         job.adopt(done(swapped))
 
 
 def test_a_base_of_another_kind_is_refused(tmp_path: Path) -> None:
-    task, material = carried(job_of("HNSW8", Metric.L2, tmp_path, extends=True))
-    with pytest.raises(DataLoss, match="HNSW8 came where the base of HNSW9"):
-        run_native_task(dataclasses.replace(task, index="HNSW9"), material, bool)
+    task, material = carried(job_of("HNSW8,Flat", Metric.L2, tmp_path, extends=True))
+    with pytest.raises(DataLoss, match="HNSW8,Flat came where the base of HNSW9"):
+        run_native_task(dataclasses.replace(task, index="HNSW9,Flat"), material, bool)
 
 
 def _hash_of(packed: np.ndarray) -> str:

@@ -188,7 +188,9 @@ def test_choices_are_remembered_up_to_a_bound():
     assert known.breadth_for(10, 0.9) is first
     for number in range(5_000):
         known.breadth_for(1 + number % 900, 0.5 + number / 20_000)
-    assert len(known._chosen) <= 4_096
+        known.rank_within(0.5 + number / 20_000, 64, 100)
+        known.recall_at(1 + number % 90, number, 100)
+    assert max(len(known._chosen), len(known._ranks), len(known._recalls)) <= 4_096
     assert math.isclose(known.us_of(first.breadth, first.fetch), known.us_of(*_pair(known.breadth_for(10, 0.9))))
 
 
