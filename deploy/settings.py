@@ -56,7 +56,7 @@ class LocalSettings(EtcdAccessSettings):
             )
         if self.builds != "here" and not self.ray_address:
             raise InvalidArgument(
-                f"--builds {self.builds} needs --ray-address: a Ray of our own has no other node to build on", ErrorDetails(field="builds")
+                f"builds is {self.builds!r}, which needs --ray-address: a Ray of our own has no other node", ErrorDetails(field="builds")
             )
         if self.host == NODE_HOST and not self.ray_address:
             raise InvalidArgument("--host node has a meaning only with --ray-address", ErrorDetails(field="host"))

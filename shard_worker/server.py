@@ -18,7 +18,7 @@ from shard_worker.builders import Runner, builder_of
 from shard_worker.engine import EngineSettings
 from shard_worker.host import Host
 from shard_worker.index.hot_filters import HotFilters
-from shard_worker.index.threads import search_thread_init
+from shard_worker.index.threads import search_thread_init, settle_linear_algebra
 from shard_worker.limits import memory_limits
 from shard_worker.membership import Membership
 from shard_worker.memory import WorkerMemory
@@ -67,6 +67,7 @@ class WorkerRole:
     def __init__(self, settings: WorkerSettings, runner: Runner | None = None) -> None:
         """runner: makes indexes in other processes. Raises PreconditionFailed when the settings ask for one and there is none."""
         builder = builder_of(settings.builds, runner)
+        settle_linear_algebra(settings.search_threads + settings.build_threads + 1)
         self.host = Host(memory=_memory_account(settings))
         self._hot_filters = HotFilters(self.host.memory.cache_bytes)
         self._settings = settings

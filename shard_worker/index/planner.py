@@ -88,8 +88,7 @@ def _unfiltered(part: Part, ask: Ask, context: SearchContext, tally: Tally) -> P
         paces=context.paces,
         tally=tally,
     ).run(expected_rank(k=_first_k(ask), matching=part.live, rows=len(part)))
-    tally.plan = Plan.INDEX
-    return _finished(descent, ask, visible_stock(part, ask.seq), part, context, tally)
+    return _finished(Plan.INDEX, descent, ask, visible_stock(part, ask.seq), part, context, tally)
 
 
 class _Filtered:
@@ -111,9 +110,12 @@ class _Filtered:
 
     def _planned(self, native: NativeIndex, choice: Choice) -> PartHits:
         part, ask, context, record = self._part, self._ask, self._context, self._hot.record
+        reliance = _as_unfiltered(part, native, _first_k(ask), choice)
+        if reliance is None:
+            return self._exact()
         descender = Descender(
             part=part,
-            reliance=_as_unfiltered(part, native, _first_k(ask), choice),
+            reliance=reliance,
             ask=ask,
             sieve=Sieve(part=part, mask=self._hot.mask(), seq=ask.seq),
             exact_us=self._exact_us,
@@ -121,7 +123,7 @@ class _Filtered:
             tally=self._tally,
         )
         aim = expected_rank(k=_first_k(ask), matching=self._among.count, rows=len(part), spread=record.spread)
-        first = descender.reliance.choice(aim)
+        first = reliance.choice(aim)
         if first.exact or not begin_in_index(
             index_us=descender.cost_us(first, len(ask)),
             exact_us=descender.exact_us(len(ask)),
@@ -131,7 +133,9 @@ class _Filtered:
         descent = descender.run(aim)
         self._learn(record, descent)
         self._tally.plan = Plan.INDEX_THEN_FILTER
-        return _finished(descent, ask, self._stock(), part, context, self._tally) if len(descent.open) else join_hits(descent.hits)
+        if not len(descent.open):
+            return join_hits(descent.hits)
+        return _finished(Plan.INDEX_THEN_FILTER, descent, ask, self._stock(), part, context, self._tally)
 
     def _learn(self, record: Record, descent: Descent) -> None:
         mean = _first_k(self._ask) * len(self._part) / self._among.count
@@ -186,18 +190,23 @@ def _first_k(ask: Ask) -> int:
     return ask.k if ask.radius is None else min(ask.k, _RADIUS_RANK)
 
 
-def _as_unfiltered(part: Part, native: NativeIndex, k: int, choice: Choice) -> Reliance:
-    """On an index, for as much recall as an unfiltered search finds the first k hits with; `choice`: were no row dead."""
+def _as_unfiltered(part: Part, native: NativeIndex, k: int, choice: Choice) -> Reliance | None:
+    """On an index, for as much recall as an unfiltered search finds the first k hits with; None when that is exact. choice: what it
+    would ask of the index were no row dead."""
     reliance = Reliance.on(part, native, k, choice)
     if not part.dead:
         return reliance
     # Dead rows make the unfiltered search look deeper too, and so find more than it must.
     deeper = reliance.choice(expected_rank(k=k, matching=part.live, rows=len(part)))
-    return reliance if deeper.exact else Reliance.on(part, native, k, deeper)
+    return None if deeper.exact else Reliance.on(part, native, k, deeper)
 
 
-def _finished(descent: Descent, ask: Ask, stock: Stock, part: Part, context: SearchContext, tally: Tally) -> PartHits:
+def _finished(plan: Plan, descent: Descent, ask: Ask, stock: Stock, part: Part, context: SearchContext, tally: Tally) -> PartHits:
     """The hits of the descent and, of the queries it left open, the exact ones."""
+    if not tally.breadth:
+        # The first round was already dearer than exact search, or no depth reliable enough: the index was not asked.
+        return _exactly(part, ask, stock, context, tally)
+    tally.plan = plan
     tally.fallbacks += len(descent.open)
     if not len(descent.open):
         return join_hits(descent.hits)

@@ -21,7 +21,7 @@ from shard_worker.index.lookup import Positions, Rows
 from shard_worker.index.sealed import SealedSegment
 from shard_worker.index.view import ALIVE, View
 from shard_worker.logic.memory_ledger import ReplicaCost
-from shard_worker.logic.segment_form import FLAT_ROWS, Saving, SealedForm, saving_for
+from shard_worker.logic.segment_form import FLAT_ROWS, SealedForm, saving_for
 from shard_worker.logic.segment_plan import BuildPlan, SegmentState, SegmentSummary
 from shard_worker.payload.matched import PayloadBounds
 from shard_worker.payload.sealed import SealedPayloads
@@ -37,14 +37,6 @@ Segment = GrowingSegment | SealedSegment
 Payloads = Sequence[bytes | None]
 
 DEFAULT_BOUNDS = PayloadBounds()
-
-SAVINGS: tuple[Saving, ...] = ("none", "sq8", "ivf")
-
-_MERGE_PART = 0.28
-"""Part of the room that an index may take so that two copies of it (a merge makes one, which is copied as it grows) and what waits
-to be merged have room beside it."""
-
-_EASY_PART = 0.2
 
 _keys = itertools.count(1)
 """Keys of segments are never used twice in a process, so that replicas may share a cache by them."""
@@ -192,18 +184,10 @@ class ReplicaIndex:
         self._form = replace(self._form, spec=parse_index(index, self._form.dim))
 
     def save_memory(self, room_bytes: int) -> None:
-        """Let an automatic index give up as much as it must for an index over all rows, and a copy of it while it is merged, to
-        fit into what this index holds and room_bytes; and take back what it gave up only when that fits easily."""
-        stats = self.stats()
-        least = self._saving(stats, room_bytes, _MERGE_PART)
-        easily = self._saving(stats, room_bytes, _EASY_PART)
-        if SAVINGS.index(least) > SAVINGS.index(self._form.saving):
-            self._form = replace(self._form, saving=least)
-        elif SAVINGS.index(easily) < SAVINGS.index(self._form.saving):
-            self._form = replace(self._form, saving=easily)
-
-    def _saving(self, stats: IndexStats, room_bytes: int, part: float) -> Saving:
-        return saving_for(stats.points, self._form.dim, int((stats.memory_bytes + room_bytes) * part))
+        """Let an automatic index give up what it must for all rows to fit into what the sealed ones hold and room_bytes."""
+        sealed = sum(segment.memory_bytes() for segment in self._settled if isinstance(segment, SealedSegment))
+        saving = saving_for(self._view.points, self._form.dim, sealed + room_bytes, self._form.saving)
+        self._form = replace(self._form, saving=saving)
 
     def waiting_reason(self) -> str:
         """Why rows are kept exact although another index was chosen, in words; else ""."""

@@ -6,11 +6,39 @@ import os
 import threading
 
 import faiss
+import numpy as np
+
+_SIDE = 512
 
 
 def search_thread_init() -> None:
     """Prepare the calling thread for searches: FAISS runs in it alone. For a pool's initializer and the event loop's thread."""
     faiss.omp_set_num_threads(1)
+
+
+def settle_linear_algebra(threads: int) -> None:
+    """Let both linear algebra libraries, numpy's and FAISS's, take now what they keep for so many threads at a time.
+
+    Each takes a buffer of some 30 MiB of address space for every thread that multiplies at the same time, and ends the process when
+    it gets none: before the memory budget is measured, not in the middle of a search.
+    """
+    square = np.ones((_SIDE, _SIDE), dtype=np.float32)
+    flat = faiss.IndexFlatL2(_SIDE)
+    flat.add(square)
+    together = threading.Barrier(threads)
+
+    def work() -> None:
+        search_thread_init()
+        together.wait()
+        for _ in range(3):
+            square @ square
+            flat.search(square, 1)
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
 
 
 def build_thread_init(*, threads: int, nice: int = 10) -> None:

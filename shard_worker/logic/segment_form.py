@@ -8,6 +8,7 @@ from typing import Literal
 from shoal.core.collection import Metric
 from shoal.core.errors import InvalidArgument
 from shoal.core.index_spec import DEFAULT_LINKS, FLAT, Codec, IndexFamily, IndexSpec, parse_index, vector_bytes, waiting_reason
+from shoal.core.sizing import merge_bytes
 
 Saving = Literal["none", "sq8", "ivf"]
 """What an automatic index gives up for memory: nothing; a byte a dimension in the graph; the graph too, and all but a bit a dimension."""
@@ -19,6 +20,7 @@ RETRAIN_RATIO = 4
 """Lists and codes are learnt anew when there are more than this many times the rows they were learnt for: then twice the lists are due."""
 
 _GRAPH = IndexSpec(family=IndexFamily.HNSW, m=DEFAULT_LINKS)
+_SAVINGS: tuple[Saving, ...] = ("none", "sq8", "ivf")
 _AUTOMATIC: dict[Saving, IndexSpec] = {
     "none": _GRAPH,
     "sq8": IndexSpec(family=IndexFamily.HNSW, m=DEFAULT_LINKS, codec=Codec.SQ8),
@@ -82,13 +84,21 @@ class SealedForm:
         return (held.family, held.codec, held.pq_m, held.pq_bits) == (wanted.family, wanted.codec, wanted.pq_m, wanted.pq_bits)
 
 
-def saving_for(rows: int, dim: int, room_bytes: int) -> Saving:
-    """The least an automatic index over `rows` rows must give up to fit into room_bytes; the most when nothing fits."""
-    savings: tuple[Saving, ...] = ("none", "sq8", "ivf")
-    return next((saving for saving in savings if vector_bytes(_AUTOMATIC[saving], dim, rows) <= room_bytes), "ivf")
+def saving_for(rows: int, dim: int, room_bytes: int, before: Saving) -> Saving:
+    """What an automatic index over `rows` rows gives up when it may take room_bytes of memory, merges of it included.
+
+    The least that leaves room to grow by a half, so that it comes before writes are refused; less than `before` only where there
+    is room to grow to three times as much, so that it does not go back and forth. The most when nothing fits.
+    """
+    least, easily = _least(rows * 3 // 2, dim, room_bytes), _least(rows * 3, dim, room_bytes)
+    if _SAVINGS.index(least) >= _SAVINGS.index(before):
+        return least
+    return easily if _SAVINGS.index(easily) < _SAVINGS.index(before) else before
 
 
-def auto_form(rows: int, dim: int, room_bytes: int, *, flat_rows: int = FLAT_ROWS) -> IndexSpec:
-    """The index that "auto" means for a segment of `rows` rows when it may take room_bytes of memory."""
-    saving = saving_for(rows, dim, room_bytes)
-    return SealedForm(dim=dim, metric=Metric.L2, spec=IndexSpec(family=IndexFamily.AUTO), flat_rows=flat_rows, saving=saving).wanted(rows)
+def _least(rows: int, dim: int, room_bytes: int) -> Saving:
+    def fits(saving: Saving) -> bool:
+        spec = _AUTOMATIC[saving]
+        return vector_bytes(spec, dim, rows) + merge_bytes(spec, dim, rows) <= room_bytes
+
+    return next((saving for saving in _SAVINGS if fits(saving)), "ivf")

@@ -9,13 +9,13 @@ import asyncio
 import json
 import resource
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 
 from shard_worker.allocator import settle_allocator
 from shard_worker.engine import EngineSettings
+from shard_worker.index.threads import settle_linear_algebra
 from shard_worker.limits import memory_limits
 from shard_worker.memory import WorkerMemory
 from shard_worker.pools import Pools
@@ -137,24 +137,9 @@ def limit_more(mib: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def warm_up() -> None:
-    """Let the linear algebra library take what it keeps for each thread that works at the same time."""
-
-    def work() -> None:
-        square = np.ones((512, 512), dtype=np.float32)
-        for _ in range(20):
-            square @ square
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
 async def run(folder: Path, index: str, dim: int, mib: int) -> dict[str, object]:
     settle_allocator()
-    warm_up()
+    settle_linear_algebra(4)
     limit_more(mib)
     memory = WorkerMemory(memory_budget(memory_limits(), percent=75, given_bytes=0).budget_bytes)
     pools = Pools(search_threads=1, build_threads=1)

@@ -190,12 +190,11 @@ def test_tune_and_measure_recall_answer(things: shoal.Client) -> None:
         assert (curve.index, curve.breadth_name, curve.real_queries) == ("HNSW16,Flat", "ef", True)
         assert curve.queries > 0
         assert curve.exact_us > 0
-        widths, recalls = [point.breadth for point in curve.points], [point.recall for point in curve.points]
-        assert widths == sorted(widths)
-        assert len(widths) > 1
-        assert recalls[0] <= recalls[-1] + 0.01
+        # How many points there are follows the clock: only those are kept that nothing cheaper is as good as.
+        costs, recalls = [point.us for point in curve.points], [point.recall for point in curve.points]
+        assert (costs, recalls) == (sorted(costs), sorted(set(recalls)))
         assert recalls[-1] >= 0.99
-        assert all(0 <= point.recall <= 1 and point.us > 0 for point in curve.points)
+        assert all(0 <= point.recall <= 1 and point.us > 0 and point.breadth > 0 for point in curve.points)
     shards = things.measure_recall("things", k=10, sample=50, recall=0.9)
     assert [(shard.shard, shard.queries, shard.real_queries) for shard in sorted(shards, key=lambda each: each.shard)] == [
         (0, 50, True),

@@ -12,16 +12,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("index", "dim", "mib"), [("flat", 256, 160), ("hnsw", 768, 160)])
-def test_a_replica_is_filled_until_it_refuses_and_searches_and_deletes_go_on(index: str, dim: int, mib: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("index", "dim", "least"), [("flat", 256, 10_000), ("hnsw", 768, 3_000), ("auto", 768, 9_000)])
+def test_a_replica_is_filled_until_it_refuses_and_searches_and_deletes_go_on(index: str, dim: int, least: int, tmp_path: Path) -> None:
+    """least: points it takes before. An automatic index gives up precision for memory and so takes more than a graph with all vectors."""
     # The limit counts the stacks of threads whole, so they are made small.
-    child = f"ulimit -s 1024; exec {sys.executable} -m tests.integration.memory_child {tmp_path / 'worker'} {index} {dim} {mib}"
+    child = f"ulimit -s 1024; exec {sys.executable} -m tests.integration.memory_child {tmp_path / 'worker'} {index} {dim} 160"
     environment = {"OMP_NUM_THREADS": "1", "OMP_STACKSIZE": "1M", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     ended = subprocess.run(["bash", "-c", child], capture_output=True, text=True, timeout=400, cwd=ROOT, env=environment, check=False)
     assert ended.returncode == 0, ended.stderr[-4000:]
     told = json.loads(ended.stdout.splitlines()[-1])
     assert told["most_used"] <= told["budget"]
-    assert told["taken"] > 1_000, "it refused long before it was full"
+    assert told["taken"] >= least, "it refused long before it was full"
     assert "no memory for 500 points" in told["refusal"]
     assert told["removed"] == told["taken"] // 2
     assert told["searched"] == [30, 30, 30, 30]

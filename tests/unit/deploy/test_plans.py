@@ -115,7 +115,7 @@ def test_impossible_settings_are_refused(given: dict[str, object], said: str) ->
 def test_where_indexes_are_built_is_passed_to_every_worker() -> None:
     _, *workers = plans_of(LocalSettings(builds="ray", ray_address="ray:6379", etcd=ETCD), 2)
     assert [plan.role.worker.builds for plan in workers if not isinstance(plan.role, CoordinatorPlan)] == ["ray", "ray"]
-    with pytest.raises(InvalidArgument, match="--builds ray needs --ray-address"):
+    with pytest.raises(InvalidArgument, match="builds is 'ray', which needs --ray-address"):
         LocalSettings(builds="ray")
     with pytest.raises(InvalidArgument, match="builds is 'there', it must be one of here, ray"):
         LocalSettings(builds="there")

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from shard_worker.index.search import search_view
+from shard_worker.index.tuning import EXACT
 from shoal.core.collection import Metric
+from shoal.core.filter import HasId, Not
 from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup, RecallTarget
 from tests.unit.shard_worker.index.filter_world import FakeNative, Hits, Piece, SteadyPaces, World, by_query, recall, truth, world
 
@@ -119,3 +121,14 @@ def test_lossy_codes_choose_candidates_and_vectors_decide(kind: str) -> None:
     assert recall(found, expected) >= 0.93
     scores = [dict(hits) for hits in truth(made, _queries(), None, None)]
     assert all(scores[number][point_id] == score for number, hits in enumerate(found) for point_id, score in hits)
+
+
+def test_where_no_depth_is_reliable_the_search_is_exact_and_says_so() -> None:
+    made = _world(Metric.L2, (1, 2, 3))
+    context, group = made.context(), (QueryGroup(k=10, filter=Not(HasId((5, 6)))),)
+    made.view.parts[0].tuning.now.breadth_expected = lambda rank, recall: EXACT
+    for groups in ((QueryGroup(k=10),), group):
+        found, explain = search_view(made.view, _queries(), groups, RecallTarget(0.95), None, Metric.L2, context)
+        assert (explain[0].plan, explain[0].fallbacks, explain[0].breadth) == ("exact", 0, 0)
+        assert by_query(found) == truth(made, _queries(), groups[0].filter, 10)
+    assert _native(made).searches == []

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.logic.segment_form import FLAT_ROWS, RETRAIN_RATIO, Saving, SealedForm, auto_form, saving_for
+from shard_worker.logic.segment_form import FLAT_ROWS, RETRAIN_RATIO, Saving, SealedForm, saving_for
 from shoal.core.collection import Metric
 from shoal.core.index_spec import parse_index, vector_bytes
+from shoal.core.sizing import merge_bytes
 
 DIM = 48
 INDEXES = ["auto", "flat", "hnsw", "HNSW8,SQ8", "HNSW,PQ", "ivf", "IVF77", "IVF,SQ8", "IVF100,PQ", "IVF,RaBitQ", "PQ", "SQ8", "RaBitQ"]
@@ -94,17 +95,24 @@ def test_a_change_of_index_makes_out_of_date_what_it_would_not_make(before: str,
         assert parse_index(after, DIM).family in (old.family, parse_index("auto", DIM).family)
 
 
-@given(st.integers(0, 10**7), st.integers(1, 4_096), st.integers(0, 10**11))
-def test_an_automatic_index_gives_up_no_more_than_it_must(rows: int, dim: int, room: int) -> None:
-    saving = saving_for(rows, dim, room)
-    needs = [vector_bytes(parse_index(text, dim), dim, rows) for text in ("HNSW16,Flat", "HNSW16,SQ8", "IVF,RaBitQ")]
-    fitting = [number for number, need in enumerate(needs) if need <= room]
-    assert SAVINGS.index(saving) == min(fitting, default=2)
-    assert SAVINGS.index(saving_for(rows, dim, 2 * room)) <= SAVINGS.index(saving)
+@given(st.integers(0, 10**7), st.integers(1, 4_096), st.integers(0, 10**11), st.sampled_from(SAVINGS))
+def test_an_automatic_index_gives_up_what_it_must_and_takes_it_back_with_room(rows: int, dim: int, room: int, before: Saving) -> None:
+    def least(count: int) -> int:
+        specs = [parse_index(text, dim) for text in ("HNSW16,Flat", "HNSW16,SQ8", "IVF,RaBitQ")]
+        needs = [vector_bytes(spec, dim, count) + merge_bytes(spec, dim, count) for spec in specs]
+        return min((number for number, need in enumerate(needs) if need <= room), default=2)
+
+    found, was = SAVINGS.index(saving_for(rows, dim, room, before)), SAVINGS.index(before)
+    assert found >= least(rows * 3 // 2)
+    assert found <= max(was, least(rows * 3 // 2))
+    assert found >= was or least(rows * 3) < was
+    settled = saving_for(rows, dim, room, SAVINGS[found])
+    assert saving_for(rows, dim, room, settled) == settled, "it goes back and forth"
 
 
-def test_the_automatic_index_by_rows_and_room() -> None:
-    assert auto_form(3_999, 784, 0).text == "flat"
-    assert auto_form(60_000, 784, 10**9).text == "HNSW16,Flat"
-    assert auto_form(60_000, 784, 10**8).text == "HNSW16,SQ8"
-    assert auto_form(60_000, 784, 10**7).text == "IVF980,RaBitQ"
+def test_the_automatic_index_by_room() -> None:
+    assert saving_for(60_000, 784, 10**9, "none") == "none"
+    assert saving_for(60_000, 784, 5 * 10**8, "none") == "sq8"
+    assert saving_for(60_000, 784, 10**8, "none") == "ivf"
+    assert saving_for(60_000, 784, 10**9, "sq8") == "sq8"
+    assert saving_for(60_000, 784, 2 * 10**9, "sq8") == "none"

@@ -33,12 +33,13 @@ def test_json_for_programs(shoal):
 
 def test_show_tells_sizes_in_units_people_read(shoal):
     shoal("collection", "create", "c", "--dim", 4)
-    shoal.cluster.held_back = [(1, "10 MiB of memory are missing")]
+    reason = "; ".join(["10 MiB of memory are missing"] * 5)
+    shoal.cluster.held_back = [(1, reason)]
     lines = shoal("collection", "show", "c").out.splitlines()
     shown = dict(line.split("  ", 1) for line in lines[1:])
     told = {name.strip(): value.strip() for name, value in shown.items()}
     assert (told["on disk"], told["in memory"]) == ("2.0 KiB", "512 B")
-    assert (told["recall"], told["waiting"]) == ("0.95", "10 MiB of memory are missing")
+    assert (told["recall"], told["waiting"]) == ("0.95", reason)
     assert {"points", "growing rows", "sealed rows", "segments", "builds pending"} <= set(told)
 
 

@@ -11,7 +11,7 @@ import typer
 from shoal.cli import fsck, output, up
 from shoal.cli.advice import next_step
 from shoal.cli.main import app, exit_code
-from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, ResourceExhausted, Unavailable
+from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, PreconditionFailed, ResourceExhausted, Unavailable
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "cli.md"
 
@@ -138,6 +138,8 @@ def test_every_error_has_something_to_do_next():
     assert "--address" in next_step(Unavailable("shard c/0 has no primary"))
     assert "smaller index" in next_step(ResourceExhausted("x", ErrorDetails(limit="memory")))
     assert "smaller index" not in next_step(ResourceExhausted("x", ErrorDetails(limit="message_bytes")))
+    assert "another index" in next_step(PreconditionFailed("x", ErrorDetails(field="index")))
+    assert "another index" not in next_step(PreconditionFailed("x"))
     behind = Unavailable("shard c/0: worker at h:1: failed to connect to all addresses", ErrorDetails(shard="c/0"))
     assert next_step(behind) == next_step(Unavailable("shard c/0 has no primary"))
 
