@@ -15,6 +15,8 @@ from shard_worker.settings import WorkerSettings
 
 LOOPBACK = "127.0.0.1"
 
+WORKERS_MEMORY_PERCENT = 75.0
+
 WORKER_LABEL = "shoal-worker-"
 """What labels of nodes that host workers begin with."""
 
@@ -74,7 +76,7 @@ def process_plans(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[st
             log_file=folder.log("coordinator"),
             log_level=settings.log_level,
         ),
-        *(_worker_process(settings, folder, etcd, number) for number in range(1, workers + 1)),
+        *(_worker_process(settings, folder, etcd, number, workers) for number in range(1, workers + 1)),
     )
 
 
@@ -109,12 +111,19 @@ def metrics_port(settings: LocalSettings, number: int) -> int:
     return settings.metrics_port + number if settings.metrics_port > 0 else settings.metrics_port
 
 
-def _worker_process(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[str, ...], number: int) -> ProcessPlan:
+def memory_percent(settings: LocalSettings, workers: int) -> float:
+    """Part of a machine's memory for each worker: under a Ray of our own they share one machine."""
+    return WORKERS_MEMORY_PERCENT if settings.ray_address else WORKERS_MEMORY_PERCENT / workers
+
+
+def _worker_process(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[str, ...], number: int, workers: int) -> ProcessPlan:
     worker = WorkerSettings(
         data=str(folder.worker(number)),
         host=internal_host(settings),
         lease_ttl_s=settings.lease_ttl_s,
         builds=settings.builds,
+        memory_budget_bytes=settings.memory_budget_bytes,
+        memory_percent=memory_percent(settings, workers),
         metrics_port=metrics_port(settings, number),
         **_shared(settings, etcd),
     )

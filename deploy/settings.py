@@ -24,6 +24,9 @@ class LocalSettings(EtcdAccessSettings):
     etcd: tuple[str, ...] = setting((), "endpoints of an etcd that runs already, host:port, separated by commas; none: start one")
     ray_address: str = setting("", "address of a Ray cluster that runs already; empty: start one")
     builds: str = setting("here", "where indexes are built: 'here', in the workers, or 'ray', as tasks on other nodes of a given Ray")
+    memory_budget_bytes: int = setting(
+        0, "bytes of memory that the data of each worker may use; 0: the workers of a machine share 75 % of it"
+    )
     message_bytes: int = setting(32 * 1024 * 1024, "largest message either way, in bytes")
     metrics_port: int = setting(
         ANY_PORT, "Prometheus port of the coordinator, the workers take the next ones; 0 is none, -1 any free ones, which the logs name"
@@ -38,6 +41,9 @@ class LocalSettings(EtcdAccessSettings):
         check_ports(self.port, self.metrics_port, least_port=1)
         check_log_level(self.log_level)
         check_builds(self.builds)
+        if self.memory_budget_bytes < 0:
+            message = f"memory_budget_bytes is {self.memory_budget_bytes}, it must be at least 0"
+            raise InvalidArgument(message, ErrorDetails(field="memory_budget_bytes"))
         if self.message_bytes < 1:
             message = f"message_bytes is {self.message_bytes}, it must be above 0"
             raise InvalidArgument(message, ErrorDetails(field="message_bytes"))

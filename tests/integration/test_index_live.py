@@ -168,13 +168,13 @@ def test_an_alteration_that_cannot_be_changes_nothing(things: shoal.Client) -> N
 
 
 def test_an_altered_recall_is_that_of_the_next_searches(client: shoal.Client) -> None:
-    fill(client, "aimed", shards=2, index="hnsw", recall=0.8)
-    client.tune("aimed")
+    fill(client, "aimed", index="IVF64,Flat", recall=0.3)
 
     def found() -> float:
-        return recall_at_10(client.search_many("aimed", QUERIES), range(len(QUERIES)))
+        pages = [client.search("aimed", query, k=10) for query in QUERIES[:100]]
+        return recall_at_10(pages, range(100))
 
-    assert found() >= 0.79
+    wait_until(lambda: found() <= 0.9, "searches aim as low as they were told")
     client.alter_collection("aimed", recall=0.99)
     assert client.describe_collection("aimed").spec.recall == 0.99
     wait_until(lambda: found() >= 0.98, "searches find more")

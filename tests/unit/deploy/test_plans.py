@@ -119,3 +119,12 @@ def test_where_indexes_are_built_is_passed_to_every_worker() -> None:
         LocalSettings(builds="ray")
     with pytest.raises(InvalidArgument, match="builds is 'there', it must be one of here, ray"):
         LocalSettings(builds="there")
+
+
+def test_workers_of_one_machine_share_its_memory_and_those_of_a_given_ray_do_not() -> None:
+    own = process_plans(LocalSettings(workers=3), FOLDER, ("127.0.0.1:1",), 3)
+    given = process_plans(LocalSettings(workers=3, ray_address="ray", etcd=("e:1",)), FOLDER, ("e:1",), 3)
+    assert [plan.role.worker.memory_percent for plan in own[1:]] == [25.0] * 3
+    assert [plan.role.worker.memory_percent for plan in given[1:]] == [75.0] * 3
+    fixed = process_plans(LocalSettings(memory_budget_bytes=1 << 30), FOLDER, ("127.0.0.1:1",), 1)
+    assert fixed[1].role.worker.memory_budget_bytes == 1 << 30

@@ -71,10 +71,10 @@ class FakeTuning:
         table = np.zeros((len(self._multiples), len(self._breadths), len(self._ranks)))
         for at, breadth in enumerate(self._breadths):
             found = native.search(asked, min(rows, self._ranks[-1] * self._multiples[-1]), breadth)
+            place = np.stack([_places(row, rows)[true] for row, true in zip(found, truth, strict=True)])
             for number, multiple in enumerate(self._multiples):
                 for column, rank in enumerate(self._ranks):
-                    pairs = zip(found[:, : rank * multiple], truth[:, :rank], strict=True)
-                    table[number, at, column] = np.mean([_share(f, t) for f, t in pairs])
+                    table[number, at, column] = np.mean(place[:, :rank] < rank * multiple)
         falling = np.minimum.accumulate(table, axis=2)
         self._table = np.maximum.accumulate(np.maximum.accumulate(falling, axis=0), axis=1)
         self.us_per_breadth = 1.0
@@ -269,6 +269,14 @@ def clustered(seed: int, rows: int, dim: int, clusters: int, spread: float = 0.6
 def _nearest(query: np.ndarray, vectors: np.ndarray, metric: Metric, count: int) -> np.ndarray:
     found = scores(query, vectors, metric)
     return np.argsort(found if metric.smaller_is_better else -found, kind="stable")[:count]
+
+
+def _places(found: np.ndarray, rows: int) -> np.ndarray:
+    """Place of each of `rows` rows in what was found, beyond all places for those that were not. (rows,)."""
+    places = np.full(rows, rows)
+    kept = np.flatnonzero(found >= 0)
+    places[found[kept]] = kept
+    return places
 
 
 def _grid(most: int) -> list[int]:

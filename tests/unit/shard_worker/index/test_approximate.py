@@ -112,7 +112,7 @@ def test_where_exact_search_is_cheaper_the_index_is_not_asked() -> None:
     assert _native(made).searches == []
 
 
-@pytest.mark.parametrize("kind", ["PQ8x4", "HNSW16,PQ8"])
+@pytest.mark.parametrize("kind", ["PQ8x4", "IVF32,PQ8x4"])
 def test_lossy_codes_choose_candidates_and_vectors_decide(kind: str) -> None:
     made = _world(Metric.L2, kind=kind)
     found = _found(made, _queries(), 10)

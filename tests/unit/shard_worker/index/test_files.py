@@ -37,9 +37,7 @@ def _save(writer: Writer, folder: Path) -> dict[str, Path]:
 
 
 def _load(index: ReplicaIndex, name: str, paths: dict[str, Path], rows: np.ndarray, ids: np.ndarray) -> None:
-    index.load_sealed(
-        name=name, paths=paths, live_rows=rows, ids=ids, payloads=lambda _: SealedPayloads.read(paths[PAYLOAD_SUFFIX])
-    )
+    index.load_sealed(name=name, paths=paths, live_rows=rows, ids=ids, payloads=lambda _: SealedPayloads.read(paths[PAYLOAD_SUFFIX]))
 
 
 def _plan(writer: Writer) -> BuildPlan:
