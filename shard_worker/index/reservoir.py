@@ -13,7 +13,7 @@ from shoal.core.points import Matrix
 
 MOST_QUERIES = 1_000
 MOST_BYTES = 8 * 1024 * 1024
-MOST_OF_A_BATCH = 4
+MOST_OF_A_BATCH = 32
 """Queries of one batch are often alike, and a batch must not push out all others."""
 
 HORIZON = 16
