@@ -15,8 +15,6 @@ from shard_worker.settings import WorkerSettings
 
 LOOPBACK = "127.0.0.1"
 
-WORKERS_MEMORY_PERCENT = 75.0
-
 WORKER_LABEL = "shoal-worker-"
 """What labels of nodes that host workers begin with."""
 
@@ -113,7 +111,7 @@ def metrics_port(settings: LocalSettings, number: int) -> int:
 
 def memory_percent(settings: LocalSettings, workers: int) -> float:
     """Part of a machine's memory for each worker: under a Ray of our own they share one machine."""
-    return WORKERS_MEMORY_PERCENT if settings.ray_address else WORKERS_MEMORY_PERCENT / workers
+    return settings.memory_percent if settings.ray_address else settings.memory_percent / workers
 
 
 def _worker_process(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[str, ...], number: int, workers: int) -> ProcessPlan:

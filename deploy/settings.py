@@ -24,8 +24,9 @@ class LocalSettings(EtcdAccessSettings):
     etcd: tuple[str, ...] = setting((), "endpoints of an etcd that runs already, host:port, separated by commas; none: start one")
     ray_address: str = setting("", "address of a Ray cluster that runs already; empty: start one")
     builds: str = setting("here", "where indexes are built: 'here', in the workers, or 'ray', as tasks on other nodes of a given Ray")
-    memory_budget_bytes: int = setting(
-        0, "bytes of memory that the data of each worker may use; 0: the workers of a machine share 75 % of it"
+    memory_budget_bytes: int = setting(0, "bytes of memory that the data of each worker may use; 0 for memory_percent")
+    memory_percent: float = setting(
+        75.0, "part of a machine's memory for data; on a Ray of our own the workers share it, on a given Ray each takes it"
     )
     message_bytes: int = setting(32 * 1024 * 1024, "largest message either way, in bytes")
     metrics_port: int = setting(
@@ -44,6 +45,9 @@ class LocalSettings(EtcdAccessSettings):
         if self.memory_budget_bytes < 0:
             message = f"memory_budget_bytes is {self.memory_budget_bytes}, it must be at least 0"
             raise InvalidArgument(message, ErrorDetails(field="memory_budget_bytes"))
+        if not 0 < self.memory_percent <= 100:
+            message = f"memory_percent is {self.memory_percent}, it must be above 0 and at most 100"
+            raise InvalidArgument(message, ErrorDetails(field="memory_percent"))
         if self.message_bytes < 1:
             message = f"message_bytes is {self.message_bytes}, it must be above 0"
             raise InvalidArgument(message, ErrorDetails(field="message_bytes"))

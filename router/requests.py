@@ -9,7 +9,9 @@ from router.logic.checks import is_empty
 from router.logic.questions import Reading
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter
+from shoal.core.filter_check import check_filter
 from shoal.core.ids import CollectionId, RequestId, Seq, ShardId
+from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import INT64_MAX
 from shoal.v1 import common_pb2
 from shoal.wire.filters import filter_from_message
@@ -34,8 +36,15 @@ def filter_of(message: Any) -> Filter | None:
     """The filter of a request; None when it has none, or one that matches every point. Raises InvalidArgument naming the place."""
     if not message.HasField("filter"):
         return None
-    found = filter_from_message(message.filter)
-    return None if is_empty(found) else found
+    return unless_empty(filter_from_message(message.filter))
+
+
+def unless_empty(filter: Filter) -> Filter | None:
+    """The filter; None for one that matches every point. Raises InvalidArgument for one that is dropped but breaks a bound."""
+    if not is_empty(filter):
+        return filter
+    check_filter(filter, DEFAULT_LIMITS)
+    return None
 
 
 def reading_of(

@@ -6,10 +6,10 @@ import dataclasses
 from typing import Any
 
 from router.logic.accuracy import accuracy_of
-from router.logic.checks import check_message_bytes, is_empty
+from router.logic.checks import check_message_bytes
 from router.logic.questions import SearchQuestion
 from router.reads import FEWER_HITS, Reads
-from router.requests import filter_of, reading_of, timeout_of
+from router.requests import filter_of, reading_of, timeout_of, unless_empty
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import Limits
 from shoal.core.shard_calls import QueryGroup
@@ -63,7 +63,7 @@ def groups_of(request: search_pb2.SearchRequest) -> tuple[QueryGroup, ...]:
         if given:
             raise InvalidArgument(f"{field} stands in each of the groups; it must not be given beside them", ErrorDetails(field=field))
     return tuple(
-        dataclasses.replace(group, filter=None) if group.filter is not None and is_empty(group.filter) else group
+        group if group.filter is None else dataclasses.replace(group, filter=unless_empty(group.filter))
         for group in groups_from_message(request.groups)
     )
 

@@ -260,8 +260,10 @@ class Assignments:
         self._specs.pop(shard, None)
         self._host.unmade.pop(shard, None)
         if replica is not None:
-            await replica.close()
-            self._host.memory.close(shard)
+            try:
+                await replica.close()
+            finally:
+                self._host.memory.close(shard)
 
     async def _drop(self, entry: ShardEntry, replica: ReplicaId) -> None:
         shard = entry.config.shard

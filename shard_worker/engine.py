@@ -202,6 +202,10 @@ class Engine:
         """Close the growing segment, so that it is sealed next."""
         self._index.freeze()
 
+    def freeze_worn(self) -> None:
+        """See ReplicaIndex."""
+        self._index.freeze_worn()
+
     def next_build(self, *, everything: bool) -> BuildPlan | None:
         """The build to begin next. everything: until one segment holds all."""
         return plan_build(self._index.summary(), everything=everything)
@@ -220,7 +224,7 @@ class Engine:
 
     def build_bytes(self, job: BuildJob) -> int:
         """The most memory that a build takes, its result included."""
-        return self._index.build_bytes(job.rows)
+        return self._index.build_bytes(job.rows, job.spec)
 
     def begin_build(self, plan: BuildPlan) -> BuildJob:
         """See ReplicaIndex."""
@@ -275,6 +279,10 @@ class Engine:
         cost = self._index.cost()
         caches = store_cache_bytes(self._store.size_bytes, self._settings.readers)
         return replace(cost, held=cost.held + REPLICA_BASE_BYTES + caches)
+
+    def mean_point_bytes(self) -> float:
+        """Bytes of one point in the store, on average."""
+        return self._store.size_bytes / max(1, self._store.count())
 
     def size_bytes(self) -> int:
         """Bytes on disk."""

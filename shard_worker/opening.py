@@ -14,8 +14,10 @@ import numpy as np
 
 from shard_worker.index.replica_index import ReplicaIndex
 from shard_worker.index.sealed import INDEX_SUFFIX, PAYLOAD_SUFFIX, ROWS_SUFFIX
+from shard_worker.logic.read_pace import ReadPace
 from shard_worker.payload.matched import PayloadBounds
 from shard_worker.payload.sealed import SealedPayloads
+from shard_worker.storage.failure import StorageFailed
 from shard_worker.storage.mutation import Rows
 from shard_worker.storage.points_reading import LiveRows
 from shard_worker.storage.points_store import PointsStore
@@ -26,8 +28,6 @@ from shoal.core.ids import ShardId
 from shoal.runtime.logs import event
 
 log = logging.getLogger("shoal.worker.opening")
-
-_LOAD_ROWS = 10_000
 
 
 class Opening:
@@ -40,6 +40,7 @@ class Opening:
             path = Path(entry.name)
             self._named.setdefault(path.stem, {})[path.suffix] = entry
         self._gone: list[str] = []
+        self._pace = ReadPace()
         self._made: dict[str, tuple[SealedPayloads, SegmentEntry]] = {}
 
     def load(self) -> tuple[int, int]:
@@ -48,10 +49,9 @@ class Opening:
         damaged = [name for name in sorted(self._named) if not self._load_segment(name, live)]
         self._gone += [entry.name for name in damaged for entry in self._named[name].values()]
         missing = np.flatnonzero(self._index.missing_rows(live.rows))
-        for start in range(0, len(missing), _LOAD_ROWS):
-            part = missing[start : start + _LOAD_ROWS]
-            rows = live.rows[part]
-            self._index.load_growing(rows, live.ids[part], self._store.vectors_of(rows), self._payloads_of(rows))
+        for part in self._blocks(len(missing)):
+            rows = live.rows[missing[part]]
+            self._index.load_growing(rows, live.ids[missing[part]], self._store.vectors_of(rows), self._payloads_of(rows))
         self._index.publish(self._store.applied_seq)
         if self._gone:
             self._store.replace_segments((), sorted(set(self._gone)))
@@ -60,7 +60,12 @@ class Opening:
     def mend(self) -> None:
         """Write the payload indexes that had to be made anew. Call it once their damaged files are deleted."""
         for name, (payloads, beside) in self._made.items():
-            written = self._files.write(name + PAYLOAD_SUFFIX, payloads.write)
+            try:
+                written = self._files.write(name + PAYLOAD_SUFFIX, payloads.write)
+            except StorageFailed as error:
+                # It serves from memory, and is made anew at the next opening.
+                self._warn(name, error.message, "go on without its payload file")
+                continue
             entry = SegmentEntry(
                 name=written.name, size_bytes=written.size_bytes, sha256=written.sha256, rows=beside.rows, applied_seq=beside.applied_seq
             )
@@ -108,16 +113,25 @@ class Opening:
     def _each_payload(self, rows: Rows, live: LiveRows) -> Iterator[bytes | None]:
         """Payloads of rows, none for those that are dead."""
         alive = np.isin(rows, live.rows)
-        for start in range(0, len(rows), _LOAD_ROWS):
-            part = alive[start : start + _LOAD_ROWS]
-            found = iter(self._payloads_of(rows[start : start + _LOAD_ROWS][part]))
-            yield from (next(found) if lives else None for lives in part.tolist())
+        for part in self._blocks(len(rows)):
+            found = iter(self._payloads_of(rows[part][alive[part]]))
+            yield from (next(found) if lives else None for lives in alive[part].tolist())
 
     def _payloads_of(self, rows: Rows) -> tuple[bytes | None, ...]:
         stored = self._store.rows(rows, with_vectors=False, with_payloads=True)
         if not stored.found.all() or stored.columns.payloads is None:
             raise DataLoss(f"row {rows[~stored.found][0]} of shard {self._shard} does not exist in the store")
-        return stored.columns.payloads
+        payloads = stored.columns.payloads
+        self._pace.saw(len(rows), sum(len(text) for text in payloads if text is not None))
+        return payloads
+
+    def _blocks(self, count: int) -> Iterator[slice]:
+        """Pieces of `count` rows whose payloads fit into memory together."""
+        start = 0
+        while start < count:
+            end = min(count, start + self._pace.rows)
+            yield slice(start, end)
+            start = end
 
     def _intact(self, entry: SegmentEntry) -> bool:
         return self._files.verify(entry.name, size_bytes=entry.size_bytes, sha256=entry.sha256)

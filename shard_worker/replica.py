@@ -21,6 +21,7 @@ from shard_worker.tuner import Tuner
 from shard_worker.writer import Writer
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
+from shoal.core.filter import is_long
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import StoredColumns, check_dim, check_finite, check_ids, check_unique
@@ -54,7 +55,16 @@ ON_LOOP_US = 300.0
 """Searches estimated below this run on the event loop: handing one to a pool costs as much."""
 
 PAYLOAD_US = 6.0
-"""Estimated time to read one hit's payload."""
+"""Estimated time to read one hit's payload, beside its bytes."""
+
+BYTE_US = 2e-3
+"""Estimated time for one byte of a stored point, its check included."""
+
+HIT_US = 0.2
+"""Estimated time to score, sort and carry one hit."""
+
+GROUPS_ON_LOOP = 8
+"""Searches of more groups do not run on the event loop, whatever they cost: estimating them takes time, too."""
 
 DELETED_AT_ONCE = 50_000
 """Points that one delete by filter removes at most; the caller asks again for the rest."""
@@ -63,7 +73,7 @@ UNDISTURBED_TRIES = 3
 """Tries of a search beside the writer before it is run between writes, when hits keep being replaced under it."""
 
 LARGE_BODY_BYTES = 256 * 1024
-LARGE_READ_POINTS = 16
+LARGE_READ_POINTS, LARGE_READ_BYTES = 16, 256 * 1024
 
 
 class Replica:
@@ -86,6 +96,7 @@ class Replica:
         self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
         self._unsettled: list[tuple[Seq, Claim]] = []
         self._accounted = Seq(-1)
+        self._stored_bytes = engine.mean_point_bytes()
         self._registration = Revision(0)
         self._progress = asyncio.Event()
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -142,7 +153,10 @@ class Replica:
         large = isinstance(call, ShardUpsert) and call.points.vectors.nbytes > LARGE_BODY_BYTES
         body = await self._pools.encode(encode) if large else encode()
         write = self._writer.write(epoch=call.epoch, request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
-        return await (self._within_memory(write, len(call.points), len(body)) if isinstance(call, ShardUpsert) else write)
+        if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
+            # A write that is known is only answered, so it needs no room.
+            return await write
+        return await self._within_memory(write, len(call.points), len(body))
 
     async def _within_memory(self, write: Coroutine[Any, Any, WriteAck], points: int, body_bytes: int) -> WriteAck:
         """The write, with room for its points until they are applied or surely will not be."""
@@ -150,6 +164,7 @@ class Replica:
             claim = self._memory.admit(self._shard, points, body_bytes)
         except BaseException:
             write.close()
+            self._sealing.reclaim()
             raise
         try:
             ack = await write
@@ -170,7 +185,8 @@ class Replica:
         if applied != self._accounted or self._writer.failure is not None:
             self._accounted = applied
             self._memory.update(self._shard, self._engine.cost())
-            self._settle_claims()
+            self._stored_bytes = self._engine.mean_point_bytes()
+        self._settle_claims()
 
     def _settle_claims(self) -> None:
         machine = self._writer.machine
@@ -192,7 +208,8 @@ class Replica:
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        return await self._read(call.terms, timeout_s, lambda: self._reading.get(call), in_pool=len(call.ids) > LARGE_READ_POINTS)
+        large = len(call.ids) > LARGE_READ_POINTS or len(call.ids) * self._stored_bytes > LARGE_READ_BYTES
+        return await self._read(call.terms, timeout_s, lambda: self._reading.get(call), in_pool=large)
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
         """See ShardService."""
@@ -228,6 +245,7 @@ class Replica:
         self._spec = spec
         self._reading.aim(spec.recall)
         self._sealing.tell_index(spec.index)
+        self._memory.update(self._shard, self._engine.cost())
 
     async def stats(self) -> ShardStats:
         """See ShardService."""
@@ -260,6 +278,8 @@ class Replica:
             await self._sealing.close()
         finally:
             await self._writer.close()
+            for _, claim in self._unsettled:
+                claim.give_back()
             while self._under_way:
                 await asyncio.wait(self._under_way)
             await asyncio.to_thread(self._engine.close)
@@ -315,10 +335,13 @@ class Replica:
         return result
 
     def _search_us(self, view: View, call: ShardSearch) -> float:
-        cost = self._reading.estimated_us(view, call)
+        if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
+            return math.inf
+        hits = sum(min(group.k, view.points) * _queries(group, call) for group in call.groups)
+        cost = HIT_US * hits
         if call.with_payload or call.with_vectors:
-            cost += PAYLOAD_US * sum(group.k * _queries(group, call) for group in call.groups)
-        return cost
+            cost += hits * (PAYLOAD_US + self._stored_bytes * BYTE_US)
+        return cost if cost > ON_LOOP_US else cost + self._reading.estimated_us(view, call)
 
     async def _delete_matching(self, call: ShardDeleteMatching, timeout_s: float) -> WriteAck:
         """Found first, then written as "delete these where they still are": a point that is replaced in between is spared."""
@@ -327,6 +350,7 @@ class Replica:
         ask = partial(self._reading.matching, filter=call.filter, limit=DELETED_AT_ONCE)
         found = await self._undisturbed(ask, deadline, lambda _: math.inf)
         body = await self._pools.encode(partial(exact_delete_body, found.ids, found.rows))
+        answered_before = self._writer.machine.knows(call.request_id)
         ack = await self._writer.write(
             epoch=call.epoch,
             request_id=call.request_id,
@@ -334,8 +358,8 @@ class Replica:
             body=body,
             timeout_s=max(0.0, deadline - boot_s()),
         )
-        # Another number than was found: points were replaced meanwhile, or this is the answer to an earlier attempt.
-        return dataclasses.replace(ack, more=found.more or ack.affected != len(found.ids))
+        # The answer to an earlier attempt says nothing of what was found now; another number than that, that points were replaced.
+        return dataclasses.replace(ack, more=answered_before or found.more or ack.affected != len(found.ids))
 
     async def _wait_for(self, terms: ReadTerms, deadline: float) -> None:
         """Until the replica may answer under these terms. Raises DeadlineExceeded, Unavailable, or why it failed."""

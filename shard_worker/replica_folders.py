@@ -44,19 +44,19 @@ class WorkerReplicaFolders:
         self._memory.open(shard, cost)
         try:
             engine = await asyncio.to_thread(Engine.open, folder, spec, self._settings)
+            self._memory.update(shard, engine.cost())
+            return Replica(
+                shard=shard,
+                replica=replica,
+                spec=spec,
+                engine=engine,
+                pools=self._pools,
+                memory=self._memory,
+                lease_held=self._lease_held,
+            )
         except BaseException:
             self._memory.close(shard)
             raise
-        self._memory.update(shard, engine.cost())
-        return Replica(
-            shard=shard,
-            replica=replica,
-            spec=spec,
-            engine=engine,
-            pools=self._pools,
-            memory=self._memory,
-            lease_held=self._lease_held,
-        )
 
     async def drop(self, shard: ShardId, replica: ReplicaId) -> None:
         """Delete a replica's folder; nothing when it is gone already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from shard_worker.engine import Engine
 from shard_worker.index.build import BuildJob
@@ -28,6 +29,7 @@ class Sealing:
     def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, pools: Pools, memory: WorkerMemory) -> None:
         self._shard, self._engine, self._writer, self._pools, self._memory = shard, engine, writer, pools, memory
         self._shortage = ""
+        self._reclaiming = False
         self._wake = asyncio.Event()
         self._everything = 0
         self._settled = asyncio.Event()
@@ -45,7 +47,7 @@ class Sealing:
     @property
     def waiting(self) -> str:
         """Why a build that is due does not begin, or rows stay without the index that was chosen, in words; else ""."""
-        return self._no_space or self._shortage or self._engine.waiting_reason()
+        return self._no_space or (self._shortage if self.pending else "") or self._engine.waiting_reason()
 
     def kick(self) -> None:
         """Look whether there is something to build."""
@@ -54,6 +56,12 @@ class Sealing:
     def tell_index(self, index: str) -> None:
         """The collection's index has changed: segments of another one are built anew."""
         self._engine.choose_index(index)
+        self._shortage = ""
+        self._wake.set()
+
+    def reclaim(self) -> None:
+        """Memory is short: seal the growing segment if many of its rows are dead, so that they are given back."""
+        self._reclaiming = True
         self._wake.set()
 
     def tell_space(self, reason: str | None) -> None:
@@ -110,7 +118,7 @@ class Sealing:
     def _raise_failure(self) -> None:
         failure, self._failure = self._writer.failure or self._failure, None
         if failure is not None:
-            raise type(failure)(failure.message, ErrorDetails(shard=str(self._shard)))
+            raise type(failure)(failure.message, replace(failure.details, shard=str(self._shard)))
         if self._stop.is_set():
             raise Unavailable(f"shard {self._shard} is closing", ErrorDetails(shard=str(self._shard)))
 
@@ -119,11 +127,17 @@ class Sealing:
             while not self._stop.is_set():
                 await self._wake.wait()
                 self._wake.clear()
+                await self._give_back_growing()
                 while not self._stop.is_set() and await self._build_next():
                     pass
                 self._settled.set()
         finally:
             self._settled.set()
+
+    async def _give_back_growing(self) -> None:
+        if self._reclaiming and not self._stop.is_set() and self._writer.failure is None:
+            self._reclaiming = False
+            await self._writer.between_writes(self._engine.freeze_worn)
 
     async def _build_next(self) -> bool:
         """Do one build. Returns whether it is worth looking for another at once."""
@@ -183,6 +197,7 @@ class Sealing:
     def _begin(self) -> BuildJob | None:
         # Room as if nothing were kept free for builds: what an index may take is decided for all of its rows and a copy.
         self._engine.save_memory(self._memory.free_bytes)
+        self._memory.update(self._shard, self._engine.cost())
         plan = self._engine.next_build(everything=self._everything > 0)
         return None if plan is None else self._engine.begin_build(plan)
 

@@ -124,6 +124,8 @@ class Tuner:
             raise self._late(f"answered {len(probed)} of {call.sample} queries within {timeout_s:.0f} s") from None
         finally:
             withdrawn.set()
+        if queries is None and self._stop.is_set():
+            raise self._closing()
         return _summary(self._shard.number, probed, real=queries is not None and queries.own is None)
 
     async def _run(self) -> None:

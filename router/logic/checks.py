@@ -10,8 +10,8 @@ import numpy as np
 from router.logic.questions import CountQuestion, GetQuestion, ScrollQuestion, SearchQuestion
 from shoal.core.collection import CollectionSpec, Metric, check_range, check_recall
 from shoal.core.errors import ErrorDetails, InvalidArgument, ResourceExhausted
-from shoal.core.filter import And, Filter
-from shoal.core.filter_check import check_filter
+from shoal.core.filter import Filter
+from shoal.core.filter_check import check_filter, constant_truth
 from shoal.core.limits import Limits
 from shoal.core.points import (
     IdArray,
@@ -119,14 +119,14 @@ def check_delete_matching(filter: Filter, limits: Limits) -> None:
     check_filter(filter, limits)
     if is_empty(filter):
         raise InvalidArgument(
-            "filter: it is empty and would delete every point; name a field, as in {'label': 3}, or drop the collection",
+            "filter: it would delete every point; name a field, as in {'label': 3}, or drop the collection",
             ErrorDetails(field="filter"),
         )
 
 
 def is_empty(filter: Filter) -> bool:
     """Whether a filter says nothing, so that it matches every point."""
-    return isinstance(filter, And) and all(is_empty(term) for term in filter.terms)
+    return constant_truth(filter) is True
 
 
 def check_scroll(question: ScrollQuestion, limits: Limits) -> None:

@@ -15,6 +15,7 @@ from shoal.core.errors import (
     Internal,
     ShoalError,
     Unavailable,
+    leaves_open,
 )
 from shoal.core.shard_calls import WriteAck
 
@@ -42,7 +43,6 @@ class Missed:
 
 Outcome = Answered[T] | Missed
 
-_UNKNOWN_OUTCOME = (Unavailable, DeadlineExceeded, DataLoss, Internal)
 _MAY_BE_LEFT_OUT = (Unavailable, DeadlineExceeded, DataLoss)
 
 
@@ -55,7 +55,7 @@ def applied_after(before: Applied, reached: bool, error: ShoalError) -> Applied:
     if not reached:
         return before
     told = set(error.details.applied.values())
-    refused = told == {"no"} if told else not isinstance(error, _UNKNOWN_OUTCOME)
+    refused = told == {"no"} if told else not leaves_open(error)
     return before if refused else "maybe"
 
 

@@ -28,6 +28,8 @@ from shoal.core.shard_calls import Breadth, RecallTarget
 
 Numbers = npt.NDArray[np.int64]
 
+_UNTOLD_FETCH = 16
+
 _BLOCK_POSITIONS = 1 << 20
 """Positions that are fetched at once: with what is computed from them, about 50 MB."""
 
@@ -41,7 +43,11 @@ def choice_for(part: Part, native: NativeIndex, ask: Ask, k: int, recall: float)
         case Breadth(ef=ef, nprobe=nprobe):
             given = {"ef": ef, "nprobe": nprobe}.get(native.breadth_name)
             usual = tuning.breadth_for(k, recall)
-            return usual if given is None else Choice(min(given, native.max_breadth), max(k, usual.fetch))
+            if given is None:
+                return usual
+            # Where the usual search would be exact it says nothing of how many rows to score.
+            fetch = _UNTOLD_FETCH * k if usual.exact and native.quantised else usual.fetch
+            return Choice(min(given, native.max_breadth), max(k, fetch))
         case _:
             return EXACT
 

@@ -23,6 +23,7 @@ from shard_worker.index.view import NO_HITS, Part, PartHits, join_hits
 from shoal.core.collection import Metric
 from shoal.core.points import Matrix
 from shoal.core.scoring import pair_scores
+from shoal.core.topk import hit_order, rank_in_group
 
 Numbers = npt.NDArray[np.int64]
 Lengths = npt.NDArray[np.float64]
@@ -32,6 +33,8 @@ Near = tuple[Numbers, Numbers]
 _BLOCK_QUERIES = 64
 _BLOCK_DISTANCES = 1 << 23
 _BLOCK_FLOATS = 1 << 22
+
+_MANY_HITS = 512
 
 _SAFE_SQUARE = 1e37
 """Beyond this, sums in float32 may overflow, and fast distances say nothing."""
@@ -74,19 +77,32 @@ def visible_stock(part: Part, seq: int) -> Stock:
 
 
 def exact_hits(part: Part, ask: Ask, stock: Stock | None = None, tally: Tally | None = None) -> PartHits:
-    """The k best rows of the stock (None: all visible ones) for each query and all that tie with the k-th, in no order; fewer
-    than k when it has fewer. From a large scattered stock some more may come."""
+    """The k best rows of the stock (None: all visible ones) for each query by (score, id), in no order, and often some
+    more; fewer than k when it has fewer."""
     stock = visible_stock(part, ask.seq) if stock is None else stock
     if stock.count == 0:
         return NO_HITS
-    found = list(_candidates(part, ask, stock))
+    found: list[PartHits] = []
+    for query, position in _candidates(part, ask, stock):
+        if tally is not None:
+            tally.searched()
+        found.append(_best_of(scored(part, ask, query, position), ask))
+        if tally is not None:
+            tally.scored()
     if tally is not None:
         tally.candidates += len(ask) * stock.compared
-        tally.searched()
-    hits = join_hits([scored(part, ask, query, position) for query, position in found])
-    if tally is not None:
-        tally.scored()
-    return hits
+    return join_hits(found)
+
+
+def _best_of(hits: PartHits, ask: Ask) -> PartHits:
+    """Hits without those that many others beat: where nearly all rows tie, or one long vector blurs all distances, memory would
+    grow with rows times queries."""
+    count = len(hits.query)
+    if count <= _MANY_HITS or count <= 4 * ask.k * (1 + int(hits.query.max()) - int(hits.query.min())):
+        return hits
+    order = hit_order(hits.query, hits.scores, hits.ids, ask.metric)
+    order = order[rank_in_group(hits.query.take(order)) < ask.k]
+    return PartHits(query=hits.query.take(order), ids=hits.ids.take(order), scores=hits.scores.take(order), rows=hits.rows.take(order))
 
 
 def scored(part: Part, ask: Ask, query: Numbers, position: Numbers) -> PartHits:

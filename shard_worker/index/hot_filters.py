@@ -85,6 +85,11 @@ class HotFilter:
         self._among = found
         return found
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether `mask` was made before."""
+        return self._mask is not None
+
     def mask(self) -> Mask:
         """(rows,) which rows match, dead ones included."""
         known = self._mask

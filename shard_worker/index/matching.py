@@ -15,12 +15,10 @@ from pyroaring import BitMap
 from shard_worker.index.context import SearchContext, ViewOutdated
 from shard_worker.index.hot_filters import HotFilter, Positions
 from shard_worker.index.view import Part
+from shard_worker.logic.read_pace import ReadPace
 from shoal.core.filter import Filter, filter_key
 from shoal.core.filter_predicate import Predicate, predicate_of
 from shoal.core.points import payload_from_json
-
-_READ_ROWS = 1_000
-"""Payloads read and judged at once: a megabyte or so, and at the largest allowed payload a gigabyte is not held."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,15 +64,20 @@ def _ascending(positions: BitMap) -> Positions:
 def _verified(part: Part, filter: Filter, unsure: Positions, seq: int, context: SearchContext) -> Positions:
     """Those of `unsure` whose payload matches; dead rows are left out."""
     alive = unsure[part.deaths.take(unsure) > seq]
-    judge = predicate_of(filter)
-    kept = [_judged(part, judge, alive[start : start + _READ_ROWS], context) for start in range(0, len(alive), _READ_ROWS)]
-    return np.concatenate([np.empty(0, dtype=np.int64), *kept])
+    judge, pace, start = predicate_of(filter), ReadPace(), 0
+    kept = [np.empty(0, dtype=np.int64)]
+    while start < len(alive):
+        block = alive[start : start + pace.rows]
+        kept.append(_judged(part, judge, block, context, pace))
+        start += len(block)
+    return np.concatenate(kept)
 
 
-def _judged(part: Part, judge: Predicate, positions: Positions, context: SearchContext) -> Positions:
+def _judged(part: Part, judge: Predicate, positions: Positions, context: SearchContext, pace: ReadPace) -> Positions:
     payloads = context.read_payloads(part.rows.take(positions))
     if payloads is None:
         raise ViewOutdated(f"one of {len(positions)} points that segment {part.key} must read has been replaced, search a newer view")
+    pace.saw(len(payloads), sum(len(text) for text in payloads if text is not None))
     ids = part.ids.take(positions).tolist()
     passed = [judge(payload_from_json(text), point_id) for text, point_id in zip(payloads, ids, strict=True)]
     kept: Positions = positions[np.array(passed, dtype=bool)]

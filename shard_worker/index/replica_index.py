@@ -22,12 +22,12 @@ from shard_worker.index.sealed import SealedSegment
 from shard_worker.index.view import ALIVE, View
 from shard_worker.logic.memory_ledger import ReplicaCost
 from shard_worker.logic.segment_form import FLAT_ROWS, SealedForm, saving_for
-from shard_worker.logic.segment_plan import BuildPlan, SegmentState, SegmentSummary
+from shard_worker.logic.segment_plan import WORN_DIVISOR, BuildPlan, SegmentState, SegmentSummary
 from shard_worker.payload.matched import PayloadBounds
 from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
-from shoal.core.index_spec import parse_index
+from shoal.core.index_spec import IndexSpec, parse_index
 from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import prepared
 from shoal.core.sizing import merge_bytes
@@ -144,6 +144,11 @@ class ReplicaIndex:
             self._settled = (*self._settled, self._growing)
             self._growing = self._new_growing()
 
+    def freeze_worn(self) -> None:
+        """Close the growing segment if so many of its rows are dead that it should be built without them."""
+        if self._growing.dead * WORN_DIVISOR > len(self._growing):
+            self.freeze()
+
     # Opening
 
     def load_sealed(
@@ -195,18 +200,24 @@ class ReplicaIndex:
         return self._form.waiting_reason(held) if held else ""
 
     def cost(self) -> ReplicaCost:
-        """Memory it holds, and the most that its next build may take besides: the largest segment anew, with all that waits."""
-        sealed = [len(segment) for segment in self._settled if isinstance(segment, SealedSegment)]
-        waiting = [len(segment) for segment in (*self._settled, self._growing) if isinstance(segment, GrowingSegment)]
-        rows = max(sealed, default=0) + sum(waiting)
-        return ReplicaCost(held=self.stats().memory_bytes, growing=self._growing.size(), next_build=self.build_bytes(rows))
+        """Memory it holds, and the most that its next build may take besides: the largest segment anew, with all that waits.
 
-    def build_bytes(self, rows: int) -> int:
-        """The most memory that a build of `rows` rows takes, its result included."""
+        Not in a dearer form than it has: room for another index that was chosen is not kept, that rebuild waits until there is some.
+        """
+        sealed = [segment for segment in self._settled if isinstance(segment, SealedSegment)]
+        largest = max(sealed, key=len, default=None)
+        waiting = [len(segment) for segment in (*self._settled, self._growing) if isinstance(segment, GrowingSegment)]
+        rows = sum(waiting) + (0 if largest is None else len(largest))
+        wanted = self.build_bytes(rows, self._form.wanted(rows))
+        as_it_is = wanted if largest is None else self.build_bytes(rows, largest.spec)
+        return ReplicaCost(held=self.stats().memory_bytes, growing=self._growing.size(), next_build=min(wanted, as_it_is))
+
+    def build_bytes(self, rows: int, spec: IndexSpec) -> int:
+        """The most memory that a build of `rows` rows takes, its result included. spec: the index it builds."""
         segments = (*self._settled, self._growing)
         held_rows = max(1, sum(len(segment) for segment in segments))
         payload_bytes = sum(segment.payload_bytes() for segment in segments) / held_rows
-        return merge_bytes(self._form.wanted(rows), self._form.dim, rows, payload_bytes)
+        return merge_bytes(spec, self._form.dim, rows, payload_bytes)
 
     def begin_build(self, plan: BuildPlan) -> BuildJob:
         """Snapshot for a build. Raises Internal when another is running, records are unpublished or a source is unknown."""

@@ -23,7 +23,7 @@ from shard_worker.logic.segment_plan import SegmentState
 from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
-from shoal.core.index_spec import FLAT
+from shoal.core.index_spec import FLAT, IndexSpec
 from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import block_rows
 
@@ -126,6 +126,11 @@ class SealedSegment:
     def rows_held(self) -> int:
         """Rows in it, dead ones included. 0: nothing was left to seal, there is nothing to write."""
         return len(self._rows)
+
+    @property
+    def spec(self) -> IndexSpec:
+        """The index it has."""
+        return self._native.spec
 
     @property
     def extendable(self) -> bool:

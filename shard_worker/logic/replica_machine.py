@@ -119,6 +119,10 @@ class ReplicaMachine:
         self._has_served = False
         self._newest_epoch = Revision(0)
 
+    def knows(self, request_id: RequestId) -> bool:
+        """Whether it has met this write before: it waits, was applied, or is too old to tell."""
+        return request_id in self._by_request or not isinstance(self._memory.look_up(request_id), Unheard)
+
     @property
     def serves_writes(self) -> bool:
         """Whether it is the primary, its folder is confirmed and its no-op is applied."""

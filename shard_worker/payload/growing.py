@@ -104,6 +104,10 @@ class GrowingPart:
     def _answer_of_tail(self, test: Test) -> Matched:
         if self._tail_left_out is None:
             self._tail_left_out = (self._tail.unindexed(self._rows), self._tail.unread(self._rows))
-        if test.path not in self._tail_fields:
-            self._tail_fields[test.path] = self._tail.field(test.path, self._rows)
-        return match_field(self._tail_fields[test.path], test, *self._tail_left_out)
+        field = self._tail_fields.get(test.path)
+        if field is None:
+            field = self._tail.field(test.path, self._rows)
+            if field is not None:
+                # Only fields that exist are kept, and these are bounded: a caller may ask for any path.
+                self._tail_fields[test.path] = field
+        return match_field(field, test, *self._tail_left_out)

@@ -35,8 +35,8 @@ def _one(text: str) -> dict[str, Any]:
     if not equals:
         raise _unclear(text, "is no filter")
     if field.endswith("!"):
-        return {_named(field[:-1], text): {"$ne": _value(value)}}
-    return {_named(field, text): _value(value)}
+        return {_named(field[:-1], text): {"$ne": _value(value, text)}}
+    return {_named(field, text): _value(value, text)}
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -55,13 +55,16 @@ def _named(field: str, text: str) -> str:
     return path
 
 
-def _value(text: str) -> Any:
-    """A JSON string, number, true, false or null; anything else is the text itself."""
+def _value(typed: str, text: str) -> Any:
+    """A JSON string, number, true, false or null; anything else is the text itself, unless it looks like half a comparison
+    (== or =<): such a text has to be typed as JSON. text: the whole filter."""
+    if typed.lstrip().startswith(("=", "<", ">")):
+        raise _unclear(text, f"has a value that begins with {typed.lstrip()[0]}, which as a text is typed as a JSON string in quotes")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(typed, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        return text
-    return text if isinstance(value, (dict, list)) else value
+        return typed
+    return typed if isinstance(value, (dict, list)) else value
 
 
 def _refuse_constant(name: str) -> None:

@@ -67,7 +67,7 @@ def search(
 def _parsed(text: str) -> list[Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"--vector is not JSON: {error}", ErrorDetails(field="vector")) from None
     if not isinstance(value, list):
         raise InvalidArgument(f"--vector must be a list of numbers, not {type(value).__name__}", ErrorDetails(field="vector"))

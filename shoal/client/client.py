@@ -89,8 +89,9 @@ class Client:
         """Change the index or the target recall of a live collection; returns when that is decided.
 
         Searches go on with the old index while segments are built anew aside and swapped one by one:
-        `describe_collection(name).builds_pending` tells how many are left, `.waiting` why they do not begin. A new recall holds
-        from the next searches on. index and recall: as in `create_collection`; None leaves it as it is.
+        `describe_collection(name).builds_pending` tells how many shards have one running or due (0: all is done), `.waiting` why
+        it does not begin. A new recall holds from the next searches on. index and recall: as in `create_collection`; None leaves
+        it as it is.
         """
         self._run(self._verbs.alter_collection(name, index=index, recall=recall, timeout=timeout))
 

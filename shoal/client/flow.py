@@ -9,14 +9,16 @@ what it means, the others change nothing or end in the same state. So every Unav
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from shoal.client.calls import Request
+from shoal.client.doubt import Doubt
 from shoal.client.routers import Routers
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable, leaves_open
 
 T = TypeVar("T")
 
@@ -68,6 +70,7 @@ def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s:
     """As `answered`; the reply also tells how much time is spent now."""
     first, count = routers.preferred, len(routers.addresses)
     earlier: ShoalError | None = None
+    doubt = Doubt()
     for attempt in itertools.count(1):
         position = (first + attempt - 1) % count
         left_s = max(LEAST_ATTEMPT_S, timeout_s - elapsed_s)
@@ -78,11 +81,12 @@ def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s:
         if error is None:
             routers.prefer(position)
             return reply
-        left_s = timeout_s - elapsed_s
+        doubt, left_s = doubt.after(error), timeout_s - elapsed_s
         again = isinstance(error, Unavailable) or (isinstance(error, DeadlineExceeded) and cut_short)
         pause_s = pause_before(attempt, count, reply.chance, left_s)
         if not again or left_s - pause_s < LEAST_ATTEMPT_S:
-            raise _final(request, error, earlier, tries=f"{attempt} attempts in {elapsed_s:.1f} s", timeout_s=timeout_s)
+            final = _final(request, error, earlier, tries=f"{attempt} attempts in {elapsed_s:.1f} s", timeout_s=timeout_s)
+            raise _with_doubt(request, final, doubt)
         earlier = error
         if pause_s:
             elapsed_s = (yield Sleep(pause_s)).elapsed_s
@@ -97,6 +101,16 @@ def pause_before(attempt: int, addresses: int, chance: float, left_s: float) -> 
         return 0.0
     whole_s = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(tried - 1, 16))
     return min(whole_s * (1.0 - chance / 2.0), left_s / 2.0)
+
+
+def _with_doubt(request: Request, error: ShoalError, doubt: Doubt) -> ShoalError:
+    """The error with what all attempts tell of a write; the same object when that is no more than it tells itself."""
+    applied = doubt.applied
+    if not request.writes or applied == error.details.applied:
+        return error
+    refused = not leaves_open(error) and set(applied.values()) != {"no"}
+    message = f"{error.message}; an earlier attempt may have been applied" if refused else error.message
+    return type(error)(message, dataclasses.replace(error.details, applied=applied))
 
 
 def _final(request: Request, error: ShoalError, earlier: ShoalError | None, *, tries: str, timeout_s: float) -> ShoalError:

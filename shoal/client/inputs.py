@@ -12,7 +12,8 @@ import numpy as np
 from shoal.core.collection import check_range
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter
-from shoal.core.filter_input import MATCH_ALL, filter_from_input
+from shoal.core.filter_check import constant_truth
+from shoal.core.filter_input import filter_from_input
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import IdArray, Matrix, PointColumns, ids_from_input, payload_to_json, vectors_from_input
 
@@ -73,11 +74,11 @@ def filter_or_none(value: Any) -> Filter | None:
 
 
 def filter_of_delete(value: Any) -> Filter:
-    """The filter of what is to be deleted. Raises InvalidArgument for one without conditions, too."""
+    """The filter of what is to be deleted. Raises InvalidArgument for one that plainly matches every point, too."""
     filter = filter_from_input(value, DEFAULT_LIMITS)
-    if filter == MATCH_ALL:
+    if constant_truth(filter) is True:
         raise InvalidArgument(
-            "filter is empty, it would delete every point: name the points by a field or by $id, or drop the collection",
+            "filter would delete every point: name the points by a field or by $id, or drop the collection",
             ErrorDetails(field="filter"),
         )
     return filter

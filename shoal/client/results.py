@@ -72,8 +72,8 @@ class CollectionInfo:
     """A collection and what it holds.
 
     growing_rows: rows in exact, growing segments; sealed_rows: rows in built indexes (rows of replaced or deleted points
-    count until they are merged away); bytes: on disk; memory_bytes: of vectors, graphs and their tables; waiting: in words,
-    why builds that are due do not begin, else "".
+    count until they are merged away); builds_pending: shards with an index build that runs or is due, each counted once; bytes: on
+    disk; memory_bytes: of vectors, graphs and their tables; waiting: in words, why builds that are due do not begin, else "".
     """
 
     id: str

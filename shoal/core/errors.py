@@ -137,3 +137,10 @@ BY_STATUS: Mapping[str, type[ShoalError]] = {
     )
 }
 """Error class by gRPC status name."""
+
+_OUTCOME_UNKNOWN = (Unavailable, DeadlineExceeded, DataLoss, Internal)
+
+
+def leaves_open(error: ShoalError) -> bool:
+    """Whether a write that ended so may have been applied all the same, as far as the kind of error tells."""
+    return isinstance(error, _OUTCOME_UNKNOWN)

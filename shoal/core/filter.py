@@ -97,3 +97,25 @@ Filter = And | Or | Not | In | Range | Exists | Contains | Prefix | HasId
 def filter_key(filter: Filter) -> str:
     """A text that equal filters share and others do not. (As dictionary keys filters are no use: to Python, True equals 1.)"""
     return repr(filter)
+
+
+_LONG_VALUES = 256
+
+
+def is_long(filter: Filter) -> bool:
+    """Whether it holds so many values that even looking at it takes a while."""
+    left, waiting = _LONG_VALUES, [filter]
+    while waiting and left > 0:
+        match waiting.pop():
+            case And(terms) | Or(terms):
+                left -= len(terms)
+                waiting += terms[:_LONG_VALUES]
+            case Not(term):
+                waiting.append(term)
+            case In(_, values):
+                left -= len(values)
+            case HasId(ids):
+                left -= len(ids)
+            case _:
+                left -= 1
+    return left <= 0

@@ -58,6 +58,28 @@ def check_filter(filter: Filter, limits: Limits) -> None:
                 check_ids_here(ids, place, limits)
 
 
+def constant_truth(filter: Filter) -> bool | None:
+    """Whether a filter matches every point (True) or none (False) by its form alone; None: it depends on the point.
+
+    An empty list of values or ids matches nothing; And, Or and Not pass on what is settled below them. No condition on a field
+    is looked into, so that a contradiction, or "either so or not so", counts as one that depends.
+    """
+    match filter:
+        case Not(term):
+            truth = constant_truth(term)
+            return None if truth is None else not truth
+        case And(terms):
+            truths = set(map(constant_truth, terms))
+            return False if False in truths else None if None in truths else True
+        case Or(terms):
+            truths = set(map(constant_truth, terms))
+            return True if True in truths else None if None in truths else False
+        case In(_, ()) | HasId(()):
+            return False
+        case _:
+            return None
+
+
 def check_size(filter: Filter, limits: Limits) -> None:
     """Raise InvalidArgument when a filter is too deep or has too many conditions or values in all."""
     conditions = values = 0

@@ -11,8 +11,14 @@ from dataclasses import dataclass
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.index_spec import FLAT, IndexFamily, IndexSpec, build_bytes, parse_index, vector_bytes
+from shoal.core.limits import DEFAULT_LIMITS
 
 MIB = 1024 * 1024
+
+MOST_POINTS = 10**12
+"""Points that sizes are told for; far more than any cluster holds, and far below where floats lose single bytes of a row."""
+
+_SHOWN_CHARACTERS = 24
 
 REPLICA_BASE_BYTES = 4 * MIB
 """A replica without points: connections of the store, threads, tables (1-2 MiB measured)."""
@@ -117,12 +123,12 @@ def size_of(
     index: as in CollectionSpec; payload_bytes, id_bytes: mean size of a payload as JSON and of a string id, 0 for none and for
     integers; growing_rows: see the worker's settings. Raises InvalidArgument for a number that is out of range.
     """
-    for field, value, least in (("points", points, 0), ("dim", dim, 1), ("shards", shards, 1), ("replicas", replicas, 1)):
-        if value < least:
-            raise InvalidArgument(f"{field} is {value}, it must be at least {least}", ErrorDetails(field=field))
-    for field, size in (("payload_bytes", payload_bytes), ("id_bytes", id_bytes)):
-        if not size >= 0:
-            raise InvalidArgument(f"{field} is {size}, it must be at least 0", ErrorDetails(field=field))
+    _check_bounds("points", points, 0, MOST_POINTS)
+    _check_bounds("dim", dim, 1, DEFAULT_LIMITS.dim)
+    _check_bounds("shards", shards, 1, DEFAULT_LIMITS.shards)
+    _check_bounds("replicas", replicas, 1, DEFAULT_LIMITS.replicas)
+    _check_bounds("payload_bytes", payload_bytes, 0, DEFAULT_LIMITS.payload_bytes)
+    _check_bounds("id_bytes", id_bytes, 0, DEFAULT_LIMITS.id_bytes)
     rows = -(-points // shards)
     spec = built_spec(parse_index(index, dim), rows)
     store = store_bytes(rows, dim, payload_bytes, id_bytes)
@@ -182,6 +188,13 @@ def store_bytes(rows: int, dim: int, payload_bytes: float, id_bytes: float) -> i
     fitting = int(_PAGE_BYTES // cell)
     page_bytes = _PAGE_BYTES / fitting if fitting else _PAGE_BYTES * -(-cell // _PAGE_BYTES)
     return round(rows * (page_bytes + 1.1 * ((id_bytes or 4) + 8))) + 8 * _PAGE_BYTES
+
+
+def _check_bounds(field: str, value: float, least: int, most: int) -> None:
+    if not least <= value <= most:
+        shown = str(value)
+        shown = shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}..."
+        raise InvalidArgument(f"{field} is {shown}, it must be from {least} to {most}", ErrorDetails(field=field))
 
 
 def _segment_bytes(spec: IndexSpec, dim: int, rows: int, payload_bytes: float) -> int:

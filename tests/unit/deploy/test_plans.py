@@ -104,6 +104,9 @@ def test_the_router_stops_first_and_the_coordinator_last() -> None:
         ({"message_bytes": 0}, "message_bytes is 0"),
         ({"metrics_port": -2}, "metrics_port is -2"),
         ({"metrics_port": 65_500, "workers": 64}, "metrics_port is 65500"),
+        ({"memory_percent": 0.0}, "memory_percent is 0.0, it must be above 0 and at most 100"),
+        ({"memory_percent": 100.1}, "memory_percent is 100.1"),
+        ({"memory_percent": float("nan")}, "memory_percent is nan"),
         ({"etcd_ca": "ca"}, "give --etcd too"),
     ],
 )
@@ -128,3 +131,10 @@ def test_workers_of_one_machine_share_its_memory_and_those_of_a_given_ray_do_not
     assert [plan.role.worker.memory_percent for plan in given[1:]] == [75.0] * 3
     fixed = process_plans(LocalSettings(memory_budget_bytes=1 << 30), FOLDER, ("127.0.0.1:1",), 1)
     assert fixed[1].role.worker.memory_budget_bytes == 1 << 30
+
+
+def test_the_part_of_the_memory_is_a_setting_that_workers_of_our_own_ray_divide() -> None:
+    own = process_plans(LocalSettings(workers=2, memory_percent=50.0), FOLDER, ("127.0.0.1:1",), 2)
+    given = process_plans(LocalSettings(workers=2, memory_percent=30.0, ray_address="ray", etcd=("e:1",)), FOLDER, ("e:1",), 2)
+    assert [plan.role.worker.memory_percent for plan in own[1:]] == [25.0] * 2
+    assert [plan.role.worker.memory_percent for plan in given[1:]] == [30.0] * 2

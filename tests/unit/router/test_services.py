@@ -160,13 +160,29 @@ def test_a_search_by_filter_radius_and_groups() -> None:
 
 def test_a_filter_that_matches_every_point_is_none() -> None:
     front = Front()
-    for parts in ({"filter": {}}, {"filter": {"all": {"filters": [{}]}}}, {"k": 0, "groups": [{"k": 1, "filter": {}}]}):
+    none = {"field": {"path": ["a"], "in": {"values": []}}}
+    for parts in (
+        {"filter": {}},
+        {"filter": {"all": {"filters": [{}]}}},
+        {"filter": {"not": none}},
+        {"k": 0, "groups": [{"k": 1, "filter": {}}]},
+    ):
         run(front.search.Search, search_request(**parts))
     run(front.points.Count, points_pb2.CountRequest(collection="a", filter={}))
     run(front.points.Scroll, points_pb2.ScrollRequest(collection="a", filter={}))
     calls = front.cluster.workers["w0"].calls
-    assert [call.groups[0].filter for call in calls[:3]] == [None] * 3
-    assert [call.filter for call in calls[3:]] == [None] * 2
+    assert [call.groups[0].filter for call in calls[:4]] == [None] * 4
+    assert [call.filter for call in calls[4:]] == [None] * 2
+
+
+def test_a_filter_that_matches_every_point_is_checked_all_the_same() -> None:
+    bad = {"any": {"filters": [{}, {"field": {"path": ["a"], "in": {"values": [{"number": float("nan")}]}}}]}}
+    front = Front()
+    for parts in ({"filter": bad}, {"k": 0, "groups": [{"k": 1, "filter": bad}]}):
+        with pytest.raises(InvalidArgument, match="nan is no value"):
+            run(front.search.Search, search_request(**parts))
+    with pytest.raises(InvalidArgument, match="nan is no value"):
+        run(front.points.Count, points_pb2.CountRequest(collection="a", filter=bad))
 
 
 def test_a_search_explains_itself_shard_by_shard() -> None:

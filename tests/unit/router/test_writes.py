@@ -13,7 +13,7 @@ from router.logic.checks import is_empty
 from router.logic.questions import Delete, DeleteMatching, Upsert, Written
 from shoal.core.collection import CollectionState, Metric
 from shoal.core.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound, ResourceExhausted, ShoalError, Unavailable
-from shoal.core.filter import And, Filter, In
+from shoal.core.filter import And, Filter, HasId, In, Not, Or
 from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId, Revision
 from shoal.core.limits import Limits
@@ -135,6 +135,10 @@ def test_a_delete_by_filter_ends_with_its_time() -> None:
     [
         (And(()), r"would delete every point.*drop the collection"),
         (And((And(()), And(()))), "would delete every point"),
+        (Or((And(()),)), "would delete every point"),
+        (Or((LABEL_1, And(()))), "would delete every point"),
+        (Not(HasId(())), "would delete every point"),
+        (Not(In(("a",), ())), "would delete every point"),
         (In(("a",), (float("nan"),)), "nan is no value"),
     ],
 )

@@ -1,17 +1,28 @@
 """One replica through its whole stack on a real disk: log, store, index, builds; what a caller sees, and what a restart finds."""
 
 import asyncio
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from shoal.core.errors import DataLoss, InvalidArgument, ResourceExhausted, Unavailable
+from shoal.core.errors import DataLoss, ErrorDetails, InvalidArgument, ResourceExhausted, Unavailable
 from shoal.core.filter import In, Range
 from shoal.core.ids import RequestId, Seq
 from shoal.core.points import id_array
-from shoal.core.shard_calls import Consistency, Exact, QueryGroup, ReadTerms, ShardCount, ShardGet, ShardScroll, ShardSearch
-from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, opened
+from shoal.core.shard_calls import (
+    Consistency,
+    Exact,
+    QueryGroup,
+    ReadTerms,
+    ShardCount,
+    ShardDeleteMatching,
+    ShardGet,
+    ShardScroll,
+    ShardSearch,
+)
+from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, SPEC, opened
 
 RNG = np.random.default_rng(7)
 
@@ -391,5 +402,67 @@ def test_a_reader_that_counts_sees_every_point_once_while_points_move_between_fi
             await bench.replica.optimize(60.0)
             sums = [await bench.replica.count(ShardCount(shard=SHARD, filter=label), 5.0) for label in labels]
             assert sum(sums) == count
+
+    asyncio.run(run())
+
+
+def test_a_delete_by_filter_that_is_tried_again_says_that_points_may_be_left(tmp_path, monkeypatch):
+    vectors = RNG.normal(size=(60, DIM)).astype(np.float32)
+    monkeypatch.setattr("shard_worker.replica.DELETED_AT_ONCE", 30)
+
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            await bench.upsert(range(60), vectors, payloads(60))
+            request = bench.next_id()
+            call = ShardDeleteMatching(shard=SHARD, epoch=bench.epoch, request_id=request, filter=Range(path=("n",), gte=0))
+            first, again = await bench.replica.write(call, 5.0), await bench.replica.write(call, 5.0)
+            assert (first.affected, first.more, again.affected, again.more) == (30, True, 30, True)
+
+    asyncio.run(run())
+
+
+def test_without_memory_known_writes_are_answered_and_dead_rows_of_the_growing_segment_are_given_back(tmp_path):
+    vectors = RNG.normal(size=(400, DIM)).astype(np.float32)
+
+    async def run():
+        async with opened(tmp_path, term=1) as bench:
+            request = bench.next_id()
+            await bench.upsert(range(400), vectors, payloads(400), request_id=request)
+            memory = bench.replica._memory
+            admit, segments = memory.admit, []
+
+            def refuse(shard, points, size):
+                raise ResourceExhausted("no memory", ErrorDetails(limit="memory"))
+
+            memory.admit = refuse
+            assert (await bench.upsert(range(400), vectors, payloads(400), request_id=request)).affected == 400
+            await bench.delete(range(390))
+            with pytest.raises(ResourceExhausted, match="no memory"):
+                await bench.upsert([1], vectors[:1])
+            while not segments or segments[-1].growing_rows or segments[-1].builds_pending:
+                await asyncio.sleep(0.01)
+                segments.append(await bench.replica.stats())
+            assert (segments[-1].points, segments[-1].sealed_rows) == (10, 10)
+            memory.admit = admit
+            await bench.upsert([1], vectors[:1])
+
+    asyncio.run(run())
+
+
+def test_another_index_is_in_the_account_at_once_and_keeps_no_room_it_cannot_have(tmp_path):
+    vectors = RNG.normal(size=(3_000, DIM)).astype(np.float32)
+
+    async def run():
+        async with opened(tmp_path, term=1, growing_rows=1_000) as bench:
+            bench.replica.tell_spec(dataclasses.replace(SPEC, index="HNSW8,Flat"))
+            await bench.upsert(range(3_000), vectors)
+            await bench.replica.optimize(60.0)
+            before = bench.replica._engine.cost()
+            bench.replica._sealing._no_space = "nothing is built"
+            bench.replica.tell_spec(dataclasses.replace(SPEC, index="HNSW512,Flat"))
+            cost = bench.replica._engine.cost()
+            assert cost.next_build == before.next_build
+            assert bench.replica._memory.replica_bytes()[SHARD] == cost.held
+            assert bench.replica._engine.next_build(everything=False) is not None
 
     asyncio.run(run())

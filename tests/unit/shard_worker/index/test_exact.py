@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from shard_worker.index.ask import Ask
+from shard_worker.index.exact import exact_hits
 from shoal.core.collection import Metric
 from tests.unit.shard_worker.index.twin import INDEXES, Writer, brute_force, by_query, exact, new_index, search
 
@@ -133,3 +135,17 @@ def test_an_answer_does_not_depend_on_the_batch(metric: Metric, index: str) -> N
         together = by_query(search(writer.index, view, queries, 10, exact=is_exact, ef=64))
         alone = [by_query(search(writer.index, view, query[None, :], 10, exact=is_exact, ef=64))[0] for query in queries]
         assert together == alone
+
+
+def test_many_ties_do_not_pile_up() -> None:
+    """All rows are equal: every row ties with the best of every query."""
+    vectors = np.ones((3_000, 4), dtype=np.float32)
+    writer = Writer(new_index(Metric.L2, 4, index="flat", growing_rows=4_000))
+    writer.upsert(dict(enumerate(vectors)))
+    view = writer.index.view()
+    queries = np.ones((200, 4), dtype=np.float32)
+    part = view.parts[0]
+    hits = exact_hits(part, Ask(queries=queries, seq=view.seq, k=3, metric=Metric.L2))
+    assert len(hits.query) <= 200 * (4 * 3 + 1)
+    found = by_query(search(writer.index, view, queries, 3, exact=True, ef=1))
+    assert found == [[(0, 0.0), (1, 0.0), (2, 0.0)]] * 200

@@ -162,3 +162,9 @@ def test_a_json_array_without_queries_left_is_still_json(capsys):
     output.array([1])
     assert capsys.readouterr().out == "[]\n[\n1\n]\n"
     assert json.loads("[\n1\n]") == [1]
+
+
+def test_a_vector_too_deep_to_read_is_one_line(filled):
+    ended = filled("search", "c", "--vector", "[" * 100_000)
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (1, "", 1)
+    assert "--vector is not JSON" in ended.err

@@ -79,6 +79,9 @@ def test_what_is_no_size_is_refused(text):
     [
         (["--points", 9, "--dim", 0], 1),
         (["--points", 9, "--dim", 4, "--index", "bogus"], 1),
+        (["--points", 9, "--dim", 4, "--payload-bytes", "inf"], 1),
+        (["--points", 9, "--dim", 4, "--payload-bytes", "1e308"], 1),
+        (["--points", "9" * 401, "--dim", 4], 1),
         (["--points", 9], 2),
         (["--points", 9, "--dim", 4, "--memory", "x"], 2),
     ],

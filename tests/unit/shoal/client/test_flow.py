@@ -8,7 +8,16 @@ from shoal.client.calls import Count, CreateCollection, DropCollection, ListColl
 from shoal.client.flow import LAST_PAUSE_S, LEAST_ATTEMPT_S, answered, pause_before
 from shoal.client.routers import Routers
 from shoal.client.sync_driver import SyncDriver
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, PreconditionFailed, ShoalError, Unavailable
+from shoal.core.errors import (
+    DeadlineExceeded,
+    ErrorDetails,
+    InvalidArgument,
+    NotFound,
+    PreconditionFailed,
+    ResourceExhausted,
+    ShoalError,
+    Unavailable,
+)
 from tests.mock_transport import Clock, MockTransport
 
 READ = Count(collection="c", filter=None, read=ReadAs())
@@ -99,6 +108,34 @@ def test_what_a_router_says_about_a_late_write_is_kept():
     error, _, _ = run(CREATE, [said], timeout_s=3.0)
     assert "shard c/0 did not answer" in error.message
     assert error.details.applied == {"c/0": "maybe"}
+
+
+def told(kind, **applied):
+    return kind("said", ErrorDetails(applied={f"c/{shard[1:]}": word for shard, word in applied.items()}))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "last", "applied"),
+    [
+        ([told(Unavailable, s0="maybe", s1="no")], told(ResourceExhausted, s0="no", s1="no"), {"c/0": "maybe", "c/1": "no"}),
+        ([told(Unavailable, s0="yes", s1="no")], told(ResourceExhausted, s0="no", s1="no"), {"c/0": "yes", "c/1": "no"}),
+        ([told(Unavailable, s0="maybe")], ResourceExhausted("too large"), {"c/0": "maybe"}),
+        ([Unavailable("connection reset")], told(ResourceExhausted, s0="no", s1="yes"), {"c/0": "maybe", "c/1": "yes"}),
+        ([Unavailable("reset"), told(Unavailable, s0="no")], told(ResourceExhausted, s0="no"), {"c/0": "maybe"}),
+        ([told(Unavailable, s0="no")], told(ResourceExhausted, s0="no"), {"c/0": "no"}),
+    ],
+)
+def test_what_an_earlier_attempt_left_in_doubt_stays_in_doubt(earlier, last, applied):
+    error, mock, _ = run(CREATE, [*earlier, last])
+    assert (type(error), error.details.applied, len(mock.sent)) == (ResourceExhausted, applied, len(earlier) + 1)
+    assert error.message.startswith(last.message)
+    assert ("an earlier attempt may have been applied" in error.message) == (applied != {"c/0": "no"})
+
+
+def test_a_late_write_keeps_the_doubt_of_earlier_attempts_too():
+    error, _, _ = run(CREATE, [told(Unavailable, s0="maybe"), told(Unavailable, s0="no")], timeout_s=1.0)
+    assert (type(error), error.details.applied) == (Unavailable, {"c/0": "maybe"})
+    assert error.message.count("may have been applied") == 1
 
 
 def test_the_next_address_is_asked_at_once_and_remembered():

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Prefix, Range
-from shoal.core.filter_check import check_filter
+from shoal.core.filter_check import check_filter, constant_truth
+from shoal.core.filter_truth import matches
 from shoal.core.limits import DEFAULT_LIMITS, Limits
-from tests.unit.shoal.core.filter_strategies import filters
+from tests.unit.shoal.core.filter_strategies import filters, payloads, point_ids
 
 A = ("a",)
 SMALL = Limits(filter_depth=3, filter_conditions=4, filter_values=5, filter_text_bytes=4, filter_path_keys=2, filter_integer_bits=8)
@@ -79,3 +80,52 @@ def test_what_no_filter_may_hold_is_refused(filter: Any, message: str, limit: st
     with pytest.raises(InvalidArgument, match=message) as caught:
         check_filter(filter, SMALL)
     assert (caught.value.details.field, caught.value.details.limit) == ("filter", limit)
+
+
+@settings(deadline=None, max_examples=200)
+@given(filters(), payloads, point_ids)
+def test_what_is_settled_by_its_form_is_so_for_every_point(filter: Filter, payload: Any, point_id: Any) -> None:
+    assert constant_truth(filter) in (None, matches(filter, payload, point_id))
+
+
+def settled(filter: Filter) -> set[bool]:
+    """What a filter can come to when every condition on a point may be either way, each by itself."""
+    match filter:
+        case Not(term):
+            return {not truth for truth in settled(term)}
+        case And(terms) | Or(terms):
+            found = {isinstance(filter, And)}
+            for term in terms:
+                found = {a and b if isinstance(filter, And) else a or b for a in found for b in settled(term)}
+            return found
+        case In(_, listed) | HasId(listed):
+            return {True, False} if listed else {False}
+        case _:
+            return {True, False}
+
+
+@settings(deadline=None, max_examples=200)
+@given(filters())
+def test_all_that_the_form_settles_is_found(filter: Filter) -> None:
+    found = settled(filter)
+    assert constant_truth(filter) == (None if len(found) == 2 else found.pop())
+
+
+@pytest.mark.parametrize(
+    ("filter", "truth"),
+    [
+        (And(()), True),
+        (Or(()), False),
+        (Or((And(()),)), True),
+        (Or((Exists(A), And(()))), True),
+        (Not(HasId(())), True),
+        (Not(In(A, ())), True),
+        (And((Exists(A), In(A, ()))), False),
+        (And((Exists(A), And(()))), None),
+        (Or((Exists(A), Not(Exists(A)))), None),
+        (HasId((1,)), None),
+        (Prefix(A, ""), None),
+    ],
+)
+def test_what_the_form_of_a_filter_settles(filter: Filter, truth: bool | None) -> None:
+    assert constant_truth(filter) is truth

@@ -94,6 +94,14 @@ def test_nothing_takes_the_base() -> None:
         ({"replicas": 0}, "replicas"),
         ({"payload_bytes": -1.0}, "payload_bytes"),
         ({"id_bytes": float("nan")}, "id_bytes"),
+        ({"points": 10**12 + 1}, "points"),
+        ({"points": 10**400}, "points"),
+        ({"dim": 65_537}, "dim"),
+        ({"shards": 1_025}, "shards"),
+        ({"replicas": 8}, "replicas"),
+        ({"payload_bytes": float("inf")}, "payload_bytes"),
+        ({"payload_bytes": 1e308}, "payload_bytes"),
+        ({"id_bytes": 513}, "id_bytes"),
         ({"index": "magic"}, "index"),
         ({"index": "PQ3"}, "index"),
     ],
@@ -102,6 +110,18 @@ def test_impossible_sizes_are_refused_by_name(changes: dict[str, object], field:
     with pytest.raises(InvalidArgument) as caught:
         size_of(**{"points": 1, "dim": 8, **changes})  # type: ignore[arg-type]
     assert caught.value.details.field == field
+
+
+def test_the_error_of_a_size_names_the_bounds_and_is_short() -> None:
+    with pytest.raises(InvalidArgument, match=r"^points is 1000+\.\.\., it must be from 0 to 1000000000000$") as caught:
+        size_of(points=10**400, dim=8)
+    assert len(caught.value.message) < 100
+
+
+def test_the_largest_sizes_are_told() -> None:
+    most = size_of(points=10**12, dim=65_536, payload_bytes=1024 * 1024, id_bytes=512, shards=1, replicas=7)
+    assert most.memory > 7 * 10**12 * 4 * 65_536
+    assert size_of(points=10**12, dim=65_536, shards=1_024, replicas=7, index="flat").replicas == 7_168
 
 
 @given(
