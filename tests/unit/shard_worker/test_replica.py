@@ -191,6 +191,8 @@ def test_searches_with_payloads_see_each_point_once_and_whole_while_it_is_upsert
             async def look():
                 seen = 0
                 while not stop:
+                    # A search may be answered without a pause, and the writer is to have its turn.
+                    await asyncio.sleep(0)
                     hits = await bench.search([0, 0, 0, 0], 100, with_vectors=True)
                     if len(hits.ids):
                         assert sorted(hits.ids.tolist()) == ids
