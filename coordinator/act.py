@@ -11,14 +11,20 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from coordinator.logic.failover import has_resigned
 from coordinator.logic.steps import (
     ActivateCollection,
+    AddLearners,
     CreateCluster,
     CreateShard,
     DeleteCollection,
     DeleteShard,
     ElectPrimary,
+    ForgetReplicas,
     PlaceShardAnew,
+    Registrations,
+    RetireReplica,
+    SetReplication,
     Step,
 )
 from shoal.core.collection import Collection, CollectionState
@@ -32,6 +38,9 @@ from shoal.store.keys import Keys
 
 log = logging.getLogger("coordinator.act")
 
+DONE, REJECTED, IN_DOUBT = "done", "rejected", "in_doubt"
+"""How a step that was tried ends: committed; somebody was faster; the next round sees whether it was."""
+
 
 def transaction_of(step: Step, keys: Keys, reign: Revision) -> Transaction:
     """The transaction of a step. reign: creation revision of our key `leader`; who leads no more has nothing committed."""
@@ -43,26 +52,36 @@ def _swap_of(step: Step, keys: Keys) -> tuple[tuple[Compare, ...], Operation]:
     match step:
         case CreateCluster(cluster=cluster):
             return (Absent(key=keys.cluster),), Put(key=keys.cluster, value=cluster.encode("utf-8"))
-        case CreateShard(collection=collection, config=config):
+        case CreateShard(collection=collection, config=config, registrations=live):
             absent = Absent(key=keys.shard(config.shard))
-            return (absent, _as_is(collection, keys), *_home_lives(config, keys)), _put_shard(config, keys)
-        case PlaceShardAnew(collection=collection, before=before, config=config):
-            compares = (*_reign_over(before, keys), _as_is(collection, keys), *_home_lives(config, keys))
-            return compares, _put_shard(config, keys)
+            return (absent, _as_is(collection, keys), *_are_live(live, keys)), put_shard(config, keys)
+        case PlaceShardAnew(collection=collection, before=before, config=config, registrations=live):
+            return (*_reign_over(before, keys), _as_is(collection, keys), *_are_live(live, keys)), put_shard(config, keys)
         case ElectPrimary(before=before, config=config):
-            return (*_reign_over(before, keys), *_home_lives(config, keys)), _put_shard(config, keys)
+            live = {config.worker_of[config.primary]: config.primary_reg}
+            return (*_reign_over(before, keys), *_are_live(live, keys)), put_shard(config, keys)
+        case AddLearners(collection=collection, before=before, config=config, registrations=live):
+            return (epoch_of(before, keys), _as_is(collection, keys), *_are_live(live, keys)), put_shard(config, keys)
+        case SetReplication(collection=collection, before=before, config=config):
+            return (epoch_of(before, keys), _as_is(collection, keys)), put_shard(config, keys)
+        case RetireReplica(collection=collection, before=before, config=config):
+            return (epoch_of(before, keys), _as_is(collection, keys)), put_shard(config, keys)
+        case ForgetReplicas(before=before, config=config, homes=homes):
+            gone = tuple(Absent(key=keys.worker(worker)) for worker in sorted(set(homes.values())))
+            return (epoch_of(before, keys), *gone), put_shard(config, keys)
         case ActivateCollection(collection=collection):
             active = dataclasses.replace(collection, state=CollectionState.ACTIVE)
             return (_as_is(collection, keys),), Put(key=keys.collection(collection.id), value=encode_collection(active))
         case DeleteShard(entry=entry):
-            return (_epoch(entry, keys),), Delete(key=keys.shard(entry.config.shard))
+            return (epoch_of(entry, keys),), Delete(key=keys.shard(entry.config.shard))
         case DeleteCollection(collection=collection):
             return (_as_is(collection, keys),), Delete(key=keys.collection(collection.id))
         case _:
             assert_never(step)
 
 
-def _epoch(entry: ShardEntry, keys: Keys) -> Compare:
+def epoch_of(entry: ShardEntry, keys: Keys) -> Compare:
+    """That nobody has changed a shard's configuration."""
     return Unchanged(key=keys.shard(entry.config.shard), mod_revision=entry.epoch)
 
 
@@ -73,16 +92,18 @@ def _as_is(collection: Collection, keys: Keys) -> Compare:
 def _reign_over(before: ShardEntry, keys: Keys) -> tuple[Compare, ...]:
     config = before.config
     home = config.primary_worker
-    over = () if home is None else (Changed(key=keys.worker(home), mod_revision=config.primary_reg),)
-    return (_epoch(before, keys), *over)
+    # A primary that resigned is over by that very configuration, and so is one that has no worker any more.
+    if home is None or has_resigned(config):
+        return (epoch_of(before, keys),)
+    return epoch_of(before, keys), Changed(key=keys.worker(home), mod_revision=config.primary_reg)
 
 
-def _home_lives(config: ShardConfig, keys: Keys) -> tuple[Compare, ...]:
-    home = config.worker_of[config.primary]
-    return (Unchanged(key=keys.worker(home), mod_revision=config.primary_reg),)
+def _are_live(registrations: Registrations, keys: Keys) -> tuple[Compare, ...]:
+    return tuple(Unchanged(key=keys.worker(worker), mod_revision=registrations[worker]) for worker in sorted(registrations))
 
 
-def _put_shard(config: ShardConfig, keys: Keys) -> Operation:
+def put_shard(config: ShardConfig, keys: Keys) -> Operation:
+    """Put a shard's configuration."""
     return Put(key=keys.shard(config.shard), value=encode_shard(config))
 
 
@@ -93,6 +114,16 @@ def story_of(step: Step) -> dict[str, object]:
             return {"cluster": cluster}
         case CreateShard(config=config) | PlaceShardAnew(config=config) | ElectPrimary(config=config):
             return {"shard": config.shard, "term": config.term, "primary": config.primary, "worker": config.primary_worker}
+        case SetReplication(config=config):
+            return {"shard": config.shard, "replicas": config.rf, "min_isr": config.min_isr}
+        case AddLearners(before=before, config=config, replaced=replaced):
+            new = [config.worker_of[member] for member in config.learners if member not in before.config.worker_of]
+            return {"shard": config.shard, "workers": ",".join(new), "replaced": ",".join(replaced) or None}
+        case RetireReplica(before=before, replica=replica):
+            return {"shard": before.config.shard, "replica": replica, "worker": before.config.worker_of.get(replica)}
+        case ForgetReplicas(before=before, homes=homes):
+            forgotten = ",".join(f"{replica}@{worker}" for replica, worker in homes.items())
+            return {"shard": before.config.shard, "forgotten": forgotten}
         case ActivateCollection(collection=collection) | DeleteCollection(collection=collection):
             return {"collection": collection.id, "collection_name": collection.spec.name}
         case DeleteShard(entry=entry):
@@ -101,7 +132,7 @@ def story_of(step: Step) -> dict[str, object]:
             assert_never(step)
 
 
-def _untold(step: str, outcome: str) -> None:
+def _untold(step: Step, outcome: str) -> None:
     """Default for told."""
 
 
@@ -116,11 +147,11 @@ class Actor:
         reign: Callable[[], Revision | None],
         at_once: int,
         timeout_s: float,
-        told: Callable[[str, str], None] = _untold,
+        told: Callable[[Step, str], None] = _untold,
     ) -> None:
         """reign: says, at each moment, under which creation revision of the key `leader` we lead; None when we do not.
 
-        told: called with the kind of each step tried and its outcome: done, rejected or in_doubt.
+        told: called with each step tried and its outcome: done, rejected or in_doubt.
         """
         self._told = told
         self._store, self._keys, self._reign, self._timeout_s = store, keys, reign, timeout_s
@@ -148,10 +179,10 @@ class Actor:
             answer = await self._store.commit(transaction, self._timeout_s)
         except Unavailable as error:
             # Not applied, or perhaps applied: the next round sees which.
-            self._told(type(step).__name__, "in_doubt")
+            self._told(step, IN_DOUBT)
             log.warning(event("step_in_doubt", **story, reason=f"{type(error).__name__}: {error.message}"))
             return Revision(0)
         committed = isinstance(answer, Committed)
-        self._told(type(step).__name__, "done" if committed else "rejected")
+        self._told(step, DONE if committed else REJECTED)
         log.info(event("step_done" if committed else "step_rejected", **story, revision=answer.revision))
         return answer.revision if committed else Revision(0)

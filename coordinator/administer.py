@@ -10,7 +10,9 @@ import dataclasses
 from collections.abc import Callable
 
 from coordinator.bell import Bell
-from coordinator.logic.admission import admitted, altered, check_room
+from coordinator.election import proof_of_leadership
+from coordinator.logic.admission import admitted, altered, check_replicas
+from coordinator.logic.reconcile import is_ready
 from shoal.core.alteration import Alteration
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, Unavailable
@@ -63,8 +65,8 @@ class Administrator:
     async def create(self, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
         """Create a collection and wait until it is ACTIVE. request_id: the same for a retry of the same call; "" for none.
 
-        Raises AlreadyExists, ResourceExhausted (no memory for its replicas), Unavailable (not the leader, no worker, no store), NotFound
-        (dropped meanwhile) or DeadlineExceeded.
+        Raises AlreadyExists, PreconditionFailed (more replicas than workers), ResourceExhausted (no memory for its replicas), Unavailable
+        (not the leader, no worker, no store), NotFound (dropped meanwhile) or DeadlineExceeded.
         """
         ends_at = self._clock() + timeout_s
         collection_id = CollectionId(self._new_id())
@@ -79,7 +81,8 @@ class Administrator:
     async def alter(self, name: str, alteration: Alteration, timeout_s: float) -> None:
         """Change what may change of a live collection. Returns when that is committed, at once when it is so already.
 
-        Raises NotFound, InvalidArgument, Unavailable (not the leader, no store, still being created) or DeadlineExceeded.
+        Raises NotFound, InvalidArgument, PreconditionFailed (more replicas than workers), ResourceExhausted (no memory for them),
+        Unavailable (not the leader, no store, still being created) or DeadlineExceeded.
         """
         check_name(name, self._limits)
         ends_at = self._clock() + timeout_s
@@ -87,7 +90,11 @@ class Administrator:
         for _ in range(ATTEMPTS):
             found = await self._holder(name, ends_at)
             wanted = altered(found, name, alteration)
-            if wanted == found or await self._put(wanted, ends_at):
+            if wanted == found:
+                return
+            if found is not None:
+                check_replicas(self._observer.map, found.spec, wanted.spec)
+            if await self._put(wanted, ends_at):
                 return
             await self._bell.wait(self._bell.rings, min(_PAUSE_S, self._left(ends_at, name)))
         raise Unavailable(f"collection {name!r} could not be altered: the store's state kept changing", ErrorDetails(field="name"))
@@ -121,7 +128,7 @@ class Administrator:
             return found
         if not self._observer.map.workers:
             raise Unavailable(f"collection {wanted.spec.name!r} cannot be placed: no shard worker is registered")
-        check_room(self._observer.map, wanted.spec)
+        check_replicas(self._observer.map, None, wanted.spec)
         name, key = self._keys.name(wanted.spec.name), self._keys.collection(wanted.id)
         transaction = Transaction(
             compares=(Created(key=self._keys.leader, create_revision=reign), Absent(key=name), Absent(key=key)),
@@ -161,14 +168,12 @@ class Administrator:
     def _progress(self, found: Collection) -> str:
         entries = self._observer.map.shards_of(found.id)
         active = sum(entry.config.state is ShardState.ACTIVE for entry in entries)
-        return f"{active} of {found.spec.shards} shards are active"
+        ready = sum(is_ready(entry.config) for entry in entries)
+        copies = f", {ready} of them with {found.spec.min_isr} copies in sync" if found.spec.min_isr > 1 else ""
+        return f"{active} of {found.spec.shards} shards are active{copies}"
 
     def _leading(self) -> Revision:
-        reign = self._reign()
-        if reign is not None:
-            return reign
-        leader = self._observer.map.leader
-        raise Unavailable("no coordinator leads now" if leader is None else f"this coordinator does not lead, {leader.address} does")
+        return proof_of_leadership(self._reign(), self._observer.map)
 
     async def _holder(self, name: str, ends_at: float) -> Collection | None:
         entry = await self._get(self._keys.name(name), ends_at, name)

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from coordinator.bell import Bell
 from coordinator.logic.campaign import Lead, Look, Move, Run, StandBy, StepDown, next_move
+from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import Unavailable
 from shoal.core.ids import Revision
 from shoal.runtime.logs import event
@@ -25,6 +26,14 @@ from shoal.store.observe import MapObserver
 log = logging.getLogger("coordinator.election")
 
 _TICKS_PER_TTL = 10
+
+
+def proof_of_leadership(reign: Revision | None, cluster: ClusterMap) -> Revision:
+    """The creation revision of our key `leader`, which transactions compare. Raises Unavailable, naming the leader, when we do not lead."""
+    if reign is not None:
+        return reign
+    leader = cluster.leader
+    raise Unavailable("no coordinator leads now" if leader is None else f"this coordinator does not lead, {leader.address} does")
 
 
 class Election:

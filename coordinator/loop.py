@@ -1,4 +1,5 @@
-"""Goes round: observe -> decide -> act. Wakes on every change and, besides, every few seconds. Keeps nothing between rounds."""
+"""Goes round: observe -> ask -> decide -> act. Wakes on every change, when a lost replica is to be replaced and, besides, every few
+seconds. Keeps nothing between rounds but since when workers are gone."""
 
 from __future__ import annotations
 
@@ -6,17 +7,22 @@ from collections.abc import Callable
 
 from coordinator.act import Actor
 from coordinator.bell import Bell
-from coordinator.logic.reconcile import reconcile
+from coordinator.logic.absence import Absences
+from coordinator.logic.reconcile import questions, reconcile
 from coordinator.logic.snapshot import Snapshot
+from coordinator.replica_reports import ReplicaReports
 from shoal.core.ids import Revision
 from shoal.store.observe import MapObserver
+
+LOG_ENDS_S = 0.3
+"""How long an election waits for workers to tell where their logs end."""
 
 
 class Loop:
     """The rounds of this coordinator; idle while it does not lead.
 
     every_s: longest pause between rounds; steps_per_round: bound of one round, the rest follows in the next;
-    new_seed: text that never comes twice.
+    replace_after_s: how long the worker of a replica may be gone; new_seed: text that never comes twice.
     """
 
     def __init__(
@@ -25,14 +31,18 @@ class Loop:
         observer: MapObserver,
         bell: Bell,
         actor: Actor,
+        reports: ReplicaReports,
         leads: Callable[[], bool],
         new_seed: Callable[[], str],
+        clock: Callable[[], float],
         every_s: float,
+        replace_after_s: float,
         steps_per_round: int,
     ) -> None:
-        self._observer, self._bell, self._actor = observer, bell, actor
-        self._leads, self._new_seed = leads, new_seed
-        self._every_s, self._steps_per_round = every_s, steps_per_round
+        self._observer, self._bell, self._actor, self._reports = observer, bell, actor, reports
+        self._leads, self._new_seed, self._clock = leads, new_seed, clock
+        self._every_s, self._replace_after_s, self._steps_per_round = every_s, replace_after_s, steps_per_round
+        self._absences = Absences()
 
     async def run(self) -> None:
         """Go round without end."""
@@ -40,12 +50,27 @@ class Loop:
             heard = self._bell.rings
             if self._leads():
                 await self._see(await self.round())
-            await self._bell.wait(heard, self._every_s)
+            else:
+                self._absences = Absences()
+            await self._bell.wait(heard, self._pause_s())
 
     async def round(self) -> Revision:
         """One round. Returns the newest revision it committed, 0 for none."""
-        snapshot = Snapshot(map=self._observer.map, seed=self._new_seed())
+        seen, now = self._observer.map, self._clock()
+        self._absences = self._absences.seen(seen, now)
+        asked = questions(seen)
+        snapshot = Snapshot(
+            map=seen,
+            seed=self._new_seed(),
+            log_ends=await self._reports.log_ends(asked, seen.workers, LOG_ENDS_S) if asked else {},
+            absent_s=self._absences.absent_s(now),
+            replace_after_s=self._replace_after_s,
+        )
         return await self._actor.carry_out(reconcile(snapshot, self._steps_per_round))
+
+    def _pause_s(self) -> float:
+        due_s = self._absences.next_due_s(self._clock(), self._replace_after_s)
+        return self._every_s if due_s is None else min(self._every_s, due_s)
 
     async def _see(self, revision: Revision) -> None:
         # A round made from a map that lacks the last one's commits would only be rejected.

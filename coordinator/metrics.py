@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from coordinator.act import DONE
+from coordinator.logic.steps import AddLearners, ElectPrimary, Step
 from shoal.runtime.metrics import LEASE_AGE_SECONDS, STORE_CONNECTED, Measure, Metrics, MetricSpec, Sample
 
 LEADING = MetricSpec(name="shoal_leading", kind="gauge", text="1 for the coordinator that leads, 0 for one that stands by.")
@@ -13,27 +15,40 @@ STEPS = MetricSpec(
     text="Steps tried, by kind (CreateShard, ElectPrimary, ...) and outcome: done, rejected (somebody was faster) or in_doubt.",
     labels=("step", "outcome"),
 )
+ELECTIONS = MetricSpec(name="shoal_elections_total", kind="counter", text="Primaries elected, those of workers that came back included.")
+REPLACEMENTS = MetricSpec(
+    name="shoal_replicas_replaced_total", kind="counter", text="Lost replicas for which a new one was placed on another worker."
+)
 
 GATHERED = (LEADING, LEASE_AGE_SECONDS, STORE_CONNECTED)
-COORDINATOR_METRICS = (*GATHERED, STEPS)
+COORDINATOR_METRICS = (*GATHERED, STEPS, ELECTIONS, REPLACEMENTS)
 """All of them."""
 
 _ROLE = ("coordinator",)
 
 
 class StepMeter:
-    """Counts steps."""
+    """Counts steps, and what some of them mean."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._made: dict[tuple[str, str], Measure] = {}
+        self._elections, self._replacements = metrics.measure(ELECTIONS), metrics.measure(REPLACEMENTS)
 
-    def __call__(self, step: str, outcome: str) -> None:
-        """A step of that kind was tried, and ended so."""
-        measure = self._made.get((step, outcome))
+    def __call__(self, step: Step, outcome: str) -> None:
+        """A step was tried, and ended so."""
+        self._of(type(step).__name__, outcome)(1)
+        match step:
+            case ElectPrimary() if outcome == DONE:
+                self._elections(1)
+            case AddLearners(replaced=replaced) if outcome == DONE and replaced:
+                self._replacements(len(replaced))
+
+    def _of(self, kind: str, outcome: str) -> Measure:
+        measure = self._made.get((kind, outcome))
         if measure is None:
-            measure = self._made[step, outcome] = self._metrics.measure(STEPS, step, outcome)
-        measure(1)
+            measure = self._made[kind, outcome] = self._metrics.measure(STEPS, kind, outcome)
+        return measure
 
 
 def gather(metrics: Metrics, *, leads: Callable[[], bool], lease_age_s: Callable[[], float | None], connected: Callable[[], bool]) -> None:

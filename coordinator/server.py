@@ -13,11 +13,13 @@ from coordinator.bell import Bell
 from coordinator.election import Election
 from coordinator.loop import Loop
 from coordinator.metrics import StepMeter, gather
+from coordinator.recover import Recoverer
+from coordinator.replica_reports import GrpcReplicaReports
 from coordinator.service import CoordinatorService
 from coordinator.settings import CoordinatorSettings
 from shoal.core.errors import Internal
 from shoal.core.limits import Limits
-from shoal.runtime.clock import boot_s
+from shoal.runtime.clock import boot_s, wall_ms
 from shoal.runtime.logs import event
 from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
@@ -51,6 +53,7 @@ class CoordinatorRole:
         keys = Keys(settings.cluster_name)
         limits = Limits(message_bytes=settings.message_bytes)
         self._observer = MapObserver(store=self._store, keys=keys, clock=boot_s, changed=self._bell.ring)
+        self._reports = GrpcReplicaReports(settings.message_bytes)
         self._election = self._new_election(keys)
         self._loop = self._new_loop(keys)
         gather(
@@ -60,7 +63,7 @@ class CoordinatorRole:
             connected=lambda: self._observer.connected,
         )
         self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes, metrics=self._metrics)
-        service = CoordinatorService(self._new_administrator(keys, limits), limits)
+        service = CoordinatorService(self._new_administrator(keys, limits), self._new_recoverer(keys), limits)
         coordinator_pb2_grpc.add_CoordinatorServicer_to_server(service, self._server.grpc)  # type: ignore[no-untyped-call]
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Coordinator")
@@ -142,10 +145,27 @@ class CoordinatorRole:
             observer=self._observer,
             bell=self._bell,
             actor=actor,
+            reports=self._reports,
             leads=lambda: self.leads,
             new_seed=lambda: uuid.uuid4().hex,
+            clock=boot_s,
             every_s=self._settings.reconcile_every_s,
+            replace_after_s=self._settings.replace_after_s,
             steps_per_round=STEPS_PER_ROUND,
+        )
+
+    def _new_recoverer(self, keys: Keys) -> Recoverer:
+        return Recoverer(
+            store=self._store,
+            keys=keys,
+            observer=self._observer,
+            bell=self._bell,
+            reports=self._reports,
+            reign=self._election.reign,
+            clock=boot_s,
+            wall_ms=wall_ms,
+            new_id=lambda: str(uuid.uuid4()),
+            timeout_s=self._settings.store_timeout_s,
         )
 
     def _new_administrator(self, keys: Keys, limits: Limits) -> Administrator:

@@ -7,14 +7,18 @@ from typing import Any
 import grpc
 
 from coordinator.administer import Administrator
-from shoal.core.alteration import Alteration
+from coordinator.recover import Recoverer
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc
-from shoal.wire.collections import spec_from_message
+from shoal.wire.collections import alteration_from_message, spec_from_message
+from shoal.wire.recovery import audit_to_message, recovery_to_message, request_from_message
 
 UNBOUNDED_CALL_S = 60.0
 """Time for a call that came without a deadline."""
+
+DEFAULT_ENTRIES = 100
+"""Of a page of the audit, where the caller does not say."""
 
 _MARGIN_PART = 0.1
 _MARGIN_S = 0.2
@@ -23,10 +27,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
-    """Servicer over an Administrator."""
+    """Servicer over an Administrator and a Recoverer."""
 
-    def __init__(self, administrator: Administrator, limits: Limits) -> None:
-        self._administrator, self._limits = administrator, limits
+    def __init__(self, administrator: Administrator, recoverer: Recoverer, limits: Limits) -> None:
+        self._administrator, self._recoverer, self._limits = administrator, recoverer, limits
 
     async def CreateCollection(
         self, request: collections_pb2.CreateCollectionRequest, context: Context
@@ -40,9 +44,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         self, request: collections_pb2.AlterCollectionRequest, context: Context
     ) -> collections_pb2.AlterCollectionResponse:
         """See proto/shoal/v1/coordinator.proto."""
-        alteration = Alteration(
-            index=request.index if request.HasField("index") else None, recall=request.recall if request.HasField("recall") else None
-        )
+        alteration = alteration_from_message(request)
         await self._administrator.alter(request.name, alteration, timeout_s_of(context.time_remaining()))
         return collections_pb2.AlterCollectionResponse()
 
@@ -53,6 +55,17 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         collection = CollectionId(request.collection_id) if request.collection_id else None
         await self._administrator.drop(request.name, collection, timeout_s_of(context.time_remaining()))
         return collections_pb2.DropCollectionResponse()
+
+    async def RecoverShard(self, request: collections_pb2.RecoverShardRequest, context: Context) -> collections_pb2.RecoverShardResponse:
+        """See proto/shoal/v1/coordinator.proto."""
+        recovery, done = await self._recoverer.recover(request_from_message(request), timeout_s_of(context.time_remaining()))
+        return collections_pb2.RecoverShardResponse(done=done, recovery=recovery_to_message(recovery))
+
+    async def ListAudit(self, request: collections_pb2.ListAuditRequest, context: Context) -> collections_pb2.ListAuditResponse:
+        """See proto/shoal/v1/coordinator.proto."""
+        limit, timeout_s = request.limit or DEFAULT_ENTRIES, timeout_s_of(context.time_remaining())
+        entries, following = await self._recoverer.audit(limit, request.before, timeout_s)
+        return collections_pb2.ListAuditResponse(entries=map(audit_to_message, entries), next=following)
 
 
 def timeout_s_of(remaining_s: float | None) -> float:

@@ -21,7 +21,7 @@ from deploy.foreground import ForegroundCluster
 from shoal.core.errors import DataLoss, ShoalError, Unavailable
 
 NAME = "digits"
-WORKERS, SHARDS, K = 3, 3, 10
+WORKERS, SHARDS, REPLICAS, K = 3, 3, 2, 10
 QUERIES = 300
 LEAST_RECALL = 0.98
 BACK_WITHIN_S = 60.0
@@ -66,22 +66,32 @@ def show(client: shoal.Client) -> None:
     queries = vectors[:QUERIES]
     show_hits(client, vectors, labels)
     with step(f"measuring recall@{K} of {QUERIES} searches against exact search in numpy"):
-        before = answers(client, queries)
-        recall = recall_of(before, vectors, queries)
-        console.print(f"    recall@{K} = {recall:.4f}")
-        expect(recall >= LEAST_RECALL, f"recall is {recall:.4f}, at least {LEAST_RECALL} was expected")
-    kill_a_worker(client)
+        show_recall(client, vectors, queries)
+    kill_a_worker(client, vectors, labels)
     with step("searching and counting again"):
         expect(client.count(NAME) == len(vectors), f"{client.count(NAME)} points are left of {len(vectors)}")
-        expect(answers(client, queries) == before, "the answers differ from those before the worker was killed")
-        console.print(f"    {len(vectors)} points, and the same {QUERIES} answers, scores included")
+        console.print(f"    {len(vectors)} points")
+        show_recall(client, vectors, queries)
+
+
+def show_recall(client: shoal.Client, vectors: Matrix, queries: Matrix) -> None:
+    """Print the recall of these queries. Raises DataLoss when it is too low."""
+    recall = recall_of(answers(client, queries), vectors, queries)
+    console.print(f"    recall@{K} = {recall:.4f}")
+    expect(recall >= LEAST_RECALL, f"recall is {recall:.4f}, at least {LEAST_RECALL} was expected")
+
+
+def payloads_of(labels: list[int]) -> list[dict[str, int]]:
+    """A payload for each digit."""
+    return [{"label": label} for label in labels]
 
 
 def load(client: shoal.Client, vectors: Matrix, labels: list[int]) -> None:
     """Create the collection and put all points in."""
-    with step(f"loading {len(vectors)} handwritten digits of {vectors.shape[1]} pixels into {SHARDS} shards, building HNSW graphs"):
-        client.create_collection(NAME, dim=vectors.shape[1], metric="l2", shards=SHARDS, index="hnsw")
-        client.upsert(NAME, list(range(len(vectors))), vectors, [{"label": label} for label in labels])
+    into = f"{SHARDS} shards of {REPLICAS} replicas"
+    with step(f"loading {len(vectors)} handwritten digits of {vectors.shape[1]} pixels into {into}, building HNSW graphs"):
+        client.create_collection(NAME, dim=vectors.shape[1], metric="l2", shards=SHARDS, replicas=REPLICAS, index="hnsw")
+        client.upsert(NAME, list(range(len(vectors))), vectors, payloads_of(labels))
         client.optimize(NAME)
         info = client.describe_collection(NAME)
         console.print(f"    {info.points} points, {info.sealed_rows} of them in graphs, {info.bytes / 2**20:.1f} MiB on disk")
@@ -98,21 +108,25 @@ def show_hits(client: shoal.Client, vectors: Matrix, labels: list[int]) -> None:
         console.print(table)
 
 
-def kill_a_worker(client: shoal.Client) -> None:
-    """SIGKILL the process that holds shard 0 and wait until its successor has it. Raises Unavailable when none comes."""
+def kill_a_worker(client: shoal.Client, vectors: Matrix, labels: list[int]) -> None:
+    """SIGKILL the process that leads shard 0, write all the same, and wait until it is back. Raises Unavailable when it is not."""
     info = client.cluster()
     victim = next(worker for worker in info.workers if worker.id == info.shards[0].primary)
-    with step(f"killing the worker of shard 0 (SIGKILL to process {victim.pid})"):
+    with step(f"killing the worker that leads shard 0 (SIGKILL to process {victim.pid}), and writing to it"):
         os.kill(victim.pid, signal.SIGKILL)
+        began = time.monotonic()
+        client.upsert(NAME, list(range(len(vectors))), vectors, payloads_of(labels))
+        console.print(f"    every point is written again, acknowledged by what is left, {time.monotonic() - began:.1f} s after the kill")
         back = await_that(lambda: successor(client, victim))
         console.print(f"    worker {victim.id[:8]} is back as process {back}, with its data")
 
 
 def successor(client: shoal.Client, victim: shoal.WorkerInfo) -> int | None:
-    """Pid of the process that is this worker now; None while there is none, or while a shard does not answer."""
+    """Pid of the process that is this worker now; None while there is none, or while a shard lacks a replica."""
     info = client.cluster()
     pids = [worker.pid for worker in info.workers if worker.id == victim.id and worker.state == "up" and worker.pid != victim.pid]
-    return pids[0] if pids and all(shard.state == "ok" for shard in info.shards) else None
+    whole = all(shard.state == "ok" and len(shard.isr) == REPLICAS for shard in info.shards)
+    return pids[0] if pids and whole else None
 
 
 def digits() -> tuple[Matrix, list[int]]:

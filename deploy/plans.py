@@ -137,7 +137,11 @@ def _worker_process(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[
 
 def _coordinator(settings: LocalSettings, etcd: tuple[str, ...]) -> CoordinatorSettings:
     return CoordinatorSettings(
-        host=internal_host(settings), lease_ttl_s=settings.lease_ttl_s, metrics_port=metrics_port(settings, 0), **_shared(settings, etcd)
+        host=internal_host(settings),
+        lease_ttl_s=settings.lease_ttl_s,
+        replace_after_s=settings.replace_after_s,
+        metrics_port=metrics_port(settings, 0),
+        **_shared(settings, etcd),
     )
 
 

@@ -34,6 +34,7 @@ class LocalSettings(EtcdAccessSettings):
     )
     reflection: bool = setting(False, "let the router answer gRPC reflection, which tools like grpcurl ask for")
     lease_ttl_s: int = setting(5, "seconds after which a dead process is noticed")
+    replace_after_s: float = setting(600.0, "seconds that a worker may be gone before its replicas are replaced on others")
     start_timeout_s: float = setting(300.0, "longest wait until everything answers, seconds")
     log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 
@@ -54,6 +55,9 @@ class LocalSettings(EtcdAccessSettings):
         if (self.etcd_ca or self.etcd_user) and not self.etcd:
             message = "etcd_ca and etcd_user are for an etcd of yours: give --etcd too"
             raise InvalidArgument(message, ErrorDetails(field="etcd"))
+        if not self.replace_after_s > 0:
+            message = f"replace_after_s is {self.replace_after_s}, it must be above 0"
+            raise InvalidArgument(message, ErrorDetails(field="replace_after_s"))
         if not 1 <= self.workers <= 64:
             raise InvalidArgument(f"workers is {self.workers}, it must be from 1 to 64", ErrorDetails(field="workers"))
         if self.metrics_port + self.workers > 65_535:

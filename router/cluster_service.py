@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from router.logic.health import ShardHealth, WorkerHealth
+from router.logic.replication_health import ReplicaHealth
 from router.overview import Overview
 from router.requests import timeout_of
 from shoal.v1 import cluster_pb2, cluster_pb2_grpc
@@ -53,4 +54,16 @@ def _shard(shard: ShardHealth) -> cluster_pb2.ShardInfo:
         state=shard.state,
         detail=shard.detail,
         memory_bytes=shard.memory_bytes,
+        replication=shard.replication,
+        elr=shard.elr,
+        leaving=shard.leaving,
+        rf=shard.rf,
+        min_isr=shard.min_isr,
+        replicas=map(_replica, shard.replicas),
+    )
+
+
+def _replica(replica: ReplicaHealth) -> cluster_pb2.ReplicaInfo:
+    return cluster_pb2.ReplicaInfo(
+        id=replica.id, worker=replica.worker, role=replica.role, state=replica.state, applied_seq=replica.applied_seq
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from router.administration import Administration
 from router.requests import timeout_of
-from shoal.core.alteration import Alteration
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.v1 import collections_pb2, collections_pb2_grpc
-from shoal.wire.collections import spec_from_message, summary_to_message
+from shoal.wire.collections import alteration_from_message, spec_from_message, summary_to_message
 from shoal.wire.recall import curve_to_message, recall_to_message
+from shoal.wire.recovery import audit_to_message, recovery_to_message, request_from_message
 
 _ID_CHARACTERS = 64
 
@@ -36,10 +37,8 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         return collections_pb2.CreateCollectionResponse(collection_id=created)
 
     async def Alter(self, request: collections_pb2.AlterCollectionRequest, context: Any) -> collections_pb2.AlterCollectionResponse:
-        """Change the index or the recall of a live collection."""
-        alteration = Alteration(
-            index=request.index if request.HasField("index") else None, recall=request.recall if request.HasField("recall") else None
-        )
+        """Change what may change of a live collection."""
+        alteration = alteration_from_message(request)
         await self._administration.alter(request.name, alteration, timeout_of(context, self._default_timeout_s))
         return collections_pb2.AlterCollectionResponse()
 
@@ -94,6 +93,22 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
             timeout_s=timeout_of(context, self._optimize_timeout_s),
         )
         return collections_pb2.MeasureRecallResponse(shards=[recall_to_message(each) for each in measured])
+
+    async def RecoverShard(self, request: collections_pb2.RecoverShardRequest, context: Any) -> collections_pb2.RecoverShardResponse:
+        """Make what one replica holds the data of a shard that lost all that may lead, or tell what that would mean."""
+        _check_length("request_id", request.request_id)
+        _check_length("worker", request.worker)
+        _check_length("asked_by", request.asked_by)
+        asked = request_from_message(request)
+        wanted = dataclasses.replace(asked, asked_by=f"{asked.asked_by or 'somebody'} from {context.peer()}")
+        recovery, done = await self._administration.recover(wanted, timeout_of(context, self._default_timeout_s))
+        return collections_pb2.RecoverShardResponse(done=done, recovery=recovery_to_message(recovery))
+
+    async def ListAudit(self, request: collections_pb2.ListAuditRequest, context: Any) -> collections_pb2.ListAuditResponse:
+        """What operators did that may have cost data."""
+        timeout_s = timeout_of(context, self._default_timeout_s)
+        entries, following = await self._administration.audit(request.limit, request.before, timeout_s)
+        return collections_pb2.ListAuditResponse(entries=map(audit_to_message, entries), next=following)
 
 
 def _check_length(field: str, text: str) -> None:

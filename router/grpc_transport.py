@@ -12,6 +12,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.points import StoredColumns
+from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
 from shoal.core.shard_calls import (
     SegmentCurve,
     ShardCount,
@@ -31,8 +32,9 @@ from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2, worker_p
 from shoal.wire import recall
 from shoal.wire import shard_calls as wire
 from shoal.wire.channels import client_options
-from shoal.wire.collections import spec_to_message
+from shoal.wire.collections import alteration_to_message, spec_to_message
 from shoal.wire.columns import stored_from_message
+from shoal.wire.recovery import audit_from_message, recovery_from_message, request_to_message
 from shoal.wire.searches import found_from_message, search_to_message
 
 # Generated code carries no types.
@@ -121,14 +123,26 @@ class GrpcLeader:
     async def alter(self, address: str, name: str, alteration: Alteration, timeout_s: float) -> None:
         """See LeaderCalls."""
         stub = await self._stub(address)
-        request = collections_pb2.AlterCollectionRequest(name=name, index=alteration.index, recall=alteration.recall)
-        await call_remote(stub.AlterCollection, request, timeout_s, f"coordinator at {address}")
+        await call_remote(stub.AlterCollection, alteration_to_message(name, alteration), timeout_s, f"coordinator at {address}")
 
     async def drop(self, address: str, name: str, collection: CollectionId | None, timeout_s: float) -> None:
         """See LeaderCalls."""
         stub = await self._stub(address)
         request = collections_pb2.DropCollectionRequest(name=name, collection_id=collection or "")
         await call_remote(stub.DropCollection, request, timeout_s, f"coordinator at {address}")
+
+    async def recover(self, address: str, request: RecoveryRequest, timeout_s: float) -> tuple[Recovery, bool]:
+        """See LeaderCalls."""
+        stub = await self._stub(address)
+        answer = await call_remote(stub.RecoverShard, request_to_message(request), timeout_s, f"coordinator at {address}")
+        return recovery_from_message(answer.recovery), answer.done
+
+    async def audit(self, address: str, limit: int, before: str, timeout_s: float) -> tuple[tuple[AuditEntry, ...], str]:
+        """See LeaderCalls."""
+        stub = await self._stub(address)
+        request = collections_pb2.ListAuditRequest(limit=limit, before=before)
+        answer = await call_remote(stub.ListAudit, request, timeout_s, f"coordinator at {address}")
+        return tuple(map(audit_from_message, answer.entries)), answer.next
 
     async def keep(self, cluster: ClusterMap) -> None:
         """Close the channel once another one leads, or nobody; calls in flight fail with Unavailable, so that they are made anew."""

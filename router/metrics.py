@@ -13,9 +13,20 @@ SHARD_CALLS = MetricSpec(
     labels=("outcome",),
 )
 SHARD_RETRIES = MetricSpec(name="shoal_shard_retries_total", kind="counter", text="Calls on shards that were tried again.")
+HEDGED_READS = MetricSpec(
+    name="shoal_hedged_reads_total",
+    kind="counter",
+    text="Reads of shards that took longer than usual and were sent to a second replica, too; at most 5 of 100.",
+)
+HEDGES_WON = MetricSpec(name="shoal_hedges_won_total", kind="counter", text="Of those, the ones that the second replica answered first.")
+BREAKERS_OPENED = MetricSpec(
+    name="shoal_breakers_opened_total",
+    kind="counter",
+    text="Times that a worker, or its replica of a shard, failed so often in a row that reads ask it last for a while.",
+)
 
 GATHERED = (STORE_CONNECTED,)
-ROUTER_METRICS = (*GATHERED, SHARD_CALLS, SHARD_RETRIES)
+ROUTER_METRICS = (*GATHERED, SHARD_CALLS, SHARD_RETRIES, HEDGED_READS, HEDGES_WON, BREAKERS_OPENED)
 """All of them."""
 
 
@@ -26,6 +37,8 @@ class ShardCallMeter:
         self._metrics = metrics
         self._by_outcome: dict[str, Measure] = {}
         self._retries = metrics.measure(SHARD_RETRIES)
+        self._hedged, self._won = metrics.measure(HEDGED_READS), metrics.measure(HEDGES_WON)
+        self._opened = metrics.measure(BREAKERS_OPENED)
         self.ended("ok", 0)
 
     def ended(self, outcome: str, calls: int = 1) -> None:
@@ -38,6 +51,18 @@ class ShardCallMeter:
     def retried(self) -> None:
         """A call is tried again."""
         self._retries(1)
+
+    def hedged(self) -> None:
+        """A read is sent to a second replica, too."""
+        self._hedged(1)
+
+    def hedge_won(self) -> None:
+        """The second replica was first."""
+        self._won(1)
+
+    def breaker_opened(self) -> None:
+        """A breaker has opened."""
+        self._opened(1)
 
 
 UNMETERED = ShardCallMeter(NoMetrics())

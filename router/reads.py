@@ -9,10 +9,11 @@ from router.finder import Finder
 from router.logic.checks import SCROLL_POINTS, check_answer_bytes, check_count, check_get, check_scroll, check_search
 from router.logic.gather import gather_hits, gather_page, gather_points, k_of_queries, page_points, smaller_page
 from router.logic.outcomes import Outcome, values_of_all, values_of_some
-from router.logic.questions import CountQuestion, GetQuestion, Page, ScrollQuestion, SearchAnswer, SearchQuestion, without_repeats
+from router.logic.questions import CountQuestion, GetQuestion, Page, Reading, ScrollQuestion, SearchAnswer, SearchQuestion, without_repeats
 from router.logic.read_plan import count_calls, get_calls, scroll_calls, search_calls, shards_of
 from router.logic.retry import Patience, patience_of
 from router.logic.write_plan import parts_of
+from router.replica_reads import ReadKind
 from router.scatter import Scatter, ShardTask
 from router.view import Clock, View
 from shoal.core.collection import Collection
@@ -51,8 +52,8 @@ class Reads:
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         check_search(question, collection.spec, self._limits)
-        calls = search_calls(question, collection)
-        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.search(call, left_s), patience)
+        calls, kind = search_calls(question, collection), _search_kind(question)
+        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.search(call, left_s), kind, patience)
         parts, missing = values_of_some(outcomes) if question.allow_partial else (values_of_all(outcomes), ())
         for part in parts:
             check_answer_bytes(part.hits, self._limits, FEWER_HITS)
@@ -70,8 +71,8 @@ class Reads:
         check_get(question, self._limits)
         once = GetQuestion(collection=question.collection, ids=without_repeats(question.ids), reading=question.reading)
         parts = parts_of(once.ids, self._view.current.shards_of(collection.id), collection.spec.name)
-        calls = get_calls(once, collection, parts)
-        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.get(call, left_s), patience)
+        calls, kind = get_calls(once, collection, parts), _kind("get", question.reading)
+        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.get(call, left_s), kind, patience)
         points = gather_points(question.ids, values_of_all(outcomes))
         check_answer_bytes(points, self._limits, FEWER_POINTS)
         return points
@@ -81,8 +82,8 @@ class Reads:
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         check_count(question, self._limits)
-        calls = count_calls(question, shards_of(collection))
-        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.count(call, left_s), patience)
+        calls, kind = count_calls(question, shards_of(collection)), _kind("count", question.reading)
+        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.count(call, left_s), kind, patience)
         return sum(values_of_all(outcomes))
 
     async def scroll(self, question: ScrollQuestion, timeout_s: float) -> Page:
@@ -102,8 +103,8 @@ class Reads:
                 limit = smaller
 
     async def _page(self, question: ScrollQuestion, collection: Collection, limit: int, patience: Patience) -> Page:
-        calls = scroll_calls(question, shards_of(collection), limit)
-        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.scroll(call, left_s), patience)
+        calls, kind = scroll_calls(question, shards_of(collection), limit), _kind("scroll", question.reading)
+        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.scroll(call, left_s), kind, patience)
         return gather_page(values_of_all(outcomes), limit, self._limits.message_bytes)
 
     async def _ask(
@@ -111,14 +112,24 @@ class Reads:
         collection: Collection,
         calls: Sequence[C],
         ask: Callable[[ShardService, C, float], Awaitable[T]],
+        kind: ReadKind,
         patience: Patience,
     ) -> list[Outcome[T]]:
-        tasks = [_task(call, ask) for call in calls]
+        tasks = [_task(call, ask, kind) for call in calls]
         return await self._scatter.each(collection, tasks, patience)
 
     def _patience(self, timeout_s: float) -> Patience:
         return patience_of(now=self._clock(), timeout_s=timeout_s, patience_s=self._patience_s)
 
 
-def _task(call: C, ask: Callable[[ShardService, C, float], Awaitable[T]]) -> ShardTask[T]:
-    return ShardTask(call.shard.number, lambda service, _, left_s: ask(service, call, left_s))
+def _task(call: C, ask: Callable[[ShardService, C, float], Awaitable[T]], kind: ReadKind) -> ShardTask[T]:
+    return ShardTask(call.shard.number, lambda service, _, left_s: ask(service, call, left_s), kind)
+
+
+def _kind(verb: str, reading: Reading) -> ReadKind:
+    return ReadKind(verb, reading.consistency)
+
+
+def _search_kind(question: SearchQuestion) -> ReadKind:
+    """Searches of 1, 10, 100 ... queries take times of their own."""
+    return _kind(f"search{len(str(len(question.queries)))}", question.reading)

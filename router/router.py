@@ -6,26 +6,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from router.administration import Administration, LeaderCalls
+from router.every_replica import EveryReplica
 from router.finder import Finder, Names
 from router.metrics import UNMETERED, ShardCallMeter
 from router.overview import Overview
 from router.reads import Reads
+from router.replica_reads import ReplicaReads
 from router.scatter import Scatter
+from router.traffic import Traffic
+from router.under_way import UnderWay
 from router.view import Clock, View
-from router.workers import Workers
+from router.workers import Tended, Workers
 from router.writes import Writes
 from shoal.core.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Router:
-    """Everything a client can ask for."""
+    """Everything a client can ask for. tended: what must be told each new map."""
 
     reads: Reads
     writes: Writes
     administration: Administration
     overview: Overview
     limits: Limits
+    tended: tuple[Tended, ...]
 
 
 def make_router(
@@ -43,7 +48,10 @@ def make_router(
 ) -> Router:
     """A router over its parts. new_request_id: unique texts; clock: seconds, never jumping."""
     finder = Finder(view=view, names=names, clock=clock, limits=limits)
-    scatter = Scatter(view=view, workers=workers, clock=clock, meter=meter)
+    under_way, traffic = UnderWay(), Traffic(clock=clock, meter=meter)
+    reads = ReplicaReads(workers=workers, under_way=under_way, traffic=traffic, clock=clock, meter=meter)
+    scatter = Scatter(view=view, workers=workers, replicas=reads, under_way=under_way, clock=clock, meter=meter)
+    every = EveryReplica(view=view, workers=workers, scatter=scatter, under_way=under_way, clock=clock, stats_timeout_s=status_timeout_s)
     return Router(
         reads=Reads(view=view, finder=finder, scatter=scatter, clock=clock, limits=limits, patience_s=read_patience_s),
         writes=Writes(view=view, finder=finder, scatter=scatter, clock=clock, limits=limits, client=new_request_id()),
@@ -51,6 +59,7 @@ def make_router(
             view=view,
             finder=finder,
             scatter=scatter,
+            replicas=every,
             leader=leader,
             clock=clock,
             limits=limits,
@@ -59,4 +68,5 @@ def make_router(
         ),
         overview=Overview(view=view, workers=workers, status_timeout_s=status_timeout_s),
         limits=limits,
+        tended=(under_way, traffic),
     )

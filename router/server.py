@@ -20,7 +20,7 @@ from router.router import Router, make_router
 from router.search_service import SearchService
 from router.settings import RouterSettings
 from router.view import MapView
-from router.workers import Workers, tend
+from router.workers import Tended, Workers, tend
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
 from shoal.runtime.clock import boot_s
@@ -72,6 +72,7 @@ class RouterRole:
         gather(self._metrics, lambda: self._observer.connected)
         self._server: GrpcServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._tended: tuple[Tended, ...] = ()
 
     async def start(self) -> None:
         """Listen, then wait for the first listing of the store.
@@ -83,7 +84,7 @@ class RouterRole:
         self._server = await self._serve()
         self._tasks.append(asyncio.create_task(self._observer.run()))
         await self._first_map()
-        self._tasks.append(asyncio.create_task(tend((self._workers, self._leader), self._view)))
+        self._tasks.append(asyncio.create_task(tend((*self._tended, self._workers, self._leader), self._view)))
         await self._server.set_serving(True)
         log.info(event("serving", address=self.address))
 
@@ -113,7 +114,9 @@ class RouterRole:
             interceptors=self._interceptors,
             metrics=self._metrics,
         )
-        add_services(server, self._router(), settings)
+        router = self._router()
+        self._tended = router.tended
+        add_services(server, router, settings)
         if settings.reflection:
             server.enable_reflection(*SERVICES)
         await server.set_serving(False)

@@ -23,11 +23,15 @@ class Connection(ShardService, Protocol):
 
 
 class Workers:
-    """One ShardService for each worker. connect: makes a connection to an address, without waiting for it."""
+    """One ShardService for each worker. connect: makes a connection to an address, without waiting for it.
+
+    here: the workers of this process.
+    """
 
     def __init__(self, *, connect: Callable[[str], Connection], local: Mapping[WorkerId, ShardService] | None = None) -> None:
         self._connect = connect
         self._local = local or {}
+        self.here = frozenset(self._local)
         self._connections: dict[tuple[WorkerId, str], Connection] = {}
 
     def service(self, cluster: ClusterMap, worker: WorkerId) -> ShardService:
@@ -56,15 +60,15 @@ class Workers:
 
 
 class Tended(Protocol):
-    """Who has connections to processes that the map tells of."""
+    """Who holds what a new map may end: connections, calls under way, what is remembered of workers."""
 
     async def keep(self, cluster: ClusterMap) -> None:
-        """Close the connections to those that have left the map or moved."""
+        """Keep what this map still tells of, end the rest."""
         ...
 
 
 async def tend(all_tended: Sequence[Tended], view: View) -> None:
-    """Close connections as their other ends leave the view, until cancelled: one that is frozen would not be noticed otherwise."""
+    """Tell them each new map, until cancelled: the other end of a connection that is frozen would not be noticed otherwise."""
     while True:
         seen = view.current
         for tended in all_tended:

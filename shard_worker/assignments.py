@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import uuid
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
+from shard_worker.config_swaps import ConfigSwaps
 from shard_worker.host import FailedReplica, Host
 from shard_worker.logic.hosting import (
     CloseReplica,
@@ -16,29 +19,31 @@ from shard_worker.logic.hosting import (
     DropReplica,
     HostStep,
     HostView,
+    JoinAnew,
     Local,
     LocalReplica,
     OpenReplica,
     RaiseTerm,
     ReopenReplica,
     ReportMissing,
+    Resign,
+    TakeSnapshot,
     TellConfig,
     TellSpec,
     next_steps,
     next_term,
 )
+from shard_worker.logic.reign import SwapOutcome
 from shard_worker.membership import Membership
 from shard_worker.replica_folders import WorkerReplicaFolders
 from shard_worker.storage.failure import DiskFull
+from shard_worker.storage.snapshot_import import SnapshotDownload
 from shoal.core.cluster_map import ClusterMap
-from shoal.core.collection import CollectionSpec
+from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.errors import DataLoss, Internal, PreconditionFailed, ShoalError
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
 from shoal.runtime.logs import event
-from shoal.store.codec import encode_shard
-from shoal.store.interface import Committed, Put, Store, Transaction, Unchanged
-from shoal.store.keys import Keys
 
 log = logging.getLogger("shoal.worker.assignments")
 
@@ -46,17 +51,30 @@ LOOK_AGAIN_S = 1.0
 REOPEN_AFTER_S = 1.0
 """From a write that found no room to opening its replica again: longer than room is measured apart, so that it is known by then."""
 
-STORE_TIMEOUT_S = 5.0
+
+class Snapshots(Protocol):
+    """Fetches snapshots of other workers' replicas."""
+
+    async def fetch(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId) -> SnapshotDownload:
+        """Bring a snapshot of `primary` here, for `replica`; what a failed try has brought is not fetched again. Raises ShoalErrors."""
+        ...
 
 
 class Assignments:
     """Keeps the host's replicas as the map says. `see_map` may be called at any time; `run` does the work."""
 
     def __init__(
-        self, *, host: Host, store: Store, keys: Keys, me: WorkerId, membership: Membership, folders: WorkerReplicaFolders
+        self,
+        *,
+        host: Host,
+        swaps: ConfigSwaps,
+        me: WorkerId,
+        membership: Membership,
+        folders: WorkerReplicaFolders,
+        snapshots: Snapshots,
     ) -> None:
-        self._host, self._store, self._keys, self._me = host, store, keys, me
-        self._membership, self._folders = membership, folders
+        self._host, self._swaps, self._me = host, swaps, me
+        self._membership, self._folders, self._snapshots = membership, folders, snapshots
         self._map = ClusterMap()
         self._wake = asyncio.Event()
         self._told: dict[ShardId, tuple[Revision, Revision]] = {}
@@ -115,7 +133,7 @@ class Assignments:
         local: dict[ShardId, LocalReplica] = {}
         for shard, replica in self._host.open.items():
             epoch, registration = self._told.get(shard, (Revision(0), Revision(0)))
-            state = Local.FULL if isinstance(replica.failure, DiskFull) else Local.OPEN
+            state = _state_of(replica.failure)
             local[shard] = LocalReplica(
                 replica=replica.id,
                 state=state,
@@ -123,6 +141,7 @@ class Assignments:
                 registration=registration,
                 spec=self._specs[shard],
                 idle_term=replica.idle_term,
+                behind=replica.behind,
             )
         for shard, failed in self._host.failed.items():
             state = Local.FAILED if isinstance(failed.reason, DataLoss | PreconditionFailed) else Local.FULL
@@ -147,18 +166,38 @@ class Assignments:
                 self._fail(entry.config.shard, replica, DataLoss(f"the folder of replica {replica} is missing: was the disk wiped?"))
             case CloseReplica(shard=shard):
                 self._start(shard, lambda: self._close(shard))
-            case CreateReplica(entry=entry, replica=replica, collection=collection):
-                self._start(entry.config.shard, lambda: self._create(entry, replica, collection.spec))
-            case OpenReplica(entry=entry, replica=replica, collection=collection):
-                self._start(entry.config.shard, lambda: self._open(entry.config.shard, replica, collection.spec))
-            case ReopenReplica(entry=entry, replica=replica, collection=collection):
-                self._start(entry.config.shard, lambda: self._reopen(entry.config.shard, replica, collection.spec))
-            case RaiseTerm(entry=entry):
-                self._start(entry.config.shard, lambda: self._raise_term(entry))
-            case ConfirmReplica(entry=entry):
-                self._start(entry.config.shard, lambda: self._activate(entry.config, entry.epoch))
+            case CreateReplica(entry=entry) | OpenReplica(entry=entry) | ReopenReplica(entry=entry) | TakeSnapshot(entry=entry):
+                self._start(entry.config.shard, lambda: self._fill(step))
+            case JoinAnew(entry=entry) | RaiseTerm(entry=entry) | ConfirmReplica(entry=entry) | Resign(entry=entry):
+                self._start(entry.config.shard, lambda: self._change(step))
             case DropReplica(entry=entry, replica=replica):
                 self._start(entry.config.shard, lambda: self._drop(entry, replica))
+
+    async def _fill(self, step: CreateReplica | OpenReplica | ReopenReplica | TakeSnapshot) -> None:
+        """Steps after which the replica is open."""
+        entry, replica, spec = step.entry, step.replica, step.collection.spec
+        match step:
+            case CreateReplica():
+                await self._create(entry, replica, spec)
+            case OpenReplica():
+                await self._open(entry.config.shard, replica, spec)
+            case ReopenReplica():
+                await self._reopen(entry.config.shard, replica, spec)
+            case TakeSnapshot(primary=primary):
+                await self._take_snapshot(entry, replica, primary, spec)
+
+    async def _change(self, step: JoinAnew | RaiseTerm | ConfirmReplica | Resign) -> None:
+        """Steps whose point is a swap of the configuration."""
+        entry = step.entry
+        match step:
+            case JoinAnew(replica=replica, collection=collection, aside=aside):
+                await self._join_anew(entry, replica, collection.spec, aside)
+            case RaiseTerm():
+                await self._raise_term(entry)
+            case ConfirmReplica():
+                await self._activate(entry.config, entry.epoch)
+            case Resign(config=config):
+                await self._resign(config, entry.epoch)
 
     def _start(self, shard: ShardId, work: Callable[[], Awaitable[None]]) -> None:
         newer = self._newer
@@ -215,6 +254,38 @@ class Assignments:
         if entry.config.shard in self._host.open:
             await self._activate(entry.config, claimed)
 
+    async def _join_anew(self, entry: ShardEntry, replica: ReplicaId, spec: CollectionSpec, aside: bool) -> None:
+        shard = entry.config.shard
+        if not await self._room_to_create(shard):
+            return
+        fresh = ReplicaId(str(uuid.uuid4()))
+        # Only once it is known that no configuration names an id that had a folder before.
+        if await self._swap(renamed_learner(entry.config, replica, fresh), entry.epoch) is None:
+            return
+        await self._close(shard)
+        if aside:
+            await self._folders.set_aside(shard, replica)
+        await self._folders.create(shard, fresh, spec)
+        log.info(event("replica_joins", shard=shard, replica=fresh, before=replica))
+        await self._open(shard, fresh, spec)
+
+    async def _take_snapshot(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId, spec: CollectionSpec) -> None:
+        shard = entry.config.shard
+        download = await self._snapshots.fetch(entry, replica, primary)
+        await self._close(shard)
+        try:
+            await self._folders.install(download)
+            log.info(event("snapshot_installed", shard=shard, replica=replica, seq=download.seq))
+        except PreconditionFailed as error:
+            # It has caught up from the log meanwhile.
+            log.info(event("snapshot_not_needed", shard=shard, replica=replica, reason=error.message))
+            await self._folders.discard(download)
+        await self._open(shard, replica, spec)
+
+    async def _resign(self, config: ShardConfig, epoch: Revision) -> None:
+        log.warning(event("replica_resigns", shard=config.shard, isr=list(config.isr), elr=list(config.elr)))
+        await self._swap(config, epoch)
+
     async def _room_to_create(self, shard: ShardId) -> bool:
         """Whether there is memory for one more replica; if not, says so to whoever asks for the worker's status, and waits a little."""
         reason = self._host.memory.refusal_of_replica()
@@ -268,24 +339,25 @@ class Assignments:
     async def _drop(self, entry: ShardEntry, replica: ReplicaId) -> None:
         shard = entry.config.shard
         await self._close(shard)
-        await self._folders.drop(shard, replica)
+        await self._folders.drop(shard, replica, with_asides=self._is_dropping(shard))
         log.info(event("replica_dropped", shard=shard, replica=replica))
-        homes = {each: home for each, home in entry.config.worker_of.items() if each != replica}
-        await self._swap(dataclasses.replace(entry.config, worker_of=homes), entry.epoch)
+        await self._swap(departed(entry.config, replica), entry.epoch)
+
+    def _is_dropping(self, shard: ShardId) -> bool:
+        collection = self._map.collections.get(shard.collection)
+        return collection is not None and collection.state is CollectionState.DROPPING
 
     async def _swap(self, config: ShardConfig, epoch: Revision) -> Revision | None:
         """Put the configuration if nobody changed it and this worker is registered as it was; its new epoch, or None."""
-        key = self._keys.shard(config.shard)
-        registered = Unchanged(key=self._keys.worker(self._me), mod_revision=self._membership.registration)
-        outcome = await self._store.commit(
-            Transaction(
-                compares=(Unchanged(key=key, mod_revision=epoch), registered),
-                then=(Put(key=key, value=encode_shard(config)),),
-            ),
-            STORE_TIMEOUT_S,
-        )
+        outcome, revision = await self._swaps.swap(config, epoch, self._membership.registration)
         self._swapped.add(config.shard)
-        return outcome.revision if isinstance(outcome, Committed) else None
+        return revision if outcome is SwapOutcome.DONE else None
+
+
+def _state_of(failure: ShoalError | None) -> Local:
+    if failure is None:
+        return Local.OPEN
+    return Local.FULL if isinstance(failure, DiskFull) else Local.FAILED
 
 
 async def _wait_at_most(happens: asyncio.Event, seconds: float) -> None:

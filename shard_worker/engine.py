@@ -8,6 +8,7 @@ Refuses to decide: what is appended, committed and built is decided in `logic`.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from shard_worker.index.replica_index import DEFAULT_BOUNDS, IndexStats, Replica
 from shard_worker.index.sealed import VECTORS_SUFFIX, SealedSegment
 from shard_worker.logic.memory_ledger import ReplicaCost
 from shard_worker.logic.record import Record, RecordKind
-from shard_worker.logic.replica_machine import Opened
+from shard_worker.logic.replica_roles import Opened
 from shard_worker.logic.request_memory import Forgetting, RequestMemory
 from shard_worker.logic.segment_plan import BuildPlan, plan_build
 from shard_worker.opening import Opening
@@ -35,6 +36,7 @@ from shard_worker.storage.points_store import PointsStore, StoreSettings
 from shard_worker.storage.replica_folder import ReplicaFolder
 from shard_worker.storage.segment_files import SegmentFiles
 from shard_worker.storage.small_tables import SegmentEntry
+from shard_worker.storage.snapshot_export import PinnedSnapshot, pin_snapshot
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import Seq, Term
 from shoal.core.points import IdArray, Matrix
@@ -46,16 +48,21 @@ from shoal.wire.records import exact_delete_of_body, ids_of_body, points_of_body
 
 log = logging.getLogger("shoal.worker.engine")
 
+UNLIMITED = Seq(1 << 62)
+"""Behind every record: nobody else needs the log."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineSettings:
-    """growing_rows: bound of the growing segment; checkpoint_bytes: of applied but not checkpointed state; readers: connections
+    """growing_rows: bound of the growing segment; checkpoint_bytes: of applied but not checkpointed state;
+    retained_bytes: of a log that is kept for members that catch up; readers: connections
     for reads, more than threads that read, so that the event loop never waits for one; flushed: see LogSettings;
     payload_bounds: of the index over payloads; hot_filters: shared by the replicas of a worker."""
 
     growing_rows: int = 10_000
     log_file_bytes: int = 64 * 1024 * 1024
     checkpoint_bytes: int = 64 * 1024 * 1024
+    retained_bytes: int = 512 * 1024 * 1024
     readers: int = 4
     flushed: Measure = unmeasured
     payload_bounds: PayloadBounds = DEFAULT_BOUNDS
@@ -89,6 +96,8 @@ class Engine:
         self._files = SegmentFiles(folder.segments_path)
         self._settings = settings
         self._forgetting = Forgetting()
+        self._kept_from = (UNLIMITED, UNLIMITED)
+        self._pinning, self._pin_lock = 0, threading.Lock()
         self._segment_bytes = sum(entry.size_bytes for entry in store.segments())
 
     @classmethod
@@ -136,7 +145,8 @@ class Engine:
             shard=self._folder.ref.shard,
             replica=self._folder.ref.replica_id,
             known_term=Term(max(self._folder.known_term, last_term)),
-            last_term=last_term,
+            base=self._log.base,
+            runs=tuple(self._log.term_starts.items()),
             last_seq=last_seq,
             applied_seq=self._store.applied_seq,
             last_time_ms=newest_ms,
@@ -162,6 +172,33 @@ class Engine:
         """Append the group; durable on return."""
         self._log.append(records)
 
+    def truncate_after(self, seq: Seq) -> None:
+        """Cut every record with a higher seq, none of which was committed."""
+        self._log.truncate_after(seq)
+
+    def read_log(self, from_seq: Seq, max_bytes: int) -> tuple[Record, ...]:
+        """Records from from_seq on, one at least; from any thread. Raises PreconditionFailed when they are trimmed, DataLoss."""
+        return self._log.read_some(from_seq, max_bytes)
+
+    def pin_snapshot(self, into: Path) -> PinnedSnapshot:
+        """An immutable copy of the applied state below `into`, for other workers; beside writes, from any thread."""
+        with self._pin_lock:
+            self._pinning += 1
+        try:
+            return pin_snapshot(self._folder, self._store, self._term_at, into)
+        finally:
+            with self._pin_lock:
+                self._pinning -= 1
+
+    def _term_at(self, seq: Seq) -> Term:
+        """Term of a record that the log has, or that it begins behind."""
+        began = [term for term, first in self._log.term_starts.items() if first <= seq]
+        return began[-1] if began else self._log.base[0]
+
+    def keep_log(self, needed_from: Seq, wanted_from: Seq) -> None:
+        """Records from needed_from on are not trimmed, nor are those from wanted_from on within RETAINED_BYTES. From any thread."""
+        self._kept_from = (needed_from, wanted_from)
+
     def forget(self, forgetting: Forgetting) -> None:
         """Let the store forget these requests with the next records it applies."""
         self._forgetting = Forgetting(
@@ -186,7 +223,20 @@ class Engine:
     def checkpoint_if_due(self) -> None:
         """Make the applied state durable and trim the log, once enough has gathered."""
         if self._store.wal_bytes >= self._settings.checkpoint_bytes:
-            self._log.trim(self._store.checkpoint())
+            self._trim(self._store.checkpoint())
+
+    @property
+    def log_base(self) -> tuple[Term, Seq]:
+        """Term and seq of the record before the first one that the log keeps."""
+        return self._log.base
+
+    def _trim(self, through: Seq) -> None:
+        if self._pinning:
+            # The term of the last record of a snapshot is looked up here, when its state is already older than the newest one.
+            return
+        needed, wanted = self._kept_from
+        kept_from = wanted if self._log.size_bytes <= self._settings.retained_bytes else needed
+        self._log.trim(Seq(min(through, kept_from - 1)))
 
     def close(self) -> None:
         """Make everything durable and close. Call it after every read has ended."""
@@ -261,8 +311,10 @@ class Engine:
         self._index.abandon(job)
 
     def sweep(self) -> None:
-        """Delete files that have no name any more, after a checkpoint has made that durable."""
-        self._log.trim(self._store.checkpoint())
+        """Delete files that have no name any more, after a checkpoint has made that durable; not while a snapshot is pinned."""
+        if self._pinning:
+            return
+        self._trim(self._store.checkpoint())
         give_back_free_memory()
         entries = self._store.segments()
         self._segment_bytes = sum(entry.size_bytes for entry in entries)

@@ -52,39 +52,39 @@ class Host(ShardService):
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         """See ShardService."""
-        return await self._replica(call.shard, writing=True).write(call, timeout_s)
+        return await self.replica(call.shard, writing=True).write(call, timeout_s)
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
-        return await self._replica(call.shard).search(call, timeout_s)
+        return await self.replica(call.shard).search(call, timeout_s)
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        return await self._replica(call.shard).get(call, timeout_s)
+        return await self.replica(call.shard).get(call, timeout_s)
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        return await self._replica(call.shard).scroll(call, timeout_s)
+        return await self.replica(call.shard).scroll(call, timeout_s)
 
     async def count(self, call: ShardCount, timeout_s: float) -> int:
         """See ShardService."""
-        return await self._replica(call.shard).count(call, timeout_s)
+        return await self.replica(call.shard).count(call, timeout_s)
 
     async def stats(self, shard: ShardId, timeout_s: float) -> ShardStats:
         """See ShardService."""
-        return await self._replica(shard).stats()
+        return await self.replica(shard).stats()
 
     async def optimize(self, shard: ShardId, timeout_s: float) -> None:
         """See ShardService."""
-        await self._replica(shard).optimize(timeout_s)
+        await self.replica(shard).optimize(timeout_s)
 
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         """See ShardService."""
-        return await self._replica(call.shard).tune(call, timeout_s)
+        return await self.replica(call.shard).tune(call, timeout_s)
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
         """See ShardService."""
-        return await self._replica(call.shard).measure_recall(call, timeout_s)
+        return await self.replica(call.shard).measure_recall(call, timeout_s)
 
     async def status(self, timeout_s: float) -> WorkerStatus:
         """See ShardService."""
@@ -97,6 +97,7 @@ class Host(ShardService):
             memory_budget_bytes=self.memory.budget_bytes,
             memory_used_bytes=self.memory.used_bytes,
             replica_bytes={str(shard): held for shard, held in self.memory.replica_bytes().items()},
+            replicas={str(shard): replica.status for shard, replica in self.open.items()},
         )
 
     def failures(self) -> dict[str, str]:
@@ -105,7 +106,8 @@ class Host(ShardService):
         broken = {str(shard): each.failure.message for shard, each in self.open.items() if each.failure is not None}
         return unopened | broken
 
-    def _replica(self, shard: ShardId, *, writing: bool = False) -> Replica:
+    def replica(self, shard: ShardId, *, writing: bool = False) -> Replica:
+        """The open replica of a shard. Raises Unavailable when there is none here, DataLoss when it has FAILED."""
         found = self.open.get(shard)
         if found is not None:
             return found

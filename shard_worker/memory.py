@@ -95,6 +95,11 @@ class WorkerMemory:
         with self._lock:
             return {shard: cost.held for shard, cost in self._costs.items()}
 
+    def overfull(self) -> str | None:
+        """Why this worker cannot hold more than it does, in words; None while it can."""
+        used, budget = self._ledger.used, self._ledger.budget
+        return None if used <= budget else f"memory: {used} bytes are in use, the budget is {budget}"
+
     def refusal_of_replica(self) -> str | None:
         """Why an empty replica cannot be made now, in words; None when it can."""
         return replica_refusal(self._ledger, REPLICA_BASE_BYTES)

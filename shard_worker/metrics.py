@@ -52,6 +52,15 @@ REPLICA_BYTES = MetricSpec(
     name="shoal_replica_bytes", kind="gauge", text="Of that, what one replica holds, its store's caches included.", labels=_SHARD
 )
 CACHE_BYTES = MetricSpec(name="shoal_cache_bytes", kind="gauge", text="Memory of the caches of filtered searches, beside that budget.")
+IN_SYNC = MetricSpec(
+    name="shoal_replicas_in_sync", kind="gauge", text="Replicas in the in-sync set of a shard whose primary is here.", labels=_SHARD
+)
+RECORDS_BEHIND = MetricSpec(
+    name="shoal_records_behind",
+    kind="gauge",
+    text="Records that the furthest behind of a shard's other replicas lacks, as its primary, here, knows.",
+    labels=_SHARD,
+)
 DISK_USED = MetricSpec(name="shoal_disk_used_ratio", kind="gauge", text="Part of the data folder's file system that is in use, 0 to 1.")
 
 GATHERED = (
@@ -69,6 +78,8 @@ GATHERED = (
     MEMORY_USED,
     REPLICA_BYTES,
     CACHE_BYTES,
+    IN_SYNC,
+    RECORDS_BEHIND,
     DISK_USED,
     LEASE_AGE_SECONDS,
     STORE_CONNECTED,
@@ -99,6 +110,10 @@ def shard_samples(host: Host) -> Iterable[Sample]:
             (REPLICA_BYTES, held.get(stats.shard, 0)),
         )
         yield from (Sample(metric, value, labels) for metric, value in values)
+        replication = replica.replication_now()
+        if replication is not None:
+            yield Sample(IN_SYNC, replication[0], labels)
+            yield Sample(RECORDS_BEHIND, replication[1], labels)
 
 
 def worker_samples(

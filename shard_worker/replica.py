@@ -11,14 +11,17 @@ from typing import Any, TypeVar
 
 from shard_worker.engine import Engine
 from shard_worker.index.view import View
+from shard_worker.logic.append import Append, AppendAnswer
 from shard_worker.logic.record import RecordKind
-from shard_worker.logic.replica_events import ConfigSeen, SpaceChanged
-from shard_worker.logic.replica_machine import Broken, Idle, Leading, ReplicaMachine
+from shard_worker.logic.replica_events import ConfigSeen, FetchSnapshot, SpaceChanged, Tick
+from shard_worker.logic.replica_machine import ReplicaMachine
+from shard_worker.logic.replica_roles import Broken, Idle, Leading
 from shard_worker.memory import Claim, WorkerMemory
 from shard_worker.pools import Pools
+from shard_worker.replicate import PeerCalls, Replicate
 from shard_worker.sealing import Sealing
 from shard_worker.tuner import Tuner
-from shard_worker.writer import Writer
+from shard_worker.writer import Outward, Writer
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
 from shoal.core.filter import is_long
@@ -29,6 +32,7 @@ from shoal.core.shard_calls import (
     Consistency,
     QueryGroup,
     ReadTerms,
+    ReplicaStatus,
     SegmentCurve,
     ShardCount,
     ShardDelete,
@@ -89,8 +93,11 @@ class Replica:
         pools: Pools,
         memory: WorkerMemory,
         lease_held: Callable[[], bool],
+        peers: PeerCalls,
+        changed: Callable[[], None],
     ) -> None:
-        """memory: in whose account the replica is; lease_held: whether this worker's lease is surely held at the moment of the call."""
+        """memory: in whose account the replica is; lease_held: whether this worker's lease is surely held at the moment of the call;
+        peers: reaches the other members; changed: called on the loop when `behind` or `failure` has changed."""
         self.id = replica
         self._shard, self._spec = shard, spec
         self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
@@ -101,8 +108,17 @@ class Replica:
         self._progress = asyncio.Event()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self.behind: ReplicaId | None = None
+        """The primary whose snapshot it needs, since that one's log does not reach back far enough."""
+        self._no_disk: str | None = None
+        self._no_memory: str | None = None
+        self._changed = changed
         requests = engine.request_memory()
-        self._writer = Writer(machine=ReplicaMachine(engine.opened(requests), requests), engine=engine, progressed=self._progressed)
+        machine = ReplicaMachine(engine.opened(requests), requests)
+        self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward)
+        self._replicate = Replicate(
+            peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(partial(engine.read_log, *asked))
+        )
         self._reading = engine.reading
         self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory)
         self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, metric=spec.metric, dim=spec.dim, folder=engine.tuning_folder)
@@ -118,6 +134,11 @@ class Replica:
     def role(self) -> str:
         """Its role in a word: primary, starting, waiting, backup or failed."""
         return self._writer.machine.role_name
+
+    @property
+    def status(self) -> ReplicaStatus:
+        """Itself, in the status of its worker."""
+        return ReplicaStatus(replica=self.id, role=self.role, applied_seq=self._writer.machine.applied_seq)
 
     @property
     def collection_name(self) -> str:
@@ -138,12 +159,39 @@ class Replica:
     def tell(self, config: ShardConfig, epoch: Revision, registration: Revision) -> None:
         """Its configuration as last seen, and this worker's registration."""
         self._registration = registration
+        self._writer.feed(Tick(now_ms=int(boot_s() * 1000)))
         self._writer.feed(ConfigSeen(config=config, epoch=epoch, registration=registration))
 
     def tell_space(self, reason: str | None) -> None:
         """Whether there is room on the disk; reason: why not."""
-        self._writer.feed(SpaceChanged(reason=reason))
+        self._no_disk = reason
+        self._writer.feed(SpaceChanged(reason=reason or self._no_memory))
         self._sealing.tell_space(reason)
+
+    def tick(self) -> None:
+        """Time has passed; to be called every 100 ms or so. Costs nothing where nobody waits for it."""
+        if self._writer.machine.wants_ticks:
+            self._writer.feed(Tick(now_ms=int(boot_s() * 1000)))
+
+    @property
+    def log_end(self) -> tuple[Term, Seq]:
+        """Term and seq of the last record of its log, committed or not."""
+        log = self._writer.machine.log
+        return log.last_term, log.last_seq
+
+    async def append(self, append: Append, timeout_s: float) -> AppendAnswer:
+        """Take what the shard's primary sends. Raises Unavailable, DeadlineExceeded, or why this replica failed."""
+        if self._closing:
+            raise Unavailable(f"shard {self._shard} is closing", self._details())
+        return await self._writer.append(append, timeout_s)
+
+    async def snapshot(self, pin: Callable[[Engine], T]) -> T:
+        """Run `pin` on the engine in a thread; the replica is not closed before it ends."""
+        self._check_working()
+        running = asyncio.create_task(asyncio.to_thread(pin, self._engine))
+        self._under_way.add(running)
+        running.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(running)
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         """See ShardService."""
@@ -186,7 +234,16 @@ class Replica:
             self._accounted = applied
             self._memory.update(self._shard, self._engine.cost())
             self._stored_bytes = self._engine.mean_point_bytes()
+            self._watch_memory()
         self._settle_claims()
+
+    def _watch_memory(self) -> None:
+        """A member takes what its primary has admitted. When that has filled its own worker, the primary has to know."""
+        following = isinstance(self._writer.machine.role, Idle)
+        reason = self._memory.overfull() if following else None
+        if (reason is None) != (self._no_memory is None):
+            self._no_memory = reason
+            self._writer.feed(SpaceChanged(reason=self._no_disk or reason))
 
     def _settle_claims(self) -> None:
         machine = self._writer.machine
@@ -269,6 +326,11 @@ class Replica:
             waiting=self._sealing.waiting,
         )
 
+    def replication_now(self) -> tuple[int, int] | None:
+        """Where it is the primary: members in sync, and records that the furthest behind member lacks. May be called on any thread."""
+        role = self._writer.machine.role
+        return (len(role.config.isr), role.reign.furthest_behind()) if isinstance(role, Leading) else None
+
     async def close(self) -> None:
         """Refuse new calls, let reads and the build end, make everything durable."""
         self._closing = True
@@ -278,6 +340,7 @@ class Replica:
             await self._sealing.close()
         finally:
             await self._writer.close()
+            await self._replicate.close()
             for _, claim in self._unsettled:
                 claim.give_back()
             while self._under_way:
@@ -395,6 +458,14 @@ class Replica:
 
     def _details(self) -> ErrorDetails:
         return ErrorDetails(shard=str(self._shard))
+
+    def _outward(self, effect: Outward) -> None:
+        if isinstance(effect, FetchSnapshot):
+            if effect.primary != self.behind:
+                self.behind = effect.primary
+                self._changed()
+        else:
+            self._replicate.perform(effect)
 
     def _progressed(self) -> None:
         self._progress.set()

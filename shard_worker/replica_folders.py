@@ -11,21 +11,31 @@ from shard_worker.logic.memory_ledger import ReplicaCost, opening_cost
 from shard_worker.memory import WorkerMemory
 from shard_worker.pools import Pools
 from shard_worker.replica import Replica
+from shard_worker.replicate import PeerCalls
 from shard_worker.storage.folder import WorkerFolder
 from shard_worker.storage.replica_folder import ReplicaFolder, ReplicaRef
+from shard_worker.storage.snapshot_import import SnapshotDownload
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import ReplicaId, ShardId
 
 
 class WorkerReplicaFolders:
-    """Folders below one worker's data folder, whose lock is held. memory: the account that open replicas are in; lease_held: see
-    Replica."""
+    """Folders below one worker's data folder, whose lock is held. memory: the account that open replicas are in; lease_held,
+    peers, changed: see Replica."""
 
     def __init__(
-        self, *, folder: WorkerFolder, settings: EngineSettings, pools: Pools, memory: WorkerMemory, lease_held: Callable[[], bool]
+        self,
+        *,
+        folder: WorkerFolder,
+        settings: EngineSettings,
+        pools: Pools,
+        memory: WorkerMemory,
+        lease_held: Callable[[], bool],
+        peers: PeerCalls,
+        changed: Callable[[], None],
     ) -> None:
         self._folder, self._settings, self._pools, self._lease_held = folder, settings, pools, lease_held
-        self._memory = memory
+        self._memory, self._peers, self._changed = memory, peers, changed
         self._existing = {(ref.shard, ref.replica_id) for ref in folder.replicas()}
 
     def existing(self) -> frozenset[tuple[ShardId, ReplicaId]]:
@@ -53,17 +63,37 @@ class WorkerReplicaFolders:
                 pools=self._pools,
                 memory=self._memory,
                 lease_held=self._lease_held,
+                peers=self._peers,
+                changed=self._changed,
             )
         except BaseException:
             self._memory.close(shard)
             raise
 
-    async def drop(self, shard: ShardId, replica: ReplicaId) -> None:
-        """Delete a replica's folder; nothing when it is gone already."""
-        ref = ReplicaRef(shard, replica)
-        if await asyncio.to_thread(self._folder.exists, ref):
-            await asyncio.to_thread(self._folder.drop, ref)
+    async def set_aside(self, shard: ShardId, replica: ReplicaId) -> None:
+        """Keep a damaged replica's folder, out of the way."""
+        await asyncio.to_thread(self._folder.set_aside, ReplicaRef(shard, replica))
         self._existing.discard((shard, replica))
+
+    async def install(self, download: SnapshotDownload) -> None:
+        """Put a whole snapshot in the place of its replica, which is closed. Raises what SnapshotDownload.finish does."""
+        await asyncio.to_thread(download.finish)
+
+    async def discard(self, download: SnapshotDownload) -> None:
+        """Delete a snapshot that is not wanted any more."""
+        await asyncio.to_thread(download.discard)
+
+    async def drop(self, shard: ShardId, replica: ReplicaId, *, with_asides: bool) -> None:
+        """Delete a replica's folder; nothing when it is gone already. with_asides: and damaged ones of its shard that were kept."""
+        await asyncio.to_thread(self._drop, ReplicaRef(shard, replica), with_asides)
+        self._existing.discard((shard, replica))
+
+    def _drop(self, ref: ReplicaRef, with_asides: bool) -> None:
+        if self._folder.exists(ref):
+            self._folder.drop(ref)
+        for aside in self._folder.asides() if with_asides else ():
+            if aside.shard == ref.shard:
+                self._folder.drop_aside(aside)
 
 
 def _cost_of(folder: ReplicaFolder, dim: int, growing_rows: int) -> ReplicaCost:

@@ -15,6 +15,7 @@ from pathlib import Path
 from shard_worker.allocator import settle_allocator
 from shard_worker.assignments import Assignments
 from shard_worker.builders import Runner, builder_of
+from shard_worker.config_swaps import ConfigSwaps
 from shard_worker.engine import EngineSettings
 from shard_worker.host import Host
 from shard_worker.index.hot_filters import HotFilters
@@ -23,10 +24,14 @@ from shard_worker.limits import memory_limits
 from shard_worker.membership import Membership
 from shard_worker.memory import WorkerMemory
 from shard_worker.metrics import BUILD_SECONDS, BUILDS, GATHERED, LOG_FLUSH_SECONDS, shard_samples, worker_samples
+from shard_worker.peer_transport import GrpcPeers
 from shard_worker.pools import Pools
 from shard_worker.replica_folders import WorkerReplicaFolders
+from shard_worker.replication_service import ReplicationServicer
 from shard_worker.service import WorkerServicer
 from shard_worker.settings import WorkerSettings
+from shard_worker.snapshot_fetch import SnapshotFetch
+from shard_worker.snapshot_source import SnapshotSource
 from shard_worker.storage.folder import WorkerFolder
 from shard_worker.storage.space import Full, Roomy, SpaceLimits, SpaceState, disk_space, disk_words, judge_space
 from shoal.core.cluster_map import WorkerEntry
@@ -42,12 +47,17 @@ from shoal.store.etcd import EtcdStore
 from shoal.store.etcd_settings import etcd_settings
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
-from shoal.v1 import worker_pb2_grpc
+from shoal.v1 import replication_pb2_grpc, worker_pb2_grpc
 
 log = logging.getLogger("shoal.worker")
 
 SPACE_EVERY_S = 0.2
 """Often, for it costs nothing: a fast import must meet the limit before it meets the end of a small disk."""
+
+TICK_S = 0.1
+
+INTERNAL_FACTOR = 2
+"""Internal messages may be larger than public ones by this: a record carries what a public message did, and more besides."""
 
 GRACE_S = 2.0
 
@@ -59,6 +69,8 @@ class _Parts:
     folder: WorkerFolder
     membership: Membership
     assignments: Assignments
+    peers: GrpcPeers
+    source: SnapshotSource
 
 
 class WorkerRole:
@@ -77,7 +89,8 @@ class WorkerRole:
         self._pools = Pools(
             search_threads=settings.search_threads, build_threads=settings.build_threads, built=self._built, builder=builder
         )
-        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes, metrics=self.metrics)
+        self._internal_bytes = INTERNAL_FACTOR * settings.message_bytes
+        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=self._internal_bytes, metrics=self.metrics)
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Worker")
         self._disk_used: float | None = None
@@ -102,19 +115,24 @@ class WorkerRole:
         self._tasks.append(observing)
         cluster = await self._cluster(observing)
         folder = await asyncio.to_thread(self._lock_folder, cluster)
+        source = SnapshotSource(host=self.host, folder=folder.path, bytes_per_s=self._settings.snapshot_bytes_per_s)
         worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(self.host), self._server.grpc)  # type: ignore[no-untyped-call]
+        replication_pb2_grpc.add_ReplicationServicer_to_server(  # type: ignore[no-untyped-call]
+            ReplicationServicer(self.host, source), self._server.grpc
+        )
         try:
             address = await self._server.start()
         except BaseException:
             folder.close()
             raise
-        self._parts = parts = self._wire(folder, address)
+        self._parts = parts = self._wire(folder, address, source)
         self.metrics.gather(GATHERED, lambda: self._samples(parts))
         log.info(event("worker_started", worker=folder.worker_id, address=address, data=folder.path))
         self._tasks += [
             asyncio.create_task(self._parts.membership.run()),
             asyncio.create_task(self._parts.assignments.run()),
             asyncio.create_task(self._watch_space(self._parts)),
+            asyncio.create_task(self._tick()),
         ]
         self._on_change()
 
@@ -134,12 +152,14 @@ class WorkerRole:
         if self._parts is not None:
             await self._parts.membership.close()
             await self._parts.assignments.close()
+            await self._parts.peers.close()
+            await self._parts.source.close()
             self._parts.folder.close()
         await asyncio.to_thread(self._pools.close)
         await self._store.close()
         await asyncio.to_thread(self.metrics.stop)
 
-    def _wire(self, folder: WorkerFolder, address: str) -> _Parts:
+    def _wire(self, folder: WorkerFolder, address: str, source: SnapshotSource) -> _Parts:
         settings = self._settings
         me = WorkerEntry(
             id=folder.worker_id,
@@ -159,13 +179,37 @@ class WorkerRole:
             hot_filters=self._hot_filters,
             flushed=self.metrics.measure(LOG_FLUSH_SECONDS),
         )
+        swaps = ConfigSwaps(store=self._store, keys=self._keys, me=folder.worker_id)
+        peers = GrpcPeers(swaps=swaps, message_bytes=self._internal_bytes)
         folders = WorkerReplicaFolders(
-            folder=folder, settings=engine, pools=self._pools, memory=self.host.memory, lease_held=membership.held_now
+            folder=folder,
+            settings=engine,
+            pools=self._pools,
+            memory=self.host.memory,
+            lease_held=membership.held_now,
+            peers=peers,
+            changed=self._wake_assignments,
         )
         assignments = Assignments(
-            host=self.host, store=self._store, keys=self._keys, me=folder.worker_id, membership=membership, folders=folders
+            host=self.host,
+            swaps=swaps,
+            me=folder.worker_id,
+            membership=membership,
+            folders=folders,
+            snapshots=SnapshotFetch(peers=peers, folder=folder),
         )
-        return _Parts(folder=folder, membership=membership, assignments=assignments)
+        return _Parts(folder=folder, membership=membership, assignments=assignments, peers=peers, source=source)
+
+    def _wake_assignments(self) -> None:
+        if self._parts is not None:
+            self._parts.assignments.wake()
+
+    async def _tick(self) -> None:
+        """Tell the replicas that time passes."""
+        while True:
+            for replica in list(self.host.open.values()):
+                replica.tick()
+            await asyncio.sleep(TICK_S)
 
     def _samples(self, parts: _Parts) -> Iterable[Sample]:
         yield from shard_samples(self.host)
@@ -190,6 +234,7 @@ class WorkerRole:
         self._changed.set()
         if self._parts is not None:
             self._parts.membership.see(self._observer.map.workers.get(self._parts.folder.worker_id))
+            self._parts.peers.see_map(self._observer.map)
             self._parts.assignments.see_map(self._observer.map)
 
     async def _cluster(self, observing: asyncio.Task[None]) -> ClusterId:

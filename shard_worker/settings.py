@@ -32,12 +32,13 @@ class WorkerSettings(RoleSettings):
     builds: str = setting("here", "where indexes are built: 'here', or 'ray', as tasks on other nodes of the Ray that hosts this worker")
     memory_budget_bytes: int = setting(0, "bytes of memory that replicas, builds and caches may use; 0 for memory_percent")
     memory_percent: float = setting(75.0, "part of what the machine's or container's limit leaves that is the memory budget")
+    snapshot_bytes_per_s: int = setting(100 * 1024 * 1024, "bytes a second that snapshots for other workers may take, all together")
     disk_refuse_percent: float = setting(90.0, "disk use at which upserts are refused")
     disk_resume_percent: float = setting(85.0, "disk use at which upserts are accepted again")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("lease_ttl_s", "growing_rows", "log_file_bytes", "search_threads", "build_threads"):
+        for name in ("lease_ttl_s", "growing_rows", "log_file_bytes", "search_threads", "build_threads", "snapshot_bytes_per_s"):
             if getattr(self, name) < 1:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}, it must be at least 1", ErrorDetails(field=name))
         check_builds(self.builds)

@@ -1,15 +1,18 @@
 """Keeps the recall tables of one replica's segments true: gathers real queries, measures in the background, remembers on disk.
 
-Measurements run in the worker's build thread, at low priority, and make way for builds. Refuses to decide when one is due
-(shard_worker.logic.tuning_plan) and what it promises (shard_worker.logic.recall_bounds).
+Measurements run in the worker's build thread, at low priority; those in the background make way for builds, searches and for `tune`.
+Refuses to decide when one is due (shard_worker.logic.tuning_plan, tuning_lull) and what it promises (shard_worker.logic.recall_bounds).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +20,12 @@ import numpy as np
 from shard_worker.index.calibrate import calibrate, shape_of
 from shard_worker.index.recall_probe import Probed, ProbeQueries, Reading, probe, stand_ins
 from shard_worker.index.reservoir import QueryReservoir
+from shard_worker.index.threads import alone
 from shard_worker.index.truth import Sample
 from shard_worker.index.tuning import Tuning
 from shard_worker.index.view import Part, View
 from shard_worker.logic.segment_plan import SegmentState
+from shard_worker.logic.tuning_lull import may_begin, rest_s
 from shard_worker.logic.tuning_plan import ENOUGH_QUERIES, Measurable, Standing, due
 from shard_worker.pools import Pools
 from shard_worker.tuning_files import Learnt, TuningFiles
@@ -69,6 +74,8 @@ class Tuner:
         self._resting: dict[str, float] = {}
         self._saved = 0
         self._gave_way = 0
+        self._searched_s, self._due_s = -math.inf, math.inf
+        self._asked = Counter[str]()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._running = asyncio.create_task(self._run())
@@ -79,6 +86,7 @@ class Tuner:
 
     def offer(self, queries: Matrix) -> None:
         """Queries (n, dim) float32 were asked, as given."""
+        self._searched_s = boot_s()
         self._reservoir.offer(queries)
 
     async def close(self) -> None:
@@ -95,9 +103,12 @@ class Tuner:
             raise InvalidArgument(f"k is {call.k}, it must be at least 1", ErrorDetails(field="k"))
         withdrawn = threading.Event()
         curves = []
+        parts = _measurable(self._reading.view())
+        names = Counter(part.name for part in parts)
+        self._asked = self._asked + names
         try:
             async with asyncio.timeout(timeout_s):
-                for part in _measurable(self._reading.view()):
+                for part in parts:
                     tuning = await self._measure(part, withdrawn.is_set)
                     if tuning is None:
                         raise self._closing()
@@ -107,6 +118,7 @@ class Tuner:
             raise self._late(f"was not measured within {timeout_s:.0f} s") from None
         finally:
             withdrawn.set()
+            self._asked = self._asked - names
         return tuple(curves)
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
@@ -152,7 +164,7 @@ class Tuner:
         self._wake.clear()
 
     def _next(self) -> Part | None:
-        """The segment to measure next, None while there is none or builds are to go first."""
+        """The segment to measure next, None while there is none, or builds or searches are to go first."""
         if self._pools.builds_running and self._gave_way < PATIENCE:
             return None
         parts = {part.name: part for part in _measurable(self._reading.view())}
@@ -167,7 +179,9 @@ class Tuner:
             taken=self._reservoir.taken,
             now_s=now,
         )
-        return next((parts[name] for name in wanted if self._resting.get(name, 0.0) <= now), None)
+        chosen = next((parts[name] for name in wanted if self._resting.get(name, 0.0) <= now and name not in self._asked), None)
+        self._due_s = math.inf if chosen is None else min(self._due_s, now)
+        return chosen if may_begin(now_s=now, searched_s=self._searched_s, due_s=self._due_s) else None
 
     def _recall_what_was_learnt(self, name: str, part: Part) -> None:
         """Use what a file says of a segment that was not measured by this process."""
@@ -187,9 +201,13 @@ class Tuner:
 
     async def _measure_in_background(self, part: Part) -> bool:
         """Returns whether it is worth looking for another at once."""
-        insists = self._gave_way >= PATIENCE
+        insists, standing = self._gave_way >= PATIENCE, self._standings.get(part.name)
+
+        def withdrawn() -> bool:
+            return (not insists and self._pools.builds_running > 0) or self._is_settled(part, standing)
+
         try:
-            tuning = await self._measure(part, lambda: not insists and self._pools.builds_running > 0)
+            tuning = await self._measure(part, withdrawn, aside=True)
         except ShoalError as error:
             self._rest(part, error.message)
             return True
@@ -198,24 +216,33 @@ class Tuner:
             self._rest(part, f"{type(error).__name__}: {error}")
             return True
         if tuning is None:
-            self._gave_way += 1
-            return False
-        self._gave_way = 0
+            settled = self._is_settled(part, standing)
+            self._gave_way += not settled
+            return settled
+        self._gave_way, self._due_s = 0, math.inf
         await self._save()
         return True
+
+    def _is_settled(self, part: Part, standing: Standing | None) -> bool:
+        """Whether a segment of which this was known need not be measured any more: `tune` does it or has done it, or it is gone."""
+        if part.name in self._asked or self._standings.get(part.name) is not standing:
+            return True
+        return all(each.name != part.name for each in _measurable(self._reading.view()))
 
     def _rest(self, part: Part, reason: str) -> None:
         log.warning(event("measuring_failed", shard=self._shard, segment=part.name, reason=reason, retry_s=RETRY_S))
         self._resting[part.name] = boot_s() + RETRY_S
 
-    async def _measure(self, part: Part, withdrawn: Callable[[], bool]) -> Tuning | None:
-        """Measure a segment and let searches use it; None when it was stopped."""
+    async def _measure(self, part: Part, withdrawn: Callable[[], bool], *, aside: bool = False) -> Tuning | None:
+        """Measure a segment and let searches use it; None when it was stopped. aside: on one core, resting while there are searches."""
         held, taken, seq = len(self._reservoir), self._reservoir.taken, self._reading.view().seq
         asked = self._reservoir.sample(SAMPLE, self._random) if held >= min(ENOUGH_QUERIES, self._reservoir.capacity) else None
         seed = int(self._random.integers(2**32))
-        took_s = 0.0
+        took_s, rests = 0.0, _Rests(self._pools.stopping)
 
         def stopped() -> bool:
+            if aside:
+                rests.take(self._searched_s)
             return self._stop.is_set() or self._pools.stopping.is_set() or withdrawn()
 
         def work() -> Tuning | None:
@@ -225,8 +252,9 @@ class Tuner:
             began = boot_s()
             random = np.random.default_rng(seed)
             sample = Sample.own_rows(part, SAMPLE, random, seq=seq) if asked is None else Sample.asked(asked, self._metric)
-            tuning = calibrate(part, sample, metric=self._metric, should_stop=stopped, clock=boot_s) if len(sample) else part.tuning.now
-            took_s = boot_s() - began
+            with alone() if aside else nullcontext():
+                tuning = calibrate(part, sample, metric=self._metric, should_stop=stopped, clock=boot_s) if len(sample) else part.tuning.now
+            took_s = boot_s() - began - rests.rested_s
             return tuning
 
         tuning = await self._pools.build(work, self._stop)
@@ -290,6 +318,24 @@ class Tuner:
 
     def _late(self, what: str) -> DeadlineExceeded:
         return DeadlineExceeded(f"shard {self._shard} {what}; give it longer", ErrorDetails(shard=str(self._shard)))
+
+
+class _Rests:
+    """Rests between slices of work in one thread."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        """stopping: ends a rest."""
+        self._stopping = stopping
+        self._began_s: float | None = None
+        self.rested_s = 0.0
+
+    def take(self, searched_s: float) -> None:
+        """Rest after a slice, which began when the last rest ended. searched_s: the last search."""
+        now = boot_s()
+        if self._began_s is not None:
+            self._stopping.wait(rest_s(now_s=now, searched_s=searched_s, slice_s=now - self._began_s))
+        self._began_s = boot_s()
+        self.rested_s += self._began_s - now
 
 
 def _measurable(view: View) -> list[Part]:

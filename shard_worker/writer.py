@@ -12,21 +12,29 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from shard_worker.engine import Engine
+from shard_worker.logic.append import Append, AppendAnswer
 from shard_worker.logic.record import Record, RecordKind
+from shard_worker.logic.reign import ReadLog, ReignEffect, SendAppend, SwapConfig
 from shard_worker.logic.replica_events import (
     Acknowledge,
+    AnswerAppend,
+    AppendAsked,
     AppendRecords,
     ApplyRecords,
     CallerLeft,
+    FetchSnapshot,
     ForgetRequests,
+    LogTrimmed,
     RecordsApplied,
     RecordsDurable,
     Refuse,
+    RefuseAppend,
     ReplicaEffect,
     ReplicaEvent,
     StorageBroke,
     StoreTerm,
     TermStored,
+    TruncateLog,
     WriteAsked,
 )
 from shard_worker.logic.replica_machine import ReplicaMachine
@@ -41,22 +49,30 @@ log = logging.getLogger("shoal.worker.writer")
 
 T = TypeVar("T")
 
+Outward = ReignEffect | FetchSnapshot
+"""Effects that reach out of this replica."""
+
 
 class Writer:
     """Drives one machine over one engine. Used from the event loop; `close` before the engine is closed."""
 
-    def __init__(self, *, machine: ReplicaMachine, engine: Engine, progressed: Callable[[], None]) -> None:
-        """progressed: called on the loop after records were applied or the role changed."""
+    def __init__(
+        self, *, machine: ReplicaMachine, engine: Engine, progressed: Callable[[], None], outward: Callable[[Outward], None]
+    ) -> None:
+        """progressed: called on the loop after records were applied or the role changed; outward: carries out what is not done here,
+        without waiting for it."""
         self.machine = machine
         self.failure: ShoalError | None = None
         self._engine = engine
-        self._progressed = progressed
+        self._progressed, self._outward = progressed, outward
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{machine.shard.number}")
         self._loop = asyncio.get_running_loop()
         self._work: list[ReplicaEffect] = []
         self._wake = asyncio.Event()
         self._callers: dict[int, asyncio.Future[WriteAck]] = {}
+        self._appends: dict[int, asyncio.Future[AppendAnswer]] = {}
         self._next_ticket = 1
+        self._base = engine.log_base
         self._closed = False
         self._running = asyncio.create_task(self._run())
 
@@ -69,7 +85,7 @@ class Writer:
         """Have a write appended, committed and applied. Raises what the machine refuses with, DeadlineExceeded, Unavailable."""
         if self._closed:
             raise Unavailable(f"shard {self.machine.shard} is closing", ErrorDetails(applied={str(self.machine.shard): "no"}))
-        ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
+        ticket = self._new_ticket()
         answer: asyncio.Future[WriteAck] = self._loop.create_future()
         self._callers[ticket] = answer
         self.feed(WriteAsked(ticket=ticket, epoch=epoch, request_id=request_id, kind=kind, body=body, now_ms=wall_ms()))
@@ -86,30 +102,66 @@ class Writer:
             if self._callers.pop(ticket, None) is not None and not answer.done():
                 self.feed(CallerLeft(ticket=ticket))
 
+    async def append(self, append: Append, timeout_s: float) -> AppendAnswer:
+        """Take what the primary sends. Raises Unavailable, DeadlineExceeded (it may be taken yet), or why this replica failed."""
+        if self._closed:
+            raise Unavailable(f"shard {self.machine.shard} is closing")
+        ticket = self._new_ticket()
+        answer: asyncio.Future[AppendAnswer] = self._loop.create_future()
+        self._appends[ticket] = answer
+        self.feed(AppendAsked(ticket=ticket, append=append))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise DeadlineExceeded(f"shard {self.machine.shard}: {len(append.records)} records were not durable in time") from None
+        finally:
+            self._appends.pop(ticket, None)
+
+    def _new_ticket(self) -> int:
+        ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
+        return ticket
+
     def feed(self, happened: ReplicaEvent) -> None:
         """Give the machine an event; on the event loop."""
         role = self.machine.role_name
-        for effect in self.machine.handle(happened):
+        for effect in self._decided(happened):
             match effect:
                 case Acknowledge(ticket=ticket, seq=seq, affected=affected):
                     self._answer(ticket, WriteAck(seq=seq, affected=affected))
                 case Refuse(ticket=ticket, error=error):
                     self._answer(ticket, error)
+                case AnswerAppend(ticket=ticket, answer=answer):
+                    self._answer_append(ticket, answer)
+                case RefuseAppend(ticket=ticket, error=error):
+                    self._answer_append(ticket, error)
+                case SendAppend() | ReadLog() | SwapConfig() | FetchSnapshot():
+                    self._outward(effect)
                 case _:
                     self._work.append(effect)
                     self._wake.set()
         if isinstance(happened, StorageBroke):
             self.failure = happened.error
             log.error(event("replica_failed", shard=self.machine.shard, reason=happened.error.message))
+        self._engine.keep_log(*self.machine.kept_for_others)
         if role != self.machine.role_name:
             log.info(event("role", shard=self.machine.shard, role=self.machine.role_name, term=self.machine.known_term))
         self._progressed()
+
+    def _decided(self, happened: ReplicaEvent) -> list[ReplicaEffect]:
+        """What the machine wants. An invariant that does not hold ends the replica, before anything wrong is done."""
+        try:
+            return self.machine.handle(happened)
+        except Exception as error:
+            log.exception(event("invariant_broken", shard=self.machine.shard))
+            self.failure = Internal(f"shard {self.machine.shard}: {type(error).__name__}: {error}")
+            return self.machine.handle(StorageBroke(error=self.failure))
 
     async def between_writes(self, work: Callable[[], T]) -> T:
         """Run something in the writer thread, so that nothing is applied meanwhile. Raises Unavailable once closed."""
         if self._closed:
             raise Unavailable(f"shard {self.machine.shard} is closing")
-        return await self._loop.run_in_executor(self._thread, work)
+        return await self._loop.run_in_executor(self._thread, self._told_after, work)
 
     async def close(self) -> None:
         """Finish what the thread does now, refuse what waits (it may be applied: it may be in the log), end the thread."""
@@ -119,6 +171,8 @@ class Writer:
         # Off the loop: what waits in the thread may take long, and the loop keeps the lease.
         await asyncio.to_thread(self._thread.shutdown)
         shard = str(self.machine.shard)
+        for ticket in list(self._appends):
+            self._answer_append(ticket, Unavailable(f"shard {shard} is closing"))
         for ticket in list(self._callers):
             self._answer(ticket, Unavailable(f"shard {shard} is closing", ErrorDetails(shard=shard, applied={shard: "maybe"})))
 
@@ -130,6 +184,15 @@ class Writer:
             caller.set_result(answer)
         else:
             caller.set_exception(answer)
+
+    def _answer_append(self, ticket: int, answer: AppendAnswer | ShoalError) -> None:
+        primary = self._appends.pop(ticket, None)
+        if primary is None or primary.done():
+            return
+        if isinstance(answer, ShoalError):
+            primary.set_exception(answer)
+        else:
+            primary.set_result(answer)
 
     async def _run(self) -> None:
         while not self._closed:
@@ -143,13 +206,26 @@ class Writer:
         try:
             self._store_term(work)
             self._apply(work)
-            self._append(work)
+            self._log(work)
             self._engine.checkpoint_if_due()
+            self._tell_base()
         except ShoalError as error:
             self._say(StorageBroke(error=error))
         except Exception as error:
             log.exception(event("writer_failed", shard=self.machine.shard))
             self._say(StorageBroke(error=Internal(f"the writer of shard {self.machine.shard} failed: {type(error).__name__}: {error}")))
+
+    def _told_after(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        finally:
+            self._tell_base()
+
+    def _tell_base(self) -> None:
+        """Whatever trimmed the log, the machine has to know before it looks for a record there."""
+        if self._engine.log_base != self._base:
+            self._base = self._engine.log_base
+            self._say(LogTrimmed(term=self._base[0], seq=self._base[1]))
 
     def _store_term(self, work: Sequence[ReplicaEffect]) -> None:
         terms = [effect.term for effect in work if isinstance(effect, StoreTerm)]
@@ -157,18 +233,32 @@ class Writer:
             self._engine.save_term(terms[-1])
             self._say(TermStored(term=terms[-1]))
 
-    def _append(self, work: Sequence[ReplicaEffect]) -> None:
-        records = _records(work, AppendRecords)
+    def _log(self, work: Sequence[ReplicaEffect]) -> None:
+        """Appends and cuts, in order; appends that follow each other with one flush."""
+        group: list[Record] = []
+        for effect in work:
+            match effect:
+                case AppendRecords(records=records):
+                    group += records
+                case TruncateLog(after=after):
+                    self._append(group)
+                    group = []
+                    self._engine.truncate_after(after)
+                case _:
+                    pass
+        self._append(group)
+
+    def _append(self, records: Sequence[Record]) -> None:
         if records:
             self._engine.append(records)
             fault_point("writer.durable")
-            self._say(RecordsDurable(through=records[-1].seq))
+            self._say(RecordsDurable(term=records[-1].term, through=records[-1].seq))
 
     def _apply(self, work: Sequence[ReplicaEffect]) -> None:
         for effect in work:
             if isinstance(effect, ForgetRequests):
                 self._engine.forget(effect.forgetting)
-        records = _records(work, ApplyRecords)
+        records = [record for effect in work if isinstance(effect, ApplyRecords) for record in effect.records]
         if records:
             affected = self._engine.apply(records)
             fault_point("writer.applied")
@@ -176,7 +266,3 @@ class Writer:
 
     def _say(self, happened: ReplicaEvent) -> None:
         self._loop.call_soon_threadsafe(self.feed, happened)
-
-
-def _records(work: Sequence[ReplicaEffect], kind: type[AppendRecords] | type[ApplyRecords]) -> list[Record]:
-    return [record for effect in work if isinstance(effect, kind) for record in effect.records]

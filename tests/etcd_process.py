@@ -17,6 +17,7 @@ from pathlib import Path
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
+LOOPBACK = "127.0.0.1"
 
 # The child asks to be killed with its parent before it becomes etcd: unlike a preexec_fn this is safe beside running threads.
 _DIE_WITH_PARENT = """
@@ -55,9 +56,19 @@ def free_port() -> int:
 class EtcdProcess:
     """One etcd over one folder. Every start is on the same ports and the same data."""
 
-    def __init__(self, folder: Path, *, flags: tuple[str, ...] = (), tls: ssl.SSLContext | None = None) -> None:
-        """flags: further ones of etcd. tls: for asking after its health when it speaks TLS to clients."""
-        self._flags, self._tls = flags, tls
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        flags: tuple[str, ...] = (),
+        tls: ssl.SSLContext | None = None,
+        host: str = LOOPBACK,
+        inside: tuple[str, ...] = (),
+    ) -> None:
+        """flags: further ones of etcd. tls: for asking after its health when it speaks TLS to clients. inside: what goes before its
+        command line, to run it in another network namespace, where it has the address `host`; its port is to be had on our loopback, too.
+        """
+        self._flags, self._tls, self._host, self._inside = flags, tls, host, inside
         self.client_port = free_port()
         self._peer_port = free_port()
         self._folder = folder
@@ -65,7 +76,7 @@ class EtcdProcess:
 
     @property
     def endpoint(self) -> str:
-        return f"127.0.0.1:{self.client_port}"
+        return f"{self._host}:{self.client_port}"
 
     @property
     def pid(self) -> int:
@@ -109,21 +120,21 @@ class EtcdProcess:
     def data_folder(self) -> Path:
         return self._folder / "data"
 
-    @property
-    def _url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://{self.endpoint}"
+    def _url(self, host: str) -> str:
+        return f"{'https' if self._tls else 'http'}://{host}:{self.client_port}"
 
     @property
     def _log_path(self) -> Path:
         return self._folder / "etcd.log"
 
     def _command(self) -> list[str]:
-        client, peer = self._url, f"http://127.0.0.1:{self._peer_port}"
+        everywhere = LOOPBACK if self._host == LOOPBACK else "0.0.0.0"
+        peer = f"http://{LOOPBACK}:{self._peer_port}"
         flags = [
             f"--data-dir={self.data_folder}",
             "--name=test",
-            f"--listen-client-urls={client}",
-            f"--advertise-client-urls={client}",
+            f"--listen-client-urls={self._url(everywhere)}",
+            f"--advertise-client-urls={self._url(self._host)}",
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=test={peer}",
@@ -131,11 +142,11 @@ class EtcdProcess:
             "--log-level=warn",
             *self._flags,
         ]
-        return [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid()), etcd_program(), *flags]
+        return [*self._inside, sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid()), etcd_program(), *flags]
 
     def _healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self._url}/health", timeout=1.0, context=self._tls) as answer:
+            with urllib.request.urlopen(f"{self._url(LOOPBACK)}/health", timeout=1.0, context=self._tls) as answer:
                 return b'"true"' in answer.read()
         except (urllib.error.URLError, OSError):
             return False

@@ -13,16 +13,19 @@ import numpy as np
 from shoal.client import calls
 from shoal.client.async_client import AsyncClient
 from shoal.client.async_driver import AsyncDriver
-from shoal.client.calls import Found, Page, Request, ShardToken, Written
+from shoal.client.calls import AuditPage, Found, Page, Request, ShardToken, Written
 from shoal.client.client import Client
-from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary
+from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.client.sync_driver import SyncDriver
+from shoal.core.alteration import Alteration, altered_spec
 from shoal.core.collection import spec_from_input
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound
 from shoal.core.filter import Filter
 from shoal.core.filter_truth import matches
+from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import StoredColumns, id_array, id_order
+from shoal.core.recovery import ACCEPT_DATA_LOSS, AuditEntry, LogEnd, Recovery, ReplicaPlace
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
 from shoal.core.topk import HitColumns
@@ -58,6 +61,16 @@ EXPLAINED = SegmentExplain(
     search_us=180.0,
     score_us=9.0,
     filter_cached=True,
+)
+
+RECOVERY = Recovery(
+    shard=ShardId(CollectionId("id-c"), 1),
+    term=Term(5),
+    chosen=ReplicaPlace(replica=ReplicaId("r2"), worker=WorkerId("w2"), role="learner", end=LogEnd(term=Term(3), seq=Seq(70))),
+    given_up=(ReplicaPlace(replica=ReplicaId("r1"), worker=WorkerId("w1"), role="in sync, primary"),),
+)
+AUDITED = AuditEntry(
+    time_ms=1_700_000_000_123, action=ACCEPT_DATA_LOSS, collection="c", recovery=RECOVERY, reason="", asked_by="", request_id="r"
 )
 
 
@@ -119,6 +132,7 @@ class DictCluster:
         self.ids: dict[str, str] = {}
         self.before: list[str] = []
         self.held_back: list[tuple[int, str]] = []
+        self.audit: list[AuditEntry] = []
         self.curves, self.measured, self.explained = (CURVE,), (MEASURED,), (EXPLAINED,)
 
     def __call__(self, address: str, request: Request, timeout_s: float) -> Any:
@@ -127,7 +141,7 @@ class DictCluster:
     def CreateCollection(self, request: calls.CreateCollection) -> str:
         if request.name in self.specs:
             raise AlreadyExists(f"collection {request.name!r} exists")
-        names = ("name", "dim", "metric", "shards", "replicas", "index", "recall")
+        names = ("name", "dim", "metric", "shards", "replicas", "index", "recall", "min_isr")
         self.specs[request.name] = spec_from_input(**{name: getattr(request, name) for name in names}, limits=DEFAULT_LIMITS)
         self.points[request.name] = {}
         again = self.before.count(request.name)
@@ -152,8 +166,19 @@ class DictCluster:
 
     def AlterCollection(self, request: calls.AlterCollection) -> None:
         self._points(request.name)
-        given = {name: getattr(request, name) for name in ("index", "recall") if getattr(request, name) is not None}
-        self.specs[request.name] = dataclasses.replace(self.specs[request.name], **given)
+        given = {name: getattr(request, name) for name in ("index", "recall", "replicas", "min_isr")}
+        self.specs[request.name] = altered_spec(self.specs[request.name], Alteration(**given))
+
+    def RecoverShard(self, request: calls.RecoverShard) -> ShardRecovery:
+        self._points(request.asked.name)
+        if request.asked.accept_data_loss:
+            self.audit = [dataclasses.replace(AUDITED, asked_by=request.asked.asked_by, reason=request.asked.reason), *self.audit]
+        return ShardRecovery(done=request.asked.accept_data_loss, recovery=RECOVERY)
+
+    def ListAudit(self, request: calls.ListAudit) -> AuditPage:
+        first = int(request.before or 0)
+        end = first + min(request.limit, 2)
+        return AuditPage(entries=tuple(self.audit[first:end]), following=str(end) if end < len(self.audit) else "")
 
     def TuneCollection(self, request: calls.TuneCollection) -> tuple[SegmentCurve, ...]:
         self._points(request.name)

@@ -1,9 +1,10 @@
-"""A line that tests can damage: forwards TCP on loopback, can be cut, and can swallow what goes one way."""
+"""A line that tests can damage: forwards TCP, can be cut, and can swallow what goes one way."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Coroutine
 
@@ -13,11 +14,11 @@ _STEP_S = 10.0
 class TcpProxy:
     """Forwards connections to one port. Runs in the event loop of the test."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
         self.port = 0
         self.swallow_requests = False
         self.swallow_answers = False
-        self._target_port = target_port
+        self._target_host, self._target_port = target_host, target_port
         self._server: asyncio.Server | None = None
         self._lines: set[asyncio.Task[None]] = set()
 
@@ -25,9 +26,12 @@ class TcpProxy:
     def endpoint(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    async def start(self) -> None:
-        """Listen, on the same port each time."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+    async def start(self, listening: socket.socket | None = None) -> None:
+        """Listen, on the same port each time; or on a socket that listens already."""
+        if listening is not None:
+            self._server = await asyncio.start_server(self._accept, sock=listening)
+        else:
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
@@ -53,7 +57,7 @@ class TcpProxy:
             await self._forward(reader, writer)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        target_reader, target_writer = await asyncio.open_connection(self._target_host, self._target_port)
         ways = [
             asyncio.create_task(self._pump(reader, target_writer, "swallow_requests")),
             asyncio.create_task(self._pump(target_reader, writer, "swallow_answers")),

@@ -8,7 +8,7 @@ from coordinator.logic.placement import Placement
 from shoal.core.alteration import Alteration, altered_spec
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
-from shoal.core.errors import AlreadyExists, ErrorDetails, NotFound, ResourceExhausted, Unavailable
+from shoal.core.errors import AlreadyExists, ErrorDetails, NotFound, PreconditionFailed, ResourceExhausted, Unavailable
 from shoal.core.sizing import MIB, REPLICA_BASE_BYTES
 
 
@@ -24,25 +24,48 @@ def admitted(holder: Collection | None, spec: CollectionSpec, request_id: str) -
     raise AlreadyExists(f"collection {spec.name!r} already exists", ErrorDetails(field="name"))
 
 
-def check_room(cluster: ClusterMap, spec: CollectionSpec) -> None:
-    """Raise ResourceExhausted unless the live workers have memory for the replicas of a new collection, while they are empty."""
-    rooms, wanted = Placement.of(cluster).rooms_in_all(), spec.shards * spec.replicas
-    if rooms is None:
+def check_replicas(cluster: ClusterMap, before: CollectionSpec | None, spec: CollectionSpec) -> None:
+    """Check that the live workers can take the replicas that a collection is to have. before: as it is; None for a new one.
+
+    Raises PreconditionFailed when there are fewer workers than replicas, since each holds at most one of a shard, and ResourceExhausted
+    when they have no memory for them, while they are empty.
+    """
+    more = spec.replicas - (0 if before is None else before.replicas)
+    if more <= 0:
+        return
+    if len(cluster.workers) < spec.replicas:
+        raise PreconditionFailed(
+            f"collection {spec.name!r} cannot have {spec.replicas} replicas of each shard: they need as many workers, "
+            f"{len(cluster.workers)} {'is' if len(cluster.workers) == 1 else 'are'} live",
+            ErrorDetails(field="replicas"),
+        )
+    _check_room(cluster, spec, more)
+
+
+def _check_room(cluster: ClusterMap, spec: CollectionSpec, more: int) -> None:
+    placement, wanted = Placement.of(cluster), spec.shards * more
+    rooms, apart = placement.rooms_in_all(), placement.rooms_in_all(most=spec.shards)
+    if rooms is None or apart is None:
         return
     rooms = max(0, rooms - _unplaced(cluster))
-    if wanted <= rooms:
+    if wanted <= min(rooms, apart):
         return
     raise ResourceExhausted(
         f"no memory for collection {spec.name!r}: its {wanted} replicas need {REPLICA_BASE_BYTES // MIB} MiB each to begin with, the "
-        f"{len(cluster.workers)} live workers have room for {rooms} more; choose fewer shards, drop collections or add workers",
+        f"{len(cluster.workers)} live workers have room for {min(rooms, apart)} more; choose fewer shards or replicas, drop collections "
+        "or add workers",
         ErrorDetails(field="shards", limit="memory"),
     )
 
 
 def _unplaced(cluster: ClusterMap) -> int:
-    """Shards of collections being created that no worker has been chosen for yet."""
+    """Replicas of collections being created that no worker has been chosen for yet."""
     creating = [each for each in cluster.collections.values() if each.state is CollectionState.CREATING]
-    return sum(each.spec.shards - len(cluster.shards_of(each.id)) for each in creating)
+    return sum(each.spec.shards * each.spec.replicas - _placed(cluster, each) for each in creating)
+
+
+def _placed(cluster: ClusterMap, collection: Collection) -> int:
+    return sum(min(collection.spec.replicas, len(entry.config.worker_of)) for entry in cluster.shards_of(collection.id))
 
 
 def altered(holder: Collection | None, name: str, alteration: Alteration) -> Collection:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from coordinator.logic.steps import ElectPrimary
 from shoal.core.cluster_map import WorkerEntry
-from shoal.core.ids import ReplicaId, Revision, Term, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, leads, may_lead
+from shoal.core.ids import ReplicaId, Seq, ShardId, Term, WorkerId
+from shoal.core.recovery import LogEnd
+from shoal.core.shard_config import ShardConfig, ShardEntry, leads
 
 Workers = Mapping[WorkerId, WorkerEntry]
+LogEnds = Mapping[ReplicaId, LogEnd]
+
+_UNTOLD = LogEnd(term=Term(-1), seq=Seq(-1))
+_NOBODY_TOLD: LogEnds = {}
 
 
 def has_primary(config: ShardConfig, workers: Workers) -> bool:
@@ -19,41 +24,80 @@ def has_primary(config: ShardConfig, workers: Workers) -> bool:
     return home is not None and home in workers and leads(config, config.primary, workers[home].registration)
 
 
-def heir_of(config: ShardConfig, workers: Workers) -> ReplicaId | None:
-    """The replica on a live worker that may lead: the old primary if it is back (nothing has to leave the isr), then isr, then elr."""
-    in_order = (config.primary, *config.isr, *config.elr)
-    return next((replica for replica in in_order if may_lead(config, replica) and config.worker_of.get(replica) in workers), None)
+def has_resigned(config: ShardConfig) -> bool:
+    """Whether the primary itself gave its reign up, because its storage failed."""
+    return config.primary_reg == 0
 
 
-def election_of(entry: ShardEntry, workers: Workers) -> ElectPrimary | None:
-    """The election that a shard needs and can have now.
+def candidates_of(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...]:
+    """The replicas on live workers that may lead: of the isr, else of the elr; the old primary first, if nobody has to leave then.
 
-    None when its primary reigns, when nobody may lead, and when the old primary has no worker, whose end could then not be proved.
+    One that resigned is a candidate only where there is no other.
     """
+    home = config.worker_of.get
+    live = [[member for member in group if home(member) in workers] for group in (config.isr, config.elr)]
+    willing = [[member for member in group if member != config.primary or not has_resigned(config)] for group in live]
+    chosen = next((group for group in (*willing, *live) if group), [])
+    return tuple(sorted(chosen, key=lambda member: member != config.primary))
+
+
+def heir_of(config: ShardConfig, workers: Workers, log_ends: LogEnds = _NOBODY_TOLD) -> ReplicaId | None:
+    """Who shall lead: the candidate with the longest log, as told; who has told nothing is not preferred.
+
+    One that resigned leads again only when its worker tells that its log is open.
+    """
+    heir = max(candidates_of(config, workers), key=lambda each: log_ends.get(each, _UNTOLD), default=None)
+    failed = heir == config.primary and has_resigned(config) and heir not in log_ends
+    return None if failed else heir
+
+
+def needs_election(config: ShardConfig, workers: Workers) -> bool:
+    """Whether nobody reigns, and nobody can go on reigning.
+
+    Not when the old primary has no worker although it never resigned: its end could not be proved.
+    """
+    return not has_primary(config, workers) and (config.primary_worker is not None or has_resigned(config))
+
+
+def election_of(entry: ShardEntry, workers: Workers, log_ends: LogEnds = _NOBODY_TOLD) -> ElectPrimary | None:
+    """The election that a shard needs and can have now; None when it needs none, and when nobody may lead."""
     config = entry.config
-    if config.primary_worker is None or has_primary(config, workers):
-        return None
-    heir = heir_of(config, workers)
-    if heir is None:
-        return None
-    return ElectPrimary(before=entry, config=next_reign(config, heir, workers[config.worker_of[heir]].registration))
+    heir = heir_of(config, workers, log_ends) if needs_election(config, workers) else None
+    return None if heir is None else ElectPrimary(before=entry, config=next_reign(config, heir, workers))
 
 
-def next_reign(config: ShardConfig, heir: ReplicaId, registration: Revision) -> ShardConfig:
-    """The configuration with `heir` as primary in the next term.
+def to_be_asked(entries: Iterable[ShardEntry], workers: Workers) -> Mapping[WorkerId, tuple[ShardId, ...]]:
+    """The workers that should be asked where the logs of which shards end, before these get a primary. Where there is one candidate
+    that never resigned, there is nothing to be told."""
+    asked: dict[WorkerId, list[ShardId]] = {}
+    for config in (entry.config for entry in entries if needs_election(entry.config, workers)):
+        candidates = candidates_of(config, workers)
+        if len(candidates) > 1 or has_resigned(config):
+            for candidate in candidates:
+                asked.setdefault(config.worker_of[candidate], []).append(config.shard)
+    return {worker: tuple(shards) for worker, shards in asked.items()}
 
-    An old primary that does not return leaves the isr. While the isr is too small to commit, whoever may lead still holds every
-    committed record and stays in elr; once it can commit, elr is empty, because its members would miss the next commit.
+
+def next_reign(config: ShardConfig, heir: ReplicaId, workers: Workers) -> ShardConfig:
+    """The configuration with `heir`, whose worker is live, as primary in the next term.
+
+    An old primary whose worker is gone leaves the isr. While the isr is too small to commit, whoever may lead still holds every
+    committed record and stays in elr; once it can commit, they would miss the next commit and become learners. An heir stays.
     """
-    stay = tuple(member for member in config.isr if heir == config.primary or member != config.primary)
+    returns = config.primary_worker in workers
+    stay = tuple(member for member in config.isr if returns or member != config.primary)
     isr = stay if heir in stay else (*stay, heir)
-    waiting = dict.fromkeys(member for member in (*config.isr, *config.elr) if member not in isr)
+    waiting = tuple(dict.fromkeys(member for member in (*config.isr, *config.elr) if member not in isr))
+    elr, behind = ((), waiting) if len(isr) >= config.min_isr else (waiting, ())
+    leaving = tuple(member for member in config.leaving if member != heir)
+    learners = dict.fromkeys((*config.learners, *behind))
     return dataclasses.replace(
         config,
         term=Term(config.term + 1),
         primary=heir,
-        primary_reg=registration,
+        primary_reg=workers[config.worker_of[heir]].registration,
         isr=isr,
-        elr=tuple(waiting) if len(isr) < config.min_isr else (),
-        learners=tuple(learner for learner in config.learners if learner not in isr),
+        elr=elr,
+        learners=tuple(each for each in learners if each not in (*isr, *elr, *leaving)),
+        leaving=leaving,
     )

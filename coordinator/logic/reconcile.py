@@ -1,33 +1,25 @@
 """From what is to what should be: one snapshot of the cluster -> the ordered steps that lead there.
 
 Nothing is done here and nothing is remembered: the same snapshot gives the same steps, and a cluster that is as it should be
-gives none. Data is given up only on a tombstone (a collection that is DROPPING), never because something is absent.
+gives none. Data is given up only on a tombstone (a collection that is DROPPING, a replica that is leaving), never because something
+is absent.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from coordinator.logic.failover import election_of, heir_of
+from coordinator.logic.birth import beginnings
+from coordinator.logic.failover import election_of, to_be_asked
 from coordinator.logic.placement import Placement
-from coordinator.logic.snapshot import Snapshot, new_cluster_id, new_replica_id
-from coordinator.logic.steps import (
-    ActivateCollection,
-    CreateCluster,
-    CreateShard,
-    DeleteCollection,
-    DeleteShard,
-    ElectPrimary,
-    PlaceShardAnew,
-    Step,
-)
-from shoal.core.cluster_map import ClusterMap, WorkerEntry
+from coordinator.logic.replication import forgetting_of_dropped, replication_step
+from coordinator.logic.snapshot import Snapshot, new_cluster_id
+from coordinator.logic.steps import ActivateCollection, CreateCluster, DeleteCollection, DeleteShard, ElectPrimary, ForgetReplicas, Step
+from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
-from shoal.core.ids import ShardId, Term
+from shoal.core.ids import ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
-from shoal.core.slots import SlotRange, split_evenly
 
 
 def reconcile(snapshot: Snapshot, limit: int) -> tuple[Step, ...]:
@@ -35,86 +27,68 @@ def reconcile(snapshot: Snapshot, limit: int) -> tuple[Step, ...]:
     return tuple(itertools.islice(_steps(snapshot), limit))
 
 
+def questions(cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
+    """Whom to ask where the logs of which shards end, before `reconcile` elects primaries."""
+    return to_be_asked((entry for _, entry in _live_shards(cluster)), cluster.workers)
+
+
+def is_ready(config: ShardConfig) -> bool:
+    """Whether a new shard can be used: its primary has made it, and enough replicas are in sync to commit."""
+    return config.state is ShardState.ACTIVE and len(config.isr) >= config.min_isr
+
+
 def _steps(snapshot: Snapshot) -> Iterator[Step]:
     cluster = snapshot.map
     if cluster.cluster is None:
         yield CreateCluster(cluster=new_cluster_id(snapshot.seed))
-    yield from _elections(cluster)
-    yield from _placements(snapshot)
+    yield from _elections(snapshot)
+    placement = Placement.of(cluster)
+    for collection in _in_state(cluster, CollectionState.CREATING):
+        yield from beginnings(snapshot, collection, placement)
     yield from _activations(cluster)
-    yield from _removals(cluster)
+    yield from _replication(snapshot, placement)
+    yield from _removals(snapshot)
 
 
 def _in_state(cluster: ClusterMap, state: CollectionState) -> list[Collection]:
     return [cluster.collections[each] for each in sorted(cluster.collections) if cluster.collections[each].state is state]
 
 
-def _elections(cluster: ClusterMap) -> Iterator[ElectPrimary]:
+def _live_shards(cluster: ClusterMap) -> Iterator[tuple[Collection, ShardEntry]]:
     for state in (CollectionState.ACTIVE, CollectionState.CREATING):
         for collection in _in_state(cluster, state):
-            for entry in cluster.shards_of(collection.id):
-                election = election_of(entry, cluster.workers)
-                if election is not None:
-                    yield election
+            yield from ((collection, entry) for entry in cluster.shards_of(collection.id))
 
 
-def _placements(snapshot: Snapshot) -> Iterator[CreateShard | PlaceShardAnew]:
-    cluster = snapshot.map
-    placement = Placement.of(cluster)
-    for collection in _in_state(cluster, CollectionState.CREATING):
-        for number, slots in enumerate(split_evenly(collection.spec.shards)):
-            shard = ShardId(collection.id, number)
-            before = cluster.shards.get(shard)
-            if before is not None and not _is_lost_at_birth(before, cluster):
-                continue
-            worker = placement.choose(collection.id, taken=())
-            if worker is None:
-                return
-            placement.add(collection.id, worker)
-            first = _first_reign(snapshot.seed, collection, shard, slots, cluster.workers[worker])
-            yield _beginning(collection, first, before)
-
-
-def _is_lost_at_birth(entry: ShardEntry, cluster: ClusterMap) -> bool:
-    """Whether a shard never became ACTIVE and its worker is gone: nothing can have been acknowledged, so it may begin elsewhere."""
-    return entry.config.state is ShardState.CREATING and heir_of(entry.config, cluster.workers) is None
-
-
-def _first_reign(seed: str, collection: Collection, shard: ShardId, slots: SlotRange, worker: WorkerEntry) -> ShardConfig:
-    replica = new_replica_id(seed, shard, worker.id)
-    return ShardConfig(
-        shard=shard,
-        term=Term(1),
-        primary=replica,
-        primary_reg=worker.registration,
-        isr=(replica,),
-        elr=(),
-        learners=(),
-        worker_of={replica: worker.id},
-        min_isr=collection.spec.min_isr,
-        rf=collection.spec.replicas,
-        state=ShardState.CREATING,
-        slots=(slots,),
-    )
-
-
-def _beginning(collection: Collection, first: ShardConfig, before: ShardEntry | None) -> CreateShard | PlaceShardAnew:
-    if before is None:
-        return CreateShard(collection=collection, config=first)
-    later = dataclasses.replace(first, term=Term(before.config.term + 1))
-    return PlaceShardAnew(collection=collection, before=before, config=later)
+def _elections(snapshot: Snapshot) -> Iterator[ElectPrimary]:
+    for _, entry in _live_shards(snapshot.map):
+        election = election_of(entry, snapshot.map.workers, snapshot.log_ends)
+        if election is not None:
+            yield election
 
 
 def _activations(cluster: ClusterMap) -> Iterator[ActivateCollection]:
     for collection in _in_state(cluster, CollectionState.CREATING):
-        active = [entry for entry in cluster.shards_of(collection.id) if entry.config.state is ShardState.ACTIVE]
-        if len(active) == collection.spec.shards:
+        ready = [entry for entry in cluster.shards_of(collection.id) if is_ready(entry.config)]
+        if len(ready) == collection.spec.shards:
             yield ActivateCollection(collection=collection)
 
 
-def _removals(cluster: ClusterMap) -> Iterator[DeleteShard | DeleteCollection]:
-    for collection in _in_state(cluster, CollectionState.DROPPING):
-        entries = cluster.shards_of(collection.id)
-        yield from (DeleteShard(entry=entry) for entry in entries if not entry.config.worker_of)
+def _replication(snapshot: Snapshot, placement: Placement) -> Iterator[Step]:
+    for collection, entry in _live_shards(snapshot.map):
+        step = replication_step(entry, collection, snapshot, placement)
+        if step is not None:
+            yield step
+
+
+def _removals(snapshot: Snapshot) -> Iterator[DeleteShard | DeleteCollection | ForgetReplicas]:
+    for collection in _in_state(snapshot.map, CollectionState.DROPPING):
+        entries = snapshot.map.shards_of(collection.id)
+        for entry in entries:
+            forgetting = forgetting_of_dropped(entry, snapshot)
+            if forgetting is not None:
+                yield forgetting
+            elif not entry.config.worker_of:
+                yield DeleteShard(entry=entry)
         if not entries:
             yield DeleteCollection(collection=collection)

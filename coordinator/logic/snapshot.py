@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import ClusterId, ReplicaId, ShardId, WorkerId
+from shoal.core.recovery import LogEnd
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """The map as observed, and the round's share of randomness. seed: never the same twice, so that new ids are new."""
+    """The map as observed, what was seen besides, and the round's share of randomness.
+
+    seed: never the same twice, so that new ids are new; log_ends: of replicas that may be elected, as far as their workers told;
+    absent_s: how long workers that hold replicas have been missing from the map; replace_after_s: after which a replica counts as lost.
+    """
 
     map: ClusterMap
     seed: str
+    log_ends: Mapping[ReplicaId, LogEnd] = field(default_factory=lambda: MappingProxyType({}))
+    absent_s: Mapping[WorkerId, float] = field(default_factory=lambda: MappingProxyType({}))
+    replace_after_s: float = 600.0
 
 
 def new_replica_id(seed: str, shard: ShardId, worker: WorkerId) -> ReplicaId:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shoal.core.collection import Collection
-from shoal.core.ids import ClusterId
+from shoal.core.ids import ClusterId, ReplicaId, Revision, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry
+
+Registrations = Mapping[WorkerId, Revision]
+"""Workers that a step relies on, each with the registration under which it is live."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,15 +22,34 @@ class CreateCluster:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CreateShard:
-    """Put the first configuration of a shard. Relies on its absence, the worker's registration and the collection as it is."""
+    """Put the first configuration of a shard. Relies on its absence, its workers' registrations and the collection as it is."""
 
     collection: Collection
     config: ShardConfig
+    registrations: Registrations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlaceShardAnew:
-    """Give a shard that never became ACTIVE another worker. Relies as CreateShard does, and on `before` and its worker's absence."""
+    """Give a shard that never became ACTIVE other replicas. Relies as CreateShard does, and on `before` and its primary's absence."""
+
+    collection: Collection
+    before: ShardEntry
+    config: ShardConfig
+    registrations: Registrations
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ElectPrimary:
+    """Begin a new reign. Relies on `before`, on the new primary's registration, and on the end of the old one's, unless it resigned."""
+
+    before: ShardEntry
+    config: ShardConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetReplication:
+    """Give a shard the number of replicas that its collection has now, or min_isr. Relies on `before` and the collection as it is."""
 
     collection: Collection
     before: ShardEntry
@@ -34,11 +57,39 @@ class PlaceShardAnew:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ElectPrimary:
-    """Begin a new reign. Relies on `before`, on the end of the old primary's registration and on that of the new one."""
+class AddLearners:
+    """Give a shard more replicas. Relies on `before`, the collection as it is and the registrations of the new ones' workers.
+
+    replaced: the lost replicas that they stand in for.
+    """
+
+    collection: Collection
+    before: ShardEntry
+    config: ShardConfig
+    registrations: Registrations
+    replaced: tuple[ReplicaId, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetireReplica:
+    """Put a replica's tombstone. Relies on `before` and the collection as it is."""
+
+    collection: Collection
+    before: ShardEntry
+    config: ShardConfig
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForgetReplicas:
+    """Count no more on the workers of replicas with a tombstone. Relies on `before` and the absence of these workers.
+
+    A worker that returns finds its folder named by nobody, and keeps it.
+    """
 
     before: ShardEntry
     config: ShardConfig
+    homes: Mapping[ReplicaId, WorkerId]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,4 +113,16 @@ class DeleteCollection:
     collection: Collection
 
 
-Step = CreateCluster | CreateShard | PlaceShardAnew | ElectPrimary | ActivateCollection | DeleteShard | DeleteCollection
+Step = (
+    CreateCluster
+    | CreateShard
+    | PlaceShardAnew
+    | ElectPrimary
+    | SetReplication
+    | AddLearners
+    | RetireReplica
+    | ForgetReplicas
+    | ActivateCollection
+    | DeleteShard
+    | DeleteCollection
+)

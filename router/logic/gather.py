@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from router.logic.questions import CollectionFigures, Page
 from shoal.core.collection import Collection, Metric
+from shoal.core.ids import ReplicaId
 from shoal.core.points import IdArray, StoredColumns, id_ranks
 from shoal.core.shard_calls import QueryGroup, ShardStats
+from shoal.core.shard_config import ShardConfig
 from shoal.core.topk import HitColumns, concat_ids, merge_hits
 
 _ROW_OVERHEAD_BYTES = 24
@@ -68,6 +71,28 @@ def gather_page(parts: Sequence[StoredColumns], limit: int, message_bytes: int) 
     fitting = _rows_within(ordered, message_bytes)
     more = fitting < len(found) or any(len(part) >= limit for part in parts)
     return Page(points=ordered if fitting == len(ordered) else _taken(ordered, np.arange(fitting)), more=more)
+
+
+def shard_figures(config: ShardConfig, told: Mapping[ReplicaId, ShardStats]) -> ShardStats | None:
+    """What the replicas of a shard hold together; None when none that is in sync told.
+
+    Of points, what the primary says, else who has applied most. Of rows and builds, the worst over the replicas in sync, so that
+    nothing is growing or pending only when that holds for all. Of bytes and memory, the sum over all replicas that told.
+    """
+    in_sync = [told[replica] for replica in config.isr if replica in told]
+    if not in_sync:
+        return None
+    first = told[config.primary] if config.primary in told else max(in_sync, key=lambda each: each.applied_seq)
+    return dataclasses.replace(
+        first,
+        growing_rows=max(each.growing_rows for each in in_sync),
+        sealed_rows=min(each.sealed_rows for each in in_sync),
+        segments=max(each.segments for each in in_sync),
+        builds_pending=max(each.builds_pending for each in in_sync),
+        bytes=sum(each.bytes for each in told.values()),
+        memory_bytes=sum(each.memory_bytes for each in told.values()),
+        waiting=_joined_words(each.waiting for each in in_sync),
+    )
 
 
 def gather_figures(collection: Collection, parts: Iterable[ShardStats]) -> CollectionFigures:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from router.logic.replication_health import ReplicaHealth, Replication, Statuses, replicas_of, replication_of
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
-from shoal.core.errors import ShoalError
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
-
-Statuses = Mapping[WorkerId, WorkerStatus | ShoalError]
-"""What each registered worker answered when it was asked about itself, or the error that came instead."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,8 +34,9 @@ class WorkerHealth:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardHealth:
-    """One shard. primary, isr, learners: worker ids; state: ok (its primary answers), creating, opening, no primary or failed;
-    detail: why, unless ok; memory_bytes: of its primary, 0 when that does not say."""
+    """One shard. primary, isr, elr, learners, leaving: worker ids; state: ok (its primary answers), creating, opening, no primary or
+    failed; replication: see Replication; detail: why, unless both are ok; memory_bytes: of its primary, 0 when that does not say;
+    rf: replicas wanted; min_isr: replicas in sync that a write needs; replicas: each of them."""
 
     collection: str
     number: int
@@ -49,6 +47,12 @@ class ShardHealth:
     isr: tuple[WorkerId, ...] = ()
     learners: tuple[WorkerId, ...] = ()
     memory_bytes: int = 0
+    replication: str = "creating"
+    elr: tuple[WorkerId, ...] = ()
+    leaving: tuple[WorkerId, ...] = ()
+    rf: int = 0
+    min_isr: int = 0
+    replicas: tuple[ReplicaHealth, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,18 +109,33 @@ def _shard(cluster: ClusterMap, statuses: Statuses, collection: Collection, numb
     if entry is None:
         return ShardHealth(collection=collection.spec.name, number=number, state="creating", detail="not placed on a worker yet")
     config = entry.config
-    state, detail = _state(cluster, statuses, config)
+    state, why = _state(cluster, statuses, config)
+    replication = replication_of(cluster, statuses, config, f"{collection.spec.name}/{number}")
     return ShardHealth(
         collection=collection.spec.name,
         number=number,
         state=state,
-        detail=detail,
+        detail=_detail(why, replication, alone=len(config.worker_of) <= 1 and config.rf == 1),
         term=config.term,
         primary=config.primary_worker or "",
         isr=_homes(config, config.isr),
         learners=_homes(config, config.learners),
         memory_bytes=_memory(statuses, config),
+        replication=replication.state,
+        elr=_homes(config, config.elr),
+        leaving=_homes(config, config.leaving),
+        rf=config.rf,
+        min_isr=config.min_isr,
+        replicas=replicas_of(cluster, statuses, config),
     )
+
+
+def _detail(why: str, replication: Replication, *, alone: bool) -> str:
+    """alone: the shard has one replica only, so that its state tells everything."""
+    if alone:
+        return why
+    causes = "; ".join(cause for cause in replication.causes if cause not in why)
+    return "; ".join(part for part in (why, replication.summary, causes) if part)
 
 
 def _memory(statuses: Statuses, config: ShardConfig) -> int:
@@ -136,6 +155,10 @@ def _state(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tupl
     if not isinstance(status, WorkerStatus):
         return _without_primary(config, f"worker {worker} is unreachable: {status.message if status else 'it was not asked'}")
     reason = status.failed.get(str(config.shard))
+    if not config.primary_reg:
+        return _without_primary(config, f"the primary on worker {worker} has resigned{'' if reason is None else f': {reason}'}")
+    if reason is not None and any(each != config.primary for each in (*config.isr, *config.elr)):
+        return _without_primary(config, f"the replica on worker {worker} has failed: {reason}")
     if reason is not None:
         # A shard that was never made has nothing to lose: its worker has not begun yet, and says why.
         return ("creating" if config.state is ShardState.CREATING else "failed"), f"on worker {worker}: {reason}"

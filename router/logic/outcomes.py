@@ -72,6 +72,16 @@ def worst(errors: Sequence[ShoalError]) -> ShoalError:
     return min(errors, key=_severity)
 
 
+def may_be_answered_elsewhere(error: ShoalError) -> bool:
+    """Whether another replica may answer a read that one has failed so."""
+    return error.retryable or isinstance(error, (DataLoss, Internal, DeadlineExceeded))
+
+
+def worst_of_copies(errors: Sequence[ShoalError]) -> ShoalError:
+    """The error of a read that every replica failed: one that may pass where there is one, for then the read may succeed later."""
+    return worst([error for error in errors if error.retryable] or errors)
+
+
 def values_of_all(outcomes: Sequence[Outcome[T]]) -> list[T]:
     """What every shard answered. Raises the worst error when one did not."""
     missed = _missed(outcomes)

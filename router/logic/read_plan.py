@@ -7,9 +7,9 @@ from router.logic.write_plan import Part
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import ErrorDetails, NotFound, Unavailable
-from shoal.core.ids import ShardId, WorkerId
+from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import RecallTarget, ShardCount, ShardGet, ShardScroll, ShardSearch
-from shoal.core.shard_config import ShardEntry
+from shoal.core.shard_config import ShardConfig, ShardEntry
 
 
 def shards_of(collection: Collection) -> tuple[ShardId, ...]:
@@ -40,6 +40,16 @@ def primary_worker(entry: ShardEntry, name: str) -> WorkerId:
     if worker is None:
         raise Unavailable(f"shard {name} has no primary", ErrorDetails(shard=name))
     return worker
+
+
+def is_still_led(before: ShardConfig, newest: ShardConfig | None) -> bool:
+    """Whether the primary of `before` leads the shard in the same term. newest: None when the shard is gone."""
+    return newest is not None and newest.primary == before.primary and newest.term == before.term
+
+
+def is_in_sync(replica: ReplicaId, newest: ShardConfig | None) -> bool:
+    """Whether a replica is in the isr. newest: None when the shard is gone."""
+    return newest is not None and replica in newest.isr
 
 
 def search_calls(question: SearchQuestion, collection: Collection) -> list[ShardSearch]:

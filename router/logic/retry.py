@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shoal.core.errors import ShoalError
+from shoal.core.errors import DataLoss, ShoalError
+from shoal.core.shard_config import ShardConfig
 
 _FIRST_WAIT_S = 0.02
 _LONGEST_WAIT_S = 0.5
@@ -25,10 +26,20 @@ def patience_of(*, now: float, timeout_s: float, patience_s: float | None = None
     return Patience(deadline=deadline, give_up_at=deadline if patience_s is None else min(deadline, now + patience_s))
 
 
-def wait_before_retry(error: ShoalError, attempt: int, now: float, patience: Patience) -> float | None:
+def may_pass(error: ShoalError, config: ShardConfig | None, *, at_primary: bool) -> bool:
+    """Whether the same call may succeed later. A damaged primary gives up its reign where another replica may lead.
+
+    config: of the shard when it was asked, None when it was not; at_primary: whether only the primary may answer.
+    """
+    if error.retryable or config is None:
+        return error.retryable
+    return at_primary and isinstance(error, DataLoss) and any(each != config.primary for each in (*config.isr, *config.elr))
+
+
+def wait_before_retry(attempt: int, now: float, patience: Patience) -> float | None:
     """Seconds to wait before attempt number `attempt` + 1 (the first is 0), or None to give up."""
     left_s = patience.give_up_at - now
-    if not error.retryable or left_s <= _FIRST_WAIT_S:
+    if left_s <= _FIRST_WAIT_S:
         return None
     # Half of what is left at most, so that there is time for the attempt itself.
     return min(_FIRST_WAIT_S * (1 << min(attempt, _DOUBLINGS)), _LONGEST_WAIT_S, left_s / 2)

@@ -1,5 +1,7 @@
 """`python -m shard_worker.fsck PATH...`: checks every file and record of stopped workers, and changes nothing.
 
+Where several replicas of a shard are among them, they are compared with each other, too.
+
 Exit code: 0 clean, 1 damage was found, 2 not everything could be checked (a worker runs, a path is wrong, a disk does not answer).
 """
 
@@ -10,12 +12,17 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shard_worker.fsck.finding import Finding, ReplicaReport, Verdict, verdict_of
 from shard_worker.fsck.targets import Targets, find_targets, locked
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ClusterId
+
+if TYPE_CHECKING:
+    from shard_worker.fsck.shard_check import Compared
 
 _SHOW_EVERY_S = 1.0
 
@@ -31,19 +38,29 @@ def main(arguments: Sequence[str]) -> int:
     try:
         targets = find_targets([Path(path) for path in given.paths])
         with locked(targets):
-            reports, others = _check(targets)
+            checked = _check(targets)
     except ShoalError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return Verdict.UNCHECKED
-    verdict = verdict_of([*others, *(finding for report in reports for finding in report.findings)])
-    print(_shown(given.json, reports, others, verdict))
+    verdict = verdict_of([*checked.others, *(finding for report in checked.reports for finding in report.findings)])
+    print(_shown(given.json, checked, verdict))
     return verdict
 
 
-def _check(targets: Targets) -> tuple[list[ReplicaReport], list[Finding]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Checked:
+    """others: findings of workers and of comparisons."""
+
+    reports: list[ReplicaReport]
+    compared: list[Compared]
+    others: list[Finding]
+
+
+def _check(targets: Targets) -> _Checked:
     # numpy's BLAS reads it when it is first imported, and would start threads that are not needed.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from shard_worker.fsck.replica_check import check_replica, check_worker
+    from shard_worker.fsck.shard_check import compare_replicas
 
     others: list[Finding] = []
     clusters: dict[Path, ClusterId | None] = {}
@@ -55,13 +72,14 @@ def _check(targets: Targets) -> tuple[list[ReplicaReport], list[Finding]]:
     for number, target in enumerate(targets.replicas, start=1):
         show = _Progress(f"{number} of {len(targets.replicas)}, {'/'.join(target.replica.parts[-3:])}")
         reports.append(check_replica(target, clusters[target.worker] if target.worker else None, show))
-    return reports, others
+    compared, differences = compare_replicas(reports)
+    return _Checked(reports=reports, compared=compared, others=[*others, *differences])
 
 
-def _shown(as_json: bool, reports: Sequence[ReplicaReport], others: Sequence[Finding], verdict: Verdict) -> str:
+def _shown(as_json: bool, checked: _Checked, verdict: Verdict) -> str:
     from shard_worker.fsck import report
 
-    return (report.as_json if as_json else report.as_text)(reports, others, verdict)
+    return (report.as_json if as_json else report.as_text)(checked.reports, checked.compared, checked.others, verdict)
 
 
 class _Progress:

@@ -40,7 +40,8 @@ class Finding:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
     """What was read of one replica. log_first, log_last: seqs, 0 and 0 for an empty log; sealed_rows: live rows in sealed segments;
-    growing_rows: live rows in none; digest: see shard_worker.fsck.digest, "" when not every row could be read."""
+    growing_rows: live rows in none; digest: see shard_worker.fsck.digest, "" when not every row could be read; content: the same over the
+    versions of the points (shard_worker.fsck.agreement)."""
 
     points: int = 0
     applied_seq: int = 0
@@ -54,17 +55,29 @@ class Figures:
     growing_rows: int = 0
     bytes: int = 0
     digest: str = ""
+    content: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """Whose replica of which shard it is."""
+
+    cluster: str
+    shard: str
+    replica: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaReport:
-    """One replica. path: of its folder; replica: collection id/shard/replica id; unshown: findings beyond MOST_FINDINGS."""
+    """One replica. path: of its folder; replica: collection id/shard/replica id, by its place; unshown: findings beyond MOST_FINDINGS;
+    ref: what its identity says, None when that cannot be read."""
 
     path: str
     replica: str
     figures: Figures
     findings: tuple[Finding, ...]
     unshown: int = 0
+    ref: Reference | None = None
 
     @property
     def verdict(self) -> Verdict:

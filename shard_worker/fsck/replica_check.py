@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shard_worker.fsck.finding import Figures, Findings, ReplicaReport
+from shard_worker.fsck.finding import Figures, Findings, Reference, ReplicaReport
 from shard_worker.fsck.log_check import LogCheck
 from shard_worker.fsck.segment_check import SegmentsCheck
 from shard_worker.fsck.store_check import StoreCheck
@@ -47,20 +47,25 @@ def check_worker(worker: Path) -> tuple[Findings, ClusterId | None]:
 def check_replica(target: Target, cluster_id: ClusterId | None, progress: Progress) -> ReplicaReport:
     """Check everything in one replica folder. cluster_id: of its worker, None when unknown. progress: told in words how far it is."""
     findings = Findings()
-    figures = _checked(target.replica, cluster_id, findings, progress)
+    known = _load_identity(target.replica, cluster_id, findings)
+    figures = Figures() if known is None else _checked(known, findings, progress)
     return ReplicaReport(
         path=str(target.replica),
         replica="/".join(target.replica.parts[-3:]),
         figures=figures,
         findings=tuple(findings),
         unshown=findings.unshown,
+        ref=None if known is None else _reference(known),
     )
 
 
-def _checked(folder: Path, cluster_id: ClusterId | None, findings: Findings, progress: Progress) -> Figures:
-    known = _load_identity(folder, cluster_id, findings)
-    if known is None:
-        return Figures()
+def _reference(known: ReplicaFolder) -> Reference:
+    shard = known.ref.shard
+    return Reference(cluster=known.cluster_id, shard=f"{shard.collection}/{shard.number}", replica=known.ref.replica_id)
+
+
+def _checked(known: ReplicaFolder, findings: Findings, progress: Progress) -> Figures:
+    folder = known.path
     figures = Figures(known_term=known.known_term)
     identity = _Identity(cluster_id=known.cluster_id, replica_id=known.ref.replica_id)
     try:
@@ -132,7 +137,7 @@ def _check_store(
     if entries is not None:
         progress("hashing and loading segments")
         segments.files(entries)
-    digest = check.points(segments.see)
+    digests = check.points(segments.see)
     held = segments.finish()
     return replace(
         figures,
@@ -141,5 +146,6 @@ def _check_store(
         sealed_rows=held.sealed_rows,
         growing_rows=held.growing_rows,
         bytes=figures.bytes + held.bytes + known.store_path.stat().st_size,
-        digest=digest,
+        digest=digests.digest,
+        content=digests.content,
     )

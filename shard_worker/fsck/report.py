@@ -7,17 +7,18 @@ import json
 from collections.abc import Sequence
 
 from shard_worker.fsck.finding import Finding, ReplicaReport, Verdict
+from shard_worker.fsck.shard_check import Compared
 
 _HEADINGS = ("replica", "points", "applied", "log", "segments", "sealed", "growing", "MiB", "digest", "verdict")
 _LEFT = (0, 8, 9)
 """Columns of text; the others are numbers."""
 
 
-def as_text(reports: Sequence[ReplicaReport], others: Sequence[Finding], verdict: Verdict) -> str:
-    """A table with a line per replica, then a line per finding, then the outcome. others: findings of no replica."""
+def as_text(reports: Sequence[ReplicaReport], compared: Sequence[Compared], others: Sequence[Finding], verdict: Verdict) -> str:
+    """A table with a line per replica, a line per comparison, one per finding, then the outcome. others: findings of no single replica."""
     lines = _table([_HEADINGS, *map(_cells, reports)]) if reports else []
-    for finding in others:
-        lines.append(_line(finding))
+    lines += [f"shard {each.shard}: {line}" for each in compared for line in each.lines]
+    lines += map(_line, others)
     for report in reports:
         lines += map(_line, report.findings)
         if report.unshown:
@@ -25,11 +26,12 @@ def as_text(reports: Sequence[ReplicaReport], others: Sequence[Finding], verdict
     return "\n".join([*lines, _outcome(reports, verdict)])
 
 
-def as_json(reports: Sequence[ReplicaReport], others: Sequence[Finding], verdict: Verdict) -> str:
-    """One document: verdict, replicas with figures and findings, findings of no replica."""
+def as_json(reports: Sequence[ReplicaReport], compared: Sequence[Compared], others: Sequence[Finding], verdict: Verdict) -> str:
+    """One document: verdict, replicas with figures and findings, comparisons, findings of no single replica."""
     document = {
         "verdict": verdict.name.lower(),
         "replicas": [{**dataclasses.asdict(report), "verdict": report.verdict.name.lower()} for report in reports],
+        "compared": [dataclasses.asdict(each) for each in compared],
         "findings": [dataclasses.asdict(finding) for finding in others],
     }
     return json.dumps(document, indent=1)

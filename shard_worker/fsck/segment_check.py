@@ -16,6 +16,7 @@ import numpy.typing as npt
 from shard_worker.fsck.finding import Findings
 from shard_worker.fsck.payload_check import PayloadCheck
 from shard_worker.index.inspection import InspectedSegment, inspect_segment
+from shard_worker.index.sealed import PAYLOAD_SUFFIX
 from shard_worker.storage.segment_files import SegmentFiles
 from shard_worker.storage.small_tables import SegmentEntry
 from shard_worker.storage.store_inspection import StoredPoint
@@ -25,6 +26,7 @@ from shoal.core.points import Matrix
 from shoal.core.scoring import normalised
 
 REBUILT = "no data is lost: the worker builds the segment again when it opens the replica"
+PAYLOADS_REBUILT = "no data is lost: the worker makes the segment's payload index again when it opens the replica, and keeps its graph"
 DEFECT = "the files are what was written and wrong: report it; to have the segment built again, delete them while the worker is stopped"
 
 _ROUNDING = 1e-6
@@ -107,7 +109,7 @@ class SegmentsCheck:
             meaning = f"it has {path.stat().st_size} bytes, {entry.size_bytes} were written"
         else:
             meaning = f"its sha256 is not the one that was written ({entry.sha256[:12]}...)"
-        self._findings.damage(path, "", meaning, REBUILT)
+        self._findings.damage(path, "", meaning, PAYLOADS_REBUILT if path.suffix == PAYLOAD_SUFFIX else REBUILT)
         return False
 
     def _load(self, name: str, entries: Sequence[SegmentEntry]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from shard_worker.fsck.agreement import Version
 from shard_worker.fsck.digest import Digest
 from shard_worker.fsck.finding import Findings
 from shard_worker.fsck.log_check import LOST
+from shard_worker.storage.checksum import part_crc, point_crc
 from shard_worker.storage.meta_table import Counters, StoreIdentity
 from shard_worker.storage.small_tables import SegmentEntry
 from shard_worker.storage.store_inspection import BadPoint, StoredPoint, StoreInspection
@@ -17,6 +20,19 @@ Visit = Callable[[Sequence[StoredPoint]], None]
 """Told the good rows of the table, ascending, in chunks."""
 
 PROGRESS_ROWS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Digests:
+    """Of every point: over (id, seq), and over (id, version). Both "" when not every row could be read."""
+
+    digest: str
+    content: str
+
+
+def version_of(point: StoredPoint) -> Version:
+    """What of a point is the same in every replica that has applied its record. The row it lies in is left out."""
+    return Version(seq=point.seq, crc=point_crc(0, point.id, point.seq, part_crc(point.payload), part_crc(point.vector)))
 
 
 class StoreCheck:
@@ -35,7 +51,7 @@ class StoreCheck:
         self._findings, self._progress = findings, progress
         self._keys_sum = 0
         self._read = 0
-        self._digest = Digest()
+        self._digest, self._content = Digest(), Digest()
 
     def tables(self) -> None:
         """What SQLite says of its pages, and whether the index on id holds what was written."""
@@ -47,8 +63,8 @@ class StoreCheck:
         except DataLoss as error:
             self._damage("", error.message)
 
-    def points(self, visit: Visit) -> str:
-        """Check every row and show the good ones to `visit`. Returns the digest, "" when not every row could be read."""
+    def points(self, visit: Visit) -> Digests:
+        """Check every row and show the good ones to `visit`."""
         whole = True
         try:
             for chunk in self._store.points(self._identity, self._counters):
@@ -65,7 +81,7 @@ class StoreCheck:
         if whole and (self._read, self._keys_sum) != (self._counters.points, self._counters.keys_sum):
             self._damage("table points", f"it holds {self._read} rows, or others, where {self._counters.points} were written")
             whole = False
-        return self._digest.text() if whole else ""
+        return Digests(digest=self._digest.text(), content=self._content.text()) if whole else Digests(digest="", content="")
 
     def requests(self) -> int:
         """Check the writes that are remembered. Returns how many."""
@@ -102,6 +118,7 @@ class StoreCheck:
         for point in good:
             self._keys_sum = (self._keys_sum + point.key_crc) % 2**32
             self._digest.add(point.id, point.seq)
+            self._content.add(point.id, version_of(point).crc)
         self._read += len(good)
         if self._read // PROGRESS_ROWS != before:
             self._progress(f"{self._read:,} of {self._counters.points:,} points")

@@ -1,7 +1,7 @@
 """Measures the index of one sealed segment: recall and time over a growing grid of breadths, against the exact answer.
 
-Runs in a build thread at low priority and stops within about 0.1 s when told to. Owns the grid and when it ends; what the
-recalls promise is decided in shard_worker.logic.recall_bounds.
+Runs in a build thread at low priority, in slices of some 20 ms, and stops between two when told to. Owns the grid and when it ends;
+what the recalls promise is decided in shard_worker.logic.recall_bounds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NOT_WORTH = 1.5
 """The grid ends where a search costs so many times an exact one."""
 
 _GRID_RATIO = 1.4
-_BLOCK_US = 100_000.0
+_BLOCK_US = 20_000.0
 _TIMED_CALLS = 7
 _TIMED_ROWS = 8_192
 _SELECT_US_PER_ROW = 7e-3
@@ -47,7 +47,8 @@ def calibrate(
     clock: Callable[[], float],
     ranks: tuple[int, ...] = RANKS,
 ) -> Tuning | None:
-    """What the part's index gives for what; None when it was told to stop. clock: seconds; ranks: at which recall is measured, where
+    """What the part's index gives for what; None when it was told to stop. should_stop: asked between slices of work, and may take
+    its time; clock: seconds; ranks: at which recall is measured, where
     the part has four times as many rows. The part has an index and the sample at least one query.
     """
     native = part.native

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import faiss
 import numpy as np
@@ -14,6 +16,17 @@ _SIDE = 512
 def search_thread_init() -> None:
     """Prepare the calling thread for searches: FAISS runs in it alone. For a pool's initializer and the event loop's thread."""
     faiss.omp_set_num_threads(1)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within, FAISS runs in the calling thread alone, as in a search thread."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def settle_linear_algebra(threads: int) -> None:

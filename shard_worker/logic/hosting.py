@@ -14,7 +14,7 @@ from enum import StrEnum
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import ReplicaId, Revision, ShardId, Term, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, leads, replica_on
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, is_gone, leads, may_lead, replica_on, resigned
 
 
 class Local(StrEnum):
@@ -31,7 +31,8 @@ class LocalReplica:
 
     state: FULL when a write found no room, or opening failed for a reason that passes: reopening cures it.
     epoch, registration, spec: what it was last told; spec is None of one that is not open;
-    idle_term: the term it knows while it does not lead; None when it leads, or is about to, or is not open.
+    idle_term: the term it knows while it does not lead; None when it leads, or is about to, or is not open;
+    behind: the primary whose log does not reach back to what is missing here, None while that is not so.
     """
 
     replica: ReplicaId
@@ -40,6 +41,7 @@ class LocalReplica:
     registration: Revision
     spec: CollectionSpec | None = None
     idle_term: Term | None = None
+    behind: ReplicaId | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +64,35 @@ class CreateReplica:
     entry: ShardEntry
     replica: ReplicaId
     collection: Collection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JoinAnew:
+    """Swap the id of a learner that has nothing, or nothing that can be trusted, for one that was never used; once that is known to have
+    happened, make an empty folder under it. aside: keep the folder it has, out of the way."""
+
+    entry: ShardEntry
+    replica: ReplicaId
+    collection: Collection
+    aside: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TakeSnapshot:
+    """Replace what an open learner has by a snapshot of the primary."""
+
+    entry: ShardEntry
+    replica: ReplicaId
+    primary: ReplicaId
+    collection: Collection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resign:
+    """The replica cannot go on: leave the isr, and the lead, by a swap. config: without it."""
+
+    entry: ShardEntry
+    config: ShardConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +159,7 @@ class CloseReplica:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DropReplica:
-    """The tombstone is there: close, delete the folder, leave the shard's configuration by a swap."""
+    """A tombstone is there, of the collection or of this replica: close, delete the folder, leave the configuration by a swap."""
 
     entry: ShardEntry
     replica: ReplicaId
@@ -136,6 +167,9 @@ class DropReplica:
 
 HostStep = (
     CreateReplica
+    | JoinAnew
+    | TakeSnapshot
+    | Resign
     | OpenReplica
     | ConfirmReplica
     | ReportMissing
@@ -168,12 +202,21 @@ def _step_of(view: HostView, shard: ShardId) -> HostStep | None:
         return None if local is None else CloseReplica(shard=shard)
     if collection.state is CollectionState.DROPPING:
         return DropReplica(entry=entry, replica=replica) if view.registration else None
-    if local is None or local.replica != replica:
+    if local is not None and local.replica != replica:
+        return CloseReplica(shard=shard)
+    if is_gone(entry.config, replica):
+        return DropReplica(entry=entry, replica=replica) if view.registration else None
+    if local is None:
         return _step_of_absent(view, entry, replica, collection)
     if local.state is Local.FAILED:
-        return None
+        return _step_of_failed(view, entry, replica, collection)
     if local.state is Local.FULL:
-        return ReopenReplica(entry=entry, replica=replica, collection=collection) if view.roomy else None
+        return _step_of_full(view, entry, replica, collection)
+    return _step_of_open(view, entry, local, collection)
+
+
+def _step_of_open(view: HostView, entry: ShardEntry, local: LocalReplica, collection: Collection) -> HostStep | None:
+    shard, replica = entry.config.shard, local.replica
     elected = leads(entry.config, replica, view.registration)
     if entry.config.state is ShardState.CREATING and elected:
         return ConfirmReplica(entry=entry)
@@ -181,6 +224,8 @@ def _step_of(view: HostView, shard: ShardId) -> HostStep | None:
         return TellConfig(entry=entry)
     if local.spec != collection.spec:
         return TellSpec(shard=shard, spec=collection.spec)
+    if local.behind is not None and local.behind == entry.config.primary and not may_lead(entry.config, replica):
+        return TakeSnapshot(entry=entry, replica=replica, primary=local.behind, collection=collection)
     return RaiseTerm(entry=entry) if elected and local.idle_term == entry.config.term else None
 
 
@@ -190,10 +235,36 @@ def next_term(config: ShardConfig) -> ShardConfig:
 
 
 def _step_of_absent(view: HostView, entry: ShardEntry, replica: ReplicaId, collection: Collection) -> HostStep | None:
-    if (entry.config.shard, replica) in view.folders:
+    config = entry.config
+    if (config.shard, replica) in view.folders:
         return OpenReplica(entry=entry, replica=replica, collection=collection)
-    if entry.config.state is ShardState.ACTIVE:
+    if config.state is ShardState.CREATING:
+        elected = leads(config, replica, view.registration)
+        return CreateReplica(entry=entry, replica=replica, collection=collection) if elected else None
+    if may_lead(config, replica) or config.primary == replica:
         return ReportMissing(entry=entry, replica=replica)
-    if leads(entry.config, replica, view.registration):
-        return CreateReplica(entry=entry, replica=replica, collection=collection)
-    return None
+    return _join(view, entry, replica, collection, aside=False)
+
+
+def _step_of_failed(view: HostView, entry: ShardEntry, replica: ReplicaId, collection: Collection) -> HostStep | None:
+    if may_lead(entry.config, replica):
+        return _resign(view, entry, replica, intact=False)
+    return _join(view, entry, replica, collection, aside=(entry.config.shard, replica) in view.folders)
+
+
+def _step_of_full(view: HostView, entry: ShardEntry, replica: ReplicaId, collection: Collection) -> HostStep | None:
+    if view.roomy:
+        return ReopenReplica(entry=entry, replica=replica, collection=collection)
+    return _resign(view, entry, replica, intact=True) if leads(entry.config, replica, view.registration) else None
+
+
+def _resign(view: HostView, entry: ShardEntry, replica: ReplicaId, *, intact: bool) -> Resign | None:
+    """Not when nobody else may lead: what is here may be mended, and is the last there is."""
+    config = resigned(entry.config, replica, intact=intact)
+    return Resign(entry=entry, config=config) if config is not None and view.registration else None
+
+
+def _join(view: HostView, entry: ShardEntry, replica: ReplicaId, collection: Collection, *, aside: bool) -> JoinAnew | None:
+    if replica not in entry.config.learners or not view.registration:
+        return None
+    return JoinAnew(entry=entry, replica=replica, collection=collection, aside=aside)

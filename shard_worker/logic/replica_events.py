@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shard_worker.logic.append import Append, AppendAnswer
 from shard_worker.logic.record import Record, RecordKind
+from shard_worker.logic.reign import ReadLog, SendAppend, SwapConfig, SwapOutcome
 from shard_worker.logic.request_memory import Forgetting
 from shoal.core.errors import ShoalError
-from shoal.core.ids import RequestId, Revision, Seq, Term
+from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
 from shoal.core.shard_config import ShardConfig
 
 Ticket = int
@@ -55,8 +57,9 @@ class CallerLeft:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordsDurable:
-    """Everything appended up to `through` is durable here."""
+    """The record of this term and seq is durable here, and all before it."""
 
+    term: Term
     through: Seq
 
 
@@ -82,7 +85,81 @@ class StorageBroke:
     error: ShoalError
 
 
-ReplicaEvent = ConfigSeen | TermStored | WriteAsked | CallerLeft | RecordsDurable | RecordsApplied | SpaceChanged | StorageBroke
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppendAsked:
+    """The primary of some term sends records, or a heartbeat."""
+
+    ticket: Ticket
+    append: Append
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeerAnswered:
+    """A member answered the append of this serial."""
+
+    peer: ReplicaId
+    serial: int
+    answer: AppendAnswer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeerSilent:
+    """The append of this serial was not answered; it may have arrived."""
+
+    peer: ReplicaId
+    serial: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogRead:
+    """Records for a member, read from the log; none when they are trimmed."""
+
+    peer: ReplicaId
+    from_seq: Seq
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogTrimmed:
+    """The log on disk begins behind the record of this term and seq now."""
+
+    term: Term
+    seq: Seq
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwapEnded:
+    """The swap of the configuration that was asked for on epoch `base` has ended. revision: the new epoch when it is DONE, else 0."""
+
+    base: Revision
+    outcome: SwapOutcome
+    revision: Revision = Revision(0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tick:
+    """Time passes. now_ms: of a clock that never goes back; every 100 ms or so while it leads members."""
+
+    now_ms: int
+
+
+ReplicaEvent = (
+    ConfigSeen
+    | TermStored
+    | WriteAsked
+    | CallerLeft
+    | RecordsDurable
+    | RecordsApplied
+    | SpaceChanged
+    | StorageBroke
+    | AppendAsked
+    | PeerAnswered
+    | PeerSilent
+    | LogRead
+    | LogTrimmed
+    | SwapEnded
+    | Tick
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,4 +207,48 @@ class Refuse:
     error: ShoalError
 
 
-ReplicaEffect = StoreTerm | AppendRecords | ApplyRecords | ForgetRequests | Acknowledge | Refuse
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TruncateLog:
+    """Cut every record with a higher seq from the log, in turn with AppendRecords. They were never committed."""
+
+    after: Seq
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerAppend:
+    """Answer the primary that sent an append."""
+
+    ticket: Ticket
+    answer: AppendAnswer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefuseAppend:
+    """Tell the primary that this replica cannot take appends."""
+
+    ticket: Ticket
+    error: ShoalError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FetchSnapshot:
+    """The primary's log does not reach back to what is missing here: take a snapshot of that replica."""
+
+    primary: ReplicaId
+
+
+ReplicaEffect = (
+    StoreTerm
+    | AppendRecords
+    | TruncateLog
+    | ApplyRecords
+    | ForgetRequests
+    | Acknowledge
+    | Refuse
+    | AnswerAppend
+    | RefuseAppend
+    | FetchSnapshot
+    | SendAppend
+    | ReadLog
+    | SwapConfig
+)

@@ -1,9 +1,11 @@
-"""crc32c (Castagnoli) of bytes and of table rows: the only place that calls google_crc32c."""
+"""crc32c (Castagnoli) of bytes and of table rows, sha256 of files: the only place that calls google_crc32c."""
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterable
+from pathlib import Path
 
 import google_crc32c
 
@@ -20,6 +22,12 @@ _VALUE = struct.Struct("<Bq")
 def crc32c(data: bytes, start: int = 0) -> int:
     """crc32c of `data`, continuing from the crc `start` of what precedes it. Unsigned 32 bits."""
     return int(google_crc32c.extend(start, data))
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's content, lower-case hex. Raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def part_crc(data: bytes | None) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import errno
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from shard_worker.logic.replica_events import DISK_LIMIT
 from shard_worker.storage.durable import FlushFailed
@@ -45,6 +47,15 @@ def write_failure(error: OSError, what: str) -> StorageFailed:
         return StorageFailed(f"{what}: write failed: {error}")
     kind = StorageFailed if isinstance(error, FlushFailed) else DiskFull
     return kind(f"{what}: disk full: {error}")
+
+
+@contextmanager
+def writes_retyped(what: str) -> Iterator[None]:
+    """Within the block, an OSError becomes a StorageFailed that names `what`."""
+    try:
+        yield
+    except OSError as error:
+        raise write_failure(error, what) from error
 
 
 def read_failure(error: OSError, what: str) -> ShoalError:

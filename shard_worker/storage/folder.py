@@ -4,6 +4,9 @@
     <data>/worker.json                                  cluster id, worker id
     <data>/<collection id>/<shard>/<replica id>/        one replica, see replica_folder
     <data>/<collection id>/<shard>/.new-*, .drop-*      being made, being deleted
+    <data>/<collection id>/<shard>/.pin-*               a snapshot that others fetch, see snapshot_export
+    <data>/<collection id>/<shard>/.get-*, .old-*       a snapshot that comes, and what it replaces, see replica_swap
+    <data>/<collection id>/<shard>/.aside-*             a damaged replica, kept for a person to look at
 
 Replica folders appear and disappear whole. It refuses a folder of another cluster, and never deletes but when told to.
 """
@@ -11,24 +14,26 @@ Replica folders appear and disappear whole. It refuses a folder of another clust
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from shard_worker.storage.durable import fsync_path, make_folder, rename_durably
-from shard_worker.storage.failure import write_failure
+from shard_worker.storage.failure import writes_retyped
 from shard_worker.storage.replica_folder import ReplicaFolder, ReplicaRef, fill_replica_folder
+from shard_worker.storage.replica_swap import OLD_PREFIX, mend_swap, mend_swaps, remove_coming, swap_is_open
 from shard_worker.storage.sealed_json import check_cluster, read_sealed, write_sealed
+from shard_worker.storage.snapshot_export import PINNED_PREFIX
 from shoal.core.errors import AlreadyExists, DataLoss, Internal, NotFound, PreconditionFailed
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, ShardId, WorkerId
 from shoal.runtime.fault_points import fault_point
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_NEW, _DROPPED = ".new-", ".drop-"
+_NEW, _DROPPED, _ASIDE = ".new-", ".drop-", ".aside-"
 
 
 class WorkerFolder:
@@ -47,11 +52,11 @@ class WorkerFolder:
         Raises PreconditionFailed when another process holds it (naming its pid), when it belongs to another cluster or has a newer
         format; DataLoss when its identity is damaged; StorageFailed.
         """
-        with _retyped(path):
+        with writes_retyped(f"data folder {path}"):
             make_folder(path)
             lock = _take_lock(path)
         try:
-            with _retyped(path):
+            with writes_retyped(f"data folder {path}"):
                 folder = cls(path=path, cluster_id=cluster_id, worker_id=_identity(path, cluster_id), lock=lock)
                 folder._sweep()
         except BaseException:
@@ -61,12 +66,13 @@ class WorkerFolder:
 
     def replicas(self) -> list[ReplicaRef]:
         """Every replica folder, in order, damaged ones too. Raises StorageFailed."""
-        with _retyped(self.path):
+        with writes_retyped(f"data folder {self.path}"):
             return sorted(_refs_in(self.path))
 
     def exists(self, ref: ReplicaRef) -> bool:
         """Whether there is a folder for the replica."""
-        return self._replica_path(ref).is_dir()
+        path = self._replica_path(ref)
+        return path.is_dir() or swap_is_open(path)
 
     def create(self, ref: ReplicaRef, *, dim: int) -> ReplicaFolder:
         """Make the folder of a new, empty replica: log, store, known term 0. It appears whole or not at all.
@@ -77,7 +83,7 @@ class WorkerFolder:
         if path.exists():
             raise AlreadyExists(f"replica folder {path} exists")
         being_made = path.with_name(_NEW + path.name)
-        with _retyped(path):
+        with writes_retyped(f"data folder {path}"):
             if being_made.exists():
                 shutil.rmtree(being_made)
             make_folder(being_made)
@@ -89,20 +95,45 @@ class WorkerFolder:
 
     def open_replica(self, ref: ReplicaRef) -> ReplicaFolder:
         """The folder of an existing replica. Raises NotFound, else as ReplicaFolder.load."""
-        path = self._replica_path(ref)
-        if not path.is_dir():
-            raise NotFound(f"replica folder {path} does not exist")
+        path = self._mended_path(ref)
         return ReplicaFolder.load(path, cluster_id=self.cluster_id, ref=ref)
 
     def drop(self, ref: ReplicaRef) -> None:
         """Delete a replica, which must be closed: gone at once under its name, then byte by byte. Raises NotFound, StorageFailed."""
+        path = self._mended_path(ref)
+        with writes_retyped(f"data folder {path}"):
+            _delete(path)
+            remove_coming(path)
+            _remove_if_empty(path.parent)
+            _remove_if_empty(path.parent.parent)
+
+    def set_aside(self, ref: ReplicaRef) -> Path:
+        """Keep a damaged replica, which must be closed, out of the way. An older one of its shard is deleted. Returns where it is.
+
+        Raises NotFound, StorageFailed.
+        """
+        path = self._mended_path(ref)
+        aside = path.with_name(_ASIDE + path.name)
+        with writes_retyped(f"data folder {path}"):
+            for older in sorted(path.parent.glob(f"{_ASIDE}*")):
+                _delete(older)
+            remove_coming(path)
+            rename_durably(path, aside)
+        return aside
+
+    def asides(self) -> list[ReplicaRef]:
+        """Every replica that was set aside, in order. Raises StorageFailed."""
+        with writes_retyped(f"data folder {self.path}"):
+            return sorted(_refs_in(self.path, _ASIDE))
+
+    def drop_aside(self, ref: ReplicaRef) -> None:
+        """Delete a replica that was set aside. Raises NotFound, StorageFailed."""
         path = self._replica_path(ref)
-        if not path.is_dir():
-            raise NotFound(f"replica folder {path} does not exist")
-        going = path.with_name(f"{_DROPPED}{path.name}-{uuid.uuid4()}")
-        with _retyped(path):
-            rename_durably(path, going)
-            shutil.rmtree(going)
+        aside = path.with_name(_ASIDE + path.name)
+        if not aside.is_dir():
+            raise NotFound(f"replica folder {aside} does not exist")
+        with writes_retyped(f"data folder {path}"):
+            _delete(aside)
             _remove_if_empty(path.parent)
             _remove_if_empty(path.parent.parent)
 
@@ -118,10 +149,21 @@ class WorkerFolder:
                 raise Internal(f"{name!r} cannot name a folder")
         return self.path / ref.shard.collection / str(ref.shard.number) / ref.replica_id
 
+    def _mended_path(self, ref: ReplicaRef) -> Path:
+        """Where an existing replica lies, a swap of it that failed half-way finished. Raises NotFound, StorageFailed."""
+        path = self._replica_path(ref)
+        with writes_retyped(f"data folder {path}"):
+            mend_swap(path)
+        if not path.is_dir():
+            raise NotFound(f"replica folder {path} does not exist")
+        return path
+
     def _sweep(self) -> None:
         for shard in _shard_folders(self.path):
-            for leftover in (*shard.glob(f"{_NEW}*"), *shard.glob(f"{_DROPPED}*")):
-                shutil.rmtree(leftover)
+            mend_swaps(shard)
+            for prefix in (_NEW, _DROPPED, PINNED_PREFIX):
+                for leftover in shard.glob(f"{prefix}*"):
+                    shutil.rmtree(leftover)
             _remove_if_empty(shard)
             _remove_if_empty(shard.parent)
 
@@ -129,6 +171,12 @@ class WorkerFolder:
 def replica_folders(folder: Path) -> list[Path]:
     """Folders of the replicas in a data folder, in order. Raises OSError."""
     return [folder / ref.shard.collection / str(ref.shard.number) / ref.replica_id for ref in sorted(_refs_in(folder))]
+
+
+def aside_folders(folder: Path) -> list[Path]:
+    """Folders of the replicas in a data folder that were set aside, in order. Raises OSError."""
+    found = sorted(_refs_in(folder, _ASIDE))
+    return [folder / ref.shard.collection / str(ref.shard.number) / f"{_ASIDE}{ref.replica_id}" for ref in found]
 
 
 def _take_lock(folder: Path) -> int:
@@ -154,18 +202,27 @@ def _identity(folder: Path, cluster_id: ClusterId) -> WorkerId:
         document = read_sealed(path, {"cluster_id": str, "worker_id": str})
         check_cluster(path, document["cluster_id"], cluster_id)
         return WorkerId(document["worker_id"])
-    if any(_refs_in(folder)):
+    if any(itertools.chain(_refs_in(folder), _refs_in(folder, OLD_PREFIX))):
         raise DataLoss(f"{path} is missing beside replicas")
     worker_id = WorkerId(str(uuid.uuid4()))
     write_sealed(path, {"cluster_id": cluster_id, "worker_id": worker_id})
     return worker_id
 
 
-def _refs_in(folder: Path) -> Iterator[ReplicaRef]:
+def _refs_in(folder: Path, prefix: str = "") -> Iterator[ReplicaRef]:
+    """Replicas whose folders are named with this prefix."""
     for shard in _shard_folders(folder):
         for replica in shard.iterdir():
-            if _NAME.fullmatch(replica.name) and replica.is_dir():
-                yield ReplicaRef(ShardId(CollectionId(shard.parent.name), int(shard.name)), ReplicaId(replica.name))
+            name = replica.name.removeprefix(prefix)
+            if replica.name == prefix + name and _NAME.fullmatch(name) and replica.is_dir():
+                yield ReplicaRef(ShardId(CollectionId(shard.parent.name), int(shard.name)), ReplicaId(name))
+
+
+def _delete(replica: Path) -> None:
+    """Gone at once under its name, then byte by byte."""
+    going = replica.with_name(f"{_DROPPED}{replica.name}-{uuid.uuid4()}")
+    rename_durably(replica, going)
+    shutil.rmtree(going)
 
 
 def _shard_folders(folder: Path) -> list[Path]:
@@ -179,11 +236,3 @@ def _remove_if_empty(folder: Path) -> None:
     if not any(folder.iterdir()):
         folder.rmdir()
         fsync_path(folder.parent)
-
-
-@contextmanager
-def _retyped(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise write_failure(error, f"data folder {path}") from error

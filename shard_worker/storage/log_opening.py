@@ -22,6 +22,8 @@ from shard_worker.storage.log_file import (
     read_log_file,
     walk_frames,
 )
+from shard_worker.storage.log_places import SPACING_BYTES, Place, Places
+from shard_worker.storage.log_state import LogPart, LogState
 from shard_worker.storage.watermark import Watermark
 from shoal.core.errors import DataLoss
 from shoal.core.ids import Seq, Term
@@ -39,20 +41,23 @@ class Extent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifiedLog:
-    """A log that was read to its end and not touched. extents: of each file; end: of its last good record.
+    """A log that was read to its end and not touched. extents: of each file; places: borders in each; end: of its last good record.
 
     What lies behind the good bytes of the last file is a torn tail.
     """
 
     files: tuple[LogFile, ...]
     extents: tuple[Extent, ...]
+    places: tuple[Places, ...]
     end: LogEnd
     term_starts: dict[Term, Seq]
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Good bytes of each file."""
-        return tuple(extent.good_bytes for extent in self.extents)
+    def state(self) -> LogState:
+        """The log without its torn tail."""
+        found = zip(self.files, self.extents, self.places, strict=True)
+        parts = tuple(LogPart(file=file, size_bytes=extent.good_bytes, places=places) for file, extent, places in found)
+        return LogState(parts=parts, end=self.end, term_starts=self.term_starts)
 
     @property
     def torn_bytes(self) -> int:
@@ -62,12 +67,9 @@ class VerifiedLog:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenedLog:
-    """A verified log. sizes: bytes of each file; cut_bytes: what a torn tail had."""
+    """A verified log, durable. cut_bytes: what a torn tail had."""
 
-    files: tuple[LogFile, ...]
-    sizes: tuple[int, ...]
-    end: LogEnd
-    term_starts: dict[Term, Seq]
+    state: LogState
     cut_bytes: int
 
 
@@ -92,13 +94,7 @@ def open_log_files(folder: Path, identity: LogIdentity, watermark: Watermark, ap
         make_tail_durable(path, extent.proven_bytes, extent.good_bytes)
     except OSError as error:
         raise write_failure(error, str(path)) from error
-    return OpenedLog(
-        files=verified.files,
-        sizes=verified.sizes,
-        end=verified.end,
-        term_starts=verified.term_starts,
-        cut_bytes=verified.torn_bytes,
-    )
+    return OpenedLog(state=verified.state, cut_bytes=verified.torn_bytes)
 
 
 def verify_log_files(
@@ -111,7 +107,7 @@ def verify_log_files(
     paths = _paths(folder)
     chain = _Chain(identity=identity, watermark=watermark, applied_seq=applied_seq, seen=seen)
     extents = tuple(chain.add(path, is_last=path == paths[-1]) for path in paths)
-    return VerifiedLog(files=tuple(chain.files), extents=extents, end=chain.end, term_starts=chain.term_starts)
+    return VerifiedLog(files=tuple(chain.files), extents=extents, places=tuple(chain.places), end=chain.end, term_starts=chain.term_starts)
 
 
 class _Chain:
@@ -122,6 +118,7 @@ class _Chain:
         self._watermark = watermark
         self._applied_seq = applied_seq
         self.files: list[LogFile] = []
+        self.places: list[Places] = []
         self.end = LogEnd(term=Term(0), seq=Seq(0), crc=0)
         self.term_starts: dict[Term, Seq] = {}
 
@@ -136,11 +133,14 @@ class _Chain:
         with path.open("rb") as stream:
             file = read_log_file(path, stream, self._identity)
             self._join(file)
-            good = proven = file.header_bytes
+            good = proven = noted = file.header_bytes
             for frame in walk_frames(stream, file.before, self._identity.seed):
                 good += frame.size_bytes
                 proven = good if frame.record.seq <= self._watermark.seq else proven
                 self._take(path, frame)
+                if good - noted >= SPACING_BYTES:
+                    self.places[-1].note(Place(end=self.end, offset=good))
+                    noted = good
             total = os.fstat(stream.fileno()).st_size
             if good < total or is_last:
                 stream.seek(good)
@@ -153,6 +153,7 @@ class _Chain:
         elif file.before != self.end:
             raise DataLoss(f"{file.path} continues seq {file.before.seq}, the log before it ends with {self.end.seq}: a file is missing")
         self.files.append(file)
+        self.places.append(Places(file))
         self.end = file.before
         self._check_witness(file.path, file.before)
 

@@ -44,6 +44,11 @@ def write_identity(connection: sqlite3.Connection, identity: StoreIdentity) -> N
     write_counters(connection, Counters())
 
 
+def write_replica_id(connection: sqlite3.Connection, replica_id: ReplicaId) -> None:
+    """Give the store to another replica, in the caller's transaction."""
+    _write(connection, {"replica_id": replica_id})
+
+
 def write_counters(connection: sqlite3.Connection, counters: Counters) -> None:
     """Replace the counters, in the caller's transaction."""
     _write(connection, asdict(counters))

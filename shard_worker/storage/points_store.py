@@ -9,6 +9,7 @@ Threads: one writer calls apply, replace_segments, checkpoint and close; everyth
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from shard_worker.storage.small_tables import (
     read_segments,
     replace_segments,
 )
+from shard_worker.storage.store_copy import FrozenStore, frozen
 from shoal.core.errors import DataLoss, ShoalError, Unavailable
 from shoal.core.ids import ClusterId, ReplicaId, Seq
 from shoal.core.points import IdArray, Matrix, PointId, StoredColumns
@@ -87,6 +89,8 @@ class PointsStore:
         self._writer, self._readers = writer, readers
         self._durable_seq = Seq(0)
         self._refusal: ShoalError | None = None
+        self._freezing = threading.Lock()
+        self._frozen = 0
 
     @staticmethod
     def create(path: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, dim: int) -> None:
@@ -233,6 +237,21 @@ class PointsStore:
         with self._readers.snapshot() as connection:
             return read_segments(connection, self._path)
 
+    @contextmanager
+    def frozen(self) -> Iterator[FrozenStore]:
+        """One state of the store, to be copied while the writer goes on; left before the store is closed. See store_copy.frozen.
+
+        The write-ahead log grows meanwhile: checkpoints are put off, for each would wait in vain.
+        """
+        with self._freezing:
+            self._frozen += 1
+        try:
+            with frozen(self._path, busy_wait_s=self._settings.read_wait_s) as state:
+                yield state
+        finally:
+            with self._freezing:
+                self._frozen -= 1
+
     def replace_segments(self, add: Sequence[SegmentEntry], remove: Sequence[str]) -> None:
         """Name files and take names away, in one step.
 
@@ -249,10 +268,12 @@ class PointsStore:
 
         Why it is: under synchronous=NORMAL a commit is not flushed, but a checkpoint flushes the write-ahead log before it copies
         its pages, and the database file before it counts them as copied. The writer's thread runs it, so the applied seq read before
-        is within these pages. When a read of an older state goes on for longer than `checkpoint_wait_s`, nothing new is certain and
-        the earlier answer is given; 0 before the first checkpoint. Raises DataLoss, StorageFailed.
+        is within these pages. When a read of an older state goes on for longer than `checkpoint_wait_s`, or a state is frozen, nothing
+        new is certain and the earlier answer is given; 0 before the first checkpoint. Raises DataLoss, StorageFailed.
         """
         self._check_usable()
+        if self._frozen:
+            return self._durable_seq
         applied_seq = self._counters.applied_seq
         wait_s, truncate_wait_s = self._settings.checkpoint_wait_s, self._settings.truncate_wait_s
         fault_point("store.checkpoint")

@@ -78,7 +78,7 @@ class ReplicaFolder:
         if term < self._known_term:
             raise Internal(f"replica {self.ref} knows term {self._known_term} and cannot go back to {term}")
         fault_point("term.save")
-        write_sealed(self.path / "replica.json", _document(self.cluster_id, self.ref, term))
+        write_identity(self.path, cluster_id=self.cluster_id, ref=self.ref, known_term=term)
         fault_point("term.saved")
         self._known_term = term
 
@@ -91,7 +91,12 @@ def fill_replica_folder(path: Path, *, cluster_id: ClusterId, ref: ReplicaRef, d
         raise write_failure(error, f"replica folder {path}") from error
     ReplicaLog.create(path, cluster_id=cluster_id, replica_id=ref.replica_id).close()
     PointsStore.create(path / "store.db", cluster_id=cluster_id, replica_id=ref.replica_id, dim=dim)
-    write_sealed(path / "replica.json", _document(cluster_id, ref, Term(0)))
+    write_identity(path, cluster_id=cluster_id, ref=ref, known_term=Term(0))
+
+
+def write_identity(path: Path, *, cluster_id: ClusterId, ref: ReplicaRef, known_term: Term) -> None:
+    """Durably say in the folder at `path` whose it is. Raises StorageFailed."""
+    write_sealed(path / "replica.json", _document(cluster_id, ref, known_term))
 
 
 def _document(cluster_id: ClusterId, ref: ReplicaRef, known_term: Term) -> dict[str, Any]:

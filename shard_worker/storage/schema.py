@@ -62,6 +62,13 @@ def connect_reader(path: Path, *, cache_bytes: int, busy_wait_s: float) -> sqlit
     return connection
 
 
+def connect_copy(path: Path) -> sqlite3.Connection:
+    """A connection to a new file that a store is copied into, not flushed. Raises sqlite3.Error."""
+    connection = _connect(path, "rwc")
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
+
+
 def connect_inspector(path: Path) -> sqlite3.Connection:
     """A connection that reads a store nobody else has open and leaves every file as it is. Raises sqlite3.Error.
 

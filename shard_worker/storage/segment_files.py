@@ -6,12 +6,12 @@ Owns the folder only. Which files belong to the replica is written in the store;
 from __future__ import annotations
 
 import errno
-import hashlib
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from shard_worker.storage.checksum import file_sha256
 from shard_worker.storage.durable import fsync_path, make_folder, rename_durably, temporary_path
 from shard_worker.storage.failure import StorageFailed, write_failure
 from shoal.core.errors import Internal
@@ -58,7 +58,7 @@ class SegmentFiles:
                 produce(temporary)
                 fault_point("segment.written")
                 fsync_path(temporary)
-                written = WrittenFile(name=name, size_bytes=temporary.stat().st_size, sha256=_sha256(temporary))
+                written = WrittenFile(name=name, size_bytes=temporary.stat().st_size, sha256=file_sha256(temporary))
                 fault_point("segment.rename")
                 rename_durably(temporary, path)
                 fault_point("segment.renamed")
@@ -80,7 +80,7 @@ class SegmentFiles:
         """Whether the file is there, readable, and what was written. Raises StorageFailed when the system cannot tell."""
         path = self.path(name)
         try:
-            return path.stat().st_size == size_bytes and _sha256(path) == sha256
+            return path.stat().st_size == size_bytes and file_sha256(path) == sha256
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EIO):
                 return False
@@ -102,8 +102,3 @@ class SegmentFiles:
             raise write_failure(error, f"segment files {self._folder}") from error
         fault_point("sweep.done")
         return tuple(orphans)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -34,6 +34,8 @@ _NEXT: dict[type[ShoalError], str] = {
 
 _SHOWN = 5
 
+_WELL = ("ok", "creating")
+
 _CONNECTION_SIGNS = ("connect", "dns resolution failed", "socket closed")
 
 
@@ -65,23 +67,44 @@ def problems_of(cluster: ClusterInfo) -> list[str]:
         f"worker {worker.id}: {worker.disk}; free room on its disk, or drop what is not needed" for worker in cluster.workers if worker.disk
     ]
     found += [_memory_problem(worker) for worker in cluster.workers if _is_nearly_full(worker)]
-    explained = {id(shard) for shard in cluster.shards if shard.state == "no primary" and shard.primary in missed}
+    explained = {id(shard) for shard in cluster.shards if shard.primary in missed and _waits_for(shard, shard.primary)}
     found += [_shard_problem(shard) for shard in cluster.shards if shard.state != "ok" and id(shard) not in explained]
-    return found
+    return found + _replication_problems(cluster.shards)
 
 
 def _waiting_for(worker: WorkerInfo, shards: Sequence[ShardInfo]) -> list[str]:
     """The shards that cannot answer without this worker."""
-    return [f"{shard.collection}/{shard.shard}" for shard in shards if shard.state == "no primary" and shard.primary == worker.id]
+    return [f"{shard.collection}/{shard.shard}" for shard in shards if _waits_for(shard, worker.id)]
+
+
+def _waits_for(shard: ShardInfo, worker: str) -> bool:
+    """Whether a shard cannot answer before that worker is back, which has its only replica."""
+    return shard.state == "no primary" and shard.primary == worker and len(shard.replicas) < 2
+
+
+def _replication_problems(shards: Sequence[ShardInfo]) -> list[str]:
+    """Shards that serve with fewer replicas than they should, those with the same reason together."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for shard in shards:
+        if shard.state == "ok" and shard.replication not in _WELL:
+            by_reason.setdefault((shard.replication, shard.detail), []).append(f"{shard.collection}/{shard.shard}")
+    return [_replication_problem(state, why, names) for (state, why), names in by_reason.items()]
+
+
+def _replication_problem(state: str, why: str, names: list[str]) -> str:
+    one = len(names) == 1
+    refused = f" and {'refuses' if one else 'refuse'} writes" if state == "read only" else ""
+    return f"{_shards(names)} {'is' if one else 'are'} {state}{refused}: {why}; bring back what is down, or wait for what catches up"
+
+
+def _shards(names: list[str]) -> str:
+    if len(names) == 1:
+        return f"shard {names[0]}"
+    return f"{len(names)} shards {', '.join(names[:_SHOWN])}" + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _worker_problem(worker: WorkerInfo, waiting: list[str]) -> str:
-    shown = ", ".join(waiting[:_SHOWN]) + (f" and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else "")
-    so = (
-        f", and {'shard' if len(waiting) == 1 else f'{len(waiting)} shards'} {shown} wait{'s' if len(waiting) == 1 else ''} for it"
-        if waiting
-        else ""
-    )
+    so = f", and {_shards(waiting)} wait{'s' if len(waiting) == 1 else ''} for it" if waiting else ""
     if worker.state == "down":
         return f"worker {worker.id} is down{so}; start it again with its data folder"
     return f"worker {worker.id} at {worker.address} is {worker.state}{so}; check its process (pid {worker.pid}) and the network"
@@ -107,6 +130,9 @@ def _shard_problem(shard: ShardInfo) -> str:
             return f"{name} is still being created{because}; wait a moment"
         case "opening":
             return f"{name} is being opened{because}; wait a moment, and see the worker's log when it takes long"
+        case "no primary" if len(shard.replicas) > 1:
+            so = "nobody is there who may lead it" if shard.replication == "unavailable" else "another replica is about to lead it"
+            return f"{name} has no primary{because}; {so}"
         case "no primary":
             return f"{name} has no primary{because}; bring back worker {shard.primary or '(unknown)'}"
         case "failed":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +19,8 @@ app = typer.Typer(help="Create, list, show, alter, tune, optimize and drop colle
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.")]
 MetricOption = Annotated[str, typer.Option(help="l2, ip or cosine.")]
+ReplicasHelp = "Copies of each shard, each on a worker of its own."
+MinIsrHelp = "Copies a write must reach before it is acknowledged; 0 is one less than the replicas, at least 1."
 ShardsOption = Annotated[int, typer.Option(help="Parts the collection is cut into.")]
 
 _INDEXES = "auto, flat, hnsw, ivf, or a FAISS factory string such as HNSW32 or IVF1024,PQ64."
@@ -41,7 +45,8 @@ def create(
     dim: Annotated[int, typer.Option(help="Length of its vectors.")],
     metric: MetricOption = "l2",
     shards: ShardsOption = 1,
-    replicas: Annotated[int, typer.Option(help="Copies of each shard.")] = 1,
+    replicas: Annotated[int, typer.Option(help=ReplicasHelp)] = 1,
+    min_isr: Annotated[int, typer.Option(help=MinIsrHelp)] = 0,
     index: Annotated[str, typer.Option(help=_INDEXES)] = "auto",
     recall: Annotated[float, typer.Option(metavar="R", help=_RECALL)] = 0.95,
     address: AddressOption = None,
@@ -50,11 +55,12 @@ def create(
 ) -> None:
     """Create a collection; returns when it can be used."""
     with client_of(ctx, address, timeout) as client:
-        client.create_collection(name, dim, metric, shards, replicas, index=index, recall=recall)
+        client.create_collection(name, dim, metric, shards, replicas, index=index, recall=recall, min_isr=min_isr)
+    copies = f", {replicas} replicas" if replicas > 1 else ""
     _said(
         as_json,
         {"created": name},
-        f"created {name}: dim {dim}, {metric}, {output.counted(shards, 'shard')}, index {index}, recall {recall:g}",
+        f"created {name}: dim {dim}, {metric}, {output.counted(shards, 'shard')}{copies}, index {index}, recall {recall:g}",
     )
 
 
@@ -104,36 +110,77 @@ def alter(
     *,
     index: Annotated[str | None, typer.Option(help=_INDEXES)] = None,
     recall: Annotated[float | None, typer.Option(metavar="R", help=_RECALL)] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when no index build is pending.")] = False,
+    replicas: Annotated[int | None, typer.Option(help=ReplicasHelp)] = None,
+    min_isr: Annotated[int | None, typer.Option(help=MinIsrHelp)] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when no index build is pending and all replicas are in sync.")] = False,
     address: AddressOption = None,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change the index or the target recall of a live collection; searches go on while its segments are built anew."""
-    if index is None and recall is None:
-        raise typer.BadParameter("give --index, --recall or both")
+    """Change the index, the target recall or the replicas of a live collection; writes and searches go on meanwhile."""
+    if index is None and recall is None and replicas is None and min_isr is None:
+        raise typer.BadParameter("give --index, --recall, --replicas or --min-isr")
     with client_of(ctx, address, timeout) as client:
-        client.alter_collection(name, index=index, recall=recall)
+        client.alter_collection(name, index=index, recall=recall, replicas=replicas, min_isr=min_isr)
+        if wait and (replicas is not None or min_isr is not None):
+            _replicas_done(client, name, client.describe_collection(name).spec.replicas)
         info = _builds_done(client, name) if wait else client.describe_collection(name)
-    output_of = {"altered": name, "index": info.spec.index, "recall": info.spec.recall, "builds_pending": info.builds_pending}
-    words = f"altered {name}: index {info.spec.index}, recall {info.spec.recall:g}{_pending(info)}"
-    _said(as_json, output_of | {"waiting": info.waiting}, words)
+    spec = info.spec
+    altered = {"altered": name, "index": spec.index, "recall": spec.recall, "replicas": spec.replicas, "min_isr": spec.min_isr}
+    copies = f", {spec.replicas} replicas, writes reach {spec.min_isr}" if spec.replicas > 1 or replicas is not None else ""
+    words = f"altered {name}: index {spec.index}, recall {spec.recall:g}{copies}{_pending(info)}"
+    _said(as_json, altered | {"builds_pending": info.builds_pending, "waiting": info.waiting}, words)
 
 
 def _builds_done(client: Client, name: str) -> CollectionInfo:
     """The collection once its builds are done. Raises DeadlineExceeded when they stand still for long."""
-    quiet, since_s = 0, time.monotonic()
-    info = before = client.describe_collection(name)
-    with output.watching() as tell:
-        while (quiet := quiet + 1 if info.builds_pending == 0 else 0) < _QUIET_LOOKS:
-            if (info.builds_pending, info.sealed_rows) != (before.builds_pending, before.sealed_rows):
-                before, since_s = info, time.monotonic()
-            if time.monotonic() - since_s > _STUCK_S:
-                raise DeadlineExceeded(f"nothing changed for {_STUCK_S:.0f} s{_pending(info)}")
-            tell(f"{name}: {output.counted(info.builds_pending, 'build')} pending{_because(info)}")
-            time.sleep(_LOOK_EVERY_S)
-            info = client.describe_collection(name)
+    quiet, info = 0, client.describe_collection(name)
+
+    def look() -> _Look:
+        nonlocal quiet, info
+        info = client.describe_collection(name)
+        quiet = quiet + 1 if info.builds_pending == 0 else 0
+        words = f"{output.counted(info.builds_pending, 'build')} pending{_because(info)}"
+        return _Look(done=quiet >= _QUIET_LOOKS, progress=(info.builds_pending, info.sealed_rows), words=words)
+
+    _wait(name, look)
     return info
+
+
+def _replicas_done(client: Client, name: str, replicas: int) -> None:
+    """Return when every shard has as many replicas in sync as it should, and no others. Raises as _builds_done does."""
+
+    def look() -> _Look:
+        shards = [each for each in client.cluster().shards if each.collection == name]
+        in_sync = sum(min(len(each.isr), replicas) for each in shards)
+        settled = bool(shards) and all(len(each.isr) == replicas and not each.learners for each in shards)
+        words = f"{in_sync} of {output.counted(len(shards) * replicas, 'replica')} in sync"
+        return _Look(done=settled, progress=(in_sync, sum(len(each.isr) + len(each.learners) for each in shards)), words=words)
+
+    _wait(name, look)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Look:
+    """How far something is. progress: changes as long as it goes on."""
+
+    done: bool
+    progress: tuple[int, int]
+    words: str
+
+
+def _wait(name: str, look: Callable[[], _Look]) -> None:
+    before, since_s = look(), time.monotonic()
+    seen = before
+    with output.watching() as tell:
+        while not seen.done:
+            if seen.progress != before.progress:
+                before, since_s = seen, time.monotonic()
+            if time.monotonic() - since_s > _STUCK_S:
+                raise DeadlineExceeded(f"nothing changed for {_STUCK_S:.0f} s; {seen.words}")
+            tell(f"{name}: {seen.words}")
+            time.sleep(_LOOK_EVERY_S)
+            seen = look()
 
 
 def _pending(info: CollectionInfo) -> str:
@@ -185,6 +232,7 @@ def _described(each: CollectionSummary | CollectionInfo) -> dict[str, Any]:
         "metric": str(each.spec.metric),
         "shards": each.spec.shards,
         "replicas": each.spec.replicas,
+        "min_isr": each.spec.min_isr,
         "index": each.spec.index,
         "recall": each.spec.recall,
     }

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from shoal.cli import collection, fsck, importing, output, points, recall, search, size, status, up
+from shoal.cli import collection, fsck, importing, output, points, recall, search, shard, size, status, up
 from shoal.cli.advice import next_step
 from shoal.cli.connection import DEFAULT_ADDRESS, Connection
 from shoal.core.errors import ShoalError
@@ -107,8 +107,11 @@ app.command("status")(status.status)
 collection.app.command("tune")(recall.tune)
 collection.app.command("recall")(recall.recall)
 app.add_typer(collection.app, name="collection")
+app.add_typer(shard.app, name="shard")
+app.command("audit")(shard.audit)
 app.command("import")(importing.import_points)
 app.command("search")(search.search)
+app.command("get")(points.get)
 app.command("count")(points.count)
 app.command("scroll")(points.scroll)
 app.command("delete")(points.delete)

@@ -1,4 +1,4 @@
-"""`shoal count`, `shoal delete` and `shoal scroll`: points by filter or by id."""
+"""`shoal get`, `shoal count`, `shoal delete` and `shoal scroll`: points by filter or by id."""
 
 from __future__ import annotations
 
@@ -12,9 +12,30 @@ from shoal.cli.collection import NameArgument
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
 from shoal.cli.filter_text import FilterOption, filter_of
 from shoal.client.client import Client
+from shoal.client.results import Point
 from shoal.core.points import PointId
 
 ConsistencyOption = Annotated[str, typer.Option(help="any, session or primary.")]
+
+
+def get(
+    ctx: typer.Context,
+    name: NameArgument,
+    *,
+    ids: Annotated[list[str], typer.Option("--id", metavar="ID", help="A point; may be repeated.")],
+    with_vectors: Annotated[bool, typer.Option("--with-vectors", help="Print vectors, too.")] = False,
+    consistency: ConsistencyOption = "session",
+    address: AddressOption = None,
+    timeout: TimeoutOption = None,
+) -> None:
+    """Print points by --id, in the order asked for: one JSON object a line. Those that do not exist are left out."""
+    asked = [_id(text) for text in ids]
+    with client_of(ctx, address, timeout) as client:
+        points = client.get(name, asked, with_vectors=with_vectors, consistency=consistency)
+    for point in points:
+        _show(point)
+    if len(points) < len(asked):
+        output.note(f"{len(asked) - len(points)} of {output.counted(len(asked), 'point')} asked for do not exist")
 
 
 def count(
@@ -78,10 +99,14 @@ def scroll(
     with client_of(ctx, address, timeout) as client:
         points = client.scroll(name, filter_of(filters), with_vectors=with_vectors, consistency=consistency)
         for number, point in enumerate(points, 1):
-            vector = {} if point.vector is None else {"vector": point.vector.tolist()}
-            output.document({"id": point.id, **vector, "payload": point.payload})
+            _show(point)
             if number == limit:
                 return
+
+
+def _show(point: Point) -> None:
+    vector = {} if point.vector is None else {"vector": point.vector.tolist()}
+    output.document({"id": point.id, **vector, "payload": point.payload})
 
 
 def _matching(client: Client, name: str, which: dict[str, Any]) -> int:

@@ -43,16 +43,28 @@ def _show(cluster: ClusterInfo) -> None:
     if cluster.shards:
         output.line("")
         output.table(
-            ("collection", "shard", "state", "primary", "term", "in sync", "learners", "memory"),
-            (
-                (*_named(each), each.state, each.primary, each.term, " ".join(each.isr), " ".join(each.learners), _size(each.memory))
-                for each in cluster.shards
-            ),
+            ("collection", "shard", "state", "replication", "primary", "term", "in sync", "others", "memory"),
+            ((*_named(each), each.state, each.replication, *_members(each), _size(each.memory)) for each in cluster.shards),
         )
 
 
 def _named(shard: ShardInfo) -> tuple[str, int]:
     return shard.collection, shard.shard
+
+
+def _members(shard: ShardInfo) -> tuple[str, int, str, str]:
+    """Primary and term; who is in sync; who is not, and what it is instead."""
+    others = dict.fromkeys(shard.elr, "may lead")
+    others |= {worker: _behind(shard, worker) for worker in shard.learners}
+    others |= dict.fromkeys(shard.leaving, "leaving")
+    return shard.primary, shard.term, " ".join(shard.isr), ", ".join(f"{worker} ({what})" for worker, what in others.items())
+
+
+def _behind(shard: ShardInfo, worker: str) -> str:
+    applied = {each.worker: each.applied_seq for each in shard.replicas if each.state}
+    if worker not in applied or shard.primary not in applied:
+        return "learner"
+    return f"learner, {max(0, applied[shard.primary] - applied[worker])} behind"
 
 
 def _memory(worker: WorkerInfo) -> tuple[int, int, int]:

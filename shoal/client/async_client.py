@@ -16,9 +16,10 @@ from shoal.client.batches import Batches, Part, iterated
 from shoal.client.client import Client
 from shoal.client.flow import Flow
 from shoal.client.progress import Progress, shown
-from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point
+from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point, ShardRecovery
 from shoal.client.verbs import Pages, Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
+from shoal.core.recovery import AuditEntry
 from shoal.core.shard_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")
@@ -83,20 +84,36 @@ class AsyncClient:
         *,
         index: str = "auto",
         recall: float = 0.95,
+        min_isr: int | None = None,
         timeout: float | None = None,
     ) -> None:
         """See Client."""
         await self._run(
             self._verbs.create_collection(
-                name, dim, metric=metric, shards=shards, replicas=replicas, index=index, recall=recall, timeout=timeout
+                name,
+                dim,
+                metric=metric,
+                shards=shards,
+                replicas=replicas,
+                index=index,
+                recall=recall,
+                min_isr=min_isr,
+                timeout=timeout,
             )
         )
 
     async def alter_collection(
-        self, name: str, *, index: str | None = None, recall: float | None = None, timeout: float | None = None
+        self,
+        name: str,
+        *,
+        index: str | None = None,
+        recall: float | None = None,
+        replicas: int | None = None,
+        min_isr: int | None = None,
+        timeout: float | None = None,
     ) -> None:
         """See Client."""
-        await self._run(self._verbs.alter_collection(name, index=index, recall=recall, timeout=timeout))
+        await self._run(self._verbs.alter_collection(name, index=index, recall=recall, replicas=replicas, min_isr=min_isr, timeout=timeout))
 
     async def drop_collection(self, name: str, *, timeout: float | None = None) -> None:
         """See Client."""
@@ -123,6 +140,28 @@ class AsyncClient:
     ) -> list[ShardRecall]:
         """See Client."""
         return await self._run(self._verbs.measure_recall(name, k, sample, recall, timeout))
+
+    async def recover_shard(
+        self,
+        name: str,
+        shard: int,
+        *,
+        worker: str | None = None,
+        accept_data_loss: bool = False,
+        reason: str = "",
+        asked_by: str = "",
+        timeout: float | None = None,
+    ) -> ShardRecovery:
+        """See Client."""
+        return await self._run(
+            self._verbs.recover_shard(
+                name, shard, worker=worker, accept_data_loss=accept_data_loss, reason=reason, asked_by=asked_by, timeout=timeout
+            )
+        )
+
+    async def audit(self, limit: int = 100, *, timeout: float | None = None) -> list[AuditEntry]:
+        """See Client."""
+        return await self._run(self._verbs.audit(limit, timeout))
 
     async def cluster(self, *, timeout: float | None = None) -> ClusterInfo:
         """See Client."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 from shoal.core.filter import Filter
 from shoal.core.ids import RequestId
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
+from shoal.core.recovery import AuditEntry, RecoveryRequest
 from shoal.core.shard_calls import Accuracy, Consistency, QueryGroup, SegmentExplain
 from shoal.core.topk import HitColumns
 
@@ -54,6 +55,7 @@ class CreateCollection(Request):
     index: str
     recall: float
     request_id: str
+    min_isr: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +66,8 @@ class AlterCollection(Request):
     name: str
     index: str | None
     recall: float | None
+    replicas: int | None = None
+    min_isr: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +118,22 @@ class MeasureRecall(Request):
     k: int
     sample: int
     recall: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecoverShard(Request):
+    """Answered by ShardRecovery."""
+
+    writes: ClassVar[bool] = True
+    asked: RecoveryRequest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListAudit(Request):
+    """Answered by AuditPage. before: `following` of the page before, "" for the first."""
+
+    limit: int
+    before: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,6 +228,14 @@ class Written:
 
     tokens: tuple[ShardToken, ...]
     affected: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditPage:
+    """A page of the audit, newest first. following: what to ask for next, "" when there are no more."""
+
+    entries: tuple[AuditEntry, ...]
+    following: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

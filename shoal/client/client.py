@@ -11,11 +11,12 @@ import numpy.typing as npt
 from shoal.client.batches import Batches, Part, iterated
 from shoal.client.flow import Flow
 from shoal.client.progress import Progress, shown
-from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point
+from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point, ShardRecovery
 from shoal.client.sync_driver import SyncDriver, Transport
 from shoal.client.sync_transport import GrpcTransport
 from shoal.client.verbs import Pages, Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
+from shoal.core.recovery import AuditEntry
 from shoal.core.shard_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ class Client:
         *,
         index: str = "auto",
         recall: float = 0.95,
+        min_isr: int | None = None,
         timeout: float | None = None,
     ) -> None:
         """Create a collection; returns when it can be used.
@@ -76,24 +78,44 @@ class Client:
         index: "auto" (exact while small, then a graph), "flat" (always exact), "hnsw", "ivf", or a FAISS factory string such as
         "HNSW32", "HNSW16,SQ8", "IVF1024,Flat", "IVF1024,PQ64" or "IVF1024,RaBitQ". Quantised indexes take less memory; their
         hits are scored exactly from the stored vectors. recall: target of searches that name none, 0 < recall <= 1.
-        Raises AlreadyExists when another call created the name, InvalidArgument for what cannot work, as a PQ that does not
-        divide dim.
+        replicas: copies of each shard, 1 to 7, on as many workers. min_isr: copies that a write must reach before it is acknowledged, 1
+        to replicas; None for one less than replicas.
+        Raises AlreadyExists when another call created the name, PreconditionFailed when there are fewer live workers than
+        replicas, InvalidArgument for what cannot work, as a PQ that does not divide dim.
         """
         self._run(
             self._verbs.create_collection(
-                name, dim, metric=metric, shards=shards, replicas=replicas, index=index, recall=recall, timeout=timeout
+                name,
+                dim,
+                metric=metric,
+                shards=shards,
+                replicas=replicas,
+                index=index,
+                recall=recall,
+                min_isr=min_isr,
+                timeout=timeout,
             )
         )
 
-    def alter_collection(self, name: str, *, index: str | None = None, recall: float | None = None, timeout: float | None = None) -> None:
-        """Change the index or the target recall of a live collection; returns when that is decided.
+    def alter_collection(
+        self,
+        name: str,
+        *,
+        index: str | None = None,
+        recall: float | None = None,
+        replicas: int | None = None,
+        min_isr: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Change a live collection; returns when that is decided.
 
         Searches go on with the old index while segments are built anew aside and swapped one by one:
         `describe_collection(name).builds_pending` tells how many shards have one running or due (0: all is done), `.waiting` why
-        it does not begin. A new recall holds from the next searches on. index and recall: as in `create_collection`; None leaves
-        it as it is.
+        it does not begin. A new recall holds from the next searches on. Replicas come and go behind it; writes and searches go on.
+        All as in `create_collection`; None leaves it as it is; min_isr 0 is the usual one. Raises PreconditionFailed for more replicas than
+        there are live workers.
         """
-        self._run(self._verbs.alter_collection(name, index=index, recall=recall, timeout=timeout))
+        self._run(self._verbs.alter_collection(name, index=index, recall=recall, replicas=replicas, min_isr=min_isr, timeout=timeout))
 
     def drop_collection(self, name: str, *, timeout: float | None = None) -> None:
         """Drop a collection and delete its data. The name is free at once."""
@@ -130,6 +152,33 @@ class Client:
         seen too few queries, so that points of its own stood in for them.
         """
         return self._run(self._verbs.measure_recall(name, k, sample, recall, timeout))
+
+    def recover_shard(
+        self,
+        name: str,
+        shard: int,
+        *,
+        worker: str | None = None,
+        accept_data_loss: bool = False,
+        reason: str = "",
+        asked_by: str = "",
+        timeout: float | None = None,
+    ) -> ShardRecovery:
+        """For a shard whose in-sync replicas are all lost for good: make what another replica holds its data.
+
+        Without accept_data_loss nothing is changed: the answer tells which replica would be believed and which would be given up.
+        worker: whose replica is to be believed, None for the longest log. reason, asked_by: for the audit, at most 1,000 and 64
+        characters. Raises PreconditionFailed while a replica that holds every acknowledged write may still be had.
+        """
+        return self._run(
+            self._verbs.recover_shard(
+                name, shard, worker=worker, accept_data_loss=accept_data_loss, reason=reason, asked_by=asked_by, timeout=timeout
+            )
+        )
+
+    def audit(self, limit: int = 100, *, timeout: float | None = None) -> list[AuditEntry]:
+        """What operators did that may have cost data, newest first, at most `limit` entries."""
+        return self._run(self._verbs.audit(limit, timeout))
 
     def cluster(self, *, timeout: float | None = None) -> ClusterInfo:
         """Workers and shards of the cluster."""

@@ -91,13 +91,20 @@ def index_text(value: Any) -> str:
     raise InvalidArgument(f"index is {value!r}, it must be auto, flat, hnsw, ivf or a FAISS factory string", ErrorDetails(field="index"))
 
 
-def whole_number(field: str, value: Any, upper: int) -> int:
-    """An integer of at least 1. upper: the usual bound, for the message; the server keeps the real one. Raises InvalidArgument."""
+def some_text(field: str, value: Any) -> str:
+    """Some text on one line, whose meaning the server judges. Raises InvalidArgument."""
+    if isinstance(value, str) and value.isprintable():
+        return value
+    raise InvalidArgument(f"{field} is {value!r}, it must be a text on one line", ErrorDetails(field=field))
+
+
+def whole_number(field: str, value: Any, upper: int, least: int = 1) -> int:
+    """An integer of at least `least`. upper: the usual bound, for the message; the server keeps the real one. Raises InvalidArgument."""
     number: Any = value
     if isinstance(value, np.integer):
         number = operator.index(value)
-    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= UINT32_MAX:
-        check_range(field, number, upper)
+    if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= UINT32_MAX:
+        check_range(field, number, upper, least)
     return int(number)
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from shoal.core.collection import CollectionSpec
 from shoal.core.points import Matrix, PointId, StoredColumns, payload_from_json
+from shoal.core.recovery import Recovery
 from shoal.core.shard_calls import QueryGroup, SegmentExplain
 from shoal.core.topk import HitColumns
 
@@ -113,9 +114,27 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReplicaInfo:
+    """A replica of a shard. role: by configuration: primary, isr (in sync), elr (may lead), learner (catches up) or leaving; state: what
+    its worker says that it does, as primary, backup or learner, "failed", or "" when it does not say; applied_seq: position in the
+    log up to which it has applied the writes, 0 when not known."""
+
+    id: str
+    worker: str
+    role: str
+    state: str
+    applied_seq: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardInfo:
-    """A shard. primary, isr, learners: worker ids; state: ok (its primary answers), creating, opening, no primary or
-    failed; detail: why, unless ok; memory: bytes that its primary holds in memory, 0 when not known."""
+    """A shard.
+
+    primary, isr, learners, elr, leaving: worker ids; state: ok (its primary answers), creating, opening, no primary or failed;
+    replication: ok (as many replicas are in sync as are wanted), creating, under-replicated (it serves, with fewer), read only (fewer
+    than a write needs) or unavailable (none that may lead is on a live worker); detail: why, unless both are ok; memory: bytes that
+    its primary holds in memory, 0 when not known; rf: replicas wanted; min_isr: replicas in sync that a write needs.
+    """
 
     collection: str
     shard: int
@@ -126,6 +145,12 @@ class ShardInfo:
     state: str
     detail: str
     memory: int = 0
+    replication: str = "ok"
+    elr: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
+    rf: int = 1
+    min_isr: int = 1
+    replicas: tuple[ReplicaInfo, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,6 +161,14 @@ class ClusterInfo:
     leader: str | None
     workers: tuple[WorkerInfo, ...]
     shards: tuple[ShardInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardRecovery:
+    """done: whether it was carried out or, without accept_data_loss, only planned; recovery: who is believed, who is given up."""
+
+    done: bool
+    recovery: Recovery
 
 
 def hits_of(columns: HitColumns, missing_shards: tuple[str, ...]) -> list[Hits]:

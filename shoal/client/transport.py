@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.message import DecodeError, Message
 
 from shoal.client import calls
-from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, ShardInfo, WorkerInfo
+from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, ReplicaInfo, ShardInfo, ShardRecovery, WorkerInfo
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import ErrorDetails, Internal, InvalidArgument, ResourceExhausted
 from shoal.core.shard_calls import DEFAULT_RECALL, Breadth, Exact, QueryGroup, RecallTarget
@@ -27,6 +27,7 @@ from shoal.wire.columns import (
 )
 from shoal.wire.filters import filter_to_message, optional_filter_to_message
 from shoal.wire.recall import curve_from_message, recall_from_message
+from shoal.wire.recovery import audit_from_message, recovery_from_message, request_to_message
 from shoal.wire.searches import explain_from_message, groups_to_message
 from shoal.wire.shard_calls import consistency_to_message, request_id_to_message
 
@@ -69,8 +70,15 @@ def _create(request: calls.CreateCollection) -> Message:
         replicas=request.replicas,
         index=request.index,
         recall=request.recall,
+        min_isr=request.min_isr,
     )
     return collections_pb2.CreateCollectionRequest(spec=spec, request_id=request.request_id)
+
+
+def _alter(request: calls.AlterCollection) -> Message:
+    return collections_pb2.AlterCollectionRequest(
+        name=request.name, index=request.index, recall=request.recall, replicas=request.replicas, min_isr=request.min_isr
+    )
 
 
 def _upsert(request: calls.Upsert) -> Message:
@@ -194,6 +202,7 @@ def _spec(message: collections_pb2.CollectionSpec) -> CollectionSpec:
         replicas=message.replicas or 1,
         index=message.index or "auto",
         recall=message.recall or DEFAULT_RECALL,
+        min_isr_set=message.min_isr,
     )
 
 
@@ -215,6 +224,10 @@ def _info(message: collections_pb2.DescribeCollectionResponse) -> CollectionInfo
         memory_bytes=message.memory_bytes,
         waiting=message.waiting,
     )
+
+
+def _replica(message: cluster_pb2.ReplicaInfo) -> ReplicaInfo:
+    return ReplicaInfo(id=message.id, worker=message.worker, role=message.role, state=message.state, applied_seq=message.applied_seq)
 
 
 def _cluster(message: cluster_pb2.DescribeClusterResponse) -> ClusterInfo:
@@ -247,6 +260,12 @@ def _cluster(message: cluster_pb2.DescribeClusterResponse) -> ClusterInfo:
                 state=each.state,
                 detail=each.detail,
                 memory=each.memory_bytes,
+                replication=each.replication,
+                elr=tuple(each.elr),
+                leaving=tuple(each.leaving),
+                rf=each.rf,
+                min_isr=each.min_isr,
+                replicas=tuple(map(_replica, each.replicas)),
             )
             for each in message.shards
         ),
@@ -286,7 +305,7 @@ METHODS: dict[type[calls.Request], Method] = {
     ),
     calls.AlterCollection: Method(
         path="/shoal.v1.Collections/Alter",
-        encode=lambda request: collections_pb2.AlterCollectionRequest(name=request.name, index=request.index, recall=request.recall),
+        encode=_alter,
         answer=collections_pb2.AlterCollectionResponse,
         decode=lambda _: None,
     ),
@@ -303,6 +322,18 @@ METHODS: dict[type[calls.Request], Method] = {
         ),
         answer=collections_pb2.MeasureRecallResponse,
         decode=lambda answer: tuple(map(recall_from_message, answer.shards)),
+    ),
+    calls.RecoverShard: Method(
+        path="/shoal.v1.Collections/RecoverShard",
+        encode=lambda request: request_to_message(request.asked),
+        answer=collections_pb2.RecoverShardResponse,
+        decode=lambda answer: ShardRecovery(done=answer.done, recovery=recovery_from_message(answer.recovery)),
+    ),
+    calls.ListAudit: Method(
+        path="/shoal.v1.Collections/ListAudit",
+        encode=lambda request: collections_pb2.ListAuditRequest(limit=request.limit, before=request.before),
+        answer=collections_pb2.ListAuditResponse,
+        decode=lambda answer: calls.AuditPage(entries=tuple(map(audit_from_message, answer.entries)), following=answer.next),
     ),
     calls.Upsert: Method(path="/shoal.v1.Points/Upsert", encode=_upsert, answer=points_pb2.UpsertResponse, decode=_written),
     calls.Delete: Method(path="/shoal.v1.Points/Delete", encode=_delete, answer=points_pb2.DeleteResponse, decode=_written),

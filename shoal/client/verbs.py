@@ -10,6 +10,7 @@ from shoal.client import inputs, writes
 from shoal.client.batches import Batches
 from shoal.client.calls import (
     AlterCollection,
+    AuditPage,
     Count,
     CreateCollection,
     DescribeCluster,
@@ -17,10 +18,12 @@ from shoal.client.calls import (
     DropCollection,
     Found,
     Get,
+    ListAudit,
     ListCollections,
     MeasureRecall,
     OptimizeCollection,
     Page,
+    RecoverShard,
     Scroll,
     Search,
     TuneCollection,
@@ -33,6 +36,7 @@ from shoal.client.results import (
     CollectionSummary,
     Hits,
     Point,
+    ShardRecovery,
     hits_of,
     mark_explain,
     mark_more,
@@ -47,14 +51,18 @@ from shoal.client.search_input import (
     recall_from_input,
 )
 from shoal.core.errors import ErrorDetails, InvalidArgument, NotFound
+from shoal.core.ids import WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId
+from shoal.core.recovery import AuditEntry, RecoveryRequest
 from shoal.core.shard_calls import QueryGroup, SegmentCurve, ShardRecall
 
 READ_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 60.0
 LONG_TIMEOUT_S = 600.0
 """For what may rightly take minutes: optimize, tune, measure_recall."""
+
+MOST_AUDIT_ENTRIES = 100_000
 
 GET_IDS = 1_024
 """Ids a message of a large get: their vectors fit into an answer up to dimension 8,000."""
@@ -77,7 +85,17 @@ class Verbs:
         return inputs.seconds(self._timeout if timeout is None else timeout, default_s)
 
     def create_collection(
-        self, name: str, dim: int, *, metric: str, shards: int, replicas: int, index: str, recall: float, timeout: float | None
+        self,
+        name: str,
+        dim: int,
+        *,
+        metric: str,
+        shards: int,
+        replicas: int,
+        index: str,
+        recall: float,
+        min_isr: int | None,
+        timeout: float | None,
     ) -> Flow[None]:
         """Create, once, however often it is retried."""
         request = CreateCollection(
@@ -88,18 +106,23 @@ class Verbs:
             replicas=inputs.whole_number("replicas", replicas, DEFAULT_LIMITS.replicas),
             index=inputs.index_text(index),
             recall=recall_from_input(recall),
+            min_isr=_min_isr(min_isr) or 0,
             request_id=uuid.uuid4().hex,
         )
         yield from answered(request, timeout_s=self._seconds(timeout, WRITE_TIMEOUT_S), routers=self.routers)
 
-    def alter_collection(self, name: str, *, index: str | None, recall: float | None, timeout: float | None) -> Flow[None]:
+    def alter_collection(
+        self, name: str, *, index: str | None, recall: float | None, replicas: int | None, min_isr: int | None, timeout: float | None
+    ) -> Flow[None]:
         """Change what is given."""
-        if index is None and recall is None:
-            raise InvalidArgument("nothing to change is given: name an index, a recall or both", ErrorDetails(field="index"))
+        if index is None and recall is None and replicas is None and min_isr is None:
+            raise InvalidArgument("nothing to change is given: name an index, a recall, replicas or min_isr", ErrorDetails(field="index"))
         request = AlterCollection(
             name=inputs.name_from_input(name, "name"),
             index=None if index is None else inputs.index_text(index),
             recall=None if recall is None else recall_from_input(recall),
+            replicas=None if replicas is None else inputs.whole_number("replicas", replicas, DEFAULT_LIMITS.replicas),
+            min_isr=_min_isr(min_isr),
         )
         yield from answered(request, timeout_s=self._seconds(timeout, WRITE_TIMEOUT_S), routers=self.routers)
 
@@ -148,6 +171,35 @@ class Verbs:
         """Workers and shards."""
         info: ClusterInfo = yield from self._read(DescribeCluster(), timeout)
         return info
+
+    def recover_shard(
+        self, name: str, shard: int, *, worker: str | None, accept_data_loss: bool, reason: str, asked_by: str, timeout: float | None
+    ) -> Flow[ShardRecovery]:
+        """Recover, once, however often it is retried."""
+        asked = RecoveryRequest(
+            name=inputs.name_from_input(name),
+            number=inputs.whole_number("shard", shard, DEFAULT_LIMITS.shards, least=0),
+            worker=None if worker is None else WorkerId(inputs.some_text("worker", worker)),
+            accept_data_loss=bool(accept_data_loss),
+            reason=inputs.some_text("reason", reason),
+            asked_by=inputs.some_text("asked_by", asked_by),
+            request_id=uuid.uuid4().hex,
+        )
+        timeout_s = self._seconds(timeout, WRITE_TIMEOUT_S)
+        recovery: ShardRecovery = yield from answered(RecoverShard(asked=asked), timeout_s=timeout_s, routers=self.routers)
+        return recovery
+
+    def audit(self, limit: int, timeout: float | None) -> Flow[list[AuditEntry]]:
+        """The newest entries, page by page."""
+        wanted, following = inputs.whole_number("limit", limit, MOST_AUDIT_ENTRIES), ""
+        entries: list[AuditEntry] = []
+        while len(entries) < wanted:
+            page: AuditPage = yield from self._read(ListAudit(limit=wanted - len(entries), before=following), timeout)
+            entries += page.entries
+            following = page.following
+            if not following:
+                break
+        return entries
 
     def upsert(
         self, collection: str, ids: Any, vectors: Any, payloads: Any, timeout: float | None
@@ -274,6 +326,10 @@ class Verbs:
 
     def _read(self, request: Any, timeout: float | None) -> Flow[Any]:
         return answered(request, timeout_s=self._seconds(timeout, READ_TIMEOUT_S), routers=self.routers)
+
+
+def _min_isr(given: int | None) -> int | None:
+    return None if given is None else inputs.whole_number("min_isr", given, DEFAULT_LIMITS.replicas, least=0)
 
 
 class Pages:

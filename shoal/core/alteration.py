@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 
-from shoal.core.collection import CollectionSpec, check_recall
+from shoal.core.collection import CollectionSpec, check_min_isr, check_range, check_recall
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.index_spec import index_from_input
+from shoal.core.limits import DEFAULT_LIMITS, Limits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Alteration:
-    """index: as in CollectionSpec, in any spelling; recall: target of searches that name none. None leaves it as it is."""
+    """index: as in CollectionSpec, in any spelling; recall: target of searches that name none; replicas: copies of each shard; min_isr:
+    copies a write must reach, 0 for the usual. None leaves it as it is."""
 
     index: str | None = None
     recall: float | None = None
+    replicas: int | None = None
+    min_isr: int | None = None
 
 
-def altered_spec(spec: CollectionSpec, alteration: Alteration) -> CollectionSpec:
+def altered_spec(spec: CollectionSpec, alteration: Alteration, limits: Limits = DEFAULT_LIMITS) -> CollectionSpec:
     """The specification after an alteration, which may be the same. Raises InvalidArgument naming the field, also when none is given."""
-    if alteration.index is None and alteration.recall is None:
-        raise InvalidArgument(f"nothing to alter in collection {spec.name!r}: give an index or a recall", ErrorDetails(field="index"))
-    index, recall = spec.index, spec.recall
+    if alteration == Alteration():
+        raise InvalidArgument(
+            f"nothing to alter in collection {spec.name!r}: give an index, a recall, replicas or min_isr", ErrorDetails(field="index")
+        )
+    index, recall, replicas, min_isr = spec.index, spec.recall, spec.replicas, spec.min_isr_set
     if alteration.index is not None:
         index = index_from_input(alteration.index, dim=spec.dim)
     if alteration.recall is not None:
         check_recall(alteration.recall)
         recall = float(alteration.recall)
-    return dataclasses.replace(spec, index=index, recall=recall)
+    if alteration.replicas is not None:
+        check_range("replicas", alteration.replicas, limits.replicas)
+        replicas = alteration.replicas
+    if alteration.min_isr is not None:
+        min_isr = alteration.min_isr
+    check_min_isr(min_isr, replicas)
+    return dataclasses.replace(spec, index=index, recall=recall, replicas=replicas, min_isr_set=min_isr)

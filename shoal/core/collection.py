@@ -35,7 +35,8 @@ class CollectionState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionSpec:
-    """A collection as its user states it. index: see shoal.core.index_spec; recall: target of searches that name none."""
+    """A collection as its user states it. index: see shoal.core.index_spec; recall: target of searches that name none;
+    min_isr_set: copies a write must reach, as the user chose, 0 for one less than there are."""
 
     name: str
     dim: int
@@ -44,11 +45,12 @@ class CollectionSpec:
     replicas: int = 1
     index: str = "auto"
     recall: float = 0.95
+    min_isr_set: int = 0
 
     @property
     def min_isr(self) -> int:
         """Copies a write must reach before it is acknowledged."""
-        return max(1, self.replicas - 1)
+        return self.min_isr_set or max(1, self.replicas - 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,15 +68,14 @@ class Collection:
 
 
 def spec_from_input(
-    *, name: str, dim: int, metric: str, shards: int, replicas: int, index: str, limits: Limits, recall: float = 0.95
+    *, name: str, dim: int, metric: str, shards: int, replicas: int, index: str, limits: Limits, recall: float = 0.95, min_isr: int = 0
 ) -> CollectionSpec:
-    """Validated specification. Raises InvalidArgument naming the field and what it allows."""
+    """Validated specification. min_isr: 0 for the usual. Raises InvalidArgument naming the field and what it allows."""
     check_name(name, limits)
     check_range("dim", dim, limits.dim)
     check_range("shards", shards, limits.shards)
     check_range("replicas", replicas, limits.replicas)
-    if replicas != 1:
-        raise InvalidArgument(f"replicas is {replicas}: this version keeps one replica of each shard", ErrorDetails(field="replicas"))
+    check_min_isr(min_isr, replicas)
     check_recall(recall)
     return CollectionSpec(
         name=name,
@@ -84,7 +85,17 @@ def spec_from_input(
         replicas=int(replicas),
         index=index_from_input(index, dim=int(dim)),
         recall=float(recall),
+        min_isr_set=int(min_isr),
     )
+
+
+def check_min_isr(min_isr: int, replicas: int) -> None:
+    """Raise InvalidArgument unless min_isr is 0 (the usual) or from 1 to replicas."""
+    if isinstance(min_isr, bool) or not isinstance(min_isr, int) or not 0 <= min_isr <= replicas:
+        raise InvalidArgument(
+            f"min_isr is {min_isr!r}, with {replicas} replicas it must be from 1 to {replicas}, or 0 for {max(1, replicas - 1)}, the usual",
+            ErrorDetails(field="min_isr"),
+        )
 
 
 def check_recall(recall: float) -> None:
@@ -101,10 +112,12 @@ def check_name(name: str, limits: Limits) -> None:
         )
 
 
-def check_range(field: str, value: int, upper: int) -> None:
-    """Raise InvalidArgument unless 1 <= value <= upper."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= upper:
-        raise InvalidArgument(f"{field} is {value!r}, it must be an integer from 1 to {upper}", ErrorDetails(field=field, limit=field))
+def check_range(field: str, value: int, upper: int, least: int = 1) -> None:
+    """Raise InvalidArgument unless least <= value <= upper."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= upper:
+        raise InvalidArgument(
+            f"{field} is {value!r}, it must be an integer from {least} to {upper}", ErrorDetails(field=field, limit=field)
+        )
 
 
 def _metric(value: str) -> Metric:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.filter import Filter
-from shoal.core.ids import RequestId, Revision, Seq, ShardId, Term
+from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
 from shoal.core.topk import HitColumns
 
@@ -278,11 +278,20 @@ class ShardStats:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReplicaStatus:
+    """A replica that is open. role: what it does, in a word: primary, starting, waiting, backup, learner or failed."""
+
+    replica: ReplicaId
+    role: str
+    applied_seq: Seq
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStatus:
     """A worker about itself. memory_bytes: resident size; failed: reason by "collection id/number" for replicas that failed;
     serving: "collection id/number" of each shard it serves as primary; disk: in words, when its disk is full or nearly so, else "";
     memory_budget_bytes: what replicas and builds may use; memory_used_bytes: of it, reservations included;
-    replica_bytes: memory of each replica, by "collection id/number"."""
+    replica_bytes: memory of each replica, by "collection id/number"; replicas: those that are open, by the same."""
 
     memory_bytes: int
     failed: Mapping[str, str]
@@ -291,6 +300,7 @@ class WorkerStatus:
     memory_budget_bytes: int = 0
     memory_used_bytes: int = 0
     replica_bytes: Mapping[str, int] = field(default_factory=dict)
+    replicas: Mapping[str, ReplicaStatus] = field(default_factory=dict)
 
 
 class ShardService(Protocol):

@@ -1,12 +1,12 @@
 """The configuration of one shard: who holds it, who leads, who is in sync. Lives in one key of the store.
 
-The modification revision of that key is the configuration's epoch. Every predicate on it stands here.
+The modification revision of that key is the configuration's epoch. Every predicate on it stands here, and every change of its members.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term, WorkerId
@@ -24,9 +24,10 @@ class ShardState(StrEnum):
 class ShardConfig:
     """Configuration of a shard.
 
-    primary_reg: modification revision of the registration of the primary's worker when it was elected;
+    primary_reg: modification revision of the registration of the primary's worker when it was elected, 0 once it has resigned;
     isr: replicas that must make a record durable before it is committed; elr: further replicas that hold every committed
-    record and may lead; learners: replicas that catch up; worker_of: where each replica lives; rf: replicas wanted.
+    record and may lead; learners: replicas that catch up; worker_of: where each replica lives; rf: replicas wanted;
+    leaving: replicas that are to go: the primary takes them out of the isr, and then their workers delete them (the tombstone).
     """
 
     shard: ShardId
@@ -41,6 +42,12 @@ class ShardConfig:
     rf: int
     state: ShardState
     slots: tuple[SlotRange, ...]
+    leaving: tuple[ReplicaId, ...] = ()
+
+    @property
+    def members(self) -> tuple[ReplicaId, ...]:
+        """Replicas that records are sent to, the primary among them."""
+        return tuple(dict.fromkeys((*self.isr, *self.elr, *self.learners)))
 
     @property
     def primary_worker(self) -> WorkerId | None:
@@ -67,15 +74,80 @@ def may_lead(config: ShardConfig, replica: ReplicaId) -> bool:
 
 
 def leads(config: ShardConfig, replica: ReplicaId, registration: Revision) -> bool:
-    """Whether `replica`, on a worker with this registration, is the elected primary.
+    """Whether `replica`, on a worker with this registration (0: none), is the elected primary.
 
     A worker that registered again must be elected again: its old reign ended with its old registration.
     """
-    return config.primary == replica and config.primary_reg == registration
+    return config.primary == replica and registration != 0 and config.primary_reg == registration
 
 
-def commit_point(config: ShardConfig, durable: Mapping[ReplicaId, Seq]) -> Seq:
-    """The seq up to which every member of the isr is durable; 0 when the isr is too small to commit (invariant 1)."""
+def is_gone(config: ShardConfig, replica: ReplicaId) -> bool:
+    """Whether a replica has its tombstone and nobody counts on it any more, so that its data is to be deleted."""
+    return replica in config.leaving and replica not in config.members and replica != config.primary
+
+
+def commit_point(config: ShardConfig, durable: Mapping[ReplicaId, Seq], joining: Collection[ReplicaId] = ()) -> Seq:
+    """The seq up to which a record is committed (invariant 1); 0 when the isr is too small to commit.
+
+    durable: how far each replica is certainly durable and equal to the primary. joining: the isr of a configuration that was asked for
+    and may be in force or not; a record must be on these, too.
+    """
     if len(config.isr) < config.min_isr:
         return Seq(0)
-    return min((durable.get(member, Seq(0)) for member in config.isr), default=Seq(0))
+    return min((durable.get(member, Seq(0)) for member in {*config.isr, *joining}), default=Seq(0))
+
+
+def may_shrink(config: ShardConfig, member: ReplicaId) -> bool:
+    """Whether the primary may take a member out of the isr: never itself, and never below min_isr."""
+    return member in config.isr and member != config.primary and len(config.isr) > config.min_isr
+
+
+def shrunk(config: ShardConfig, member: ReplicaId) -> ShardConfig:
+    """The isr without a member, which is a learner from now on, unless it is to leave."""
+    learners = config.learners if member in config.leaving else (*config.learners, member)
+    return replace(config, isr=_without(config.isr, member), learners=learners)
+
+
+def expanded(config: ShardConfig, member: ReplicaId) -> ShardConfig:
+    """The isr with one more member, which holds every committed record.
+
+    Once the isr can commit, what is left of elr would miss the next record, so its members become learners.
+    """
+    isr = (*config.isr, member)
+    eligible, learners = _without(config.elr, member), _without(config.learners, member)
+    if len(isr) < config.min_isr:
+        return replace(config, isr=isr, elr=eligible, learners=learners)
+    behind = tuple(each for each in eligible if each not in config.leaving)
+    return replace(config, isr=isr, elr=(), learners=(*learners, *behind))
+
+
+def resigned(config: ShardConfig, member: ReplicaId, *, intact: bool) -> ShardConfig | None:
+    """The configuration without a member whose storage failed, as its own worker may ask for it; None when it is the last that may lead.
+
+    A primary gives up its reign. intact: whether it still holds what it had; if so it stays eligible while nothing can be committed.
+    """
+    if not any(other != member for other in (*config.isr, *config.elr)):
+        return None
+    isr, elr = _without(config.isr, member), _without(config.elr, member)
+    eligible = intact and may_lead(config, member) and len(isr) < config.min_isr
+    elr = (*elr, member) if eligible else elr
+    learners = _without(config.learners, member) if eligible or member in config.leaving else (*_without(config.learners, member), member)
+    reign = Revision(0) if config.primary == member else config.primary_reg
+    return replace(config, isr=isr, elr=elr, learners=learners, primary_reg=reign)
+
+
+def renamed_learner(config: ShardConfig, before: ReplicaId, after: ReplicaId) -> ShardConfig:
+    """A learner that begins anew, empty, under an id that was never used: nothing that is known of the old one may count for it."""
+    homes = {after if each == before else each: home for each, home in config.worker_of.items()}
+    learners = tuple(after if each == before else each for each in config.learners)
+    return replace(config, learners=learners, worker_of=homes)
+
+
+def departed(config: ShardConfig, member: ReplicaId) -> ShardConfig:
+    """The configuration after a member's data was deleted."""
+    homes = {each: home for each, home in config.worker_of.items() if each != member}
+    return replace(config, worker_of=homes, leaving=_without(config.leaving, member))
+
+
+def _without(members: tuple[ReplicaId, ...], member: ReplicaId) -> tuple[ReplicaId, ...]:
+    return tuple(each for each in members if each != member)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from shoal.core.cluster_map import LeaderEntry, WorkerEntry
-from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric, check_recall
+from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric, check_min_isr, check_recall
 from shoal.core.errors import DataLoss, InvalidArgument
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
 from shoal.core.index_spec import index_from_input
@@ -31,6 +31,7 @@ def encode_collection(collection: Collection) -> bytes:
             "replicas": spec.replicas,
             "index": spec.index,
             "recall": spec.recall,
+            "min_isr": spec.min_isr_set,
             "state": collection.state,
             "request_id": collection.request_id,
         }
@@ -51,6 +52,7 @@ def decode_collection(key: str, value: bytes, revision: int) -> Collection:
                 replicas=raw["replicas"],
                 index=index_from_input(raw["index"], dim=raw["dim"]),
                 recall=_recall(raw),
+                min_isr_set=_min_isr(raw),
             ),
             state=CollectionState(raw["state"]),
             request_id=raw["request_id"],
@@ -65,6 +67,13 @@ def _recall(raw: dict[str, Any]) -> float:
     recall = raw.get("recall", DEFAULT_RECALL)
     check_recall(recall)
     return float(recall)
+
+
+def _min_isr(raw: dict[str, Any]) -> int:
+    # Collections that were made before it could be chosen have none.
+    min_isr = raw.get("min_isr", 0)
+    check_min_isr(min_isr, raw["replicas"])
+    return int(min_isr)
 
 
 def encode_shard(config: ShardConfig) -> bytes:
@@ -82,6 +91,7 @@ def encode_shard(config: ShardConfig) -> bytes:
             "rf": config.rf,
             "state": config.state,
             "slots": [[part.start, part.end] for part in config.slots],
+            "leaving": config.leaving,
         }
     )
 
@@ -103,6 +113,7 @@ def decode_shard(shard: ShardId, key: str, value: bytes) -> ShardConfig:
             rf=raw["rf"],
             state=ShardState(raw["state"]),
             slots=tuple(SlotRange(start, end) for start, end in raw["slots"]),
+            leaving=tuple(ReplicaId(each) for each in raw.get("leaving", ())),
         )
 
     return _decoded(key, value, build)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from shoal.core.ids import CollectionId, ShardId, WorkerId
 
@@ -43,3 +44,13 @@ class Keys:
     def shard(self, shard: ShardId) -> str:
         """A shard configuration."""
         return f"{self.prefix}shards/{shard.collection}/{shard.number}"
+
+    @property
+    def audits(self) -> str:
+        """What the keys of all audit entries start with."""
+        return f"{self.prefix}audit/"
+
+    def audit(self, time_ms: int, id: str) -> str:
+        """What an operator did at that time; keys stand in the order of their times."""
+        moment = datetime.fromtimestamp(time_ms // 1000, UTC)
+        return f"{self.audits}{moment:%Y%m%dT%H%M%S}.{time_ms % 1000:03d}Z-{id}"

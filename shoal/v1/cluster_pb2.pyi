@@ -47,7 +47,7 @@ class WorkerInfo(_message.Message):
     def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., node: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., disk: _Optional[str] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ...) -> None: ...
 
 class ShardInfo(_message.Message):
-    __slots__ = ("collection", "shard", "term", "primary", "isr", "learners", "state", "detail", "memory_bytes")
+    __slots__ = ("collection", "shard", "term", "primary", "isr", "learners", "state", "detail", "memory_bytes", "replication", "elr", "leaving", "rf", "min_isr", "replicas")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,12 @@ class ShardInfo(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REPLICATION_FIELD_NUMBER: _ClassVar[int]
+    ELR_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    RF_FIELD_NUMBER: _ClassVar[int]
+    MIN_ISR_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     shard: int
     term: int
@@ -66,4 +72,24 @@ class ShardInfo(_message.Message):
     state: str
     detail: str
     memory_bytes: int
-    def __init__(self, collection: _Optional[str] = ..., shard: _Optional[int] = ..., term: _Optional[int] = ..., primary: _Optional[str] = ..., isr: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., detail: _Optional[str] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    replication: str
+    elr: _containers.RepeatedScalarFieldContainer[str]
+    leaving: _containers.RepeatedScalarFieldContainer[str]
+    rf: int
+    min_isr: int
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaInfo]
+    def __init__(self, collection: _Optional[str] = ..., shard: _Optional[int] = ..., term: _Optional[int] = ..., primary: _Optional[str] = ..., isr: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., detail: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., replication: _Optional[str] = ..., elr: _Optional[_Iterable[str]] = ..., leaving: _Optional[_Iterable[str]] = ..., rf: _Optional[int] = ..., min_isr: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaInfo, _Mapping]]] = ...) -> None: ...
+
+class ReplicaInfo(_message.Message):
+    __slots__ = ("id", "worker", "role", "state", "applied_seq")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    worker: str
+    role: str
+    state: str
+    applied_seq: int
+    def __init__(self, id: _Optional[str] = ..., worker: _Optional[str] = ..., role: _Optional[str] = ..., state: _Optional[str] = ..., applied_seq: _Optional[int] = ...) -> None: ...

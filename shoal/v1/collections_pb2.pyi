@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CollectionSpec(_message.Message):
-    __slots__ = ("name", "dim", "metric", "shards", "replicas", "index", "recall")
+    __slots__ = ("name", "dim", "metric", "shards", "replicas", "index", "recall", "min_isr")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +15,7 @@ class CollectionSpec(_message.Message):
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
+    MIN_ISR_FIELD_NUMBER: _ClassVar[int]
     name: str
     dim: int
     metric: str
@@ -22,7 +23,8 @@ class CollectionSpec(_message.Message):
     replicas: int
     index: str
     recall: float
-    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[str] = ..., shards: _Optional[int] = ..., replicas: _Optional[int] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ...) -> None: ...
+    min_isr: int
+    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[str] = ..., shards: _Optional[int] = ..., replicas: _Optional[int] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ..., min_isr: _Optional[int] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
     __slots__ = ("spec", "request_id")
@@ -99,14 +101,18 @@ class DescribeCollectionResponse(_message.Message):
     def __init__(self, collection: _Optional[_Union[CollectionSummary, _Mapping]] = ..., points: _Optional[int] = ..., growing_rows: _Optional[int] = ..., sealed_rows: _Optional[int] = ..., segments: _Optional[int] = ..., builds_pending: _Optional[int] = ..., bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., waiting: _Optional[str] = ...) -> None: ...
 
 class AlterCollectionRequest(_message.Message):
-    __slots__ = ("name", "index", "recall")
+    __slots__ = ("name", "index", "recall", "replicas", "min_isr")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    MIN_ISR_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: str
     recall: float
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ...) -> None: ...
+    replicas: int
+    min_isr: int
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ..., replicas: _Optional[int] = ..., min_isr: _Optional[int] = ...) -> None: ...
 
 class AlterCollectionResponse(_message.Message):
     __slots__ = ()
@@ -205,3 +211,91 @@ class OptimizeCollectionRequest(_message.Message):
 class OptimizeCollectionResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class RecoverShardRequest(_message.Message):
+    __slots__ = ("name", "shard", "worker", "accept_data_loss", "reason", "asked_by", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_DATA_LOSS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ASKED_BY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    shard: int
+    worker: str
+    accept_data_loss: bool
+    reason: str
+    asked_by: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., shard: _Optional[int] = ..., worker: _Optional[str] = ..., accept_data_loss: bool = ..., reason: _Optional[str] = ..., asked_by: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RecoverShardResponse(_message.Message):
+    __slots__ = ("done", "recovery")
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    RECOVERY_FIELD_NUMBER: _ClassVar[int]
+    done: bool
+    recovery: Recovery
+    def __init__(self, done: bool = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ...) -> None: ...
+
+class Recovery(_message.Message):
+    __slots__ = ("shard", "collection_id", "term", "chosen", "given_up")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_UP_FIELD_NUMBER: _ClassVar[int]
+    shard: int
+    collection_id: str
+    term: int
+    chosen: ReplicaPlace
+    given_up: _containers.RepeatedCompositeFieldContainer[ReplicaPlace]
+    def __init__(self, shard: _Optional[int] = ..., collection_id: _Optional[str] = ..., term: _Optional[int] = ..., chosen: _Optional[_Union[ReplicaPlace, _Mapping]] = ..., given_up: _Optional[_Iterable[_Union[ReplicaPlace, _Mapping]]] = ...) -> None: ...
+
+class ReplicaPlace(_message.Message):
+    __slots__ = ("replica", "worker", "role", "term", "seq")
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    replica: str
+    worker: str
+    role: str
+    term: int
+    seq: int
+    def __init__(self, replica: _Optional[str] = ..., worker: _Optional[str] = ..., role: _Optional[str] = ..., term: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
+
+class ListAuditRequest(_message.Message):
+    __slots__ = ("limit", "before")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    before: str
+    def __init__(self, limit: _Optional[int] = ..., before: _Optional[str] = ...) -> None: ...
+
+class ListAuditResponse(_message.Message):
+    __slots__ = ("entries", "next")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[AuditEntry]
+    next: str
+    def __init__(self, entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ..., next: _Optional[str] = ...) -> None: ...
+
+class AuditEntry(_message.Message):
+    __slots__ = ("time_ms", "action", "collection", "recovery", "reason", "asked_by", "request_id")
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    RECOVERY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ASKED_BY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    time_ms: int
+    action: str
+    collection: str
+    recovery: Recovery
+    reason: str
+    asked_by: str
+    request_id: str
+    def __init__(self, time_ms: _Optional[int] = ..., action: _Optional[str] = ..., collection: _Optional[str] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., reason: _Optional[str] = ..., asked_by: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...

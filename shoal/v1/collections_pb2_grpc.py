@@ -74,6 +74,16 @@ class CollectionsStub(object):
                 request_serializer=shoal_dot_v1_dot_collections__pb2.OptimizeCollectionRequest.SerializeToString,
                 response_deserializer=shoal_dot_v1_dot_collections__pb2.OptimizeCollectionResponse.FromString,
                 _registered_method=True)
+        self.RecoverShard = channel.unary_unary(
+                '/shoal.v1.Collections/RecoverShard',
+                request_serializer=shoal_dot_v1_dot_collections__pb2.RecoverShardRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_collections__pb2.RecoverShardResponse.FromString,
+                _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/shoal.v1.Collections/ListAudit',
+                request_serializer=shoal_dot_v1_dot_collections__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_collections__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionsServicer(object):
@@ -104,8 +114,7 @@ class CollectionsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Alter(self, request, context):
-        """Seals and merges everything now; answers when no row is growing and no build is pending.
-        Changes the index or the recall of a live collection; segments are built anew aside and swapped.
+        """Changes a live collection. For another index, segments are built anew aside and swapped; replicas come and go behind it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +135,22 @@ class CollectionsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Optimize(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Seals and merges everything now; answers when no row is growing and no build is pending.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecoverShard(self, request, context):
+        """Makes what one replica holds the data of a shard that has lost all replicas that may lead. Without accept_data_loss it only tells.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAudit(self, request, context):
+        """What operators did that may have cost data, newest first.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -173,6 +197,16 @@ def add_CollectionsServicer_to_server(servicer, server):
                     servicer.Optimize,
                     request_deserializer=shoal_dot_v1_dot_collections__pb2.OptimizeCollectionRequest.FromString,
                     response_serializer=shoal_dot_v1_dot_collections__pb2.OptimizeCollectionResponse.SerializeToString,
+            ),
+            'RecoverShard': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecoverShard,
+                    request_deserializer=shoal_dot_v1_dot_collections__pb2.RecoverShardRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_collections__pb2.RecoverShardResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=shoal_dot_v1_dot_collections__pb2.ListAuditRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_collections__pb2.ListAuditResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -391,6 +425,60 @@ class Collections(object):
             '/shoal.v1.Collections/Optimize',
             shoal_dot_v1_dot_collections__pb2.OptimizeCollectionRequest.SerializeToString,
             shoal_dot_v1_dot_collections__pb2.OptimizeCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecoverShard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Collections/RecoverShard',
+            shoal_dot_v1_dot_collections__pb2.RecoverShardRequest.SerializeToString,
+            shoal_dot_v1_dot_collections__pb2.RecoverShardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Collections/ListAudit',
+            shoal_dot_v1_dot_collections__pb2.ListAuditRequest.SerializeToString,
+            shoal_dot_v1_dot_collections__pb2.ListAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

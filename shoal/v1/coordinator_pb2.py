@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from shoal.v1 import collections_pb2 as shoal_dot_v1_dot_collections__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/v1/coordinator.proto\x12\x08shoal.v1\x1a\x1ashoal/v1/collections.proto2\x95\x02\n\x0b\x43oordinator\x12Y\n\x10\x43reateCollection\x12!.shoal.v1.CreateCollectionRequest\x1a\".shoal.v1.CreateCollectionResponse\x12V\n\x0f\x41lterCollection\x12 .shoal.v1.AlterCollectionRequest\x1a!.shoal.v1.AlterCollectionResponse\x12S\n\x0e\x44ropCollection\x12\x1f.shoal.v1.DropCollectionRequest\x1a .shoal.v1.DropCollectionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/v1/coordinator.proto\x12\x08shoal.v1\x1a\x1ashoal/v1/collections.proto2\xaa\x03\n\x0b\x43oordinator\x12Y\n\x10\x43reateCollection\x12!.shoal.v1.CreateCollectionRequest\x1a\".shoal.v1.CreateCollectionResponse\x12V\n\x0f\x41lterCollection\x12 .shoal.v1.AlterCollectionRequest\x1a!.shoal.v1.AlterCollectionResponse\x12S\n\x0e\x44ropCollection\x12\x1f.shoal.v1.DropCollectionRequest\x1a .shoal.v1.DropCollectionResponse\x12M\n\x0cRecoverShard\x12\x1d.shoal.v1.RecoverShardRequest\x1a\x1e.shoal.v1.RecoverShardResponse\x12\x44\n\tListAudit\x12\x1a.shoal.v1.ListAuditRequest\x1a\x1b.shoal.v1.ListAuditResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shoal.v1.coordinator_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COORDINATOR']._serialized_start=69
-  _globals['_COORDINATOR']._serialized_end=346
+  _globals['_COORDINATOR']._serialized_end=495
 # @@protoc_insertion_point(module_scope)

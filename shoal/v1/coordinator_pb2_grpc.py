@@ -50,6 +50,16 @@ class CoordinatorStub(object):
                 request_serializer=shoal_dot_v1_dot_collections__pb2.DropCollectionRequest.SerializeToString,
                 response_deserializer=shoal_dot_v1_dot_collections__pb2.DropCollectionResponse.FromString,
                 _registered_method=True)
+        self.RecoverShard = channel.unary_unary(
+                '/shoal.v1.Coordinator/RecoverShard',
+                request_serializer=shoal_dot_v1_dot_collections__pb2.RecoverShardRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_collections__pb2.RecoverShardResponse.FromString,
+                _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/shoal.v1.Coordinator/ListAudit',
+                request_serializer=shoal_dot_v1_dot_collections__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_collections__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServicer(object):
@@ -74,6 +84,18 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecoverShard(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAudit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +113,16 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.DropCollection,
                     request_deserializer=shoal_dot_v1_dot_collections__pb2.DropCollectionRequest.FromString,
                     response_serializer=shoal_dot_v1_dot_collections__pb2.DropCollectionResponse.SerializeToString,
+            ),
+            'RecoverShard': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecoverShard,
+                    request_deserializer=shoal_dot_v1_dot_collections__pb2.RecoverShardRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_collections__pb2.RecoverShardResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=shoal_dot_v1_dot_collections__pb2.ListAuditRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_collections__pb2.ListAuditResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +207,60 @@ class Coordinator(object):
             '/shoal.v1.Coordinator/DropCollection',
             shoal_dot_v1_dot_collections__pb2.DropCollectionRequest.SerializeToString,
             shoal_dot_v1_dot_collections__pb2.DropCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecoverShard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/RecoverShard',
+            shoal_dot_v1_dot_collections__pb2.RecoverShardRequest.SerializeToString,
+            shoal_dot_v1_dot_collections__pb2.RecoverShardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/ListAudit',
+            shoal_dot_v1_dot_collections__pb2.ListAuditRequest.SerializeToString,
+            shoal_dot_v1_dot_collections__pb2.ListAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -221,7 +221,7 @@ class WorkerStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WorkerStatusResponse(_message.Message):
-    __slots__ = ("memory_bytes", "failed", "disk", "serving", "memory_budget_bytes", "memory_used_bytes", "replica_bytes")
+    __slots__ = ("memory_bytes", "failed", "disk", "serving", "memory_budget_bytes", "memory_used_bytes", "replica_bytes", "replicas")
     class FailedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -236,6 +236,13 @@ class WorkerStatusResponse(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class ReplicasEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: ReplicaStatus
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ReplicaStatus, _Mapping]] = ...) -> None: ...
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     DISK_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +250,7 @@ class WorkerStatusResponse(_message.Message):
     MEMORY_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     REPLICA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     failed: _containers.ScalarMap[str, str]
     disk: str
@@ -250,4 +258,15 @@ class WorkerStatusResponse(_message.Message):
     memory_budget_bytes: int
     memory_used_bytes: int
     replica_bytes: _containers.ScalarMap[str, int]
-    def __init__(self, memory_bytes: _Optional[int] = ..., failed: _Optional[_Mapping[str, str]] = ..., disk: _Optional[str] = ..., serving: _Optional[_Iterable[str]] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., replica_bytes: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    replicas: _containers.MessageMap[str, ReplicaStatus]
+    def __init__(self, memory_bytes: _Optional[int] = ..., failed: _Optional[_Mapping[str, str]] = ..., disk: _Optional[str] = ..., serving: _Optional[_Iterable[str]] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., replica_bytes: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[_Mapping[str, ReplicaStatus]] = ...) -> None: ...
+
+class ReplicaStatus(_message.Message):
+    __slots__ = ("replica", "role", "applied_seq")
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    replica: str
+    role: str
+    applied_seq: int
+    def __init__(self, replica: _Optional[str] = ..., role: _Optional[str] = ..., applied_seq: _Optional[int] = ...) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shoal.core.alteration import Alteration
 from shoal.core.collection import Collection, CollectionSpec, Metric, spec_from_input
 from shoal.core.limits import Limits
 from shoal.core.shard_calls import DEFAULT_RECALL
@@ -18,6 +19,7 @@ def spec_from_message(message: collections_pb2.CollectionSpec, limits: Limits) -
         replicas=message.replicas or 1,
         index=message.index or "auto",
         recall=message.recall or DEFAULT_RECALL,
+        min_isr=message.min_isr,
         limits=limits,
     )
 
@@ -32,6 +34,24 @@ def spec_to_message(spec: CollectionSpec) -> collections_pb2.CollectionSpec:
         replicas=spec.replicas,
         index=spec.index,
         recall=spec.recall,
+        min_isr=spec.min_isr_set,
+    )
+
+
+def alteration_from_message(message: collections_pb2.AlterCollectionRequest) -> Alteration:
+    """What is to change; what is not given stays as it is."""
+    return Alteration(
+        index=message.index if message.HasField("index") else None,
+        recall=message.recall if message.HasField("recall") else None,
+        replicas=message.replicas if message.HasField("replicas") else None,
+        min_isr=message.min_isr if message.HasField("min_isr") else None,
+    )
+
+
+def alteration_to_message(name: str, alteration: Alteration) -> collections_pb2.AlterCollectionRequest:
+    """What is to change of the collection of that name, as a message."""
+    return collections_pb2.AlterCollectionRequest(
+        name=name, index=alteration.index, recall=alteration.recall, replicas=alteration.replicas, min_isr=alteration.min_isr
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter
-from shoal.core.ids import CollectionId, RequestId, Revision, Seq, ShardId, Term
+from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import INT64_MAX
 from shoal.core.shard_calls import (
     Consistency,
     ReadTerms,
+    ReplicaStatus,
     ShardCount,
     ShardDelete,
     ShardDeleteMatching,
@@ -233,6 +234,10 @@ def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
         memory_budget_bytes=status.memory_budget_bytes,
         memory_used_bytes=status.memory_used_bytes,
         replica_bytes=dict(status.replica_bytes),
+        replicas={
+            shard: worker_pb2.ReplicaStatus(replica=each.replica, role=each.role, applied_seq=each.applied_seq)
+            for shard, each in status.replicas.items()
+        },
     )
 
 
@@ -246,6 +251,10 @@ def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatu
         memory_budget_bytes=message.memory_budget_bytes,
         memory_used_bytes=message.memory_used_bytes,
         replica_bytes=dict(message.replica_bytes),
+        replicas={
+            shard: ReplicaStatus(replica=ReplicaId(each.replica), role=each.role, applied_seq=Seq(each.applied_seq))
+            for shard, each in message.replicas.items()
+        },
     )
 
 

@@ -3,6 +3,9 @@
 Each point has one writer, which waits for the outcome of one write before it begins the next, so its writes have an order.
 A write that was acknowledged is in force; one that failed without "surely not applied" may or may not be, but never again
 once a later one was acknowledged: a client that goes on after a failure must not see the past return.
+
+What no read under way can depend on any more is forgotten, so that a book of hours stays small. For `was_ever` to be right then, later
+versions of a point must be greater.
 """
 
 from __future__ import annotations
@@ -10,6 +13,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+FORGET_AFTER_S = 120.0
+"""Longer than any read lasts."""
+
+_MOST_OPS = 64
 
 Version = int | None
 """Number of what was written; None: the point does not exist."""
@@ -29,6 +37,8 @@ class Book:
 
     def __init__(self) -> None:
         self._ops: dict[int, list[_Op]] = {}
+        self._forgotten: dict[int, int] = {}
+        self._forgotten_acknowledged = 0
         self._lock = threading.Lock()
 
     def begin(self, ids: Iterable[int], version: Version, now: float) -> list[_Op]:
@@ -38,6 +48,7 @@ class Book:
             for point in ids:
                 before = self._ops.setdefault(point, [])
                 assert not before or before[-1].ended is not None, f"point {point} has two writes at once"
+                self._forget(point, now)
                 before.append(_Op(version=version, began=now))
                 begun.append(before[-1])
         return begun
@@ -64,6 +75,14 @@ class Book:
             later = ops[0 if last is None else last + 1 :]
             return first | {op.version for op in later if op.began <= answered and not op.void}
 
+    def was_ever(self, point: int, version: Version) -> bool:
+        """Whether the point may have had that version at some time until now."""
+        if version is None:
+            return True
+        with self._lock:
+            known = any(op.version == version and not op.void for op in self._ops.get(point, []))
+            return known or version <= self._forgotten.get(point, 0)
+
     def points(self) -> list[int]:
         """Every point that was ever written."""
         with self._lock:
@@ -72,4 +91,15 @@ class Book:
     def acknowledged(self) -> int:
         """Writes of single points that were acknowledged."""
         with self._lock:
-            return sum(op.acknowledged for ops in self._ops.values() for op in ops)
+            return self._forgotten_acknowledged + sum(op.acknowledged for ops in self._ops.values() for op in ops)
+
+    def _forget(self, point: int, now: float) -> None:
+        """What is before the last write that was acknowledged long ago. Holds the lock."""
+        ops = self._ops[point]
+        if len(ops) < _MOST_OPS:
+            return
+        old = [at for at, op in enumerate(ops) if op.acknowledged and op.ended is not None and op.ended < now - FORGET_AFTER_S]
+        gone = ops[: old[-1]] if old else []
+        self._forgotten[point] = max((op.version or 0 for op in gone), default=0) or self._forgotten.get(point, 0)
+        self._forgotten_acknowledged += sum(op.acknowledged for op in gone)
+        del ops[: len(gone)]

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from functools import partial
 
 import shoal
 from tests.chaos.book import Book
+from tests.chaos.crew import Crew, Gauge, Member
 from tests.chaos.written import DIM, judge_hit, judge_point, payload_of, vector_of
 
 COLLECTION = "load"
 POINTS_PER_WRITER = 200
 WRITE_S, SEARCH_S = 30.0, 15.0
 _PAUSE_S = 0.01
-_WAIT_S = 60.0
-
-
-@dataclass
-class Gauge:
-    """What one thread met since `reset`. longest_s: longest time without a success."""
-
-    since: float = field(default_factory=time.monotonic)
-    last: float = field(default_factory=time.monotonic)
-    longest_s: float = 0.0
-    successes: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-
-    def reset(self) -> None:
-        self.since = self.last = time.monotonic()
-        self.longest_s, self.successes, self.failures = 0.0, 0, Counter()
-
-    def succeed(self) -> None:
-        now = time.monotonic()
-        self.longest_s, self.last = max(self.longest_s, now - self.last), now
-        self.successes += 1
-
-    def gap_s(self) -> float:
-        """Longest time without a success, the present one included."""
-        return max(self.longest_s, time.monotonic() - self.last)
 
 
 class Load:
@@ -50,53 +24,34 @@ class Load:
     def __init__(self, addresses: Sequence[str], *, writers: int = 2, searchers: int = 2, shards: int = 4) -> None:
         self.book = Book()
         self.wrong: list[str] = []
-        self.writers, self.searchers = [Gauge() for _ in range(writers)], [Gauge() for _ in range(searchers)]
-        self._addresses, self._shards = list(addresses), shards
-        self._ending, self._running = threading.Event(), threading.Event()
-        self._running.set()
-        self._broken: list[BaseException] = []
-        self._at_rest = [threading.Event() for _ in range(writers + searchers)]
-        jobs: list[Callable[[int, shoal.Client, random.Random], None]] = [self._write] * writers + [self._search] * searchers
-        self._threads = [threading.Thread(target=self._work, args=(number, job), daemon=True) for number, job in enumerate(jobs)]
+        self._shards = shards
+        self._addresses = list(addresses)
+        self._writing = [Member(partial(self._write, number), _PAUSE_S) for number in range(writers)]
+        self._searching = [Member(self._search, _PAUSE_S) for _ in range(searchers)]
+        self._crew = Crew(addresses, [*self._writing, *self._searching])
+        self.reset, self.pause, self.resume = self._crew.reset, self._crew.pause, self._crew.resume
+        self.all_succeeded_since = self._crew.all_succeeded_since
 
     def __enter__(self) -> Load:
         with shoal.connect(self._addresses) as client:
             client.create_collection(COLLECTION, dim=DIM, shards=self._shards)
-        for thread in self._threads:
-            thread.start()
+        self._crew.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._running.set()
-        for thread in self._threads:
-            thread.join(_WAIT_S)
+        self._crew.stop()
+
+    @property
+    def writers(self) -> list[Gauge]:
+        return [member.gauge for member in self._writing]
+
+    @property
+    def searchers(self) -> list[Gauge]:
+        return [member.gauge for member in self._searching]
 
     @property
     def gauges(self) -> list[Gauge]:
         return [*self.writers, *self.searchers]
-
-    def reset(self) -> None:
-        """Measure from now on."""
-        for gauge in self.gauges:
-            gauge.reset()
-
-    def all_succeeded_since(self, moment: float) -> bool:
-        """Whether every thread had a success after that moment. Raises what a thread died of."""
-        if self._broken:
-            raise self._broken[0]
-        return all(gauge.last > moment for gauge in self.gauges)
-
-    def pause(self) -> None:
-        """Let every call end and begin no other."""
-        self._running.clear()
-        for rest in self._at_rest:
-            assert rest.wait(_WAIT_S), "a call never ended"
-
-    def resume(self) -> None:
-        for gauge in self.gauges:
-            gauge.last = time.monotonic()
-        self._running.set()
 
     def lost(self) -> list[str]:
         """While paused: what is wrong with the stored points, each read once."""
@@ -110,26 +65,6 @@ class Load:
             faults += [] if fault is None else [fault]
         gone = (point for point in self.book.points() if point not in found)
         return faults + [f"point {point} is gone" for point in gone if None not in self.book.possible(point, now, now)]
-
-    def _work(self, number: int, job: Callable[[int, shoal.Client, random.Random], None]) -> None:
-        gauge, rest, chance = self.gauges[number], self._at_rest[number], random.Random(number)
-        with shoal.connect(self._addresses) as client:
-            while not self._ending.is_set():
-                if not self._running.is_set():
-                    rest.set()
-                    self._running.wait()
-                    rest.clear()
-                    continue
-                try:
-                    job(number, client, chance)
-                    gauge.succeed()
-                except shoal.ShoalError as error:
-                    gauge.failures[type(error).__name__] += 1
-                except BaseException as error:
-                    self._broken.append(error)
-                    raise
-                self._ending.wait(_PAUSE_S)
-        rest.set()
 
     def _write(self, number: int, client: shoal.Client, chance: random.Random) -> None:
         own = range(number * POINTS_PER_WRITER, (number + 1) * POINTS_PER_WRITER)
@@ -148,8 +83,8 @@ class Load:
             raise
         self.book.acknowledge(ops, time.monotonic())
 
-    def _search(self, number: int, client: shoal.Client, chance: random.Random) -> None:
-        point = chance.randrange(len(self.writers) * POINTS_PER_WRITER)
+    def _search(self, client: shoal.Client, chance: random.Random) -> None:
+        point = chance.randrange(len(self._writing) * POINTS_PER_WRITER)
         asked = time.monotonic()
         known = sorted(version for version in self.book.possible(point, asked, asked) if version is not None)
         wanted = known[0] if known else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.book import Book
+from tests.chaos.book import FORGET_AFTER_S, Book
 from tests.chaos.written import judge_hit, payload_of, vector_of
 
 
@@ -67,3 +67,21 @@ def test_a_hit_is_judged_by_state_payload_vector_and_score():
     assert "score" in str(judge_hit(book, 1, payload_of(1, 1), good, 0.5, query, 3.0, 4.0))
     written(book, None, 5.0, 6.0)
     assert "version 1" in str(judge_hit(book, 1, payload_of(1, 1), good, 0.0, query, 7.0, 8.0))
+
+
+def test_what_is_old_is_forgotten_and_nothing_that_a_read_may_see():
+    book, story = Book(), []
+    for number in range(1, 300):
+        began = number * 10.0
+        outcome = ("yes", "maybe", "no")[number % 3]
+        written(book, number, began, began + 1.0, outcome)
+        story.append((number, began, outcome))
+        assert book.was_ever(1, number) == (outcome != "no")
+    for moment in (3_000.0, 3_000.0 - FORGET_AFTER_S + 25.0, 3_000.0 - FORGET_AFTER_S + 50.0):
+        last = max(number for number, began, outcome in story if outcome == "yes" and began + 1.0 <= moment)
+        later = {number for number, began, outcome in story if number > last and began <= moment and outcome != "no"}
+        assert book.possible(1, moment, moment) == {last} | later
+    assert all(book.was_ever(1, number) for number, _, outcome in story if outcome == "yes")
+    assert not book.was_ever(1, 301)
+    assert book.acknowledged() == sum(outcome == "yes" for _, _, outcome in story)
+    assert len(book._ops[1]) < 70

@@ -24,6 +24,11 @@ ROOMS = {
         "*/*_service.py",
         "shoal/client/transport.py",
         "router/grpc_transport.py",
+        "shard_worker/peer_transport.py",
+        # The message side of that transport and of the service that it calls.
+        "shard_worker/append_messages.py",
+        # The coordinator asks workers how far their logs reach.
+        "coordinator/log_ends.py",
         # The message side of the router's four services, shared by them.
         "router/requests.py",
         # Registration of a service on its server, nothing else: see REGISTRATION_ONLY.

@@ -30,6 +30,7 @@ from shoal.core.points import PointColumns
 from shoal.core.shard_calls import Exact, QueryGroup, ShardDelete, ShardSearch, ShardUpsert
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
+from tests.unit.shard_worker.replica_bench import Alone
 
 SHARD, REPLICA = ShardId(CollectionId("c"), 0), ReplicaId("r")
 MIB = 1024 * 1024
@@ -145,7 +146,7 @@ async def run(folder: Path, index: str, dim: int, mib: int) -> dict[str, object]
     pools = Pools(search_threads=1, build_threads=1)
     worker = WorkerFolder.open(folder, ClusterId("cluster"))
     settings = EngineSettings(growing_rows=GROWING_ROWS, log_file_bytes=4 * MIB, checkpoint_bytes=4 * MIB, readers=2)
-    folders = WorkerReplicaFolders(folder=worker, settings=settings, pools=pools, memory=memory, lease_held=lambda: True)
+    folders = WorkerReplicaFolders(folder=worker, settings=settings, pools=pools, memory=memory, lease_held=lambda: True, peers=Alone(), changed=lambda: None)
     spec = CollectionSpec(name="c", dim=dim, index=index)
     await folders.create(SHARD, REPLICA, spec)
     replica = await folders.open(SHARD, REPLICA, spec)

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from shard_worker.logic.record import Record, RecordKind
+from shard_worker.storage.folder import WorkerFolder
+from shard_worker.storage.log import LogSettings, ReplicaLog
+from shard_worker.storage.points_store import PointsStore
+from shard_worker.storage.replica_folder import ReplicaRef
+from shard_worker.storage.snapshot_export import pin_snapshot, read_piece
+from shard_worker.storage.snapshot_import import SnapshotDownload
 from shoal.core.filter import Filter, In
+from shoal.core.ids import ClusterId, Seq
 from shoal.core.points import PointId, id_order
 from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, Bench, opened
 from tests.unit.shard_worker.replica_reading import count, delete_matching, nearest, scroll
@@ -22,6 +30,8 @@ from tests.unit.shard_worker.replica_reading import count, delete_matching, near
 GROWING_ROWS = 24
 LOG_FILE_BYTES = 2_000
 CLASSES = 3
+PIECE_BYTES = 20_000
+CLUSTER, REF = ClusterId("cluster"), ReplicaRef(SHARD, REPLICA)
 
 Content = tuple[tuple[float, ...], dict[str, Any] | None]
 Model = Mapping[PointId, Content]
@@ -60,7 +70,20 @@ class Restart:
     """Close and open again, in a new term."""
 
 
-Step = Write | Remove | RemoveClass | Optimize | Restart
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CutTail:
+    """While it is closed: append records that nobody ever commits, over several files, and cut them off again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TakeSnapshot:
+    """While it is closed: replace it by a snapshot of itself, in the way a replica does that was left behind."""
+
+
+Closed = Restart | CutTail | TakeSnapshot
+"""Steps while the replica is closed; the next one opens it in a new term."""
+
+Step = Write | Remove | RemoveClass | Optimize | Closed
 
 
 def history() -> tuple[Step, ...]:
@@ -71,11 +94,11 @@ def history() -> tuple[Step, ...]:
         steps.append(Write(ids=(f"text {version % 5}", version), version=version))
         match version % 6:
             case 0:
-                steps.append(Restart())
+                steps += [Restart(), CutTail()]
             case 2:
                 steps.append(Remove(ids=(version * 4, version * 4 + 1, "text 1", "never there")))
             case 3:
-                steps.append(Optimize())
+                steps += [Optimize(), TakeSnapshot()]
             case 4:
                 steps.append(RemoveClass(number=version % CLASSES))
             case 5:
@@ -106,7 +129,7 @@ def after(steps: Sequence[Step]) -> Model:
                 points = {each: kept for each, kept in points.items() if each not in ids}
             case RemoveClass(number=number):
                 points = {each: kept for each, kept in points.items() if (kept[1] or {}).get("class") != number}
-            case Optimize() | Restart():
+            case _:
                 pass
     return points
 
@@ -126,14 +149,14 @@ async def live(folder: Path, steps: Sequence[Step], *, first_term: int, acknowle
     term, at = first_term, 0
     while at < len(steps):
         async with bench(folder, term) as opened_bench:
-            while at < len(steps):
+            while at < len(steps) and not isinstance(steps[at], Closed):
                 await _do(opened_bench, steps[at])
+                acknowledge(at)
                 at += 1
-                if isinstance(steps[at - 1], Restart):
-                    break
-                acknowledge(at - 1)
-        if isinstance(steps[at - 1], Restart):
-            acknowledge(at - 1)
+        while at < len(steps) and isinstance(steps[at], Closed):
+            _do_closed(folder, steps[at])
+            acknowledge(at)
+            at += 1
         term += 1
 
 
@@ -149,8 +172,42 @@ async def _do(replica: Bench, step: Step) -> None:
             await delete_matching(replica, of_class(number))
         case Optimize():
             await replica.replica.optimize(60.0)
-        case Restart():
-            pass
+        case _:
+            raise AssertionError(f"{step} is for a closed replica")
+
+
+def _do_closed(folder: Path, step: Step) -> None:
+    with closing(WorkerFolder.open(folder, CLUSTER)) as worker:
+        match step:
+            case CutTail():
+                _cut_tail(worker)
+            case TakeSnapshot():
+                _take_snapshot(worker)
+            case _:
+                pass
+
+
+def _cut_tail(worker: WorkerFolder) -> None:
+    identity = {"cluster_id": CLUSTER, "replica_id": REPLICA}
+    replica = worker.open_replica(REF)
+    with closing(PointsStore.open(replica.store_path, **identity)) as store:
+        applied_seq = store.applied_seq
+    with closing(ReplicaLog.open(replica.path, **identity, applied_seq=applied_seq, settings=LogSettings(file_bytes=400))) as log:
+        term, seq = log.last
+        for number in range(1, 13):
+            log.append([Record(term=term, seq=Seq(seq + number), kind=RecordKind.NOOP, time_ms=1, request_id=None, body=b"")])
+        log.truncate_after(seq)
+
+
+def _take_snapshot(worker: WorkerFolder) -> None:
+    replica = worker.open_replica(REF)
+    with closing(PointsStore.open(replica.store_path, cluster_id=CLUSTER, replica_id=REPLICA)) as store:
+        pinned = pin_snapshot(replica, store, lambda seq: replica.known_term, replica.path.parent)
+    download = SnapshotDownload.open(replica, pinned.manifest, source=REPLICA)
+    while (wanted := download.missing()) is not None:
+        download.write(wanted.name, wanted.offset, read_piece(pinned, wanted.name, wanted.offset, PIECE_BYTES))
+    download.finish()
+    pinned.release()
 
 
 async def check(replica: Bench, expected: Sequence[Model]) -> int:

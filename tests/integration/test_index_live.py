@@ -174,6 +174,7 @@ def test_an_altered_recall_is_that_of_the_next_searches(client: shoal.Client) ->
         pages = [client.search("aimed", query, k=10) for query in QUERIES[:100]]
         return recall_at_10(pages, range(100))
 
+    client.tune("aimed")
     wait_until(lambda: found() <= 0.9, "searches aim as low as they were told")
     client.alter_collection("aimed", recall=0.99)
     assert client.describe_collection("aimed").spec.recall == 0.99

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from coordinator.act import Actor
@@ -12,7 +12,12 @@ from coordinator.administer import Administrator
 from coordinator.bell import Bell
 from coordinator.election import Election
 from coordinator.loop import Loop
+from coordinator.recover import Recoverer
+from coordinator.replica_reports import Questions
+from shoal.core.cluster_map import WorkerEntry
+from shoal.core.ids import ReplicaId, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.recovery import LogEnd
 from shoal.store.cluster_view import cluster_map_of
 from shoal.store.codec import encode_shard, encode_worker
 from shoal.store.interface import Listed, Put, Store, Transaction, Unchanged
@@ -20,7 +25,8 @@ from shoal.store.keys import Keys
 from shoal.store.memory import MemoryStore
 from shoal.store.memory_cluster import MemoryCluster
 from shoal.store.observe import MapObserver
-from tests.unit.coordinator.world import KEYS, worked, worker_entry
+from tests.unit.coordinator.workers_model import worked
+from tests.unit.coordinator.world import KEYS, REPLACE_AFTER_S, worker_entry
 
 TTL_S = 5
 STORE_TIMEOUT_S = 5.0
@@ -41,11 +47,30 @@ class Clock:
         self.now += seconds
 
 
+class Reports:
+    """What workers would tell of their replicas; asked: how often they were asked for log ends, about which shards."""
+
+    def __init__(self) -> None:
+        self.ends: dict[ReplicaId, LogEnd] = {}
+        self.failed: dict[WorkerId, frozenset[str]] = {}
+        self.asked: list[Questions] = []
+
+    async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Mapping[ReplicaId, LogEnd]:
+        self.asked.append(questions)
+        return dict(self.ends)
+
+    async def failures(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, frozenset[str]]:
+        return {each.id: self.failed.get(each.id, frozenset()) for each in workers}
+
+
 class Candidate:
     """One coordinator: observer, election, loop and administrator on a client of its own."""
 
     def __init__(self, cluster: MemoryCluster, clock: Clock, address: str = "one:1", every_s: float = 0.05) -> None:
+        """`loop_clock` is that of the rounds alone, so that time may pass in them without ending leases."""
+        self.loop_clock = Clock()
         self.store, self.bell, self.address = MemoryStore(cluster), Bell(), address
+        self.reports = Reports()
         ids = itertools.count(1)
         self.observer = MapObserver(store=self.store, keys=KEYS, clock=clock, changed=self.bell.ring)
         self.election = Election(
@@ -56,9 +81,12 @@ class Candidate:
             observer=self.observer,
             bell=self.bell,
             actor=self.actor,
+            reports=self.reports,
             leads=lambda: self.leads,
             new_seed=lambda: f"{address} seed {next(ids)}",
+            clock=self.loop_clock,
             every_s=every_s,
+            replace_after_s=REPLACE_AFTER_S,
             steps_per_round=8,
         )
         self.administrator = Administrator(
@@ -70,6 +98,18 @@ class Candidate:
             clock=asyncio.get_running_loop().time,
             new_id=lambda: f"{address} id {next(ids)}",
             limits=DEFAULT_LIMITS,
+            timeout_s=1.0,
+        )
+        self.recoverer = Recoverer(
+            store=self.store,
+            keys=KEYS,
+            observer=self.observer,
+            bell=self.bell,
+            reports=self.reports,
+            reign=self.election.reign,
+            clock=asyncio.get_running_loop().time,
+            wall_ms=lambda: 1_700_000_000_000 + next(ids),
+            new_id=lambda: f"{address} id {next(ids)}",
             timeout_s=1.0,
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -110,6 +150,7 @@ class Workers:
 
     def __init__(self, store: Store, *names: str, keys: Keys = KEYS) -> None:
         self._store, self._names, self._keys = store, names, keys
+        self._made: set[ReplicaId] = set()
 
     async def register(self) -> None:
         for name in self._names:
@@ -128,7 +169,7 @@ class Workers:
         for shard, entry in seen.shards.items():
             after = entry.config
             for worker in seen.workers:
-                after = worked(after, seen, worker)
+                after = worked(after, seen, worker, self._made)
             if after != entry.config:
                 key = self._keys.shard(shard)
                 compares = (Unchanged(key=key, mod_revision=entry.epoch),)

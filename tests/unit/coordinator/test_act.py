@@ -1,24 +1,32 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+from collections import Counter
 
 import pytest
 
-from coordinator.act import Actor, story_of, transaction_of
+from coordinator.act import DONE, IN_DOUBT, REJECTED, Actor, story_of, transaction_of
 from coordinator.logic.steps import (
     ActivateCollection,
+    AddLearners,
     CreateCluster,
     CreateShard,
     DeleteCollection,
     DeleteShard,
     ElectPrimary,
+    ForgetReplicas,
     PlaceShardAnew,
+    RetireReplica,
+    SetReplication,
     Step,
 )
+from coordinator.metrics import StepMeter
 from shoal.core.collection import CollectionState
 from shoal.core.errors import PreconditionFailed
-from shoal.core.ids import ClusterId, Revision, ShardId
+from shoal.core.ids import ClusterId, ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardEntry
+from shoal.runtime.metrics import Measure, MetricSpec, NoMetrics
 from shoal.store.codec import encode_leader
 from shoal.store.interface import Absent, Changed, Committed, Compare, Created, Put, Rejected, Transaction, Unchanged
 from shoal.store.memory import CommitFault, MemoryStore
@@ -30,12 +38,15 @@ COLLECTION = collection_of("c", revision=30)
 SHARD = ShardId(COLLECTION.id, 0)
 OLD = ShardEntry(config=shard_config(SHARD, {"r0": "w0"}, isr=["r0"], primary_reg=5), epoch=Revision(40))
 NEW = shard_config(SHARD, {"r1": "w1"}, isr=["r1"], primary_reg=6, term=2)
+RESIGNED = ShardEntry(config=dataclasses.replace(OLD.config, primary_reg=Revision(0)), epoch=Revision(40))
+LIVE = {WorkerId("w1"): Revision(6), WorkerId("w2"): Revision(8)}
 HOMELESS = ShardEntry(config=shard_config(SHARD, {}, isr=["r0"], primary_reg=5), epoch=Revision(41))
 
 MINE = Created(key=KEYS.leader, create_revision=Revision(7))
 AS_IS = Unchanged(key=KEYS.collection(COLLECTION.id), mod_revision=Revision(30))
 EPOCH = Unchanged(key=KEYS.shard(SHARD), mod_revision=Revision(40))
 OLD_REIGN_OVER = Changed(key=KEYS.worker("w0"), mod_revision=Revision(5))  # type: ignore[arg-type]
+LEARNER_LIVES = Unchanged(key=KEYS.worker(WorkerId("w2")), mod_revision=Revision(8))
 NEW_HOME_LIVES = Unchanged(key=KEYS.worker("w1"), mod_revision=Revision(6))  # type: ignore[arg-type]
 
 
@@ -43,13 +54,30 @@ NEW_HOME_LIVES = Unchanged(key=KEYS.worker("w1"), mod_revision=Revision(6))  # t
     ("step", "compares", "key"),
     [
         (CreateCluster(cluster=ClusterId("x")), {Absent(key=KEYS.cluster)}, KEYS.cluster),
-        (CreateShard(collection=COLLECTION, config=NEW), {Absent(key=KEYS.shard(SHARD)), AS_IS, NEW_HOME_LIVES}, KEYS.shard(SHARD)),
         (
-            PlaceShardAnew(collection=COLLECTION, before=OLD, config=NEW),
-            {EPOCH, OLD_REIGN_OVER, AS_IS, NEW_HOME_LIVES},
+            CreateShard(collection=COLLECTION, config=NEW, registrations=LIVE),
+            {Absent(key=KEYS.shard(SHARD)), AS_IS, NEW_HOME_LIVES, LEARNER_LIVES},
+            KEYS.shard(SHARD),
+        ),
+        (
+            PlaceShardAnew(collection=COLLECTION, before=OLD, config=NEW, registrations=LIVE),
+            {EPOCH, OLD_REIGN_OVER, AS_IS, NEW_HOME_LIVES, LEARNER_LIVES},
             KEYS.shard(SHARD),
         ),
         (ElectPrimary(before=OLD, config=NEW), {EPOCH, OLD_REIGN_OVER, NEW_HOME_LIVES}, KEYS.shard(SHARD)),
+        (ElectPrimary(before=RESIGNED, config=NEW), {EPOCH, NEW_HOME_LIVES}, KEYS.shard(SHARD)),
+        (SetReplication(collection=COLLECTION, before=OLD, config=NEW), {EPOCH, AS_IS}, KEYS.shard(SHARD)),
+        (
+            AddLearners(collection=COLLECTION, before=OLD, config=NEW, registrations=LIVE, replaced=(ReplicaId("r0"),)),
+            {EPOCH, AS_IS, NEW_HOME_LIVES, LEARNER_LIVES},
+            KEYS.shard(SHARD),
+        ),
+        (RetireReplica(collection=COLLECTION, before=OLD, config=NEW, replica=ReplicaId("r0")), {EPOCH, AS_IS}, KEYS.shard(SHARD)),
+        (
+            ForgetReplicas(before=OLD, config=NEW, homes={ReplicaId("r0"): WorkerId("w0"), ReplicaId("r9"): WorkerId("w9")}),
+            {EPOCH, Absent(key=KEYS.worker(WorkerId("w0"))), Absent(key=KEYS.worker(WorkerId("w9")))},
+            KEYS.shard(SHARD),
+        ),
         (ActivateCollection(collection=COLLECTION), {AS_IS}, KEYS.collection(COLLECTION.id)),
         (DeleteShard(entry=HOMELESS), {Unchanged(key=KEYS.shard(SHARD), mod_revision=Revision(41))}, KEYS.shard(SHARD)),
         (DeleteCollection(collection=COLLECTION), {AS_IS}, KEYS.collection(COLLECTION.id)),
@@ -162,3 +190,35 @@ def test_what_is_no_matter_of_availability_is_raised() -> None:
             await actor.carry_out(deletions(3))
 
     asyncio.run(scenario())
+
+
+def test_what_is_done_counts_as_elections_and_replacements() -> None:
+    told = Told()
+    meter = StepMeter(told)
+    election = ElectPrimary(before=OLD, config=NEW)
+    for outcome in (DONE, DONE, REJECTED, IN_DOUBT):
+        meter(election, outcome)
+    replaced = (ReplicaId("r0"), ReplicaId("r9"))
+    for stand_in in (replaced, ()):
+        meter(AddLearners(collection=COLLECTION, before=OLD, config=NEW, registrations=LIVE, replaced=stand_in), DONE)
+    assert told.counts == {
+        ("shoal_steps_total", "ElectPrimary", "done"): 2,
+        ("shoal_steps_total", "ElectPrimary", "rejected"): 1,
+        ("shoal_steps_total", "ElectPrimary", "in_doubt"): 1,
+        ("shoal_steps_total", "AddLearners", "done"): 2,
+        ("shoal_elections_total",): 2,
+        ("shoal_replicas_replaced_total",): 2,
+    }
+
+
+class Told(NoMetrics):
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, ...]] = Counter()
+
+    def measure(self, metric: MetricSpec, *labels: str) -> Measure:
+        def count(value: float) -> None:
+            self.counts[metric.name, *labels] += int(value)
+
+        return count

@@ -10,7 +10,16 @@ import pytest
 from coordinator.administer import Administrator
 from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionSpec, CollectionState
-from shoal.core.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, NotFound, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    PreconditionFailed,
+    ResourceExhausted,
+    ShoalError,
+    Unavailable,
+)
 from shoal.core.ids import CollectionId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.store.codec import encode_worker
@@ -338,5 +347,46 @@ def test_a_collection_that_cannot_fit_is_not_begun() -> None:
             with pytest.raises(ResourceExhausted, match="no memory for collection 'fashion'"):
                 await it.admin.create(SPEC, "r", 10.0)
             assert await it.one.store.get(KEYS.name("fashion"), 1.0) is None
+
+    office(scenario)
+
+
+def test_a_collection_with_replicas_is_ready_when_enough_are_in_sync_and_altered_while_it_lives() -> None:
+    async def scenario(it: Office) -> None:
+        async with it.open("w0", "w1", "w2"):
+            made = await it.admin.create(dataclasses.replace(SPEC, replicas=3), "r", 10.0)
+            configs = [entry.config for entry in it.one.observer.map.shards_of(made)]
+            assert all(len(config.isr) >= config.min_isr == 2 for config in configs)
+            for replicas, min_isr in ((1, 1), (2, 1), (3, 2)):
+                await it.admin.alter("fashion", Alteration(replicas=replicas), 10.0)
+                await eventually(
+                    lambda wanted=replicas, least=min_isr: all(  # type: ignore[misc]
+                        (len(each.config.worker_of), len(each.config.isr), each.config.min_isr) == (wanted, wanted, least)
+                        for each in it.one.observer.map.shards_of(made)
+                    )
+                )
+
+    office(scenario)
+
+
+def test_more_replicas_than_workers_are_refused_naming_both_numbers() -> None:
+    async def scenario(it: Office) -> None:
+        async with it.open("w0", "w1"):
+            with pytest.raises(PreconditionFailed, match=r"cannot have 3 replicas.* 2 are live"):
+                await it.admin.create(dataclasses.replace(SPEC, replicas=3), "r", 10.0)
+            assert not it.one.observer.map.collections
+            await it.admin.create(SPEC, "r", 10.0)
+            with pytest.raises(PreconditionFailed, match=r"cannot have 3 replicas.* 2 are live"):
+                await it.admin.alter("fashion", Alteration(replicas=3), 10.0)
+            assert it.one.observer.map.by_name["fashion"].spec == SPEC
+
+    office(scenario)
+
+
+def test_a_creation_that_waits_for_copies_says_so() -> None:
+    async def scenario(it: Office) -> None:
+        async with it.open("w0", "w1", acting=False):
+            with pytest.raises(DeadlineExceeded, match=r"0 of 2 shards are active, 0 of them with 2 copies in sync"):
+                await it.admin.create(dataclasses.replace(SPEC, replicas=2, min_isr_set=2), "r", 0.2)
 
     office(scenario)

@@ -14,15 +14,16 @@ from coordinator.logic.steps import Step
 from coordinator.loop import Loop
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec, CollectionState
-from shoal.core.ids import Revision, ShardId, Term, WorkerId
+from shoal.core.ids import Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardState
 from shoal.store.codec import encode_shard
 from shoal.store.interface import Delete, Put, Transaction
 from shoal.store.memory import CommitFault, MemoryStore
 from shoal.store.memory_cluster import MemoryCluster
 from shoal.store.observe import MapObserver
-from tests.unit.coordinator.candidate import Candidate, Clock, Workers, eventually, running
-from tests.unit.coordinator.world import KEYS, shard_config
+from tests.unit.coordinator.candidate import Candidate, Clock, Reports, Workers, eventually, running
+from tests.unit.coordinator.world import KEYS, REPLACE_AFTER_S, shard_config
 
 SPEC = CollectionSpec(name="fashion", dim=4, shards=20)
 
@@ -180,9 +181,12 @@ def test_the_next_round_waits_for_a_map_with_the_commits_of_the_last() -> None:
             observer=cast(MapObserver, late),
             bell=bell,
             actor=cast(Actor, busy),
+            reports=Reports(),
             leads=lambda: True,
             new_seed=lambda: "s",
+            clock=lambda: 0.0,
             every_s=60.0,
+            replace_after_s=600.0,
             steps_per_round=8,
         )
         running = asyncio.create_task(loop.run())
@@ -228,5 +232,62 @@ def test_rounds_do_not_spin_when_nothing_can_be_done() -> None:
             before = latest[0]
             await one.bell.wait(one.bell.rings, 1.0)
             assert 1 <= latest[0] - before <= 8
+
+    asyncio.run(scenario())
+
+
+def test_before_an_election_the_candidates_are_asked_and_the_longest_log_wins() -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        cluster = MemoryCluster(clock)
+        one = Candidate(cluster, clock)
+        workers = Workers(MemoryStore(cluster), "w0", "w1", "w2")
+        async with running(one), workers.running():
+            await one.leading()
+            await eventually(lambda: len(one.observer.map.workers) == 3)
+            made = await one.administrator.create(CollectionSpec(name="c", dim=4, replicas=3), "r", 10.0)
+            shard = ShardId(made, 0)
+            await eventually(lambda: len(one.observer.map.shards[shard].config.isr) == 3)
+            before = one.observer.map.shards[shard].config
+            assert one.reports.asked == []
+            longest = before.isr[-1]
+            one.reports.ends = {longest: LogEnd(term=Term(1), seq=Seq(9))}
+            assert before.primary_worker is not None
+            await one.store.commit(Transaction(then=(Delete(key=KEYS.worker(before.primary_worker)),)), 1.0)
+            await eventually(lambda: one.observer.map.shards[shard].config.term == before.term + 1)
+            after = one.observer.map.shards[shard].config
+            assert after.primary == longest
+            assert before.primary not in after.isr
+            left = {before.worker_of[each] for each in before.isr[1:]}
+            assert [(set(asked), set(asked.values())) for asked in one.reports.asked[:1]] == [(left, {(shard,)})]
+
+    asyncio.run(scenario())
+
+
+def test_a_lost_replica_is_replaced_when_that_is_due_and_not_before() -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        cluster = MemoryCluster(clock)
+        one = Candidate(cluster, clock)
+        workers = Workers(MemoryStore(cluster), "w0", "w1", "w2")
+        async with running(one), workers.running():
+            await one.leading()
+            await eventually(lambda: len(one.observer.map.workers) == 3)
+            made = await one.administrator.create(CollectionSpec(name="c", dim=4, replicas=2), "r", 10.0)
+            shard = ShardId(made, 0)
+            await eventually(lambda: len(one.observer.map.shards[shard].config.isr) == 2)
+            before = one.observer.map.shards[shard].config
+            lost = before.isr[1]
+            await one.store.commit(Transaction(then=(Delete(key=KEYS.worker(before.worker_of[lost])),)), 1.0)
+            await eventually(lambda: one.observer.map.shards[shard].config.learners == (lost,))
+            one.loop_clock.advance(REPLACE_AFTER_S - 1.0)
+            await one.loop.round()
+            assert one.observer.map.shards[shard].config.learners == (lost,)
+            one.loop_clock.advance(1.0)
+            await eventually(lambda: len(one.observer.map.shards[shard].config.isr) == 2)
+            await eventually(lambda: lost not in one.observer.map.shards[shard].config.members)
+            after = one.observer.map.shards[shard].config
+            assert lost not in after.members
+            assert before.worker_of[lost] not in {after.worker_of[each] for each in after.isr}
 
     asyncio.run(scenario())

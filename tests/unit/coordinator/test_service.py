@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import cast
 
 import pytest
 
 from coordinator.administer import Administrator
-from coordinator.service import UNBOUNDED_CALL_S, Context, CoordinatorService, timeout_s_of
+from coordinator.recover import Recoverer
+from coordinator.service import DEFAULT_ENTRIES, UNBOUNDED_CALL_S, Context, CoordinatorService, timeout_s_of
 from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import InvalidArgument
-from shoal.core.ids import CollectionId
+from shoal.core.ids import CollectionId, WorkerId
 from shoal.core.limits import Limits
+from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
 from shoal.v1 import collections_pb2
+from shoal.wire.recovery import audit_from_message, recovery_from_message, request_to_message
+from tests.mock_transport import AUDITED, RECOVERY
 
 
 class Clerk:
@@ -31,6 +36,14 @@ class Clerk:
     async def drop(self, name: str, collection: CollectionId | None, timeout_s: float) -> None:
         self.asked.append((name, collection, timeout_s))
 
+    async def recover(self, request: RecoveryRequest, timeout_s: float) -> tuple[Recovery, bool]:
+        self.asked.append((request, timeout_s))
+        return RECOVERY, request.accept_data_loss
+
+    async def audit(self, limit: int, before: str, timeout_s: float) -> tuple[tuple[AuditEntry, ...], str]:
+        self.asked.append((limit, before, timeout_s))
+        return (AUDITED,), "next"
+
 
 class Caller:
     def __init__(self, remaining_s: float | None) -> None:
@@ -41,7 +54,7 @@ class Caller:
 
 
 def served(clerk: Clerk, limits: Limits | None = None) -> CoordinatorService:
-    return CoordinatorService(cast(Administrator, clerk), limits or Limits())
+    return CoordinatorService(cast(Administrator, clerk), cast(Recoverer, clerk), limits or Limits())
 
 
 def creating(remaining_s: float | None = None, limits: Limits | None = None, **fields: object) -> tuple[object, ...]:
@@ -57,8 +70,10 @@ def test_what_is_left_out_takes_its_default() -> None:
 
 
 def test_what_is_said_is_taken() -> None:
-    spec, _, timeout_s = creating(remaining_s=10.0, name="c", dim=8, metric="cosine", shards=3, replicas=1, index="hnsw", recall=0.9)
-    assert spec == CollectionSpec(name="c", dim=8, metric=Metric.COSINE, shards=3, index="hnsw", recall=0.9)
+    spec, _, timeout_s = creating(
+        remaining_s=10.0, name="c", dim=8, metric="cosine", shards=3, replicas=3, min_isr=1, index="hnsw", recall=0.9
+    )
+    assert spec == CollectionSpec(name="c", dim=8, metric=Metric.COSINE, shards=3, replicas=3, min_isr_set=1, index="hnsw", recall=0.9)
     assert timeout_s == pytest.approx(9.8)
 
 
@@ -69,7 +84,8 @@ def test_what_is_said_is_taken() -> None:
         ({"name": "c"}, "dim"),
         ({"name": "c", "dim": 4, "shards": 9}, "shards"),
         ({"name": "c", "dim": 4, "metric": "l3"}, "metric"),
-        ({"name": "c", "dim": 4, "replicas": 2}, "replicas"),
+        ({"name": "c", "dim": 4, "replicas": 8}, "replicas"),
+        ({"name": "c", "dim": 4, "replicas": 3, "min_isr": 4}, "min_isr"),
         ({"name": "c", "dim": 4, "index": "magic"}, "index"),
         ({"name": "c", "dim": 4, "recall": 1.5}, "recall"),
     ],
@@ -89,7 +105,7 @@ def test_a_drop_is_handed_on() -> None:
 
 def test_an_alteration_is_handed_on_and_what_it_leaves_out_is_none() -> None:
     clerk = Clerk()
-    for fields in ({}, {"index": "flat"}, {"recall": 0.8}, {"index": "", "recall": 0.0}):
+    for fields in ({}, {"index": "flat"}, {"recall": 0.8}, {"index": "", "recall": 0.0}, {"replicas": 3, "min_isr": 0}):
         request = collections_pb2.AlterCollectionRequest(name="c", **fields)  # type: ignore[arg-type]
         asyncio.run(served(clerk).AlterCollection(request, cast(Context, Caller(1.0))))
     assert [asked[:2] for asked in clerk.asked] == [
@@ -97,9 +113,27 @@ def test_an_alteration_is_handed_on_and_what_it_leaves_out_is_none() -> None:
         ("c", Alteration(index="flat")),
         ("c", Alteration(recall=0.8)),
         ("c", Alteration(index="", recall=0.0)),
+        ("c", Alteration(replicas=3, min_isr=0)),
     ]
 
 
 def test_a_caller_that_gives_no_time_is_given_none() -> None:
     assert timeout_s_of(0.0) == 0.0
     assert timeout_s_of(None) == UNBOUNDED_CALL_S
+
+
+def test_a_recovery_is_handed_on_and_its_answer_comes_back() -> None:
+    clerk = Clerk()
+    asked = RecoveryRequest(name="c", number=3, worker=WorkerId("w"), accept_data_loss=True, reason="why", asked_by="who", request_id="r")
+    for request in (asked, dataclasses.replace(asked, worker=None, accept_data_loss=False)):
+        answer = asyncio.run(served(clerk).RecoverShard(request_to_message(request), cast(Context, Caller(1.0))))
+        assert (recovery_from_message(answer.recovery), answer.done) == (RECOVERY, request.accept_data_loss)
+        assert clerk.asked[-1] == (request, pytest.approx(0.9))
+
+
+def test_the_audit_is_handed_out_in_pages() -> None:
+    clerk = Clerk()
+    for request in (collections_pb2.ListAuditRequest(), collections_pb2.ListAuditRequest(limit=7, before="b")):
+        answer = asyncio.run(served(clerk).ListAudit(request, cast(Context, Caller(1.0))))
+        assert (list(map(audit_from_message, answer.entries)), answer.next) == ([AUDITED], "next")
+    assert clerk.asked == [(DEFAULT_ENTRIES, "", pytest.approx(0.9)), (7, "b", pytest.approx(0.9))]

@@ -27,6 +27,7 @@ def test_defaults_and_flags() -> None:
         ("--lease-ttl-s=0", "lease_ttl_s"),
         ("--reconcile-every-s=nan", "reconcile_every_s"),
         ("--store-timeout-s=-1", "store_timeout_s"),
+        ("--replace-after-s=0", "replace_after_s"),
         ("--message-bytes=0", "message_bytes"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any, cast
 
 from router.administration import Administration
@@ -10,10 +11,11 @@ from router.cluster_service import ClusterService
 from router.collections_service import CollectionsService
 from router.logic.health import ClusterHealth, ShardHealth, WorkerHealth
 from router.logic.questions import CollectionFigures
+from router.logic.replication_health import ReplicaHealth
 from router.overview import Overview
 from shoal.core.alteration import Alteration
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
-from shoal.core.ids import CollectionId, WorkerId
+from shoal.core.ids import CollectionId, ReplicaId, Seq, WorkerId
 from shoal.core.limits import Limits
 from shoal.core.shard_calls import CurvePoint, SegmentCurve, ShardRecall
 from shoal.v1 import cluster_pb2, collections_pb2
@@ -103,16 +105,31 @@ def test_a_description_says_what_builds_wait_for() -> None:
     assert call(Clerk(), "Describe", collections_pb2.DescribeCollectionRequest(name="c")).waiting == "for memory"
 
 
+SHARD = ShardHealth(
+    collection="n",
+    number=0,
+    state="ok",
+    replication="read only",
+    elr=(WorkerId("w2"),),
+    leaving=(WorkerId("w3"),),
+    rf=3,
+    min_isr=2,
+    replicas=(ReplicaHealth(id=ReplicaId("r"), worker=WorkerId("w"), role="isr", state="backup", applied_seq=Seq(9)),),
+)
+
+
 class Looker:
     async def describe(self, timeout_s: float) -> ClusterHealth:
         worker = WorkerHealth(id=WorkerId("w"), state="up", memory_bytes=3, memory_budget_bytes=20, memory_used_bytes=9)
-        return ClusterHealth(
-            cluster_id="c", leader="", workers=(worker,), shards=(ShardHealth(collection="n", number=0, state="ok", memory_bytes=7),)
-        )
+        return ClusterHealth(cluster_id="c", leader="", workers=(worker,), shards=(dataclasses.replace(SHARD, memory_bytes=7),))
 
 
 def test_the_cluster_tells_memory_used_its_budget_and_the_memory_of_shards() -> None:
     service = ClusterService(overview=cast(Overview, Looker()), default_timeout_s=1.0)
     answer = asyncio.run(service.Describe(cluster_pb2.DescribeClusterRequest(), Context()))
     assert [(each.memory_bytes, each.memory_budget_bytes, each.memory_used_bytes) for each in answer.workers] == [(3, 20, 9)]
-    assert [each.memory_bytes for each in answer.shards] == [7]
+    (shard,) = answer.shards
+    assert (shard.memory_bytes, shard.replication, list(shard.elr), list(shard.leaving)) == (7, "read only", ["w2"], ["w3"])
+    assert (shard.rf, shard.min_isr) == (3, 2)
+    (replica,) = shard.replicas
+    assert (replica.id, replica.worker, replica.role, replica.state, replica.applied_seq) == ("r", "w", "isr", "backup", 9)

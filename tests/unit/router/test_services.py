@@ -305,7 +305,8 @@ def test_collections_by_grpc() -> None:
         ({"name": "b", "dim": 65_537}, "dim"),
         ({"name": "b", "dim": 4, "metric": "l3"}, "metric"),
         ({"name": "b", "dim": 4, "shards": 1_025}, "shards"),
-        ({"name": "b", "dim": 4, "replicas": 2}, "replicas"),
+        ({"name": "b", "dim": 4, "replicas": 8}, "replicas"),
+        ({"name": "b", "dim": 4, "replicas": 2, "min_isr": 3}, "min_isr"),
         ({"name": "b", "dim": 4, "index": "btree"}, "index"),
     ],
 )

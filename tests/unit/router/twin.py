@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from router.metrics import ShardCallMeter
 from router.router import Router, make_router
 from router.workers import Workers
 from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import ClusterMap, LeaderEntry, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
-from shoal.core.errors import ShoalError, Unavailable
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
 from shoal.core.filter import Filter
 from shoal.core.filter_truth import matches
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import Limits
 from shoal.core.points import PointId, StoredColumns, id_array, id_order, payload_from_json
+from shoal.core.recovery import AuditEntry, LogEnd, Recovery, RecoveryRequest, ReplicaPlace
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import (
     QueryGroup,
@@ -43,36 +47,10 @@ from shoal.core.shard_calls import (
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import split_evenly
 from shoal.core.topk import HitColumns, hit_order
+from shoal.runtime.metrics import Metrics, NoMetrics
+from tests.unit.router.virtual_time import FakeClock, LiveView, ScriptedView
 
 MEMORY_BYTES = 1_000
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class ScriptedView:
-    """Nobody waits in fact: each wait plays the next scripted event, or lets the time pass."""
-
-    def __init__(self, clock: FakeClock, current: ClusterMap) -> None:
-        self.current = current
-        self.events: list[Callable[[], None]] = []
-        self.waits: list[float] = []
-        self._clock = clock
-
-    async def wait_for_change(self, seen: ClusterMap, timeout_s: float) -> None:
-        assert timeout_s > 0
-        if self.current is not seen:
-            return
-        self.waits.append(timeout_s)
-        if self.events:
-            self.events.pop(0)()
-        else:
-            self._clock.now += timeout_s
 
 
 @dataclass
@@ -87,7 +65,7 @@ class TwinShard:
 
 class TwinWorker:
     """ShardService over dicts. before, after: errors to raise before or after the next calls take effect, one a call (None: none).
-    deleted_at_once: points that one delete by filter removes."""
+    deleted_at_once: points that one delete by filter removes; delay_s: before every answer; frozen: it answers nothing."""
 
     def __init__(self) -> None:
         self.shards: dict[ShardId, TwinShard] = {}
@@ -98,9 +76,12 @@ class TwinWorker:
         self.failed: dict[str, str] = {}
         self.closed = False
         self.deleted_at_once = 3
+        self.delay_s = 0.0
+        self.frozen = False
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         shard = self._shard(call, call.shard, timeout_s)
+        await self._pause()
         ack = shard.remembered.get(call.request_id)
         if ack is None:
             ack = shard.remembered[call.request_id] = self._apply(shard, call)
@@ -126,6 +107,7 @@ class TwinWorker:
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         shard = self._shard(call, call.shard, timeout_s)
+        await self._pause()
         best: dict[int, list[tuple[PointId, np.float32]]] = {}
         for group in call.groups:
             for number in range(len(call.queries)) if group.queries is None else group.queries.tolist():
@@ -153,19 +135,24 @@ class TwinWorker:
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         shard = self._shard(call, call.shard, timeout_s)
+        await self._pause()
         return stored(shard, [each for each in call.ids.tolist() if each in shard.points], call.with_vectors, call.with_payload)
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
         shard = self._shard(call, call.shard, timeout_s)
+        await self._pause()
         ordered = sorted(matching(shard, call.filter), key=id_order)
         behind = [each for each in ordered if call.after is None or id_order(each) > id_order(call.after)]
         return stored(shard, behind[: call.limit], call.with_vectors, call.with_payload)
 
     async def count(self, call: ShardCount, timeout_s: float) -> int:
-        return len(matching(self._shard(call, call.shard, timeout_s), call.filter))
+        shard = self._shard(call, call.shard, timeout_s)
+        await self._pause()
+        return len(matching(shard, call.filter))
 
     async def stats(self, shard: ShardId, timeout_s: float) -> ShardStats:
         held = self._shard(shard, shard, timeout_s)
+        await self._pause()
         return ShardStats(
             shard=shard,
             role="primary",
@@ -182,9 +169,11 @@ class TwinWorker:
 
     async def optimize(self, shard: ShardId, timeout_s: float) -> None:
         self._shard("optimize", shard, timeout_s)
+        await self._pause()
 
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         self._shard(call, call.shard, timeout_s)
+        await self._pause()
         return (
             SegmentCurve(
                 shard=call.shard.number,
@@ -201,6 +190,7 @@ class TwinWorker:
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
         self._shard(call, call.shard, timeout_s)
+        await self._pause()
         return ShardRecall(
             shard=call.shard.number,
             queries=call.sample,
@@ -219,13 +209,20 @@ class TwinWorker:
     async def close(self) -> None:
         self.closed = True
 
+    async def _pause(self) -> None:
+        if self.frozen:
+            await asyncio.sleep(self.timeouts[-1])
+            raise DeadlineExceeded("no answer came in time")
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+
     def _shard(self, call: object, shard: ShardId, timeout_s: float) -> TwinShard:
         assert timeout_s > 0
         self.calls.append(call)
         self.timeouts.append(timeout_s)
         self._fail(self.before)
         if shard not in self.shards:
-            raise Unavailable(f"no replica of {shard} is here")
+            raise Unavailable(f"no replica of {shard} is here", ErrorDetails(shard=str(shard)))
         return self.shards[shard]
 
     def _fail(self, planned: list[ShoalError | None]) -> None:
@@ -310,6 +307,16 @@ class FakeLeader:
     async def drop(self, address: str, name: str, collection: CollectionId | None, timeout_s: float) -> None:
         self._answer("drop", address, name, collection, timeout_s)
 
+    async def recover(self, address: str, request: RecoveryRequest, timeout_s: float) -> tuple[Recovery, bool]:
+        self._answer("recover", address, request, timeout_s)
+        place = ReplicaPlace(replica=ReplicaId("r1"), worker=WorkerId("w1"), role="learner", end=LogEnd(term=Term(1), seq=Seq(7)))
+        shard = ShardId(CollectionId(f"id-{request.name}"), request.number)
+        return Recovery(shard=shard, term=Term(2), chosen=place, given_up=()), request.accept_data_loss
+
+    async def audit(self, address: str, limit: int, before: str, timeout_s: float) -> tuple[tuple[AuditEntry, ...], str]:
+        self._answer("audit", address, limit, before, timeout_s)
+        return (), "next"
+
     def _answer(self, *call: object) -> None:
         self.calls.append(call)
         answer = self.answers.pop(0) if self.answers else None
@@ -322,10 +329,14 @@ class FakeLeader:
 class TwinCluster:
     """Workers w0, w1, ... and a router over them. Shard n of a collection lives on worker n modulo their number."""
 
-    def __init__(self, workers: int = 2, limits: Limits | None = None) -> None:
-        self.clock = FakeClock()
+    def __init__(
+        self, workers: int = 2, limits: Limits | None = None, *, clock: FakeClock | None = None, metrics: Metrics | None = None
+    ) -> None:
+        """clock: that of a VirtualTime; the view then wakes those who wait, as it does in fact."""
+        self.clock = clock or FakeClock()
         self.workers = {WorkerId(f"w{number}"): TwinWorker() for number in range(workers)}
-        self.view = ScriptedView(self.clock, ClusterMap(cluster=ClusterId("c"), leader=LeaderEntry(address="lead:1", created=Revision(1))))
+        empty = ClusterMap(cluster=ClusterId("c"), leader=LeaderEntry(address="lead:1", created=Revision(1)))
+        self.view: Any = LiveView(empty) if clock else ScriptedView(self.clock, empty)
         self.change(workers={worker: worker_entry(worker) for worker in self.workers})
         self.names, self.leader = FakeNames(), FakeLeader()
         self.connected: list[str] = []
@@ -342,6 +353,7 @@ class TwinCluster:
             limits=self.limits,
             read_patience_s=2.0,
             status_timeout_s=1.0,
+            meter=ShardCallMeter(metrics or NoMetrics()),
         )
 
     def change(self, **parts: object) -> None:
@@ -357,19 +369,34 @@ class TwinCluster:
         shards: int = 2,
         state: CollectionState = CollectionState.ACTIVE,
         recall: float = 0.95,
+        replicas: int = 1,
     ) -> Collection:
-        """Publish a collection with empty shards."""
+        """Publish a collection with empty shards. Replica m of shard n lives on worker n + m, all are in sync and hold the same."""
         spec = CollectionSpec(name=name, dim=dim, metric=metric, shards=shards, recall=recall)
         collection = Collection(id=CollectionId(f"id-{name}"), spec=spec, state=state, request_id="r")
         homes = list(self.workers)
         entries = {}
         for number, slots in enumerate(split_evenly(shards)):
-            shard, home = ShardId(collection.id, number), homes[number % len(homes)]
-            entries[shard] = shard_entry(shard, home, slots)
-            self.workers[home].shards[shard] = TwinShard(spec)
+            shard, held = ShardId(collection.id, number), TwinShard(spec)
+            chosen = [homes[(number + at) % len(homes)] for at in range(replicas)]
+            entries[shard] = shard_entry(shard, chosen, slots)
+            for home in chosen:
+                self.workers[home].shards[shard] = held
         current = self.view.current
         self.change(collections={**current.collections, collection.id: collection}, shards={**current.shards, **entries})
         return collection
+
+    def configure(self, shard: ShardId, **parts: object) -> None:
+        """Publish the next configuration of a shard."""
+        entry = self.view.current.shards[shard]
+        following = ShardEntry(config=dataclasses.replace(entry.config, **parts), epoch=Revision(entry.epoch + 1))
+        self.change(shards={**self.view.current.shards, shard: following})
+
+    def lead(self, shard: ShardId, worker: str) -> None:
+        """Publish that the replica on this worker leads the shard, in the next term."""
+        config = self.view.current.shards[shard].config
+        replica = next(each for each, home in config.worker_of.items() if home == worker)
+        self.configure(shard, primary=replica, term=Term(config.term + 1))
 
     def set_state(self, collection: Collection, state: CollectionState) -> None:
         """Publish another state of a collection."""
@@ -400,19 +427,21 @@ def worker_entry(worker: WorkerId, registration: int = 5) -> WorkerEntry:
     return WorkerEntry(id=worker, address=f"{worker}:1", incarnation="i", pid=7, node="n", zone="z", registration=Revision(registration))
 
 
-def shard_entry(shard: ShardId, home: WorkerId, slots: object, state: ShardState = ShardState.ACTIVE) -> ShardEntry:
-    replica = ReplicaId(f"replica-{shard}")
+def shard_entry(shard: ShardId, homes: list[WorkerId], slots: object, state: ShardState = ShardState.ACTIVE) -> ShardEntry:
+    """The first one leads."""
+    names = [f"replica-{shard}", *(f"replica-{shard}-{at}" for at in range(1, len(homes)))]
+    replicas = tuple(map(ReplicaId, names))
     config = ShardConfig(
         shard=shard,
         term=Term(1),
-        primary=replica,
+        primary=replicas[0],
         primary_reg=Revision(5),
-        isr=(replica,),
+        isr=replicas,
         elr=(),
         learners=(),
-        worker_of={replica: home},
-        min_isr=1,
-        rf=1,
+        worker_of=dict(zip(replicas, homes, strict=True)),
+        min_isr=max(1, len(homes) - 1),
+        rf=len(homes),
         state=state,
         slots=(slots,),
     )

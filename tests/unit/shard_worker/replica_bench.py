@@ -45,6 +45,16 @@ def config(term: int) -> ShardConfig:
     )
 
 
+class Alone:
+    """PeerCalls of a replica that has no peers."""
+
+    async def append(self, worker, append, timeout_s):
+        raise AssertionError(f"an append to {worker}")
+
+    async def swap(self, config, base):
+        raise AssertionError(f"a swap on {base}")
+
+
 @dataclasses.dataclass
 class Bench:
     replica: Replica
@@ -87,7 +97,17 @@ async def opened(folder: Path, *, term: int, growing_rows: int = 1_000, log_file
         engine = Engine.open(replica_folder, SPEC, settings)
         memory = unbounded_memory()
         memory.open(SHARD, engine.cost())
-        replica = Replica(shard=SHARD, replica=REPLICA, spec=SPEC, engine=engine, pools=pools, memory=memory, lease_held=lambda: lease[0])
+        replica = Replica(
+            shard=SHARD,
+            replica=REPLICA,
+            spec=SPEC,
+            engine=engine,
+            pools=pools,
+            memory=memory,
+            lease_held=lambda: lease[0],
+            peers=Alone(),
+            changed=lambda: None,
+        )
         try:
             replica.tell(config(term), Revision(100 + term), Revision(term))
             while (await replica.stats()).role != "primary":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shard_worker import assignments
 from shard_worker.assignments import Assignments
+from shard_worker.config_swaps import ConfigSwaps
 from shard_worker.engine import EngineSettings
 from shard_worker.host import Host
 from shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
@@ -30,6 +31,7 @@ from shoal.store.keys import Keys
 from shoal.store.memory import CommitFault, MemoryStore
 from shoal.store.memory_cluster import MemoryCluster
 from shoal.store.observe import MapObserver
+from tests.unit.shard_worker.replica_bench import Alone
 
 KEYS = Keys("test")
 MIB = 1024 * 1024
@@ -50,6 +52,13 @@ class RecordingStore(MemoryStore):
         return outcome
 
 
+class NoSnapshots:
+    """Nobody to fetch a snapshot from."""
+
+    async def fetch(self, entry, replica, primary):
+        raise AssertionError(f"a snapshot of {primary}")
+
+
 class World:
     """One worker without its gRPC server, and the hands of a coordinator."""
 
@@ -68,8 +77,17 @@ class World:
             pools=self.pools,
             memory=self.host.memory,
             lease_held=self.membership.held_now,
+            peers=Alone(),
+            changed=lambda: None,
         )
-        self.assignments = Assignments(host=self.host, store=self.store, keys=KEYS, me=self.id, membership=self.membership, folders=folders)
+        self.assignments = Assignments(
+            host=self.host,
+            swaps=ConfigSwaps(store=self.store, keys=KEYS, me=self.id),
+            me=self.id,
+            membership=self.membership,
+            folders=folders,
+            snapshots=NoSnapshots(),
+        )
         self.observer = MapObserver(store=self.store, keys=KEYS, clock=boot_s, changed=self.see)
         self.blind = False
 

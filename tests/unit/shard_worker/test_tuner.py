@@ -4,11 +4,14 @@ import asyncio
 import threading
 from collections.abc import Callable
 
+import faiss
 import numpy as np
 import pytest
 
 from shard_worker import tuner as module
+from shard_worker.index.calibrate import calibrate
 from shard_worker.index.view import Part, View
+from shard_worker.logic import tuning_lull
 from shard_worker.pools import Pools
 from shard_worker.tuner import Tuner
 from shoal.core.collection import Metric
@@ -58,6 +61,7 @@ def part(made) -> Part:
 def impatient(monkeypatch):
     monkeypatch.setattr(module, "PAUSE_S", 0.001)
     monkeypatch.setattr(module, "LOOK_S", 0.01)
+    monkeypatch.setattr(tuning_lull, "QUIET_S", 0.0)
 
 
 @pytest.fixture
@@ -245,6 +249,146 @@ def test_tune_answers_with_curves_and_keeps_them(part, pools, tmp_path):
         await background.close()
 
     asyncio.run(run())
+
+
+@pytest.fixture
+def measured(monkeypatch) -> list[int]:
+    """Rows of every segment that was measured to the end, in order."""
+    ends: list[int] = []
+
+    def counting(part, sample, **options):
+        tuning = calibrate(part, sample, **options)
+        ends.extend([len(part)] * (tuning is not None))
+        return tuning
+
+    monkeypatch.setattr(module, "calibrate", counting)
+    return ends
+
+
+def test_a_measurement_that_waits_its_turn_is_left_to_tune(part, pools, tmp_path, measured):
+    async def run():
+        release = threading.Event()
+        before = asyncio.create_task(pools.build(lambda: release.wait(20), asyncio.Event()))
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        await until(lambda: pools._builds._work_queue.qsize() == 1)
+        asked = asyncio.create_task(background.tune(ShardTune(shard=SHARD, k=10), 30.0))
+        await until(lambda: pools._builds._work_queue.qsize() == 2)
+        release.set()
+        await asyncio.gather(before, asked)
+        await looked(background)
+        assert measured == [600]
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_a_measurement_under_way_is_left_to_tune(part, pools, tmp_path, measured, monkeypatch):
+    counting, began = module.calibrate, threading.Event()
+
+    def held_up(part, sample, *, should_stop, **options):
+        if not began.is_set():
+            began.set()
+            while not should_stop():
+                pass
+        return counting(part, sample, should_stop=should_stop, **options)
+
+    monkeypatch.setattr(module, "calibrate", held_up)
+
+    async def run():
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        await until(began.is_set)
+        await background.tune(ShardTune(shard=SHARD, k=10), 30.0)
+        await looked(background)
+        assert measured == [600]
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_a_segment_that_is_gone_before_its_turn_is_not_measured(part, pools, tmp_path, measured):
+    async def run():
+        release = threading.Event()
+        before = asyncio.create_task(pools.build(lambda: release.wait(20), asyncio.Event()))
+        reading = FixedReading([part])
+        background = tuner(reading, pools, tmp_path)
+        await until(lambda: pools._builds._work_queue.qsize() == 1)
+        reading.parts = []
+        release.set()
+        await before
+        await looked(background)
+        assert measured == []
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_after_a_tune_that_was_late_the_background_measures(part, pools, tmp_path, measured):
+    async def run():
+        release = threading.Event()
+        before = asyncio.create_task(pools.build(lambda: release.wait(20), asyncio.Event()))
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        with pytest.raises(DeadlineExceeded):
+            await background.tune(ShardTune(shard=SHARD, k=10), 0.05)
+        assert measured == []
+        release.set()
+        await before
+        await until(lambda: part.tuning.now.measured)
+        assert measured == [600]
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_the_background_waits_for_a_lull_and_not_for_ever(part, pools, tmp_path, measured, monkeypatch):
+    monkeypatch.setattr(tuning_lull, "QUIET_S", 1e9)
+    monkeypatch.setattr(tuning_lull, "PATIENCE_S", 1e9)
+
+    async def run():
+        reading = FixedReading([])
+        background = tuner(reading, pools, tmp_path)
+        ask(background, 1)
+        reading.parts = [part]
+        await looked(background)
+        assert measured == []
+        monkeypatch.setattr(tuning_lull, "PATIENCE_S", 0.0)
+        await until(lambda: part.tuning.now.measured)
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_the_background_runs_on_one_core_and_rests_beside_searches(part, tmp_path, monkeypatch):
+    pools = Pools(search_threads=1, build_threads=2)
+    rests, threads = [], []
+
+    def resting(**times):
+        rests.append(tuning_lull.rest_s(**times))
+        return rests[-1]
+
+    def slices(*_, should_stop, **__):
+        threads.append(faiss.omp_get_max_threads())
+        for _ in range(3):
+            assert not should_stop()
+        return part.tuning.now
+
+    monkeypatch.setattr(module, "rest_s", resting)
+    monkeypatch.setattr(module, "calibrate", slices)
+    monkeypatch.setattr(tuning_lull, "QUIET_S", 1e9)
+    monkeypatch.setattr(tuning_lull, "PATIENCE_S", 0.0)
+
+    async def run():
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        ask(background, 1)
+        await until(lambda: "segment" in background._standings)
+        assert len(rests) == 3
+        assert all(rest > 0 for rest in rests)
+        await background.tune(ShardTune(shard=SHARD, k=10), 30.0)
+        assert len(rests) == 3, "who asks for it does not wait"
+        assert threads == [1, 2]
+        await background.close()
+
+    asyncio.run(run())
+    pools.close()
 
 
 def test_tune_that_is_late_says_so_and_its_work_ends(part, pools, tmp_path, monkeypatch):

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from coordinator.logic.admission import admitted, altered, check_room
+from coordinator.logic.admission import admitted, altered, check_replicas
 from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionState
-from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound, PreconditionFailed, ResourceExhausted, Unavailable
 from shoal.core.ids import ShardId
 from shoal.core.sizing import REPLICA_BASE_BYTES
 from tests.unit.coordinator.world import collection_of, map_of, shard_config, worker_entry
@@ -64,12 +64,40 @@ def test_a_collection_whose_empty_replicas_do_not_fit_is_refused_with_the_figure
     begun = collection_of("begun", shards=2, state=CollectionState.CREATING)
     configs = [shard_config(ShardId(each.id, 0), {f"r-{each.id}": "a"}, isr=[f"r-{each.id}"]) for each in (held, begun)]
     cluster = map_of([held, begun], configs, [worker])
-    check_room(cluster, dataclasses.replace(HOLDER.spec, shards=2))
+    check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, shards=2))
     with pytest.raises(ResourceExhausted, match=r"3 replicas need 4 MiB each.*1 live workers have room for 2 more") as caught:
-        check_room(cluster, dataclasses.replace(HOLDER.spec, shards=3))
+        check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, shards=3))
     assert caught.value.details.limit == "memory"
 
 
 def test_a_cluster_with_a_worker_that_does_not_say_takes_any_collection() -> None:
     cluster = map_of([], [], [worker_entry("a"), dataclasses.replace(worker_entry("b"), memory_budget_bytes=1)])
-    check_room(cluster, dataclasses.replace(HOLDER.spec, shards=1000))
+    check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, shards=1000))
+
+
+def test_each_replica_of_a_shard_needs_a_worker_of_its_own() -> None:
+    cluster = map_of([], [], [worker_entry("a"), worker_entry("b")])
+    check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, replicas=2))
+    with pytest.raises(PreconditionFailed, match=r"cannot have 3 replicas .* 2 are live") as caught:
+        check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, replicas=3))
+    assert caught.value.details.field == "replicas"
+    with pytest.raises(PreconditionFailed, match=r"1 is live"):
+        check_replicas(map_of([], [], [worker_entry("a")]), HOLDER.spec, dataclasses.replace(HOLDER.spec, replicas=2))
+
+
+def test_fewer_or_as_many_replicas_as_before_need_nobody() -> None:
+    before = dataclasses.replace(HOLDER.spec, replicas=3)
+    for replicas in (1, 3):
+        check_replicas(map_of(), before, dataclasses.replace(before, replicas=replicas))
+
+
+def test_room_on_one_worker_is_not_room_for_two_replicas_of_a_shard() -> None:
+    workers = [
+        dataclasses.replace(worker_entry(name), memory_budget_bytes=rooms * REPLICA_BASE_BYTES) for name, rooms in (("a", 50), ("b", 1))
+    ]
+    cluster = map_of([], [], workers)
+    check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, shards=1, replicas=2))
+    with pytest.raises(ResourceExhausted, match="room for 3 more"):
+        check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, shards=2, replicas=2))
+    with pytest.raises(ResourceExhausted):
+        check_replicas(cluster, dataclasses.replace(HOLDER.spec, shards=60), dataclasses.replace(HOLDER.spec, shards=60, replicas=2))

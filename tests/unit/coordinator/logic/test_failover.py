@@ -3,10 +3,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.logic.failover import election_of, heir_of
+from coordinator.logic.failover import election_of, heir_of, to_be_asked
 from shoal.core.cluster_map import WorkerEntry
-from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
+from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.recovery import LogEnd
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, is_gone, renamed_learner, resigned
 from tests.unit.coordinator.world import shard_config, worker_entry
 
 SHARD = ShardId(CollectionId("c"), 0)
@@ -17,8 +18,12 @@ def live(**registrations: int) -> dict[WorkerId, WorkerEntry]:
     return {WorkerId(name): worker_entry(name, registration) for name, registration in registrations.items()}
 
 
-def elected(config: ShardConfig, workers: dict[WorkerId, WorkerEntry]) -> ShardConfig | None:
-    election = election_of(ShardEntry(config=config, epoch=Revision(9)), workers)
+def ends(**told: tuple[int, int]) -> dict[ReplicaId, LogEnd]:
+    return {ReplicaId(replica): LogEnd(term=Term(term), seq=Seq(seq)) for replica, (term, seq) in told.items()}
+
+
+def elected(config: ShardConfig, workers: dict[WorkerId, WorkerEntry], **told: tuple[int, int]) -> ShardConfig | None:
+    election = election_of(ShardEntry(config=config, epoch=Revision(9)), workers, ends(**told))
     if election is None:
         return None
     assert election.before == ShardEntry(config=config, epoch=Revision(9))
@@ -84,19 +89,113 @@ def test_a_living_primary_that_fell_out_of_the_isr_may_not_lead_again() -> None:
     assert elected(config, live(w0=20, w2=8, w3=9)) is None
 
 
+def test_an_old_primary_whose_worker_is_gone_becomes_a_learner_to_come_back_as() -> None:
+    config = shard_config(SHARD, HOMES, isr=["r0", "r1"], learners=["r2"], primary_reg=7)
+    after = elected(config, live(w1=8))
+    assert after is not None
+    assert (after.isr, after.elr, after.learners) == (("r1",), (), ("r2", "r0"))
+
+
+def test_an_old_primary_that_is_to_leave_is_gone_once_it_is_out_of_the_isr() -> None:
+    config = shard_config(SHARD, HOMES, isr=["r0", "r1"], leaving=["r0"], primary_reg=7)
+    after = elected(config, live(w1=8))
+    assert after is not None
+    assert (after.isr, after.learners, after.leaving) == (("r1",), (), ("r0",))
+    assert is_gone(after, ReplicaId("r0"))
+
+
+def test_an_heir_that_was_to_leave_stays() -> None:
+    config = shard_config(SHARD, HOMES, isr=["r0", "r1"], leaving=["r1"], primary_reg=7)
+    after = elected(config, live(w1=8))
+    assert after is not None
+    assert (after.primary, after.leaving) == ("r1", ())
+
+
+def test_the_longest_log_leads_and_a_returned_primary_with_a_shorter_one_stays_in_the_isr() -> None:
+    config = shard_config(SHARD, HOMES, isr=["r0", "r1", "r2"], primary_reg=7, term=4)
+    workers = live(w0=20, w1=8, w2=9)
+    after = elected(config, workers, r0=(4, 10), r1=(4, 11), r2=(4, 10))
+    assert after is not None
+    assert (after.primary, after.isr, after.term) == ("r1", ("r0", "r1", "r2"), 5)
+    later = elected(config, workers, r0=(3, 99), r1=(3, 12), r2=(4, 1))
+    assert later is not None
+    assert later.primary == "r2", "a later term is the longer log"
+
+
+def test_who_tells_nothing_is_not_preferred_and_ties_go_to_the_old_primary_then_to_the_order_of_the_isr() -> None:
+    config = shard_config(SHARD, HOMES, isr=["r1", "r2", "r0"], primary="r0", primary_reg=7)
+    workers = live(w0=20, w1=8, w2=9)
+    chosen = [elected(config, workers), elected(config, workers, r1=(1, 5), r0=(1, 5)), elected(config, workers, r2=(0, 0))]
+    assert [None if each is None else each.primary for each in chosen] == ["r0", "r0", "r2"]
+    without = elected(config, live(w1=8, w2=9), r1=(1, 5), r2=(1, 5))
+    assert without is not None
+    assert without.primary == "r1"
+
+
+def test_a_longer_log_outside_of_the_isr_is_no_reason() -> None:
+    config = shard_config(SHARD, HOMES, isr=["r0", "r1"], elr=["r2"], learners=["r3"], primary_reg=7, min_isr=3)
+    after = elected(config, live(w1=8, w2=9, w3=10), r1=(1, 1), r2=(9, 9), r3=(9, 9))
+    assert after is not None
+    assert (after.primary, after.isr, after.elr) == ("r1", ("r1",), ("r0", "r2"))
+
+
+def test_a_primary_that_resigned_is_succeeded_at_once_while_its_worker_lives() -> None:
+    before = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)
+    config = resigned(before, ReplicaId("r0"), intact=True)
+    assert config is not None
+    after = elected(config, live(w0=7, w1=8), r0=(9, 9))
+    assert after is not None
+    assert (after.primary, after.isr, after.learners) == ("r1", ("r1",), ("r0",))
+
+
+def test_a_primary_that_resigned_leads_again_only_where_nobody_else_can_and_its_log_is_open() -> None:
+    before = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7, min_isr=2)
+    config = resigned(before, ReplicaId("r0"), intact=True)
+    assert config is not None
+    assert config.elr == ("r0",)
+    assert elected(config, live(w0=7)) is None
+    after = elected(config, live(w0=7), r0=(1, 1))
+    assert after is not None
+    assert (after.primary, after.primary_reg, after.term) == ("r0", 7, 2)
+
+
+def test_a_primary_that_resigned_and_began_anew_under_another_id_is_succeeded_too() -> None:
+    before = resigned(shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7), ReplicaId("r0"), intact=False)
+    assert before is not None
+    config = renamed_learner(before, ReplicaId("r0"), ReplicaId("r9"))
+    assert config.primary_worker is None
+    after = elected(config, live(w0=7, w1=8))
+    assert after is not None
+    assert (after.primary, after.learners) == ("r1", ("r9",))
+
+
+def test_workers_are_asked_only_where_there_is_a_choice() -> None:
+    other = ShardId(CollectionId("c"), 1)
+    reigns = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)
+    choice = shard_config(other, HOMES, isr=["r3", "r1", "r2"], learners=["r0"], primary_reg=7)
+    alone = shard_config(ShardId(CollectionId("c"), 2), HOMES, isr=["r3", "r1"], primary_reg=7)
+    workers = live(w0=7, w1=8, w2=9)
+    entries = [ShardEntry(config=config, epoch=Revision(9)) for config in (reigns, choice, alone)]
+    assert to_be_asked(entries, workers) == {"w1": (other,), "w2": (other,)}
+    gone = resigned(shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7, min_isr=2), ReplicaId("r0"), intact=True)
+    assert gone is not None
+    assert to_be_asked([ShardEntry(config=gone, epoch=Revision(9))], live(w0=7)) == {"w0": (SHARD,)}
+
+
 @given(
     isr=st.lists(st.sampled_from(sorted(HOMES)), min_size=1, unique=True),
     eligible=st.lists(st.sampled_from(sorted(HOMES)), unique=True),
     registrations=st.dictionaries(st.sampled_from(sorted(HOMES.values())), st.integers(1, 3)),
     min_isr=st.integers(1, 3),
+    told=st.dictionaries(st.sampled_from(sorted(HOMES)), st.tuples(st.integers(0, 2), st.integers(0, 2))),
 )
 def test_nobody_is_elected_who_may_miss_a_committed_record(
-    isr: list[str], eligible: list[str], registrations: dict[str, int], min_isr: int
+    isr: list[str], eligible: list[str], registrations: dict[str, int], min_isr: int, told: dict[str, tuple[int, int]]
 ) -> None:
     elr = [each for each in eligible if each not in isr] if len(isr) < min_isr else []
     config = shard_config(SHARD, HOMES, isr=isr, elr=elr, primary_reg=2, min_isr=min_isr, state=ShardState.ACTIVE)
     workers = live(**registrations)
-    after = elected(config, workers)
+    after = elected(config, workers, **told)
     reigns = registrations.get(HOMES[isr[0]]) == 2
     may = {each for each in [*isr, *elr] if HOMES[each] in registrations}
     assert (after is None) == (reigns or not may)
@@ -108,3 +207,6 @@ def test_nobody_is_elected_who_may_miss_a_committed_record(
         assert ReplicaId(isr[0]) in {*after.isr, *after.elr} or len(after.isr) >= min_isr
         assert not after.elr or len(after.isr) < min_isr
         assert len(set(after.isr)) == len(after.isr)
+        rivals = [each for each in isr if HOMES[each] in registrations] or [each for each in elr if HOMES[each] in registrations]
+        assert after.primary in rivals
+        assert all(told.get(after.primary, (-1, -1)) >= told.get(each, (-1, -1)) for each in rivals)

@@ -98,3 +98,50 @@ def test_workers_that_do_not_say_have_room_and_the_sum_is_unknown() -> None:
     placement = Placement({WorkerId("a"): 0, WorkerId("b"): REPLICA_BASE_BYTES})
     assert placement.rooms_in_all() is None
     assert filled(placement, CollectionId("one"), 3) == ["b", "a", "a"]
+
+
+def zoned(**zones: str) -> Placement:
+    workers = {WorkerId(name): zone for name, zone in zones.items()}
+    return Placement(unsaid(*workers), workers)
+
+
+def test_replicas_of_a_shard_go_to_zones_of_their_own_before_anything_else_counts() -> None:
+    one, placement = CollectionId("one"), zoned(a="x", b="x", c="y")
+    for _ in range(3):
+        placement.add(one, WorkerId("c"))
+    assert placement.choose_several(one, 2, taken=(), beside=()) == ("a", "c")
+    assert placement.choose(one, taken={WorkerId("c")}, beside={WorkerId("c")}) == "b"
+    assert placement.choose(one, taken={WorkerId("a"), WorkerId("c")}, beside={WorkerId("a"), WorkerId("c")}) == "b", "better than none"
+
+
+def test_a_worker_that_is_gone_crowds_no_zone() -> None:
+    placement = zoned(a="", b="")
+    assert placement.choose(CollectionId("one"), taken={WorkerId("gone")}, beside={WorkerId("gone")}) == "a"
+
+
+def test_primaries_are_spread_where_every_worker_holds_every_shard() -> None:
+    one, placement = CollectionId("one"), zoned(a="x", b="y", c="z")
+    chosen = []
+    for _ in range(6):
+        homes = placement.choose_several(one, 3, taken=(), beside=())
+        assert sorted(homes) == ["a", "b", "c"]
+        chosen.append(placement.choose_primary(one, homes))
+    assert Counter(chosen) == {"a": 2, "b": 2, "c": 2}
+
+
+@given(
+    zones=st.dictionaries(ids, st.sampled_from("xyz"), min_size=1),
+    shards=st.integers(1, 12),
+    replicas=st.integers(1, 7),
+)
+def test_a_shard_has_distinct_workers_in_as_many_zones_as_there_can_be(zones: dict[WorkerId, str], shards: int, replicas: int) -> None:
+    placement, one = Placement(unsaid(*zones), zones), CollectionId("one")
+    for _ in range(shards):
+        homes = placement.choose_several(one, replicas, taken=(), beside=())
+        assert len(homes) == len(set(homes)) == min(replicas, len(zones))
+        assert len({zones[worker] for worker in homes}) == min(len(homes), len(set(zones.values())))
+
+
+def test_rooms_in_all_count_so_many_on_each_at_most() -> None:
+    placement = Placement({WorkerId("a"): 5 * REPLICA_BASE_BYTES, WorkerId("b"): REPLICA_BASE_BYTES})
+    assert (placement.rooms_in_all(), placement.rooms_in_all(most=3)) == (6, 4)

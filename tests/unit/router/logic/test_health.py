@@ -88,6 +88,40 @@ def test_a_failed_replica_says_why() -> None:
     assert cluster_health(two().view.current, {"w0": status, "w1": UP}).shards[1].state == "ok"
 
 
+def replicate(cluster: TwinCluster, **parts: Any) -> None:
+    one, other = ReplicaId("replica-id-a/0"), ReplicaId("r2")
+    configure(cluster, **{"isr": (one, other), "worker_of": {one: "w0", other: "w1"}, "rf": 2, **parts})
+
+
+def test_a_primary_that_has_resigned_or_failed_makes_room_for_another_one() -> None:
+    cluster = two()
+    damaged = WorkerStatus(memory_bytes=1, failed={"id-a/0": "crc"})
+    replicate(cluster)
+    assert first_shard(cluster, w0=damaged) == ("no primary", "the replica on worker w0 has failed: crc; 1 of 2 replicas are in sync")
+    replicate(cluster, primary_reg=0)
+    assert first_shard(cluster, w0=damaged)[1].startswith("the primary on worker w0 has resigned: crc; 1 of 2")
+    assert first_shard(cluster) == ("no primary", "the primary on worker w0 has resigned")
+
+
+def test_a_shard_that_serves_with_too_few_copies_is_ok_and_says_what_is_missing() -> None:
+    cluster = two()
+    replicate(cluster, rf=3)
+    health = cluster_health(cluster.view.current, statuses(cluster)).shards[0]
+    assert (health.state, health.replication, health.rf, health.min_isr) == ("ok", "under-replicated", 3, 1)
+    assert health.detail == "2 of 3 replicas are in sync; 1 more has no place yet (2 workers are up)"
+    assert [(each.worker, each.role) for each in health.replicas] == [("w0", "primary"), ("w1", "isr")]
+    cluster.remove_worker("w1")
+    assert first_shard(cluster)[1].startswith("1 of 3 replicas are in sync; worker w1 is down")
+
+
+def test_members_that_may_lead_and_those_that_leave_are_shown() -> None:
+    cluster = two()
+    one, other = ReplicaId("replica-id-a/0"), ReplicaId("r2")
+    configure(cluster, elr=(other,), leaving=(other,), worker_of={one: "w0", other: "w1"})
+    health = cluster_health(cluster.view.current, statuses(cluster)).shards[0]
+    assert (health.elr, health.leaving, health.replication) == (("w1",), ("w1",), "ok")
+
+
 def test_a_shard_that_cannot_be_made_yet_is_in_creation_and_says_why() -> None:
     cluster = two()
     configure(cluster, state=ShardState.CREATING)

@@ -4,17 +4,21 @@ import dataclasses
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.logic.outcomes import (
     Answered,
     Missed,
     after_earlier,
     applied_after,
+    may_be_answered_elsewhere,
     named,
     values_of_all,
     values_of_some,
     values_of_write,
     worst,
+    worst_of_copies,
 )
 from shoal.core.errors import (
     BY_STATUS,
@@ -90,6 +94,18 @@ def test_a_write_of_which_a_call_was_acknowledged_may_be_applied(applied: Applie
     failed = missed(1, Unavailable("gone"), applied)
     assert after_earlier(None, failed) == failed
     assert after_earlier(WriteAck(seq=Seq(3), affected=0, more=True), failed) == dataclasses.replace(failed, applied="maybe")
+
+
+@given(st.lists(st.sampled_from([Unavailable, DeadlineExceeded, DataLoss, Internal]), min_size=1))
+def test_a_read_that_all_replicas_failed_may_pass_when_one_of_the_errors_may(kinds: list[type[ShoalError]]) -> None:
+    error = worst_of_copies([kind("x") for kind in kinds])
+    assert error.retryable == (Unavailable in kinds)
+    assert type(error) in kinds
+
+
+def test_what_is_wrong_with_the_request_is_wrong_everywhere() -> None:
+    elsewhere = {kind for kind in BY_STATUS.values() if may_be_answered_elsewhere(kind("x"))}
+    assert elsewhere == {Unavailable, DeadlineExceeded, DataLoss, Internal}
 
 
 def test_an_error_is_named_once_and_keeps_its_details() -> None:

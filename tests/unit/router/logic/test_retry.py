@@ -6,20 +6,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.logic.retry import Patience, patience_of, wait_before_retry
-from shoal.core.errors import BY_STATUS, ShoalError, Unavailable
+from router.logic.retry import Patience, may_pass, patience_of, wait_before_retry
+from shoal.core.errors import BY_STATUS, DataLoss, InvalidArgument, ShoalError, Unavailable
+from tests.unit.router.configs import config_of
 
 LONG = Patience(deadline=1_000.0, give_up_at=1_000.0)
 
 
 def test_waits_double_up_to_half_a_second() -> None:
-    waits = [wait_before_retry(Unavailable("x"), attempt, 0.0, LONG) for attempt in range(8)]
+    waits = [wait_before_retry(attempt, 0.0, LONG) for attempt in range(8)]
     assert waits == [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in BY_STATUS.values() if kind is not Unavailable])
-def test_only_unavailable_is_tried_again(kind: type[ShoalError]) -> None:
-    assert wait_before_retry(kind("x"), 0, 0.0, LONG) is None
+def test_only_unavailable_may_pass(kind: type[ShoalError]) -> None:
+    assert may_pass(Unavailable("x"), None, at_primary=False)
+    assert not may_pass(kind("x"), None, at_primary=True)
+    assert not may_pass(kind("x"), config_of(isr=("p",)), at_primary=True)
+    assert not may_pass(kind("x"), config_of(isr=("p", "q")), at_primary=False)
+
+
+@pytest.mark.parametrize("parts", [{"isr": ("p", "q")}, {"isr": ("p",), "elr": ("q",)}])
+def test_damage_of_a_primary_passes_where_another_replica_may_lead(parts: dict[str, tuple[str, ...]]) -> None:
+    assert may_pass(DataLoss("x"), config_of(**parts), at_primary=True)
+    assert not may_pass(DataLoss("x"), config_of(isr=("p",), learners=("q",)), at_primary=True)
+    assert not may_pass(InvalidArgument("x"), config_of(**parts), at_primary=True)
 
 
 @settings(deadline=None)
@@ -28,7 +39,7 @@ def test_attempts_are_bounded_and_none_begins_too_late(timeout_s: float, patienc
     now, patience = 5.0, patience_of(now=5.0, timeout_s=timeout_s, patience_s=patience_s)
     assert patience.give_up_at <= patience.deadline
     for attempt in itertools.count():
-        wait_s = wait_before_retry(Unavailable("x"), attempt, now, patience)
+        wait_s = wait_before_retry(attempt, now, patience)
         if wait_s is None:
             break
         assert 0 < wait_s <= 0.5

@@ -17,7 +17,7 @@ point_ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(min_size=1, max_
 
 
 def entries(count: int) -> list[ShardEntry]:
-    return [shard_entry(ShardId(CollectionId("c"), number), WorkerId("w"), slots) for number, slots in enumerate(split_evenly(count))]
+    return [shard_entry(ShardId(CollectionId("c"), number), [WorkerId("w")], slots) for number, slots in enumerate(split_evenly(count))]
 
 
 @settings(deadline=None)

@@ -12,6 +12,7 @@ import numpy as np
 from shard_worker.fsck.finding import Finding, ReplicaReport
 from shard_worker.fsck.replica_check import check_replica
 from shard_worker.fsck.targets import Target
+from shard_worker.storage.checksum import part_crc, point_crc
 from shard_worker.storage.folder import WorkerFolder
 from shoal.core.collection import CollectionSpec
 from tests.unit.shard_worker.engine_driver import CLUSTER, REF, Driven
@@ -80,6 +81,20 @@ def change(path: Path, statement: str, values: Sequence[Any] = ()) -> None:
     connection = sqlite3.connect(path / "store.db")
     with connection:
         assert connection.execute(statement, values).rowcount >= 1
+    connection.close()
+
+
+def forge(path: Path, row: int, *, payload: bytes | None = None, vector: bytes | None = None) -> None:
+    """Give a row of the store another payload or vector, with the crcs it then has."""
+    connection = sqlite3.connect(path / "store.db")
+    ((point_id, seq, old_payload, old_vector),) = connection.execute("SELECT id, seq, payload, vector FROM points WHERE row = ?", (row,))
+    parts = (old_payload if payload is None else payload, old_vector if vector is None else vector)
+    crcs = tuple(map(part_crc, parts))
+    with connection:
+        connection.execute(
+            "UPDATE points SET payload = ?, vector = ?, payload_crc = ?, vector_crc = ?, crc = ? WHERE row = ?",
+            (*parts, *crcs, point_crc(row, point_id, seq, *crcs), row),
+        )
     connection.close()
 
 

@@ -11,7 +11,7 @@ from shard_worker.fsck.__main__ import main
 from shard_worker.storage.folder import WorkerFolder
 from tests.house.source_tree import ROOT
 from tests.unit.shard_worker.engine_driver import CLUSTER
-from tests.unit.shard_worker.fsck.replica_on_disk import change, flip, make_worker
+from tests.unit.shard_worker.fsck.replica_on_disk import change, flip, forge, make_worker
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_cluster_a_worker_and_a_replica(cluster, capsys):
         assert (code, err) == (0, "")
         assert out.splitlines()[-1] == f"{checked} replica{'s' if checked > 1 else ''} checked: clean"
         assert out.splitlines()[0].split()[:3] == ["replica", "points", "applied"]
-        assert sum("collection/0/replica" in line for line in out.splitlines()) == checked
+        assert sum(line.startswith("collection/0/replica") for line in out.splitlines()) == checked
 
 
 def test_a_path_given_twice_is_checked_once(cluster, capsys):
@@ -86,6 +86,22 @@ def test_json_says_the_same(cluster, capsys):
     (finding,) = document["replicas"][0]["findings"]
     assert (finding["severity"], finding["position"]) == ("damage", "row 6")
     assert document["replicas"][1]["figures"]["points"] == 18
+
+
+def test_replicas_of_a_shard_are_compared(cluster, capsys):
+    code, out, _ = run(capsys, cluster)
+    (line,) = [line for line in out.splitlines() if line.startswith("shard ")]
+    one, other = replica(cluster, 1), replica(cluster, 2)
+    assert (code, line) == (0, f"shard collection/0: {one} (applied 7) and {other} (applied 7) agree in 18 points")
+    forge(other, 20, payload=b'{"n":99}')
+    code, out, _ = run(capsys, cluster / "workers" / "1", cluster / "workers" / "2")
+    (damage,) = [line for line in out.splitlines() if line.startswith("damage: ")]
+    assert code == 1
+    assert damage.startswith(f"damage: {other}, shard collection/0: replica {other} (applied 7) differs from {one} (applied 7) ")
+    document = json.loads(run(capsys, cluster, "--json")[1])
+    assert document["verdict"] == "damaged"
+    assert document["compared"][0]["shard"] == "collection/0"
+    assert [finding["position"] for finding in document["findings"]] == ["shard collection/0"]
 
 
 def test_replicas_with_the_same_records_have_the_same_digest(cluster, capsys):

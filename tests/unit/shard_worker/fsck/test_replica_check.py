@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shard_worker.fsck.finding import Severity, Verdict
-from shard_worker.storage.checksum import key_crc, part_crc, point_crc, values_crc
+from shard_worker.storage.checksum import values_crc
 from shard_worker.storage.sealed_json import read_sealed, write_sealed
 from shard_worker.storage.segment_files import SegmentFiles
 from shard_worker.storage.small_tables import SegmentEntry
@@ -16,7 +16,7 @@ from shoal.core.collection import Metric
 from shoal.core.ids import Seq
 from shoal.core.index_spec import index_from_input
 from tests.unit.shard_worker.engine_driver import Driven
-from tests.unit.shard_worker.fsck.replica_on_disk import change, checked, flip, found_in, make_worker
+from tests.unit.shard_worker.fsck.replica_on_disk import change, checked, flip, forge, found_in, make_worker
 from tests.unit.shard_worker.replica_bench import SPEC
 from tests.unit.shard_worker.storage.builders import files_under
 
@@ -154,7 +154,7 @@ def test_damage_of_a_segment_file_is_found_by_its_hash(path, ending, damage):
     (finding,) = report.findings
     assert (finding.file, finding.severity) == (str(file), Severity.DAMAGE)
     assert {"flip": "sha256", "cut": "bytes", "missing": "is missing"}[damage] in finding.meaning
-    assert "builds the segment again" in finding.advice
+    assert ("makes the segment's payload index again" if ending == ".payload" else "builds the segment again") in finding.advice
     assert len(report.figures.digest) == 32, "the store is whole"
 
 
@@ -199,21 +199,6 @@ def rewrite(path, statements):
     for statement in statements:
         connection.execute(statement)
     connection.close()
-
-
-def forge(path, row, *, payload=None, vector=None):
-    """Give a row of the store another payload or vector, with the crcs it then has."""
-    connection = sqlite3.connect(path / "store.db")
-    ((point_id, seq, old_payload, old_vector),) = connection.execute("SELECT id, seq, payload, vector FROM points WHERE row = ?", (row,))
-    parts = (old_payload if payload is None else payload, old_vector if vector is None else vector)
-    crcs = tuple(map(part_crc, parts))
-    with connection:
-        connection.execute(
-            "UPDATE points SET payload = ?, vector = ?, payload_crc = ?, vector_crc = ?, crc = ? WHERE row = ?",
-            (*parts, *crcs, point_crc(row, point_id, seq, *crcs), row),
-        )
-    connection.close()
-    return key_crc(row, point_id)
 
 
 def test_a_vector_that_is_not_the_stored_one_is_found_though_every_hash_is_right(path):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import faiss
 import numpy as np
 
 from shard_worker.index.native import NativeIndex
-from shard_worker.index.threads import build_thread_init, search_thread_init
+from shard_worker.index.threads import alone, build_thread_init, search_thread_init
 from shoal.core.collection import Metric
 from shoal.core.index_spec import parse_index
 
@@ -36,6 +37,18 @@ def test_a_search_thread_runs_faiss_alone() -> None:
     before = faiss.omp_get_max_threads()
     assert _in_a_thread(task) == 1
     assert faiss.omp_get_max_threads() == before
+
+
+def test_a_thread_that_runs_alone_has_its_number_back_afterwards() -> None:
+    def task() -> list[int]:
+        faiss.omp_set_num_threads(2)
+        found = []
+        with suppress(ZeroDivisionError), alone():
+            found.append(faiss.omp_get_max_threads())
+            raise ZeroDivisionError
+        return [*found, faiss.omp_get_max_threads()]
+
+    assert _in_a_thread(task) == [1, 2]
 
 
 def test_a_build_thread_and_the_openmp_threads_it_starts_are_nice() -> None:

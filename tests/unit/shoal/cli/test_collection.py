@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 
 from shoal.cli import collection
 from shoal.client.calls import AlterCollection, DescribeCollection
+from shoal.client.results import ShardInfo
 
 
 def test_a_collection_from_creation_to_drop(shoal):
@@ -21,7 +24,7 @@ def test_a_collection_from_creation_to_drop(shoal):
 
 def test_json_for_programs(shoal):
     assert shoal("collection", "create", "c", "--dim", 4, "--json").document == {"created": "c"}
-    described = {"name": "c", "id": "id-c", "state": "active", "dim": 4, "metric": "l2", "shards": 1, "replicas": 1}
+    described = {"name": "c", "id": "id-c", "state": "active", "dim": 4, "metric": "l2", "shards": 1, "replicas": 1, "min_isr": 1}
     described |= {"index": "auto", "recall": 0.95}
     assert shoal("collection", "list", "--json").document == [described]
     held = {"points": 0, "growing_rows": 0, "sealed_rows": 0, "segments": 0, "builds_pending": 0, "bytes": 2048, "memory_bytes": 512}
@@ -82,7 +85,8 @@ def test_index_and_recall_can_be_chosen_and_altered(altering):
     assert altering("collection", "alter", "c", "--index", "flat").out == "altered c: index flat, recall 0.8\n"
     altering.cluster.held_back = [(2, "no memory")]
     document = altering("collection", "alter", "c", "--recall", 0.99, "--json").document
-    assert document == {"altered": "c", "index": "flat", "recall": 0.99, "builds_pending": 2, "waiting": "no memory"}
+    copies = {"replicas": 1, "min_isr": 1}
+    assert document == {"altered": "c", "index": "flat", "recall": 0.99, **copies, "builds_pending": 2, "waiting": "no memory"}
     assert altering.clients[-1].mock.requests(AlterCollection) == [AlterCollection(name="c", index=None, recall=0.99)]
     altering.cluster.held_back = [(1, "")]
     assert altering("collection", "alter", "c", "--recall", 0.5).out == "altered c: index flat, recall 0.5; 1 build pending\n"
@@ -112,9 +116,34 @@ def test_alter_gives_up_on_builds_that_stand_still(altering, monkeypatch):
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
-    [([], 2, "give --index, --recall or both"), (["--recall", 2], 1, "at most 1"), (["--recall", "much"], 2, "--recall")],
+    [([], 2, "give --index, --recall, --replicas or --min-isr"), (["--recall", 2], 1, "at most 1"), (["--recall", "much"], 2, "--recall")],
 )
 def test_alterations_that_cannot_be_are_one_line(altering, words, code, said):
     ended = altering("collection", "alter", "c", *words)
     assert (ended.code, ended.out, len(ended.err.splitlines())) == (code, "", 1)
     assert said in ended.err
+
+
+def test_replicas_can_be_chosen_and_altered(shoal):
+    made = shoal("collection", "create", "c", "--dim", 4, "--replicas", 3)
+    assert made.out == "created c: dim 4, l2, 1 shard, 3 replicas, index auto, recall 0.95\n"
+    assert shoal("collection", "show", "c", "--json").document["min_isr"] == 2
+    altered = shoal("collection", "alter", "c", "--replicas", 4, "--min-isr", 2)
+    assert altered.out == "altered c: index auto, recall 0.95, 4 replicas, writes reach 2\n"
+    assert shoal("collection", "alter", "c", "--replicas", 1, "--min-isr", 0).out.endswith("1 replicas, writes reach 1\n")
+    refused = shoal("collection", "alter", "c", "--replicas", 2, "--min-isr", 3)
+    assert refused.code == 1
+    assert "min_isr is 3, with 2 replicas" in refused.err
+
+
+def test_alter_waits_until_all_replicas_are_in_sync(altering, monkeypatch):
+    def shard(*isr, learners=()):
+        return ShardInfo(collection="c", shard=0, term=1, primary="w1", isr=isr, learners=learners, state="ok", detail="")
+
+    seen = [(shard("w1"),), (shard("w1", learners=("w2",)),), (shard("w1", "w2"),)]
+    info = altering.cluster.info
+    monkeypatch.setattr(type(altering.cluster), "DescribeCluster", lambda *_: dataclasses.replace(info, shards=seen.pop(0)))
+    ended = altering("collection", "alter", "c", "--replicas", 2, "--wait")
+    assert (ended.code, ended.out) == (0, "altered c: index HNSW16,SQ8, recall 0.8, 2 replicas, writes reach 1\n")
+    assert ended.err.splitlines()[0] == "c: 1 of 2 replicas in sync"
+    assert seen == []

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from shoal.client.calls import Count, DeleteMatching, Scroll
+from shoal.client.calls import Count, DeleteMatching, Get, Scroll
 from tests.mock_transport import client_with
 
 
@@ -12,6 +12,24 @@ def filled(shoal):
         client.create_collection("c", dim=2)
         client.upsert("c", [1, 2, "b"], [[0, 1], [2, 3], [4, 5]], [{"n": 1}, {"n": 2}, None])
     return shoal
+
+
+def test_get_prints_points_in_the_order_asked_for_and_notes_what_does_not_exist(filled):
+    shown = filled("get", "c", "--id", "b", "--id", 1, "--id", '"1"', "--consistency", "primary")
+    assert shown.out == '{"id": "b", "payload": null}\n{"id": 1, "payload": {"n": 1}}\n'
+    assert "1 of 3 points asked for do not exist" in shown.err
+    assert filled.clients[-1].mock.requests(Get)[0].read.consistency == "primary"
+    alone = filled("get", "c", "--id", 2, "--with-vectors")
+    assert (alone.out, alone.err) == ('{"id": 2, "vector": [2.0, 3.0], "payload": {"n": 2}}\n', "")
+    assert filled("get", "c").code == 2
+
+
+@pytest.mark.parametrize("verb", [["get", "--id", "1"], ["count"], ["scroll"], ["search", "--vector", "[0, 1]"]])
+def test_a_consistency_that_does_not_exist_is_refused_by_every_read(filled, verb):
+    head, *rest = verb
+    ended = filled(head, "c", *rest, "--consistency", "strong")
+    assert ended.code == 1
+    assert "consistency is 'strong', it must be one of any, session, primary" in ended.err
 
 
 def test_count(filled):

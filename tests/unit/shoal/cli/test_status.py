@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from shoal.cli.advice import problems_of
-from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
+from shoal.client.results import ClusterInfo, ReplicaInfo, ShardInfo, WorkerInfo
 
 MIB = 1024**2
 MEMORY = {"memory": 3 * MIB, "memory_used": MIB, "memory_budget": 2 * MIB}
@@ -30,8 +30,8 @@ def test_a_cluster_that_is_well(shoal):
         "WORKER  STATE  ADDRESS  PID  NODE  ZONE  MEMORY   USED     BUDGET",
         "w1      up     h:1       42  n     z     3.0 MiB  1.0 MiB  2.0 MiB",
         "",
-        "COLLECTION  SHARD  STATE  PRIMARY  TERM  IN SYNC  LEARNERS  MEMORY",
-        "c               0  ok     w1          3  w1                 512.0 KiB",
+        "COLLECTION  SHARD  STATE  REPLICATION  PRIMARY  TERM  IN SYNC  OTHERS  MEMORY",
+        "c               0  ok     ok           w1          3  w1               512.0 KiB",
         "",
         "all is well: 1 worker up, 1 shard ok",
     ]
@@ -83,6 +83,46 @@ def test_a_worker_that_is_gone_is_told_once_with_the_shards_that_wait_for_it():
     ]
     back = dataclasses.replace(one, workers=(WORKER,))
     assert problems_of(back) == ["shard c/0 has no primary: worker w1 is down; bring back worker w1"]
+
+
+def replicas(*workers, state="backup"):
+    return tuple(ReplicaInfo(id=f"r{at}", worker=worker, role="isr", state=state, applied_seq=10 - at) for at, worker in enumerate(workers))
+
+
+def test_who_is_not_in_sync_is_shown_with_what_it_is_instead(shoal):
+    told = replicas("w1", "w2", "w3")
+    shoal.cluster.info = with_shard(learners=("w3", "w4"), elr=("w2",), leaving=("w5",), replicas=told, replication="under-replicated")
+    assert "w2 (may lead), w3 (learner, 2 behind), w4 (learner), w5 (leaving)" in shoal("status").out
+    shoal.cluster.info = with_shard(learners=("w3",), replicas=replicas("w1", "w3", state=""))
+    assert "w3 (learner) " in shoal("status").out
+
+
+def test_shards_with_too_few_copies_are_told_together_by_reason():
+    few = dataclasses.replace(SHARD, replication="under-replicated", detail="1 of 2 replicas are in sync: worker w2 is down")
+    less = dataclasses.replace(SHARD, shard=9, replication="read only", detail="1 of the 2 replicas that a write needs are in sync")
+    shards = (*(dataclasses.replace(few, shard=number) for number in range(7)), less)
+    assert problems_of(dataclasses.replace(WELL, shards=shards)) == [
+        "7 shards c/0, c/1, c/2, c/3, c/4 and 2 more are under-replicated: 1 of 2 replicas are in sync: worker w2 is down; "
+        "bring back what is down, or wait for what catches up",
+        "shard c/9 is read only and refuses writes: 1 of the 2 replicas that a write needs are in sync; "
+        "bring back what is down, or wait for what catches up",
+    ]
+    assert problems_of(with_shard(replication="creating")) == []
+
+
+@pytest.mark.parametrize(
+    ("replication", "so"),
+    [("unavailable", "nobody is there who may lead it"), ("under-replicated", "another replica is about to lead it")],
+)
+def test_a_shard_of_several_replicas_does_not_wait_for_one_worker(replication, so):
+    gone = dataclasses.replace(
+        SHARD, state="no primary", detail="worker w1 is down", replicas=replicas("w1", "w2"), replication=replication
+    )
+    cluster = dataclasses.replace(WELL, workers=(dataclasses.replace(WORKER, state="down"),), shards=(gone,))
+    assert problems_of(cluster) == [
+        "worker w1 is down; start it again with its data folder",
+        f"shard c/0 has no primary: worker w1 is down; {so}",
+    ]
 
 
 def test_what_is_not_known_of_a_worker_that_is_down_stays_empty(shoal):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import shoal
-from shoal.client.calls import Count, CreateCollection, Delete, DropCollection, Get, Scroll, Search, ShardToken
+from shoal.client.calls import Count, CreateCollection, Delete, DropCollection, Get, Scroll, Search, ShardToken, Upsert
 from shoal.client.identity import RequestIds, Session
 from shoal.client.routers import addresses_from_input
 from shoal.core.collection import CollectionSpec, Metric
-from shoal.core.errors import BY_STATUS, AlreadyExists, InvalidArgument, NotFound, PreconditionFailed, Unavailable
+from shoal.core.errors import BY_STATUS, AlreadyExists, ErrorDetails, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.shard_calls import Consistency, Exact
 from tests.mock_transport import Clock, DictCluster, client_with
@@ -198,6 +198,49 @@ def test_a_session_read_names_the_writes_of_this_client_only(client):
     assert other.tokens == anything.tokens == primary.tokens == ()
     assert session.tokens == (ShardToken("id-c", 0, 1), ShardToken("id-c", 1, 1))
     assert session.consistency is Consistency.SESSION
+
+
+READS = {
+    Search: lambda client: client.search("c", [0, 1]),
+    Get: lambda client: client.get("c", [8]),
+    Count: lambda client: client.count("c"),
+    Scroll: lambda client: list(client.scroll("c")),
+}
+
+
+@pytest.mark.parametrize(("kind", "read"), READS.items())
+def test_every_read_of_a_session_names_its_writes_also_those_that_outlived_a_failover(kind, read):
+    cluster, failing = DictCluster(), [Unavailable("shard c/0: worker w1 is down")] * 3
+
+    def answer(address, request, timeout_s):
+        if isinstance(request, (Upsert, kind)) and failing:
+            raise failing.pop()
+        return cluster(address, request, timeout_s)
+
+    client = client_with(answer, clock=Clock())
+    client.create_collection("c", 2)
+    client.upsert("c", [8], [[0, 1]])
+    failing += [Unavailable("shard c/0: worker w1 is down")] * 3
+    read(client)
+    asked = client.mock.requests(kind)
+    assert len(asked) >= 4
+    assert {each.read.tokens for each in asked} == {(ShardToken("id-c", 0, 1), ShardToken("id-c", 1, 1))}
+    assert len({each.request_id for each in client.mock.requests(Upsert)}) == 1
+
+
+@pytest.mark.parametrize(("kind", "read"), READS.items())
+def test_a_failover_that_outlasts_the_deadline_is_a_typed_error(kind, read):
+    error = Unavailable("shard c/0 has no primary", ErrorDetails(shard="c/0", applied={"c/0": "maybe"}))
+
+    def answer(address, request, timeout_s):
+        raise error
+
+    client = client_with(answer, clock=Clock())
+    with pytest.raises(Unavailable, match="shard c/0 has no primary"):
+        read(client)
+    with pytest.raises(Unavailable, match="may have been applied") as caught:
+        client.upsert("c", [8], [[0, 1]])
+    assert caught.value.details.applied == {"c/0": "maybe"}
 
 
 def test_a_session_keeps_the_highest_position_and_forgets_dropped_collections(client):

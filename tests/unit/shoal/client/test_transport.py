@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from shoal.client import calls
+from shoal.client.results import ReplicaInfo
 from shoal.client.sync_transport import GrpcTransport
 from shoal.client.transport import METHODS
 from shoal.core.errors import Internal, PreconditionFailed, ResourceExhausted
 from shoal.core.filter import HasId, In, Range
 from shoal.core.ids import RequestId
 from shoal.core.points import PointColumns, id_array
+from shoal.core.recovery import RecoveryRequest
 from shoal.core.shard_calls import Breadth, Exact, QueryGroup, RecallTarget, ShardRecall
 from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, points_pb2, search_pb2
 
@@ -37,6 +39,11 @@ SEARCH = calls.Search(
 SAMPLES = [
     calls.CreateCollection(name="c", dim=2, metric="l2", shards=2, replicas=1, index="auto", recall=0.9, request_id="r"),
     calls.AlterCollection(name="c", index="hnsw", recall=None),
+    calls.AlterCollection(name="c", index=None, recall=None, replicas=3, min_isr=0),
+    calls.RecoverShard(
+        asked=RecoveryRequest(name="c", number=1, worker=None, accept_data_loss=True, reason="why", asked_by="me", request_id="r")
+    ),
+    calls.ListAudit(limit=5, before=""),
     calls.TuneCollection(name="c", k=5),
     calls.MeasureRecall(name="c", k=5, sample=9, recall=0.8),
     calls.DropCollection(name="c", collection_id="id-c"),
@@ -215,8 +222,10 @@ def test_a_cluster_is_told_with_the_promised_names(monkeypatch):
     def answer(path, data):
         memory = {"memory_bytes": 9, "memory_budget_bytes": 20, "memory_used_bytes": 7}
         worker = cluster_pb2.WorkerInfo(id="w", address="h:1", pid=5, node="n", zone="z", state="up", **memory)
+        replica = cluster_pb2.ReplicaInfo(id="r", worker="w", role="primary", state="failed", applied_seq=8)
+        copies = {"replication": "read only", "elr": ["x"], "leaving": ["y"], "rf": 3, "min_isr": 2, "replicas": [replica]}
         shard = cluster_pb2.ShardInfo(
-            collection="c", shard=1, term=2, primary="w", isr=["w"], state="failed", detail="damaged", memory_bytes=6
+            collection="c", shard=1, term=2, primary="w", isr=["w"], state="failed", detail="damaged", memory_bytes=6, **copies
         )
         return cluster_pb2.DescribeClusterResponse(cluster_id="i", leader="", workers=[worker], shards=[shard]).SerializeToString()
 
@@ -224,6 +233,8 @@ def test_a_cluster_is_told_with_the_promised_names(monkeypatch):
     worker, shard = info.workers[0], info.shards[0]
     assert info.leader is None
     assert (worker.memory_budget, worker.memory_used, shard.memory) == (20, 7, 6)
+    assert (shard.replication, shard.elr, shard.leaving, shard.rf, shard.min_isr) == ("read only", ("x",), ("y",), 3, 2)
+    assert shard.replicas == (ReplicaInfo(id="r", worker="w", role="primary", state="failed", applied_seq=8),)
     assert (worker.id, worker.address, worker.pid, worker.node, worker.zone, worker.state, worker.memory) == (
         "w",
         "h:1",

@@ -33,6 +33,43 @@ def test_what_cannot_be_is_refused_by_name(alteration: Alteration, field: str) -
     assert caught.value.details.field == field
 
 
+@pytest.mark.parametrize(
+    ("alteration", "replicas", "min_isr"),
+    [
+        (Alteration(replicas=3), 3, 2),
+        (Alteration(replicas=2, min_isr=2), 2, 2),
+        (Alteration(replicas=7, min_isr=0), 7, 6),
+        (Alteration(min_isr=1), 1, 1),
+    ],
+)
+def test_replicas_and_copies_are_changed_and_the_usual_follows(alteration: Alteration, replicas: int, min_isr: int) -> None:
+    after = altered_spec(SPEC, alteration)
+    assert (after.replicas, after.min_isr, after.index) == (replicas, min_isr, "hnsw")
+
+
+@pytest.mark.parametrize(
+    ("alteration", "field"),
+    [
+        (Alteration(replicas=0), "replicas"),
+        (Alteration(replicas=8), "replicas"),
+        (Alteration(min_isr=2), "min_isr"),
+        (Alteration(replicas=2, min_isr=-1), "min_isr"),
+        (Alteration(replicas=2, min_isr=3), "min_isr"),
+    ],
+)
+def test_replicas_that_cannot_be_are_refused_by_name(alteration: Alteration, field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        altered_spec(SPEC, alteration)
+    assert caught.value.details.field == field
+
+
+def test_fewer_replicas_than_were_chosen_to_be_reached_need_another_choice() -> None:
+    chosen = altered_spec(SPEC, Alteration(replicas=3, min_isr=3))
+    with pytest.raises(InvalidArgument, match="min_isr is 3, with 2 replicas"):
+        altered_spec(chosen, Alteration(replicas=2))
+    assert altered_spec(chosen, Alteration(replicas=2, min_isr=0)).min_isr == 1
+
+
 def test_the_index_must_suit_the_dimension() -> None:
     with pytest.raises(InvalidArgument, match="PQ"):
         altered_spec(SPEC, Alteration(index="PQ3"))

@@ -40,6 +40,7 @@ collections = st.builds(
         replicas=st.integers(1, 7),
         index=st.sampled_from(["auto", "flat", "hnsw", "ivf"]),
         recall=st.floats(0, 1, exclude_min=True),
+        min_isr_set=st.integers(0, 1),
     ),
     state=st.sampled_from(CollectionState),
     request_id=NAMES,

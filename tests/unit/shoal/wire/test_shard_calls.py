@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import Filter, filter_key
-from shoal.core.ids import RequestId, Revision, Seq, ShardId, Term
+from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import IdArray, PointColumns, id_array
 from shoal.core.shard_calls import (
     Consistency,
     ReadTerms,
+    ReplicaStatus,
     ShardCount,
     ShardDelete,
     ShardDeleteMatching,
@@ -176,6 +177,10 @@ def test_a_workers_status_comes_back(
         memory_budget_bytes=budget,
         memory_used_bytes=sum(replicas.values()) % 2**64,
         replica_bytes=replicas,
+        replicas={
+            shard: ReplicaStatus(replica=ReplicaId(f"r{applied}"), role="backup", applied_seq=Seq(applied))
+            for shard, applied in replicas.items()
+        },
     )
     assert wire.status_from_message(over_the_wire(wire.status_to_message(status))) == status
 

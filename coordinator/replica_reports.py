@@ -1,0 +1,77 @@
+"""Asks workers about their replicas, before an election or a recovery. What they answer is a hint, never a proof: who does not answer
+in time is not waited for, and no safety rests on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import grpc
+
+from shoal.core.cluster_map import WorkerEntry
+from shoal.core.ids import ReplicaId, Seq, ShardId, Term, WorkerId
+from shoal.core.recovery import LogEnd
+from shoal.runtime.logs import event
+from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_pb2_grpc
+from shoal.wire.channels import client_options
+from shoal.wire.shard_calls import shard_to_message
+
+log = logging.getLogger("coordinator.replica_reports")
+
+# Generated code carries no types.
+_REPLICATION_STUB: Any = replication_pb2_grpc.ReplicationStub
+_WORKER_STUB: Any = worker_pb2_grpc.WorkerStub
+
+Questions = Mapping[WorkerId, Sequence[ShardId]]
+
+
+class ReplicaReports(Protocol):
+    """Questions to workers, all at once, each within timeout_s seconds. Whoever does not answer is missing in the answer."""
+
+    async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Mapping[ReplicaId, LogEnd]:
+        """Where the logs of the replicas of these shards end, of those that are open."""
+        ...
+
+    async def failures(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, frozenset[str]]:
+        """The shards, as "collection id/number", whose replicas do not work there."""
+        ...
+
+
+class GrpcReplicaReports:
+    """ReplicaReports over gRPC. Elections are rare, so connections are made anew."""
+
+    def __init__(self, message_bytes: int) -> None:
+        self._message_bytes = message_bytes
+
+    async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Mapping[ReplicaId, LogEnd]:
+        """See ReplicaReports."""
+        asked = [worker for worker in questions if worker in workers]
+        requests = [replication_pb2.LogEndsRequest(shards=map(shard_to_message, questions[worker])) for worker in asked]
+        calls = (
+            self._ask(workers[worker], _REPLICATION_STUB, "LogEnds", request, timeout_s)
+            for worker, request in zip(asked, requests, strict=True)
+        )
+        answers = await asyncio.gather(*calls)
+        return {
+            ReplicaId(end.replica): LogEnd(term=Term(end.term), seq=Seq(end.seq))
+            for answer in answers
+            if answer is not None
+            for end in answer.ends
+        }
+
+    async def failures(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, frozenset[str]]:
+        """See ReplicaReports."""
+        asked, request = list(workers), worker_pb2.WorkerStatusRequest()
+        answers = await asyncio.gather(*(self._ask(each, _WORKER_STUB, "Status", request, timeout_s) for each in asked))
+        return {each.id: frozenset(answer.failed) for each, answer in zip(asked, answers, strict=True) if answer is not None}
+
+    async def _ask(self, worker: WorkerEntry, stub: Any, method: str, request: Any, timeout_s: float) -> Any:
+        """The worker's answer; None when it gave none."""
+        try:
+            async with grpc.aio.insecure_channel(worker.address, options=client_options(self._message_bytes)) as channel:
+                return await getattr(stub(channel), method)(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            log.warning(event("worker_not_heard", worker=worker.id, call=method, reason=error.details() or error.code().name))
+            return None

@@ -1,0 +1,74 @@
+"""Which replicas of a shard a read may ask, and in which order. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from router.logic.breaker import Gate
+from shoal.core.ids import ReplicaId, WorkerId
+from shoal.core.shard_calls import Consistency
+from shoal.core.shard_config import ShardConfig
+
+_USUAL_S = 0.001
+_UNMEASURED_FACTOR = 0.5
+
+_HERE_FACTOR = 0.8
+"""A worker in this process is taken when it is about as good as the best: there is no hop to it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """What is known of a worker, for reads of one shard. in_flight: reads under way there; latency_s: smoothed, None before the first
+    answer; here: whether it is in this process; gate: the worse one of the worker's breaker and the replica's."""
+
+    in_flight: int = 0
+    latency_s: float | None = None
+    here: bool = False
+    gate: Gate = Gate.PASSES
+
+
+UNKNOWN = Load()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """A replica to ask. probe: whether this read finds out if it works again."""
+
+    replica: ReplicaId
+    worker: WorkerId
+    probe: bool = False
+
+
+def may_read(config: ShardConfig, consistency: Consistency) -> tuple[ReplicaId, ...]:
+    """The replicas that may answer a read, wherever they are: never a learner."""
+    return (config.primary,) if consistency is Consistency.PRIMARY else (*config.isr, *config.elr)
+
+
+def replicas_to_ask(
+    config: ShardConfig, consistency: Consistency, live: Collection[WorkerId], loads: Mapping[WorkerId, Load]
+) -> tuple[Choice, ...]:
+    """The replicas that a read asks, one after the other. live: workers that can be called.
+
+    Those whose breaker is shut come last, those of elr after the isr, a probe before the others; then the least loaded,
+    (reads under way + 1) x latency; ties by id. A worker that was never measured counts as twice as fast as the fastest.
+    """
+    homes = [(replica, config.worker_of[replica]) for replica in may_read(config, consistency) if config.worker_of.get(replica) in live]
+    if len(homes) == 1:
+        ((replica, worker),) = homes
+        return (Choice(replica=replica, worker=worker, probe=loads.get(worker, UNKNOWN).gate is Gate.PROBES),)
+    known = [load.latency_s for _, worker in homes if (load := loads.get(worker, UNKNOWN)).latency_s is not None]
+    usual_s = min(known, default=_USUAL_S)
+
+    def rank(home: tuple[ReplicaId, WorkerId]) -> tuple[bool, bool, bool, float, ReplicaId]:
+        replica, worker = home
+        load = loads.get(worker, UNKNOWN)
+        cost = (load.in_flight + 1) * (_UNMEASURED_FACTOR * usual_s if load.latency_s is None else load.latency_s)
+        if load.here:
+            cost *= _HERE_FACTOR
+        return load.gate is Gate.SHUT, replica not in config.isr, load.gate is not Gate.PROBES, cost, replica
+
+    ordered = sorted(homes, key=rank)
+    return tuple(
+        Choice(replica=replica, worker=worker, probe=loads.get(worker, UNKNOWN).gate is Gate.PROBES) for replica, worker in ordered
+    )

@@ -1,0 +1,127 @@
+"""How well a shard is replicated, in words, from its configuration and what the workers say about themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.errors import ShoalError
+from shoal.core.ids import ReplicaId, Seq, WorkerId
+from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
+from shoal.core.shard_config import ShardConfig, ShardState
+
+Statuses = Mapping[WorkerId, WorkerStatus | ShoalError]
+"""What each registered worker answered when it was asked about itself, or the error that came instead."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplicaHealth:
+    """One replica. role: by configuration: primary, isr, elr, learner or leaving; state: what its worker says that it does, "failed",
+    or "" when it does not say; applied_seq: 0 when its worker does not say."""
+
+    id: ReplicaId
+    worker: WorkerId
+    role: str
+    state: str = ""
+    applied_seq: Seq = Seq(0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replication:
+    """state: ok (as many replicas are in sync as are wanted), creating, under-replicated (it serves, with fewer), read only (fewer than a
+    write needs) or unavailable (none that may lead is on a live worker); summary: that in numbers, unless ok; causes: why."""
+
+    state: str
+    summary: str = ""
+    causes: tuple[str, ...] = ()
+
+
+def replicas_of(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tuple[ReplicaHealth, ...]:
+    """Every replica, by role."""
+    ordered = dict.fromkeys((config.primary, *config.members, *config.leaving, *config.worker_of))
+    return tuple(_replica(cluster, statuses, config, each) for each in ordered if each in config.worker_of)
+
+
+def replication_of(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, name: str) -> Replication:
+    """How well the shard is replicated. name: of the shard, as people read it."""
+    if config.state is ShardState.CREATING:
+        return Replication(state="creating")
+    lost = {each: why for each in (*config.members, *config.worker_of) if (why := _lost(cluster, statuses, config, each))}
+    in_sync = sum(each not in lost for each in config.isr)
+    causes = tuple(_causes(cluster, statuses, config, lost))
+    if all(each in lost for each in (*config.isr, *config.elr)):
+        return Replication(state="unavailable", summary=_way_out(config, lost, name), causes=causes)
+    if in_sync < config.min_isr:
+        return Replication(
+            state="read only", summary=f"{in_sync} of the {config.min_isr} replicas that a write needs are in sync", causes=causes
+        )
+    if in_sync < config.rf:
+        return Replication(state="under-replicated", summary=f"{in_sync} of {config.rf} replicas are in sync", causes=causes)
+    return Replication(state="ok")
+
+
+def _replica(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> ReplicaHealth:
+    worker = config.worker_of[replica]
+    told = _told(statuses, config, replica)
+    status = statuses.get(worker)
+    failed = isinstance(status, WorkerStatus) and str(config.shard) in status.failed
+    state = "failed" if failed else told.role if told else ""
+    return ReplicaHealth(
+        id=replica, worker=worker, role=_role(config, replica), state=state, applied_seq=told.applied_seq if told else Seq(0)
+    )
+
+
+def _role(config: ShardConfig, replica: ReplicaId) -> str:
+    if replica == config.primary:
+        return "primary"
+    if replica in config.leaving:
+        return "leaving"
+    return "isr" if replica in config.isr else "elr" if replica in config.elr else "learner"
+
+
+def _told(statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> ReplicaStatus | None:
+    status = statuses.get(config.worker_of[replica])
+    told = status.replicas.get(str(config.shard)) if isinstance(status, WorkerStatus) else None
+    return told if told is not None and told.replica == replica else None
+
+
+def _lost(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> str:
+    """Why a replica does not work now, "" when nothing speaks against it."""
+    worker = config.worker_of.get(replica)
+    if worker is None:
+        return f"replica {replica} was dropped"
+    status = statuses.get(worker)
+    if worker not in cluster.workers:
+        return f"worker {worker} is down"
+    if not isinstance(status, WorkerStatus):
+        return f"worker {worker} is unreachable"
+    reason = status.failed.get(str(config.shard))
+    return f"the replica on worker {worker} has failed: {reason}" if reason is not None else ""
+
+
+def _causes(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, lost: Mapping[ReplicaId, str]) -> Iterable[str]:
+    staying = [each for each in config.members if each not in config.leaving]
+    for replica in staying:
+        if replica in lost:
+            yield lost[replica]
+        elif replica not in config.isr:
+            yield f"the replica on worker {config.worker_of[replica]} catches up{_behind(statuses, config, replica)}"
+    missing = config.rf - len(staying)
+    if missing > 0:
+        yield f"{missing} more {'has' if missing == 1 else 'have'} no place yet ({len(cluster.workers)} workers are up)"
+
+
+def _behind(statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> str:
+    if config.primary not in config.worker_of:
+        return ""
+    ahead, told = _told(statuses, config, config.primary), _told(statuses, config, replica)
+    return f", {max(0, ahead.applied_seq - told.applied_seq)} records behind" if ahead and told else ""
+
+
+def _way_out(config: ShardConfig, lost: Mapping[ReplicaId, str], name: str) -> str:
+    """What is to be done when nobody may lead. Only a live replica that may have missed writes can be made the shard's data instead."""
+    workers = " or ".join(dict.fromkeys(config.worker_of[each] for each in (*config.isr, *config.elr) if each in config.worker_of))
+    others = [each for each in config.worker_of if each not in lost]
+    recover = f", or its loss be accepted: shoal shard recover {name}" if others else ""
+    return f"nobody else may lead it: the replica on worker {workers or '(none)'} must come back{recover}"

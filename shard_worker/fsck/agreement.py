@@ -1,0 +1,80 @@
+"""Whether two replicas of a shard hold the same points, where they have applied different records. Decides, and reads nothing.
+
+What a replica holds is a function of the records it has applied. So, of one that has applied `behind_seq` and one that has applied more:
+* a point that the one ahead has from a record up to behind_seq is the same in both;
+* a point that it has from a later record was written since, and says nothing of the one behind;
+* a point that it lacks was removed since, if a later record names it. Where these records are no longer in the log, nothing can be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from shoal.core.points import PointId
+
+MOST_NAMED = 5
+"""Points that differ and are named; more are counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """What a replica holds of a point. seq: of the record that wrote it; crc: over id, seq, payload and vector."""
+
+    seq: int
+    crc: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreement:
+    """Points of two replicas. compared: those that must be the same; changed: written or removed since; untold: perhaps removed since;
+    differing: of those that must be the same; named: the first of them, each with how it differs."""
+
+    compared: int
+    changed: int
+    untold: int
+    differing: int
+    named: tuple[tuple[PointId, str], ...]
+
+
+class Comparison:
+    """One replica, held, against another, shown point by point: `see` for each, then `finish`."""
+
+    def __init__(self, behind: dict[PointId, Version], behind_seq: int, since: Collection[PointId] | None) -> None:
+        """behind: the points of the replica that has applied behind_seq, used up by the comparison; since: ids that the records between
+        the two name, None when they are not known."""
+        self._behind, self._seq, self._since = behind, behind_seq, since
+        self._compared = self._changed = self._differing = 0
+        self._named: list[tuple[PointId, str]] = []
+
+    def see(self, point_id: PointId, ahead: Version) -> None:
+        """One point of the replica that is ahead."""
+        behind = self._behind.pop(point_id, None)
+        if ahead.seq > self._seq:
+            self._changed += 1
+            return
+        self._compared += 1
+        if behind is None:
+            self._differ(point_id, f"record {ahead.seq} wrote it, and only the one ahead has it")
+        elif behind.seq != ahead.seq:
+            self._differ(point_id, f"as of record {behind.seq} in the one behind, {ahead.seq} in the one ahead")
+        elif behind.crc != ahead.crc:
+            self._differ(point_id, f"as of record {ahead.seq} in both, with another vector or payload")
+
+    def finish(self) -> Agreement:
+        """What the points come to, those among them that were not seen in the one ahead."""
+        untold = 0
+        for point_id, behind in self._behind.items():
+            if self._since is None:
+                untold += 1
+            elif point_id in self._since:
+                self._changed += 1
+            else:
+                self._compared += 1
+                self._differ(point_id, f"record {behind.seq} wrote it, and only the one behind has it")
+        return Agreement(compared=self._compared, changed=self._changed, untold=untold, differing=self._differing, named=tuple(self._named))
+
+    def _differ(self, point_id: PointId, how: str) -> None:
+        self._differing += 1
+        if len(self._named) < MOST_NAMED:
+            self._named.append((point_id, how))

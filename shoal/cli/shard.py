@@ -1,0 +1,129 @@
+"""`shoal shard ...`: what an operator may do about a single shard; and `shoal audit`, which tells what was done."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from shoal.cli import output
+from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
+from shoal.client.results import ShardRecovery
+from shoal.core.recovery import AuditEntry, LogEnd, ReplicaPlace
+
+app = typer.Typer(help="Recover a shard that lost its in-sync replicas.", rich_markup_mode=None)
+
+_ASKED_BY_CHARACTERS = 64
+_CELL_CHARACTERS = 1_000
+
+
+@app.command()
+def recover(
+    ctx: typer.Context,
+    shard: Annotated[str, typer.Argument(metavar="COLLECTION/N", help="The shard, as `shoal status` names it.")],
+    *,
+    worker: Annotated[str | None, typer.Option(metavar="ID", help="Believe the replica of this worker, not the longest log.")] = None,
+    accept_data_loss: Annotated[
+        bool, typer.Option("--accept-data-loss", help="Do it: writes that only the lost replicas held are gone for good.")
+    ] = False,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit.")] = "",
+    address: AddressOption = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give up the lost replicas of a shard and go on with what another one holds; without --accept-data-loss, only tell what that means."""
+    collection, number = _named(shard)
+    with client_of(ctx, address, timeout) as client:
+        answer = client.recover_shard(
+            collection, number, worker=worker, accept_data_loss=accept_data_loss, reason=reason, asked_by=_who_asks()
+        )
+    if as_json:
+        output.document({"shard": shard, "done": answer.done, **_documented(answer)})
+        return
+    recovery = answer.recovery
+    output.table(("replica", "worker", "was", "log ends at", "becomes"), _rows(recovery.chosen, recovery.given_up))
+    output.line("")
+    output.line(_verdict(shard, answer))
+
+
+def audit(
+    ctx: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="At most so many entries.")] = 100,
+    address: AddressOption = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what operators did that may have cost data, newest first."""
+    with client_of(ctx, address, timeout) as client:
+        entries = client.audit(limit)
+    if as_json:
+        output.document([dataclasses.asdict(each) for each in entries])
+        return
+    output.table(
+        ("time", "action", "shard", "term", "chosen worker", "given up workers", "asked by", "reason"),
+        map(_row, entries),
+        cell_characters=_CELL_CHARACTERS,
+    )
+
+
+def _named(shard: str) -> tuple[str, int]:
+    collection, slash, number = shard.rpartition("/")
+    if not slash or not collection or not (number.isascii() and number.isdigit()):
+        raise typer.BadParameter(f"{shard!r} names no shard, as in fashion/0")
+    return collection, int(number)
+
+
+def _who_asks() -> str:
+    """User and machine, as far as they are known."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"[:_ASKED_BY_CHARACTERS]
+
+
+def _rows(chosen: ReplicaPlace, given_up: Sequence[ReplicaPlace]) -> list[tuple[str, str, str, str, str]]:
+    rows = [(chosen, "the primary"), *((each, "given up") for each in given_up)]
+    return [(place.replica, place.worker, place.role, _end(place.end), fate) for place, fate in rows]
+
+
+def _end(end: LogEnd | None) -> str:
+    return "unknown" if end is None else f"term {end.term}, seq {end.seq}"
+
+
+def _verdict(shard: str, answer: ShardRecovery) -> str:
+    recovery = answer.recovery
+    if answer.done:
+        return (
+            f"shard {shard} goes on in term {recovery.term} with what worker {recovery.chosen.worker} holds; `shoal audit` has the record"
+        )
+    return (
+        f"nothing was changed. With --accept-data-loss, shard {shard} goes on with what worker {recovery.chosen.worker} holds, and every "
+        "acknowledged write that only the others have is lost for good"
+    )
+
+
+def _documented(answer: ShardRecovery) -> dict[str, Any]:
+    recovery = dataclasses.asdict(answer.recovery)
+    return {name: recovery[name] for name in ("term", "chosen", "given_up")}
+
+
+def _row(entry: AuditEntry) -> tuple[Any, ...]:
+    recovery = entry.recovery
+    moment = datetime.fromtimestamp(entry.time_ms / 1000, UTC)
+    return (
+        f"{moment:%Y-%m-%dT%H:%M:%SZ}",
+        entry.action,
+        f"{entry.collection}/{recovery.shard.number}",
+        recovery.term,
+        recovery.chosen.worker,
+        " ".join(each.worker for each in recovery.given_up),
+        entry.asked_by,
+        entry.reason,
+    )

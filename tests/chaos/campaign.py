@@ -1,0 +1,147 @@
+"""Rounds of faults on a ground under load. After each one everything must be whole again by itself, and every point is judged."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import shoal
+from tests.chaos.grounds import Ground
+from tests.chaos.judge import Kind
+from tests.chaos.mixed_load import Herd, MixedLoad
+from tests.chaos.outages import percentile
+from tests.chaos.replicas import differences
+from tests.chaos.schedule import Planned, rounds
+from tests.role_cluster import wait_until
+
+HEALED_WITHIN_S = 90.0
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Figures:
+    """What came of it. outages: of each failover, seconds in which its shard took no writes; failed: client calls that did not succeed
+    within their time, by error; counts: faults of the cluster by kind; findings: the first of them."""
+
+    seed: int
+    ttl_s: float
+    minutes: float = 0.0
+    rounds: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    acknowledged: int = 0
+    calls: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    counts: Counter[Kind] = field(default_factory=Counter)
+    findings: list[str] = field(default_factory=list)
+    failovers: int = 0
+    outages: list[float] = field(default_factory=list)
+    evidence: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Nothing was lost, no answer was wrong, no call failed, and everything healed."""
+        return not (self.counts or self.failed or self.findings)
+
+    def document(self) -> dict[str, object]:
+        """For programs."""
+        unavailable = {
+            "p50": round(percentile(self.outages, 0.5), 3),
+            "p99": round(percentile(self.outages, 0.99), 3),
+            "max": round(max(self.outages, default=0.0), 3),
+        }
+        return {
+            "seed": self.seed,
+            "minutes": round(self.minutes, 2),
+            "rounds": self.rounds,
+            "faults": dict(sorted(self.faults.items())),
+            "acknowledged": self.acknowledged,
+            "calls": self.calls,
+            **{kind.value: self.counts[kind] for kind in Kind},
+            "failed_calls": dict(self.failed),
+            "failovers": self.failovers,
+            "measured_failovers": len(self.outages),
+            "lease_ttl_s": self.ttl_s,
+            "no_writes_s": unavailable,
+            "findings": self.findings,
+            "evidence": self.evidence,
+        }
+
+
+def herds(prefix: str) -> tuple[Herd, ...]:
+    """Two copies of everything, of which one may be missing, and three, of which two must have a write."""
+    return Herd(name=f"{prefix}-two", shards=2, replicas=2), Herd(name=f"{prefix}-three", shards=3, replicas=3)
+
+
+def campaign(ground: Ground, figures: Figures, *, prefix: str, seconds: float, evidence: Path, tell: Tell) -> None:
+    """Rounds for so many seconds, then the figures are completed. Stops at the first fault of the cluster, whose logs are kept."""
+    chance, began = Random(f"{figures.seed} {prefix}"), time.monotonic()
+    planned = rounds(chance, ground.faults, ground.counts, figures.ttl_s)
+    with shoal.connect(ground.addresses, timeout=10) as client, MixedLoad(ground.addresses, herds(prefix), seed=figures.seed) as load:
+        try:
+            _await_calm(ground, client, load)
+            while time.monotonic() - began < seconds and not load.findings:
+                _round(ground, client, load, figures, next(planned))
+                tell(_progress(figures, load, time.monotonic() - began))
+        except AssertionError as error:
+            figures.findings.append(f"{prefix}: {error}")
+        finally:
+            _complete(figures, load, time.monotonic() - began)
+            if not figures.good:
+                figures.evidence = str(evidence)
+                ground.keep_logs(evidence)
+
+
+def _round(ground: Ground, client: shoal.Client, load: MixedLoad, figures: Figures, planned: Sequence[Planned]) -> None:
+    began, terms = time.monotonic(), _terms(client)
+    steps = [(each.after_s, each, True) for each in planned] + [(each.after_s + each.lasts_s, each, False) for each in planned]
+    for at_s, each, begins in sorted(steps, key=lambda step: step[0]):
+        time.sleep(max(0.0, began + at_s - time.monotonic()))
+        if begins:
+            figures.faults[each.fault.value] += 1
+            ground.begin(each)
+        else:
+            ground.end(each, client)
+    _await_calm(ground, client, load)
+    led_anew = {shard: term - terms[shard] for shard, term in _terms(client).items() if term > terms.get(shard, term)}
+    figures.rounds += 1
+    figures.failovers += sum(led_anew.values())
+    figures.outages += [load.probes[shard].gap_since(began) for shard in led_anew]
+    load.pause()
+    load.judge_all()
+    for herd in load.herds:
+        load.note(differences(client, herd.name, ground.reachable), f"{herd.name}, replicas")
+    load.resume()
+
+
+def _await_calm(ground: Ground, client: shoal.Client, load: MixedLoad) -> None:
+    """Whole again by itself, and every client goes on."""
+    wait_until(lambda: ground.is_whole(client), "everything is whole again", HEALED_WITHIN_S)
+    now = time.monotonic()
+    wait_until(lambda: load.all_succeeded_since(now), "every client goes on", HEALED_WITHIN_S)
+
+
+def _terms(client: shoal.Client) -> dict[tuple[str, int], int]:
+    return {(shard.collection, shard.shard): shard.term for shard in client.cluster().shards}
+
+
+def _complete(figures: Figures, load: MixedLoad, seconds: float) -> None:
+    figures.minutes += seconds / 60
+    figures.acknowledged += load.acknowledged()
+    figures.calls += sum(gauge.successes for gauge in load.gauges)
+    figures.failed += load.failures()
+    figures.counts += load.counts
+    figures.findings += [f"{finding.kind.value}: {finding.text}" for finding in load.findings]
+    figures.findings += [f"a call failed: {message}" for message in load.messages()]
+
+
+def _progress(figures: Figures, load: MixedLoad, seconds: float) -> str:
+    faults, failed = sum(figures.faults.values()), sum(load.failures().values())
+    return (
+        f"{seconds / 60:5.1f} min, {figures.rounds} rounds, {faults} faults, {figures.failovers} failovers, "
+        f"{load.acknowledged()} acknowledged, {sum(load.counts.values())} wrong, {failed} failed calls"
+    )

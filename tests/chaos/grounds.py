@@ -1,0 +1,158 @@
+"""Where chaos takes place: a cluster that knows how a fault is begun and how it is ended. Here: of plain processes."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import shoal
+from tests.chaos.schedule import MENDABLE, WIPES, Fault, Planned
+from tests.private_network import why_no_network
+from tests.role_cluster import RoleCluster
+
+WORKERS = 4
+ZONES = ("a", "a", "b", "c")
+_SAFE_WITHIN_S = 20.0
+
+
+class Ground(ABC):
+    """A running cluster. faults: what can be done to it; counts: processes of each role."""
+
+    faults: Sequence[Fault]
+    counts: Mapping[str, int]
+    addresses: Sequence[str]
+
+    @abstractmethod
+    def begin(self, planned: Planned) -> None:
+        """Do it."""
+
+    @abstractmethod
+    def end(self, planned: Planned, client: shoal.Client) -> None:
+        """Undo it, as far as a supervisor or a mended network does."""
+
+    @abstractmethod
+    def is_whole(self, client: shoal.Client) -> bool:
+        """Whether every process runs and every shard has all its replicas in sync."""
+
+    @abstractmethod
+    def reachable(self, address: str) -> str:
+        """Where the address of a worker is reached from here."""
+
+    @abstractmethod
+    def keep_logs(self, folder: Path) -> None:
+        """Copy every log there."""
+
+
+class Process(Protocol):
+    """What can be harmed and started again."""
+
+    def kill(self) -> None: ...
+    def start(self) -> None: ...
+    def freeze(self) -> None: ...
+    def thaw(self) -> None: ...
+
+
+def plain_cluster(folder: Path, ttl_s: int) -> RoleCluster:
+    """Two routers and coordinators, four workers in three zones; a worker that is gone for four leases is replaced."""
+    return RoleCluster(
+        folder,
+        workers=WORKERS,
+        coordinators=2,
+        routers=2,
+        zones=ZONES,
+        lease_ttl_s=ttl_s,
+        private=why_no_network() is None,
+        worker_lines=why_no_network() is not None,
+        coordinator_settings={"replace_after_s": 4 * ttl_s},
+    )
+
+
+class PlainGround(Ground):
+    """Plain processes, each worker on a host of its own in a private network where that can be had."""
+
+    def __init__(self, cluster: RoleCluster) -> None:
+        self.cluster, self.addresses = cluster, cluster.addresses
+        off = () if cluster.network is not None else (Fault.WORKER_ISOLATED, Fault.CUT_FROM_WORKER)
+        self.faults = [fault for fault in Fault if fault not in off]
+        self.counts = {"worker": len(cluster.workers), "coordinator": len(cluster.coordinators), "router": len(cluster.routers), "etcd": 1}
+
+    def begin(self, planned: Planned) -> None:
+        """See Ground."""
+        match planned.fault:
+            case Fault.WORKER_ISOLATED:
+                self.cluster.isolate(planned.target)
+            case Fault.CUT_FROM_ETCD:
+                self.cluster.cut_from_etcd(planned.target)
+            case Fault.CUT_FROM_WORKER:
+                self.cluster.cut_from_worker(planned.target, planned.other)
+            case Fault.WORKER_FROZEN | Fault.COORDINATOR_FROZEN | Fault.ROUTER_FROZEN | Fault.ETCD_FROZEN:
+                self._victim(planned).freeze()
+            case _:
+                self._victim(planned).kill()
+
+    def end(self, planned: Planned, client: shoal.Client) -> None:
+        """See Ground."""
+        if planned.fault in MENDABLE:
+            self.cluster.mend(planned.target)
+        elif "frozen" in planned.fault:
+            self._victim(planned).thaw()
+        else:
+            if planned.fault in WIPES and self._others_hold_all(planned.target, client):
+                self._wipe(planned)
+            self._victim(planned).start()
+
+    def is_whole(self, client: shoal.Client) -> bool:
+        """See Ground."""
+        return self.cluster.is_whole(client) and self.cluster.leader(client) is not None
+
+    def reachable(self, address: str) -> str:
+        """See Ground."""
+        return self.cluster.reachable(address)
+
+    def keep_logs(self, folder: Path) -> None:
+        """See Ground."""
+        copy_logs(self.cluster.folder, folder)
+
+    def _victim(self, planned: Planned) -> Process:
+        if planned.role == "etcd":
+            return self.cluster.etcd
+        roles = {"worker": self.cluster.workers, "coordinator": self.cluster.coordinators, "router": self.cluster.routers}
+        return roles[planned.role][planned.target]
+
+    def _others_hold_all(self, worker: int, client: shoal.Client) -> bool:
+        """Whether every shard surely survives the loss of a dead worker's disk: others are in sync, and one of them leads."""
+        name = self.cluster.worker_id(worker)
+
+        def holds() -> bool:
+            with contextlib.suppress(shoal.ShoalError):
+                return all(shard.primary != name and set(shard.isr) - {name} for shard in client.cluster().shards)
+            return False
+
+        deadline = time.monotonic() + _SAFE_WITHIN_S
+        while not holds():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def _wipe(self, planned: Planned) -> None:
+        data = self.cluster.data(planned.target)
+        if planned.fault is Fault.WORKER_WIPED:
+            shutil.rmtree(data)
+            return
+        replicas = sorted(data.glob("*/*/[!.]*/"))
+        if replicas:
+            shutil.rmtree(replicas[planned.other % len(replicas)])
+
+
+def copy_logs(source: Path, folder: Path) -> None:
+    """Every log below a folder, under names of their own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for log in source.rglob("*.log"):
+        if "/log/" not in str(log):
+            shutil.copyfile(log, folder / str(log.relative_to(source)).replace("/", "-"))

@@ -1,0 +1,98 @@
+"""What is wrong with an answer, by the book: each finding has a kind, so that a report can count them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+import shoal
+from tests.chaos.book import Book
+from tests.chaos.written import Vector, vector_of
+
+
+class Kind(StrEnum):
+    """LOST: an acknowledged write is not there any more; STALE: a read that promised to see it did not; RESURRECTED: a point that was
+    deleted for certain is there; DUPLICATED: a point came twice; DIFFERENT: replicas of a shard differ; WRONG: what was never written."""
+
+    LOST = "lost"
+    STALE = "stale"
+    RESURRECTED = "resurrected"
+    DUPLICATED = "duplicated"
+    DIFFERENT = "different"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault of the cluster, in words."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Read:
+    """When a read was asked and answered, and what it promised. promised: the newest acknowledged state of each point; else any
+    state that the point ever had will do. at_rest: nothing was under way, and what is missing now is lost."""
+
+    asked: float
+    answered: float
+    promised: bool = True
+    at_rest: bool = False
+
+
+def judge_points(book: Book, read: Read, wanted: Iterable[int], points: Sequence[shoal.Point]) -> list[Finding]:
+    """A read by id: points as they came, with vectors, for the ids that were wanted."""
+    found = [finding for point in points if (finding := _judge(book, read, int(point.id), point.payload, point.vector)) is not None]
+    found += _twice([int(point.id) for point in points])
+    came = {point.id for point in points}
+    return found + [finding for point in wanted if point not in came and (finding := _judge_absence(book, read, point)) is not None]
+
+
+def judge_hits(book: Book, read: Read, query: Vector, hits: Sequence[shoal.Hit]) -> list[Finding]:
+    """Hits of a search, with vectors."""
+    found = _twice([int(hit.id) for hit in hits])
+    for hit in hits:
+        finding = _judge(book, read, int(hit.id), hit.payload, hit.vector)
+        if finding is None and not np.isclose(hit.score, float(((hit.vector - query) ** 2).sum()), rtol=1e-5, atol=1e-3):
+            finding = Finding(Kind.WRONG, f"point {hit.id} came with score {hit.score} for query {query}")
+        found += [] if finding is None else [finding]
+    return found
+
+
+def _judge(book: Book, read: Read, point: int, payload: object, vector: object) -> Finding | None:
+    if not isinstance(payload, dict) or payload.get("point") != point:
+        return Finding(Kind.WRONG, f"point {point} came with payload {payload}")
+    version = payload["version"]
+    if not book.was_ever(point, version):
+        return Finding(Kind.WRONG, f"point {point} came as version {version}, which was never written")
+    if not np.array_equal(vector, vector_of(point, version)):
+        return Finding(Kind.WRONG, f"point {point} of version {version} came with vector {vector}")
+    if not read.promised:
+        return None
+    possible = book.possible(point, read.asked, read.answered)
+    if version in possible:
+        return None
+    story = f"point {point} came as version {version}, possible were {_listed(possible)}"
+    if possible == {None}:
+        return Finding(Kind.RESURRECTED, story)
+    return Finding(Kind.LOST if read.at_rest else Kind.STALE, story)
+
+
+def _judge_absence(book: Book, read: Read, point: int) -> Finding | None:
+    possible = book.possible(point, read.asked, read.answered)
+    if None in possible or not read.promised:
+        return None
+    return Finding(Kind.LOST if read.at_rest else Kind.STALE, f"point {point} is missing, possible were {_listed(possible)}")
+
+
+def _twice(ids: Sequence[int]) -> list[Finding]:
+    return [Finding(Kind.DUPLICATED, f"point {point} came {count} times") for point, count in Counter(ids).items() if count > 1]
+
+
+def _listed(possible: Iterable[int | None]) -> str:
+    return ", ".join(sorted("none" if version is None else str(version) for version in possible))

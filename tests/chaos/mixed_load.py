@@ -1,0 +1,200 @@
+"""Everything that clients do, at once, on replicated collections: writers with points of their own, readers of all of them, and for
+each shard a probe that tells when it took no writes. Every answer is judged by the book."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+import shoal
+from shoal.core.slots import owners_of_slots, slots_of, split_evenly
+from tests.chaos.book import Book, Version
+from tests.chaos.crew import Crew, Gauge, Member
+from tests.chaos.judge import Finding, Kind, Read, judge_hits, judge_points
+from tests.chaos.written import DIM, payload_of, vector_of
+
+WRITE_S, READ_S = 60.0, 45.0
+"""How long a call may take before it counts as failed: longer than any fault lasts."""
+
+POINTS_PER_WRITER = 120
+FIRST_OF_PROBES = 1_000_000
+FIRST_OF_OTHERS = 2_000_000
+"""From here on, points are not this load's: they are not judged."""
+
+_BATCH = 6
+_PAUSE_S, _PROBE_PAUSE_S = 0.02, 0.05
+_MOST_KEPT = 200
+
+P = TypeVar("P", shoal.Point, shoal.Hit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Herd:
+    """One collection under load, and what is known of its points."""
+
+    name: str
+    shards: int
+    replicas: int
+    min_isr: int | None = None
+    book: Book = field(default_factory=Book)
+
+    def probes(self) -> list[int]:
+        """A point in each shard, by number."""
+        ids = np.arange(FIRST_OF_PROBES, FIRST_OF_PROBES + 64 * self.shards)
+        owners = owners_of_slots(list(enumerate((part,) for part in split_evenly(self.shards))))[slots_of(ids)]
+        return [int(ids[np.flatnonzero(owners == number)[0]]) for number in range(self.shards)]
+
+
+class MixedLoad:
+    """As a context it makes the collections and runs until it is left. `findings`: the first faults; `counts`: all of them, by kind."""
+
+    def __init__(
+        self, addresses: Sequence[str], herds: Sequence[Herd], *, writers: int = 2, readers: int = 1, probes: bool = True, seed: int = 0
+    ) -> None:
+        self.herds, self.findings = herds, list[Finding]()
+        self.counts: Counter[Kind] = Counter()
+        self._addresses, self._points = list(addresses), writers * POINTS_PER_WRITER
+        self._lock, self._version = threading.Lock(), 0
+        self._clients = [Member(partial(self._write_or_read, number), _PAUSE_S) for number in range(writers)]
+        self._clients += [Member(self._read_any, _PAUSE_S) for _ in range(readers)]
+        self._probes = {
+            (herd.name, shard): Member(partial(self._probe, herd, point), _PROBE_PAUSE_S)
+            for herd in (herds if probes else ())
+            for shard, point in enumerate(herd.probes())
+        }
+        self._crew = Crew(addresses, [*self._clients, *self._probes.values()], seed=seed)
+        self.pause, self.resume, self.all_succeeded_since = self._crew.pause, self._crew.resume, self._crew.all_succeeded_since
+
+    def __enter__(self) -> MixedLoad:
+        with shoal.connect(self._addresses) as client:
+            for herd in self.herds:
+                client.create_collection(herd.name, dim=DIM, shards=herd.shards, replicas=herd.replicas, min_isr=herd.min_isr)
+        self._crew.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._crew.stop()
+
+    @property
+    def gauges(self) -> list[Gauge]:
+        return [member.gauge for member in (*self._clients, *self._probes.values())]
+
+    @property
+    def probes(self) -> dict[tuple[str, int], Gauge]:
+        """Of each shard: when it took no writes."""
+        return {shard: member.gauge for shard, member in self._probes.items()}
+
+    def failures(self) -> Counter[str]:
+        """Calls that did not succeed within their time, by error."""
+        return sum((gauge.failures for gauge in self.gauges), Counter())
+
+    def messages(self) -> list[str]:
+        """Of the first of them."""
+        return [message for gauge in self.gauges for message in gauge.messages]
+
+    def acknowledged(self) -> int:
+        """Writes of single points that were acknowledged."""
+        return sum(herd.book.acknowledged() for herd in self.herds)
+
+    def note(self, findings: Sequence[Finding], where: str) -> None:
+        """Count faults; the first ones are kept."""
+        with self._lock:
+            self.counts.update(finding.kind for finding in findings)
+            room = max(0, _MOST_KEPT - len(self.findings))
+            self.findings += [Finding(finding.kind, f"{where}: {finding.text}") for finding in findings[:room]]
+
+    def judge_all(self) -> None:
+        """While paused: every point, as the primaries have it."""
+        with shoal.connect(self._addresses, timeout=READ_S) as client:
+            for herd in self.herds:
+                asked = time.monotonic()
+                points = _ours(client.scroll(herd.name, with_vectors=True, consistency="primary"))
+                read = Read(asked=asked, answered=time.monotonic(), at_rest=True)
+                self.note(judge_points(herd.book, read, herd.book.points(), points), f"{herd.name}, all points at rest")
+
+    def _write_or_read(self, number: int, client: shoal.Client, chance: random.Random) -> None:
+        herd, own = chance.choice(self.herds), range(number * POINTS_PER_WRITER, (number + 1) * POINTS_PER_WRITER)
+        match chance.choices(("upsert", "delete", "delete by filter", "get", "search"), (45, 12, 5, 20, 18))[0]:
+            case "upsert":
+                self._upsert(client, herd, chance.sample(own, _BATCH))
+            case "delete":
+                ids = chance.sample(own, _BATCH)
+                self._written(herd, ids, None, lambda: client.delete(herd.name, ids, timeout=WRITE_S))
+            case "delete by filter":
+                start = chance.randrange(len(own))
+                ids = list(own[start : start + _BATCH])
+                matching = {"point": {"$gte": ids[0], "$lte": ids[-1]}}
+                self._written(herd, ids, None, lambda: client.delete(herd.name, filter=matching, timeout=WRITE_S))
+            case "get":
+                self._get(client, herd, chance.sample(own, _BATCH), "session")
+            case _:
+                self._search(client, herd, chance.choice(own), "session")
+
+    def _read_any(self, client: shoal.Client, chance: random.Random) -> None:
+        herd, ids = chance.choice(self.herds), chance.sample(range(self._points), _BATCH)
+        match chance.choice(("get primary", "search primary", "get", "search")):
+            case "get primary":
+                self._get(client, herd, ids, "primary")
+            case "search primary":
+                self._search(client, herd, ids[0], "primary")
+            case "get":
+                self._get(client, herd, ids, "any")
+            case _:
+                self._search(client, herd, ids[0], "any")
+
+    def _probe(self, herd: Herd, point: int, client: shoal.Client, _: random.Random) -> None:
+        self._upsert(client, herd, [point])
+
+    def _upsert(self, client: shoal.Client, herd: Herd, ids: Sequence[int]) -> None:
+        with self._lock:
+            self._version += 1
+            version = self._version
+        vectors, payloads = [vector_of(point, version) for point in ids], [payload_of(point, version) for point in ids]
+        self._written(herd, ids, version, lambda: client.upsert(herd.name, ids, vectors, payloads, timeout=WRITE_S))
+
+    def _written(self, herd: Herd, ids: Sequence[int], version: Version, write: Callable[[], int]) -> None:
+        ops = herd.book.begin(ids, version, time.monotonic())
+        try:
+            write()
+        except shoal.ShoalError as error:
+            applied = set(error.details.applied.values())
+            herd.book.fail(ops, time.monotonic(), surely_not_applied=applied == {"no"})
+            raise
+        herd.book.acknowledge(ops, time.monotonic())
+
+    def _get(self, client: shoal.Client, herd: Herd, ids: Sequence[int], consistency: str) -> None:
+        asked = time.monotonic()
+        points = client.get(herd.name, ids, consistency=consistency, timeout=READ_S)
+        read = Read(asked=asked, answered=time.monotonic(), promised=consistency != "any")
+        self.note(judge_points(herd.book, read, ids, points), f"{herd.name}, get, {consistency}")
+
+    def _search(self, client: shoal.Client, herd: Herd, point: int, consistency: str) -> None:
+        asked = time.monotonic()
+        known = sorted(version for version in herd.book.possible(point, asked, asked) if version is not None)
+        wanted = known[0] if known else 0
+        query = vector_of(point, wanted)
+        options = {"with_vectors": True, "consistency": consistency, "exact": wanted % 2 == 0, "timeout": READ_S}
+        hits = _ours(client.search(herd.name, query, k=5, **options))
+        answered = time.monotonic()
+        where = f"{herd.name}, search, {consistency}"
+        read = Read(asked=asked, answered=answered, promised=consistency == "primary")
+        self.note(judge_hits(herd.book, read, query, hits), where)
+        if consistency == "session":
+            # It promises the client its own writes; of other points it may see what a backup has by now.
+            mine = [hit for hit in hits if int(hit.id) == point]
+            self.note(judge_hits(herd.book, Read(asked=asked, answered=answered), query, mine), where)
+        sure = consistency != "any" and herd.book.possible(point, asked, answered) == {wanted}
+        if sure and (not hits or hits[0].id != point):
+            self.note([Finding(Kind.STALE, f"point {point} of version {wanted} was not found by its own vector")], where)
+
+
+def _ours(points: Iterable[P]) -> list[P]:
+    return [point for point in points if int(point.id) < FIRST_OF_OTHERS]

@@ -1,0 +1,86 @@
+"""Chaos on `shoal up`: Ray hosts the roles, and its supervisor brings back what ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import shoal
+from deploy.foreground import ForegroundCluster
+from deploy.session import processes_of
+from tests.chaos.grounds import WORKERS, Ground, copy_logs
+from tests.chaos.schedule import Fault, Planned
+from tests.role_cluster import shards_are_whole
+
+
+def ray_cluster(folder: Path, ttl_s: int) -> ForegroundCluster:
+    """One process with router and worker, three more workers, etcd and Ray of its own."""
+    return ForegroundCluster(data=folder / "data", workers=WORKERS, flags=(f"--lease-ttl-s={ttl_s}",))
+
+
+class RayGround(Ground):
+    """The processes that `shoal up` hosts."""
+
+    faults = (
+        Fault.WORKER_KILLED,
+        Fault.WORKER_FROZEN,
+        Fault.COORDINATOR_KILLED,
+        Fault.COORDINATOR_FROZEN,
+        Fault.ETCD_KILLED,
+        Fault.ETCD_FROZEN,
+    )
+
+    def __init__(self, cluster: ForegroundCluster) -> None:
+        self._cluster, self.addresses = cluster, [cluster.address]
+        self.counts = {"worker": WORKERS, "coordinator": 1, "etcd": 1}
+        self._frozen: dict[Planned, int] = {}
+
+    def begin(self, planned: Planned) -> None:
+        """See Ground."""
+        pid = self._pid(planned.role, planned.target)
+        if "frozen" in planned.fault:
+            self._frozen[planned] = pid
+            os.kill(pid, signal.SIGSTOP)
+        else:
+            os.kill(pid, signal.SIGKILL)
+
+    def end(self, planned: Planned, client: shoal.Client) -> None:
+        """See Ground. What was killed is brought back by the supervisor, which may also have ended what did not answer."""
+        if planned in self._frozen:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._frozen.pop(planned), signal.SIGCONT)
+
+    def is_whole(self, client: shoal.Client) -> bool:
+        """See Ground."""
+        with contextlib.suppress(shoal.ShoalError):
+            cluster = client.cluster()
+            up = sum(worker.state == "up" for worker in cluster.workers)
+            return up == WORKERS and cluster.leader is not None and shards_are_whole(client)
+        return False
+
+    def reachable(self, address: str) -> str:
+        """See Ground."""
+        return address
+
+    def keep_logs(self, folder: Path) -> None:
+        """See Ground."""
+        copy_logs(self._cluster.data, folder)
+        (folder / "shoal-up.log").write_text("\n".join(self._cluster.lines))
+
+    def _pid(self, role: str, number: int) -> int:
+        if role == "worker":
+            return int((self._cluster.data / "workers" / str(number + 1) / "lock").read_text().split()[0])
+        if role == "etcd":
+            children = Path(f"/proc/{self._cluster.pid}/task/{self._cluster.pid}/children").read_text().split()
+            return next(int(pid) for pid in children if b"--data-dir" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        session = Path((self._cluster.data / "ray-session").read_text().strip())
+        return next(pid for pid in processes_of(session) if _writes_to(pid) == f"{role}.log")
+
+
+def _writes_to(pid: int) -> str:
+    """Name of the file that takes a process's output."""
+    with contextlib.suppress(OSError):
+        return Path(os.readlink(f"/proc/{pid}/fd/1")).name
+    return ""

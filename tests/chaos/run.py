@@ -1,0 +1,83 @@
+"""`python -m tests.chaos.run --minutes N`, or `make chaos MINUTES=N`: random faults on a cluster under load, and what became of it.
+
+Most of the time on plain processes in a network that can be cut, the rest on the processes that Ray hosts. Exit code 1 when anything
+acknowledged was lost, an answer was wrong, a call failed within its time, replicas differ or the cluster did not heal by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.campaign import Figures, campaign
+from tests.chaos.grounds import PlainGround, plain_cluster
+from tests.chaos.outages import in_words
+from tests.chaos.ray_ground import RayGround, ray_cluster
+from tests.private_network import why_no_network
+
+RAY_SHARE = 0.2
+LEAST_MINUTES_WITH_RAY = 10.0
+
+
+def run(figures: Figures, minutes: float, ray_minutes: float, evidence: Path, console: Console) -> None:
+    """Both parts, as far as the first is good."""
+
+    def tell(line: str) -> None:
+        console.print(line, style="dim")
+
+    if (why := why_no_network()) is not None:
+        console.print(f"the network is not cut: {why}", style="yellow")
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, plain_cluster(Path(folder), int(figures.ttl_s)) as cluster:
+        campaign(PlainGround(cluster), figures, prefix="plain", seconds=60 * (minutes - ray_minutes), evidence=evidence, tell=tell)
+    if ray_minutes and figures.good:
+        console.print("and now hosted by Ray", style="dim")
+        with tempfile.TemporaryDirectory(prefix="chaos-ray-") as folder, ray_cluster(Path(folder), int(figures.ttl_s)) as hosted:
+            campaign(RayGround(hosted), figures, prefix="ray", seconds=60 * ray_minutes, evidence=evidence, tell=tell)
+
+
+def drawn(figures: Figures) -> Table:
+    """The figures, for people."""
+    table = Table("what", "how much", box=None)
+    for name, value in figures.document().items():
+        if name not in ("findings", "evidence"):
+            shown = ", ".join(f"{key} {count}" for key, count in value.items()) or "0" if isinstance(value, dict) else str(value)
+            table.add_row(name.replace("_", " "), shown)
+    return table
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it, print it, write it down."""
+    parser = argparse.ArgumentParser(
+        prog="chaos", description="Random faults on a cluster under load; what was lost, and how long it took."
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="in all, without starting and stopping (10)")
+    parser.add_argument("--ray-minutes", type=float, help="of these, hosted by Ray (a fifth of 10 or more)")
+    parser.add_argument("--seed", type=int, default=1, help="of the faults and of what clients do (1)")
+    parser.add_argument("--ttl-s", type=int, default=2, help="of leases (2)")
+    parser.add_argument("--json", type=Path, default=Path("bench-results/chaos.json"), help="where the figures go")
+    options = parser.parse_args(arguments)
+    usual = RAY_SHARE * options.minutes if options.minutes >= LEAST_MINUTES_WITH_RAY else 0.0
+    ray_minutes = usual if options.ray_minutes is None else options.ray_minutes
+    console, figures = Console(width=None if sys.stdout.isatty() else 140), Figures(seed=options.seed, ttl_s=options.ttl_s)
+    evidence = options.json.parent / f"chaos-seed-{options.seed}"
+    run(figures, options.minutes, ray_minutes, evidence, console)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(figures.document(), indent=1))
+    console.print(drawn(figures))
+    console.print(in_words(figures.outages, figures.ttl_s))
+    for finding in figures.findings[:20]:
+        console.print(finding, style="bold red")
+    if figures.evidence:
+        console.print(f"the logs of all roles are in {figures.evidence}", style="bold red")
+    return 0 if figures.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,127 @@
+"""A replicated collection under load, which is harmed, and the proof that nothing came of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+
+import shoal
+from shoal.client.results import ShardInfo
+from shoal.core.ids import CollectionId, ShardId
+from shoal.core.points import id_array
+from shoal.core.shard_calls import Consistency, ReadTerms, ShardGet
+from shoal.v1 import worker_pb2_grpc
+from shoal.wire.columns import stored_from_message
+from shoal.wire.shard_calls import get_to_message
+from tests.chaos.mixed_load import Herd, MixedLoad
+from tests.chaos.replicas import differences
+from tests.role_cluster import RoleCluster, wait_until
+
+TTL_S = 2
+
+
+class Scene:
+    """One collection of a cluster. Workers are numbers of the cluster's."""
+
+    def __init__(self, cluster: RoleCluster, client: shoal.Client, herd: Herd, load: MixedLoad) -> None:
+        self.cluster, self.client, self.name, self.load = cluster, client, herd.name, load
+        self.id = next(each.id for each in client.list_collections() if each.name == herd.name)
+
+    def shards(self) -> list[ShardInfo]:
+        """As the router sees them; it may be asked while nobody leads."""
+        found: list[ShardInfo] = []
+
+        def look() -> bool:
+            try:
+                found[:] = [each for each in self.client.cluster().shards if each.collection == self.name]
+            except shoal.ShoalError:
+                return False
+            return True
+
+        wait_until(look, "the router tells of the cluster")
+        return found
+
+    def shard(self, number: int = 0) -> ShardInfo:
+        return self.shards()[number]
+
+    def primary(self, number: int = 0) -> int:
+        return self.cluster.worker_of_id(self.shard(number).primary)
+
+    def in_sync(self, number: int = 0) -> list[int]:
+        return [self.cluster.worker_of_id(worker) for worker in self.shard(number).isr]
+
+    def backups(self, number: int = 0) -> list[int]:
+        shard = self.shard(number)
+        return [self.cluster.worker_of_id(worker) for worker in shard.isr if worker != shard.primary]
+
+    def await_new_primary(self, former: int, number: int = 0) -> int:
+        """Another worker leads, and the load goes on; its number."""
+        wait_until(lambda: self._led_by_another(former, number), f"another than worker {former} leads; see {self.cluster.folder}")
+        self.await_progress()
+        return self.primary(number)
+
+    def await_progress(self) -> None:
+        """Every thread of the load has a success from now on."""
+        now = time.monotonic()
+        wait_until(lambda: self.load.all_succeeded_since(now), f"the load goes on; see {self.cluster.folder}")
+
+    def await_isr(self, wanted: Collection[int], number: int = 0) -> None:
+        wait_until(lambda: set(self.in_sync(number)) == set(wanted), f"workers {wanted} are in sync; see {self.cluster.folder}")
+
+    def assert_healed(self, allowed: Collection[str] = ()) -> None:
+        """All is whole by itself, nothing was lost, no answer was wrong, no call failed but in an allowed way, replicas are equal."""
+        self.cluster.wait_whole(self.client)
+        self.await_progress()
+        self.load.pause()
+        self.load.judge_all()
+        self.assert_equal()
+        self.load.resume()
+        found = [f"{finding.kind}: {finding.text}" for finding in self.load.findings[:10]]
+        assert found == [], f"{found}; see {self.cluster.folder}"
+        failures = {name: count for name, count in self.load.failures().items() if name not in allowed}
+        assert failures == {}, f"{self.load.messages()[:5]}; see {self.cluster.folder}"
+
+    def assert_equal(self) -> None:
+        """All replicas hold the same; nothing writes meanwhile."""
+        assert differences(self.client, self.name, self.cluster.reachable) == [], f"see {self.cluster.folder}"
+
+    def folders(self) -> dict[int, int]:
+        """Replicas of the collection that each worker has on its disk."""
+        found = (path.relative_to(self.cluster.folder).parts[0] for path in self.cluster.folder.glob(f"worker-*/{self.id}/*/[!.]*"))
+        return Counter(int(name.removeprefix("worker-")) for name in found)
+
+    def read_at(self, worker: int, point: int, number: int = 0) -> tuple[bytes | None, ...] | None:
+        """Payloads of a point, one or none, by a primary-consistency read at a worker itself. Raises grpc.RpcError."""
+        entry = next(each for each in self.client.cluster().workers if each.id == self.cluster.worker_id(worker))
+        call = ShardGet(
+            shard=ShardId(CollectionId(self.id), number),
+            ids=id_array([point]),
+            terms=ReadTerms(consistency=Consistency.PRIMARY),
+        )
+        with grpc.insecure_channel(self.cluster.reachable(entry.address)) as channel:
+            stub: Any = worker_pb2_grpc.WorkerStub(channel)  # type: ignore[no-untyped-call]
+            columns = stored_from_message(stub.Get(get_to_message(call), timeout=5.0).points)
+        return columns.payloads
+
+    def _led_by_another(self, former: int, number: int) -> bool:
+        shard = self.shard(number)
+        return shard.state == "ok" and shard.primary != self.cluster.worker_id(former)
+
+
+@contextmanager
+def scene(cluster: RoleCluster, name: str, *, shards: int = 1, replicas: int = 3, loaded: bool = True) -> Iterator[Scene]:
+    """The collection exists, whole and under load, until this is left. loaded: False for no load, and nothing that judges."""
+    herd, clients = Herd(name=name, shards=shards, replicas=replicas), int(loaded)
+    with shoal.connect(cluster.addresses, timeout=30) as client:
+        cluster.wait_whole(client)
+        with MixedLoad(cluster.addresses, [herd], writers=clients, readers=clients, probes=loaded) as load:
+            playing = Scene(cluster, client, herd, load)
+            cluster.wait_whole(client)
+            playing.await_progress()
+            yield playing
+        client.drop_collection(name)

@@ -1,0 +1,76 @@
+"""The one true history of a shard: records in the order in which they were committed, and what each key was at each seq."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from shard_worker.logic.record import Record, RecordKind
+from shoal.core.ids import RequestId
+from tests.simulation.violation import Violation
+
+
+class CommittedLog:
+    """Grows only. A record is put here the moment a primary's commit point passes it."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.by_request: dict[RequestId, int] = {}
+        self._keys: dict[str, tuple[list[int], list[str | None]]] = {}
+
+    @property
+    def last_seq(self) -> int:
+        """Seq of the last committed record."""
+        return len(self.records)
+
+    @property
+    def last_term(self) -> int:
+        """Its term, 0 for none."""
+        return self.records[-1].term if self.records else 0
+
+    def commit(self, record: Record, by: str) -> bool:
+        """A primary counts a record as committed. Returns whether it is new. Raises Violation when another one was committed there."""
+        if record.seq <= len(self.records):
+            self.check_same(record, by)
+            return False
+        if record.seq != len(self.records) + 1:
+            raise Violation("inv 1: committed in order", f"{by} commits {record.seq} after {len(self.records)}")
+        self.records.append(record)
+        if record.request_id is not None:
+            self._take_request(record, record.request_id)
+        return True
+
+    def check_same(self, record: Record, by: str) -> None:
+        """Raise Violation unless this is the committed record of its seq."""
+        known = self.records[record.seq - 1]
+        if (known.term, known.request_id) != (record.term, record.request_id):
+            raise Violation("no committed record is lost", f"{by} has {_story(record)} where {_story(known)} was committed")
+
+    def check_committed(self, record: Record, by: str) -> None:
+        """Raise Violation unless this record is committed."""
+        if record.seq > len(self.records):
+            raise Violation("inv 6: only committed records are applied", f"{by} applies {_story(record)}, committed is {len(self.records)}")
+        self.check_same(record, by)
+
+    def at(self, key: str, seq: int) -> tuple[int, str | None]:
+        """Seq of the last write of a key up to `seq`, and its value then; (0, None) before any."""
+        seqs, values = self._keys.get(key, ([], []))
+        place = bisect_right(seqs, seq) - 1
+        return (seqs[place], values[place]) if place >= 0 else (0, None)
+
+    def points(self) -> dict[str, tuple[int, str]]:
+        """The points that are there after everything that is committed."""
+        found = {key: (seqs[-1], values[-1]) for key, (seqs, values) in self._keys.items()}
+        return {key: (seq, value) for key, (seq, value) in found.items() if value is not None}
+
+    def _take_request(self, record: Record, request: RequestId) -> None:
+        twice = self.by_request.setdefault(request, record.seq)
+        if twice != record.seq:
+            raise Violation("no write is applied twice", f"{request} is committed at {twice} and at {record.seq}")
+        key, _, value = record.body.decode().partition("=")
+        seqs, values = self._keys.setdefault(key, ([], []))
+        seqs.append(record.seq)
+        values.append(value if record.kind is RecordKind.UPSERT else None)
+
+
+def _story(record: Record) -> str:
+    return f"({record.term}, {record.seq}) {record.kind.name} {record.request_id or ''}"

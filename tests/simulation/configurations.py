@@ -1,0 +1,70 @@
+"""Checks every change of a shard's configuration as the store makes it (invariants 2, 4, 7)."""
+
+from __future__ import annotations
+
+from shoal.core.ids import ReplicaId, Revision, ShardId
+from shoal.core.shard_config import ShardConfig, ShardEntry, may_lead
+from tests.simulation.committed import CommittedLog
+from tests.simulation.holdings import Holdings
+from tests.simulation.violation import hold
+
+LEGAL = "inv 7: configurations change by the rules"
+
+
+class Configurations:
+    """History of one shard's configuration, by epoch."""
+
+    def __init__(self, committed: CommittedLog, holdings: Holdings) -> None:
+        self._committed, self._holdings = committed, holdings
+        self.by_epoch: dict[Revision, ShardConfig] = {}
+        self.newest: ShardEntry | None = None
+        self.elections = self.failovers = self.expansions = self.shrinks = self.raised = 0
+
+    def see(self, shard: ShardId, entry: ShardEntry | None) -> None:
+        """The store holds this now."""
+        before = self.newest
+        if entry is None or (before is not None and before.epoch == entry.epoch):
+            return
+        self.newest = entry
+        self.by_epoch[entry.epoch] = entry.config
+        self._check_form(entry.config)
+        for member in (*entry.config.isr, *entry.config.elr):
+            self._holdings.check_holds(member, self._committed, self._committed.last_seq, f"it may lead by epoch {entry.epoch}")
+        if before is not None:
+            self._check_change(before.config, entry.config)
+            self._count(before.config, entry.config)
+
+    def check_member(self, member: ReplicaId, why: str) -> None:
+        """Raise Violation when a replica may lead and lacks something."""
+        if self.newest is not None and may_lead(self.newest.config, member):
+            self._holdings.check_holds(member, self._committed, self._committed.last_seq, why)
+
+    def _check_form(self, config: ShardConfig) -> None:
+        groups = (*config.isr, *config.elr, *config.learners)
+        hold(len(set(groups)) == len(groups), LEGAL, f"a replica is in two groups: {config}")
+        hold(set(groups) <= set(config.worker_of), LEGAL, f"a member lives nowhere: {config}")
+        homes = list(config.worker_of.values())
+        hold(len(set(homes)) == len(homes), LEGAL, f"two replicas on one worker: {config}")
+        hold(not config.elr or len(config.isr) < config.min_isr, LEGAL, f"elr beside an isr that can commit: {config}")
+        hold(config.primary in config.isr or config.primary_reg == 0, LEGAL, f"the primary is not in the isr: {config}")
+
+    def _check_change(self, before: ShardConfig, after: ShardConfig) -> None:
+        hold(after.term in (before.term, before.term + 1), LEGAL, f"term {before.term} -> {after.term}")
+        eligible = {*before.isr, *before.elr}
+        if after.term == before.term:
+            hold(after.primary == before.primary, "inv 4: a term has one primary", f"{before.primary} -> {after.primary}")
+            kept = after.primary_reg in (before.primary_reg, 0)
+            hold(kept, "inv 4: a term has one life of a primary", f"{before.primary_reg} -> {after.primary_reg}")
+        elif before.state == after.state == "active":
+            hold(after.primary in eligible, "inv 2: only isr and elr lead", f"{after.primary} was elected from {sorted(eligible)}")
+        joined = {*after.isr, *after.elr} - eligible
+        # An expansion; that the joiner holds every committed record is checked on its disk.
+        hold(len(joined) <= 1, LEGAL, f"{sorted(joined)} joined at once")
+
+    def _count(self, before: ShardConfig, after: ShardConfig) -> None:
+        self.elections += after.term > before.term
+        self.failovers += after.term > before.term and after.primary != before.primary
+        self.raised += after.term > before.term and after.primary_reg == before.primary_reg
+        if after.term == before.term:
+            self.expansions += len(set(after.isr) - set(before.isr))
+            self.shrinks += len(set(before.isr) - set(after.isr))

@@ -1,0 +1,208 @@
+"""A coordinator: its election and its rounds, as `coordinator.election` and `coordinator.loop` perform them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coordinator.act import transaction_of
+from coordinator.logic.absence import Absences
+from coordinator.logic.campaign import Lead, Look, Run, StandBy, StepDown, next_move
+from coordinator.logic.reconcile import questions, reconcile
+from coordinator.logic.snapshot import Snapshot
+from coordinator.logic.steps import Step
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
+from shoal.core.recovery import LogEnd
+from shoal.store.codec import encode_leader
+from shoal.store.interface import Absent, Committed, Put, Transaction
+from tests.simulation.etcd import KEYS, Observer
+from tests.simulation.membership import TTL_S, Keeper, hold_lease
+from tests.simulation.scheduler import Process, Resume, Steps, Wait
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+TIMEOUT_S = 3.0
+EVERY_S = 1.0
+LOG_ENDS_S = 0.3
+STEPS_PER_ROUND = 64
+REPLACE_AFTER_S = 15.0
+
+
+class Coordinator(Process):
+    """One candidate. `boot` begins a life."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world.scheduler, name, rate=1.0 + world.scheduler.random.uniform(-0.024, 0.024))
+        self._world = world
+        self.observer: Observer
+
+    def boot(self) -> None:
+        """Start the process."""
+        self.start()
+        self._keeper: Keeper | None = None
+        self._reign: Revision | None = None
+        self._absences = Absences()
+        self._bell: list[Resume] = []
+        self._rung = False
+        self._rounds = 0
+        self.observer = self._world.etcd.observe(self, lambda _: self._ring())
+        self.spawn(self._stand())
+        self.spawn(self._go_round())
+
+    @property
+    def map(self) -> ClusterMap:
+        """As it sees it."""
+        return self.observer.map
+
+    def reign(self) -> Revision | None:
+        """As Election.reign."""
+        return self._reign if self._keeper is not None and self._keeper.is_held() else None
+
+    def _ring(self) -> None:
+        waiting, self._bell = self._bell, []
+        self._rung = not waiting
+        for resume in waiting:
+            resume(None)
+
+    def _wait_for_bell(self, seconds: float) -> Wait:
+        def begin(resume: Resume) -> None:
+            done = False
+
+            def once(_: Any) -> None:
+                nonlocal done
+                if not done:
+                    done = True
+                    resume(None)
+
+            self._bell.append(once)
+            self.after(seconds, lambda: once(None))
+
+        return begin
+
+    def _stand(self) -> Steps:
+        while True:
+            try:
+                keeper = yield from hold_lease(self, self._world.etcd)
+            except AssertionError:
+                raise
+            except Exception:
+                yield self.sleep(TTL_S / 5)
+                continue
+            self._keeper = keeper
+            self.spawn(keeper.run())
+            while not keeper.lost:
+                yield from self._make_move(keeper)
+                yield self.sleep(TTL_S / 10)
+            self._reign = self._keeper = None
+
+    def _make_move(self, keeper: Keeper) -> Steps:
+        match next_move(self.map, address=self.name, reign=self._reign):
+            case Run():
+                yield from self._campaign(keeper)
+            case Look():
+                yield from self._look(keeper)
+            case StepDown():
+                self._reign = None
+            case StandBy() | Lead():
+                pass
+
+    def _campaign(self, keeper: Keeper) -> Steps:
+        put = Put(key=KEYS.leader, value=encode_leader(self.name), lease_id=keeper.lease)
+        try:
+            answer = yield self._world.etcd.commit(self, Transaction(compares=(Absent(key=KEYS.leader),), then=(put,)), TIMEOUT_S)
+        except AssertionError:
+            raise
+        except Exception:
+            return
+        if isinstance(answer, Committed):
+            self._reign = answer.revision
+            self._ring()
+
+    def _look(self, keeper: Keeper) -> Steps:
+        try:
+            found = yield self._world.etcd.get(self, KEYS.leader, TIMEOUT_S)
+        except AssertionError:
+            raise
+        except Exception:
+            return
+        if found is not None and found.lease == keeper.lease:
+            self._reign = found.create_revision
+            self._ring()
+
+    def _go_round(self) -> Steps:
+        while True:
+            if self.reign() is not None:
+                newest = yield from self._round()
+                for _ in range(4):
+                    if self.map.revision >= newest:
+                        break
+                    yield self._wait_for_bell(EVERY_S / 4)
+            else:
+                self._absences = Absences()
+            if not self._rung:
+                yield self._wait_for_bell(EVERY_S)
+            self._rung = False
+
+    def _round(self) -> Steps:
+        seen, now = self.map, self.clock()
+        self._absences = self._absences.seen(seen, now)
+        self._rounds += 1
+        asked = questions(seen)
+        log_ends = (yield self._ask(asked)) if asked else {}
+        snapshot = Snapshot(
+            map=seen,
+            seed=f"{self.name} {self.life} {self._rounds}",
+            log_ends=log_ends,
+            absent_s=self._absences.absent_s(now),
+            replace_after_s=REPLACE_AFTER_S,
+        )
+        steps = reconcile(snapshot, STEPS_PER_ROUND)
+        return (yield self._carry_out(steps)) if steps else Revision(0)
+
+    def _ask(self, asked: Any) -> Wait:
+        """All at once, each within LOG_ENDS_S."""
+
+        def begin(resume: Resume) -> None:
+            found: dict[ReplicaId, LogEnd] = {}
+            left = len(asked)
+
+            def ended(told: Any) -> None:
+                nonlocal left
+                left -= 1
+                if isinstance(told, dict):
+                    found.update(told)
+                if not left:
+                    resume(found)
+
+            for worker, shards in asked.items():
+                self.spawn(self._ask_one(worker, shards), ended)
+
+        return begin
+
+    def _ask_one(self, worker: WorkerId, shards: tuple[ShardId, ...]) -> Steps:
+        target = self._world.workers[worker]
+        return (yield self._world.network.call(self, target, lambda answer: target.log_ends(shards, answer), LOG_ENDS_S))
+
+    def _carry_out(self, steps: tuple[Step, ...]) -> Wait:
+        def begin(resume: Resume) -> None:
+            newest, left = Revision(0), len(steps)
+
+            def ended(revision: Any) -> None:
+                nonlocal newest, left
+                left -= 1
+                newest = max(newest, revision if isinstance(revision, int) else Revision(0))
+                if not left:
+                    resume(newest)
+
+            for step in steps:
+                self.spawn(self._commit(step), ended)
+
+        return begin
+
+    def _commit(self, step: Step) -> Steps:
+        reign = self.reign()
+        if reign is None:
+            return Revision(0)
+        answer = yield self._world.etcd.commit(self, transaction_of(step, KEYS, reign), TIMEOUT_S)
+        return answer.revision if isinstance(answer, Committed) else Revision(0)

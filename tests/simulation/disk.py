@@ -1,0 +1,170 @@
+"""What lies on disks: a replica's log, known term and applied state, with what a crash leaves of them.
+
+The log and the known term are durable once written here (the replica writes them when their flush ends). The applied state is not
+flushed: a loss of power takes it back to the last checkpoint, from which the log replays it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shard_worker.logic.record import Record, RecordKind
+from shard_worker.logic.replica_roles import Opened
+from shard_worker.logic.request_memory import Forgetting, Remembered, RequestMemory
+from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
+
+PER_CLIENT = 48
+"""Small, so that forgetting happens in a short history; a client has one write at a time under way."""
+
+
+@dataclass
+class Store:
+    """The applied state. points: seq and value by key, of those that are there."""
+
+    applied: int = 0
+    term: int = 0
+    time_ms: int = 0
+    points: dict[str, tuple[int, str]] = field(default_factory=dict)
+    requests: dict[RequestId, Remembered] = field(default_factory=dict)
+
+    def copy(self) -> Store:
+        """An independent copy."""
+        return Store(applied=self.applied, term=self.term, time_ms=self.time_ms, points=dict(self.points), requests=dict(self.requests))
+
+    def apply(self, record: Record) -> int:
+        """Apply the next record. Points affected."""
+        assert record.seq == self.applied + 1, f"record {record.seq} applied after {self.applied}"
+        affected = 0
+        if record.kind is not RecordKind.NOOP:
+            key, _, value = record.body.decode().partition("=")
+            if record.kind is RecordKind.UPSERT:
+                affected, self.points[key] = 1, (record.seq, value)
+            else:
+                affected = int(self.points.pop(key, None) is not None)
+        if record.request_id is not None:
+            self.requests[record.request_id] = Remembered(
+                request_id=record.request_id, seq=record.seq, affected=affected, time_ms=record.time_ms
+            )
+        self.applied, self.term, self.time_ms = record.seq, record.term, max(self.time_ms, record.time_ms)
+        return affected
+
+    def forget(self, forgetting: Forgetting) -> None:
+        """Let go of requests."""
+        through, clients = dict(forgetting.through), set(forgetting.clients)
+        gone = [each for each in self.requests if each.client in clients or each.number <= through.get(each.client, 0)]
+        for each in gone:
+            del self.requests[each]
+
+
+class ReplicaDisk:
+    """The folder of one replica."""
+
+    def __init__(self, shard: ShardId, replica: ReplicaId) -> None:
+        self.shard, self.replica = shard, replica
+        self.known_term = 0
+        self.base: tuple[int, int] = (0, 0)
+        self.log: list[Record] = []
+        self.store = Store()
+        self.checkpoint = Store()
+
+    @property
+    def last_seq(self) -> int:
+        """Seq of the last durable record."""
+        return self.base[1] + len(self.log)
+
+    @property
+    def last_term(self) -> int:
+        """Its term."""
+        return self.log[-1].term if self.log else self.base[0]
+
+    def record(self, seq: int) -> Record | None:
+        """A durable record, None when it is not here, or trimmed."""
+        at = seq - self.base[1] - 1
+        return self.log[at] if 0 <= at < len(self.log) else None
+
+    def term_at(self, seq: int) -> int | None:
+        """Term of a durable record, None when it is not known here."""
+        record = self.record(seq)
+        if record is not None:
+            return record.term
+        return self.base[0] if seq == self.base[1] else None
+
+    def holds(self, term: int, seq: int) -> bool:
+        """Whether the record of that term and seq, and with it all before, is durable here, in the log or behind its beginning."""
+        return seq < self.base[1] or self.term_at(seq) == term
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Durable at once."""
+        assert records[0].seq == self.last_seq + 1, f"record {records[0].seq} appended after {self.last_seq}"
+        self.log.extend(records)
+
+    def truncate_after(self, seq: int) -> list[Record]:
+        """Cut. Returns what was cut."""
+        keep = max(0, seq - self.base[1])
+        cut = self.log[keep:]
+        del self.log[keep:]
+        return cut
+
+    def read(self, from_seq: int, max_records: int) -> tuple[Record, ...]:
+        """Records from there on; none when they are trimmed."""
+        at = from_seq - self.base[1] - 1
+        return () if at < 0 else tuple(self.log[at : at + max_records])
+
+    def make_checkpoint(self) -> None:
+        """Make the applied state durable."""
+        self.checkpoint = self.store.copy()
+
+    def trim(self, through: int) -> bool:
+        """Drop records up to `through` that a checkpoint holds. Returns whether the log begins later now."""
+        through = min(through, self.checkpoint.applied)
+        if through <= self.base[1]:
+            return False
+        term = self.term_at(through)
+        assert term is not None
+        del self.log[: through - self.base[1]]
+        self.base = (term, through)
+        return True
+
+    def lose_power(self) -> None:
+        """The applied state goes back to the checkpoint."""
+        self.store = self.checkpoint.copy()
+
+    def install(self, store: Store, known_term: int) -> None:
+        """Become what a snapshot says."""
+        self.store, self.log, self.base = store.copy(), [], (store.term, store.applied)
+        self.known_term = max(self.known_term, known_term)
+        self.make_checkpoint()
+
+    def opened(self) -> Opened:
+        """What a state machine begins with."""
+        runs: list[tuple[Term, Seq]] = []
+        for record in self.log:
+            if not runs or runs[-1][0] != record.term:
+                runs.append((record.term, record.seq))
+        tail = tuple(self.log[self.store.applied - self.base[1] :])
+        return Opened(
+            shard=self.shard,
+            replica=self.replica,
+            known_term=Term(max(self.known_term, self.last_term)),
+            base=(Term(self.base[0]), Seq(self.base[1])),
+            runs=tuple(runs),
+            last_seq=Seq(self.last_seq),
+            applied_seq=Seq(self.store.applied),
+            last_time_ms=max([self.store.time_ms, *(record.time_ms for record in tail)]),
+            tail=tail,
+        )
+
+    def request_memory(self) -> RequestMemory:
+        """The writes that are remembered."""
+        return RequestMemory(self.store.requests.values(), per_client=PER_CLIENT)
+
+
+@dataclass
+class WorkerDisk:
+    """Replica folders of one worker, and how the disk is. slow: factor of every flush; full: upserts find no room."""
+
+    folders: dict[tuple[ShardId, ReplicaId], ReplicaDisk] = field(default_factory=dict)
+    aside: dict[tuple[ShardId, ReplicaId], ReplicaDisk] = field(default_factory=dict)
+    slow: float = 1.0
+    full: bool = False

@@ -1,0 +1,195 @@
+"""etcd: the product's in-memory state of the store with real encoded values, reached over the network; and observers of the map.
+
+Every revision's map is folded once, by the product's fold; an observer is a pointer into these, which may lag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.ids import Revision
+from shoal.store.cluster_view import next_cluster_map
+from shoal.store.interface import (
+    Lease,
+    LeaseId,
+    LeaseNotFound,
+    Put,
+    Rejected,
+    Transaction,
+    Versioned,
+)
+from shoal.store.keys import Keys
+from shoal.store.memory_state import MemoryState
+from tests.simulation.network import Mishap, Network
+from tests.simulation.scheduler import Process, Resume, Scheduler, Wait
+
+EXPIRY_EVERY_S = 0.25
+LISTS_AGAIN_S = 0.5
+HISTORY_OF_KEYS = 4
+KEYS = Keys("sim")
+
+Changed = Callable[[ClusterMap, ClusterMap], None]
+
+
+@dataclass
+class Order:
+    """A fault that was ordered: the first transaction for which wanted() holds meets the mishap; then met() is called."""
+
+    wanted: Callable[[Transaction], bool]
+    mishap: Mishap | None
+    met: Callable[[], None]
+
+
+class Etcd(Process):
+    """The store. unsure: part of commits that are lost, answered in vain, or applied late; stale: part of gets that are old."""
+
+    def __init__(self, scheduler: Scheduler, network: Network, changed: Changed) -> None:
+        super().__init__(scheduler, "etcd", rate=1.0 + scheduler.random.uniform(-0.024, 0.024))
+        self._network, self._told = network, changed
+        self._state = MemoryState()
+        self._old: dict[str, list[Versioned | None]] = {}
+        self.map = ClusterMap(revision=self._state.revision)
+        self._observers: list[Observer] = []
+        self.unsure, self.stale = 0.0, 0.0
+        self.orders: list[Order] = []
+        self.start()
+        self._expire_often()
+
+    def commit(self, source: Process, transaction: Transaction, timeout_s: float) -> Wait:
+        """Committed or Rejected; raises LeaseNotFound, NoAnswer, NobodyThere."""
+        return self._network.call(source, self, lambda answer: self._commit(transaction, answer), timeout_s, self._mishap(transaction))
+
+    def get(self, source: Process, key: str, timeout_s: float) -> Wait:
+        """The key, perhaps as it was a little earlier."""
+        return self._network.call(source, self, lambda answer: answer(self._get(key)), timeout_s)
+
+    def grant(self, source: Process, ttl_s: int, timeout_s: float) -> Wait:
+        """A new lease."""
+
+        def handle(answer: Resume) -> None:
+            lease: Lease = self._state.grant(ttl_s, self.clock())
+            answer(lease)
+
+        return self._network.call(source, self, handle, timeout_s)
+
+    def keep_alive(self, source: Process, lease: LeaseId, timeout_s: float) -> Wait:
+        """Seconds that it has now, 0 when it is gone."""
+
+        def handle(answer: Resume) -> None:
+            self._expire()
+            answer(self._state.keep_alive(lease, self.clock()))
+
+        return self._network.call(source, self, handle, timeout_s)
+
+    def put_now(self, key: str, value: bytes) -> None:
+        """Write a key from outside of the world."""
+        self._state.commit(Transaction(then=(Put(key=key, value=value),)))
+        self._publish()
+
+    def observe(self, process: Process, see: Callable[[ClusterMap], None]) -> Observer:
+        """Follow the map for this life of a process."""
+        self._observers = [each for each in self._observers if each.lives]
+        observer = Observer(self, self._network, process, see)
+        self._observers.append(observer)
+        observer.list_again()
+        return observer
+
+    def _commit(self, transaction: Transaction, answer: Resume) -> None:
+        self._expire()
+        outcome: Any
+        try:
+            outcome = self._state.commit(transaction)
+        except LeaseNotFound as error:
+            outcome = error
+        self._publish()
+        answer(outcome)
+
+    def _get(self, key: str) -> Versioned | None:
+        self._expire()
+        old = self._old.get(key)
+        if old and self.scheduler.random.random() < self.stale:
+            return self.scheduler.random.choice(old)
+        return self._state.get(key)
+
+    def _mishap(self, transaction: Transaction) -> Mishap | None:
+        for order in self.orders:
+            if order.wanted(transaction):
+                self.orders.remove(order)
+                order.met()
+                return order.mishap
+        random = self.scheduler.random
+        return random.choice(tuple(Mishap)) if self.unsure and random.random() < self.unsure else None
+
+    def _expire_often(self) -> None:
+        self._expire()
+        self.after(EXPIRY_EVERY_S, self._expire_often)
+
+    def _expire(self) -> None:
+        if self._state.expire(self.clock()):
+            self._publish()
+
+    def _publish(self) -> None:
+        deltas = self._state.changes_after(self.map.revision, KEYS.prefix)
+        assert deltas is not None
+        if not deltas:
+            return
+        for delta in deltas:
+            before, self.map = self.map, next_cluster_map(KEYS, self.map, delta)
+            for key in (*(entry.key for entry in delta.changed), *delta.deleted):
+                self._remember(key)
+            self._told(before, self.map)
+        self._state.compact(Revision(self.map.revision))
+        for observer in self._observers:
+            observer.notice()
+
+    def _remember(self, key: str) -> None:
+        old = self._old.setdefault(key, [None])
+        old.append(self._state.get(key))
+        del old[:-HISTORY_OF_KEYS]
+
+
+class Observer:
+    """The map as one process sees it. lag_until: until then nothing new arrives."""
+
+    def __init__(self, etcd: Etcd, network: Network, process: Process, see: Callable[[ClusterMap], None]) -> None:
+        self._etcd, self._network, self._process, self._see = etcd, network, process, see
+        self._life = process.life
+        self.map = ClusterMap()
+        self.lag_until = 0.0
+        self._looks_again()
+
+    @property
+    def lives(self) -> bool:
+        """Whether its process still is the one it was made for."""
+        return self._process.life == self._life
+
+    def notice(self) -> None:
+        """The store has changed."""
+        if self.lives and self.lag_until <= self._etcd.scheduler.now:
+            self.list_again()
+
+    def list_again(self) -> None:
+        """Ask for the newest map; it is seen a little later, when the store can be reached."""
+        if not self._etcd.alive or self._etcd.paused:
+            return
+        newest, scheduler = self._etcd.map, self._etcd.scheduler
+        delay_s = 0.0005 + 0.004 * scheduler.random.random()
+        scheduler.at(scheduler.now + delay_s, lambda: self._arrive(newest), self._process)
+
+    def _arrive(self, newest: ClusterMap) -> None:
+        if newest.revision > self.map.revision and self._network.reaches("etcd", self._process.name):
+            self.map = newest
+            self._see(newest)
+
+    def _looks_again(self) -> None:
+        if self.map.revision < self._etcd.map.revision and self.lag_until <= self._etcd.scheduler.now:
+            self.list_again()
+        self._process.after(LISTS_AGAIN_S, self._looks_again)
+
+
+def is_rejected(outcome: object) -> bool:
+    """Whether a commit was surely without effect."""
+    return isinstance(outcome, Rejected)

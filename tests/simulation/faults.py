@@ -1,0 +1,275 @@
+"""What goes wrong in a seeded history: faults of every kind, drawn one after the other, each with its end.
+
+A disk is wiped only where another intact member holds everything, and while that one's data is the only protection no other fault is
+begun: what is then asked of the cluster is what copies can give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shoal.core.shard_config import ShardConfig, replica_on
+from tests.simulation.network import Weather
+from tests.simulation.scheduler import Process
+from tests.simulation.worker import Worker
+from tests.simulation.world import World
+
+BETWEEN_S = (0.2, 3.0)
+CALM_S = 15.0
+"""How long a wipe waits for all other faults to be over; none begins meanwhile."""
+
+
+class Faults:
+    """Draws faults until `stop`, then ends them all."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._random = world, world.scheduler.random
+        self._waiting: Callable[[], bool] | None = None
+        self._waits_until = 0.0
+        self._stopped = False
+        self._kinds: list[tuple[int, str, Callable[[], bool]]] = [
+            (10, "crash of the primary", self._crash_primary),
+            (8, "crash", self._crash),
+            (5, "pause of the primary", self._pause_primary),
+            (4, "pause", self._pause),
+            (5, "primary cut from members", self._cut_primary_from_members),
+            (4, "primary cut from etcd", self._cut_primary_from_etcd),
+            (4, "worker cut from etcd", self._cut_from_etcd),
+            (4, "worker cut off", self._cut_off),
+            (3, "one-way cut", self._cut_one_way),
+            (5, "bad network", self._bad_network),
+            (4, "etcd pauses", self._pause_etcd),
+            (6, "commits unsure", self._unsure_commits),
+            (3, "watch lags", self._lag),
+            (4, "slow disk", self._slow_disk),
+            (2, "full disk", self._full_disk),
+            (4, "disk wiped", self._wipe),
+            (3, "lease lost", self._lose_lease),
+            (2, "primary's lease lost, with old maps", self._lose_lease_unseen),
+            (3, "coordinator crash", self._crash_coordinator),
+            (2, "coordinator pause", self._pause_coordinator),
+            (3, "replicas altered", self._alter),
+            (1, "worker gone for long", self._crash_for_long),
+        ]
+        self._weights = [weight for weight, _, _ in self._kinds]
+        self._draw_later()
+
+    def stop(self) -> None:
+        """No more faults; everything that is broken and can be mended is mended."""
+        world = self._world
+        self._stopped = True
+        world.network.heal()
+        world.etcd.unsure = world.etcd.stale = 0.0
+        world.etcd.orders.clear()
+        world.etcd.wake()
+        for process in (*world.workers.values(), *world.coordinators):
+            process.wake()
+            if not process.alive:
+                process.boot()
+            process.observer.lag_until = 0.0
+        for worker in world.workers.values():
+            worker.disk.slow, worker.disk.full = 1.0, False
+
+    def _draw_later(self) -> None:
+        self._world.scheduler.at(self._world.now + self._random.uniform(*BETWEEN_S), self._draw)
+
+    def _draw(self) -> None:
+        if self._stopped:
+            return
+        self._draw_later()
+        config = self._world.config()
+        if config is None or self._world.committed.last_seq == 0:
+            return
+        _, name, begin = self._random.choices(self._kinds, self._weights)[0]
+        if self._waiting is not None:
+            name, begin = "disk wiped", self._waiting
+        if not self._is_fragile() and begin():
+            self._world.counts[f"fault: {name}"] += 1
+            self._world.trace(f"fault: {name}")
+            self._waiting = None
+        elif self._world.now >= self._waits_until:
+            self._waiting = None
+
+    def _is_fragile(self) -> bool:
+        """Whether a replica that was wiped still counts: until it has left, no other fault may take what the others have."""
+        config = self._config()
+        return any(member in self._world.holdings.lost for member in (*config.isr, *config.elr))
+
+    def _later(self, low_s: float, high_s: float, work: Callable[[], None]) -> bool:
+        def end() -> None:
+            if not self._stopped:
+                work()
+
+        self._world.scheduler.at(self._world.now + self._random.uniform(low_s, high_s), end)
+        return True
+
+    # Whom
+
+    def _config(self) -> ShardConfig:
+        config = self._world.config()
+        assert config is not None
+        return config
+
+    def _primary(self) -> Worker | None:
+        home = self._config().primary_worker
+        worker = None if home is None else self._world.workers[home]
+        return worker if worker is not None and worker.alive and not worker.paused else None
+
+    def _any(self) -> Worker | None:
+        """A worker that runs; mostly one that holds the shard."""
+        config = self._config()
+        homes = sorted(set(config.worker_of.values())) if self._random.random() < 0.8 else sorted(self._world.workers)
+        worker = self._world.workers[self._random.choice(homes or sorted(self._world.workers))]
+        return worker if worker.alive and not worker.paused else None
+
+    # Processes
+
+    def _crash_worker(self, worker: Worker | None, low_s: float, high_s: float) -> bool:
+        if worker is None:
+            return False
+        worker.crash(power=self._random.random() < 0.5)
+        return self._later(low_s, high_s, lambda: None if worker.alive else worker.boot())
+
+    def _crash_primary(self) -> bool:
+        return self._crash_worker(self._primary(), 0.1, 9.0)
+
+    def _crash(self) -> bool:
+        return self._crash_worker(self._any(), 0.1, 9.0)
+
+    def _crash_for_long(self) -> bool:
+        return self._crash_worker(self._any(), 18.0, 35.0)
+
+    def _pause_process(self, process: Process | None, low_s: float, high_s: float) -> bool:
+        if process is None or not process.alive or process.paused:
+            return False
+        process.pause()
+        return self._later(low_s, high_s, process.wake)
+
+    def _pause_primary(self) -> bool:
+        return self._pause_process(self._primary(), 0.3, 11.0)
+
+    def _pause(self) -> bool:
+        return self._pause_process(self._any(), 0.3, 11.0)
+
+    def _crash_coordinator(self) -> bool:
+        coordinator = self._random.choice(self._world.coordinators)
+        if not coordinator.alive:
+            return False
+        coordinator.kill()
+        return self._later(0.2, 9.0, lambda: None if coordinator.alive else coordinator.boot())
+
+    def _pause_coordinator(self) -> bool:
+        return self._pause_process(self._random.choice(self._world.coordinators), 0.5, 11.0)
+
+    # Network
+
+    def _cut(self, worker: Worker | None, others: list[str], *, both_ways: bool = True, for_s: tuple[float, float] = (0.5, 12.0)) -> bool:
+        if worker is None:
+            return False
+        network = self._world.network
+        pairs = {(worker.name, other) for other in others if other != worker.name}
+        pairs |= {(other, one) for one, other in pairs} if both_ways else set()
+        new = pairs - network.cut
+        network.cut |= new
+        return self._later(*for_s, lambda: network.cut.difference_update(new))
+
+    def _workers(self) -> list[str]:
+        return sorted(self._world.workers)
+
+    def _cut_primary_from_members(self) -> bool:
+        return self._cut(self._primary(), self._workers())
+
+    def _cut_primary_from_etcd(self) -> bool:
+        return self._cut(self._primary(), ["etcd", *(each.name for each in self._world.coordinators)])
+
+    def _cut_from_etcd(self) -> bool:
+        return self._cut(self._any(), ["etcd"])
+
+    def _cut_off(self) -> bool:
+        others = [*self._workers(), "etcd", *(each.name for each in (*self._world.coordinators, *self._world.clients))]
+        return self._cut(self._any(), others)
+
+    def _cut_one_way(self) -> bool:
+        return self._cut(self._any(), self._random.choice([self._workers(), ["etcd"], self._workers()[:1]]), both_ways=False)
+
+    def _bad_network(self) -> bool:
+        weather = Weather(
+            loss=self._random.choice([0.0, 0.02, 0.2]), slow=self._random.choice([0.05, 0.3]), slow_s=self._random.choice([0.2, 3.0])
+        )
+        self._world.network.weather = weather
+        return self._later(1.0, 6.0, lambda: setattr(self._world.network, "weather", Weather()))
+
+    # etcd
+
+    def _pause_etcd(self) -> bool:
+        return self._pause_process(self._world.etcd, 0.3, 7.0)
+
+    def _unsure_commits(self) -> bool:
+        etcd = self._world.etcd
+        etcd.unsure, etcd.stale = self._random.choice([0.2, 0.6]), self._random.choice([0.0, 0.5])
+
+        def end() -> None:
+            etcd.unsure = etcd.stale = 0.0
+
+        return self._later(2.0, 10.0, end)
+
+    def _lag(self) -> bool:
+        process = self._random.choice([*self._world.workers.values(), *self._world.coordinators, *self._world.clients])
+        process.observer.lag_until = self._world.now + self._random.uniform(0.5, 8.0)
+        return True
+
+    def _lose_lease(self) -> bool:
+        return self._cut(self._any(), ["etcd"], for_s=(6.0, 9.0))
+
+    def _lose_lease_unseen(self) -> bool:
+        """The old primary and a client do not hear what became of it."""
+        primary = self._primary()
+        if primary is None:
+            return False
+        for process in (primary, self._random.choice(self._world.clients)):
+            process.observer.lag_until = self._world.now + self._random.uniform(6.0, 14.0)
+        return self._cut(primary, ["etcd", *self._workers()], for_s=(6.0, 9.0))
+
+    def _alter(self) -> bool:
+        self._world.alter(self._random.choice([1, 2, 3, 3, 3]))
+        return True
+
+    # Disks
+
+    def _slow_disk(self) -> bool:
+        worker = self._any()
+        if worker is None:
+            return False
+        worker.disk.slow = self._random.choice([20.0, 200.0, 1500.0])
+        return self._later(1.0, 8.0, lambda: setattr(worker.disk, "slow", 1.0))
+
+    def _full_disk(self) -> bool:
+        worker = self._any()
+        if worker is None:
+            return False
+        worker.disk.full = True
+        return self._later(1.0, 8.0, lambda: setattr(worker.disk, "full", False))
+
+    def _wipe(self) -> bool:
+        """A worker crashes and comes back without all or one of its folders. Only while all is well with the others."""
+        world, config = self._world, self._config()
+        worker = self._any()
+        victim = None if worker is None else replica_on(config, worker.me)
+        if worker is None or victim is None or not self._others_are_well(config, worker):
+            if self._waiting is None:
+                self._waiting, self._waits_until = self._wipe, world.now + CALM_S
+            return False
+        whole = self._random.random() < 0.5
+        worker.crash(power=True)
+        for key in sorted(worker.disk.folders):
+            if whole or key[1] == victim:
+                world.holdings.wiped(key[1])
+                del worker.disk.folders[key]
+        return self._later(0.1, 3.0, lambda: None if worker.alive else worker.boot())
+
+    def _others_are_well(self, config: ShardConfig, worker: Worker) -> bool:
+        world = self._world
+        well = not world.network.cut and not world.etcd.paused and not world.etcd.unsure and world.network.weather == Weather()
+        calm = all(each.alive and not each.paused and each.disk.slow == 1.0 and not each.disk.full for each in world.workers.values())
+        others = [member for member in config.isr if config.worker_of[member] != worker.me and member not in world.holdings.lost]
+        return well and calm and world.is_whole() and bool(others)

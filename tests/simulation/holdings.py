@@ -1,0 +1,48 @@
+"""Who holds what, as it truly lies on the disks: which folders exist, which a fault took, which were deleted and whether rightly."""
+
+from __future__ import annotations
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.ids import ReplicaId
+from shoal.core.shard_config import is_gone
+from tests.simulation.committed import CommittedLog
+from tests.simulation.disk import ReplicaDisk
+from tests.simulation.violation import Violation
+
+
+class Holdings:
+    """Folders by replica id. lost: ids whose folder a fault took away; they are excused."""
+
+    def __init__(self) -> None:
+        self.disks: dict[ReplicaId, ReplicaDisk] = {}
+        self.lost: set[ReplicaId] = set()
+        self._ever: set[ReplicaId] = set()
+
+    def made(self, disk: ReplicaDisk) -> None:
+        """A worker made an empty folder."""
+        if disk.replica in self._ever:
+            raise Violation("a replica id names one folder", f"a second folder was made for {disk.replica}")
+        self._ever.add(disk.replica)
+        self.disks[disk.replica] = disk
+
+    def dropped(self, disk: ReplicaDisk, now: ClusterMap) -> None:
+        """A worker deleted a folder."""
+        entry = now.shards.get(disk.shard)
+        if entry is not None and disk.replica in entry.config.worker_of and not is_gone(entry.config, disk.replica):
+            raise Violation("data is deleted on a tombstone only", f"{disk.replica} was deleted, it is a member of {entry.config}")
+        self.disks.pop(disk.replica, None)
+
+    def wiped(self, replica: ReplicaId) -> None:
+        """A fault took a folder away."""
+        self.lost.add(replica)
+        self.disks.pop(replica, None)
+
+    def check_holds(self, member: ReplicaId, committed: CommittedLog, seq: int, why: str) -> None:
+        """Raise Violation unless a member has everything committed up to `seq` on its disk."""
+        if seq == 0 or member in self.lost:
+            return
+        disk = self.disks.get(member)
+        term = committed.records[seq - 1].term
+        if disk is None or not disk.holds(term, seq):
+            has = "no folder" if disk is None else f"its log ends at ({disk.last_term}, {disk.last_seq})"
+            raise Violation("inv 1, 2: who may lead holds every committed record", f"{member} lacks ({term}, {seq}), {has}: {why}")

@@ -1,0 +1,248 @@
+"""Every starred rule of the replication design, broken on purpose by a patch of the product's function that keeps it.
+
+`caught_by`: directed scripts that make a checker fall; without one, random seeds do. A rule whose mutation survives is not tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from coordinator.logic import failover
+from shard_worker.logic import hosting, reign, replica_machine
+from shard_worker.logic.hosting import CreateReplica
+from shard_worker.logic.reign import Reign
+from shard_worker.logic.replica_events import AppendAsked
+from shard_worker.logic.replica_machine import ReplicaMachine
+from shard_worker.logic.replica_roles import Leading
+from shard_worker.logic.request_memory import RequestMemory, Unheard
+from shoal.core import shard_config
+from shoal.core.ids import ReplicaId, Revision, Seq
+from shoal.core.shard_config import ShardConfig
+from shoal.store.lease_plan import SURE_PART, Hold
+from tests.simulation import replica as performer
+from tests.simulation.membership import Keeper
+
+Breaking = Callable[[], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """rule: as the design says it; patched: what is broken; starred: whether the design marks it."""
+
+    rule: str
+    patched: str
+    breaking: Breaking
+    caught_by: tuple[str, ...] = ()
+    starred: bool = True
+
+
+def _attribute(target: object, name: str, new: object) -> Breaking:
+    return lambda: patch.object(target, name, new)
+
+
+# Replica ids
+
+_absent = hosting._step_of_absent
+
+
+def _made_again_empty(view: Any, entry: Any, replica: ReplicaId, collection: Any) -> Any:
+    if (entry.config.shard, replica) in view.folders:
+        return _absent(view, entry, replica, collection)
+    return CreateReplica(entry=entry, replica=replica, collection=collection)
+
+
+# Committing
+
+
+def _most_of_isr(config: ShardConfig, durable: Mapping[ReplicaId, Seq], joining: Sequence[ReplicaId] = ()) -> Seq:
+    if len(config.isr) < config.min_isr:
+        return Seq(0)
+    reached = sorted(durable.get(member, Seq(0)) for member in {*config.isr, *joining})
+    return reached[(len(reached) - 1) // 2]
+
+
+def _however_small(config: ShardConfig, durable: Mapping[ReplicaId, Seq], joining: Sequence[ReplicaId] = ()) -> Seq:
+    return min(durable.get(member, Seq(0)) for member in {*config.isr, *joining})
+
+
+def _shrinks_at_once(self: Reign) -> Seq:
+    asked = self._proposal.config if self._proposal is not None else self.config
+    config = asked if len(asked.isr) < len(self.config.isr) else self.config
+    durable: dict[ReplicaId, Seq] = {peer.id: peer.match for peer in self.peers.values()}
+    durable[self.config.primary] = self._log.durable_seq
+    return shard_config.commit_point(config, durable, asked.isr)
+
+
+def _joins_when_it_is_done(self: Reign) -> tuple[ReplicaId, ...]:
+    proposal = self._proposal
+    return proposal.config.isr if proposal is not None and proposal.in_doubt else ()
+
+
+def _joins_while_it_is_sure(self: Reign) -> tuple[ReplicaId, ...]:
+    proposal = self._proposal
+    return () if proposal is None or proposal.in_doubt else proposal.config.isr
+
+
+# Terms
+
+_see_append = ReplicaMachine._see_append
+
+
+def _takes_lower_terms(self: ReplicaMachine, event: AppendAsked) -> Any:
+    append = event.append
+    if append.to == self.replica and append.term < self.known_term and not isinstance(self.role, Leading):
+        return self._take(event)
+    return _see_append(self, event)
+
+
+def _answers_before_it_stores(self: ReplicaMachine, event: AppendAsked) -> Any:
+    append = event.append
+    if append.to != self.replica or append.term <= self.known_term:
+        return _see_append(self, event)
+    effects = self._step_down("a later term has begun") if not isinstance(self.role, replica_machine.Idle) else []
+    self.known_term = append.term
+    return [*effects, self._store_term(append.term), *self._take(event)]
+
+
+# Reading
+
+_apply_committed = ReplicaMachine._apply_committed
+
+
+def _applies_what_is_durable(self: ReplicaMachine) -> Any:
+    if not isinstance(self.role, Leading):
+        self.commit_seq = max(self.commit_seq, self.log.durable_seq)
+    return _apply_committed(self)
+
+
+def _serves_at_once(self: ReplicaMachine) -> bool:
+    return isinstance(self.role, Leading) and self.role.config.state is shard_config.ShardState.ACTIVE
+
+
+def _leads_anyhow(config: ShardConfig, replica: ReplicaId, registration: Revision) -> bool:
+    return config.primary == replica and registration != 0
+
+
+@contextmanager
+def _leads_under_any_registration() -> Any:
+    with ExitStack() as stack:
+        for module in (shard_config, hosting, replica_machine, failover, performer):
+            stack.enter_context(patch.object(module, "leads", _leads_anyhow))
+        yield
+
+
+def _everyone(config: ShardConfig, workers: Any) -> tuple[ReplicaId, ...]:
+    return tuple(member for member in config.members if config.worker_of[member] in workers)
+
+
+MUTATIONS: tuple[Mutation, ...] = (
+    Mutation(
+        rule="a wiped disk does not pose as the member it was",
+        patched="hosting._step_of_absent",
+        breaking=_attribute(hosting, "_step_of_absent", _made_again_empty),
+        caught_by=("wiped_disk_returns",),
+    ),
+    Mutation(
+        rule="inv 1: committed is durable on all of the isr",
+        patched="shard_config.commit_point",
+        breaking=_attribute(reign, "commit_point", _most_of_isr),
+        caught_by=("primary_cut_from_members",),
+    ),
+    Mutation(
+        rule="inv 1: |isr| >= min_isr",
+        patched="shard_config.commit_point",
+        breaking=_attribute(reign, "commit_point", _however_small),
+        caught_by=("primary_cut_from_members",),
+    ),
+    Mutation(
+        rule="inv 2: only isr and elr lead",
+        patched="failover.candidates_of",
+        breaking=_attribute(failover, "candidates_of", _everyone),
+        caught_by=("nobody_leads_who_lacks_something",),
+    ),
+    Mutation(
+        rule="inv 3: lower terms are refused",
+        patched="ReplicaMachine._see_append",
+        breaking=_attribute(ReplicaMachine, "_see_append", _takes_lower_terms),
+        caught_by=("paused_primary_wakes_with_reads",),
+    ),
+    Mutation(
+        rule="inv 3: a term is durable before the answer",
+        patched="ReplicaMachine._see_append",
+        breaking=_attribute(ReplicaMachine, "_see_append", _answers_before_it_stores),
+        caught_by=("primary_cut_from_etcd", "elected_replica_crashes"),
+    ),
+    Mutation(
+        rule="inv 6: only committed records are read",
+        patched="ReplicaMachine._apply_committed",
+        breaking=_attribute(ReplicaMachine, "_apply_committed", _applies_what_is_durable),
+        caught_by=("primary_cut_from_members",),
+    ),
+    Mutation(
+        rule="inv 6: a primary read sees every acknowledged write",
+        patched="ReplicaMachine.serves_writes",
+        breaking=_attribute(ReplicaMachine, "serves_writes", property(_serves_at_once)),
+        caught_by=("new_primary_asked_before_its_noop",),
+    ),
+    Mutation(
+        rule="the lease is checked after the result",
+        patched="membership.held_now (its twin Keeper.is_held)",
+        breaking=_attribute(Keeper, "is_held", lambda self: not self.lost),
+        caught_by=("paused_primary_wakes_with_reads", "cut_off_primary_is_asked"),
+    ),
+    Mutation(
+        rule="a lease ends by when its renewal was sent",
+        patched="Hold.deadline",
+        breaking=_attribute(Hold, "deadline", property(lambda self: self.tried_at + SURE_PART * self.ttl_s)),
+        caught_by=("cut_off_primary_is_asked",),
+    ),
+    Mutation(
+        rule="registered again is elected anew",
+        patched="shard_config.leads",
+        breaking=_leads_under_any_registration,
+        caught_by=("registered_again_while_cut_off",),
+    ),
+    Mutation(
+        rule="shrink waits until it is done",
+        patched="Reign.commit_point",
+        breaking=_attribute(Reign, "commit_point", _shrinks_at_once),
+        caught_by=("lost_answer_of_a_shrink",),
+    ),
+    Mutation(
+        rule="expand requires acks before it is sent",
+        patched="Reign._joining",
+        breaking=_attribute(Reign, "_joining", _joins_when_it_is_done),
+        caught_by=("lost_answer_of_an_expansion",),
+    ),
+    Mutation(
+        rule="expand requires acks while it is unknown",
+        patched="Reign._joining",
+        breaking=_attribute(Reign, "_joining", _joins_while_it_is_sure),
+        caught_by=("lost_answer_of_an_expansion",),
+    ),
+    Mutation(
+        rule="a joiner holds every committed record",
+        patched="Reign._may_join",
+        breaking=_attribute(Reign, "_may_join", lambda self, peer, *_: peer.id not in self.config.isr and not peer.silent),
+        caught_by=("lost_answer_of_an_expansion",),
+        starred=False,
+    ),
+    Mutation(
+        rule="a snapshot does not undo a promise",
+        patched="ReplicaMachine.behind (as its performer reads it)",
+        breaking=_attribute(performer.Replica, "behind", property(lambda self: self._told_behind)),
+        caught_by=("snapshot_overtaken",),
+        starred=False,
+    ),
+    Mutation(
+        rule="a write is applied once",
+        patched="RequestMemory.look_up",
+        breaking=_attribute(RequestMemory, "look_up", lambda self, request_id: Unheard()),
+        caught_by=("primary_cut_from_etcd",),
+        starred=False,
+    ),
+)

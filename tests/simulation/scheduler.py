@@ -1,0 +1,126 @@
+"""Virtual time: a heap of events, processes that can die and pause, tasks written as generators. One source of randomness."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Generator
+from random import Random
+from typing import Any
+
+WALL_S, WALL_OFF_S = 1_700_000_000.0, 5.0
+
+Work = Callable[[], None]
+Resume = Callable[[Any], None]
+Wait = Callable[[Resume], None]
+"""Begins something; calls resume once with its value, or with an exception, which is then raised in the task."""
+
+Steps = Generator[Wait, Any, Any]
+
+
+class Scheduler:
+    """Events in order of time; those of the same time in the order in which they were asked for."""
+
+    def __init__(self, seed: int) -> None:
+        self.now = 0.0
+        self.random = Random(seed)
+        self._heap: list[tuple[float, int, Process | None, int, Work]] = []
+        self._serial = 0
+
+    def at(self, when: float, work: Work, process: Process | None = None) -> None:
+        """Do work then, unless the life of `process` has ended; when it is paused, as soon as it wakes."""
+        self._serial += 1
+        life = 0 if process is None else process.life
+        heapq.heappush(self._heap, (max(when, self.now), self._serial, process, life, work))
+
+    def run(self, until: float, stop: Callable[[], bool] | None = None) -> None:
+        """Let time pass, to `until` or until stop() holds."""
+        heap = self._heap
+        while heap and heap[0][0] <= until:
+            self.now, _, process, life, work = heapq.heappop(heap)
+            if process is None:
+                work()
+            elif process.life == life:
+                if process.paused:
+                    process.held.append(work)
+                else:
+                    work()
+            if stop is not None and stop():
+                return
+        self.now = max(self.now, until)
+
+
+class Process:
+    """Something with a clock of its own rate that can be killed, started again and paused. life: counts its lives; 0: none yet."""
+
+    def __init__(self, scheduler: Scheduler, name: str, *, rate: float = 1.0) -> None:
+        self.scheduler, self.name = scheduler, name
+        self.rate, self._offset = rate, scheduler.random.uniform(10.0, 1e5)
+        self._wall_off_s = scheduler.random.uniform(-WALL_OFF_S, WALL_OFF_S)
+        self.life, self.alive, self.paused = 0, False, False
+        self.held: list[Work] = []
+
+    def clock(self) -> float:
+        """Seconds on its own clock, which goes on while it is paused or dead."""
+        return self._offset + self.scheduler.now * self.rate
+
+    def wall_ms(self) -> int:
+        """Its wall clock, which is off by a little."""
+        return int((WALL_S + self._wall_off_s + self.scheduler.now) * 1000)
+
+    def after(self, seconds: float, work: Work) -> None:
+        """Do work once so many seconds have passed on its clock, if it lives then."""
+        self.scheduler.at(self.scheduler.now + seconds / self.rate, work, self)
+
+    def receive(self, work: Work) -> bool:
+        """Something arrives from outside: done now, or when it wakes. Returns whether anybody is there."""
+        if not self.alive:
+            return False
+        if self.paused:
+            self.held.append(work)
+        else:
+            work()
+        return True
+
+    def start(self) -> None:
+        """Begin a new life."""
+        assert not self.alive, f"{self.name} is alive"
+        self.life, self.alive, self.paused, self.held = self.life + 1, True, False, []
+
+    def kill(self) -> None:
+        """End this life: nothing that was planned in it happens."""
+        self.life, self.alive, self.paused, self.held = self.life + 1, False, False, []
+
+    def pause(self) -> None:
+        """Stop it as SIGSTOP does."""
+        self.paused = True
+
+    def wake(self) -> None:
+        """Let it go on: what was due meanwhile happens now, in order."""
+        if not self.paused:
+            return
+        self.paused = False
+        held, self.held = self.held, []
+        for work in held:
+            self.scheduler.at(self.scheduler.now, work, self)
+
+    def spawn(self, steps: Steps, ended: Resume | None = None) -> None:
+        """Run a task of this process. ended: given its result, or what it raised; without it, what it raises is raised here."""
+        _advance(steps, None, ended)
+
+    def sleep(self, seconds: float) -> Wait:
+        """Seconds of its own clock."""
+        return lambda resume: self.after(seconds, lambda: resume(None))
+
+
+def _advance(steps: Steps, value: Any, ended: Resume | None) -> None:
+    try:
+        wait = steps.throw(value) if isinstance(value, Exception) else steps.send(value)
+    except StopIteration as end:
+        if ended is not None:
+            ended(end.value)
+    except Exception as error:
+        if ended is None or isinstance(error, AssertionError):
+            raise
+        ended(error)
+    else:
+        wait(lambda result: _advance(steps, result, ended))

@@ -1,0 +1,314 @@
+"""Directed schedules: the histories in which the rules of replication matter most, played exactly. Random seeds alone miss some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tests.simulation.network import Mishap
+from tests.simulation.replica import Replica
+from tests.simulation.stage import Stage, expands, shrinks
+from tests.simulation.violation import hold
+from tests.simulation.worker import Worker
+
+Script = Callable[[int], Stage]
+
+
+def lost_answer_of_an_expansion(seed: int) -> Stage:
+    """A member joins, the primary does not hear that it has, and the joiner is cut off: nothing may be committed without it."""
+    stage = Stage(seed)
+    joiner = _left_out(stage)
+    stage.world.network.heal()
+
+    def met() -> None:
+        stage.lag(stage.primary, seconds=9.0)
+        stage.cut_from_members(joiner)
+
+    met_at = stage.order(expands, Mishap.ANSWER_LOST, met)
+    stage.until(lambda: bool(met_at), "expansion")
+    stage.run(12.0)
+    stage.finish()
+    return stage
+
+
+def primary_killed_at_an_expansion(seed: int) -> Stage:
+    """The primary dies with its expansion under way; the joiner may have become the heir."""
+    stage = Stage(seed)
+    joiner = _left_out(stage)
+    stage.world.network.heal()
+    primary = stage.primary
+    met_at = stage.order(expands, (None, Mishap.LATE, Mishap.REQUEST_LOST)[seed % 3], lambda: primary.crash(power=True))
+    stage.until(lambda: bool(met_at), "expansion")
+    others = [worker for worker in stage.backups() if worker is not joiner]
+    stage.run(0.01)
+    for other in others:
+        if other.alive:
+            other.crash(power=True)
+    stage.run(8.0)
+    stage.finish()
+    return stage
+
+
+def two_joiners_in_flight(seed: int) -> Stage:
+    """From one copy to three, with the answers to both expansions lost, and the joiners cut off in turn."""
+    stage = Stage(seed, replicas=1)
+    stage.world.alter(3)
+    for _ in range(2):
+
+        def met() -> None:
+            stage.lag(stage.primary, seconds=7.0)
+            stage.cut_from_members(stage.primary)
+
+        met_at = stage.order(expands, Mishap.ANSWER_LOST, met)
+        stage.until(lambda met_at=met_at: bool(met_at), "expansion")
+        stage.run(8.0)
+        stage.world.network.heal()
+    stage.finish()
+    return stage
+
+
+def primary_cut_from_members(seed: int) -> Stage:
+    """The primary reaches etcd but no member: it may leave out those that it can spare, then it must wait."""
+    stage = Stage(seed)
+    stage.until_written(20)
+    primary = stage.primary
+    stage.cut_from_members(primary)
+    stage.run(10.0)
+    hold(stage.config.primary_worker == primary.me, "heals", "a primary that reaches etcd lost its reign")
+    stage.finish()
+    return stage
+
+
+def primary_cut_from_etcd(seed: int) -> Stage:
+    """The primary reaches the members but not etcd: another is elected, whose first append ends the old reign."""
+    stage = Stage(seed)
+    stage.until_written(20)
+    stage.cut_from_etcd(stage.primary)
+    stage.until_elected()
+    stage.until_written(20)
+    stage.finish()
+    return stage
+
+
+def lost_answer_of_a_shrink(seed: int) -> Stage:
+    """A member is cut off; whether it has left the isr is unknown for long: until it is known, nothing is acknowledged without it."""
+    stage = Stage(seed)
+    primary, (slow, _) = stage.primary, stage.backups()
+    met_at = stage.order(shrinks, Mishap(1 + seed % 3), lambda: stage.lag(primary, seconds=7.0))
+    stage.cut_from_members(slow)
+    stage.until(lambda: bool(met_at), "shrink")
+    stage.run(9.0)
+    stage.finish()
+    return stage
+
+
+def wiped_disk_returns(seed: int) -> Stage:
+    """A disk is emptied and its worker comes back under its name, while the primary cannot leave it out; then the others crash."""
+    stage = Stage(seed, workers=3)
+    stage.until_written(20)
+    victim = stage.backups()[0]
+    victim.crash(power=True)
+    _wipe(stage, victim)
+    victim.boot()
+    stage.run(0.5)
+    stage.primary.crash(power=True)
+    stage.run(9.0)
+    stage.finish()
+    return stage
+
+
+def registered_again_while_cut_off(seed: int) -> Stage:
+    """A primary loses its lease and registers again without having heard that another was elected: it must not read as primary."""
+    stage = Stage(seed)
+    stage.until_written(20)
+    primary = stage.primary
+    stage.only_reads(stage.world.clients[0])
+    stage.run(1.0)
+    stage.cut_from_members(primary)
+    stage.cut_from_etcd(primary)
+    stage.lag(primary, stage.world.clients[0], seconds=20.0)
+    stage.until_elected()
+    stage.until_written(5)
+    stage.cut_back(primary, "etcd")
+    stage.run(9.0)
+    stage.finish()
+    return stage
+
+
+def paused_primary_wakes_with_reads(seed: int) -> Stage:
+    """A primary sleeps through its lease with reads waiting, asked by a client that has not heard of the new one."""
+    stage = Stage(seed)
+    stage.until_written(20)
+    primary = stage.primary
+    stage.only_reads(stage.world.clients[0])
+    stage.run(1.0)
+    stage.lag(stage.world.clients[0], seconds=30.0)
+    primary.pause()
+    stage.until_elected()
+    stage.until_written(10)
+    stage.until(lambda: len(primary.held) > 0 and seed % 3 < len(primary.held), "something that waits for it")
+    stage.run(0.1 * (seed % 5))
+    primary.wake()
+    stage.run(3.0)
+    stage.finish()
+    return stage
+
+
+def cut_off_primary_is_asked(seed: int) -> Stage:
+    """A primary is cut from etcd and members, but not from a client that still believes in it, past the end of its lease."""
+    stage = Stage(seed)
+    stage.until_written(20)
+    primary = stage.primary
+    stage.only_reads(stage.world.clients[0])
+    stage.run(1.0)
+    stage.lag(stage.world.clients[0], seconds=30.0)
+    stage.cut_from_members(primary)
+    stage.cut_from_etcd(primary)
+    stage.until_elected()
+    stage.until_written(20)
+    stage.run(6.0)
+    stage.finish()
+    return stage
+
+
+def new_primary_asked_before_its_noop(seed: int) -> Stage:
+    """A write is acknowledged and nobody else heard that it is committed; the heir is asked before it can commit its no-op."""
+    stage = Stage(seed)
+    stage.until_written(10)
+    world, primary = stage.world, stage.primary
+
+    def committed(replica: Replica, _: int) -> None:
+        if replica.process is primary:
+            world.watcher.on_commit = None
+            stage.cut_from_members(primary)
+
+    world.watcher.on_commit = committed
+    stage.until(lambda: world.watcher.on_commit is None, "commit")
+    stage.run(0.05)
+    primary.crash(power=True)
+    for client in world.clients:
+        stage.only_reads(client)
+    stage.until_elected()
+    stage.cut_from_members(stage.primary)
+    stage.run(2.0)
+    stage.finish()
+    return stage
+
+
+def snapshot_overtaken(seed: int) -> Stage:
+    """A learner fetches a snapshot; its primary resigns, and the next one's log reaches back: what it promises then must stay."""
+    stage = Stage(seed, workers=3)
+    primary, (learner, heir) = stage.primary, stage.backups()
+    heir.hosting.open[stage.world.shard].keep_log()
+    stage.cut_from_members(learner)
+    stage.until(lambda: len(stage.config.isr) == 2, "shrink")
+    behind, leading = learner.hosting.open[stage.world.shard], primary.hosting.open[stage.world.shard]
+    stage.until(lambda: leading.disk.base[1] > behind.disk.last_seq, "trimmed log")
+    stage.world.network.heal()
+    stage.until(lambda: behind.behind == leading.id, "learner that is behind")
+    primary.disk.full = True
+    stage.until_elected()
+    stage.until(lambda: len(stage.config.isr) == 2, "expansion")
+    stage.run(6.0)
+    stage.finish()
+    return stage
+
+
+def elected_replica_crashes(seed: int) -> Stage:
+    """Whoever is elected dies at once: before its term is stored, after it, with its no-op on the way."""
+    stage = Stage(seed, workers=4)
+    stage.until_written(20)
+    for turn in range(4):
+        victim = stage.primary
+        victim.crash(power=turn % 2 == 0)
+        stage.until_elected()
+        heir = stage.primary
+        stage.run(0.0005 + 0.0015 * ((seed + turn) % 6))
+        if heir.alive:
+            heir.crash(power=True)
+        victim.boot()
+        stage.run(2.0)
+        heir.boot()
+        stage.until_written(5)
+    stage.finish()
+    return stage
+
+
+def replicas_changed_live(seed: int) -> Stage:
+    """1 -> 3 -> 2 copies, with a crash in the middle of each change."""
+    stage = Stage(seed, replicas=1)
+    for replicas in (3, 2):
+        stage.world.alter(replicas)
+        stage.run(0.1 + 0.3 * (seed % 4))
+        victim = stage.primary if seed % 2 else stage.world.workers[sorted(stage.world.workers)[seed % 4]]
+        victim.crash(power=True)
+        stage.run(3.0)
+        victim.boot()
+        stage.until(stage.world.is_whole, f"{replicas} replicas", 60.0)
+    stage.finish()
+    return stage
+
+
+def nobody_leads_who_lacks_something(seed: int) -> Stage:
+    """The last member of the isr is down and one that fell behind is back: nobody leads until the operator, or the member, says so."""
+    stage = Stage(seed, workers=2, replicas=2)
+    behind, last = stage.backups()[0], stage.primary
+    behind.crash(power=False)
+    stage.until(lambda: len(stage.config.isr) == 1, "isr of one")
+    stage.until_written(10)
+    last.crash(power=False)
+    behind.boot()
+    term = stage.config.term
+    stage.run(20.0)
+    hold(stage.config.term == term, "inv 2: only isr and elr lead", f"somebody was elected: {stage.world.shape()}")
+    last.boot()
+    stage.until_elected()
+    stage.finish()
+    return stage
+
+
+def full_disk_of_a_primary(seed: int) -> Stage:
+    """The primary's disk fills up under its log: it resigns, another leads, and it comes back."""
+    stage = Stage(seed)
+    stage.primary.disk.full = True
+    stage.until_elected()
+    stage.until_written(10)
+    stage.finish()
+    return stage
+
+
+def _left_out(stage: Stage) -> Worker:
+    """A backup that was cut off until it left the isr, and still is."""
+    joiner = stage.backups()[0]
+    stage.cut_from_members(joiner)
+    stage.until(lambda: len(stage.config.isr) == 2, "shrink")
+    stage.until_written(10)
+    return joiner
+
+
+def _wipe(stage: Stage, worker: Worker) -> None:
+    for _, replica in sorted(worker.disk.folders):
+        stage.world.holdings.wiped(replica)
+    worker.disk.folders.clear()
+
+
+SCRIPTS: Mapping[str, Script] = {
+    script.__name__: script
+    for script in (
+        lost_answer_of_an_expansion,
+        primary_killed_at_an_expansion,
+        two_joiners_in_flight,
+        primary_cut_from_members,
+        primary_cut_from_etcd,
+        lost_answer_of_a_shrink,
+        wiped_disk_returns,
+        registered_again_while_cut_off,
+        paused_primary_wakes_with_reads,
+        cut_off_primary_is_asked,
+        new_primary_asked_before_its_noop,
+        snapshot_overtaken,
+        elected_replica_crashes,
+        replicas_changed_live,
+        nobody_leads_who_lacks_something,
+        full_disk_of_a_primary,
+    )
+}

@@ -1,0 +1,81 @@
+"""One seed: a history with faults, its outcome, and whether it did enough to count."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.simulation.faults import Faults
+from tests.simulation.violation import Violation
+from tests.simulation.world import World
+
+FAULTS_S, GROWS_AT_S = 80.0, 8.0
+LEAST = {"acknowledged writes": 150, "failovers": 2, "expansions": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a seed did. counts: see World.counts, with the totals of the history; violation: what fell, in words."""
+
+    seed: int
+    counts: Counter[str]
+    simulated_s: float
+    wall_s: float
+    digest: str
+    violation: str | None = None
+    invariant: str | None = None
+    lines: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What it did too little of to count."""
+        return tuple(f"{self.counts[name]} {name}, at least {least}" for name, least in LEAST.items() if self.counts[name] < least)
+
+
+def run_seed(seed: int, *, trace: bool = False) -> Outcome:
+    """Play one seed."""
+    began = time.perf_counter()
+    world = World(seed, workers=4 + seed % 2, replicas=(3, 3, 2, 3, 1)[seed % 5])
+    if world.spec.replicas == 1:
+        world.scheduler.at(GROWS_AT_S, lambda: world.alter(3))
+    if trace:
+        world.lines = []
+    violation: BaseException | None = None
+    try:
+        world.begin()
+        faults = Faults(world)
+        world.run(FAULTS_S)
+        faults.stop()
+        world.trace("all faults are over")
+        world.finish()
+    except Exception as error:
+        if trace and not isinstance(error, Violation):
+            raise
+        violation = error
+    return Outcome(
+        seed=seed,
+        counts=totals(world),
+        simulated_s=world.now,
+        wall_s=time.perf_counter() - began,
+        digest=world.history.digest(),
+        violation=None if violation is None else f"{type(violation).__name__}: {violation}",
+        invariant=None if violation is None else violation.invariant if isinstance(violation, Violation) else "the product asserts",
+        lines=tuple(world.lines or ()),
+    )
+
+
+def totals(world: World) -> Counter[str]:
+    """Everything that is counted of a history."""
+    configurations, history = world.configurations, world.history
+    counts = Counter(world.counts)
+    counts["acknowledged writes"] = len(history.acknowledged)
+    counts["writes of unknown outcome"] = len(history.open_ended)
+    counts["writes refused"] = len(history.refused)
+    counts["elections"] = configurations.elections
+    counts["failovers"] = configurations.failovers
+    counts["expansions"] = configurations.expansions
+    counts["shrinks"] = configurations.shrinks
+    for kind, number in history.reads.items():
+        counts[f"{kind} reads"] = number
+    return counts

@@ -1,0 +1,140 @@
+"""What directed scripts are written with: a settled cluster, names for its workers, and faults at exact moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shoal.core.shard_config import ShardConfig
+from shoal.store.codec import decode_shard
+from shoal.store.interface import Put, Transaction
+from tests.simulation.client import WRITES, Client
+from tests.simulation.etcd import KEYS, Order
+from tests.simulation.network import Mishap
+from tests.simulation.violation import Violation
+from tests.simulation.worker import Worker
+from tests.simulation.world import World
+
+Judge = Callable[[ShardConfig, ShardConfig], bool]
+"""Of the configuration in force and the one that is asked for."""
+
+
+class Stage:
+    """One script's world."""
+
+    def __init__(self, seed: int, *, workers: int = 4, replicas: int = 3, clients: int = 3) -> None:
+        self.world = World(seed, workers=workers, replicas=replicas, clients=clients, think_s=0.1)
+        self.world.begin()
+        self.until(lambda: self.world.is_whole() and all(client.succeeded_at > 0 for client in self.world.clients), "a whole cluster")
+
+    # Whom
+
+    @property
+    def config(self) -> ShardConfig:
+        """In force now."""
+        config = self.world.config()
+        assert config is not None
+        return config
+
+    @property
+    def primary(self) -> Worker:
+        """The worker of the primary."""
+        home = self.config.primary_worker
+        assert home is not None
+        return self.world.workers[home]
+
+    def backups(self) -> list[Worker]:
+        """Workers of the other members of the isr."""
+        config = self.config
+        return [self.world.workers[config.worker_of[member]] for member in config.isr if member != config.primary]
+
+    # Time
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.world.run(seconds)
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 40.0) -> None:
+        """Let time pass until a condition holds, which it must."""
+        self.world.scheduler.run(self.world.now + seconds, stop=condition)
+        if not condition():
+            raise Violation("the script gets where it wants", f"no {what} within {seconds} s: {self.world.shape()}")
+
+    def until_elected(self) -> None:
+        """Let time pass until the next term begins."""
+        term = self.config.term
+        self.until(lambda: self.config.term > term, f"term after {term}")
+
+    def until_written(self, count: int = 1) -> None:
+        """Let time pass until so many more writes are acknowledged."""
+        enough = len(self.world.history.acknowledged) + count
+        self.until(lambda: len(self.world.history.acknowledged) >= enough, f"{count} more writes")
+
+    # Faults
+
+    def cut(self, worker: Worker, *others: str) -> None:
+        """Nothing passes between a worker and others."""
+        for other in others:
+            self.world.network.sever(worker.name, other)
+
+    def cut_from_members(self, worker: Worker) -> None:
+        """Nothing passes between a worker and the other workers."""
+        self.cut(worker, *(name for name in self.world.workers if name != worker.name))
+
+    def cut_from_etcd(self, worker: Worker) -> None:
+        """Nothing passes between a worker and etcd."""
+        self.cut(worker, "etcd")
+
+    def cut_back(self, worker: Worker, other: str) -> None:
+        """A worker and another reach each other again."""
+        self.world.network.cut -= {(worker.name, other), (other, worker.name)}
+
+    def lag(self, *processes: object, seconds: float) -> None:
+        """Their maps stay as they are for so long."""
+        for process in processes:
+            process.observer.lag_until = self.world.now + seconds
+
+    def only_reads(self, client: Client) -> None:
+        """A client writes no more, so that no write that cannot end keeps it from reading."""
+        client.writes = 0.0
+
+    def order(self, judge: Judge, mishap: Mishap | None, met: Callable[[], None]) -> list[bool]:
+        """The next change of the configuration of this kind meets a mishap. The list that is returned is not empty once it has."""
+        happened: list[bool] = []
+
+        def wanted(transaction: Transaction) -> bool:
+            asked = [each for each in transaction.then if isinstance(each, Put) and each.key == KEYS.shard(self.world.shard)]
+            return bool(asked) and judge(self.config, decode_shard(self.world.shard, asked[0].key, asked[0].value))
+
+        def note() -> None:
+            happened.append(True)
+            met()
+
+        self.world.etcd.orders.append(Order(wanted=wanted, mishap=mishap, met=note))
+        return happened
+
+    def finish(self) -> None:
+        """End all faults, and see that the cluster becomes whole."""
+        world = self.world
+        world.network.heal()
+        world.etcd.wake()
+        for process in (*world.workers.values(), *world.coordinators):
+            process.wake()
+            if not process.alive:
+                process.boot()
+        for process in (*world.workers.values(), *world.coordinators, *world.clients):
+            process.observer.lag_until = 0.0
+        for worker in world.workers.values():
+            worker.disk.slow, worker.disk.full = 1.0, False
+        for client in world.clients:
+            client.writes = WRITES
+        world.finish()
+
+
+def expands(before: ShardConfig, after: ShardConfig) -> bool:
+    """Whether a change takes a member into the isr."""
+    return before.term == after.term and len(after.isr) > len(before.isr)
+
+
+def shrinks(before: ShardConfig, after: ShardConfig) -> bool:
+    """Whether a change takes a member out of the isr."""
+    return before.term == after.term and len(after.isr) < len(before.isr)

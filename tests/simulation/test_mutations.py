@@ -1,0 +1,15 @@
+"""Each rule that is broken on purpose is noticed by its directed script. The long form is `make simulate-mutations`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.mutate import catch_by_scripts
+from tests.simulation.mutations import MUTATIONS, Mutation
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.rule)
+def test_a_broken_rule_is_noticed(mutation: Mutation) -> None:
+    assert mutation.caught_by
+    with mutation.breaking():
+        assert catch_by_scripts(mutation) is not None

@@ -1,0 +1,76 @@
+"""Watches every replica from outside of the product: what it commits, applies, cuts and promises (invariants 1, 3, 4, 5, 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shard_worker.logic.append import Append
+from shard_worker.logic.record import Record
+from shard_worker.logic.replica_roles import Leading
+from shoal.core.ids import ReplicaId
+from tests.simulation.committed import CommittedLog
+from tests.simulation.configurations import Configurations
+from tests.simulation.holdings import Holdings
+from tests.simulation.replica import Replica
+from tests.simulation.violation import Violation, hold
+
+
+class ReplicaWatcher:
+    """Told by every replica after each step."""
+
+    def __init__(self, committed: CommittedLog, holdings: Holdings, configurations: Configurations) -> None:
+        self._committed, self._holdings, self._configurations = committed, holdings, configurations
+        self._leader_of: dict[int, ReplicaId] = {}
+        self.on_commit: Callable[[Replica, int], None] | None = None
+
+    def stepped(self, replica: Replica) -> None:
+        """Its machine has handled an event."""
+        role, reached = replica.machine.role, replica.machine.commit_seq
+        if reached == replica.told_commit:
+            return
+        before, replica.told_commit = replica.told_commit, reached
+        if isinstance(role, Leading):
+            self._commit(replica, role, before, reached)
+        elif reached > self._committed.last_seq:
+            raise Violation("inv 6: only committed records are applied", f"{replica.id} follows to {reached}, committed is less")
+
+    def applying(self, replica: Replica, record: Record) -> None:
+        """It applies a record."""
+        self._committed.check_committed(record, replica.id)
+
+    def cut(self, replica: Replica, records: list[Record]) -> None:
+        """Records were cut from its log."""
+        for record in records:
+            if record.seq <= self._committed.last_seq and self._committed.records[record.seq - 1].term == record.term:
+                raise Violation("inv 5: nothing committed is cut", f"{replica.id} cuts ({record.term}, {record.seq})")
+
+    def matched(self, replica: Replica, append: Append) -> None:
+        """It tells a primary that it has this."""
+        stored = replica.disk.known_term
+        if stored > append.term:
+            raise Violation("inv 3: lower terms are refused", f"{replica.id} knows {stored} and takes an append of {append.term}")
+        if stored < append.term:
+            raise Violation("inv 3: a term is durable before the answer", f"{replica.id} has stored {stored}, answers {append.term}")
+        if replica.disk.last_seq < append.through:
+            raise Violation(
+                "inv 1: what is promised is durable", f"{replica.id} promises {append.through}, its log ends at {replica.disk.last_seq}"
+            )
+
+    def _commit(self, replica: Replica, role: Leading, before: int, reached: int) -> None:
+        config = role.config
+        leader = self._leader_of.setdefault(config.term, replica.id)
+        hold(leader == replica.id, "inv 4: one replica commits in a term", f"{leader} and {replica.id} in term {config.term}")
+        under = self._configurations.by_epoch.get(role.reign.epoch)
+        if under is None or len(under.isr) < under.min_isr:
+            raise Violation("inv 1: |isr| >= min_isr", f"{replica.id} commits {reached} under {under}")
+        for seq in range(before + 1, reached + 1):
+            record = replica.disk.record(seq)
+            if record is None:
+                raise Violation("inv 1: committed is durable", f"{replica.id} commits {seq}, its log ends at {replica.disk.last_seq}")
+            self._committed.commit(record, replica.id)
+        newest = self._configurations.newest
+        assert newest is not None
+        for member in (*newest.config.isr, *newest.config.elr):
+            self._holdings.check_holds(member, self._committed, reached, f"{replica.id} commits it under epoch {role.reign.epoch}")
+        if self.on_commit is not None:
+            self.on_commit(replica, reached)

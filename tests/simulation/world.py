@@ -1,0 +1,167 @@
+"""A whole cluster of one shard in virtual time: etcd, workers, two coordinators, clients, and the checkers that watch them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import Collection, CollectionSpec, CollectionState
+from shoal.core.ids import CollectionId, ReplicaId, ShardId
+from shoal.core.shard_config import ShardConfig
+from shoal.store.codec import encode_collection
+from tests.simulation.client import Client
+from tests.simulation.committed import CommittedLog
+from tests.simulation.configurations import Configurations
+from tests.simulation.coordinator import Coordinator
+from tests.simulation.disk import ReplicaDisk
+from tests.simulation.etcd import KEYS, Etcd
+from tests.simulation.history import History
+from tests.simulation.holdings import Holdings
+from tests.simulation.network import Network
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.violation import Violation, hold
+from tests.simulation.watcher import ReplicaWatcher
+from tests.simulation.worker import Worker
+
+ZONES = ("a", "b", "c")
+COLLECTION = CollectionId("sim")
+SETTLE_S = 90.0
+
+
+class World:
+    """One history. trace: given a line for everything worth reading."""
+
+    def __init__(self, seed: int, *, workers: int = 4, clients: int = 3, replicas: int = 3, think_s: float = 0.3) -> None:
+        self.seed = seed
+        self.scheduler = Scheduler(seed)
+        self.network = Network(self.scheduler)
+        self.committed = CommittedLog()
+        self.holdings = Holdings()
+        self.configurations = Configurations(self.committed, self.holdings)
+        self.history = History(self.committed)
+        self.watcher = ReplicaWatcher(self.committed, self.holdings, self.configurations)
+        self.counts: Counter[str] = Counter()
+        self.lines: list[str] | None = None
+        self.shard = ShardId(COLLECTION, 0)
+        self._ids = 0
+        self.etcd = Etcd(self.scheduler, self.network, self._changed)
+        self.workers = {name: Worker(self, name, ZONES[at % len(ZONES)]) for at, name in enumerate(f"w{n}" for n in range(workers))}
+        self.coordinators = [Coordinator(self, f"k{number}") for number in range(2)]
+        self.clients = [Client(self, f"c{number}", think_s) for number in range(clients)]
+        self.spec = CollectionSpec(name="sim", dim=2, replicas=replicas)
+
+    @property
+    def now(self) -> float:
+        """Seconds since the beginning."""
+        return self.scheduler.now
+
+    def begin(self) -> None:
+        """Start every process and create the collection."""
+        for process in (*self.workers.values(), *self.coordinators, *self.clients):
+            process.boot()
+        self._put_collection(CollectionState.CREATING)
+
+    def alter(self, replicas: int) -> None:
+        """Change the wanted number of replicas, as an operator does."""
+        held = self.etcd.map.collections.get(COLLECTION)
+        if held is not None and held.state is CollectionState.ACTIVE:
+            self.spec = CollectionSpec(name="sim", dim=2, replicas=replicas)
+            self._put_collection(CollectionState.ACTIVE)
+
+    def config(self) -> ShardConfig | None:
+        """The configuration that is in force."""
+        newest = self.configurations.newest
+        return None if newest is None else newest.config
+
+    def new_replica_id(self, worker: str) -> ReplicaId:
+        """Never used before."""
+        self._ids += 1
+        return ReplicaId(hashlib.blake2b(f"{self.seed} {worker} {self._ids}".encode(), digest_size=6).hexdigest())
+
+    def trace(self, line: str) -> None:
+        """Something worth reading happened."""
+        if self.lines is not None:
+            self.lines.append(f"{self.now:9.4f} {line}")
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.scheduler.run(self.now + seconds)
+
+    def run_until(self, condition: object, seconds: float) -> bool:
+        """Let time pass until condition() holds, at most so long. Returns whether it holds."""
+        assert callable(condition)
+        end = self.now + seconds
+        while self.now < end and not condition():
+            self.scheduler.run(min(end, self.now + 0.05))
+        return bool(condition())
+
+    def finish(self) -> None:
+        """With all faults over: the cluster must become whole, and everybody must be able to write and to agree."""
+        healed_at = self.now
+
+        def whole() -> bool:
+            return self.is_whole() and all(client.succeeded_at > healed_at for client in self.clients)
+
+        if not self.run_until(whole, SETTLE_S):
+            raise Violation("heals", f"{SETTLE_S} s after the last fault: {self.shape()}")
+        for client in self.clients:
+            client.stopping = True
+        hold(self.run_until(lambda: all(client.stopped for client in self.clients), 60.0), "heals", f"a client hangs: {self.shape()}")
+        self.run_until(self._is_quiet, 20.0)
+        self._check_equal()
+        self.history.check_end()
+
+    def is_whole(self) -> bool:
+        """Whether the shard has all its replicas, in sync, and nothing else."""
+        config = self.config()
+        if config is None or config.elr or config.learners or config.leaving:
+            return False
+        return len(config.isr) == config.rf == self.spec.replicas and config.min_isr == self.spec.min_isr
+
+    def shape(self) -> str:
+        """The configuration and its replicas, in a line."""
+        config, shown = self.config(), []
+        if config is None:
+            return "no configuration"
+        for member, home in sorted(config.worker_of.items()):
+            worker = self.workers[home]
+            replica = worker.hosting.open.get(self.shard) if worker.alive else None
+            role = "closed" if replica is None or replica.id != member else replica.machine.role_name
+            shown.append(f"{member[:6]}@{home}:{role}" + ("" if replica is None else f":{replica.machine.applied_seq}"))
+        groups = f"isr={_short(config.isr)} elr={_short(config.elr)} learners={_short(config.learners)} leaving={_short(config.leaving)}"
+        return (
+            f"term {config.term} primary {config.primary[:6]} reg {config.primary_reg} rf {config.rf} min {config.min_isr} {groups} {shown}"
+        )
+
+    def _is_quiet(self) -> bool:
+        return all(disk.store.applied == self.committed.last_seq for disk in self._isr_disks())
+
+    def _isr_disks(self) -> list[ReplicaDisk]:
+        config = self.config()
+        assert config is not None
+        return [self.holdings.disks[member] for member in config.isr]
+
+    def _check_equal(self) -> None:
+        truth = self.committed.points()
+        for disk in self._isr_disks():
+            store = disk.store
+            same = store.points == truth and store.applied == self.committed.last_seq
+            hold(same, "replicas are equal after healing", f"{disk.replica}: {store.applied} of {self.committed.last_seq}; {self.shape()}")
+
+    def _put_collection(self, state: CollectionState) -> None:
+        collection = Collection(id=COLLECTION, spec=self.spec, state=state, request_id="q")
+        self.etcd.put_now(KEYS.collection(COLLECTION), encode_collection(collection))
+
+    def _changed(self, before: ClusterMap, after: ClusterMap) -> None:
+        entry = after.shards.get(self.shard)
+        if entry != before.shards.get(self.shard) and entry is not None:
+            self.history.note("config", entry.epoch, entry.config.term, entry.config.isr)
+            self.configurations.see(self.shard, entry)
+            self.trace(f"epoch {entry.epoch}: {self.shape() if self.lines is not None else ''}")
+        if self.lines is not None and before.workers != after.workers:
+            self.trace(f"workers: {sorted((name, worker.registration) for name, worker in after.workers.items())}")
+
+
+def _short(members: tuple[ReplicaId, ...]) -> list[str]:
+    return [member[:6] for member in members]

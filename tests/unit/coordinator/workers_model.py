@@ -1,0 +1,63 @@
+"""What workers make of the configurations of their shards, as a small model: folders, primaries that grow and shrink the isr."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import CollectionState
+from shoal.core.ids import ReplicaId, WorkerId
+from shoal.core.shard_config import (
+    ShardConfig,
+    ShardState,
+    departed,
+    expanded,
+    is_gone,
+    leads,
+    may_shrink,
+    renamed_learner,
+    replica_on,
+    shrunk,
+)
+
+
+def worked(config: ShardConfig, cluster: ClusterMap, worker: WorkerId, made: set[ReplicaId]) -> ShardConfig:
+    """What one live worker makes of a shard, one swap. made: replicas that have a folder."""
+    mine = replica_on(config, worker)
+    collection = cluster.collections.get(config.shard.collection)
+    if mine is None or collection is None:
+        return config
+    if collection.state is CollectionState.DROPPING or is_gone(config, mine):
+        return departed(config, mine)
+    if leads(config, mine, cluster.workers[worker].registration):
+        made.add(mine)
+        if config.state is ShardState.CREATING:
+            return dataclasses.replace(config, state=ShardState.ACTIVE)
+        return _led(config, cluster, made)
+    if mine in config.learners and mine not in made:
+        anew = ReplicaId(f"{config.shard}@{worker}#{len(made)}")
+        made.add(anew)
+        return renamed_learner(config, mine, anew)
+    return config
+
+
+def _led(config: ShardConfig, cluster: ClusterMap, made: set[ReplicaId]) -> ShardConfig:
+    """What a primary does: members that leave or are silent go out of the isr, who has caught up comes in."""
+    for member in config.isr:
+        if may_shrink(config, member) and (member in config.leaving or config.worker_of[member] not in cluster.workers):
+            return shrunk(config, member)
+    for member in (*config.elr, *config.learners):
+        ready = member in made or member in config.elr
+        live = config.worker_of[member] in cluster.workers and member not in config.leaving
+        # A further one is let in where min_isr forbids to drop a silent one first.
+        if ready and live and len(config.isr) < max(config.rf, config.min_isr + 1):
+            return expanded(config, member)
+    return config
+
+
+def commits(config: ShardConfig, cluster: ClusterMap) -> bool:
+    """Whether a write can be committed now."""
+    home = config.primary_worker
+    reigns = home is not None and home in cluster.workers and leads(config, config.primary, cluster.workers[home].registration)
+    whole = all(config.worker_of.get(member) in cluster.workers for member in config.isr)
+    return reigns and whole and config.state is ShardState.ACTIVE and len(config.isr) >= config.min_isr

@@ -1,0 +1,31 @@
+"""A replica that is copied, and the worker folder it is copied into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shard_worker.storage.folder import WorkerFolder
+from shard_worker.storage.replica_folder import ReplicaFolder
+from tests.unit.shard_worker.storage.builders import CLUSTER, DIM
+from tests.unit.shard_worker.storage.snapshot_world import HERE, Source, source_in
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[Source]:
+    with source_in(tmp_path / "there") as made:
+        yield made
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[WorkerFolder]:
+    opened = WorkerFolder.open(tmp_path / "here", CLUSTER)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def here(worker: WorkerFolder) -> ReplicaFolder:
+    return worker.create(HERE, dim=DIM)
