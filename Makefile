@@ -6,19 +6,24 @@ STAMP := $(VENV)/.set-up
 PORT ?= 7600
 WORKERS ?= 1
 SECONDS ?= 8
+MINUTES ?= 10
 
 # An etcd that set-up fetched lies in .venv/bin; a user's own etcd comes first.
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
-.PHONY: help demo up test lint proto bench bench-replicated kill-matrix
+.PHONY: help demo up test test-long kill-points recall-targets lint proto bench bench-replicated kill-matrix chaos
 
 help:
 	@echo "make demo              a cluster of three workers, digits, recall, a killed worker: about a minute"
 	@echo "make up                a cluster in ./shoal-data until Ctrl-C (PORT=$(PORT) WORKERS=$(WORKERS))"
-	@echo "make test              lint, then every test"
+	@echo "make test              lint, then every test, in two processes side by side"
+	@echo "make test-long         every cell of every matrix, and more random examples"
+	@echo "make kill-points       a replica killed at each step of what it writes, the first time and in the middle of its life"
+	@echo "make recall-targets    recall against target on every data set and index"
 	@echo "make bench             loads Fashion-MNIST and measures beside raw FAISS (DATA=folder, SECONDS=8): about five minutes"
 	@echo "make bench-replicated  write throughput with three replicas beside that with one; about a minute"
 	@echo "make kill-matrix       each role killed, frozen and stopped under load: what was lost, how long it took; about a minute"
+	@echo "make chaos             random faults for MINUTES=$(MINUTES) on four workers, partly hosted by Ray, and what became of every point"
 	@echo "make lint              ruff, mypy, import contracts"
 	@echo "make proto             generate the stubs again after a change in proto/"
 
@@ -33,10 +38,22 @@ up: $(STAMP)
 	@exec $(BIN)/shoal up --data shoal-data --port $(PORT) --workers $(WORKERS)
 
 test: lint
-	$(BIN)/pytest
+	@$(PY) -m tests.side_by_side
+
+test-long: lint
+	SHOAL_TESTS=long $(BIN)/pytest
+
+kill-points: $(STAMP)
+	SHOAL_TESTS=long $(BIN)/pytest tests/integration/test_kill_points.py
+
+recall-targets: $(STAMP)
+	SHOAL_TESTS=long $(BIN)/pytest tests/integration/test_recall_targets.py
 
 kill-matrix: $(STAMP)
 	$(PY) -m tests.chaos.kill_matrix --json bench-results/kill-matrix.json
+
+chaos: $(STAMP)
+	$(PY) -m tests.chaos.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --json bench-results/chaos.json
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

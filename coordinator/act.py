@@ -118,7 +118,7 @@ def story_of(step: Step) -> dict[str, object]:
             return {"shard": config.shard, "replicas": config.rf, "min_isr": config.min_isr}
         case AddLearners(before=before, config=config, replaced=replaced):
             new = [config.worker_of[member] for member in config.learners if member not in before.config.worker_of]
-            return {"shard": config.shard, "workers": ",".join(new), "replaced": ",".join(replaced) or None}
+            return {"shard": config.shard, "workers": ",".join(new), "replaced": ",".join(replaced)}
         case RetireReplica(before=before, replica=replica):
             return {"shard": before.config.shard, "replica": replica, "worker": before.config.worker_of.get(replica)}
         case ForgetReplicas(before=before, homes=homes):

@@ -168,7 +168,7 @@ class Administrator:
     def _progress(self, found: Collection) -> str:
         entries = self._observer.map.shards_of(found.id)
         active = sum(entry.config.state is ShardState.ACTIVE for entry in entries)
-        ready = sum(is_ready(entry.config) for entry in entries)
+        ready = sum(is_ready(entry.config, self._observer.map.workers) for entry in entries)
         copies = f", {ready} of them with {found.spec.min_isr} copies in sync" if found.spec.min_isr > 1 else ""
         return f"{active} of {found.spec.shards} shards are active{copies}"
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from coordinator.act import Actor
 from coordinator.bell import Bell
+from coordinator.log_ends import ReplicaReports
 from coordinator.logic.absence import Absences
 from coordinator.logic.reconcile import questions, reconcile
 from coordinator.logic.snapshot import Snapshot
-from coordinator.replica_reports import ReplicaReports
 from shoal.core.ids import Revision
 from shoal.store.observe import MapObserver
 

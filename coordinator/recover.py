@@ -12,8 +12,8 @@ from collections.abc import Callable
 from coordinator.act import epoch_of, put_shard
 from coordinator.bell import Bell
 from coordinator.election import proof_of_leadership
+from coordinator.log_ends import ReplicaReports
 from coordinator.logic.recovery import RecoveryPlan, Reports, plan_recovery
-from coordinator.replica_reports import ReplicaReports
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, Unavailable
 from shoal.core.ids import Revision, ShardId

@@ -11,10 +11,10 @@ from coordinator.act import Actor
 from coordinator.administer import Administrator
 from coordinator.bell import Bell
 from coordinator.election import Election
+from coordinator.log_ends import GrpcReplicaReports
 from coordinator.loop import Loop
 from coordinator.metrics import StepMeter, gather
 from coordinator.recover import Recoverer
-from coordinator.replica_reports import GrpcReplicaReports
 from coordinator.service import CoordinatorService
 from coordinator.settings import CoordinatorSettings
 from shoal.core.errors import Internal

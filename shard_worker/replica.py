@@ -76,6 +76,9 @@ DELETED_AT_ONCE = 50_000
 UNDISTURBED_TRIES = 3
 """Tries of a search beside the writer before it is run between writes, when hits keep being replaced under it."""
 
+BEHIND_S = 0.5
+"""How long a replica that does not lead waits for a record that a read needs: another one may have it already."""
+
 LARGE_BODY_BYTES = 256 * 1024
 LARGE_READ_POINTS, LARGE_READ_BYTES = 16, 256 * 1024
 
@@ -108,8 +111,6 @@ class Replica:
         self._progress = asyncio.Event()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
-        self.behind: ReplicaId | None = None
-        """The primary whose snapshot it needs, since that one's log does not reach back far enough."""
         self._no_disk: str | None = None
         self._no_memory: str | None = None
         self._changed = changed
@@ -124,6 +125,11 @@ class Replica:
         self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, metric=spec.metric, dim=spec.dim, folder=engine.tuning_folder)
         self._sealing.kick()
         self._tuner.kick()
+
+    @property
+    def behind(self) -> ReplicaId | None:
+        """The primary whose snapshot it needs, since that one's log does not reach back far enough."""
+        return self._writer.machine.behind
 
     @property
     def failure(self) -> ShoalError | None:
@@ -428,13 +434,15 @@ class Replica:
         """Until the replica may answer under these terms. Raises DeadlineExceeded, Unavailable, or why it failed."""
         self._check_working()
         machine = self._writer.machine
+        until = deadline if isinstance(machine.role, Leading) else min(deadline, boot_s() + BEHIND_S)
         while machine.applied_seq < terms.min_seq:
             self._progress.clear()
             try:
-                async with asyncio.timeout(max(0.0, deadline - boot_s())):
+                async with asyncio.timeout(max(0.0, until - boot_s())):
                     await self._progress.wait()
             except TimeoutError:
-                raise DeadlineExceeded(
+                kind = DeadlineExceeded if until == deadline else Unavailable
+                raise kind(
                     f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}", self._details()
                 ) from None
             self._check_working()
@@ -461,9 +469,7 @@ class Replica:
 
     def _outward(self, effect: Outward) -> None:
         if isinstance(effect, FetchSnapshot):
-            if effect.primary != self.behind:
-                self.behind = effect.primary
-                self._changed()
+            self._changed()
         else:
             self._replicate.perform(effect)
 

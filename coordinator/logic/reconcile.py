@@ -8,7 +8,7 @@ is absent.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from coordinator.logic.birth import beginnings
 from coordinator.logic.failover import election_of, to_be_asked
@@ -32,9 +32,10 @@ def questions(cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
     return to_be_asked((entry for _, entry in _live_shards(cluster)), cluster.workers)
 
 
-def is_ready(config: ShardConfig) -> bool:
-    """Whether a new shard can be used: its primary has made it, and enough replicas are in sync to commit."""
-    return config.state is ShardState.ACTIVE and len(config.isr) >= config.min_isr
+def is_ready(config: ShardConfig, workers: Container[WorkerId]) -> bool:
+    """Whether a shard of a new collection can be written, and every replica of it that can join has done so."""
+    joining = any(config.worker_of.get(learner) in workers for learner in config.learners if learner not in config.leaving)
+    return config.state is ShardState.ACTIVE and len(config.isr) >= config.min_isr and not joining
 
 
 def _steps(snapshot: Snapshot) -> Iterator[Step]:
@@ -69,7 +70,7 @@ def _elections(snapshot: Snapshot) -> Iterator[ElectPrimary]:
 
 def _activations(cluster: ClusterMap) -> Iterator[ActivateCollection]:
     for collection in _in_state(cluster, CollectionState.CREATING):
-        ready = [entry for entry in cluster.shards_of(collection.id) if is_ready(entry.config)]
+        ready = [entry for entry in cluster.shards_of(collection.id) if is_ready(entry.config, cluster.workers)]
         if len(ready) == collection.spec.shards:
             yield ActivateCollection(collection=collection)
 

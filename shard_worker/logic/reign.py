@@ -261,7 +261,8 @@ class Reign:
         for peer in self.peers.values():
             if may_shrink(config, peer.id) and self._is_to_leave_isr(peer, now_ms):
                 return shrunk(config, peer.id)
-        if len(config.isr) >= config.rf:
+        if len(config.isr) >= max(config.rf, config.min_isr + 1):
+            # One more than min_isr always finds a place: else a lost member could neither be left out nor replaced.
             return None
         joins = next((peer for peer in self.peers.values() if self._may_join(peer, commit_seq, now_ms)), None)
         return None if joins is None else expanded(config, joins.id)

@@ -329,11 +329,11 @@ class ReplicaMachine:
     def _take(self, event: AppendAsked) -> list[ReplicaEffect]:
         append = event.append
         assert not isinstance(self.role, Leading), f"two primaries in term {append.term}: {self.replica} and {append.primary}"
-        continues = self._continues(append)
+        continues, before = self._continues(append), self.behind
         if append.behind or continues:
             self.behind = None if continues else append.primary
         if append.behind or not continues:
-            effects: list[ReplicaEffect] = [FetchSnapshot(primary=append.primary)] if self.behind == append.primary else []
+            effects: list[ReplicaEffect] = [] if self.behind in (None, before) else [FetchSnapshot(primary=append.primary)]
             return [*effects, AnswerAppend(ticket=event.ticket, answer=Diverged(summary=self.log.summary(self.commit_seq)))]
         effects = self._take_records(append.records)
         self.commit_seq = max(self.commit_seq, min(append.commit_seq, append.through))

@@ -25,8 +25,12 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Figures:
-    """What came of it. outages: of each failover, seconds in which its shard took no writes; failed: client calls that did not succeed
-    within their time, by error; counts: faults of the cluster by kind; findings: the first of them."""
+    """What came of it.
+
+    failed: client calls that did not succeed within their time, by error; counts: faults of the cluster by kind; findings: the first of
+    them; outages: of each failover after a fault of one worker, seconds in which its shard took no writes; tangled: the same, where
+    other faults, as of etcd or a router, were there too.
+    """
 
     seed: int
     ttl_s: float
@@ -40,6 +44,7 @@ class Figures:
     findings: list[str] = field(default_factory=list)
     failovers: int = 0
     outages: list[float] = field(default_factory=list)
+    tangled: list[float] = field(default_factory=list)
     evidence: str = ""
 
     @property
@@ -49,11 +54,6 @@ class Figures:
 
     def document(self) -> dict[str, object]:
         """For programs."""
-        unavailable = {
-            "p50": round(percentile(self.outages, 0.5), 3),
-            "p99": round(percentile(self.outages, 0.99), 3),
-            "max": round(max(self.outages, default=0.0), 3),
-        }
         return {
             "seed": self.seed,
             "minutes": round(self.minutes, 2),
@@ -64,9 +64,9 @@ class Figures:
             **{kind.value: self.counts[kind] for kind in Kind},
             "failed_calls": dict(self.failed),
             "failovers": self.failovers,
-            "measured_failovers": len(self.outages),
             "lease_ttl_s": self.ttl_s,
-            "no_writes_s": unavailable,
+            "no_writes_s": _percentiles(self.outages),
+            "no_writes_beside_other_faults_s": _percentiles(self.tangled),
             "findings": self.findings,
             "evidence": self.evidence,
         }
@@ -110,7 +110,8 @@ def _round(ground: Ground, client: shoal.Client, load: MixedLoad, figures: Figur
     led_anew = {shard: term - terms[shard] for shard, term in _terms(client).items() if term > terms.get(shard, term)}
     figures.rounds += 1
     figures.failovers += sum(led_anew.values())
-    figures.outages += [load.probes[shard].gap_since(began) for shard in led_anew]
+    measured = figures.outages if ground.is_plain_failover(planned) else figures.tangled
+    measured += [load.probes[shard].gap_since(began) for shard in led_anew]
     load.pause()
     load.judge_all()
     for herd in load.herds:
@@ -123,6 +124,15 @@ def _await_calm(ground: Ground, client: shoal.Client, load: MixedLoad) -> None:
     wait_until(lambda: ground.is_whole(client), "everything is whole again", HEALED_WITHIN_S)
     now = time.monotonic()
     wait_until(lambda: load.all_succeeded_since(now), "every client goes on", HEALED_WITHIN_S)
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    return {
+        "failovers": len(seconds),
+        "p50": round(percentile(seconds, 0.5), 3),
+        "p99": round(percentile(seconds, 0.99), 3),
+        "max": round(max(seconds, default=0.0), 3),
+    }
 
 
 def _terms(client: shoal.Client) -> dict[tuple[str, int], int]:

@@ -35,6 +35,10 @@ class Ground(ABC):
     def end(self, planned: Planned, client: shoal.Client) -> None:
         """Undo it, as far as a supervisor or a mended network does."""
 
+    def is_plain_failover(self, planned: Sequence[Planned]) -> bool:
+        """Whether a round harmed one worker and nothing else, so that how long its shards took no writes is how long a failover takes."""
+        return len(planned) == 1 and planned[0].role == "worker"
+
     @abstractmethod
     def is_whole(self, client: shoal.Client) -> bool:
         """Whether every process runs and every shard has all its replicas in sync."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import shoal
@@ -51,6 +52,10 @@ class RayGround(Ground):
         if planned in self._frozen:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._frozen.pop(planned), signal.SIGCONT)
+
+    def is_plain_failover(self, planned: Sequence[Planned]) -> bool:
+        """See Ground. The first worker shares its process with the router."""
+        return super().is_plain_failover(planned) and planned[0].target != 0
 
     def is_whole(self, client: shoal.Client) -> bool:
         """See Ground."""

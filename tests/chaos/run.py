@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,7 +60,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="in all, without starting and stopping (10)")
     parser.add_argument("--ray-minutes", type=float, help="of these, hosted by Ray (a fifth of 10 or more)")
-    parser.add_argument("--seed", type=int, default=1, help="of the faults and of what clients do (1)")
+    parser.add_argument(
+        "--seed", type=int, default=int(time.time()) % 100_000, help="of the faults and of what clients do (another each time)"
+    )
     parser.add_argument("--ttl-s", type=int, default=2, help="of leases (2)")
     parser.add_argument("--json", type=Path, default=Path("bench-results/chaos.json"), help="where the figures go")
     options = parser.parse_args(arguments)
@@ -67,6 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     ray_minutes = usual if options.ray_minutes is None else options.ray_minutes
     console, figures = Console(width=None if sys.stdout.isatty() else 140), Figures(seed=options.seed, ttl_s=options.ttl_s)
     evidence = options.json.parent / f"chaos-seed-{options.seed}"
+    console.print(f"seed {options.seed}")
     run(figures, options.minutes, ray_minutes, evidence, console)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(figures.document(), indent=1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,13 +16,13 @@ from shoal.core.ids import CollectionId, ShardId
 from shoal.core.points import id_array
 from shoal.core.shard_calls import Consistency, ReadTerms, ShardGet
 from shoal.v1 import worker_pb2_grpc
-from shoal.wire.columns import stored_from_message
 from shoal.wire.shard_calls import get_to_message
 from tests.chaos.mixed_load import Herd, MixedLoad
 from tests.chaos.replicas import differences
 from tests.role_cluster import RoleCluster, wait_until
 
 TTL_S = 2
+_READ_S = 20.0
 
 
 class Scene:
@@ -95,18 +95,16 @@ class Scene:
         found = (path.relative_to(self.cluster.folder).parts[0] for path in self.cluster.folder.glob(f"worker-*/{self.id}/*/[!.]*"))
         return Counter(int(name.removeprefix("worker-")) for name in found)
 
-    def read_at(self, worker: int, point: int, number: int = 0) -> tuple[bytes | None, ...] | None:
-        """Payloads of a point, one or none, by a primary-consistency read at a worker itself. Raises grpc.RpcError."""
+    @contextmanager
+    def primary_reads_at(self, worker: int, point: int) -> Iterator[Callable[[], grpc.Future]]:
+        """Begins primary-consistency reads of a point in shard 0 at a worker itself, over a line that is open already."""
         entry = next(each for each in self.client.cluster().workers if each.id == self.cluster.worker_id(worker))
-        call = ShardGet(
-            shard=ShardId(CollectionId(self.id), number),
-            ids=id_array([point]),
-            terms=ReadTerms(consistency=Consistency.PRIMARY),
-        )
+        terms = ReadTerms(consistency=Consistency.PRIMARY)
+        request = get_to_message(ShardGet(shard=ShardId(CollectionId(self.id), 0), ids=id_array([point]), terms=terms))
         with grpc.insecure_channel(self.cluster.reachable(entry.address)) as channel:
             stub: Any = worker_pb2_grpc.WorkerStub(channel)  # type: ignore[no-untyped-call]
-            columns = stored_from_message(stub.Get(get_to_message(call), timeout=5.0).points)
-        return columns.payloads
+            stub.Get(request, timeout=_READ_S)
+            yield lambda: stub.Get.future(request, timeout=_READ_S)
 
     def _led_by_another(self, former: int, number: int) -> bool:
         shard = self.shard(number)

@@ -123,7 +123,7 @@ def test_its_channels_have_the_options_of_all_channels(monkeypatch):
 def test_a_router_that_dies_and_returns_during_upserts_loses_and_doubles_nothing(make_cluster):
     cluster = make_cluster(workers=1)
     dead = f"127.0.0.1:{free_port()}"
-    size, rounds = 500, 120
+    size, rounds = 500, 60
 
     async def batches() -> AsyncIterator[tuple[range, np.ndarray]]:
         for number in range(rounds):

@@ -110,7 +110,7 @@ def test_unknown_existing_and_ill_named_collections(client):
         ("shards", 1_025),
         ("replicas", 0),
         ("replicas", 8),
-        ("replicas", 3),
+        ("min_isr", 2),
         ("metric", "hamming"),
         ("index", "annoy"),
         ("index", "PQ2"),

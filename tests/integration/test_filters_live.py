@@ -37,7 +37,7 @@ def agree(client: shoal.Client, name: str, model: Model, seed: int, count: int =
         wanted = model.matching(filter)
         assert client.count(name, filter) == len(wanted), filter
         if number % 4 == 0:
-            assert [each.id for each in client.scroll(name, filter, batch=chance.choice([7, 100, 5_000]))] == wanted, filter
+            assert [each.id for each in client.scroll(name, filter, batch=chance.choice([97, 700, 5_000]))] == wanted, filter
         k, query = chance.choice([1, 10, 100]), vector_of(chance, chance.randrange(LABELS))
         found = client.search(name, query, k=k, filter=filter, exact=True)
         assert [(hit.id, hit.score) for hit in found] == model.nearest(query, k, wanted), filter

@@ -21,10 +21,15 @@ from shard_worker.fsck.replica_check import check_replica
 from shard_worker.fsck.targets import find_targets
 from shoal.runtime.fault_points import FAULT_POINTS
 from tests.integration.replica_history import after, bench, check, history, live
+from tests.scope import cells
 
 ROOT = Path(__file__).parents[2]
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 STEPS = history()
+FIRST, MIDDLE = "the first time", "in the middle of its life"
+EVERY = [(point, moment) for point in FAULT_POINTS for moment in (FIRST, MIDDLE)]
+KILLS = cells(EVERY, [(point, (FIRST, MIDDLE)[number % 2]) for number, point in enumerate(FAULT_POINTS)])
+"""In short, each point once."""
 
 
 class Nursery:
@@ -84,20 +89,15 @@ def test_the_history_reaches_every_point(reached: Mapping[str, int]) -> None:
     assert {name for name in FAULT_POINTS if not reached.get(name)} == set()
 
 
-@pytest.mark.parametrize("point", FAULT_POINTS)
-def test_killed_at_a_point_nothing_acknowledged_is_lost_and_it_lives_on(nursery: Nursery, tmp_path: Path, point: str) -> None:
-    acknowledged = _killed(nursery, tmp_path, f"{point}:1:kill")
+@pytest.mark.parametrize(("point", "moment"), KILLS)
+def test_killed_at_a_point_nothing_acknowledged_is_lost_and_it_lives_on(
+    nursery: Nursery, reached: Mapping[str, int], tmp_path: Path, point: str, moment: str
+) -> None:
+    time = 1 if moment == FIRST else max(1, reached[point] // 2)
+    acknowledged = _killed(nursery, tmp_path, f"{point}:{time}:kill")
     asyncio.run(_look(tmp_path / "data", acknowledged))
     asyncio.run(_live_on(tmp_path / "data", acknowledged))
     _is_sound(tmp_path / "data")
-
-
-@pytest.mark.parametrize("point", FAULT_POINTS)
-def test_killed_at_a_point_in_the_middle_of_its_life_nothing_acknowledged_is_lost(
-    nursery: Nursery, reached: Mapping[str, int], tmp_path: Path, point: str
-) -> None:
-    acknowledged = _killed(nursery, tmp_path, f"{point}:{max(1, reached[point] // 2)}:kill")
-    asyncio.run(_look(tmp_path / "data", acknowledged))
 
 
 def _killed(nursery: Nursery, folder: Path, fault: str) -> int:

@@ -121,32 +121,27 @@ def test_a_killed_etcd_comes_back(cluster: ForegroundCluster) -> None:
 
 
 @pytest.mark.timeout(500)
-def test_a_clean_end_and_everything_back(tmp_path: Path) -> None:
-    cluster = ForegroundCluster(data=tmp_path / "data", workers=2)
-    cluster.start()
-    try:
-        fill(cluster.address)
+def test_a_clean_end_and_everything_back(cluster: ForegroundCluster) -> None:
+    """The last one with this cluster, which it ends."""
+    session = Path((cluster.data / "ray-session").read_text())
+    os.killpg(cluster.pid, signal.SIGINT)
+    assert cluster.wait() == 0
+    assert cluster.lines[-2:] == ["stopping", "stopped"]
+    assert not session.exists()
+    assert processes_of(session) == []
+
+    once_more = ForegroundCluster(data=cluster.data, port=cluster.port, workers=1)
+    with once_more:
+        await_that(lambda: all_there(once_more, 2))
+        check(once_more.address)
         session = Path((cluster.data / "ray-session").read_text())
-        os.killpg(cluster.pid, signal.SIGINT)
-        assert cluster.wait() == 0
-        assert cluster.lines[-2:] == ["stopping", "stopped"]
-        assert not session.exists()
-        assert processes_of(session) == []
+        once_more.signal(signal.SIGKILL)
+        once_more.wait()
+        await_that(lambda: processes_of(session) == [] and not session.exists())
 
-        once_more = ForegroundCluster(data=cluster.data, port=cluster.port, workers=1)
-        with once_more:
-            await_that(lambda: all_there(once_more, 2))
-            check(once_more.address)
-            session = Path((cluster.data / "ray-session").read_text())
-            once_more.signal(signal.SIGKILL)
-            once_more.wait()
-            await_that(lambda: processes_of(session) == [] and not session.exists())
-
-        with ForegroundCluster(data=cluster.data, port=cluster.port) as after_kill:
-            check(after_kill.address)
-        assert after_kill.wait() == 0
-    finally:
-        cluster.stop()
+    with ForegroundCluster(data=cluster.data, port=cluster.port) as after_kill:
+        check(after_kill.address)
+    assert after_kill.wait() == 0
 
 
 def test_a_taken_port_is_one_line_and_exit_code_1(tmp_path: Path) -> None:

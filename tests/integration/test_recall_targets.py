@@ -24,6 +24,7 @@ from shoal.core.collection import Metric
 from shoal.core.index_spec import parse_index
 from shoal.core.scoring import prepared
 from tests.data_sets import load
+from tests.scope import cells
 from tests.unit.shard_worker.index.made_segments import built, frozen
 
 TARGETS = (0.8, 0.9, 0.95, 0.99)
@@ -34,6 +35,11 @@ SPLITS = {"sift": 4, "scifact": 3, "fashion": 1}
 
 FASHION_ROWS = 10_000
 INDEXES = ("hnsw", "ivf")
+CELLS = cells(
+    [(name, index) for name in SPLITS for index in INDEXES],
+    [("sift", "hnsw"), ("sift", "ivf"), ("scifact", "hnsw"), ("fashion", "ivf")],
+)
+"""In short, each data set once, one of them with both indexes."""
 
 
 def data(name: str) -> tuple[np.ndarray, np.ndarray, Metric]:
@@ -86,8 +92,7 @@ def recall_of(part: Part, queries: np.ndarray, truth: np.ndarray, metric: Metric
     return float(np.mean([len(set(a) & set(b)) / k for a, b in zip(positions.tolist(), truth[:, :k].tolist(), strict=True)]))
 
 
-@pytest.mark.parametrize("index", INDEXES)
-@pytest.mark.parametrize("name", ["sift", "scifact", "fashion"])
+@pytest.mark.parametrize(("name", "index"), CELLS)
 def test_half_of_the_queries_choose_for_the_other_half(name, index, segment):
     """Mean over several ways of halving, since a hundred queries that were not calibrated on say little about the first hit."""
     _, queries, truth, metric = prepared_data(name)
@@ -107,8 +112,7 @@ def test_half_of_the_queries_choose_for_the_other_half(name, index, segment):
     assert missed == {}
 
 
-@pytest.mark.parametrize("index", INDEXES)
-@pytest.mark.parametrize("name", ["sift", "scifact", "fashion"])
+@pytest.mark.parametrize(("name", "index"), CELLS)
 def test_rows_that_stand_in_choose_for_real_queries(name, index, segment):
     _, queries, truth, metric = prepared_data(name)
     part = segment(name, index)
@@ -124,19 +128,17 @@ def test_rows_that_stand_in_choose_for_real_queries(name, index, segment):
     assert missed == {}
 
 
-@pytest.mark.parametrize("name", ["sift", "scifact", "fashion"])
-def test_before_anything_is_measured_the_rule_holds_for_real_queries(name, segment):
+@pytest.mark.parametrize(("name", "index"), CELLS)
+def test_before_anything_is_measured_the_rule_holds_for_real_queries(name, index, segment):
     _, queries, truth, metric = prepared_data(name)
-    missed = {}
-    for index in INDEXES:
-        part = segment(name, index)
-        tuning = part.tuning.now
-        assert not tuning.measured
-        for target in TARGETS:
-            for k in KS:
-                choice = tuning.breadth_for(k, target)
-                if not choice.exact:
-                    found = recall_of(part, queries, truth, metric, (choice.breadth, choice.fetch), k)
-                    if found < target - 0.01:
-                        missed[index, target, k] = found
+    part, missed = segment(name, index), {}
+    tuning = part.tuning.now
+    assert not tuning.measured
+    for target in TARGETS:
+        for k in KS:
+            choice = tuning.breadth_for(k, target)
+            if not choice.exact:
+                found = recall_of(part, queries, truth, metric, (choice.breadth, choice.fetch), k)
+                if found < target - 0.01:
+                    missed[target, k] = found
     assert missed == {}

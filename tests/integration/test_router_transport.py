@@ -17,6 +17,7 @@ from shoal.core.errors import AlreadyExists, DataLoss, DeadlineExceeded, ErrorDe
 from shoal.core.filter import Exists, Not
 from shoal.core.ids import CollectionId, RequestId, Revision, ShardId
 from shoal.core.points import PointColumns, id_array
+from shoal.core.recovery import RecoveryRequest
 from shoal.core.shard_calls import (
     Breadth,
     QueryGroup,
@@ -35,7 +36,9 @@ from shoal.core.shard_calls import (
 )
 from shoal.runtime.server import GrpcServer
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2_grpc
+from shoal.wire.recovery import audit_to_message, recovery_to_message, request_from_message
 from tests.etcd_process import free_port
+from tests.mock_transport import AUDITED, RECOVERY
 from tests.unit.router.twin import MEMORY_BYTES, TwinCluster, TwinWorker
 
 SHARD = ShardId("id-a", 0)
@@ -214,6 +217,7 @@ class TwinCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
         self.created: list[collections_pb2.CreateCollectionRequest] = []
         self.dropped: list[tuple[str, str]] = []
         self.altered: list[collections_pb2.AlterCollectionRequest] = []
+        self.recovered: list[RecoveryRequest] = []
 
     async def CreateCollection(
         self, request: collections_pb2.CreateCollectionRequest, _: object
@@ -230,6 +234,13 @@ class TwinCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
     async def DropCollection(self, request: collections_pb2.DropCollectionRequest, _: object) -> collections_pb2.DropCollectionResponse:
         self.dropped.append((request.name, request.collection_id))
         return collections_pb2.DropCollectionResponse()
+
+    async def RecoverShard(self, request: collections_pb2.RecoverShardRequest, _: object) -> collections_pb2.RecoverShardResponse:
+        self.recovered.append(request_from_message(request))
+        return collections_pb2.RecoverShardResponse(done=request.accept_data_loss, recovery=recovery_to_message(RECOVERY))
+
+    async def ListAudit(self, request: collections_pb2.ListAuditRequest, _: object) -> collections_pb2.ListAuditResponse:
+        return collections_pb2.ListAuditResponse(entries=[audit_to_message(AUDITED)] * request.limit, next=f"behind {request.before}")
 
 
 def test_administration_goes_to_the_leader_of_the_moment() -> None:
@@ -250,6 +261,10 @@ def test_administration_goes_to_the_leader_of_the_moment() -> None:
         await leader.alter(second, "a", Alteration(index="flat"), WAIT_S)
         sent = [(each.name, each.HasField("index"), each.index, each.HasField("recall"), each.recall) for each in twins[1].altered]
         assert sent == [("a", False, "", True, 0.5), ("a", True, "flat", False, 0.0)]
+        asked = RecoveryRequest(name="a", number=1, worker=None, accept_data_loss=True, reason="why", asked_by="me", request_id="r")
+        assert await leader.recover(second, asked, WAIT_S) == (RECOVERY, True)
+        assert twins[1].recovered == [asked]
+        assert await leader.audit(second, 2, "k", WAIT_S) == ((AUDITED, AUDITED), "behind k")
         await servers[1].stop(0)
         with pytest.raises(Unavailable, match="coordinator at"):
             await leader.drop(second, "a", CollectionId("id-1"), WAIT_S)

@@ -11,6 +11,7 @@ import pytest
 import shoal
 from tests.data_sets import recall
 from tests.role_cluster import RoleCluster, wait_until
+from tests.scope import LONG
 
 
 def files_of(cluster: RoleCluster, pattern: str) -> list[Path]:
@@ -56,9 +57,9 @@ def test_a_worker_killed_in_the_middle_of_an_import_loses_and_tears_nothing(make
         assert client.search("import", vectors[17], k=1, exact=True)[0].id == 17
 
 
-def test_a_whole_cluster_killed_with_60000_points_comes_back_without_building(make_cluster):
-    cluster = make_cluster(workers=2)
-    count, dim = 60_000, 16
+def test_a_whole_cluster_that_was_killed_comes_back_without_building(make_cluster):
+    cluster = make_cluster(workers=2, lease_ttl_s=3)
+    count, dim = 60_000 if LONG else 25_000, 16
     rng = np.random.default_rng(4)
     vectors = rng.normal(size=(count, dim)).astype(np.float32)
     queries = rng.normal(size=(50, dim)).astype(np.float32)
@@ -87,7 +88,7 @@ def test_a_whole_cluster_killed_with_60000_points_comes_back_without_building(ma
 @pytest.fixture
 def filled(make_cluster) -> RoleCluster:
     """One worker, 3,000 points in one shard written by 30 calls, everything killed."""
-    cluster = make_cluster(workers=1)
+    cluster = make_cluster(workers=1, lease_ttl_s=3)
     with shoal.connect(cluster.address) as client:
         client.create_collection("some", dim=8, shards=1)
         for start in range(0, 3_000, 100):

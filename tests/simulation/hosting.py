@@ -29,12 +29,13 @@ from shard_worker.logic.hosting import (
 )
 from shard_worker.logic.reign import SwapOutcome
 from shard_worker.logic.replica_events import DISK_LIMIT
+from shard_worker.storage.snapshot_manifest import SnapshotManifest, may_hold_acknowledged
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import Unavailable
-from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
+from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
-from tests.simulation.disk import ReplicaDisk, WorkerDisk
+from tests.simulation.disk import ReplicaDisk, Store, WorkerDisk
 from tests.simulation.replica import Outside, Replica, Watcher
 from tests.simulation.scheduler import Process, Resume, Steps, Wait
 
@@ -239,10 +240,9 @@ class Hosting:
         if pinned is None:
             return
         yield from self._close(shard)
-        # Asked again once nothing can be promised any more: what was promised meanwhile is not in the snapshot.
-        if learner.behind == primary:
-            folder = self._disk.folders[shard, replica]
-            folder.install(*pinned)
+        folder, (store, known_term) = self._disk.folders[shard, replica], pinned
+        if not lacks_something(folder, store):
+            folder.install(store, known_term)
             self._host.installed(folder)
         yield from self._open(shard, replica, spec)
 
@@ -282,6 +282,13 @@ class Hosting:
         outcome, revision = yield from self._host.swap(config, epoch, self._host.registration)
         self._swapped.add(config.shard)
         return revision if outcome is SwapOutcome.DONE else None
+
+
+def lacks_something(folder: ReplicaDisk, store: Store) -> bool:
+    """Whether a snapshot lacks what its replica, which may have caught up meanwhile, has promised: as SnapshotDownload.finish."""
+    manifest = SnapshotManifest(snapshot="", term=Term(store.term), seq=Seq(store.applied), files=())
+    last = Term(folder.last_term), Seq(folder.last_seq)
+    return folder.store.applied > store.applied or may_hold_acknowledged(last, manifest)
 
 
 def _state_of(replica: Replica) -> Local:

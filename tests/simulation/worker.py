@@ -45,8 +45,8 @@ class Worker(Process):
     def boot(self) -> None:
         """Start the process."""
         self.start()
-        self.membership = Membership(self, self._world.etcd, self.me, self._zone, self.hosting.wake)
         self.hosting = Hosting(process=self, me=self.me, disk=self.disk, host=self, watcher=self._world.watcher)
+        self.membership = Membership(self, self._world.etcd, self.me, self._zone, self.hosting.wake)
         self.observer = self._world.etcd.observe(self, self.hosting.see_map)
         self.spawn(self.membership.run())
 

@@ -11,9 +11,9 @@ from coordinator.act import Actor
 from coordinator.administer import Administrator
 from coordinator.bell import Bell
 from coordinator.election import Election
+from coordinator.log_ends import Questions
 from coordinator.loop import Loop
 from coordinator.recover import Recoverer
-from coordinator.replica_reports import Questions
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import ReplicaId, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS

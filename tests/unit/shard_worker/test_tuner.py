@@ -95,6 +95,14 @@ async def looked(background: Tuner, times: int = 3) -> None:
     background._next = look
 
 
+async def occupied(pools: Pools) -> tuple[threading.Event, asyncio.Task]:
+    """The build thread is busy until the event is set."""
+    began, release = threading.Event(), threading.Event()
+    busy = asyncio.create_task(pools.build(lambda: began.set() or release.wait(20), asyncio.Event()))
+    await until(began.is_set)
+    return release, busy
+
+
 def ask(background: Tuner, count: int) -> None:
     for query in clustered(7, count, DIM):
         background.offer(query[None, :])
@@ -267,8 +275,7 @@ def measured(monkeypatch) -> list[int]:
 
 def test_a_measurement_that_waits_its_turn_is_left_to_tune(part, pools, tmp_path, measured):
     async def run():
-        release = threading.Event()
-        before = asyncio.create_task(pools.build(lambda: release.wait(20), asyncio.Event()))
+        release, before = await occupied(pools)
         background = tuner(FixedReading([part]), pools, tmp_path)
         await until(lambda: pools._builds._work_queue.qsize() == 1)
         asked = asyncio.create_task(background.tune(ShardTune(shard=SHARD, k=10), 30.0))
@@ -307,8 +314,7 @@ def test_a_measurement_under_way_is_left_to_tune(part, pools, tmp_path, measured
 
 def test_a_segment_that_is_gone_before_its_turn_is_not_measured(part, pools, tmp_path, measured):
     async def run():
-        release = threading.Event()
-        before = asyncio.create_task(pools.build(lambda: release.wait(20), asyncio.Event()))
+        release, before = await occupied(pools)
         reading = FixedReading([part])
         background = tuner(reading, pools, tmp_path)
         await until(lambda: pools._builds._work_queue.qsize() == 1)
@@ -324,8 +330,7 @@ def test_a_segment_that_is_gone_before_its_turn_is_not_measured(part, pools, tmp
 
 def test_after_a_tune_that_was_late_the_background_measures(part, pools, tmp_path, measured):
     async def run():
-        release = threading.Event()
-        before = asyncio.create_task(pools.build(lambda: release.wait(20), asyncio.Event()))
+        release, before = await occupied(pools)
         background = tuner(FixedReading([part]), pools, tmp_path)
         with pytest.raises(DeadlineExceeded):
             await background.tune(ShardTune(shard=SHARD, k=10), 0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -209,3 +210,22 @@ def test_a_replica_id_is_never_used_again() -> None:
         assert len(now) == 3
         named |= now
     assert world.map.shards[shard].epoch > Revision(0)
+
+
+@pytest.mark.parametrize(("replicas", "min_isr"), [(2, 2), (3, 3), (3, 2), (2, 1)])
+def test_a_backup_lost_for_good_is_replaced_also_where_every_replica_must_have_a_write(replicas: int, min_isr: int) -> None:
+    world = World()
+    for worker in WORKERS:
+        world.register(worker)
+    world.put_collection(collection_of("c", replicas=replicas, min_isr=min_isr))
+    world.settle()
+    shard = ShardId(CollectionId("id-c"), 0)
+    before = world.map.shards[shard].config
+    victim = before.isr[-1]
+    world.vanish(before.worker_of[victim])
+    world.settle()
+    world.now_s += REPLACE_AFTER_S
+    world.settle()
+    after = world.map.shards[shard].config
+    assert (len(after.isr), after.leaving, after.term) == (replicas, (victim,), before.term)
+    assert {after.worker_of[each] for each in after.isr} <= set(world.map.workers)

@@ -142,12 +142,12 @@ def test_a_shard_lost_at_birth_leaves_tombstones_where_folders_may_be() -> None:
     assert set(step.config.leaving) == set(old)
 
 
-def test_a_collection_is_not_active_before_enough_of_its_replicas_are_in_sync() -> None:
+def test_a_collection_is_not_active_before_all_replicas_that_can_be_are_in_sync_and_enough_of_them() -> None:
     collection = collection_of("c", replicas=3)
     homes = {"r0": "w0", "r1": "w1", "r2": "w2"}
-    workers = [worker_entry(name, 7) for name in WORKERS[:3]]
-    for in_sync, expected in ((1, ()), (2, (ActivateCollection(collection=collection),))):
-        members = list(homes)
+    active = (ActivateCollection(collection=collection),)
+    for in_sync, live, expected in ((1, 3, ()), (2, 3, ()), (3, 3, active), (2, 2, active), (1, 1, ())):
+        members, workers = list(homes), [worker_entry(name, 7) for name in WORKERS[:live]]
         config = shard_config(ShardId(collection.id, 0), homes, isr=members[:in_sync], learners=members[in_sync:], primary_reg=7, min_isr=2)
         assert steps_of(map_of([collection], [config], workers)) == expected
 

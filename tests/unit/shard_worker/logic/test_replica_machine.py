@@ -55,12 +55,17 @@ def opened(*, term: int = 0, applied: int = 0, tail: tuple[Record, ...] = ()) ->
         shard=SHARD,
         replica=ME,
         known_term=Term(term),
-        last_term=Term(term),
+        base=(Term(term if not tail else tail[0].term), Seq(applied)) if applied else (Term(0), Seq(0)),
+        runs=((tail[0].term, tail[0].seq),) if tail else (),
         last_seq=last,
         applied_seq=Seq(applied),
         last_time_ms=0,
         tail=tail,
     )
+
+
+def durable(through: int, term: int = 1) -> RecordsDurable:
+    return RecordsDurable(term=Term(term), through=Seq(through))
 
 
 def seen(term: int, *, epoch: int = 10, registration: int = 7, **changes) -> ConfigSeen:
@@ -84,7 +89,7 @@ def serving() -> ReplicaMachine:
     machine = ReplicaMachine(opened(), RequestMemory())
     machine.handle(seen(1))
     machine.handle(TermStored(term=Term(1)))
-    machine.handle(RecordsDurable(through=Seq(1)))
+    machine.handle(durable(1))
     machine.handle(RecordsApplied(through=Seq(1), affected=(0,)))
     return machine
 
@@ -96,7 +101,7 @@ def test_a_new_primary_stores_its_term_then_appends_a_noop_and_serves_once_that_
     assert isinstance(append, AppendRecords)
     (noop,) = append.records
     assert (noop.term, noop.seq, noop.kind) == (1, 1, RecordKind.NOOP)
-    assert machine.handle(RecordsDurable(through=Seq(1))) == [ApplyRecords(records=(noop,))]
+    assert machine.handle(durable(1)) == [ApplyRecords(records=(noop,))]
     assert not machine.serves_writes
     assert not machine.serves_reads
     assert machine.handle(RecordsApplied(through=Seq(1), affected=(0,))) == []
@@ -108,7 +113,7 @@ def test_a_write_is_acknowledged_only_after_it_is_durable_and_applied():
     machine = serving()
     (append,) = machine.handle(write(1))
     assert append.records[0].seq == 2
-    (apply,) = machine.handle(RecordsDurable(through=Seq(2)))
+    (apply,) = machine.handle(durable(2))
     assert apply == ApplyRecords(records=append.records)
     assert machine.handle(RecordsApplied(through=Seq(2), affected=(3,))) == [Acknowledge(ticket=1, seq=Seq(2), affected=3)]
 
@@ -117,7 +122,7 @@ def test_a_retry_of_a_write_in_flight_waits_for_the_same_record_and_one_of_an_ap
     machine = serving()
     machine.handle(write(1, ticket=1))
     assert machine.handle(write(1, ticket=2)) == []
-    machine.handle(RecordsDurable(through=Seq(2)))
+    machine.handle(durable(2))
     both = machine.handle(RecordsApplied(through=Seq(2), affected=(3,)))
     assert both == [Acknowledge(ticket=1, seq=Seq(2), affected=3), Acknowledge(ticket=2, seq=Seq(2), affected=3)]
     assert machine.handle(write(1, ticket=3)) == [Acknowledge(ticket=3, seq=Seq(2), affected=3)]
@@ -130,7 +135,7 @@ def test_a_retry_too_old_to_tell_is_refused():
     machine = ReplicaMachine(opened(applied=10), memory)
     machine.handle(seen(1))
     machine.handle(TermStored(term=Term(1)))
-    machine.handle(RecordsDurable(through=Seq(11)))
+    machine.handle(durable(11))
     machine.handle(RecordsApplied(through=Seq(11), affected=(0,)))
     (refusal,) = machine.handle(write(5))
     assert isinstance(refusal.error, PreconditionFailed)
@@ -143,11 +148,13 @@ def test_the_tail_of_an_earlier_process_is_committed_by_the_new_term_before_anyt
     )
     machine = ReplicaMachine(opened(term=1, applied=2, tail=tail), RequestMemory())
     machine.handle(seen(2))
-    (append,) = machine.handle(TermStored(term=Term(2)))
-    (apply,) = machine.handle(RecordsDurable(through=Seq(5)))
-    assert [record.seq for record in apply.records] == [3, 4, 5]
-    assert apply.records[-1] == append.records[0]
-    machine.handle(RecordsApplied(through=Seq(5), affected=(1, 1, 0)))
+    append, applies_tail = machine.handle(TermStored(term=Term(2)))
+    assert applies_tail == ApplyRecords(records=tail)
+    machine.handle(RecordsApplied(through=Seq(4), affected=(1, 1)))
+    assert not machine.serves_writes
+    assert machine.handle(durable(5, term=2)) == [ApplyRecords(records=append.records)]
+    machine.handle(RecordsApplied(through=Seq(5), affected=(0,)))
+    assert machine.serves_writes
     assert machine.handle(write(4, ticket=9)) == [Acknowledge(ticket=9, seq=Seq(4), affected=1)]
 
 
@@ -180,27 +187,34 @@ def test_a_primary_that_learns_of_another_steps_down_and_says_maybe():
     assert no.error.details.applied == {str(SHARD): "no"}
 
 
-def test_reelection_of_the_same_replica_keeps_its_callers_waiting_and_answers_them():
+def test_reelection_of_the_same_replica_lets_its_callers_ask_again_and_then_answers_them():
     machine = serving()
     machine.handle(write(1))
-    assert machine.handle(seen(2, epoch=11, reg=9, registration=9)) == [StoreTerm(term=Term(2))]
+    (refusal, store) = machine.handle(seen(2, epoch=11, reg=9, registration=9))
+    assert refusal.error.details.applied == {str(SHARD): "maybe"}
+    assert store == StoreTerm(term=Term(2))
     machine.handle(TermStored(term=Term(2)))
-    machine.handle(RecordsDurable(through=Seq(3)))
-    assert machine.handle(RecordsApplied(through=Seq(3), affected=(1, 0))) == [Acknowledge(ticket=1, seq=Seq(2), affected=1)]
+    machine.handle(durable(3, term=2))
+    assert machine.handle(RecordsApplied(through=Seq(3), affected=(1, 0))) == []
+    assert machine.handle(write(1, ticket=7)) == [Acknowledge(ticket=7, seq=Seq(2), affected=1)]
 
 
-def test_a_write_of_another_epoch_is_refused_and_not_applied():
+def test_a_write_that_was_sent_by_an_older_configuration_is_taken_by_the_primary_all_the_same():
+    assert isinstance(serving().handle(write(1, epoch=9))[0], AppendRecords)
+
+
+def test_the_end_of_a_flush_says_nothing_of_a_record_of_another_term_at_that_place():
     machine = serving()
-    (refusal,) = machine.handle(write(1, epoch=9))
-    assert isinstance(refusal.error, Unavailable)
-    assert refusal.error.details.applied == {str(SHARD): "no"}
+    machine.handle(write(1))
+    assert machine.handle(durable(2, term=3)) == []
+    assert isinstance(machine.handle(durable(2))[0], ApplyRecords)
 
 
 def test_nothing_is_served_before_the_folder_is_confirmed():
     machine = ReplicaMachine(opened(), RequestMemory())
     machine.handle(seen(1, state=ShardState.CREATING))
     machine.handle(TermStored(term=Term(1)))
-    machine.handle(RecordsDurable(through=Seq(1)))
+    machine.handle(durable(1))
     machine.handle(RecordsApplied(through=Seq(1), affected=(0,)))
     assert not machine.serves_writes
     machine.handle(seen(1, epoch=11))
@@ -211,7 +225,7 @@ def test_nothing_is_served_before_the_folder_is_confirmed():
 def test_a_full_disk_refuses_upserts_takes_deletes_and_still_answers_retries():
     machine = serving()
     machine.handle(write(1))
-    machine.handle(RecordsDurable(through=Seq(2)))
+    machine.handle(durable(2))
     machine.handle(RecordsApplied(through=Seq(2), affected=(1,)))
     machine.handle(SpaceChanged(reason="the disk is 91 % full"))
     (refusal,) = machine.handle(write(2))
@@ -256,7 +270,7 @@ def test_a_caller_who_left_is_not_answered_but_its_write_goes_on():
     machine = serving()
     machine.handle(write(1))
     machine.handle(CallerLeft(ticket=1))
-    assert isinstance(machine.handle(RecordsDurable(through=Seq(2)))[0], ApplyRecords)
+    assert isinstance(machine.handle(durable(2))[0], ApplyRecords)
     assert machine.handle(RecordsApplied(through=Seq(2), affected=(1,))) == []
 
 
@@ -316,7 +330,7 @@ class World:
             case AppendRecords(records=records):
                 self.disk.log.extend(records)
                 self.disk.durable = len(self.disk.log)
-                self.feed(RecordsDurable(through=records[-1].seq))
+                self.feed(RecordsDurable(term=records[-1].term, through=records[-1].seq))
             case ApplyRecords(records=records):
                 assert records[-1].seq <= self.disk.durable, "applied what is not durable"
                 self.disk.applied.extend(records)

@@ -26,7 +26,7 @@ COMMANDS = leaves(typer.main.get_command(app), "shoal")
 
 
 def test_the_tree_is_whole():
-    verbs = ["up", "status", "import", "search", "count", "scroll", "delete", "size", "fsck", "audit", "shard recover"]
+    verbs = ["up", "status", "import", "search", "get", "count", "scroll", "delete", "size", "fsck", "audit", "shard recover"]
     nouns = ["create", "list", "show", "alter", "optimize", "drop", "tune", "recall"]
     assert set(COMMANDS) == {*(f"shoal {verb}" for verb in verbs), *(f"shoal collection {noun}" for noun in nouns)}
 

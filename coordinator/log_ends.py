@@ -18,7 +18,7 @@ from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_p
 from shoal.wire.channels import client_options
 from shoal.wire.shard_calls import shard_to_message
 
-log = logging.getLogger("coordinator.replica_reports")
+log = logging.getLogger("coordinator.log_ends")
 
 # Generated code carries no types.
 _REPLICATION_STUB: Any = replication_pb2_grpc.ReplicationStub

@@ -1,0 +1,96 @@
+"""The coordinator's questions to workers over real sockets: who answers is heard, who does not costs no more than the time given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from coordinator.log_ends import GrpcReplicaReports
+from shoal.core.cluster_map import WorkerEntry
+from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.recovery import LogEnd
+from shoal.runtime.server import GrpcServer
+from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_pb2_grpc
+from shoal.wire.shard_calls import shard_from_message
+from tests.etcd_process import free_port
+
+MESSAGE_BYTES = 1_000_000
+WAIT_S = 20.0
+SHARDS = [ShardId(CollectionId("id-c"), number) for number in range(3)]
+
+
+class Teller(replication_pb2_grpc.ReplicationServicer, worker_pb2_grpc.WorkerServicer):
+    """A worker with a replica of every shard but number 2, of which number 1 has failed. silent: never answers."""
+
+    def __init__(self, name: str, *, silent: bool = False) -> None:
+        self.name, self.silent = name, silent
+
+    async def LogEnds(self, request: replication_pb2.LogEndsRequest, _: object) -> replication_pb2.LogEndsResponse:
+        if self.silent:
+            await asyncio.Event().wait()
+        ends = [
+            replication_pb2.LogEnd(shard=shard, replica=f"{self.name}-{shard.number}", term=4, seq=7 + shard.number)
+            for shard in request.shards
+            if shard_from_message(shard) != SHARDS[2]
+        ]
+        return replication_pb2.LogEndsResponse(ends=ends)
+
+    async def Status(self, request: worker_pb2.WorkerStatusRequest, _: object) -> worker_pb2.WorkerStatusResponse:
+        if self.silent:
+            await asyncio.Event().wait()
+        return worker_pb2.WorkerStatusResponse(failed={str(SHARDS[1]): "damaged"})
+
+
+def entry(name: str, address: str) -> WorkerEntry:
+    return WorkerEntry(id=WorkerId(name), address=address, incarnation="i", pid=1, node="n", zone="", registration=Revision(1))
+
+
+def asked(check: Callable[[GrpcReplicaReports, dict[WorkerId, WorkerEntry]], Awaitable[None]]) -> None:
+    """w0 and w1 answer, w2 is silent, nobody listens for w3."""
+
+    async def run() -> None:
+        tellers = [Teller("w0"), Teller("w1"), Teller("w2", silent=True)]
+        servers = [GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES) for _ in tellers]
+        for teller, server in zip(tellers, servers, strict=True):
+            replication_pb2_grpc.add_ReplicationServicer_to_server(teller, server.grpc)
+            worker_pb2_grpc.add_WorkerServicer_to_server(teller, server.grpc)
+        addresses = [*[await server.start() for server in servers], f"127.0.0.1:{free_port()}"]
+        try:
+            await check(GrpcReplicaReports(MESSAGE_BYTES), {WorkerId(f"w{at}"): entry(f"w{at}", each) for at, each in enumerate(addresses)})
+        finally:
+            for server in servers:
+                await server.stop(0)
+
+    asyncio.run(run())
+
+
+def test_log_ends_are_those_that_were_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def check(reports: GrpcReplicaReports, workers: dict[WorkerId, WorkerEntry]) -> None:
+        questions = {
+            WorkerId("w0"): SHARDS[:2],
+            WorkerId("w1"): SHARDS[1:],
+            WorkerId("w2"): SHARDS,
+            WorkerId("w3"): SHARDS,
+            WorkerId("unknown"): SHARDS,
+        }
+        async with asyncio.timeout(WAIT_S):
+            told = await reports.log_ends(questions, workers, 0.5)
+        assert told == {
+            "w0-0": LogEnd(term=Term(4), seq=Seq(7)),
+            "w0-1": LogEnd(term=Term(4), seq=Seq(8)),
+            "w1-1": LogEnd(term=Term(4), seq=Seq(8)),
+        }
+
+    asked(check)
+    assert {line.split()[1] for line in caplog.messages if line.startswith("worker_not_heard")} == {"worker=w2", "worker=w3"}
+
+
+def test_failures_are_told_by_those_that_answer() -> None:
+    async def check(reports: GrpcReplicaReports, workers: dict[WorkerId, WorkerEntry]) -> None:
+        async with asyncio.timeout(WAIT_S):
+            told = await reports.failures(workers.values(), 0.5)
+        assert told == {"w0": frozenset({"id-c/1"}), "w1": frozenset({"id-c/1"})}
+
+    asked(check)
