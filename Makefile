@@ -6,12 +6,14 @@ STAMP := $(VENV)/.set-up
 PORT ?= 7600
 WORKERS ?= 1
 SECONDS ?= 8
+SEEDS ?= 500
+FIRST ?= 0
 MINUTES ?= 10
 
 # An etcd that set-up fetched lies in .venv/bin; a user's own etcd comes first.
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
-.PHONY: help demo up test test-long kill-points recall-targets lint proto bench bench-replicated kill-matrix chaos
+.PHONY: help demo up test test-long kill-points recall-targets lint proto bench bench-replicated kill-matrix chaos simulate simulate-mutations
 
 help:
 	@echo "make demo              a cluster of three workers, digits, recall, a killed worker: about a minute"
@@ -24,6 +26,8 @@ help:
 	@echo "make bench-replicated  write throughput with three replicas beside that with one; about a minute"
 	@echo "make kill-matrix       each role killed, frozen and stopped under load: what was lost, how long it took; about a minute"
 	@echo "make chaos             random faults for MINUTES=$(MINUTES) on four workers, partly hosted by Ray, and what became of every point"
+	@echo "make simulate          the deciders in a seeded world, both cores (SEEDS=$(SEEDS) FIRST=$(FIRST)): about a minute for 500"
+	@echo "make simulate-mutations  breaks each rule of replication and prints what noticed: about a minute"
 	@echo "make lint              ruff, mypy, import contracts"
 	@echo "make proto             generate the stubs again after a change in proto/"
 
@@ -54,6 +58,12 @@ kill-matrix: $(STAMP)
 
 chaos: $(STAMP)
 	$(PY) -m tests.chaos.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --json bench-results/chaos.json
+
+simulate: $(STAMP)
+	@$(PY) -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST)
+
+simulate-mutations: $(STAMP)
+	@$(PY) -m tests.simulation.mutate
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from tests.simulation.seeds import run_seed
 from tests.simulation.violation import Violation
 
 SCRIPT_SEEDS, RANDOM_SEEDS = range(6), range(200)
+WIDTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def _seed(seed: int) -> str | None:
 
 def main() -> int:
     """Print the table."""
-    console = Console()
+    console = Console(width=WIDTH)
     table = Table("rule", "patched", "noticed by", "invariant that fell", title="mutations (* : starred in the design)")
     survivors = 0
     with console.status("breaking rules") as status:

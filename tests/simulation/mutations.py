@@ -198,8 +198,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         caught_by=("new_primary_asked_before_its_noop",),
     ),
     Mutation(
-        rule="the lease is checked after the result",
-        patched="membership.held_now (its twin Keeper.is_held)",
+        rule="a primary read needs a lease held when its result is fixed",
+        patched="LeaseKeeper.is_held (its twin)",
         breaking=_attribute(Keeper, "is_held", lambda self: not self.lost),
         caught_by=("paused_primary_wakes_with_reads", "cut_off_primary_is_asked"),
     ),
@@ -251,7 +251,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         rule="a write is applied once",
         patched="RequestMemory.look_up",
         breaking=_attribute(RequestMemory, "look_up", lambda self, request_id: Unheard()),
-        caught_by=("primary_cut_from_etcd",),
+        caught_by=("acknowledgement_lost",),
         starred=False,
     ),
 )

@@ -194,6 +194,28 @@ def new_primary_asked_before_its_noop(seed: int) -> Stage:
     return stage
 
 
+def acknowledgement_lost(seed: int) -> Stage:
+    """The primary dies with a write committed and nobody told: its client asks the next one again, which must not write it twice."""
+    stage = Stage(seed)
+    world = stage.world
+    for _ in range(2):
+        stage.until_written(10)
+        primary = stage.primary
+
+        def committed(replica: Replica, reached: int, primary: Worker = primary) -> None:
+            if replica.process is primary and world.committed.records[reached - 1].request_id is not None:
+                world.watcher.on_commit = None
+                world.scheduler.at(world.now, lambda: primary.crash(power=True))
+
+        world.watcher.on_commit = committed
+        stage.until_elected()
+        stage.until_written(5)
+        primary.boot()
+        stage.until(world.is_whole, "whole cluster")
+    stage.finish()
+    return stage
+
+
 def snapshot_overtaken(seed: int) -> Stage:
     """A learner fetches a snapshot; its primary resigns, and the next one's log reaches back: what it promises then must stay."""
     stage = Stage(seed, workers=3)
@@ -305,6 +327,7 @@ SCRIPTS: Mapping[str, Script] = {
         paused_primary_wakes_with_reads,
         cut_off_primary_is_asked,
         new_primary_asked_before_its_noop,
+        acknowledgement_lost,
         snapshot_overtaken,
         elected_replica_crashes,
         replicas_changed_live,

@@ -6,12 +6,15 @@ from shard_worker.logic.hosting import (
     CreateReplica,
     DropReplica,
     HostView,
+    JoinAnew,
     Local,
     LocalReplica,
     OpenReplica,
     RaiseTerm,
     ReopenReplica,
     ReportMissing,
+    Resign,
+    TakeSnapshot,
     TellConfig,
     TellSpec,
     next_steps,
@@ -144,3 +147,69 @@ def test_an_altered_collection_is_told_once_to_an_open_replica_and_only_after_it
     assert next_steps(view(active, local=untold, folders=FOLDER)) == [TellConfig(entry=active)]
     failed = {SHARD: dataclasses.replace(before[SHARD], state=Local.FAILED, spec=None)}
     assert next_steps(view(active, local=failed, folders=FOLDER)) == []
+
+
+OTHER = ReplicaId("other")
+
+
+def replicated(*, isr: tuple[ReplicaId, ...], learners: tuple[ReplicaId, ...] = (), leaving: tuple[ReplicaId, ...] = ()) -> ShardEntry:
+    """The primary is elsewhere; this worker holds REPLICA."""
+    config = dataclasses.replace(
+        entry().config,
+        primary=OTHER,
+        primary_reg=Revision(3),
+        isr=isr,
+        learners=learners,
+        leaving=leaving,
+        worker_of={REPLICA: ME, OTHER: WorkerId("there")},
+        rf=2,
+    )
+    return ShardEntry(config=config, epoch=Revision(20))
+
+
+def test_a_learner_without_a_folder_begins_under_a_new_id_and_only_while_it_is_registered():
+    learner = replicated(isr=(OTHER,), learners=(REPLICA,))
+    anew = JoinAnew(entry=learner, replica=REPLICA, collection=collection(), aside=False)
+    assert next_steps(view(learner)) == [anew]
+    assert next_steps(view(learner, registration=Revision(0))) == []
+
+
+def test_a_damaged_learner_begins_anew_and_its_folder_is_kept_aside():
+    learner = replicated(isr=(OTHER,), learners=(REPLICA,))
+    anew = JoinAnew(entry=learner, replica=REPLICA, collection=collection(), aside=True)
+    assert next_steps(view(learner, local=local(Local.FAILED), folders=FOLDER)) == [anew]
+
+
+def test_a_lost_member_of_the_isr_is_reported_and_then_resigns_if_another_may_lead():
+    both = replicated(isr=(OTHER, REPLICA))
+    assert next_steps(view(both)) == [ReportMissing(entry=both, replica=REPLICA)]
+    (step,) = next_steps(view(both, local=local(Local.FAILED)))
+    assert isinstance(step, Resign)
+    assert (step.config.isr, step.config.learners) == ((OTHER,), (REPLICA,))
+    assert next_steps(view(entry(), local=local(Local.FAILED), folders=FOLDER)) == [], "the last one waits to be mended"
+
+
+def test_a_primary_without_room_resigns_and_a_backup_waits_for_room():
+    mine = dataclasses.replace(replicated(isr=(REPLICA, OTHER)).config, primary=REPLICA, primary_reg=Revision(7))
+    (step,) = next_steps(view(ShardEntry(config=mine, epoch=Revision(20)), local=local(Local.FULL), folders=FOLDER, roomy=False))
+    assert isinstance(step, Resign)
+    assert step.config.primary_reg == 0
+    assert next_steps(view(replicated(isr=(OTHER, REPLICA)), local=local(Local.FULL), folders=FOLDER, roomy=False)) == []
+
+
+def test_a_learner_that_is_behind_takes_a_snapshot_of_the_primary_that_said_so_and_a_member_of_the_isr_never_does():
+    behind = {SHARD: dataclasses.replace(local()[SHARD], behind=OTHER)}
+    learner = replicated(isr=(OTHER,), learners=(REPLICA,))
+    taken = TakeSnapshot(entry=learner, replica=REPLICA, primary=OTHER, collection=collection())
+    assert next_steps(view(learner, local=behind, folders=FOLDER)) == [taken]
+    assert next_steps(view(replicated(isr=(OTHER, REPLICA)), local=behind, folders=FOLDER)) == []
+    of_another = {SHARD: dataclasses.replace(local()[SHARD], behind=ReplicaId("deposed"))}
+    assert next_steps(view(learner, local=of_another, folders=FOLDER)) == []
+
+
+def test_a_replica_is_deleted_on_its_tombstone_once_nobody_counts_on_it():
+    counted = replicated(isr=(OTHER, REPLICA), leaving=(REPLICA,))
+    assert next_steps(view(counted, local=local(), folders=FOLDER)) == []
+    gone = replicated(isr=(OTHER,), leaving=(REPLICA,))
+    assert next_steps(view(gone, local=local(), folders=FOLDER)) == [DropReplica(entry=gone, replica=REPLICA)]
+    assert next_steps(view(gone, local=local(), folders=FOLDER, registration=Revision(0))) == []

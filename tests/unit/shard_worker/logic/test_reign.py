@@ -258,6 +258,7 @@ def test_records_that_memory_does_not_hold_are_read_and_must_be_those_of_this_lo
 def test_one_that_is_behind_the_beginning_of_the_log_is_told_where_that_is_and_the_log_is_kept_for_it():
     play = Play(config(learners=(L,)), before=20, base=10)
     play.go()
+    play.matched(B)
     play.diverged(L, 4)
     play.go()
     append = play.sent[L].append

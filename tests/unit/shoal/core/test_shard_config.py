@@ -1,0 +1,164 @@
+"""The changes of a shard's configuration: each keeps its form, and together they lose nobody who is needed."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.shard_config import (
+    ShardConfig,
+    ShardState,
+    commit_point,
+    departed,
+    expanded,
+    is_gone,
+    leads,
+    may_lead,
+    may_shrink,
+    renamed_learner,
+    replica_on,
+    resigned,
+    shrunk,
+)
+
+A, B, C, D = (ReplicaId(each) for each in "abcd")
+
+
+def config(isr: str = "ab", learners: str = "", elr: str = "", leaving: str = "", *, min_isr: int = 1, elsewhere: str = "") -> ShardConfig:
+    return ShardConfig(
+        shard=ShardId(CollectionId("c"), 0),
+        term=Term(3),
+        primary=A,
+        primary_reg=Revision(7),
+        isr=tuple(ReplicaId(each) for each in isr),
+        elr=tuple(ReplicaId(each) for each in elr),
+        learners=tuple(ReplicaId(each) for each in learners),
+        worker_of={ReplicaId(each): WorkerId(f"w{each}") for each in dict.fromkeys(isr + elr + learners + leaving + elsewhere)},
+        min_isr=min_isr,
+        rf=3,
+        state=ShardState.ACTIVE,
+        slots=(),
+        leaving=tuple(ReplicaId(each) for each in leaving),
+    )
+
+
+def test_committed_is_what_all_of_the_isr_and_all_who_may_be_joining_have():
+    has = {A: Seq(9), B: Seq(5), C: Seq(3)}
+    assert commit_point(config("ab"), has) == 5
+    assert commit_point(config("ab"), has, (A, B, C)) == 3
+    assert commit_point(config("abd"), has) == 0
+    assert commit_point(config("a", min_isr=2), has) == 0
+
+
+def test_who_leads_needs_the_registration_it_was_elected_with():
+    assert leads(config(), A, Revision(7))
+    assert not leads(config(), A, Revision(8))
+    assert not leads(config(), B, Revision(7))
+    assert not leads(ShardConfig(**{**_fields(config()), "primary_reg": Revision(0)}), A, Revision(0))
+
+
+def test_the_isr_shrinks_to_min_isr_and_never_by_the_primary():
+    assert may_shrink(config("ab"), B)
+    assert not may_shrink(config("ab", min_isr=2), B)
+    assert not may_shrink(config("ab"), A)
+    assert not may_shrink(config("a", learners="b"), B)
+
+
+def test_who_leaves_the_isr_learns_unless_it_has_its_tombstone():
+    assert shrunk(config("abc"), B).learners == (B,)
+    marked = shrunk(config("abc", leaving="b"), B)
+    assert marked.learners == ()
+    assert is_gone(marked, B)
+    assert not is_gone(config("abc", leaving="b"), B)
+
+
+def test_who_joins_makes_learners_of_the_eligible_once_the_isr_can_commit():
+    still_small = expanded(config("a", learners="b", elr="c", min_isr=3), B)
+    assert (still_small.isr, still_small.elr, still_small.learners) == ((A, B), (C,), ())
+    enough = expanded(config("a", learners="b", elr="cd", min_isr=2, leaving="d"), B)
+    assert (enough.isr, enough.elr, enough.learners) == ((A, B), (), (C,))
+    of_the_eligible = expanded(config("a", elr="c", min_isr=2), C)
+    assert (of_the_eligible.isr, of_the_eligible.elr, of_the_eligible.learners) == ((A, C), (), ())
+
+
+def test_the_last_that_may_lead_does_not_resign():
+    assert resigned(config("a", learners="b"), A, intact=True) is None
+    assert resigned(config("a", elr="b", min_isr=2), A, intact=False) is not None
+
+
+def test_a_primary_that_resigns_ends_its_reign_and_stays_eligible_only_intact_and_while_nothing_can_be_committed():
+    damaged = resigned(config("ab", min_isr=2), A, intact=False)
+    assert damaged is not None
+    assert (damaged.isr, damaged.elr, damaged.learners, damaged.primary_reg) == ((B,), (), (A,), 0)
+    full = resigned(config("ab", min_isr=2), A, intact=True)
+    assert full is not None
+    assert (full.isr, full.elr, full.learners) == ((B,), (A,), ())
+    goes_on = resigned(config("ab", min_isr=1), A, intact=True)
+    assert goes_on is not None
+    assert (goes_on.isr, goes_on.elr, goes_on.learners) == ((B,), (), (A,))
+    backup = resigned(config("ab"), B, intact=False)
+    assert backup is not None
+    assert backup.primary_reg == 7
+
+
+def test_a_learner_that_begins_anew_has_another_id_in_its_place():
+    changed = renamed_learner(config("a", learners="bc"), B, D)
+    assert changed.learners == (D, C)
+    assert replica_on(changed, WorkerId("wb")) == D
+    assert B not in changed.worker_of
+
+
+def test_who_departed_is_named_nowhere():
+    changed = departed(config("a", leaving="b"), B)
+    assert changed.leaving == ()
+    assert replica_on(changed, WorkerId("wb")) is None
+
+
+changes = st.lists(
+    st.tuples(st.sampled_from(["shrink", "expand", "resign", "resign intact", "rename", "mark", "depart"]), st.integers(0, 5)), max_size=30
+)
+
+
+@given(changes, st.integers(1, 3))
+def test_whatever_changes_the_groups_stay_apart_and_somebody_may_lead(history, min_isr):
+    now = config("abc", "d", min_isr=min_isr)
+    for number, (what, at) in enumerate(history):
+        before, now = now, _changed(now, what, at, ReplicaId(f"new {number}"))
+        members = (*now.isr, *now.elr, *now.learners)
+        assert len(set(members)) == len(members)
+        assert set(members) <= set(now.worker_of)
+        assert any(may_lead(now, each) for each in members)
+        assert not now.elr or len(now.isr) < now.min_isr
+        joined = {*now.isr, *now.elr} - {*before.isr, *before.elr}
+        assert len(joined) <= (what == "expand")
+        assert not [each for each in now.worker_of if is_gone(now, each) and may_lead(now, each)]
+
+
+def _changed(now: ShardConfig, what: str, at: int, fresh: ReplicaId) -> ShardConfig:
+    def pick(group: tuple[ReplicaId, ...]) -> ReplicaId | None:
+        return group[at % len(group)] if group else None
+
+    match what:
+        case "shrink":
+            member = pick(now.isr)
+            return shrunk(now, member) if member is not None and may_shrink(now, member) else now
+        case "expand":
+            member = pick(tuple(each for each in (*now.learners, *now.elr) if each not in now.leaving))
+            return now if member is None else expanded(now, member)
+        case "resign" | "resign intact":
+            member = pick((*now.isr, *now.elr))
+            return now if member is None else resigned(now, member, intact=what != "resign") or now
+        case "rename":
+            member = pick(now.learners)
+            return now if member is None else renamed_learner(now, member, fresh)
+        case "mark":
+            member = pick(tuple(each for each in now.isr if each != now.primary and each not in now.leaving))
+            return now if member is None else ShardConfig(**{**_fields(now), "leaving": (*now.leaving, member)})
+        case _:
+            member = pick(tuple(each for each in now.leaving if is_gone(now, each)))
+            return now if member is None else departed(now, member)
+
+
+def _fields(config: ShardConfig) -> dict[str, object]:
+    return {name: getattr(config, name) for name in config.__dataclass_fields__}
