@@ -12,7 +12,7 @@ from collections.abc import Callable
 from coordinator.bell import Bell
 from coordinator.election import proof_of_leadership
 from coordinator.logic.admission import admitted, altered, check_replicas
-from coordinator.logic.reconcile import is_ready
+from coordinator.logic.reconcile import is_usable
 from shoal.core.alteration import Alteration
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, Unavailable
@@ -168,7 +168,7 @@ class Administrator:
     def _progress(self, found: Collection) -> str:
         entries = self._observer.map.shards_of(found.id)
         active = sum(entry.config.state is ShardState.ACTIVE for entry in entries)
-        ready = sum(is_ready(entry.config, self._observer.map.workers) for entry in entries)
+        ready = sum(is_usable(entry.config) for entry in entries)
         copies = f", {ready} of them with {found.spec.min_isr} copies in sync" if found.spec.min_isr > 1 else ""
         return f"{active} of {found.spec.shards} shards are active{copies}"
 

@@ -8,14 +8,17 @@ from collections.abc import Callable
 from coordinator.act import Actor
 from coordinator.bell import Bell
 from coordinator.log_ends import ReplicaReports
-from coordinator.logic.absence import Absences
-from coordinator.logic.reconcile import questions, reconcile
+from coordinator.logic.absence import Absences, Since
+from coordinator.logic.reconcile import joining, questions, reconcile
 from coordinator.logic.snapshot import Snapshot
 from shoal.core.ids import Revision
 from shoal.store.observe import MapObserver
 
 LOG_ENDS_S = 0.3
 """How long an election waits for workers to tell where their logs end."""
+
+ASK_AGAIN_S = 0.25
+"""Pause before they are asked again, while a shard that several may lead has no primary: a replica may be being opened."""
 
 
 class Loop:
@@ -42,7 +45,7 @@ class Loop:
         self._observer, self._bell, self._actor, self._reports = observer, bell, actor, reports
         self._leads, self._new_seed, self._clock = leads, new_seed, clock
         self._every_s, self._replace_after_s, self._steps_per_round = every_s, replace_after_s, steps_per_round
-        self._absences = Absences()
+        self._absences, self._unled, self._joining = Absences(), Since(), Since()
 
     async def run(self) -> None:
         """Go round without end."""
@@ -51,7 +54,7 @@ class Loop:
             if self._leads():
                 await self._see(await self.round())
             else:
-                self._absences = Absences()
+                self._absences, self._unled, self._joining = Absences(), Since(), Since()
             await self._bell.wait(heard, self._pause_s())
 
     async def round(self) -> Revision:
@@ -59,18 +62,24 @@ class Loop:
         seen, now = self._observer.map, self._clock()
         self._absences = self._absences.seen(seen, now)
         asked = questions(seen)
+        self._joining = self._joining.seen(joining(seen), now)
+        self._unled = self._unled.seen({shard for shards in asked.values() for shard in shards}, now)
         snapshot = Snapshot(
             map=seen,
             seed=self._new_seed(),
             log_ends=await self._reports.log_ends(asked, seen.workers, LOG_ENDS_S) if asked else {},
+            joining_s=self._joining.seconds(now),
+            unled_s=self._unled.seconds(now),
             absent_s=self._absences.absent_s(now),
             replace_after_s=self._replace_after_s,
         )
         return await self._actor.carry_out(reconcile(snapshot, self._steps_per_round))
 
     def _pause_s(self) -> float:
-        due_s = self._absences.next_due_s(self._clock(), self._replace_after_s)
-        return self._every_s if due_s is None else min(self._every_s, due_s)
+        now = self._clock()
+        due_s = self._absences.next_due_s(now, self._replace_after_s)
+        often_s = ASK_AGAIN_S if self._unled.seconds(now) else self._every_s
+        return min(self._every_s, often_s) if due_s is None else min(self._every_s, often_s, due_s)
 
     async def _see(self, revision: Revision) -> None:
         # A round made from a map that lacks the last one's commits would only be rejected.

@@ -40,7 +40,7 @@ from shard_worker.storage.failure import DiskFull
 from shard_worker.storage.snapshot_import import SnapshotDownload
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec, CollectionState
-from shoal.core.errors import DataLoss, Internal, PreconditionFailed, ShoalError
+from shoal.core.errors import DataLoss, Internal, PreconditionFailed, ResourceExhausted, ShoalError
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
 from shoal.runtime.logs import event
@@ -51,12 +51,16 @@ LOOK_AGAIN_S = 1.0
 REOPEN_AFTER_S = 1.0
 """From a write that found no room to opening its replica again: longer than room is measured apart, so that it is known by then."""
 
+NO_ROOM_S = 10.0
+"""Pause before a snapshot is asked for again for which there was no room."""
+
 
 class Snapshots(Protocol):
     """Fetches snapshots of other workers' replicas."""
 
-    async def fetch(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId) -> SnapshotDownload:
-        """Bring a snapshot of `primary` here, for `replica`; what a failed try has brought is not fetched again. Raises ShoalErrors."""
+    async def fetch(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId, still_wanted: Callable[[], bool]) -> SnapshotDownload:
+        """Bring a snapshot of `primary` here, for `replica`, as long as it is wanted; what a failed try has brought is not fetched again.
+        Raises ShoalErrors."""
         ...
 
 
@@ -144,7 +148,7 @@ class Assignments:
                 behind=replica.behind,
             )
         for shard, failed in self._host.failed.items():
-            state = Local.FAILED if isinstance(failed.reason, DataLoss | PreconditionFailed) else Local.FULL
+            state = Local.FAILED if isinstance(failed.reason, DataLoss) else Local.UNFIT if _is_final(failed.reason) else Local.FULL
             local[shard] = LocalReplica(replica=failed.replica, state=state, epoch=Revision(0), registration=Revision(0))
         return HostView(
             map=self._map,
@@ -271,7 +275,12 @@ class Assignments:
 
     async def _take_snapshot(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId, spec: CollectionSpec) -> None:
         shard = entry.config.shard
-        download = await self._snapshots.fetch(entry, replica, primary)
+        try:
+            download = await self._snapshots.fetch(entry, replica, primary, lambda: self._is_behind(shard, replica, primary))
+        except ResourceExhausted as error:
+            log.warning(event("snapshot_finds_no_room", shard=shard, replica=replica, reason=error.message))
+            await self._pause(NO_ROOM_S)
+            return
         await self._close(shard)
         try:
             await self._folders.install(download)
@@ -281,6 +290,14 @@ class Assignments:
             log.info(event("snapshot_not_needed", shard=shard, replica=replica, reason=error.message))
             await self._folders.discard(download)
         await self._open(shard, replica, spec)
+
+    def _is_behind(self, shard: ShardId, replica: ReplicaId, primary: ReplicaId) -> bool:
+        """Whether a replica still needs a snapshot of that primary. The worker may leave, the primary change, the log do."""
+        found, entry = self._host.open.get(shard), self._map.shards.get(shard)
+        if found is None or entry is None or self._closing.is_set() or self._is_dropping(shard):
+            return False
+        follows = found.id == replica and found.behind == primary
+        return follows and entry.config.primary == primary and replica in entry.config.learners
 
     async def _resign(self, config: ShardConfig, epoch: Revision) -> None:
         log.warning(event("replica_resigns", shard=config.shard, isr=list(config.isr), elr=list(config.elr)))
@@ -352,6 +369,11 @@ class Assignments:
         outcome, revision = await self._swaps.swap(config, epoch, self._membership.registration)
         self._swapped.add(config.shard)
         return revision if outcome is SwapOutcome.DONE else None
+
+
+def _is_final(reason: ShoalError) -> bool:
+    """Whether opening it again cannot succeed in this process: its data is of a newer program, or not of this cluster."""
+    return isinstance(reason, PreconditionFailed)
 
 
 def _state_of(failure: ShoalError | None) -> Local:

@@ -77,6 +77,14 @@ class WrittenSegment:
     entries: tuple[SegmentEntry, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beginning:
+    """What the state machine of an open replica begins with."""
+
+    opened: Opened
+    requests: RequestMemory
+
+
 class Engine:
     """One open replica on disk and in memory. Made by `open`, ended by `close`."""
 
@@ -136,8 +144,12 @@ class Engine:
             raise
         return engine
 
-    def opened(self, memory_of: RequestMemory) -> Opened:
-        """What the state machine begins with. memory_of: the memory of this store's requests."""
+    def beginning(self) -> Beginning:
+        """What the state machine begins with. Takes as long as there are remembered writes and records that are not applied."""
+        requests = RequestMemory(self._store.requests())
+        return Beginning(opened=self._opened(requests), requests=requests)
+
+    def _opened(self, memory_of: RequestMemory) -> Opened:
         tail = tuple(self._log.read(Seq(self._store.applied_seq + 1)))
         last_term, last_seq = self._log.last
         newest_ms = max((record.time_ms for record in tail), default=memory_of.newest_ms)
@@ -152,10 +164,6 @@ class Engine:
             last_time_ms=newest_ms,
             tail=tail,
         )
-
-    def request_memory(self) -> RequestMemory:
-        """The writes that are remembered."""
-        return RequestMemory(self._store.requests())
 
     @property
     def tuning_folder(self) -> Path:

@@ -42,9 +42,9 @@ class Membership:
         self._usurper: WorkerEntry | None = None
         self.registration = Revision(0)
 
-    def held_now(self) -> bool:
-        """Whether the lease is surely held at this moment. To be asked after the result that depends on it is fixed."""
-        return self._keeper is not None and self._keeper.is_held(boot_s())
+    def held_now(self, registration: Revision) -> bool:
+        """Whether the worker is surely registered so at this moment. To be asked after the result that depends on it is fixed."""
+        return self.registration == registration and self._keeper is not None and self._keeper.is_held(boot_s())
 
     def lease_age_s(self) -> float | None:
         """Seconds since the lease was last renewed; None without one. May be called on any thread."""

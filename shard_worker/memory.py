@@ -86,6 +86,11 @@ class WorkerMemory:
         return self._ledger.used
 
     @property
+    def promised_bytes(self) -> int:
+        """Of what is used, room that writes under way are promised."""
+        return self._ledger.writes
+
+    @property
     def free_bytes(self) -> int:
         """What is left when no build runs and nothing is kept free for one."""
         return max(0, self._ledger.budget - self._ledger.held - self._ledger.writes)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from shard_worker.engine import Engine
+from shard_worker.engine import Beginning, Engine
 from shard_worker.index.view import View
 from shard_worker.logic.append import Append, AppendAnswer
 from shard_worker.logic.record import RecordKind
 from shard_worker.logic.replica_events import ConfigSeen, FetchSnapshot, SpaceChanged, Tick
 from shard_worker.logic.replica_machine import ReplicaMachine
-from shard_worker.logic.replica_roles import Broken, Idle, Leading
+from shard_worker.logic.replica_roles import Broken, Idle, Leading, Rising
 from shard_worker.memory import Claim, WorkerMemory
 from shard_worker.pools import Pools
 from shard_worker.replicate import PeerCalls, Replicate
@@ -93,14 +93,16 @@ class Replica:
         replica: ReplicaId,
         spec: CollectionSpec,
         engine: Engine,
+        beginning: Beginning,
         pools: Pools,
         memory: WorkerMemory,
-        lease_held: Callable[[], bool],
+        lease_held: Callable[[Revision], bool],
         peers: PeerCalls,
         changed: Callable[[], None],
     ) -> None:
-        """memory: in whose account the replica is; lease_held: whether this worker's lease is surely held at the moment of the call;
-        peers: reaches the other members; changed: called on the loop when `behind` or `failure` has changed."""
+        """beginning: of the engine, read off the loop; memory: in whose account the replica is; lease_held: whether this worker surely
+        has that registration at the moment of the call; peers: reaches the other members; changed: called on the loop when `behind` has
+        changed."""
         self.id = replica
         self._shard, self._spec = shard, spec
         self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
@@ -114,8 +116,7 @@ class Replica:
         self._no_disk: str | None = None
         self._no_memory: str | None = None
         self._changed = changed
-        requests = engine.request_memory()
-        machine = ReplicaMachine(engine.opened(requests), requests)
+        machine = ReplicaMachine(beginning.opened, beginning.requests)
         self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward)
         self._replicate = Replicate(
             peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(partial(engine.read_log, *asked))
@@ -189,11 +190,16 @@ class Replica:
         """Take what the shard's primary sends. Raises Unavailable, DeadlineExceeded, or why this replica failed."""
         if self._closing:
             raise Unavailable(f"shard {self._shard} is closing", self._details())
+        self._watch_memory()
         return await self._writer.append(append, timeout_s)
 
     async def snapshot(self, pin: Callable[[Engine], T]) -> T:
-        """Run `pin` on the engine in a thread; the replica is not closed before it ends."""
-        self._check_working()
+        """Run `pin` on the engine in a thread; the replica is not closed before it ends.
+
+        A primary that does not serve yet gives its snapshot, too: it may wait for the very member that asks. Raises Unavailable elsewhere.
+        """
+        if self._closing or not isinstance(self._writer.machine.role, Leading | Rising):
+            raise Unavailable(f"the replica of shard {self._shard} does not lead ({self.role})", self._details())
         running = asyncio.create_task(asyncio.to_thread(pin, self._engine))
         self._under_way.add(running)
         running.add_done_callback(self._under_way.discard)
@@ -240,7 +246,6 @@ class Replica:
             self._accounted = applied
             self._memory.update(self._shard, self._engine.cost())
             self._stored_bytes = self._engine.mean_point_bytes()
-            self._watch_memory()
         self._settle_claims()
 
     def _watch_memory(self) -> None:
@@ -253,7 +258,8 @@ class Replica:
 
     def _settle_claims(self) -> None:
         machine = self._writer.machine
-        gone = isinstance(machine.role, Broken)
+        # Who does not lead has no writes of its own; what is left of them in its log is applied or cut as another one says.
+        gone = not isinstance(machine.role, Leading)
         for seq, claim in self._unsettled:
             if gone or machine.applied_seq >= seq:
                 claim.give_back()
@@ -461,7 +467,7 @@ class Replica:
             return
         machine = self._writer.machine
         elected = isinstance(machine.role, Leading) and leads(machine.role.config, self.id, self._registration)
-        if not (machine.serves_writes and elected and self._lease_held()):
+        if not (machine.serves_writes and elected and self._lease_held(self._registration)):
             raise Unavailable(f"the replica of shard {self._shard} is not surely the primary", self._details())
 
     def _details(self) -> ErrorDetails:

@@ -16,7 +16,7 @@ from shard_worker.storage.folder import WorkerFolder
 from shard_worker.storage.replica_folder import ReplicaFolder, ReplicaRef
 from shard_worker.storage.snapshot_import import SnapshotDownload
 from shoal.core.collection import CollectionSpec
-from shoal.core.ids import ReplicaId, ShardId
+from shoal.core.ids import ReplicaId, Revision, ShardId
 
 
 class WorkerReplicaFolders:
@@ -30,7 +30,7 @@ class WorkerReplicaFolders:
         settings: EngineSettings,
         pools: Pools,
         memory: WorkerMemory,
-        lease_held: Callable[[], bool],
+        lease_held: Callable[[Revision], bool],
         peers: PeerCalls,
         changed: Callable[[], None],
     ) -> None:
@@ -54,12 +54,14 @@ class WorkerReplicaFolders:
         self._memory.open(shard, cost)
         try:
             engine = await asyncio.to_thread(Engine.open, folder, spec, self._settings)
+            beginning = await asyncio.to_thread(engine.beginning)
             self._memory.update(shard, engine.cost())
             return Replica(
                 shard=shard,
                 replica=replica,
                 spec=spec,
                 engine=engine,
+                beginning=beginning,
                 pools=self._pools,
                 memory=self._memory,
                 lease_held=self._lease_held,
@@ -84,16 +86,22 @@ class WorkerReplicaFolders:
         await asyncio.to_thread(download.discard)
 
     async def drop(self, shard: ShardId, replica: ReplicaId, *, with_asides: bool) -> None:
-        """Delete a replica's folder; nothing when it is gone already. with_asides: and damaged ones of its shard that were kept."""
+        """Delete a replica's folder; nothing when it is gone already. with_asides: and all others of its shard."""
         await asyncio.to_thread(self._drop, ReplicaRef(shard, replica), with_asides)
         self._existing.discard((shard, replica))
 
     def _drop(self, ref: ReplicaRef, with_asides: bool) -> None:
         if self._folder.exists(ref):
             self._folder.drop(ref)
-        for aside in self._folder.asides() if with_asides else ():
+        if not with_asides:
+            return
+        for aside in self._folder.asides():
             if aside.shard == ref.shard:
                 self._folder.drop_aside(aside)
+        # One whose id was swapped away by a swap whose answer was lost is named by nobody any more.
+        for other in self._folder.replicas():
+            if other.shard == ref.shard:
+                self._folder.drop(other)
 
 
 def _cost_of(folder: ReplicaFolder, dim: int, growing_rows: int) -> ReplicaCost:

@@ -22,6 +22,8 @@ from shoal.runtime.logs import event
 log = logging.getLogger("shoal.worker.replicate")
 
 APPEND_TIMEOUT_S = 2.0
+BYTES_PER_S = 1_000_000
+"""A slower network or disk than this cannot take the largest records."""
 
 
 class PeerCalls(Protocol):
@@ -73,7 +75,8 @@ class Replicate:
     async def _send(self, effect: SendAppend) -> None:
         peer = effect.append.to
         try:
-            answer = await self._peers.append(effect.worker, effect.append, APPEND_TIMEOUT_S)
+            size = sum(len(record.body) for record in effect.append.records)
+            answer = await self._peers.append(effect.worker, effect.append, APPEND_TIMEOUT_S + size / BYTES_PER_S)
         except ShoalError as error:
             log.debug(event("append_unanswered", shard=effect.append.shard, worker=effect.worker, reason=error.message))
             self._feed(PeerSilent(peer=peer, serial=effect.serial))
@@ -91,11 +94,17 @@ class Replicate:
             pass
         except ShoalError as error:
             log.warning(event("log_unreadable", seq=effect.from_seq, reason=error.message))
+        except Exception:
+            log.exception(event("log_unreadable", seq=effect.from_seq))
         self._feed(LogRead(peer=effect.peer, from_seq=effect.from_seq, records=records))
 
     async def _swap(self, effect: SwapConfig) -> None:
-        outcome, revision = await self._peers.swap(effect.config, effect.base)
         config = effect.config
+        try:
+            outcome, revision = await self._peers.swap(config, effect.base)
+        except Exception:
+            log.exception(event("swap_failed", shard=config.shard))
+            outcome, revision = SwapOutcome.UNKNOWN, Revision(0)
         log.info(
             event("isr_swap", shard=config.shard, outcome=outcome, isr=list(config.isr), learners=list(config.learners), epoch=revision)
         )

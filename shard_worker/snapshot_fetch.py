@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
+from shard_worker.logic.replica_events import DISK_LIMIT
 from shard_worker.storage.folder import WorkerFolder
 from shard_worker.storage.replica_folder import ReplicaRef
 from shard_worker.storage.snapshot_import import Missing, SnapshotDownload
 from shard_worker.storage.snapshot_manifest import STORE_FILE, SnapshotManifest
-from shoal.core.errors import DataLoss, DeadlineExceeded, ShoalError, Unavailable
+from shard_worker.storage.space import disk_space, leaves_room
+from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_config import ShardEntry
 from shoal.runtime.logs import event
@@ -47,25 +50,30 @@ class SnapshotFetch:
 
     def __init__(self, *, peers: SnapshotCalls, folder: WorkerFolder) -> None:
         self._peers, self._folder = peers, folder
-        self._begun: dict[ReplicaId, SnapshotManifest] = {}
-        """By replica: the snapshot that an interrupted try has left pinned at its primary's worker."""
+        self._begun: dict[tuple[ReplicaId, ReplicaId], SnapshotManifest] = {}
+        """By replica and primary: the snapshot that an interrupted try has left pinned at its primary's worker."""
 
-    async def fetch(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId) -> SnapshotDownload:
+    async def fetch(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId, still_wanted: Callable[[], bool]) -> SnapshotDownload:
         """A whole snapshot of `primary` for `replica` of the same shard, to be finished once that one is closed.
 
-        Raises Unavailable when the primary has no worker, and what the calls and the disk raise; what came is kept for the next try.
+        still_wanted: asked before each piece. Raises Unavailable when it says no or the primary has no worker, and what the calls and
+        the disk raise; what came is kept for the next try.
         """
         shard, worker = entry.config.shard, entry.config.worker_of.get(primary)
         if worker is None:
             raise Unavailable(f"replica {primary} of shard {shard} lives nowhere")
         mine = await asyncio.to_thread(self._folder.open_replica, ReplicaRef(shard, replica))
-        manifest = self._begun.pop(replica, None) or await self._peers.begin_snapshot(worker, shard, primary, BEGIN_TIMEOUT_S)
+        manifest = self._begun.pop((replica, primary), None) or await self._peers.begin_snapshot(worker, shard, primary, BEGIN_TIMEOUT_S)
         try:
             download = await asyncio.to_thread(SnapshotDownload.open, mine, manifest, source=primary)
+            self._check_space(shard, download)
             log.info(event("snapshot_begins", shard=shard, replica=replica, seq=manifest.seq, here_bytes=download.received_bytes))
-            await self._fetch_all(worker, download)
+            await self._fetch_all(worker, download, still_wanted)
         except (Unavailable, DeadlineExceeded):
-            self._begun[replica] = manifest
+            if still_wanted():
+                self._begun[replica, primary] = manifest
+            else:
+                await self._end(worker, manifest)
             raise
         except BaseException:
             await self._end(worker, manifest)
@@ -73,14 +81,24 @@ class SnapshotFetch:
         await self._end(worker, manifest)
         return download
 
+    def _check_space(self, shard: ShardId, download: SnapshotDownload) -> None:
+        space, missing = disk_space(self._folder.path), download.manifest.size_bytes - download.received_bytes
+        if not leaves_room(space, missing):
+            raise ResourceExhausted(
+                f"no room for a snapshot of shard {shard}: {missing} bytes are to come, {space.free_bytes} are free",
+                ErrorDetails(shard=str(shard), limit=DISK_LIMIT),
+            )
+
     async def _end(self, worker: WorkerId, manifest: SnapshotManifest) -> None:
         # It is forgotten over there if this does not arrive.
         with contextlib.suppress(ShoalError):
             await self._peers.end_snapshot(worker, manifest.snapshot, CALL_TIMEOUT_S)
 
-    async def _fetch_all(self, worker: WorkerId, download: SnapshotDownload) -> None:
+    async def _fetch_all(self, worker: WorkerId, download: SnapshotDownload, still_wanted: Callable[[], bool]) -> None:
         damaged: dict[str, int] = {}
         while (wanted := await asyncio.to_thread(download.missing)) is not None:
+            if not still_wanted():
+                raise Unavailable("the snapshot is not wanted any more: the replica follows its primary, or another one")
             try:
                 await self._fetch_piece(worker, download, wanted)
             except DataLoss:

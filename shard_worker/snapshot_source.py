@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shard_worker.host import Host
+from shard_worker.logic.replica_events import DISK_LIMIT
+from shard_worker.replica import Replica
 from shard_worker.storage.snapshot_export import PinnedSnapshot, read_piece
 from shard_worker.storage.snapshot_manifest import SnapshotManifest
-from shoal.core.errors import NotFound, ResourceExhausted, ShoalError, Unavailable
+from shard_worker.storage.space import disk_space, leaves_room
+from shoal.core.errors import ErrorDetails, NotFound, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, ShardId
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
@@ -39,27 +42,52 @@ class SnapshotSource:
         """folder: the worker's data folder; bytes_per_s: of all pieces together."""
         self._host, self._folder, self._bytes_per_s = host, folder, bytes_per_s
         self._pins: dict[str, _Pin] = {}
-        self._beginning = 0
+        self._beginning: set[asyncio.Task[SnapshotManifest]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._free_at = 0.0
 
     async def begin(self, shard: ShardId, replica: ReplicaId) -> SnapshotManifest:
-        """Pin a replica as it is. Raises Unavailable when it is not open here, ResourceExhausted with too many pins, StorageFailed."""
+        """Pin a replica as it is. Raises Unavailable when it is not open here, ResourceExhausted with too many pins or no room on
+        the disk, StorageFailed."""
         found = self._host.replica(shard)
         if found.id != replica:
             raise Unavailable(f"replica {replica} of shard {shard} is not here")
         await self._forget(boot_s() - FORGOTTEN_AFTER_S)
-        if len(self._pins) + self._beginning >= MOST_PINS:
+        if len(self._pins) + len(self._beginning) >= MOST_PINS:
             raise ResourceExhausted(f"{len(self._pins)} snapshots are being fetched from this worker, at most {MOST_PINS} may be")
-        into = self._folder / shard.collection / str(shard.number)
-        self._beginning += 1
+        self._check_space(shard, found.stats_now().bytes)
+        pinning = asyncio.create_task(self._pin(shard, found))
+        self._beginning.add(pinning)
+        pinning.add_done_callback(self._beginning.discard)
         try:
-            pinned = await found.snapshot(lambda engine: engine.pin_snapshot(into))
-        finally:
-            self._beginning -= 1
+            return await asyncio.shield(pinning)
+        except asyncio.CancelledError:
+            # Who asked is gone; what the thread makes all the same is let go of.
+            pinning.add_done_callback(self._let_go)
+            raise
+
+    async def _pin(self, shard: ShardId, replica: Replica) -> SnapshotManifest:
+        into = self._folder / shard.collection / str(shard.number)
+        pinned = await replica.snapshot(lambda engine: engine.pin_snapshot(into))
         self._pins[pinned.manifest.snapshot] = _Pin(snapshot=pinned, read_at=boot_s())
         size = sum(file.size_bytes for file in pinned.manifest.files)
         log.info(event("snapshot_pinned", shard=shard, snapshot=pinned.manifest.snapshot, seq=pinned.manifest.seq, bytes=size))
         return pinned.manifest
+
+    def _let_go(self, pinning: asyncio.Task[SnapshotManifest]) -> None:
+        if not pinning.cancelled() and pinning.exception() is None:
+            ending = asyncio.create_task(self.end(pinning.result().snapshot))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+
+    def _check_space(self, shard: ShardId, size_bytes: int) -> None:
+        """A copy must not bring the disk to where upserts are refused."""
+        space = disk_space(self._folder)
+        if not leaves_room(space, size_bytes):
+            raise ResourceExhausted(
+                f"no room to pin a snapshot of shard {shard}: it may take {size_bytes} bytes, {space.free_bytes} are free",
+                ErrorDetails(shard=str(shard), limit=DISK_LIMIT),
+            )
 
     async def read(self, snapshot: str, name: str, offset: int, max_bytes: int) -> bytes:
         """A piece of a file. Raises NotFound for what is not pinned (any more), InvalidArgument, DataLoss."""
@@ -83,6 +111,7 @@ class SnapshotSource:
 
     async def close(self) -> None:
         """Let go of all. What cannot be deleted is swept at the next start."""
+        await asyncio.gather(*self._beginning, *self._ending, return_exceptions=True)
         for snapshot in list(self._pins):
             with contextlib.suppress(ShoalError):
                 await self.end(snapshot)

@@ -205,8 +205,9 @@ class Writer:
     def _perform(self, work: Sequence[ReplicaEffect]) -> None:
         try:
             self._store_term(work)
-            self._apply(work)
             self._log(work)
+            # Appends do not wait for what is applied: the primary counts the time until they are durable.
+            self._apply(work)
             self._engine.checkpoint_if_due()
             self._tell_base()
         except ShoalError as error:

@@ -1,12 +1,13 @@
-"""How long workers that hold replicas have been missing. A coordinator knows that only from what it saw itself since it leads."""
+"""How long workers that hold replicas have been missing, and shards without a primary. A coordinator knows that only from what it
+saw itself since it leads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 from shoal.core.cluster_map import ClusterMap
-from shoal.core.ids import WorkerId
+from shoal.core.ids import ShardId, WorkerId
 
 
 class Absences:
@@ -28,3 +29,18 @@ class Absences:
         """Seconds until the next of them will have been missing for after_s; None when there is none."""
         left = [since + after_s - now_s for since in self._since.values()]
         return min((each for each in left if each > 0), default=None)
+
+
+class Since:
+    """Since when each shard has been in some state. A value: `seen` gives the next one."""
+
+    def __init__(self, since: Mapping[ShardId, float] | None = None) -> None:
+        self._since = dict(since or {})
+
+    def seen(self, shards: Iterable[ShardId], now_s: float) -> Self:
+        """What is known once these shards, and no others, were seen to be in it at that time."""
+        return type(self)({shard: self._since.get(shard, now_s) for shard in shards})
+
+    def seconds(self, now_s: float) -> Mapping[ShardId, float]:
+        """Seconds that each has been in it."""
+        return {shard: now_s - since for shard, since in self._since.items()}

@@ -14,6 +14,10 @@ from shoal.core.shard_config import ShardConfig, ShardEntry, leads
 Workers = Mapping[WorkerId, WorkerEntry]
 LogEnds = Mapping[ReplicaId, LogEnd]
 
+UNTOLD_AFTER_S = 10.0
+"""How long a shard stays without a primary because nobody has told that its log is open; then one is elected all the same: the coordinator
+may be the one that cannot reach the workers."""
+
 _UNTOLD = LogEnd(term=Term(-1), seq=Seq(-1))
 _NOBODY_TOLD: LogEnds = {}
 
@@ -41,14 +45,21 @@ def candidates_of(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...
     return tuple(sorted(chosen, key=lambda member: member != config.primary))
 
 
-def heir_of(config: ShardConfig, workers: Workers, log_ends: LogEnds = _NOBODY_TOLD) -> ReplicaId | None:
-    """Who shall lead: the candidate with the longest log, as told; who has told nothing is not preferred.
+def heir_of(config: ShardConfig, workers: Workers, log_ends: LogEnds = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ReplicaId | None:
+    """Who shall lead: the candidate with the longest log, as told. unled_s: how long nobody has.
 
-    One that resigned leads again only when its worker tells that its log is open.
+    Where several may lead, one whose worker has not told that its log is open may be about to resign, its disk being wiped: electing
+    it would make learners of those that have everything. One that resigned leads again only when its worker tells that.
     """
     heir = max(candidates_of(config, workers), key=lambda each: log_ends.get(each, _UNTOLD), default=None)
-    failed = heir == config.primary and has_resigned(config) and heir not in log_ends
-    return None if failed else heir
+    if heir is None or heir in log_ends:
+        return heir
+    must_tell = (heir == config.primary and has_resigned(config)) or (_others_may_lead(config) and unled_s < UNTOLD_AFTER_S)
+    return None if must_tell else heir
+
+
+def _others_may_lead(config: ShardConfig) -> bool:
+    return len({*config.isr, *config.elr}) > 1
 
 
 def needs_election(config: ShardConfig, workers: Workers) -> bool:
@@ -59,21 +70,20 @@ def needs_election(config: ShardConfig, workers: Workers) -> bool:
     return not has_primary(config, workers) and (config.primary_worker is not None or has_resigned(config))
 
 
-def election_of(entry: ShardEntry, workers: Workers, log_ends: LogEnds = _NOBODY_TOLD) -> ElectPrimary | None:
+def election_of(entry: ShardEntry, workers: Workers, log_ends: LogEnds = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ElectPrimary | None:
     """The election that a shard needs and can have now; None when it needs none, and when nobody may lead."""
     config = entry.config
-    heir = heir_of(config, workers, log_ends) if needs_election(config, workers) else None
+    heir = heir_of(config, workers, log_ends, unled_s=unled_s) if needs_election(config, workers) else None
     return None if heir is None else ElectPrimary(before=entry, config=next_reign(config, heir, workers))
 
 
 def to_be_asked(entries: Iterable[ShardEntry], workers: Workers) -> Mapping[WorkerId, tuple[ShardId, ...]]:
-    """The workers that should be asked where the logs of which shards end, before these get a primary. Where there is one candidate
-    that never resigned, there is nothing to be told."""
+    """The workers that should be asked where the logs of which shards end, before these get a primary. Where only one may lead at all,
+    and never resigned, there is nothing to be told."""
     asked: dict[WorkerId, list[ShardId]] = {}
     for config in (entry.config for entry in entries if needs_election(entry.config, workers)):
-        candidates = candidates_of(config, workers)
-        if len(candidates) > 1 or has_resigned(config):
-            for candidate in candidates:
+        if _others_may_lead(config) or has_resigned(config):
+            for candidate in candidates_of(config, workers):
                 asked.setdefault(config.worker_of[candidate], []).append(config.shard)
     return {worker: tuple(shards) for worker, shards in asked.items()}
 

@@ -32,10 +32,24 @@ def questions(cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
     return to_be_asked((entry for _, entry in _live_shards(cluster)), cluster.workers)
 
 
-def is_ready(config: ShardConfig, workers: Container[WorkerId]) -> bool:
-    """Whether a shard of a new collection can be written, and every replica of it that can join has done so."""
-    joining = any(config.worker_of.get(learner) in workers for learner in config.learners if learner not in config.leaving)
-    return config.state is ShardState.ACTIVE and len(config.isr) >= config.min_isr and not joining
+JOIN_WITHIN_S = 10.0
+"""How long a new collection that could be written waits for the last of its replicas."""
+
+
+def is_usable(config: ShardConfig) -> bool:
+    """Whether a new shard can be written: its primary has made it, and enough replicas are in sync to commit."""
+    return config.state is ShardState.ACTIVE and len(config.isr) >= config.min_isr
+
+
+def still_joins(config: ShardConfig, workers: Container[WorkerId]) -> bool:
+    """Whether a replica on a live worker is not in sync yet."""
+    return any(config.worker_of.get(learner) in workers for learner in config.learners if learner not in config.leaving)
+
+
+def joining(cluster: ClusterMap) -> frozenset[ShardId]:
+    """Shards of new collections that could be written, and wait for the last of their replicas."""
+    creating = (entry.config for each in _in_state(cluster, CollectionState.CREATING) for entry in cluster.shards_of(each.id))
+    return frozenset(config.shard for config in creating if is_usable(config) and still_joins(config, cluster.workers))
 
 
 def _steps(snapshot: Snapshot) -> Iterator[Step]:
@@ -46,7 +60,7 @@ def _steps(snapshot: Snapshot) -> Iterator[Step]:
     placement = Placement.of(cluster)
     for collection in _in_state(cluster, CollectionState.CREATING):
         yield from beginnings(snapshot, collection, placement)
-    yield from _activations(cluster)
+    yield from _activations(snapshot)
     yield from _replication(snapshot, placement)
     yield from _removals(snapshot)
 
@@ -63,14 +77,17 @@ def _live_shards(cluster: ClusterMap) -> Iterator[tuple[Collection, ShardEntry]]
 
 def _elections(snapshot: Snapshot) -> Iterator[ElectPrimary]:
     for _, entry in _live_shards(snapshot.map):
-        election = election_of(entry, snapshot.map.workers, snapshot.log_ends)
+        election = election_of(entry, snapshot.map.workers, snapshot.log_ends, unled_s=snapshot.unled_s.get(entry.config.shard, 0.0))
         if election is not None:
             yield election
 
 
-def _activations(cluster: ClusterMap) -> Iterator[ActivateCollection]:
+def _activations(snapshot: Snapshot) -> Iterator[ActivateCollection]:
+    cluster = snapshot.map
+    waited_for = {shard for shard in joining(cluster) if snapshot.joining_s.get(shard, 0.0) < JOIN_WITHIN_S}
     for collection in _in_state(cluster, CollectionState.CREATING):
-        ready = [entry for entry in cluster.shards_of(collection.id) if is_ready(entry.config, cluster.workers)]
+        configs = [entry.config for entry in cluster.shards_of(collection.id)]
+        ready = [config for config in configs if is_usable(config) and config.shard not in waited_for]
         if len(ready) == collection.spec.shards:
             yield ActivateCollection(collection=collection)
 

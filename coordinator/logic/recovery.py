@@ -12,7 +12,7 @@ from coordinator.logic.failover import LogEnds, Workers
 from shoal.core.errors import ErrorDetails, PreconditionFailed
 from shoal.core.ids import ReplicaId, Revision, Term, WorkerId
 from shoal.core.recovery import Recovery, ReplicaPlace
-from shoal.core.shard_config import ShardConfig, replica_on
+from shoal.core.shard_config import ShardConfig, is_gone, replica_on
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +75,7 @@ def _check_lost(config: ShardConfig, name: str, member: ReplicaId, workers: Work
 
 
 def _chosen(config: ShardConfig, name: str, workers: Workers, reports: Reports, worker: WorkerId | None) -> ReplicaId:
-    there = {member: end for member, end in reports.ends.items() if config.worker_of.get(member) in workers}
+    there = {member: end for member, end in reports.ends.items() if config.worker_of.get(member) in workers and not is_gone(config, member)}
     if worker is None:
         longest = max(sorted(there), key=lambda member: there[member], default=None)
         if longest is None:

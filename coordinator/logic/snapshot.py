@@ -18,12 +18,16 @@ class Snapshot:
     """The map as observed, what was seen besides, and the round's share of randomness.
 
     seed: never the same twice, so that new ids are new; log_ends: of replicas that may be elected, as far as their workers told;
-    absent_s: how long workers that hold replicas have been missing from the map; replace_after_s: after which a replica counts as lost.
+    joining_s: how long shards of new collections have waited for the last of their replicas;
+    unled_s: how long shards have needed an election; absent_s: how long workers that hold replicas have been missing from the map;
+    replace_after_s: after which a replica counts as lost.
     """
 
     map: ClusterMap
     seed: str
     log_ends: Mapping[ReplicaId, LogEnd] = field(default_factory=lambda: MappingProxyType({}))
+    joining_s: Mapping[ShardId, float] = field(default_factory=lambda: MappingProxyType({}))
+    unled_s: Mapping[ShardId, float] = field(default_factory=lambda: MappingProxyType({}))
     absent_s: Mapping[WorkerId, float] = field(default_factory=lambda: MappingProxyType({}))
     replace_after_s: float = 600.0
 

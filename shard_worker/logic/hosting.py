@@ -23,13 +23,15 @@ class Local(StrEnum):
     OPEN = "open"
     FULL = "full"
     FAILED = "failed"
+    UNFIT = "unfit"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalReplica:
     """A replica this process knows.
 
-    state: FULL when a write found no room, or opening failed for a reason that passes: reopening cures it.
+    state: FULL when a write found no room, or opening failed for a reason that passes: reopening cures it; UNFIT when it cannot be
+    opened by this program, but may be intact.
     epoch, registration, spec: what it was last told; spec is None of one that is not open;
     idle_term: the term it knows while it does not lead; None when it leads, or is about to, or is not open;
     behind: the primary whose log does not reach back to what is missing here, None while that is not so.
@@ -210,8 +212,8 @@ def _step_of(view: HostView, shard: ShardId) -> HostStep | None:
         return _step_of_absent(view, entry, replica, collection)
     if local.state is Local.FAILED:
         return _step_of_failed(view, entry, replica, collection)
-    if local.state is Local.FULL:
-        return _step_of_full(view, entry, replica, collection)
+    if local.state is not Local.OPEN:
+        return _step_of_full(view, entry, local, collection)
     return _step_of_open(view, entry, local, collection)
 
 
@@ -252,10 +254,14 @@ def _step_of_failed(view: HostView, entry: ShardEntry, replica: ReplicaId, colle
     return _join(view, entry, replica, collection, aside=(entry.config.shard, replica) in view.folders)
 
 
-def _step_of_full(view: HostView, entry: ShardEntry, replica: ReplicaId, collection: Collection) -> HostStep | None:
-    if view.roomy:
-        return ReopenReplica(entry=entry, replica=replica, collection=collection)
-    return _resign(view, entry, replica, intact=True) if leads(entry.config, replica, view.registration) else None
+def _step_of_full(view: HostView, entry: ShardEntry, local: LocalReplica, collection: Collection) -> HostStep | None:
+    """Another one leads, where there is one, before anything is mended here."""
+    if leads(entry.config, local.replica, view.registration):
+        resigning = _resign(view, entry, local.replica, intact=True)
+        if resigning is not None:
+            return resigning
+    reopens = local.state is Local.FULL and view.roomy
+    return ReopenReplica(entry=entry, replica=local.replica, collection=collection) if reopens else None
 
 
 def _resign(view: HostView, entry: ShardEntry, replica: ReplicaId, *, intact: bool) -> Resign | None:

@@ -9,7 +9,7 @@ from shard_worker.logic.append import LogSummary
 from shard_worker.logic.record import Record
 from shoal.core.ids import Seq, Term
 
-RECENT_BYTES = 16 * 1024 * 1024
+RECENT_BYTES = 4 * 1024 * 1024
 """Of applied records that stay in memory for members that are about to ask for them."""
 
 Runs = tuple[tuple[Term, Seq], ...]

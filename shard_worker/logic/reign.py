@@ -23,6 +23,9 @@ RETRY_MS = 200
 SHRINK_AFTER_MS = 1_500
 """Without progress of a member, from the first unanswered append on, until the primary asks for an isr without it."""
 
+BYTES_PER_MS = 4_096
+"""What a member takes at the least, network and disk together."""
+
 STALLED_MS = 3_000
 """Without progress of a member that is needed until new writes are refused instead of kept waiting."""
 
@@ -70,8 +73,12 @@ ReignEffect = SendAppend | ReadLog | SwapConfig
 
 @dataclass
 class Peer:
-    """A member as the primary knows it. match: durable there and equal to the primary's log up to here; next: seq to send next;
-    serial: of the append in flight, 0 for none; waiting_since_ms: when the first append was sent that brought no progress."""
+    """A member as the primary knows it.
+
+    match: durable there and equal to the primary's log up to here; next: seq to send next; serial: of the append in flight, 0 for none;
+    sent_bytes, sent_all: of the last one, and whether it reached to the end of the log; waiting_since_ms: when the first append was
+    sent that brought no progress.
+    """
 
     id: ReplicaId
     worker: WorkerId
@@ -82,6 +89,8 @@ class Peer:
     sent_ms: int | None = None
     waiting_since_ms: int | None = None
     no_room: str | None = None
+    sent_bytes: int = 0
+    sent_all: bool = True
     reading: bool = False
     silent: bool = False
     behind: bool = False
@@ -90,8 +99,8 @@ class Peer:
     estranged: bool = False
 
     def waited_ms(self, now_ms: int) -> int:
-        """How long it has brought no progress, 0 while nothing is asked of it."""
-        return 0 if self.waiting_since_ms is None else now_ms - self.waiting_since_ms
+        """How long it has brought no progress, 0 while nothing is asked of it. What is under way may take its time for its size."""
+        return 0 if self.waiting_since_ms is None else now_ms - self.waiting_since_ms - self.sent_bytes // BYTES_PER_MS
 
 
 @dataclass
@@ -161,8 +170,10 @@ class Reign:
         return Seq(min((peer.match + 1 for peer in self._needed()), default=self._log.last_seq + 1))
 
     def wanted_from(self) -> Seq:
-        """The first record that any member lacks who is about to be sent it. One that fetches a snapshot or is silent does not count."""
-        wants = (peer.behind_from if peer.behind else peer.match + 1 for peer in self.peers.values() if not (peer.estranged or peer.silent))
+        """The first record that any member lacks who is about to be sent it, or will be after the snapshot that it fetches: it is silent
+        while it installs that."""
+        wanting = (peer for peer in self.peers.values() if not peer.estranged and (peer.behind or not peer.silent))
+        wants = (peer.behind_from if peer.behind else peer.match + 1 for peer in wanting)
         return Seq(min((*wants, self.needed_from())))
 
     # Events
@@ -185,9 +196,11 @@ class Reign:
         peer.serial, peer.silent = 0, False
         match answer:
             case Matched(through=through, no_room=no_room):
+                progress = through > peer.match or peer.sent_all
                 peer.match = max(peer.match, through)
                 peer.next = Seq(max(peer.next, peer.match + 1))
-                peer.waiting_since_ms, peer.behind, peer.no_room = None, False, no_room
+                peer.waiting_since_ms = None if progress else peer.waiting_since_ms
+                peer.behind, peer.no_room = False, no_room
             case Diverged(summary=summary):
                 self._find_divergence(peer, summary)
             case _:
@@ -274,6 +287,9 @@ class Reign:
         """Whether it holds every committed record: those of earlier terms too, which end with this term's no-op."""
         if peer.id in self.config.isr or peer.id in self.config.leaving or peer.estranged or peer.silent:
             return False
+        if peer.no_room is not None and len(self.config.isr) >= self.config.min_isr:
+            # Upserts would be refused for its sake.
+            return False
         return peer.match >= max(commit_seq, self.noop) and peer.waited_ms(now_ms) < SHRINK_AFTER_MS
 
     def _next_for(self, peer: Peer, commit_seq: Seq, now_ms: int) -> ReignEffect | None:
@@ -305,6 +321,7 @@ class Reign:
             records, (prev_term, prev_seq) = (), self._log.base
         serial = next(self._serials)
         peer.serial, peer.sent_ms, peer.told_commit = serial, now_ms, commit_seq
+        peer.sent_bytes, peer.sent_all = sum(len(record.body) for record in records), prev_seq + len(records) >= self._log.last_seq
         if peer.waiting_since_ms is None:
             peer.waiting_since_ms = now_ms
         append = Append(

@@ -229,7 +229,7 @@ class ReplicaMachine:
         if event.epoch < self._newest_epoch:
             return []
         self._newest_epoch, self._config = event.epoch, config
-        if config.term < self.known_term:
+        if config.term < max(self.known_term, self._storing_term):
             return []
         if isinstance(self.role, Leading | Rising) and self.role.config.term == config.term:
             return self._follow_config(config, event.epoch)

@@ -83,3 +83,9 @@ def disk_space(path: Path) -> DiskSpace:
     except OSError as error:
         raise read_failure(error, str(path)) from error
     return DiskSpace(used_bytes=(found.f_blocks - found.f_bfree) * found.f_frsize, free_bytes=found.f_bavail * found.f_frsize)
+
+
+def leaves_room(space: DiskSpace, more_bytes: int, limits: SpaceLimits = DEFAULT_SPACE_LIMITS) -> bool:
+    """Whether the disk is still below the bound for upserts once it holds so much more."""
+    total = space.used_bytes + space.free_bytes
+    return space.used_bytes + more_bytes < limits.refuse_at * total

@@ -8,9 +8,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import shoal
+from tests.chaos.kill_matrix import Victim
 from tests.chaos.schedule import MENDABLE, WIPES, Fault, Planned
 from tests.private_network import why_no_network
 from tests.role_cluster import RoleCluster
@@ -50,15 +50,6 @@ class Ground(ABC):
     @abstractmethod
     def keep_logs(self, folder: Path) -> None:
         """Copy every log there."""
-
-
-class Process(Protocol):
-    """What can be harmed and started again."""
-
-    def kill(self) -> None: ...
-    def start(self) -> None: ...
-    def freeze(self) -> None: ...
-    def thaw(self) -> None: ...
 
 
 def plain_cluster(folder: Path, ttl_s: int) -> RoleCluster:
@@ -122,7 +113,7 @@ class PlainGround(Ground):
         """See Ground."""
         copy_logs(self.cluster.folder, folder)
 
-    def _victim(self, planned: Planned) -> Process:
+    def _victim(self, planned: Planned) -> Victim:
         if planned.role == "etcd":
             return self.cluster.etcd
         roles = {"worker": self.cluster.workers, "coordinator": self.cluster.coordinators, "router": self.cluster.routers}

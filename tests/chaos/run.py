@@ -12,35 +12,52 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.campaign import Figures, campaign
-from tests.chaos.grounds import PlainGround, plain_cluster
+from tests.chaos.grounds import Ground, PlainGround, plain_cluster
 from tests.chaos.outages import in_words
 from tests.chaos.ray_ground import RayGround, ray_cluster
+from tests.chaos.schedule import Fault
 from tests.private_network import why_no_network
 
 RAY_SHARE = 0.2
 LEAST_MINUTES_WITH_RAY = 10.0
 
 
-def run(figures: Figures, minutes: float, ray_minutes: float, evidence: Path, console: Console) -> None:
-    """Both parts, as far as the first is good."""
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Of a run. only: faults, all when it is empty."""
 
-    def tell(line: str) -> None:
-        console.print(line, style="dim")
+    minutes: float
+    ray_minutes: float
+    only: Sequence[Fault]
+    evidence: Path
+
+
+def run(figures: Figures, options: Options, console: Console) -> None:
+    """Both parts, as far as the first is good."""
+    plain_s, ray_s = 60 * (options.minutes - options.ray_minutes), 60 * options.ray_minutes
+
+    def campaign_on(ground: Ground, prefix: str, seconds: float) -> None:
+        if options.only:
+            ground.faults = [fault for fault in ground.faults if fault in options.only]
+        tell = partial(console.print, style="dim")
+        campaign(ground, figures, prefix=prefix, seconds=seconds, evidence=options.evidence, tell=tell)
 
     if (why := why_no_network()) is not None:
         console.print(f"the network is not cut: {why}", style="yellow")
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, plain_cluster(Path(folder), int(figures.ttl_s)) as cluster:
-        campaign(PlainGround(cluster), figures, prefix="plain", seconds=60 * (minutes - ray_minutes), evidence=evidence, tell=tell)
-    if ray_minutes and figures.good:
+        campaign_on(PlainGround(cluster), "plain", plain_s)
+    if ray_s and figures.good:
         console.print("and now hosted by Ray", style="dim")
         with tempfile.TemporaryDirectory(prefix="chaos-ray-") as folder, ray_cluster(Path(folder), int(figures.ttl_s)) as hosted:
-            campaign(RayGround(hosted), figures, prefix="ray", seconds=60 * ray_minutes, evidence=evidence, tell=tell)
+            campaign_on(RayGround(hosted), "ray", ray_s)
 
 
 def drawn(figures: Figures) -> Table:
@@ -64,16 +81,21 @@ def main(arguments: Sequence[str]) -> int:
         "--seed", type=int, default=int(time.time()) % 100_000, help="of the faults and of what clients do (another each time)"
     )
     parser.add_argument("--ttl-s", type=int, default=2, help="of leases (2)")
+    parser.add_argument("--only", action="append", choices=list(Fault), help="this fault and no other; may be given several times")
     parser.add_argument("--json", type=Path, default=Path("bench-results/chaos.json"), help="where the figures go")
-    options = parser.parse_args(arguments)
-    usual = RAY_SHARE * options.minutes if options.minutes >= LEAST_MINUTES_WITH_RAY else 0.0
-    ray_minutes = usual if options.ray_minutes is None else options.ray_minutes
-    console, figures = Console(width=None if sys.stdout.isatty() else 140), Figures(seed=options.seed, ttl_s=options.ttl_s)
-    evidence = options.json.parent / f"chaos-seed-{options.seed}"
-    console.print(f"seed {options.seed}")
-    run(figures, options.minutes, ray_minutes, evidence, console)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(figures.document(), indent=1))
+    given = parser.parse_args(arguments)
+    usual = RAY_SHARE * given.minutes if given.minutes >= LEAST_MINUTES_WITH_RAY else 0.0
+    options = Options(
+        minutes=given.minutes,
+        ray_minutes=usual if given.ray_minutes is None else given.ray_minutes,
+        only=[Fault(name) for name in given.only or ()],
+        evidence=given.json.parent / f"chaos-seed-{given.seed}",
+    )
+    console, figures = Console(width=None if sys.stdout.isatty() else 140), Figures(seed=given.seed, ttl_s=given.ttl_s)
+    console.print(f"seed {given.seed}")
+    run(figures, options, console)
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_text(json.dumps(figures.document(), indent=1))
     console.print(drawn(figures))
     console.print(in_words(figures.outages, figures.ttl_s))
     for finding in figures.findings[:20]:

@@ -147,7 +147,7 @@ async def run(folder: Path, index: str, dim: int, mib: int) -> dict[str, object]
     worker = WorkerFolder.open(folder, ClusterId("cluster"))
     settings = EngineSettings(growing_rows=GROWING_ROWS, log_file_bytes=4 * MIB, checkpoint_bytes=4 * MIB, readers=2)
     folders = WorkerReplicaFolders(
-        folder=worker, settings=settings, pools=pools, memory=memory, lease_held=lambda: True, peers=Alone(), changed=lambda: None
+        folder=worker, settings=settings, pools=pools, memory=memory, lease_held=lambda _: True, peers=Alone(), changed=lambda: None
     )
     spec = CollectionSpec(name="c", dim=dim, index=index)
     await folders.create(SHARD, REPLICA, spec)

@@ -9,6 +9,7 @@ import pytest
 from tests.chaos.campaign import Figures, campaign
 from tests.chaos.grounds import PlainGround, plain_cluster
 from tests.chaos.outages import in_words
+from tests.terminal_line import show
 
 SEED, TTL_S, SECONDS = 1, 2, 100.0
 
@@ -18,7 +19,7 @@ def test_nothing_is_lost_no_answer_is_wrong_and_everything_heals(tmp_path: Path,
     figures = Figures(seed=SEED, ttl_s=TTL_S)
     with plain_cluster(tmp_path / "cluster", TTL_S) as cluster:
         campaign(PlainGround(cluster), figures, prefix="plain", seconds=SECONDS, evidence=tmp_path / "logs", tell=print)
-    request.config.get_terminal_writer().line(f"\n{figures.rounds} rounds of faults; {in_words(figures.outages, TTL_S)}")
+    show(request, f"{figures.rounds} rounds of faults; {in_words(figures.outages, TTL_S)}")
     assert figures.good, f"{figures.findings[:10]}; the logs of all roles are in {figures.evidence}"
     assert figures.failovers > 0
     assert figures.acknowledged > 0

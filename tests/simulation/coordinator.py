@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coordinator.act import transaction_of
-from coordinator.logic.absence import Absences
+from coordinator.logic.absence import Absences, Since
 from coordinator.logic.campaign import Lead, Look, Run, StandBy, StepDown, next_move
 from coordinator.logic.reconcile import questions, reconcile
 from coordinator.logic.snapshot import Snapshot
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 3.0
 EVERY_S = 1.0
+ASK_AGAIN_S = 0.25
 LOG_ENDS_S = 0.3
 STEPS_PER_ROUND = 64
 REPLACE_AFTER_S = 15.0
@@ -42,7 +43,7 @@ class Coordinator(Process):
         self.start()
         self._keeper: Keeper | None = None
         self._reign: Revision | None = None
-        self._absences = Absences()
+        self._absences, self._unled = Absences(), Since()
         self._bell: list[Resume] = []
         self._rung = False
         self._rounds = 0
@@ -139,9 +140,9 @@ class Coordinator(Process):
                         break
                     yield self._wait_for_bell(EVERY_S / 4)
             else:
-                self._absences = Absences()
+                self._absences, self._unled = Absences(), Since()
             if not self._rung:
-                yield self._wait_for_bell(EVERY_S)
+                yield self._wait_for_bell(ASK_AGAIN_S if self._unled.seconds(self.clock()) else EVERY_S)
             self._rung = False
 
     def _round(self) -> Steps:
@@ -149,11 +150,13 @@ class Coordinator(Process):
         self._absences = self._absences.seen(seen, now)
         self._rounds += 1
         asked = questions(seen)
+        self._unled = self._unled.seen(sorted({shard for shards in asked.values() for shard in shards}), now)
         log_ends = (yield self._ask(asked)) if asked else {}
         snapshot = Snapshot(
             map=seen,
             seed=f"{self.name} {self.life} {self._rounds}",
             log_ends=log_ends,
+            unled_s=self._unled.seconds(now),
             absent_s=self._absences.absent_s(now),
             replace_after_s=REPLACE_AFTER_S,
         )

@@ -68,9 +68,9 @@ class Membership:
         self._keeper: Keeper | None = None
         self.registration = Revision(0)
 
-    def held_now(self) -> bool:
-        """Whether the lease is surely held now."""
-        return self._keeper is not None and self._keeper.is_held()
+    def held_now(self, registration: Revision) -> bool:
+        """Whether the worker is surely registered so now."""
+        return self.registration == registration and self._keeper is not None and self._keeper.is_held()
 
     def run(self) -> Steps:
         """Register, keep, register again."""

@@ -66,7 +66,7 @@ class Outside(Protocol):
 
     def send_append(self, worker: str, append: Append, timeout_s: float) -> Wait: ...
     def swap(self, config: ShardConfig, base: Revision, registration: Revision) -> Steps: ...
-    def lease_held(self) -> bool: ...
+    def lease_held(self, registration: Revision) -> bool: ...
     def changed(self) -> None: ...
 
 
@@ -200,7 +200,7 @@ class Replica:
             return found
         role = self.machine.role
         elected = isinstance(role, Leading) and leads(role.config, self.id, self.registration)
-        sure = self.machine.serves_writes and elected and self._outside.lease_held()
+        sure = self.machine.serves_writes and elected and self._outside.lease_held(self.registration)
         return found if sure and not self.closed else Unavailable("not surely the primary")
 
     def _ticket(self) -> int:

@@ -67,9 +67,9 @@ class Worker(Process):
         """As this worker knows it."""
         return self.membership.registration
 
-    def lease_held(self) -> bool:
+    def lease_held(self, registration: Revision) -> bool:
         """Whether the lease is surely held now."""
-        return self.membership.held_now()
+        return self.membership.held_now(registration)
 
     def changed(self) -> None:
         """A replica has failed, or fallen behind."""

@@ -102,9 +102,10 @@ async def opened(folder: Path, *, term: int, growing_rows: int = 1_000, log_file
             replica=REPLICA,
             spec=SPEC,
             engine=engine,
+            beginning=engine.beginning(),
             pools=pools,
             memory=memory,
-            lease_held=lambda: lease[0],
+            lease_held=lambda _: lease[0],
             peers=Alone(),
             changed=lambda: None,
         )

@@ -55,7 +55,7 @@ class RecordingStore(MemoryStore):
 class NoSnapshots:
     """Nobody to fetch a snapshot from."""
 
-    async def fetch(self, entry, replica, primary):
+    async def fetch(self, entry, replica, primary, still_wanted):
         raise AssertionError(f"a snapshot of {primary}")
 
 

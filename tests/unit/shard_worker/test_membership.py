@@ -76,10 +76,10 @@ def test_a_worker_registers_under_a_lease_it_holds_and_leaves_when_closed():
             assert found is not None
             assert found.incarnation == "mine"
             assert found.registration == world.membership.registration
-            assert world.membership.held_now()
+            assert world.membership.held_now(world.membership.registration)
             assert world.changes == 1
         assert await world.registered() is None
-        assert not world.membership.held_now()
+        assert not world.membership.held_now(world.membership.registration)
 
     asyncio.run(run())
 

@@ -7,7 +7,7 @@ import pytest
 
 from shard_worker.engine import EngineSettings
 from shoal.core.errors import DeadlineExceeded, Unavailable
-from shoal.core.ids import ReplicaId, RequestId
+from shoal.core.ids import ReplicaId, RequestId, Term
 from tests.unit.shard_worker.fleet import Fleet, Member, fleet, until
 
 
@@ -131,5 +131,46 @@ def test_a_new_member_takes_a_snapshot_when_the_log_begins_too_late(tmp_path):
             await until(lambda: c.replica.role == "backup")
             assert await world.content(c, ack.seq) == await world.content(a)
             assert await world.content(b, ack.seq) == await world.content(a)
+
+    asyncio.run(run())
+
+
+def test_a_primary_that_waits_for_a_member_gives_it_the_snapshot_it_needs(tmp_path):
+    """Below min_isr a restarted primary cannot commit its no-op, and so serves nothing; the learner that would help it is behind."""
+
+    async def run():
+        settings = EngineSettings(growing_rows=50, log_file_bytes=2_000, checkpoint_bytes=1, retained_bytes=1)
+        async with fleet(tmp_path, settings) as world:
+            a, c = [await world.add(name) for name in "ac"]
+            await world.place(a, min_isr=1)
+            await until(lambda: serves(a))
+            for number in range(40):
+                await world.upsert(a, range(number * 5, number * 5 + 8), float(number))
+            config = await world.config()
+            name = ReplicaId("placed-late")
+            changed = {"learners": (name,), "worker_of": {**config.worker_of, name: c.id}, "rf": 3, "min_isr": 2}
+            term = Term(config.term + 1)
+            await world.put(None, dataclasses.replace(config, term=term, **changed))
+            await world.until_isr(2)
+            await until(lambda: serves(a))
+            ack = await world.upsert(a, [1_000], 5.0)
+            assert await world.content(c, ack.seq) == await world.content(a)
+
+    asyncio.run(run())
+
+
+def test_what_an_old_primary_promised_its_callers_is_given_back(tmp_path):
+    async def run():
+        async with fleet(tmp_path) as world:
+            a, b, _ = await trio(world)
+            old = a.replica.id
+            world.cut.add(a.id)
+            with pytest.raises(DeadlineExceeded):
+                await world.upsert(a, range(100), 2.0, timeout_s=0.2)
+            await world.elect(b, without=(old,))
+            world.cut.clear()
+            await world.until_isr(3)
+            await until(lambda: a.replica.role == "backup")
+            assert a.host.memory.promised_bytes == 0
 
     asyncio.run(run())

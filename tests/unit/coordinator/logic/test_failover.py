@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.logic.failover import election_of, heir_of, to_be_asked
+from coordinator.logic.failover import UNTOLD_AFTER_S, election_of, heir_of, to_be_asked
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
@@ -23,7 +23,8 @@ def ends(**told: tuple[int, int]) -> dict[ReplicaId, LogEnd]:
 
 
 def elected(config: ShardConfig, workers: dict[WorkerId, WorkerEntry], **told: tuple[int, int]) -> ShardConfig | None:
-    election = election_of(ShardEntry(config=config, epoch=Revision(9)), workers, ends(**told))
+    """What becomes of it once it has waited long enough for those that tell nothing."""
+    election = election_of(ShardEntry(config=config, epoch=Revision(9)), workers, ends(**told), unled_s=UNTOLD_AFTER_S)
     if election is None:
         return None
     assert election.before == ShardEntry(config=config, epoch=Revision(9))
@@ -169,11 +170,23 @@ def test_a_primary_that_resigned_and_began_anew_under_another_id_is_succeeded_to
     assert (after.primary, after.learners) == ("r1", ("r9",))
 
 
-def test_workers_are_asked_only_where_there_is_a_choice() -> None:
+def test_where_several_may_lead_nobody_does_who_has_not_told_that_its_log_is_open() -> None:
+    config = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)
+    entry, workers = ShardEntry(config=config, epoch=Revision(9)), live(w1=8)
+    assert election_of(entry, workers) is None
+    assert election_of(entry, workers, unled_s=UNTOLD_AFTER_S - 0.1) is None
+    told = election_of(entry, workers, ends(r1=(1, 5)))
+    assert told is not None
+    assert told.config.primary == "r1"
+    alone = ShardEntry(config=shard_config(SHARD, {"r0": "w0"}, isr=["r0"], primary_reg=7), epoch=Revision(9))
+    assert election_of(alone, live(w0=12)) is not None
+
+
+def test_workers_are_asked_only_where_several_may_lead() -> None:
     other = ShardId(CollectionId("c"), 1)
     reigns = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)
     choice = shard_config(other, HOMES, isr=["r3", "r1", "r2"], learners=["r0"], primary_reg=7)
-    alone = shard_config(ShardId(CollectionId("c"), 2), HOMES, isr=["r3", "r1"], primary_reg=7)
+    alone = shard_config(ShardId(CollectionId("c"), 2), {"r1": "w1"}, isr=["r1"], primary_reg=7)
     workers = live(w0=7, w1=8, w2=9)
     entries = [ShardEntry(config=config, epoch=Revision(9)) for config in (reigns, choice, alone)]
     assert to_be_asked(entries, workers) == {"w1": (other,), "w2": (other,)}
@@ -199,7 +212,7 @@ def test_nobody_is_elected_who_may_miss_a_committed_record(
     reigns = registrations.get(HOMES[isr[0]]) == 2
     may = {each for each in [*isr, *elr] if HOMES[each] in registrations}
     assert (after is None) == (reigns or not may)
-    assert (heir_of(config, workers) is None) == (not may)
+    assert (heir_of(config, workers, unled_s=UNTOLD_AFTER_S) is None) == (not may)
     if after is not None:
         assert after.primary in may
         assert after.term == config.term + 1

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.logic.reconcile import reconcile
+from coordinator.logic.reconcile import JOIN_WITHIN_S, reconcile
 from coordinator.logic.snapshot import Snapshot
 from coordinator.logic.steps import (
     ActivateCollection,
@@ -149,7 +149,10 @@ def test_a_collection_is_not_active_before_all_replicas_that_can_be_are_in_sync_
     for in_sync, live, expected in ((1, 3, ()), (2, 3, ()), (3, 3, active), (2, 2, active), (1, 1, ())):
         members, workers = list(homes), [worker_entry(name, 7) for name in WORKERS[:live]]
         config = shard_config(ShardId(collection.id, 0), homes, isr=members[:in_sync], learners=members[in_sync:], primary_reg=7, min_isr=2)
-        assert steps_of(map_of([collection], [config], workers)) == expected
+        cluster = map_of([collection], [config], workers)
+        assert steps_of(cluster) == expected
+        waited = Snapshot(map=cluster, seed="s", joining_s={config.shard: JOIN_WITHIN_S})
+        assert (reconcile(waited, 9) == active) == (in_sync >= 2)
 
 
 def test_a_dropped_collection_does_not_wait_for_workers_that_are_gone_for_good() -> None:

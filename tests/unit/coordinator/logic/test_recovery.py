@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 
 import pytest
@@ -10,21 +11,25 @@ from coordinator.logic.recovery import RecoveryPlan, Reports, plan_recovery
 from shoal.core.errors import PreconditionFailed
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
-from shoal.core.shard_config import may_lead
+from shoal.core.shard_config import ShardConfig, may_lead
 from tests.unit.coordinator.world import shard_config, worker_entry
 
 SHARD = ShardId(CollectionId("id-c"), 0)
 HOMES = {"r0": "w0", "r1": "w1", "r2": "w2", "r3": "w3"}
-CONFIG = shard_config(SHARD, HOMES, isr=["r0"], elr=["r1"], learners=["r2"], leaving=["r3"], min_isr=2, rf=3, term=4)
+CONFIG = shard_config(SHARD, HOMES, isr=["r0"], elr=["r1"], learners=["r2", "r3"], min_isr=2, rf=3, term=4)
 
 
 def planned(
-    live: Collection[str], ends: dict[str, tuple[int, int]], failed: Collection[str] = (), worker: str | None = None
+    live: Collection[str],
+    ends: dict[str, tuple[int, int]],
+    failed: Collection[str] = (),
+    worker: str | None = None,
+    config: ShardConfig = CONFIG,
 ) -> RecoveryPlan:
     workers = {WorkerId(name): worker_entry(name, at) for at, name in enumerate(sorted(live), 11)}
     told = {ReplicaId(replica): LogEnd(term=Term(term), seq=Seq(seq)) for replica, (term, seq) in ends.items()}
     reports = Reports(ends=told, failed=frozenset(map(WorkerId, failed)))
-    return plan_recovery(CONFIG, "c/0", workers, reports, None if worker is None else WorkerId(worker))
+    return plan_recovery(config, "c/0", workers, reports, None if worker is None else WorkerId(worker))
 
 
 def test_the_longest_log_of_those_that_are_left_is_believed_and_all_others_are_given_up() -> None:
@@ -42,6 +47,13 @@ def test_the_longest_log_of_those_that_are_left_is_believed_and_all_others_are_g
     ]
     assert plan.registrations == {"w3": 12}
     assert plan.absent == ("w0", "w1")
+
+
+def test_a_replica_with_a_tombstone_is_not_believed_since_it_may_be_being_deleted() -> None:
+    config = dataclasses.replace(CONFIG, learners=(ReplicaId("r2"),), leaving=(ReplicaId("r3"),))
+    assert planned(["w2", "w3"], {"r2": (3, 9), "r3": (4, 1)}, config=config).recovery.chosen.replica == "r2"
+    with pytest.raises(PreconditionFailed, match="no replica of shard c/0 answers"):
+        planned(["w3"], {"r3": (4, 1)}, config=config)
 
 
 def test_the_replica_of_a_named_worker_is_believed() -> None:
