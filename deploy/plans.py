@@ -79,8 +79,11 @@ def process_plans(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[st
 
 
 def stop_groups(plans: tuple[ProcessPlan, ...]) -> list[list[str]]:
-    """Names in the order of stopping: the process with the router, then the other workers at once, the coordinator last."""
-    return [[plan.name for plan in plans if isinstance(plan.role, kind)] for kind in (CombinedPlan, WorkerPlan, CoordinatorPlan)]
+    """Names in the order of stopping: the coordinator, then all workers and the router at once.
+
+    So nobody is elected, and nobody leaves an isr, because others have gone a moment earlier: who was in sync still is at the next start.
+    """
+    return [[plan.name for plan in plans if isinstance(plan.role, kind)] for kind in (CoordinatorPlan, CombinedPlan | WorkerPlan)]
 
 
 def on_node(plan: ProcessPlan, address: str) -> ProcessPlan:

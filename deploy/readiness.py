@@ -8,7 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import shoal
-from shoal.client.results import ClusterInfo
+from shoal.client.results import ClusterInfo, ShardInfo
 from shoal.core.errors import ShoalError
 
 ASK_TIMEOUT_S = 2.0
@@ -18,7 +18,7 @@ _SHOWN = 3
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outlook:
     """A cluster seen from outside. lacking: what is missing before it is ready, None for nothing; failed: a line for each shard
-    that needs people."""
+    that needs people, or a worker that is not one of these."""
 
     lacking: str | None
     failed: tuple[str, ...] = ()
@@ -37,19 +37,29 @@ def look(address: str, workers: int) -> Outlook:
 
 
 def missing(info: ClusterInfo, workers: int) -> str | None:
-    """What the cluster lacks, None when nothing. A shard that FAILED is not waited for: only people can repair it."""
+    """What the cluster lacks, None when nothing.
+
+    A shard that FAILED is not waited for, since only people can repair it, nor one that lacks a worker although all are up that were
+    started: the others need not wait for it, and while they run its replicas may be replaced.
+    """
     if info.leader is None:
         return "a coordinator that leads"
     up = sum(worker.state == "up" for worker in info.workers)
     if up < workers:
         return f"workers ({up} of {workers} are there)"
-    waiting = [f"{shard.collection}/{shard.shard}" for shard in info.shards if shard.state not in ("ok", "failed")]
+    waiting = [f"{shard.collection}/{shard.shard}" for shard in info.shards if shard.state != "ok" and not _needs_people(shard)]
     return f"shards that do not answer yet ({_few(waiting)})" if waiting else None
 
 
 def failed_shards(info: ClusterInfo) -> tuple[str, ...]:
-    """Each shard that needs people: which it is, and why."""
-    return tuple(f"{shard.collection}/{shard.shard}: {shard.detail}" for shard in info.shards if shard.state == "failed")
+    """Each shard that needs people, or a worker that is not there: which it is, and why."""
+    return tuple(
+        f"{shard.collection}/{shard.shard}: {shard.detail}" for shard in info.shards if shard.state != "ok" and _needs_people(shard)
+    )
+
+
+def _needs_people(shard: ShardInfo) -> bool:
+    return shard.state == "failed" or shard.replication in ("unavailable", "read only")
 
 
 def _serves(address: str) -> bool:

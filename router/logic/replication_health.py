@@ -106,7 +106,8 @@ def _causes(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, lost: 
         if replica in lost:
             yield lost[replica]
         elif replica not in config.isr:
-            yield f"the replica on worker {config.worker_of[replica]} catches up{_behind(statuses, config, replica)}"
+            does = f"catches up{_behind(statuses, config, replica)}" if config.primary not in lost else "waits for a primary"
+            yield f"the replica on worker {config.worker_of[replica]} {does}"
     missing = config.rf - len(staying)
     if missing > 0:
         yield f"{missing} more {'has' if missing == 1 else 'have'} no place yet ({len(cluster.workers)} workers are up)"

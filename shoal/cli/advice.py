@@ -49,6 +49,8 @@ def next_step(error: ShoalError) -> str:
     from_router = error.details.shard is not None or bool(error.details.applied)
     if isinstance(error, Unavailable) and not from_router and any(sign in error.message.lower() for sign in _CONNECTION_SIGNS):
         return "is a cluster running there? start one with `shoal up`, or name another with --address"
+    if isinstance(error, Unavailable) and from_router:
+        return "`shoal status` says what the shard waits for"
     if isinstance(error, PreconditionFailed) and error.details.field == "index":
         return "searches stay exact until there are more points; `shoal collection alter --index` chooses another index"
     if isinstance(error, PreconditionFailed) and "pip install" in error.message:
@@ -128,11 +130,16 @@ def _shard_problem(shard: ShardInfo) -> str:
     match shard.state:
         case "creating":
             return f"{name} is still being created{because}; wait a moment"
+        case "opening" if shard.replication == "read only":
+            return (
+                f"{name} cannot be written{because}; bring back what is down, or make do with fewer: "
+                f"shoal collection alter {shard.collection} --min-isr N"
+            )
         case "opening":
             return f"{name} is being opened{because}; wait a moment, and see the worker's log when it takes long"
         case "no primary" if len(shard.replicas) > 1:
-            so = "nobody is there who may lead it" if shard.replication == "unavailable" else "another replica is about to lead it"
-            return f"{name} has no primary{because}; {so}"
+            so = "" if shard.replication == "unavailable" else "; another replica is about to lead it"
+            return f"{name} has no primary{because}{so}"
         case "no primary":
             return f"{name} has no primary{because}; bring back worker {shard.primary or '(unknown)'}"
         case "failed":

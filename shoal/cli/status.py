@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import typer
 
@@ -12,6 +13,7 @@ from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, clien
 from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
 
 _TIMEOUT_S = 5.0
+_SHORT = 8
 
 
 def status(ctx: typer.Context, address: AddressOption = None, timeout: TimeoutOption = None, as_json: JsonOption = False) -> None:
@@ -41,10 +43,11 @@ def _show(cluster: ClusterInfo) -> None:
         ),
     )
     if cluster.shards:
+        names = _short_names(cluster)
         output.line("")
         output.table(
             ("collection", "shard", "state", "replication", "primary", "term", "in sync", "others", "memory"),
-            ((*_named(each), each.state, each.replication, *_members(each), _size(each.memory)) for each in cluster.shards),
+            ((*_named(each), each.state, each.replication, *_members(each, names), _size(each.memory)) for each in cluster.shards),
         )
 
 
@@ -52,12 +55,26 @@ def _named(shard: ShardInfo) -> tuple[str, int]:
     return shard.collection, shard.shard
 
 
-def _members(shard: ShardInfo) -> tuple[str, int, str, str]:
+def _short_names(cluster: ClusterInfo) -> dict[str, str]:
+    """Beginnings of the workers' ids that tell them apart, marked where the worker is not up."""
+    ids = sorted({worker.id for worker in cluster.workers})
+    length = next((size for size in range(_SHORT, 40) if len({each[:size] for each in ids}) == len(ids)), 40)
+    marks = {worker.id: "" if worker.state == "up" else f" ({worker.state})" for worker in cluster.workers}
+    return {each: each[:length] + marks[each] for each in ids}
+
+
+def _members(shard: ShardInfo, names: Mapping[str, str]) -> tuple[str, int, str, str]:
     """Primary and term; who is in sync; who is not, and what it is instead."""
     others = dict.fromkeys(shard.elr, "may lead")
     others |= {worker: _behind(shard, worker) for worker in shard.learners}
     others |= dict.fromkeys(shard.leaving, "leaving")
-    return shard.primary, shard.term, " ".join(shard.isr), ", ".join(f"{worker} ({what})" for worker, what in others.items())
+    in_sync = ", ".join(names.get(each, each) for each in shard.isr)
+    return (
+        names.get(shard.primary, shard.primary),
+        shard.term,
+        in_sync,
+        ", ".join(f"{names.get(each, each)} ({what})" for each, what in others.items()),
+    )
 
 
 def _behind(shard: ShardInfo, worker: str) -> str:

@@ -85,7 +85,8 @@ def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s:
         again = isinstance(error, Unavailable) or (isinstance(error, DeadlineExceeded) and cut_short)
         pause_s = pause_before(attempt, count, reply.chance, left_s)
         if not again or left_s - pause_s < LEAST_ATTEMPT_S:
-            final = _final(request, error, earlier, tries=f"{attempt} attempts in {elapsed_s:.1f} s", timeout_s=timeout_s)
+            tries = f"{attempt} attempts in {elapsed_s:.1f} s"
+            final = _final(request, error, earlier, doubt, tries=tries, timeout_s=timeout_s)
             raise _with_doubt(request, final, doubt)
         earlier = error
         if pause_s:
@@ -113,8 +114,8 @@ def _with_doubt(request: Request, error: ShoalError, doubt: Doubt) -> ShoalError
     return type(error)(message, dataclasses.replace(error.details, applied=applied))
 
 
-def _final(request: Request, error: ShoalError, earlier: ShoalError | None, *, tries: str, timeout_s: float) -> ShoalError:
-    doubt = "; it may have been applied, calling again with the same input is safe" if request.writes else ""
+def _final(request: Request, error: ShoalError, earlier: ShoalError | None, doubted: Doubt, *, tries: str, timeout_s: float) -> ShoalError:
+    doubt = _doubt_in_words(doubted) if request.writes else ""
     match error:
         case Unavailable():
             return Unavailable(f"{error.message} (gave up after {tries}{doubt})", error.details)
@@ -123,6 +124,12 @@ def _final(request: Request, error: ShoalError, earlier: ShoalError | None, *, t
             return DeadlineExceeded(f"{_late(error, timeout_s)}{before}{doubt}", error.details)
         case _:
             return error
+
+
+def _doubt_in_words(doubt: Doubt) -> str:
+    if set(doubt.applied.values()) == {"no"}:
+        return "; nothing was applied"
+    return "; it may have been applied, calling again with the same input is safe"
 
 
 def _late(error: ShoalError, timeout_s: float) -> str:

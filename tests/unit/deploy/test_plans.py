@@ -89,8 +89,8 @@ def test_on_a_given_ray_every_role_listens_on_its_node() -> None:
     assert hosts == {"10.0.0.7"}
 
 
-def test_the_router_stops_first_and_the_coordinator_last() -> None:
-    assert stop_groups(plans_of(LocalSettings(), 3)) == [["worker-1"], ["worker-2", "worker-3"], ["coordinator"]]
+def test_the_coordinator_stops_first_and_all_workers_at_once_so_that_nobody_leaves_an_isr() -> None:
+    assert stop_groups(plans_of(LocalSettings(), 3)) == [["coordinator"], ["worker-1", "worker-2", "worker-3"]]
 
 
 @pytest.mark.parametrize(

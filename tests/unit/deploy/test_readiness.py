@@ -35,3 +35,12 @@ def test_a_failed_shard_is_not_waited_for_but_reported() -> None:
     info = with_shards("ok", "failed")
     assert missing(info, 1) is None
     assert failed_shards(info) == ("c/1: damaged log",)
+
+
+def test_a_shard_that_lacks_a_worker_that_was_not_started_is_reported_and_does_not_hold_up_the_rest() -> None:
+    lost = dataclasses.replace(SHARD, state="opening", replication="read only", detail="worker w9 is down")
+    info = dataclasses.replace(
+        INFO, shards=(SHARD, dataclasses.replace(lost, shard=1), dataclasses.replace(SHARD, shard=2, state="opening"))
+    )
+    assert missing(info, 1) == "shards that do not answer yet (c/2)"
+    assert failed_shards(info) == ("c/1: worker w9 is down",)

@@ -135,13 +135,14 @@ def test_every_error_has_something_to_do_next():
         assert next_step(kind("x"))
     assert "report" in next_step(Internal("x"))
     assert "`shoal up`" in next_step(Unavailable("failed to connect to all addresses"))
-    assert "--address" in next_step(Unavailable("shard c/0 has no primary"))
+    assert "--address" in next_step(Unavailable("no router answers"))
+    assert "what the shard waits for" in next_step(Unavailable("shard c/0 has no primary", ErrorDetails(shard="c/0")))
     assert "smaller index" in next_step(ResourceExhausted("x", ErrorDetails(limit="memory")))
     assert "smaller index" not in next_step(ResourceExhausted("x", ErrorDetails(limit="message_bytes")))
     assert "another index" in next_step(PreconditionFailed("x", ErrorDetails(field="index")))
     assert "another index" not in next_step(PreconditionFailed("x"))
     behind = Unavailable("shard c/0: worker at h:1: failed to connect to all addresses", ErrorDetails(shard="c/0"))
-    assert next_step(behind) == next_step(Unavailable("shard c/0 has no primary"))
+    assert next_step(behind) == next_step(Unavailable("shard c/0 has no primary", ErrorDetails(shard="c/0")))
 
 
 def test_errors_stay_on_one_line(capsys):
