@@ -16,8 +16,9 @@ from shard_worker.logic.record import RecordKind
 from shard_worker.logic.replica_events import ConfigSeen, FetchSnapshot, SpaceChanged, Tick
 from shard_worker.logic.replica_machine import ReplicaMachine
 from shard_worker.logic.replica_roles import Broken, Idle, Leading, Rising
-from shard_worker.memory import Claim, WorkerMemory
+from shard_worker.memory import WorkerMemory
 from shard_worker.pools import Pools
+from shard_worker.promises import Promises
 from shard_worker.replicate import PeerCalls, Replicate
 from shard_worker.sealing import Sealing
 from shard_worker.tuner import Tuner
@@ -106,7 +107,7 @@ class Replica:
         self.id = replica
         self._shard, self._spec = shard, spec
         self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
-        self._unsettled: list[tuple[Seq, Claim]] = []
+        self._promises = Promises()
         self._accounted = Seq(-1)
         self._stored_bytes = engine.mean_point_bytes()
         self._registration = Revision(0)
@@ -229,9 +230,8 @@ class Replica:
         try:
             ack = await write
         except (DeadlineExceeded, asyncio.CancelledError):
-            # A caller who leaves early leaves a write that may still be applied, if it is applied at all by what is in the log now.
-            self._unsettled.append((self._writer.machine.last_seq, claim))
-            self._settle_claims()
+            self._promises.keep(self._writer.machine.last_seq, claim)
+            self._promises.settle(self._writer.machine)
             raise
         except BaseException:
             claim.give_back()
@@ -246,7 +246,7 @@ class Replica:
             self._accounted = applied
             self._memory.update(self._shard, self._engine.cost())
             self._stored_bytes = self._engine.mean_point_bytes()
-        self._settle_claims()
+        self._promises.settle(self._writer.machine)
 
     def _watch_memory(self) -> None:
         """A member takes what its primary has admitted. When that has filled its own worker, the primary has to know."""
@@ -255,15 +255,6 @@ class Replica:
         if (reason is None) != (self._no_memory is None):
             self._no_memory = reason
             self._writer.feed(SpaceChanged(reason=self._no_disk or reason))
-
-    def _settle_claims(self) -> None:
-        machine = self._writer.machine
-        # Who does not lead has no writes of its own; what is left of them in its log is applied or cut as another one says.
-        gone = not isinstance(machine.role, Leading)
-        for seq, claim in self._unsettled:
-            if gone or machine.applied_seq >= seq:
-                claim.give_back()
-        self._unsettled = [(seq, claim) for seq, claim in self._unsettled if not gone and machine.applied_seq < seq]
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
@@ -353,8 +344,7 @@ class Replica:
         finally:
             await self._writer.close()
             await self._replicate.close()
-            for _, claim in self._unsettled:
-                claim.give_back()
+            self._promises.give_all_back()
             while self._under_way:
                 await asyncio.wait(self._under_way)
             await asyncio.to_thread(self._engine.close)
