@@ -124,7 +124,7 @@ class Writer:
 
     def feed(self, happened: ReplicaEvent) -> None:
         """Give the machine an event; on the event loop."""
-        role = self.machine.role_name
+        role, before = self.machine.role_name, (self.machine.applied_seq, self.failure)
         for effect in self._decided(happened):
             match effect:
                 case Acknowledge(ticket=ticket, seq=seq, affected=affected):
@@ -146,7 +146,9 @@ class Writer:
         self._engine.keep_log(*self.machine.kept_for_others)
         if role != self.machine.role_name:
             log.info(event("role", shard=self.machine.shard, role=self.machine.role_name, term=self.machine.known_term))
-        self._progressed()
+        # Not for each tick and heartbeat: who waits for progress looks at much.
+        if role != self.machine.role_name or before != (self.machine.applied_seq, self.failure):
+            self._progressed()
 
     def _decided(self, happened: ReplicaEvent) -> list[ReplicaEffect]:
         """What the machine wants. An invariant that does not hold ends the replica, before anything wrong is done."""
