@@ -41,7 +41,7 @@ class Driven:
         """Open it again after it was closed."""
         self.folder = ReplicaFolder.load(self.path, cluster_id=CLUSTER, ref=REF)
         self.engine = Engine.open(self.folder, self.spec, SETTINGS)
-        opened = self.engine.opened(self.engine.request_memory())
+        opened = self.engine.beginning().opened
         self.seq, self.term = opened.last_seq, opened.known_term
         if opened.tail:
             self.engine.apply(opened.tail)
