@@ -79,7 +79,6 @@ UNDISTURBED_TRIES = 3
 
 BEHIND_S = 0.5
 """How long a replica that does not lead waits for a record that a read needs: another one may have it already."""
-
 LARGE_BODY_BYTES = 256 * 1024
 LARGE_READ_POINTS, LARGE_READ_BYTES = 16, 256 * 1024
 
@@ -260,10 +259,10 @@ class Replica:
         """See ShardService."""
         _check_search(call, self._spec.dim)
         deadline = boot_s() + timeout_s
-        await self._wait_for(call.terms, deadline)
+        reign = await self._wait_for(call.terms, deadline)
         self._tuner.offer(call.queries)
         found = await self._undisturbed(lambda view: self._reading.search(view, call), deadline, lambda view: self._search_us(view, call))
-        self._check_primary(call.terms)
+        self._check_primary(call.terms, reign)
         return found
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
@@ -363,9 +362,9 @@ class Replica:
 
     async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[], T], *, in_pool: bool) -> T:
         deadline = boot_s() + timeout_s
-        await self._wait_for(terms, deadline)
+        reign = await self._wait_for(terms, deadline)
         result = await self._run(lambda: self._pools.read(work), deadline) if in_pool else work()
-        self._check_primary(terms)
+        self._check_primary(terms, reign)
         return result
 
     async def _run(self, work: Callable[[], Coroutine[Any, Any, T]], deadline: float) -> T:
@@ -381,9 +380,9 @@ class Replica:
 
     async def _read_view(self, terms: ReadTerms, timeout_s: float, ask: Callable[[View], T | None]) -> T:
         deadline = boot_s() + timeout_s
-        await self._wait_for(terms, deadline)
+        reign = await self._wait_for(terms, deadline)
         result = await self._undisturbed(ask, deadline, lambda _: math.inf)
-        self._check_primary(terms)
+        self._check_primary(terms, reign)
         return result
 
     async def _undisturbed(self, ask: Callable[[View], T | None], deadline: float, cost_us: Callable[[View], float]) -> T:
@@ -426,8 +425,9 @@ class Replica:
         # The answer to an earlier attempt says nothing of what was found now; another number than that, that points were replaced.
         return dataclasses.replace(ack, more=answered_before or found.more or ack.affected != len(found.ids))
 
-    async def _wait_for(self, terms: ReadTerms, deadline: float) -> None:
-        """Until the replica may answer under these terms. Raises DeadlineExceeded, Unavailable, or why it failed."""
+    async def _wait_for(self, terms: ReadTerms, deadline: float) -> Term | None:
+        """Until the replica may answer under these terms. The term it leads, for a primary read: one that began before the no-op was
+        applied could miss what an earlier primary acknowledged. Raises DeadlineExceeded, Unavailable, or why it failed."""
         self._check_working()
         machine = self._writer.machine
         until = deadline if isinstance(machine.role, Leading) else min(deadline, boot_s() + BEHIND_S)
@@ -442,6 +442,7 @@ class Replica:
                     f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}", self._details()
                 ) from None
             self._check_working()
+        return self._reign(terms)
 
     def _check_working(self) -> None:
         machine = self._writer.machine
@@ -451,14 +452,21 @@ class Replica:
             state = "closing" if self._closing else machine.role_name
             raise Unavailable(f"the replica of shard {self._shard} is not ready ({state})", self._details())
 
-    def _check_primary(self, terms: ReadTerms) -> None:
-        """After the result is fixed: whether this replica was certainly the primary all along."""
+    def _check_primary(self, terms: ReadTerms, before: Term | None) -> None:
+        """After the result is fixed: whether this replica was certainly the primary all along, in the term that `_wait_for` told."""
+        if self._reign(terms) != before:
+            raise Unavailable(f"shard {self._shard} has another primary, or the same anew, since the read began", self._details())
+
+    def _reign(self, terms: ReadTerms) -> Term | None:
+        """The term that it surely leads and serves now, None where nobody asks. Raises Unavailable."""
         if terms.consistency is not Consistency.PRIMARY:
-            return
+            return None
         machine = self._writer.machine
-        elected = isinstance(machine.role, Leading) and leads(machine.role.config, self.id, self._registration)
-        if not (machine.serves_writes and elected and self._lease_held(self._registration)):
-            raise Unavailable(f"the replica of shard {self._shard} is not surely the primary", self._details())
+        if isinstance(machine.role, Leading) and machine.serves_writes:
+            config = machine.role.config
+            if leads(config, self.id, self._registration) and self._lease_held(self._registration):
+                return config.term
+        raise Unavailable(f"the replica of shard {self._shard} is not surely the primary", self._details())
 
     def _details(self) -> ErrorDetails:
         return ErrorDetails(shard=str(self._shard))

@@ -111,6 +111,9 @@ class EtcdProcess:
     def freeze(self) -> None:
         """SIGSTOP: connections stay open, nothing is answered."""
         os.kill(self.pid, signal.SIGSTOP)
+        # The signal is sent when kill returns, not heeded: on a busy machine an answer could still come.
+        while any(_state_of(task) not in "Tt" for task in Path(f"/proc/{self.pid}/task").iterdir()):
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """SIGCONT."""
@@ -155,3 +158,8 @@ class EtcdProcess:
 def _clean_environment() -> dict[str, str]:
     """Without the variables that etcd would take for settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("ETCD_") or name == "ETCD_UNSUPPORTED_ARCH"}
+
+
+def _state_of(task: Path) -> str:
+    """State letter of a thread, from its line in /proc."""
+    return (task / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]

@@ -166,7 +166,8 @@ class Replica:
             store = self.disk.store
             seq, value = store.points.get(key, (0, None))
             found = Found(seq=seq, value=value, applied=self.machine.applied_seq)
-            self.process.after(0.0002 + 0.003 * self.process.scheduler.random.random(), lambda: answer(self._checked(found, terms)))
+            began = self._reign()
+            self.process.after(0.0002 + 0.003 * self.process.scheduler.random.random(), lambda: answer(self._checked(found, terms, began)))
 
     def close(self) -> Wait:
         """Finish what the disk does now and refuse what waits."""
@@ -194,14 +195,19 @@ class Replica:
             return role.error
         return Unavailable("not ready") if self.closed or not self.machine.serves_reads else None
 
-    def _checked(self, found: Found, terms: ReadTerms) -> Found | ShoalError:
-        """As Replica._check_primary: after the result is fixed."""
+    def _checked(self, found: Found, terms: ReadTerms, began: Term | None) -> Found | ShoalError:
+        """As Replica._check_primary: after the result is fixed, in the term in which the read began."""
         if terms.consistency is not Consistency.PRIMARY:
             return found
+        sure = began is not None and self._reign() == began
+        return found if sure and not self.closed else Unavailable("not surely the primary")
+
+    def _reign(self) -> Term | None:
+        """As Replica._reign: the term that it surely leads and serves now."""
         role = self.machine.role
         elected = isinstance(role, Leading) and leads(role.config, self.id, self.registration)
         sure = self.machine.serves_writes and elected and self._outside.lease_held(self.registration)
-        return found if sure and not self.closed else Unavailable("not surely the primary")
+        return role.config.term if sure and isinstance(role, Leading) else None
 
     def _ticket(self) -> int:
         self._next_ticket += 1
