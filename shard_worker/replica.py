@@ -212,7 +212,7 @@ class Replica:
         kind, encode = self._encoding(call)
         large = isinstance(call, ShardUpsert) and call.points.vectors.nbytes > LARGE_BODY_BYTES
         body = await self._pools.encode(encode) if large else encode()
-        write = self._writer.write(epoch=call.epoch, request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
+        write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
         if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
             # A write that is known is only answered, so it needs no room.
             return await write
@@ -416,7 +416,6 @@ class Replica:
         body = await self._pools.encode(partial(exact_delete_body, found.ids, found.rows))
         answered_before = self._writer.machine.knows(call.request_id)
         ack = await self._writer.write(
-            epoch=call.epoch,
             request_id=call.request_id,
             kind=RecordKind.DELETE_ROWS,
             body=body,

@@ -88,7 +88,7 @@ class WorkerReplicaFolders:
     async def drop(self, shard: ShardId, replica: ReplicaId, *, with_asides: bool) -> None:
         """Delete a replica's folder; nothing when it is gone already. with_asides: and all others of its shard."""
         await asyncio.to_thread(self._drop, ReplicaRef(shard, replica), with_asides)
-        self._existing.discard((shard, replica))
+        self._existing = {each for each in self._existing if each[0] != shard or not (with_asides or each[1] == replica)}
 
     def _drop(self, ref: ReplicaRef, with_asides: bool) -> None:
         if self._folder.exists(ref):

@@ -39,7 +39,7 @@ from shard_worker.logic.replica_events import (
 )
 from shard_worker.logic.replica_machine import ReplicaMachine
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable
-from shoal.core.ids import RequestId, Revision
+from shoal.core.ids import RequestId
 from shoal.core.shard_calls import WriteAck
 from shoal.runtime.clock import wall_ms
 from shoal.runtime.fault_points import fault_point
@@ -81,14 +81,14 @@ class Writer:
         """Writes that wait for their acknowledgement."""
         return len(self._callers)
 
-    async def write(self, *, epoch: Revision, request_id: RequestId, kind: RecordKind, body: bytes, timeout_s: float) -> WriteAck:
+    async def write(self, *, request_id: RequestId, kind: RecordKind, body: bytes, timeout_s: float) -> WriteAck:
         """Have a write appended, committed and applied. Raises what the machine refuses with, DeadlineExceeded, Unavailable."""
         if self._closed:
             raise Unavailable(f"shard {self.machine.shard} is closing", ErrorDetails(applied={str(self.machine.shard): "no"}))
         ticket = self._new_ticket()
         answer: asyncio.Future[WriteAck] = self._loop.create_future()
         self._callers[ticket] = answer
-        self.feed(WriteAsked(ticket=ticket, epoch=epoch, request_id=request_id, kind=kind, body=body, now_ms=wall_ms()))
+        self.feed(WriteAsked(ticket=ticket, request_id=request_id, kind=kind, body=body, now_ms=wall_ms()))
         try:
             async with asyncio.timeout(timeout_s):
                 return await answer

@@ -38,10 +38,9 @@ class TermStored:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WriteAsked:
-    """A caller asks for a write. epoch: of the configuration it was sent by; now_ms: wall clock."""
+    """A caller asks for a write. now_ms: wall clock."""
 
     ticket: Ticket
-    epoch: Revision
     request_id: RequestId
     kind: RecordKind
     body: bytes

@@ -37,7 +37,11 @@ class ReadTerms:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardUpsert:
-    """Upsert of points that all belong to `shard`. epoch: of the shard configuration the sender believes in."""
+    """Upsert of points that all belong to `shard`.
+
+    epoch: of the shard configuration the sender believes in. Nobody refuses an older one: terms fence writes, and the epoch rises with
+    each change of the isr.
+    """
 
     shard: ShardId
     epoch: Revision

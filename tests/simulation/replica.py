@@ -133,7 +133,7 @@ class Replica:
         """The primary whose snapshot it needs."""
         return self.machine.behind
 
-    def write(self, epoch: Revision, request_id: RequestId, kind: RecordKind, body: bytes, timeout_s: float, answer: Resume) -> None:
+    def write(self, request_id: RequestId, kind: RecordKind, body: bytes, timeout_s: float, answer: Resume) -> None:
         """Answers with a WriteAck or a ShoalError."""
         shard = str(self.shard)
         if self.closed:
@@ -143,7 +143,7 @@ class Replica:
         self._callers[ticket] = answer
         self.process.after(timeout_s, lambda: self._leave(ticket))
         now_ms = self.process.wall_ms()
-        self.feed(WriteAsked(ticket=ticket, epoch=epoch, request_id=request_id, kind=kind, body=body, now_ms=now_ms))
+        self.feed(WriteAsked(ticket=ticket, request_id=request_id, kind=kind, body=body, now_ms=now_ms))
 
     def append(self, append: Append, timeout_s: float, answer: Resume) -> None:
         """Answers with an AppendAnswer or a ShoalError."""

@@ -164,7 +164,7 @@ class Worker(Process):
         if replica is None:
             answer(Unavailable("not open here", ErrorDetails(applied={str(shard): "no"})))
         else:
-            replica.write(epoch, request_id, kind, body, timeout_s, answer)
+            replica.write(request_id, kind, body, timeout_s, answer)
 
     def read(self, shard: ShardId, key: str, terms: ReadTerms, timeout_s: float, answer: Resume) -> None:
         """From a router."""

@@ -2,13 +2,15 @@
 
 import asyncio
 import dataclasses
+import threading
 
 import pytest
 
 from shard_worker.engine import EngineSettings
 from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.core.ids import ReplicaId, RequestId, Term
-from tests.unit.shard_worker.fleet import Fleet, Member, fleet, until
+from shoal.core.shard_calls import Consistency, ReadTerms, ShardScroll
+from tests.unit.shard_worker.fleet import SHARD, Fleet, Member, fleet, until
 
 
 async def trio(world: Fleet, *, min_isr: int = 2) -> tuple[Member, Member, Member]:
@@ -172,5 +174,40 @@ def test_what_an_old_primary_promised_its_callers_is_given_back(tmp_path):
             await world.until_isr(3)
             await until(lambda: a.replica.role == "backup")
             assert a.host.memory.promised_bytes == 0
+
+    asyncio.run(run())
+
+
+def test_a_primary_read_that_began_before_the_primary_served_is_refused_though_it_serves_when_the_read_ends(tmp_path):
+    """It could miss what an earlier primary acknowledged and the new one had not applied yet (seed 101370 of the simulation)."""
+
+    async def run():
+        async with fleet(tmp_path) as world:
+            a, b, c = await trio(world)
+            await world.upsert(a, [1], 1.0)
+            old = a.replica.id
+            world.cut |= {a.id, c.id}
+            await world.elect(b, without=(old,))
+            await until(lambda: b.replica.role == "starting")
+            began, serves_now = threading.Event(), threading.Event()
+            scroll = b.replica._reading.scroll
+
+            def scroll_slowly(call):
+                found = scroll(call)
+                began.set()
+                assert serves_now.wait(20.0)
+                return found
+
+            b.replica._reading.scroll = scroll_slowly
+            terms = ReadTerms(consistency=Consistency.PRIMARY)
+            call = ShardScroll(shard=SHARD, after=None, limit=10, filter=None, with_payload=False, with_vectors=True, terms=terms)
+            read = asyncio.create_task(b.host.scroll(call, 20.0))
+            await until(lambda: began.is_set() or read.done())
+            world.cut.clear()
+            await until(lambda: serves(b))
+            serves_now.set()
+            with pytest.raises(Unavailable):
+                await read
+            assert (await b.host.scroll(call, 20.0)).ids.tolist() == [1]
 
     asyncio.run(run())

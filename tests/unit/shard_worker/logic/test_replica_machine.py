@@ -72,12 +72,9 @@ def seen(term: int, *, epoch: int = 10, registration: int = 7, **changes) -> Con
     return ConfigSeen(config=config(term, **changes), epoch=Revision(epoch), registration=Revision(registration))
 
 
-def write(
-    number: int, *, ticket: int | None = None, epoch: int = 10, kind: RecordKind = RecordKind.UPSERT, body: bytes = b"x"
-) -> WriteAsked:
+def write(number: int, *, ticket: int | None = None, kind: RecordKind = RecordKind.UPSERT, body: bytes = b"x") -> WriteAsked:
     return WriteAsked(
         ticket=number if ticket is None else ticket,
-        epoch=Revision(epoch),
         request_id=RequestId("client", number),
         kind=kind,
         body=body,
@@ -183,7 +180,7 @@ def test_a_primary_that_learns_of_another_steps_down_and_says_maybe():
     assert isinstance(refusal, Refuse)
     assert isinstance(refusal.error, Unavailable)
     assert refusal.error.details.applied == {str(SHARD): "maybe"}
-    (no,) = machine.handle(write(2, epoch=11))
+    (no,) = machine.handle(write(2))
     assert no.error.details.applied == {str(SHARD): "no"}
 
 
@@ -197,10 +194,6 @@ def test_reelection_of_the_same_replica_lets_its_callers_ask_again_and_then_answ
     machine.handle(durable(3, term=2))
     assert machine.handle(RecordsApplied(through=Seq(3), affected=(1, 0))) == []
     assert machine.handle(write(1, ticket=7)) == [Acknowledge(ticket=7, seq=Seq(2), affected=1)]
-
-
-def test_a_write_that_was_sent_by_an_older_configuration_is_taken_by_the_primary_all_the_same():
-    assert isinstance(serving().handle(write(1, epoch=9))[0], AppendRecords)
 
 
 def test_the_end_of_a_flush_says_nothing_of_a_record_of_another_term_at_that_place():
@@ -337,7 +330,7 @@ class World:
                 self.feed(RecordsApplied(through=records[-1].seq, affected=(1,) * len(records)))
 
     def ask(self, number: int) -> None:
-        self.feed(write(number, epoch=100 + self.term))
+        self.feed(write(number))
 
     def check(self) -> None:
         assert [record.seq for record in self.disk.applied] == list(range(1, len(self.disk.applied) + 1))
