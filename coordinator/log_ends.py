@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
@@ -30,7 +31,7 @@ Questions = Mapping[WorkerId, Sequence[ShardId]]
 class ReplicaReports(Protocol):
     """Questions to workers, all at once, each within timeout_s seconds. Whoever does not answer is missing in the answer."""
 
-    async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Mapping[ReplicaId, LogEnd]:
+    async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Told:
         """Where the logs of the replicas of these shards end, of those that are open."""
         ...
 
@@ -45,7 +46,7 @@ class GrpcReplicaReports:
     def __init__(self, message_bytes: int) -> None:
         self._message_bytes = message_bytes
 
-    async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Mapping[ReplicaId, LogEnd]:
+    async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Told:
         """See ReplicaReports."""
         asked = [worker for worker in questions if worker in workers]
         requests = [replication_pb2.LogEndsRequest(shards=map(shard_to_message, questions[worker])) for worker in asked]
@@ -54,12 +55,9 @@ class GrpcReplicaReports:
             for worker, request in zip(asked, requests, strict=True)
         )
         answers = await asyncio.gather(*calls)
-        return {
-            ReplicaId(end.replica): LogEnd(term=Term(end.term), seq=Seq(end.seq))
-            for answer in answers
-            if answer is not None
-            for end in answer.ends
-        }
+        heard = {worker: answer for worker, answer in zip(asked, answers, strict=True) if answer is not None}
+        ends = (end for answer in heard.values() for end in answer.ends)
+        return Told(ends={ReplicaId(end.replica): LogEnd(term=Term(end.term), seq=Seq(end.seq)) for end in ends}, answered=heard.keys())
 
     async def failures(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, frozenset[str]]:
         """See ReplicaReports."""

@@ -10,7 +10,7 @@ from coordinator.bell import Bell
 from coordinator.log_ends import ReplicaReports
 from coordinator.logic.absence import Absences, Since
 from coordinator.logic.reconcile import joining, questions, reconcile
-from coordinator.logic.snapshot import Snapshot
+from coordinator.logic.snapshot import Snapshot, Told
 from shoal.core.ids import Revision
 from shoal.store.observe import MapObserver
 
@@ -67,7 +67,7 @@ class Loop:
         snapshot = Snapshot(
             map=seen,
             seed=self._new_seed(),
-            log_ends=await self._reports.log_ends(asked, seen.workers, LOG_ENDS_S) if asked else {},
+            told=await self._reports.log_ends(asked, seen.workers, LOG_ENDS_S) if asked else Told(),
             joining_s=self._joining.seconds(now),
             unled_s=self._unled.seconds(now),
             absent_s=self._absences.absent_s(now),

@@ -104,10 +104,10 @@ class Recoverer:
         cluster = self._observer.map
         entry = _shard_of(cluster, request)
         homes = set(entry.config.worker_of.values()) & set(cluster.workers)
-        ends = await self._reports.log_ends(dict.fromkeys(homes, (entry.config.shard,)), cluster.workers, REPORTS_S)
+        logs = await self._reports.log_ends(dict.fromkeys(homes, (entry.config.shard,)), cluster.workers, REPORTS_S)
         told = await self._reports.failures((cluster.workers[worker] for worker in sorted(homes)), REPORTS_S)
         failed = {worker for worker, shards in told.items() if str(entry.config.shard) in shards}
-        reports = Reports(ends=ends, failed=failed)
+        reports = Reports(ends=logs.ends, failed=failed)
         return plan_recovery(entry.config, _named(request), cluster.workers, reports, request.worker), entry
 
     def _transaction(self, plan: RecoveryPlan, before: ShardEntry, request: RecoveryRequest, request_id: str) -> Transaction:

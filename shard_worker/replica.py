@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from shard_worker.engine import Beginning, Engine
 from shard_worker.index.view import View
 from shard_worker.logic.append import Append, AppendAnswer
+from shard_worker.logic.primary_read import is_sure, sure_term
 from shard_worker.logic.record import RecordKind
 from shard_worker.logic.replica_events import ConfigSeen, FetchSnapshot, SpaceChanged, Tick
 from shard_worker.logic.replica_machine import ReplicaMachine
@@ -50,7 +51,7 @@ from shoal.core.shard_calls import (
     ShardWrite,
     WriteAck,
 )
-from shoal.core.shard_config import ShardConfig, leads
+from shoal.core.shard_config import ShardConfig
 from shoal.runtime.clock import boot_s
 from shoal.wire.records import delete_body, exact_delete_body, upsert_body
 
@@ -259,10 +260,10 @@ class Replica:
         """See ShardService."""
         _check_search(call, self._spec.dim)
         deadline = boot_s() + timeout_s
-        reign = await self._wait_for(call.terms, deadline)
+        began = await self._wait_for(call.terms, deadline)
         self._tuner.offer(call.queries)
         found = await self._undisturbed(lambda view: self._reading.search(view, call), deadline, lambda view: self._search_us(view, call))
-        self._check_primary(call.terms, reign)
+        self._check_primary(call.terms, began)
         return found
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
@@ -362,9 +363,9 @@ class Replica:
 
     async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[], T], *, in_pool: bool) -> T:
         deadline = boot_s() + timeout_s
-        reign = await self._wait_for(terms, deadline)
+        began = await self._wait_for(terms, deadline)
         result = await self._run(lambda: self._pools.read(work), deadline) if in_pool else work()
-        self._check_primary(terms, reign)
+        self._check_primary(terms, began)
         return result
 
     async def _run(self, work: Callable[[], Coroutine[Any, Any, T]], deadline: float) -> T:
@@ -380,9 +381,9 @@ class Replica:
 
     async def _read_view(self, terms: ReadTerms, timeout_s: float, ask: Callable[[View], T | None]) -> T:
         deadline = boot_s() + timeout_s
-        reign = await self._wait_for(terms, deadline)
+        began = await self._wait_for(terms, deadline)
         result = await self._undisturbed(ask, deadline, lambda _: math.inf)
-        self._check_primary(terms, reign)
+        self._check_primary(terms, began)
         return result
 
     async def _undisturbed(self, ask: Callable[[View], T | None], deadline: float, cost_us: Callable[[View], float]) -> T:
@@ -425,8 +426,10 @@ class Replica:
         return dataclasses.replace(ack, more=answered_before or found.more or ack.affected != len(found.ids))
 
     async def _wait_for(self, terms: ReadTerms, deadline: float) -> Term | None:
-        """Until the replica may answer under these terms. The term it leads, for a primary read: one that began before the no-op was
-        applied could miss what an earlier primary acknowledged. Raises DeadlineExceeded, Unavailable, or why it failed."""
+        """Until the replica may answer under these terms. The term that it surely leads, which a primary read needs to have.
+
+        Raises DeadlineExceeded, Unavailable, or why the replica failed.
+        """
         self._check_working()
         machine = self._writer.machine
         until = deadline if isinstance(machine.role, Leading) else min(deadline, boot_s() + BEHIND_S)
@@ -441,7 +444,10 @@ class Replica:
                     f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}", self._details()
                 ) from None
             self._check_working()
-        return self._reign(terms)
+        term = self._sure_term()
+        if term is None and terms.consistency is Consistency.PRIMARY:
+            raise Unavailable(f"the replica of shard {self._shard} is not surely the primary", self._details())
+        return term
 
     def _check_working(self) -> None:
         machine = self._writer.machine
@@ -451,21 +457,13 @@ class Replica:
             state = "closing" if self._closing else machine.role_name
             raise Unavailable(f"the replica of shard {self._shard} is not ready ({state})", self._details())
 
-    def _check_primary(self, terms: ReadTerms, before: Term | None) -> None:
+    def _check_primary(self, terms: ReadTerms, began: Term | None) -> None:
         """After the result is fixed: whether this replica was certainly the primary all along, in the term that `_wait_for` told."""
-        if self._reign(terms) != before:
+        if terms.consistency is Consistency.PRIMARY and not is_sure(began, self._sure_term()):
             raise Unavailable(f"shard {self._shard} has another primary, or the same anew, since the read began", self._details())
 
-    def _reign(self, terms: ReadTerms) -> Term | None:
-        """The term that it surely leads and serves now, None where nobody asks. Raises Unavailable."""
-        if terms.consistency is not Consistency.PRIMARY:
-            return None
-        machine = self._writer.machine
-        if isinstance(machine.role, Leading) and machine.serves_writes:
-            config = machine.role.config
-            if leads(config, self.id, self._registration) and self._lease_held(self._registration):
-                return config.term
-        raise Unavailable(f"the replica of shard {self._shard} is not surely the primary", self._details())
+    def _sure_term(self) -> Term | None:
+        return sure_term(self._writer.machine, self._registration, self._lease_held)
 
     def _details(self) -> ErrorDetails:
         return ErrorDetails(shard=str(self._shard))

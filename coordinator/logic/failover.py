@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+from coordinator.logic.snapshot import Told
 from coordinator.logic.steps import ElectPrimary
 from shoal.core.cluster_map import WorkerEntry
-from shoal.core.ids import ReplicaId, Seq, ShardId, Term, WorkerId
-from shoal.core.recovery import LogEnd
+from shoal.core.ids import ReplicaId, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, leads
 
 Workers = Mapping[WorkerId, WorkerEntry]
-LogEnds = Mapping[ReplicaId, LogEnd]
 
 UNTOLD_AFTER_S = 10.0
-"""How long a shard stays without a primary because nobody has told that its log is open; then one is elected all the same: the coordinator
-may be the one that cannot reach the workers."""
+"""How long a shard stays without a primary because no worker answers; then one is elected all the same: the coordinator may be the one
+that cannot reach the workers."""
 
-_UNTOLD = LogEnd(term=Term(-1), seq=Seq(-1))
-_NOBODY_TOLD: LogEnds = {}
+_NOBODY_TOLD = Told()
 
 
 def has_primary(config: ShardConfig, workers: Workers) -> bool:
@@ -45,17 +43,20 @@ def candidates_of(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...
     return tuple(sorted(chosen, key=lambda member: member != config.primary))
 
 
-def heir_of(config: ShardConfig, workers: Workers, log_ends: LogEnds = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ReplicaId | None:
-    """Who shall lead: the candidate with the longest log, as told. unled_s: how long nobody has.
+def heir_of(config: ShardConfig, workers: Workers, told: Told = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ReplicaId | None:
+    """Who shall lead: the candidate with the longest log, of those that are open. unled_s: how long nobody has.
 
-    Where several may lead, one whose worker has not told that its log is open may be about to resign, its disk being wiped: electing
-    it would make learners of those that have everything. One that resigned leads again only when its worker tells that.
+    Where several may lead, one whose log is not open may have lost its disk and be about to resign: electing it would make learners
+    of those that have everything. So it has to wait, unless its worker does not answer at all for long. One that resigned leads again
+    only when its worker tells that its log is open.
     """
-    heir = max(candidates_of(config, workers), key=lambda each: log_ends.get(each, _UNTOLD), default=None)
-    if heir is None or heir in log_ends:
+    candidates = candidates_of(config, workers)
+    heir = max((each for each in candidates if each in told.ends), key=told.ends.__getitem__, default=None)
+    if heir is not None or (_others_may_lead(config) and unled_s < UNTOLD_AFTER_S):
         return heir
-    must_tell = (heir == config.primary and has_resigned(config)) or (_others_may_lead(config) and unled_s < UNTOLD_AFTER_S)
-    return None if must_tell else heir
+    resigned = config.primary if has_resigned(config) else None
+    unheard = (each for each in candidates if each != resigned and config.worker_of[each] not in told.answered)
+    return next(unheard, None)
 
 
 def _others_may_lead(config: ShardConfig) -> bool:
@@ -70,10 +71,10 @@ def needs_election(config: ShardConfig, workers: Workers) -> bool:
     return not has_primary(config, workers) and (config.primary_worker is not None or has_resigned(config))
 
 
-def election_of(entry: ShardEntry, workers: Workers, log_ends: LogEnds = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ElectPrimary | None:
+def election_of(entry: ShardEntry, workers: Workers, told: Told = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ElectPrimary | None:
     """The election that a shard needs and can have now; None when it needs none, and when nobody may lead."""
     config = entry.config
-    heir = heir_of(config, workers, log_ends, unled_s=unled_s) if needs_election(config, workers) else None
+    heir = heir_of(config, workers, told, unled_s=unled_s) if needs_election(config, workers) else None
     return None if heir is None else ElectPrimary(before=entry, config=next_reign(config, heir, workers))
 
 

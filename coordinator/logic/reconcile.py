@@ -77,7 +77,7 @@ def _live_shards(cluster: ClusterMap) -> Iterator[tuple[Collection, ShardEntry]]
 
 def _elections(snapshot: Snapshot) -> Iterator[ElectPrimary]:
     for _, entry in _live_shards(snapshot.map):
-        election = election_of(entry, snapshot.map.workers, snapshot.log_ends, unled_s=snapshot.unled_s.get(entry.config.shard, 0.0))
+        election = election_of(entry, snapshot.map.workers, snapshot.told, unled_s=snapshot.unled_s.get(entry.config.shard, 0.0))
         if election is not None:
             yield election
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 
-from coordinator.logic.failover import LogEnds, Workers
+from coordinator.logic.failover import Workers
 from shoal.core.errors import ErrorDetails, PreconditionFailed
 from shoal.core.ids import ReplicaId, Revision, Term, WorkerId
-from shoal.core.recovery import Recovery, ReplicaPlace
+from shoal.core.recovery import LogEnd, Recovery, ReplicaPlace
 from shoal.core.shard_config import ShardConfig, is_gone, replica_on
 
 
@@ -20,7 +20,7 @@ class Reports:
     """What the workers of a shard's replicas told. ends: where the logs of those that are open end; failed: workers that say that their
     replica of the shard does not work."""
 
-    ends: LogEnds
+    ends: Mapping[ReplicaId, LogEnd]
     failed: Collection[WorkerId]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -14,10 +14,18 @@ from shoal.core.recovery import LogEnd
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What workers told of the logs of their replicas. ends: of those that are open; answered: the workers that answered at all."""
+
+    ends: Mapping[ReplicaId, LogEnd] = field(default_factory=lambda: MappingProxyType({}))
+    answered: Set[WorkerId] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
     """The map as observed, what was seen besides, and the round's share of randomness.
 
-    seed: never the same twice, so that new ids are new; log_ends: of replicas that may be elected, as far as their workers told;
+    seed: never the same twice, so that new ids are new; told: of replicas that may be elected;
     joining_s: how long shards of new collections have waited for the last of their replicas;
     unled_s: how long shards have needed an election; absent_s: how long workers that hold replicas have been missing from the map;
     replace_after_s: after which a replica counts as lost.
@@ -25,7 +33,7 @@ class Snapshot:
 
     map: ClusterMap
     seed: str
-    log_ends: Mapping[ReplicaId, LogEnd] = field(default_factory=lambda: MappingProxyType({}))
+    told: Told = field(default_factory=Told)
     joining_s: Mapping[ShardId, float] = field(default_factory=lambda: MappingProxyType({}))
     unled_s: Mapping[ShardId, float] = field(default_factory=lambda: MappingProxyType({}))
     absent_s: Mapping[WorkerId, float] = field(default_factory=lambda: MappingProxyType({}))

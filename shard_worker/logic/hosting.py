@@ -265,7 +265,11 @@ def _step_of_full(view: HostView, entry: ShardEntry, local: LocalReplica, collec
 
 
 def _resign(view: HostView, entry: ShardEntry, replica: ReplicaId, *, intact: bool) -> Resign | None:
-    """Not when nobody else may lead: what is here may be mended, and is the last there is."""
+    """Not when nobody else may lead: what is here may be mended, and is the last there is. What is intact is not given up for one whose
+    worker is gone either: that one may never come back."""
+    members = {*entry.config.isr, *entry.config.elr} - {replica}
+    if intact and not any(entry.config.worker_of[member] in view.map.workers for member in members):
+        return None
     config = resigned(entry.config, replica, intact=intact)
     return Resign(entry=entry, config=config) if config is not None and view.registration else None
 

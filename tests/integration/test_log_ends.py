@@ -79,11 +79,12 @@ def test_log_ends_are_those_that_were_told(caplog: pytest.LogCaptureFixture) -> 
         }
         async with asyncio.timeout(WAIT_S):
             told = await reports.log_ends(questions, workers, ANSWER_S)
-        assert told == {
+        assert told.ends == {
             "w0-0": LogEnd(term=Term(4), seq=Seq(7)),
             "w0-1": LogEnd(term=Term(4), seq=Seq(8)),
             "w1-1": LogEnd(term=Term(4), seq=Seq(8)),
         }
+        assert told.answered == {"w0", "w1"}
 
     asked(check)
     assert {line.split()[1] for line in caplog.messages if line.startswith("worker_not_heard")} == {"worker=w2", "worker=w3"}

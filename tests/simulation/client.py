@@ -19,6 +19,7 @@ from tests.simulation.replica import Found
 from tests.simulation.scheduler import Process, Resume, Steps, Wait
 
 if TYPE_CHECKING:
+    from tests.simulation.worker import Worker
     from tests.simulation.world import World
 
 KEYS_EACH = 4
@@ -115,6 +116,17 @@ class Client(Process):
             history.read_ended(consistency.value, key, found, floor)
             if consistency is not Consistency.ANY:
                 self._session = max(self._session, found.applied)
+
+    def read_at(self, worker: Worker, key: str) -> None:
+        """Ask a worker for a primary read at once, whatever the map says; a refusal is the end of it."""
+        terms = ReadTerms(consistency=Consistency.PRIMARY)
+        history, floor = self._world.history, self._world.history.primary_floor
+
+        def ended(found: Any) -> None:
+            if isinstance(found, Found):
+                history.read_ended(Consistency.PRIMARY.value, key, found, floor)
+
+        worker.read(self._world.shard, key, terms, READ_PATIENCE_S, ended)
 
     def _read_until(self, patience: Patience, terms: ReadTerms, key: str) -> Steps:
         def ask(entry: ShardEntry, worker: WorkerId, left_s: float, answer: Resume) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from coordinator.act import transaction_of
 from coordinator.logic.absence import Absences, Since
 from coordinator.logic.campaign import Lead, Look, Run, StandBy, StepDown, next_move
 from coordinator.logic.reconcile import questions, reconcile
-from coordinator.logic.snapshot import Snapshot
+from coordinator.logic.snapshot import Snapshot, Told
 from coordinator.logic.steps import Step
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
@@ -151,11 +153,11 @@ class Coordinator(Process):
         self._rounds += 1
         asked = questions(seen)
         self._unled = self._unled.seen(sorted({shard for shards in asked.values() for shard in shards}), now)
-        log_ends = (yield self._ask(asked)) if asked else {}
+        told = (yield self._ask(asked)) if asked else Told()
         snapshot = Snapshot(
             map=seen,
             seed=f"{self.name} {self.life} {self._rounds}",
-            log_ends=log_ends,
+            told=told,
             unled_s=self._unled.seconds(now),
             absent_s=self._absences.absent_s(now),
             replace_after_s=REPLACE_AFTER_S,
@@ -167,19 +169,20 @@ class Coordinator(Process):
         """All at once, each within LOG_ENDS_S."""
 
         def begin(resume: Resume) -> None:
-            found: dict[ReplicaId, LogEnd] = {}
+            heard: dict[WorkerId, Mapping[ReplicaId, LogEnd]] = {}
             left = len(asked)
 
-            def ended(told: Any) -> None:
+            def ended(worker: WorkerId, answer: Any) -> None:
                 nonlocal left
                 left -= 1
-                if isinstance(told, dict):
-                    found.update(told)
+                if isinstance(answer, dict):
+                    heard[worker] = answer
                 if not left:
-                    resume(found)
+                    ends = {replica: end for each in heard.values() for replica, end in each.items()}
+                    resume(Told(ends=ends, answered=heard.keys()))
 
             for worker, shards in asked.items():
-                self.spawn(self._ask_one(worker, shards), ended)
+                self.spawn(self._ask_one(worker, shards), partial(ended, worker))
 
         return begin
 

@@ -58,10 +58,11 @@ class Store:
 
 
 class ReplicaDisk:
-    """The folder of one replica."""
+    """The folder of one replica. damaged: it is found to be so when it is opened."""
 
     def __init__(self, shard: ShardId, replica: ReplicaId) -> None:
         self.shard, self.replica = shard, replica
+        self.damaged = False
         self.known_term = 0
         self.base: tuple[int, int] = (0, 0)
         self.log: list[Record] = []

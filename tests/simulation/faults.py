@@ -1,13 +1,14 @@
 """What goes wrong in a seeded history: faults of every kind, drawn one after the other, each with its end.
 
-A disk is wiped only where another intact member holds everything, and while that one's data is the only protection no other fault is
-begun: what is then asked of the cluster is what copies can give.
+Data is wiped or damaged only where another member that may lead has everything on its disk, and until the one that lost it has left, no
+second disk is wiped, damaged or filled: what is then asked of the cluster is what copies can give.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from shoal.core.ids import ReplicaId
 from shoal.core.shard_config import ShardConfig, replica_on
 from tests.simulation.network import Weather
 from tests.simulation.scheduler import Process
@@ -15,8 +16,6 @@ from tests.simulation.worker import Worker
 from tests.simulation.world import World
 
 BETWEEN_S = (0.2, 3.0)
-CALM_S = 15.0
-"""How long a wipe waits for all other faults to be over; none begins meanwhile."""
 
 
 class Faults:
@@ -24,8 +23,6 @@ class Faults:
 
     def __init__(self, world: World) -> None:
         self._world, self._random = world, world.scheduler.random
-        self._waiting: Callable[[], bool] | None = None
-        self._waits_until = 0.0
         self._stopped = False
         self._kinds: list[tuple[int, str, Callable[[], bool]]] = [
             (10, "crash of the primary", self._crash_primary),
@@ -43,7 +40,9 @@ class Faults:
             (3, "watch lags", self._lag),
             (4, "slow disk", self._slow_disk),
             (2, "full disk", self._full_disk),
-            (4, "disk wiped", self._wipe),
+            (2, "disk wiped", self._wipe),
+            (2, "replica folder lost", self._lose_folder),
+            (2, "replica damaged", self._damage),
             (3, "lease lost", self._lose_lease),
             (2, "primary's lease lost, with old maps", self._lose_lease_unseen),
             (3, "coordinator crash", self._crash_coordinator),
@@ -81,14 +80,9 @@ class Faults:
         if config is None or self._world.committed.last_seq == 0:
             return
         _, name, begin = self._random.choices(self._kinds, self._weights)[0]
-        if self._waiting is not None:
-            name, begin = "disk wiped", self._waiting
-        if not self._is_fragile() and begin():
+        if begin():
             self._world.counts[f"fault: {name}"] += 1
             self._world.trace(f"fault: {name}")
-            self._waiting = None
-        elif self._world.now >= self._waits_until:
-            self._waiting = None
 
     def _is_fragile(self) -> bool:
         """Whether a replica that was wiped still counts: until it has left, no other fault may take what the others have."""
@@ -245,31 +239,52 @@ class Faults:
 
     def _full_disk(self) -> bool:
         worker = self._any()
-        if worker is None:
+        if worker is None or self._is_fragile():
             return False
         worker.disk.full = True
         return self._later(1.0, 8.0, lambda: setattr(worker.disk, "full", False))
 
     def _wipe(self) -> bool:
-        """A worker crashes and comes back without all or one of its folders. Only while all is well with the others."""
-        world, config = self._world, self._config()
-        worker = self._any()
-        victim = None if worker is None else replica_on(config, worker.me)
-        if worker is None or victim is None or not self._others_are_well(config, worker):
-            if self._waiting is None:
-                self._waiting, self._waits_until = self._wipe, world.now + CALM_S
-            return False
-        whole = self._random.random() < 0.5
-        worker.crash(power=True)
-        for key in sorted(worker.disk.folders):
-            if whole or key[1] == victim:
-                world.holdings.wiped(key[1])
-                del worker.disk.folders[key]
-        return self._later(0.1, 3.0, lambda: None if worker.alive else worker.boot())
+        """A worker crashes and comes back without its folders."""
 
-    def _others_are_well(self, config: ShardConfig, worker: Worker) -> bool:
-        world = self._world
-        well = not world.network.cut and not world.etcd.paused and not world.etcd.unsure and world.network.weather == Weather()
-        calm = all(each.alive and not each.paused and each.disk.slow == 1.0 and not each.disk.full for each in world.workers.values())
-        others = [member for member in config.isr if config.worker_of[member] != worker.me and member not in world.holdings.lost]
-        return well and calm and world.is_whole() and bool(others)
+        def take(worker: Worker, _: ReplicaId) -> None:
+            for _, replica in sorted(worker.disk.folders):
+                self._world.holdings.wiped(replica)
+            worker.disk.folders.clear()
+
+        return self._lose_data(take)
+
+    def _lose_folder(self) -> bool:
+        """A worker crashes and comes back without the folder of its replica."""
+
+        def take(worker: Worker, replica: ReplicaId) -> None:
+            self._world.holdings.wiped(replica)
+            del worker.disk.folders[self._world.shard, replica]
+
+        return self._lose_data(take)
+
+    def _damage(self) -> bool:
+        """A worker crashes and cannot open its replica again."""
+
+        def take(worker: Worker, replica: ReplicaId) -> None:
+            self._world.holdings.wiped(replica)
+            worker.disk.folders[self._world.shard, replica].damaged = True
+
+        return self._lose_data(take)
+
+    def _lose_data(self, take: Callable[[Worker, ReplicaId], None]) -> bool:
+        """Only where another that may lead holds everything."""
+        config, worker = self._config(), self._any()
+        victim = None if worker is None else replica_on(config, worker.me)
+        if worker is None or victim is None or self._is_fragile() or not self._others_hold_everything(config, victim):
+            return False
+        if (self._world.shard, victim) not in worker.disk.folders:
+            return False
+        worker.crash(power=True)
+        take(worker, victim)
+        return self._later(0.1, 9.0, lambda: None if worker.alive else worker.boot())
+
+    def _others_hold_everything(self, config: ShardConfig, victim: ReplicaId) -> bool:
+        others = [member for member in (*config.isr, *config.elr) if member != victim]
+        full = any(each.disk.full for each in self._world.workers.values())
+        return not full and any(member in self._world.holdings.disks for member in others)

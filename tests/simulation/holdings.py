@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import CollectionState
 from shoal.core.ids import ReplicaId
 from shoal.core.shard_config import is_gone
 from tests.simulation.committed import CommittedLog
@@ -27,7 +28,10 @@ class Holdings:
 
     def dropped(self, disk: ReplicaDisk, now: ClusterMap) -> None:
         """A worker deleted a folder."""
-        entry = now.shards.get(disk.shard)
+        entry, collection = now.shards.get(disk.shard), now.collections.get(disk.shard.collection)
+        if collection is not None and collection.state is CollectionState.DROPPING:
+            self.disks.pop(disk.replica, None)
+            return
         if entry is not None and disk.replica in entry.config.worker_of and not is_gone(entry.config, disk.replica):
             raise Violation("data is deleted on a tombstone only", f"{disk.replica} was deleted, it is a member of {entry.config}")
         self.disks.pop(disk.replica, None)

@@ -250,7 +250,7 @@ class Hosting:
         low, high = OPEN_S
         yield self._process.sleep(self._process.scheduler.random.uniform(low, high))
         disk = self._disk.folders.get((shard, replica))
-        if disk is None:
+        if disk is None or disk.damaged:
             self.failed[shard] = (replica, Local.FAILED)
             return
         opened = Replica(process=self._process, disk=disk, worker_disk=self._disk, outside=self._host, watcher=self._watcher, spec=spec)

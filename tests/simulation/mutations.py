@@ -12,7 +12,8 @@ from typing import Any
 from unittest.mock import patch
 
 from coordinator.logic import failover
-from shard_worker.logic import hosting, reign, replica_machine
+from coordinator.logic.snapshot import Told
+from shard_worker.logic import hosting, primary_read, reign, replica_machine
 from shard_worker.logic.hosting import CreateReplica
 from shard_worker.logic.reign import Reign
 from shard_worker.logic.replica_events import AppendAsked
@@ -20,7 +21,8 @@ from shard_worker.logic.replica_machine import ReplicaMachine
 from shard_worker.logic.replica_roles import Leading
 from shard_worker.logic.request_memory import RequestMemory, Unheard
 from shoal.core import shard_config
-from shoal.core.ids import ReplicaId, Revision, Seq
+from shoal.core.ids import ReplicaId, Revision, Seq, Term
+from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig
 from shoal.store.lease_plan import SURE_PART, Hold
 from tests.simulation import hosting as hosting_performer
@@ -124,14 +126,22 @@ def _serves_at_once(self: ReplicaMachine) -> bool:
     return isinstance(self.role, Leading) and self.role.config.state is shard_config.ShardState.ACTIVE
 
 
+_NOTHING_TOLD, _NO_LOG = Told(), LogEnd(term=Term(-1), seq=Seq(-1))
+
+
 def _leads_anyhow(config: ShardConfig, replica: ReplicaId, registration: Revision) -> bool:
     return config.primary == replica and registration != 0
+
+
+def _elects_whoever_is_live(config: ShardConfig, workers: Any, told: Told = _NOTHING_TOLD, *, unled_s: float = 0.0) -> ReplicaId | None:
+    candidates = failover.candidates_of(config, workers)
+    return max(candidates, key=lambda each: told.ends.get(each, _NO_LOG), default=None)
 
 
 @contextmanager
 def _leads_under_any_registration() -> Any:
     with ExitStack() as stack:
-        for module in (shard_config, hosting, replica_machine, failover, performer):
+        for module in (shard_config, hosting, replica_machine, failover, primary_read):
             stack.enter_context(patch.object(module, "leads", _leads_anyhow))
         yield
 
@@ -174,6 +184,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         caught_by=("nobody_leads_who_lacks_something",),
     ),
     Mutation(
+        rule="an heir that may have lost its disk waits",
+        patched="failover.heir_of",
+        breaking=_attribute(failover, "heir_of", _elects_whoever_is_live),
+        caught_by=("wiped_heir_returns_first",),
+        starred=False,
+    ),
+    Mutation(
         rule="inv 3: lower terms are refused",
         patched="ReplicaMachine._see_append",
         breaking=_attribute(ReplicaMachine, "_see_append", _takes_lower_terms),
@@ -196,6 +213,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         patched="ReplicaMachine.serves_writes",
         breaking=_attribute(ReplicaMachine, "serves_writes", property(_serves_at_once)),
         caught_by=("new_primary_asked_before_its_noop",),
+    ),
+    Mutation(
+        rule="inv 6: a primary read begins in the term in which it ends",
+        patched="primary_read.is_sure",
+        breaking=_attribute(performer, "is_sure", lambda began, fixed: fixed is not None),
+        caught_by=("primary_read_begun_before_the_noop",),
     ),
     Mutation(
         rule="a primary read needs a lease held when its result is fixed",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from shard_worker.logic.append import Append, Matched
+from shard_worker.logic.primary_read import is_sure, sure_term
 from shard_worker.logic.record import Record, RecordKind
 from shard_worker.logic.reign import ReadLog, SendAppend, SwapConfig
 from shard_worker.logic.replica_events import (
@@ -43,12 +44,12 @@ from shard_worker.logic.replica_events import (
     WriteAsked,
 )
 from shard_worker.logic.replica_machine import ReplicaMachine
-from shard_worker.logic.replica_roles import Broken, Idle, Leading
+from shard_worker.logic.replica_roles import Broken, Idle
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
 from shoal.core.shard_calls import Consistency, ReadTerms, WriteAck
-from shoal.core.shard_config import ShardConfig, leads
+from shoal.core.shard_config import ShardConfig
 from tests.simulation.disk import ReplicaDisk, WorkerDisk
 from tests.simulation.scheduler import Process, Resume, Steps, Wait
 
@@ -166,7 +167,7 @@ class Replica:
             store = self.disk.store
             seq, value = store.points.get(key, (0, None))
             found = Found(seq=seq, value=value, applied=self.machine.applied_seq)
-            began = self._reign()
+            began = self._sure_term()
             self.process.after(0.0002 + 0.003 * self.process.scheduler.random.random(), lambda: answer(self._checked(found, terms, began)))
 
     def close(self) -> Wait:
@@ -196,18 +197,12 @@ class Replica:
         return Unavailable("not ready") if self.closed or not self.machine.serves_reads else None
 
     def _checked(self, found: Found, terms: ReadTerms, began: Term | None) -> Found | ShoalError:
-        """As Replica._check_primary: after the result is fixed, in the term in which the read began."""
-        if terms.consistency is not Consistency.PRIMARY:
-            return found
-        sure = began is not None and self._reign() == began
+        """After the result is fixed, as Replica._check_primary."""
+        sure = terms.consistency is not Consistency.PRIMARY or is_sure(began, self._sure_term())
         return found if sure and not self.closed else Unavailable("not surely the primary")
 
-    def _reign(self) -> Term | None:
-        """As Replica._reign: the term that it surely leads and serves now."""
-        role = self.machine.role
-        elected = isinstance(role, Leading) and leads(role.config, self.id, self.registration)
-        sure = self.machine.serves_writes and elected and self._outside.lease_held(self.registration)
-        return role.config.term if sure and isinstance(role, Leading) else None
+    def _sure_term(self) -> Term | None:
+        return sure_term(self.machine, self.registration, self._outside.lease_held)
 
     def _ticket(self) -> int:
         self._next_ticket += 1

@@ -116,6 +116,31 @@ def wiped_disk_returns(seed: int) -> Stage:
     return stage
 
 
+def wiped_heir_returns_first(seed: int) -> Stage:
+    """Of two copies, both down, the one that lost its disk comes back long before the other, and its resignation is lost for long."""
+    stage = Stage(seed, workers=2, replicas=2)
+    stage.until_written(20)
+    intact, wiped = (stage.primary, stage.backups()[0]) if seed % 2 else (stage.backups()[0], stage.primary)
+    for worker in (intact, wiped):
+        worker.crash(power=True)
+    _wipe(stage, wiped)
+    stage.run(25.0)
+    lost_until = stage.world.now + 20.0
+    lost: list[int] = []
+
+    def lose() -> None:
+        lost.append(1)
+        if stage.world.now < lost_until:
+            stage.order(shrinks, Mishap.REQUEST_LOST, lose)
+
+    stage.order(shrinks, Mishap.REQUEST_LOST, lose)
+    wiped.boot()
+    stage.run(30.0)
+    stage.finish()
+    hold(len(lost) > 1, "the script gets where it wants", "no resignation was lost")
+    return stage
+
+
 def registered_again_while_cut_off(seed: int) -> Stage:
     """A primary loses its lease and registers again without having heard that another was elected: it must not read as primary."""
     stage = Stage(seed)
@@ -173,22 +198,37 @@ def cut_off_primary_is_asked(seed: int) -> Stage:
 def new_primary_asked_before_its_noop(seed: int) -> Stage:
     """A write is acknowledged and nobody else heard that it is committed; the heir is asked before it can commit its no-op."""
     stage = Stage(seed)
-    stage.until_written(10)
     world, primary = stage.world, stage.primary
-
-    def committed(replica: Replica, _: int) -> None:
-        if replica.process is primary:
-            world.watcher.on_commit = None
-            stage.cut_from_members(primary)
-
-    world.watcher.on_commit = committed
-    stage.until(lambda: world.watcher.on_commit is None, "commit")
-    stage.run(0.05)
+    _commit_unheard(stage)
     primary.crash(power=True)
     for client in world.clients:
         stage.only_reads(client)
     stage.until_elected()
     stage.cut_from_members(stage.primary)
+    stage.run(2.0)
+    stage.finish()
+    return stage
+
+
+def primary_read_begun_before_the_noop(seed: int) -> Stage:
+    """A write is acknowledged and nobody else heard that it is committed; the heir is asked as it commits that write and its no-op,
+    before it has applied them, and answers when it serves."""
+    stage = Stage(seed)
+    world, primary = stage.world, stage.primary
+    _commit_unheard(stage)
+    primary.crash(power=True)
+    stage.until_elected()
+    asked: list[str] = []
+
+    def committed(replica: Replica, _: int) -> None:
+        if replica.process is stage.primary and replica.machine.applied_seq < world.history.primary_floor:
+            world.watcher.on_commit = None
+            for client in world.clients:
+                client.read_at(stage.primary, f"{client.name}.0")
+                asked.append(client.name)
+
+    world.watcher.on_commit = committed
+    stage.until(lambda: bool(asked), "commit by the heir")
     stage.run(2.0)
     stage.finish()
     return stage
@@ -307,6 +347,21 @@ def _left_out(stage: Stage) -> Worker:
     return joiner
 
 
+def _commit_unheard(stage: Stage) -> None:
+    """The primary commits a write, acknowledges it, and is cut off before a member can hear of the commit."""
+    stage.until_written(10)
+    world, primary = stage.world, stage.primary
+
+    def committed(replica: Replica, _: int) -> None:
+        if replica.process is primary:
+            world.watcher.on_commit = None
+            stage.cut_from_members(primary)
+
+    world.watcher.on_commit = committed
+    stage.until(lambda: world.watcher.on_commit is None, "commit")
+    stage.run(0.05)
+
+
 def _wipe(stage: Stage, worker: Worker) -> None:
     for _, replica in sorted(worker.disk.folders):
         stage.world.holdings.wiped(replica)
@@ -323,10 +378,12 @@ SCRIPTS: Mapping[str, Script] = {
         primary_cut_from_etcd,
         lost_answer_of_a_shrink,
         wiped_disk_returns,
+        wiped_heir_returns_first,
         registered_again_while_cut_off,
         paused_primary_wakes_with_reads,
         cut_off_primary_is_asked,
         new_primary_asked_before_its_noop,
+        primary_read_begun_before_the_noop,
         acknowledgement_lost,
         snapshot_overtaken,
         elected_replica_crashes,

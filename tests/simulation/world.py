@@ -111,6 +111,7 @@ class World:
         self.run_until(self._is_quiet, 20.0)
         self._check_equal()
         self.history.check_end()
+        self._drop()
 
     def is_whole(self) -> bool:
         """Whether the shard has all its replicas, in sync, and nothing else."""
@@ -149,13 +150,26 @@ class World:
             same = store.points == truth and store.applied == self.committed.last_seq
             hold(same, "replicas are equal after healing", f"{disk.replica}: {store.applied} of {self.committed.last_seq}; {self.shape()}")
 
+    def _drop(self) -> None:
+        """Drop the collection while a worker crashes and comes back: nothing of it may be left."""
+        self._put_collection(CollectionState.DROPPING)
+        victim = self.workers[self.scheduler.random.choice(sorted(self.workers))]
+        self.run(0.3 * self.scheduler.random.random())
+        victim.crash(power=True)
+        self.scheduler.at(self.now + 1.0, victim.boot)
+        gone = self.run_until(lambda: not self.etcd.map.shards and not self.etcd.map.collections, SETTLE_S)
+        left = sorted(replica for worker in self.workers.values() for _, replica in worker.disk.folders)
+        hold(gone and not left, "a dropped collection leaves nothing", f"folders {left}, shards {list(self.etcd.map.shards)}")
+
     def _put_collection(self, state: CollectionState) -> None:
         collection = Collection(id=COLLECTION, spec=self.spec, state=state, request_id="q")
         self.etcd.put_now(KEYS.collection(COLLECTION), encode_collection(collection))
 
     def _changed(self, before: ClusterMap, after: ClusterMap) -> None:
         entry = after.shards.get(self.shard)
-        if entry != before.shards.get(self.shard) and entry is not None:
+        collection = after.collections.get(COLLECTION)
+        lives = collection is not None and collection.state is not CollectionState.DROPPING
+        if entry != before.shards.get(self.shard) and entry is not None and lives:
             self.history.note("config", entry.epoch, entry.config.term, entry.config.isr)
             self.configurations.see(self.shard, entry)
             self.trace(f"epoch {entry.epoch}: {self.shape() if self.lines is not None else ''}")

@@ -12,6 +12,7 @@ from coordinator.administer import Administrator
 from coordinator.bell import Bell
 from coordinator.election import Election
 from coordinator.log_ends import Questions
+from coordinator.logic.snapshot import Told
 from coordinator.loop import Loop
 from coordinator.recover import Recoverer
 from shoal.core.cluster_map import WorkerEntry
@@ -55,9 +56,9 @@ class Reports:
         self.failed: dict[WorkerId, frozenset[str]] = {}
         self.asked: list[Questions] = []
 
-    async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Mapping[ReplicaId, LogEnd]:
+    async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Told:
         self.asked.append(questions)
-        return dict(self.ends)
+        return Told(ends=dict(self.ends), answered=questions.keys() if self.ends else frozenset())
 
     async def failures(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, frozenset[str]]:
         return {each.id: self.failed.get(each.id, frozenset()) for each in workers}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from coordinator.act import transaction_of
 from coordinator.logic.absence import Absences
 from coordinator.logic.reconcile import reconcile
-from coordinator.logic.snapshot import Snapshot
+from coordinator.logic.snapshot import Snapshot, Told
 from coordinator.logic.steps import AddLearners, CreateShard, ElectPrimary, PlaceShardAnew, RetireReplica, SetReplication, Step
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
@@ -148,7 +148,7 @@ class World:
         snapshot = Snapshot(
             map=seen,
             seed=f"seed {self._seeds}",
-            log_ends=self._log_ends(seen),
+            told=Told(ends=self._log_ends(seen)),
             absent_s=self._absences.absent_s(self.now_s),
             replace_after_s=REPLACE_AFTER_S,
         )

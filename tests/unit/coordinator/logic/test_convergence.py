@@ -181,6 +181,24 @@ def test_from_anywhere_the_cluster_converges_and_then_nothing_is_wanted(
                 _is_as_it_should_be(cluster, entry.config, dead)
 
 
+def test_an_old_primary_that_came_back_unseen_is_not_dropped_from_the_isr() -> None:
+    world = World()
+    world.told = 0
+    for worker in ("w1", "w2"):
+        world.register(worker)
+    world.put_collection(collection_of("c", replicas=2))
+    world.put_shard(shard_config(ShardId(CollectionId("id-c"), 0), {"r1": "w1", "r2": "w2"}, isr=["r2", "r1"], primary_reg=1, rf=2))
+    world.vanish("w2")
+    stale = world.map
+    world.register("w2")
+    world.round(stale)
+    config = world.map.shards[ShardId(CollectionId("id-c"), 0)].config
+    assert (config.term, config.isr) == (1, ("r2", "r1")), "the election was rejected"
+    world.round()
+    assert set(world.map.shards[config.shard].config.isr) == {"r1", "r2"}
+    assert world.map.shards[config.shard].config.term == 2
+
+
 @settings(deadline=None)
 @given(world=beginnings())
 def test_the_same_snapshot_gives_the_same_steps(world: World) -> None:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.logic.failover import UNTOLD_AFTER_S, election_of, heir_of, to_be_asked
+from coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
@@ -18,8 +19,10 @@ def live(**registrations: int) -> dict[WorkerId, WorkerEntry]:
     return {WorkerId(name): worker_entry(name, registration) for name, registration in registrations.items()}
 
 
-def ends(**told: tuple[int, int]) -> dict[ReplicaId, LogEnd]:
-    return {ReplicaId(replica): LogEnd(term=Term(term), seq=Seq(seq)) for replica, (term, seq) in told.items()}
+def ends(**told: tuple[int, int]) -> Told:
+    """What the workers of these tell; no other worker answers."""
+    logs = {ReplicaId(replica): LogEnd(term=Term(term), seq=Seq(seq)) for replica, (term, seq) in told.items()}
+    return Told(ends=logs, answered={WorkerId(HOMES[replica]) for replica in logs})
 
 
 def elected(config: ShardConfig, workers: dict[WorkerId, WorkerEntry], **told: tuple[int, int]) -> ShardConfig | None:
@@ -180,6 +183,14 @@ def test_where_several_may_lead_nobody_does_who_has_not_told_that_its_log_is_ope
     assert told.config.primary == "r1"
     alone = ShardEntry(config=shard_config(SHARD, {"r0": "w0"}, isr=["r0"], primary_reg=7), epoch=Revision(9))
     assert election_of(alone, live(w0=12)) is not None
+
+
+def test_where_several_may_lead_one_that_answers_and_whose_log_is_not_open_is_never_elected() -> None:
+    config = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)
+    wiped = Told(answered=frozenset({WorkerId("w1")}))
+    assert heir_of(config, live(w1=8), wiped, unled_s=10 * UNTOLD_AFTER_S) is None
+    assert heir_of(config, live(w1=8), Told(), unled_s=UNTOLD_AFTER_S) == "r1"
+    assert heir_of(config, live(w0=12, w1=8), wiped, unled_s=UNTOLD_AFTER_S) == "r0", "whose worker does not answer, and may be well"
 
 
 def test_workers_are_asked_only_where_several_may_lead() -> None:

@@ -20,7 +20,7 @@ from shard_worker.logic.hosting import (
     next_steps,
     next_term,
 )
-from shoal.core.cluster_map import ClusterMap
+from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
@@ -191,7 +191,10 @@ def test_a_lost_member_of_the_isr_is_reported_and_then_resigns_if_another_may_le
 
 def test_a_primary_without_room_resigns_and_a_backup_waits_for_room():
     mine = dataclasses.replace(replicated(isr=(REPLICA, OTHER)).config, primary=REPLICA, primary_reg=Revision(7))
-    (step,) = next_steps(view(ShardEntry(config=mine, epoch=Revision(20)), local=local(Local.FULL), folders=FOLDER, roomy=False))
+    alone = view(ShardEntry(config=mine, epoch=Revision(20)), local=local(Local.FULL), folders=FOLDER, roomy=False)
+    assert next_steps(alone) == [], "the other's worker is gone, perhaps for good"
+    there = WorkerEntry(id=WorkerId("there"), address="a:1", incarnation="i", pid=1, node="n", zone="", registration=Revision(9))
+    (step,) = next_steps(dataclasses.replace(alone, map=dataclasses.replace(alone.map, workers={there.id: there})))
     assert isinstance(step, Resign)
     assert step.config.primary_reg == 0
     assert next_steps(view(replicated(isr=(OTHER, REPLICA)), local=local(Local.FULL), folders=FOLDER, roomy=False)) == []

@@ -1,0 +1,29 @@
+"""Which reads at a primary are sure to show every write that was acknowledged before they began (invariant 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shard_worker.logic.replica_machine import ReplicaMachine
+from shard_worker.logic.replica_roles import Leading
+from shoal.core.ids import Revision, Term
+from shoal.core.shard_config import leads
+
+
+def sure_term(machine: ReplicaMachine, registration: Revision, lease_held: Callable[[Revision], bool]) -> Term | None:
+    """The term that a replica surely leads and serves now, None when it may lead no more, or does not serve yet.
+
+    registration: of its worker; lease_held: whether the lease of a registration is certainly held at this moment.
+    """
+    if not isinstance(machine.role, Leading) or not machine.serves_writes:
+        return None
+    config = machine.role.config
+    return config.term if leads(config, machine.replica, registration) and lease_held(registration) else None
+
+
+def is_sure(began: Term | None, fixed: Term | None) -> bool:
+    """Whether a read is sure, by the `sure_term` when it began and the one after its result was fixed.
+
+    One that began before the no-op was applied could miss what an earlier primary acknowledged, even if the primary serves when it ends.
+    """
+    return began is not None and began == fixed
