@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shard_worker.logic.append import Append, AppendAnswer, Diverged, LogSummary, Matched, Refused
+from shard_worker.logic.append import Append, AppendAnswer, Diverged, LogSummary, Matched, NoRoom, Refused
 from shard_worker.logic.record import Record, RecordKind
 from shoal.core.errors import InvalidArgument
 from shoal.core.ids import ReplicaId, RequestId, Seq, Term
@@ -48,7 +48,8 @@ def answer_to_message(answer: AppendAnswer) -> replication_pb2.AppendResponse:
     """The answer to an append as sent."""
     match answer:
         case Matched(through=through, no_room=no_room):
-            return replication_pb2.AppendResponse(matched=replication_pb2.Matched(through=through, no_room=no_room or ""))
+            reason, limit = ("", "") if no_room is None else (no_room.reason, no_room.limit)
+            return replication_pb2.AppendResponse(matched=replication_pb2.Matched(through=through, no_room=reason, no_room_limit=limit))
         case Diverged(summary=summary):
             runs = [replication_pb2.TermRun(term=term, first_seq=seq) for term, seq in summary.runs]
             diverged = replication_pb2.Diverged(last_seq=summary.last_seq, commit_seq=summary.commit_seq, runs=runs)
@@ -61,11 +62,13 @@ def answer_from_message(message: replication_pb2.AppendResponse) -> AppendAnswer
     """The answer to an append as received. Raises InvalidArgument for one that says nothing."""
     match message.WhichOneof("answer"):
         case "matched":
-            return Matched(through=Seq(message.matched.through), no_room=message.matched.no_room or None)
+            found = message.matched
+            no_room = NoRoom(reason=found.no_room, limit=found.no_room_limit) if found.no_room else None
+            return Matched(through=Seq(found.through), no_room=no_room)
         case "diverged":
-            found = message.diverged
-            runs = tuple((Term(run.term), Seq(run.first_seq)) for run in found.runs)
-            return Diverged(summary=LogSummary(last_seq=Seq(found.last_seq), commit_seq=Seq(found.commit_seq), runs=runs))
+            parted = message.diverged
+            runs = tuple((Term(run.term), Seq(run.first_seq)) for run in parted.runs)
+            return Diverged(summary=LogSummary(last_seq=Seq(parted.last_seq), commit_seq=Seq(parted.commit_seq), runs=runs))
         case "refused":
             return Refused(known_term=Term(message.refused))
         case _:

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 from shard_worker.engine import Beginning, Engine
 from shard_worker.index.view import View
-from shard_worker.logic.append import Append, AppendAnswer
+from shard_worker.logic.append import Append, AppendAnswer, NoRoom
 from shard_worker.logic.primary_read import is_sure, sure_term
 from shard_worker.logic.record import RecordKind
-from shard_worker.logic.replica_events import ConfigSeen, FetchSnapshot, SpaceChanged, Tick
+from shard_worker.logic.replica_events import DISK_LIMIT, ConfigSeen, FetchSnapshot, SpaceChanged, Tick
 from shard_worker.logic.replica_machine import ReplicaMachine
 from shard_worker.logic.replica_roles import Broken, Idle, Leading, Rising
-from shard_worker.memory import WorkerMemory
+from shard_worker.memory import MEMORY_LIMIT, WorkerMemory
 from shard_worker.pools import Pools
 from shard_worker.promises import Promises
 from shard_worker.replicate import PeerCalls, Replicate
@@ -114,8 +114,8 @@ class Replica:
         self._progress = asyncio.Event()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
-        self._no_disk: str | None = None
-        self._no_memory: str | None = None
+        self._no_disk: NoRoom | None = None
+        self._no_memory: NoRoom | None = None
         self._changed = changed
         machine = ReplicaMachine(beginning.opened, beginning.requests)
         self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward)
@@ -172,8 +172,8 @@ class Replica:
 
     def tell_space(self, reason: str | None) -> None:
         """Whether there is room on the disk; reason: why not."""
-        self._no_disk = reason
-        self._writer.feed(SpaceChanged(reason=reason or self._no_memory))
+        self._no_disk = None if reason is None else NoRoom(reason=reason, limit=DISK_LIMIT)
+        self._writer.feed(SpaceChanged(no_room=self._no_disk or self._no_memory))
         self._sealing.tell_space(reason)
 
     def tick(self) -> None:
@@ -253,8 +253,8 @@ class Replica:
         following = isinstance(self._writer.machine.role, Idle)
         reason = self._memory.overfull() if following else None
         if (reason is None) != (self._no_memory is None):
-            self._no_memory = reason
-            self._writer.feed(SpaceChanged(reason=self._no_disk or reason))
+            self._no_memory = None if reason is None else NoRoom(reason=reason, limit=MEMORY_LIMIT)
+            self._writer.feed(SpaceChanged(no_room=self._no_disk or self._no_memory))
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""

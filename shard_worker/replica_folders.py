@@ -54,20 +54,24 @@ class WorkerReplicaFolders:
         self._memory.open(shard, cost)
         try:
             engine = await asyncio.to_thread(Engine.open, folder, spec, self._settings)
-            beginning = await asyncio.to_thread(engine.beginning)
-            self._memory.update(shard, engine.cost())
-            return Replica(
-                shard=shard,
-                replica=replica,
-                spec=spec,
-                engine=engine,
-                beginning=beginning,
-                pools=self._pools,
-                memory=self._memory,
-                lease_held=self._lease_held,
-                peers=self._peers,
-                changed=self._changed,
-            )
+            try:
+                beginning = await asyncio.to_thread(engine.beginning)
+                self._memory.update(shard, engine.cost())
+                return Replica(
+                    shard=shard,
+                    replica=replica,
+                    spec=spec,
+                    engine=engine,
+                    beginning=beginning,
+                    pools=self._pools,
+                    memory=self._memory,
+                    lease_held=self._lease_held,
+                    peers=self._peers,
+                    changed=self._changed,
+                )
+            except BaseException:
+                await asyncio.to_thread(engine.close)
+                raise
         except BaseException:
             self._memory.close(shard)
             raise

@@ -58,4 +58,4 @@ class ReplicationServicer(replication_pb2_grpc.ReplicationServicer):
 
 def _timeout_s(context: Context) -> float:
     remaining = context.time_remaining()
-    return DEFAULT_TIMEOUT_S if remaining is None else max(0.0, min(remaining, DEFAULT_TIMEOUT_S))
+    return DEFAULT_TIMEOUT_S if remaining is None else max(0.0, remaining)

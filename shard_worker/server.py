@@ -260,6 +260,7 @@ class WorkerRole:
                 log.warning(event("disk_space", state=type(state).__name__.lower()))
             parts.assignments.tell_space(state.reason if isinstance(state, Full) else None)
             await self._server.set_serving(parts.membership.registration != 0)
+            await parts.source.forget_silent()
             await asyncio.sleep(SPACE_EVERY_S)
 
 

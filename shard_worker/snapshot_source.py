@@ -52,7 +52,7 @@ class SnapshotSource:
         found = self._host.replica(shard)
         if found.id != replica:
             raise Unavailable(f"replica {replica} of shard {shard} is not here")
-        await self._forget(boot_s() - FORGOTTEN_AFTER_S)
+        await self.forget_silent()
         if len(self._pins) + len(self._beginning) >= MOST_PINS:
             raise ResourceExhausted(f"{len(self._pins)} snapshots are being fetched from this worker, at most {MOST_PINS} may be")
         self._check_space(shard, found.stats_now().bytes)
@@ -116,10 +116,15 @@ class SnapshotSource:
             with contextlib.suppress(ShoalError):
                 await self.end(snapshot)
 
-    async def _forget(self, before: float) -> None:
+    async def forget_silent(self) -> None:
+        """Let go of snapshots that nobody has read for long. What cannot be deleted is swept at the next start."""
+        before = boot_s() - FORGOTTEN_AFTER_S
         for snapshot in [each for each, pin in self._pins.items() if pin.read_at < before and not pin.readers]:
             log.warning(event("snapshot_forgotten", snapshot=snapshot))
-            await self.end(snapshot)
+            try:
+                await self.end(snapshot)
+            except ShoalError as error:
+                log.warning(event("snapshot_not_deleted", snapshot=snapshot, reason=error.message))
 
     async def _wait_for_turn(self, size: int) -> None:
         """Pieces follow each other at the rate, whoever reads them."""

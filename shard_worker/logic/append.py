@@ -42,11 +42,19 @@ class LogSummary:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NoRoom:
+    """Why upserts find no room. reason: in words; limit: the bound that is reached, as in ErrorDetails."""
+
+    reason: str
+    limit: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Matched:
-    """Durable, and equal to the primary's log, up to `through`. no_room: why upserts find no room here, None while they do."""
+    """Durable, and equal to the primary's log, up to `through`. no_room: None while upserts find room here."""
 
     through: Seq
-    no_room: str | None = None
+    no_room: NoRoom | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

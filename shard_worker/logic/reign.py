@@ -8,10 +8,10 @@ counts as committed only when it is on the isr before the swap and on the isr af
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from shard_worker.logic.append import Append, AppendAnswer, Diverged, LogSummary, Matched
+from shard_worker.logic.append import Append, AppendAnswer, Diverged, LogSummary, Matched, NoRoom
 from shard_worker.logic.log_view import LogView
 from shard_worker.logic.record import Record
 from shoal.core.ids import ReplicaId, Revision, Seq, WorkerId
@@ -88,7 +88,7 @@ class Peer:
     serial: int = 0
     sent_ms: int | None = None
     waiting_since_ms: int | None = None
-    no_room: str | None = None
+    no_room: NoRoom | None = None
     sent_bytes: int = 0
     sent_all: bool = True
     reading: bool = False
@@ -151,10 +151,12 @@ class Reign:
         stuck = next((peer for peer in self._needed() if peer.waited_ms(now_ms) >= STALLED_MS), None)
         return None if stuck is None else f"replica {stuck.id} on worker {stuck.worker} does not answer and cannot be left out"
 
-    def no_room(self) -> str | None:
+    def no_room(self) -> NoRoom | None:
         """Why upserts find no room at a member that needs them."""
         full = next((peer for peer in self._needed() if peer.no_room is not None), None)
-        return None if full is None else f"worker {full.worker}: {full.no_room}"
+        if full is None or full.no_room is None:
+            return None
+        return replace(full.no_room, reason=f"worker {full.worker}: {full.no_room.reason}")
 
     def furthest_behind(self) -> int:
         """Records that the furthest behind of the other members lacks."""

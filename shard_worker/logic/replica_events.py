@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shard_worker.logic.append import Append, AppendAnswer
+from shard_worker.logic.append import Append, AppendAnswer, NoRoom
 from shard_worker.logic.record import Record, RecordKind
 from shard_worker.logic.reign import ReadLog, SendAppend, SwapConfig, SwapOutcome
 from shard_worker.logic.request_memory import Forgetting
@@ -72,9 +72,9 @@ class RecordsApplied:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpaceChanged:
-    """Whether there is room for more points; reason: in words when there is not."""
+    """Whether there is room for more points; no_room: None when there is."""
 
-    reason: str | None
+    no_room: NoRoom | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

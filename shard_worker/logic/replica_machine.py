@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shard_worker.logic.append import Append, Diverged, Matched, Refused
+from shard_worker.logic.append import Append, Diverged, Matched, NoRoom, Refused
 from shard_worker.logic.log_view import LogView
 from shard_worker.logic.record import Record, RecordKind
 from shard_worker.logic.reign import Reign
@@ -85,7 +85,7 @@ class ReplicaMachine:
         self._pending: dict[Seq, _Pending] = {}
         self._by_request: dict[RequestId, Seq] = {}
         self._pending_bytes = 0
-        self._no_space: str | None = None
+        self._no_room: NoRoom | None = None
         self._has_served = False
         self._config: ShardConfig | None = None
         self._newest_epoch = Revision(0)
@@ -177,8 +177,8 @@ class ReplicaMachine:
                 return [*self._answer_owed(), *self._apply_committed()]
             case RecordsApplied():
                 return self._settle(event)
-            case SpaceChanged(reason=reason):
-                self._no_space = reason
+            case SpaceChanged(no_room=no_room):
+                self._no_room = no_room
             case StorageBroke(error=error):
                 return self._break(error)
             case LogTrimmed(term=term, seq=seq):
@@ -363,7 +363,7 @@ class ReplicaMachine:
     def _answer_owed(self) -> list[ReplicaEffect]:
         ready = [(ticket, through) for ticket, through in self._owed if through <= self.log.durable_seq]
         self._owed = [(ticket, through) for ticket, through in self._owed if through > self.log.durable_seq]
-        return [AnswerAppend(ticket=ticket, answer=Matched(through=through, no_room=self._no_space)) for ticket, through in ready]
+        return [AnswerAppend(ticket=ticket, answer=Matched(through=through, no_room=self._no_room)) for ticket, through in ready]
 
     # Writing
 
@@ -383,9 +383,9 @@ class ReplicaMachine:
                 return self._append_write(event, self.role.reign)
 
     def _append_write(self, event: WriteAsked, reign: Reign) -> list[ReplicaEffect]:
-        full = self._no_space or reign.no_room()
+        full = self._no_room or reign.no_room()
         if full is not None and event.kind is RecordKind.UPSERT:
-            return [self._refused(event.ticket, ResourceExhausted(full, ErrorDetails(limit=DISK_LIMIT)))]
+            return [self._refused(event.ticket, ResourceExhausted(full.reason, ErrorDetails(limit=full.limit)))]
         obstacle = reign.obstacle(self._now_ms)
         if obstacle is not None:
             return [self._refused(event.ticket, Unavailable(f"shard {self.shard} takes no writes now: {obstacle}"))]

@@ -57,12 +57,14 @@ class AppendResponse(_message.Message):
     def __init__(self, matched: _Optional[_Union[Matched, _Mapping]] = ..., diverged: _Optional[_Union[Diverged, _Mapping]] = ..., refused: _Optional[int] = ...) -> None: ...
 
 class Matched(_message.Message):
-    __slots__ = ("through", "no_room")
+    __slots__ = ("through", "no_room", "no_room_limit")
     THROUGH_FIELD_NUMBER: _ClassVar[int]
     NO_ROOM_FIELD_NUMBER: _ClassVar[int]
+    NO_ROOM_LIMIT_FIELD_NUMBER: _ClassVar[int]
     through: int
     no_room: str
-    def __init__(self, through: _Optional[int] = ..., no_room: _Optional[str] = ...) -> None: ...
+    no_room_limit: str
+    def __init__(self, through: _Optional[int] = ..., no_room: _Optional[str] = ..., no_room_limit: _Optional[str] = ...) -> None: ...
 
 class Diverged(_message.Message):
     __slots__ = ("last_seq", "commit_seq", "runs")

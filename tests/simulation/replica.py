@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shard_worker.logic.append import Append, Matched
+from shard_worker.logic.append import Append, Matched, NoRoom
 from shard_worker.logic.primary_read import is_sure, sure_term
 from shard_worker.logic.record import Record, RecordKind
 from shard_worker.logic.reign import ReadLog, SendAppend, SwapConfig
@@ -122,7 +122,7 @@ class Replica:
 
     def tell_space(self, reason: str | None) -> None:
         """Whether there is room."""
-        self.feed(SpaceChanged(reason=reason))
+        self.feed(SpaceChanged(no_room=None if reason is None else NoRoom(reason=reason, limit=DISK_LIMIT)))
 
     @property
     def idle_term(self) -> Term | None:

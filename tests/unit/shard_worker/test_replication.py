@@ -4,13 +4,18 @@ import asyncio
 import dataclasses
 import threading
 
+import numpy as np
 import pytest
 
+from shard_worker import snapshot_fetch
 from shard_worker.engine import EngineSettings
+from shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
+from shard_worker.storage.snapshot_manifest import SEGMENTS_FOLDER
 from shoal.core.errors import DeadlineExceeded, Unavailable
-from shoal.core.ids import ReplicaId, RequestId, Term
-from shoal.core.shard_calls import Consistency, ReadTerms, ShardScroll
-from tests.unit.shard_worker.fleet import SHARD, Fleet, Member, fleet, until
+from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, ShardId, Term
+from shoal.core.points import PointColumns, id_array
+from shoal.core.shard_calls import Consistency, ReadTerms, ShardScroll, ShardUpsert
+from tests.unit.shard_worker.fleet import DIM, SHARD, Fleet, FleetPeers, Member, fleet, until
 
 
 async def trio(world: Fleet, *, min_isr: int = 2) -> tuple[Member, Member, Member]:
@@ -209,5 +214,113 @@ def test_a_primary_read_that_began_before_the_primary_served_is_refused_though_i
             with pytest.raises(Unavailable):
                 await read
             assert (await b.host.scroll(call, 20.0)).ids.tolist() == [1]
+
+    asyncio.run(run())
+
+
+def fill_disk(member: Member, full: bool) -> None:
+    member.assignments.tell_space("disk full" if full else None)
+
+
+def fill_memory(member: Member, full: bool) -> None:
+    other = ShardId(CollectionId("other"), 0)
+    if full:
+        member.host.memory.open(other, ReplicaCost(held=1, growing=empty_growing(DIM, 1)))
+        member.host.memory.update(other, ReplicaCost(held=member.host.memory.budget_bytes, growing=empty_growing(DIM, 1)))
+    else:
+        member.host.memory.close(other)
+
+
+@pytest.mark.parametrize(("fill", "limit"), [(fill_disk, "disk"), (fill_memory, "memory")])
+def test_a_learner_whose_worker_is_full_follows_without_joining_until_it_has_room_and_upserts_go_on(tmp_path, fill, limit):
+    async def run():
+        async with fleet(tmp_path) as world:
+            a, b, c = [await world.add(name) for name in "abc"]
+            world.cut.add(c.id)
+            await world.place(a, b, c, min_isr=2)
+            await world.until_isr(2)
+            await until(lambda: serves(a) and c.replica is not None)
+            fill(c, True)
+            world.cut.clear()
+            reign = a.replica._writer.machine.role.reign
+            await until(lambda: c.replica.id in reign.peers)
+            learner = reign.peers[c.replica.id]
+            ack = await world.upsert(a, range(10), 1.0)
+            await until(lambda: learner.match >= ack.seq)
+            ack = await world.upsert(a, range(5), 2.0)
+            await until(lambda: learner.match >= ack.seq)
+            assert learner.no_room is not None
+            assert learner.no_room.limit == limit
+            assert c.replica.id in (await world.config()).learners
+            fill(c, False)
+            await world.until_isr(3)
+
+    asyncio.run(run())
+
+
+def test_a_record_that_a_slow_link_does_not_carry_in_the_time_of_a_small_one_is_committed(tmp_path, monkeypatch):
+    send = FleetPeers.append
+
+    async def over_a_slow_link(self, worker, append, timeout_s):
+        if sum(len(record.body) for record in append.records) > timeout_s * 1_000_000:
+            raise DeadlineExceeded("the link is slow")
+        return await send(self, worker, append, timeout_s)
+
+    monkeypatch.setattr(FleetPeers, "append", over_a_slow_link)
+
+    async def run():
+        async with fleet(tmp_path) as world:
+            a, b = [await world.add(name) for name in "ab"]
+            await world.place(a, b, min_isr=2)
+            await world.until_isr(2)
+            await until(lambda: serves(a))
+            large = PointColumns(
+                ids=id_array([1]), vectors=np.ones((1, DIM), dtype=np.float32), payloads=(b'{"text":"%s"}' % (b"x" * 4_000_000),)
+            )
+            call = ShardUpsert(shard=SHARD, epoch=Revision(0), request_id=RequestId("other", 1), points=large)
+            ack = await a.host.write(call, 20.0)
+            assert await world.content(b, ack.seq) == {1: 1.0}
+
+    asyncio.run(run())
+
+
+def test_a_learner_that_was_restarted_in_the_middle_of_a_snapshot_fetches_no_piece_of_an_index_file_again(tmp_path, monkeypatch):
+    """lives: the pieces of index files that each of its lives was given; the first gets two."""
+    lives: list[list[tuple[str, int]]] = [[]]
+    stopped = asyncio.Event()
+    read = FleetPeers.read_snapshot
+
+    async def read_and_note(self, worker, snapshot, name, offset, max_bytes, timeout_s):
+        if name.startswith(SEGMENTS_FOLDER):
+            if len(lives) == 1 and len(lives[0]) == 2:
+                stopped.set()
+                raise Unavailable("stopped")
+            lives[-1].append((name, offset))
+        return await read(self, worker, snapshot, name, offset, max_bytes, timeout_s)
+
+    monkeypatch.setattr(snapshot_fetch, "PIECE_BYTES", 1024)
+    monkeypatch.setattr(FleetPeers, "read_snapshot", read_and_note)
+
+    async def run():
+        settings = EngineSettings(growing_rows=50, log_file_bytes=2_000, checkpoint_bytes=1, retained_bytes=1)
+        async with fleet(tmp_path, settings) as world:
+            a, c = [await world.add(name) for name in "ac"]
+            await world.place(a, min_isr=1)
+            await until(lambda: serves(a))
+            for number in range(40):
+                await world.upsert(a, range(number * 5, number * 5 + 8), float(number))
+            await a.replica.optimize(20.0)
+            config = await world.config()
+            worker_of = {**config.worker_of, ReplicaId("late"): c.id}
+            await world.put(None, dataclasses.replace(config, learners=(ReplicaId("late"),), worker_of=worker_of, rf=2))
+            await asyncio.wait_for(stopped.wait(), 20.0)
+            await world.stop(c)
+            lives.append([])
+            c = await world.add("c")
+            await world.until_isr(2)
+            assert lives[1]
+            assert set(lives[0]).isdisjoint(lives[1])
+            ack = await world.upsert(a, [1_000], 5.0)
+            assert await world.content(c, ack.seq) == await world.content(a)
 
     asyncio.run(run())

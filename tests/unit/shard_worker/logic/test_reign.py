@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.logic.append import Diverged, LogSummary, Matched
+from shard_worker.logic.append import Diverged, LogSummary, Matched, NoRoom
 from shard_worker.logic.log_view import LogView
 from shard_worker.logic.record import Record, RecordKind
-from shard_worker.logic.reign import HEARTBEAT_MS, RETRY_MS, SHRINK_AFTER_MS, ReadLog, Reign, SendAppend, SwapConfig, SwapOutcome
+from shard_worker.logic.reign import (
+    BYTES_PER_MS,
+    HEARTBEAT_MS,
+    RETRY_MS,
+    SHRINK_AFTER_MS,
+    STALLED_MS,
+    ReadLog,
+    Reign,
+    SendAppend,
+    SwapConfig,
+    SwapOutcome,
+)
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardState, expanded, shrunk
 
 SHARD = ShardId(CollectionId("c"), 0)
 P, B, L, M = ReplicaId("p"), ReplicaId("b"), ReplicaId("l"), ReplicaId("m")
 EPOCH = Revision(10)
+NO_ROOM = NoRoom(reason="too many points", limit="memory")
 
 
 def config(
@@ -179,6 +192,50 @@ def test_a_member_without_progress_is_left_out_but_counts_until_that_is_done():
     assert play.reign.commit_point() == 0
     play.reign.swapped(EPOCH, SwapOutcome.DONE, Revision(11))
     assert play.reign.commit_point() == 5
+
+
+def test_a_member_that_is_sent_a_large_record_is_given_the_time_it_takes_before_it_is_left_out():
+    play = Play(config())
+    play.go()
+    play.flush()
+    play.matched(B)
+    play.log.append(dataclasses.replace(record(2, 6), body=bytes(BYTES_PER_MS * STALLED_MS)))
+    play.go()
+    assert [each.seq for each in play.sent[B].append.records] == [6]
+    assert play.swaps(play.go(STALLED_MS + SHRINK_AFTER_MS - 1)) == []
+    assert play.reign.obstacle(play.now_ms) is None
+    (swap,) = play.swaps(play.go(1))
+    assert swap.config == shrunk(play.reign.config, B)
+
+
+def test_a_learner_without_room_joins_once_it_has_some_and_refuses_no_upsert_until_then():
+    play = Play(config(learners=(L,), min_isr=2))
+    play.go()
+    play.flush()
+    play.matched(B)
+    play.diverged(L, 4)
+    play.go()
+    play.reign.answered(L, play.sent[L].serial, Matched(through=Seq(5), no_room=NO_ROOM))
+    assert play.swaps(play.go()) == []
+    assert play.reign.no_room() is None
+    play.go(HEARTBEAT_MS)
+    play.matched(L)
+    (swap,) = play.swaps(play.go())
+    assert swap.config == expanded(play.reign.config, L)
+
+
+def test_a_learner_without_room_joins_all_the_same_where_nothing_can_be_committed_without_it_and_upserts_are_refused_then():
+    play = Play(config(isr=(P,), learners=(L,), min_isr=2))
+    play.flush()
+    play.go()
+    play.diverged(L, 4)
+    play.go()
+    play.reign.answered(L, play.sent[L].serial, Matched(through=Seq(5), no_room=NO_ROOM))
+    (swap,) = play.swaps(play.go())
+    assert swap.config == expanded(play.reign.config, L)
+    full = play.reign.no_room()
+    assert full is not None
+    assert (NO_ROOM.reason in full.reason, full.limit) == (True, "memory")
 
 
 def test_nobody_is_left_out_below_min_isr_and_writes_are_refused_then():

@@ -5,6 +5,7 @@ import dataclasses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shard_worker.logic.append import NoRoom
 from shard_worker.logic.record import Record, RecordKind
 from shard_worker.logic.replica_events import (
     Acknowledge,
@@ -220,12 +221,13 @@ def test_a_full_disk_refuses_upserts_takes_deletes_and_still_answers_retries():
     machine.handle(write(1))
     machine.handle(durable(2))
     machine.handle(RecordsApplied(through=Seq(2), affected=(1,)))
-    machine.handle(SpaceChanged(reason="the disk is 91 % full"))
+    machine.handle(SpaceChanged(no_room=NoRoom(reason="the disk is 91 % full", limit="disk")))
     (refusal,) = machine.handle(write(2))
     assert isinstance(refusal.error, ResourceExhausted)
+    assert refusal.error.details.limit == "disk"
     assert isinstance(machine.handle(write(3, kind=RecordKind.DELETE))[0], AppendRecords)
     assert machine.handle(write(1, ticket=9)) == [Acknowledge(ticket=9, seq=Seq(2), affected=1)]
-    machine.handle(SpaceChanged(reason=None))
+    machine.handle(SpaceChanged(no_room=None))
     assert isinstance(machine.handle(write(4))[0], AppendRecords)
 
 

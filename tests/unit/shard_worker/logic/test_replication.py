@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.logic.append import Append, Diverged, Matched, Refused
+from shard_worker.logic.append import Append, Diverged, Matched, NoRoom, Refused
 from shard_worker.logic.record import Record, RecordKind
 from shard_worker.logic.replica_events import (
     AnswerAppend,
@@ -17,6 +17,7 @@ from shard_worker.logic.replica_events import (
     RecordsApplied,
     RecordsDurable,
     RefuseAppend,
+    SpaceChanged,
     StoreTerm,
     TermStored,
     Tick,
@@ -264,3 +265,13 @@ def test_a_member_becomes_equal_to_the_primary_and_never_cuts_what_is_committed(
         if following == primary.last_seq and len(log) == primary.last_seq:
             break
     assert log == [primary.term_at(Seq(seq)) for seq in range(1, primary.last_seq + 1)]
+
+
+def test_a_member_says_in_its_answers_that_it_has_no_room_as_long_as_it_has_none():
+    machine = follower(1)
+    no_room = NoRoom(reason="disk full", limit="disk")
+    machine.handle(SpaceChanged(no_room=no_room))
+    full = Matched(through=Seq(1), no_room=no_room)
+    assert machine.handle(asked(1, (1, 1))) == [AnswerAppend(ticket=1, answer=full)]
+    machine.handle(SpaceChanged(no_room=None))
+    assert machine.handle(asked(1, (1, 1))) == [AnswerAppend(ticket=1, answer=Matched(through=Seq(1)))]

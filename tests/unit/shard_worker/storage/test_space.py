@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.storage.space import DiskSpace, Full, Roomy, SpaceLimits, disk_space, disk_words, judge_space
+from shard_worker.storage.space import DiskSpace, Full, Roomy, SpaceLimits, disk_space, disk_words, judge_space, leaves_room
 from shoal.core.errors import DataLoss
 
 FULL = Full("before")
@@ -63,6 +63,12 @@ def test_the_state_changes_only_across_its_own_bound(percents):
         else:
             assert isinstance(following, Roomy) == (percent <= 85)
         state = following
+
+
+@given(st.integers(0, 100).flatmap(lambda percent: st.tuples(st.just(percent), st.integers(0, 100 - percent))))
+def test_what_leaves_room_is_what_may_come_without_an_upsert_being_refused_for_it(percent_and_more):
+    percent, more = percent_and_more
+    assert leaves_room(used(percent), more) == isinstance(judge_space(used(percent + more), Roomy()), Roomy)
 
 
 def test_a_file_system_without_room_is_full():
