@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -27,7 +27,9 @@ def recover(
     ctx: typer.Context,
     shard: Annotated[str, typer.Argument(metavar="COLLECTION/N", help="The shard, as `shoal status` names it.")],
     *,
-    worker: Annotated[str | None, typer.Option(metavar="ID", help="Believe the replica of this worker, not the longest log.")] = None,
+    worker: Annotated[
+        str | None, typer.Option(metavar="ID", help="Believe the replica of this worker (its id, or how that begins), not the longest log.")
+    ] = None,
     accept_data_loss: Annotated[
         bool, typer.Option("--accept-data-loss", help="Do it: writes that only the lost replicas held are gone for good.")
     ] = False,
@@ -39,8 +41,9 @@ def recover(
     """Give up the lost replicas of a shard and go on with what another one holds; without --accept-data-loss, only tell what that means."""
     collection, number = _named(shard)
     with client_of(ctx, address, timeout) as client:
+        believed = None if worker is None else _whole_id(worker, (each.id for each in client.cluster().workers))
         answer = client.recover_shard(
-            collection, number, worker=worker, accept_data_loss=accept_data_loss, reason=reason, asked_by=_who_asks()
+            collection, number, worker=believed, accept_data_loss=accept_data_loss, reason=reason, asked_by=_who_asks()
         )
     if as_json:
         output.document({"shard": shard, "done": answer.done, **_documented(answer)})
@@ -77,6 +80,16 @@ def _named(shard: str) -> tuple[str, int]:
     if not slash or not collection or not (number.isascii() and number.isdigit()):
         raise typer.BadParameter(f"{shard!r} names no shard, as in fashion/0")
     return collection, int(number)
+
+
+def _whole_id(worker: str, ids: Iterable[str]) -> str:
+    """The id of the worker that is meant; as it was given when there is none, since the coordinator may know better."""
+    meant = sorted(each for each in ids if each.startswith(worker))
+    if worker in meant or not meant:
+        return worker
+    if len(meant) > 1:
+        raise typer.BadParameter(f"{worker!r} may be any of {', '.join(meant)}", param_hint="--worker")
+    return meant[0]
 
 
 def _who_asks() -> str:

@@ -38,5 +38,11 @@ def altered_spec(spec: CollectionSpec, alteration: Alteration, limits: Limits = 
         replicas = alteration.replicas
     if alteration.min_isr is not None:
         min_isr = alteration.min_isr
+    elif min_isr > replicas:
+        raise InvalidArgument(
+            f"replicas is {replicas}, but min_isr of collection {spec.name!r} was set to {min_isr}: give a min_isr from 1 to {replicas} "
+            "too, or 0 for the usual",
+            ErrorDetails(field="replicas"),
+        )
     check_min_isr(min_isr, replicas)
     return dataclasses.replace(spec, index=index, recall=recall, replicas=replicas, min_isr_set=min_isr)

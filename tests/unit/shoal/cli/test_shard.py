@@ -1,6 +1,7 @@
 import pytest
 
 from shoal.client.calls import RecoverShard
+from shoal.client.results import ClusterInfo, WorkerInfo
 
 
 @pytest.fixture
@@ -37,6 +38,19 @@ def test_with_it_it_is_done_and_the_audit_has_it(lost):
     (line,) = lost("audit").out.splitlines()[1:]
     assert line.startswith("2023-11-14T22:13:20Z  accept-data-loss  c/1")
     assert line.endswith("disks died")
+
+
+def test_a_worker_is_named_by_how_its_id_begins(lost):
+    workers = [
+        WorkerInfo(id=each, address="", pid=0, node="", zone="", state="up", memory=0) for each in ("ab12", "ab34", "cd56", "cd56-2")
+    ]
+    lost.cluster.info = ClusterInfo(cluster_id="c", leader="l:1", workers=tuple(workers), shards=())
+    for given, meant in (("ab3", "ab34"), ("cd56", "cd56"), ("nobody", "nobody")):
+        lost("shard", "recover", "c/1", "--worker", given)
+        assert asked(lost).worker == meant
+    ended = lost("shard", "recover", "c/1", "--worker", "ab")
+    assert (ended.code, ended.out) == (2, "")
+    assert "may be any of ab12, ab34" in " ".join(ended.err.split())
 
 
 def test_a_call_has_one_request_id_and_two_have_two(lost):

@@ -65,8 +65,9 @@ def test_replicas_that_cannot_be_are_refused_by_name(alteration: Alteration, fie
 
 def test_fewer_replicas_than_were_chosen_to_be_reached_need_another_choice() -> None:
     chosen = altered_spec(SPEC, Alteration(replicas=3, min_isr=3))
-    with pytest.raises(InvalidArgument, match="min_isr is 3, with 2 replicas"):
+    with pytest.raises(InvalidArgument, match=r"replicas is 2, but min_isr of collection .* was set to 3") as caught:
         altered_spec(chosen, Alteration(replicas=2))
+    assert caught.value.details.field == "replicas"
     assert altered_spec(chosen, Alteration(replicas=2, min_isr=0)).min_isr == 1
 
 
