@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from shard_worker.engine import Beginning, Engine
 from shard_worker.index.view import View
 from shard_worker.logic.append import Append, AppendAnswer, NoRoom
-from shard_worker.logic.primary_read import is_sure, sure_term
+from shard_worker.logic.primary_read import is_lost, is_sure, sure_term
 from shard_worker.logic.record import RecordKind
 from shard_worker.logic.replica_events import DISK_LIMIT, ConfigSeen, FetchSnapshot, SpaceChanged, Tick
 from shard_worker.logic.replica_machine import ReplicaMachine
@@ -433,7 +433,7 @@ class Replica:
         self._check_working()
         machine = self._writer.machine
         until = deadline if isinstance(machine.role, Leading) else min(deadline, boot_s() + BEHIND_S)
-        while machine.applied_seq < terms.min_seq:
+        while machine.applied_seq < terms.min_seq and not is_lost(terms.min_seq, machine, self._sure_term()):
             self._progress.clear()
             try:
                 async with asyncio.timeout(max(0.0, until - boot_s())):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from shard_worker.logic.replica_machine import ReplicaMachine
 from shard_worker.logic.replica_roles import Leading
-from shoal.core.ids import Revision, Term
+from shoal.core.ids import Revision, Seq, Term
 from shoal.core.shard_config import leads
 
 
@@ -19,6 +19,14 @@ def sure_term(machine: ReplicaMachine, registration: Revision, lease_held: Calla
         return None
     config = machine.role.config
     return config.term if leads(config, machine.replica, registration) and lease_held(registration) else None
+
+
+def is_lost(seq: Seq, machine: ReplicaMachine, sure: Term | None) -> bool:
+    """Whether what was acknowledged with this seq is gone for good, so that no read need wait for it. sure: the `sure_term` now.
+
+    A sure primary has every acknowledged write, but for those that an operator gave up with --accept-data-loss.
+    """
+    return sure is not None and seq > machine.last_seq
 
 
 def is_sure(began: Term | None, fixed: Term | None) -> bool:

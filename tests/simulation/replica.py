@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from shard_worker.logic.append import Append, Matched, NoRoom
-from shard_worker.logic.primary_read import is_sure, sure_term
+from shard_worker.logic.primary_read import is_lost, is_sure, sure_term
 from shard_worker.logic.record import Record, RecordKind
 from shard_worker.logic.reign import ReadLog, SendAppend, SwapConfig
 from shard_worker.logic.replica_events import (
@@ -161,7 +161,7 @@ class Replica:
         trouble = self._trouble()
         if trouble is not None:
             answer(trouble)
-        elif self.machine.applied_seq < terms.min_seq:
+        elif self.machine.applied_seq < terms.min_seq and not is_lost(terms.min_seq, self.machine, self._sure_term()):
             self._waiting.append((terms.min_seq, lambda: self.read(key, terms, timeout_s, answer)))
         else:
             store = self.disk.store

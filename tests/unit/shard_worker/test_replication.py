@@ -12,7 +12,7 @@ from shard_worker.engine import EngineSettings
 from shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
 from shard_worker.storage.snapshot_manifest import SEGMENTS_FOLDER
 from shoal.core.errors import DeadlineExceeded, Unavailable
-from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, ShardId, Term
+from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import PointColumns, id_array
 from shoal.core.shard_calls import Consistency, ReadTerms, ShardScroll, ShardUpsert
 from tests.unit.shard_worker.fleet import DIM, SHARD, Fleet, FleetPeers, Member, fleet, until
@@ -322,5 +322,22 @@ def test_a_learner_that_was_restarted_in_the_middle_of_a_snapshot_fetches_no_pie
             assert set(lives[0]).isdisjoint(lives[1])
             ack = await world.upsert(a, [1_000], 5.0)
             assert await world.content(c, ack.seq) == await world.content(a)
+
+    asyncio.run(run())
+
+
+def test_a_read_of_what_was_given_up_waits_at_backups_only(tmp_path):
+    async def run():
+        async with fleet(tmp_path) as world:
+            a, b, _ = await trio(world)
+            ack = await world.upsert(a, [1], 1.0)
+            terms = ReadTerms(consistency=Consistency.SESSION, min_seq=Seq(ack.seq + 10))
+            call = ShardScroll(shard=SHARD, after=None, limit=10, filter=None, with_payload=False, with_vectors=True, terms=terms)
+            assert (await a.host.scroll(call, 20.0)).ids.tolist() == [1]
+            with pytest.raises(Unavailable, match=f"the read needs {terms.min_seq}"):
+                await b.host.scroll(call, 20.0)
+            a.replica._lease_held = lambda _: False
+            with pytest.raises(DeadlineExceeded):
+                await a.host.scroll(call, 0.2)
 
     asyncio.run(run())
