@@ -30,7 +30,7 @@ from coordinator.logic.steps import (
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import Unavailable
 from shoal.core.ids import Revision
-from shoal.core.shard_config import ShardConfig, ShardEntry
+from shoal.core.shard_config import ShardConfig, ShardEntry, may_lead
 from shoal.runtime.logs import event
 from shoal.store.codec import encode_collection, encode_shard
 from shoal.store.interface import Absent, Changed, Committed, Compare, Created, Delete, Operation, Put, Store, Transaction, Unchanged
@@ -99,9 +99,9 @@ def _reign_over(before: ShardEntry, keys: Keys) -> tuple[Compare, ...]:
 
 
 def _stays_away(before: ShardEntry, after: ShardConfig, keys: Keys) -> tuple[Compare, ...]:
-    """That the worker of an old primary that is dropped from the isr has not come back meanwhile: it has everything, so it would stay."""
+    """That the worker of an old primary that may not lead any more has not come back meanwhile: it has everything, so it would stay."""
     old, home = before.config.primary, before.config.primary_worker
-    dropped = old in before.config.isr and old not in after.isr
+    dropped = old in before.config.isr and not may_lead(after, old)
     return (Absent(key=keys.worker(home)),) if dropped and home is not None else ()
 
 

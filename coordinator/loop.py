@@ -9,7 +9,7 @@ from coordinator.act import Actor
 from coordinator.bell import Bell
 from coordinator.log_ends import ReplicaReports
 from coordinator.logic.absence import Absences, Since
-from coordinator.logic.reconcile import joining, questions, reconcile
+from coordinator.logic.reconcile import joining, questions, reconcile, unled
 from coordinator.logic.snapshot import Snapshot, Told
 from shoal.core.ids import Revision
 from shoal.store.observe import MapObserver
@@ -63,7 +63,7 @@ class Loop:
         self._absences = self._absences.seen(seen, now)
         asked = questions(seen)
         self._joining = self._joining.seen(joining(seen), now)
-        self._unled = self._unled.seen({shard for shards in asked.values() for shard in shards}, now)
+        self._unled = self._unled.seen(unled(seen), now)
         snapshot = Snapshot(
             map=seen,
             seed=self._new_seed(),

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from shard_worker.engine import Beginning, Engine
 from shard_worker.index.view import View
 from shard_worker.logic.append import Append, AppendAnswer, NoRoom
-from shard_worker.logic.primary_read import is_lost, is_sure, sure_term
+from shard_worker.logic.primary_read import is_lost, is_sure, served_term, sure_term
 from shard_worker.logic.record import RecordKind
 from shard_worker.logic.replica_events import DISK_LIMIT, ConfigSeen, FetchSnapshot, SpaceChanged, Tick
 from shard_worker.logic.replica_machine import ReplicaMachine
@@ -23,13 +23,13 @@ from shard_worker.promises import Promises
 from shard_worker.replicate import PeerCalls, Replicate
 from shard_worker.sealing import Sealing
 from shard_worker.tuner import Tuner
+from shard_worker.write_bodies import body_of
 from shard_worker.writer import Outward, Writer
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
 from shoal.core.filter import is_long
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
-from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.points import StoredColumns, check_dim, check_finite, check_ids, check_unique
+from shoal.core.points import StoredColumns, check_dim
 from shoal.core.shard_calls import (
     Consistency,
     QueryGroup,
@@ -37,7 +37,6 @@ from shoal.core.shard_calls import (
     ReplicaStatus,
     SegmentCurve,
     ShardCount,
-    ShardDelete,
     ShardDeleteMatching,
     ShardFound,
     ShardGet,
@@ -53,7 +52,7 @@ from shoal.core.shard_calls import (
 )
 from shoal.core.shard_config import ShardConfig
 from shoal.runtime.clock import boot_s
-from shoal.wire.records import delete_body, exact_delete_body, upsert_body
+from shoal.wire.records import exact_delete_body
 
 T = TypeVar("T")
 
@@ -210,7 +209,8 @@ class Replica:
         """See ShardService."""
         if isinstance(call, ShardDeleteMatching):
             return await self._delete_matching(call, timeout_s)
-        kind, encode = self._encoding(call)
+        self._watch_memory()
+        kind, encode = body_of(call, self._spec.dim)
         large = isinstance(call, ShardUpsert) and call.points.vectors.nbytes > LARGE_BODY_BYTES
         body = await self._pools.encode(encode) if large else encode()
         write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
@@ -249,7 +249,8 @@ class Replica:
         self._promises.settle(self._writer.machine)
 
     def _watch_memory(self) -> None:
-        """A member takes what its primary has admitted. When that has filled its own worker, the primary has to know."""
+        """A member takes what its primary has admitted. When that has filled its own worker, the primary has to know. Who leads admits
+        what there is room for."""
         following = isinstance(self._writer.machine.role, Idle)
         reason = self._memory.overfull() if following else None
         if (reason is None) != (self._no_memory is None):
@@ -349,18 +350,6 @@ class Replica:
                 await asyncio.wait(self._under_way)
             await asyncio.to_thread(self._engine.close)
 
-    def _encoding(self, call: ShardUpsert | ShardDelete) -> tuple[RecordKind, Callable[[], bytes]]:
-        match call:
-            case ShardUpsert(points=points):
-                # Checked before it is logged: a committed record that cannot be applied would break the replica.
-                check_dim(points.vectors, self._spec.dim)
-                check_finite(points.vectors)
-                check_unique(points.ids)
-                check_ids(points.ids, DEFAULT_LIMITS)
-                return RecordKind.UPSERT, lambda: upsert_body(points)
-            case ShardDelete(ids=ids):
-                return RecordKind.DELETE, lambda: delete_body(ids)
-
     async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[], T], *, in_pool: bool) -> T:
         deadline = boot_s() + timeout_s
         began = await self._wait_for(terms, deadline)
@@ -409,12 +398,18 @@ class Replica:
         return cost if cost > ON_LOOP_US else cost + self._reading.estimated_us(view, call)
 
     async def _delete_matching(self, call: ShardDeleteMatching, timeout_s: float) -> WriteAck:
-        """Found first, then written as "delete these where they still are": a point that is replaced in between is spared."""
+        """Found first, then written as "delete these where they still are": a point that is replaced in between is spared.
+
+        Both in one term that this replica serves: else what an earlier primary, or another one in between, acknowledged might be missed.
+        """
         deadline = boot_s() + timeout_s
         await self._wait_for(ReadTerms(), deadline)
+        began = self._serving()
         ask = partial(self._reading.matching, filter=call.filter, limit=DELETED_AT_ONCE)
         found = await self._undisturbed(ask, deadline, lambda _: math.inf)
         body = await self._pools.encode(partial(exact_delete_body, found.ids, found.rows))
+        if self._serving() != began:
+            raise Unavailable(f"shard {self._shard} began another term while the points were looked for", self._details(not_applied=True))
         answered_before = self._writer.machine.knows(call.request_id)
         ack = await self._writer.write(
             request_id=call.request_id,
@@ -465,8 +460,16 @@ class Replica:
     def _sure_term(self) -> Term | None:
         return sure_term(self._writer.machine, self._registration, self._lease_held)
 
-    def _details(self) -> ErrorDetails:
-        return ErrorDetails(shard=str(self._shard))
+    def _serving(self) -> Term:
+        """The term that it leads and serves, as far as it knows. Raises Unavailable."""
+        term = served_term(self._writer.machine)
+        if term is None:
+            raise Unavailable(f"shard {self._shard} is not served by this replica ({self.role})", self._details(not_applied=True))
+        return term
+
+    def _details(self, *, not_applied: bool = False) -> ErrorDetails:
+        shard = str(self._shard)
+        return ErrorDetails(shard=shard, applied={shard: "no"} if not_applied else {})
 
     def _outward(self, effect: Outward) -> None:
         if isinstance(effect, FetchSnapshot):

@@ -47,16 +47,25 @@ def heir_of(config: ShardConfig, workers: Workers, told: Told = _NOBODY_TOLD, *,
     """Who shall lead: the candidate with the longest log, of those that are open. unled_s: how long nobody has.
 
     Where several may lead, one whose log is not open may have lost its disk and be about to resign: electing it would make learners
-    of those that have everything. So it has to wait, unless its worker does not answer at all for long. One that resigned leads again
-    only when its worker tells that its log is open.
+    of those that have everything. So it has to wait, unless its worker does not answer at all for long; but while it does, one of the
+    elr whose log is open leads in its place. One that resigned leads again only when its worker tells that its log is open.
     """
     candidates = candidates_of(config, workers)
-    heir = max((each for each in candidates if each in told.ends), key=told.ends.__getitem__, default=None)
+    if not _others_may_lead(config) and not has_resigned(config):
+        return next(iter(candidates), None)
+    heir = _longest(candidates, told)
     if heir is not None or (_others_may_lead(config) and unled_s < UNTOLD_AFTER_S):
         return heir
+    spare = _longest((member for member in config.elr if config.worker_of.get(member) in workers), told)
+    if spare is not None:
+        return spare
     resigned = config.primary if has_resigned(config) else None
     unheard = (each for each in candidates if each != resigned and config.worker_of[each] not in told.answered)
     return next(unheard, None)
+
+
+def _longest(members: Iterable[ReplicaId], told: Told) -> ReplicaId | None:
+    return max((each for each in members if each in told.ends), key=told.ends.__getitem__, default=None)
 
 
 def _others_may_lead(config: ShardConfig) -> bool:
@@ -84,8 +93,10 @@ def to_be_asked(entries: Iterable[ShardEntry], workers: Workers) -> Mapping[Work
     asked: dict[WorkerId, list[ShardId]] = {}
     for config in (entry.config for entry in entries if needs_election(entry.config, workers)):
         if _others_may_lead(config) or has_resigned(config):
-            for candidate in candidates_of(config, workers):
-                asked.setdefault(config.worker_of[candidate], []).append(config.shard)
+            candidates = candidates_of(config, workers)
+            spare = (member for member in config.elr if config.worker_of.get(member) in workers)
+            for home in dict.fromkeys(config.worker_of[each] for each in (*candidates, *spare)):
+                asked.setdefault(home, []).append(config.shard)
     return {worker: tuple(shards) for worker, shards in asked.items()}
 
 
@@ -93,11 +104,12 @@ def next_reign(config: ShardConfig, heir: ReplicaId, workers: Workers) -> ShardC
     """The configuration with `heir`, whose worker is live, as primary in the next term.
 
     An old primary whose worker is gone leaves the isr. While the isr is too small to commit, whoever may lead still holds every
-    committed record and stays in elr; once it can commit, they would miss the next commit and become learners. An heir stays.
+    committed record and stays in elr; once it can commit, they would miss the next commit and become learners. An heir stays. One of
+    the elr leads because nobody of the isr can, so it begins alone: since it became eligible nothing was committed without it.
     """
     returns = config.primary_worker in workers
     stay = tuple(member for member in config.isr if returns or member != config.primary)
-    isr = stay if heir in stay else (*stay, heir)
+    isr = stay if heir in stay else (heir,)
     waiting = tuple(dict.fromkeys(member for member in (*config.isr, *config.elr) if member not in isr))
     elr, behind = ((), waiting) if len(isr) >= config.min_isr else (waiting, ())
     leaving = tuple(member for member in config.leaving if member != heir)

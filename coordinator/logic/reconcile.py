@@ -11,9 +11,9 @@ import itertools
 from collections.abc import Container, Iterator, Mapping
 
 from coordinator.logic.birth import beginnings
-from coordinator.logic.failover import election_of, to_be_asked
+from coordinator.logic.failover import election_of, has_primary, to_be_asked
 from coordinator.logic.placement import Placement
-from coordinator.logic.replication import forgetting_of_dropped, replication_step
+from coordinator.logic.replication import forgetting_of_dropped, gives_up_eligible, replication_step
 from coordinator.logic.snapshot import Snapshot, new_cluster_id
 from coordinator.logic.steps import ActivateCollection, CreateCluster, DeleteCollection, DeleteShard, ElectPrimary, ForgetReplicas, Step
 from shoal.core.cluster_map import ClusterMap
@@ -28,7 +28,21 @@ def reconcile(snapshot: Snapshot, limit: int) -> tuple[Step, ...]:
 
 
 def questions(cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
-    """Whom to ask where the logs of which shards end, before `reconcile` elects primaries."""
+    """Whom to ask where the logs of which shards end, before `reconcile` elects primaries, or gives up replicas that may lead."""
+    asked = {worker: list(shards) for worker, shards in _candidates(cluster).items()}
+    for collection, entry in _live_shards(cluster):
+        config, home = entry.config, entry.config.primary_worker
+        if home is not None and has_primary(config, cluster.workers) and gives_up_eligible(config, collection.spec):
+            asked.setdefault(home, []).append(config.shard)
+    return {worker: tuple(shards) for worker, shards in asked.items()}
+
+
+def unled(cluster: ClusterMap) -> frozenset[ShardId]:
+    """Shards that need an election before which somebody is to be asked."""
+    return frozenset(shard for shards in _candidates(cluster).values() for shard in shards)
+
+
+def _candidates(cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
     return to_be_asked((entry for _, entry in _live_shards(cluster)), cluster.workers)
 
 

@@ -30,7 +30,9 @@ def replication_step(
         return None
     wanted = _with_spec(config, collection.spec)
     if wanted != config:
-        return SetReplication(collection=collection, before=entry, config=wanted)
+        # Its disk may be lost while its registration still holds: then what is eligible has the only copy.
+        waits = gives_up_eligible(config, collection.spec) and config.primary not in snapshot.told.ends
+        return None if waits else SetReplication(collection=collection, before=entry, config=wanted)
     lost = _lost(config, snapshot, 0.0 if collection.state is CollectionState.CREATING else snapshot.replace_after_s)
     staying = _staying(config)
     missing = config.rf - len([member for member in staying if member not in lost])
@@ -39,6 +41,11 @@ def replication_step(
     if len(staying) > config.rf:
         return _retirement(entry, collection, snapshot, placement, lost)
     return _forgetting(entry, snapshot, MOST_TOMBSTONES)
+
+
+def gives_up_eligible(config: ShardConfig, spec: CollectionSpec) -> bool:
+    """Whether a lower min_isr is to make learners of replicas that may lead, which only a primary whose log is open may outlive."""
+    return bool(config.elr) and not _with_spec(config, spec).elr
 
 
 def forgetting_of_dropped(entry: ShardEntry, snapshot: Snapshot) -> ForgetReplicas | None:

@@ -265,16 +265,23 @@ def _step_of_full(view: HostView, entry: ShardEntry, local: LocalReplica, collec
 
 
 def _resign(view: HostView, entry: ShardEntry, replica: ReplicaId, *, intact: bool) -> Resign | None:
-    """Not when nobody else may lead: what is here may be mended, and is the last there is. What is intact is not given up for one whose
-    worker is gone either: that one may never come back."""
+    """Not when nobody else may lead. Nor, where there is a folder, when only those may whose workers are gone, perhaps for good: what is
+    here may be mended, and may be the last there is."""
     members = {*entry.config.isr, *entry.config.elr} - {replica}
-    if intact and not any(entry.config.worker_of[member] in view.map.workers for member in members):
+    alone = not any(entry.config.worker_of[member] in view.map.workers for member in members)
+    if alone and (entry.config.shard, replica) in view.folders:
         return None
     config = resigned(entry.config, replica, intact=intact)
     return Resign(entry=entry, config=config) if config is not None and view.registration else None
 
 
 def _join(view: HostView, entry: ShardEntry, replica: ReplicaId, collection: Collection, *, aside: bool) -> JoinAnew | None:
-    if replica not in entry.config.learners or not view.registration:
+    """Not while there is nobody to fill it, if what is here has to be put aside for it."""
+    if replica not in entry.config.learners or not view.registration or (aside and not _is_led(view, entry.config)):
         return None
     return JoinAnew(entry=entry, replica=replica, collection=collection, aside=aside)
+
+
+def _is_led(view: HostView, config: ShardConfig) -> bool:
+    home = config.primary_worker
+    return home is not None and home in view.map.workers and leads(config, config.primary, view.map.workers[home].registration)

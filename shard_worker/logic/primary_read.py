@@ -10,15 +10,19 @@ from shoal.core.ids import Revision, Seq, Term
 from shoal.core.shard_config import leads
 
 
+def served_term(machine: ReplicaMachine) -> Term | None:
+    """The term that a replica leads and serves, as far as it knows: its no-op is applied, and with it all that was acknowledged before."""
+    return machine.role.config.term if isinstance(machine.role, Leading) and machine.serves_writes else None
+
+
 def sure_term(machine: ReplicaMachine, registration: Revision, lease_held: Callable[[Revision], bool]) -> Term | None:
     """The term that a replica surely leads and serves now, None when it may lead no more, or does not serve yet.
 
     registration: of its worker; lease_held: whether the lease of a registration is certainly held at this moment.
     """
-    if not isinstance(machine.role, Leading) or not machine.serves_writes:
+    if not isinstance(machine.role, Leading) or not leads(machine.role.config, machine.replica, registration):
         return None
-    config = machine.role.config
-    return config.term if leads(config, machine.replica, registration) and lease_held(registration) else None
+    return served_term(machine) if lease_held(registration) else None
 
 
 def is_lost(seq: Seq, machine: ReplicaMachine, sure: Term | None) -> bool:

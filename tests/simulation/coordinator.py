@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from coordinator.act import transaction_of
 from coordinator.logic.absence import Absences, Since
 from coordinator.logic.campaign import Lead, Look, Run, StandBy, StepDown, next_move
-from coordinator.logic.reconcile import questions, reconcile
+from coordinator.logic.reconcile import questions, reconcile, unled
 from coordinator.logic.snapshot import Snapshot, Told
 from coordinator.logic.steps import Step
 from shoal.core.cluster_map import ClusterMap
@@ -152,7 +152,7 @@ class Coordinator(Process):
         self._absences = self._absences.seen(seen, now)
         self._rounds += 1
         asked = questions(seen)
-        self._unled = self._unled.seen(sorted({shard for shards in asked.values() for shard in shards}), now)
+        self._unled = self._unled.seen(sorted(unled(seen)), now)
         told = (yield self._ask(asked)) if asked else Told()
         snapshot = Snapshot(
             map=seen,

@@ -163,9 +163,12 @@ class ReplicaDisk:
 
 @dataclass
 class WorkerDisk:
-    """Replica folders of one worker, and how the disk is. slow: factor of every flush; full: upserts find no room."""
+    """Replica folders of one worker, and how the disk is. slow: factor of every flush; full: upserts find no room; opens: whether a
+    replica finds the room to open; breaks: the next flush fails."""
 
     folders: dict[tuple[ShardId, ReplicaId], ReplicaDisk] = field(default_factory=dict)
     aside: dict[tuple[ShardId, ReplicaId], ReplicaDisk] = field(default_factory=dict)
     slow: float = 1.0
     full: bool = False
+    opens: bool = True
+    breaks: bool = False

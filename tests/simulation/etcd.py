@@ -29,6 +29,8 @@ from tests.simulation.scheduler import Process, Resume, Scheduler, Wait
 EXPIRY_EVERY_S = 0.25
 LISTS_AGAIN_S = 0.5
 HISTORY_OF_KEYS = 4
+LATEST_S = 16.0
+"""After so long a request that was not answered will not arrive any more, but for rare ones."""
 KEYS = Keys("sim")
 
 Changed = Callable[[ClusterMap, ClusterMap], None]
@@ -55,12 +57,21 @@ class Etcd(Process):
         self._observers: list[Observer] = []
         self.unsure, self.stale = 0.0, 0.0
         self.orders: list[Order] = []
+        self._on_the_way: list[tuple[float, Transaction]] = []
         self.start()
         self._expire_often()
 
     def commit(self, source: Process, transaction: Transaction, timeout_s: float) -> Wait:
         """Committed or Rejected; raises LeaseNotFound, NoAnswer, NobodyThere."""
+        if any(each.key.startswith(f"{KEYS.prefix}shards/") for each in transaction.then):
+            self._on_the_way.append((self.scheduler.now, transaction))
         return self._network.call(source, self, lambda answer: self._commit(transaction, answer), timeout_s, self._mishap(transaction))
+
+    def may_change(self) -> bool:
+        """Whether another configuration is on its way, and may yet be committed."""
+        since = self.scheduler.now - LATEST_S
+        self._on_the_way = [(asked_s, each) for asked_s, each in self._on_the_way if asked_s > since]
+        return bool(self._on_the_way)
 
     def get(self, source: Process, key: str, timeout_s: float) -> Wait:
         """The key, perhaps as it was a little earlier."""
@@ -99,6 +110,7 @@ class Etcd(Process):
 
     def _commit(self, transaction: Transaction, answer: Resume) -> None:
         self._expire()
+        self._on_the_way = [(asked_s, each) for asked_s, each in self._on_the_way if each is not transaction]
         outcome: Any
         try:
             outcome = self._state.commit(transaction)

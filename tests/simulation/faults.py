@@ -43,6 +43,7 @@ class Faults:
             (2, "disk wiped", self._wipe),
             (2, "replica folder lost", self._lose_folder),
             (2, "replica damaged", self._damage),
+            (2, "flush fails", self._break_flush),
             (3, "lease lost", self._lose_lease),
             (2, "primary's lease lost, with old maps", self._lose_lease_unseen),
             (3, "coordinator crash", self._crash_coordinator),
@@ -67,7 +68,7 @@ class Faults:
                 process.boot()
             process.observer.lag_until = 0.0
         for worker in world.workers.values():
-            worker.disk.slow, worker.disk.full = 1.0, False
+            worker.disk.slow, worker.disk.full, worker.disk.opens, worker.disk.breaks = 1.0, False, True, False
 
     def _draw_later(self) -> None:
         self._world.scheduler.at(self._world.now + self._random.uniform(*BETWEEN_S), self._draw)
@@ -87,7 +88,8 @@ class Faults:
     def _is_fragile(self) -> bool:
         """Whether a replica that was wiped still counts: until it has left, no other fault may take what the others have."""
         config = self._config()
-        return any(member in self._world.holdings.lost for member in (*config.isr, *config.elr))
+        broken = any(each.disk.breaks or (each.alive and each.has_failed()) for each in self._world.workers.values())
+        return broken or any(member in self._world.holdings.lost for member in (*config.isr, *config.elr))
 
     def _later(self, low_s: float, high_s: float, work: Callable[[], None]) -> bool:
         def end() -> None:
@@ -241,8 +243,12 @@ class Faults:
         worker = self._any()
         if worker is None or self._is_fragile():
             return False
-        worker.disk.full = True
-        return self._later(1.0, 8.0, lambda: setattr(worker.disk, "full", False))
+        worker.disk.full, worker.disk.opens = True, self._random.random() < 0.5
+
+        def end() -> None:
+            worker.disk.full, worker.disk.opens = False, True
+
+        return self._later(1.0, 8.0, end)
 
     def _wipe(self) -> bool:
         """A worker crashes and comes back without its folders."""
@@ -272,6 +278,15 @@ class Faults:
 
         return self._lose_data(take)
 
+    def _break_flush(self) -> bool:
+        """The next flush of a replica fails, in a process that lives on."""
+        config, worker = self._config(), self._any()
+        victim = None if worker is None else replica_on(config, worker.me)
+        if worker is None or victim is None or self._is_fragile() or not self._others_hold_everything(config, victim):
+            return False
+        worker.disk.breaks = True
+        return True
+
     def _lose_data(self, take: Callable[[Worker, ReplicaId], None]) -> bool:
         """Only where another that may lead holds everything."""
         config, worker = self._config(), self._any()
@@ -286,5 +301,6 @@ class Faults:
 
     def _others_hold_everything(self, config: ShardConfig, victim: ReplicaId) -> bool:
         others = [member for member in (*config.isr, *config.elr) if member != victim]
+        """And goes on to be one that may lead: no configuration is on its way that leaves it out."""
         full = any(each.disk.full for each in self._world.workers.values())
-        return not full and any(member in self._world.holdings.disks for member in others)
+        return not full and not self._world.etcd.may_change() and any(member in self._world.holdings.disks for member in others)

@@ -31,7 +31,7 @@ from shard_worker.logic.reign import SwapOutcome
 from shard_worker.logic.replica_events import DISK_LIMIT
 from shard_worker.storage.snapshot_manifest import SnapshotManifest, may_hold_acknowledged
 from shoal.core.cluster_map import ClusterMap
-from shoal.core.collection import CollectionSpec
+from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.errors import Unavailable
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
@@ -250,8 +250,8 @@ class Hosting:
         low, high = OPEN_S
         yield self._process.sleep(self._process.scheduler.random.uniform(low, high))
         disk = self._disk.folders.get((shard, replica))
-        if disk is None or disk.damaged:
-            self.failed[shard] = (replica, Local.FAILED)
+        if disk is None or disk.damaged or not self._disk.opens:
+            self.failed[shard] = (replica, Local.FULL if disk is not None and not disk.damaged else Local.FAILED)
             return
         opened = Replica(process=self._process, disk=disk, worker_disk=self._disk, outside=self._host, watcher=self._watcher, spec=spec)
         opened.tell_space(self._no_space)
@@ -273,9 +273,11 @@ class Hosting:
     def _drop(self, entry: ShardEntry, replica: ReplicaId) -> Steps:
         shard = entry.config.shard
         yield from self._close(shard)
-        disk = self._disk.folders.pop((shard, replica), None)
-        if disk is not None:
-            self._host.dropped(disk)
+        collection = self.map.collections.get(shard.collection)
+        for key in sorted(self._disk.folders):
+            # Of a collection that is dropped, those too that a swap whose answer was lost has left without a name.
+            if key == (shard, replica) or (collection is not None and collection.state is CollectionState.DROPPING):
+                self._host.dropped(self._disk.folders.pop(key))
         yield from self._swap(departed(entry.config, replica), entry.epoch)
 
     def _swap(self, config: ShardConfig, epoch: Revision) -> Steps:

@@ -1,6 +1,6 @@
 """One open replica: the product's machine over a simulated disk. It plays the writer, the performer of replication and the reads.
 
-Effects gather while the disk is busy and are then carried out together, in the writer's order: known term, applied state, log.
+Effects gather while the disk is busy and are then carried out together, in the writer's order: known term, log, applied state.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from shard_worker.logic.replica_events import (
 from shard_worker.logic.replica_machine import ReplicaMachine
 from shard_worker.logic.replica_roles import Broken, Idle
 from shoal.core.collection import CollectionSpec
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
 from shoal.core.shard_calls import Consistency, ReadTerms, WriteAck
 from shoal.core.shard_config import ShardConfig
@@ -329,8 +329,8 @@ class Replica:
         terms = [effect.term for effect in work if isinstance(effect, StoreTerm)]
         if terms:
             stages.append((self._flush_s(), lambda: self._store_term(terms[-1]), TermStored(term=terms[-1])))
-        self._plan_applying(work, stages)
         self._plan_log(work, stages)
+        self._plan_applying(work, stages)
         self.under_way = [step for _, step, _ in stages]
         self._next_stage(stages)
 
@@ -381,6 +381,11 @@ class Replica:
             if self._worker_disk.full and isinstance(event, RecordsDurable) and self.process.scheduler.random.random() < 0.1:
                 self.under_way = []
                 self.feed(StorageBroke(error=Unavailable("disk full", ErrorDetails(limit=DISK_LIMIT))))
+                self._rest()
+                return
+            if self._worker_disk.breaks and event is not None:
+                self._worker_disk.breaks, self.under_way = False, []
+                self.feed(StorageBroke(error=Internal("a flush failed")))
                 self._rest()
                 return
             step()

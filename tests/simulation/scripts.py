@@ -117,7 +117,7 @@ def wiped_disk_returns(seed: int) -> Stage:
 
 
 def wiped_heir_returns_first(seed: int) -> Stage:
-    """Of two copies, both down, the one that lost its disk comes back long before the other, and its resignation is lost for long."""
+    """Of two copies, both down, the one that lost its disk comes back long before the other: it must neither lead nor count."""
     stage = Stage(seed, workers=2, replicas=2)
     stage.until_written(20)
     intact, wiped = (stage.primary, stage.backups()[0]) if seed % 2 else (stage.backups()[0], stage.primary)
@@ -125,19 +125,29 @@ def wiped_heir_returns_first(seed: int) -> Stage:
         worker.crash(power=True)
     _wipe(stage, wiped)
     stage.run(25.0)
-    lost_until = stage.world.now + 20.0
-    lost: list[int] = []
-
-    def lose() -> None:
-        lost.append(1)
-        if stage.world.now < lost_until:
-            stage.order(shrinks, Mishap.REQUEST_LOST, lose)
-
-    stage.order(shrinks, Mishap.REQUEST_LOST, lose)
     wiped.boot()
     stage.run(30.0)
     stage.finish()
-    hold(len(lost) > 1, "the script gets where it wants", "no resignation was lost")
+    return stage
+
+
+def elr_leads_while_who_is_in_sync_cannot_open(seed: int) -> Stage:
+    """Below min_isr: the one in sync is back but finds no room to open; the one that is eligible beside it must lead."""
+    stage = Stage(seed, workers=2, replicas=2)
+    stage.world.alter(2, min_isr=2)
+    stage.until(stage.world.is_whole, "min_isr of 2")
+    stage.until_written(10)
+    eligible, in_sync = stage.primary, stage.backups()[0]
+    eligible.crash(power=True)
+    stage.until(lambda: len(stage.config.elr) == 1, "an eligible replica")
+    in_sync.crash(power=True)
+    in_sync.disk.opens = False
+    stage.run(1.0 + seed)
+    for worker in (in_sync, eligible):
+        worker.boot()
+    stage.until(lambda: stage.primary is eligible and stage.config.elr != (), "election of the eligible one")
+    in_sync.disk.opens = True
+    stage.finish()
     return stage
 
 
@@ -379,6 +389,7 @@ SCRIPTS: Mapping[str, Script] = {
         lost_answer_of_a_shrink,
         wiped_disk_returns,
         wiped_heir_returns_first,
+        elr_leads_while_who_is_in_sync_cannot_open,
         registered_again_while_cut_off,
         paused_primary_wakes_with_reads,
         cut_off_primary_is_asked,

@@ -124,7 +124,7 @@ class Stage:
         for process in (*world.workers.values(), *world.coordinators, *world.clients):
             process.observer.lag_until = 0.0
         for worker in world.workers.values():
-            worker.disk.slow, worker.disk.full = 1.0, False
+            worker.disk.slow, worker.disk.full, worker.disk.opens = 1.0, False, True
         for client in world.clients:
             client.writes = WRITES
         world.finish()

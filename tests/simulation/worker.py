@@ -133,6 +133,10 @@ class Worker(Process):
             yield self._world.network.call(self, target, lambda answer: answer(None), SNAPSHOT_TIMEOUT_S)
         return pinned
 
+    def has_failed(self) -> bool:
+        """Whether a replica here broke in this process."""
+        return any(replica.failure is not None for replica in self.hosting.open.values())
+
     # What others ask
 
     def take_append(self, append: Append, timeout_s: float, answer: Resume) -> None:

@@ -62,11 +62,11 @@ class World:
             process.boot()
         self._put_collection(CollectionState.CREATING)
 
-    def alter(self, replicas: int) -> None:
-        """Change the wanted number of replicas, as an operator does."""
+    def alter(self, replicas: int, *, min_isr: int = 0) -> None:
+        """Change the wanted number of replicas, as an operator does. min_isr: 0 for the usual."""
         held = self.etcd.map.collections.get(COLLECTION)
         if held is not None and held.state is CollectionState.ACTIVE:
-            self.spec = CollectionSpec(name="sim", dim=2, replicas=replicas)
+            self.spec = CollectionSpec(name="sim", dim=2, replicas=replicas, min_isr_set=min_isr)
             self._put_collection(CollectionState.ACTIVE)
 
     def config(self) -> ShardConfig | None:
@@ -151,14 +151,18 @@ class World:
             hold(same, "replicas are equal after healing", f"{disk.replica}: {store.applied} of {self.committed.last_seq}; {self.shape()}")
 
     def _drop(self) -> None:
-        """Drop the collection while a worker crashes and comes back: nothing of it may be left."""
+        """Drop the collection while a worker crashes and comes back: nothing of it may be left, but on workers that are away for too
+        long, and for folders that a swap whose answer was lost has left without a name on workers that hold no other."""
+        config = self.config()
+        assert config is not None
+        homes = {*config.worker_of.values()} & set(self.etcd.map.workers)
         self._put_collection(CollectionState.DROPPING)
         victim = self.workers[self.scheduler.random.choice(sorted(self.workers))]
         self.run(0.3 * self.scheduler.random.random())
         victim.crash(power=True)
         self.scheduler.at(self.now + 1.0, victim.boot)
         gone = self.run_until(lambda: not self.etcd.map.shards and not self.etcd.map.collections, SETTLE_S)
-        left = sorted(replica for worker in self.workers.values() for _, replica in worker.disk.folders)
+        left = sorted(replica for name, worker in self.workers.items() if name in homes for _, replica in worker.disk.folders)
         hold(gone and not left, "a dropped collection leaves nothing", f"folders {left}, shards {list(self.etcd.map.shards)}")
 
     def _put_collection(self, state: CollectionState) -> None:

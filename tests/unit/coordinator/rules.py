@@ -96,8 +96,9 @@ def _check_election(config: ShardConfig, old: ShardConfig, now: ClusterMap) -> N
     assert dict(config.worker_of) == dict(old.worker_of)
     assert (config.state, config.rf, config.min_isr) == (old.state, old.rf, old.min_isr)
     home = old.primary_worker
-    dropped = {*old.isr} - {*config.isr}
+    dropped = {*old.isr} - {*config.isr, *config.elr}
     assert dropped <= {old.primary}, "a member of the isr was dropped that is not the old primary"
+    assert {*old.isr} & {*config.isr} or config.primary in old.elr, "the isr was replaced, though one of it leads"
     assert not dropped or home not in now.workers, "the old primary was dropped although its worker is live"
     over = old.primary_reg == 0 or home not in now.workers or now.workers[home].registration != old.primary_reg
     assert over, "a living reign was ended"

@@ -12,10 +12,13 @@ from shard_worker.engine import EngineSettings
 from shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
 from shard_worker.storage.snapshot_manifest import SEGMENTS_FOLDER
 from shoal.core.errors import DeadlineExceeded, Unavailable
+from shoal.core.filter import HasId
 from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import PointColumns, id_array
-from shoal.core.shard_calls import Consistency, ReadTerms, ShardScroll, ShardUpsert
+from shoal.core.shard_calls import Consistency, ReadTerms, ShardDeleteMatching, ShardScroll, ShardUpsert
 from tests.unit.shard_worker.fleet import DIM, SHARD, Fleet, FleetPeers, Member, fleet, until
+
+THE_FIRST_TWO = HasId(ids=(1, 2))
 
 
 async def trio(world: Fleet, *, min_isr: int = 2) -> tuple[Member, Member, Member]:
@@ -339,5 +342,81 @@ def test_a_read_of_what_was_given_up_waits_at_backups_only(tmp_path):
             a.replica._lease_held = lambda _: False
             with pytest.raises(DeadlineExceeded):
                 await a.host.scroll(call, 0.2)
+
+    asyncio.run(run())
+
+
+async def heir_that_does_not_serve(world: Fleet) -> tuple[Member, Member, Member]:
+    """The first of them is elected, its no-op cannot be committed while the world is cut."""
+    a, b, c = await trio(world)
+    await world.upsert(a, [1, 2], 1.0)
+    old = a.replica.id
+    world.cut |= {a.id, c.id}
+    await world.elect(b, without=(old,))
+    await until(lambda: b.replica.role == "starting")
+    return b, a, c
+
+
+def test_a_delete_by_filter_is_refused_by_a_primary_that_does_not_serve_yet(tmp_path):
+    """What it finds could lack points that were acknowledged before."""
+
+    async def run():
+        async with fleet(tmp_path) as world:
+            b, _, _ = await heir_that_does_not_serve(world)
+            call = ShardDeleteMatching(shard=SHARD, epoch=Revision(0), request_id=RequestId("deleter", 1), filter=THE_FIRST_TWO)
+            with pytest.raises(Unavailable, match="not served by this replica") as caught:
+                await b.host.write(call, 10.0)
+            assert caught.value.details.applied == {str(SHARD): "no"}
+            world.cut.clear()
+            await until(lambda: serves(b))
+            ack = await b.host.write(call, 10.0)
+            assert (ack.affected, await world.content(b, ack.seq)) == (2, {})
+
+    asyncio.run(run())
+
+
+def test_a_delete_by_filter_is_refused_when_another_term_begins_while_it_looks_for_points(tmp_path):
+    async def run():
+        async with fleet(tmp_path) as world:
+            a, _, _ = await trio(world)
+            await world.upsert(a, [1, 2], 1.0)
+            found, goes_on = threading.Event(), threading.Event()
+            matching = a.replica._reading.matching
+
+            def match_slowly(view, **asked):
+                matched = matching(view, **asked)
+                found.set()
+                assert goes_on.wait(20.0)
+                return matched
+
+            a.replica._reading.matching = match_slowly
+            call = ShardDeleteMatching(shard=SHARD, epoch=Revision(0), request_id=RequestId("deleter", 1), filter=THE_FIRST_TWO)
+            deleting = asyncio.create_task(a.host.write(call, 20.0))
+            await until(lambda: found.is_set() or deleting.done())
+            await world.elect(a, without=())
+            term = (await world.config()).term
+            await until(lambda: serves(a) and a.replica._writer.machine.role.config.term == term)
+            goes_on.set()
+            with pytest.raises(Unavailable, match="another term"):
+                await deleting
+            assert set(await world.content(a)) == {1, 2}
+
+    asyncio.run(run())
+
+
+def test_an_heir_that_had_no_memory_while_it_followed_takes_upserts_when_it_has(tmp_path):
+    async def run():
+        async with fleet(tmp_path) as world:
+            a, b, _ = await trio(world)
+            fill_memory(b, True)
+            reign = a.replica._writer.machine.role.reign
+            await until(lambda: reign.peers[b.replica.id].no_room is not None)
+            old = a.replica.id
+            world.cut.add(a.id)
+            await world.elect(b, without=(old,))
+            await until(lambda: serves(b))
+            fill_memory(b, False)
+            ack = await world.upsert(b, [1], 1.0)
+            assert await world.content(b, ack.seq) == {1: 1.0}
 
     asyncio.run(run())

@@ -193,6 +193,32 @@ def test_where_several_may_lead_one_that_answers_and_whose_log_is_not_open_is_ne
     assert heir_of(config, live(w0=12, w1=8), wiped, unled_s=UNTOLD_AFTER_S) == "r0", "whose worker does not answer, and may be well"
 
 
+def test_an_answer_about_one_shard_says_nothing_of_another_that_was_not_asked_about() -> None:
+    alone = shard_config(SHARD, HOMES, isr=["r1"], learners=["r0"], primary_reg=7)
+    told = Told(answered=frozenset({WorkerId("w1")}))
+    assert heir_of(alone, live(w1=12), told) == "r1"
+
+
+def test_one_of_the_elr_leads_while_the_log_of_who_is_in_sync_does_not_open() -> None:
+    config = shard_config(SHARD, HOMES, isr=["r0"], elr=["r1", "r2"], primary_reg=7, min_isr=2)
+    workers = live(w0=12, w1=8, w2=9)
+    told = Told(ends=ends(r1=(1, 5), r2=(1, 6)).ends, answered=frozenset(map(WorkerId, ("w0", "w1", "w2"))))
+    assert set(to_be_asked([ShardEntry(config=config, epoch=Revision(9))], workers)) == {"w0", "w1", "w2"}
+    assert heir_of(config, workers, told, unled_s=UNTOLD_AFTER_S - 0.1) is None
+    assert heir_of(config, workers, told, unled_s=UNTOLD_AFTER_S) == "r2"
+    election = election_of(ShardEntry(config=config, epoch=Revision(9)), workers, told, unled_s=UNTOLD_AFTER_S)
+    assert election is not None
+    assert (election.config.isr, election.config.elr) == (("r2",), ("r0", "r1"))
+
+
+def test_a_primary_that_resigned_for_one_that_cannot_open_its_log_leads_again_when_its_own_is_open() -> None:
+    before = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7, min_isr=2)
+    config = resigned(before, ReplicaId("r0"), intact=True)
+    assert config is not None
+    told = Told(ends=ends(r0=(1, 5)).ends, answered=frozenset(map(WorkerId, ("w0", "w1"))))
+    assert heir_of(config, live(w0=7, w1=8), told, unled_s=UNTOLD_AFTER_S) == "r0"
+
+
 def test_workers_are_asked_only_where_several_may_lead() -> None:
     other = ShardId(CollectionId("c"), 1)
     reigns = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)

@@ -6,10 +6,11 @@ import pytest
 
 from coordinator.logic.placement import Placement
 from coordinator.logic.replication import MOST_TOMBSTONES, replication_step
-from coordinator.logic.snapshot import Snapshot
+from coordinator.logic.snapshot import Snapshot, Told
 from coordinator.logic.steps import AddLearners, ForgetReplicas, RetireReplica, SetReplication, Step
 from shoal.core.collection import CollectionState
-from shoal.core.ids import CollectionId, ShardId, WorkerId
+from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
+from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig, ShardState
 from tests.unit.coordinator.world import REPLACE_AFTER_S, collection_of, map_of, shard_config, worker_entry
 
@@ -26,11 +27,12 @@ def step_of(
     replicas: int = 3,
     min_isr: int = 0,
     state: CollectionState = CollectionState.ACTIVE,
+    told: Told | None = None,
 ) -> Step | None:
     collection = collection_of("c", state=state, replicas=replicas, min_isr=min_isr)
     cluster = map_of([collection], [config], [worker_entry(name) for name in live])
     gone = {WorkerId(worker): seconds for worker, seconds in (absent or {}).items()}
-    snapshot = Snapshot(map=cluster, seed="s", absent_s=gone, replace_after_s=REPLACE_AFTER_S)
+    snapshot = Snapshot(map=cluster, seed="s", told=told or Told(), absent_s=gone, replace_after_s=REPLACE_AFTER_S)
     return replication_step(cluster.shards[SHARD], collection, snapshot, Placement.of(cluster))
 
 
@@ -73,7 +75,8 @@ def test_fewer_replicas_lower_min_isr_at_once_and_one_leaves_at_a_time() -> None
 
 def test_a_lowered_min_isr_lets_the_isr_commit_so_nobody_else_is_eligible_any_more() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0"], elr=["r1"], learners=["r2"], min_isr=2, rf=3)
-    lowered = step_of(config, min_isr=1)
+    assert step_of(config, min_isr=1) is None, "its primary may have lost its disk, then the eligible one has the only copy"
+    lowered = step_of(config, min_isr=1, told=Told(ends={ReplicaId("r0"): LogEnd(term=Term(1), seq=Seq(3))}))
     assert isinstance(lowered, SetReplication)
     assert (lowered.config.min_isr, lowered.config.elr, lowered.config.learners) == (1, (), ("r2", "r1"))
     both = shard_config(SHARD, HOMES, isr=["r0"], elr=["r1", "r2"], min_isr=3, rf=3)

@@ -167,6 +167,13 @@ def replicated(*, isr: tuple[ReplicaId, ...], learners: tuple[ReplicaId, ...] = 
     return ShardEntry(config=config, epoch=Revision(20))
 
 
+def with_the_other(alone: HostView, *, registration: int = 3) -> HostView:
+    """The other worker is there, too."""
+    home = WorkerId("there")
+    there = WorkerEntry(id=home, address="a:1", incarnation="i", pid=1, node="n", zone="", registration=Revision(registration))
+    return dataclasses.replace(alone, map=dataclasses.replace(alone.map, workers={home: there}))
+
+
 def test_a_learner_without_a_folder_begins_under_a_new_id_and_only_while_it_is_registered():
     learner = replicated(isr=(OTHER,), learners=(REPLICA,))
     anew = JoinAnew(entry=learner, replica=REPLICA, collection=collection(), aside=False)
@@ -174,10 +181,13 @@ def test_a_learner_without_a_folder_begins_under_a_new_id_and_only_while_it_is_r
     assert next_steps(view(learner, registration=Revision(0))) == []
 
 
-def test_a_damaged_learner_begins_anew_and_its_folder_is_kept_aside():
+def test_a_damaged_learner_begins_anew_and_its_folder_is_kept_aside_once_there_is_a_primary_to_fill_it():
     learner = replicated(isr=(OTHER,), learners=(REPLICA,))
     anew = JoinAnew(entry=learner, replica=REPLICA, collection=collection(), aside=True)
-    assert next_steps(view(learner, local=local(Local.FAILED), folders=FOLDER)) == [anew]
+    damaged = view(learner, local=local(Local.FAILED), folders=FOLDER)
+    assert next_steps(damaged) == []
+    assert next_steps(with_the_other(damaged, registration=9)) == [], "not elected again"
+    assert next_steps(with_the_other(damaged)) == [anew]
 
 
 def test_a_lost_member_of_the_isr_is_reported_and_then_resigns_if_another_may_lead():
@@ -185,6 +195,9 @@ def test_a_lost_member_of_the_isr_is_reported_and_then_resigns_if_another_may_le
     assert next_steps(view(both)) == [ReportMissing(entry=both, replica=REPLICA)]
     (step,) = next_steps(view(both, local=local(Local.FAILED)))
     assert isinstance(step, Resign)
+    damaged = view(both, local=local(Local.FAILED), folders=FOLDER)
+    assert next_steps(damaged) == [], "the other's worker is gone, perhaps for good, and what is here may be mended"
+    assert next_steps(with_the_other(damaged)) == [step]
     assert (step.config.isr, step.config.learners) == ((OTHER,), (REPLICA,))
     assert next_steps(view(entry(), local=local(Local.FAILED), folders=FOLDER)) == [], "the last one waits to be mended"
 
@@ -193,8 +206,7 @@ def test_a_primary_without_room_resigns_and_a_backup_waits_for_room():
     mine = dataclasses.replace(replicated(isr=(REPLICA, OTHER)).config, primary=REPLICA, primary_reg=Revision(7))
     alone = view(ShardEntry(config=mine, epoch=Revision(20)), local=local(Local.FULL), folders=FOLDER, roomy=False)
     assert next_steps(alone) == [], "the other's worker is gone, perhaps for good"
-    there = WorkerEntry(id=WorkerId("there"), address="a:1", incarnation="i", pid=1, node="n", zone="", registration=Revision(9))
-    (step,) = next_steps(dataclasses.replace(alone, map=dataclasses.replace(alone.map, workers={there.id: there})))
+    (step,) = next_steps(with_the_other(alone))
     assert isinstance(step, Resign)
     assert step.config.primary_reg == 0
     assert next_steps(view(replicated(isr=(OTHER, REPLICA)), local=local(Local.FULL), folders=FOLDER, roomy=False)) == []
