@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from coordinator.logic import failover
+from coordinator.logic import failover, replication
 from coordinator.logic.snapshot import Told
 from shard_worker.logic import hosting, primary_read, reign, replica_machine
 from shard_worker.logic.hosting import CreateReplica
@@ -188,6 +188,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         patched="failover.heir_of",
         breaking=_attribute(failover, "heir_of", _elects_whoever_is_live),
         caught_by=("wiped_heir_returns_first",),
+        starred=False,
+    ),
+    Mutation(
+        rule="who is eligible is given up for a primary whose log is open",
+        patched="replication.gives_up_eligible",
+        breaking=_attribute(replication, "gives_up_eligible", lambda config, spec: False),
+        caught_by=("min_isr_lowered_as_the_primary_loses_its_disk",),
         starred=False,
     ),
     Mutation(

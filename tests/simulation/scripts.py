@@ -151,6 +151,28 @@ def elr_leads_while_who_is_in_sync_cannot_open(seed: int) -> Stage:
     return stage
 
 
+def min_isr_lowered_as_the_primary_loses_its_disk(seed: int) -> Stage:
+    """The one in sync loses its disk, and before its lease ends min_isr is lowered: the eligible one beside it has the only copy."""
+    stage = Stage(seed, workers=3, replicas=2)
+    stage.world.alter(2, min_isr=2)
+    stage.until(stage.world.is_whole, "min_isr of 2")
+    stage.until_written(10)
+    eligible, in_sync = stage.primary, stage.backups()[0]
+    eligible.crash(power=True)
+    stage.until(lambda: len(stage.config.elr) == 1, "an eligible replica")
+    stage.cut_from_members(eligible)
+    eligible.boot()
+    stage.run(0.5 + 0.1 * seed)
+    in_sync.crash(power=True)
+    _wipe(stage, in_sync)
+    stage.world.alter(2, min_isr=1)
+    stage.run(2.0)
+    in_sync.boot()
+    stage.run(5.0)
+    stage.finish()
+    return stage
+
+
 def registered_again_while_cut_off(seed: int) -> Stage:
     """A primary loses its lease and registers again without having heard that another was elected: it must not read as primary."""
     stage = Stage(seed)
@@ -390,6 +412,7 @@ SCRIPTS: Mapping[str, Script] = {
         wiped_disk_returns,
         wiped_heir_returns_first,
         elr_leads_while_who_is_in_sync_cannot_open,
+        min_isr_lowered_as_the_primary_loses_its_disk,
         registered_again_while_cut_off,
         paused_primary_wakes_with_reads,
         cut_off_primary_is_asked,
