@@ -151,12 +151,16 @@ def test_reads_wait_for_the_seq_they_need_and_say_so_when_it_does_not_come(tmp_p
         async with opened(tmp_path, term=1) as bench:
             ack = await bench.upsert([1], [[1, 0, 0, 0]])
             assert await bench.replica.count(ShardCount(shard=SHARD, terms=ReadTerms(min_seq=ack.seq)), 5.0) == 1
+            bench.lease[0] = False
             later = asyncio.create_task(bench.replica.count(ShardCount(shard=SHARD, terms=ReadTerms(min_seq=Seq(ack.seq + 1))), 20.0))
             await asyncio.sleep(0)
             await bench.upsert([2], [[2, 0, 0, 0]])
             assert await later == 2
             with pytest.raises(Exception, match="needs 99"):
                 await bench.replica.count(ShardCount(shard=SHARD, terms=ReadTerms(min_seq=Seq(99))), 0.05)
+            bench.lease[0] = True
+            given_up = ShardCount(shard=SHARD, terms=ReadTerms(min_seq=Seq(99)))
+            assert await bench.replica.count(given_up, 5.0) == 2, "a sure primary has all that was acknowledged and not given up"
 
     asyncio.run(run())
 

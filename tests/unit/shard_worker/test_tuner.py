@@ -1,6 +1,7 @@
 """The background performer: measures what is due, makes way for builds, remembers, answers on demand, and ends."""
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from shard_worker import tuner as module
+from shard_worker.index import calibrate as calibration
 from shard_worker.index.calibrate import calibrate
 from shard_worker.index.view import Part, View
 from shard_worker.logic import tuning_lull
@@ -62,6 +64,8 @@ def impatient(monkeypatch):
     monkeypatch.setattr(module, "PAUSE_S", 0.001)
     monkeypatch.setattr(module, "LOOK_S", 0.01)
     monkeypatch.setattr(tuning_lull, "QUIET_S", 0.0)
+    # How wide a grid is must not depend on how busy the machine is.
+    monkeypatch.setattr(calibration, "NOT_WORTH", math.inf)
 
 
 @pytest.fixture
