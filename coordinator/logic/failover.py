@@ -56,12 +56,16 @@ def heir_of(config: ShardConfig, workers: Workers, told: Told = _NOBODY_TOLD, *,
     heir = _longest(candidates, told)
     if heir is not None or (_others_may_lead(config) and unled_s < UNTOLD_AFTER_S):
         return heir
-    spare = _longest((member for member in config.elr if config.worker_of.get(member) in workers), told)
+    spare = _longest(_live_elr(config, workers), told)
     if spare is not None:
         return spare
     resigned = config.primary if has_resigned(config) else None
     unheard = (each for each in candidates if each != resigned and config.worker_of[each] not in told.answered)
     return next(unheard, None)
+
+
+def _live_elr(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...]:
+    return tuple(member for member in config.elr if config.worker_of.get(member) in workers)
 
 
 def _longest(members: Iterable[ReplicaId], told: Told) -> ReplicaId | None:
@@ -93,9 +97,8 @@ def to_be_asked(entries: Iterable[ShardEntry], workers: Workers) -> Mapping[Work
     asked: dict[WorkerId, list[ShardId]] = {}
     for config in (entry.config for entry in entries if needs_election(entry.config, workers)):
         if _others_may_lead(config) or has_resigned(config):
-            candidates = candidates_of(config, workers)
-            spare = (member for member in config.elr if config.worker_of.get(member) in workers)
-            for home in dict.fromkeys(config.worker_of[each] for each in (*candidates, *spare)):
+            members = (*candidates_of(config, workers), *_live_elr(config, workers))
+            for home in dict.fromkeys(config.worker_of[each] for each in members):
                 asked.setdefault(home, []).append(config.shard)
     return {worker: tuple(shards) for worker, shards in asked.items()}
 

@@ -134,12 +134,7 @@ def wiped_heir_returns_first(seed: int) -> Stage:
 def elr_leads_while_who_is_in_sync_cannot_open(seed: int) -> Stage:
     """Below min_isr: the one in sync is back but finds no room to open; the one that is eligible beside it must lead."""
     stage = Stage(seed, workers=2, replicas=2)
-    stage.world.alter(2, min_isr=2)
-    stage.until(stage.world.is_whole, "min_isr of 2")
-    stage.until_written(10)
-    eligible, in_sync = stage.primary, stage.backups()[0]
-    eligible.crash(power=True)
-    stage.until(lambda: len(stage.config.elr) == 1, "an eligible replica")
+    eligible, in_sync = _one_eligible(stage)
     in_sync.crash(power=True)
     in_sync.disk.opens = False
     stage.run(1.0 + seed)
@@ -154,12 +149,7 @@ def elr_leads_while_who_is_in_sync_cannot_open(seed: int) -> Stage:
 def min_isr_lowered_as_the_primary_loses_its_disk(seed: int) -> Stage:
     """The one in sync loses its disk, and before its lease ends min_isr is lowered: the eligible one beside it has the only copy."""
     stage = Stage(seed, workers=3, replicas=2)
-    stage.world.alter(2, min_isr=2)
-    stage.until(stage.world.is_whole, "min_isr of 2")
-    stage.until_written(10)
-    eligible, in_sync = stage.primary, stage.backups()[0]
-    eligible.crash(power=True)
-    stage.until(lambda: len(stage.config.elr) == 1, "an eligible replica")
+    eligible, in_sync = _one_eligible(stage)
     stage.cut_from_members(eligible)
     eligible.boot()
     stage.run(0.5 + 0.1 * seed)
@@ -377,6 +367,17 @@ def _left_out(stage: Stage) -> Worker:
     stage.until(lambda: len(stage.config.isr) == 2, "shrink")
     stage.until_written(10)
     return joiner
+
+
+def _one_eligible(stage: Stage) -> tuple[Worker, Worker]:
+    """Of two replicas with a min_isr of 2, one is down and eligible, the other leads, alone in the isr."""
+    stage.world.alter(2, min_isr=2)
+    stage.until(stage.world.is_whole, "min_isr of 2")
+    stage.until_written(10)
+    eligible, in_sync = stage.primary, stage.backups()[0]
+    eligible.crash(power=True)
+    stage.until(lambda: len(stage.config.elr) == 1, "an eligible replica")
+    return eligible, in_sync
 
 
 def _commit_unheard(stage: Stage) -> None:
