@@ -30,7 +30,7 @@ from coordinator.logic.steps import (
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import Unavailable
 from shoal.core.ids import Revision
-from shoal.core.shard_config import ShardConfig, ShardEntry, may_lead
+from shoal.core.shard_config import ShardConfig, ShardEntry
 from shoal.runtime.logs import event
 from shoal.store.codec import encode_collection, encode_shard
 from shoal.store.interface import Absent, Changed, Committed, Compare, Created, Delete, Operation, Put, Store, Transaction, Unchanged
@@ -59,7 +59,7 @@ def _swap_of(step: Step, keys: Keys) -> tuple[tuple[Compare, ...], Operation]:
             return (*_reign_over(before, keys), _as_is(collection, keys), *_are_live(live, keys)), put_shard(config, keys)
         case ElectPrimary(before=before, config=config):
             live = {config.worker_of[config.primary]: config.primary_reg}
-            return (*_reign_over(before, keys), *_stays_away(before, config, keys), *_are_live(live, keys)), put_shard(config, keys)
+            return (*_reign_over(before, keys), *_are_live(live, keys)), put_shard(config, keys)
         case AddLearners(collection=collection, before=before, config=config, registrations=live):
             return (epoch_of(before, keys), _as_is(collection, keys), *_are_live(live, keys)), put_shard(config, keys)
         case SetReplication(collection=collection, before=before, config=config):
@@ -96,13 +96,6 @@ def _reign_over(before: ShardEntry, keys: Keys) -> tuple[Compare, ...]:
     if home is None or has_resigned(config):
         return (epoch_of(before, keys),)
     return epoch_of(before, keys), Changed(key=keys.worker(home), mod_revision=config.primary_reg)
-
-
-def _stays_away(before: ShardEntry, after: ShardConfig, keys: Keys) -> tuple[Compare, ...]:
-    """That the worker of an old primary that may not lead any more has not come back meanwhile: it has everything, so it would stay."""
-    old, home = before.config.primary, before.config.primary_worker
-    dropped = old in before.config.isr and not may_lead(after, old)
-    return (Absent(key=keys.worker(home)),) if dropped and home is not None else ()
 
 
 def _are_live(registrations: Registrations, keys: Keys) -> tuple[Compare, ...]:

@@ -1,5 +1,5 @@
 """Goes round: observe -> ask -> decide -> act. Wakes on every change, when a lost replica is to be replaced and, besides, every few
-seconds. Keeps nothing between rounds but since when workers are gone."""
+seconds. Keeps nothing between rounds but since when workers are gone, and what they said of replicas that are not open."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from coordinator.act import Actor
 from coordinator.bell import Bell
 from coordinator.log_ends import ReplicaReports
 from coordinator.logic.absence import Absences, Since
+from coordinator.logic.answers import Answers
 from coordinator.logic.reconcile import joining, questions, reconcile, unled
 from coordinator.logic.snapshot import Snapshot, Told
 from shoal.core.ids import Revision
@@ -45,7 +46,10 @@ class Loop:
         self._observer, self._bell, self._actor, self._reports = observer, bell, actor, reports
         self._leads, self._new_seed, self._clock = leads, new_seed, clock
         self._every_s, self._replace_after_s, self._steps_per_round = every_s, replace_after_s, steps_per_round
-        self._absences, self._unled, self._joining = Absences(), Since(), Since()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._absences, self._unled, self._joining, self._answers = Absences(), Since(), Since(), Answers()
 
     async def run(self) -> None:
         """Go round without end."""
@@ -54,7 +58,7 @@ class Loop:
             if self._leads():
                 await self._see(await self.round())
             else:
-                self._absences, self._unled, self._joining = Absences(), Since(), Since()
+                self._forget()
             await self._bell.wait(heard, self._pause_s())
 
     async def round(self) -> Revision:
@@ -64,10 +68,12 @@ class Loop:
         asked = questions(seen)
         self._joining = self._joining.seen(joining(seen), now)
         self._unled = self._unled.seen(unled(seen), now)
+        told = await self._reports.log_ends(asked, seen.workers, LOG_ENDS_S) if asked else Told()
+        self._answers = self._answers.heard(asked, told, seen)
         snapshot = Snapshot(
             map=seen,
             seed=self._new_seed(),
-            told=await self._reports.log_ends(asked, seen.workers, LOG_ENDS_S) if asked else Told(),
+            told=self._answers.added_to(told),
             joining_s=self._joining.seconds(now),
             unled_s=self._unled.seconds(now),
             absent_s=self._absences.absent_s(now),

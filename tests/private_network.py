@@ -109,10 +109,10 @@ def _inside(name: str) -> tuple[str, ...]:
 
 
 def _sweep() -> None:
-    """Remove what tests left that are dead."""
+    """Remove what dead tests left, and what an earlier network of this process left whose cluster did not start."""
     for path in _FOLDER.glob(f"{_PREFIX}*") if _FOLDER.is_dir() else ():
         owner = path.name.removeprefix(_PREFIX).partition("-")[0]
-        if not Path(f"/proc/{owner}").exists():
+        if owner == str(os.getpid()) or not Path(f"/proc/{owner}").exists():
             _ip("netns", "del", path.name)
 
 

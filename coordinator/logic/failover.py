@@ -15,7 +15,8 @@ Workers = Mapping[WorkerId, WorkerEntry]
 
 UNTOLD_AFTER_S = 10.0
 """How long a shard stays without a primary because no worker answers; then one is elected all the same: the coordinator may be the one
-that cannot reach the workers."""
+that cannot reach the workers. If that replica turns out not to open, nothing is lost: the others stay eligible until the elected
+primary itself, with its log open, gives them up."""
 
 _NOBODY_TOLD = Told()
 
@@ -46,9 +47,10 @@ def candidates_of(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...
 def heir_of(config: ShardConfig, workers: Workers, told: Told = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ReplicaId | None:
     """Who shall lead: the candidate with the longest log, of those that are open. unled_s: how long nobody has.
 
-    Where several may lead, one whose log is not open may have lost its disk and be about to resign: electing it would make learners
-    of those that have everything. So it has to wait, unless its worker does not answer at all for long; but while it does, one of the
-    elr whose log is open leads in its place. One that resigned leads again only when its worker tells that its log is open.
+    Where several may lead, one whose log is not open may have lost its disk and be about to resign. So it has to wait, unless its
+    worker has not answered at all for long, under its present registration: silence after "it is not open" elects nobody. But while it
+    waits, one of the elr whose log is open leads in its place. One that resigned leads again only when its worker tells that its log is
+    open.
     """
     candidates = candidates_of(config, workers)
     if not _others_may_lead(config) and not has_resigned(config):
@@ -60,7 +62,7 @@ def heir_of(config: ShardConfig, workers: Workers, told: Told = _NOBODY_TOLD, *,
     if spare is not None:
         return spare
     resigned = config.primary if has_resigned(config) else None
-    unheard = (each for each in candidates if each != resigned and config.worker_of[each] not in told.answered)
+    unheard = (each for each in candidates if each != resigned and each not in told.closed)
     return next(unheard, None)
 
 
@@ -106,17 +108,14 @@ def to_be_asked(entries: Iterable[ShardEntry], workers: Workers) -> Mapping[Work
 def next_reign(config: ShardConfig, heir: ReplicaId, workers: Workers) -> ShardConfig:
     """The configuration with `heir`, whose worker is live, as primary in the next term.
 
-    An old primary whose worker is gone leaves the isr. While the isr is too small to commit, whoever may lead still holds every
-    committed record and stays in elr; once it can commit, they would miss the next commit and become learners. An heir stays. One of
-    the elr leads because nobody of the isr can, so it begins alone: since it became eligible nothing was committed without it.
+    An old primary whose worker is gone leaves the isr. It stays eligible (elr), as does everybody who may lead, until the new primary
+    gives them up itself, before it commits anything: then its log is open, while here that may be hearsay. An heir stays. One of the
+    elr leads because nobody of the isr can, so it begins alone: since it became eligible nothing was committed without it.
     """
     returns = config.primary_worker in workers
     stay = tuple(member for member in config.isr if returns or member != config.primary)
     isr = stay if heir in stay else (heir,)
-    waiting = tuple(dict.fromkeys(member for member in (*config.isr, *config.elr) if member not in isr))
-    elr, behind = ((), waiting) if len(isr) >= config.min_isr else (waiting, ())
-    leaving = tuple(member for member in config.leaving if member != heir)
-    learners = dict.fromkeys((*config.learners, *behind))
+    elr = tuple(dict.fromkeys(member for member in (*config.isr, *config.elr) if member not in isr))
     return dataclasses.replace(
         config,
         term=Term(config.term + 1),
@@ -124,6 +123,5 @@ def next_reign(config: ShardConfig, heir: ReplicaId, workers: Workers) -> ShardC
         primary_reg=workers[config.worker_of[heir]].registration,
         isr=isr,
         elr=elr,
-        learners=tuple(each for each in learners if each not in (*isr, *elr, *leaving)),
-        leaving=leaving,
+        leaving=tuple(member for member in config.leaving if member != heir),
     )

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterator, Mapping
 from coordinator.logic.birth import beginnings
 from coordinator.logic.failover import election_of, has_primary, to_be_asked
 from coordinator.logic.placement import Placement
-from coordinator.logic.replication import forgetting_of_dropped, gives_up_eligible, replication_step
+from coordinator.logic.replication import forgetting_of_dropped, has_too_many, replication_step
 from coordinator.logic.snapshot import Snapshot, new_cluster_id
 from coordinator.logic.steps import ActivateCollection, CreateCluster, DeleteCollection, DeleteShard, ElectPrimary, ForgetReplicas, Step
 from shoal.core.cluster_map import ClusterMap
@@ -28,12 +28,13 @@ def reconcile(snapshot: Snapshot, limit: int) -> tuple[Step, ...]:
 
 
 def questions(cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
-    """Whom to ask where the logs of which shards end, before `reconcile` elects primaries, or gives up replicas that may lead."""
+    """Whom to ask where the logs of which shards end, before `reconcile` elects primaries, or gives a replica its tombstone."""
     asked = {worker: list(shards) for worker, shards in _candidates(cluster).items()}
     for collection, entry in _live_shards(cluster):
-        config, home = entry.config, entry.config.primary_worker
-        if home is not None and has_primary(config, cluster.workers) and gives_up_eligible(config, collection.spec):
-            asked.setdefault(home, []).append(config.shard)
+        config = entry.config
+        if has_primary(config, cluster.workers) and has_too_many(config, collection.spec):
+            for home in dict.fromkeys(config.worker_of[member] for member in config.isr):
+                asked.setdefault(home, []).append(config.shard)
     return {worker: tuple(shards) for worker, shards in asked.items()}
 
 

@@ -1,7 +1,8 @@
 """Keeps a shard at the number of replicas that its collection wants: new learners, tombstones for those too many, min_isr.
 
-Never puts a replica into the isr or the elr, and takes none out of the isr: that is the primary's, who alone knows how far each has
-come. A replica that is needed to commit, or that may be needed to lead, is left alone, however long its worker is gone.
+Never puts a replica into the isr or the elr, and takes none out of them: that is the primary's, which alone knows how far each has
+come. A replica gets its tombstone only when as many others as are wanted are in sync and their workers have just told that they are
+open: neither a successor that still catches up nor a registration says that there is another copy.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from coordinator.logic.snapshot import Snapshot, new_replica_id
 from coordinator.logic.steps import AddLearners, ForgetReplicas, RetireReplica, SetReplication
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import ReplicaId, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, is_gone
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, is_gone, is_spare, keepers
 
 MOST_TOMBSTONES = 16
 """Of one shard, on workers that are gone for good: beyond that the first ones are forgotten."""
@@ -30,22 +31,30 @@ def replication_step(
         return None
     wanted = _with_spec(config, collection.spec)
     if wanted != config:
-        # Its disk may be lost while its registration still holds: then what is eligible has the only copy.
-        waits = gives_up_eligible(config, collection.spec) and config.primary not in snapshot.told.ends
-        return None if waits else SetReplication(collection=collection, before=entry, config=wanted)
+        return SetReplication(collection=collection, before=entry, config=wanted)
     lost = _lost(config, snapshot, 0.0 if collection.state is CollectionState.CREATING else snapshot.replace_after_s)
     staying = _staying(config)
     missing = config.rf - len([member for member in staying if member not in lost])
     if missing > 0:
+        kept = _without_tombstones(config, missing)
+        if kept != config:
+            return SetReplication(collection=collection, before=entry, config=kept)
         return _addition(entry, collection, snapshot, placement, lost[:missing], missing)
     if len(staying) > config.rf:
         return _retirement(entry, collection, snapshot, placement, lost)
     return _forgetting(entry, snapshot, MOST_TOMBSTONES)
 
 
-def gives_up_eligible(config: ShardConfig, spec: CollectionSpec) -> bool:
-    """Whether a lower min_isr is to make learners of replicas that may lead, which only a primary whose log is open may outlive."""
-    return bool(config.elr) and not _with_spec(config, spec).elr
+def has_too_many(config: ShardConfig, spec: CollectionSpec) -> bool:
+    """Whether a replica is to get its tombstone as soon as those in sync tell that they are open."""
+    rightly_set = config.state is ShardState.ACTIVE and _with_spec(config, spec) == config
+    return rightly_set and len(_staying(config)) > config.rf and any(is_spare(config, member) for member in _staying(config))
+
+
+def _may_go(config: ShardConfig, member: ReplicaId, snapshot: Snapshot) -> bool:
+    """Whether a replica is spare, and that is no hearsay."""
+    open_now = [each for each in keepers(config, member) if each in snapshot.told.ends]
+    return is_spare(config, member) and len(open_now) >= config.rf
 
 
 def forgetting_of_dropped(entry: ShardEntry, snapshot: Snapshot) -> ForgetReplicas | None:
@@ -55,15 +64,16 @@ def forgetting_of_dropped(entry: ShardEntry, snapshot: Snapshot) -> ForgetReplic
 
 
 def _with_spec(config: ShardConfig, spec: CollectionSpec) -> ShardConfig:
-    """With the replicas that are wanted now. min_isr is raised only once as many are in sync, and lowered at once; if the isr can
-    commit then, what is left of elr would miss the next record, so its members become learners."""
+    """With the replicas that are wanted now. min_isr is raised only once as many are in sync, and lowered at once."""
     in_sync = sum(member not in config.leaving for member in config.isr)
     min_isr = spec.min_isr if spec.min_isr < config.min_isr or in_sync >= spec.min_isr else config.min_isr
-    changed = dataclasses.replace(config, rf=spec.replicas, min_isr=min_isr)
-    if min_isr >= config.min_isr or len(config.isr) < min_isr:
-        return changed
-    behind = tuple(member for member in config.elr if member not in (*config.leaving, *config.learners))
-    return dataclasses.replace(changed, elr=(), learners=(*config.learners, *behind))
+    return dataclasses.replace(config, rf=spec.replicas, min_isr=min_isr)
+
+
+def _without_tombstones(config: ShardConfig, count: int) -> ShardConfig:
+    """With so many fewer tombstones of replicas that are still in sync: they are wanted again, and have everything."""
+    wanted = [member for member in config.leaving if member in config.isr][:count]
+    return dataclasses.replace(config, leaving=tuple(member for member in config.leaving if member not in wanted))
 
 
 def _staying(config: ShardConfig) -> tuple[ReplicaId, ...]:
@@ -112,10 +122,11 @@ def _retirement(
         return None
     spare = len(_staying(config)) - len(lost) - config.rf
     learners = [member for member in config.learners if member in _staying(config) and (member in lost or spare > 0)]
+    learners = [member for member in learners if _may_go(config, member, snapshot)]
     victim = _least_wanted_learner(config, learners, snapshot)
     if victim is None and spare > 0:
         victim = _least_wanted_in_sync(config, snapshot, placement)
-    if victim is None:
+    if victim is None or not _may_go(config, victim, snapshot):
         return None
     return RetireReplica(collection=collection, before=entry, config=_retired(config, victim), replica=victim)
 

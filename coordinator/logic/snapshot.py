@@ -15,10 +15,15 @@ from shoal.core.recovery import LogEnd
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """What workers told of the logs of their replicas. ends: of those that are open; answered: the workers that answered at all."""
+    """What workers told of the logs of their replicas.
+
+    ends: of those that are open; answered: the workers that answered this time; closed: replicas that were not open when their worker
+    last answered under its present registration.
+    """
 
     ends: Mapping[ReplicaId, LogEnd] = field(default_factory=lambda: MappingProxyType({}))
     answered: Set[WorkerId] = frozenset()
+    closed: Set[ReplicaId] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from shard_worker.logic.append import Append, AppendAnswer, Diverged, LogSummary
 from shard_worker.logic.log_view import LogView
 from shard_worker.logic.record import Record
 from shoal.core.ids import ReplicaId, Revision, Seq, WorkerId
-from shoal.core.shard_config import ShardConfig, commit_point, expanded, may_shrink, shrunk
+from shoal.core.shard_config import ShardConfig, commit_point, expanded, is_spare, keepers, may_shrink, shrunk, without_eligible
 
 BATCH_BYTES = 4 * 1024 * 1024
 HEARTBEAT_MS = 500
@@ -273,17 +273,21 @@ class Reign:
 
     def _wanted(self, commit_seq: Seq, now_ms: int) -> ShardConfig | None:
         config = self.config
+        if config.elr and len(config.isr) >= config.min_isr:
+            return without_eligible(config)
         for peer in self.peers.values():
             if may_shrink(config, peer.id) and self._is_to_leave_isr(peer, now_ms):
                 return shrunk(config, peer.id)
-        if len(config.isr) >= max(config.rf, config.min_isr + 1):
+        if len(keepers(config, config.primary)) + 1 >= max(config.rf, config.min_isr + 1):
             # One more than min_isr always finds a place: else a lost member could neither be left out nor replaced.
             return None
         joins = next((peer for peer in self.peers.values() if self._may_join(peer, commit_seq, now_ms)), None)
         return None if joins is None else expanded(config, joins.id)
 
     def _is_to_leave_isr(self, peer: Peer, now_ms: int) -> bool:
-        return peer.waited_ms(now_ms) >= SHRINK_AFTER_MS or peer.lost_records or peer.estranged or peer.id in self.config.leaving
+        if peer.waited_ms(now_ms) >= SHRINK_AFTER_MS or peer.lost_records or peer.estranged:
+            return True
+        return peer.id in self.config.leaving and is_spare(self.config, peer.id)
 
     def _may_join(self, peer: Peer, commit_seq: Seq, now_ms: int) -> bool:
         """Whether it holds every committed record: those of earlier terms too, which end with this term's no-op."""

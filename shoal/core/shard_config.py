@@ -87,14 +87,30 @@ def is_gone(config: ShardConfig, replica: ReplicaId) -> bool:
 
 
 def commit_point(config: ShardConfig, durable: Mapping[ReplicaId, Seq], joining: Collection[ReplicaId] = ()) -> Seq:
-    """The seq up to which a record is committed (invariant 1); 0 when the isr is too small to commit.
+    """The seq up to which a record is committed (invariant 1); 0 when the isr is too small to commit, or others are eligible beside it:
+    they hold every committed record only as long as nothing is committed without them.
 
     durable: how far each replica is certainly durable and equal to the primary. joining: the isr of a configuration that was asked for
     and may be in force or not; a record must be on these, too.
     """
-    if len(config.isr) < config.min_isr:
+    if not may_commit(config):
         return Seq(0)
     return min((durable.get(member, Seq(0)) for member in {*config.isr, *joining}), default=Seq(0))
+
+
+def may_commit(config: ShardConfig) -> bool:
+    """Whether a primary may commit under this configuration: the isr is large enough, and nobody else is counted on (elr)."""
+    return len(config.isr) >= config.min_isr and not config.elr
+
+
+def is_spare(config: ShardConfig, replica: ReplicaId) -> bool:
+    """Whether a replica's data is not needed: as many others as are wanted are in sync and to stay. Nothing less gives it a tombstone."""
+    return len(keepers(config, replica)) >= config.rf
+
+
+def keepers(config: ShardConfig, replica: ReplicaId) -> tuple[ReplicaId, ...]:
+    """The replicas besides this one that are in sync and to stay."""
+    return tuple(member for member in config.isr if member != replica and member not in config.leaving)
 
 
 def may_shrink(config: ShardConfig, member: ReplicaId) -> bool:
@@ -103,9 +119,14 @@ def may_shrink(config: ShardConfig, member: ReplicaId) -> bool:
 
 
 def shrunk(config: ShardConfig, member: ReplicaId) -> ShardConfig:
-    """The isr without a member, which is a learner from now on, unless it is to leave."""
-    learners = config.learners if member in config.leaving else (*config.learners, member)
-    return replace(config, isr=_without(config.isr, member), learners=learners)
+    """The isr without a member, which is a learner from now on, unless it is to leave and can be spared."""
+    return _behind(replace(config, isr=_without(config.isr, member)), (member,))
+
+
+def without_eligible(config: ShardConfig) -> ShardConfig:
+    """The configuration under which a primary commits without those that are eligible (elr): they would miss the next record, so they
+    become learners. Only the primary asks for it, since only a primary has shown that its own log is open."""
+    return _behind(replace(config, elr=()), config.elr)
 
 
 def expanded(config: ShardConfig, member: ReplicaId) -> ShardConfig:
@@ -113,27 +134,24 @@ def expanded(config: ShardConfig, member: ReplicaId) -> ShardConfig:
 
     Once the isr can commit, what is left of elr would miss the next record, so its members become learners.
     """
-    isr = (*config.isr, member)
     eligible, learners = _without(config.elr, member), _without(config.learners, member)
-    if len(isr) < config.min_isr:
-        return replace(config, isr=isr, elr=eligible, learners=learners)
-    behind = tuple(each for each in eligible if each not in config.leaving)
-    return replace(config, isr=isr, elr=(), learners=(*learners, *behind))
+    larger = replace(config, isr=(*config.isr, member), elr=eligible, learners=learners)
+    return larger if len(larger.isr) < config.min_isr else without_eligible(larger)
 
 
 def resigned(config: ShardConfig, member: ReplicaId, *, intact: bool) -> ShardConfig | None:
     """The configuration without a member whose storage failed, as its own worker may ask for it; None when it is the last that may lead.
 
-    A primary gives up its reign. intact: whether it still holds what it had; if so it stays eligible while nothing can be committed.
+    A primary gives up its reign. intact: whether it still holds what it had; if so it stays eligible until another leads.
     """
     if not any(other != member for other in (*config.isr, *config.elr)):
         return None
     isr, elr = _without(config.isr, member), _without(config.elr, member)
-    eligible = intact and may_lead(config, member) and len(isr) < config.min_isr
+    eligible = intact and may_lead(config, member)
     elr = (*elr, member) if eligible else elr
-    learners = _without(config.learners, member) if eligible or member in config.leaving else (*_without(config.learners, member), member)
     reign = Revision(0) if config.primary == member else config.primary_reg
-    return replace(config, isr=isr, elr=elr, learners=learners, primary_reg=reign)
+    left = replace(config, isr=isr, elr=elr, learners=_without(config.learners, member), primary_reg=reign)
+    return left if eligible else _behind(left, (member,))
 
 
 def renamed_learner(config: ShardConfig, before: ReplicaId, after: ReplicaId) -> ShardConfig:
@@ -147,6 +165,14 @@ def departed(config: ShardConfig, member: ReplicaId) -> ShardConfig:
     """The configuration after a member's data was deleted."""
     homes = {each: home for each, home in config.worker_of.items() if each != member}
     return replace(config, worker_of=homes, leaving=_without(config.leaving, member))
+
+
+def _behind(config: ShardConfig, members: tuple[ReplicaId, ...]) -> ShardConfig:
+    """Former members of isr or elr become learners. One that is to leave stays away for good only if it can be spared: else it loses its
+    tombstone, and may get it again when it can."""
+    needed = tuple(each for each in members if each not in config.leaving or not is_spare(config, each))
+    leaving = tuple(each for each in config.leaving if each not in needed)
+    return replace(config, learners=(*config.learners, *needed), leaving=leaving)
 
 
 def _without(members: tuple[ReplicaId, ...], member: ReplicaId) -> tuple[ReplicaId, ...]:

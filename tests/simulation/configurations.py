@@ -45,7 +45,6 @@ class Configurations:
         hold(set(groups) <= set(config.worker_of), LEGAL, f"a member lives nowhere: {config}")
         homes = list(config.worker_of.values())
         hold(len(set(homes)) == len(homes), LEGAL, f"two replicas on one worker: {config}")
-        hold(not config.elr or len(config.isr) < config.min_isr, LEGAL, f"elr beside an isr that can commit: {config}")
         hold(config.primary in config.isr or config.primary_reg == 0, LEGAL, f"the primary is not in the isr: {config}")
 
     def _check_change(self, before: ShardConfig, after: ShardConfig) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coordinator.act import transaction_of
 from coordinator.logic.absence import Absences, Since
+from coordinator.logic.answers import Answers
 from coordinator.logic.campaign import Lead, Look, Run, StandBy, StepDown, next_move
 from coordinator.logic.reconcile import questions, reconcile, unled
 from coordinator.logic.snapshot import Snapshot, Told
@@ -45,7 +46,7 @@ class Coordinator(Process):
         self.start()
         self._keeper: Keeper | None = None
         self._reign: Revision | None = None
-        self._absences, self._unled = Absences(), Since()
+        self._absences, self._unled, self._answers = Absences(), Since(), Answers()
         self._bell: list[Resume] = []
         self._rung = False
         self._rounds = 0
@@ -142,7 +143,7 @@ class Coordinator(Process):
                         break
                     yield self._wait_for_bell(EVERY_S / 4)
             else:
-                self._absences, self._unled = Absences(), Since()
+                self._absences, self._unled, self._answers = Absences(), Since(), Answers()
             if not self._rung:
                 yield self._wait_for_bell(ASK_AGAIN_S if self._unled.seconds(self.clock()) else EVERY_S)
             self._rung = False
@@ -154,10 +155,11 @@ class Coordinator(Process):
         asked = questions(seen)
         self._unled = self._unled.seen(sorted(unled(seen)), now)
         told = (yield self._ask(asked)) if asked else Told()
+        self._answers = self._answers.heard(asked, told, seen)
         snapshot = Snapshot(
             map=seen,
             seed=f"{self.name} {self.life} {self._rounds}",
-            told=told,
+            told=self._answers.added_to(told),
             unled_s=self._unled.seconds(now),
             absent_s=self._absences.absent_s(now),
             replace_after_s=REPLACE_AFTER_S,

@@ -15,10 +15,11 @@ from coordinator.log_ends import Questions
 from coordinator.logic.snapshot import Told
 from coordinator.loop import Loop
 from coordinator.recover import Recoverer
-from shoal.core.cluster_map import WorkerEntry
-from shoal.core.ids import ReplicaId, WorkerId
+from shoal.core.cluster_map import ClusterMap, WorkerEntry
+from shoal.core.ids import ReplicaId, Seq, Term, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.recovery import LogEnd
+from shoal.core.shard_config import replica_on
 from shoal.store.cluster_view import cluster_map_of
 from shoal.store.codec import encode_shard, encode_worker
 from shoal.store.interface import Listed, Put, Store, Transaction, Unchanged
@@ -49,16 +50,23 @@ class Clock:
 
 
 class Reports:
-    """What workers would tell of their replicas; asked: how often they were asked for log ends, about which shards."""
+    """What workers would tell of their replicas; asked: how often they were asked for log ends, about which shards; all_open: every
+    replica that is asked about is open, and its log as long as any."""
 
-    def __init__(self) -> None:
+    def __init__(self, cluster_map: Callable[[], ClusterMap] = ClusterMap) -> None:
+        self._map, self.all_open = cluster_map, False
         self.ends: dict[ReplicaId, LogEnd] = {}
         self.failed: dict[WorkerId, frozenset[str]] = {}
         self.asked: list[Questions] = []
 
     async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Told:
         self.asked.append(questions)
-        return Told(ends=dict(self.ends), answered=questions.keys() if self.ends else frozenset())
+        ends = dict(self.ends)
+        if self.all_open:
+            asked = ((worker, self._map().shards.get(shard)) for worker, shards in questions.items() for shard in shards)
+            replicas = (replica_on(entry.config, worker) for worker, entry in asked if entry is not None)
+            ends |= {replica: LogEnd(term=Term(1), seq=Seq(1)) for replica in replicas if replica is not None}
+        return Told(ends=ends, answered=questions.keys() if ends else frozenset())
 
     async def failures(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, frozenset[str]]:
         return {each.id: self.failed.get(each.id, frozenset()) for each in workers}
@@ -71,7 +79,7 @@ class Candidate:
         """`loop_clock` is that of the rounds alone, so that time may pass in them without ending leases."""
         self.loop_clock = Clock()
         self.store, self.bell, self.address = MemoryStore(cluster), Bell(), address
-        self.reports = Reports()
+        self.reports = Reports(lambda: self.observer.map)
         ids = itertools.count(1)
         self.observer = MapObserver(store=self.store, keys=KEYS, clock=clock, changed=self.bell.ring)
         self.election = Election(

@@ -69,7 +69,6 @@ def check_shape(config: ShardConfig) -> None:
         assert len(set(members)) == len(members)
     assert not {*config.isr} & {*config.elr}
     assert not {*config.learners} & {*config.isr, *config.elr, *config.leaving}
-    assert not config.elr or len(config.isr) < config.min_isr, "elr outlives the next commit"
     assert len(set(config.worker_of.values())) == len(config.worker_of), "two replicas of a shard are on one worker"
 
 
@@ -90,16 +89,13 @@ def _check_election(config: ShardConfig, old: ShardConfig, now: ClusterMap) -> N
     assert config.term == old.term + 1
     assert config.primary in config.isr
     assert config.primary not in config.leaving
-    assert {*config.isr, *config.elr} <= {*old.isr, *old.elr}, "a replica was promoted that may miss committed records"
     assert {*old.members} - {*old.leaving} <= {*config.members} - {*config.leaving}, "a replica is nothing any more"
     assert config.primary_reg == now.workers[config.worker_of[config.primary]].registration
     assert dict(config.worker_of) == dict(old.worker_of)
     assert (config.state, config.rf, config.min_isr) == (old.state, old.rf, old.min_isr)
     home = old.primary_worker
-    dropped = {*old.isr} - {*config.isr, *config.elr}
-    assert dropped <= {old.primary}, "a member of the isr was dropped that is not the old primary"
+    assert {*config.isr, *config.elr} == {*old.isr, *old.elr}, "a replica that may lead was given up on hearsay"
     assert {*old.isr} & {*config.isr} or config.primary in old.elr, "the isr was replaced, though one of it leads"
-    assert not dropped or home not in now.workers, "the old primary was dropped although its worker is live"
     over = old.primary_reg == 0 or home not in now.workers or now.workers[home].registration != old.primary_reg
     assert over, "a living reign was ended"
 
@@ -117,11 +113,12 @@ def _reigns(config: ShardConfig, now: ClusterMap) -> bool:
 def _check_replication(config: ShardConfig, old: ShardConfig, now: ClusterMap) -> None:
     spec = now.collections[config.shard.collection].spec
     check_shape(config)
-    _unchanged(config, old, "rf", "min_isr", "elr", "learners")
+    _unchanged(config, old, "rf", "min_isr", "leaving")
+    assert {*config.leaving} <= {*old.leaving}
+    assert {*old.leaving} - {*config.leaving} <= {*config.isr}, "a tombstone was taken back from a replica that may be deleted already"
     assert config.rf == spec.replicas
     assert config.min_isr in (old.min_isr, spec.min_isr)
     assert config.min_isr <= old.min_isr or len(config.isr) >= config.min_isr, "min_isr was raised beyond what is in sync"
-    assert config.elr == old.elr or len(config.isr) >= config.min_isr
 
 
 def _check_addition(config: ShardConfig, old: ShardConfig, now: ClusterMap) -> None:
@@ -143,8 +140,8 @@ def _check_retirement(config: ShardConfig, old: ShardConfig, now: ClusterMap) ->
     assert tuple(before) == old.leaving
     assert victim != config.primary
     assert victim not in config.elr, "a replica got its tombstone that may be needed to lead"
-    left = [each for each in config.members if each not in config.leaving]
-    assert len(left) >= config.rf
+    left = [each for each in config.isr if each not in config.leaving]
+    assert len(left) >= config.rf, "a replica got its tombstone before as many others as are wanted are in sync"
     if victim in config.isr:
         assert len(config.isr) > config.min_isr
         homes = {config.worker_of[each] for each in config.isr}

@@ -353,6 +353,7 @@ def test_a_collection_that_cannot_fit_is_not_begun() -> None:
 
 def test_a_collection_with_replicas_is_ready_when_enough_are_in_sync_and_altered_while_it_lives() -> None:
     async def scenario(it: Office) -> None:
+        it.one.reports.all_open = True
         async with it.open("w0", "w1", "w2"):
             made = await it.admin.create(dataclasses.replace(SPEC, replicas=3), "r", 10.0)
             configs = [entry.config for entry in it.one.observer.map.shards_of(made)]

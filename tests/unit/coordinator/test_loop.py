@@ -269,6 +269,7 @@ def test_a_lost_replica_is_replaced_when_that_is_due_and_not_before() -> None:
         clock = Clock()
         cluster = MemoryCluster(clock)
         one = Candidate(cluster, clock)
+        one.reports.all_open = True
         workers = Workers(MemoryStore(cluster), "w0", "w1", "w2")
         async with running(one), workers.running():
             await one.leading()

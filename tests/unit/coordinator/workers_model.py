@@ -14,10 +14,14 @@ from shoal.core.shard_config import (
     expanded,
     is_gone,
     leads,
+    may_commit,
     may_shrink,
     renamed_learner,
     replica_on,
+    is_spare,
+    keepers,
     shrunk,
+    without_eligible,
 )
 
 
@@ -42,15 +46,19 @@ def worked(config: ShardConfig, cluster: ClusterMap, worker: WorkerId, made: set
 
 
 def _led(config: ShardConfig, cluster: ClusterMap, made: set[ReplicaId]) -> ShardConfig:
-    """What a primary does: members that leave or are silent go out of the isr, who has caught up comes in."""
+    """What a primary does: who is eligible becomes a learner, members that leave or are silent go out of the isr, who has caught up
+    comes in."""
+    if config.elr and len(config.isr) >= config.min_isr:
+        return without_eligible(config)
     for member in config.isr:
-        if may_shrink(config, member) and (member in config.leaving or config.worker_of[member] not in cluster.workers):
+        leaves = member in config.leaving and is_spare(config, member)
+        if may_shrink(config, member) and (leaves or config.worker_of[member] not in cluster.workers):
             return shrunk(config, member)
     for member in (*config.elr, *config.learners):
         ready = member in made or member in config.elr
         live = config.worker_of[member] in cluster.workers and member not in config.leaving
         # A further one is let in where min_isr forbids to drop a silent one first.
-        if ready and live and len(config.isr) < max(config.rf, config.min_isr + 1):
+        if ready and live and len(keepers(config, config.primary)) + 1 < max(config.rf, config.min_isr + 1):
             return expanded(config, member)
     return config
 
@@ -60,4 +68,4 @@ def commits(config: ShardConfig, cluster: ClusterMap) -> bool:
     home = config.primary_worker
     reigns = home is not None and home in cluster.workers and leads(config, config.primary, cluster.workers[home].registration)
     whole = all(config.worker_of.get(member) in cluster.workers for member in config.isr)
-    return reigns and whole and config.state is ShardState.ACTIVE and len(config.isr) >= config.min_isr
+    return reigns and whole and config.state is ShardState.ACTIVE and may_commit(config)

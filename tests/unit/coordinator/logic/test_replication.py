@@ -9,14 +9,29 @@ from coordinator.logic.replication import MOST_TOMBSTONES, replication_step
 from coordinator.logic.snapshot import Snapshot, Told
 from coordinator.logic.steps import AddLearners, ForgetReplicas, RetireReplica, SetReplication, Step
 from shoal.core.collection import CollectionState
-from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
+from shoal.core.ids import CollectionId, ReplicaId, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
-from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.core.shard_config import ShardConfig, ShardState, expanded, shrunk
 from tests.unit.coordinator.world import REPLACE_AFTER_S, collection_of, map_of, shard_config, worker_entry
 
 SHARD = ShardId(CollectionId("id-c"), 0)
 HOMES = {"r0": "w0", "r1": "w1", "r2": "w2"}
 ALL = ("w0", "w1", "w2", "w3")
+
+
+class _Open(dict[ReplicaId, LogEnd]):
+    """Whatever is asked about is open, but a few."""
+
+    def __init__(self, but: tuple[str, ...]) -> None:
+        super().__init__()
+        self._but = but
+
+    def __contains__(self, replica: object) -> bool:
+        return replica not in self._but
+
+
+def open_but(*silent: str) -> Told:
+    return Told(ends=_Open(silent))
 
 
 def step_of(
@@ -32,7 +47,8 @@ def step_of(
     collection = collection_of("c", state=state, replicas=replicas, min_isr=min_isr)
     cluster = map_of([collection], [config], [worker_entry(name) for name in live])
     gone = {WorkerId(worker): seconds for worker, seconds in (absent or {}).items()}
-    snapshot = Snapshot(map=cluster, seed="s", told=told or Told(), absent_s=gone, replace_after_s=REPLACE_AFTER_S)
+    everybody = open_but() if told is None else told
+    snapshot = Snapshot(map=cluster, seed="s", told=everybody, absent_s=gone, replace_after_s=REPLACE_AFTER_S)
     return replication_step(cluster.shards[SHARD], collection, snapshot, Placement.of(cluster))
 
 
@@ -70,15 +86,17 @@ def test_fewer_replicas_lower_min_isr_at_once_and_one_leaves_at_a_time() -> None
     assert isinstance(second, RetireReplica)
     assert second.replica == "r2"
     assert (second.config.isr, second.config.leaving) == (("r0", "r1", "r2"), ("r2",))
+    for unheard in ({"r1"}, {"r0", "r1"}):
+        silent = step_of(first.config, replicas=1, told=open_but(*unheard, "r2"))
+        assert (silent is None) == (len(unheard) > 1), "one that stays must have told that it is open"
     assert step_of(second.config, replicas=1) is None, "the next one only when this one is out of the isr"
 
 
-def test_a_lowered_min_isr_lets_the_isr_commit_so_nobody_else_is_eligible_any_more() -> None:
+def test_a_lowered_min_isr_leaves_it_to_the_primary_to_give_up_who_is_eligible() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0"], elr=["r1"], learners=["r2"], min_isr=2, rf=3)
-    assert step_of(config, min_isr=1) is None, "its primary may have lost its disk, then the eligible one has the only copy"
-    lowered = step_of(config, min_isr=1, told=Told(ends={ReplicaId("r0"): LogEnd(term=Term(1), seq=Seq(3))}))
+    lowered = step_of(config, min_isr=1)
     assert isinstance(lowered, SetReplication)
-    assert (lowered.config.min_isr, lowered.config.elr, lowered.config.learners) == (1, (), ("r2", "r1"))
+    assert (lowered.config.min_isr, lowered.config.elr, lowered.config.learners) == (1, ("r1",), ("r2",))
     both = shard_config(SHARD, HOMES, isr=["r0"], elr=["r1", "r2"], min_isr=3, rf=3)
     kept = step_of(both)
     assert isinstance(kept, SetReplication)
@@ -90,7 +108,7 @@ def test_min_isr_is_not_raised_on_the_strength_of_a_replica_that_leaves() -> Non
     assert step_of(config, min_isr=3) is None
 
 
-def test_a_lost_learner_is_replaced_first_and_buried_then() -> None:
+def test_a_lost_learner_is_replaced_first_and_deleted_only_once_its_successor_is_in_sync() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0", "r1"], learners=["r2"], min_isr=2, rf=3)
     live = ("w0", "w1", "w3")
     assert step_of(config, live=live, absent={"w2": REPLACE_AFTER_S - 1}) is None
@@ -99,9 +117,23 @@ def test_a_lost_learner_is_replaced_first_and_buried_then() -> None:
     assert added.replaced == ("r2",)
     (old, new) = added.config.learners
     assert (old, added.config.worker_of[new]) == ("r2", "w3")
-    buried = step_of(added.config, live=live, absent={"w2": REPLACE_AFTER_S})
-    assert isinstance(buried, RetireReplica)
-    assert (buried.replica, buried.config.learners, buried.config.leaving) == ("r2", (new,), ("r2",))
+    assert step_of(added.config, live=live, absent={"w2": REPLACE_AFTER_S}) is None, "the successor has nothing yet"
+    joined = expanded(added.config, new)
+    assert step_of(joined, live=live, absent={"w2": REPLACE_AFTER_S}, told=open_but("r1", new)) is None, "two of the three may be damaged"
+    deleted = step_of(joined, live=live, absent={"w2": REPLACE_AFTER_S})
+    assert isinstance(deleted, RetireReplica)
+    assert (deleted.replica, deleted.config.learners, deleted.config.leaving) == ("r2", (), ("r2",))
+
+
+def test_a_tombstone_is_taken_back_from_a_replica_in_sync_that_is_wanted_again() -> None:
+    config = shard_config(SHARD, HOMES, isr=["r0", "r1", "r2"], leaving=["r2"], min_isr=1, rf=2)
+    raised = step_of(config, replicas=3)
+    assert isinstance(raised, SetReplication)
+    kept = step_of(raised.config, replicas=3)
+    assert isinstance(kept, SetReplication)
+    assert (kept.config.leaving, kept.config.isr) == ((), ("r0", "r1", "r2"))
+    gone = shard_config(SHARD, HOMES, isr=["r0", "r1"], leaving=["r2"], min_isr=2, rf=3)
+    assert isinstance(step_of(gone), AddLearners), "its data may be deleted already"
 
 
 def test_a_lost_replica_without_a_worker_to_stand_in_keeps_its_place() -> None:
@@ -122,6 +154,7 @@ def test_a_lost_replica_that_may_be_needed_gets_company_but_no_tombstone(isr: li
 def test_of_too_many_learners_the_longest_gone_goes_first_then_the_newest() -> None:
     homes = {**HOMES, "r3": "w3", "r4": "w4"}
     config = shard_config(SHARD, homes, isr=["r0", "r1"], learners=["r2", "r3", "r4"], min_isr=1, rf=2)
+    assert step_of(shrunk(config, ReplicaId("r1")), live=("w0", "w1", "w2", "w3", "w4"), replicas=2) is None, "one alone is in sync"
     live = ("w0", "w1", "w2", "w3", "w4")
     for gone, absent, victim in ((("w2", "w3"), {"w2": 5.0, "w3": 9.0}, "r3"), ((), {}, "r4")):
         step = step_of(config, live=[each for each in live if each not in gone], absent=absent, replicas=2)
@@ -156,7 +189,7 @@ def test_who_shares_a_zone_leaves_before_who_does_not() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0", "r1", "r2"], rf=2)
     workers = [worker_entry("w0", zone="x"), worker_entry("w1", zone="x"), worker_entry("w2", zone="y")]
     cluster = map_of([collection], [config], workers)
-    step = replication_step(cluster.shards[SHARD], collection, Snapshot(map=cluster, seed="s"), Placement.of(cluster))
+    step = replication_step(cluster.shards[SHARD], collection, Snapshot(map=cluster, seed="s", told=open_but()), Placement.of(cluster))
     assert isinstance(step, RetireReplica)
     assert step.replica == "r1"
 

@@ -246,13 +246,43 @@ def test_nobody_is_left_out_below_min_isr_and_writes_are_refused_then():
 
 
 def test_a_member_with_a_tombstone_is_left_out_and_never_taken_in():
-    play = Play(config(isr=(P, B), leaving=(B,)))
+    play = Play(config(isr=(P, B), leaving=(B,), rf=1))
     (swap,) = play.swaps(play.go())
     assert (swap.config.isr, swap.config.learners) == ((P,), ())
+    needed = Play(config(isr=(P, B), leaving=(B,), rf=2))
+    assert needed.swaps(needed.go()) == [], "nobody is in sync in its place"
     other = Play(config(isr=(P,), learners=(L,), leaving=(L,)))
     other.flush()
     other.joined()
     assert other.swaps(other.go()) == []
+
+
+def test_who_takes_the_place_of_one_that_leaves_is_let_in_before_it_goes():
+    play = Play(config(isr=(P, B), learners=(L,), leaving=(B,), rf=2))
+    play.go()
+    play.matched(B)
+    play.joined()
+    (swap,) = play.swaps(play.go())
+    assert swap.config.isr == (P, B, L)
+    play.reign.swapped(EPOCH, SwapOutcome.DONE, Revision(11))
+    (swap,) = play.swaps(play.go())
+    assert (swap.config.isr, swap.config.learners, swap.config.leaving) == ((P, L), (), (B,))
+
+
+def test_who_is_eligible_is_given_up_before_anything_is_committed_without_it():
+    play = Play(config(isr=(P,), elr=(B,), min_isr=1))
+    play.flush()
+    (swap,) = play.swaps(play.go())
+    assert play.commit == 0
+    assert (swap.config.isr, swap.config.elr, swap.config.learners) == ((P,), (), (B,))
+    play.reign.swapped(EPOCH, SwapOutcome.UNKNOWN, Revision(0))
+    play.go()
+    assert play.commit == 0, "it may not have happened: then B may be elected"
+    play.reign.follow(swap.config, Revision(12))
+    play.go()
+    assert play.commit == 5
+    too_few = Play(config(isr=(P,), elr=(B,), min_isr=2))
+    assert too_few.swaps(too_few.go()) == []
 
 
 def test_one_append_is_under_way_to_a_member_and_its_answer_is_taken_once():

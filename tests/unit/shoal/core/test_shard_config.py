@@ -13,6 +13,7 @@ from shoal.core.shard_config import (
     departed,
     expanded,
     is_gone,
+    is_spare,
     leads,
     may_lead,
     may_shrink,
@@ -20,12 +21,13 @@ from shoal.core.shard_config import (
     replica_on,
     resigned,
     shrunk,
+    without_eligible,
 )
 
 A, B, C, D = (ReplicaId(each) for each in "abcd")
 
 
-def config(isr: str = "ab", learners: str = "", elr: str = "", leaving: str = "", *, min_isr: int = 1, elsewhere: str = "") -> ShardConfig:
+def config(isr: str = "ab", learners: str = "", elr: str = "", leaving: str = "", *, min_isr: int = 1, rf: int = 3) -> ShardConfig:
     return ShardConfig(
         shard=ShardId(CollectionId("c"), 0),
         term=Term(3),
@@ -34,9 +36,9 @@ def config(isr: str = "ab", learners: str = "", elr: str = "", leaving: str = ""
         isr=tuple(ReplicaId(each) for each in isr),
         elr=tuple(ReplicaId(each) for each in elr),
         learners=tuple(ReplicaId(each) for each in learners),
-        worker_of={ReplicaId(each): WorkerId(f"w{each}") for each in dict.fromkeys(isr + elr + learners + leaving + elsewhere)},
+        worker_of={ReplicaId(each): WorkerId(f"w{each}") for each in dict.fromkeys(isr + elr + learners + leaving)},
         min_isr=min_isr,
-        rf=3,
+        rf=rf,
         state=ShardState.ACTIVE,
         slots=(),
         leaving=tuple(ReplicaId(each) for each in leaving),
@@ -49,6 +51,8 @@ def test_committed_is_what_all_of_the_isr_and_all_who_may_be_joining_have():
     assert commit_point(config("ab"), has, (A, B, C)) == 3
     assert commit_point(config("abd"), has) == 0
     assert commit_point(config("a", min_isr=2), has) == 0
+    assert commit_point(config("ab", elr="c"), has) == 0, "who is eligible would miss it"
+    assert commit_point(without_eligible(config("ab", elr="c")), has) == 5
 
 
 def test_who_leads_needs_the_registration_it_was_elected_with():
@@ -65,19 +69,25 @@ def test_the_isr_shrinks_to_min_isr_and_never_by_the_primary():
     assert not may_shrink(config("a", learners="b"), B)
 
 
-def test_who_leaves_the_isr_learns_unless_it_has_its_tombstone():
+def test_who_leaves_the_isr_learns_unless_it_has_its_tombstone_and_can_be_spared():
     assert shrunk(config("abc"), B).learners == (B,)
-    marked = shrunk(config("abc", leaving="b"), B)
+    marked = shrunk(config("abc", leaving="b", rf=2), B)
     assert marked.learners == ()
     assert is_gone(marked, B)
+    needed = shrunk(config("abc", leaving="b", rf=3), B)
+    assert (needed.learners, needed.leaving) == ((B,), ()), "three are wanted, two are left in sync"
+    both_leave = shrunk(config("abc", leaving="bc", rf=2), B)
+    assert (both_leave.learners, both_leave.leaving) == ((B,), (C,)), "one that leaves itself does not count"
     assert not is_gone(config("abc", leaving="b"), B)
 
 
 def test_who_joins_makes_learners_of_the_eligible_once_the_isr_can_commit():
     still_small = expanded(config("a", learners="b", elr="c", min_isr=3), B)
     assert (still_small.isr, still_small.elr, still_small.learners) == ((A, B), (C,), ())
-    enough = expanded(config("a", learners="b", elr="cd", min_isr=2, leaving="d"), B)
-    assert (enough.isr, enough.elr, enough.learners) == ((A, B), (), (C,))
+    enough = expanded(config("a", learners="b", elr="cd", min_isr=2, leaving="d", rf=2), B)
+    assert (enough.isr, enough.elr, enough.learners, enough.leaving) == ((A, B), (), (C,), (D,))
+    needed = without_eligible(config("a", elr="d", leaving="d", rf=2))
+    assert (needed.learners, needed.leaving) == ((D,), ())
     of_the_eligible = expanded(config("a", elr="c", min_isr=2), C)
     assert (of_the_eligible.isr, of_the_eligible.elr, of_the_eligible.learners) == ((A, C), (), ())
 
@@ -87,16 +97,16 @@ def test_the_last_that_may_lead_does_not_resign():
     assert resigned(config("a", elr="b", min_isr=2), A, intact=False) is not None
 
 
-def test_a_primary_that_resigns_ends_its_reign_and_stays_eligible_only_intact_and_while_nothing_can_be_committed():
+def test_a_primary_that_resigns_ends_its_reign_and_stays_eligible_only_intact():
     damaged = resigned(config("ab", min_isr=2), A, intact=False)
     assert damaged is not None
     assert (damaged.isr, damaged.elr, damaged.learners, damaged.primary_reg) == ((B,), (), (A,), 0)
     full = resigned(config("ab", min_isr=2), A, intact=True)
     assert full is not None
     assert (full.isr, full.elr, full.learners) == ((B,), (A,), ())
-    goes_on = resigned(config("ab", min_isr=1), A, intact=True)
-    assert goes_on is not None
-    assert (goes_on.isr, goes_on.elr, goes_on.learners) == ((B,), (), (A,))
+    spared = resigned(config("abc", leaving="c", rf=2), C, intact=False)
+    assert spared is not None
+    assert is_gone(spared, C)
     backup = resigned(config("ab"), B, intact=False)
     assert backup is not None
     assert backup.primary_reg == 7
@@ -116,7 +126,7 @@ def test_who_departed_is_named_nowhere():
 
 
 changes = st.lists(
-    st.tuples(st.sampled_from(["shrink", "expand", "resign", "resign intact", "rename", "mark", "depart"]), st.integers(0, 5)), max_size=30
+    st.tuples(st.sampled_from(["shrink", "expand", "give up", "resign", "resign intact", "rename", "mark", "depart"]), st.integers(0, 5)), max_size=30
 )
 
 
@@ -129,7 +139,7 @@ def test_whatever_changes_the_groups_stay_apart_and_somebody_may_lead(history, m
         assert len(set(members)) == len(members)
         assert set(members) <= set(now.worker_of)
         assert any(may_lead(now, each) for each in members)
-        assert not now.elr or len(now.isr) < now.min_isr
+        assert all(is_spare(now, each) for each in now.worker_of if is_gone(now, each) and not is_gone(before, each))
         joined = {*now.isr, *now.elr} - {*before.isr, *before.elr}
         assert len(joined) <= (what == "expand")
         assert not [each for each in now.worker_of if is_gone(now, each) and may_lead(now, each)]
@@ -146,6 +156,8 @@ def _changed(now: ShardConfig, what: str, at: int, fresh: ReplicaId) -> ShardCon
         case "expand":
             member = pick(tuple(each for each in (*now.learners, *now.elr) if each not in now.leaving))
             return now if member is None else expanded(now, member)
+        case "give up":
+            return without_eligible(now) if len(now.isr) >= now.min_isr else now
         case "resign" | "resign intact":
             member = pick((*now.isr, *now.elr))
             return now if member is None else resigned(now, member, intact=what != "resign") or now

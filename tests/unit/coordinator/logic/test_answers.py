@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from coordinator.logic.answers import Answers
+from coordinator.logic.snapshot import Told
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
+from shoal.core.recovery import LogEnd
+from tests.unit.coordinator.world import collection_of, map_of, shard_config, worker_entry
+
+SHARD = ShardId(CollectionId("id-c"), 0)
+W0, W1 = WorkerId("w0"), WorkerId("w1")
+ASKED = {W0: (SHARD,), W1: (SHARD,)}
+SILENT = Told()
+CLOSED = Told(answered=frozenset({W1}))
+OPEN = Told(ends={ReplicaId("r1"): LogEnd(term=Term(1), seq=Seq(4))}, answered=frozenset({W1}))
+
+
+def cluster(**registrations: int) -> ClusterMap:
+    config = shard_config(SHARD, {"r0": "w0", "r1": "w1"}, isr=["r0", "r1"])
+    return map_of([collection_of("c", replicas=2)], [config], [worker_entry(name, at) for name, at in registrations.items()])
+
+
+def closed(answers: Answers) -> set[str]:
+    return set(answers.added_to(SILENT).closed)
+
+
+def test_what_was_said_holds_through_silence() -> None:
+    heard = Answers().heard(ASKED, CLOSED, cluster(w1=8))
+    assert closed(heard) == {"r1"}
+    assert closed(heard.heard(ASKED, SILENT, cluster(w1=8)).heard({}, SILENT, cluster(w0=3, w1=8))) == {"r1"}
+
+
+def test_it_ends_with_another_answer_and_with_the_registration() -> None:
+    heard = Answers().heard(ASKED, CLOSED, cluster(w1=8))
+    assert closed(heard.heard(ASKED, OPEN, cluster(w1=8))) == set()
+    assert closed(heard.heard(ASKED, SILENT, cluster(w1=9))) == set(), "another life of the worker may have opened it"
+    assert closed(heard.heard(ASKED, SILENT, cluster(w0=8))) == set()
+
+
+def test_nothing_is_known_of_who_was_not_asked_or_has_not_answered() -> None:
+    assert closed(Answers().heard({W0: (SHARD,)}, CLOSED, cluster(w0=1, w1=8))) == set()
+    assert closed(Answers().heard(ASKED, CLOSED, cluster(w0=1))) == set(), "it has ended meanwhile"
+    other = ShardId(CollectionId("id-c"), 7)
+    assert closed(Answers().heard({W1: (other,)}, CLOSED, cluster(w1=8))) == set(), "a shard that is no more"
+
+
+def test_what_is_told_now_is_handed_on() -> None:
+    told = Answers().heard(ASKED, CLOSED, cluster(w1=8)).added_to(OPEN)
+    assert (told.ends, told.answered) == (OPEN.ends, OPEN.answered)
