@@ -33,9 +33,10 @@ def questions(cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
     for collection, entry in _live_shards(cluster):
         config = entry.config
         if has_primary(config, cluster.workers) and has_too_many(config, collection.spec):
-            for home in dict.fromkeys(config.worker_of[member] for member in config.isr):
+            homes = dict.fromkeys(config.worker_of[member] for member in config.isr)
+            for home in homes.keys() & cluster.workers.keys():
                 asked.setdefault(home, []).append(config.shard)
-    return {worker: tuple(shards) for worker, shards in asked.items()}
+    return {worker: tuple(asked[worker]) for worker in sorted(asked)}
 
 
 def unled(cluster: ClusterMap) -> frozenset[ShardId]:

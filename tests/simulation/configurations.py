@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from shoal.core.ids import ReplicaId, Revision, ShardId
-from shoal.core.shard_config import ShardConfig, ShardEntry, may_lead
+from shoal.core.shard_config import ShardConfig, ShardEntry, is_gone, keepers, may_lead
 from tests.simulation.committed import CommittedLog
 from tests.simulation.holdings import Holdings
 from tests.simulation.violation import hold
 
 LEGAL = "inv 7: configurations change by the rules"
+SPARED = "inv 8: data is deleted only where as many others as are wanted are in sync"
 
 
 class Configurations:
@@ -56,6 +57,10 @@ class Configurations:
             hold(kept, "inv 4: a term has one life of a primary", f"{before.primary_reg} -> {after.primary_reg}")
         elif before.state == after.state == "active":
             hold(after.primary in eligible, "inv 2: only isr and elr lead", f"{after.primary} was elected from {sorted(eligible)}")
+        for member in {*after.leaving} - {*before.leaving}:
+            hold(len(keepers(after, member)) >= after.rf, SPARED, f"{member} gets its tombstone, in sync are {after.isr} of {after.rf}")
+        for member in [each for each in after.leaving if is_gone(after, each) and not is_gone(before, each)]:
+            hold(len(keepers(after, member)) >= after.rf, SPARED, f"{member} is to be deleted, in sync are {after.isr} of {after.rf}")
         joined = {*after.isr, *after.elr} - eligible
         # An expansion; that the joiner holds every committed record is checked on its disk.
         hold(len(joined) <= 1, LEGAL, f"{sorted(joined)} joined at once")

@@ -12,15 +12,17 @@ from coordinator.logic.answers import Answers
 from coordinator.logic.campaign import Lead, Look, Run, StandBy, StepDown, next_move
 from coordinator.logic.reconcile import questions, reconcile, unled
 from coordinator.logic.snapshot import Snapshot, Told
-from coordinator.logic.steps import Step
+from coordinator.logic.steps import ElectPrimary, Step
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
+from shoal.core.shard_config import replica_on
 from shoal.store.codec import encode_leader
 from shoal.store.interface import Absent, Committed, Put, Transaction
 from tests.simulation.etcd import KEYS, Observer
 from tests.simulation.membership import TTL_S, Keeper, hold_lease
 from tests.simulation.scheduler import Process, Resume, Steps, Wait
+from tests.simulation.violation import hold
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -31,6 +33,7 @@ ASK_AGAIN_S = 0.25
 LOG_ENDS_S = 0.3
 STEPS_PER_ROUND = 64
 REPLACE_AFTER_S = 15.0
+SILENCE = 'inv 9: silence after "it is not open" elects nobody'
 
 
 class Coordinator(Process):
@@ -47,6 +50,7 @@ class Coordinator(Process):
         self._keeper: Keeper | None = None
         self._reign: Revision | None = None
         self._absences, self._unled, self._answers = Absences(), Since(), Answers()
+        self._said_closed: dict[ReplicaId, Revision] = {}
         self._bell: list[Resume] = []
         self._rung = False
         self._rounds = 0
@@ -144,6 +148,7 @@ class Coordinator(Process):
                     yield self._wait_for_bell(EVERY_S / 4)
             else:
                 self._absences, self._unled, self._answers = Absences(), Since(), Answers()
+                self._said_closed.clear()
             if not self._rung:
                 yield self._wait_for_bell(ASK_AGAIN_S if self._unled.seconds(self.clock()) else EVERY_S)
             self._rung = False
@@ -156,6 +161,7 @@ class Coordinator(Process):
         self._unled = self._unled.seen(sorted(unled(seen)), now)
         told = (yield self._ask(asked)) if asked else Told()
         self._answers = self._answers.heard(asked, told, seen)
+        self._note_closed(asked, told, seen)
         snapshot = Snapshot(
             map=seen,
             seed=f"{self.name} {self.life} {self._rounds}",
@@ -166,6 +172,22 @@ class Coordinator(Process):
         )
         steps = reconcile(snapshot, STEPS_PER_ROUND)
         return (yield self._carry_out(steps)) if steps else Revision(0)
+
+    def _note_closed(self, asked: Any, told: Told, seen: ClusterMap) -> None:
+        """For the checker, which does not believe the product's own memory."""
+        for worker in told.answered:
+            for shard in asked[worker]:
+                replica = replica_on(seen.shards[shard].config, worker)
+                if replica is not None and replica in told.ends:
+                    self._said_closed.pop(replica, None)
+                elif replica is not None:
+                    self._said_closed[replica] = seen.workers[worker].registration
+
+    def _check(self, step: Step) -> None:
+        if isinstance(step, ElectPrimary):
+            elected, others = step.config.primary, {*step.config.isr, *step.config.elr} - {step.config.primary}
+            hears_closed = self._said_closed.get(elected) == step.config.primary_reg
+            hold(not (others and hears_closed), SILENCE, f"{self.name} elects {elected}, last heard of was that it is not open")
 
     def _ask(self, asked: Any) -> Wait:
         """All at once, each within LOG_ENDS_S."""
@@ -209,6 +231,7 @@ class Coordinator(Process):
         return begin
 
     def _commit(self, step: Step) -> Steps:
+        self._check(step)
         reign = self.reign()
         if reign is None:
             return Revision(0)

@@ -16,6 +16,11 @@ from tests.simulation.worker import Worker
 from tests.simulation.world import World
 
 BETWEEN_S = (0.2, 3.0)
+AWAY_S = (12.0, 45.0)
+"""On both sides of replace_after_s: what comes back may find that others have taken its place."""
+
+STUTTER_S, MOMENT_S, BREATH_S = 30.0, (0.1, 2.0), (0.3, 3.0)
+"""How long a worker stutters; how long it is silent each time: on both sides of the time within which it should answer; and in between."""
 
 
 class Faults:
@@ -49,7 +54,10 @@ class Faults:
             (3, "coordinator crash", self._crash_coordinator),
             (2, "coordinator pause", self._pause_coordinator),
             (3, "replicas altered", self._alter),
-            (1, "worker gone for long", self._crash_for_long),
+            (2, "worker gone for long", self._crash_for_long),
+            (2, "stutter", self._stutter),
+            (4, "data lost while another is away", self._lose_data_while_another_is_away),
+            (1, "worker cut from coordinators", self._cut_from_coordinators),
         ]
         self._weights = [weight for weight, _, _ in self._kinds]
         self._draw_later()
@@ -141,6 +149,23 @@ class Faults:
         process.pause()
         return self._later(low_s, high_s, process.wake)
 
+    def _stutter(self) -> bool:
+        """A worker is silent for a moment, again and again."""
+        worker = self._any()
+        if worker is not None:
+            self._be_silent_now_and_then(worker, self._world.now + STUTTER_S)
+        return worker is not None
+
+    def _be_silent_now_and_then(self, worker: Worker, until_s: float) -> None:
+        def moment() -> None:
+            if worker.alive and not worker.paused:
+                worker.pause()
+                self._later(*MOMENT_S, worker.wake)
+            if self._world.now < until_s:
+                self._later(*BREATH_S, moment)
+
+        self._later(*BREATH_S, moment)
+
     def _pause_primary(self) -> bool:
         return self._pause_process(self._primary(), 0.3, 11.0)
 
@@ -177,6 +202,10 @@ class Faults:
 
     def _cut_primary_from_etcd(self) -> bool:
         return self._cut(self._primary(), ["etcd", *(each.name for each in self._world.coordinators)])
+
+    def _cut_from_coordinators(self) -> bool:
+        """It is registered, serves and answers everybody else: only those that elect hear nothing of it."""
+        return self._cut(self._any(), [each.name for each in self._world.coordinators], for_s=(2.0, 25.0))
 
     def _cut_from_etcd(self) -> bool:
         return self._cut(self._any(), ["etcd"])
@@ -252,31 +281,44 @@ class Faults:
 
     def _wipe(self) -> bool:
         """A worker crashes and comes back without its folders."""
-
-        def take(worker: Worker, _: ReplicaId) -> None:
-            for _, replica in sorted(worker.disk.folders):
-                self._world.holdings.wiped(replica)
-            worker.disk.folders.clear()
-
-        return self._lose_data(take)
+        return self._lose_data(self._take_all)
 
     def _lose_folder(self) -> bool:
         """A worker crashes and comes back without the folder of its replica."""
-
-        def take(worker: Worker, replica: ReplicaId) -> None:
-            self._world.holdings.wiped(replica)
-            del worker.disk.folders[self._world.shard, replica]
-
-        return self._lose_data(take)
+        return self._lose_data(self._take_folder)
 
     def _damage(self) -> bool:
         """A worker crashes and cannot open its replica again."""
+        return self._lose_data(self._harm_folder)
 
-        def take(worker: Worker, replica: ReplicaId) -> None:
+    def _take_all(self, worker: Worker, _: ReplicaId) -> None:
+        for _, replica in sorted(worker.disk.folders):
             self._world.holdings.wiped(replica)
-            worker.disk.folders[self._world.shard, replica].damaged = True
+        worker.disk.folders.clear()
 
-        return self._lose_data(take)
+    def _take_folder(self, worker: Worker, replica: ReplicaId) -> None:
+        self._world.holdings.wiped(replica)
+        del worker.disk.folders[self._world.shard, replica]
+
+    def _harm_folder(self, worker: Worker, replica: ReplicaId) -> None:
+        self._world.holdings.wiped(replica)
+        worker.disk.folders[self._world.shard, replica].damaged = True
+
+    def _lose_data_while_another_is_away(self) -> bool:
+        """Whoever else has everything is away, perhaps for so long that it is replaced; the one that lost its data is back first, and is
+        silent for a moment now and then."""
+        config, take = self._config(), self._random.choice([self._take_all, self._take_folder, self._harm_folder, self._harm_folder])
+        intact = [self._world.workers[config.worker_of[member]] for member in (*config.isr, *config.elr)]
+        backups_first = sorted(self._random.sample(intact, len(intact)), key=lambda worker: worker is self._primary())
+        order = backups_first if self._random.random() < 0.7 else reversed(backups_first)
+        harmed = next((worker for worker in order if worker.alive and not worker.paused), None)
+        if harmed is None or not self._lose_data_of(harmed, take, (0.1, 4.0)):
+            return False
+        self._be_silent_now_and_then(harmed, self._world.now + STUTTER_S)
+        for worker in intact:
+            if worker is not harmed and worker.alive and not worker.paused:
+                self._crash_worker(worker, *AWAY_S)
+        return True
 
     def _break_flush(self) -> bool:
         """The next flush of a replica fails, in a process that lives on."""
@@ -288,16 +330,20 @@ class Faults:
         return True
 
     def _lose_data(self, take: Callable[[Worker, ReplicaId], None]) -> bool:
+        worker = self._any()
+        return worker is not None and self._lose_data_of(worker, take, (0.1, 9.0))
+
+    def _lose_data_of(self, worker: Worker, take: Callable[[Worker, ReplicaId], None], away_s: tuple[float, float]) -> bool:
         """Only where another that may lead holds everything."""
-        config, worker = self._config(), self._any()
-        victim = None if worker is None else replica_on(config, worker.me)
-        if worker is None or victim is None or self._is_fragile() or not self._others_hold_everything(config, victim):
+        config = self._config()
+        victim = replica_on(config, worker.me)
+        if victim is None or self._is_fragile() or not self._others_hold_everything(config, victim):
             return False
         if (self._world.shard, victim) not in worker.disk.folders:
             return False
         worker.crash(power=True)
         take(worker, victim)
-        return self._later(0.1, 9.0, lambda: None if worker.alive else worker.boot())
+        return self._later(*away_s, lambda: None if worker.alive else worker.boot())
 
     def _others_hold_everything(self, config: ShardConfig, victim: ReplicaId) -> bool:
         others = [member for member in (*config.isr, *config.elr) if member != victim]

@@ -38,9 +38,13 @@ def catch_by_seeds(mutation: Mutation, seeds: range = RANDOM_SEEDS) -> Catch | N
 
 
 def catch(mutation: Mutation) -> Catch | None:
-    """What notices it, scripts first; None when it survives."""
+    """What notices it, scripts first, and seeds where they must, too; None when it survives."""
     with mutation.breaking():
-        return catch_by_scripts(mutation) or catch_by_seeds(mutation)
+        by_script = catch_by_scripts(mutation)
+        if by_script is not None and not mutation.by_seeds:
+            return by_script
+        by_seed = catch_by_seeds(mutation)
+        return Catch(f"{by_script.by}, {by_seed.by}", by_seed.invariant) if by_script is not None and by_seed is not None else by_seed
 
 
 def _first(attempts: Iterator[tuple[str, Callable[[], str | None]]]) -> Catch | None:

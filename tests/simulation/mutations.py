@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from coordinator.logic import failover, replication
+from coordinator.logic.answers import Answers
 from coordinator.logic.snapshot import Told
 from shard_worker.logic import hosting, primary_read, reign, replica_machine
 from shard_worker.logic.hosting import CreateReplica
@@ -34,13 +35,15 @@ Breaking = Callable[[], AbstractContextManager[object]]
 
 @dataclass(frozen=True, kw_only=True)
 class Mutation:
-    """rule: as the design says it; patched: what is broken; starred: whether the design marks it."""
+    """rule: as the design says it; patched: what is broken; starred: whether the design marks it; by_seeds: random histories must notice
+    it, too, since it was found missing only after they had noticed nothing."""
 
     rule: str
     patched: str
     breaking: Breaking
     caught_by: tuple[str, ...] = ()
     starred: bool = True
+    by_seeds: bool = False
 
 
 def _attribute(target: object, name: str, new: object) -> Breaking:
@@ -154,6 +157,30 @@ def _snapshots_are_taken_blindly() -> Any:
         yield
 
 
+_next_reign = failover.next_reign
+
+
+def _gives_up_for_the_elected(config: ShardConfig, heir: ReplicaId, workers: Any) -> ShardConfig:
+    after = _next_reign(config, heir, workers)
+    return shard_config.without_eligible(after) if len(after.isr) >= after.min_isr else after
+
+
+_heard = Answers.heard
+
+
+def _remembers_one_round(self: Answers, asked: Any, told: Told, cluster: Any) -> Answers:
+    return _heard(Answers(), asked, told, cluster)
+
+
+@contextmanager
+def _everybody_is_spare() -> Any:
+    with ExitStack() as stack:
+        for module in (shard_config, reign, replication):
+            stack.enter_context(patch.object(module, "is_spare", lambda config, replica: True))
+        stack.enter_context(patch.object(replication, "_may_go", lambda config, member, snapshot: True))
+        yield
+
+
 def _everyone(config: ShardConfig, workers: Any) -> tuple[ReplicaId, ...]:
     return tuple(member for member in config.members if config.worker_of[member] in workers)
 
@@ -191,11 +218,34 @@ MUTATIONS: tuple[Mutation, ...] = (
         starred=False,
     ),
     Mutation(
-        rule="who is eligible is given up for a primary whose log is open",
-        patched="replication.gives_up_eligible",
-        breaking=_attribute(replication, "gives_up_eligible", lambda config, spec: False),
-        caught_by=("min_isr_lowered_as_the_primary_loses_its_disk",),
+        rule="who is eligible is given up by the new primary, not by the coordinator",
+        patched="failover.next_reign",
+        breaking=_attribute(failover, "next_reign", _gives_up_for_the_elected),
+        caught_by=("damaged_copy_is_never_heard",),
         starred=False,
+    ),
+    Mutation(
+        rule="nothing is committed beside who is eligible",
+        patched="shard_config.may_commit",
+        breaking=_attribute(shard_config, "may_commit", lambda config: len(config.isr) >= config.min_isr),
+        caught_by=("who_is_eligible_is_given_up_in_doubt",),
+        starred=False,
+    ),
+    Mutation(
+        rule='silence after "it is not open" elects nobody',
+        patched="Answers.heard",
+        breaking=_attribute(Answers, "heard", _remembers_one_round),
+        caught_by=("damaged_copy_is_silent_for_a_moment",),
+        starred=False,
+        by_seeds=True,
+    ),
+    Mutation(
+        rule="no tombstone unless as many others as are wanted are in sync",
+        patched="shard_config.is_spare",
+        breaking=_everybody_is_spare,
+        caught_by=("successor_cannot_catch_up",),
+        starred=False,
+        by_seeds=True,
     ),
     Mutation(
         rule="inv 3: lower terms are refused",

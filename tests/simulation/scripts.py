@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tests.simulation.data_loss_scripts import DATA_LOSS_SCRIPTS
 from tests.simulation.network import Mishap
 from tests.simulation.replica import Replica
-from tests.simulation.stage import Stage, expands, shrinks
+from tests.simulation.stage import Stage, expands, gives_up, shrinks
 from tests.simulation.violation import hold
 from tests.simulation.worker import Worker
 
@@ -101,64 +102,15 @@ def lost_answer_of_a_shrink(seed: int) -> Stage:
     return stage
 
 
-def wiped_disk_returns(seed: int) -> Stage:
-    """A disk is emptied and its worker comes back under its name, while the primary cannot leave it out; then the others crash."""
-    stage = Stage(seed, workers=3)
+def who_is_eligible_is_given_up_in_doubt(seed: int) -> Stage:
+    """A primary dies; the next one does not hear for long whether it has given up the old one, which may still be elected."""
+    stage = Stage(seed)
     stage.until_written(20)
-    victim = stage.backups()[0]
-    victim.crash(power=True)
-    _wipe(stage, victim)
-    victim.boot()
-    stage.run(0.5)
+    others = stage.backups()
+    met_at = stage.order(gives_up, Mishap(1 + seed % 3), lambda: stage.lag(*others, seconds=7.0))
     stage.primary.crash(power=True)
+    stage.until(lambda: bool(met_at), "giving up of the old primary")
     stage.run(9.0)
-    stage.finish()
-    return stage
-
-
-def wiped_heir_returns_first(seed: int) -> Stage:
-    """Of two copies, both down, the one that lost its disk comes back long before the other: it must neither lead nor count."""
-    stage = Stage(seed, workers=2, replicas=2)
-    stage.until_written(20)
-    intact, wiped = (stage.primary, stage.backups()[0]) if seed % 2 else (stage.backups()[0], stage.primary)
-    for worker in (intact, wiped):
-        worker.crash(power=True)
-    _wipe(stage, wiped)
-    stage.run(25.0)
-    wiped.boot()
-    stage.run(30.0)
-    stage.finish()
-    return stage
-
-
-def elr_leads_while_who_is_in_sync_cannot_open(seed: int) -> Stage:
-    """Below min_isr: the one in sync is back but finds no room to open; the one that is eligible beside it must lead."""
-    stage = Stage(seed, workers=2, replicas=2)
-    eligible, in_sync = _one_eligible(stage)
-    in_sync.crash(power=True)
-    in_sync.disk.opens = False
-    stage.run(1.0 + seed)
-    for worker in (in_sync, eligible):
-        worker.boot()
-    stage.until(lambda: stage.primary is eligible and stage.config.elr != (), "election of the eligible one")
-    in_sync.disk.opens = True
-    stage.finish()
-    return stage
-
-
-def min_isr_lowered_as_the_primary_loses_its_disk(seed: int) -> Stage:
-    """The one in sync loses its disk, and before its lease ends min_isr is lowered: the eligible one beside it has the only copy."""
-    stage = Stage(seed, workers=3, replicas=2)
-    eligible, in_sync = _one_eligible(stage)
-    stage.cut_from_members(eligible)
-    eligible.boot()
-    stage.run(0.5 + 0.1 * seed)
-    in_sync.crash(power=True)
-    _wipe(stage, in_sync)
-    stage.world.alter(2, min_isr=1)
-    stage.run(2.0)
-    in_sync.boot()
-    stage.run(5.0)
     stage.finish()
     return stage
 
@@ -332,24 +284,6 @@ def replicas_changed_live(seed: int) -> Stage:
     return stage
 
 
-def nobody_leads_who_lacks_something(seed: int) -> Stage:
-    """The last member of the isr is down and one that fell behind is back: nobody leads until the operator, or the member, says so."""
-    stage = Stage(seed, workers=2, replicas=2)
-    behind, last = stage.backups()[0], stage.primary
-    behind.crash(power=False)
-    stage.until(lambda: len(stage.config.isr) == 1, "isr of one")
-    stage.until_written(10)
-    last.crash(power=False)
-    behind.boot()
-    term = stage.config.term
-    stage.run(20.0)
-    hold(stage.config.term == term, "inv 2: only isr and elr lead", f"somebody was elected: {stage.world.shape()}")
-    last.boot()
-    stage.until_elected()
-    stage.finish()
-    return stage
-
-
 def full_disk_of_a_primary(seed: int) -> Stage:
     """The primary's disk fills up under its log: it resigns, another leads, and it comes back."""
     stage = Stage(seed)
@@ -369,17 +303,6 @@ def _left_out(stage: Stage) -> Worker:
     return joiner
 
 
-def _one_eligible(stage: Stage) -> tuple[Worker, Worker]:
-    """Of two replicas with a min_isr of 2, one is down and eligible, the other leads, alone in the isr."""
-    stage.world.alter(2, min_isr=2)
-    stage.until(stage.world.is_whole, "min_isr of 2")
-    stage.until_written(10)
-    eligible, in_sync = stage.primary, stage.backups()[0]
-    eligible.crash(power=True)
-    stage.until(lambda: len(stage.config.elr) == 1, "an eligible replica")
-    return eligible, in_sync
-
-
 def _commit_unheard(stage: Stage) -> None:
     """The primary commits a write, acknowledges it, and is cut off before a member can hear of the commit."""
     stage.until_written(10)
@@ -395,12 +318,6 @@ def _commit_unheard(stage: Stage) -> None:
     stage.run(0.05)
 
 
-def _wipe(stage: Stage, worker: Worker) -> None:
-    for _, replica in sorted(worker.disk.folders):
-        stage.world.holdings.wiped(replica)
-    worker.disk.folders.clear()
-
-
 SCRIPTS: Mapping[str, Script] = {
     script.__name__: script
     for script in (
@@ -410,10 +327,7 @@ SCRIPTS: Mapping[str, Script] = {
         primary_cut_from_members,
         primary_cut_from_etcd,
         lost_answer_of_a_shrink,
-        wiped_disk_returns,
-        wiped_heir_returns_first,
-        elr_leads_while_who_is_in_sync_cannot_open,
-        min_isr_lowered_as_the_primary_loses_its_disk,
+        who_is_eligible_is_given_up_in_doubt,
         registered_again_while_cut_off,
         paused_primary_wakes_with_reads,
         cut_off_primary_is_asked,
@@ -423,7 +337,7 @@ SCRIPTS: Mapping[str, Script] = {
         snapshot_overtaken,
         elected_replica_crashes,
         replicas_changed_live,
-        nobody_leads_who_lacks_something,
         full_disk_of_a_primary,
+        *DATA_LOSS_SCRIPTS,
     )
 }

@@ -138,3 +138,8 @@ def expands(before: ShardConfig, after: ShardConfig) -> bool:
 def shrinks(before: ShardConfig, after: ShardConfig) -> bool:
     """Whether a change takes a member out of the isr."""
     return before.term == after.term and len(after.isr) < len(before.isr)
+
+
+def gives_up(before: ShardConfig, after: ShardConfig) -> bool:
+    """Whether a change gives up those who are eligible."""
+    return before.term == after.term and bool(before.elr) and not after.elr

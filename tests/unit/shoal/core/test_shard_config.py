@@ -126,7 +126,8 @@ def test_who_departed_is_named_nowhere():
 
 
 changes = st.lists(
-    st.tuples(st.sampled_from(["shrink", "expand", "give up", "resign", "resign intact", "rename", "mark", "depart"]), st.integers(0, 5)), max_size=30
+    st.tuples(st.sampled_from(["shrink", "expand", "give up", "resign", "resign intact", "rename", "mark", "depart"]), st.integers(0, 5)),
+    max_size=30,
 )
 
 

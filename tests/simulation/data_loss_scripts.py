@@ -1,0 +1,181 @@
+"""Directed schedules in which data is lost or away: which copy is believed, which is kept, which is deleted."""
+
+from __future__ import annotations
+
+from tests.simulation.stage import Stage
+from tests.simulation.violation import hold
+from tests.simulation.worker import Worker
+
+
+def wiped_disk_returns(seed: int) -> Stage:
+    """A disk is emptied and its worker comes back under its name, while the primary cannot leave it out; then the others crash."""
+    stage = Stage(seed, workers=3)
+    stage.until_written(20)
+    victim = stage.backups()[0]
+    victim.crash(power=True)
+    _wipe(stage, victim)
+    victim.boot()
+    stage.run(0.5)
+    stage.primary.crash(power=True)
+    stage.run(9.0)
+    stage.finish()
+    return stage
+
+
+def wiped_heir_returns_first(seed: int) -> Stage:
+    """Of two copies, both down, the one that lost its disk comes back long before the other: it must neither lead nor count."""
+    stage = Stage(seed, workers=2, replicas=2)
+    stage.until_written(20)
+    intact, wiped = (stage.primary, stage.backups()[0]) if seed % 2 else (stage.backups()[0], stage.primary)
+    for worker in (intact, wiped):
+        worker.crash(power=True)
+    _wipe(stage, wiped)
+    stage.run(25.0)
+    wiped.boot()
+    stage.run(30.0)
+    stage.finish()
+    return stage
+
+
+def damaged_copy_is_silent_for_a_moment(seed: int) -> Stage:
+    """Of two copies, both down, the one that is damaged comes back first, says that it is not open, and then misses a question or two.
+    The other one comes back after it was replaced, or before."""
+    stage = Stage(seed, workers=3, replicas=2)
+    intact, damaged = _one_damaged(stage, primary=bool(seed % 2))
+    stage.run(9.0)
+    damaged.boot()
+    stage.run(14.0)
+    damaged.pause()
+    stage.run(1.5)
+    damaged.wake()
+    stage.run(1.0 + 8.0 * (seed // 2))
+    return _the_intact_one_returns(stage, intact)
+
+
+def damaged_copy_is_never_heard(seed: int) -> Stage:
+    """The same, but no coordinator ever hears that it is not open, so it is elected for its silence: nothing may be given up for it."""
+    stage = Stage(seed, workers=3, replicas=2)
+    intact, damaged = _one_damaged(stage, primary=bool(seed % 2))
+    stage.run(9.0)
+    stage.cut(damaged, *(each.name for each in stage.world.coordinators))
+    damaged.boot()
+    stage.until(lambda: stage.config.primary_worker == damaged.me and stage.config.term > 1, "election by silence")
+    stage.run(1.0 + 8.0 * (seed // 2))
+    return _the_intact_one_returns(stage, intact)
+
+
+def successor_cannot_catch_up(seed: int) -> Stage:
+    """Of two copies one is away until it is replaced, but its successor hears nothing of the primary: what is away must not be given up."""
+    stage = Stage(seed, workers=3, replicas=2)
+    stage.until_written(20)
+    away = stage.backups()[0]
+    third = next(worker for worker in stage.world.workers.values() if worker not in (away, stage.primary))
+    stage.cut(third, stage.primary.name)
+    away.crash(power=True)
+    stage.until(lambda: len(stage.config.learners) == 2, "successor")
+    stage.run(5.0)
+    away.boot()
+    stage.until(lambda: away.me in {stage.config.worker_of[each] for each in stage.config.isr}, "return of the one that was away")
+    stage.finish()
+    return stage
+
+
+def elr_leads_while_who_is_in_sync_cannot_open(seed: int) -> Stage:
+    """Below min_isr: the one in sync is back but finds no room to open; the one that is eligible beside it must lead."""
+    stage = Stage(seed, workers=2, replicas=2)
+    eligible, in_sync = _one_eligible(stage)
+    in_sync.crash(power=True)
+    in_sync.disk.opens = False
+    stage.run(1.0 + seed)
+    for worker in (in_sync, eligible):
+        worker.boot()
+    stage.until(lambda: stage.primary is eligible and stage.config.elr != (), "election of the eligible one")
+    in_sync.disk.opens = True
+    stage.finish()
+    return stage
+
+
+def min_isr_lowered_as_the_primary_loses_its_disk(seed: int) -> Stage:
+    """The one in sync loses its disk, and before its lease ends min_isr is lowered: the eligible one beside it has the only copy."""
+    stage = Stage(seed, workers=3, replicas=2)
+    eligible, in_sync = _one_eligible(stage)
+    stage.cut_from_members(eligible)
+    eligible.boot()
+    stage.run(0.5 + 0.1 * seed)
+    in_sync.crash(power=True)
+    _wipe(stage, in_sync)
+    stage.world.alter(2, min_isr=1)
+    stage.run(2.0)
+    in_sync.boot()
+    stage.run(5.0)
+    stage.finish()
+    return stage
+
+
+def nobody_leads_who_lacks_something(seed: int) -> Stage:
+    """The last member of the isr is down and one that fell behind is back: nobody leads until the operator, or the member, says so."""
+    stage = Stage(seed, workers=2, replicas=2)
+    behind, last = stage.backups()[0], stage.primary
+    behind.crash(power=False)
+    stage.until(lambda: len(stage.config.isr) == 1, "isr of one")
+    stage.until_written(10)
+    last.crash(power=False)
+    behind.boot()
+    term = stage.config.term
+    stage.run(20.0)
+    hold(stage.config.term == term, "inv 2: only isr and elr lead", f"somebody was elected: {stage.world.shape()}")
+    last.boot()
+    stage.until_elected()
+    stage.finish()
+    return stage
+
+
+def _one_damaged(stage: Stage, *, primary: bool) -> tuple[Worker, Worker]:
+    """Both copies go down, and one is damaged: of the primary or of the backup. Returns the worker of the intact one and that one."""
+    stage.until_written(20)
+    intact, damaged = (stage.backups()[0], stage.primary) if primary else (stage.primary, stage.backups()[0])
+    member = {stage.config.worker_of[each]: each for each in stage.config.isr}[damaged.me]
+    for worker in (intact, damaged):
+        worker.crash(power=True)
+    damaged.disk.folders[stage.world.shard, member].damaged = True
+    stage.world.holdings.wiped(member)
+    return intact, damaged
+
+
+def _the_intact_one_returns(stage: Stage, intact: Worker) -> Stage:
+    """And leads, with everything."""
+    folders = set(intact.disk.folders)
+    intact.boot()
+    stage.until(lambda: stage.config.primary_worker == intact.me, "election of the intact copy")
+    hold(folders <= set(intact.disk.folders), "data is deleted on a tombstone only", "the intact copy is gone")
+    stage.finish()
+    return stage
+
+
+def _one_eligible(stage: Stage) -> tuple[Worker, Worker]:
+    """Of two replicas with a min_isr of 2, one is down and eligible, the other leads, alone in the isr."""
+    stage.world.alter(2, min_isr=2)
+    stage.until(stage.world.is_whole, "min_isr of 2")
+    stage.until_written(10)
+    eligible, in_sync = stage.primary, stage.backups()[0]
+    eligible.crash(power=True)
+    stage.until(lambda: len(stage.config.elr) == 1, "an eligible replica")
+    return eligible, in_sync
+
+
+def _wipe(stage: Stage, worker: Worker) -> None:
+    for _, replica in sorted(worker.disk.folders):
+        stage.world.holdings.wiped(replica)
+    worker.disk.folders.clear()
+
+
+DATA_LOSS_SCRIPTS = (
+    wiped_disk_returns,
+    wiped_heir_returns_first,
+    damaged_copy_is_silent_for_a_moment,
+    damaged_copy_is_never_heard,
+    successor_cannot_catch_up,
+    elr_leads_while_who_is_in_sync_cannot_open,
+    min_isr_lowered_as_the_primary_loses_its_disk,
+    nobody_leads_who_lacks_something,
+)
