@@ -19,7 +19,7 @@ from coordinator.logic.steps import ActivateCollection, CreateCluster, DeleteCol
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.ids import ShardId, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, may_commit
 
 
 def reconcile(snapshot: Snapshot, limit: int) -> tuple[Step, ...]:
@@ -54,7 +54,7 @@ JOIN_WITHIN_S = 10.0
 
 def is_usable(config: ShardConfig) -> bool:
     """Whether a new shard can be written: its primary has made it, and enough replicas are in sync to commit."""
-    return config.state is ShardState.ACTIVE and len(config.isr) >= config.min_isr
+    return config.state is ShardState.ACTIVE and may_commit(config)
 
 
 def still_joins(config: ShardConfig, workers: Container[WorkerId]) -> bool:

@@ -49,7 +49,8 @@ class ElectPrimary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetReplication:
-    """Give a shard the number of replicas that its collection has now, or min_isr. Relies on `before` and the collection as it is."""
+    """Give a shard the number of replicas that its collection has now, or min_isr, or take tombstones back. Relies on `before` and the
+    collection as it is."""
 
     collection: Collection
     before: ShardEntry
