@@ -31,10 +31,11 @@ from shoal.core.shard_calls import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailedReplica:
-    """A replica that cannot be opened, or has ceased to work; reason: why."""
+    """A replica that cannot be opened, or has ceased to work; reason: why; broke: it was open, and is not opened again in this process."""
 
     replica: ReplicaId
     reason: ShoalError
+    broke: bool = False
 
 
 @dataclass
@@ -114,7 +115,7 @@ class Host(ShardService):
         details = ErrorDetails(shard=str(shard), applied={str(shard): "no"} if writing else {})
         failed = self.failed.get(shard)
         if failed is not None:
-            kind = DataLoss if isinstance(failed.reason, DataLoss) else Unavailable
+            kind = type(failed.reason) if failed.broke or isinstance(failed.reason, DataLoss) else Unavailable
             raise kind(f"the replica of shard {shard} on this worker has FAILED: {failed.reason.message}", details)
         raise Unavailable(f"shard {shard} is not open on this worker", details)
 

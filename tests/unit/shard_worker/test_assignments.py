@@ -7,6 +7,8 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from shard_worker import assignments
 from shard_worker.assignments import Assignments
 from shard_worker.config_swaps import ConfigSwaps
@@ -21,7 +23,9 @@ from shard_worker.storage.failure import StorageFailed
 from shard_worker.storage.folder import WorkerFolder
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
-from shoal.core.ids import ClusterId, CollectionId, ReplicaId, Revision, ShardId, Term
+from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term
+from shoal.core.points import id_array
+from shoal.core.shard_calls import ShardDelete
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
 from shoal.runtime.clock import boot_s
@@ -401,5 +405,34 @@ def test_a_replica_that_finds_no_memory_to_be_opened_is_opened_once_there_is_som
             await until(lambda: "no memory" in world.host.failures().get(str(SHARD), ""))
             world.host.memory.close(other)
             await until(world.serves)
+
+    asyncio.run(run())
+
+
+def test_a_replica_that_has_failed_is_closed_holds_no_memory_and_still_says_why(tmp_path):
+    async def run():
+        async with worker(tmp_path) as world:
+            await world.place()
+            await until(world.serves)
+            replica = world.host.open[SHARD]
+
+            def refuse(records: object) -> None:
+                raise StorageFailed("the disk is gone")
+
+            replica._engine.append = refuse
+            call = ShardDelete(shard=SHARD, epoch=world.observer.map.shards[SHARD].epoch, request_id=RequestId("c", 1), ids=id_array([1]))
+            with pytest.raises(StorageFailed):
+                await world.host.write(call, 20.0)
+            await until(lambda: SHARD not in world.host.open and SHARD not in world.assignments._busy)
+            assert world.host.memory.replica_bytes() == {}
+            assert "the disk is gone" in world.host.failures()[str(SHARD)]
+            with pytest.raises(StorageFailed, match="the disk is gone") as refused:
+                await world.host.write(call, 20.0)
+            assert refused.value.details.applied == {str(SHARD): "no"}
+            assert world.host.failed[SHARD].reason.__traceback__ is None
+            for _ in range(3):
+                world.assignments.wake()
+                await asyncio.sleep(0.01)
+            assert SHARD not in world.host.open, "what failed after a flush is not opened again in this process"
 
     asyncio.run(run())
