@@ -42,7 +42,8 @@ from shard_worker.storage.failure import DiskFull
 from shard_worker.storage.snapshot_import import SnapshotDownload
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec, CollectionState
-from shoal.core.errors import DataLoss, Internal, PreconditionFailed, ResourceExhausted, ShoalError, to_keep
+from shoal.core.errors import DataLoss, ErrorDetails, Internal, PreconditionFailed, ResourceExhausted, ShoalError, to_keep
+from shoal.core.file_budget import OPEN_FILES_LIMIT
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
 from shoal.runtime.logs import event
@@ -321,8 +322,8 @@ class Assignments:
         await self._swap(config, epoch)
 
     async def _room_to_create(self, shard: ShardId) -> bool:
-        """Whether there is memory for one more replica; if not, says so to whoever asks for the worker's status, and waits a little."""
-        reason = self._host.memory.refusal_of_replica()
+        """Whether there is room for one more replica; if not, says so to whoever asks for the worker's status, and waits a little."""
+        reason = self._host.memory.refusal_of_replica() or self._host.files.refusal(len(self._host.open))
         if reason is None:
             self._host.unmade.pop(shard, None)
             return True
@@ -337,6 +338,7 @@ class Assignments:
 
     async def _open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
         try:
+            self._check_files(shard)
             opened = await self._folders.open(shard, replica, spec)
             opened.tell_space(self._no_space)
             self._specs[shard] = spec
@@ -346,6 +348,11 @@ class Assignments:
         except Exception as error:
             log.exception(event("replica_failed", shard=shard, replica=replica))
             self._fail(shard, replica, Internal(f"opening it failed: {type(error).__name__}: {error}"))
+
+    def _check_files(self, shard: ShardId) -> None:
+        reason = self._host.files.refusal(len(self._host.open))
+        if reason is not None:
+            raise ResourceExhausted(reason, ErrorDetails(limit=OPEN_FILES_LIMIT, shard=str(shard)))
 
     async def _reopen(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
         await self._pause(REOPEN_AFTER_S)

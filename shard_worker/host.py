@@ -6,9 +6,11 @@ import resource
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shard_worker.limits import open_files
 from shard_worker.memory import WorkerMemory, unbounded_memory
 from shard_worker.replica import Replica
 from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
+from shoal.core.file_budget import UNBOUNDED_FILES, FileBudget
 from shoal.core.ids import ReplicaId, ShardId
 from shoal.core.points import StoredColumns
 from shoal.core.shard_calls import (
@@ -48,6 +50,7 @@ class Host(ShardService):
     """Why replicas that are placed here cannot be made yet."""
 
     memory: WorkerMemory = field(default_factory=unbounded_memory)
+    files: FileBudget = UNBOUNDED_FILES
     disk: str = ""
     """See WorkerStatus."""
 
@@ -97,6 +100,8 @@ class Host(ShardService):
             disk=self.disk,
             memory_budget_bytes=self.memory.budget_bytes,
             memory_used_bytes=self.memory.used_bytes,
+            file_limit=self.files.limit,
+            files_open=open_files(),
             replica_bytes={str(shard): held for shard, held in self.memory.replica_bytes().items()},
             replicas={str(shard): replica.status for shard, replica in self.open.items()},
         )

@@ -23,6 +23,7 @@ from shard_worker.storage.failure import StorageFailed
 from shard_worker.storage.folder import WorkerFolder
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
+from shoal.core.file_budget import FileBudget
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term
 from shoal.core.points import id_array
 from shoal.core.shard_calls import ShardDelete
@@ -387,6 +388,29 @@ def test_a_replica_that_finds_no_memory_is_not_made_says_why_and_is_made_once_th
             world.host.memory.close(other)
             await until(world.serves)
             assert not world.host.unmade
+
+    asyncio.run(run())
+
+
+def test_a_replica_that_would_open_too_many_files_is_not_made_or_opened_and_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(assignments, "REOPEN_AFTER_S", 0.05)
+    few = FileBudget(limit=64, for_replicas=10, each=12)
+
+    async def run():
+        async with worker(tmp_path) as world:
+            world.host.files = few
+            await world.place()
+            await until(lambda: world.host.unmade)
+            assert "no open files for another replica: it needs 12, 10 of the 10" in world.host.unmade[SHARD]
+            world.host.files = dataclasses.replace(few, for_replicas=12)
+            await until(world.serves)
+        async with worker(tmp_path) as world:
+            world.host.files = few
+            await world.place(state=ShardState.ACTIVE, term=Term(2))
+            await until(lambda: "no open files" in world.host.failures().get(str(SHARD), ""))
+            world.host.files = dataclasses.replace(few, for_replicas=12)
+            await until(world.serves)
 
     asyncio.run(run())
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from shard_worker.engine import Engine, EngineSettings
+from shard_worker.limits import open_files
 from shard_worker.memory import unbounded_memory
 from shard_worker.pools import Pools
 from shard_worker.replica_folders import WorkerReplicaFolders
@@ -21,7 +22,11 @@ from shoal.core.filter_input import filter_from_input
 from shoal.core.ids import ClusterId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.shard_calls import Consistency, QueryGroup, ReadTerms, ShardCount, ShardSearch, ShardTune
+from shoal.core.sizing import replica_files
 from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, SPEC, Alone, Bench, opened
+
+WORKER_FILES = 1
+"""The lock of the worker's folder."""
 
 
 @contextlib.contextmanager
@@ -85,6 +90,22 @@ def test_the_arrays_of_a_closed_index_go_although_somebody_still_holds_the_repli
 
     with no_collector():
         asyncio.run(run())
+
+
+def test_a_replica_opens_as_many_files_as_is_told_and_closes_them(tmp_path):
+    async def run() -> None:
+        async with opened(tmp_path / "warm", term=1):
+            pass
+        before = open_files()
+        async with opened(tmp_path / "it", term=1) as bench:
+            await bench.upsert(range(3_000), vectors(3_000))
+            await bench.replica.optimize(20.0)
+            await bench.search(vectors(1), 3)
+            assert open_files() - before <= replica_files(EngineSettings().readers) + WORKER_FILES
+            assert open_files() - before >= replica_files(EngineSettings().readers)
+        assert open_files() == before
+
+    asyncio.run(run())
 
 
 async def searches_that_fail(bench: Bench) -> None:
