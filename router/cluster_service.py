@@ -40,6 +40,8 @@ def _worker(worker: WorkerHealth) -> cluster_pb2.WorkerInfo:
         disk=worker.disk,
         memory_budget_bytes=worker.memory_budget_bytes,
         memory_used_bytes=worker.memory_used_bytes,
+        file_limit=worker.file_limit,
+        files_open=worker.files_open,
     )
 
 

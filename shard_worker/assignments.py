@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from shard_worker.config_swaps import ConfigSwaps
@@ -35,12 +36,14 @@ from shard_worker.logic.hosting import (
 )
 from shard_worker.logic.reign import SwapOutcome
 from shard_worker.membership import Membership
+from shard_worker.replica import Replica
 from shard_worker.replica_folders import WorkerReplicaFolders
 from shard_worker.storage.failure import DiskFull
 from shard_worker.storage.snapshot_import import SnapshotDownload
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec, CollectionState
-from shoal.core.errors import DataLoss, Internal, PreconditionFailed, ResourceExhausted, ShoalError
+from shoal.core.errors import DataLoss, ErrorDetails, Internal, PreconditionFailed, ResourceExhausted, ShoalError, to_keep
+from shoal.core.file_budget import OPEN_FILES_LIMIT
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
 from shoal.runtime.logs import event
@@ -106,6 +109,7 @@ class Assignments:
             self._wake.clear()
             for step in next_steps(self._view()):
                 self._begin(step)
+            self._shut_broken()
             await _wait_at_most(self._wake, LOOK_AGAIN_S)
 
     def tell_space(self, reason: str | None) -> None:
@@ -148,7 +152,7 @@ class Assignments:
                 behind=replica.behind,
             )
         for shard, failed in self._host.failed.items():
-            state = Local.FAILED if isinstance(failed.reason, DataLoss) else Local.UNFIT if _is_final(failed.reason) else Local.FULL
+            state = _state_of_unopened(failed)
             local[shard] = LocalReplica(replica=failed.replica, state=state, epoch=Revision(0), registration=Revision(0))
         return HostView(
             map=self._map,
@@ -243,7 +247,21 @@ class Assignments:
 
     def _fail(self, shard: ShardId, replica: ReplicaId, reason: ShoalError) -> None:
         log.error(event("replica_failed", shard=shard, replica=replica, reason=reason.message))
-        self._host.failed[shard] = FailedReplica(replica=replica, reason=reason)
+        self._host.failed[shard] = FailedReplica(replica=replica, reason=to_keep(reason))
+
+    def _shut_broken(self) -> None:
+        """Close replicas that have FAILED and have no step under way: they answer nothing any more, and hold memory."""
+        for shard, replica in list(self._host.open.items()):
+            if shard not in self._busy and _state_of(replica.failure) is Local.FAILED:
+                self._start(shard, partial(self._shut, shard))
+
+    async def _shut(self, shard: ShardId) -> None:
+        replica = self._host.open.pop(shard)
+        assert replica.failure is not None
+        self._host.failed[shard] = FailedReplica(replica=replica.id, reason=replica.failure, broke=True)
+        self._told.pop(shard, None)
+        self._specs.pop(shard, None)
+        await self._end(shard, replica)
 
     async def _create(self, entry: ShardEntry, replica: ReplicaId, spec: CollectionSpec) -> None:
         if not await self._room_to_create(entry.config.shard):
@@ -304,8 +322,8 @@ class Assignments:
         await self._swap(config, epoch)
 
     async def _room_to_create(self, shard: ShardId) -> bool:
-        """Whether there is memory for one more replica; if not, says so to whoever asks for the worker's status, and waits a little."""
-        reason = self._host.memory.refusal_of_replica()
+        """Whether there is room for one more replica; if not, says so to whoever asks for the worker's status, and waits a little."""
+        reason = self._host.memory.refusal_of_replica() or self._host.files.refusal(len(self._host.open))
         if reason is None:
             self._host.unmade.pop(shard, None)
             return True
@@ -320,6 +338,7 @@ class Assignments:
 
     async def _open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
         try:
+            self._check_files(shard)
             opened = await self._folders.open(shard, replica, spec)
             opened.tell_space(self._no_space)
             self._specs[shard] = spec
@@ -329,6 +348,11 @@ class Assignments:
         except Exception as error:
             log.exception(event("replica_failed", shard=shard, replica=replica))
             self._fail(shard, replica, Internal(f"opening it failed: {type(error).__name__}: {error}"))
+
+    def _check_files(self, shard: ShardId) -> None:
+        reason = self._host.files.refusal(len(self._host.open))
+        if reason is not None:
+            raise ResourceExhausted(reason, ErrorDetails(limit=OPEN_FILES_LIMIT, shard=str(shard)))
 
     async def _reopen(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
         await self._pause(REOPEN_AFTER_S)
@@ -348,10 +372,13 @@ class Assignments:
         self._specs.pop(shard, None)
         self._host.unmade.pop(shard, None)
         if replica is not None:
-            try:
-                await replica.close()
-            finally:
-                self._host.memory.close(shard)
+            await self._end(shard, replica)
+
+    async def _end(self, shard: ShardId, replica: Replica) -> None:
+        try:
+            await replica.close()
+        finally:
+            self._host.memory.close(shard)
 
     async def _drop(self, entry: ShardEntry, replica: ReplicaId) -> None:
         shard = entry.config.shard
@@ -374,6 +401,12 @@ class Assignments:
 def _is_final(reason: ShoalError) -> bool:
     """Whether opening it again cannot succeed in this process: its data is of a newer program, or not of this cluster."""
     return isinstance(reason, PreconditionFailed)
+
+
+def _state_of_unopened(failed: FailedReplica) -> Local:
+    if failed.broke or isinstance(failed.reason, DataLoss):
+        return Local.FAILED
+    return Local.UNFIT if _is_final(failed.reason) else Local.FULL
 
 
 def _state_of(failure: ShoalError | None) -> Local:

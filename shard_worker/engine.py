@@ -139,8 +139,7 @@ class Engine:
         try:
             engine._load()
         except BaseException:
-            replica_log.close()
-            store.close()
+            engine.close()
             raise
         return engine
 
@@ -247,12 +246,15 @@ class Engine:
         self._log.trim(Seq(min(through, kept_from - 1)))
 
     def close(self) -> None:
-        """Make everything durable and close. Call it after every read has ended."""
+        """Make everything durable, close, and give the memory of the index back. Call it after every read has ended."""
         try:
             self._log.close()
         finally:
-            self._store.close()
-            give_back_free_memory()
+            try:
+                self._store.close()
+            finally:
+                self._settings.hot_filters.forget(self._index.close())
+                give_back_free_memory()
 
     # Building
 

@@ -6,9 +6,11 @@ import resource
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shard_worker.limits import open_files
 from shard_worker.memory import WorkerMemory, unbounded_memory
 from shard_worker.replica import Replica
 from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
+from shoal.core.file_budget import UNBOUNDED_FILES, FileBudget
 from shoal.core.ids import ReplicaId, ShardId
 from shoal.core.points import StoredColumns
 from shoal.core.shard_calls import (
@@ -31,10 +33,11 @@ from shoal.core.shard_calls import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailedReplica:
-    """A replica that cannot be opened, or has ceased to work; reason: why."""
+    """A replica that cannot be opened, or has ceased to work; reason: why; broke: it was open, and is not opened again in this process."""
 
     replica: ReplicaId
     reason: ShoalError
+    broke: bool = False
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Host(ShardService):
     """Why replicas that are placed here cannot be made yet."""
 
     memory: WorkerMemory = field(default_factory=unbounded_memory)
+    files: FileBudget = UNBOUNDED_FILES
     disk: str = ""
     """See WorkerStatus."""
 
@@ -96,6 +100,8 @@ class Host(ShardService):
             disk=self.disk,
             memory_budget_bytes=self.memory.budget_bytes,
             memory_used_bytes=self.memory.used_bytes,
+            file_limit=self.files.limit,
+            files_open=open_files(),
             replica_bytes={str(shard): held for shard, held in self.memory.replica_bytes().items()},
             replicas={str(shard): replica.status for shard, replica in self.open.items()},
         )
@@ -114,7 +120,7 @@ class Host(ShardService):
         details = ErrorDetails(shard=str(shard), applied={str(shard): "no"} if writing else {})
         failed = self.failed.get(shard)
         if failed is not None:
-            kind = DataLoss if isinstance(failed.reason, DataLoss) else Unavailable
+            kind = type(failed.reason) if failed.broke or isinstance(failed.reason, DataLoss) else Unavailable
             raise kind(f"the replica of shard {shard} on this worker has FAILED: {failed.reason.message}", details)
         raise Unavailable(f"shard {shard} is not open on this worker", details)
 

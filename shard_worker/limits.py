@@ -1,17 +1,23 @@
-"""Reads the limits of memory that this process runs under: of the machine, of its container, of its own resource limits.
+"""Reads the limits of memory and of open files that this process runs under: of the machine, its container, its own resource limits.
 
 Owns the formats of /proc and of control groups. Refuses to decide what may be used of them (shoal.core.memory_budget).
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+from shoal.core.file_budget import FileLimit
 from shoal.core.memory_budget import MemoryLimit
 
 _KIB = 1024
+_UNLIMITED_FILES = 1 << 30
+"""More than the kernel lets any process have."""
+
 _NO_LIMIT = 1 << 60
 """Control groups of the first version say "none" by a number about as large as there is."""
 
@@ -30,6 +36,21 @@ def memory_limits(root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
         if (limit := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY
     )
     return (machine, *groups, *own)
+
+
+def raised_file_limit() -> FileLimit:
+    """Let this process open as many files as it may at all, where it is allowed to; the limit then, and the files open now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Some containers forbid any change. What is then left to open is told, and warned about when it is little.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return FileLimit(limit=_UNLIMITED_FILES if soft == resource.RLIM_INFINITY else soft, taken=open_files())
+
+
+def open_files(root: Path = Path("/")) -> int:
+    """Files, sockets included, that this process has open."""
+    return len(os.listdir(root / "proc/self/fd")) - 1
 
 
 def _group_limits(root: Path) -> Iterator[tuple[str, int]]:

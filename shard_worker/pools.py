@@ -86,11 +86,13 @@ class Pools:
         either: set[asyncio.Future[Any]] = {result, withdrawal}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not result.done() and future.cancel():
+                return None
+            return await result
         finally:
             withdrawal.cancel()
-        if not result.done() and future.cancel():
-            return None
-        return await result
+            # An error of the build would hold this frame, this frame the build: as a cycle, with all that was built from.
+            del future, result, either, work
 
     def close(self) -> None:
         """Stop builds and end the threads."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from shard_worker.index.context import SearchContext, ViewOutdated
@@ -41,7 +42,7 @@ class Reading:
     def __init__(self, *, shard: ShardId, metric: Metric, recall: float, index: ReplicaIndex, store: PointsStore, hot: HotFilters) -> None:
         """recall: target of searches that name none."""
         self._shard, self._metric, self._index, self._store = shard, metric, index, store
-        self._context = SearchContext(hot=hot, read_payloads=self._payloads, clock=time.perf_counter, recall=recall)
+        self._context = SearchContext(hot=hot, read_payloads=partial(_payloads, store), clock=time.perf_counter, recall=recall)
         self._explaining = replace(self._context, explain=True)
 
     def aim(self, recall: float) -> None:
@@ -110,6 +111,7 @@ class Reading:
         except ViewOutdated:
             return None
 
-    def _payloads(self, rows: Rows) -> tuple[bytes | None, ...] | None:
-        stored = self._store.rows(rows, with_vectors=False, with_payloads=True)
-        return stored.columns.payloads if stored.found.all() and stored.columns.payloads is not None else None
+
+def _payloads(store: PointsStore, rows: Rows) -> tuple[bytes | None, ...] | None:
+    stored = store.rows(rows, with_vectors=False, with_payloads=True)
+    return stored.columns.payloads if stored.found.all() and stored.columns.payloads is not None else None

@@ -32,7 +32,6 @@ from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.points import StoredColumns, check_dim
 from shoal.core.shard_calls import (
     Consistency,
-    QueryGroup,
     ReadTerms,
     ReplicaStatus,
     SegmentCurve,
@@ -363,9 +362,12 @@ class Replica:
         self._under_way.add(running)
         running.add_done_callback(self._under_way.discard)
         running.add_done_callback(_look_at)
-        await asyncio.wait({running}, timeout=max(0.0, deadline - boot_s()))
-        if running.done():
-            return running.result()
+        try:
+            await asyncio.wait({running}, timeout=max(0.0, deadline - boot_s()))
+            if running.done():
+                return running.result()
+        finally:
+            del running  # Its error would hold this frame, this frame the task: as a cycle, with all that was read.
         raise DeadlineExceeded(f"shard {self._shard} did not answer in time; ask for less, or give it longer", self._details())
 
     async def _read_view(self, terms: ReadTerms, timeout_s: float, ask: Callable[[View], T | None]) -> T:
@@ -391,7 +393,7 @@ class Replica:
     def _search_us(self, view: View, call: ShardSearch) -> float:
         if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
             return math.inf
-        hits = sum(min(group.k, view.points) * _queries(group, call) for group in call.groups)
+        hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
         cost = HIT_US * hits
         if call.with_payload or call.with_vectors:
             cost += hits * (PAYLOAD_US + self._stored_bytes * BYTE_US)
@@ -488,10 +490,6 @@ def _check_search(call: ShardSearch, dim: int) -> None:
     check_dim(call.queries, dim, field="queries")
     if any(group.k < 1 for group in call.groups):
         raise InvalidArgument(f"k is {min(group.k for group in call.groups)}, it must be at least 1", ErrorDetails(field="k"))
-
-
-def _queries(group: QueryGroup, call: ShardSearch) -> int:
-    return len(call.queries) if group.queries is None else len(group.queries)
 
 
 def _look_at(running: asyncio.Task[Any]) -> None:

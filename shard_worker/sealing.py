@@ -12,7 +12,7 @@ from shard_worker.logic.replica_events import DISK_LIMIT, StorageBroke
 from shard_worker.memory import MEMORY_LIMIT, Claim, Shortage, WorkerMemory
 from shard_worker.pools import Pools
 from shard_worker.writer import Writer
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable, to_keep
 from shoal.core.ids import ShardId
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
@@ -227,9 +227,9 @@ class Sealing:
             await self._writer.between_writes(self._engine.sweep)
         except ShoalError as error:
             if not self._stop.is_set():
-                self._writer.feed(StorageBroke(error=error))
+                self._writer.feed(StorageBroke(error=to_keep(error)))
 
     def _fail(self, error: ShoalError) -> None:
         log.warning(event("build_failed", shard=self._shard, reason=error.message))
-        self._failure = error
+        self._failure = to_keep(error)
         asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource
 import socket
 import uuid
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ from shard_worker.engine import EngineSettings
 from shard_worker.host import Host
 from shard_worker.index.hot_filters import HotFilters
 from shard_worker.index.threads import search_thread_init, settle_linear_algebra
-from shard_worker.limits import memory_limits
+from shard_worker.limits import memory_limits, raised_file_limit
 from shard_worker.membership import Membership
 from shard_worker.memory import WorkerMemory
 from shard_worker.metrics import BUILD_SECONDS, BUILDS, GATHERED, LOG_FLUSH_SECONDS, shard_samples, worker_samples
@@ -36,8 +35,10 @@ from shard_worker.storage.folder import WorkerFolder
 from shard_worker.storage.space import Full, Roomy, SpaceLimits, SpaceState, disk_space, disk_words, judge_space
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import Internal
+from shoal.core.file_budget import FileBudget, file_budget, low_limit_words
 from shoal.core.ids import ClusterId, Revision, WorkerId
 from shoal.core.memory_budget import memory_budget
+from shoal.core.sizing import replica_files
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, Sample
@@ -83,6 +84,7 @@ class WorkerRole:
         self.host = Host(memory=_memory_account(settings))
         self._hot_filters = HotFilters(self.host.memory.cache_bytes)
         self._settings = settings
+        self._readers = settings.search_threads + 2
         self._keys = Keys(settings.cluster_name)
         self._store = EtcdStore(etcd_settings(settings))
         self.metrics: Metrics = metrics_of(settings)
@@ -109,7 +111,7 @@ class WorkerRole:
     async def start(self) -> None:
         """Wait for the cluster, lock the folder, listen, register. Raises PreconditionFailed, DataLoss, Unavailable."""
         search_thread_init()
-        _raise_file_limit()
+        self.host.files = _file_budget(self._readers)
         self.metrics.start()
         observing = asyncio.create_task(self._observer.run())
         self._tasks.append(observing)
@@ -169,13 +171,15 @@ class WorkerRole:
             node=settings.node or socket.gethostname(),
             zone=settings.zone,
             memory_budget_bytes=self.host.memory.budget_bytes,
+            file_budget=self.host.files.for_replicas,
+            replica_files=self.host.files.each,
             registration=Revision(0),
         )
         membership = Membership(store=self._store, keys=self._keys, me=me, lease_ttl_s=settings.lease_ttl_s, changed=self._on_change)
         engine = EngineSettings(
             growing_rows=settings.growing_rows,
             log_file_bytes=settings.log_file_bytes,
-            readers=settings.search_threads + 2,
+            readers=self._readers,
             hot_filters=self._hot_filters,
             flushed=self.metrics.measure(LOG_FLUSH_SECONDS),
         )
@@ -273,7 +277,10 @@ def _memory_account(settings: WorkerSettings) -> WorkerMemory:
     return WorkerMemory(budget.budget_bytes)
 
 
-def _raise_file_limit() -> None:
-    """Let this process open as many files as it is allowed: each replica holds about a dozen."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _file_budget(readers: int) -> FileBudget:
+    budget = file_budget(raised_file_limit(), replica_files(readers))
+    log.info(event("open_files", limit=budget.limit, each_replica=budget.each, replicas=budget.replicas))
+    words = low_limit_words(budget.limit)
+    if words:
+        log.warning(event("open_files_few", reason=words, replicas=budget.replicas))
+    return budget

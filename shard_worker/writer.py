@@ -38,7 +38,7 @@ from shard_worker.logic.replica_events import (
     WriteAsked,
 )
 from shard_worker.logic.replica_machine import ReplicaMachine
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable, to_keep
 from shoal.core.ids import RequestId
 from shoal.core.shard_calls import WriteAck
 from shoal.runtime.clock import wall_ms
@@ -101,6 +101,8 @@ class Writer:
         finally:
             if self._callers.pop(ticket, None) is not None and not answer.done():
                 self.feed(CallerLeft(ticket=ticket))
+            # A refusal would hold this frame, this frame the refusal: as a cycle, with the bytes of the write.
+            del answer
 
     async def append(self, append: Append, timeout_s: float) -> AppendAnswer:
         """Take what the primary sends. Raises Unavailable, DeadlineExceeded (it may be taken yet), or why this replica failed."""
@@ -117,6 +119,7 @@ class Writer:
             raise DeadlineExceeded(f"shard {self.machine.shard}: {len(append.records)} records were not durable in time") from None
         finally:
             self._appends.pop(ticket, None)
+            del answer
 
     def _new_ticket(self) -> int:
         ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
@@ -177,6 +180,8 @@ class Writer:
             self._answer_append(ticket, Unavailable(f"shard {shard} is closing"))
         for ticket in list(self._callers):
             self._answer(ticket, Unavailable(f"shard {shard} is closing", ErrorDetails(shard=shard, applied={shard: "maybe"})))
+        # They lead to the replica that owns this writer: as a cycle, both would outlive their last use.
+        self._progressed, self._outward = _tell_nobody, _reach_nobody
 
     def _answer(self, ticket: int, answer: WriteAck | ShoalError) -> None:
         caller = self._callers.pop(ticket, None)
@@ -203,6 +208,8 @@ class Writer:
             work, self._work = self._work, []
             if work and self.failure is None:
                 await self._loop.run_in_executor(self._thread, self._perform, work)
+            # The next may be hours away; the records of these are large.
+            del work
 
     def _perform(self, work: Sequence[ReplicaEffect]) -> None:
         try:
@@ -213,7 +220,7 @@ class Writer:
             self._engine.checkpoint_if_due()
             self._tell_base()
         except ShoalError as error:
-            self._say(StorageBroke(error=error))
+            self._say(StorageBroke(error=to_keep(error)))
         except Exception as error:
             log.exception(event("writer_failed", shard=self.machine.shard))
             self._say(StorageBroke(error=Internal(f"the writer of shard {self.machine.shard} failed: {type(error).__name__}: {error}")))
@@ -269,3 +276,11 @@ class Writer:
 
     def _say(self, happened: ReplicaEvent) -> None:
         self._loop.call_soon_threadsafe(self.feed, happened)
+
+
+def _tell_nobody() -> None:
+    """Who was told of progress is gone."""
+
+
+def _reach_nobody(effect: Outward) -> None:
+    """Who reached out is gone."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from coordinator.logic.placement import Placement
+from coordinator.logic.placement import Placement, Rooms
 from shoal.core.alteration import Alteration, altered_spec
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.errors import AlreadyExists, ErrorDetails, NotFound, PreconditionFailed, ResourceExhausted, Unavailable
+from shoal.core.file_budget import OPEN_FILES_LIMIT
 from shoal.core.sizing import MIB, REPLICA_BASE_BYTES
 
 
@@ -28,7 +29,7 @@ def check_replicas(cluster: ClusterMap, before: CollectionSpec | None, spec: Col
     """Check that the live workers can take the replicas that a collection is to have. before: as it is; None for a new one.
 
     Raises PreconditionFailed when there are fewer workers than replicas, since each holds at most one of a shard, and ResourceExhausted
-    when they have no memory for them, while they are empty.
+    when they have no memory or may not open enough files for them, while they are empty.
     """
     more = spec.replicas - (0 if before is None else before.replicas)
     if more <= 0:
@@ -44,18 +45,32 @@ def check_replicas(cluster: ClusterMap, before: CollectionSpec | None, spec: Col
 
 def _check_room(cluster: ClusterMap, spec: CollectionSpec, more: int) -> None:
     placement, wanted = Placement.of(cluster), spec.shards * more
-    rooms, apart = placement.rooms_in_all(), placement.rooms_in_all(most=spec.shards)
-    if rooms is None or apart is None:
+    room = _room(cluster, placement, spec, placement.rooms)
+    if room is None or wanted <= room:
         return
-    rooms = max(0, rooms - _unplaced(cluster))
-    if wanted <= min(rooms, apart):
-        return
+    in_memory = _room(cluster, placement, spec, placement.memory_rooms)
+    there_is = f"the {len(cluster.workers)} live workers have room for {room} more; choose fewer shards or replicas, drop collections"
+    if in_memory is None or wanted <= in_memory:
+        raise ResourceExhausted(
+            f"no open files for collection {spec.name!r}: its {wanted} replicas need {_most_files(cluster)} each, {there_is}, add workers "
+            "or raise the limit of files that theirs may have open (`ulimit -n`)",
+            ErrorDetails(field="shards", limit=OPEN_FILES_LIMIT),
+        )
     raise ResourceExhausted(
-        f"no memory for collection {spec.name!r}: its {wanted} replicas need {REPLICA_BASE_BYTES // MIB} MiB each to begin with, the "
-        f"{len(cluster.workers)} live workers have room for {min(rooms, apart)} more; choose fewer shards or replicas, drop collections "
-        "or add workers",
+        f"no memory for collection {spec.name!r}: its {wanted} replicas need {REPLICA_BASE_BYTES // MIB} MiB each to begin with, "
+        f"{there_is} or add workers",
         ErrorDetails(field="shards", limit="memory"),
     )
+
+
+def _room(cluster: ClusterMap, placement: Placement, spec: CollectionSpec, rooms: Rooms) -> int | None:
+    """Replicas of a collection that can be placed yet; None when a worker does not say."""
+    whole, apart = placement.rooms_in_all(rooms=rooms), placement.rooms_in_all(most=spec.shards, rooms=rooms)
+    return None if whole is None or apart is None else min(max(0, whole - _unplaced(cluster)), apart)
+
+
+def _most_files(cluster: ClusterMap) -> int:
+    return max(entry.replica_files for entry in cluster.workers.values())
 
 
 def _unplaced(cluster: ClusterMap) -> int:

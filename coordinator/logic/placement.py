@@ -1,11 +1,11 @@
 """Where a new replica goes: another zone than the shard's other replicas if there is one, then evenly over the live workers that have
-memory for it. Never two replicas of a shard on one worker."""
+memory and open files for it. Never two replicas of a shard on one worker."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as Group
-from collections.abc import Mapping, Sequence
 from typing import Self
 
 from shoal.core.cluster_map import ClusterMap
@@ -13,15 +13,24 @@ from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, WorkerId
 from shoal.core.memory_budget import replica_rooms
 
+Rooms = Callable[[WorkerId], int | None]
+"""Replicas more that a worker has room for; None when it does not say."""
+
 
 class Placement:
     """How many replicas and primaries each live worker holds, counted on as new ones are placed. Lives for one round.
 
-    budgets: memory that each live worker may use, in bytes, 0 where it does not say; zones: "" where there is none.
+    budgets: memory that each live worker may use, in bytes, 0 where it does not say; zones: "" where there is none; file_rooms: replicas
+    that a worker may have open for their files, for those that say it.
     """
 
-    def __init__(self, budgets: Mapping[WorkerId, int], zones: Mapping[WorkerId, str] | None = None) -> None:
-        self._budgets, self._zones = dict(sorted(budgets.items())), dict(zones or {})
+    def __init__(
+        self,
+        budgets: Mapping[WorkerId, int],
+        zones: Mapping[WorkerId, str] | None = None,
+        file_rooms: Mapping[WorkerId, int] | None = None,
+    ) -> None:
+        self._budgets, self._zones, self._file_rooms = dict(sorted(budgets.items())), dict(zones or {}), dict(file_rooms or {})
         self._total: Counter[WorkerId] = Counter()
         self._of_collection: Counter[tuple[CollectionId, WorkerId]] = Counter()
         self._primaries: Counter[WorkerId] = Counter()
@@ -31,7 +40,11 @@ class Placement:
     def of(cls, cluster: ClusterMap) -> Self:
         """The placement that the map shows. Replicas of collections that are being dropped do not count: they are on their way out."""
         workers = cluster.workers.items()
-        placement = cls({worker: entry.memory_budget_bytes for worker, entry in workers}, {worker: entry.zone for worker, entry in workers})
+        placement = cls(
+            {worker: entry.memory_budget_bytes for worker, entry in workers},
+            {worker: entry.zone for worker, entry in workers},
+            {worker: entry.file_budget // entry.replica_files for worker, entry in workers if entry.replica_files},
+        )
         for shard, entry in cluster.shards.items():
             collection = cluster.collections.get(shard.collection)
             if collection is None or collection.state is not CollectionState.DROPPING:
@@ -52,7 +65,7 @@ class Placement:
         self._primaries_of_collection[collection, worker] += 1
 
     def choose(self, collection: CollectionId, taken: Group[WorkerId], beside: Group[WorkerId] = ()) -> WorkerId | None:
-        """The worker for a new replica of `collection`; None when no live worker has memory for it but those in `taken`, which hold
+        """The worker for a new replica of `collection`; None when no live worker has room for it but those in `taken`, which hold
         the shard already.
 
         First a zone without any of `beside`, the workers of the shard's other replicas; then fewest replicas of the collection, then
@@ -89,12 +102,23 @@ class Placement:
         return self._zones.get(worker, "")
 
     def rooms(self, worker: WorkerId) -> int | None:
-        """Replicas that a worker has memory for, empty ones; None when it does not say."""
+        """Replicas more that a worker has memory and open files for, empty ones; None when it says neither."""
+        said = [each for each in (self.memory_rooms(worker), self.file_rooms(worker)) if each is not None]
+        return min(said, default=None)
+
+    def memory_rooms(self, worker: WorkerId) -> int | None:
+        """Replicas more that a worker has memory for; None when it does not say."""
         return replica_rooms(self._budgets[worker], self._total[worker])
 
-    def rooms_in_all(self, most: int | None = None) -> int | None:
-        """Replicas that all live workers have memory for, at most `most` on each; None when one of them does not say."""
-        said = [each for each in map(self.rooms, self._budgets) if each is not None]
+    def file_rooms(self, worker: WorkerId) -> int | None:
+        """Replicas more that a worker may open files for; None when it does not say."""
+        whole = self._file_rooms.get(worker)
+        return None if whole is None else max(0, whole - self._total[worker])
+
+    def rooms_in_all(self, most: int | None = None, rooms: Rooms | None = None) -> int | None:
+        """Replicas that all live workers have room for, at most `most` on each; None when one of them does not say. rooms: of a worker,
+        when only some kind of room counts."""
+        said = [each for each in map(rooms or self.rooms, self._budgets) if each is not None]
         if len(said) < len(self._budgets):
             return None
         return sum(said if most is None else (min(each, most) for each in said))

@@ -18,7 +18,8 @@ from shoal.core.shard_config import ShardConfig, ShardState
 class WorkerHealth:
     """One worker. state: up, unreachable (registered, but does not answer) or down (holds replicas, but is not registered);
     memory_bytes: resident size; memory_budget_bytes: what its replicas and builds may use; memory_used_bytes: of that;
-    disk: in words, when its disk is full or nearly so."""
+    disk: in words, when its disk is full or nearly so; file_limit: files that its process may have open, 0 when not known; files_open:
+    those that it has."""
 
     id: WorkerId
     state: str
@@ -30,6 +31,8 @@ class WorkerHealth:
     memory_budget_bytes: int = 0
     memory_used_bytes: int = 0
     disk: str = ""
+    file_limit: int = 0
+    files_open: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +97,8 @@ def _worker(cluster: ClusterMap, statuses: Statuses, worker: WorkerId) -> Worker
         memory_budget_bytes=status.memory_budget_bytes,
         memory_used_bytes=status.memory_used_bytes,
         disk=status.disk,
+        file_limit=status.file_limit,
+        files_open=status.files_open,
     )
 
 

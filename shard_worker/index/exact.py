@@ -19,11 +19,11 @@ from shard_worker.index.distances import distances_at
 from shard_worker.index.explaining import Tally
 from shard_worker.index.native import inner_products, squared_distances
 from shard_worker.index.paces import TOGETHER_QUERIES, Layout
+from shard_worker.index.ties import first_by_rank
 from shard_worker.index.view import NO_HITS, Part, PartHits, join_hits
 from shoal.core.collection import Metric
 from shoal.core.points import Matrix
 from shoal.core.scoring import pair_scores
-from shoal.core.topk import hit_order, rank_in_group
 
 Numbers = npt.NDArray[np.int64]
 Lengths = npt.NDArray[np.float64]
@@ -86,7 +86,7 @@ def exact_hits(part: Part, ask: Ask, stock: Stock | None = None, tally: Tally | 
     for query, position in _candidates(part, ask, stock):
         if tally is not None:
             tally.searched()
-        found.append(_best_of(scored(part, ask, query, position), ask))
+        found.append(_best_of(part, ask, query, position))
         if tally is not None:
             tally.scored()
     if tally is not None:
@@ -94,15 +94,32 @@ def exact_hits(part: Part, ask: Ask, stock: Stock | None = None, tally: Tally | 
     return join_hits(found)
 
 
-def _best_of(hits: PartHits, ask: Ask) -> PartHits:
-    """Hits without those that many others beat: where nearly all rows tie, or one long vector blurs all distances, memory would
-    grow with rows times queries."""
-    count = len(hits.query)
-    if count <= _MANY_HITS or count <= 4 * ask.k * (1 + int(hits.query.max()) - int(hits.query.min())):
-        return hits
-    order = hit_order(hits.query, hits.scores, hits.ids, ask.metric)
-    order = order[rank_in_group(hits.query.take(order)) < ask.k]
-    return PartHits(query=hits.query.take(order), ids=hits.ids.take(order), scores=hits.scores.take(order), rows=hits.rows.take(order))
+def _best_of(part: Part, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
+    """Hits of candidates without those that many others beat: where nearly all rows tie, or one long vector blurs all distances,
+    memory and time would grow with rows times queries. query: (candidates,) ascending."""
+    count = len(query)
+    if count <= _MANY_HITS or count <= 4 * ask.k * (1 + int(query[-1]) - int(query[0])):
+        return scored(part, ask, query, position)
+    scores = _scores_of(part, ask, query, position)
+    ranks = part.ties.ranks(part.ids).take(position)
+    kept = first_by_rank(query, scores, ranks, ask.k, smaller_is_better=ask.metric.smaller_is_better)
+    position = position.take(kept)
+    return PartHits(query=query.take(kept), ids=part.ids.take(position), scores=scores.take(kept), rows=part.rows.take(position))
+
+
+def _scores_of(part: Part, ask: Ask, query: Numbers, position: Numbers) -> npt.NDArray[np.float32]:
+    """Scores of many candidates; of those with equal vectors one is scored for all."""
+    firsts = part.ties.firsts(part.vectors)
+    if firsts is None:
+        return pair_scores(ask.queries, part.vectors, query, position, ask.metric)
+    rows, first_query = len(part), int(query[0])
+    pairs = (query - first_query) * rows + firsts.take(position)
+    asked = np.zeros((int(query[-1]) - first_query + 1) * rows, dtype=bool)
+    asked[pairs] = True
+    distinct = np.flatnonzero(asked)
+    scores: npt.NDArray[np.float32] = np.empty(len(asked), dtype=np.float32)
+    scores[distinct] = pair_scores(ask.queries, part.vectors, distinct // rows + first_query, distinct % rows, ask.metric)
+    return scores.take(pairs)
 
 
 def scored(part: Part, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
@@ -139,6 +156,7 @@ class _Hunt:
     """Preselection in one stock for one batch. Positions are those in the stock until `placed`."""
 
     def __init__(self, part: Part, ask: Ask, stock: Stock) -> None:
+        self._part = part
         self._stock = stock
         self._queries = ask.queries
         self._metric = ask.metric
@@ -201,15 +219,33 @@ class _Hunt:
         return products
 
     def _narrowed(self, query: Numbers, position: Numbers, start: int, count: int) -> list[Near]:
-        """Candidates of queries[start : start + count], those of queries with very many found again one by one.
+        """Candidates of queries[start : start + count], those of queries with very many that differ found again one by one.
 
         Far from the origin the matrix product loses the distance in the lengths; subtracting first does not.
         """
-        loose = np.flatnonzero(np.bincount(query, minlength=count) > 4 * self._wanted + 256)
+        most = 4 * self._wanted + 256
+        loose = np.flatnonzero(np.bincount(query, minlength=count) > most)
+        if len(loose):
+            loose = loose[self._distinct(query, position, loose) > most]
         if not len(loose):
             return [(query + start, position)]
         tight = ~np.isin(query, loose)
         return [(query[tight] + start, position[tight]), *(self.alone(number + start) for number in loose.tolist())]
+
+    def _distinct(self, query: Numbers, position: Numbers, loose: Numbers) -> Numbers:
+        """How many different vectors are among the candidates of each of the queries `loose`, at most. (loose,)."""
+        firsts, stock = self._part.ties.firsts(self._part.vectors), self._stock
+        ends = np.searchsorted(query, loose, side="right")
+        begins = np.searchsorted(query, loose, side="left")
+        if firsts is None:
+            return ends - begins
+        counts = []
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            at = position[begin:end]
+            seen = np.zeros(len(firsts), dtype=bool)
+            seen[firsts.take(at if stock.positions is None else stock.positions.take(at))] = True
+            counts.append(np.count_nonzero(seen))
+        return np.array(counts, dtype=np.int64)
 
     def _margin(self, reached: Lengths) -> Lengths:
         """Absolute error of a fast distance and a score, together; infinite where they may overflow. (nq,).

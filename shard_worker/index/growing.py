@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shard_worker.index.lookup import Positions, Rows, find_ascending
+from shard_worker.index.ties import Ties
 from shard_worker.index.tuning import Tuning, TuningSlot
 from shard_worker.index.view import ALIVE, Part
 from shard_worker.logic.memory_ledger import GrowingSize
@@ -46,6 +47,7 @@ class GrowingSegment:
         self._deaths: npt.NDArray[np.int64] = np.empty(first, dtype=np.int64)
         self._payloads = GrowingPayloads(bounds)
         self._tuning = TuningSlot(Tuning.untuned(breadth_name="", max_breadth=0, quantised=False, rows=capacity, dim=dim))
+        self._ties = Ties()
         self._part: Part | None = None
 
     def __len__(self) -> int:
@@ -114,6 +116,7 @@ class GrowingSegment:
                 native=None,
                 payloads=self._payloads.part(),
                 tuning=self._tuning,
+                ties=self._ties,
             )
         return self._part
 
@@ -132,7 +135,7 @@ class GrowingSegment:
     def memory_bytes(self) -> int:
         """Memory it holds, reserved rows included."""
         arrays = (self._vectors, self._squares, self._ids, self._rows, self._deaths)
-        return sum(array.nbytes for array in arrays) + self._string_bytes + self._payloads.memory_bytes()
+        return sum(array.nbytes for array in arrays) + self._string_bytes + self._payloads.memory_bytes() + self._ties.memory_bytes()
 
     def _reserve(self, count: int, id_type: npt.DTypeLike) -> None:
         """Replace arrays that are too short for `count` rows, and the ids' when they must hold another type."""

@@ -260,6 +260,14 @@ class ReplicaIndex:
         self._check_running(job)
         self._job = None
 
+    def close(self) -> tuple[int, ...]:
+        """Let go of all segments, whoever still holds the index; the keys they had. Views that were taken stay whole."""
+        keys = tuple(segment.key for segment in (*self._settled, self._growing))
+        self._settled, self._job = (), None
+        self._growing = self._new_growing()
+        self._view = View(seq=self._view.seq, parts=())
+        return keys
+
     # Within
 
     def _append(self, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Payloads | None) -> None:

@@ -17,6 +17,7 @@ from shard_worker.index.growing import largest_length, squared_lengths, string_b
 from shard_worker.index.lookup import Positions, RowLookup, Rows, find_ascending
 from shard_worker.index.native import NativeIndex
 from shard_worker.index.prepared_vectors import map_vectors, write_vectors
+from shard_worker.index.ties import Ties
 from shard_worker.index.tuning import Tuning, TuningSlot
 from shard_worker.index.view import ALIVE, Part
 from shard_worker.logic.segment_plan import SegmentState
@@ -69,6 +70,7 @@ class SealedSegment:
         self._lookup = RowLookup(rows)
         self._string_bytes = string_bytes(ids)
         self._tuning = TuningSlot(_untuned(native, dim))
+        self._ties = Ties()
         self._part: Part | None = None
         self._vectors: Matrix | None = None
         self._squares: npt.NDArray[np.float32] = np.empty(0, dtype=np.float32)
@@ -193,6 +195,7 @@ class SealedSegment:
                 native=None if self._native.spec == FLAT else self._native,
                 payloads=self._payloads,
                 tuning=self._tuning,
+                ties=self._ties,
             )
         return self._part
 
@@ -203,7 +206,7 @@ class SealedSegment:
     def memory_bytes(self) -> int:
         """Memory it holds: the index, columns, payloads; not the vectors it has mapped."""
         arrays = (self._squares, self._ids, self._rows, self._deaths)
-        columns = sum(array.nbytes for array in arrays) + self._lookup.extra_bytes + self._string_bytes
+        columns = sum(array.nbytes for array in arrays) + self._lookup.extra_bytes + self._string_bytes + self._ties.memory_bytes()
         return columns + self._native.memory_bytes() + self._payloads.memory_bytes()
 
     def _hold(self, vectors: Matrix) -> None:

@@ -10,12 +10,13 @@ their sequence numbers, so those born by `seq` are exactly the rows that the par
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from shard_worker.index.native import NativeIndex
+from shard_worker.index.ties import Ties
 from shard_worker.index.tuning import TuningSlot
 from shard_worker.logic.segment_plan import SegmentState
 from shard_worker.payload.matched import PayloadPart
@@ -35,7 +36,7 @@ class Part:
     float32 squared lengths of them; ids: (n,); rows: (n,) int64 row numbers of the store; deaths: (n,) int64, written in place
     by the writer; dead: rows whose death is at or below the view's seq; reach: largest length of a vector; native: the FAISS
     index over exactly these rows, None where search is exact; payloads: index over their payloads; tuning: what is known of
-    the recall of `native`.
+    the recall of `native`; ties: what is known of its rows that tie.
     """
 
     key: int
@@ -52,6 +53,7 @@ class Part:
     native: NativeIndex | None
     payloads: PayloadPart
     tuning: TuningSlot
+    ties: Ties = field(default_factory=Ties)
 
     def __len__(self) -> int:
         return len(self.rows)

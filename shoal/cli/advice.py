@@ -18,6 +18,7 @@ from shoal.core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from shoal.core.file_budget import OPEN_FILES_LIMIT, low_limit_words
 
 _NEXT: dict[type[ShoalError], str] = {
     InvalidArgument: "correct the input and try again",
@@ -44,6 +45,8 @@ _NEARLY_FULL = 0.95
 
 def next_step(error: ShoalError) -> str:
     """What the user can do about an error."""
+    if isinstance(error, ResourceExhausted) and error.details.limit == OPEN_FILES_LIMIT:
+        return "`shoal status` shows which worker may open too few files"
     if isinstance(error, ResourceExhausted) and error.details.limit == "memory":
         return "`shoal status` shows what memory is used; delete or drop what is not needed, choose a smaller index, or give workers more"
     from_router = error.details.shard is not None or bool(error.details.applied)
@@ -69,6 +72,7 @@ def problems_of(cluster: ClusterInfo) -> list[str]:
         f"worker {worker.id}: {worker.disk}; free room on its disk, or drop what is not needed" for worker in cluster.workers if worker.disk
     ]
     found += [_memory_problem(worker) for worker in cluster.workers if _is_nearly_full(worker)]
+    found += [_files_problem(worker) for worker in cluster.workers if _is_short_of_files(worker)]
     explained = {id(shard) for shard in cluster.shards if shard.primary in missed and _waits_for(shard, shard.primary)}
     found += [_shard_problem(shard) for shard in cluster.shards if shard.state != "ok" and id(shard) not in explained]
     return found + _replication_problems(cluster.shards)
@@ -114,6 +118,15 @@ def _worker_problem(worker: WorkerInfo, waiting: list[str]) -> str:
 
 def _is_nearly_full(worker: WorkerInfo) -> bool:
     return worker.memory_budget > 0 and worker.memory_used >= _NEARLY_FULL * worker.memory_budget
+
+
+def _is_short_of_files(worker: WorkerInfo) -> bool:
+    return bool(low_limit_words(worker.file_limit)) or 0 < _NEARLY_FULL * worker.file_limit <= worker.files_open
+
+
+def _files_problem(worker: WorkerInfo) -> str:
+    words = low_limit_words(worker.file_limit) or f"its process may have {worker.file_limit:,} files open; drop collections or add a worker"
+    return f"worker {worker.id}: {words}; it has {worker.files_open:,} open, and replicas beyond the limit are refused"
 
 
 def _memory_problem(worker: WorkerInfo) -> str:

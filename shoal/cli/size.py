@@ -46,6 +46,7 @@ def size(
     fit = {} if budget is None else fitting(estimate, budget, copies=replicas)
     if as_json:
         totals = {"memory": estimate.memory, "disk": estimate.disk}
+        totals |= {"files": estimate.files}
         replica = dataclasses.asdict(estimate.replica) | {"memory": estimate.replica.memory, "disk": estimate.replica.disk}
         output.document({"replicas": estimate.replicas, "replica": replica, **totals, **fit})
         return
@@ -84,9 +85,9 @@ def _show(estimate: SizeEstimate) -> None:
         ("disk, while segments are merged", one.disk + one.merge, None),
     ]
     heading = ("what", "one replica", f"all {many}") if many > 1 else ("what", "one replica")
-    output.table(
-        heading, ([what, *(None if value is None else output.size(value) for value in values)][: len(heading)] for what, *values in rows)
-    )
+    sizes = ((what, *(None if value is None else output.size(value) for value in values)) for what, *values in rows)
+    files = ("open files", f"{one.files:,}", f"{estimate.files:,}")
+    output.table(heading, (line[: len(heading)] for line in (*sizes, files)))
 
 
 def _part_rows(kind: str, parts: dict[str, str], one: ReplicaSize, many: int) -> list[tuple[str, int, int | None]]:

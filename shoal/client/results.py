@@ -99,7 +99,8 @@ class CollectionInfo:
 class WorkerInfo:
     """A worker. state: up, unreachable or down; memory: resident bytes of its process, 0 when it does not answer;
     disk: in words, when its disk is full or nearly so, else ""; memory_budget: bytes that its replicas and builds may use, 0
-    when not known; memory_used: of these, what is reserved for running builds included."""
+    when not known; memory_used: of these, what is reserved for running builds included; file_limit: files that its process may have open,
+    0 when not known; files_open: those that it has."""
 
     id: str
     address: str
@@ -111,6 +112,8 @@ class WorkerInfo:
     disk: str = ""
     memory_budget: int = 0
     memory_used: int = 0
+    file_limit: int = 0
+    files_open: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

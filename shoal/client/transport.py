@@ -246,6 +246,8 @@ def _cluster(message: cluster_pb2.DescribeClusterResponse) -> ClusterInfo:
                 disk=each.disk,
                 memory_budget=each.memory_budget_bytes,
                 memory_used=each.memory_used_bytes,
+                file_limit=each.file_limit,
+                files_open=each.files_open,
             )
             for each in message.workers
         ),

@@ -16,7 +16,8 @@ from shoal.core.shard_config import ShardEntry
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerEntry:
     """A live worker's registration. address: host:port of its internal service; memory_budget_bytes: what its replicas and builds
-    may use, 0 when it does not say; registration: modification revision of its key."""
+    may use, 0 when it does not say; file_budget: files that its replicas may have open, replica_files: those that each has, both 0 when
+    it does not say; registration: modification revision of its key."""
 
     id: WorkerId
     address: str
@@ -26,6 +27,8 @@ class WorkerEntry:
     zone: str
     registration: Revision
     memory_budget_bytes: int = 0
+    file_budget: int = 0
+    replica_files: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

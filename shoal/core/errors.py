@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 Applied = Literal["no", "maybe", "yes"]
 
@@ -137,6 +137,14 @@ BY_STATUS: Mapping[str, type[ShoalError]] = {
     )
 }
 """Error class by gRPC status name."""
+
+AnyShoalError = TypeVar("AnyShoalError", bound=ShoalError)
+
+
+def to_keep(error: AnyShoalError) -> AnyShoalError:
+    """Return the same error for one that is remembered: without the frames that it passed through, and what their variables hold."""
+    return type(error)(error.message, error.details)
+
 
 _OUTCOME_UNKNOWN = (Unavailable, DeadlineExceeded, DataLoss, Internal)
 

@@ -5,6 +5,7 @@ Ids travel as numpy arrays: int64 when all are integers, object (holding int and
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,8 +76,11 @@ def id_ranks(ids: IdArray) -> npt.NDArray[np.int64]:
     """Numbers that sort as the ids do (integers before strings). (n,) int64."""
     if ids.dtype == np.int64:
         return ids
-    ranked = {value: rank for rank, value in enumerate(sorted(set(ids.tolist()), key=id_order))}
-    return np.fromiter((ranked[value] for value in ids.tolist()), dtype=np.int64, count=len(ids))
+    listed = ids.tolist()
+    values = set(listed)
+    strings = {value for value in values if isinstance(value, str)}
+    ranked = {value: rank for rank, value in enumerate(itertools.chain(sorted(values - strings), sorted(strings)))}
+    return np.fromiter(map(ranked.__getitem__, listed), dtype=np.int64, count=len(ids))
 
 
 def ids_from_input(values: Any, limits: Limits) -> IdArray:

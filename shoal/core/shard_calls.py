@@ -295,7 +295,8 @@ class WorkerStatus:
     """A worker about itself. memory_bytes: resident size; failed: reason by "collection id/number" for replicas that failed;
     serving: "collection id/number" of each shard it serves as primary; disk: in words, when its disk is full or nearly so, else "";
     memory_budget_bytes: what replicas and builds may use; memory_used_bytes: of it, reservations included;
-    replica_bytes: memory of each replica, by "collection id/number"; replicas: those that are open, by the same."""
+    replica_bytes: memory of each replica, by "collection id/number"; replicas: those that are open, by the same;
+    file_limit: files that its process may have open, 0 when not known; files_open: those that it has."""
 
     memory_bytes: int
     failed: Mapping[str, str]
@@ -305,6 +306,8 @@ class WorkerStatus:
     memory_used_bytes: int = 0
     replica_bytes: Mapping[str, int] = field(default_factory=dict)
     replicas: Mapping[str, ReplicaStatus] = field(default_factory=dict)
+    file_limit: int = 0
+    files_open: int = 0
 
 
 class ShardService(Protocol):

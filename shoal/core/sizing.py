@@ -27,6 +27,12 @@ WRITER_CACHE_BYTES = 16 * MIB
 READER_CACHE_BYTES = 2 * MIB
 READERS = 4
 
+_STORE_FILES = 2
+"""Of each connection of a store: the store itself, and its write-ahead log."""
+
+_SHARED_FILES = 2
+"""Of a replica: its log, and the memory map that the connections of its store share."""
+
 ROW_COLUMNS_BYTES = 28
 """Of a row in any segment: row number, death and id (8 bytes each) and the square of its length (4)."""
 
@@ -58,7 +64,7 @@ class ReplicaSize:
     Memory: index (vectors or codes, links, lists), tables (row numbers, deaths, lengths), ids (texts of string ids), payloads
     (the index over them), growing (the segment that takes new rows, with room to grow), base (caches of the store, threads);
     build: besides, while everything is merged into one segment.
-    Disk: store, log, segments; merge: besides, while segments are merged.
+    Disk: store, log, segments; merge: besides, while segments are merged. files: that it has open.
     """
 
     points: int
@@ -73,6 +79,7 @@ class ReplicaSize:
     log: int
     segments: int
     merge: int
+    files: int = 0
 
     @property
     def memory(self) -> int:
@@ -101,6 +108,11 @@ class SizeEstimate:
     def disk(self) -> int:
         """Bytes on disk of all replicas in the steady state."""
         return self.replicas * self.replica.disk
+
+    @property
+    def files(self) -> int:
+        """Files that all replicas have open."""
+        return self.replicas * self.replica.files
 
     def worker_memory(self, replicas: int) -> int:
         """The least memory budget of a worker that holds so many of the replicas: a worker runs one build at a time."""
@@ -146,6 +158,7 @@ def size_of(
         log=round(min(_LOG_BYTES, rows * (4 * dim + payload_bytes + (id_bytes or 8) + _LOG_OVERHEAD_BYTES))),
         segments=segments,
         merge=segments,
+        files=replica_files(),
     )
     return SizeEstimate(replica=replica, replicas=shards * replicas)
 
@@ -170,6 +183,11 @@ def id_text_bytes(id_bytes: float) -> float:
 def store_cache_bytes(stored: int, readers: int = READERS) -> int:
     """What the caches of a store with so many bytes on disk grow to."""
     return min(WRITER_CACHE_BYTES, stored) + readers * min(READER_CACHE_BYTES, stored)
+
+
+def replica_files(readers: int = READERS) -> int:
+    """Files that a replica has open: for its writer and each reader the store and its write-ahead log, and what they share."""
+    return _STORE_FILES * (1 + readers) + _SHARED_FILES
 
 
 def merge_bytes(spec: IndexSpec, dim: int, rows: int, payload_bytes: float = 0) -> int:

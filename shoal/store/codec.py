@@ -130,6 +130,8 @@ def encode_worker(worker: WorkerEntry) -> bytes:
             "node": worker.node,
             "zone": worker.zone,
             "memory_budget_bytes": worker.memory_budget_bytes,
+            "file_budget": worker.file_budget,
+            "replica_files": worker.replica_files,
         }
     )
 
@@ -146,6 +148,8 @@ def decode_worker(key: str, value: bytes, registration: int) -> WorkerEntry:
             node=raw["node"],
             zone=raw["zone"],
             memory_budget_bytes=int(raw.get("memory_budget_bytes", 0)),
+            file_budget=int(raw.get("file_budget", 0)),
+            replica_files=int(raw.get("replica_files", 0)),
             registration=Revision(registration),
         )
 

@@ -23,7 +23,7 @@ class DescribeClusterResponse(_message.Message):
     def __init__(self, cluster_id: _Optional[str] = ..., leader: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerInfo, _Mapping]]] = ..., shards: _Optional[_Iterable[_Union[ShardInfo, _Mapping]]] = ...) -> None: ...
 
 class WorkerInfo(_message.Message):
-    __slots__ = ("id", "address", "pid", "node", "zone", "state", "memory_bytes", "disk", "memory_budget_bytes", "memory_used_bytes")
+    __slots__ = ("id", "address", "pid", "node", "zone", "state", "memory_bytes", "disk", "memory_budget_bytes", "memory_used_bytes", "file_limit", "files_open")
     ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,8 @@ class WorkerInfo(_message.Message):
     DISK_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FILE_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    FILES_OPEN_FIELD_NUMBER: _ClassVar[int]
     id: str
     address: str
     pid: int
@@ -44,7 +46,9 @@ class WorkerInfo(_message.Message):
     disk: str
     memory_budget_bytes: int
     memory_used_bytes: int
-    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., node: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., disk: _Optional[str] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ...) -> None: ...
+    file_limit: int
+    files_open: int
+    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., node: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., disk: _Optional[str] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., file_limit: _Optional[int] = ..., files_open: _Optional[int] = ...) -> None: ...
 
 class ShardInfo(_message.Message):
     __slots__ = ("collection", "shard", "term", "primary", "isr", "learners", "state", "detail", "memory_bytes", "replication", "elr", "leaving", "rf", "min_isr", "replicas")

@@ -81,7 +81,7 @@ class Hits(_message.Message):
     def __init__(self, counts: _Optional[_Iterable[int]] = ..., ids: _Optional[_Union[PointIds, _Mapping]] = ..., scores: _Optional[_Iterable[float]] = ..., payloads: _Optional[_Iterable[str]] = ..., vectors: _Optional[_Union[Vectors, _Mapping]] = ...) -> None: ...
 
 class ErrorInfo(_message.Message):
-    __slots__ = ("field", "limit", "shard", "index", "applied")
+    __slots__ = ("field", "limit", "shard", "index", "applied", "retry_after_ms")
     class AppliedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -94,9 +94,11 @@ class ErrorInfo(_message.Message):
     SHARD_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     field: str
     limit: str
     shard: str
     index: int
     applied: _containers.ScalarMap[str, str]
-    def __init__(self, field: _Optional[str] = ..., limit: _Optional[str] = ..., shard: _Optional[str] = ..., index: _Optional[int] = ..., applied: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    retry_after_ms: int
+    def __init__(self, field: _Optional[str] = ..., limit: _Optional[str] = ..., shard: _Optional[str] = ..., index: _Optional[int] = ..., applied: _Optional[_Mapping[str, str]] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...

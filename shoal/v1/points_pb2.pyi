@@ -45,26 +45,30 @@ class DeleteResponse(_message.Message):
     def __init__(self, written: _Optional[_Iterable[_Union[_common_pb2.ShardSeq, _Mapping]]] = ..., deleted: _Optional[int] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("collection", "ids", "with_payload", "with_vectors", "consistency", "min_seqs")
+    __slots__ = ("collection", "ids", "with_payload", "with_vectors", "consistency", "min_seqs", "in_parts")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     WITH_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     MIN_SEQS_FIELD_NUMBER: _ClassVar[int]
+    IN_PARTS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     ids: _common_pb2.PointIds
     with_payload: bool
     with_vectors: bool
     consistency: _common_pb2.Consistency
     min_seqs: _containers.RepeatedCompositeFieldContainer[_common_pb2.ShardSeq]
-    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., with_payload: bool = ..., with_vectors: bool = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., min_seqs: _Optional[_Iterable[_Union[_common_pb2.ShardSeq, _Mapping]]] = ...) -> None: ...
+    in_parts: bool
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., with_payload: bool = ..., with_vectors: bool = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., min_seqs: _Optional[_Iterable[_Union[_common_pb2.ShardSeq, _Mapping]]] = ..., in_parts: bool = ...) -> None: ...
 
 class GetResponse(_message.Message):
-    __slots__ = ("points",)
+    __slots__ = ("points", "answered")
     POINTS_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
     points: _common_pb2.PointBatch
-    def __init__(self, points: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ...) -> None: ...
+    answered: int
+    def __init__(self, points: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ..., answered: _Optional[int] = ...) -> None: ...
 
 class CountRequest(_message.Message):
     __slots__ = ("collection", "filter", "consistency", "min_seqs")
@@ -85,7 +89,7 @@ class CountResponse(_message.Message):
     def __init__(self, count: _Optional[int] = ...) -> None: ...
 
 class ScrollRequest(_message.Message):
-    __slots__ = ("collection", "after", "limit", "filter", "with_payload", "with_vectors", "consistency", "min_seqs")
+    __slots__ = ("collection", "after", "limit", "filter", "with_payload", "with_vectors", "consistency", "min_seqs", "collection_id")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +98,7 @@ class ScrollRequest(_message.Message):
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     MIN_SEQS_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
     collection: str
     after: _common_pb2.PointIds
     limit: int
@@ -102,12 +107,15 @@ class ScrollRequest(_message.Message):
     with_vectors: bool
     consistency: _common_pb2.Consistency
     min_seqs: _containers.RepeatedCompositeFieldContainer[_common_pb2.ShardSeq]
-    def __init__(self, collection: _Optional[str] = ..., after: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., limit: _Optional[int] = ..., filter: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ..., with_payload: bool = ..., with_vectors: bool = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., min_seqs: _Optional[_Iterable[_Union[_common_pb2.ShardSeq, _Mapping]]] = ...) -> None: ...
+    collection_id: str
+    def __init__(self, collection: _Optional[str] = ..., after: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., limit: _Optional[int] = ..., filter: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ..., with_payload: bool = ..., with_vectors: bool = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., min_seqs: _Optional[_Iterable[_Union[_common_pb2.ShardSeq, _Mapping]]] = ..., collection_id: _Optional[str] = ...) -> None: ...
 
 class ScrollResponse(_message.Message):
-    __slots__ = ("points", "more")
+    __slots__ = ("points", "more", "collection_id")
     POINTS_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
     points: _common_pb2.PointBatch
     more: bool
-    def __init__(self, points: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ..., more: bool = ...) -> None: ...
+    collection_id: str
+    def __init__(self, points: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ..., more: bool = ..., collection_id: _Optional[str] = ...) -> None: ...

@@ -89,18 +89,20 @@ class ShardSearchResponse(_message.Message):
     def __init__(self, hits: _Optional[_Union[_common_pb2.Hits, _Mapping]] = ..., explain: _Optional[_Iterable[_Union[_search_pb2.SegmentExplain, _Mapping]]] = ...) -> None: ...
 
 class ShardGetRequest(_message.Message):
-    __slots__ = ("shard", "ids", "with_payload", "with_vectors", "terms")
+    __slots__ = ("shard", "ids", "with_payload", "with_vectors", "terms", "max_bytes")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     WITH_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     TERMS_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     ids: _common_pb2.PointIds
     with_payload: bool
     with_vectors: bool
     terms: ReadTerms
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., ids: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ...) -> None: ...
+    max_bytes: int
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., ids: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ..., max_bytes: _Optional[int] = ...) -> None: ...
 
 class ShardScrollRequest(_message.Message):
     __slots__ = ("shard", "after", "limit", "with_payload", "with_vectors", "terms", "filter")
@@ -121,10 +123,12 @@ class ShardScrollRequest(_message.Message):
     def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., after: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., limit: _Optional[int] = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ..., filter: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ...) -> None: ...
 
 class ShardPointsResponse(_message.Message):
-    __slots__ = ("points",)
+    __slots__ = ("points", "answered")
     POINTS_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
     points: _common_pb2.PointBatch
-    def __init__(self, points: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ...) -> None: ...
+    answered: int
+    def __init__(self, points: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ..., answered: _Optional[int] = ...) -> None: ...
 
 class ShardCountRequest(_message.Message):
     __slots__ = ("shard", "terms", "filter")
@@ -221,7 +225,7 @@ class WorkerStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WorkerStatusResponse(_message.Message):
-    __slots__ = ("memory_bytes", "failed", "disk", "serving", "memory_budget_bytes", "memory_used_bytes", "replica_bytes", "replicas")
+    __slots__ = ("memory_bytes", "failed", "disk", "serving", "memory_budget_bytes", "memory_used_bytes", "replica_bytes", "replicas", "file_limit", "files_open")
     class FailedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -251,6 +255,8 @@ class WorkerStatusResponse(_message.Message):
     MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     REPLICA_BYTES_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    FILE_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    FILES_OPEN_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     failed: _containers.ScalarMap[str, str]
     disk: str
@@ -259,7 +265,9 @@ class WorkerStatusResponse(_message.Message):
     memory_used_bytes: int
     replica_bytes: _containers.ScalarMap[str, int]
     replicas: _containers.MessageMap[str, ReplicaStatus]
-    def __init__(self, memory_bytes: _Optional[int] = ..., failed: _Optional[_Mapping[str, str]] = ..., disk: _Optional[str] = ..., serving: _Optional[_Iterable[str]] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., replica_bytes: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[_Mapping[str, ReplicaStatus]] = ...) -> None: ...
+    file_limit: int
+    files_open: int
+    def __init__(self, memory_bytes: _Optional[int] = ..., failed: _Optional[_Mapping[str, str]] = ..., disk: _Optional[str] = ..., serving: _Optional[_Iterable[str]] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., replica_bytes: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[_Mapping[str, ReplicaStatus]] = ..., file_limit: _Optional[int] = ..., files_open: _Optional[int] = ...) -> None: ...
 
 class ReplicaStatus(_message.Message):
     __slots__ = ("replica", "role", "applied_seq")

@@ -233,6 +233,8 @@ def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
         disk=status.disk,
         memory_budget_bytes=status.memory_budget_bytes,
         memory_used_bytes=status.memory_used_bytes,
+        file_limit=status.file_limit,
+        files_open=status.files_open,
         replica_bytes=dict(status.replica_bytes),
         replicas={
             shard: worker_pb2.ReplicaStatus(replica=each.replica, role=each.role, applied_seq=each.applied_seq)
@@ -250,6 +252,8 @@ def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatu
         disk=message.disk,
         memory_budget_bytes=message.memory_budget_bytes,
         memory_used_bytes=message.memory_used_bytes,
+        file_limit=message.file_limit,
+        files_open=message.files_open,
         replica_bytes=dict(message.replica_bytes),
         replicas={
             shard: ReplicaStatus(replica=ReplicaId(each.replica), role=each.role, applied_seq=Seq(each.applied_seq))

@@ -7,6 +7,8 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from shard_worker import assignments
 from shard_worker.assignments import Assignments
 from shard_worker.config_swaps import ConfigSwaps
@@ -21,7 +23,10 @@ from shard_worker.storage.failure import StorageFailed
 from shard_worker.storage.folder import WorkerFolder
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
-from shoal.core.ids import ClusterId, CollectionId, ReplicaId, Revision, ShardId, Term
+from shoal.core.file_budget import FileBudget
+from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term
+from shoal.core.points import id_array
+from shoal.core.shard_calls import ShardDelete
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
 from shoal.runtime.clock import boot_s
@@ -387,6 +392,29 @@ def test_a_replica_that_finds_no_memory_is_not_made_says_why_and_is_made_once_th
     asyncio.run(run())
 
 
+def test_a_replica_that_would_open_too_many_files_is_not_made_or_opened_and_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(assignments, "REOPEN_AFTER_S", 0.05)
+    few = FileBudget(limit=64, for_replicas=10, each=12)
+
+    async def run():
+        async with worker(tmp_path) as world:
+            world.host.files = few
+            await world.place()
+            await until(lambda: world.host.unmade)
+            assert "no open files for another replica: it needs 12, 10 of the 10" in world.host.unmade[SHARD]
+            world.host.files = dataclasses.replace(few, for_replicas=12)
+            await until(world.serves)
+        async with worker(tmp_path) as world:
+            world.host.files = few
+            await world.place(state=ShardState.ACTIVE, term=Term(2))
+            await until(lambda: "no open files" in world.host.failures().get(str(SHARD), ""))
+            world.host.files = dataclasses.replace(few, for_replicas=12)
+            await until(world.serves)
+
+    asyncio.run(run())
+
+
 def test_a_replica_that_finds_no_memory_to_be_opened_is_opened_once_there_is_some(tmp_path, monkeypatch):
     monkeypatch.setattr(assignments, "REOPEN_AFTER_S", 0.05)
 
@@ -401,5 +429,34 @@ def test_a_replica_that_finds_no_memory_to_be_opened_is_opened_once_there_is_som
             await until(lambda: "no memory" in world.host.failures().get(str(SHARD), ""))
             world.host.memory.close(other)
             await until(world.serves)
+
+    asyncio.run(run())
+
+
+def test_a_replica_that_has_failed_is_closed_holds_no_memory_and_still_says_why(tmp_path):
+    async def run():
+        async with worker(tmp_path) as world:
+            await world.place()
+            await until(world.serves)
+            replica = world.host.open[SHARD]
+
+            def refuse(records: object) -> None:
+                raise StorageFailed("the disk is gone")
+
+            replica._engine.append = refuse
+            call = ShardDelete(shard=SHARD, epoch=world.observer.map.shards[SHARD].epoch, request_id=RequestId("c", 1), ids=id_array([1]))
+            with pytest.raises(StorageFailed):
+                await world.host.write(call, 20.0)
+            await until(lambda: SHARD not in world.host.open and SHARD not in world.assignments._busy)
+            assert world.host.memory.replica_bytes() == {}
+            assert "the disk is gone" in world.host.failures()[str(SHARD)]
+            with pytest.raises(StorageFailed, match="the disk is gone") as refused:
+                await world.host.write(call, 20.0)
+            assert refused.value.details.applied == {str(SHARD): "no"}
+            assert world.host.failed[SHARD].reason.__traceback__ is None
+            for _ in range(3):
+                world.assignments.wake()
+                await asyncio.sleep(0.01)
+            assert SHARD not in world.host.open, "what failed after a flush is not opened again in this process"
 
     asyncio.run(run())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shard_worker.limits import memory_limits
+from shard_worker.limits import memory_limits, open_files, raised_file_limit
 
 MIB = 1024 * 1024
 
@@ -69,3 +69,34 @@ def test_the_limits_of_this_very_process_can_be_read() -> None:
     found = memory_limits()
     assert all(each.taken_bytes > 0 for each in found)
     assert found[0].limit_bytes > 100 * MIB
+
+
+def test_a_low_soft_limit_of_files_is_raised_to_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [(1024, 4096)]
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, both: limits.append(both))
+    found = raised_file_limit()
+    assert (found.limit, limits[-1]) == (4096, (4096, 4096))
+    assert 3 <= found.taken < 4096
+
+
+@pytest.mark.parametrize("refusal", [PermissionError("not allowed"), ValueError("not allowed")])
+def test_a_limit_of_files_that_may_not_be_raised_stays(refusal: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(kind: int, both: tuple[int, int]) -> None:
+        raise refusal
+
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert raised_file_limit().limit == 1024
+
+
+def test_no_limit_of_files_is_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, both: None)
+    assert raised_file_limit().limit == 1 << 30
+
+
+def test_open_files_are_counted() -> None:
+    before = open_files()
+    with Path("/dev/null").open(), Path("/dev/null").open():
+        assert open_files() == before + 2

@@ -101,3 +101,15 @@ def test_room_on_one_worker_is_not_room_for_two_replicas_of_a_shard() -> None:
         check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, shards=2, replicas=2))
     with pytest.raises(ResourceExhausted):
         check_replicas(cluster, dataclasses.replace(HOLDER.spec, shards=60), dataclasses.replace(HOLDER.spec, shards=60, replicas=2))
+
+
+def test_a_collection_whose_replicas_would_open_too_many_files_is_refused_with_the_figures() -> None:
+    worker = dataclasses.replace(worker_entry("a"), memory_budget_bytes=50 * REPLICA_BASE_BYTES, file_budget=40, replica_files=12)
+    cluster = map_of([], [], [worker])
+    check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, shards=3))
+    with pytest.raises(ResourceExhausted, match=r"no open files .* 4 replicas need 12 each.*have room for 3 more.*ulimit -n") as caught:
+        check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, shards=4))
+    assert caught.value.details.limit == "open_files"
+    both = dataclasses.replace(worker, memory_budget_bytes=2 * REPLICA_BASE_BYTES)
+    with pytest.raises(ResourceExhausted, match=r"no memory .* room for 2 more"):
+        check_replicas(map_of([], [], [both]), None, dataclasses.replace(HOLDER.spec, shards=4))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 from hypothesis import given
@@ -145,3 +146,20 @@ def test_a_shard_has_distinct_workers_in_as_many_zones_as_there_can_be(zones: di
 def test_rooms_in_all_count_so_many_on_each_at_most() -> None:
     placement = Placement({WorkerId("a"): 5 * REPLICA_BASE_BYTES, WorkerId("b"): REPLICA_BASE_BYTES})
     assert (placement.rooms_in_all(), placement.rooms_in_all(most=3)) == (6, 4)
+
+
+def test_a_worker_that_may_not_open_files_for_one_more_is_not_chosen() -> None:
+    collection = CollectionId("one")
+    budgets = {WorkerId("a"): 9 * REPLICA_BASE_BYTES, WorkerId("b"): 9 * REPLICA_BASE_BYTES, WorkerId("c"): 0}
+    placement = Placement(budgets, file_rooms={WorkerId("a"): 0, WorkerId("b"): 2, WorkerId("c"): 1})
+    assert filled(placement, collection, 3) == ["b", "c", "b"]
+    assert placement.choose(collection, taken=()) is None
+    assert [placement.rooms(WorkerId(name)) for name in "abc"] == [0, 0, 0]
+    assert [placement.memory_rooms(WorkerId(name)) for name in "abc"] == [9, 7, None]
+    assert placement.rooms_in_all() == 0
+
+
+def test_the_map_tells_what_workers_may_open() -> None:
+    worker = dataclasses.replace(worker_entry("a"), file_budget=30, replica_files=12)
+    placement = Placement.of(map_of([], [], [worker, worker_entry("old")]))
+    assert [placement.rooms(WorkerId(name)) for name in ("a", "old")] == [2, None]

@@ -134,10 +134,17 @@ def test_memory_of_workers_and_of_the_primaries_of_shards() -> None:
     entry = dataclasses.replace(worker_entry(WorkerId("w0")), memory_budget_bytes=90)
     cluster.change(workers={**cluster.view.current.workers, WorkerId("w0"): entry})
     status = WorkerStatus(
-        memory_bytes=11, failed={}, memory_budget_bytes=100, memory_used_bytes=60, replica_bytes={"id-a/0": 50, "other": 9}
+        memory_bytes=11,
+        failed={},
+        memory_budget_bytes=100,
+        memory_used_bytes=60,
+        replica_bytes={"id-a/0": 50, "other": 9},
+        file_limit=1024,
+        files_open=70,
     )
     health = cluster_health(cluster.view.current, statuses(cluster, w0=status))
     assert [(each.memory_budget_bytes, each.memory_used_bytes) for each in health.workers] == [(100, 60), (0, 0)]
+    assert [(each.file_limit, each.files_open) for each in health.workers] == [(1024, 70), (0, 0)]
     assert [each.memory_bytes for each in health.shards] == [50, 0]
     silent = cluster_health(cluster.view.current, statuses(cluster, w0=DeadlineExceeded("1 s passed")))
     assert [(each.memory_budget_bytes, each.memory_used_bytes) for each in silent.workers] == [(90, 0), (0, 0)]

@@ -9,7 +9,7 @@ from shoal.cli.size import bytes_of, fitting
 from shoal.core.sizing import ReplicaSize, SizeEstimate, size_of
 
 MIB = 1024**2
-PARTS = ("points", "index", "tables", "ids", "payloads", "growing", "base", "build", "store", "log", "segments", "merge")
+PARTS = ("points", "index", "tables", "ids", "payloads", "growing", "base", "build", "store", "log", "segments", "merge", "files")
 
 
 def estimated(replicas, memory, build):
@@ -25,6 +25,7 @@ def test_a_table_of_one_replica_and_of_all(shoal):
     assert shown["memory, in all"] == [f"{estimate.replica.memory / MIB:.1f}", "MiB", f"{estimate.memory / MIB:.1f}", "MiB"]
     assert shown["disk, in all"][:2] == [f"{estimate.replica.disk / MIB:.1f}", "MiB"]
     assert "memory, while a segment is built" in shown
+    assert shown["open files"] == ["12", "24"]
     assert shoal.connects == []
     assert "ALL" not in shoal("size", "--points", 100, "--dim", 4).out
 
@@ -33,6 +34,7 @@ def test_for_programs_with_the_question_of_room(shoal):
     document = shoal("size", "--points", 100_000, "--dim", 128, "--memory", "8GiB", "--json").document
     estimate = size_of(points=100_000, dim=128)
     assert (document["memory"], document["disk"], document["replica"]["index"]) == (estimate.memory, estimate.disk, estimate.replica.index)
+    assert (document["files"], document["replica"]["files"]) == (12, 12)
     assert (document["budget"], document["fits"], document["workers"]) == (8 * 1024**3, True, 1)
     assert "fits" not in shoal("size", "--points", 9, "--dim", 4, "--json").document
 

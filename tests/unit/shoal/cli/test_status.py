@@ -6,6 +6,7 @@ from shoal.cli.advice import problems_of
 from shoal.client.results import ClusterInfo, ReplicaInfo, ShardInfo, WorkerInfo
 
 MIB = 1024**2
+FILES = {"file_limit": 0, "files_open": 0}
 MEMORY = {"memory": 3 * MIB, "memory_used": MIB, "memory_budget": 2 * MIB}
 WORKER = WorkerInfo(id="w1", address="h:1", pid=42, node="n", zone="z", state="up", **MEMORY)
 SHARD = ShardInfo(collection="c", shard=0, term=3, primary="w1", isr=("w1",), learners=(), state="ok", detail="", memory=MIB // 2)
@@ -139,12 +140,23 @@ def test_nothing_is_wrong_with_a_cluster_that_is_well():
     assert problems_of(WELL) == []
     assert problems_of(with_worker(memory_used=94, memory_budget=100)) == []
     assert problems_of(with_worker(memory_used=5, memory_budget=0)) == []
+    assert problems_of(with_worker(file_limit=65_536, files_open=60_000)) == []
+
+
+def test_a_worker_that_may_open_few_files_or_nearly_no_more_is_a_problem():
+    (few,) = problems_of(with_worker(file_limit=1024, files_open=90))
+    assert "may have only 1,024 files open; raise the limit" in few
+    assert "it has 90 open" in few
+    (full,) = problems_of(with_worker(file_limit=65_536, files_open=65_000))
+    assert "may have 65,536 files open; drop collections" in full
 
 
 def test_json_has_the_promised_names(shoal):
     shoal.cluster.info = WELL
     document = shoal("status", "--json").document
-    assert document["workers"] == [{"id": "w1", "address": "h:1", "pid": 42, "node": "n", "zone": "z", "state": "up", "disk": "", **MEMORY}]
+    assert document["workers"] == [
+        {"id": "w1", "address": "h:1", "pid": 42, "node": "n", "zone": "z", "state": "up", "disk": "", **MEMORY, **FILES}
+    ]
     assert document["shards"][0]["isr"] == ["w1"]
     assert document["shards"][0]["memory"] == MIB // 2
     assert document["problems"] == []

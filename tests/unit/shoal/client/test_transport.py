@@ -220,7 +220,7 @@ def test_an_upsert_carries_points_and_request_id(monkeypatch):
 
 def test_a_cluster_is_told_with_the_promised_names(monkeypatch):
     def answer(path, data):
-        memory = {"memory_bytes": 9, "memory_budget_bytes": 20, "memory_used_bytes": 7}
+        memory = {"memory_bytes": 9, "memory_budget_bytes": 20, "memory_used_bytes": 7, "file_limit": 1024, "files_open": 70}
         worker = cluster_pb2.WorkerInfo(id="w", address="h:1", pid=5, node="n", zone="z", state="up", **memory)
         replica = cluster_pb2.ReplicaInfo(id="r", worker="w", role="primary", state="failed", applied_seq=8)
         copies = {"replication": "read only", "elr": ["x"], "leaving": ["y"], "rf": 3, "min_isr": 2, "replicas": [replica]}
@@ -233,6 +233,7 @@ def test_a_cluster_is_told_with_the_promised_names(monkeypatch):
     worker, shard = info.workers[0], info.shards[0]
     assert info.leader is None
     assert (worker.memory_budget, worker.memory_used, shard.memory) == (20, 7, 6)
+    assert (worker.file_limit, worker.files_open) == (1024, 70)
     assert (shard.replication, shard.elr, shard.leaving, shard.rf, shard.min_isr) == ("read only", ("x",), ("y",), 3, 2)
     assert shard.replicas == (ReplicaInfo(id="r", worker="w", role="primary", state="failed", applied_seq=8),)
     assert (worker.id, worker.address, worker.pid, worker.node, worker.zone, worker.state, worker.memory) == (

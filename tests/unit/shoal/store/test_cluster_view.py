@@ -79,6 +79,8 @@ def test_collections_come_back(collection):
         node=NAMES,
         zone=NAMES,
         memory_budget_bytes=st.integers(0, 1 << 50),
+        file_budget=st.integers(0, 1 << 30),
+        replica_files=st.integers(0, 99),
         registration=st.just(Revision(9)),
     )
 )
@@ -97,6 +99,8 @@ def test_entries_from_before_recall_and_budgets_take_their_defaults():
         id=WorkerId("w"), address="a:1", incarnation="i", pid=1, node="n", zone="", memory_budget_bytes=5, registration=Revision(9)
     )
     assert decode_worker("k", without(encode_worker(worker), "memory_budget_bytes"), 9).memory_budget_bytes == 0
+    older = decode_worker("k", without(without(encode_worker(worker), "file_budget"), "replica_files"), 9)
+    assert (older.file_budget, older.replica_files) == (0, 0)
 
 
 @pytest.mark.parametrize("changes", [{"index": "magic"}, {"index": 3}, {"index": "PQ3", "dim": 8}, {"recall": 1.5}, {"recall": "high"}])

@@ -176,6 +176,8 @@ def test_a_workers_status_comes_back(
         disk="disk nearly full",
         memory_budget_bytes=budget,
         memory_used_bytes=sum(replicas.values()) % 2**64,
+        file_limit=budget,
+        files_open=memory_bytes,
         replica_bytes=replicas,
         replicas={
             shard: ReplicaStatus(replica=ReplicaId(f"r{applied}"), role="backup", applied_seq=Seq(applied))

@@ -1,0 +1,121 @@
+"""Rows of a segment that tie: which have equal vectors, and in which order their ids stand. Learnt when a search meets many of them.
+
+Equal vectors have equal scores, so that one of them is scored for all; and numbers that sort as the ids do are compared by numpy, where
+sorting ten thousand strings for each query would take longer than the search. Refuses rows that do not count: it knows all of a segment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.points import IdArray, Matrix, id_ranks
+from shoal.core.scoring import block_rows
+
+Numbers = npt.NDArray[np.int64]
+
+_FEW_EQUAL = 4
+"""Where more than one row in so many has a vector of its own, knowing which are equal saves nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Learnt:
+    """ranks: (n,) that sort as the ids, or None; hashes: (n,) of the vectors, or None; firsts: (n,) position of the first row with an equal
+    vector, None where hardly any are equal; all about the first n rows."""
+
+    ranks: npt.NDArray[np.int32] | None = None
+    hashes: npt.NDArray[np.uint64] | None = None
+    firsts: npt.NDArray[np.int32] | None = None
+
+
+class Ties:
+    """Of one segment, for all its parts; any thread may ask. What is learnt of more rows holds for fewer: rows are only appended."""
+
+    def __init__(self) -> None:
+        self._learnt = _Learnt()
+
+    def ranks(self, ids: IdArray) -> npt.NDArray[np.integer]:
+        """Numbers that sort as the ids of a part (n,) do: the ids themselves where they are integers. (n,)."""
+        if ids.dtype == np.int64:
+            return ids
+        known = self._learnt.ranks
+        if known is None or len(known) < len(ids):
+            known = id_ranks(ids).astype(np.int32)
+            self._learnt = _Learnt(ranks=known, hashes=self._learnt.hashes, firsts=self._learnt.firsts)
+        return known[: len(ids)]
+
+    def firsts(self, vectors: Matrix) -> npt.NDArray[np.int32] | None:
+        """For each row of a part's vectors (n, dim) the position of the first with an equal one. (n,). None where hardly any are equal."""
+        known = self._learnt.hashes
+        if known is None or len(known) < len(vectors):
+            known = _hashed(vectors, known)
+            firsts = _first_equal(vectors, known)
+            self._learnt = _Learnt(ranks=self._learnt.ranks, hashes=known, firsts=firsts)
+        else:
+            firsts = self._learnt.firsts
+        return None if firsts is None else firsts[: len(vectors)]
+
+    def memory_bytes(self) -> int:
+        """Memory it holds."""
+        learnt = self._learnt
+        return sum(column.nbytes for column in (learnt.ranks, learnt.hashes, learnt.firsts) if column is not None)
+
+
+def first_by_rank(
+    query: Numbers, scores: npt.NDArray[np.float32], ranks: npt.NDArray[np.integer], k: int, *, smaller_is_better: bool
+) -> npt.NDArray[np.intp]:
+    """Positions of the k best of each query by (score, rank), in no order; all of a query that has no more. NaN scores come last.
+
+    query: (hits,) ascending; scores, ranks: (hits,). Takes about as long as it takes to look at each once.
+    """
+    keys = scores if smaller_is_better else -scores
+    bounds = np.flatnonzero(np.diff(query)) + 1
+    kept: list[npt.NDArray[np.intp]] = []
+    for start, end in zip([0, *bounds.tolist()], [*bounds.tolist(), len(query)], strict=True):
+        kept.append(start + _first_of(keys[start:end], ranks[start:end], k))
+    return np.concatenate(kept) if kept else np.empty(0, dtype=np.intp)
+
+
+def _first_of(keys: npt.NDArray[np.float32], ranks: npt.NDArray[np.integer], k: int) -> npt.NDArray[np.intp]:
+    if len(keys) <= k:
+        return np.arange(len(keys))
+    last = np.partition(keys, k - 1)[k - 1]
+    number = ~np.isnan(keys)
+    better, tied = (number, ~number) if np.isnan(last) else (keys < last, keys == last)
+    at = np.flatnonzero(tied)
+    wanted = k - np.count_nonzero(better)
+    if wanted < len(at):
+        at = at[np.argpartition(ranks[at], wanted - 1)[:wanted]]
+    return np.concatenate([np.flatnonzero(better), at])
+
+
+def _hashed(vectors: Matrix, known: npt.NDArray[np.uint64] | None) -> npt.NDArray[np.uint64]:
+    """A number for each vector, equal for equal ones. known: of the first rows."""
+    start = 0 if known is None else len(known)
+    hashes: npt.NDArray[np.uint64] = np.empty(len(vectors), dtype=np.uint64)
+    if known is not None:
+        hashes[:start] = known
+    odd = np.random.default_rng(0).integers(1 << 63, size=vectors.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    step = block_rows(vectors.shape[1])
+    for begin in range(start, len(vectors), step):
+        words = np.ascontiguousarray(vectors[begin : begin + step]).view(np.uint32)
+        hashes[begin : begin + step] = words @ odd
+    return hashes
+
+
+def _first_equal(vectors: Matrix, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32] | None:
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    if len(first) * _FEW_EQUAL > len(hashes):
+        return None
+    firsts = first.astype(np.int32)[which]
+    step = block_rows(vectors.shape[1])
+    for begin in range(0, len(vectors), step):
+        part = slice(begin, begin + step)
+        # Bits are compared: NaN equals itself, and zeros of both signs stay apart.
+        same = (vectors[part].view(np.uint32) == vectors.take(firsts[part], axis=0).view(np.uint32)).all(axis=1)
+        if not same.all():
+            at = np.flatnonzero(~same) + begin
+            firsts[at] = at
+    return firsts

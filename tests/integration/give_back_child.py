@@ -1,0 +1,169 @@
+"""A worker's replicas in a process of their own, through everything after which memory is to be given back.
+
+`python -m tests.integration.give_back_child FOLDER`: prints a JSON line for each step: what the process holds more than the
+least that it held after a drop (resident), what the account says of it (held), and which part of that is taken only in time (reserve).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import gc
+import json
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from shard_worker.allocator import settle_allocator
+from shard_worker.engine import EngineSettings
+from shard_worker.index.threads import settle_linear_algebra
+from shard_worker.memory import WorkerMemory
+from shard_worker.pools import Pools
+from shard_worker.replica import Replica
+from shard_worker.replica_folders import WorkerReplicaFolders
+from shard_worker.storage.failure import StorageFailed
+from shard_worker.storage.folder import WorkerFolder
+from shoal.core.collection import CollectionSpec
+from shoal.core.errors import DataLoss
+from shoal.core.ids import ClusterId, RequestId, Revision
+from shoal.core.points import PointColumns
+from shoal.core.shard_calls import Exact, QueryGroup, ShardDelete, ShardSearch, ShardUpsert
+from shoal.core.sizing import REPLICA_BASE_BYTES, store_cache_bytes
+from tests.integration.memory_child import CONFIG, REPLICA, SHARD
+from tests.unit.shard_worker.replica_bench import Alone
+
+DIM, POINTS, BATCH, ROUNDS, READERS, PATIENCE_S = 512, 6_000, 6_000, 11, 2, 60.0
+SPEC = CollectionSpec(name="c", dim=DIM, index="flat")
+
+
+def private_bytes() -> int:
+    """Memory of this process in RAM, but for pages of files, which are the system's to keep or drop."""
+    _, resident, shared = Path("/proc/self/statm").read_text(encoding="ascii").split()[:3]
+    return (int(resident) - int(shared)) * resource.getpagesize()
+
+
+class Worker:
+    """The parts of a worker that hold its replicas' memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.memory = WorkerMemory(1 << 33)
+        self.pools = Pools(search_threads=2, build_threads=1)
+        self.folder = WorkerFolder.open(path, ClusterId("cluster"))
+        self.folders = WorkerReplicaFolders(
+            folder=self.folder,
+            settings=EngineSettings(growing_rows=2_500, readers=READERS),
+            pools=self.pools,
+            memory=self.memory,
+            lease_held=lambda _: True,
+            peers=Alone(),
+            changed=lambda: None,
+        )
+        self.calls, self.before, self.term = 0, 1 << 62, 0
+
+    def say(self, step: str) -> None:
+        held = sum(self.memory.replica_bytes().values())
+        reserve = REPLICA_BASE_BYTES + store_cache_bytes(self.stored_bytes, READERS) if held else 0
+        print(json.dumps({"step": step, "resident": private_bytes() - self.before, "held": held, "reserve": reserve}), flush=True)
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(store.stat().st_size for store in Path(self.folder.path).rglob("store.db*"))
+
+    def damage(self) -> None:
+        for store in Path(self.folder.path).rglob("store.db"):
+            store.write_bytes(b"damaged" * 1000)
+
+    async def open(self) -> Replica:
+        replica = await self.folders.open(SHARD, REPLICA, SPEC)
+        self.term += 1
+        replica.tell(dataclasses.replace(CONFIG, term=self.term), Revision(2), Revision(1))
+        async with asyncio.timeout(PATIENCE_S):
+            while replica.role != "primary":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return replica
+
+    async def close(self, replica: Replica) -> None:
+        await replica.close()
+        self.memory.close(SHARD)
+
+    async def fill(self, replica: Replica, points: int) -> None:
+        rng = np.random.default_rng(1)
+        for start in range(0, points, BATCH):
+            columns = PointColumns(ids=np.arange(start, start + BATCH), vectors=rng.random((BATCH, DIM), dtype=np.float32), payloads=None)
+            await replica.write(ShardUpsert(shard=SHARD, epoch=Revision(2), request_id=self.request(), points=columns), PATIENCE_S)
+        queries = rng.random((4, DIM), dtype=np.float32)
+        call = ShardSearch(shard=SHARD, queries=queries, groups=(QueryGroup(k=10),), accuracy=Exact())
+        assert (await replica.search(call, PATIENCE_S)).hits.counts.sum() == 40
+
+    def request(self) -> RequestId:
+        self.calls += 1
+        return RequestId(f"client-{self.calls // 1000}", self.calls)
+
+
+async def drops(worker: Worker) -> None:
+    for number in range(ROUNDS):
+        await worker.folders.create(SHARD, REPLICA, SPEC)
+        replica = await worker.open()
+        await worker.fill(replica, POINTS)
+        worker.say(f"loaded {number}")
+        await worker.close(replica)
+        del replica
+        await worker.folders.drop(SHARD, REPLICA, with_asides=True)
+        worker.before = min(worker.before, private_bytes())
+        worker.say(f"dropped {number}")
+
+
+async def changes(worker: Worker) -> None:
+    await worker.folders.create(SHARD, REPLICA, SPEC)
+    replica = await worker.open()
+    await worker.fill(replica, POINTS)
+    await replica.optimize(PATIENCE_S)
+    worker.say("merged")
+    replica.tell_spec(dataclasses.replace(SPEC, index="sq8"))
+    await replica.optimize(PATIENCE_S)
+    worker.say("altered")
+    replica.tell_spec(SPEC)
+    await replica.optimize(PATIENCE_S)
+    worker.say("altered back")
+    await worker.close(replica)
+    worker.say("closed")
+    replica = await worker.open()
+    worker.say("reopened")
+    call = ShardDelete(shard=SHARD, epoch=Revision(2), request_id=worker.request(), ids=np.arange(POINTS // 2))
+    await replica.write(call, PATIENCE_S)
+    await replica.optimize(PATIENCE_S)
+    worker.say("emptied by half")
+
+    def refuse(records: object) -> None:
+        raise StorageFailed("the disk is gone")
+
+    replica._engine.append = refuse  # type: ignore[method-assign]
+    with contextlib.suppress(StorageFailed):
+        await worker.fill(replica, BATCH)
+    assert replica.failure is not None
+    await worker.close(replica)
+    del replica
+    worker.say("failed")
+    worker.damage()
+    try:
+        await worker.open()
+    except DataLoss:
+        worker.say("not opened")
+
+
+async def run(path: Path) -> None:
+    settle_allocator()
+    settle_linear_algebra(4)
+    gc.disable()
+    worker = Worker(path)
+    await drops(worker)
+    await changes(worker)
+    worker.pools.close()
+    worker.folder.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(run(Path(sys.argv[1])))
