@@ -13,6 +13,7 @@ from shoal.core.errors import ErrorDetails, InvalidArgument, ResourceExhausted
 from shoal.core.filter import Filter
 from shoal.core.filter_check import check_filter, constant_truth
 from shoal.core.limits import Limits
+from shoal.core.payload import check_payloads
 from shoal.core.points import (
     IdArray,
     Matrix,
@@ -22,7 +23,6 @@ from shoal.core.points import (
     check_finite,
     check_ids,
     check_nonzero,
-    check_payloads,
     check_unique,
     id_array,
 )

@@ -20,6 +20,8 @@ from shard_worker.payload.matched import PayloadPart
 from shard_worker.storage.store_inspection import StoredPoint
 from shoal.core.filter import Exists, In, Path, Scalar
 from shoal.core.filter_truth import values_of
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.payload import payload_from_json
 
 MOST_VALUES = 1_000
 """Different values of a field that are asked for."""
@@ -27,6 +29,8 @@ MOST_VALUES = 1_000
 MOST_FIELDS = 1_000
 
 DEFECT = "filters would answer wrongly: report it; to have the index built again, delete the segment's files while the worker is stopped"
+
+_NO_MEMBER: tuple[None, None] = (None, None)
 
 _Key = tuple[str, Scalar]
 """A value with its kind, so that True is not 1."""
@@ -46,7 +50,7 @@ class PayloadCheck:
         for point, position in zip(points, positions.tolist(), strict=True):
             self._live.add(position)
             if point.payload is not None:
-                for path, occurrence in fields_of(json.loads(point.payload)):
+                for path, occurrence in fields_of(payload_from_json(point.payload) or {}):
                     self._take(path, occurrence, position)
 
     def finish(self) -> None:
@@ -82,14 +86,23 @@ class PayloadCheck:
             )
 
 
-def fields_of(payload: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every field of a payload and what stands there, as shoal.core.filter_truth walks; a field may come several times."""
-    for key, found in payload.items():
+def fields_of(payload: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """Every field of a payload and what stands there, as shoal.core.filter_truth walks; a field may come several times.
+
+    Paths end at the keys that a filter may name: what lies deeper cannot be asked for.
+    """
+    waiting: list[tuple[Path, Iterator[tuple[str, Any]]]] = [((), iter(payload.items()))]
+    while waiting:
+        prefix, members = waiting[-1]
+        key, found = next(members, _NO_MEMBER)
+        if key is None:
+            waiting.pop()
+            continue
         path = (*prefix, key)
         yield path, found
-        for inner in found if isinstance(found, list) else [found]:
-            if isinstance(inner, dict):
-                yield from fields_of(inner, path)
+        if len(path) < DEFAULT_LIMITS.filter_path_keys:
+            inner = found if isinstance(found, list) else [found]
+            waiting += [(path, iter(each.items())) for each in reversed(inner) if isinstance(each, dict)]
 
 
 def _kind(value: Scalar) -> str:

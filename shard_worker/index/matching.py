@@ -18,7 +18,7 @@ from shard_worker.index.view import Part
 from shard_worker.logic.read_pace import ReadPace
 from shoal.core.filter import Filter, filter_key
 from shoal.core.filter_predicate import Predicate, predicate_of
-from shoal.core.points import payload_from_json
+from shoal.core.payload import payload_from_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -109,9 +109,12 @@ def _wanted(groups: Sequence[QueryGroup], queries: int) -> int | Numbers:
 
 
 def _within(hits: PartHits, radius: float, metric: Metric) -> PartHits:
-    """Those of `hits` whose score is at least as good as the radius, compared in float64."""
-    scores = hits.scores.astype(np.float64)
-    kept = np.flatnonzero(scores <= radius if metric.smaller_is_better else scores >= radius)
+    """Those of `hits` whose score is at least as good as the radius: scores are float32, and so is what they are compared with,
+    so that a radius of 0.7 does not miss the score that 0.7 is in float32."""
+    with np.errstate(over="ignore"):
+        rounded = np.float32(radius)
+    bound = rounded if np.isfinite(rounded) else np.float64(radius)
+    kept = np.flatnonzero(hits.scores <= bound if metric.smaller_is_better else hits.scores >= bound)
     return PartHits(query=hits.query.take(kept), ids=hits.ids.take(kept), scores=hits.scores.take(kept), rows=hits.rows.take(kept))
 
 

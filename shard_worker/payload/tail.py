@@ -7,7 +7,6 @@ later row never changes. Refuses locks.
 
 from __future__ import annotations
 
-import json
 import sys
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from shard_worker.payload.positions import bitmap_of
 from shard_worker.payload.table import PayloadTable
 from shard_worker.payload.words import NO_STRINGS, strings_of
 from shoal.core.filter import Path
+from shoal.core.payload import stored_value
 
 MAX_DEPTH = 32
 """Keys in the path of a field with an index; what lies deeper has none."""
@@ -32,8 +32,6 @@ MAX_PATH_CHARS = 1_024
 
 _ENTRIES_BYTES = 1_000
 """Of the objects that keep one field's values, when empty."""
-
-_decode = json.JSONDecoder().decode
 
 
 class Entries:
@@ -93,10 +91,7 @@ class Tail:
 
     def take(self, text: bytes, position: int) -> None:
         """Take a payload. Positions ascend. Rows without one need no call."""
-        try:
-            payload = _decode(text.decode("utf-8"))
-        except (ValueError, RecursionError):
-            payload = None
+        payload = stored_value(text)
         # The door refuses such payloads; should one lie in a log all the same, its row is read at every question instead.
         if type(payload) is dict:
             self._take_object(self._root, payload, position, False)

@@ -6,7 +6,6 @@ no worker has the store open: no lock is taken. What is damaged is described row
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from shard_worker.storage.schema import check_tables, connect_inspector
 from shard_worker.storage.small_tables import SegmentEntry, read_requests, read_segments
 from shoal.core.errors import DataLoss
 from shoal.core.ids import ClusterId, ReplicaId
+from shoal.core.payload import stored_value
 from shoal.core.points import PointId
 
 CHUNK_ROWS = 512
@@ -153,10 +153,7 @@ def _unfit(row: int, seq: int, payload: bytes | None, vector: bytes, identity: S
 
 
 def _is_object(payload: bytes) -> bool:
-    try:
-        return isinstance(json.loads(payload), dict)
-    except (ValueError, RecursionError):
-        return False
+    return isinstance(stored_value(payload), dict)
 
 
 @contextmanager

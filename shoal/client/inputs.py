@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,14 +14,16 @@ from shoal.core.filter import Filter
 from shoal.core.filter_check import constant_truth
 from shoal.core.filter_input import filter_from_input
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.points import IdArray, Matrix, PointColumns, ids_from_input, payload_to_json, vectors_from_input
+from shoal.core.payload import payload_to_json, plain_value
+from shoal.core.points import IdArray, Matrix, PointColumns, ids_from_input
+from shoal.core.vector_input import vectors_from_input
 
 UINT32_MAX = 2**32 - 1
 
 
 def points_from_input(ids: Any, vectors: Any, payloads: Any) -> PointColumns:
     """All points of a call, checked. Raises InvalidArgument naming the index of the first bad one, in the caller's numbering."""
-    columns = ids_from_input(ids, DEFAULT_LIMITS)
+    columns = ids_from_input(ids, DEFAULT_LIMITS, ordered=True)
     if len(columns) == 0:
         raise InvalidArgument("ids is empty, at least one point is needed", ErrorDetails(field="ids"))
     matrix = vectors_from_input(vectors)
@@ -38,19 +39,6 @@ def ids_of_call(ids: Any) -> IdArray:
     if len(columns) == 0:
         raise InvalidArgument("ids is empty, at least one id is needed", ErrorDetails(field="ids"))
     return columns
-
-
-def query_from_input(vector: Any) -> Matrix:
-    """One query, (dim,) numbers, as a matrix (1, dim). Raises InvalidArgument."""
-    try:
-        given = np.asarray(vector)
-    except ValueError as error:
-        raise InvalidArgument(f"vector must be a list of numbers: {error}", ErrorDetails(field="vector")) from None
-    if given.ndim != 1 or len(given) == 0:
-        raise InvalidArgument(
-            f"vector must have the shape (dim,), not {given.shape}; search_many takes several", ErrorDetails(field="vector")
-        )
-    return vectors_from_input(given[None, :], field="vector")
 
 
 def queries_from_input(vectors: Any) -> Matrix:
@@ -102,7 +90,7 @@ def whole_number(field: str, value: Any, upper: int, least: int = 1) -> int:
     """An integer of at least `least`. upper: the usual bound, for the message; the server keeps the real one. Raises InvalidArgument."""
     number: Any = value
     if isinstance(value, np.integer):
-        number = operator.index(value)
+        number = plain_value(value)
     if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= UINT32_MAX:
         check_range(field, number, upper, least)
     return int(number)
@@ -129,12 +117,4 @@ def _payloads(payloads: Any, count: int) -> tuple[bytes | None, ...] | None:
         kind = type(payloads).__name__
         raise InvalidArgument(f"payloads must be a list of dicts or None, not {kind}", ErrorDetails(field="payloads"))
     _same_length("payloads", len(payloads), count)
-    texts = tuple(payload_to_json(payload, index) for index, payload in enumerate(payloads))
-    limit = DEFAULT_LIMITS.payload_bytes
-    for index, text in enumerate(texts):
-        if text is not None and len(text) > limit:
-            raise InvalidArgument(
-                f"payloads[{index}] has {len(text)} bytes, at most {limit} are allowed",
-                ErrorDetails(field="payloads", index=index, limit="payload_bytes"),
-            )
-    return texts
+    return tuple(payload_to_json(payload, index) for index, payload in enumerate(payloads))

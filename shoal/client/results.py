@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.collection import CollectionSpec
-from shoal.core.points import Matrix, PointId, StoredColumns, payload_from_json
+from shoal.core.payload import payload_from_json
+from shoal.core.points import Matrix, PointId, StoredColumns
 from shoal.core.recovery import Recovery
 from shoal.core.shard_calls import QueryGroup, SegmentExplain
 from shoal.core.topk import HitColumns

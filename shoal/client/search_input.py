@@ -14,6 +14,7 @@ from shoal.core.collection import check_recall
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter, filter_key
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.payload import plain_value
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
 
 DEFAULT_K = 10
@@ -60,7 +61,7 @@ def accuracy_from_input(*, exact: Any, recall: Any, params: Any) -> Accuracy | N
 
 def recall_from_input(value: Any) -> float:
     """A recall above 0 and at most 1. Raises InvalidArgument."""
-    number = value.item() if isinstance(value, np.number) else value
+    number = plain_value(value)
     check_recall(number)
     return float(number)
 
@@ -69,7 +70,7 @@ def radius_from_input(value: Any) -> float | None:
     """The worst score that is still wanted; None for any. Raises InvalidArgument unless it is a finite number."""
     if value is None:
         return None
-    number = value.item() if isinstance(value, np.number) else value
+    number = plain_value(value)
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not _is_finite(number):
         raise InvalidArgument(
             f"radius is {value!r}, it must be a finite number: the worst score that is wanted", ErrorDetails(field="radius")
@@ -112,7 +113,7 @@ def _filters(values: Sequence[Any]) -> list[tuple[str, Filter | None]]:
 def _one_for_each(field: str, value: Any, queries: int) -> Sequence[Any]:
     if not _is_list(value):
         return [value] * queries
-    listed: Sequence[Any] = value.tolist() if isinstance(value, np.ndarray) else value
+    listed: Sequence[Any] = list(value) if isinstance(value, np.ndarray) else value
     if len(listed) != queries:
         raise InvalidArgument(
             f"{field} is a list of {len(listed)} for {queries} queries: give one for all, or one for each", ErrorDetails(field=field)

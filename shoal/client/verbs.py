@@ -56,6 +56,7 @@ from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId
 from shoal.core.recovery import AuditEntry, RecoveryRequest
 from shoal.core.shard_calls import QueryGroup, SegmentCurve, ShardRecall
+from shoal.core.vector_input import query_from_input
 
 READ_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 60.0
@@ -230,7 +231,7 @@ class Verbs:
 
     def search(self, collection: str, vector: Any, k: Any, filter: Any, radius: Any, options: dict[str, Any]) -> Flow[Hits]:
         """One query. options: see `_search`."""
-        query, within = inputs.query_from_input(vector), radius_from_input(radius)
+        query, within = query_from_input(vector), radius_from_input(radius)
         groups = one_group(k, filter, queries=1, radius=within)
         return (yield from self._search(collection, query, groups, within, **options))[0]
 

@@ -13,6 +13,7 @@ Several operators on one field are conditions of their own: on a list, each may 
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ from shoal.core.filter_check import (
     kind_of_bound,
 )
 from shoal.core.limits import Limits
+from shoal.core.payload import plain_value
 
 MATCH_ALL = And(())
 """What {} means."""
@@ -238,9 +240,15 @@ def _scalar(value: Any, place: Place, limits: Limits) -> Scalar:
     if _is_list(plain):
         raise place.error("one value is needed, not a list; use $in to allow several")
     if plain is not None and not isinstance(plain, (str, int, float)):
-        raise place.error(f"a value is a string, number, bool or null, not {_shown(plain)}")
+        raise place.error(f"a value is a string, number, bool or null, not {_shown(plain)}{_as_stored(plain)}")
     check_scalar(plain, place, limits)
     return plain
+
+
+def _as_stored(value: Any) -> str:
+    """What to give instead of a value that payloads do not have either."""
+    dates = (np.datetime64, np.timedelta64, datetime.date, datetime.time, datetime.timedelta)
+    return ": give it as it is stored, as a text or a number" if isinstance(value, dates) else ""
 
 
 def _flag(operand: Any, place: Place) -> bool:
@@ -255,7 +263,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _elements(listed: Any) -> list[Any]:
-    if isinstance(listed, np.ndarray):
+    if isinstance(listed, np.ndarray) and listed.dtype.kind not in "mM" and not isinstance(listed, np.ma.MaskedArray):
         return list(listed.tolist())
     return list(listed)
 
@@ -270,7 +278,7 @@ def _ordered(listed: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
 def _plain(value: Any) -> Any:
     """The Python value of a numpy scalar, of a member of a text or number enumeration, and of any other subclass."""
     if isinstance(value, (np.generic, np.ndarray)):
-        return value.item() if value.ndim == 0 else value
+        return plain_value(value)
     if type(value) in _PLAIN_KINDS:
         return value
     match value:

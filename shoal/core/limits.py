@@ -17,6 +17,8 @@ class Limits:
     upsert_points: int = 16_384
     id_bytes: int = 512
     payload_bytes: int = 1024 * 1024
+    payload_depth: int = 100
+    payload_integer_bits: int = 8_192
     shards: int = 1_024
     replicas: int = 7
     scroll_points: int = 10_000

@@ -6,8 +6,7 @@ Ids travel as numpy arrays: int64 when all are integers, object (holding int and
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,16 +82,32 @@ def id_ranks(ids: IdArray) -> npt.NDArray[np.int64]:
     return np.fromiter(map(ranked.__getitem__, listed), dtype=np.int64, count=len(ids))
 
 
-def ids_from_input(values: Any, limits: Limits) -> IdArray:
-    """Column of ids from what a caller gave: ints or strings, list or array.
+def ids_from_input(values: Any, limits: Limits, *, ordered: bool = False) -> IdArray:
+    """Column of ids from what a caller gave: ints or strings, list or array; a set unless they have to be in an order.
 
     Raises InvalidArgument naming the index of the first value that is no id.
     """
-    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "i":
-        return values.astype(np.int64)
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise InvalidArgument(f"ids must be a list or array of ints and strings, not {type(values).__name__}", ErrorDetails(field="ids"))
+    if isinstance(values, np.ndarray):
+        _check_id_array(values)
+        if values.dtype.kind == "i":
+            return values.astype(np.int64)
+    elif isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise _no_ids(f"not {type(values).__name__}")
+    elif ordered and isinstance(values, (set, frozenset)):
+        raise _no_ids(f"not {type(values).__name__}, which has no order: each vector belongs to the id in its place")
     return id_array(_checked_id(value, index, limits) for index, value in enumerate(values))
+
+
+def _check_id_array(values: IdArray) -> None:
+    if values.ndim != 1:
+        raise _no_ids(f"of the shape (n,), not {values.shape}")
+    if np.ma.is_masked(values):
+        index = int(np.flatnonzero(np.ma.getmaskarray(values))[0])
+        raise InvalidArgument(f"ids[{index}] is masked: every point needs an id", ErrorDetails(field="ids", index=index))
+
+
+def _no_ids(given: str) -> InvalidArgument:
+    return InvalidArgument(f"ids must be a list or array of ints and strings, {given}", ErrorDetails(field="ids"))
 
 
 def check_ids(ids: IdArray, limits: Limits) -> None:
@@ -111,26 +126,6 @@ def check_unique(ids: IdArray) -> None:
         if value in seen:
             raise InvalidArgument(f"ids[{index}]: {value!r} is given twice in one call", ErrorDetails(field="ids", index=index))
         seen.add(value)
-
-
-def vectors_from_input(values: Any, *, field: str = "vectors") -> Matrix:
-    """(n, dim) float32 matrix from what a caller gave: an array or lists of real numbers of any dtype, rounded to float32.
-
-    Raises InvalidArgument for complex, bool, object and ragged input, for values that overflow float32 and for NaN and
-    infinity, naming the index of the first bad vector.
-    """
-    try:
-        given = np.asarray(values)
-    except ValueError as error:
-        raise InvalidArgument(f"{field} must form a matrix: {error}", ErrorDetails(field=field)) from None
-    if given.ndim != 2:
-        raise InvalidArgument(f"{field} must have the shape (n, dim), not {given.shape}", ErrorDetails(field=field))
-    if given.dtype.kind not in "fiu":
-        raise InvalidArgument(f"{field} must be real numbers, not of dtype {given.dtype}", ErrorDetails(field=field))
-    with np.errstate(over="ignore"):
-        matrix = np.ascontiguousarray(given, dtype=np.float32)
-    check_finite(matrix, field=field)
-    return matrix
 
 
 def check_finite(vectors: Matrix, *, field: str = "vectors") -> None:
@@ -156,69 +151,11 @@ def check_nonzero(vectors: Matrix, *, field: str = "vectors") -> None:
         raise InvalidArgument(f"{field}[{index}] is zero: it has no direction under cosine", ErrorDetails(field=field, index=index))
 
 
-def payload_to_json(payload: Any, index: int) -> bytes | None:
-    """JSON text (UTF-8) of one payload, a dict with string keys, or None. Raises InvalidArgument for what is not JSON."""
-    if payload is None:
-        return None
-    if not isinstance(payload, Mapping):
-        kind = type(payload).__name__
-        raise InvalidArgument(f"payloads[{index}] must be a dict or None, not {kind}", ErrorDetails(field="payloads", index=index))
-    try:
-        _check_keys(payload)
-        return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument(f"payloads[{index}] is not JSON: {error}", ErrorDetails(field="payloads", index=index)) from None
-
-
-def payload_from_json(text: bytes | None) -> dict[str, Any] | None:
-    """Payload of a JSON text that was stored."""
-    return None if text is None else json.loads(text)
-
-
-def check_payloads(payloads: Sequence[bytes | None], limits: Limits) -> None:
-    """Raise InvalidArgument naming the first payload that is too large or no JSON object."""
-    for index, text in enumerate(payloads):
-        if text is None:
-            continue
-        if len(text) > limits.payload_bytes:
-            raise InvalidArgument(
-                f"payloads[{index}] has {len(text)} bytes, at most {limits.payload_bytes} are allowed",
-                ErrorDetails(field="payloads", index=index, limit="payload_bytes"),
-            )
-        _check_json_object(text, index)
-
-
-def _check_json_object(text: bytes, index: int) -> None:
-    try:
-        value = _DECODER.decode(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgument(f"payloads[{index}] is not JSON: {error}", ErrorDetails(field="payloads", index=index)) from None
-    if not isinstance(value, dict):
-        raise InvalidArgument(f"payloads[{index}] is not a JSON object", ErrorDetails(field="payloads", index=index))
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def _check_keys(value: Any) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"key {key!r} is no string")
-            _check_keys(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            _check_keys(inner)
-
-
 def _checked_id(value: Any, index: int, limits: Limits) -> PointId:
     if isinstance(value, str):
-        return _checked_string_id(str(value), index, limits)
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        # Not str(): a member of an enumeration of texts is its text, and says its name.
+        return _checked_string_id(str.__str__(value), index, limits)
+    if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64)):
         if INT64_MIN <= value <= INT64_MAX:
             return int(value)
         # Python refuses to write integers of more than 4,300 digits.

@@ -21,7 +21,8 @@ from shoal.core.filter import Filter
 from shoal.core.filter_truth import matches
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import Limits
-from shoal.core.points import PointId, StoredColumns, id_array, id_order, payload_from_json
+from shoal.core.payload import payload_from_json
+from shoal.core.points import PointId, StoredColumns, id_array, id_order
 from shoal.core.recovery import AuditEntry, LogEnd, Recovery, RecoveryRequest, ReplicaPlace
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import (

@@ -1,6 +1,7 @@
 """A payload index against payloads: a right one passes whatever they hold, and each lie of one is found."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from shard_worker.payload.sealed import SealedPayloads
 from shard_worker.storage.store_inspection import StoredPoint
 from shoal.core.filter import Exists, In
 from shoal.core.filter_truth import is_scalar, matches, occurrences
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.payload import payload_from_json
 
 INDEXED = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, 3.0, -1e300, "", "x", "é", "long" * 9]))
 """Values of which an index within its bounds is sure."""
@@ -76,6 +79,21 @@ def test_fields_are_those_that_the_truth_walks(payload):
     walked = list(fields_of(payload))
     for path in {path for path, _ in walked}:
         assert [found for each, found in walked if each == path] == list(occurrences(payload, path))
+
+
+def test_a_payload_of_any_depth_is_walked_as_far_as_a_filter_may_ask():
+    """A version before the bound on depth took some that Python's own json cannot read."""
+    levels = 5 * sys.getrecursionlimit()
+    deep = b'{"n":1,"b":' + b'[{"b":' * levels + b"1" + b"}]" * levels + b"}"
+    walked = [path for path, _ in fields_of(payload_from_json(deep))]
+    assert walked[:2] == [("n",), ("b",)]
+    assert max(map(len, walked)) == DEFAULT_LIMITS.filter_path_keys
+    index = SealedPayloads.from_payloads([deep], PayloadBounds())
+    found = Findings()
+    check = PayloadCheck(Path("segment"), index, found)
+    check.see([StoredPoint(row=1, id=0, seq=1, key_crc=0, payload=deep, vector=b"")], np.array([0], dtype=np.int64))
+    check.finish()
+    assert list(found) == []
 
 
 def test_what_is_wrong_is_said():

@@ -228,6 +228,22 @@ def test_a_payload_that_is_not_the_indexed_one_is_found_though_every_hash_is_rig
 
 
 @pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"n":1,"d":' + b'{"d":' * 5_000 + b"1" + b"}" * 5_001,
+        b'{"n":1,"d":[' + b"[" * 5_000 + b"]" * 5_000 + b"]}",
+        b'{"a":"\\ud800","b":1e400,"c":1,"c":2}',
+        b'{"a":' + b"9" * 4_300 + b"}",
+    ],
+)
+def test_what_this_version_would_not_store_is_no_damage(path, payload):
+    """An older version did, and how deep it went depended on its Python."""
+    forge(path, 20, payload=payload)
+    report = checked(path)
+    assert (report.findings, report.verdict) == ((), Verdict.CLEAN)
+
+
+@pytest.mark.parametrize(
     ("payload", "meaning"),
     [(b"[]", "its payload is no JSON object"), (b"{", "its payload is no JSON object"), (b"\xff", "its payload is no JSON object")],
 )

@@ -23,7 +23,8 @@ from shard_worker.payload.matched import Matched
 from shoal.core.collection import Metric
 from shoal.core.filter import Filter
 from shoal.core.filter_truth import matches
-from shoal.core.points import PointId, id_array, id_order, payload_from_json
+from shoal.core.payload import payload_from_json
+from shoal.core.points import PointId, id_array, id_order
 from shoal.core.scoring import prepared, scores
 
 RANKS = (1, 3, 10, 30, 100, 300, 1000)

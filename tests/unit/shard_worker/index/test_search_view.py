@@ -12,6 +12,7 @@ from shard_worker.index.search import search_view
 from shoal.core.collection import Metric
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import In, Not, Range
+from shoal.core.scoring import scores
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget, SegmentExplain
 from tests.unit.shard_worker.index.filter_world import Piece, SteadyPaces, World, by_query, clustered, recall, truth, world
 
@@ -95,6 +96,40 @@ def test_a_radius_cuts_off_exactly_there(metric: Metric, kind: str, filter: obje
             many = truth(made, queries, filter, k, radius)
             assert recall(by_query(found), many) >= 0.9
             assert all(set(hits) <= {*all_within} for hits, all_within in zip(by_query(found), wide, strict=True))
+
+
+@pytest.mark.parametrize("accuracy", [Exact(), RecallTarget(0.95), Breadth(ef=100)])
+@pytest.mark.parametrize("kind", ["HNSW16", "HNSW8,SQ8", "IVF16,Flat"])
+@pytest.mark.parametrize("metric", list(Metric))
+def test_a_radius_at_the_bound_loses_nothing(metric: Metric, kind: str, accuracy: Accuracy) -> None:
+    """A vector lies within the best score that there is of itself, and within its own score as it is shown."""
+    if isinstance(accuracy, Breadth) and kind.startswith("IVF"):
+        accuracy = Breadth(nprobe=16)
+    made, group = _world(metric, kind), (QueryGroup(k=5_000),)
+    SteadyPaces.floats_per_us = 1.0
+    stored = clustered(3, ROWS + 100, DIM, 5)[0][:ROWS]
+    for at in [at for at in range(0, ROWS, 110) if at >= 1_000 or at in made.points]:
+        point_id = at if at < 1_000 else f"id {at}"
+        query = stored[at : at + 1] * np.float32(3 if metric is Metric.COSINE else 1)
+        own = 0.0 if metric is Metric.L2 else float(scores(query[0], query, metric)[0]) if metric is Metric.IP else 1.0
+        for radius in (own, float(f"{own:.9g}")):
+            found, _ = search_view(made.view, query, group, accuracy, radius, metric, made.context())
+            (hits,) = by_query(found)
+            # Under ip others may be nearer to a vector than it is itself: an approximate search may miss it.
+            assert (point_id, own) in hits or (metric is Metric.IP and accuracy != Exact())
+            assert all(score <= own if metric is Metric.L2 else score >= own for _, score in hits)
+
+
+def test_a_radius_is_compared_as_scores_are() -> None:
+    made = world(
+        Metric.COSINE,
+        [Piece(ids=[1], vectors=np.array([[0.7, np.sqrt(0.51)]], dtype=np.float32), payloads=[None])],
+        np.eye(2, dtype=np.float32),
+    )
+    query = np.array([[1.0, 0.0]], dtype=np.float32)
+    for radius, expected in ((0.7, [1]), (float(np.nextafter(np.float32(0.7), np.float32(1))), []), (-1e300, [1]), (1e300, [])):
+        found, _ = search_view(made.view, query, (QueryGroup(k=5),), Exact(), radius, Metric.COSINE, made.context())
+        assert found.ids.tolist() == expected
 
 
 def test_a_radius_that_nothing_lies_within_gives_nothing_soon() -> None:

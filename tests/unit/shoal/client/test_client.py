@@ -66,7 +66,7 @@ def test_options_of_a_search_reach_the_router(client):
         ([[0, 0]], {}, "search_many"),
         ([], {}, "shape"),
         ([0, float("inf")], {}, "NaN or infinity"),
-        (["a", "b"], {}, "real numbers"),
+        (["a", "b"], {}, "holds a text"),
         ([0, 0], {"k": 0}, "from 1 to 16384"),
         ([0, 0], {"k": -1}, "from 1 to 16384"),
         ([0, 0], {"k": 2**40}, "from 1 to 16384"),

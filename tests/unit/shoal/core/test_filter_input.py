@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import enum
 from typing import Any
 
@@ -122,6 +123,44 @@ def test_what_people_write(value: Any, expected: Filter) -> None:
 def test_values_of_numpy_and_enumerations_count_as_their_python_values(given: Any, plain: Any) -> None:
     assert filter_key(read({"a": given})) == filter_key(In(A, (plain,)))
     assert filter_key(read({"a": {"$in": [given]}})) == filter_key(In(A, (plain,)))
+
+
+UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("kind", [np.datetime64, np.timedelta64])
+def test_dates_and_durations_of_numpy_are_refused_in_every_unit_and_place(kind: Any, unit: str) -> None:
+    """Some units have an `item()` of Python's datetime, others an int: an int would silently match nothing, or something else."""
+    value = kind(5, unit)
+    listed = np.array([value])
+    places: list[dict[str, Any]] = [
+        {"a": value},
+        {"a": {"$ne": value}},
+        {"a": {"$gte": value}},
+        {"a": {"$lt": 3, "$gt": value}},
+        {"a": {"$contains": value}},
+    ]
+    places += [{"a": {"$in": [1, value]}}, {"a": {"$in": listed}}, {"a": {"$nin": listed}}, {"a": np.array(value)}]
+    places += [{"$id": value}, {"$id": [1, value]}, {"$id": listed}, {"$id": {"$in": listed}}, {"$not": {"$or": [{"a": value}]}}]
+    for each in places:
+        with pytest.raises(InvalidArgument, match=r"(datetime|timedelta)64") as caught:
+            read(each)
+        assert caught.value.details.field == "filter"
+
+
+def test_what_to_give_instead_of_a_date_is_said() -> None:
+    for value in (np.datetime64(5, "ns"), datetime.datetime(2024, 1, 1), datetime.timedelta(1)):
+        with pytest.raises(InvalidArgument, match="give it as it is stored, as a text or a number"):
+            read({"a": value})
+
+
+def test_masked_values_are_refused() -> None:
+    masked = np.ma.array([1, 2], mask=[0, 1])
+    for each in ({"a": {"$in": masked}}, {"a": masked[1]}, {"a": {"$gt": masked[1]}}, {"$id": masked}):
+        with pytest.raises(InvalidArgument, match=r"[Mm]asked"):
+            read(each)
+    assert read({"a": {"$in": np.ma.array([1, 2])}}) == In(A, (1, 2))
 
 
 def test_a_set_has_one_order() -> None:

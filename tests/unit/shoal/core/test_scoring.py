@@ -27,7 +27,7 @@ def _twin(query: np.ndarray, row: np.ndarray, metric: Metric) -> float:
 @pytest.mark.parametrize("metric", list(Metric))
 @pytest.mark.parametrize("dim", DIMS)
 def test_scores_agree_with_the_definition(metric: Metric, dim: int) -> None:
-    rows, query = _vectors(1, 5, dim), _vectors(2, 1, dim)[0]
+    rows, query = prepared(_vectors(1, 5, dim), metric), prepared(_vectors(2, 1, dim), metric)[0]
     found = scores(query, rows, metric)
     assert found.dtype == np.float32
     assert found == pytest.approx([_twin(query, row, metric) for row in rows], rel=1e-5, abs=1e-4)
@@ -36,7 +36,7 @@ def test_scores_agree_with_the_definition(metric: Metric, dim: int) -> None:
 @pytest.mark.parametrize("metric", list(Metric))
 @pytest.mark.parametrize("dim", DIMS)
 def test_a_score_does_not_depend_on_the_batch_it_is_computed_in(metric: Metric, dim: int) -> None:
-    rows, queries = _vectors(3, 300, dim), _vectors(4, 20, dim)
+    rows, queries = prepared(_vectors(3, 300, dim), metric), prepared(_vectors(4, 20, dim), metric)
     query_at, row_at = np.repeat(np.arange(20), 300), np.tile(np.arange(300), 20)
     together = pair_scores(queries, rows, query_at, row_at, metric).reshape(20, 300)
     for query in range(20):
@@ -68,6 +68,31 @@ def test_normalised_rows_have_unit_length_whatever_their_scale(seed: int, scale:
     unit = normalised(vectors)
     assert np.linalg.norm(unit.astype(np.float64), axis=1) == pytest.approx(1.0, abs=1e-6)
     assert unit[2:3].tobytes() == normalised(vectors[2:3]).tobytes()
+
+
+@given(st.integers(0, 2**31), st.sampled_from(DIMS), st.floats(1e-20, 1e20), st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.1]))
+def test_a_cosine_is_at_most_one_and_one_between_vectors_of_one_direction(seed: int, dim: int, scale: float, noise: float) -> None:
+    given_ = _vectors(seed, 30, dim)
+    rows = prepared(np.concatenate([given_, -given_, (given_ * scale).astype(np.float32), -given_ * 3]), Metric.COSINE)
+    queries = prepared(given_ + noise * _vectors(seed + 1, 30, dim), Metric.COSINE)
+    for at, query in enumerate(queries):
+        found = scores(query, rows, Metric.COSINE)
+        assert -1.0 <= found.min() <= found.max() <= 1.0
+        if noise == 0:
+            assert found[[at, at + 30, at + 60, at + 90]].tolist() == [1.0, -1.0, 1.0, -1.0]
+        exact = rows.astype(np.float64) @ query.astype(np.float64)
+        assert found == pytest.approx(exact, abs=3e-6)
+
+
+@pytest.mark.parametrize("dim", DIMS)
+def test_cosines_near_one_do_not_depend_on_the_batch_either(dim: int) -> None:
+    base = _vectors(9, 1, dim)
+    rows = prepared(np.concatenate([base + np.float32(10.0**-power) * _vectors(power, 40, dim) for power in range(9)]), Metric.COSINE)
+    queries = prepared(np.concatenate([base, -base]), Metric.COSINE)
+    query_at, row_at = np.repeat(np.arange(2), len(rows)), np.tile(np.arange(len(rows)), 2)
+    together = pair_scores(queries, rows, query_at, row_at, Metric.COSINE)
+    alone = [scores(queries[query], rows[row : row + 1], Metric.COSINE)[0] for query, row in zip(query_at, row_at, strict=True)]
+    assert together.tobytes() == np.array(alone).tobytes()
 
 
 def test_only_cosine_changes_vectors() -> None:

@@ -1,0 +1,332 @@
+"""What a payload may be, decided here for every door, and the way between payloads and the JSON texts that are stored.
+
+A legal payload is a JSON object with text keys, none twice in one object; its texts are valid Unicode, its numbers finite, its
+integers of at most 8,192 bits (as in filters); it is at most 100 levels deep (a flat one has 1) and 1 MiB long. What an older
+version stored beyond that is read all the same. Refuses to depend on the recursion limit, which differs between versions of
+Python: what `json` cannot do is done by `deep_json`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shoal.core.deep_json import DuplicateKey, Step, read_json, write_json
+from shoal.core.errors import DataLoss, ErrorDetails, InvalidArgument
+from shoal.core.limits import DEFAULT_LIMITS, Limits
+
+_NAMED_BYTES = 256 * 1024
+"""Of a text up to this size an error names the place of whatever is wrong; in longer ones that would take long."""
+
+_SHOWN_KEY, _SHOWN_STEPS = 64, 8
+_TEXT = {str}
+_LEAVES = frozenset((str, int, float, bool, type(None)))
+
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_OPENING, _CLOSING = b"{[", b"}]"
+_STEPS = bytes.maketrans(_OPENING + _CLOSING, b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(sorted(set(range(256)) - set(_OPENING + _CLOSING)))
+_DIGITS = bytes(0x30 if sign in b"0123456789" else 0x20 for sign in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a payload is not legal. path: the way to what is wrong; what: as the end of a sentence; limit: the bound it breaks."""
+
+    path: tuple[Step, ...]
+    what: str
+    limit: str | None = None
+
+    def error(self, index: int) -> InvalidArgument:
+        """The error of payload number `index`."""
+        return InvalidArgument(
+            f"payloads[{index}]{_shown_path(self.path)} {self.what}", ErrorDetails(field="payloads", index=index, limit=self.limit)
+        )
+
+
+def payload_to_json(payload: Any, index: int, limits: Limits = DEFAULT_LIMITS) -> bytes | None:
+    """JSON text (UTF-8) of what a caller gave as payload number `index`: a dict or None; numpy scalars count as their Python values.
+
+    Raises InvalidArgument naming the way to what is not legal.
+    """
+    if payload is None:
+        return None
+    if not isinstance(payload, Mapping):
+        raise Fault((), f"must be a dict or None, not {type(payload).__name__}").error(index)
+    text = _encoded(payload) if _is_bounded(payload, limits) else None
+    if text is None or _may_hold_long_integer(text, limits):
+        if (fault := first_fault(payload, limits)) is not None:
+            raise fault.error(index)
+        text = write_json(payload, _scalar_text, comma=",", colon=":").encode("utf-8") if text is None else text
+    if len(text) > limits.payload_bytes:
+        raise _too_long(len(text), limits).error(index)
+    return text
+
+
+def payload_from_json(text: bytes | None) -> dict[str, Any] | None:
+    """Payload of a text that was stored, also of one that this version would not store. Raises DataLoss for what is no JSON object."""
+    if text is None:
+        return None
+    value = stored_value(text)
+    if type(value) is not dict:
+        raise DataLoss("a payload that was stored is no JSON object")
+    return value
+
+
+def stored_value(text: bytes) -> Any:
+    """The value of a text that was stored; None for what is no JSON."""
+    try:
+        return _STORED.decode(text.decode("utf-8"))
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return read_json(text.decode("utf-8"))
+    except ValueError:
+        return None
+
+
+def value_from_json(text: str) -> Any:
+    """The value of a JSON text that a user wrote, however deep. Raises ValueError for what is no JSON, and naming a key that an
+    object gives twice: one of the two values would be lost."""
+    try:
+        return _UNIQUE_KEYS.decode(text)
+    except (ValueError, RecursionError):
+        return read_json(text, unique_keys=True)
+
+
+def check_payloads(payloads: Sequence[bytes | None], limits: Limits) -> None:
+    """Raise InvalidArgument naming the first text that is no legal payload."""
+    for index, text in enumerate(payloads):
+        if text is None:
+            continue
+        if len(text) > limits.payload_bytes:
+            raise _too_long(len(text), limits).error(index)
+        if not _is_plainly_legal(text, limits) and (fault := text_fault(text, limits)) is not None:
+            raise fault.error(index)
+
+
+def text_fault(data: bytes, limits: Limits) -> Fault | None:
+    """Why a text is no legal payload, its length aside; None when it is."""
+    named = len(data) <= _NAMED_BYTES
+    if not named and nesting(data) > limits.payload_depth:
+        return _too_deep((), limits)
+    try:
+        text = data.decode("utf-8")
+        value = read_json(text, unique_keys=True) if named else _LEGAL.decode(text)
+    except DuplicateKey as error:
+        return Fault(error.path[:-1], f"gives the key {_shown_key(str(error.path[-1]))!r} twice in one object")
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return Fault((), f"is not JSON: {error}")
+    except ValueError as error:
+        return Fault((), f"holds a number that is not allowed: {error}")
+    if type(value) is not dict:
+        return Fault((), "is not a JSON object")
+    return first_fault(value, limits)
+
+
+def nesting(data: bytes) -> int:
+    """How deep the objects and lists of a JSON text lie in each other."""
+    # Without escapes every second piece between quotes is a string, which is found faster so.
+    bare = _STRINGS.sub(b"", data) if b"\\" in data else b"".join(data.split(b'"')[::2])
+    brackets = bare.translate(_STEPS, _NO_BRACKETS)
+    return int(np.frombuffer(brackets, dtype=np.int8).cumsum(dtype=np.int64).max(initial=0))
+
+
+def plain_value(value: Any) -> Any:
+    """The Python value of a numpy scalar or array without dimensions; anything else, dates and what is masked as they are."""
+    if isinstance(value, np.ndarray) and value.ndim == 0 and not isinstance(value, np.ma.MaskedArray):
+        value = value[()]
+    return value.item() if isinstance(value, np.generic) and value.dtype.kind not in "mM" else value
+
+
+def first_fault(payload: Mapping[Any, Any], limits: Limits) -> Fault | None:
+    """The first thing in a payload that is not legal, its length in bytes aside; None when all is."""
+    path: list[Step] = []
+    within: list[Iterator[tuple[Any, Any]]] = [iter(payload.items())]
+    members = 0
+    while within:
+        found = next(within[-1], None)
+        if found is None:
+            within.pop()
+            del path[-1:]
+            continue
+        step, value = found
+        members += 1
+        if members > limits.payload_bytes:
+            return Fault((), f"holds more than {limits.payload_bytes} values", "payload_bytes")
+        if not isinstance(within[-1], enumerate) and (reason := _unfit_key(step)):
+            return Fault(tuple(path), reason)
+        here = (*path, step)
+        if isinstance(value, (Mapping, list, tuple)):
+            if len(within) >= limits.payload_depth:
+                return _too_deep(here, limits)
+            path.append(step)
+            within.append(iter(value.items()) if isinstance(value, Mapping) else enumerate(value))
+        elif (reason_and_limit := _unfit_value(value, limits)) is not None:
+            return Fault(here, *reason_and_limit)
+    return None
+
+
+def _unfit_key(key: Any) -> str:
+    """Why something is no key; "" when it is one."""
+    if not isinstance(key, str):
+        return f"has the key {key!r}: keys must be strings, not {type(key).__name__}"
+    return "" if _is_unicode(key) else f"has the key {key!a}, which is not valid Unicode"
+
+
+def _unfit_value(value: Any, limits: Limits) -> tuple[str, str | None] | None:
+    """Why a value that holds no others is not legal, and the limit it breaks; None when it is."""
+    plain = plain_value(value)
+    match plain:
+        case None | bool():
+            return None
+        case str():
+            return None if _is_unicode(plain) else ("is not valid Unicode: it holds half of a surrogate pair", None)
+        case int():
+            bits, most = int(plain).bit_length(), limits.payload_integer_bits
+            return None if bits <= most else (f"is an integer of {bits} bits, at most {most} are allowed", "payload_integer_bits")
+        case float():
+            return None if math.isfinite(plain) else (f"is {plain}: numbers must be finite; None says that there is no value", None)
+    return f"is a {type(value).__name__}, which JSON does not have{_advice(value)}", None
+
+
+def _advice(value: Any) -> str:
+    match value:
+        case np.ma.core.MaskedArray():
+            return ": say None for what is masked"
+        case np.ndarray():
+            return ": give its .tolist()"
+        case datetime.date() | datetime.time():
+            return ": give its .isoformat()"
+        case np.datetime64() | np.timedelta64() | datetime.timedelta():
+            return ": give a text or a number"
+        case decimal.Decimal():
+            return ": give a float or a text"
+        case set() | frozenset():
+            return ": give a list"
+        case bytes() | bytearray() | memoryview():
+            return ": give a text, for example in base64"
+        case enum.Enum():
+            return ": give its .value"
+    return ": allowed are dict, list, str, int, float, bool and None"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_bounded(payload: Mapping[Any, Any], limits: Limits) -> bool:
+    """Whether all keys are texts and the payload is neither too deep nor, by the number of its values, too long: so that `json`
+    may be asked for its text. One object with itself inside is too deep."""
+    waiting: list[tuple[Any, int]] = [(payload, 1)]
+    values = 0
+    while waiting:
+        holder, depth = waiting.pop()
+        values += len(holder)
+        if depth > limits.payload_depth or values > limits.payload_bytes:
+            return False
+        members = holder
+        if isinstance(holder, Mapping):
+            if set(map(type, holder)) - _TEXT:
+                return False
+            members = holder.values()
+        waiting += [(member, depth + 1) for member in members if type(member) not in _LEAVES and isinstance(member, (Mapping, list, tuple))]
+    return True
+
+
+def _encoded(payload: Mapping[Any, Any]) -> bytes | None:
+    """The text of a payload; None when something in it is no JSON, or the stack has no room."""
+    try:
+        return _ENCODER.encode(payload).encode("utf-8")
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _converted(value: Any) -> Any:
+    """What `json` does not know, as what it knows. Raises TypeError."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    plain = plain_value(value)
+    if plain is value:
+        raise TypeError
+    return plain
+
+
+def _scalar_text(value: Any) -> str:
+    return json.dumps(plain_value(value), ensure_ascii=False, allow_nan=False)
+
+
+def _is_plainly_legal(data: bytes, limits: Limits) -> bool:
+    """Whether a text is legal for sure; False where a closer look is needed."""
+    if data.count(b"{") + data.count(b"[") > limits.payload_depth and nesting(data) > limits.payload_depth:
+        return False
+    if _may_hold_long_integer(data, limits):
+        return False
+    try:
+        value = _LEGAL.decode(data.decode("utf-8"))
+        if b"\\u" in data:
+            _ENCODER.encode(value).encode("utf-8")
+    except (ValueError, RecursionError):
+        return False
+    return type(value) is dict
+
+
+def _may_hold_long_integer(data: bytes, limits: Limits) -> bool:
+    digits = int(limits.payload_integer_bits * math.log10(2)) + 1
+    return len(data) >= digits and b"0" * digits in data.translate(_DIGITS)
+
+
+def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(members)
+    if len(made) < len(members):
+        seen: set[str] = set()
+        raise DuplicateKey((next(key for key, _ in members if key in seen or seen.add(key)),))  # type: ignore[func-returns-value]
+    return made
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number != 0:
+        raise ValueError(f"{text[:32]} is not finite")
+    return number
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not finite")
+
+
+_LEGAL = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant)
+_STORED = json.JSONDecoder()
+_UNIQUE_KEYS = json.JSONDecoder(object_pairs_hook=_unique)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), default=_converted)
+
+
+def _too_deep(path: tuple[Step, ...], limits: Limits) -> Fault:
+    return Fault(path, f"lies deeper than the {limits.payload_depth} levels that a payload may have", "payload_depth")
+
+
+def _too_long(size: int, limits: Limits) -> Fault:
+    return Fault((), f"has {size} bytes, at most {limits.payload_bytes} are allowed", "payload_bytes")
+
+
+def _shown_path(path: tuple[Step, ...]) -> str:
+    shown = "".join(f"[{step}]" if isinstance(step, int) else f".{_shown_key(step)}" for step in path[:_SHOWN_STEPS])
+    return shown if len(path) <= _SHOWN_STEPS else f"{shown}..."
+
+
+def _shown_key(key: str) -> str:
+    text = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in key[:_SHOWN_KEY])
+    return text if len(key) <= _SHOWN_KEY else f"{text}..."

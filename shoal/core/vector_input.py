@@ -1,0 +1,162 @@
+"""Vectors from what a caller gave: arrays, lists, and whatever turns into an array. The one place where input becomes a matrix.
+
+What is no vector is refused naming the first bad row, and never repaired: a mask is not dropped, a boolean is no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.points import Matrix, check_finite
+
+AnyArray = npt.NDArray[Any]
+
+_REAL = "fiu"
+_INT_MIN, _UINT_MAX = -(2**63), 2**64 - 1
+
+
+def vectors_from_input(values: Any, *, field: str = "vectors") -> Matrix:
+    """(n, dim) float32 matrix from what a caller gave: an array or lists of real numbers of any dtype, rounded to float32.
+
+    Raises InvalidArgument naming the first row that is none: of another length, masked, with None, texts, booleans, NaN, infinity,
+    or what overflows float32.
+    """
+    given = _array(values, field)
+    if given is None or given.dtype.kind not in _REAL or _hides_others(values, given):
+        _refuse_bad_row(values, field)
+    if given is None or given.ndim != 2:
+        shape = "rows of different lengths" if given is None else str(given.shape)
+        raise InvalidArgument(f"{field} must have the shape (n, dim), not {shape}", ErrorDetails(field=field))
+    return _matrix(given, field)
+
+
+def query_from_input(vector: Any) -> Matrix:
+    """One query, (dim,) real numbers, as a matrix (1, dim). Raises InvalidArgument."""
+    given = _array(vector, "vector")
+    if given is not None and (given.ndim != 1 or given.size == 0) and given.dtype.kind in _REAL:
+        raise InvalidArgument(
+            f"vector must have the shape (dim,), not {given.shape}; search_many takes several", ErrorDetails(field="vector")
+        )
+    if given is None or given.dtype.kind not in _REAL or _hides_others([vector], given[None, :]):
+        raise InvalidArgument(f"vector {row_fault(vector) or _not_real(given)}", ErrorDetails(field="vector", index=0))
+    return _matrix(given[None, :], "vector")
+
+
+def row_fault(row: Any) -> str:
+    """Why something is no vector, as the end of a sentence; "" when it is a list or array of numbers."""
+    if isinstance(row, np.ma.MaskedArray) and np.ma.is_masked(row):
+        return f"is masked at position {int(np.flatnonzero(np.ma.getmaskarray(row).ravel())[0])}: numbers are needed everywhere"
+    if row is None or isinstance(row, (str, bytes, bool, int, float)):
+        return f"is {_named(row)}, it must be a list of numbers"
+    if isinstance(row, np.ndarray):
+        if row.ndim != 1:
+            return f"has the shape {row.shape}, it must be (dim,)"
+        if row.dtype.kind != "O":
+            if row.dtype.kind not in _REAL:
+                return f"must hold real numbers, not {row.dtype}"
+            return "" if _is_finite(row) else "holds NaN or infinity in float32"
+    elif not isinstance(row, Sequence):
+        array = _array(row, "vector")
+        return row_fault(array) if array is not None and array.ndim else f"is a {type(row).__name__}, it must be a list of numbers"
+    return next(
+        (f"holds {reason} at position {at}, only numbers are allowed" for at, value in enumerate(row) if (reason := _unfit(value))), ""
+    )
+
+
+def _array(values: Any, field: str) -> AnyArray | None:
+    """What a caller gave as an array of numpy; None for rows that do not fit together. Raises InvalidArgument for what refuses."""
+    if isinstance(values, np.ma.MaskedArray):
+        if np.ma.is_masked(values):
+            index = int(np.argwhere(np.ma.getmaskarray(values))[0][0]) if values.ndim else 0
+            raise InvalidArgument(f"{field}[{index}] is masked: numbers are needed everywhere", ErrorDetails(field=field, index=index))
+        values = values.data
+    try:
+        return np.asarray(values)
+    except ValueError:
+        if isinstance(values, (list, tuple)):
+            return None
+        raise
+    except (TypeError, RuntimeError) as error:
+        # What an object's __array__ raises, as that of a tensor with a gradient or of a type that numpy lacks.
+        kind = type(values).__name__
+        raise InvalidArgument(f"{field} cannot be read as an array of numbers ({kind}: {error})", ErrorDetails(field=field)) from None
+
+
+def _matrix(given: AnyArray, field: str) -> Matrix:
+    with np.errstate(over="ignore"):
+        matrix = np.ascontiguousarray(given, dtype=np.float32)
+    check_finite(matrix, field=field)
+    return matrix
+
+
+def _hides_others(values: Any, given: AnyArray) -> bool:
+    """Whether a list holds what numpy silently makes numbers of: booleans, and what is masked. Only a row with a 0 or 1 can hold a
+    boolean."""
+    if not isinstance(values, (list, tuple)) or given.ndim != 2:
+        return False
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, values))) and any(map(np.ma.is_masked, values)):
+        return True
+    suspects = np.flatnonzero(((given == 0) | (given == 1)).any(axis=1))
+    return any(_has_boolean(values[at]) for at in suspects.tolist())
+
+
+def _has_boolean(row: Any) -> bool:
+    if isinstance(row, np.ndarray):
+        return bool(row.dtype.kind == "b")
+    return isinstance(row, (list, tuple)) and not {bool, np.bool_}.isdisjoint(map(type, row))
+
+
+def _refuse_bad_row(values: Any, field: str) -> None:
+    """Raise InvalidArgument naming the first row that is no vector, if there is one."""
+    if isinstance(values, np.ndarray) and values.ndim != 2:
+        return
+    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)):
+        raise InvalidArgument(f"{field} must be an array or a list of vectors, not {_named(values)}", ErrorDetails(field=field))
+    first = None
+    for index, row in enumerate(values):
+        reason = row_fault(row)
+        if not reason:
+            first = len(row) if first is None else first
+            reason = "" if len(row) == first else f"has {len(row)} numbers, the first vector has {first}"
+        if reason:
+            raise InvalidArgument(f"{field}[{index}] {reason}", ErrorDetails(field=field, index=index))
+    raise InvalidArgument(f"{field} must be real numbers of at most 64 bits", ErrorDetails(field=field))
+
+
+def _not_real(given: AnyArray | None) -> str:
+    return "must be a list of numbers" if given is None else f"must be real numbers, not of dtype {given.dtype}"
+
+
+def _unfit(value: Any) -> str:
+    """What something is that is no real number; "" for one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "" if _INT_MIN <= value <= _UINT_MAX else "an integer of more than 64 bits"
+    is_scalar = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    if isinstance(value, float) or (is_scalar and value.dtype.kind in _REAL and not isinstance(value, np.ma.MaskedArray)):
+        return "" if _is_finite(value) else "NaN or infinity in float32"
+    return _named(value)
+
+
+def _is_finite(values: Any) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.asarray(values, dtype=np.float32)).all())
+
+
+def _named(value: Any) -> str:
+    match value:
+        case None:
+            return "None"
+        case bool() | np.bool_():
+            return f"the boolean {bool(value)}"
+        case str():
+            return "a text"
+        case list() | tuple() | np.ndarray():
+            return "a list"
+        case int() | float():
+            return "a number"
+    return f"a {type(value).__name__}"
