@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import shoal
 from shoal.client.results import ClusterInfo, ShardInfo
 from shoal.core.errors import ShoalError
+from shoal.wire.channels import open_channel
 
 ASK_TIMEOUT_S = 2.0
 _SHOWN = 3
@@ -63,7 +64,7 @@ def _needs_people(shard: ShardInfo) -> bool:
 
 
 def _serves(address: str) -> bool:
-    with grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
+    with open_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=ASK_TIMEOUT_S)
         except grpc.RpcError:

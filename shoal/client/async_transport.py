@@ -11,7 +11,7 @@ from shoal.client import calls
 from shoal.client.transport import METHODS, decoded, encoded
 from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.wire.channels import client_options
+from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.status import error_from_exception
 
 
@@ -51,7 +51,7 @@ class AsyncGrpcTransport:
         stub = self._stubs.get((address, path))
         if stub is None:
             if address not in self._channels:
-                self._channels[address] = grpc.aio.insecure_channel(address, options=list(client_options(self._message_bytes)))
+                self._channels[address] = open_aio_channel(address, client_options(self._message_bytes))
             stub = self._stubs[address, path] = self._channels[address].unary_unary(path, None, None)
         return stub
 

@@ -13,7 +13,7 @@ from shoal.client.forks import ForkLock
 from shoal.client.transport import METHODS, decoded, encoded
 from shoal.core.errors import PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.wire.channels import client_options
+from shoal.wire.channels import client_options, open_channel
 from shoal.wire.status import error_from_exception
 
 
@@ -60,7 +60,7 @@ class GrpcTransport:
             if self._closed:
                 raise PreconditionFailed("this client is closed")
             if address not in self._channels:
-                self._channels[address] = grpc.insecure_channel(address, options=list(client_options(self._message_bytes)))
+                self._channels[address] = open_channel(address, client_options(self._message_bytes))
             made: Callable[..., bytes] = self._channels[address].unary_unary(path, None, None)
             self._stubs[address, path] = made
             return made
