@@ -19,6 +19,7 @@ import shoal
 from deploy.foreground import ForegroundCluster, free_port
 from deploy.session import processes_of
 from tests.listeners import listening
+from tests.loopback_six import has_six
 from tests.proxy import VARIABLES, Proxy, proxy_named_by
 
 DIM, POINTS = 8, 500
@@ -180,8 +181,11 @@ def test_a_clean_end_and_everything_back(cluster: ForegroundCluster, proxy: Prox
         once_more.wait()
         await_that(lambda: processes_of(session) == [] and not session.exists())
 
-    with ForegroundCluster(data=cluster.data, port=cluster.port) as after_kill:
-        check(after_kill.address)
+    six = has_six()
+    with ForegroundCluster(data=cluster.data, port=cluster.port, flags=("--host=::1",) if six else ()) as after_kill:
+        (ready,) = (line for line in after_kill.lines if line.startswith("ready"))
+        assert ready.split()[1] == (f"[::1]:{cluster.port}" if six else cluster.address)
+        check(ready.split()[1])
     assert after_kill.wait() == 0
     assert asked_for_ours(proxy) == []
 
