@@ -11,10 +11,10 @@ import grpc
 from shoal.client import calls
 from shoal.client.forks import ForkLock
 from shoal.client.transport import METHODS, decoded, encoded
+from shoal.client.wrong_address import error_of_call
 from shoal.core.errors import PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.wire.channels import client_options, open_channel
-from shoal.wire.status import error_from_exception
 
 
 class GrpcTransport:
@@ -35,7 +35,7 @@ class GrpcTransport:
         try:
             answer = self._stub(address, method.path)(data, timeout=timeout_s)
         except grpc.RpcError as error:
-            raise error_from_exception(error) from None
+            raise error_of_call(error, address, method.path) from None
         except ValueError as error:
             raise PreconditionFailed(f"this client is closed ({error})") from None
         return decoded(method, answer, address)
