@@ -16,7 +16,7 @@ from shoal.core.ids import ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.runtime.logs import event
 from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_pb2_grpc
-from shoal.wire.channels import client_options
+from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.shard_calls import shard_to_message
 
 log = logging.getLogger("coordinator.log_ends")
@@ -68,7 +68,7 @@ class GrpcReplicaReports:
     async def _ask(self, worker: WorkerEntry, stub: Any, method: str, request: Any, timeout_s: float) -> Any:
         """The worker's answer; None when it gave none."""
         try:
-            async with grpc.aio.insecure_channel(worker.address, options=client_options(self._message_bytes)) as channel:
+            async with open_aio_channel(worker.address, client_options(self._message_bytes)) as channel:
                 return await getattr(stub(channel), method)(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             log.warning(event("worker_not_heard", worker=worker.id, call=method, reason=error.details() or error.code().name))

@@ -22,12 +22,13 @@ from deploy.cluster_folder import ClusterFolder, FolderLock
 from deploy.etcd_binary import find_etcd
 from deploy.etcd_child import EtcdChild
 from deploy.plans import LOOPBACK, ProcessPlan, process_plans, stop_groups
-from deploy.ports import check_port_free
+from deploy.ports import kept_port
 from deploy.ray_link import RayLink
 from deploy.session import ray_session
 from deploy.settings import NODE_HOST, LocalSettings
 from deploy.supervise import Launcher, Supervisor
 from deploy.terminal import Terminal
+from shoal.core.addresses import joined
 from shoal.core.errors import PreconditionFailed, ShoalError, Unavailable
 from shoal.runtime.settings import load_settings
 from shoal.store.etcd import EtcdStore
@@ -39,7 +40,7 @@ STOP_TIMEOUT_S = 20.0
 ETCD_TIMEOUT_S = 5.0
 _TURN_S = 0.2
 _IDLE_TURN_S = 0.5
-_ANY_HOST = ("0.0.0.0", "::", "[::]")
+_ANY_HOST = ("0.0.0.0", "::")
 
 
 class StopRequest:
@@ -113,7 +114,7 @@ class LocalCluster:
         if self._stop.asked():
             return
         supervisor = self._supervisor(plans)
-        if self._await_ready(supervisor, address):
+        if self._await_ready(supervisor, address, endpoints):
             supervisor.settled()
             self._say(f"ready  {address}")
             self._serve(supervisor)
@@ -148,7 +149,7 @@ class LocalCluster:
             homes = link.check_labels(plans, settings.host)
             host = homes[labels[0]] if settings.host == NODE_HOST else host
         else:
-            check_port_free(settings.host, settings.port)
+            self._stack.enter_context(kept_port(settings.host, settings.port))
             self._say("starting Ray")
             session = self._stack.enter_context(ray_session(self._folder.session))
             from deploy.launch import RayLauncher
@@ -156,7 +157,7 @@ class LocalCluster:
 
             self._stack.enter_context(local_ray(labels, session))
             self._launcher = RayLauncher(cluster_name=settings.cluster_name, detached=False)
-        return f"{LOOPBACK if host in _ANY_HOST else host}:{settings.port}"
+        return joined(LOOPBACK if host in _ANY_HOST else host, settings.port)
 
     def _supervisor(self, plans: tuple[ProcessPlan, ...]) -> Supervisor:
         assert self._launcher is not None, "Ray is entered first"
@@ -166,15 +167,23 @@ class LocalCluster:
         self._stack.callback(lambda: supervisor.stop(stop_groups(plans), STOP_TIMEOUT_S))
         return supervisor
 
-    def _await_ready(self, supervisor: Supervisor, address: str) -> bool:
-        """Wait until the cluster answers. Returns False when asked to stop meanwhile; raises Unavailable when it takes too long."""
-        from deploy.readiness import look
+    def _await_ready(self, supervisor: Supervisor, address: str, endpoints: tuple[str, ...]) -> bool:
+        """Wait until the cluster answers. Returns False when asked to stop meanwhile.
 
+        Raises Unavailable when it takes too long, or another cluster's router answers at the address.
+        """
+        from deploy.readiness import OwnId, look
+
+        own_id = OwnId(self._settings, endpoints)
         timeout_s = self._settings.start_timeout_s
         deadline, said = time.monotonic() + timeout_s, ""
         while not self._stop.asked():
             supervisor.turn(_TURN_S)
-            seen = look(address, self._workers)
+            seen = look(address, self._workers, own_id.get())
+            if seen.foreign:
+                raise Unavailable(
+                    f"port {self._settings.port} is in use: the router of another cluster answers at {address}; choose another --port"
+                )
             if seen.lacking is None:
                 for line in seen.failed:
                     self._say(f"warning: shard {line}")

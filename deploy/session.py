@@ -28,6 +28,9 @@ _POLL_S = 0.02
 _ENVIRONMENT = {
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # With it Ray takes loopback for this machine's address, and listens nowhere else.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_grpc_enable_http_proxy": "0",
     # Ray lowers the priority of its workers; ours answer queries.
     "RAY_worker_niceness": "0",
     "OMP_NUM_THREADS": "1",
@@ -39,8 +42,8 @@ def ray_session(remember: Path) -> Iterator[Path]:
     """Everything around a Ray of our own: its folder, its secret, the guard that ends it if we cannot. Yields the folder.
 
     To be entered before ray is imported, which reads the environment only then. remember: file that names the folder meanwhile,
-    so that what a killed command left behind is found. Ray's ports listen on every interface, hence a secret token for each
-    session. Ray lets its workers import from the working directory of this process, hence an empty one.
+    so that what a killed command left behind is found. Ray's ports are on loopback, which every user of this machine can reach,
+    hence a secret token for each session. Ray lets its workers import from the working directory of this process, hence an empty one.
     """
     if remember.exists():
         end_session(Path(remember.read_text(encoding="utf-8").strip()))

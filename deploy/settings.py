@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shard_worker.settings import check_builds
+from shoal.core.addresses import plain_host
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.runtime.role_settings import ANY_PORT, EtcdAccessSettings, check_log_level, check_ports
 from shoal.runtime.settings import setting
@@ -40,6 +41,7 @@ class LocalSettings(EtcdAccessSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "host", plain_host(self.host))
         check_ports(self.port, self.metrics_port, least_port=1)
         check_log_level(self.log_level)
         check_builds(self.builds)

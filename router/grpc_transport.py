@@ -31,7 +31,7 @@ from shoal.core.shard_calls import (
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2, worker_pb2_grpc
 from shoal.wire import recall
 from shoal.wire import shard_calls as wire
-from shoal.wire.channels import client_options
+from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.collections import alteration_to_message, spec_to_message
 from shoal.wire.columns import stored_from_message
 from shoal.wire.recovery import audit_from_message, recovery_from_message, request_to_message
@@ -102,7 +102,7 @@ class GrpcShardService:
 
 def connect_worker(address: str, message_bytes: int) -> GrpcShardService:
     """A connection to the worker at host:port; it is opened by the first call."""
-    channel = grpc.aio.insecure_channel(address, options=client_options(message_bytes))
+    channel = open_aio_channel(address, client_options(message_bytes))
     return GrpcShardService(channel, f"worker at {address}")
 
 
@@ -160,7 +160,7 @@ class GrpcLeader:
         before = self._known
         if before is not None and before[0] == address:
             return _COORDINATOR_STUB(before[1])
-        channel = grpc.aio.insecure_channel(address, options=client_options(self._message_bytes))
+        channel = open_aio_channel(address, client_options(self._message_bytes))
         self._known = (address, channel)
         if before is not None:
             await before[1].close(None)

@@ -17,7 +17,7 @@ from shoal.core.errors import ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig
 from shoal.v1 import replication_pb2, replication_pb2_grpc
-from shoal.wire.channels import client_options
+from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.shard_calls import shard_to_message
 from shoal.wire.status import error_from_exception
 
@@ -96,7 +96,7 @@ class GrpcPeers:
         address = self._addresses.get(worker)
         if address is None:
             raise Unavailable(f"worker {worker} has no known address")
-        channel = grpc.aio.insecure_channel(address, options=client_options(self._message_bytes))
+        channel = open_aio_channel(address, client_options(self._message_bytes))
         self._channels[worker] = (address, channel)
         return channel
 

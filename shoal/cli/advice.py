@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
+from shoal.client.wrong_address import ADDRESS
 from shoal.core.errors import (
     AlreadyExists,
     DataLoss,
@@ -49,6 +50,8 @@ def next_step(error: ShoalError) -> str:
         return "`shoal status` shows which worker may open too few files"
     if isinstance(error, ResourceExhausted) and error.details.limit == "memory":
         return "`shoal status` shows what memory is used; delete or drop what is not needed, choose a smaller index, or give workers more"
+    if error.details.field == ADDRESS and isinstance(error, (PreconditionFailed, Unavailable)):
+        return "name the address of a router with --address, or start a cluster with `shoal up`"
     from_router = error.details.shard is not None or bool(error.details.applied)
     if isinstance(error, Unavailable) and not from_router and any(sign in error.message.lower() for sign in _CONNECTION_SIGNS):
         return "is a cluster running there? start one with `shoal up`, or name another with --address"

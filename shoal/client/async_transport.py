@@ -9,10 +9,10 @@ import grpc
 
 from shoal.client import calls
 from shoal.client.transport import METHODS, decoded, encoded
+from shoal.client.wrong_address import error_of_call
 from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.wire.channels import client_options
-from shoal.wire.status import error_from_exception
+from shoal.wire.channels import client_options, open_aio_channel
 
 
 class AsyncGrpcTransport:
@@ -34,7 +34,7 @@ class AsyncGrpcTransport:
         try:
             answer = await stub(data, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
-            raise error_from_exception(error) from None
+            raise error_of_call(error, address, method.path) from None
         except (grpc.aio.UsageError, asyncio.CancelledError) as error:
             raise self._why_ended(error, address) from None
         return decoded(method, answer, address)
@@ -51,7 +51,7 @@ class AsyncGrpcTransport:
         stub = self._stubs.get((address, path))
         if stub is None:
             if address not in self._channels:
-                self._channels[address] = grpc.aio.insecure_channel(address, options=list(client_options(self._message_bytes)))
+                self._channels[address] = open_aio_channel(address, client_options(self._message_bytes))
             stub = self._stubs[address, path] = self._channels[address].unary_unary(path, None, None)
         return stub
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from shoal.core.addresses import is_ipv6
 from shoal.core.errors import ErrorDetails, InvalidArgument
 
 DEFAULT_PORT = 7600
@@ -42,6 +43,9 @@ def addresses_from_input(given: str | Iterable[str]) -> tuple[str, ...]:
 def _address(part: str) -> str:
     found = _ADDRESS.fullmatch(part.strip()) if isinstance(part, str) else None
     port = int(found[2] or DEFAULT_PORT) if found else 0
+    if found is None and isinstance(part, str) and is_ipv6(part.strip()):
+        message = f"address {part!r} is an IPv6 address, which stands in brackets: [{part.strip()}]:{DEFAULT_PORT}"
+        raise InvalidArgument(message, ErrorDetails(field="address"))
     if found is None or not 1 <= port <= 65_535:
         raise InvalidArgument(f"address {part!r} must look like host:port, without a scheme", ErrorDetails(field="address"))
     return f"{found[1]}:{port}"

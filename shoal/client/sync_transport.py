@@ -11,10 +11,10 @@ import grpc
 from shoal.client import calls
 from shoal.client.forks import ForkLock
 from shoal.client.transport import METHODS, decoded, encoded
+from shoal.client.wrong_address import error_of_call
 from shoal.core.errors import PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.wire.channels import client_options
-from shoal.wire.status import error_from_exception
+from shoal.wire.channels import client_options, open_channel
 
 
 class GrpcTransport:
@@ -35,7 +35,7 @@ class GrpcTransport:
         try:
             answer = self._stub(address, method.path)(data, timeout=timeout_s)
         except grpc.RpcError as error:
-            raise error_from_exception(error) from None
+            raise error_of_call(error, address, method.path) from None
         except ValueError as error:
             raise PreconditionFailed(f"this client is closed ({error})") from None
         return decoded(method, answer, address)
@@ -60,7 +60,7 @@ class GrpcTransport:
             if self._closed:
                 raise PreconditionFailed("this client is closed")
             if address not in self._channels:
-                self._channels[address] = grpc.insecure_channel(address, options=list(client_options(self._message_bytes)))
+                self._channels[address] = open_channel(address, client_options(self._message_bytes))
             made: Callable[..., bytes] = self._channels[address].unary_unary(path, None, None)
             self._stubs[address, path] = made
             return made

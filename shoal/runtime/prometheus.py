@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from shoal.core.addresses import joined
 from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, Metrics, MetricSpec, NoMetrics, Sample
@@ -59,9 +60,9 @@ class PrometheusMetrics:
         try:
             self._serving = self._client.start_http_server(self._port, addr=self._host, registry=self._registry)
         except OSError as error:
-            where = f"{self._host}:{self._port}"
+            where = joined(self._host, self._port)
             raise Unavailable(f"metrics cannot listen on {where} ({error.strerror}): choose another metrics_port") from None
-        self.address = f"{self._host}:{self._serving[0].server_port}"
+        self.address = joined(self._host, self._serving[0].server_port)
         log.info(event("metrics_listening", address=self.address))
 
     def stop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shoal.core.addresses import plain_host
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.runtime.settings import setting
 
@@ -68,6 +69,7 @@ class RoleSettings(EtcdAccessSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "host", plain_host(self.host))
         check_ports(self.port, self.metrics_port)
         check_log_level(self.log_level)
         if self.message_bytes < 1:

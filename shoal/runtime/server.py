@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from shoal.core.addresses import joined
 from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.runtime.error_interceptor import ErrorInterceptor
 from shoal.runtime.logs import event
@@ -55,12 +56,13 @@ class GrpcServer:
 
     async def start(self) -> str:
         """Bind (port 0: any free one) and serve. Returns host:port. Raises Unavailable when the port is taken."""
+        wanted = joined(self._host, self._port)
         try:
-            port = self.grpc.add_insecure_port(f"{self._host}:{self._port}")
+            port = self.grpc.add_insecure_port(wanted)
         except RuntimeError as error:
-            raise Unavailable(f"cannot listen on {self._host}:{self._port}: is the port in use? ({error})") from None
+            raise Unavailable(f"cannot listen on {wanted}: is the port in use? ({error})") from None
         await self.grpc.start()
-        address = f"{self._host}:{port}"
+        address = joined(self._host, port)
         log.info(event("listening", address=address))
         return address
 

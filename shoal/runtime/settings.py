@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
+import sys
 import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 
 S = TypeVar("S")
+
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:\d+", re.IGNORECASE)
+"""What Kubernetes puts into <NAME>_PORT in every pod beside a service of that name, so also into SHOAL_PORT. Nobody means it as a port."""
 
 ENVIRONMENT_PREFIX = "SHOAL_"
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
@@ -27,8 +32,15 @@ def setting(default: Any, text: str, *, variable: str | None = None) -> Any:
     return dataclasses.field(default=default, metadata={"help": text, "variable": variable})
 
 
-def load_settings(kind: type[S], *, program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> S:
-    """Settings of `kind` from a file named by --config, the environment and flags, the later ones winning.
+def _warn(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr)
+
+
+def load_settings(
+    kind: type[S], *, program: str, arguments: Sequence[str], environment: Mapping[str, str], warn: Callable[[str], None] = _warn
+) -> S:
+    """Settings of `kind` from a file named by --config, the environment and flags, the later ones winning: a flag also over a variable
+    whose value is none. warn: is told of a variable that is ignored, because Kubernetes set it.
 
     Raises InvalidArgument for an unknown key or a value of the wrong type, naming it. Exits for --help and bad flags.
     """
@@ -36,7 +48,7 @@ def load_settings(kind: type[S], *, program: str, arguments: Sequence[str], envi
     flags = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     config = flags.pop("config", None) or environment.get(ENVIRONMENT_PREFIX + "CONFIG")
     values = _from_file(kind, Path(config)) if config else {}
-    values |= _from_environment(kind, environment)
+    values |= _from_environment(kind, environment, flags, warn)
     values |= {name: _parsed(kind, name, text, f"--{name.replace('_', '-')}") for name, text in flags.items()}
     return kind(**values)
 
@@ -79,9 +91,19 @@ def _from_file(kind: type[Any], path: Path) -> dict[str, Any]:
     return {name: _typed(kind, name, value, f"{path}: {name}") for name, value in raw.items()}
 
 
-def _from_environment(kind: type[Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    names = {each.name: _variable(each) for each in dataclasses.fields(kind)}
-    return {name: _parsed(kind, name, environment[key], key) for name, key in names.items() if key in environment}
+def _from_environment(
+    kind: type[Any], environment: Mapping[str, str], beaten: Iterable[str], warn: Callable[[str], None]
+) -> dict[str, Any]:
+    """beaten: names of settings that need no variable."""
+    wanted = {each.name: _variable(each) for each in dataclasses.fields(kind)}
+    for name in beaten:
+        del wanted[name]
+    given = {name: key for name, key in wanted.items() if key in environment}
+    links = {name for name, key in given.items() if key.endswith("_PORT") and _SERVICE_LINK.fullmatch(environment[key])}
+    for key in sorted(given[name] for name in links):
+        service = key.removesuffix("_PORT").lower().replace("_", "-")
+        warn(f"{key} is {environment[key]!r}, which Kubernetes sets for a service named {service!r}: it is ignored")
+    return {name: _parsed(kind, name, environment[key], key) for name, key in given.items() if name not in links}
 
 
 def _variable(field: dataclasses.Field[Any]) -> str:

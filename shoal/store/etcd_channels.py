@@ -1,4 +1,4 @@
-"""Connections to the endpoints of etcd, and the one place that says how a channel is made."""
+"""Connections to the endpoints of etcd, and the one place that says how a channel to it is made."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from shoal.store.etcd_settings import EtcdSettings, EtcdTls
 from shoal.store.etcd_token import EtcdToken
 from shoal.store.etcd_verdict import failed_connection, failed_login, failed_read
 from shoal.store.interface import StoreUnavailable
+from shoal.wire.channels import open_aio_channel
 
 _MESSAGE_BYTES = 256 * 1024 * 1024
 """Above the largest answer: a page of a listing with every value at etcd's request limit."""
@@ -168,7 +169,7 @@ class EtcdEndpoints:
     def _make(self, index: int) -> EtcdEndpoint:
         address = self._settings.endpoints[index]
         options, tls = channel_options(self._settings), self._settings.tls
-        channel = grpc.aio.secure_channel(address, credentials(tls), options) if tls else grpc.aio.insecure_channel(address, options)
+        channel = open_aio_channel(address, options, credentials(tls) if tls else None)
         return EtcdEndpoint(
             index=index,
             address=address,

@@ -20,6 +20,7 @@ from shoal.store.etcd_settings import EtcdSettings
 from shoal.store.etcd_token import EtcdToken
 from shoal.store.etcd_verdict import StaleToken, failed_login, failed_read
 from shoal.store.interface import LeaseId, LeaseNotFound, StoreUnavailable
+from shoal.wire.channels import open_channel
 
 Answer = TypeVar("Answer")
 Metadata = tuple[tuple[str, str], ...]
@@ -108,9 +109,7 @@ class EtcdLeaseConnection:
     def _channel(self, index: int) -> grpc.Channel:
         if index not in self._channels:
             address, options, tls = self._settings.endpoints[index], channel_options(self._settings), self._settings.tls
-            self._channels[index] = (
-                grpc.secure_channel(address, credentials(tls), options) if tls else grpc.insecure_channel(address, options)
-            )
+            self._channels[index] = open_channel(address, options, credentials(tls) if tls else None)
         return self._channels[index]
 
 

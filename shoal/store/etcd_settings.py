@@ -47,8 +47,9 @@ class EtcdSettings:
             raise InvalidArgument("at least one etcd endpoint is needed", ErrorDetails(field="endpoints"))
         for endpoint in self.endpoints:
             host, _, port = endpoint.rpartition(":")
-            if not host or "/" in endpoint or not port.isascii() or not port.isdigit():
-                raise InvalidArgument(f"etcd endpoint {endpoint!r} must have the form host:port", ErrorDetails(field="endpoints"))
+            if not host or "/" in endpoint or not port.isascii() or not port.isdigit() or (":" in host and host[0] + host[-1] != "[]"):
+                message = f"etcd endpoint {endpoint!r} must have the form host:port, with an IPv6 address in brackets"
+                raise InvalidArgument(message, ErrorDetails(field="endpoints"))
         for name in ("dial_timeout_s", "call_timeout_s", "silence_s"):
             if not getattr(self, name) > 0:
                 raise InvalidArgument(f"{name} is {getattr(self, name)!r}, it must be above 0", ErrorDetails(field=name))

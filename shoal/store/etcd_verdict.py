@@ -99,4 +99,6 @@ def _refusal(endpoint: str, code: str, details: str) -> ShoalError | None:
 
 
 def _message(endpoint: str, code: str, details: str) -> str:
+    if code == "UNIMPLEMENTED":
+        return f"what answers at {endpoint} is no etcd ({details}); correct the endpoints"
     return f"etcd at {endpoint} did not answer: {code.lower()}: {details}"

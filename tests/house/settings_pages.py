@@ -25,7 +25,9 @@ _HEAD = """# Settings
 Every process takes its settings from a TOML file (`--config FILE` or `SHOAL_CONFIG`), from variables, and from flags; of two that differ,
 the later one in this list wins. The flag of `lease_ttl_s` is `--lease-ttl-s`. A list is written with commas in a variable or a flag, and as
 `["a:1", "b:1"]` in a file. Unknown keys, values of a wrong type and values that cannot be are errors that name the setting. `--help` shows
-the same list. The command `shoal up` has flags for what is needed often, and takes the rest from the file and from variables.
+the same list. A flag wins over a variable, whatever that holds. `SHOAL_PORT=tcp://10.0.0.1:7600`, as Kubernetes sets it in every pod
+beside a service named `shoal` (and `SHOAL_METRICS_PORT` for `shoal-metrics`), is ignored with a warning.
+The command `shoal up` has flags for what is needed often, and takes the rest from the file and from variables.
 
 `deploy/samples/` has a file for each command with every setting at its default. Passwords are never settings: a setting names a file that
 holds one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatch
 
 import pytest
@@ -65,6 +66,27 @@ def test_servers_import_only_what_registers_a_service() -> None:
     for path, source in servers.items():
         messages = {name for name in imports(source) if name.startswith("shoal.v1.") and not name.endswith("_grpc")}
         assert messages == set(), path
+
+
+def channel_makers(sources: dict[str, str]) -> list[str]:
+    """Files that make a channel of gRPC themselves."""
+    makers = re.compile(r"\b(in)?secure_channel\(")
+    return [path for path, source in sources.items() if makers.search(source)]
+
+
+def test_channels_are_made_in_one_place() -> None:
+    """So that no channel asks a proxy: see shoal/wire/channels.py."""
+    assert channel_makers(own_sources()) == ["shoal/wire/channels.py"]
+
+
+@pytest.mark.parametrize("module", ["urllib.request", "requests", "httpx", "aiohttp"])
+def test_nothing_that_asks_a_proxy_by_itself_is_used(module: str) -> None:
+    assert strangers(module, (), own_sources()) == []
+
+
+@pytest.mark.parametrize("call", ["grpc.insecure_channel(a)", "grpc.aio.secure_channel(a, c)"])
+def test_another_maker_of_channels_is_noticed(call: str) -> None:
+    assert channel_makers({"router/view.py": f"channel = {call}\n"}) == ["router/view.py"]
 
 
 @pytest.mark.parametrize(

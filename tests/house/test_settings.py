@@ -44,6 +44,20 @@ def test_help_tells_every_setting_with_its_default(name: str, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
+def test_variables_of_kubernetes_start_every_command(name: str) -> None:
+    """Those of services named shoal and shoal-<anything>: no setting is named as one of them, but ports, which are ignored."""
+    command, kind = KINDS[name]
+    environment: dict[str, str] = {}
+    for each in dataclasses.fields(kind):
+        service = (each.metadata["variable"] or f"SHOAL_{each.name.upper()}").removesuffix("_PORT")
+        for of in (service, "SHOAL"):
+            link = {"SERVICE_HOST": "10.0.0.1", "SERVICE_PORT": "7600", "SERVICE_PORT_GRPC": "7600", "PORT": "tcp://10.0.0.1:7600"}
+            link |= {"PORT_7600_TCP": "tcp://10.0.0.1:7600", "PORT_7600_TCP_PROTO": "tcp", "PORT_7600_TCP_ADDR": "10.0.0.1"}
+            environment |= {f"{of}_{end}": value for end, value in link.items()}
+    assert load_settings(kind, program=command, arguments=[], environment=environment) == kind()
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
 def test_no_setting_holds_a_secret(name: str) -> None:
     _, kind = KINDS[name]
     assert [each.name for each in dataclasses.fields(kind) if "password" in each.name or "token" in each.name] == ["etcd_password_file"]

@@ -18,9 +18,13 @@ import pytest
 from deploy.die_with_parent import DYING_WITH_US
 from deploy.etcd_binary import find_etcd
 from deploy.etcd_child import EtcdChild, EtcdPorts, remembered_ports
-from deploy.ports import await_port_free, check_port_free
+from deploy.foreground import free_port
+from deploy.ports import await_port_free, check_port_free, kept_port
+from deploy.readiness import OwnId, look
 from deploy.session import MARK, end_session, processes_of, start_guard
+from deploy.settings import LocalSettings
 from shoal.core.errors import InvalidArgument, Unavailable
+from tests.role_cluster import RoleCluster
 
 SLEEPER = (sys.executable, "-c", "import sys, time; print('up', flush=True); time.sleep(600)")
 
@@ -196,6 +200,46 @@ def test_a_taken_port_is_an_error_until_it_is_left() -> None:
             await waiting
 
         asyncio.run(leave_meanwhile())
+
+
+def test_a_port_is_kept_for_one_command_before_anybody_listens() -> None:
+    port = free_port()
+    with kept_port("127.0.0.1", port):
+        with pytest.raises(Unavailable, match=f"port {port} on 127.0.0.1 is in use by another 'shoal up'"), kept_port("127.0.0.1", port):
+            pass
+        with kept_port("127.0.0.2", port), kept_port("127.0.0.1", free_port()):
+            check_port_free("127.0.0.1", port)
+    with kept_port("127.0.0.1", port):
+        pass
+
+
+def test_a_cluster_is_ready_only_for_who_started_it(shared_cluster: RoleCluster) -> None:
+    """Another command's router on our port answers as well as ours would."""
+    etcd = (shared_cluster.etcd.endpoint,)
+    own_id = OwnId(LocalSettings(), etcd)
+    assert own_id.get() is not None
+    assert look(shared_cluster.address, 2, own_id.get()).lacking is None
+
+    elsewhere = look(shared_cluster.address, 2, "another id")
+    assert (elsewhere.lacking, elsewhere.foreign) == ("a coordinator that leads", True)
+
+    unknown = OwnId(LocalSettings(cluster_name="unborn"), etcd).get()
+    assert unknown is None
+    undecided = look(shared_cluster.address, 2, unknown)
+    assert (undecided.lacking, undecided.foreign) == ("a coordinator that leads", False)
+
+
+def test_an_etcd_that_does_not_answer_knows_no_id_yet() -> None:
+    assert OwnId(LocalSettings(), (f"127.0.0.1:{free_port()}",)).get() is None
+
+
+def test_a_port_that_a_program_has_is_not_kept() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taker:
+        port = taker.getsockname()[1]
+        with pytest.raises(Unavailable, match="in use by another program"), kept_port("127.0.0.1", port):
+            pass
+    with kept_port("127.0.0.1", port):
+        pass
 
 
 def test_an_address_of_another_machine_is_an_error() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -17,6 +18,9 @@ import pytest
 import shoal
 from deploy.foreground import ForegroundCluster, free_port
 from deploy.session import processes_of
+from tests.listeners import listening
+from tests.loopback_six import has_six
+from tests.proxy import VARIABLES, Proxy, proxy_named_by
 
 DIM, POINTS = 8, 500
 VECTORS = np.random.default_rng(7).normal(size=(POINTS, DIM)).astype(np.float32)
@@ -55,8 +59,27 @@ def holder(folder: Path) -> int:
     return int((folder / "lock").read_text().split()[0])
 
 
+def etcd_of(cluster: ForegroundCluster) -> int:
+    """Pid of its etcd."""
+    children = Path(f"/proc/{cluster.pid}/task/{cluster.pid}/children").read_text().split()
+    (etcd,) = (int(pid) for pid in children if b"--data-dir" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return etcd
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForegroundCluster]:
+def proxy() -> Iterator[Proxy]:
+    """Named by every variable that can, for all processes of the cluster and its clients: nobody may ask it."""
+    with proxy_named_by(VARIABLES) as named:
+        yield named
+
+
+def asked_for_ours(proxy: Proxy) -> list[str]:
+    """What it was asked, but for Ray's question whether this is a machine of Azure, Google or Amazon."""
+    return [words for words in proxy.asked if not words.startswith(("GET http://169.254.169.254/", "GET http://metadata.google.internal/"))]
+
+
+@pytest.fixture(scope="module")
+def cluster(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForegroundCluster]:
     with ForegroundCluster(data=tmp_path_factory.mktemp("up") / "data", workers=2) as running:
         fill(running.address)
         yield running
@@ -82,6 +105,15 @@ def test_shards_are_spread_over_the_workers(cluster: ForegroundCluster) -> None:
     assert len(info.workers) == 2
     assert {shard.primary for shard in info.shards} == {worker.id for worker in info.workers}
     assert info.leader is not None
+
+
+def test_all_of_it_listens_on_loopback_only(cluster: ForegroundCluster) -> None:
+    """Ray's processes, too, and the actors that they host, and etcd."""
+    session = Path((cluster.data / "ray-session").read_text())
+    etcd = etcd_of(cluster)
+    hosted = set(processes_of(session)) | {cluster.pid}
+    assert len(hosted) > 5, "Ray, its agents and three actors"
+    assert listening(hosted) == listening([etcd]) == {"127.0.0.1"}
 
 
 def test_a_second_one_on_the_folder_is_refused_naming_the_first(cluster: ForegroundCluster) -> None:
@@ -110,9 +142,7 @@ def test_the_killed_router_comes_back_on_its_port(cluster: ForegroundCluster) ->
 
 
 def test_a_killed_etcd_comes_back(cluster: ForegroundCluster) -> None:
-    children = Path(f"/proc/{cluster.pid}/task/{cluster.pid}/children").read_text().split()
-    (etcd,) = (int(pid) for pid in children if b"--data-dir" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    os.kill(etcd, signal.SIGKILL)
+    os.kill(etcd_of(cluster), signal.SIGKILL)
     check(cluster.address)
     cluster.await_line("etcd ended", TIMEOUT_S)
     with shoal.connect(cluster.address, timeout=TIMEOUT_S) as client:
@@ -120,8 +150,20 @@ def test_a_killed_etcd_comes_back(cluster: ForegroundCluster) -> None:
         client.drop_collection("later")
 
 
+def test_commands_and_async_clients_work_beside_a_proxy(cluster: ForegroundCluster, proxy: Proxy) -> None:
+    done = subprocess.run([Path(sys.executable).parent / "shoal", "--address", cluster.address, "status"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    async def count() -> int:
+        async with shoal.connect_async(cluster.address, timeout=TIMEOUT_S) as client:
+            return await client.count("things")
+
+    assert asyncio.run(count()) == POINTS
+    assert asked_for_ours(proxy) == []
+
+
 @pytest.mark.timeout(500)
-def test_a_clean_end_and_everything_back(cluster: ForegroundCluster) -> None:
+def test_a_clean_end_and_everything_back(cluster: ForegroundCluster, proxy: Proxy) -> None:
     """The last one with this cluster, which it ends."""
     session = Path((cluster.data / "ray-session").read_text())
     os.killpg(cluster.pid, signal.SIGINT)
@@ -139,9 +181,13 @@ def test_a_clean_end_and_everything_back(cluster: ForegroundCluster) -> None:
         once_more.wait()
         await_that(lambda: processes_of(session) == [] and not session.exists())
 
-    with ForegroundCluster(data=cluster.data, port=cluster.port) as after_kill:
-        check(after_kill.address)
+    six = has_six()
+    with ForegroundCluster(data=cluster.data, port=cluster.port, flags=("--host=::1",) if six else ()) as after_kill:
+        (ready,) = (line for line in after_kill.lines if line.startswith("ready"))
+        assert ready.split()[1] == (f"[::1]:{cluster.port}" if six else cluster.address)
+        check(ready.split()[1])
     assert after_kill.wait() == 0
+    assert asked_for_ours(proxy) == []
 
 
 def test_a_taken_port_is_one_line_and_exit_code_1(tmp_path: Path) -> None:

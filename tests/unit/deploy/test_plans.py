@@ -41,6 +41,19 @@ def test_only_the_public_port_leaves_loopback_on_a_ray_of_our_own() -> None:
     assert combined.role.worker.host == "127.0.0.1"
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_host_is_kept_without_brackets(host: str) -> None:
+    _, combined = plans_of(LocalSettings(host=host), 1)
+    assert isinstance(combined.role, CombinedPlan)
+    assert combined.role.router.host == "::1"
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1:7600", "tcp://h"])
+def test_what_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(InvalidArgument, match="host is"):
+        LocalSettings(host=host)
+
+
 def test_what_roles_share_is_passed_to_all_of_them() -> None:
     given = {"etcd_ca": "ca", "etcd_cert": "c", "etcd_key": "k", "etcd_user": "u", "etcd_password_file": "p"}
     settings = LocalSettings(etcd=ETCD, cluster_name="mine", message_bytes=1234, log_level="DEBUG", **given)

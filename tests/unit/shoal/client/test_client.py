@@ -299,6 +299,14 @@ def test_bad_addresses_are_refused_by_connect(bad):
         shoal.connect(bad)
 
 
+@pytest.mark.parametrize("bare", ["::1", "fd00::7", "::1:7600", "10.0.0.1,::1"])
+def test_an_ipv6_address_without_brackets_is_told_how_to_write_it(bare):
+    address = bare.rpartition(",")[2]
+    for connect in (shoal.connect, shoal.connect_async):
+        with pytest.raises(InvalidArgument, match=rf"stands in brackets: \[{address}\]:7600"):
+            connect(bare)
+
+
 def test_every_error_class_can_be_imported_from_shoal():
     assert all(getattr(shoal, kind.__name__) is kind for kind in BY_STATUS.values())
     assert issubclass(shoal.InvalidArgument, shoal.ShoalError)

@@ -82,3 +82,64 @@ def test_unknown_flags_end_the_program_and_help_tells_defaults(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "a count (default 3, SHOAL_COUNT)" in shown
     assert "a folder (default 'here', SAMPLE_FOLDER)" in shown
+
+
+LINKS = {"SHOAL_PORT": "tcp://10.96.0.12:7600", "SHOAL_SERVICE_HOST": "10.96.0.12", "SHOAL_SERVICE_PORT": "7600"}
+"""What Kubernetes puts into a pod beside a service named shoal, and so it does for shoal-metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Settings whose variables Kubernetes may set."""
+
+    port: int = setting(7600, "a port")
+    metrics_port: int = setting(0, "another port")
+    host: str = setting("here", "a host")
+
+
+def load_ports(*arguments, **environment):
+    warnings = []
+    loaded = load_settings(Ports, program="ports", arguments=arguments, environment=environment, warn=warnings.append)
+    return loaded, warnings
+
+
+@pytest.mark.parametrize("value", ["tcp://10.96.0.12:7600", "udp://10.96.0.12:53", "TCP://[fd00::c]:7600", "sctp://h:1"])
+def test_what_kubernetes_sets_is_ignored_with_a_warning(value):
+    loaded, warnings = load_ports(SHOAL_PORT=value, SHOAL_METRICS_PORT=value)
+    assert loaded == Ports()
+    assert warnings == [
+        f"SHOAL_METRICS_PORT is {value!r}, which Kubernetes sets for a service named 'shoal-metrics': it is ignored",
+        f"SHOAL_PORT is {value!r}, which Kubernetes sets for a service named 'shoal': it is ignored",
+    ]
+
+
+def test_a_variable_that_is_ignored_leaves_the_file_its_word(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text("port = 1234\n")
+    loaded, warnings = load_ports("--config", str(file), **LINKS)
+    assert (loaded.port, len(warnings)) == (1234, 1)
+
+
+@pytest.mark.parametrize("value", ["tcp://10.96.0.12:7600", "many", ""])
+def test_a_flag_wins_over_a_variable_whatever_it_holds(value):
+    assert load_ports("--port=17", SHOAL_PORT=value) == (Ports(port=17), [])
+
+
+@pytest.mark.parametrize("value", ["tcp://", "tcp://10.96.0.12", "http://10.96.0.12:7600", "tcp://10.96.0.12:7600 ", "7600x"])
+def test_what_kubernetes_would_not_write_is_still_an_error(value):
+    with pytest.raises(InvalidArgument, match="SHOAL_PORT is"):
+        load_ports(SHOAL_PORT=value)
+
+
+def test_only_the_name_of_a_port_is_ignored():
+    assert load_ports(SHOAL_HOST="tcp://10.96.0.12:7600")[0].host == "tcp://10.96.0.12:7600"
+    with pytest.raises(InvalidArgument, match="SHOAL_COUNT is"):
+        load(SHOAL_COUNT="tcp://10.96.0.12:7600")
+
+
+def test_the_warning_is_a_line_of_stderr(capsys):
+    load_settings(Ports, program="ports", arguments=[], environment=LINKS)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("warning: SHOAL_PORT is")
+    assert shown.err.count("\n") == 1

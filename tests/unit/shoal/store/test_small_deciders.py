@@ -41,7 +41,9 @@ def test_every_endpoint_is_always_attempted_once(count: int, reports: list[tuple
     assert sorted(order.attempts()) == list(range(count))
 
 
-@pytest.mark.parametrize("endpoint", ["", "localhost", "http://localhost:2379", ":2379", "localhost:", "localhost:x", "host:２"])
+@pytest.mark.parametrize(
+    "endpoint", ["", "localhost", "http://localhost:2379", ":2379", "localhost:", "localhost:x", "host:２", "::1:2379", "[::1:2379"]
+)
 def test_an_endpoint_that_is_no_host_and_port_is_refused(endpoint: str) -> None:
     with pytest.raises(InvalidArgument, match="host:port"):
         EtcdSettings(endpoints=(endpoint,))

@@ -1,0 +1,61 @@
+"""Tells a router of Shoal from whatever else answers at the address that a client was given: another role, etcd, a web server.
+
+A router puts our metadata beside every error of its own. What comes without it was said by gRPC itself or by somebody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+
+from shoal.core.errors import ErrorDetails, PreconditionFailed, ShoalError, Unavailable
+from shoal.wire.status import DETAILS_KEY, error_from_rpc
+
+ADDRESS = "address"
+"""`details.field` of the errors made here."""
+
+_OF_GRPC = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+"""What gRPC itself may say of a call to a router."""
+
+_WEB_SERVER = "Received http2 header with status"
+_NO_GRPC = ("Failed parsing HTTP/2", "before receiving SETTINGS frame", "http1.x server", _WEB_SERVER)
+"""In what gRPC says of a server that does not speak it."""
+
+
+def error_of_call(error: Any, address: str, path: str) -> ShoalError:
+    """Our error for what a stub raised that asked `address` for the method with that gRPC path: grpc.Call or AioRpcError.
+
+    PreconditionFailed when no router answers there, at once: asking again cannot help. Unavailable when that may change.
+    """
+    code, said, trailing = error.code(), error.details() or "", tuple(error.trailing_metadata() or ())
+    if _from_shoal(trailing):
+        return error_from_rpc(code, said, trailing)
+    speaks_no_grpc = any(sign in said for sign in _NO_GRPC)
+    if code is grpc.StatusCode.UNAVAILABLE and speaks_no_grpc:
+        return Unavailable(_no_router(address, f"what does so speaks no gRPC: {said}"), ErrorDetails(field=ADDRESS))
+    if code in _OF_GRPC and _WEB_SERVER not in said:
+        return error_from_rpc(code, said, trailing)
+    older = f", or one too old to know {path.removeprefix('/')}" if code is grpc.StatusCode.UNIMPLEMENTED else ""
+    return PreconditionFailed(_no_router(address, said or code.name.lower(), older), ErrorDetails(field=ADDRESS))
+
+
+def _from_shoal(trailing: Iterable[tuple[str, Any]]) -> bool:
+    return any(key == DETAILS_KEY for key, _ in trailing)
+
+
+def _no_router(address: str, said: str, older: str = "") -> str:
+    return (
+        f"no router of Shoal answers at {address}{older} ({said}); 'shoal up' prints its router's address after 'ready', "
+        "and a router's log says 'serving'; the port is 7600 unless another one was chosen"
+    )

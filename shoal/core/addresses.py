@@ -1,0 +1,32 @@
+"""Hosts and host:port texts. An IPv6 address stands in brackets beside a port, and without them alone."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+
+_NAME = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9._-]*[a-zA-Z0-9_.])?")
+
+
+def plain_host(text: str) -> str:
+    """A host as it stands alone: "[::1]" becomes "::1". Raises InvalidArgument for what is no name and no address."""
+    host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if is_ipv6(host) or (host == text and _NAME.fullmatch(host)):
+        return host
+    raise InvalidArgument(f"host is {text!r}, it must be a name or an address, without a port and a scheme", ErrorDetails(field="host"))
+
+
+def joined(host: str, port: int) -> str:
+    """host:port, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_ipv6(text: str) -> bool:
+    """Whether it is an IPv6 address, without brackets."""
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
