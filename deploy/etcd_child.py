@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import logging
 import os
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from deploy.etcd_binary import EtcdBinary
 from deploy.log_files import opened_log
 from deploy.session import MARK
 from shoal.core.errors import Unavailable
+from shoal.runtime.logs import event
+
+log = logging.getLogger("shoal.up")
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
@@ -79,6 +84,24 @@ class EtcdChild:
         self._revived_s = now_s
         self._spawn()
         return True
+
+    @contextlib.contextmanager
+    def kept_running(self) -> Iterator[None]:
+        """For as long as the context lasts, a thread revives it. Nobody else may call a method meanwhile."""
+        ended = threading.Event()
+
+        def keep() -> None:
+            while not ended.wait(_POLL_S):
+                if self.revive(time.monotonic()):
+                    log.warning(event("etcd_ended", action="start it again until the roles have ended"))
+
+        keeper = threading.Thread(target=keep, name="etcd-keeper")
+        keeper.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            keeper.join()
 
     def stop(self) -> None:
         """End it cleanly, by force after STOP_TIMEOUT_S."""

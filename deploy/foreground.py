@@ -73,7 +73,7 @@ class ForegroundCluster:
 
     def launch(self) -> None:
         """Start it without waiting."""
-        command = [*DYING_WITH_US, str(os.getpid()), sys.executable, "-P", "-u", "-m", "deploy.local", *self._flags]
+        command = [*DYING_WITH_US, str(os.getpid()), sys.executable, "-P", "-u", "-m", "deploy.up", *self._flags]
         self.lines, self._new_lines = [], queue.SimpleQueue()
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

@@ -1,4 +1,4 @@
-"""`python -m deploy.local`, which is `shoal up`: a whole cluster from one command, in the foreground, in one folder.
+"""What `shoal up` does, see deploy.up: a whole cluster from one command, in the foreground, in one folder.
 
 Owns the order in which things start and end. Every part it starts is ended here, whichever way this function is left.
 """
@@ -6,17 +6,15 @@ Owns the order in which things start and end. Every part it starts is ended here
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import importlib.util
-import os
-import signal
-import sys
-import threading
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deploy.cluster_folder import ClusterFolder, FolderLock
 from deploy.etcd_binary import find_etcd
@@ -30,11 +28,17 @@ from deploy.supervise import Launcher, Supervisor
 from deploy.terminal import Terminal
 from shoal.core.addresses import joined
 from shoal.core.errors import PreconditionFailed, ShoalError, Unavailable
-from shoal.runtime.settings import load_settings
+from shoal.runtime.logs import event
+from shoal.runtime.stop_signals import StopSignals
 from shoal.store.etcd import EtcdStore
 from shoal.store.etcd_settings import etcd_settings
 from shoal.store.etcd_verdict import Untrusted
 from shoal.store.keys import Keys
+
+if TYPE_CHECKING:
+    from deploy.ray_cluster import OwnRay
+
+log = logging.getLogger("shoal.up")
 
 STOP_TIMEOUT_S = 20.0
 ETCD_TIMEOUT_S = 5.0
@@ -43,61 +47,35 @@ _IDLE_TURN_S = 0.5
 _ANY_HOST = ("0.0.0.0", "::")
 
 
-class StopRequest:
-    """Whether somebody asked this command to end, by SIGINT, SIGTERM or SIGHUP."""
-
-    def __init__(self) -> None:
-        self._asked = threading.Event()
-
-    def listen(self) -> None:
-        """Take the signals. To be called again after ray.init, which takes SIGTERM for itself."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: self._asked.set())
-
-    def asked(self) -> bool:
-        """Whether to end."""
-        return self._asked.is_set()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a cluster until a signal ends it. Returns the exit code: 1 after an error, which is one line on stderr."""
-    try:
-        given = sys.argv[1:] if arguments is None else arguments
-        settings = load_settings(LocalSettings, program="shoal up", arguments=given, environment=os.environ)
-        stop = StopRequest()
-        stop.listen()
-        run(settings, stop)
-    except ShoalError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def run(settings: LocalSettings, stop: StopRequest) -> None:
+def run(settings: LocalSettings, stop: StopSignals) -> None:
     """Start everything, serve until asked to stop, end everything. Raises ShoalError."""
     folder = ClusterFolder(root=Path(settings.data).resolve())
     folder.create()
     if importlib.util.find_spec("ray") is None:
         raise PreconditionFailed("ray is not installed; pip install 'shoal[server]'")
-    terminal = Terminal()
-    with ExitStack() as stack:
-        stack.enter_context(FolderLock(folder))
-        stack.enter_context(terminal.to_ourselves(folder.log("up"), settings.log_level))
-        LocalCluster(settings, folder, stop, stack, terminal.say).run()
-        terminal.say("stopping")
-    terminal.say("stopped")
+    with Terminal() as terminal:
+        with FolderLock(folder), terminal.to_ourselves(folder.log("up"), settings.log_level):
+            try:
+                with ExitStack() as stack:
+                    LocalCluster(settings, folder, stop, stack, terminal.say).run()
+                    terminal.say("stopping")
+            except ShoalError as error:
+                log.error(event("failed", reason=error.message))
+                raise
+        terminal.say("stopped")
 
 
 class LocalCluster:
     """One run of a cluster. What it starts is ended by the stack it was given, in reverse order."""
 
     def __init__(
-        self, settings: LocalSettings, folder: ClusterFolder, stop: StopRequest, stack: ExitStack, say: Callable[[str], None]
+        self, settings: LocalSettings, folder: ClusterFolder, stop: StopSignals, stack: ExitStack, say: Callable[[str], None]
     ) -> None:
         self._say = say
         self._settings, self._folder, self._stop, self._stack = _wherever_we_go(settings), folder, stop, stack
         self._workers = max(settings.workers, folder.worker_count())
         self._etcd: EtcdChild | None = None
+        self._ray: OwnRay | None = None
         self._launcher: Launcher | None = None
 
     def run(self) -> None:
@@ -110,7 +88,6 @@ class LocalCluster:
         self._check_metrics()
         plans = process_plans(self._settings, self._folder, endpoints, self._workers)
         address = self._enter_ray(plans)
-        self._stop.listen()
         if self._stop.asked():
             return
         supervisor = self._supervisor(plans)
@@ -155,7 +132,7 @@ class LocalCluster:
             from deploy.launch import RayLauncher
             from deploy.ray_cluster import local_ray
 
-            self._stack.enter_context(local_ray(labels, session))
+            self._ray = self._stack.enter_context(local_ray(labels, session))
             self._launcher = RayLauncher(cluster_name=settings.cluster_name, detached=False)
         return joined(LOOPBACK if host in _ANY_HOST else host, settings.port)
 
@@ -164,8 +141,15 @@ class LocalCluster:
         workers = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
         self._say(f"starting a coordinator, a router and {workers} (logs in {self._folder.logs})")
         supervisor = Supervisor(plans=plans, launcher=self._launcher, clock=time.monotonic, say=self._say)
-        self._stack.callback(lambda: supervisor.stop(stop_groups(plans), STOP_TIMEOUT_S))
+        self._stack.callback(self._stop_roles, supervisor, plans)
         return supervisor
+
+    def _stop_roles(self, supervisor: Supervisor, plans: tuple[ProcessPlan, ...]) -> None:
+        """End the roles while etcd runs, in which they say that they leave, also when what ends us has ended etcd."""
+        if self._ray is not None and not self._ray.hosts():
+            return
+        with contextlib.nullcontext() if self._etcd is None else self._etcd.kept_running():
+            supervisor.stop(stop_groups(plans), STOP_TIMEOUT_S)
 
     def _await_ready(self, supervisor: Supervisor, address: str, endpoints: tuple[str, ...]) -> bool:
         """Wait until the cluster answers. Returns False when asked to stop meanwhile.
@@ -178,6 +162,7 @@ class LocalCluster:
         timeout_s = self._settings.start_timeout_s
         deadline, said = time.monotonic() + timeout_s, ""
         while not self._stop.asked():
+            self._check_ray()
             supervisor.turn(_TURN_S)
             seen = look(address, self._workers, own_id.get())
             if seen.foreign:
@@ -197,9 +182,14 @@ class LocalCluster:
 
     def _serve(self, supervisor: Supervisor) -> None:
         while not self._stop.asked():
+            self._check_ray()
             supervisor.turn(_IDLE_TURN_S)
-            if self._etcd is not None and self._etcd.revive(time.monotonic()):
+            if self._etcd is not None and not self._stop.asked() and self._etcd.revive(time.monotonic()):
                 self._say("etcd ended; starting it again")
+
+    def _check_ray(self) -> None:
+        if self._ray is not None and (ended := self._ray.ended()):
+            raise Unavailable(f"Ray ended: its {ended} was killed or failed, see {self._folder.log('up')}; start 'shoal up' again")
 
 
 def _wherever_we_go(settings: LocalSettings) -> LocalSettings:
@@ -220,7 +210,3 @@ async def _check_etcd(settings: LocalSettings) -> None:
         raise Unavailable(f"etcd at {', '.join(settings.etcd)} does not answer ({error.message}); start it or correct --etcd") from None
     finally:
         await store.close()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

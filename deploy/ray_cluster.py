@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import ray
 
 from deploy.plans import ProcessPlan
+from deploy.processes import children_of, is_alive, name_of
+from deploy.session import kill_session
 from deploy.settings import NODE_HOST
 from shoal.core.errors import PreconditionFailed, Unavailable
+
+_POLL_S = 0.05
+_HOST, _HEAD = "raylet", "gcs_server"
 
 NAMESPACE = "shoal"
 LABEL_VALUE = "true"
@@ -19,17 +27,32 @@ OBJECT_STORE_BYTES = 80 * 1024 * 1024
 """Ray's least is 75 MB; nothing of ours travels through it."""
 
 
+class OwnRay:
+    """The two processes of a Ray of our own without which it hosts nothing. To be made once it is started."""
+
+    def __init__(self) -> None:
+        self._pids = {name: pid for pid in children_of(os.getpid()) if (name := name_of(pid)) in (_HOST, _HEAD)}
+
+    def ended(self) -> str | None:
+        """Name of one that has ended, None while Ray works. Nothing starts it again, and Ray ends us within a minute."""
+        return next((name for name, pid in self._pids.items() if not is_alive(pid)), None)
+
+    def hosts(self) -> bool:
+        """Whether what it hosts can run still: that dies with the process that started it."""
+        return _HOST not in self._pids or is_alive(self._pids[_HOST])
+
+
 @contextlib.contextmanager
-def local_ray(labels: tuple[str, ...], folder: Path) -> Iterator[None]:
+def local_ray(labels: tuple[str, ...], folder: Path) -> Iterator[OwnRay]:
     """A Ray of our own for as long as the context lasts. labels: of its one node; folder: of its session, see deploy.session.
 
     Raises Unavailable when Ray does not start.
     """
     try:
         _start(labels, folder)
-        yield
+        yield OwnRay()
     finally:
-        ray.shutdown()
+        _shut_down(folder)
 
 
 @contextlib.contextmanager
@@ -84,6 +107,27 @@ def _start(labels: tuple[str, ...], folder: Path) -> None:
         )
     except Exception as error:
         raise Unavailable(f"Ray did not start: {first_line(error)}") from None
+
+
+def _shut_down(folder: Path) -> None:
+    """Leave Ray, then kill it. Its processes cannot hear the SIGTERM that ray.shutdown sends them, see shoal.runtime.stop_signals,
+    and it would wait a second for each."""
+    ended = threading.Event()
+
+    def kill() -> None:
+        while ray.is_initialized() and not ended.is_set():
+            time.sleep(_POLL_S)
+        while not ended.is_set():
+            kill_session(folder)
+            ended.wait(_POLL_S)
+
+    killer = threading.Thread(target=kill, name="ray-killer")
+    killer.start()
+    try:
+        ray.shutdown()
+    finally:
+        ended.set()
+        killer.join()
 
 
 def first_line(error: Exception) -> str:

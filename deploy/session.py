@@ -67,15 +67,19 @@ def ray_session(remember: Path) -> Iterator[Path]:
 
 def end_session(folder: Path) -> None:
     """Kill what still belongs to the session and remove its folder. Nothing when there is none."""
-    pids = processes_of(folder)
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    kill_session(folder)
     deadline = time.monotonic() + _GONE_WITHIN_S
     while time.monotonic() < deadline and processes_of(folder):
         time.sleep(_POLL_S)
     if folder.name.startswith(_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill_session(folder: Path) -> None:
+    """Kill what belongs to the session, but for ourselves."""
+    for pid in processes_of(folder):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def processes_of(folder: Path) -> list[int]:

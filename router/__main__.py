@@ -5,23 +5,29 @@ from __future__ import annotations
 import os
 import sys
 
-from router.server import RouterRole
-from router.settings import RouterSettings
-from shoal.core.errors import ShoalError
-from shoal.runtime.logs import configure_logs
-from shoal.runtime.role import run_role
-from shoal.runtime.settings import load_settings
+from shoal.runtime.stop_signals import StopSignals
+from shoal.runtime.streams import open_streams, tell
 
 
 def main() -> int:
     """Run a router until a signal ends it. Returns the exit code: 2 for settings that are no use."""
+    open_streams()
+    stop = StopSignals()
+    # What follows takes a second to import; signals are taken already.
+    from router.server import RouterRole
+    from router.settings import RouterSettings
+    from shoal.core.errors import ShoalError
+    from shoal.runtime.logs import configure_logs
+    from shoal.runtime.role import run_role
+    from shoal.runtime.settings import load_settings
+
     try:
         settings = load_settings(RouterSettings, program="python -m router", arguments=sys.argv[1:], environment=os.environ)
     except ShoalError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        tell(f"error: {error.message}")
         return 2
     configure_logs(settings.log_level, "router")
-    return run_role(lambda: RouterRole(settings))
+    return run_role(lambda: RouterRole(settings), stop)
 
 
 if __name__ == "__main__":

@@ -5,28 +5,34 @@ from __future__ import annotations
 import os
 import sys
 
-from shard_worker.settings import WorkerSettings
-from shoal.core.errors import ShoalError
-from shoal.runtime.fault_points import arm_from_environment
-from shoal.runtime.logs import configure_logs
-from shoal.runtime.role import run_role
-from shoal.runtime.settings import load_settings
+from shoal.runtime.stop_signals import StopSignals
+from shoal.runtime.streams import open_streams, tell
 
 
 def main() -> int:
     """Run until a signal. Returns the exit code."""
+    open_streams()
+    stop = StopSignals()
+    # What follows takes a second to import; signals are taken already.
+    from shard_worker.settings import WorkerSettings
+    from shoal.core.errors import ShoalError
+    from shoal.runtime.fault_points import arm_from_environment
+    from shoal.runtime.logs import configure_logs
+    from shoal.runtime.role import run_role
+    from shoal.runtime.settings import load_settings
+
     try:
         settings = load_settings(WorkerSettings, program="python -m shard_worker", arguments=sys.argv[1:], environment=os.environ)
         arm_from_environment(os.environ)
     except ShoalError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        tell(f"error: {error.message}")
         return 2
     configure_logs(settings.log_level, "worker")
     # numpy's BLAS reads it when it is first imported, and would start threads that fight with the search threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from shard_worker.server import WorkerRole
 
-    return run_role(lambda: WorkerRole(settings))
+    return run_role(lambda: WorkerRole(settings), stop)
 
 
 if __name__ == "__main__":

@@ -12,37 +12,47 @@
 
 `help(shoal.Client)` tells every verb. What they return (Hits, Point, CollectionInfo, ClusterInfo ...) and the errors they raise
 (all are ShoalError) are here, too.
+
+
+What is here is imported when it is first asked for: `import shoal` costs nothing, and a command or a role takes its signals
+before the libraries load, which takes a second.
 """
 
-from shoal.client.async_client import AsyncClient, connect_async
-from shoal.client.client import Client, connect
-from shoal.client.results import (
-    ClusterInfo,
-    CollectionInfo,
-    CollectionSummary,
-    Hit,
-    Hits,
-    Point,
-    ShardInfo,
-    WorkerInfo,
-)
-from shoal.core.collection import CollectionSpec
-from shoal.core.errors import (
-    AlreadyExists,
-    DataLoss,
-    DeadlineExceeded,
-    ErrorDetails,
-    Internal,
-    InvalidArgument,
-    NotFound,
-    PermissionDenied,
-    PreconditionFailed,
-    ResourceExhausted,
-    ShoalError,
-    Unauthenticated,
-    Unavailable,
-)
-from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shoal.client.async_client import AsyncClient, connect_async
+    from shoal.client.client import Client, connect
+    from shoal.client.results import (
+        ClusterInfo,
+        CollectionInfo,
+        CollectionSummary,
+        Hit,
+        Hits,
+        Point,
+        ShardInfo,
+        WorkerInfo,
+    )
+    from shoal.core.collection import CollectionSpec
+    from shoal.core.errors import (
+        AlreadyExists,
+        DataLoss,
+        DeadlineExceeded,
+        ErrorDetails,
+        Internal,
+        InvalidArgument,
+        NotFound,
+        PermissionDenied,
+        PreconditionFailed,
+        ResourceExhausted,
+        ShoalError,
+        Unauthenticated,
+        Unavailable,
+    )
+    from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
 
 __all__ = [
     "AlreadyExists",
@@ -76,3 +86,44 @@ __all__ = [
     "connect",
     "connect_async",
 ]
+
+_HOMES = {
+    "shoal.client.async_client": ("AsyncClient", "connect_async"),
+    "shoal.client.client": ("Client", "connect"),
+    "shoal.client.results": ("ClusterInfo", "CollectionInfo", "CollectionSummary", "Hit", "Hits", "Point", "ShardInfo", "WorkerInfo"),
+    "shoal.core.collection": ("CollectionSpec",),
+    "shoal.core.errors": (
+        "AlreadyExists",
+        "DataLoss",
+        "DeadlineExceeded",
+        "ErrorDetails",
+        "Internal",
+        "InvalidArgument",
+        "NotFound",
+        "PermissionDenied",
+        "PreconditionFailed",
+        "ResourceExhausted",
+        "ShoalError",
+        "Unauthenticated",
+        "Unavailable",
+    ),
+    "shoal.core.shard_calls": ("CurvePoint", "SegmentCurve", "SegmentExplain", "ShardRecall"),
+}
+"""Module of each public name."""
+
+_ROOMS = frozenset({"client", "core", "v1", "wire"})
+"""Packages that are attributes too, without an import of their own."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"shoal.{name}")
+    home = next((module for module, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module 'shoal' has no attribute {name!r}")
+    globals()[name] = value = getattr(importlib.import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -1,4 +1,5 @@
-"""The command tree and how a command ends: exit code 0 for success, 1 for an error, 2 for wrong usage, 130 for Ctrl-C.
+"""The command tree and how a command ends: exit code 0 for success, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, 141 when what
+reads its output has left.
 
 Every error is one line on stderr: `error: <what>; <what to do next>`. One file per noun; only `output` prints.
 """
@@ -6,6 +7,7 @@ Every error is one line on stderr: `error: <what>; <what to do next>`. One file 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import sys
 from collections.abc import Callable
 from importlib.metadata import version as installed_version
@@ -21,6 +23,7 @@ from shoal.core.errors import ShoalError
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 _INTERRUPTED = 130
+_NO_READER = 141
 
 
 class _Interrupted(Exception):
@@ -56,14 +59,29 @@ def exit_code(run: Callable[[], Any]) -> int:
         return 2
     except (_Interrupted, KeyboardInterrupt) as error:
         return _interrupted(*error.args)
+    except OSError as error:
+        return _unwritten(error)
     except typer.Abort as error:
         return _interrupted() if isinstance(error.__cause__, KeyboardInterrupt) else 1
+    if code == _INTERRUPTED:
+        # Typer's own answer, without a word, to a Ctrl-C before the command began.
+        return _interrupted()
     return code if isinstance(code, int) else 0
 
 
 def _interrupted(*far: str) -> int:
     output.error(", ".join(("interrupted", *far)), "run it again to go on, nothing is done twice")
     return _INTERRUPTED
+
+
+def _unwritten(error: OSError) -> int:
+    """Exit code when standard output takes no more: without a word for `... | head -1`, as for other programs."""
+    if error.filename is not None:
+        raise error
+    if error.errno == errno.EPIPE:
+        return _NO_READER
+    output.error(f"cannot write to standard output: {error.strerror}", "give it somewhere else to go")
+    return 1
 
 
 def _usage(error: Any) -> tuple[str, str]:
@@ -120,5 +138,5 @@ app.command("fsck")(fsck.fsck)
 
 
 def main() -> None:
-    """Entry point of the `shoal` program."""
+    """Run the command line and exit; see shoal.cli.entry."""
     app(prog_name="shoal")

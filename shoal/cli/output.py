@@ -9,7 +9,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
@@ -25,13 +25,15 @@ def line(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """A line for people, beside the result."""
-    typer.echo(text, err=True)
+    """A line for people, beside the result. That nobody can read it ends nothing."""
+    with suppress(OSError):
+        typer.echo(text, err=True)
 
 
 def error(what: str, next_step: str) -> None:
     """The one line that says what went wrong and what to do."""
-    typer.echo(f"error: {' '.join(what.split())}; {next_step}", err=True)
+    with suppress(OSError):
+        typer.echo(f"error: {' '.join(what.split())}; {next_step}", err=True)
 
 
 def document(value: Any) -> None:

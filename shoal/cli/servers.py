@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from shoal.core.errors import PreconditionFailed
+from shoal.runtime.stop_signals import block_ending_signals
 
 
 def become(command: str, program: str, words: Iterable[str], needed: Sequence[str]) -> None:
@@ -18,4 +19,6 @@ def become(command: str, program: str, words: Iterable[str], needed: Sequence[st
     missing = next((name for name in needed if importlib.util.find_spec(name) is None), None)
     if missing is not None:
         raise PreconditionFailed(f"`{command}` needs {missing}, a server package that is not installed: pip install 'shoal[server]'")
+    # Until the program takes them, they wait: its start takes long enough to be interrupted.
+    block_ending_signals()
     os.execve(sys.executable, [sys.executable, "-m", program, *words], {**os.environ, "PYTHONSAFEPATH": "1"})

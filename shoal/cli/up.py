@@ -8,7 +8,7 @@ import typer
 
 from shoal.cli.servers import become
 
-_PROGRAM = "deploy.local"
+_PROGRAM = "deploy.up"
 _NEEDED = ("deploy", _PROGRAM, "ray", "faiss")
 
 

@@ -1,11 +1,9 @@
-"""The life of a role as a plain process: uvloop, start, serve until SIGINT or SIGTERM or until it fails, stop."""
+"""The life of a role as a plain process: uvloop, start, serve until a signal or until it fails, stop."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import sys
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,6 +11,8 @@ import uvloop
 
 from shoal.core.errors import ShoalError
 from shoal.runtime.logs import event
+from shoal.runtime.stop_signals import StopSignals
+from shoal.runtime.streams import tell
 
 log = logging.getLogger("shoal.role")
 
@@ -33,12 +33,12 @@ class Role(Protocol):
         ...
 
 
-def run_role(make: Callable[[], Role]) -> int:
+def run_role(make: Callable[[], Role], stop: StopSignals) -> int:
     """Host one role until a signal ends it. Returns the exit code: 0 after a signal, 1 after an error (one line on stderr)."""
     try:
-        uvloop.run(_until_signal(make))
+        uvloop.run(_until_signal(make, stop))
     except ShoalError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        tell(f"error: {error.message}")
         return 1
     return 0
 
@@ -60,11 +60,10 @@ async def host_role(make: Callable[[], Role], asked: asyncio.Event) -> None:
         await role.stop()
 
 
-async def _until_signal(make: Callable[[], Role]) -> None:
+async def _until_signal(make: Callable[[], Role], stop: StopSignals) -> None:
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked.set)
+    stop.when_asked(lambda: loop.call_soon_threadsafe(asked.set))
     await host_role(make, asked)
 
 

@@ -1,4 +1,4 @@
-"""`python -m deploy.local`, which is `shoal up`, with a real etcd, a real Ray and real signals."""
+"""`python -m deploy.up`, which is `shoal up`, with a real etcd, a real Ray and real signals."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check(address: str) -> None:
 
 
 def run_up(*flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "deploy.local", *flags]
+    command = [sys.executable, "-P", "-m", "deploy.up", *flags]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -139,7 +139,7 @@ def test_shoal_up_says_why_an_etcd_does_not_let_it_in(cluster: SecureCluster, tm
         file = tmp_path / "up.toml"
         settings = {**cluster.access, **values, "etcd": [cluster.etcd.endpoint]}
         file.write_text("".join(f"{name} = {json.dumps(value, default=str)}\n" for name, value in settings.items()))
-        command = [sys.executable, "-P", "-m", "deploy.local", f"--data={tmp_path / 'data'}", f"--config={file}"]
+        command = [sys.executable, "-P", "-m", "deploy.up", f"--data={tmp_path / 'data'}", f"--config={file}"]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert ended.returncode == 1
         (line,) = (line for line in ended.stderr.splitlines() if line.startswith("error:"))

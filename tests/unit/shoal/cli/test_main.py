@@ -159,10 +159,10 @@ def test_up_becomes_the_local_cluster(shoal, monkeypatch):
     program, command, environment = started[0]
     assert program == sys.executable
     wanted = ["--data=d", "--port=1234", "--workers=3", "--host=127.0.0.1", "--etcd=a:1,b:1", "--ray-address=auto"]
-    assert command == [sys.executable, "-m", "deploy.local", *wanted]
+    assert command == [sys.executable, "-m", "deploy.up", *wanted]
     assert environment["PYTHONSAFEPATH"] == "1"
     assert shoal("up").code == 0
-    assert started[1][1] == [sys.executable, "-m", "deploy.local"]
+    assert started[1][1] == [sys.executable, "-m", "deploy.up"]
 
 
 def test_up_without_server_packages_says_how_to_install_them(shoal, monkeypatch):

@@ -1,0 +1,52 @@
+"""Entry point of the `shoal` program: answers Ctrl-C in one line also while the command tree, which takes long, is imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from shoal.runtime.streams import open_streams
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells give it."""
+
+INTERRUPTED_LINE = "error: interrupted; run it again to go on, nothing is done twice\n"
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    if _is_taken():
+        signal.signal(signal.SIGINT, _end_at_once)
+    open_streams()
+    from shoal.cli.main import main as run
+
+    if _is_taken():
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        run()
+    except KeyboardInterrupt:
+        _end_at_once()
+    finally:
+        if _is_taken():
+            signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    sys.exit(0)
+
+
+def _is_taken() -> bool:
+    """Whether Ctrl-C is meant for us: a shell lets what it starts in the background ignore it."""
+    return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """Leave the command in order. Who asks a second time wants it at once."""
+    signal.signal(signal.SIGINT, _end_at_once)
+    raise KeyboardInterrupt
+
+
+def _end_at_once(*_: object) -> NoReturn:
+    try:
+        os.write(2, INTERRUPTED_LINE.encode())
+    finally:
+        os._exit(INTERRUPTED)
