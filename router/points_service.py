@@ -7,7 +7,7 @@ from typing import Any
 from router.logic.checks import check_message_bytes
 from router.logic.questions import CountQuestion, Delete, DeleteMatching, GetQuestion, ScrollQuestion, Upsert, Written
 from router.reads import FEWER_POINTS, Reads
-from router.requests import filter_of, reading_of, request_id_of, timeout_of
+from router.requests import caller_of, filter_of, reading_of, request_id_of, timeout_of
 from router.writes import Writes
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import Limits
@@ -44,6 +44,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
             with_vectors=request.with_vectors,
             consistency=request.consistency,
             min_seqs=request.min_seqs,
+            caller=caller_of(context),
         )
         question = GetQuestion(collection=request.collection, ids=ids_from_message(request.ids), reading=reading)
         points = await self._reads.get(question, self._timeout(context))
@@ -53,7 +54,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
 
     async def Count(self, request: points_pb2.CountRequest, context: Any) -> points_pb2.CountResponse:
         """The number of points, or of those that match."""
-        reading = reading_of(consistency=request.consistency, min_seqs=request.min_seqs)
+        reading = reading_of(consistency=request.consistency, min_seqs=request.min_seqs, caller=caller_of(context))
         question = CountQuestion(collection=request.collection, filter=filter_of(request), reading=reading)
         return points_pb2.CountResponse(count=await self._reads.count(question, self._timeout(context)))
 
@@ -64,6 +65,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
             with_vectors=request.with_vectors,
             consistency=request.consistency,
             min_seqs=request.min_seqs,
+            caller=caller_of(context),
         )
         after = id_from_message(request.after, "after")
         question = ScrollQuestion(

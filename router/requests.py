@@ -47,8 +47,18 @@ def unless_empty(filter: Filter) -> Filter | None:
     return None
 
 
+def caller_of(context: Any) -> str:
+    """The client, as one of whom reads take turns: the other end of its connection."""
+    return str(context.peer())
+
+
 def reading_of(
-    *, with_payload: bool = False, with_vectors: bool = False, consistency: int, min_seqs: Iterable[common_pb2.ShardSeq]
+    *,
+    with_payload: bool = False,
+    with_vectors: bool = False,
+    consistency: int,
+    min_seqs: Iterable[common_pb2.ShardSeq],
+    caller: str = "",
 ) -> Reading:
     """How the client wants to read. Raises InvalidArgument for an unknown consistency."""
     return Reading(
@@ -56,6 +66,7 @@ def reading_of(
         with_vectors=with_vectors,
         consistency=consistency_from_message(consistency),
         min_seqs={ShardId(CollectionId(each.collection_id), each.shard): Seq(each.seq) for each in min_seqs},
+        caller=caller,
     )
 
 

@@ -9,7 +9,7 @@ from router.logic.accuracy import accuracy_of
 from router.logic.checks import check_message_bytes
 from router.logic.questions import SearchQuestion
 from router.reads import FEWER_HITS, Reads
-from router.requests import filter_of, reading_of, timeout_of, unless_empty
+from router.requests import caller_of, filter_of, reading_of, timeout_of, unless_empty
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import Limits
 from shoal.core.shard_calls import QueryGroup
@@ -26,7 +26,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
 
     async def Search(self, request: search_pb2.SearchRequest, context: Any) -> search_pb2.SearchResponse:
         """The best points for each query."""
-        answer = await self._reads.search(question_of(request), timeout_of(context, self._default_timeout_s))
+        answer = await self._reads.search(question_of(request, caller_of(context)), timeout_of(context, self._default_timeout_s))
         response = search_pb2.SearchResponse(
             hits=hits_to_message(answer.hits), missing_shards=answer.missing, explain=map(explain_to_message, answer.explain)
         )
@@ -34,7 +34,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         return response
 
 
-def question_of(request: search_pb2.SearchRequest) -> SearchQuestion:
+def question_of(request: search_pb2.SearchRequest, caller: str = "") -> SearchQuestion:
     """The question that a request asks. Raises InvalidArgument naming the field that cannot be read, or contradicts another."""
     return SearchQuestion(
         collection=request.collection,
@@ -51,6 +51,7 @@ def question_of(request: search_pb2.SearchRequest) -> SearchQuestion:
             with_vectors=request.with_vectors,
             consistency=request.consistency,
             min_seqs=request.min_seqs,
+            caller=caller,
         ),
     )
 

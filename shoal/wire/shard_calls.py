@@ -81,12 +81,12 @@ def request_id_from_message(message: common_pb2.RequestId) -> RequestId:
 
 def terms_to_message(terms: ReadTerms) -> worker_pb2.ReadTerms:
     """Conditions on a read as a message."""
-    return worker_pb2.ReadTerms(consistency=consistency_to_message(terms.consistency), min_seq=terms.min_seq)
+    return worker_pb2.ReadTerms(consistency=consistency_to_message(terms.consistency), min_seq=terms.min_seq, caller=terms.caller)
 
 
 def terms_from_message(message: worker_pb2.ReadTerms) -> ReadTerms:
     """Conditions on a read from a message. Raises InvalidArgument for an unknown consistency."""
-    return ReadTerms(consistency=consistency_from_message(message.consistency), min_seq=Seq(message.min_seq))
+    return ReadTerms(consistency=consistency_from_message(message.consistency), min_seq=Seq(message.min_seq), caller=message.caller)
 
 
 def write_to_message(call: ShardWrite) -> worker_pb2.ShardWriteRequest:
