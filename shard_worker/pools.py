@@ -39,6 +39,8 @@ class Pools:
         self._reads = FairPool(
             search_threads, name="search", what="searches and reads", limit="waiting_reads", initializer=search_thread_init
         )
+        self.conversions = FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions")
+        """Where requests with long filters are read."""
         self._encodes = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._build_threads = build_threads
         self._builds = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=self._begin_builds)
@@ -90,6 +92,7 @@ class Pools:
         self.stopping.set()
         self._builds.shutdown(cancel_futures=True)
         self._reads.close()
+        self.conversions.close()
         self._encodes.shutdown(cancel_futures=True)
 
     def _begin_builds(self) -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, ResourceExhausted, Unavailable
-from shoal.core.turns import Asker, Turn, Turns
+from shoal.core.turns import FREE, Asker, Turn, Turns
 from shoal.runtime.clock import boot_s
 
 T = TypeVar("T")
@@ -125,6 +125,14 @@ class FairPool:
             raise
         result: T = job.outcome.result()
         return result
+
+    def deadline(self, timeout_s: float) -> float:
+        """The moment in so many seconds, on the clock."""
+        return self._clock() + timeout_s
+
+    async def aside(self, work: Callable[[Turn], T], asker: Asker, until_s: float = math.inf, *, long: bool) -> T:
+        """The outcome of work: of long work as run, of short work at once."""
+        return await self.run(work, asker, until_s) if long else work(FREE)
 
     def close(self) -> None:
         """Begin nothing more, end what runs at its next look, and the threads."""

@@ -12,6 +12,7 @@ from typing import Protocol
 import uvloop
 
 from shoal.core.errors import ShoalError
+from shoal.runtime.interpreter import settle_interpreter
 from shoal.runtime.logs import event
 
 log = logging.getLogger("shoal.role")
@@ -35,6 +36,7 @@ class Role(Protocol):
 
 def run_role(make: Callable[[], Role]) -> int:
     """Host one role until a signal ends it. Returns the exit code: 0 after a signal, 1 after an error (one line on stderr)."""
+    settle_interpreter()
     try:
         uvloop.run(_until_signal(make))
     except ShoalError as error:
