@@ -19,6 +19,7 @@ from deploy.plans import CombinedPlan, CoordinatorPlan, ProcessPlan, WorkerPlan,
 from deploy.ray_cluster import LABEL_VALUE, NAMESPACE, homes_of_labels
 from deploy.reports import Alive, Creation, Ended, Report
 from deploy.role_thread import RoleEnd, RoleThread
+from shoal.runtime.interpreter import settle_interpreter
 from shoal.runtime.logs import configure_logs
 from shoal.runtime.role import Role
 
@@ -46,7 +47,7 @@ class RoleActor:
         configure_logs(plan.log_level, plan.name)
         address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         placed = on_node(plan, address)
-        self._thread = RoleThread(lambda: role_of(placed))
+        self._thread = RoleThread(lambda: _settled(placed))
         self._thread.start()
 
     def await_end(self, timeout_s: float) -> tuple[int, RoleEnd | None]:
@@ -169,6 +170,13 @@ class RayLauncher:
 
     def _full_name(self, name: str) -> str:
         return f"{self._cluster_name}-{name}"
+
+
+def _settled(plan: ProcessPlan) -> Role:
+    """The role of a plan, in a process whose interpreter is ready for it."""
+    role = role_of(plan)
+    settle_interpreter()
+    return role
 
 
 def role_of(plan: ProcessPlan) -> Role:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import grpc
 
@@ -10,12 +12,14 @@ from router.grpc_calls import call_remote
 from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec
+from shoal.core.filter import Filter, are_long
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.points import StoredColumns
 from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
 from shoal.core.shard_calls import (
     SegmentCurve,
     ShardCount,
+    ShardDeleteMatching,
     ShardFound,
     ShardGet,
     ShardMeasureRecall,
@@ -28,6 +32,8 @@ from shoal.core.shard_calls import (
     WorkerStatus,
     WriteAck,
 )
+from shoal.core.turns import Asker, Turn
+from shoal.runtime.fair_pool import FairPool
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2, worker_pb2_grpc
 from shoal.wire import recall
 from shoal.wire import shard_calls as wire
@@ -37,6 +43,8 @@ from shoal.wire.columns import stored_from_message
 from shoal.wire.recovery import audit_from_message, recovery_from_message, request_to_message
 from shoal.wire.searches import found_from_message, search_to_message
 
+T = TypeVar("T")
+
 # Generated code carries no types.
 _WORKER_STUB: Any = worker_pb2_grpc.WorkerStub
 _COORDINATOR_STUB: Any = coordinator_pb2_grpc.CoordinatorStub
@@ -45,17 +53,22 @@ _COORDINATOR_STUB: Any = coordinator_pb2_grpc.CoordinatorStub
 class GrpcShardService:
     """ShardService on the worker at the other end of a channel, which it owns. name: who that is, for messages."""
 
-    def __init__(self, channel: grpc.aio.Channel, name: str) -> None:
-        self._channel, self._name = channel, name
+    def __init__(self, channel: grpc.aio.Channel, name: str, conversions: FairPool) -> None:
+        """conversions: writes requests with long filters."""
+        self._channel, self._name, self._conversions = channel, name, conversions
         self._stub: Any = _WORKER_STUB(channel)
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         """See ShardService."""
-        return wire.ack_from_message(await self._call(self._stub.Write, wire.write_to_message(call), timeout_s))
+        filters = [call.filter] if isinstance(call, ShardDeleteMatching) else []
+        request = await self._written(partial(wire.write_to_message, call), filters, call.request_id.client, timeout_s)
+        return wire.ack_from_message(await self._call(self._stub.Write, request, timeout_s))
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
-        return found_from_message(await self._call(self._stub.Search, search_to_message(call), timeout_s))
+        filters = [group.filter for group in call.groups]
+        request = await self._written(partial(search_to_message, call), filters, call.terms.caller, timeout_s)
+        return found_from_message(await self._call(self._stub.Search, request, timeout_s))
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
@@ -63,11 +76,13 @@ class GrpcShardService:
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        return stored_from_message((await self._call(self._stub.Scroll, wire.scroll_to_message(call), timeout_s)).points)
+        request = await self._written(partial(wire.scroll_to_message, call), [call.filter], call.terms.caller, timeout_s)
+        return stored_from_message((await self._call(self._stub.Scroll, request, timeout_s)).points)
 
     async def count(self, call: ShardCount, timeout_s: float) -> int:
         """See ShardService."""
-        return int((await self._call(self._stub.Count, wire.count_to_message(call), timeout_s)).count)
+        request = await self._written(partial(wire.count_to_message, call), [call.filter], call.terms.caller, timeout_s)
+        return int((await self._call(self._stub.Count, request, timeout_s)).count)
 
     async def stats(self, shard: ShardId, timeout_s: float) -> ShardStats:
         """See ShardService."""
@@ -96,14 +111,19 @@ class GrpcShardService:
         """Close the channel; calls in flight fail with Unavailable."""
         await self._channel.close(None)
 
+    async def _written(self, write: Callable[[Turn], T], filters: Sequence[Filter | None], caller: str, timeout_s: float) -> T:
+        """The message of a request, made beside the event loop where that takes a while."""
+        deadline = self._conversions.deadline(timeout_s)
+        return await self._conversions.aside(write, Asker(caller=caller), deadline, long=are_long(filters))
+
     async def _call(self, method: Any, request: Any, timeout_s: float) -> Any:
         return await call_remote(method, request, timeout_s, self._name)
 
 
-def connect_worker(address: str, message_bytes: int) -> GrpcShardService:
-    """A connection to the worker at host:port; it is opened by the first call."""
+def connect_worker(address: str, message_bytes: int, conversions: FairPool) -> GrpcShardService:
+    """A connection to the worker at host:port; it is opened by the first call. conversions: writes requests with long filters."""
     channel = open_aio_channel(address, client_options(message_bytes))
-    return GrpcShardService(channel, f"worker at {address}")
+    return GrpcShardService(channel, f"worker at {address}", conversions)
 
 
 class GrpcLeader:

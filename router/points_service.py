@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 from router.logic.checks import check_message_bytes
 from router.logic.questions import CountQuestion, Delete, DeleteMatching, GetQuestion, ScrollQuestion, Upsert, Written
 from router.reads import FEWER_POINTS, Reads
-from router.requests import filter_of, reading_of, request_id_of, timeout_of
+from router.requests import caller_of, filter_of, read_aside, reading_of, request_id_of, timeout_of
 from router.writes import Writes
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import Limits
+from shoal.core.turns import FREE, Turn
+from shoal.runtime.fair_pool import FairPool
 from shoal.v1 import common_pb2, points_pb2, points_pb2_grpc
 from shoal.wire.columns import id_from_message, ids_from_message, points_from_message, points_to_message
 from shoal.wire.filters import filter_from_message
+
+T = TypeVar("T")
 
 
 class PointsService(points_pb2_grpc.PointsServicer):
     """Converts reads and writes of points."""
 
-    def __init__(self, *, reads: Reads, writes: Writes, limits: Limits, default_timeout_s: float) -> None:
+    def __init__(self, *, reads: Reads, writes: Writes, limits: Limits, default_timeout_s: float, conversions: FairPool) -> None:
+        """conversions: reads requests with long filters."""
         self._reads, self._writes, self._limits, self._default_timeout_s = reads, writes, limits, default_timeout_s
+        self._conversions = conversions
 
     async def Upsert(self, request: points_pb2.UpsertRequest, context: Any) -> points_pb2.UpsertResponse:
         """Write points."""
@@ -30,7 +38,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
 
     async def Delete(self, request: points_pb2.DeleteRequest, context: Any) -> points_pb2.DeleteResponse:
         """Remove points by id, or those that match."""
-        order = delete_of(request)
+        order = await self._read(partial(delete_of, request), request, context)
         if isinstance(order, DeleteMatching):
             written = await self._writes.delete_matching(order, self._timeout(context))
         else:
@@ -44,6 +52,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
             with_vectors=request.with_vectors,
             consistency=request.consistency,
             min_seqs=request.min_seqs,
+            caller=caller_of(context),
         )
         question = GetQuestion(collection=request.collection, ids=ids_from_message(request.ids), reading=reading)
         points = await self._reads.get(question, self._timeout(context))
@@ -53,8 +62,9 @@ class PointsService(points_pb2_grpc.PointsServicer):
 
     async def Count(self, request: points_pb2.CountRequest, context: Any) -> points_pb2.CountResponse:
         """The number of points, or of those that match."""
-        reading = reading_of(consistency=request.consistency, min_seqs=request.min_seqs)
-        question = CountQuestion(collection=request.collection, filter=filter_of(request), reading=reading)
+        reading = reading_of(consistency=request.consistency, min_seqs=request.min_seqs, caller=caller_of(context))
+        filter = await self._read(partial(filter_of, request), request, context)
+        question = CountQuestion(collection=request.collection, filter=filter, reading=reading)
         return points_pb2.CountResponse(count=await self._reads.count(question, self._timeout(context)))
 
     async def Scroll(self, request: points_pb2.ScrollRequest, context: Any) -> points_pb2.ScrollResponse:
@@ -64,26 +74,30 @@ class PointsService(points_pb2_grpc.PointsServicer):
             with_vectors=request.with_vectors,
             consistency=request.consistency,
             min_seqs=request.min_seqs,
+            caller=caller_of(context),
         )
         after = id_from_message(request.after, "after")
-        question = ScrollQuestion(
-            collection=request.collection, after=after, limit=request.limit, filter=filter_of(request), reading=reading
-        )
+        filter = await self._read(partial(filter_of, request), request, context)
+        question = ScrollQuestion(collection=request.collection, after=after, limit=request.limit, filter=filter, reading=reading)
         page = await self._reads.scroll(question, self._timeout(context))
         return points_pb2.ScrollResponse(points=points_to_message(page.points), more=page.more)
+
+    async def _read(self, read: Callable[[Turn], T], request: Any, context: Any) -> T:
+        filters = [request.filter] if request.HasField("filter") else []
+        return await read_aside(self._conversions, read, filters, context, self._default_timeout_s)
 
     def _timeout(self, context: Any) -> float:
         return timeout_of(context, self._default_timeout_s)
 
 
-def delete_of(request: points_pb2.DeleteRequest) -> Delete | DeleteMatching:
+def delete_of(request: points_pb2.DeleteRequest, turn: Turn = FREE) -> Delete | DeleteMatching:
     """What a request removes. Raises InvalidArgument unless it names either ids or a filter."""
     ids, request_id = ids_from_message(request.ids), request_id_of(request)
     if not request.HasField("filter"):
         return Delete(collection=request.collection, ids=ids, request_id=request_id)
     if len(ids):
         raise InvalidArgument("give ids or a filter, not both", ErrorDetails(field="filter"))
-    return DeleteMatching(collection=request.collection, filter=filter_from_message(request.filter), request_id=request_id)
+    return DeleteMatching(collection=request.collection, filter=filter_from_message(request.filter, turn), request_id=request_id)
 
 
 def _seqs(written: Written) -> list[common_pb2.ShardSeq]:

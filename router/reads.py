@@ -18,10 +18,13 @@ from router.scatter import Scatter, ShardTask
 from router.view import Clock, View
 from shoal.core.collection import Collection
 from shoal.core.errors import ResourceExhausted
+from shoal.core.filter import Filter, are_long
 from shoal.core.ids import ShardId
 from shoal.core.limits import Limits
 from shoal.core.points import StoredColumns
 from shoal.core.shard_calls import ShardService
+from shoal.core.turns import Asker, Turn
+from shoal.runtime.fair_pool import FairPool
 
 FEWER_HITS = "ask for fewer queries, a smaller k, or no vectors and payloads"
 FEWER_POINTS = "ask for fewer ids, or for no vectors and payloads"
@@ -43,7 +46,11 @@ T = TypeVar("T")
 class Reads:
     """Reads of points. Every call raises ShoalErrors that name the shard at fault; timeout_s bounds it in full."""
 
-    def __init__(self, *, view: View, finder: Finder, scatter: Scatter, clock: Clock, limits: Limits, patience_s: float) -> None:
+    def __init__(
+        self, *, view: View, finder: Finder, scatter: Scatter, conversions: FairPool, clock: Clock, limits: Limits, patience_s: float
+    ) -> None:
+        """conversions: checks long filters."""
+        self._conversions = conversions
         self._view, self._finder, self._scatter = view, finder, scatter
         self._clock, self._limits, self._patience_s = clock, limits, patience_s
 
@@ -51,7 +58,8 @@ class Reads:
         """The best points for each query. With allow_partial, shards that cannot answer are left out and named."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
-        check_search(question, collection.spec, self._limits)
+        filters = [group.filter for group in question.groups]
+        await self._checked(lambda turn: check_search(question, collection.spec, self._limits, turn), filters, question.reading, patience)
         calls, kind = search_calls(question, collection), _search_kind(question)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.search(call, left_s), kind, patience)
         parts, missing = values_of_some(outcomes) if question.allow_partial else (values_of_all(outcomes), ())
@@ -81,7 +89,7 @@ class Reads:
         """The number of points, or of those that match."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
-        check_count(question, self._limits)
+        await self._checked(lambda _: check_count(question, self._limits), [question.filter], question.reading, patience)
         calls, kind = count_calls(question, shards_of(collection)), _kind("count", question.reading)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.count(call, left_s), kind, patience)
         return sum(values_of_all(outcomes))
@@ -90,7 +98,7 @@ class Reads:
         """A page of points in id order; smaller than asked for where a message would grow too large."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
-        check_scroll(question, self._limits)
+        await self._checked(lambda _: check_scroll(question, self._limits), [question.filter], question.reading, patience)
         wanted = question.limit or min(SCROLL_POINTS, self._limits.scroll_points)
         limit = page_points(wanted, collection.spec.dim, question.reading.with_vectors, self._limits.message_bytes)
         while True:
@@ -106,6 +114,11 @@ class Reads:
         calls, kind = scroll_calls(question, shards_of(collection), limit), _kind("scroll", question.reading)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.scroll(call, left_s), kind, patience)
         return gather_page(values_of_all(outcomes), limit, self._limits.message_bytes)
+
+    async def _checked(self, check: Callable[[Turn], None], filters: Sequence[Filter | None], reading: Reading, patience: Patience) -> None:
+        """Check a question, beside the event loop where that takes a while."""
+        long = are_long(filters)
+        await self._conversions.aside(check, Asker(caller=reading.caller), patience.deadline, long=long)
 
     async def _ask(
         self,

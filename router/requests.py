@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from router.logic.checks import is_empty
 from router.logic.questions import Reading
@@ -13,9 +13,13 @@ from shoal.core.filter_check import check_filter
 from shoal.core.ids import CollectionId, RequestId, Seq, ShardId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import INT64_MAX
-from shoal.v1 import common_pb2
-from shoal.wire.filters import filter_from_message
+from shoal.core.turns import FREE, Asker, Turn
+from shoal.runtime.fair_pool import FairPool
+from shoal.v1 import common_pb2, filter_pb2
+from shoal.wire.filters import are_long_messages, filter_from_message
 from shoal.wire.shard_calls import consistency_from_message, request_id_from_message
+
+T = TypeVar("T")
 
 _MARGIN_S = 0.05
 _MARGIN_SHARE = 0.1
@@ -32,11 +36,19 @@ def timeout_of(context: Any, default_s: float) -> float:
     return max(0.0, remaining - min(_MARGIN_S, _MARGIN_SHARE * remaining))
 
 
-def filter_of(message: Any) -> Filter | None:
+async def read_aside(
+    conversions: FairPool, read: Callable[[Turn], T], filters: Sequence[filter_pb2.Filter], context: Any, default_s: float
+) -> T:
+    """What a request asks, read beside the event loop where its filters are long."""
+    deadline, asker = conversions.deadline(timeout_of(context, default_s)), Asker(caller=caller_of(context))
+    return await conversions.aside(read, asker, deadline, long=are_long_messages(filters))
+
+
+def filter_of(message: Any, turn: Turn = FREE) -> Filter | None:
     """The filter of a request; None when it has none, or one that matches every point. Raises InvalidArgument naming the place."""
     if not message.HasField("filter"):
         return None
-    return unless_empty(filter_from_message(message.filter))
+    return unless_empty(filter_from_message(message.filter, turn))
 
 
 def unless_empty(filter: Filter) -> Filter | None:
@@ -47,8 +59,18 @@ def unless_empty(filter: Filter) -> Filter | None:
     return None
 
 
+def caller_of(context: Any) -> str:
+    """The client, as one of whom reads take turns: the other end of its connection."""
+    return str(context.peer())
+
+
 def reading_of(
-    *, with_payload: bool = False, with_vectors: bool = False, consistency: int, min_seqs: Iterable[common_pb2.ShardSeq]
+    *,
+    with_payload: bool = False,
+    with_vectors: bool = False,
+    consistency: int,
+    min_seqs: Iterable[common_pb2.ShardSeq],
+    caller: str = "",
 ) -> Reading:
     """How the client wants to read. Raises InvalidArgument for an unknown consistency."""
     return Reading(
@@ -56,6 +78,7 @@ def reading_of(
         with_vectors=with_vectors,
         consistency=consistency_from_message(consistency),
         min_seqs={ShardId(CollectionId(each.collection_id), each.shard): Seq(each.seq) for each in min_seqs},
+        caller=caller,
     )
 
 

@@ -19,6 +19,7 @@ from router.view import Clock, View
 from router.workers import Tended, Workers
 from router.writes import Writes
 from shoal.core.limits import Limits
+from shoal.runtime.fair_pool import FairPool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class Router:
     overview: Overview
     limits: Limits
     tended: tuple[Tended, ...]
+    conversions: FairPool
 
 
 def make_router(
@@ -44,17 +46,22 @@ def make_router(
     limits: Limits,
     read_patience_s: float,
     status_timeout_s: float,
+    conversions: FairPool,
     meter: ShardCallMeter = UNMETERED,
 ) -> Router:
-    """A router over its parts. new_request_id: unique texts; clock: seconds, never jumping."""
+    """A router over its parts. new_request_id: unique texts; clock: seconds, never jumping; conversions: reads and checks long filters."""
     finder = Finder(view=view, names=names, clock=clock, limits=limits)
     under_way, traffic = UnderWay(), Traffic(clock=clock, meter=meter)
     reads = ReplicaReads(workers=workers, under_way=under_way, traffic=traffic, clock=clock, meter=meter)
     scatter = Scatter(view=view, workers=workers, replicas=reads, under_way=under_way, clock=clock, meter=meter)
     every = EveryReplica(view=view, workers=workers, scatter=scatter, under_way=under_way, clock=clock, stats_timeout_s=status_timeout_s)
     return Router(
-        reads=Reads(view=view, finder=finder, scatter=scatter, clock=clock, limits=limits, patience_s=read_patience_s),
-        writes=Writes(view=view, finder=finder, scatter=scatter, clock=clock, limits=limits, client=new_request_id()),
+        reads=Reads(
+            view=view, finder=finder, scatter=scatter, conversions=conversions, clock=clock, limits=limits, patience_s=read_patience_s
+        ),
+        writes=Writes(
+            view=view, finder=finder, scatter=scatter, clock=clock, limits=limits, client=new_request_id(), conversions=conversions
+        ),
         administration=Administration(
             view=view,
             finder=finder,
@@ -69,4 +76,5 @@ def make_router(
         overview=Overview(view=view, workers=workers, status_timeout_s=status_timeout_s),
         limits=limits,
         tended=(under_way, traffic),
+        conversions=conversions,
     )

@@ -24,6 +24,7 @@ from router.workers import Tended, Workers, tend
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
 from shoal.runtime.clock import boot_s
+from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics
 from shoal.runtime.prometheus import metrics_of
@@ -65,7 +66,8 @@ class RouterRole:
         self._settings, self._interceptors = settings, interceptors
         self._keys = Keys(settings.cluster_name)
         self._store = store or EtcdStore(etcd_settings(settings))
-        self._workers = Workers(connect=lambda address: connect_worker(address, settings.message_bytes), local=local)
+        self._conversions = FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions")
+        self._workers = Workers(connect=lambda address: connect_worker(address, settings.message_bytes, self._conversions), local=local)
         self._leader = GrpcLeader(settings.message_bytes)
         self._view = MapView()
         self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)
@@ -102,6 +104,7 @@ class RouterRole:
         await self._workers.close()
         await self._leader.close()
         await self._store.close()
+        await asyncio.to_thread(self._conversions.close)
         if self._own_metrics:
             await asyncio.to_thread(self._metrics.stop)
 
@@ -135,6 +138,7 @@ class RouterRole:
             read_patience_s=self._settings.read_patience_s,
             status_timeout_s=self._settings.status_timeout_s,
             meter=ShardCallMeter(self._metrics),
+            conversions=self._conversions,
         )
 
     async def _first_map(self) -> None:
@@ -159,8 +163,10 @@ class RouterRole:
 def add_services(server: GrpcServer, router: Router, settings: RouterSettings) -> None:
     """Put the public services of a router on a server."""
     limits, timeout_s = settings.limits, settings.default_timeout_s
-    search = SearchService(reads=router.reads, limits=limits, default_timeout_s=timeout_s)
-    points = PointsService(reads=router.reads, writes=router.writes, limits=limits, default_timeout_s=timeout_s)
+    search = SearchService(reads=router.reads, limits=limits, default_timeout_s=timeout_s, conversions=router.conversions)
+    points = PointsService(
+        reads=router.reads, writes=router.writes, limits=limits, default_timeout_s=timeout_s, conversions=router.conversions
+    )
     collections = CollectionsService(
         administration=router.administration,
         limits=limits,

@@ -16,20 +16,24 @@ from router.logic.write_plan import Part, parts_of
 from router.scatter import Scatter, ShardTask
 from router.view import Clock, View
 from shoal.core.collection import Collection
-from shoal.core.filter import Filter
+from shoal.core.filter import Filter, is_long
 from shoal.core.ids import RequestId, Revision, ShardId
 from shoal.core.limits import Limits
 from shoal.core.points import IdArray
 from shoal.core.shard_calls import ShardDelete, ShardDeleteMatching, ShardService, ShardUpsert, ShardWrite, WriteAck
 from shoal.core.shard_config import ShardEntry
+from shoal.core.turns import Asker
+from shoal.runtime.fair_pool import FairPool
 
 
 class Writes:
-    """Writes of points. client: a unique name, for writes that come without a request id."""
+    """Writes of points. client: a unique name, for writes that come without a request id; conversions: checks long filters."""
 
-    def __init__(self, *, view: View, finder: Finder, scatter: Scatter, clock: Clock, limits: Limits, client: str) -> None:
+    def __init__(
+        self, *, view: View, finder: Finder, scatter: Scatter, clock: Clock, limits: Limits, client: str, conversions: FairPool
+    ) -> None:
         self._view, self._finder, self._scatter = view, finder, scatter
-        self._clock, self._limits, self._client = clock, limits, client
+        self._clock, self._limits, self._client, self._conversions = clock, limits, client, conversions
         self._numbers = itertools.count(1)
 
     async def upsert(self, order: Upsert, timeout_s: float) -> Written:
@@ -63,8 +67,13 @@ class Writes:
         time runs out in between, the error says that a part may be gone, and calling again goes on."""
         until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
-        check_delete_matching(order.filter, self._limits)
         request_id = order.request_id or self._next_id()
+        await self._conversions.aside(
+            lambda _: check_delete_matching(order.filter, self._limits),
+            Asker(caller=request_id.client),
+            until_deadline.deadline,
+            long=is_long(order.filter),
+        )
         async with asyncio.TaskGroup() as group:
             running = [
                 group.create_task(self._delete_rest(collection, shard, order.filter, request_id, until_deadline))

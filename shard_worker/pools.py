@@ -1,11 +1,13 @@
 """The thread pools that all replicas of a worker share: searches too long for the event loop, reads, and index builds.
 
-Bounded: a search that finds too many others waiting is refused, not queued without end.
+Reads take turns, so that one collection or caller does not hold up the others, and end when nobody waits for them (ADR 13). Bounded: a
+search that finds too many others waiting is refused, not queued without end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +16,10 @@ from typing import Any, TypeVar
 
 from shard_worker.builders import BUILD_HERE, Builder
 from shard_worker.index.threads import build_thread_init, search_thread_init
-from shoal.core.errors import ErrorDetails, ResourceExhausted
+from shoal.core.turns import Asker, Turn
+from shoal.runtime.fair_pool import FairPool
 
 T = TypeVar("T")
-
-MAX_WAITING_READS = 512
 
 
 def _untold(outcome: str, seconds: float) -> None:
@@ -35,27 +36,21 @@ class Pools:
         self.built = built
         self.builder = builder
         self.builds_running = 0
-        self._reads = ThreadPoolExecutor(search_threads, thread_name_prefix="search", initializer=search_thread_init)
+        self._reads = FairPool(
+            search_threads, name="search", what="searches and reads", limit="waiting_reads", initializer=search_thread_init
+        )
+        self.conversions = FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions")
+        """Where requests with long filters are read."""
         self._encodes = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._build_threads = build_threads
         self._builds = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=self._begin_builds)
-        self._under_way = 0
         self._turn = asyncio.Lock()
         self.stopping = threading.Event()
         """Set when the worker ends: builds look at it and stop."""
 
-    async def read(self, work: Callable[[], T]) -> T:
-        """Run a search or a read in the pool. Raises ResourceExhausted when too many wait."""
-        if self._under_way >= MAX_WAITING_READS:
-            raise ResourceExhausted(
-                f"{self._under_way} searches and reads are waiting on this worker, at most {MAX_WAITING_READS} may",
-                ErrorDetails(limit="waiting_reads"),
-            )
-        self._under_way += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._reads, work)
-        finally:
-            self._under_way -= 1
+    async def read(self, work: Callable[[Turn], T], asker: Asker, until_s: float = math.inf) -> T:
+        """Run a search or a read in the pool. See FairPool.run."""
+        return await self._reads.run(work, asker, until_s)
 
     async def encode(self, work: Callable[[], T]) -> T:
         """Turn a large write into bytes, in a thread of its own: long searches must not hold up writes."""
@@ -98,7 +93,8 @@ class Pools:
         """Stop builds and end the threads."""
         self.stopping.set()
         self._builds.shutdown(cancel_futures=True)
-        self._reads.shutdown(cancel_futures=True)
+        self._reads.close()
+        self.conversions.close()
         self._encodes.shutdown(cancel_futures=True)
 
     def _begin_builds(self) -> None:

@@ -20,6 +20,8 @@ from shard_worker.logic.replica_roles import Broken, Idle, Leading, Rising
 from shard_worker.memory import MEMORY_LIMIT, WorkerMemory
 from shard_worker.pools import Pools
 from shard_worker.promises import Promises
+from shard_worker.reading import Matching
+from shard_worker.reads_under_way import ReadsUnderWay
 from shard_worker.replicate import PeerCalls, Replicate
 from shard_worker.sealing import Sealing
 from shard_worker.tuner import Tuner
@@ -50,10 +52,13 @@ from shoal.core.shard_calls import (
     WriteAck,
 )
 from shoal.core.shard_config import ShardConfig
+from shoal.core.turns import FREE, Asker, Turn
 from shoal.runtime.clock import boot_s
 from shoal.wire.records import exact_delete_body
 
 T = TypeVar("T")
+Ask = Callable[[View, Turn], T | None]
+"""Looks into a view; None when what it found was replaced meanwhile."""
 
 ON_LOOP_US = 300.0
 """Searches estimated below this run on the event loop: handing one to a pool costs as much."""
@@ -118,8 +123,9 @@ class Replica:
         machine = ReplicaMachine(beginning.opened, beginning.requests)
         self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward)
         self._replicate = Replicate(
-            peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(partial(engine.read_log, *asked))
+            peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(lambda _: engine.read_log(*asked), Asker())
         )
+        self._reads = ReadsUnderWay(shard=shard, pools=pools)
         self._reading = engine.reading
         self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory)
         self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, metric=spec.metric, dim=spec.dim, folder=engine.tuning_folder)
@@ -262,28 +268,33 @@ class Replica:
         deadline = boot_s() + timeout_s
         began = await self._wait_for(call.terms, deadline)
         self._tuner.offer(call.queries)
-        found = await self._undisturbed(lambda view: self._reading.search(view, call), deadline, lambda view: self._search_us(view, call))
+        found = await self._undisturbed(
+            lambda view, turn: self._reading.search(view, call, turn),
+            call.terms.caller,
+            deadline,
+            lambda view: self._search_us(view, call),
+        )
         self._check_primary(call.terms, began)
         return found
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
         large = len(call.ids) > LARGE_READ_POINTS or len(call.ids) * self._stored_bytes > LARGE_READ_BYTES
-        return await self._read(call.terms, timeout_s, lambda: self._reading.get(call), in_pool=large)
+        return await self._read(call.terms, timeout_s, partial(self._reading.get, call), in_pool=large)
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
         """See ShardService."""
         filter = call.filter
         if filter is None:
-            return await self._read(call.terms, timeout_s, lambda: self._reading.scroll(call), in_pool=True)
-        return await self._read_view(call.terms, timeout_s, lambda view: self._reading.scroll_matching(view, call, filter))
+            return await self._read(call.terms, timeout_s, partial(self._reading.scroll, call), in_pool=True)
+        return await self._read_view(call.terms, timeout_s, lambda view, turn: self._reading.scroll_matching(view, call, filter, turn))
 
     async def count(self, call: ShardCount, timeout_s: float) -> int:
         """See ShardService."""
         filter = call.filter
         if filter is None:
-            return await self._read(call.terms, timeout_s, self._reading.count, in_pool=False)
-        return await self._read_view(call.terms, timeout_s, lambda view: self._reading.count_matching(view, filter))
+            return await self._read(call.terms, timeout_s, lambda _: self._reading.count(), in_pool=False)
+        return await self._read_view(call.terms, timeout_s, lambda view, turn: self._reading.count_matching(view, filter, turn))
 
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         """See ShardService."""
@@ -339,6 +350,7 @@ class Replica:
         self._closing = True
         self._progress.set()
         try:
+            await self._reads.close()
             await self._tuner.close()
             await self._sealing.close()
         finally:
@@ -349,43 +361,31 @@ class Replica:
                 await asyncio.wait(self._under_way)
             await asyncio.to_thread(self._engine.close)
 
-    async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[], T], *, in_pool: bool) -> T:
+    async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[Turn], T], *, in_pool: bool) -> T:
         deadline = boot_s() + timeout_s
         began = await self._wait_for(terms, deadline)
-        result = await self._run(lambda: self._pools.read(work), deadline) if in_pool else work()
+        result = await self._reads.in_pool(work, terms.caller, deadline) if in_pool else work(FREE)
         self._check_primary(terms, began)
         return result
 
-    async def _run(self, work: Callable[[], Coroutine[Any, Any, T]], deadline: float) -> T:
-        """Wait for work in a thread until the deadline. It goes on behind a caller who has left, and `close` waits for it."""
-        running = asyncio.create_task(work())
-        self._under_way.add(running)
-        running.add_done_callback(self._under_way.discard)
-        running.add_done_callback(_look_at)
-        try:
-            await asyncio.wait({running}, timeout=max(0.0, deadline - boot_s()))
-            if running.done():
-                return running.result()
-        finally:
-            del running  # Its error would hold this frame, this frame the task: as a cycle, with all that was read.
-        raise DeadlineExceeded(f"shard {self._shard} did not answer in time; ask for less, or give it longer", self._details())
-
-    async def _read_view(self, terms: ReadTerms, timeout_s: float, ask: Callable[[View], T | None]) -> T:
+    async def _read_view(self, terms: ReadTerms, timeout_s: float, ask: Ask[T]) -> T:
         deadline = boot_s() + timeout_s
         began = await self._wait_for(terms, deadline)
-        result = await self._undisturbed(ask, deadline, lambda _: math.inf)
+        result = await self._undisturbed(ask, terms.caller, deadline, lambda _: math.inf)
         self._check_primary(terms, began)
         return result
 
-    async def _undisturbed(self, ask: Callable[[View], T | None], deadline: float, cost_us: Callable[[View], float]) -> T:
+    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: float, cost_us: Callable[[View], float]) -> T:
         """The answer of a view whose rows the store still holds: `ask` says None while the writer replaces them under it."""
         for _ in range(UNDISTURBED_TRIES):
             view = self._reading.view()
-            work = partial(ask, view)
-            result = work() if cost_us(view) <= ON_LOOP_US else await self._run(partial(self._pools.read, work), deadline)
+            if cost_us(view) <= ON_LOOP_US:
+                result = ask(view, FREE)
+            else:
+                result = await self._reads.in_pool(partial(ask, view), caller, deadline)
             if result is not None:
                 return result
-        result = await self._run(partial(self._writer.between_writes, lambda: ask(self._reading.view())), deadline)
+        result = await self._reads.in_writer(lambda turn: ask(self._reading.view(), turn), self._writer.between_writes, deadline)
         if result is None:
             raise DataLoss(f"shard {self._shard} has lost rows that its index holds; check it with shoal fsck", self._details())
         return result
@@ -407,8 +407,11 @@ class Replica:
         deadline = boot_s() + timeout_s
         await self._wait_for(ReadTerms(), deadline)
         began = self._serving()
-        ask = partial(self._reading.matching, filter=call.filter, limit=DELETED_AT_ONCE)
-        found = await self._undisturbed(ask, deadline, lambda _: math.inf)
+
+        def ask(view: View, turn: Turn) -> Matching | None:
+            return self._reading.matching(view, call.filter, DELETED_AT_ONCE, turn)
+
+        found = await self._undisturbed(ask, call.request_id.client, deadline, lambda _: math.inf)
         body = await self._pools.encode(partial(exact_delete_body, found.ids, found.rows))
         if self._serving() != began:
             raise Unavailable(f"shard {self._shard} began another term while the points were looked for", self._details(not_applied=True))
@@ -490,9 +493,3 @@ def _check_search(call: ShardSearch, dim: int) -> None:
     check_dim(call.queries, dim, field="queries")
     if any(group.k < 1 for group in call.groups):
         raise InvalidArgument(f"k is {min(group.k for group in call.groups)}, it must be at least 1", ErrorDetails(field="k"))
-
-
-def _look_at(running: asyncio.Task[Any]) -> None:
-    """Take the outcome of work, whose caller may have left."""
-    if not running.cancelled():
-        running.exception()

@@ -118,7 +118,7 @@ class WorkerRole:
         cluster = await self._cluster(observing)
         folder = await asyncio.to_thread(self._lock_folder, cluster)
         source = SnapshotSource(host=self.host, folder=folder.path, bytes_per_s=self._settings.snapshot_bytes_per_s)
-        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(self.host), self._server.grpc)  # type: ignore[no-untyped-call]
+        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(self.host, self._pools.conversions), self._server.grpc)  # type: ignore[no-untyped-call]
         replication_pb2_grpc.add_ReplicationServicer_to_server(  # type: ignore[no-untyped-call]
             ReplicationServicer(self.host, source), self._server.grpc
         )

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import grpc
 
 from shoal.core.shard_calls import ShardService
-from shoal.v1 import worker_pb2, worker_pb2_grpc
+from shoal.core.turns import Asker, Turn
+from shoal.runtime.fair_pool import FairPool
+from shoal.v1 import filter_pb2, worker_pb2, worker_pb2_grpc
 from shoal.wire import recall
 from shoal.wire import shard_calls as wire
 from shoal.wire.columns import points_to_message
+from shoal.wire.filters import are_long_messages
 from shoal.wire.searches import found_to_message, search_from_message
 
 DEFAULT_TIMEOUT_S = 60.0
+
+T = TypeVar("T")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -21,17 +28,21 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class WorkerServicer(worker_pb2_grpc.WorkerServicer):
     """shoal.v1.Worker on a host."""
 
-    def __init__(self, host: ShardService) -> None:
-        self._host = host
+    def __init__(self, host: ShardService, conversions: FairPool) -> None:
+        """conversions: converts requests with long filters, which would hold up the event loop."""
+        self._host, self._conversions = host, conversions
 
     async def Write(self, request: worker_pb2.ShardWriteRequest, context: Context) -> worker_pb2.ShardWriteResponse:
         """Upsert, delete, or delete of what matches."""
-        return wire.ack_to_message(await self._host.write(wire.write_from_message(request), _timeout_s(context)))
+        filters = [request.delete_matching] if request.HasField("delete_matching") else []
+        call = await self._read(partial(wire.write_from_message, request), filters, request.request_id.client, context)
+        return wire.ack_to_message(await self._host.write(call, _timeout_s(context)))
 
     async def Search(self, request: worker_pb2.ShardSearchRequest, context: Context) -> worker_pb2.ShardSearchResponse:
         """Best k points for each query."""
-        found = await self._host.search(search_from_message(request), _timeout_s(context))
-        return found_to_message(found)
+        filters = [group.filter for group in request.groups if group.HasField("filter")]
+        call = await self._read(partial(search_from_message, request), filters, request.terms.caller, context)
+        return found_to_message(await self._host.search(call, _timeout_s(context)))
 
     async def Get(self, request: worker_pb2.ShardGetRequest, context: Context) -> worker_pb2.ShardPointsResponse:
         """Points by id."""
@@ -40,12 +51,14 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
 
     async def Scroll(self, request: worker_pb2.ShardScrollRequest, context: Context) -> worker_pb2.ShardPointsResponse:
         """Points in id order."""
-        page = await self._host.scroll(wire.scroll_from_message(request), _timeout_s(context))
+        call = await self._read(partial(wire.scroll_from_message, request), [request.filter], request.terms.caller, context)
+        page = await self._host.scroll(call, _timeout_s(context))
         return worker_pb2.ShardPointsResponse(points=points_to_message(page))
 
     async def Count(self, request: worker_pb2.ShardCountRequest, context: Context) -> worker_pb2.ShardCountResponse:
         """Number of points."""
-        return worker_pb2.ShardCountResponse(count=await self._host.count(wire.count_from_message(request), _timeout_s(context)))
+        call = await self._read(partial(wire.count_from_message, request), [request.filter], request.terms.caller, context)
+        return worker_pb2.ShardCountResponse(count=await self._host.count(call, _timeout_s(context)))
 
     async def Stats(self, request: worker_pb2.ShardStatsRequest, context: Context) -> worker_pb2.ShardStatsResponse:
         """What a replica holds."""
@@ -69,6 +82,11 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
     async def Status(self, request: worker_pb2.WorkerStatusRequest, context: Context) -> worker_pb2.WorkerStatusResponse:
         """The worker about itself."""
         return wire.status_to_message(await self._host.status(_timeout_s(context)))
+
+    async def _read(self, convert: Callable[[Turn], T], filters: list[filter_pb2.Filter], caller: str, context: Context) -> T:
+        """The call that a request asks for."""
+        deadline = self._conversions.deadline(_timeout_s(context))
+        return await self._conversions.aside(convert, Asker(caller=caller), deadline, long=are_long_messages(filters))
 
 
 def _timeout_s(context: Context) -> float:

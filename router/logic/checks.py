@@ -28,6 +28,7 @@ from shoal.core.points import (
 )
 from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup, RecallTarget
 from shoal.core.topk import HitColumns
+from shoal.core.turns import FREE, Turn
 
 SCROLL_POINTS = 1_000
 """Size of a page when the client names none."""
@@ -59,7 +60,7 @@ def check_get(question: GetQuestion, limits: Limits) -> None:
     _check_named(question.ids, limits)
 
 
-def check_search(question: SearchQuestion, spec: CollectionSpec, limits: Limits) -> None:
+def check_search(question: SearchQuestion, spec: CollectionSpec, limits: Limits, turn: Turn = FREE) -> None:
     """Raise InvalidArgument unless the collection can be asked this."""
     count = len(question.queries)
     _check_filled(count, "vectors")
@@ -68,7 +69,7 @@ def check_search(question: SearchQuestion, spec: CollectionSpec, limits: Limits)
             f"a batch of {count} queries, at most {limits.batch_queries} are allowed",
             ErrorDetails(field="vectors", limit="batch_queries"),
         )
-    check_groups(question.groups, count, limits)
+    check_groups(question.groups, count, limits, turn)
     check_accuracy(question.accuracy, limits)
     if question.radius is not None and not math.isfinite(question.radius):
         raise InvalidArgument(f"radius is {question.radius}, it must be a finite number", ErrorDetails(field="radius"))
@@ -76,12 +77,13 @@ def check_search(question: SearchQuestion, spec: CollectionSpec, limits: Limits)
     _check_vectors(question.queries, spec.metric)
 
 
-def check_groups(groups: Sequence[QueryGroup], queries: int, limits: Limits) -> None:
+def check_groups(groups: Sequence[QueryGroup], queries: int, limits: Limits, turn: Turn = FREE) -> None:
     """Raise InvalidArgument unless every query stands in exactly one group and all ask for no more hits than a call may.
 
     queries: how many there are.
     """
     for group in groups:
+        turn.pause()
         check_range("k", group.k, limits.k)
         if group.filter is not None:
             check_filter(group.filter, limits)

@@ -19,17 +19,20 @@ NO_SEQ = Seq(0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """How a client wants to read. min_seqs: what it has been acknowledged, by shard; counts unless consistency is any."""
+    """How a client wants to read. min_seqs: what it has been acknowledged, by shard; counts unless consistency is any; caller: the
+    client, as one of whom reads take turns."""
 
     with_payload: bool = True
     with_vectors: bool = False
     consistency: Consistency = Consistency.SESSION
     min_seqs: Mapping[ShardId, Seq] = field(default_factory=dict)
+    caller: str = ""
 
     def terms(self, shard: ShardId) -> ReadTerms:
         """Conditions on the read of one shard."""
         ignored = self.consistency is Consistency.ANY
-        return ReadTerms(consistency=self.consistency, min_seq=NO_SEQ if ignored else self.min_seqs.get(shard, NO_SEQ))
+        min_seq = NO_SEQ if ignored else self.min_seqs.get(shard, NO_SEQ)
+        return ReadTerms(consistency=self.consistency, min_seq=min_seq, caller=self.caller)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

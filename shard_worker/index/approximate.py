@@ -24,11 +24,14 @@ from shard_worker.index.tuning import EXACT, Choice, Tuning
 from shard_worker.index.view import Part, PartHits
 from shard_worker.logic.filter_plan import SPREAD_SHARE, next_rank, required_recall
 from shoal.core.collection import Metric
+from shoal.core.points import Matrix
 from shoal.core.shard_calls import Breadth, RecallTarget
 
 Numbers = npt.NDArray[np.int64]
 
 _UNTOLD_FETCH = 16
+
+_PIECE_US = 30_000.0
 
 _BLOCK_POSITIONS = 1 << 20
 """Positions that are fetched at once: with what is computed from them, about 50 MB."""
@@ -66,11 +69,25 @@ def index_hits(part: Part, native: NativeIndex, ask: Ask, choice: Choice, tally:
 
 
 def nearest(part: Part, native: NativeIndex, ask: Ask, fetch: int, breadth: int) -> Numbers:
-    """Positions of the first `fetch` hits of the index, best first by exact distance, -1 at the end where it found fewer. (nq, fetch)."""
-    positions: Numbers = native.search(ask.queries, fetch, breadth)
+    """Positions of the first `fetch` hits of the index, best first by exact distance, -1 at the end where it found fewer. (nq, fetch).
+
+    Many queries are searched in pieces of about _PIECE_US, since FAISS cannot be stopped within a call.
+    """
+    step = max(1, int(_PIECE_US / max(1.0, part.tuning.now.us_of(breadth, fetch)))) if len(ask) > 1 else 1
+    if step >= len(ask):
+        return _nearest(part, native, ask.queries, ask.metric, fetch, breadth)
+    found: Numbers = np.empty((len(ask), fetch), dtype=np.int64)
+    for start in range(0, len(ask), step):
+        ask.turn.pause()
+        found[start : start + step] = _nearest(part, native, ask.queries[start : start + step], ask.metric, fetch, breadth)
+    return found
+
+
+def _nearest(part: Part, native: NativeIndex, queries: Matrix, metric: Metric, fetch: int, breadth: int) -> Numbers:
+    positions: Numbers = native.search(queries, fetch, breadth)
     if not native.quantised:
         return positions
-    order = distances_at(ask.queries, part.vectors, positions, ask.metric).argsort(axis=1, kind="stable")
+    order = distances_at(queries, part.vectors, positions, metric).argsort(axis=1, kind="stable")
     return np.take_along_axis(positions, order, axis=1)
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from shoal.core.collection import Metric
 from shoal.core.points import Matrix
 from shoal.core.shard_calls import Accuracy, Exact
+from shoal.core.turns import FREE, Turn
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -17,7 +18,7 @@ class Ask:
     """The k best rows visible at `seq` for each query.
 
     queries: (nq, dim) float32, contiguous, prepared; accuracy: how sure the answer must be; radius: rows with a worse score
-    are not wanted, so that a search may end where they begin (whoever merges the hits drops them).
+    are not wanted, so that a search may end where they begin (whoever merges the hits drops them); turn: of whoever searches.
     """
 
     queries: Matrix
@@ -26,6 +27,7 @@ class Ask:
     metric: Metric
     accuracy: Accuracy = Exact()
     radius: float | None = None
+    turn: Turn = FREE
 
     def __len__(self) -> int:
         return len(self.queries)

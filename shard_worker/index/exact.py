@@ -33,6 +33,9 @@ Near = tuple[Numbers, Numbers]
 _BLOCK_QUERIES = 64
 _BLOCK_DISTANCES = 1 << 23
 _BLOCK_FLOATS = 1 << 22
+_PIECE_FLOATS = 1 << 24
+_PIECE_PRODUCTS = 1 << 29
+"""Of one call, which nothing can stop: some 20 ms each."""
 
 _MANY_HITS = 512
 
@@ -84,6 +87,7 @@ def exact_hits(part: Part, ask: Ask, stock: Stock | None = None, tally: Tally | 
         return NO_HITS
     found: list[PartHits] = []
     for query, position in _candidates(part, ask, stock):
+        ask.turn.pause()
         if tally is not None:
             tally.searched()
         found.append(_best_of(part, ask, query, position))
@@ -157,7 +161,7 @@ class _Hunt:
 
     def __init__(self, part: Part, ask: Ask, stock: Stock) -> None:
         self._part = part
-        self._stock = stock
+        self._stock, self._turn = stock, ask.turn
         self._queries = ask.queries
         self._metric = ask.metric
         self._l2 = ask.metric is Metric.L2
@@ -203,18 +207,35 @@ class _Hunt:
 
     def _pass(self, query: npt.NDArray[np.float32]) -> Matrix:
         """Distances of one query (dim,), negated where they are inner products. (1, m)."""
+        rows = self._stock.compared
+        step = max(1, _PIECE_FLOATS // len(query))
+        if rows <= step:
+            return self._piece(query, 0, rows)
+        distances: Matrix = np.empty((1, rows), dtype=np.float32)
+        for start in range(0, rows, step):
+            self._turn.pause()
+            distances[:, start : start + step] = self._piece(query, start, start + step)
+        return distances
+
+    def _piece(self, query: npt.NDArray[np.float32], start: int, end: int) -> Matrix:
+        """As _pass, of rows[start:end] of the stock."""
         stock = self._stock
         if stock.layout is Layout.SCATTERED and stock.positions is not None:
-            return distances_at(query[None, :], stock.vectors, stock.positions[None, :], self._metric)
+            return distances_at(query[None, :], stock.vectors, stock.positions[None, start:end], self._metric)
         if self._l2:
-            return squared_distances(query, stock.vectors)[None, :]
-        products = inner_products(query, stock.vectors)
+            return squared_distances(query, stock.vectors[start:end])[None, :]
+        products = inner_products(query, stock.vectors[start:end])
         return np.negative(products, out=products)[None, :]
 
     def _products(self, start: int, end: int) -> Matrix:
         """Negated inner products of queries[start:end] and all rows."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            products: Matrix = self._queries[start:end] @ self._stock.vectors.T
+        queries, vectors = self._queries[start:end], self._stock.vectors
+        products: Matrix = np.empty((len(queries), len(vectors)), dtype=np.float32)
+        step = max(1, _PIECE_PRODUCTS // queries.size)
+        for at in range(0, len(vectors), step):
+            self._turn.pause()
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.matmul(queries, vectors[at : at + step].T, out=products[:, at : at + step])
         np.negative(products, out=products)
         return products
 

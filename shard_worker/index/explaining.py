@@ -9,14 +9,16 @@ from shard_worker.index.view import Part
 from shard_worker.logic.filter_plan import Plan
 from shard_worker.logic.segment_plan import SegmentState
 from shoal.core.shard_calls import SegmentExplain
+from shoal.core.turns import FREE, Turn
 
 
 class Tally:
-    """What one search of one part for one group of queries did. clock: seconds."""
+    """What one search of one part for one group of queries did. clock: seconds; turn: whose rests are not counted."""
 
     __slots__ = (
         "_at",
         "_clock",
+        "_turn",
         "breadth",
         "cached",
         "candidates",
@@ -29,14 +31,14 @@ class Tally:
         "selectivity",
     )
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], turn: Turn = FREE) -> None:
+        self._clock, self._turn = clock, turn
         self.plan = Plan.EMPTY
         self.estimated = self.selectivity = 1.0
         self.candidates = self.breadth = self.fallbacks = 0
         self.cached = False
         self.filter_us = self.search_us = self.score_us = 0.0
-        self._at = clock()
+        self._at = clock() - turn.rested_s
 
     def filtered(self) -> None:
         """What passed since the last mark was matching the filter."""
@@ -55,7 +57,7 @@ class Tally:
         return passed
 
     def _passed_us(self) -> float:
-        before, self._at = self._at, self._clock()
+        before, self._at = self._at, self._clock() - self._turn.rested_s
         return (self._at - before) * 1e6
 
 

@@ -15,30 +15,36 @@ from shard_worker.index.view import Part, View
 from shoal.core.filter import Filter
 from shoal.core.points import IdArray, PointId, id_order
 from shoal.core.topk import concat_ids
+from shoal.core.turns import FREE, Turn
 
 Rows = npt.NDArray[np.int64]
 
+_TEXTS_AT_ONCE = 1 << 15
+"""Ids of a segment with texts among them that are ordered in one piece."""
 
-def count_view(view: View, filter: Filter | None, context: SearchContext) -> int:
+
+def count_view(view: View, filter: Filter | None, context: SearchContext, turn: Turn = FREE) -> int:
     """Number of points that match; None: of all points. Raises ViewOutdated when a newer view is to be taken."""
     if filter is None:
         return view.points
-    return sum(len(positions) for _, positions in _matches(view, filter, context))
+    return sum(len(positions) for _, positions in _matches(view, filter, context, turn))
 
 
-def ids_page(view: View, filter: Filter | None, after: PointId | None, limit: int, context: SearchContext) -> tuple[Rows, IdArray]:
+def ids_page(
+    view: View, filter: Filter | None, after: PointId | None, limit: int, context: SearchContext, turn: Turn = FREE
+) -> tuple[Rows, IdArray]:
     """(rows, ids) of the first `limit` points that match and whose ids follow `after`, in id order, integers before strings.
 
     Raises ViewOutdated when a newer view is to be taken.
     """
-    pages = [_first(part, positions, after, limit) for part, positions in _matches(view, filter, context)]
+    pages = [_first(part, positions, after, limit, turn) for part, positions in _matches(view, filter, context, turn)]
     rows = np.concatenate([np.empty(0, dtype=np.int64), *(rows for rows, _ in pages)])
     ids = concat_ids([ids for _, ids in pages])
     order = _id_order(ids, limit)
     return rows.take(order), ids.take(order)
 
 
-def rows_matching(view: View, filter: Filter, limit: int, context: SearchContext) -> tuple[IdArray, Rows, bool]:
+def rows_matching(view: View, filter: Filter, limit: int, context: SearchContext, turn: Turn = FREE) -> tuple[IdArray, Rows, bool]:
     """(ids, rows, more): at most `limit` points that match, in no order, and whether there are others.
 
     Raises ViewOutdated when a newer view is to be taken.
@@ -46,7 +52,7 @@ def rows_matching(view: View, filter: Filter, limit: int, context: SearchContext
     ids: list[IdArray] = []
     rows: list[Rows] = []
     room, more = limit, False
-    for part, positions in _matches(view, filter, context):
+    for part, positions in _matches(view, filter, context, turn):
         taken = positions[:room]
         ids.append(part.ids.take(taken))
         rows.append(part.rows.take(taken))
@@ -57,21 +63,37 @@ def rows_matching(view: View, filter: Filter, limit: int, context: SearchContext
     return concat_ids(ids), np.concatenate([np.empty(0, dtype=np.int64), *rows]), more
 
 
-def _matches(view: View, filter: Filter | None, context: SearchContext) -> Iterator[tuple[Part, Positions]]:
+def _matches(view: View, filter: Filter | None, context: SearchContext, turn: Turn) -> Iterator[tuple[Part, Positions]]:
     """Parts and the positions of their visible rows that match."""
     sought = None if filter is None else Sought.of(filter)
     for part in view.parts:
         if not part.live:
             continue
+        turn.pause()
         if sought is None:
             yield part, np.flatnonzero(part.deaths > view.seq)
         else:
-            hot, _ = matching(part, sought, view.seq, context)
+            hot, _ = matching(part, sought, view.seq, context, turn)
             yield part, hot.among(part, view.seq).positions
 
 
-def _first(part: Part, positions: Positions, after: PointId | None, limit: int) -> tuple[Rows, IdArray]:
+def _first(part: Part, positions: Positions, after: PointId | None, limit: int, turn: Turn) -> tuple[Rows, IdArray]:
     """(rows, ids) of the `limit` smallest ids after `after`, in no order."""
+    if part.ids.dtype == np.int64 or len(positions) <= _TEXTS_AT_ONCE:
+        return _first_at_once(part, positions, after, limit)
+    # Texts are compared in Python: piece by piece, and the pieces' firsts again.
+    firsts = np.empty(0, dtype=np.int64)
+    for start in range(0, len(positions), _TEXTS_AT_ONCE):
+        turn.pause()
+        piece = np.concatenate([firsts, positions[start : start + _TEXTS_AT_ONCE]])
+        ids = part.ids.take(piece)
+        following = np.ones(len(ids), dtype=bool) if after is None else _following(ids, after)
+        piece, ids = piece[following], ids[following]
+        firsts = piece.take(_id_order(ids, limit))
+    return part.rows.take(firsts), part.ids.take(firsts)
+
+
+def _first_at_once(part: Part, positions: Positions, after: PointId | None, limit: int) -> tuple[Rows, IdArray]:
     ids = part.ids.take(positions)
     if after is not None:
         following = _following(ids, after)

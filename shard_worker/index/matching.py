@@ -19,6 +19,7 @@ from shard_worker.logic.read_pace import ReadPace
 from shoal.core.filter import Filter, filter_key
 from shoal.core.filter_predicate import Predicate, predicate_of
 from shoal.core.payload import payload_from_json
+from shoal.core.turns import FREE, Turn
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,20 +35,20 @@ class Sought:
         return cls(filter=filter, key=filter_key(filter))
 
 
-def matching(part: Part, sought: Sought, seq: int, context: SearchContext) -> tuple[HotFilter, bool]:
+def matching(part: Part, sought: Sought, seq: int, context: SearchContext, turn: Turn = FREE) -> tuple[HotFilter, bool]:
     """The rows of the part that match, and whether they were known.
 
-    Raises ViewOutdated when the payload of a row that lives at `seq` has been replaced meanwhile.
+    Raises ViewOutdated when the payload of a row that lives at `seq` has been replaced meanwhile, and what the turn raises.
     """
     known = context.hot.find(part, sought.key, seq)
     if known is not None:
         return known, True
-    matched = part.payloads.match(sought.filter, part.ids)
+    matched = part.payloads.match(sought.filter, part.ids, turn)
     estimate = (len(matched.sure) + len(matched.unsure) / 2) / max(1, len(part))
     found = _ascending(matched.sure)
     verified_seq = 0
     if matched.unsure:
-        verified = _verified(part, sought.filter, _ascending(matched.unsure), seq, context)
+        verified = _verified(part, sought.filter, _ascending(matched.unsure), seq, context, turn)
         found = np.union1d(found, verified)
         verified_seq = seq
     hot = HotFilter(positions=found, rows=len(part), estimate=estimate, verified_seq=verified_seq)
@@ -61,24 +62,28 @@ def _ascending(positions: BitMap) -> Positions:
     return found.astype(np.int64)
 
 
-def _verified(part: Part, filter: Filter, unsure: Positions, seq: int, context: SearchContext) -> Positions:
+def _verified(part: Part, filter: Filter, unsure: Positions, seq: int, context: SearchContext, turn: Turn) -> Positions:
     """Those of `unsure` whose payload matches; dead rows are left out."""
     alive = unsure[part.deaths.take(unsure) > seq]
-    judge, pace, start = predicate_of(filter), ReadPace(), 0
+    judge, pace, start = predicate_of(filter, turn.pause), ReadPace(), 0
     kept = [np.empty(0, dtype=np.int64)]
     while start < len(alive):
+        turn.pause()
         block = alive[start : start + pace.rows]
-        kept.append(_judged(part, judge, block, context, pace))
+        kept.append(_judged(part, judge, block, context, pace, turn))
         start += len(block)
     return np.concatenate(kept)
 
 
-def _judged(part: Part, judge: Predicate, positions: Positions, context: SearchContext, pace: ReadPace) -> Positions:
+def _judged(part: Part, judge: Predicate, positions: Positions, context: SearchContext, pace: ReadPace, turn: Turn) -> Positions:
     payloads = context.read_payloads(part.rows.take(positions))
     if payloads is None:
         raise ViewOutdated(f"one of {len(positions)} points that segment {part.key} must read has been replaced, search a newer view")
     pace.saw(len(payloads), sum(len(text) for text in payloads if text is not None))
     ids = part.ids.take(positions).tolist()
-    passed = [judge(payload_from_json(text), point_id) for text, point_id in zip(payloads, ids, strict=True)]
+    passed: list[bool] = []
+    for text, point_id in zip(payloads, ids, strict=True):
+        turn.pause()
+        passed.append(judge(payload_from_json(text), point_id))
     kept: Positions = positions[np.array(passed, dtype=bool)]
     return kept

@@ -36,7 +36,7 @@ def part_hits(part: Part, ask: Ask, sought: Sought | None, context: SearchContex
     order. sought: None for no filter. Raises ViewOutdated as `matching` does."""
     if sought is None:
         return _unfiltered(part, ask, context, tally)
-    hot, tally.cached = matching(part, sought, ask.seq, context)
+    hot, tally.cached = matching(part, sought, ask.seq, context, ask.turn)
     among = hot.among(part, ask.seq)
     tally.filtered()
     tally.estimated, tally.selectivity = hot.estimate, among.count / part.live

@@ -23,6 +23,7 @@ from shoal.core.points import Matrix
 from shoal.core.scoring import prepared
 from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup
 from shoal.core.topk import hit_order, rank_in_group
+from shoal.core.turns import FREE, Turn
 
 Numbers = npt.NDArray[np.int64]
 
@@ -35,6 +36,7 @@ def search_view(
     radius: float | None,
     metric: Metric,
     context: SearchContext,
+    turn: Turn = FREE,
 ) -> tuple[Found, tuple[PartExplain, ...]]:
     """The k best points of each query among those that match its group's filter and lie within the radius: exactly
     min(k, such points) hits a query, in the order of the batch, by (score, id), best first. And how each part was searched for
@@ -43,24 +45,27 @@ def search_view(
     queries: (nq, dim) float32 as given, of the collection's dimension, finite, and not zero under cosine; each stands in
     exactly one group. accuracy Exact: the answer is that of the scoring kernel over all points, a tie at the k-th place
     resolved by id; else recall is that of the unfiltered search. radius: a hit with exactly this score counts. Raises
-    InvalidArgument for groups that do not fit the batch or numbers out of range, ViewOutdated when a newer view is to be taken.
+    InvalidArgument for groups that do not fit the batch or numbers out of range, ViewOutdated when a newer view is to be taken, and
+    what the turn raises.
     """
     _check(len(queries), groups, accuracy, radius)
     ready = np.ascontiguousarray(prepared(queries, metric), dtype=np.float32)
     hits: list[PartHits] = []
     explain: list[PartExplain] = []
     for number, group in enumerate(groups):
-        ask = Ask(queries=_asked(ready, group), seq=view.seq, k=group.k, metric=metric, accuracy=accuracy, radius=radius)
+        ask = Ask(queries=_asked(ready, group), seq=view.seq, k=group.k, metric=metric, accuracy=accuracy, radius=radius, turn=turn)
         if not len(ask):
             continue
         sought = None if group.filter is None else Sought.of(group.filter)
         for part in view.parts:
             if not part.live:
                 continue
-            tally = Tally(context.clock)
+            turn.pause()
+            tally = Tally(context.clock, turn)
             hits.append(_renumbered(part_hits(part, ask, sought, context, tally), group.queries))
             if context.explain:
                 explain.append(explained(part, tally, group=number, queries=len(ask)))
+    turn.pause()
     joined = join_hits(hits) if hits else NO_HITS
     if radius is not None:
         joined = _within(joined, radius, metric)

@@ -8,32 +8,45 @@ import numpy as np
 from pyroaring import BitMap
 
 from shard_worker.payload.field_index import Test
-from shard_worker.payload.matched import Matched, all_of, any_of, none_of
+from shard_worker.payload.matched import Matched, all_of, none_of
 from shard_worker.payload.positions import Positions, bitmap, bitmap_of
 from shoal.core.filter import And, Filter, HasId, Not, Or
 from shoal.core.points import INT64_MAX, INT64_MIN, IdArray, PointId
+from shoal.core.turns import FREE, Turn
 
 
-def evaluate(filter: Filter, answer: Callable[[Test], Matched], ids: IdArray) -> Matched:
-    """Rows that match. answer: rows that pass a test of one field; ids: (n,) ids of exactly the rows."""
+def evaluate(filter: Filter, answer: Callable[[Test], Matched], ids: IdArray, turn: Turn = FREE) -> Matched:
+    """Rows that match. answer: rows that pass a test of one field; ids: (n,) ids of exactly the rows. The turn is asked before each
+    condition."""
+    turn.pause()
     match filter:
         case And():
-            return _all_of(filter.terms, answer, ids)
+            return _all_of(filter.terms, answer, ids, turn)
         case Or():
-            return any_of([evaluate(term, answer, ids) for term in filter.terms])
+            return _any_of(filter.terms, answer, ids, turn)
         case Not():
-            return none_of(evaluate(filter.term, answer, ids), len(ids))
+            return none_of(evaluate(filter.term, answer, ids, turn), len(ids))
         case HasId():
             return Matched(sure=_with_ids(filter.ids, ids), unsure=BitMap())
         case _:
             return answer(filter)
 
 
-def _all_of(terms: Iterable[Filter], answer: Callable[[Test], Matched], ids: IdArray) -> Matched:
+def _any_of(terms: Iterable[Filter], answer: Callable[[Test], Matched], ids: IdArray, turn: Turn) -> Matched:
+    """As any_of, without keeping what each of many terms found."""
+    sure, unsure = BitMap(), BitMap()
+    for term in terms:
+        found = evaluate(term, answer, ids, turn)
+        sure |= found.sure
+        unsure |= found.unsure
+    return Matched(sure=sure, unsure=unsure - sure)
+
+
+def _all_of(terms: Iterable[Filter], answer: Callable[[Test], Matched], ids: IdArray, turn: Turn) -> Matched:
     """As all_of, without asking further once no row is left."""
     asked: list[Matched] = []
     for term in terms:
-        asked.append(evaluate(term, answer, ids))
+        asked.append(evaluate(term, answer, ids, turn))
         if not asked[-1].sure and not asked[-1].unsure:
             return asked[-1]
     return all_of(asked, len(ids))

@@ -17,6 +17,7 @@ from shard_worker.payload.tail import Tail
 from shoal.core.errors import Internal
 from shoal.core.filter import Filter, Path
 from shoal.core.points import IdArray
+from shoal.core.turns import FREE, Turn
 
 BLOCK_ROWS = 1_024
 BLOCK_BYTES = 4 * 1024 * 1024
@@ -85,9 +86,9 @@ class GrowingPart:
     def __len__(self) -> int:
         return self._rows
 
-    def match(self, filter: Filter, ids: IdArray) -> Matched:
+    def match(self, filter: Filter, ids: IdArray, turn: Turn = FREE) -> Matched:
         """As PayloadPart.match."""
-        return evaluate(filter, self._answer, ids[: self._rows])
+        return evaluate(filter, lambda test: self._answer(test, turn), ids[: self._rows], turn)
 
     def tables(self) -> tuple[PayloadTable, ...]:
         """Indexes of all its rows."""
@@ -98,8 +99,13 @@ class GrowingPart:
         made = sum(index.memory_bytes() for index in list(self._tail_fields.values()) if index is not None)
         return self._blocks_bytes + self._tail.memory_bytes() + made
 
-    def _answer(self, test: Test) -> Matched:
-        return any_of([*(block.match(test) for block in self._blocks), self._answer_of_tail(test)])
+    def _answer(self, test: Test, turn: Turn) -> Matched:
+        answers = []
+        for block in self._blocks:
+            turn.pause()
+            answers.append(block.match(test))
+        turn.pause()
+        return any_of([*answers, self._answer_of_tail(test)])
 
     def _answer_of_tail(self, test: Test) -> Matched:
         if self._tail_left_out is None:

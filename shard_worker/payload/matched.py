@@ -13,6 +13,7 @@ from pyroaring import BitMap
 
 from shoal.core.filter import Filter
 from shoal.core.points import IdArray
+from shoal.core.turns import FREE, Turn
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +43,8 @@ class Matched:
 class PayloadPart(Protocol):
     """An immutable index over the payloads of n rows. Safe in any thread."""
 
-    def match(self, filter: Filter, ids: IdArray) -> Matched:
-        """Positions 0..n-1 that match. ids: (n,) ids of the rows; longer ones are cut."""
+    def match(self, filter: Filter, ids: IdArray, turn: Turn = FREE) -> Matched:
+        """Positions 0..n-1 that match. ids: (n,) ids of the rows; longer ones are cut. Raises what the turn raises."""
 
     def memory_bytes(self) -> int:
         """Memory it holds."""

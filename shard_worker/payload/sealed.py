@@ -18,6 +18,7 @@ from shard_worker.payload.table import PayloadTable
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.filter import Filter
 from shoal.core.points import IdArray
+from shoal.core.turns import FREE, Turn
 
 
 class SealedPayloads:
@@ -73,9 +74,9 @@ class SealedPayloads:
     def __len__(self) -> int:
         return self._rows
 
-    def match(self, filter: Filter, ids: IdArray) -> Matched:
+    def match(self, filter: Filter, ids: IdArray, turn: Turn = FREE) -> Matched:
         """As PayloadPart.match."""
-        return evaluate(filter, self._table.match, ids[: self._rows])
+        return evaluate(filter, self._table.match, ids[: self._rows], turn)
 
     def tables(self) -> tuple[PayloadTable, ...]:
         """Indexes of all its rows."""

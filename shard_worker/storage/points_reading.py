@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,14 +27,26 @@ _BY_ROW = "points WHERE row"
 _BY_ID = "points INDEXED BY points_by_id WHERE id"
 
 
+_PAGE_ROWS = 1_024
+"""Points of a page that are read at once."""
+
+Check = Callable[[], None]
+"""Raises what ends a read; called between two pieces of it."""
+
+
+def unchecked() -> None:
+    """Go on."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shape:
-    """What is wanted of a point. dim: of the stored vectors."""
+    """What is wanted of a point. dim: of the stored vectors; check: called between two pieces of a read."""
 
     path: Path
     dim: int
     with_vectors: bool
     with_payloads: bool
+    check: Check = unchecked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +76,7 @@ def read_by_id(connection: sqlite3.Connection, ids: Sequence[PointId], shape: Sh
     """The points with these ids, in this order; missing ones are left out."""
     found: dict[PointId, _Point] = {}
     for chunk in in_chunks(ids):
+        shape.check()
         found.update((point.id, point) for point in _select(connection, f"{_BY_ID} IN ({marks(len(chunk))})", chunk, shape))
     if not found.keys() <= set(ids):
         raise DataLoss(f"{shape.path} is damaged: the index on id leads to rows of other ids")
@@ -81,8 +94,17 @@ def read_by_row(connection: sqlite3.Connection, rows: Sequence[int], shape: Shap
 
 def read_page(connection: sqlite3.Connection, after: PointId | None, limit: int, shape: Shape) -> StoredColumns:
     """At most `limit` points whose ids follow `after`, in order of id."""
-    condition, values = ("IS NOT NULL", []) if after is None else ("> ?", [after])
-    return _columns(list(_select(connection, f"{_BY_ID} {condition} ORDER BY id LIMIT ?", [*values, limit], shape)), shape)
+    points: list[_Point] = []
+    while len(points) < limit:
+        shape.check()
+        condition, values = ("IS NOT NULL", []) if after is None else ("> ?", [after])
+        wanted = min(_PAGE_ROWS, limit - len(points))
+        read = list(_select(connection, f"{_BY_ID} {condition} ORDER BY id LIMIT ?", [*values, wanted], shape))
+        points += read
+        if len(read) < wanted:
+            break
+        after = read[-1].id
+    return _columns(points, shape)
 
 
 def read_live_rows(connection: sqlite3.Connection, path: Path) -> LiveRows:

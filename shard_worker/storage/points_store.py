@@ -33,7 +33,17 @@ from shard_worker.storage.failure import (
 )
 from shard_worker.storage.meta_table import Counters, StoreIdentity, read_counters, read_identity, write_counters, write_identity
 from shard_worker.storage.mutation import Change, Mutation, Rows
-from shard_worker.storage.points_reading import LiveRows, Shape, StoredRows, read_by_id, read_by_row, read_live_rows, read_page
+from shard_worker.storage.points_reading import (
+    Check,
+    LiveRows,
+    Shape,
+    StoredRows,
+    read_by_id,
+    read_by_row,
+    read_live_rows,
+    read_page,
+    unchecked,
+)
 from shard_worker.storage.points_writing import apply_mutation
 from shard_worker.storage.read_pool import ReadPool
 from shard_worker.storage.schema import check_tables, connect_reader, connect_writer, create_tables
@@ -186,23 +196,26 @@ class PointsStore:
         self._counters = counters
         return changes
 
-    def get(self, ids: IdArray, *, with_vectors: bool, with_payloads: bool) -> StoredColumns:
+    def get(self, ids: IdArray, *, with_vectors: bool, with_payloads: bool, check: Check = unchecked) -> StoredColumns:
         """The points with these ids, (n,), in the order asked, missing ones left out; all from one state of the store.
 
+        check: called between two pieces; what it raises ends the read.
         vectors: (found, dim) float32 as given. Raises DataLoss for a row whose crc does not match; ResourceExhausted, Unavailable.
         """
         with self._readers.snapshot() as connection:
-            return read_by_id(connection, ids.tolist(), self._shape(with_vectors, with_payloads))
+            return read_by_id(connection, ids.tolist(), self._shape(with_vectors, with_payloads, check))
 
     def rows(self, rows: Rows, *, with_vectors: bool, with_payloads: bool) -> StoredRows:
         """The points in these rows, (n,) int64, in the order asked; missing rows are marked, not an error. Raises as get."""
         with self._readers.snapshot() as connection:
             return read_by_row(connection, rows.tolist(), self._shape(with_vectors, with_payloads))
 
-    def scroll(self, after: PointId | None, limit: int, *, with_vectors: bool, with_payloads: bool) -> StoredColumns:
-        """At most `limit` points that follow `after` (None: from the beginning) in order of id, integers first. Raises as get."""
+    def scroll(
+        self, after: PointId | None, limit: int, *, with_vectors: bool, with_payloads: bool, check: Check = unchecked
+    ) -> StoredColumns:
+        """At most `limit` points that follow `after` (None: from the beginning) in order of id, integers first. As get."""
         with self._readers.snapshot() as connection:
-            return read_page(connection, after, limit, self._shape(with_vectors, with_payloads))
+            return read_page(connection, after, limit, self._shape(with_vectors, with_payloads, check))
 
     def live_rows(self) -> LiveRows:
         """Every row and the id of its point, without reading vectors.
@@ -295,8 +308,8 @@ class PointsStore:
         except STORE_ERRORS as error:
             raise store_write_failure(error, f"store {self._path}") from error
 
-    def _shape(self, with_vectors: bool, with_payloads: bool) -> Shape:
-        return Shape(path=self._path, dim=self.dim, with_vectors=with_vectors, with_payloads=with_payloads)
+    def _shape(self, with_vectors: bool, with_payloads: bool, check: Check = unchecked) -> Shape:
+        return Shape(path=self._path, dim=self.dim, with_vectors=with_vectors, with_payloads=with_payloads, check=check)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

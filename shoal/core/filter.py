@@ -6,6 +6,8 @@ exactly these and `$not`. On a list, a test matches when any element passes it.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shoal.core.points import PointId
@@ -94,17 +96,48 @@ class HasId:
 Filter = And | Or | Not | In | Range | Exists | Contains | Prefix | HasId
 
 
-def filter_key(filter: Filter) -> str:
-    """A text that equal filters share and others do not. (As dictionary keys filters are no use: to Python, True equals 1.)"""
-    return repr(filter)
-
-
 _LONG_VALUES = 256
+_VALUES_AT_ONCE = 4_096
+
+
+def filter_key(filter: Filter) -> str:
+    """A text that equal filters share and others do not. (As dictionary keys filters are no use: to Python, True equals 1.)
+
+    Of long lists a hash stands in it: neither is the text as long as they are, nor is it made in one piece.
+    """
+    return _long_key(filter) if is_long(filter) else repr(filter)
+
+
+def _long_key(filter: Filter) -> str:
+    match filter:
+        case And(terms) | Or(terms):
+            return f"{type(filter).__name__}({','.join(map(_long_key, terms))})"
+        case Not(term):
+            return f"Not({_long_key(term)})"
+        case In(path, values):
+            return f"In({path!r},{_values_key(values)})"
+        case HasId(ids):
+            return f"HasId({_values_key(ids)})"
+        case _:
+            return repr(filter)
+
+
+def _values_key(values: Sequence[Scalar]) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(values), _VALUES_AT_ONCE):
+        digest.update(repr(values[start : start + _VALUES_AT_ONCE]).encode("utf-8", "surrogatepass"))
+    return f"{len(values)} values {digest.hexdigest()}"
 
 
 def is_long(filter: Filter) -> bool:
     """Whether it holds so many values that even looking at it takes a while."""
-    left, waiting = _LONG_VALUES, [filter]
+    return are_long([filter])
+
+
+def are_long(filters: Sequence[Filter | None]) -> bool:
+    """Whether they do together; None for no filter."""
+    left, waiting = _LONG_VALUES, [each for each in filters[:_LONG_VALUES] if each is not None]
+    left -= len(waiting) - 1
     while waiting and left > 0:
         match waiting.pop():
             case And(terms) | Or(terms):

@@ -14,18 +14,23 @@ Payload = Mapping[str, Any] | None
 Predicate = Callable[[Payload, PointId], bool]
 """Whether a point matches, by its payload (as json.loads gives it) and its id."""
 
+_TERMS_AT_ONCE = 16
 
-def predicate_of(filter: Filter) -> Predicate:
-    """A test of points that agrees with `filter_truth.matches`, at a cost that does not grow with the values a filter lists."""
+
+def predicate_of(filter: Filter, between: Callable[[], None] | None = None) -> Predicate:
+    """A test of points that agrees with `filter_truth.matches`, at a cost that does not grow with the values a filter lists.
+
+    between: called between the terms of long lists of conditions, which take a while on one point; what it raises ends the test.
+    """
     match filter:
         case And(terms):
-            inner = tuple(map(predicate_of, terms))
+            inner = _paced(tuple(predicate_of(term, between) for term in terms), between)
             return lambda payload, point_id: all(test(payload, point_id) for test in inner)
         case Or(terms):
-            inner = tuple(map(predicate_of, terms))
+            inner = _paced(tuple(predicate_of(term, between) for term in terms), between)
             return lambda payload, point_id: any(test(payload, point_id) for test in inner)
         case Not(term):
-            negated = predicate_of(term)
+            negated = predicate_of(term, between)
             return lambda payload, point_id: not negated(payload, point_id)
         case HasId(ids):
             named = frozenset(ids)
@@ -34,6 +39,21 @@ def predicate_of(filter: Filter) -> Predicate:
             return _one_of(filter)
         case _:
             return partial(matches, filter)
+
+
+def _paced(tests: tuple[Predicate, ...], between: Callable[[], None] | None) -> tuple[Predicate, ...]:
+    """The tests, of which every _TERMS_AT_ONCE-th calls `between` first."""
+    if between is None or len(tests) <= _TERMS_AT_ONCE:
+        return tests
+
+    def after(test: Predicate) -> Predicate:
+        def paced(payload: Payload, point_id: PointId) -> bool:
+            between()
+            return test(payload, point_id)
+
+        return paced
+
+    return tuple(after(test) if number and number % _TERMS_AT_ONCE == 0 else test for number, test in enumerate(tests))
 
 
 def _one_of(test: In) -> Predicate:

@@ -29,10 +29,12 @@ class Consistency(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadTerms:
-    """Conditions on a read. min_seq: answer only once this much is applied; 0 for no condition."""
+    """Conditions on a read. min_seq: answer only once this much is applied; 0 for no condition; caller: who asks, as one of whom reads
+    take turns; "" where that is not known."""
 
     consistency: Consistency = Consistency.ANY
     min_seq: Seq = Seq(0)
+    caller: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

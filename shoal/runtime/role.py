@@ -10,6 +10,7 @@ from typing import Protocol
 import uvloop
 
 from shoal.core.errors import ShoalError
+from shoal.runtime.interpreter import settle_interpreter
 from shoal.runtime.logs import event
 from shoal.runtime.stop_signals import StopSignals
 from shoal.runtime.streams import tell
@@ -35,6 +36,7 @@ class Role(Protocol):
 
 def run_role(make: Callable[[], Role], stop: StopSignals) -> int:
     """Host one role until a signal ends it. Returns the exit code: 0 after a signal, 1 after an error (one line on stderr)."""
+    settle_interpreter()
     try:
         uvloop.run(_until_signal(make, stop))
     except ShoalError as error:

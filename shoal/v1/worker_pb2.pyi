@@ -19,12 +19,14 @@ class ShardRef(_message.Message):
     def __init__(self, collection_id: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
 
 class ReadTerms(_message.Message):
-    __slots__ = ("consistency", "min_seq")
+    __slots__ = ("consistency", "min_seq", "caller")
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     MIN_SEQ_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
     consistency: _common_pb2.Consistency
     min_seq: int
-    def __init__(self, consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., min_seq: _Optional[int] = ...) -> None: ...
+    caller: str
+    def __init__(self, consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., min_seq: _Optional[int] = ..., caller: _Optional[str] = ...) -> None: ...
 
 class ShardWriteRequest(_message.Message):
     __slots__ = ("shard", "epoch", "request_id", "upsert", "delete", "delete_matching")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Literal, cast
 
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Path, Prefix, Range, Scalar
 from shoal.core.filter_check import Place
 from shoal.core.points import INT64_MAX, INT64_MIN, id_array
+from shoal.core.turns import FREE, Turn
 from shoal.v1 import filter_pb2
 from shoal.wire.columns import ids_from_message, ids_to_message
 
@@ -16,61 +18,79 @@ DEEPEST_FILTER = 64
 _BIG_INTEGER_DIGITS = 4_000
 """Python refuses to read integers of more than 4,300 digits."""
 
+_VALUES_AT_ONCE = 4_096
+
+_LONG_BYTES, _ONE_BYTES = 4 * 1024, 64
+"""Of messages that take more than a millisecond or so; and what one message counts beside its bytes."""
+
 _PLAIN_VALUES = ("integer", "text", "number", "boolean")
 _BOUNDS: tuple[Literal["gt", "gte", "lt", "lte"], ...] = ("gt", "gte", "lt", "lte")
 
 
-def filter_to_message(filter: Filter) -> filter_pb2.Filter:
+def filter_to_message(filter: Filter, turn: Turn = FREE) -> filter_pb2.Filter:
     """Filter as a message."""
     message = filter_pb2.Filter()
-    _write_filter(message, filter)
+    _write_filter(message, filter, turn)
     return message
 
 
-def optional_filter_to_message(filter: Filter | None) -> filter_pb2.Filter | None:
+def optional_filter_to_message(filter: Filter | None, turn: Turn = FREE) -> filter_pb2.Filter | None:
     """Filter or none as a message."""
-    return None if filter is None else filter_to_message(filter)
+    return None if filter is None else filter_to_message(filter, turn)
 
 
-def filter_from_message(message: filter_pb2.Filter) -> Filter:
+def filter_from_message(message: filter_pb2.Filter, turn: Turn = FREE) -> Filter:
     """Filter from a message; an empty one matches every point.
 
     Raises InvalidArgument (field "filter") naming the place, for a message that is too deep, lacks a part or holds no integer
-    where there should be one.
+    where there should be one; and what the turn raises.
     """
-    return _filter_from_message(message, Place())
+    return _Reader(turn).filter(message, Place())
 
 
-def _write_filter(message: filter_pb2.Filter, filter: Filter) -> None:
+def are_long_messages(messages: Iterable[filter_pb2.Filter]) -> bool:
+    """Whether so much stands in them that converting and checking them takes a while."""
+    left = _LONG_BYTES
+    for message in messages:
+        left -= _ONE_BYTES + message.ByteSize()
+        if left < 0:
+            return True
+    return False
+
+
+def _write_filter(message: filter_pb2.Filter, filter: Filter, turn: Turn) -> None:
     """Write a filter into its place: messages that are made apart are copied, which costs long lists most of their time."""
     match filter:
         case And(terms):
-            _write_list(message.all, terms)
+            _write_list(message.all, terms, turn)
         case Or(terms):
-            _write_list(message.any, terms)
+            _write_list(message.any, terms, turn)
         case Not(term):
             # `not` and `in` are words of Python, so that they are no attributes.
-            _write_filter(getattr(message, "not"), term)
+            _write_filter(getattr(message, "not"), term, turn)
         case HasId(ids):
             message.ids.CopyFrom(ids_to_message(id_array(ids)))
         case _:
-            _write_test(message.field, filter)
+            _write_test(message.field, filter, turn)
 
 
-def _write_list(message: filter_pb2.FilterList, terms: tuple[Filter, ...]) -> None:
+def _write_list(message: filter_pb2.FilterList, terms: tuple[Filter, ...], turn: Turn) -> None:
     message.SetInParent()
     for term in terms:
-        _write_filter(message.filters.add(), term)
+        turn.pause()
+        _write_filter(message.filters.add(), term, turn)
 
 
-def _write_test(message: filter_pb2.FieldTest, test: In | Range | Exists | Contains | Prefix) -> None:
+def _write_test(message: filter_pb2.FieldTest, test: In | Range | Exists | Contains | Prefix, turn: Turn) -> None:
     message.path.extend(test.path)
     match test:
         case In(_, values):
             listed = getattr(message, "in")
             listed.SetInParent()
-            for value in values:
-                _write_scalar(listed.values.add(), value)
+            for start in range(0, len(values), _VALUES_AT_ONCE):
+                turn.pause()
+                for value in values[start : start + _VALUES_AT_ONCE]:
+                    _write_scalar(listed.values.add(), value)
         case Range():
             for name in _BOUNDS:
                 if (bound := getattr(test, name)) is not None:
@@ -99,45 +119,58 @@ def _write_scalar(message: filter_pb2.Scalar, value: Scalar) -> None:
             message.big_integer = str(value)
 
 
-def _filter_from_message(message: filter_pb2.Filter, place: Place) -> Filter:
-    if place.depth >= DEEPEST_FILTER:
-        raise place.error(f"the filter is more than {DEEPEST_FILTER} levels deep", "filter_depth")
-    match message.WhichOneof("condition"):
-        case None:
-            return And(())
-        case "all":
-            return And(_list_from_message(message.all, place, "all"))
-        case "any":
-            return Or(_list_from_message(message.any, place, "any"))
-        case "not":
-            return Not(_filter_from_message(getattr(message, "not"), place.inside("not")))
-        case "ids":
-            return HasId(tuple(ids_from_message(message.ids).tolist()))
-        case _:
-            return _test_from_message(message.field, place.within(".".join(message.field.path)))
+class _Reader:
+    """Reads a filter in bounded pieces."""
 
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
 
-def _list_from_message(message: filter_pb2.FilterList, place: Place, name: str) -> tuple[Filter, ...]:
-    return tuple(_filter_from_message(each, place.inside(f"{name}[{number}]")) for number, each in enumerate(message.filters))
+    def filter(self, message: filter_pb2.Filter, place: Place) -> Filter:
+        """The filter that stands at this place."""
+        self._turn.pause()
+        if place.depth >= DEEPEST_FILTER:
+            raise place.error(f"the filter is more than {DEEPEST_FILTER} levels deep", "filter_depth")
+        match message.WhichOneof("condition"):
+            case None:
+                return And(())
+            case "all":
+                return And(self._list(message.all, place, "all"))
+            case "any":
+                return Or(self._list(message.any, place, "any"))
+            case "not":
+                return Not(self.filter(getattr(message, "not"), place.inside("not")))
+            case "ids":
+                return HasId(tuple(ids_from_message(message.ids).tolist()))
+            case _:
+                return self._test(message.field, place.within(".".join(message.field.path)))
 
+    def _list(self, message: filter_pb2.FilterList, place: Place, name: str) -> tuple[Filter, ...]:
+        return tuple([self.filter(each, place.inside(f"{name}[{number}]")) for number, each in enumerate(message.filters)])
 
-def _test_from_message(message: filter_pb2.FieldTest, place: Place) -> Filter:
-    path: Path = tuple(message.path)
-    if not path:
-        raise place.error("a field test has no path")
-    match message.WhichOneof("test"):
-        case "in":
-            return In(path, tuple(_scalar_from_message(value, place) for value in getattr(message, "in").values))
-        case "range":
-            return _range_from_message(path, message.range, place)
-        case "exists":
-            return Exists(path) if message.exists else Not(Exists(path))
-        case "contains":
-            return Contains(path, _scalar_from_message(message.contains, place))
-        case "prefix":
-            return Prefix(path, message.prefix)
-        case _:
-            raise place.error("a field test needs one of in, range, exists, contains, prefix")
+    def _test(self, message: filter_pb2.FieldTest, place: Place) -> Filter:
+        path: Path = tuple(message.path)
+        if not path:
+            raise place.error("a field test has no path")
+        match message.WhichOneof("test"):
+            case "in":
+                return In(path, self._scalars(getattr(message, "in").values, place))
+            case "range":
+                return _range_from_message(path, message.range, place)
+            case "exists":
+                return Exists(path) if message.exists else Not(Exists(path))
+            case "contains":
+                return Contains(path, _scalar_from_message(message.contains, place))
+            case "prefix":
+                return Prefix(path, message.prefix)
+            case _:
+                raise place.error("a field test needs one of in, range, exists, contains, prefix")
+
+    def _scalars(self, messages: Sequence[filter_pb2.Scalar], place: Place) -> tuple[Scalar, ...]:
+        values: list[Scalar] = []
+        for start in range(0, len(messages), _VALUES_AT_ONCE):
+            self._turn.pause()
+            values += [_scalar_from_message(value, place) for value in messages[start : start + _VALUES_AT_ONCE]]
+        return tuple(values)
 
 
 def _range_from_message(path: Path, message: filter_pb2.FieldRange, place: Place) -> Range:

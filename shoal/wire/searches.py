@@ -9,6 +9,7 @@ import numpy as np
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget, SegmentExplain, ShardFound, ShardSearch
+from shoal.core.turns import FREE, Turn
 from shoal.v1 import search_pb2, worker_pb2
 from shoal.wire.columns import hits_from_message, hits_to_message, vectors_from_message, vectors_to_message
 from shoal.wire.filters import filter_from_message, optional_filter_to_message
@@ -17,12 +18,12 @@ from shoal.wire.shard_calls import shard_from_message, shard_to_message, terms_f
 _EXPLAIN_FIELDS = tuple(field.name for field in fields(SegmentExplain))
 
 
-def search_to_message(call: ShardSearch) -> worker_pb2.ShardSearchRequest:
+def search_to_message(call: ShardSearch, turn: Turn = FREE) -> worker_pb2.ShardSearchRequest:
     """Search as a message."""
     message = worker_pb2.ShardSearchRequest(
         shard=shard_to_message(call.shard),
         queries=vectors_to_message(call.queries),
-        groups=groups_to_message(call.groups),
+        groups=groups_to_message(call.groups, turn),
         radius=call.radius,
         explain=call.explain,
         with_payload=call.with_payload,
@@ -43,12 +44,12 @@ def search_to_message(call: ShardSearch) -> worker_pb2.ShardSearchRequest:
     return message
 
 
-def search_from_message(message: worker_pb2.ShardSearchRequest) -> ShardSearch:
+def search_from_message(message: worker_pb2.ShardSearchRequest, turn: Turn = FREE) -> ShardSearch:
     """Search from a message. Raises InvalidArgument when it says nothing about accuracy."""
     return ShardSearch(
         shard=shard_from_message(message.shard),
         queries=vectors_from_message(message.queries, "queries"),
-        groups=groups_from_message(message.groups),
+        groups=groups_from_message(message.groups, turn),
         accuracy=_accuracy_from_message(message),
         radius=message.radius if message.HasField("radius") else None,
         explain=message.explain,
@@ -58,22 +59,24 @@ def search_from_message(message: worker_pb2.ShardSearchRequest) -> ShardSearch:
     )
 
 
-def groups_to_message(groups: Iterable[QueryGroup]) -> list[search_pb2.QueryGroup]:
+def groups_to_message(groups: Iterable[QueryGroup], turn: Turn = FREE) -> list[search_pb2.QueryGroup]:
     """Groups of queries as messages. None of them is empty: without positions, a group has all queries."""
     return [
         search_pb2.QueryGroup(
-            queries=None if group.queries is None else group.queries.tolist(), k=group.k, filter=optional_filter_to_message(group.filter)
+            queries=None if group.queries is None else group.queries.tolist(),
+            k=group.k,
+            filter=optional_filter_to_message(group.filter, turn),
         )
         for group in groups
     ]
 
 
-def groups_from_message(messages: Iterable[search_pb2.QueryGroup]) -> tuple[QueryGroup, ...]:
+def groups_from_message(messages: Iterable[search_pb2.QueryGroup], turn: Turn = FREE) -> tuple[QueryGroup, ...]:
     """Groups of queries from messages, their positions in ascending order."""
     return tuple(
         QueryGroup(
             k=message.k,
-            filter=filter_from_message(message.filter) if message.HasField("filter") else None,
+            filter=filter_from_message(message.filter, turn) if message.HasField("filter") else None,
             queries=np.sort(np.array(message.queries, dtype=np.int64)) if message.queries else None,
         )
         for message in messages

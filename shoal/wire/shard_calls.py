@@ -21,6 +21,7 @@ from shoal.core.shard_calls import (
     WorkerStatus,
     WriteAck,
 )
+from shoal.core.turns import FREE, Turn
 from shoal.v1 import common_pb2, worker_pb2
 from shoal.wire.columns import (
     id_from_message,
@@ -81,15 +82,15 @@ def request_id_from_message(message: common_pb2.RequestId) -> RequestId:
 
 def terms_to_message(terms: ReadTerms) -> worker_pb2.ReadTerms:
     """Conditions on a read as a message."""
-    return worker_pb2.ReadTerms(consistency=consistency_to_message(terms.consistency), min_seq=terms.min_seq)
+    return worker_pb2.ReadTerms(consistency=consistency_to_message(terms.consistency), min_seq=terms.min_seq, caller=terms.caller)
 
 
 def terms_from_message(message: worker_pb2.ReadTerms) -> ReadTerms:
     """Conditions on a read from a message. Raises InvalidArgument for an unknown consistency."""
-    return ReadTerms(consistency=consistency_from_message(message.consistency), min_seq=Seq(message.min_seq))
+    return ReadTerms(consistency=consistency_from_message(message.consistency), min_seq=Seq(message.min_seq), caller=message.caller)
 
 
-def write_to_message(call: ShardWrite) -> worker_pb2.ShardWriteRequest:
+def write_to_message(call: ShardWrite, turn: Turn = FREE) -> worker_pb2.ShardWriteRequest:
     """Write as a message."""
     message = worker_pb2.ShardWriteRequest(
         shard=shard_to_message(call.shard), epoch=call.epoch, request_id=request_id_to_message(call.request_id)
@@ -100,11 +101,11 @@ def write_to_message(call: ShardWrite) -> worker_pb2.ShardWriteRequest:
         case ShardDelete(ids=ids):
             message.delete.CopyFrom(ids_to_message(ids))
         case ShardDeleteMatching(filter=filter):
-            message.delete_matching.CopyFrom(filter_to_message(filter))
+            message.delete_matching.CopyFrom(filter_to_message(filter, turn))
     return message
 
 
-def write_from_message(message: worker_pb2.ShardWriteRequest) -> ShardWrite:
+def write_from_message(message: worker_pb2.ShardWriteRequest, turn: Turn = FREE) -> ShardWrite:
     """Write from a message. Raises InvalidArgument when it carries no change."""
     shard, epoch = shard_from_message(message.shard), Revision(message.epoch)
     request_id = request_id_from_message(message.request_id)
@@ -114,7 +115,8 @@ def write_from_message(message: worker_pb2.ShardWriteRequest) -> ShardWrite:
         case "delete":
             return ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=ids_from_message(message.delete))
         case "delete_matching":
-            return ShardDeleteMatching(shard=shard, epoch=epoch, request_id=request_id, filter=filter_from_message(message.delete_matching))
+            filter = filter_from_message(message.delete_matching, turn)
+            return ShardDeleteMatching(shard=shard, epoch=epoch, request_id=request_id, filter=filter)
         case _:
             raise InvalidArgument("a write needs an upsert or a delete", ErrorDetails(field="write"))
 
@@ -151,42 +153,42 @@ def get_from_message(message: worker_pb2.ShardGetRequest) -> ShardGet:
     )
 
 
-def scroll_to_message(call: ShardScroll) -> worker_pb2.ShardScrollRequest:
+def scroll_to_message(call: ShardScroll, turn: Turn = FREE) -> worker_pb2.ShardScrollRequest:
     """Scroll as a message."""
     return worker_pb2.ShardScrollRequest(
         shard=shard_to_message(call.shard),
         after=id_to_message(call.after),
         limit=call.limit,
-        filter=optional_filter_to_message(call.filter),
+        filter=optional_filter_to_message(call.filter, turn),
         with_payload=call.with_payload,
         with_vectors=call.with_vectors,
         terms=terms_to_message(call.terms),
     )
 
 
-def scroll_from_message(message: worker_pb2.ShardScrollRequest) -> ShardScroll:
+def scroll_from_message(message: worker_pb2.ShardScrollRequest, turn: Turn = FREE) -> ShardScroll:
     """Scroll from a message."""
     return ShardScroll(
         shard=shard_from_message(message.shard),
         after=id_from_message(message.after, "after"),
         limit=message.limit,
-        filter=_filter_of(message),
+        filter=_filter_of(message, turn),
         with_payload=message.with_payload,
         with_vectors=message.with_vectors,
         terms=terms_from_message(message.terms),
     )
 
 
-def count_to_message(call: ShardCount) -> worker_pb2.ShardCountRequest:
+def count_to_message(call: ShardCount, turn: Turn = FREE) -> worker_pb2.ShardCountRequest:
     """Count as a message."""
     return worker_pb2.ShardCountRequest(
-        shard=shard_to_message(call.shard), filter=optional_filter_to_message(call.filter), terms=terms_to_message(call.terms)
+        shard=shard_to_message(call.shard), filter=optional_filter_to_message(call.filter, turn), terms=terms_to_message(call.terms)
     )
 
 
-def count_from_message(message: worker_pb2.ShardCountRequest) -> ShardCount:
+def count_from_message(message: worker_pb2.ShardCountRequest, turn: Turn = FREE) -> ShardCount:
     """Count from a message."""
-    return ShardCount(shard=shard_from_message(message.shard), filter=_filter_of(message), terms=terms_from_message(message.terms))
+    return ShardCount(shard=shard_from_message(message.shard), filter=_filter_of(message, turn), terms=terms_from_message(message.terms))
 
 
 def stats_to_message(stats: ShardStats) -> worker_pb2.ShardStatsResponse:
@@ -262,5 +264,5 @@ def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatu
     )
 
 
-def _filter_of(message: worker_pb2.ShardScrollRequest | worker_pb2.ShardCountRequest) -> Filter | None:
-    return filter_from_message(message.filter) if message.HasField("filter") else None
+def _filter_of(message: worker_pb2.ShardScrollRequest | worker_pb2.ShardCountRequest, turn: Turn) -> Filter | None:
+    return filter_from_message(message.filter, turn) if message.HasField("filter") else None

@@ -33,7 +33,7 @@ from shoal.wire.columns import ids_to_message, vectors_to_message
 from shoal.wire.status import error_from_exception
 from tests.etcd_process import EtcdProcess, free_port
 from tests.role_cluster import RoleProcess
-from tests.unit.router.twin import TwinCluster
+from tests.unit.router.twin import TwinCluster, new_conversions
 
 KEYS = Keys("default")
 WAIT_S = 30.0
@@ -80,7 +80,7 @@ async def twin_workers(store: Store) -> AsyncIterator[TwinCluster]:
     servers = {}
     for worker, twin in cluster.workers.items():
         servers[worker] = GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
-        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(twin), servers[worker].grpc)
+        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(twin, new_conversions()), servers[worker].grpc)
         await put(store, KEYS.worker(worker), encode_worker(entry_at(worker, await servers[worker].start())))
     for shard, entry in cluster.view.current.shards.items():
         await put(store, KEYS.shard(shard), encode_shard(entry.config))

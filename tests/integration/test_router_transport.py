@@ -39,7 +39,7 @@ from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2_grpc
 from shoal.wire.recovery import audit_to_message, recovery_to_message, request_from_message
 from tests.etcd_process import free_port
 from tests.mock_transport import AUDITED, RECOVERY
-from tests.unit.router.twin import MEMORY_BYTES, TwinCluster, TwinWorker
+from tests.unit.router.twin import MEMORY_BYTES, TwinCluster, TwinWorker, new_conversions
 
 SHARD = ShardId("id-a", 0)
 MESSAGE_BYTES = 1_000_000
@@ -69,8 +69,8 @@ def twin_worker() -> TwinWorker:
 def over_grpc(check: Callable[[TwinWorker, GrpcShardService], Awaitable[None]]) -> None:
     async def run() -> None:
         twin, server = twin_worker(), GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
-        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(twin), server.grpc)
-        remote = connect_worker(await server.start(), MESSAGE_BYTES)
+        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(twin, new_conversions()), server.grpc)
+        remote = connect_worker(await server.start(), MESSAGE_BYTES, new_conversions())
         try:
             await check(twin, remote)
         finally:
@@ -187,7 +187,7 @@ def test_closing_a_connection_fails_its_calls_with_unavailable_at_once() -> None
 def test_a_worker_that_is_not_there_is_unavailable_at_once_and_named() -> None:
     async def call() -> None:
         port = free_port()
-        remote = connect_worker(f"127.0.0.1:{port}", MESSAGE_BYTES)
+        remote = connect_worker(f"127.0.0.1:{port}", MESSAGE_BYTES, new_conversions())
         try:
             with pytest.raises(Unavailable, match=f"worker at 127.0.0.1:{port}"):
                 await remote.status(600.0)

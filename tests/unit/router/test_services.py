@@ -31,6 +31,9 @@ class Context:
     def time_remaining(self) -> float | None:
         return self.remaining_s
 
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:5000"
+
 
 class Front:
     """All services over one twin cluster."""
@@ -40,8 +43,9 @@ class Front:
         self.cluster.add("a")
         router = self.cluster.router
         timeouts = {"default_timeout_s": 10.0}
-        self.search = SearchService(reads=router.reads, limits=router.limits, **timeouts)
-        self.points = PointsService(reads=router.reads, writes=router.writes, limits=router.limits, **timeouts)
+        conversions = router.conversions
+        self.search = SearchService(reads=router.reads, limits=router.limits, conversions=conversions, **timeouts)
+        self.points = PointsService(reads=router.reads, writes=router.writes, limits=router.limits, conversions=conversions, **timeouts)
         self.collections = CollectionsService(
             administration=router.administration, limits=router.limits, optimize_timeout_s=100.0, **timeouts
         )

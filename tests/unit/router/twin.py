@@ -48,6 +48,8 @@ from shoal.core.shard_calls import (
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import split_evenly
 from shoal.core.topk import HitColumns, hit_order
+from shoal.runtime.clock import boot_s
+from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.metrics import Metrics, NoMetrics
 from tests.unit.router.virtual_time import FakeClock, LiveView, ScriptedView
 
@@ -354,6 +356,7 @@ class TwinCluster:
             limits=self.limits,
             read_patience_s=2.0,
             status_timeout_s=1.0,
+            conversions=new_conversions(self.clock),
             meter=ShardCallMeter(metrics or NoMetrics()),
         )
 
@@ -422,6 +425,11 @@ class TwinCluster:
     def _new_id(self) -> str:
         self._made += 1
         return f"router-{self._made}"
+
+
+def new_conversions(clock: Callable[[], float] = boot_s) -> FairPool:
+    """Its thread is made when it is first needed, and ends with the process."""
+    return FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions", clock=clock)
 
 
 def worker_entry(worker: WorkerId, registration: int = 5) -> WorkerEntry:

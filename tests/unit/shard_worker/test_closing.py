@@ -119,9 +119,9 @@ def test_a_search_is_given_up_at_its_deadline_and_holds_up_no_write(tmp_path):
             gate = threading.Event()
             reading, search = bench.replica._reading, bench.replica._reading.search
 
-            def slow(view, call):
+            def slow(view, call, turn):
                 assert gate.wait(60)
-                return search(view, call)
+                return search(view, call, turn)
 
             reading.search = slow
             reading.estimated_us = lambda view, call: 1e9

@@ -206,8 +206,8 @@ def test_a_primary_read_that_began_before_the_primary_served_is_refused_though_i
             began, serves_now = threading.Event(), threading.Event()
             scroll = b.replica._reading.scroll
 
-            def scroll_slowly(call):
-                found = scroll(call)
+            def scroll_slowly(call, turn):
+                found = scroll(call, turn)
                 began.set()
                 assert serves_now.wait(20.0)
                 return found
@@ -378,8 +378,8 @@ def test_a_delete_by_filter_is_refused_when_another_term_begins_while_it_looks_f
             found, goes_on = threading.Event(), threading.Event()
             matching = a.replica._reading.matching
 
-            def match_slowly(view, **asked):
-                matched = matching(view, **asked)
+            def match_slowly(*asked):
+                matched = matching(*asked)
                 found.set()
                 assert goes_on.wait(20.0)
                 return matched

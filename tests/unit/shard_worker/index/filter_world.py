@@ -26,6 +26,7 @@ from shoal.core.filter_truth import matches
 from shoal.core.payload import payload_from_json
 from shoal.core.points import PointId, id_array, id_order
 from shoal.core.scoring import prepared, scores
+from shoal.core.turns import FREE, Turn
 
 RANKS = (1, 3, 10, 30, 100, 300, 1000)
 SEQ = 1_000
@@ -117,7 +118,7 @@ class TruthPayloads:
     def __init__(self, payloads: Sequence[Mapping[str, Any] | None], unsure: Callable[[int], bool] = lambda _: False) -> None:
         self.payloads, self.unsure, self.asked = list(payloads), unsure, 0
 
-    def match(self, filter: Filter, ids: np.ndarray) -> Matched:
+    def match(self, filter: Filter, ids: np.ndarray, turn: Turn = FREE) -> Matched:
         self.asked += 1
         told = {at: matches(filter, payload, ids[at]) for at, payload in enumerate(self.payloads) if not self.unsure(at)}
         return Matched(
