@@ -12,6 +12,7 @@ import json
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -57,6 +58,9 @@ class Leavers:
     def __init__(self, addresses: Sequence[str], herds: Sequence[Herd], new_version: Callable[[], int], *, count: int) -> None:
         self._addresses, self._herds, self._new_version = list(addresses), herds, new_version
         self.left: Counter[str] = Counter()
+        # One for all, as long as the process: gRPC complains of loops that are closed soon after their calls.
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="leavers", daemon=True).start()
         self.members = [Member(partial(self._step, _Points(number, herds)), _PAUSE_S) for number in range(count)]
 
     def _step(self, points: _Points, client: shoal.Client, chance: random.Random) -> None:
@@ -64,9 +68,12 @@ class Leavers:
         if step % _KILL_EVERY == 1:
             self._killed(points, herd, chance)
         elif step % 2:
-            asyncio.run(self._cancelled(points, herd, chance))
+            self._on_loop(self._cancelled(points, herd, chance))
         else:
             self._late(points, herd, client, chance)
+
+    def _on_loop(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _late(self, points: _Points, herd: Herd, client: shoal.Client, chance: random.Random) -> None:
         timeout_s = chance.uniform(0.001, _LONGEST_S)
