@@ -32,6 +32,7 @@ from shoal.core.shard_calls import (
     WorkerStatus,
     WriteAck,
 )
+from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2, worker_pb2_grpc
@@ -68,7 +69,10 @@ class GrpcShardService:
         """See ShardService."""
         filters = [group.filter for group in call.groups]
         request = await self._written(partial(search_to_message, call), filters, call.terms.caller, timeout_s)
-        return found_from_message(await self._call(self._stub.Search, request, timeout_s))
+        deadline = self._conversions.deadline(timeout_s)
+        answer = await self._call(self._stub.Search, request, timeout_s)
+        many = sum(answer.hits.counts) > MANY_HITS
+        return await self._conversions.aside(lambda _: found_from_message(answer), Asker(caller=call.terms.caller), deadline, long=many)
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""

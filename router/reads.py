@@ -23,6 +23,7 @@ from shoal.core.ids import ShardId
 from shoal.core.limits import Limits
 from shoal.core.points import StoredColumns
 from shoal.core.shard_calls import ShardService
+from shoal.core.topk import MANY_HITS, HitColumns
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
 
@@ -63,11 +64,17 @@ class Reads:
         calls, kind = search_calls(question, collection), _search_kind(question)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.search(call, left_s), kind, patience)
         parts, missing = values_of_some(outcomes) if question.allow_partial else (values_of_all(outcomes), ())
-        for part in parts:
-            check_answer_bytes(part.hits, self._limits, FEWER_HITS)
-        k = k_of_queries(question.groups, len(question.queries))
+
+        def gathered(turn: Turn) -> HitColumns:
+            for part in parts:
+                turn.pause()
+                check_answer_bytes(part.hits, self._limits, FEWER_HITS)
+            k = k_of_queries(question.groups, len(question.queries))
+            return gather_hits([part.hits for part in parts], k, collection.spec.metric)
+
+        many = sum(len(part.hits) for part in parts) > MANY_HITS
         return SearchAnswer(
-            hits=gather_hits([part.hits for part in parts], k, collection.spec.metric),
+            hits=await self._conversions.aside(gathered, Asker(caller=question.reading.caller), patience.deadline, long=many),
             missing=missing,
             explain=tuple(each for part in parts for each in part.explain),
         )

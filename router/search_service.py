@@ -7,13 +7,14 @@ from typing import Any
 
 from router.logic.accuracy import accuracy_of
 from router.logic.checks import check_message_bytes
-from router.logic.questions import SearchQuestion
+from router.logic.questions import SearchAnswer, SearchQuestion
 from router.reads import FEWER_HITS, Reads
 from router.requests import caller_of, filter_of, read_aside, reading_of, timeout_of, unless_empty
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import Limits
 from shoal.core.shard_calls import QueryGroup
-from shoal.core.turns import FREE, Turn
+from shoal.core.topk import MANY_HITS
+from shoal.core.turns import FREE, Asker, Turn
 from shoal.runtime.fair_pool import FairPool
 from shoal.v1 import search_pb2, search_pb2_grpc
 from shoal.wire.columns import hits_to_message, vectors_from_message
@@ -33,6 +34,10 @@ class SearchService(search_pb2_grpc.SearchServicer):
         filters = [request.filter, *(group.filter for group in request.groups)]
         question = await read_aside(self._conversions, lambda turn: question_of(request, caller, turn), filters, context, default_s)
         answer = await self._reads.search(question, timeout_of(context, default_s))
+        deadline, many = self._conversions.deadline(timeout_of(context, default_s)), len(answer.hits) > MANY_HITS
+        return await self._conversions.aside(lambda _: self._response(answer), Asker(caller=caller), deadline, long=many)
+
+    def _response(self, answer: SearchAnswer) -> search_pb2.SearchResponse:
         response = search_pb2.SearchResponse(
             hits=hits_to_message(answer.hits), missing_shards=answer.missing, explain=map(explain_to_message, answer.explain)
         )

@@ -27,6 +27,11 @@ SHARDS_FAILED = MetricSpec(
     name="shoal_shards_failed", kind="gauge", text="Replicas of this worker that do not work; `shoal status` says why."
 )
 BUILDS_RUNNING = MetricSpec(name="shoal_builds_running", kind="gauge", text="Index builds that run now, or wait for the build thread.")
+READS_UNDER_WAY = MetricSpec(
+    name="shoal_reads_under_way",
+    kind="gauge",
+    text="Searches and reads that are too long for the event loop: those that run, and those that wait for their turn.",
+)
 BUILDS = MetricSpec(
     name="shoal_builds_total", kind="counter", text="Index builds that ended: done, stopped or failed.", labels=("outcome",)
 )
@@ -74,6 +79,7 @@ GATHERED = (
     WRITES_PENDING,
     SHARDS_FAILED,
     BUILDS_RUNNING,
+    READS_UNDER_WAY,
     MEMORY_BUDGET,
     MEMORY_USED,
     REPLICA_BYTES,
@@ -123,6 +129,7 @@ def worker_samples(
     seen, None before that."""
     yield Sample(SHARDS_FAILED, len(host.failures()))
     yield Sample(BUILDS_RUNNING, pools.builds_running)
+    yield Sample(READS_UNDER_WAY, pools.reads_under_way)
     yield Sample(MEMORY_BUDGET, host.memory.budget_bytes)
     yield Sample(MEMORY_USED, host.memory.used_bytes)
     yield Sample(CACHE_BYTES, cache_bytes)

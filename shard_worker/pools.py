@@ -48,6 +48,11 @@ class Pools:
         self.stopping = threading.Event()
         """Set when the worker ends: builds look at it and stop."""
 
+    @property
+    def reads_under_way(self) -> int:
+        """Searches and reads that run or wait for their turn."""
+        return len(self._reads)
+
     async def read(self, work: Callable[[Turn], T], asker: Asker, until_s: float = math.inf) -> T:
         """Run a search or a read in the pool. See FairPool.run."""
         return await self._reads.run(work, asker, until_s)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import grpc
 
 from shoal.core.shard_calls import ShardService
+from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
 from shoal.v1 import filter_pb2, worker_pb2, worker_pb2_grpc
@@ -29,7 +30,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
     """shoal.v1.Worker on a host."""
 
     def __init__(self, host: ShardService, conversions: FairPool) -> None:
-        """conversions: converts requests with long filters, which would hold up the event loop."""
+        """conversions: converts requests with long filters and large answers, which would hold up the event loop."""
         self._host, self._conversions = host, conversions
 
     async def Write(self, request: worker_pb2.ShardWriteRequest, context: Context) -> worker_pb2.ShardWriteResponse:
@@ -42,7 +43,9 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         """Best k points for each query."""
         filters = [group.filter for group in request.groups if group.HasField("filter")]
         call = await self._read(partial(search_from_message, request), filters, request.terms.caller, context)
-        return found_to_message(await self._host.search(call, _timeout_s(context)))
+        found = await self._host.search(call, _timeout_s(context))
+        asker, deadline = Asker(caller=call.terms.caller), self._conversions.deadline(_timeout_s(context))
+        return await self._conversions.aside(lambda _: found_to_message(found), asker, deadline, long=len(found.hits) > MANY_HITS)
 
     async def Get(self, request: worker_pb2.ShardGetRequest, context: Context) -> worker_pb2.ShardPointsResponse:
         """Points by id."""

@@ -11,6 +11,9 @@ import numpy.typing as npt
 from shoal.core.collection import Metric
 from shoal.core.points import IdArray, Matrix, id_ranks
 
+MANY_HITS = 5_000
+"""So many hits take some 5 ms to merge or to convert: not on an event loop that others wait for."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HitColumns:

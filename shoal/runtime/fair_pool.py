@@ -109,6 +109,10 @@ class FairPool:
         self._count = 0
         self._closed = False
 
+    def __len__(self) -> int:
+        """Works that run or wait."""
+        return len(self._jobs)
+
     async def run(self, work: Callable[[Turn], T], asker: Asker, until_s: float = math.inf) -> T:
         """The outcome of work in a thread, when its turn comes. Cancelled, it returns as soon as the thread has ended the work.
 

@@ -20,6 +20,12 @@ from tests.role_cluster import wait_until
 
 HEALED_WITHIN_S = 90.0
 
+LEAVERS = 2
+"""Callers that leave, beside those that wait."""
+
+LONGEST_CALL_S = 40.0
+"""Most that a call may take for which somebody waits: less than the time it has, and longer than any fault makes it wait."""
+
 Tell = Callable[[str], None]
 
 
@@ -29,7 +35,7 @@ class Figures:
 
     failed: client calls that did not succeed within their time, by error; counts: faults of the cluster by kind; findings: the first of
     them; outages: of each failover after a fault of one worker, seconds in which its shard took no writes; tangled: the same, where
-    other faults, as of etcd or a router, were there too.
+    other faults, as of etcd or a router, were there too; left: calls whose callers left, by the way; longest_call_s: of all others.
     """
 
     seed: int
@@ -45,12 +51,14 @@ class Figures:
     failovers: int = 0
     outages: list[float] = field(default_factory=list)
     tangled: list[float] = field(default_factory=list)
+    left: Counter[str] = field(default_factory=Counter)
+    longest_call_s: float = 0.0
     evidence: str = ""
 
     @property
     def good(self) -> bool:
-        """Nothing was lost, no answer was wrong, no call failed, and everything healed."""
-        return not (self.counts or self.failed or self.findings)
+        """Nothing was lost, no answer was wrong, no call failed or took too long, and everything healed."""
+        return not (self.counts or self.failed or self.findings or self.longest_call_s > LONGEST_CALL_S)
 
     def document(self) -> dict[str, object]:
         """For programs."""
@@ -63,6 +71,8 @@ class Figures:
             "calls": self.calls,
             **{kind.value: self.counts[kind] for kind in Kind},
             "failed_calls": dict(self.failed),
+            "left_calls": dict(sorted(self.left.items())),
+            "longest_call_s": round(self.longest_call_s, 3),
             "failovers": self.failovers,
             "lease_ttl_s": self.ttl_s,
             "no_writes_s": _percentiles(self.outages),
@@ -81,7 +91,10 @@ def campaign(ground: Ground, figures: Figures, *, prefix: str, seconds: float, e
     """Rounds for so many seconds, then the figures are completed. Stops at the first fault of the cluster, whose logs are kept."""
     chance, began = Random(f"{figures.seed} {prefix}"), time.monotonic()
     planned = rounds(chance, ground.faults, ground.counts, figures.ttl_s)
-    with shoal.connect(ground.addresses, timeout=10) as client, MixedLoad(ground.addresses, herds(prefix), seed=figures.seed) as load:
+    with (
+        shoal.connect(ground.addresses, timeout=10) as client,
+        MixedLoad(ground.addresses, herds(prefix), leavers=LEAVERS, seed=figures.seed) as load,
+    ):
         try:
             _await_calm(ground, client, load)
             while time.monotonic() - began < seconds and not load.findings:
@@ -144,9 +157,13 @@ def _complete(figures: Figures, load: MixedLoad, seconds: float) -> None:
     figures.acknowledged += load.acknowledged()
     figures.calls += sum(gauge.successes for gauge in load.gauges)
     figures.failed += load.failures()
+    figures.left += load.leavers.left
+    figures.longest_call_s = max(figures.longest_call_s, load.longest_call_s())
     figures.counts += load.counts
     figures.findings += [f"{finding.kind.value}: {finding.text}" for finding in load.findings]
     figures.findings += [f"a call failed: {message}" for message in load.messages()]
+    if load.longest_call_s() > LONGEST_CALL_S:
+        figures.findings.append(f"a call for which somebody waited took {load.longest_call_s():.1f} s, at most {LONGEST_CALL_S:.0f} s may")
 
 
 def _progress(figures: Figures, load: MixedLoad, seconds: float) -> str:

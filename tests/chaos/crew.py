@@ -22,12 +22,13 @@ _GAP_S = 0.2
 
 @dataclass
 class Gauge:
-    """What one thread met since `reset`. longest_s: longest time without a success; gaps: those worth a note, when each began and how
-    long it lasted; messages: the first errors in full."""
+    """What one thread met since `reset`. longest_s: longest time without a success; longest_call_s: of one step; gaps: those worth a note,
+    when each began and how long it lasted; messages: the first errors in full."""
 
     since: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)
     longest_s: float = 0.0
+    longest_call_s: float = 0.0
     successes: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     messages: list[str] = field(default_factory=list)
@@ -135,8 +136,10 @@ class Crew:
             member.at_rest.set()
 
     def _step(self, member: Member, client: shoal.Client, chance: random.Random) -> None:
+        began = time.monotonic()
         try:
             member.job(client, chance)
             member.gauge.succeed()
         except shoal.ShoalError as error:
             member.gauge.fail(error)
+        member.gauge.longest_call_s = max(member.gauge.longest_call_s, time.monotonic() - began)

@@ -19,6 +19,7 @@ from shoal.core.slots import owners_of_slots, slots_of, split_evenly
 from tests.chaos.book import Book, Version
 from tests.chaos.crew import Crew, Gauge, Member
 from tests.chaos.judge import Finding, Kind, Read, judge_hits, judge_points
+from tests.chaos.leavers import Leavers
 from tests.chaos.written import DIM, payload_of, vector_of
 
 WRITE_S, READ_S = 60.0, 45.0
@@ -57,8 +58,17 @@ class MixedLoad:
     """As a context it makes the collections and runs until it is left. `findings`: the first faults; `counts`: all of them, by kind."""
 
     def __init__(
-        self, addresses: Sequence[str], herds: Sequence[Herd], *, writers: int = 2, readers: int = 1, probes: bool = True, seed: int = 0
+        self,
+        addresses: Sequence[str],
+        herds: Sequence[Herd],
+        *,
+        writers: int = 2,
+        readers: int = 1,
+        probes: bool = True,
+        leavers: int = 0,
+        seed: int = 0,
     ) -> None:
+        """leavers: callers that leave, which are not counted among the clients."""
         self.herds, self.findings = herds, list[Finding]()
         self.counts: Counter[Kind] = Counter()
         self._addresses, self._points = list(addresses), writers * POINTS_PER_WRITER
@@ -70,7 +80,8 @@ class MixedLoad:
             for herd in (herds if probes else ())
             for shard, point in enumerate(herd.probes())
         }
-        self._crew = Crew(addresses, [*self._clients, *self._probes.values()], seed=seed)
+        self.leavers = Leavers(addresses, herds, self._new_version, count=leavers)
+        self._crew = Crew(addresses, [*self._clients, *self._probes.values(), *self.leavers.members], seed=seed)
         self.pause, self.resume, self.all_succeeded_since = self._crew.pause, self._crew.resume, self._crew.all_succeeded_since
 
     def __enter__(self) -> MixedLoad:
@@ -91,6 +102,10 @@ class MixedLoad:
     def probes(self) -> dict[tuple[str, int], Gauge]:
         """Of each shard: when it took no writes."""
         return {shard: member.gauge for shard, member in self._probes.items()}
+
+    def longest_call_s(self) -> float:
+        """Of the clients that wait for their answers."""
+        return max(gauge.longest_call_s for gauge in self.gauges)
 
     def failures(self) -> Counter[str]:
         """Calls that did not succeed within their time, by error."""
@@ -154,11 +169,14 @@ class MixedLoad:
         self._upsert(client, herd, [point])
 
     def _upsert(self, client: shoal.Client, herd: Herd, ids: Sequence[int]) -> None:
-        with self._lock:
-            self._version += 1
-            version = self._version
+        version = self._new_version()
         vectors, payloads = [vector_of(point, version) for point in ids], [payload_of(point, version) for point in ids]
         self._written(herd, ids, version, lambda: client.upsert(herd.name, ids, vectors, payloads, timeout=WRITE_S))
+
+    def _new_version(self) -> int:
+        with self._lock:
+            self._version += 1
+            return self._version
 
     def _written(self, herd: Herd, ids: Sequence[int], version: Version, write: Callable[[], int]) -> None:
         ops = herd.book.begin(ids, version, time.monotonic())

@@ -23,3 +23,4 @@ def test_nothing_is_lost_no_answer_is_wrong_and_everything_heals(tmp_path: Path,
     assert figures.good, f"{figures.findings[:10]}; the logs of all roles are in {figures.evidence}"
     assert figures.failovers > 0
     assert figures.acknowledged > 0
+    assert {way.partition(":")[0] for way in figures.left} == {"late", "cancelled", "killed"}

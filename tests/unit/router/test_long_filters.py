@@ -13,10 +13,11 @@ import pytest
 from shoal.core.errors import DeadlineExceeded, InvalidArgument
 from shoal.core.filter import And, Contains, Filter, HasId, In, Not, Or, are_long, filter_key
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
-from shoal.v1 import points_pb2, search_pb2
-from shoal.wire.columns import vectors_to_message
+from shoal.v1 import common_pb2, points_pb2, search_pb2
+from shoal.wire.columns import ids_to_message, vectors_to_message
 from shoal.wire.filters import are_long_messages, filter_from_message, filter_to_message
 from tests.unit.router.test_services import Context, Front
 
@@ -147,3 +148,21 @@ def test_the_key_of_a_long_filter_is_short_and_its_own() -> None:
     assert len(set(keys)) == len(different)
     assert max(map(len, keys)) < 300
     assert filter_key(In(("a",), tuple(range(20_000)))) == keys[0]
+
+
+def test_an_answer_of_many_hits_is_merged_and_written_beside_the_event_loop(front: tuple[Front, list[str]]) -> None:
+    services, threads = front
+    rows = np.zeros((MANY_HITS // 40 + 1, 4), dtype=np.float32)
+    ids = ids_to_message(np.arange(len(rows), dtype=np.int64))
+    points = common_pb2.PointBatch(ids=ids, vectors=vectors_to_message(rows))
+    asyncio.run(services.points.Upsert(points_pb2.UpsertRequest(collection="a", points=points), Context()))
+
+    def asked(queries: int) -> int:
+        legs = [search_pb2.SearchLeg(vectors=vectors_to_message(np.zeros((queries, 4), dtype=np.float32)))]
+        request = search_pb2.SearchRequest(collection="a", legs=legs, k=len(rows))
+        return len(asyncio.run(services.search.Search(request, Context())).hits.scores)
+
+    assert asked(1) == len(rows)
+    assert threads == []
+    assert asked(40) > MANY_HITS
+    assert len(threads) == 2
