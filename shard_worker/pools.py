@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from shard_worker.builders import BUILD_HERE, Builder
 from shard_worker.index.threads import build_thread_init, search_thread_init
-from shoal.core.errors import ErrorDetails, ResourceExhausted
+from shoal.core.errors import BUSY_RETRY_S, ErrorDetails, ResourceExhausted
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Pools:
         if self._under_way >= MAX_WAITING_READS:
             raise ResourceExhausted(
                 f"{self._under_way} searches and reads are waiting on this worker, at most {MAX_WAITING_READS} may",
-                ErrorDetails(limit="waiting_reads"),
+                ErrorDetails(limit="waiting_reads", retry_after_s=BUSY_RETRY_S),
             )
         self._under_way += 1
         try:
