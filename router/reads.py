@@ -17,7 +17,7 @@ from router.replica_reads import ReadKind
 from router.scatter import Scatter, ShardTask
 from router.view import Clock, View
 from shoal.core.collection import Collection
-from shoal.core.errors import ResourceExhausted
+from shoal.core.errors import ResourceExhausted, is_passing
 from shoal.core.filter import Filter, are_long
 from shoal.core.ids import ShardId
 from shoal.core.limits import Limits
@@ -111,8 +111,8 @@ class Reads:
         while True:
             try:
                 return await self._page(question, collection, limit, patience)
-            except ResourceExhausted:
-                smaller = smaller_page(limit)
+            except ResourceExhausted as error:
+                smaller = None if is_passing(error) else smaller_page(limit)
                 if smaller is None:
                     raise
                 limit = smaller

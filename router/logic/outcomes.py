@@ -15,6 +15,7 @@ from shoal.core.errors import (
     Internal,
     ShoalError,
     Unavailable,
+    is_passing,
     leaves_open,
 )
 from shoal.core.shard_calls import WriteAck
@@ -74,12 +75,12 @@ def worst(errors: Sequence[ShoalError]) -> ShoalError:
 
 def may_be_answered_elsewhere(error: ShoalError) -> bool:
     """Whether another replica may answer a read that one has failed so."""
-    return error.retryable or isinstance(error, (DataLoss, Internal, DeadlineExceeded))
+    return is_passing(error) or isinstance(error, (DataLoss, Internal, DeadlineExceeded))
 
 
 def worst_of_copies(errors: Sequence[ShoalError]) -> ShoalError:
     """The error of a read that every replica failed: one that may pass where there is one, for then the read may succeed later."""
-    return worst([error for error in errors if error.retryable] or errors)
+    return worst([error for error in errors if is_passing(error)] or errors)
 
 
 def values_of_all(outcomes: Sequence[Outcome[T]]) -> list[T]:
@@ -146,6 +147,8 @@ def _severity(error: ShoalError) -> int:
             return 3
         case Unavailable():
             return 4
+        case _ if is_passing(error):
+            return 5
         case _:
             return 2
 

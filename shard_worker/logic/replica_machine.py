@@ -51,7 +51,7 @@ from shard_worker.logic.replica_events import (
 )
 from shard_worker.logic.replica_roles import Broken, Idle, Leading, Opened, Rising, Role
 from shard_worker.logic.request_memory import Remembered, RequestMemory, TooOld, Unheard
-from shoal.core.errors import Applied, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import BUSY_RETRY_S, Applied, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
 from shoal.core.shard_config import ShardConfig, ShardState, leads, may_lead
 
@@ -390,7 +390,7 @@ class ReplicaMachine:
         if obstacle is not None:
             return [self._refused(event.ticket, Unavailable(f"shard {self.shard} takes no writes now: {obstacle}"))]
         if len(self._pending) >= MAX_PENDING_WRITES or self._pending_bytes + len(event.body) > MAX_PENDING_BYTES:
-            return [self._refused(event.ticket, _queue_full(len(self._pending), self._pending_bytes))]
+            return [self._refused(event.ticket, queue_full(len(self._pending), self._pending_bytes))]
         record = self._next_record(reign.config.term, event.kind, event.request_id, event.body, event.now_ms)
         self._pending[record.seq] = _Pending(tickets=[event.ticket], bytes=len(event.body), request_id=event.request_id)
         self._by_request[event.request_id] = record.seq
@@ -452,7 +452,7 @@ class ReplicaMachine:
 
     def _refused(self, ticket: Ticket, error: ShoalError, applied: Applied = "no") -> Refuse:
         shard = str(self.shard)
-        details = ErrorDetails(shard=shard, limit=error.details.limit, applied={shard: applied})
+        details = ErrorDetails(shard=shard, limit=error.details.limit, applied={shard: applied}, retry_after_s=error.details.retry_after_s)
         return Refuse(ticket=ticket, error=type(error)(error.message, details))
 
     def _forget_ticket(self, ticket: Ticket) -> None:
@@ -477,8 +477,9 @@ def _too_old(request_id: RequestId, newest: int) -> ShoalError:
     )
 
 
-def _queue_full(writes: int, size: int) -> ShoalError:
+def queue_full(writes: int, size: int) -> ShoalError:
+    """Return the refusal of a write that finds so many, of so many bytes, waiting."""
     return ResourceExhausted(
         f"{writes} writes of {size} bytes are waiting, at most {MAX_PENDING_WRITES} of {MAX_PENDING_BYTES} bytes may; send again later",
-        ErrorDetails(limit="pending_writes"),
+        ErrorDetails(limit="pending_writes", retry_after_s=BUSY_RETRY_S),
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shard_worker.storage.failure import STORE_ERRORS, store_read_failure
-from shoal.core.errors import ResourceExhausted, Unavailable
+from shoal.core.errors import BUSY_RETRY_S, ErrorDetails, ResourceExhausted, Unavailable
 
 
 class ReadPool:
@@ -55,7 +55,10 @@ class ReadPool:
         except queue.Empty:
             if self._closed:
                 raise Unavailable(f"{self._what} is closed") from None
-            raise ResourceExhausted(f"{self._what}: all {self._size} read connections were busy for {self._wait_s} s") from None
+            raise ResourceExhausted(
+                f"{self._what}: all {self._size} read connections were busy for {self._wait_s} s",
+                ErrorDetails(limit="read_connections", retry_after_s=BUSY_RETRY_S),
+            ) from None
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         try:

@@ -4,7 +4,8 @@ A flow yields `Call` (ask this router) or `Sleep` (wait) and receives a `Reply`.
 driver with threads, the async one with tasks, a test by hand.
 
 All of a client's requests may be repeated safely: writes and creations carry a request id that stays the same, a drop the id of
-what it means, the others change nothing or end in the same state. So every Unavailable answer is tried again until the deadline.
+what it means, the others change nothing or end in the same state. So every Unavailable answer is tried again until the deadline, and
+so is one of a server that is busy and says when to send again; its word is the least pause.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 from shoal.client.calls import Request
 from shoal.client.doubt import Doubt
 from shoal.client.routers import Routers
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable, leaves_open
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
 
 T = TypeVar("T")
 
@@ -82,8 +83,8 @@ def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s:
             routers.prefer(position)
             return reply
         doubt, left_s = doubt.after(error), timeout_s - elapsed_s
-        again = isinstance(error, Unavailable) or (isinstance(error, DeadlineExceeded) and cut_short)
-        pause_s = pause_before(attempt, count, reply.chance, left_s)
+        again = is_passing(error) or (isinstance(error, DeadlineExceeded) and cut_short)
+        pause_s = pause_before(attempt, count, reply.chance, left_s, error.details.retry_after_s)
         if not again or left_s - pause_s < LEAST_ATTEMPT_S:
             tries = f"{attempt} attempts in {elapsed_s:.1f} s"
             final = _final(request, error, earlier, doubt, tries=tries, timeout_s=timeout_s)
@@ -94,14 +95,20 @@ def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s:
     raise AssertionError("unreachable: attempts end by return or raise")
 
 
-def pause_before(attempt: int, addresses: int, chance: float, left_s: float) -> float:
+def pause_before(attempt: int, addresses: int, chance: float, left_s: float, said_s: float | None = None) -> float:
     """Seconds to wait after failed attempt number `attempt`: none while another router is untried in this round, then
-    0.05, 0.1 ... 2 s less up to half of it by chance, but never more than half the time left."""
+    0.05, 0.1 ... 2 s less up to half of it by chance, but never more than half the time left.
+
+    said_s: what the server said, at least which is waited, up to twice as long by chance, also before another router, which would ask
+    the same workers: those that were refused together do not come back together.
+    """
     tried, inside = divmod(attempt, addresses)
-    if inside:
+    if inside and said_s is None:
         return 0.0
-    whole_s = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(tried - 1, 16))
-    return min(whole_s * (1.0 - chance / 2.0), left_s / 2.0)
+    whole_s = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(max(0, tried - 1), 16)) * (1.0 - chance / 2.0)
+    if said_s is not None:
+        whole_s = max(whole_s, said_s * (1.0 + chance))
+    return min(whole_s, left_s / 2.0)
 
 
 def _with_doubt(request: Request, error: ShoalError, doubt: Doubt) -> ShoalError:
@@ -119,6 +126,8 @@ def _final(request: Request, error: ShoalError, earlier: ShoalError | None, doub
     match error:
         case Unavailable():
             return Unavailable(f"{error.message} (gave up after {tries}{doubt})", error.details)
+        case ResourceExhausted() if is_passing(error):
+            return ResourceExhausted(f"{error.message} (gave up after {tries}{doubt})", error.details)
         case DeadlineExceeded():
             before = f"; before that: {earlier.message}" if earlier is not None else ""
             return DeadlineExceeded(f"{_late(error, timeout_s)}{before}{doubt}", error.details)

@@ -19,7 +19,7 @@ from shoal.client.identity import RequestIds, Session
 from shoal.client.results import CollectionSummary
 from shoal.client.routers import Routers
 from shoal.core.collection import Metric
-from shoal.core.errors import Applied, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
+from shoal.core.errors import Applied, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, is_passing
 from shoal.core.filter import Filter
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import IdArray, Matrix, PointColumns, check_dim, check_nonzero
@@ -180,4 +180,4 @@ def _together(answers: set[Applied]) -> Applied:
 
 def _rank(outcome: Outcome) -> int:
     """Errors that say what is wrong with the input come before those that say that time ran out."""
-    return 1 if isinstance(outcome, (Unavailable, DeadlineExceeded)) else 0
+    return 1 if isinstance(outcome, ShoalError) and (is_passing(outcome) or isinstance(outcome, DeadlineExceeded)) else 0

@@ -5,7 +5,7 @@
     ├── NotFound             name something that exists
     ├── AlreadyExists        name something new
     ├── PreconditionFailed   change the state of the cluster first
-    ├── ResourceExhausted    send less, or later
+    ├── ResourceExhausted    send less; or the same later, where details.retry_after_s says so
     ├── Unavailable          try again (retryable)
     ├── DeadlineExceeded     try again with more time; a write may have happened
     ├── Unauthenticated      say who you are
@@ -31,7 +31,7 @@ class ErrorDetails:
 
     field: the argument at fault; limit: the bound it broke; shard: the shard concerned, as "name/number";
     index: position of the first bad point or query; applied: for a write that failed in part, per shard
-    ("name/number") whether it was applied.
+    ("name/number") whether it was applied; retry_after_s: set where the same request may succeed a little later, after about so long.
     """
 
     field: str | None = None
@@ -39,6 +39,7 @@ class ErrorDetails:
     shard: str | None = None
     index: int | None = None
     applied: Mapping[str, Applied] = dataclasses.field(default_factory=dict)
+    retry_after_s: float | None = None
 
 
 class ShoalError(Exception):
@@ -144,6 +145,15 @@ AnyShoalError = TypeVar("AnyShoalError", bound=ShoalError)
 def to_keep(error: AnyShoalError) -> AnyShoalError:
     """Return the same error for one that is remembered: without the frames that it passed through, and what their variables hold."""
     return type(error)(error.message, error.details)
+
+
+BUSY_RETRY_S = 0.25
+"""What a server says of a queue that is full: about the time in which it takes a good part of it."""
+
+
+def is_passing(error: ShoalError) -> bool:
+    """Return whether the same request may succeed later, as far as the error tells."""
+    return error.retryable or error.details.retry_after_s is not None
 
 
 _OUTCOME_UNKNOWN = (Unavailable, DeadlineExceeded, DataLoss, Internal)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, ResourceExhausted, Unavailable
+from shoal.core.errors import BUSY_RETRY_S, DeadlineExceeded, ErrorDetails, ResourceExhausted, Unavailable
 from shoal.core.turns import FREE, Asker, Turn, Turns
 from shoal.runtime.clock import boot_s
 
@@ -170,7 +170,7 @@ class FairPool:
         if not self._turns.has_room(asker):
             raise ResourceExhausted(
                 f"{len(self._turns)} {self._what} are waiting, at most {MOST_WORKS} may; callers with less than their share may still ask",
-                ErrorDetails(limit=self._limit),
+                ErrorDetails(limit=self._limit, retry_after_s=BUSY_RETRY_S),
             )
         self._count += 1
         job = self._jobs[self._count] = _Job(self, self._count, work, until_s, self._clock)

@@ -22,6 +22,7 @@ _APPLIED_BYTES = 2_048
 _APPLIED_ENTRIES = 64
 _ENTRY_FRAME_BYTES = 8
 _MORE = "..."
+_MOST_MS = 600_000
 
 _TOO_LARGE = "message larger than max"
 
@@ -45,6 +46,7 @@ def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
         shard=_cut(details.shard or "", _DETAIL_BYTES, _utf8_bytes),
         index=details.index,
         applied=_fitting(details.applied),
+        retry_after_ms=None if details.retry_after_s is None else min(_MOST_MS, max(0, round(1000 * details.retry_after_s))),
     )
     return ((DETAILS_KEY, info.SerializeToString()),)
 
@@ -104,5 +106,6 @@ def _details(trailing: Iterable[tuple[str, Any]] | None) -> ErrorDetails:
                 shard=info.shard or None,
                 index=info.index if info.HasField("index") else None,
                 applied={shard: cast(Applied, applied) for shard, applied in info.applied.items()},
+                retry_after_s=info.retry_after_ms / 1000 if info.HasField("retry_after_ms") else None,
             )
     return ErrorDetails()

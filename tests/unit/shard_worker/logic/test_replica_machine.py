@@ -225,6 +225,7 @@ def test_a_full_disk_refuses_upserts_takes_deletes_and_still_answers_retries():
     (refusal,) = machine.handle(write(2))
     assert isinstance(refusal.error, ResourceExhausted)
     assert refusal.error.details.limit == "disk"
+    assert refusal.error.details.retry_after_s is None
     assert isinstance(machine.handle(write(3, kind=RecordKind.DELETE))[0], AppendRecords)
     assert machine.handle(write(1, ticket=9)) == [Acknowledge(ticket=9, seq=Seq(2), affected=1)]
     machine.handle(SpaceChanged(no_room=None))
@@ -237,6 +238,7 @@ def test_the_queue_of_writes_is_bounded():
         assert isinstance(machine.handle(write(number))[0], AppendRecords)
     (refusal,) = machine.handle(write(MAX_PENDING_WRITES + 1))
     assert isinstance(refusal.error, ResourceExhausted)
+    assert refusal.error.details.retry_after_s is not None, "a queue that is full now is not full for ever"
 
 
 def test_a_broken_storage_refuses_everybody_now_and_later():

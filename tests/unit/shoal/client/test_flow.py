@@ -194,3 +194,40 @@ def test_any_history_ends_within_the_deadline(history, count):
     assert clock.now - 100 <= 10.0 + 1e-6
     assert all(0 < timeout <= 10.0 for _, _, timeout in mock.sent)
     assert result == 1 or isinstance(result, (Unavailable, DeadlineExceeded, InvalidArgument))
+
+
+BUSY = ResourceExhausted("67 writes are waiting", ErrorDetails(limit="pending_writes", applied={"c/0": "no"}, retry_after_s=0.25))
+
+
+def test_a_busy_server_is_asked_again_when_it_says_so():
+    value, mock, clock = run(CREATE, [BUSY] * 5 + ["id"], timeout_s=60.0)
+    assert value == "id"
+    assert clock.pauses == [0.25, 0.25, 0.25, 0.4, 0.8]
+    assert all(request is CREATE for _, request, _ in mock.sent)
+
+
+def test_another_router_of_a_busy_cluster_is_not_asked_without_a_pause():
+    value, mock, clock = run(READ, [BUSY, BUSY, 7], addresses=("one:1", "two:1", "three:1"))
+    assert (value, clock.pauses) == (7, [0.25, 0.25])
+    assert [address for address, _, _ in mock.sent] == ["one:1", "two:1", "three:1"]
+
+
+@given(st.floats(0, 0.999), st.floats(0, 100), st.floats(0.01, 10), st.integers(1, 50), st.integers(1, 4))
+def test_the_word_of_a_busy_server_is_the_least_pause_within_the_time_left(chance, left_s, said_s, attempt, addresses):
+    pause_s = pause_before(attempt, addresses, chance, left_s, said_s)
+    assert min(said_s, left_s / 2) <= pause_s <= min(max(2 * said_s, LAST_PAUSE_S), left_s / 2)
+
+
+def test_a_server_that_stays_busy_is_given_up_in_time_with_all_that_is_known():
+    error, mock, clock = run(CREATE, [BUSY], timeout_s=10.0)
+    assert (type(error), error.details) == (ResourceExhausted, BUSY.details)
+    assert f"67 writes are waiting (gave up after {len(mock.sent)} attempts in 10.0 s" in error.message
+    assert "nothing was applied" in error.message
+    assert 9.0 <= clock.now - 100 <= 10.0
+
+
+@pytest.mark.parametrize("limit", ["memory", "disk", "open_files", "message_bytes", None])
+def test_a_bound_that_waiting_does_not_mend_is_raised_at_once(limit):
+    given_error = ResourceExhausted("no room", ErrorDetails(limit=limit))
+    error, mock, clock = run(CREATE, [given_error])
+    assert (error, len(mock.sent), clock.pauses) == (given_error, 1, [])

@@ -16,6 +16,7 @@ details = st.builds(
     shard=texts,
     index=st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
     applied=st.dictionaries(st.text(max_size=6), st.sampled_from(["no", "maybe", "yes"]), max_size=5),
+    retry_after_s=st.one_of(st.none(), st.integers(0, 600_000).map(lambda ms: ms / 1000)),
 )
 
 
