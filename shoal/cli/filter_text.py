@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from shoal.core.deep_json import DuplicateKey
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.payload import value_from_json
 
 FilterOption = Annotated[
     list[str] | None,
@@ -17,6 +19,7 @@ FilterOption = Annotated[
     ),
 ]
 
+_SHOWN_CHARACTERS = 200
 _EXAMPLE = """write 'field=value', 'field!=value' or JSON such as '{"price": {"$gte": 3}}'"""
 
 
@@ -29,6 +32,7 @@ def filter_of(texts: Sequence[str] | None) -> dict[str, Any] | None:
 
 
 def _one(text: str) -> dict[str, Any]:
+    text = text.removeprefix("\ufeff")
     if text.lstrip().startswith("{"):
         return _object(text)
     field, equals, value = text.partition("=")
@@ -41,8 +45,10 @@ def _one(text: str) -> dict[str, Any]:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value: dict[str, Any] = value_from_json(text)
+    except DuplicateKey as error:
+        raise _unclear(text, f"loses a condition ({error})") from None
+    except ValueError as error:
         raise _unclear(text, f"is not JSON ({error})") from None
     return value
 
@@ -72,4 +78,5 @@ def _refuse_constant(name: str) -> None:
 
 
 def _unclear(text: str, what: str) -> InvalidArgument:
-    return InvalidArgument(f"--filter {text!r} {what}: {_EXAMPLE}", ErrorDetails(field="filter"))
+    shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    return InvalidArgument(f"--filter {shown!r} {what}: {_EXAMPLE}", ErrorDetails(field="filter"))

@@ -16,7 +16,7 @@ from shoal.cli.matrix_files import matrix_of
 from shoal.cli.parquet_files import parquet_batches
 from shoal.cli.point_files import STDIN, Columns, PointBatch, first_of, jsonl_batches, matrix_batches, named
 from shoal.client.client import Client
-from shoal.client.progress import Progress
+from shoal.client.progress import Pace, Progress
 from shoal.core.errors import AlreadyExists, InvalidArgument, ShoalError
 
 _DEFAULTS = Columns()
@@ -44,13 +44,13 @@ def import_points(
     as_json: JsonOption = False,
 ) -> None:
     """Import points from a file; run it again after an interruption, nothing is doubled."""
+    started, pace = time.monotonic(), Pace()
     columns = Columns(id=id_column, vector=vector_column, payload=payload_column)
     first, batches = first_of(_batches(file, _format(file, file_format), columns, ids, payloads))
-    started = time.monotonic()
     with client_of(ctx, address, timeout) as client:
         if create:
             _create(client, collection, first.vectors.shape[1], metric, shards)
-        with output.progress(f"import {collection}", first.total) as moved:
+        with output.progress(f"import {collection}", first.total, pace) as moved:
             count = _run(client, collection, file, batches, moved)
     seconds = time.monotonic() - started
     rate = count / max(seconds, 1e-9)

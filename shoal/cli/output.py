@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from shoal.client.progress import rows_bar
+from shoal.client.progress import Pace, rows_bar
 
 _CELL_CHARACTERS = 100
 
@@ -102,12 +102,13 @@ def sure(question: str) -> bool:
 
 
 @contextmanager
-def progress(title: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, else nothing; yields a function to be told (rows so far, rows in all)."""
+def progress(title: str, total: int | None, pace: Pace) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, else nothing; yields a function to be told (rows so far, rows in all). pace: begun with the
+    work."""
     if not sys.stderr.isatty():
         yield lambda rows, of: None
         return
-    with rows_bar(title, total) as moved:
+    with rows_bar(title, total, pace) as moved:
         yield moved
 
 

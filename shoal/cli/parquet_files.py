@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +15,8 @@ from shoal.cli import point_files
 from shoal.cli.matrix_files import AnyArray, bad, unreadable
 from shoal.cli.point_files import Columns, PointBatch
 from shoal.core.errors import PreconditionFailed
+from shoal.core.payload import value_from_json
+from shoal.core.vector_input import row_from_input
 
 _OBJECT_BYTES_PER_BYTE = 2
 """Payloads become objects of Python on their way."""
@@ -34,19 +36,21 @@ def parquet_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
             names, total = list(file.schema_arrow.names), file.metadata.num_rows
             check_columns(names, columns, path)
             for piece in file.iter_batches(batch_size=_rows_at_once(file.metadata)):
-                read = [_vectors if name == columns.vector else _values for name in names]
-                given = {name: read[at](arrow, piece.column(at)) for at, name in enumerate(names)}
+                given = {name: _column(arrow, piece.column(at), name, columns, path, start) for at, name in enumerate(names)}
                 yield batch_of_columns(given, columns, path, start, total)
                 start += piece.num_rows
     except (arrow.ArrowException, OSError, ValueError) as error:
-        raise bad(f"{path}: rows from {start} on cannot be read, the file is damaged or holds what has no JSON: {error}") from None
+        raise bad(f"{path}: rows from {start} on cannot be read, the file is damaged: {error}") from None
 
 
 def check_columns(names: Sequence[str], columns: Columns, path: Path) -> None:
-    """Raise InvalidArgument unless the columns asked for are there, once, and nothing stands beside a payload column."""
+    """Raise InvalidArgument unless the columns asked for are there, no two have one name, and nothing stands beside a payload column."""
     for column in (columns.id, columns.vector):
-        if names.count(column) != 1:
-            raise bad(f"{path} has {'no column' if column not in names else 'several columns'} {column!r} (it has: {', '.join(names)})")
+        if column not in names:
+            raise bad(f"{path} has no column {column!r} (it has: {', '.join(names)})")
+    twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+    if twice is not None:
+        raise bad(f"{path} has several columns {twice!r}: one of them would be lost, give them different names")
     others = [name for name in names if name not in (columns.id, columns.vector, columns.payload)]
     if columns.payload in names and others:
         raise bad(f"{path} has column {others[0]!r} beside {columns.payload!r}: --payload '' takes every other column as payload")
@@ -73,9 +77,10 @@ def _matrix(vectors: AnyArray | list[Any], column: str, path: Path, start: int) 
         return vectors
     made: list[AnyArray] = []
     for row, value in enumerate(vectors, start):
-        vector = np.asarray(value) if isinstance(value, list) and value and None not in value else np.empty((0, 0))
-        if vector.ndim != 1 or vector.dtype.kind not in "iuf":
-            raise bad(f"{path} row {row}: column {column!r} must be a list of numbers")
+        try:
+            vector = row_from_input(value)
+        except ValueError as error:
+            raise bad(f"{path} row {row}: column {column!r} {error}") from None
         if made and len(vector) != len(made[0]):
             raise bad(f"{path} row {row}: its vector has {len(vector)} numbers, row {start} has {len(made[0])}")
         made.append(vector)
@@ -93,23 +98,42 @@ def _payloads(rest: dict[str, list[Any]], count: int, columns: Columns, path: Pa
 def _payload(value: Any, place: str, column: str) -> Any:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
+            value = value_from_json(value)
+        except ValueError as error:
             raise bad(f"{place}: column {column!r} is not JSON: {error}") from None
+    else:
+        value = _json_value(value)
     if value is not None and not isinstance(value, dict):
         raise bad(f"{place}: column {column!r} must hold objects or null, not {type(value).__name__} (--payload names it)")
-    return _json_value(value)
+    return value
 
 
 def _json_value(value: Any) -> Any:
-    """The value with dates and times as ISO texts; what else JSON cannot hold is refused later, by its row."""
+    """The value with dates, times and durations as ISO texts; what else JSON cannot hold is refused later, by its row."""
     if isinstance(value, dict):
         return {key: _json_value(each) for key, each in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_json_value(each) for each in value]
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
-    return value
+    return iso_duration(value) if isinstance(value, datetime.timedelta) else value
+
+
+def iso_duration(value: datetime.timedelta) -> str:
+    """A duration as ISO 8601 writes it, as in P1DT2H3M4.5S."""
+    left = abs(value)
+    minutes, seconds = divmod(left.seconds, 60)
+    fraction = f".{left.microseconds:06}".rstrip("0") if left.microseconds else ""
+    days = f"{left.days}D" if left.days else ""
+    return f"{'-' if value < left else ''}P{days}T{minutes // 60}H{minutes % 60}M{seconds}{fraction}S"
+
+
+def _column(arrow: ModuleType, column: Any, name: str, columns: Columns, path: Path, start: int) -> Any:
+    """Values of a column by its part in a point. Raises InvalidArgument naming a column that holds what Python has no value for."""
+    try:
+        return _vectors(arrow, column) if name == columns.vector else _values(arrow, column)
+    except (arrow.ArrowException, ValueError, OverflowError, RecursionError) as error:
+        raise bad(f"{path}: rows from {start} on: column {name!r} ({column.type}) holds what has no JSON: {error}") from None
 
 
 def _vectors(arrow: ModuleType, column: Any) -> Any:
@@ -125,9 +149,30 @@ def _vectors(arrow: ModuleType, column: Any) -> Any:
 
 def _values(arrow: ModuleType, column: Any) -> Any:
     """Values of Python; times to the microsecond, because it has no finer ones."""
-    if arrow.types.is_timestamp(column.type) and column.type.unit == "ns":
-        column = column.cast(arrow.timestamp("us", column.type.tz), safe=False)
-    return column.to_pylist()
+    kind = _to_microseconds(arrow, column.type)
+    return (column if kind == column.type else column.cast(kind, safe=False)).to_pylist()
+
+
+def _to_microseconds(arrow: ModuleType, kind: Any) -> Any:
+    """The type with microseconds wherever it has nanoseconds, however deep."""
+    types, inner = arrow.types, partial(_to_microseconds, arrow)
+    if types.is_timestamp(kind) and kind.unit == "ns":
+        return arrow.timestamp("us", kind.tz)
+    if types.is_time64(kind) and kind.unit == "ns":
+        return arrow.time64("us")
+    if types.is_duration(kind) and kind.unit == "ns":
+        return arrow.duration("us")
+    if types.is_struct(kind):
+        return arrow.struct([field.with_type(inner(field.type)) for field in kind])
+    if types.is_map(kind):
+        return arrow.map_(inner(kind.key_type), inner(kind.item_type))
+    if types.is_fixed_size_list(kind):
+        return arrow.list_(inner(kind.value_type), kind.list_size)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return (arrow.list_ if types.is_list(kind) else arrow.large_list)(kind.value_field.with_type(inner(kind.value_type)))
+    if types.is_dictionary(kind):
+        return arrow.dictionary(kind.index_type, inner(kind.value_type), kind.ordered)
+    return kind
 
 
 def _check_readable(path: Path) -> None:

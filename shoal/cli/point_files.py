@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from shoal.cli.matrix_files import AnyArray, Matrix, bad, mapped, unreadable
+from shoal.core.deep_json import DuplicateKey
+from shoal.core.payload import value_from_json
+from shoal.core.vector_input import row_from_input
 
 BATCH_BYTES = 32 * 1024 * 1024
 """Of vectors as they stand in memory, and of text read."""
@@ -50,6 +52,8 @@ def matrix_batches(path: Path, matrix: Matrix, ids: Path | None, payloads: Path 
     Raises InvalidArgument for a file that is missing, damaged or of another shape, naming the first bad row.
     """
     count, dim = matrix.shape
+    if ids is not None and mapped(ids).ndim != 1:
+        raise bad(f"{ids} must hold a list of ids (n,), not an array of shape {mapped(ids).shape}")
     if ids is not None and len(mapped(ids)) != count:
         raise bad(f"{ids} has {len(mapped(ids))} rows, {path} has {count}")
     texts = None if payloads is None else _lines(payloads)
@@ -114,8 +118,10 @@ def _point(text: str, columns: Columns, place: str) -> tuple[Any, AnyArray, Any]
 
 def _object(text: str, place: str) -> dict[str, Any]:
     try:
-        given = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        given = value_from_json(text)
+    except DuplicateKey as error:
+        raise bad(f"{place}: {error}") from None
+    except ValueError as error:
         raise bad(f"{place} is not JSON: {error}") from None
     if not isinstance(given, dict):
         raise bad(f"{place} must be a JSON object, not {type(given).__name__}")
@@ -124,12 +130,9 @@ def _object(text: str, place: str) -> dict[str, Any]:
 
 def _vector(value: Any, column: str, place: str) -> AnyArray:
     try:
-        vector = np.asarray(value)
-    except ValueError:
-        vector = np.empty(0)
-    if not isinstance(value, list) or vector.ndim != 1 or vector.dtype.kind not in "iuf" or len(vector) == 0:
-        raise bad(f"{place}: column {column!r} must be a list of numbers")
-    return vector.astype(np.float64)
+        return row_from_input(value).astype(np.float64)
+    except ValueError as error:
+        raise bad(f"{place}: column {column!r} {error}") from None
 
 
 def _next_payloads(lines: Iterator[tuple[int, str]], count: int, payloads: Path, path: Path) -> list[Any]:
@@ -155,7 +158,9 @@ def _numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
     number = 0
     with file:
         try:
-            for number, text in enumerate(file, 1):
+            for number, line in enumerate(file, 1):
+                # Programs of Windows write a byte order mark before the first line, and so do several files put together.
+                text = line.removeprefix("\ufeff")
                 if text.strip():
                     yield number, text
         except UnicodeDecodeError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from shoal.client.results import Hit, Hits
 from shoal.client.search_input import DEFAULT_K
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.payload import value_from_json
 from shoal.core.shard_calls import SegmentExplain
 
 MOST_QUERIES = 10_000
@@ -66,8 +66,8 @@ def search(
 
 def _parsed(text: str) -> list[Any]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = value_from_json(text)
+    except ValueError as error:
         raise InvalidArgument(f"--vector is not JSON: {error}", ErrorDetails(field="vector")) from None
     if not isinstance(value, list):
         raise InvalidArgument(f"--vector must be a list of numbers, not {type(value).__name__}", ErrorDetails(field="vector"))

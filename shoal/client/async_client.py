@@ -15,7 +15,7 @@ from shoal.client.async_transport import AsyncGrpcTransport
 from shoal.client.batches import Batches, Part, iterated
 from shoal.client.client import Client
 from shoal.client.flow import Flow
-from shoal.client.progress import Progress, shown
+from shoal.client.progress import Progress, Shown
 from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point, ShardRecovery
 from shoal.client.verbs import Pages, Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
@@ -178,8 +178,9 @@ class AsyncClient:
         timeout: float | None = None,
     ) -> int:
         """See Client."""
+        shown = Shown(progress, f"upsert {name}")
         write, before = self._verbs.upsert(name, ids, vectors, payloads, timeout)
-        with shown(progress, f"upsert {name}", write.pieces[-1][1]) as told:
+        with shown.drawn(write.pieces[-1][1]) as told:
             return await self._upsert(write, before, write.counting(told))
 
     async def upsert_batches(
@@ -192,7 +193,7 @@ class AsyncClient:
     ) -> int:
         """As `Client.upsert_batches`, for an async iterable as well; a plain one is advanced on the event loop."""
         gathering = self._verbs.upsert_batches(name, timeout)
-        with shown(progress, f"upsert {name}", None) as told:
+        with Shown(progress, f"upsert {name}").drawn(None) as told:
             async with aclosing(_each(batches)) as each:
                 async for batch in each:
                     await self._parts(gathering, gathering.take(batch), told)

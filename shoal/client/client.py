@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from shoal.client.batches import Batches, Part, iterated
 from shoal.client.flow import Flow
-from shoal.client.progress import Progress, shown
+from shoal.client.progress import Progress, Shown
 from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point, ShardRecovery
 from shoal.client.sync_driver import SyncDriver, Transport
 from shoal.client.sync_transport import GrpcTransport
@@ -202,8 +202,9 @@ class Client:
         progress: True draws a bar with rows/s on stderr; a function is called with (acknowledged, all).
         Raises InvalidArgument, before anything is written, naming the index of the first bad point (`error.details.index`).
         """
+        shown = Shown(progress, f"upsert {name}")
         write, before = self._verbs.upsert(name, ids, vectors, payloads, timeout)
-        with shown(progress, f"upsert {name}", write.pieces[-1][1]) as told:
+        with shown.drawn(write.pieces[-1][1]) as told:
             return self._upsert(write, before, write.counting(told))
 
     def upsert_batches(self, name: str, batches: Iterable[Any], progress: bool | Progress = False, *, timeout: float | None = None) -> int:
@@ -217,7 +218,7 @@ class Client:
         batches that were gathered and not yet written are then given up. Doing it all again is always safe.
         """
         gathering = self._verbs.upsert_batches(name, timeout)
-        with shown(progress, f"upsert {name}", None) as told:
+        with Shown(progress, f"upsert {name}").drawn(None) as told:
             for batch in iterated(batches):
                 self._parts(gathering, gathering.take(batch), told)
             self._parts(gathering, gathering.rest(), told)

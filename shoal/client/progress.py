@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
 
 Progress = Callable[[int, int], None]
 """Told, while an upsert runs, how many points are acknowledged and how many there are. Called by one thread at a time."""
 
+Clock = Callable[[], float]
 
-def shown(progress: bool | Progress, title: str, total: int | None) -> AbstractContextManager[Progress | None]:
-    """What a caller asked for, as a function to be told of progress, or None. True: a bar."""
-    if progress is True:
-        return rows_bar(title, total)
-    return nullcontext(progress or None)
+
+class Pace:
+    """Rows per second from when it is made: of all that is done, whenever it was acknowledged. clock: seconds, monotonic."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock, self._began = clock, clock()
+        self._rows = 0
+
+    def moved(self, rows: int) -> None:
+        """So many rows are done."""
+        self._rows = rows
+
+    def text(self) -> str:
+        """As it is shown; "" before anything is done."""
+        seconds = self._clock() - self._began
+        return f"{self._rows / seconds:,.0f} rows/s" if self._rows and seconds > 0 else ""
+
+
+class Shown:
+    """What a caller asked for as progress: made as the call begins, drawn once there is something to tell."""
+
+    def __init__(self, progress: Any, title: str) -> None:
+        """progress: False, True for a bar, or a function. Raises InvalidArgument for anything else."""
+        if progress is not None and not isinstance(progress, bool) and not callable(progress):
+            raise InvalidArgument(
+                f"progress is {progress!r}, it must be True, False or a function of two integers", ErrorDetails(field="progress")
+            )
+        self._progress, self._title, self._pace = progress, title, Pace()
+
+    def drawn(self, total: int | None) -> AbstractContextManager[Progress | None]:
+        """A function to be told of progress, or None. total: None when it is not known yet."""
+        if self._progress is True:
+            return rows_bar(self._title, total, self._pace)
+        return nullcontext(cast("Progress", self._progress) if self._progress else None)
 
 
 @contextmanager
-def rows_bar(title: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
-    """Draw a bar; yields a function to be told (rows so far, rows in all). total: None when it is not known yet."""
+def rows_bar(title: str, total: int | None, pace: Pace) -> Iterator[Callable[[int, int], None]]:
+    """Draw a bar; yields a function to be told (rows so far, rows in all). total: None when it is not known yet; pace: begun with
+    the work."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text
@@ -27,14 +62,14 @@ def rows_bar(title: str, total: int | None) -> Iterator[Callable[[int, int], Non
         """Rows per second."""
 
         def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.0f} rows/s")
+            return Text(pace.text())
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=total)
 
         def moved(rows: int, of: int) -> None:
+            pace.moved(rows)
             bar.update(task, completed=rows, total=of)
 
         yield moved

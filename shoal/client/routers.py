@@ -33,6 +33,8 @@ def addresses_from_input(given: str | Iterable[str]) -> tuple[str, ...]:
 
     Raises InvalidArgument for none and for what is no host:port.
     """
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
+        raise InvalidArgument(f"address is {given!r}, it must be host:port, or a list of them", ErrorDetails(field="address"))
     parts = given.split(",") if isinstance(given, str) else list(given)
     addresses = tuple(dict.fromkeys(_address(part) for part in parts))
     if not addresses:

@@ -43,29 +43,36 @@ def query_from_input(vector: Any) -> Matrix:
             f"vector must have the shape (dim,), not {given.shape}; search_many takes several", ErrorDetails(field="vector")
         )
     if given is None or given.dtype.kind not in _REAL or _hides_others([vector], given[None, :]):
-        raise InvalidArgument(f"vector {row_fault(vector) or _not_real(given)}", ErrorDetails(field="vector", index=0))
+        reason = row_fault(vector) or "holds something else"
+        raise InvalidArgument(f"vector {reason}: it must be a list of real numbers", ErrorDetails(field="vector", index=0))
     return _matrix(given[None, :], "vector")
+
+
+def row_from_input(row: Any) -> AnyArray:
+    """One vector as an array (dim,) of real numbers, not rounded yet. Raises ValueError saying why it is none."""
+    given = _array(row, "vector")
+    if given is None or given.dtype.kind not in _REAL or given.ndim != 1 or given.size == 0 or _hides_others([row], given[None, :]):
+        raise ValueError(f"must be a list of numbers: it {row_fault(row) or 'is empty'}")
+    return given
 
 
 def row_fault(row: Any) -> str:
     """Why something is no vector, as the end of a sentence; "" when it is a list or array of numbers."""
     if isinstance(row, np.ma.MaskedArray) and np.ma.is_masked(row):
-        return f"is masked at position {int(np.flatnonzero(np.ma.getmaskarray(row).ravel())[0])}: numbers are needed everywhere"
+        return f"is masked at position {int(np.flatnonzero(np.ma.getmaskarray(row).ravel())[0])}"
     if row is None or isinstance(row, (str, bytes, bool, int, float)):
-        return f"is {_named(row)}, it must be a list of numbers"
+        return f"is {_named(row)}"
     if isinstance(row, np.ndarray):
         if row.ndim != 1:
-            return f"has the shape {row.shape}, it must be (dim,)"
+            return f"has the shape {row.shape}"
         if row.dtype.kind != "O":
             if row.dtype.kind not in _REAL:
-                return f"must hold real numbers, not {row.dtype}"
+                return f"holds values of dtype {row.dtype}"
             return "" if _is_finite(row) else "holds NaN or infinity in float32"
     elif not isinstance(row, Sequence):
         array = _array(row, "vector")
-        return row_fault(array) if array is not None and array.ndim else f"is a {type(row).__name__}, it must be a list of numbers"
-    return next(
-        (f"holds {reason} at position {at}, only numbers are allowed" for at, value in enumerate(row) if (reason := _unfit(value))), ""
-    )
+        return row_fault(array) if array is not None and array.ndim else f"is a {type(row).__name__}"
+    return next((f"holds {reason} at position {at}" for at, value in enumerate(row) if (reason := _unfit(value))), "")
 
 
 def _array(values: Any, field: str) -> AnyArray | None:
@@ -124,12 +131,10 @@ def _refuse_bad_row(values: Any, field: str) -> None:
             first = len(row) if first is None else first
             reason = "" if len(row) == first else f"has {len(row)} numbers, the first vector has {first}"
         if reason:
-            raise InvalidArgument(f"{field}[{index}] {reason}", ErrorDetails(field=field, index=index))
+            raise InvalidArgument(
+                f"{field}[{index}] {reason}: each must be a list of as many real numbers", ErrorDetails(field=field, index=index)
+            )
     raise InvalidArgument(f"{field} must be real numbers of at most 64 bits", ErrorDetails(field=field))
-
-
-def _not_real(given: AnyArray | None) -> str:
-    return "must be a list of numbers" if given is None else f"must be real numbers, not of dtype {given.dtype}"
 
 
 def _unfit(value: Any) -> str:

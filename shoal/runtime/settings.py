@@ -79,7 +79,7 @@ def _parser(kind: type[Any], program: str) -> argparse.ArgumentParser:
 
 def _from_file(kind: type[Any], path: Path) -> dict[str, Any]:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InvalidArgument(f"settings file {path}: {error.strerror}", ErrorDetails(field="config")) from None
     except ValueError as error:

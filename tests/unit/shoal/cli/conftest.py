@@ -35,7 +35,7 @@ class Shoal:
     def answer(self, *call: Any) -> Any:
         return self.cluster(*call)
 
-    def __call__(self, *words: Any, typed: str | None = None, env: dict[str, str] | None = None) -> Ended:
+    def __call__(self, *words: Any, typed: str | bytes | None = None, env: dict[str, str] | None = None) -> Ended:
         result = CliRunner().invoke(app, [str(word) for word in words], input=typed, env=env, obj=Connection(connect=self.connect))
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -92,7 +92,24 @@ def test_a_missing_collection_can_be_created(shoal, tmp_path):
         ({"id": 1.5, "vector": [0, 1]}, "line 2: ids[1] must be an int or a string"),
         ('{"id": 1, "vector": [0, NaN]}', "line 2: vectors[1] holds NaN"),
         ({"id": 1, "vector": [0, 1e39]}, "line 2: vectors[1] holds NaN or infinity"),
-        ({"id": 1, "vector": [0, 1], "payload": {"a": "\ud800"}}, "line 2: payloads[1] is not JSON"),
+        ({"id": 1, "vector": [0, 1], "payload": {"a": "\ud800"}}, "line 2: payloads[1].a is not valid Unicode"),
+        ('{"id": 1, "vector": [0, 1], "payload": {"a": {"b": 1e400}}}', "line 2: payloads[1].a.b is inf"),
+        ('{"id": 1, "vector": [0, 1], "payload": {"a": {"b": NaN}}}', "line 2: payloads[1].a.b is nan"),
+        ('{"id": 1, "vector": [0, 1], "payload": {"a": 1, "b": 2, "a": 3}}', "line 2: the key 'a' is given twice in one object"),
+        ('{"id": 1, "vector": [0, 1], "id": 2}', "line 2: the key 'id' is given twice in one object"),
+        (
+            '{"id": 1, "vector": [0, 1], "a": ' + "[" * 100 + "]" * 100 + "}",
+            "line 2: payloads[1].a[0][0][0][0][0][0][0]... lies deeper than the 100",
+        ),
+        (
+            '{"id": 1, "vector": [0, 1], "a": ' + '{"a":' * 9_000 + "1" + "}" * 9_000 + "}",
+            "line 2: payloads[1].a.a.a.a.a.a.a.a... lies deeper than the 100",
+        ),
+        ('{"id": 1, "vector": [0, 1], "a": ' + "9" * 5_000 + "}", "line 2: payloads[1].a is an integer of 16610 bits, at most 8192"),
+        ('{"id": ' + "9" * 5_000 + ', "vector": [0, 1]}', "line 2: ids[1]: an integer of 16610 bits does not fit"),
+        ({"id": 1, "vector": [True, 0.5]}, "line 2: column 'vector' must be a list of numbers: it holds the boolean True at position 0"),
+        ({"id": 1, "vector": [0.5, None]}, "line 2: column 'vector' must be a list of numbers: it holds None at position 1"),
+        ({"id": 1, "vector": [2**70, 1]}, "line 2: column 'vector' must be a list of numbers: it holds an integer of more than 64 bits"),
     ],
 )
 def test_a_bad_line_is_named_and_nothing_of_its_batch_is_written(filled, tmp_path, line, words):
@@ -146,10 +163,31 @@ def test_text_that_is_not_utf8_is_refused(filled, tmp_path):
 
 def test_files_beside_a_matrix_must_have_as_many_rows(filled, tmp_path):
     file = npy(tmp_path, np.zeros((3, 2)))
+    for shape in ((), (3, 1)):
+        assert f"ids.npy must hold a list of ids (n,), not an array of shape {shape}" in refusal(
+            filled, file, "--ids", npy(tmp_path, np.ones(shape, dtype=int), "ids.npy")
+        )
     assert "ids.npy has 2 rows" in refusal(filled, file, "--ids", npy(tmp_path, np.arange(2), "ids.npy"))
     assert "has fewer lines than" in refusal(filled, file, "--payloads", jsonl(tmp_path, None, None))
     assert "has more lines than" in refusal(filled, file, "--payloads", jsonl(tmp_path, *[None] * 4))
     assert "--ids and --payloads belong to matrices" in refusal(filled, jsonl(tmp_path, None), "--ids", file)
+
+
+@pytest.mark.parametrize("door", ["file", "stdin", "payloads", "put together"])
+def test_a_byte_order_mark_is_no_part_of_a_line(filled, tmp_path, door):
+    mark = b"\xef\xbb\xbf"
+    points = [b'{"id": %d, "vector": [%d, 1], "t": "\xef\xbb\xbfx"}\n' % (at, at) for at in range(2)]
+    expected = {at: ([at, 1], {"t": "\ufeffx"}) for at in range(2)}
+    if door == "payloads":
+        (tmp_path / "p.jsonl").write_bytes(mark + b'{"t": "\xef\xbb\xbfx"}\n' * 2)
+        ended = filled("import", npy(tmp_path, np.array([[0, 1], [1, 1]])), "--payloads", tmp_path / "p.jsonl", "--collection", "c")
+    elif door == "stdin":
+        ended = filled("import", "-", "--format", "jsonl", "--collection", "c", typed=mark + b"".join(points))
+    else:
+        (tmp_path / "p.jsonl").write_bytes(mark + (mark if door == "put together" else b"").join(points))
+        ended = filled("import", tmp_path / "p.jsonl", "--collection", "c")
+    assert (ended.code, ended.err) == (0, "")
+    assert held(filled) == expected
 
 
 def test_an_unavailable_cluster_in_the_middle_says_how_far_it_came(filled, tmp_path, monkeypatch):

@@ -183,7 +183,94 @@ def test_times_finer_than_python_has_and_values_that_json_has_not(filled, parque
     assert filled("import", parquet(id=[1], vector=[[0.0, 1.0]], at=nanoseconds), "--collection", "c").code == 0
     assert held(filled)[1] == ([0, 1], {"at": "1970-01-01T00:00:01.500000+00:00"})
     said = refusal(filled, parquet(id=[1, 2], vector=[[0.0, 1.0]] * 2, blob=[None, b"\xff"]))
-    assert "p.parquet row 1: payloads[1] is not JSON" in said
+    assert "p.parquet row 1: payloads[1].blob is a bytes, which JSON does not have" in said
+
+
+def typed_columns():
+    """Columns with times, and the payload that each becomes: nanoseconds are cut to microseconds at every depth."""
+    import pyarrow as pa
+
+    at, lasts = 1_704_164_645_000_000_001, 93_784_000_005_678
+    stamp, time_, span = pa.timestamp("ns"), pa.time64("ns"), pa.duration("ns")
+    iso, clock_, iso_span = "2024-01-02T03:04:05", "00:00:00.123456", "P1DT2H3M4.000005S"
+    return {
+        "plain": (pa.array([at], stamp), iso),
+        "zone": (pa.array([at], pa.timestamp("ns", "+02:00")), "2024-01-02T05:04:05+02:00"),
+        "struct": (pa.array([{"t": at, "n": 1}], pa.struct([("t", stamp), ("n", pa.int8())])), {"t": iso, "n": 1}),
+        "list": (pa.array([[at, None]], pa.list_(stamp)), [iso, None]),
+        "large list": (pa.array([[at]], pa.large_list(stamp)), [iso]),
+        "fixed list": (pa.array([[at]], pa.list_(stamp, 1)), [iso]),
+        "deep": (
+            pa.array([[{"a": [{"t": 123_456_789}]}]], pa.list_(pa.struct([("a", pa.list_(pa.struct([("t", time_)])))]))),
+            [{"a": [{"t": clock_}]}],
+        ),
+        "map": (pa.array([[("k", at)]], pa.map_(pa.string(), stamp)), [["k", iso]]),
+        "words": (pa.array([at], stamp).dictionary_encode(), iso),
+        "time": (pa.array([123_456_789], time_), clock_),
+        "span": (pa.array([lasts], span), iso_span),
+        "spans": (pa.array([{"d": [-lasts]}], pa.struct([("d", pa.list_(span))])), {"d": ["-" + iso_span]}),
+        "seconds": (pa.array([5], pa.duration("s")), "PT0H0M5S"),
+        "day": (pa.array([[19_724]], pa.list_(pa.date32())), ["2024-01-02"]),
+        "nothing": (pa.array([None], stamp), None),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain",
+        "zone",
+        "struct",
+        "list",
+        "large list",
+        "fixed list",
+        "deep",
+        "map",
+        "words",
+        "time",
+        "span",
+        "spans",
+        "seconds",
+        "day",
+        "nothing",
+    ],
+)
+def test_times_and_durations_become_iso_texts_at_every_depth(filled, parquet, name):
+    pytest.importorskip("pyarrow")
+    column, expected = typed_columns()[name]
+    ended = filled("import", parquet(id=[1], vector=[[0.0, 1.0]], x=column), "--collection", "c")
+    assert (ended.code, ended.err) == (0, "")
+    assert held(filled)[1] == ([0, 1], {"x": expected})
+
+
+def test_what_python_has_no_date_for_is_refused_by_column(filled, parquet):
+    import pyarrow
+
+    for kind in (pyarrow.timestamp("us"), pyarrow.duration("s")):
+        said = refusal(filled, parquet(id=[1], vector=[[0.0, 1.0]], x=pyarrow.array([2**60], kind)))
+        assert f"p.parquet: rows from 0 on: column 'x' ({kind}) holds what has no JSON" in said
+
+
+def test_two_columns_of_one_name_are_refused_by_name(filled, tmp_path):
+    pyarrow, writer = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = [pyarrow.array([1]), pyarrow.array([[0.0, 1.0]]), pyarrow.array(["p"]), pyarrow.array(["q"])]
+    for names, twice in ((["id", "vector", "x", "x"], "x"), (["id", "vector", "id", "x"], "id")):
+        writer.write_table(pyarrow.Table.from_arrays(columns, names=names), tmp_path / "p.parquet")
+        assert f"p.parquet has several columns {twice!r}: one of them would be lost" in refusal(filled, tmp_path / "p.parquet")
+    assert held(filled) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": 1, "a": 2}', "row 0: column 'payload' is not JSON: the key 'a' is given twice"),
+        ('{"a": 1e400}', "row 0: payloads[0].a is inf"),
+        ('{"a": "\\ud800"}', "row 0: payloads[0].a is not valid Unicode"),
+        ('{"a":' * 5_000 + "1" + "}" * 5_000, "row 0: payloads[0].a.a.a.a.a.a.a.a... lies deeper than the 100 levels"),
+    ],
+)
+def test_a_column_of_json_texts_is_held_to_what_a_payload_may_be(filled, parquet, text, said):
+    assert said in refusal(filled, parquet(id=[1], vector=[[0.0, 1.0]], payload=[text]))
 
 
 def test_a_missing_file_and_a_folder(filled, parquet, tmp_path):

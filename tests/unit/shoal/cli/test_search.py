@@ -128,7 +128,7 @@ def test_a_hit_that_is_printed_cannot_move_the_cursor(filled):
         (["--vector", "[1]", "--vectors", "x.npy"], 2, "give either"),
         (["--vector", "[1"], 1, "--vector is not JSON"),
         (["--vector", "7"], 1, "--vector must be a list of numbers, not int"),
-        (["--vector", '["a"]'], 1, "must be real numbers"),
+        (["--vector", '["a"]'], 1, "holds a text at position 0: it must be a list of real numbers"),
         (["--vector", "[0, 0]", "-k", "0"], 1, "k is 0"),
         (["--vector", "[0, 0]", "-k", "many"], 2, "'-k'"),
         (["--vectors", "absent.npy", "--explain"], 2, "--explain goes with --vector"),

@@ -119,8 +119,9 @@ def test_bad_input_is_refused_before_anything_is_sent(run):
         assert client.mock.sent == []
 
     run(check())
-    with pytest.raises(InvalidArgument, match="address"):
-        shoal.connect_async("http://a:1")
+    for bad in ("http://a:1", 7600, None):
+        with pytest.raises(InvalidArgument, match="address"):
+            shoal.connect_async(bad)
 
 
 def test_retries_carry_one_request_id_and_move_over_the_addresses(run):
