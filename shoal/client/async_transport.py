@@ -34,7 +34,7 @@ class AsyncGrpcTransport:
         try:
             answer = await stub(data, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
-            raise error_from_exception(error) from None
+            raise error_from_exception(error, address) from None
         except (grpc.aio.UsageError, asyncio.CancelledError) as error:
             raise self._why_ended(error, address) from None
         return decoded(method, answer, address)

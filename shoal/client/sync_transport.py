@@ -35,9 +35,9 @@ class GrpcTransport:
         try:
             answer = self._stub(address, method.path)(data, timeout=timeout_s)
         except grpc.RpcError as error:
-            raise error_from_exception(error) from None
-        except ValueError as error:
-            raise PreconditionFailed(f"this client is closed ({error})") from None
+            raise error_from_exception(error, address) from None
+        except ValueError:
+            raise PreconditionFailed("this client is closed") from None
         return decoded(method, answer, address)
 
     def close(self) -> None:
