@@ -38,7 +38,7 @@ _SHOWN = 5
 
 _WELL = ("ok", "creating")
 
-_CONNECTION_SIGNS = ("connect", "dns resolution failed", "socket closed")
+_CONNECTION_SIGNS = ("connect",)
 
 
 _NEARLY_FULL = 0.95

@@ -36,8 +36,8 @@ class GrpcTransport:
             answer = self._stub(address, method.path)(data, timeout=timeout_s)
         except grpc.RpcError as error:
             raise error_of_call(error, address, method.path) from None
-        except ValueError as error:
-            raise PreconditionFailed(f"this client is closed ({error})") from None
+        except ValueError:
+            raise PreconditionFailed("this client is closed") from None
         return decoded(method, answer, address)
 
     def close(self) -> None:

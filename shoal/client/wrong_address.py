@@ -5,13 +5,16 @@ A router puts our metadata beside every error of its own. What comes without it 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import grpc
 
 from shoal.core.errors import ErrorDetails, PreconditionFailed, ShoalError, Unavailable
-from shoal.wire.status import DETAILS_KEY, error_from_rpc
+from shoal.wire.status import DETAILS_KEY, error_from_exception
+
+log = logging.getLogger("shoal.client")
 
 ADDRESS = "address"
 """`details.field` of the errors made here."""
@@ -40,14 +43,17 @@ def error_of_call(error: Any, address: str, path: str) -> ShoalError:
     """
     code, said, trailing = error.code(), error.details() or "", tuple(error.trailing_metadata() or ())
     if _from_shoal(trailing):
-        return error_from_rpc(code, said, trailing)
+        return error_from_exception(error, address)
     speaks_no_grpc = any(sign in said for sign in _NO_GRPC)
     if code is grpc.StatusCode.UNAVAILABLE and speaks_no_grpc:
-        return Unavailable(_no_router(address, f"what does so speaks no gRPC: {said}"), ErrorDetails(field=ADDRESS))
+        return Unavailable(_no_router(address, "what does so speaks no gRPC"), ErrorDetails(field=ADDRESS))
     if code in _OF_GRPC and _WEB_SERVER not in said:
-        return error_from_rpc(code, said, trailing)
+        return error_from_exception(error, address)
+    log.debug("stranger_said code=%s text=%r", code.name, said)
+    if speaks_no_grpc:
+        return PreconditionFailed(_no_router(address, "what does so is a web server"), ErrorDetails(field=ADDRESS))
     older = f", or one too old to know {path.removeprefix('/')}" if code is grpc.StatusCode.UNIMPLEMENTED else ""
-    return PreconditionFailed(_no_router(address, said or code.name.lower(), older), ErrorDetails(field=ADDRESS))
+    return PreconditionFailed(_no_router(address, "what does so is another server", older), ErrorDetails(field=ADDRESS))
 
 
 def _from_shoal(trailing: Iterable[tuple[str, Any]]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from shoal.core.errors import InvalidArgument, PermissionDenied, ShoalError, Unauthenticated
 from shoal.store.interface import LeaseNotFound, OutcomeUnknown, StoreUnavailable
+from shoal.wire.grpc_words import connection_words, foreign_error
 
 NOT_TAKEN_UP = frozenset({"etcdserver: no leader", "etcdserver: too many requests", "etcdserver: not capable"})
 """Said by etcd at its door, before a request goes on to its log."""
@@ -24,6 +25,9 @@ _WRONG_LOGIN = "etcdserver: authentication failed"
 _NO_AUTHENTICATION = "etcdserver: authentication is not enabled"
 _LAST_ERROR = "last error: "
 """What gRPC says of a connection it does not get."""
+
+_OF_ETCD = ("etcdserver:", "auth:", "mvcc:", "lease ")
+"""How texts of etcd itself begin."""
 
 _TLS_SIGNS = ("ssl", "tls", "certificate", "handshake", "wrong_version_number")
 
@@ -78,7 +82,8 @@ def failed_connection(endpoint: str, details: str) -> StoreUnavailable:
     reason = details.rsplit(_LAST_ERROR, 1)[-1]
     if any(sign in reason.lower() for sign in _TLS_SIGNS):
         return Untrusted(f"etcd at {endpoint} and we do not trust each other; check etcd_ca, etcd_cert and etcd_key ({reason})")
-    return StoreUnavailable(f"etcd at {endpoint} cannot be connected" + (f" ({reason})" if reason else ""))
+    words = connection_words(details).removeprefix("no connection: ")
+    return StoreUnavailable(f"etcd at {endpoint} cannot be connected" + (f" ({words})" if words else ""))
 
 
 def _refusal(endpoint: str, code: str, details: str) -> ShoalError | None:
@@ -100,5 +105,6 @@ def _refusal(endpoint: str, code: str, details: str) -> ShoalError | None:
 
 def _message(endpoint: str, code: str, details: str) -> str:
     if code == "UNIMPLEMENTED":
-        return f"what answers at {endpoint} is no etcd ({details}); correct the endpoints"
-    return f"etcd at {endpoint} did not answer: {code.lower()}: {details}"
+        return f"what answers at {endpoint} is no etcd, or one without the calls of etcd 3; correct the endpoints"
+    said = details if details.startswith(_OF_ETCD) else foreign_error(code, details).message
+    return f"etcd at {endpoint} did not answer: {said}"

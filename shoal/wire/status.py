@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import grpc
 
-from shoal.core.errors import BY_STATUS, Applied, ErrorDetails, ShoalError, Unavailable
+from shoal.core.errors import BY_STATUS, Applied, ErrorDetails, ShoalError
 from shoal.v1 import common_pb2
+from shoal.wire.grpc_words import foreign_error
+
+log = logging.getLogger("shoal.wire")
 
 DETAILS_KEY = "shoal-error-bin"
 
@@ -23,8 +27,6 @@ _APPLIED_ENTRIES = 64
 _ENTRY_FRAME_BYTES = 8
 _MORE = "..."
 _MOST_MS = 600_000
-
-_TOO_LARGE = "message larger than max"
 
 
 def code_of(error: ShoalError) -> grpc.StatusCode:
@@ -52,19 +54,24 @@ def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
 
 
 def error_from_rpc(code: grpc.StatusCode, message: str | None, trailing: Iterable[tuple[str, Any]] | None) -> ShoalError:
-    """Our error for a failed call. An unknown code becomes Internal; a connection that broke becomes Unavailable."""
-    if code is grpc.StatusCode.CANCELLED:
-        return Unavailable(f"the call was cancelled by the server: {message or 'no reason given'}")
-    kind = BY_STATUS.get(code.name, BY_STATUS["INTERNAL"])
-    if message and _TOO_LARGE in message:
-        message = f"a message is too large for the receiver ({message}); send fewer points or ask for fewer hits at once"
-    return kind(message or code.name, _details(trailing))
+    """Our error for a failed call. What no server of Shoal has said is told in our words (grpc_words); gRPC's go to the log."""
+    details = _details(trailing)
+    kind = BY_STATUS.get(code.name)
+    if details is not None and kind is not None:
+        return kind(message or code.name, details)
+    log.debug("grpc_said code=%s text=%r", code.name, message)
+    return foreign_error(code.name, message or "")
 
 
-def error_from_exception(error: grpc.RpcError) -> ShoalError:
-    """Our error for what a client stub raised, sync (grpc.Call) or aio (AioRpcError)."""
+def error_from_exception(error: grpc.RpcError, peer: str = "") -> ShoalError:
+    """Our error for what a client stub raised, sync (grpc.Call) or aio (AioRpcError). peer: who was called, named in an error that the
+    server has not explained."""
     call = cast(Any, error)
-    return error_from_rpc(call.code(), call.details(), call.trailing_metadata())
+    trailing = tuple(call.trailing_metadata() or ())
+    found = error_from_rpc(call.code(), call.details(), trailing)
+    if not peer or _details(trailing) is not None:
+        return found
+    return type(found)(f"{peer}: {found.message}", found.details)
 
 
 def _fitting(applied: Mapping[str, Applied]) -> dict[str, str]:
@@ -96,7 +103,8 @@ def _percent_encoded_bytes(sign: str) -> int:
     return 1 if " " <= sign <= "~" and sign != "%" else 3 * _utf8_bytes(sign)
 
 
-def _details(trailing: Iterable[tuple[str, Any]] | None) -> ErrorDetails:
+def _details(trailing: Iterable[tuple[str, Any]] | None) -> ErrorDetails | None:
+    """What a server of Shoal has explained; None where none has."""
     for key, value in trailing or ():
         if key == DETAILS_KEY:
             info = common_pb2.ErrorInfo.FromString(value)
@@ -108,4 +116,4 @@ def _details(trailing: Iterable[tuple[str, Any]] | None) -> ErrorDetails:
                 applied={shard: cast(Applied, applied) for shard, applied in info.applied.items()},
                 retry_after_s=info.retry_after_ms / 1000 if info.HasField("retry_after_ms") else None,
             )
-    return ErrorDetails()
+    return None

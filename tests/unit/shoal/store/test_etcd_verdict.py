@@ -49,7 +49,6 @@ def test_what_happens_after_sending_leaves_a_write_unknown_and_a_read_unanswered
     [
         ("UNAVAILABLE", "etcdserver: no leader"),
         ("RESOURCE_EXHAUSTED", "etcdserver: too many requests"),
-        ("UNIMPLEMENTED", "unknown service etcdserverpb.KV"),
     ],
 )
 def test_what_etcd_says_at_its_door_was_surely_not_applied(code: str, details: str) -> None:
@@ -57,6 +56,29 @@ def test_what_etcd_says_at_its_door_was_surely_not_applied(code: str, details: s
     assert type(error) is StoreUnavailable
     assert "e:1" in error.message
     assert details in error.message
+
+
+def test_what_is_no_etcd_has_surely_applied_nothing_and_is_told_in_our_words() -> None:
+    error = failed_write("e:1", "UNIMPLEMENTED", "unknown service etcdserverpb.KV")
+    assert (type(error), error.message) == (StoreUnavailable, "etcd at e:1 did not answer: what answers there knows no calls of etcd 3")
+
+
+@pytest.mark.parametrize("fails", [failed_read, failed_write])
+@pytest.mark.parametrize(
+    ("code", "details", "said"),
+    [
+        ("UNAVAILABLE", "Socket closed", "the connection was lost"),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", "no answer came in time"),
+        ("UNKNOWN", "Stream removed", "the connection was lost"),
+    ],
+)
+def test_what_grpc_says_of_etcd_is_told_in_our_words(fails, code: str, details: str, said: str) -> None:
+    assert fails("e:1", code, details).message == f"etcd at e:1 did not answer: {said}"
+
+
+def test_why_etcd_cannot_be_connected_is_told_in_our_words() -> None:
+    raw = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: Connection refused"
+    assert failed_read("e:1", "UNAVAILABLE", raw).message == "etcd at e:1 cannot be connected (refused, nothing listens there)"
 
 
 def test_a_read_of_compacted_history_says_so() -> None:

@@ -1,0 +1,108 @@
+"""What gRPC itself says of a call that failed, as errors of our tree in our words. Pure.
+
+Servers of Shoal explain their errors; what comes without an explanation was said by gRPC, on this side or the other, or by something
+in between. Its texts change between versions and name sockets and frames, so that no user is shown them: they are for logs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from shoal.core.errors import (
+    BUSY_RETRY_S,
+    BY_STATUS,
+    DeadlineExceeded,
+    ErrorDetails,
+    Internal,
+    ResourceExhausted,
+    ShoalError,
+    Unavailable,
+)
+
+
+def _any(*signs: str) -> re.Pattern[str]:
+    return re.compile("|".join(signs), re.IGNORECASE)
+
+
+_CONNECTING = _any(
+    "failed to connect", "last error", "resolution", "resolver", "name or service", "no address", "connect failed", "connection refused"
+)
+
+_WHY_NOT_CONNECTED: Sequence[tuple[re.Pattern[str], str]] = (
+    (_any("refused"), "refused, nothing listens there"),
+    (_any("resol", "name or service", "nodename", "domain name", "no address", "dns"), "its name is not known"),
+    (_any("no route", "unreachable"), "there is no way to it in the network"),
+    (_any("ssl", "tls", "certificate", "handshake", "wrong_version"), "one side speaks TLS, and the other does not or does not trust it"),
+    (_any("time", "deadline", "shutdown"), "nothing answered in time"),
+    (_any("http", "preface", "settings"), "what answers there is no server of Shoal"),
+    (_any("reset", "closed", "broken pipe", "eof"), "it was closed at once"),
+)
+
+_LOST = _any(
+    r"socket closed",
+    r"stream removed",
+    r"rst_stream",
+    r"goaway",
+    r"connection (was )?(reset|closed|aborted|dropped|lost)",
+    r"broken pipe",
+    r"(recv|send)msg",
+    r"ping timeout",
+    r"keepalive",
+    r"transport (closed|destroyed|is closing)",
+    r"endpoint (read|write|closing)",
+    r"end of (tcp )?(file|stream)",
+    r"\beof\b",
+    r"shutdown",
+    r"channel closed",
+    r"cancell?ing all calls",
+)
+
+_TOO_LARGE = _any("message larger than max", "message too large")
+_SIZES = re.compile(r"\((\d+) vs\. (\d+)\)")
+_OVERLOADED = _any("too many pings", "too_many_pings", "enhance_your_calm", "bandwidth exhausted", "concurrent rpc limit", "max_concurrent")
+_UNREADABLE = _any("deserializ", "failed to parse", "error parsing", "serializing", "decompress", "compression")
+
+_BY_CODE: Mapping[str, tuple[type[ShoalError], str]] = {
+    "CANCELLED": (Unavailable, "the server cancelled the call"),
+    "UNAVAILABLE": (Unavailable, "no connection to it at the moment"),
+    "DEADLINE_EXCEEDED": (DeadlineExceeded, "no answer came in time"),
+    "RESOURCE_EXHAUSTED": (ResourceExhausted, "the server has no room for the call"),
+    "UNIMPLEMENTED": (Internal, "it does not know this call: another version of Shoal, or no server of Shoal"),
+    "UNAUTHENTICATED": (BY_STATUS["UNAUTHENTICATED"], "something before the server wants to know who calls"),
+    "PERMISSION_DENIED": (BY_STATUS["PERMISSION_DENIED"], "something before the server forbids the call"),
+}
+
+
+def foreign_error(code: str, text: str) -> ShoalError:
+    """The error for a call that ended with a status and a text that no server of Shoal wrote. code: name of a gRPC status."""
+    if code in ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED"):
+        words = connection_words(text)
+        if words:
+            return Unavailable(words)
+    if _OVERLOADED.search(text):
+        # Not ResourceExhausted, which says that nothing was applied: the call may have been under way.
+        return Unavailable("the server takes no more calls for the moment", ErrorDetails(retry_after_s=BUSY_RETRY_S))
+    if _TOO_LARGE.search(text):
+        return ResourceExhausted(_too_large(text), ErrorDetails(limit="message_bytes"))
+    if _UNREADABLE.search(text):
+        return Internal("a message could not be read by its receiver: is the other side of another version?")
+    if code in _BY_CODE:
+        kind, words = _BY_CODE[code]
+        return kind(words)
+    return BY_STATUS.get(code, Internal)(f"the call ended with {code.lower().replace('_', ' ')}, without a reason")
+
+
+def connection_words(text: str) -> str:
+    """What a text of gRPC says of a connection, in our words; "" when it is about something else."""
+    if _CONNECTING.search(text):
+        reason = text.rsplit("last error: ", 1)[-1]
+        return f"no connection: {next((words for sign, words in _WHY_NOT_CONNECTED if sign.search(reason)), 'nobody can be reached there')}"
+    return "the connection was lost" if _LOST.search(text) and not _OVERLOADED.search(text) else ""
+
+
+def _too_large(text: str) -> str:
+    sizes = _SIZES.search(text)
+    said = f"a message of {int(sizes[1]):,} bytes is" if sizes else "a message is"
+    most = f", which takes {int(sizes[2]):,}" if sizes else ""
+    return f"{said} too large for the receiver{most}; send fewer points or ask for fewer hits at once"
