@@ -60,7 +60,10 @@ def test_what_etcd_says_at_its_door_was_surely_not_applied(code: str, details: s
 
 def test_what_is_no_etcd_has_surely_applied_nothing_and_is_told_in_our_words() -> None:
     error = failed_write("e:1", "UNIMPLEMENTED", "unknown service etcdserverpb.KV")
-    assert (type(error), error.message) == (StoreUnavailable, "etcd at e:1 did not answer: what answers there knows no calls of etcd 3")
+    assert (type(error), error.message) == (
+        StoreUnavailable,
+        "what answers at e:1 is no etcd, or one without the calls of etcd 3; correct the endpoints",
+    )
 
 
 @pytest.mark.parametrize("fails", [failed_read, failed_write])
