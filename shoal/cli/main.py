@@ -40,6 +40,7 @@ class OneLineErrors(TyperGroup):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and exit."""
         extra["standalone_mode"] = False
+        output.prepare_streams()
         parent = super().main
         sys.exit(exit_code(lambda: parent(*args, **extra)))
 
@@ -51,6 +52,9 @@ def exit_code(run: Callable[[], Any]) -> int:
     except ShoalError as error:
         output.error(error.message, next_step(error))
         return 1
+    except output.OutputLost as error:
+        output.error(f"the output cannot be written: {error}", "what the command changed is changed; make room, or write it elsewhere")
+        return 1
     except _USAGE_ERROR as error:
         output.error(*_usage(error))
         return 2
@@ -58,6 +62,10 @@ def exit_code(run: Callable[[], Any]) -> int:
         return _interrupted(*error.args)
     except typer.Abort as error:
         return _interrupted() if isinstance(error.__cause__, KeyboardInterrupt) else 1
+    except OSError as error:
+        output.abandon_stdout()
+        output.error(f"the system refuses: {error}", "correct that and try again")
+        return 1
     return code if isinstance(code, int) else 0
 
 
