@@ -8,6 +8,7 @@ Exit code: 0 clean, 1 damage was found, 2 not everything could be checked (a wor
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -43,8 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error.message}", file=sys.stderr)
         return Verdict.UNCHECKED
     verdict = verdict_of([*checked.others, *(finding for report in checked.reports for finding in report.findings)])
-    print(_shown(given.json, checked, verdict))
-    return verdict
+    return verdict if _printed(_shown(given.json, checked, verdict)) else Verdict.UNCHECKED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +80,20 @@ def _shown(as_json: bool, checked: _Checked, verdict: Verdict) -> str:
     from shard_worker.fsck import report
 
     return (report.as_json if as_json else report.as_text)(checked.reports, checked.compared, checked.others, verdict)
+
+
+def _printed(text: str) -> bool:
+    """Whether stdout took the report. What its encoding lacks is escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        print(f"error: the report cannot be written: {error.strerror or error}", file=sys.stderr)
+        # Python writes what is left again as it ends, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 class _Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ FilterOption = Annotated[
     ),
 ]
 
+_NO_JSON_NUMBERS = ("NaN", "Infinity", "-Infinity")
 _SHOWN_CHARACTERS = 200
 _EXAMPLE = """write 'field=value', 'field!=value' or JSON such as '{"price": {"$gte": 3}}'"""
 
@@ -66,15 +66,13 @@ def _value(typed: str, text: str) -> Any:
     (== or =<): such a text has to be typed as JSON. text: the whole filter."""
     if typed.lstrip().startswith(("=", "<", ">")):
         raise _unclear(text, f"has a value that begins with {typed.lstrip()[0]}, which as a text is typed as a JSON string in quotes")
+    if typed.strip() in _NO_JSON_NUMBERS:
+        return typed
     try:
-        value = json.loads(typed, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        value = value_from_json(typed)
+    except ValueError:
         return typed
     return typed if isinstance(value, (dict, list)) else value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _unclear(text: str, what: str) -> InvalidArgument:

@@ -43,6 +43,7 @@ class OneLineErrors(TyperGroup):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and exit."""
         extra["standalone_mode"] = False
+        output.prepare_streams()
         parent = super().main
         sys.exit(exit_code(lambda: parent(*args, **extra)))
 
@@ -54,13 +55,16 @@ def exit_code(run: Callable[[], Any]) -> int:
     except ShoalError as error:
         output.error(error.message, next_step(error))
         return 1
+    except output.OutputLost as error:
+        output.error(f"the output cannot be written: {error}", "what the command changed is changed; make room, or write it elsewhere")
+        return 1
     except _USAGE_ERROR as error:
         output.error(*_usage(error))
         return 2
     except (_Interrupted, KeyboardInterrupt) as error:
         return _interrupted(*error.args)
     except OSError as error:
-        return _unwritten(error)
+        return _refused(error)
     except typer.Abort as error:
         return _interrupted() if isinstance(error.__cause__, KeyboardInterrupt) else 1
     if code == _INTERRUPTED:
@@ -74,13 +78,12 @@ def _interrupted(*far: str) -> int:
     return _INTERRUPTED
 
 
-def _unwritten(error: OSError) -> int:
-    """Exit code when standard output takes no more: without a word for `... | head -1`, as for other programs."""
-    if error.filename is not None:
-        raise error
-    if error.errno == errno.EPIPE:
+def _refused(error: OSError) -> int:
+    """Exit code when the system refuses something: without a word for `... | head -1`, as for other programs."""
+    output.abandon_stdout()
+    if error.errno == errno.EPIPE and error.filename is None:
         return _NO_READER
-    output.error(f"cannot write to standard output: {error.strerror}", "give it somewhere else to go")
+    output.error(f"the system refuses: {error}", "correct that and try again")
     return 1
 
 

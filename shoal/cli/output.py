@@ -1,12 +1,17 @@
 """The one file that prints: tables for people, JSON for programs, one-line errors and notes on stderr.
 
-Tables are drawn by rich on a terminal, and are plain aligned text when piped.
+Tables are drawn by rich on a terminal, and are plain aligned text when piped. A stdout that takes no more is an error; a stderr
+that takes no more is none: there is nobody left to be told. What the encoding of a stream lacks is written as \\uXXXX, as in JSON.
 """
 
 from __future__ import annotations
 
+import codecs
+import errno
+import io
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,13 +20,27 @@ from typing import Any
 import typer
 
 from shoal.client.progress import Pace, rows_bar
+from shoal.core.deep_json import write_json
 
 _CELL_CHARACTERS = 100
+_ESCAPE = "shoal-escape"
+
+
+class OutputLost(Exception):
+    """Stdout takes no more, as on a full disk. Its text: why."""
+
+
+def prepare_streams() -> None:
+    """Make stdout and stderr take every character, whatever their encoding."""
+    codecs.register_error(_ESCAPE, _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ESCAPE)
 
 
 def line(text: str) -> None:
     """A line of the result."""
-    typer.echo(text)
+    _put(text)
 
 
 def note(text: str) -> None:
@@ -32,52 +51,46 @@ def note(text: str) -> None:
 
 def error(what: str, next_step: str) -> None:
     """The one line that says what went wrong and what to do."""
-    with suppress(OSError):
-        typer.echo(f"error: {' '.join(what.split())}; {next_step}", err=True)
+    note(f"error: {' '.join(what.split())}; {next_step}")
 
 
 def document(value: Any) -> None:
     """One JSON document."""
-    typer.echo(json_text(value))
+    _put(json_text(value))
 
 
 def array(values: Iterable[Any]) -> None:
     """A JSON array, printed element by element, one a line."""
     before = "[\n"
     for value in values:
-        typer.echo(before + json_text(value), nl=False)
+        _put(before + json_text(value), newline=False)
         before = ",\n"
-    typer.echo("[]" if before == "[\n" else "\n]")
+    _put("[]" if before == "[\n" else "\n]")
 
 
 def json_text(value: Any) -> str:
-    """JSON on one line. A number that JSON lacks becomes the string "Infinity", "-Infinity" or "NaN"."""
+    """JSON on one line, however deep. A number that JSON lacks becomes the string "Infinity", "-Infinity" or "NaN"."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except ValueError:
-        return json.dumps(_spelled(value), ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):
+        return write_json(value, _spelled)
 
 
-def _spelled(value: Any) -> Any:
-    match value:
-        case float() if not math.isfinite(value):
-            return json.dumps(value)
-        case dict():
-            return {key: _spelled(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_spelled(each) for each in value]
-        case _:
-            return value
+def _spelled(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        value = json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, cell_characters: int = _CELL_CHARACTERS) -> None:
     """A table with a heading. cell_characters: of a cell, what is longer is cut."""
     listed = [[_cell(value, cell_characters) for value in row] for row in rows]
     right = [_is_numbers([row[at] for row in listed]) for at in range(len(columns))]
-    if sys.stdout.isatty():
-        _draw(columns, listed, right)
+    if _is_terminal(sys.stdout):
+        with _writing():
+            _draw(columns, listed, right)
     else:
-        typer.echo("\n".join(aligned(columns, listed, right)))
+        _put("\n".join(aligned(columns, listed, right)))
 
 
 def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
@@ -105,7 +118,7 @@ def sure(question: str) -> bool:
 def progress(title: str, total: int | None, pace: Pace) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal, else nothing; yields a function to be told (rows so far, rows in all). pace: begun with the
     work."""
-    if not sys.stderr.isatty():
+    if not _is_terminal(sys.stderr):
         yield lambda rows, of: None
         return
     with rows_bar(title, total, pace) as moved:
@@ -124,7 +137,7 @@ def watching() -> Iterator[Callable[[str], None]]:
             told = text
             note(text)
 
-    if not sys.stderr.isatty():
+    if not _is_terminal(sys.stderr):
         yield note_change
         return
     from rich.console import Console
@@ -147,6 +160,42 @@ def size(number: int) -> str:
             return f"{scaled:.0f} {unit}" if unit == "B" else f"{scaled:.1f} {unit}"
         scaled /= 1024
     return f"{scaled:.1f} TiB"
+
+
+def _put(text: str, *, newline: bool = True) -> None:
+    with _writing():
+        typer.echo(text, nl=newline)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Within, stdout is written. Raises OutputLost when it takes no more; a reader that has left (EPIPE) is not that."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        abandon_stdout()
+        raise OutputLost(error.strerror or str(error)) from None
+
+
+def abandon_stdout() -> None:
+    """Send what is still to be written nowhere: Python writes it again as it ends, and would complain again."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal; one that was closed before the program began is None."""
+    return stream is not None and bool(stream.isatty())
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> None:

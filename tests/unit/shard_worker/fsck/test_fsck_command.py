@@ -47,6 +47,13 @@ def test_a_cluster_a_worker_and_a_replica(cluster, capsys):
         assert sum(line.startswith("collection/0/replica") for line in out.splitlines()) == checked
 
 
+def test_a_report_that_stdout_does_not_take_is_one_line(cluster):
+    command = [sys.executable, "-m", "shard_worker.fsck", str(cluster)]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, text=True, cwd=ROOT)
+    assert (ended.returncode, ended.stderr) == (2, "error: the report cannot be written: No space left on device\n")
+
+
 def test_a_path_given_twice_is_checked_once(cluster, capsys):
     code, out, _ = run(capsys, cluster, cluster / "workers" / "1", replica(cluster))
     assert code == 0

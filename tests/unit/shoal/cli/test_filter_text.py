@@ -34,6 +34,9 @@ SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan
         (["a={}"], {"a": "{}"}),
         (["a=NaN"], {"a": "NaN"}),
         (["a=007"], {"a": "007"}),
+        (["a= -Infinity"], {"a": " -Infinity"}),
+        (["\ufeffa=1"], {"a": 1}),
+        (['\ufeff{"a": 1}'], {"a": 1}),
         (["a=" + "[" * 100_000], {"a": "[" * 100_000}),
         (["$id=7"], {"$id": 7}),
         ([' {"n": {"$gt": 3}}'], {"n": {"$gt": 3}}),
@@ -42,6 +45,25 @@ SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan
 )
 def test_what_is_typed(texts, filter):
     assert filter_of(texts) == filter
+
+
+def test_a_key_that_is_typed_twice_would_lose_a_condition():
+    with pytest.raises(InvalidArgument, match=r"loses a condition .the key 'a' is given twice in one object") as caught:
+        filter_of(['{"b": [{"a": {"$gt": 1}, "a": {"$lt": 5}}]}'])
+    assert caught.value.details.field == "filter"
+
+
+@pytest.mark.parametrize("levels", [17, 900, 20_000])
+@pytest.mark.parametrize(("opening", "closing"), [('{"$not":', "}"), ('{"$and":[', "]}")])
+def test_a_filter_that_is_too_deep_is_refused_as_such(levels, opening, closing):
+    with pytest.raises(InvalidArgument, match=r"filter: at .*: the filter is more than 16 levels deep") as caught:
+        filter_from_input(filter_of([opening * levels + '{"a":1}' + closing * levels]), DEFAULT_LIMITS)
+    assert caught.value.details.field == "filter"
+
+
+def test_an_integer_longer_than_python_reads_is_one_all_the_same():
+    with pytest.raises(InvalidArgument, match="an integer has 16610 bits, at most 8192"):
+        filter_from_input(filter_of(["a=" + "9" * 5_000]), DEFAULT_LIMITS)
 
 
 @pytest.mark.parametrize(

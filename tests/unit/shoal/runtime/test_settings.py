@@ -34,6 +34,12 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path):
     assert load(SHOAL_CONFIG=str(file)).name == "file"
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_bytes(b'\xef\xbb\xbfname = "file"\n')
+    assert load("--config", str(file)).name == "file"
+
+
 def test_every_type_by_flag_and_by_environment():
     wanted = Sample(name="n", count=1, share=0.25, loud=True, places=("p", "q"), folder="f")
     assert load("--name=n", "--count=1", "--share=0.25", "--loud=yes", "--places=p, q", "--folder=f") == wanted
