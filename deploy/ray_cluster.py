@@ -13,6 +13,7 @@ import ray
 
 from deploy.plans import ProcessPlan
 from deploy.processes import children_of, is_alive, name_of
+from deploy.ray_access import check_open_ray, wants_token
 from deploy.session import kill_session
 from deploy.settings import NODE_HOST
 from shoal.core.errors import PreconditionFailed, Unavailable
@@ -57,12 +58,21 @@ def local_ray(labels: tuple[str, ...], folder: Path) -> Iterator[OwnRay]:
 
 @contextlib.contextmanager
 def given_ray(address: str) -> Iterator[None]:
-    """A connection to a Ray that runs already, for as long as the context lasts. Raises Unavailable when it cannot be joined."""
+    """A connection to a Ray that runs already, for as long as the context lasts.
+
+    Raises Unavailable when it cannot be joined, PreconditionFailed when it wants a token that we do not have, or everybody in the network
+    may run code in it.
+    """
     try:
+        guarded = wants_token(address)
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    except PreconditionFailed:
+        raise
     except Exception as error:
         raise Unavailable(f"cannot join the Ray cluster at {address}: {first_line(error)}") from None
     try:
+        if not guarded:
+            check_open_ray(address, addresses_of_nodes())
         yield
     finally:
         ray.shutdown()
@@ -78,12 +88,18 @@ def check_labels(plans: tuple[ProcessPlan, ...], host: str, address: str) -> Map
         if plan.label not in homes:
             raise PreconditionFailed(
                 f"no node of the Ray cluster carries the label {plan.label}; start the node that holds this worker's data with "
-                f"'ray start --address={address} --labels {plan.label}={LABEL_VALUE}'"
+                f"'RAY_AUTH_MODE=token ray start --address={address} --labels {plan.label}={LABEL_VALUE}'"
             )
     needed = {plan.label: homes[plan.label] for plan in plans}
     if host != NODE_HOST and len(set(needed.values())) > 1:
         raise PreconditionFailed(f"the workers live on several nodes, which cannot all listen on {host}: give --host {NODE_HOST}")
     return needed
+
+
+def addresses_of_nodes() -> set[str]:
+    """Where the nodes that live listen."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeManagerAddress"] for node in nodes if node["Alive"]}
 
 
 def homes_of_labels() -> dict[str, str]:

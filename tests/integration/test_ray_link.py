@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,23 @@ def test_answers_come_back(make_link: MakeLink) -> None:
 def test_a_failure_to_join_is_told(make_link: MakeLink) -> None:
     link = make_link(_START + "pipe.send(Failure(message='no such host'))")
     with pytest.raises(Unavailable, match="cannot join the Ray cluster at ray:1: no such host"):
+        link.join(never)
+
+
+def test_a_ray_that_must_not_be_joined_is_refused_at_first(make_link: MakeLink) -> None:
+    link = make_link(_START + "pipe.send(Failure(message='no token', refused=True))")
+    with pytest.raises(PreconditionFailed, match="no token"):
+        link.join(never)
+
+
+def test_one_that_was_joined_before_may_be_put_right(make_link: MakeLink, tmp_path: Path) -> None:
+    first = f"import os; first = not os.path.exists({str(tmp_path / 'joined')!r}); open({str(tmp_path / 'joined')!r}, 'w')\n"
+    again = "pipe.send(Joined() if first else Failure(message='no token', refused=True))\nif first: pipe.recv()"
+    link = make_link(_START + first + again)
+    link.join(never)
+    with pytest.raises(Unavailable, match="Ray ended the process"):
+        link.poll(5.0)
+    with pytest.raises(Unavailable, match="no token"):
         link.join(never)
 
 

