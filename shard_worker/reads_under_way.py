@@ -24,7 +24,7 @@ class ReadsUnderWay:
 
     def __init__(self, *, shard: ShardId, pools: Pools) -> None:
         self._shard, self._pools = shard, pools
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], None] = {}
         self._closing = False
 
     async def in_pool(self, work: Callable[[Turn], T], caller: str, deadline: float) -> T:
@@ -44,10 +44,11 @@ class ReadsUnderWay:
     async def close(self) -> None:
         """End them all."""
         self._closing = True
-        for each in self._running:
+        # The newest first: those that wait are gone before those that run make room for them.
+        for each in reversed(self._running):
             each.cancel()
         while self._running:
-            await asyncio.wait(self._running)
+            await asyncio.wait(list(self._running))
 
     async def _until(self, work: Coroutine[Any, Any, T], deadline: float) -> T:
         """Wait until the deadline. What goes on behind a caller who has left ends soon, and `close` waits for it."""
@@ -55,8 +56,8 @@ class ReadsUnderWay:
             work.close()
             raise self._closing_error()
         running = asyncio.create_task(work)
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
+        self._running[running] = None
+        running.add_done_callback(self._running.pop)
         running.add_done_callback(_look_at)
         try:
             await asyncio.wait({running}, timeout=max(0.0, deadline - boot_s()))

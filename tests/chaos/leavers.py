@@ -82,9 +82,9 @@ class Leavers:
                 client.search_many(herd.name, _queries(chance), k=_K, timeout=timeout_s)
                 return
             with self._maybe(points, herd, 1) as (ids, version):
-                if version is None:
+                if ids and version is None:
                     client.delete(herd.name, ids, timeout=timeout_s)
-                else:
+                elif ids:
                     client.upsert(herd.name, ids, *_columns(ids, version), timeout=timeout_s)
         except shoal.ShoalError as error:
             self.left[f"late: {type(error).__name__}"] += 1
