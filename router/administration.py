@@ -131,8 +131,8 @@ class Administration:
         return await self._forward(until_deadline, lambda address, left_s: self._leader.audit(address, limit, before, left_s))
 
     def listed(self) -> tuple[Collection, ...]:
-        """All collections, by name."""
-        return tuple(sorted(self._view.current.collections.values(), key=lambda each: (each.spec.name, each.id)))
+        """All collections, by name, but for those that are being dropped: they have no name any more."""
+        return tuple(sorted(self._view.current.by_name.values(), key=lambda each: each.spec.name))
 
     async def describe(self, name: str, timeout_s: float) -> CollectionFigures:
         """A collection and what its shards hold, see `shard_figures`; while it is being created they hold nothing."""

@@ -64,6 +64,11 @@ class Finder:
                     raise
                 await self._view.wait_for_change(seen, left_s)
 
+    async def newest(self, name: str, patience: Patience) -> Collection:
+        """As `usable`, of what the store says has the name now."""
+        await self._catch_up(name, patience)
+        return await self.usable(name, patience)
+
     async def known(self, name: str, patience: Patience) -> Collection:
         """The collection of that name, also while it is being created. Raises as `usable`, but for that."""
         found = self._view.current.by_name.get(name)

@@ -54,9 +54,10 @@ class PointsService(points_pb2_grpc.PointsServicer):
             min_seqs=request.min_seqs,
             caller=caller_of(context),
         )
-        question = GetQuestion(collection=request.collection, ids=ids_from_message(request.ids), reading=reading)
-        points = await self._reads.get(question, self._timeout(context))
-        response = points_pb2.GetResponse(points=points_to_message(points))
+        ids = ids_from_message(request.ids)
+        question = GetQuestion(collection=request.collection, ids=ids, reading=reading, in_parts=request.in_parts)
+        got = await self._reads.get(question, self._timeout(context))
+        response = points_pb2.GetResponse(points=points_to_message(got.points), answered=got.answered)
         check_message_bytes(response.ByteSize(), self._limits, FEWER_POINTS)
         return response
 
@@ -78,9 +79,16 @@ class PointsService(points_pb2_grpc.PointsServicer):
         )
         after = id_from_message(request.after, "after")
         filter = await self._read(partial(filter_of, request), request, context)
-        question = ScrollQuestion(collection=request.collection, after=after, limit=request.limit, filter=filter, reading=reading)
+        question = ScrollQuestion(
+            collection=request.collection,
+            after=after,
+            limit=request.limit,
+            filter=filter,
+            reading=reading,
+            collection_id=request.collection_id,
+        )
         page = await self._reads.scroll(question, self._timeout(context))
-        return points_pb2.ScrollResponse(points=points_to_message(page.points), more=page.more)
+        return points_pb2.ScrollResponse(points=points_to_message(page.points), more=page.more, collection_id=page.collection)
 
     async def _read(self, read: Callable[[Turn], T], request: Any, context: Any) -> T:
         filters = [request.filter] if request.HasField("filter") else []

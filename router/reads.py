@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from router.finder import Finder
-from router.logic.checks import SCROLL_POINTS, check_answer_bytes, check_count, check_get, check_scroll, check_search
-from router.logic.gather import gather_hits, gather_page, gather_points, k_of_queries, page_points, smaller_page
+from router.logic.checks import (
+    SCROLL_POINTS,
+    check_answer_bytes,
+    check_count,
+    check_get,
+    check_same_collection,
+    check_scroll,
+    check_search,
+)
+from router.logic.gather import gather_hits, gather_page, gather_part, gather_points, k_of_queries, page_points, smaller_page
 from router.logic.outcomes import Outcome, values_of_all, values_of_some
-from router.logic.questions import CountQuestion, GetQuestion, Page, Reading, ScrollQuestion, SearchAnswer, SearchQuestion, without_repeats
+from router.logic.questions import (
+    CountQuestion,
+    GetQuestion,
+    GotPoints,
+    Page,
+    Reading,
+    ScrollQuestion,
+    SearchAnswer,
+    SearchQuestion,
+    without_repeats,
+)
 from router.logic.read_plan import count_calls, get_calls, scroll_calls, search_calls, shards_of
 from router.logic.retry import Patience, patience_of
 from router.logic.write_plan import parts_of
@@ -79,18 +98,30 @@ class Reads:
             explain=tuple(each for part in parts for each in part.explain),
         )
 
-    async def get(self, question: GetQuestion, timeout_s: float) -> StoredColumns:
-        """The points that exist, in the order asked for."""
+    async def get(self, question: GetQuestion, timeout_s: float) -> GotPoints:
+        """The points that exist, in the order asked for; in parts: those of the first ids, where a message would grow too large."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         check_get(question, self._limits)
-        once = GetQuestion(collection=question.collection, ids=without_repeats(question.ids), reading=question.reading)
+        if not question.in_parts:
+            points = gather_points(question.ids, await self._found(question, collection, patience))
+            check_answer_bytes(points, self._limits, FEWER_POINTS)
+            return GotPoints(points=points, answered=len(question.ids))
+        with_vectors, message_bytes = question.reading.with_vectors, self._limits.message_bytes
+        count = page_points(len(question.ids), collection.spec.dim, with_vectors, message_bytes)
+        while True:
+            first = dataclasses.replace(question, ids=question.ids[:count])
+            try:
+                return gather_part(first.ids, await self._found(first, collection, patience), message_bytes)
+            except ResourceExhausted as error:
+                count = _smaller(count, error)
+
+    async def _found(self, question: GetQuestion, collection: Collection, patience: Patience) -> list[StoredColumns]:
+        once = dataclasses.replace(question, ids=without_repeats(question.ids))
         parts = parts_of(once.ids, self._view.current.shards_of(collection.id), collection.spec.name)
         calls, kind = get_calls(once, collection, parts), _kind("get", question.reading)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.get(call, left_s), kind, patience)
-        points = gather_points(question.ids, values_of_all(outcomes))
-        check_answer_bytes(points, self._limits, FEWER_POINTS)
-        return points
+        return values_of_all(outcomes)
 
     async def count(self, question: CountQuestion, timeout_s: float) -> int:
         """The number of points, or of those that match."""
@@ -105,6 +136,10 @@ class Reads:
         """A page of points in id order; smaller than asked for where a message would grow too large."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
+        if question.collection_id not in ("", collection.id):
+            # This view, or that of the router that gave the page before, may lag behind.
+            collection = await self._finder.newest(question.collection, patience)
+            check_same_collection(question, collection)
         await self._checked(lambda _: check_scroll(question, self._limits), [question.filter], question.reading, patience)
         wanted = question.limit or min(SCROLL_POINTS, self._limits.scroll_points)
         limit = page_points(wanted, collection.spec.dim, question.reading.with_vectors, self._limits.message_bytes)
@@ -112,15 +147,13 @@ class Reads:
             try:
                 return await self._page(question, collection, limit, patience)
             except ResourceExhausted as error:
-                smaller = None if is_passing(error) else smaller_page(limit)
-                if smaller is None:
-                    raise
-                limit = smaller
+                limit = _smaller(limit, error)
 
     async def _page(self, question: ScrollQuestion, collection: Collection, limit: int, patience: Patience) -> Page:
         calls, kind = scroll_calls(question, shards_of(collection), limit), _kind("scroll", question.reading)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.scroll(call, left_s), kind, patience)
-        return gather_page(values_of_all(outcomes), limit, self._limits.message_bytes)
+        page = gather_page(values_of_all(outcomes), limit, self._limits.message_bytes)
+        return dataclasses.replace(page, collection=collection.id)
 
     async def _checked(self, check: Callable[[Turn], None], filters: Sequence[Filter | None], reading: Reading, patience: Patience) -> None:
         """Check a question, beside the event loop where that takes a while."""
@@ -140,6 +173,14 @@ class Reads:
 
     def _patience(self, timeout_s: float) -> Patience:
         return patience_of(now=self._clock(), timeout_s=timeout_s, patience_s=self._patience_s)
+
+
+def _smaller(count: int, error: ResourceExhausted) -> int:
+    """How many points to ask for when so many were too many. Raises the error when it is about something else, or one was."""
+    smaller = None if is_passing(error) else smaller_page(count)
+    if smaller is None:
+        raise error
+    return smaller
 
 
 def _task(call: C, ask: Callable[[ShardService, C, float], Awaitable[T]], kind: ReadKind) -> ShardTask[T]:

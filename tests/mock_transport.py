@@ -13,7 +13,7 @@ import numpy as np
 from shoal.client import calls
 from shoal.client.async_client import AsyncClient
 from shoal.client.async_driver import AsyncDriver
-from shoal.client.calls import AuditPage, Found, Page, Request, ShardToken, Written
+from shoal.client.calls import AuditPage, Found, Got, Page, Request, ShardToken, Written
 from shoal.client.client import Client
 from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.client.sync_driver import SyncDriver
@@ -132,6 +132,8 @@ class DictCluster:
         self.ids: dict[str, str] = {}
         self.before: list[str] = []
         self.held_back: list[tuple[int, str]] = []
+        self.get_at_most = 0
+        """Ids that one get answers; 0: all, as an older router."""
         self.audit: list[AuditEntry] = []
         self.curves, self.measured, self.explained = (CURVE,), (MEASURED,), (EXPLAINED,)
 
@@ -210,9 +212,11 @@ class DictCluster:
             del held[value]
         return self._written(request.collection, len(gone))
 
-    def Get(self, request: calls.Get) -> StoredColumns:
-        held = self._points(request.collection)
-        return self._stored(held, [value for value in request.ids.tolist() if value in held], request)
+    def Get(self, request: calls.Get) -> Got:
+        held, asked = self._points(request.collection), request.ids.tolist()
+        answered = min(len(asked), self.get_at_most or len(asked))
+        stored = self._stored(held, [value for value in asked[:answered] if value in held], request)
+        return Got(points=stored, answered=answered if self.get_at_most else 0)
 
     def Count(self, request: calls.Count) -> int:
         return len(self._matching(self._points(request.collection), request.filter))
@@ -222,7 +226,11 @@ class DictCluster:
         after = [] if request.after is None else [id_order(request.after)]
         found = sorted(self._matching(held, request.filter), key=id_order)
         left = [value for value in found if not after or id_order(value) > after[0]]
-        return Page(points=self._stored(held, left[: request.limit], request), more=len(left) > request.limit)
+        owner = self.ids[request.collection]
+        if request.collection_id not in ("", owner):
+            raise NotFound(f"collection {request.collection!r} was dropped, and made anew, while it was scrolled; begin the scroll again")
+        points = self._stored(held, left[: request.limit], request)
+        return Page(points=points, more=len(left) > request.limit, collection_id=owner)
 
     def Search(self, request: calls.Search) -> Found:
         held, metric = self._points(request.collection), self.specs[request.collection].metric

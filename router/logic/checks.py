@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from router.logic.questions import CountQuestion, GetQuestion, ScrollQuestion, SearchQuestion
-from shoal.core.collection import CollectionSpec, Metric, check_range, check_recall
-from shoal.core.errors import ErrorDetails, InvalidArgument, ResourceExhausted
+from shoal.core.collection import Collection, CollectionSpec, Metric, check_range, check_recall
+from shoal.core.errors import ErrorDetails, InvalidArgument, NotFound, ResourceExhausted
 from shoal.core.filter import Filter
 from shoal.core.filter_check import check_filter, constant_truth
 from shoal.core.limits import Limits
@@ -129,6 +129,15 @@ def check_delete_matching(filter: Filter, limits: Limits) -> None:
 def is_empty(filter: Filter) -> bool:
     """Whether a filter says nothing, so that it matches every point."""
     return constant_truth(filter) is True
+
+
+def check_same_collection(question: ScrollQuestion, collection: Collection) -> None:
+    """Raise NotFound when the page before was of another collection, which had the name then: its points are gone, these are others."""
+    if question.collection_id and question.collection_id != collection.id:
+        raise NotFound(
+            f"collection {question.collection!r} was dropped, and made anew, while it was scrolled; begin the scroll again",
+            ErrorDetails(field="collection"),
+        )
 
 
 def check_scroll(question: ScrollQuestion, limits: Limits) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from router.logic.questions import CollectionFigures, Page
+from router.logic.questions import CollectionFigures, GotPoints, Page
 from shoal.core.collection import Collection, Metric
 from shoal.core.ids import ReplicaId
 from shoal.core.points import IdArray, StoredColumns, id_ranks
@@ -47,6 +47,17 @@ def gather_points(asked: IdArray, parts: Sequence[StoredColumns]) -> StoredColum
     row_of = {value: row for row, value in enumerate(found.ids.tolist())}
     rows = [row_of[value] for value in asked.tolist() if value in row_of]
     return _taken(found, np.array(rows, dtype=np.intp))
+
+
+def gather_part(asked: IdArray, parts: Sequence[StoredColumns], message_bytes: int) -> GotPoints:
+    """As gather_points, of the first ids whose points fit into a message (one point always does). An id that has no point takes no room."""
+    found = gather_points(asked, parts)
+    fitting = _rows_within(found, message_bytes)
+    if fitting >= len(found):
+        return GotPoints(points=found, answered=len(asked))
+    known = set(found.ids.tolist())
+    stands = [at for at, value in enumerate(asked.tolist()) if value in known]
+    return GotPoints(points=_taken(found, np.arange(fitting)), answered=stands[fitting])
 
 
 def page_points(limit: int, dim: int, with_vectors: bool, message_bytes: int) -> int:

@@ -64,11 +64,20 @@ class SearchAnswer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GetQuestion:
-    """Points by id."""
+    """Points by id. in_parts: what does not fit into a message may be left out, from some id on."""
 
     collection: str
     ids: IdArray
     reading: Reading = Reading()
+    in_parts: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GotPoints:
+    """Points that exist among the first `answered` ids asked for, in that order."""
+
+    points: StoredColumns
+    answered: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,21 +91,24 @@ class CountQuestion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScrollQuestion:
-    """A page of points, or of those that match, in id order behind `after`. limit: 0 for the usual size."""
+    """A page of points, or of those that match, in id order behind `after`. limit: 0 for the usual size; collection_id: of the page
+    before, "" for the first page and for callers that do not say."""
 
     collection: str
     after: PointId | None = None
     limit: int = 0
     filter: Filter | None = None
     reading: Reading = Reading()
+    collection_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """Points in id order. more: whether there may be points behind the last one."""
+    """Points in id order. more: whether there may be points behind the last one; collection: whose they are."""
 
     points: StoredColumns
     more: bool
+    collection: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -169,7 +169,7 @@ class DeleteMatching(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Get(Request):
-    """Answered by StoredColumns."""
+    """Answered by Got."""
 
     collection: str
     ids: IdArray
@@ -189,7 +189,7 @@ class Count(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scroll(Request):
-    """Answered by Page. filter: only points that match."""
+    """Answered by Page. filter: only points that match; collection_id: of the page before, "" for the first."""
 
     collection: str
     after: PointId | None
@@ -198,6 +198,7 @@ class Scroll(Request):
     with_payload: bool
     with_vectors: bool
     read: ReadAs
+    collection_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,11 +240,21 @@ class AuditPage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Got:
+    """Points that exist among the first `answered` ids that were asked for; 0: among all."""
+
+    points: StoredColumns
+    answered: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """A page of a scroll. more: whether there may be points behind the last one."""
+    """A page of a scroll. more: whether there may be points behind the last one; collection_id: whose they are, "" when the router does
+    not say."""
 
     points: StoredColumns
     more: bool
+    collection_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -118,7 +118,7 @@ class Client:
         self._run(self._verbs.alter_collection(name, index=index, recall=recall, replicas=replicas, min_isr=min_isr, timeout=timeout))
 
     def drop_collection(self, name: str, *, timeout: float | None = None) -> None:
-        """Drop a collection and delete its data. The name is free at once."""
+        """Drop a collection and delete its data. When it returns, the router asked lists it no more, and the name is free."""
         self._run(self._verbs.drop_collection(name, timeout))
 
     def list_collections(self, *, timeout: float | None = None) -> list[CollectionSummary]:
@@ -352,8 +352,8 @@ class Client:
         """All points, or those that match a filter, in id order, integers before strings, read `batch` at a time while you
         iterate; timeout holds for each.
 
-        Every point that exists, and matches, all the while comes exactly once. Bad arguments are refused at the call, not at
-        the first point.
+        Every point that exists, and matches, all the while comes exactly once. Raises NotFound when the collection is dropped
+        meanwhile, made anew or not. Bad arguments are refused at the call, not at the first point.
         """
         pages = self._verbs.scroll(
             name, filter, batch, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout

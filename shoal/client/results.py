@@ -57,7 +57,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionSummary:
-    """A collection as the cluster lists it. state: creating, active or dropping."""
+    """A collection as the cluster lists it. state: creating or active."""
 
     id: str
     spec: CollectionSpec

@@ -104,6 +104,7 @@ def _delete_matching(request: calls.DeleteMatching) -> Message:
 def _get(request: calls.Get) -> Message:
     return points_pb2.GetRequest(
         collection=request.collection,
+        in_parts=True,
         ids=ids_to_message(request.ids),
         with_payload=request.with_payload,
         with_vectors=request.with_vectors,
@@ -130,6 +131,7 @@ def _scroll(request: calls.Scroll) -> Message:
         with_payload=request.with_payload,
         with_vectors=request.with_vectors,
         consistency=consistency_to_message(request.read.consistency),
+        collection_id=request.collection_id,
         min_seqs=_min_seqs(request.read),
     )
 
@@ -346,14 +348,14 @@ METHODS: dict[type[calls.Request], Method] = {
         path="/shoal.v1.Points/Get",
         encode=_get,
         answer=points_pb2.GetResponse,
-        decode=lambda answer: stored_from_message(answer.points),
+        decode=lambda answer: calls.Got(points=stored_from_message(answer.points), answered=answer.answered),
     ),
     calls.Count: Method(path="/shoal.v1.Points/Count", encode=_count, answer=points_pb2.CountResponse, decode=lambda answer: answer.count),
     calls.Scroll: Method(
         path="/shoal.v1.Points/Scroll",
         encode=_scroll,
         answer=points_pb2.ScrollResponse,
-        decode=lambda answer: calls.Page(points=stored_from_message(answer.points), more=answer.more),
+        decode=lambda answer: calls.Page(points=stored_from_message(answer.points), more=answer.more, collection_id=answer.collection_id),
     ),
     calls.Search: Method(
         path="/shoal.v1.Search/Search",

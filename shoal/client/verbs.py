@@ -18,6 +18,7 @@ from shoal.client.calls import (
     DropCollection,
     Found,
     Get,
+    Got,
     ListAudit,
     ListCollections,
     MeasureRecall,
@@ -286,10 +287,14 @@ class Verbs:
         name, columns = inputs.name_from_input(collection), inputs.ids_of_call(ids)
         read = self._session.read_as(name, consistency)
         points: list[Point] = []
-        for start in range(0, len(columns), GET_IDS):
+        start = 0
+        while start < len(columns):
             part: IdArray = columns[start : start + GET_IDS]
             request = Get(collection=name, ids=part, with_payload=bool(with_payload), with_vectors=bool(with_vectors), read=read)
-            points += points_of((yield from self._read(request, timeout)))
+            got: Got = yield from self._read(request, timeout)
+            points += points_of(got.points)
+            # Where points are large, an answer is about the first of the ids.
+            start += got.answered or len(part)
         return points
 
     def count(self, collection: str, filter: Any, consistency: str, timeout: float | None) -> Flow[int]:
@@ -307,7 +312,7 @@ class Verbs:
         limit = inputs.whole_number("batch", batch, DEFAULT_LIMITS.scroll_points)
         read = self._session.read_as(name, consistency)
 
-        def page(after: PointId | None) -> Flow[Page]:
+        def page(after: PointId | None, collection_id: str) -> Flow[Page]:
             request = Scroll(
                 collection=name,
                 after=after,
@@ -316,6 +321,7 @@ class Verbs:
                 with_payload=bool(with_payload),
                 with_vectors=bool(with_vectors),
                 read=read,
+                collection_id=collection_id,
             )
             answer: Page = yield from self._read(request, timeout)
             return answer
@@ -339,17 +345,19 @@ class Pages:
     def __init__(self, page: Any) -> None:
         self._page = page
         self._after: PointId | None = None
+        self._collection_id = ""
         self._more = True
 
     def next_page(self) -> Flow[Page] | None:
         """Flow that reads the next page; None when all were read."""
-        flow: Flow[Page] | None = self._page(self._after) if self._more else None
+        flow: Flow[Page] | None = self._page(self._after, self._collection_id) if self._more else None
         return flow
 
     def take(self, page: Page) -> list[Point]:
         """Points of a page."""
         points = points_of(page.points)
         self._more = page.more and bool(points)
+        self._collection_id = page.collection_id
         if points:
             self._after = points[-1].id
         return points

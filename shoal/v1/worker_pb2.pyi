@@ -91,20 +91,18 @@ class ShardSearchResponse(_message.Message):
     def __init__(self, hits: _Optional[_Union[_common_pb2.Hits, _Mapping]] = ..., explain: _Optional[_Iterable[_Union[_search_pb2.SegmentExplain, _Mapping]]] = ...) -> None: ...
 
 class ShardGetRequest(_message.Message):
-    __slots__ = ("shard", "ids", "with_payload", "with_vectors", "terms", "max_bytes")
+    __slots__ = ("shard", "ids", "with_payload", "with_vectors", "terms")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     WITH_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     TERMS_FIELD_NUMBER: _ClassVar[int]
-    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     ids: _common_pb2.PointIds
     with_payload: bool
     with_vectors: bool
     terms: ReadTerms
-    max_bytes: int
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., ids: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ..., max_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., ids: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ...) -> None: ...
 
 class ShardScrollRequest(_message.Message):
     __slots__ = ("shard", "after", "limit", "with_payload", "with_vectors", "terms", "filter")
@@ -125,12 +123,10 @@ class ShardScrollRequest(_message.Message):
     def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., after: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., limit: _Optional[int] = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ..., filter: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ...) -> None: ...
 
 class ShardPointsResponse(_message.Message):
-    __slots__ = ("points", "answered")
+    __slots__ = ("points",)
     POINTS_FIELD_NUMBER: _ClassVar[int]
-    ANSWERED_FIELD_NUMBER: _ClassVar[int]
     points: _common_pb2.PointBatch
-    answered: int
-    def __init__(self, points: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ..., answered: _Optional[int] = ...) -> None: ...
+    def __init__(self, points: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ...) -> None: ...
 
 class ShardCountRequest(_message.Message):
     __slots__ = ("shard", "terms", "filter")

@@ -139,6 +139,17 @@ def test_collections_are_listed_by_name() -> None:
     assert [each.spec.name for each in cluster.router.administration.listed()] == ["a", "b", "c"]
 
 
+def test_what_is_being_dropped_is_not_listed_and_drop_returns_only_then() -> None:
+    cluster = TwinCluster()
+    going = cluster.add("a")
+    cluster.add("b")
+    dropped = dataclasses.replace(going, state=CollectionState.DROPPING)
+    cluster.view.events = [cluster.change, lambda: cluster.change(collections={**cluster.view.current.collections, going.id: dropped})]
+    drop(cluster, "a")
+    assert [each.spec.name for each in cluster.router.administration.listed()] == ["b"]
+    assert len(cluster.view.waits) == 2
+
+
 def test_figures_are_the_sum_over_all_shards() -> None:
     cluster = TwinCluster()
     cluster.add("a", shards=3)

@@ -14,6 +14,7 @@ from shoal.core.collection import Metric
 from shoal.core.errors import (
     DataLoss,
     DeadlineExceeded,
+    ErrorDetails,
     InvalidArgument,
     NotFound,
     ResourceExhausted,
@@ -353,11 +354,54 @@ def test_get_returns_what_exists_in_the_order_asked_for(ids: list[PointId], extr
     seed.shuffle(asked)
     points = columns(ids)
     row = {value: at for at, value in enumerate(ids)}
-    found = asyncio.run(cluster.router.reads.get(GetQuestion(collection="a", ids=id_array(asked), reading=Reading(with_vectors=True)), 5.0))
+    got = asyncio.run(cluster.router.reads.get(GetQuestion(collection="a", ids=id_array(asked), reading=Reading(with_vectors=True)), 5.0))
+    found = got.points
+    assert got.answered == len(asked)
     expected = [value for value in asked if value in row]
     assert found.ids.tolist() == expected
     assert np.array_equal(found.vectors, points.vectors[[row[value] for value in expected]])
     assert list(found.payloads) == [points.payloads[row[value]] for value in expected]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    ids=st.lists(point_ids, min_size=1, max_size=30, unique=True),
+    extra=st.lists(point_ids, max_size=5),
+    seed=st.randoms(),
+    shards=st.integers(1, 4),
+    message_bytes=st.integers(1, 600),
+    with_vectors=st.booleans(),
+)
+def test_get_in_parts_passes_every_point_once_in_the_order_asked_for(
+    ids: list[PointId], extra: list[PointId], seed: object, shards: int, message_bytes: int, with_vectors: bool
+) -> None:
+    cluster = loaded(ids, shards=shards, limits=Limits(message_bytes=message_bytes))
+    asked = ids + extra + ids[:2]
+    seed.shuffle(asked)
+    seen, start = [], 0
+    while start < len(asked):
+        question = GetQuestion(collection="a", ids=id_array(asked[start:]), reading=Reading(with_vectors=with_vectors), in_parts=True)
+        got = asyncio.run(cluster.router.reads.get(question, 5.0))
+        assert got.answered > 0
+        here = [value for value in asked[start : start + got.answered] if value in ids]
+        assert got.points.ids.tolist() == here
+        assert len(here) <= 1 or sum(16 * with_vectors + 24 for _ in here) <= message_bytes
+        seen, start = seen + here, start + got.answered
+    assert (seen, start) == ([value for value in asked if value in ids], len(asked))
+
+
+def test_a_get_too_large_for_a_worker_is_asked_for_in_smaller_ones_and_one_that_is_busy_is_not() -> None:
+    cluster = loaded(list(range(30)), shards=1)
+    question = GetQuestion(collection="a", ids=id_array(range(30)), in_parts=True)
+    cluster.workers["w0"].before = [ResourceExhausted("too large")]
+    got = asyncio.run(cluster.router.reads.get(question, 5.0))
+    assert [len(call.ids) for call in cluster.workers["w0"].calls] == [30, 3]
+    assert (got.points.ids.tolist(), got.answered) == ([0, 1, 2], 3)
+    cluster.workers["w0"].calls.clear()
+    cluster.workers["w0"].before = [ResourceExhausted("busy", ErrorDetails(retry_after_s=0.1))]
+    with pytest.raises(ResourceExhausted, match="busy"):
+        asyncio.run(cluster.router.reads.get(question, 5.0))
+    assert len(cluster.workers["w0"].calls) == 1
 
 
 def test_get_asks_only_the_shards_that_own_the_ids() -> None:

@@ -119,6 +119,27 @@ def test_scroll_gives_every_point_in_id_order_page_by_page(client):
     assert points[0].vector.tolist() == [3, 0]
 
 
+def test_a_scroll_ends_with_an_error_when_its_collection_is_made_anew(client):
+    client.upsert("c", range(10, 35), np.zeros((25, 2)))
+    points = client.scroll("c", batch=10)
+    assert next(points).id == 1
+    client.drop_collection("c")
+    client.create_collection("c", 2)
+    client.upsert("c", range(50, 90), np.zeros((40, 2)))
+    with pytest.raises(NotFound, match="dropped, and made anew, while it was scrolled"):
+        list(points)
+    assert [request.collection_id for request in client.mock.requests(Scroll)] == ["", "id-c"]
+    assert len(list(client.scroll("c", batch=10))) == 40
+
+
+@pytest.mark.parametrize("at_most", [0, 1, 3, 100])
+def test_a_get_goes_on_where_a_router_has_answered_a_part(client, at_most):
+    client.mock.answer.get_at_most = at_most
+    asked = [3, "none", "b", 1, 3]
+    assert [point.id for point in client.get("c", asked)] == [3, "b", 1, 3]
+    assert sum(len(request.ids) for request in client.mock.requests(Get)) >= len(asked)
+
+
 def test_scroll_refuses_bad_arguments_at_the_call(client):
     with pytest.raises(InvalidArgument, match="batch"):
         client.scroll("c", batch=0)
