@@ -315,7 +315,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=
 
 
 def _too_deep(path: tuple[Step, ...], limits: Limits) -> Fault:
-    return Fault(path, f"lies deeper than the {limits.payload_depth} levels that a payload may have", "payload_depth")
+    return Fault(path, f"is deeper than the {limits.payload_depth} levels that a payload may have", "payload_depth")
 
 
 def _too_long(size: int, limits: Limits) -> Fault:

@@ -70,13 +70,16 @@ def row_fault(row: Any) -> str:
                 return f"holds values of dtype {row.dtype}"
             return "" if _is_finite(row) else "holds NaN or infinity in float32"
     elif not isinstance(row, Sequence):
-        array = _array(row, "vector")
+        try:
+            array = _array(row, "vector")
+        except InvalidArgument as error:
+            return error.message.removeprefix("vector ")
         return row_fault(array) if array is not None and array.ndim else f"is a {type(row).__name__}"
     return next((f"holds {reason} at position {at}" for at, value in enumerate(row) if (reason := _unfit(value))), "")
 
 
 def _array(values: Any, field: str) -> AnyArray | None:
-    """What a caller gave as an array of numpy; None for rows that do not fit together. Raises InvalidArgument for what refuses."""
+    """What a caller gave as an array of numpy; None for a list whose rows make none. Raises InvalidArgument for anything else."""
     if isinstance(values, np.ma.MaskedArray):
         if np.ma.is_masked(values):
             index = int(np.argwhere(np.ma.getmaskarray(values))[0][0]) if values.ndim else 0
@@ -84,11 +87,9 @@ def _array(values: Any, field: str) -> AnyArray | None:
         values = values.data
     try:
         return np.asarray(values)
-    except ValueError:
+    except (TypeError, ValueError, RuntimeError) as error:
         if isinstance(values, (list, tuple)):
             return None
-        raise
-    except (TypeError, RuntimeError) as error:
         # What an object's __array__ raises, as that of a tensor with a gradient or of a type that numpy lacks.
         kind = type(values).__name__
         raise InvalidArgument(f"{field} cannot be read as an array of numbers ({kind}: {error})", ErrorDetails(field=field)) from None

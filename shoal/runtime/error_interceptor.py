@@ -5,15 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from shoal.core.errors import Internal, ShoalError
+from shoal.core.errors import Internal, InvalidArgument, ShoalError
 from shoal.runtime.logs import event
 from shoal.wire.status import code_of, details_to_metadata, message_of
 
 log = logging.getLogger("shoal.server")
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """Stands for a request that is no message: the handler cannot be asked, and the caller is told why."""
+
+    reason: str
+
 
 Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 
@@ -39,7 +49,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             return handler
         self._wrapped[method] = grpc.unary_unary_rpc_method_handler(
             _guarded(handler.unary_unary, method),  # type: ignore[arg-type]
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=_reading(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
         return self._wrapped[method]
@@ -48,6 +58,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 def _guarded(handle: Handler, method: str) -> Handler:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
+            if isinstance(request, _Unreadable):
+                raise InvalidArgument(f"{method} cannot read its request: {request.reason}")
             return await handle(request, context)
         except ShoalError as error:
             await _abort(context, error)
@@ -58,6 +70,18 @@ def _guarded(handle: Handler, method: str) -> Handler:
             await _abort(context, Internal(f"{method} failed: {type(error).__name__}: {error}"))
 
     return guarded
+
+
+def _reading(deserialize: Any) -> Callable[[bytes], Any]:
+    """gRPC answers UNKNOWN to what protobuf cannot read: other bytes, a text that is no UTF-8, more than 100 messages in each other."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError as error:
+            return _Unreadable(f"{error}; a text may be no UTF-8, or a filter nest too deeply")
+
+    return read
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: ShoalError) -> None:

@@ -316,6 +316,16 @@ def searching(**request) -> search_pb2.SearchRequest:
     return search_pb2.SearchRequest(collection="kept", legs=[leg], **request)
 
 
+def searching_deeply(depth: int) -> search_pb2.SearchRequest:
+    """A search with a filter that is made in place: a copy would be read, and protobuf reads 100 messages in each other."""
+    request = searching(k=1)
+    inner = request.filter
+    for _ in range(depth):
+        inner = getattr(inner, "not")
+    inner.CopyFrom(field_test(exists=True))
+    return request
+
+
 def group(k: int, *queries: int, **more) -> search_pb2.QueryGroup:
     return search_pb2.QueryGroup(k=k, queries=queries, **more)
 
@@ -337,6 +347,9 @@ RAW_SEARCHES = [
     (searching(groups=[group(0, 0, 1)]), "k is 0"),
     (searching(k=1, filter=nested(16)), "16"),
     (searching(k=1, filter=nested(60)), "16|nested|deep"),
+    (searching_deeply(90), "deep"),
+    (searching_deeply(110), "cannot read its request.*nest too deeply"),
+    (searching_deeply(5_000), "cannot read its request.*nest too deeply"),
     (searching(k=1, filter=field_test()), "test"),
     (searching(k=1, filter=field_test(range=filter_pb2.FieldRange())), "at n: a range needs"),
     (searching(k=1, filter=field_test(range=filter_pb2.FieldRange(gt={"integer": 1}, lt={"text": "x"}))), "bounds"),
@@ -358,6 +371,16 @@ def test_a_raw_search_that_means_nothing(kept, shared_cluster, request_, said):
     error = refusal(shared_cluster.address, lambda channel: search_pb2_grpc.SearchStub(channel).Search(request_, timeout=10))
     assert isinstance(error, shoal.InvalidArgument), error
     assert re.search(said, error.message), error.message
+
+
+@pytest.mark.parametrize(
+    "method", ["/shoal.v1.Search/Search", "/shoal.v1.Points/Upsert", "/shoal.v1.Points/Scroll", "/shoal.v1.Collections/Create"]
+)
+@pytest.mark.parametrize("data", [b"\xff", b"\x0a\x02\xc3\x28"])
+def test_bytes_that_are_no_message(kept, shared_cluster, method, data):
+    error = refusal(shared_cluster.address, lambda channel: channel.unary_unary(method)(data, timeout=10))
+    assert isinstance(error, shoal.InvalidArgument), error
+    assert f"{method} cannot read its request" in error.message
 
 
 @pytest.mark.parametrize(

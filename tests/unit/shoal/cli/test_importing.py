@@ -99,11 +99,11 @@ def test_a_missing_collection_can_be_created(shoal, tmp_path):
         ('{"id": 1, "vector": [0, 1], "id": 2}', "line 2: the key 'id' is given twice in one object"),
         (
             '{"id": 1, "vector": [0, 1], "a": ' + "[" * 100 + "]" * 100 + "}",
-            "line 2: payloads[1].a[0][0][0][0][0][0][0]... lies deeper than the 100",
+            "line 2: payloads[1].a[0][0][0][0][0][0][0]... is deeper than the 100",
         ),
         (
             '{"id": 1, "vector": [0, 1], "a": ' + '{"a":' * 9_000 + "1" + "}" * 9_000 + "}",
-            "line 2: payloads[1].a.a.a.a.a.a.a.a... lies deeper than the 100",
+            "line 2: payloads[1].a.a.a.a.a.a.a.a... is deeper than the 100",
         ),
         ('{"id": 1, "vector": [0, 1], "a": ' + "9" * 5_000 + "}", "line 2: payloads[1].a is an integer of 16610 bits, at most 8192"),
         ('{"id": ' + "9" * 5_000 + ', "vector": [0, 1]}', "line 2: ids[1]: an integer of 16610 bits does not fit"),

@@ -266,7 +266,7 @@ def test_two_columns_of_one_name_are_refused_by_name(filled, tmp_path):
         ('{"a": 1, "a": 2}', "row 0: column 'payload' is not JSON: the key 'a' is given twice"),
         ('{"a": 1e400}', "row 0: payloads[0].a is inf"),
         ('{"a": "\\ud800"}', "row 0: payloads[0].a is not valid Unicode"),
-        ('{"a":' * 5_000 + "1" + "}" * 5_000, "row 0: payloads[0].a.a.a.a.a.a.a.a... lies deeper than the 100 levels"),
+        ('{"a":' * 5_000 + "1" + "}" * 5_000, "row 0: payloads[0].a.a.a.a.a.a.a.a... is deeper than the 100 levels"),
     ],
 )
 def test_a_column_of_json_texts_is_held_to_what_a_payload_may_be(filled, parquet, text, said):

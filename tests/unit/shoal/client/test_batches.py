@@ -122,6 +122,11 @@ BAD = [
     (([1], [[0, 0]], ["x"]), r"batch 3: payloads\[0\]"),
     (([1], [[0, 0, 0]]), r"batch 3: vectors have dimension 3, those before have 2"),
     (([], np.zeros((0, 2))), r"batch 3: ids is empty"),
+    (({1, 2}, [[0, 0], [0, 1]]), r"batch 3: ids must be a list .*, not set, which has no order"),
+    (({1: 0, 2: 0}, [[0, 0], [0, 1]]), r"batch 3: ids must be a list .*, not dict"),
+    (([1, 2], [[0, 0], [True, 0.5]]), r"batch 3: vectors\[1\] holds the boolean True"),
+    (([1, 2], np.ma.array([[0, 0], [0, 1]], mask=[[0, 0], [0, 1]])), r"batch 3: vectors\[1\] is masked"),
+    (([1, 2], [[0, 0], [0, 1]], [None, {"a": {"b": float("nan")}}]), r"batch 3: payloads\[1\]\.a\.b is nan"),
     (([1],), r"batch 3: a batch must be .*, not 1 values"),
     ({"ids": [1]}, r"batch 3: a batch must be .*, not dict"),
 ]

@@ -188,6 +188,16 @@ def nested(levels: int) -> dict[str, Any]:
     return value
 
 
+def test_depth_is_refused_without_recursion() -> None:
+    within_itself: dict[str, Any] = {}
+    within_itself["$or"] = [within_itself]
+    for value in (nested(17), nested(100_000), within_itself, {"a": {"$not": {"$not": nested(100_000)}}}):
+        with pytest.raises(InvalidArgument, match=r"filter: at .*(16 levels deep|unknown operator|is no operator)") as caught:
+            read(value)
+        assert caught.value.details.field == "filter"
+    assert read(nested(16))
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

@@ -191,21 +191,21 @@ def test_depth_has_one_bound_at_both_doors(lists):
     assert nesting(text) == most
     check_payloads([text], DEFAULT_LIMITS)
     step = "[0]" if lists else ".a"
-    said = f"payloads[3].a{7 * step}... lies deeper than the {most} levels that a payload may have"
+    said = f"payloads[3].a{7 * step}... is deeper than the {most} levels that a payload may have"
     for levels in (most + 1, 900, 5_000, 100_000):
         assert refused(nested(levels, lists)) == said
     for levels in (most + 1, 900, 5_000, 30_000):
         sign = ("[", "]") if lists else ('{"a":', "}")
         deep = '{"a":' + sign[0] * (levels - 1) + "1" + sign[1] * (levels - 1) + "}"
         assert text_refused(deep) == said.replace("[3]", "[2]")
-    assert "lies deeper than the 100 levels" in text_refused('{"a":' + "[" * 300_000 + "]" * 300_000 + "}")
+    assert "is deeper than the 100 levels" in text_refused('{"a":' + "[" * 300_000 + "]" * 300_000 + "}")
     text_refused('{"a":' + "[" * 300_000)
 
 
 def test_an_object_within_itself_is_too_deep():
     payload = {}
     payload["a"], payload["b"] = payload, [payload, payload]
-    assert "lies deeper than the 100 levels" in refused(payload)
+    assert "is deeper than the 100 levels" in refused(payload)
     shared = []
     for _ in range(60):
         shared = [shared, shared]
