@@ -1,4 +1,4 @@
-"""`python -m coordinator`: one coordinator as a plain process."""
+"""`python -m shoal.role coordinator`: one coordinator as a plain process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from shoal.runtime.settings import load_settings
 def main() -> int:
     """Host a coordinator until a signal ends it. Returns the exit code."""
     try:
-        settings = load_settings(CoordinatorSettings, program="python -m coordinator", arguments=sys.argv[1:], environment=os.environ)
+        program = "python -m shoal.role coordinator"
+        settings = load_settings(CoordinatorSettings, program=program, arguments=sys.argv[1:], environment=os.environ)
     except ShoalError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""`python -m router`: one router as a process of its own."""
+"""`python -m shoal.role router`: one router as a process of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shoal.runtime.settings import load_settings
 def main() -> int:
     """Run a router until a signal ends it. Returns the exit code: 2 for settings that are no use."""
     try:
-        settings = load_settings(RouterSettings, program="python -m router", arguments=sys.argv[1:], environment=os.environ)
+        settings = load_settings(RouterSettings, program="python -m shoal.role router", arguments=sys.argv[1:], environment=os.environ)
     except ShoalError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""`python -m shard_worker`: a shard worker as a plain process."""
+"""`python -m shoal.role shard_worker`: a shard worker as a plain process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from shoal.runtime.settings import load_settings
 def main() -> int:
     """Run until a signal. Returns the exit code."""
     try:
-        settings = load_settings(WorkerSettings, program="python -m shard_worker", arguments=sys.argv[1:], environment=os.environ)
+        program = "python -m shoal.role shard_worker"
+        settings = load_settings(WorkerSettings, program=program, arguments=sys.argv[1:], environment=os.environ)
         arm_from_environment(os.environ)
     except ShoalError as error:
         print(f"error: {error.message}", file=sys.stderr)
