@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from shoal.core.errors import ErrorDetails, PreconditionFailed, ShoalError, Unavailable
-from shoal.wire.status import DETAILS_KEY, error_from_rpc
+from shoal.wire.status import DETAILS_KEY, error_from_exception
 
 ADDRESS = "address"
 """`details.field` of the errors made here."""
@@ -38,24 +38,23 @@ def error_of_call(error: Any, address: str, path: str) -> ShoalError:
 
     PreconditionFailed when no router answers there, at once: asking again cannot help. Unavailable when that may change.
     """
-    code, said, trailing = error.code(), error.details() or "", tuple(error.trailing_metadata() or ())
-    if _from_shoal(trailing):
-        return error_from_rpc(code, said, trailing)
-    speaks_no_grpc = any(sign in said for sign in _NO_GRPC)
-    if code is grpc.StatusCode.UNAVAILABLE and speaks_no_grpc:
-        return Unavailable(_no_router(address, f"what does so speaks no gRPC: {said}"), ErrorDetails(field=ADDRESS))
+    code, said = error.code(), error.details() or ""
+    if _from_shoal(error.trailing_metadata() or ()):
+        return error_from_exception(error)
+    if code is grpc.StatusCode.UNAVAILABLE and any(sign in said for sign in _NO_GRPC):
+        return Unavailable(_no_router(address, ", and what does speaks no gRPC"), ErrorDetails(field=ADDRESS))
     if code in _OF_GRPC and _WEB_SERVER not in said:
-        return error_from_rpc(code, said, trailing)
+        return error_from_exception(error)
     older = f", or one too old to know {path.removeprefix('/')}" if code is grpc.StatusCode.UNIMPLEMENTED else ""
-    return PreconditionFailed(_no_router(address, said or code.name.lower(), older), ErrorDetails(field=ADDRESS))
+    return PreconditionFailed(_no_router(address, older), ErrorDetails(field=ADDRESS))
 
 
 def _from_shoal(trailing: Iterable[tuple[str, Any]]) -> bool:
     return any(key == DETAILS_KEY for key, _ in trailing)
 
 
-def _no_router(address: str, said: str, older: str = "") -> str:
+def _no_router(address: str, more: str) -> str:
     return (
-        f"no router of Shoal answers at {address}{older} ({said}); 'shoal up' prints its router's address after 'ready', "
+        f"no router of Shoal answers at {address}{more}; 'shoal up' prints its router's address after 'ready', "
         "and a router's log says 'serving'; the port is 7600 unless another one was chosen"
     )
