@@ -1,4 +1,4 @@
-"""`python -m coordinator`: one coordinator as a plain process."""
+"""`python -m shoal.role coordinator`: one coordinator as a plain process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def main() -> int:
     from shoal.runtime.settings import load_settings
 
     try:
-        settings = load_settings(CoordinatorSettings, program="python -m coordinator", arguments=sys.argv[1:], environment=os.environ)
+        program = "python -m shoal.role coordinator"
+        settings = load_settings(CoordinatorSettings, program=program, arguments=sys.argv[1:], environment=os.environ)
     except ShoalError as error:
         tell(f"error: {error.message}")
         return 1

@@ -24,6 +24,9 @@ _HOST, _HEAD = "raylet", "gcs_server"
 NAMESPACE = "shoal"
 LABEL_VALUE = "true"
 
+_HOSTED = {"worker_process_setup_hook": "shoal.role.put_first"}
+"""Runs in each process that Ray starts for us, on whatever node, before it imports anything of ours."""
+
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 """Ray's least is 75 MB; nothing of ours travels through it."""
 
@@ -65,11 +68,11 @@ def given_ray(address: str) -> Iterator[None]:
     """
     try:
         guarded = wants_token(address)
-        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+        ray.init(address=address, namespace=NAMESPACE, runtime_env=_HOSTED, log_to_driver=False, configure_logging=False)
     except PreconditionFailed:
         raise
     except Exception as error:
-        raise Unavailable(f"cannot join the Ray cluster at {address}: {first_line(error)}") from None
+        raise Unavailable(first_line(error)) from None
     try:
         if not guarded:
             check_open_ray(address, addresses_of_nodes())
@@ -113,6 +116,7 @@ def _start(labels: tuple[str, ...], folder: Path) -> None:
         ray.init(
             address="local",
             namespace=NAMESPACE,
+            runtime_env=_HOSTED,
             num_cpus=1,
             labels=dict.fromkeys(labels, LABEL_VALUE),
             include_dashboard=False,

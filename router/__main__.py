@@ -1,4 +1,4 @@
-"""`python -m router`: one router as a process of its own."""
+"""`python -m shoal.role router`: one router as a process of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main() -> int:
     from shoal.runtime.settings import load_settings
 
     try:
-        settings = load_settings(RouterSettings, program="python -m router", arguments=sys.argv[1:], environment=os.environ)
+        settings = load_settings(RouterSettings, program="python -m shoal.role router", arguments=sys.argv[1:], environment=os.environ)
     except ShoalError as error:
         tell(f"error: {error.message}")
         return 2

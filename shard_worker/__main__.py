@@ -1,4 +1,4 @@
-"""`python -m shard_worker`: a shard worker as a plain process."""
+"""`python -m shoal.role shard_worker`: a shard worker as a plain process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def main() -> int:
     from shoal.runtime.settings import load_settings
 
     try:
-        settings = load_settings(WorkerSettings, program="python -m shard_worker", arguments=sys.argv[1:], environment=os.environ)
+        program = "python -m shoal.role shard_worker"
+        settings = load_settings(WorkerSettings, program=program, arguments=sys.argv[1:], environment=os.environ)
         arm_from_environment(os.environ)
     except ShoalError as error:
         tell(f"error: {error.message}")

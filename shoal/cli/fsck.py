@@ -11,7 +11,7 @@ from shoal.cli.connection import JsonOption
 from shoal.cli.servers import become
 
 _PROGRAM = "shard_worker.fsck"
-_NEEDED = ("shard_worker", _PROGRAM, "faiss", "google_crc32c")
+_NEEDED = ("faiss", "google_crc32c")
 
 
 def fsck(

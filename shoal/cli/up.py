@@ -9,7 +9,7 @@ import typer
 from shoal.cli.servers import become
 
 _PROGRAM = "deploy.up"
-_NEEDED = ("deploy", _PROGRAM, "ray", "faiss")
+_NEEDED = ("ray", "faiss")
 
 
 def up(

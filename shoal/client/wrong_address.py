@@ -60,8 +60,8 @@ def _from_shoal(trailing: Iterable[tuple[str, Any]]) -> bool:
     return any(key == DETAILS_KEY for key, _ in trailing)
 
 
-def _no_router(address: str, said: str, older: str = "") -> str:
+def _no_router(address: str, other: str, older: str = "") -> str:
     return (
-        f"no router of Shoal answers at {address}{older} ({said}); 'shoal up' prints its router's address after 'ready', "
+        f"no router of Shoal answers at {address}{older} ({other}); 'shoal up' prints its router's address after 'ready', "
         "and a router's log says 'serving'; the port is 7600 unless another one was chosen"
     )

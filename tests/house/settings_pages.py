@@ -14,9 +14,9 @@ from tests.house.source_tree import ROOT
 
 KINDS: dict[str, tuple[str, type[Any]]] = {
     "up": ("shoal up", LocalSettings),
-    "coordinator": ("python -m coordinator", CoordinatorSettings),
-    "worker": ("python -m shard_worker", WorkerSettings),
-    "router": ("python -m router", RouterSettings),
+    "coordinator": ("python -m shoal.role coordinator", CoordinatorSettings),
+    "worker": ("python -m shoal.role shard_worker", WorkerSettings),
+    "router": ("python -m shoal.role router", RouterSettings),
 }
 """By the name of the sample: the command and the class."""
 

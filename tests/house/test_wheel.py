@@ -8,33 +8,35 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import setuptools
 
 from tests.house.source_tree import PACKAGES, ROOT
 
-FORBIDDEN = ("tests", "bench", "proto", "docs")
 RECENT_SETUPTOOLS = 77
 """The first that understands our pyproject.toml (a licence expression)."""
 
 recent = int(setuptools.__version__.split(".")[0]) >= RECENT_SETUPTOOLS
 
 
-def configured() -> dict[str, list[str]]:
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    return {"include": tool["packages"]["find"]["include"], "data": tool["package-data"]["*"]}
+def configured() -> dict[str, Any]:
+    setup: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    return setup
 
 
 def test_the_packages_are_ours() -> None:
-    found = setuptools.find_packages(str(ROOT), include=configured()["include"])
-    assert {name.split(".")[0] for name in found} == set(PACKAGES)
+    """Each folder with Python files is named, those of the servers below shoal."""
     folders = {str(file.parent.relative_to(ROOT)).replace("/", ".") for package in PACKAGES for file in (ROOT / package).rglob("*.py")}
-    assert sorted(folders - set(found)) == [], "a folder with Python files lacks __init__.py"
+    wanted = {name if name.split(".")[0] == "shoal" else f"shoal._roles.{name}" for name in folders}
+    assert sorted(configured()["packages"]) == sorted(wanted)
+    assert configured()["package-dir"] == {f"shoal._roles.{name}": name for name in PACKAGES if name != "shoal"}
+    assert [name for name in folders if not (ROOT / name.replace(".", "/") / "__init__.py").exists()] == []
 
 
 def test_types_travel() -> None:
-    assert {"py.typed", "*.pyi"} <= set(configured()["data"])
+    assert {"py.typed", "*.pyi"} <= set(configured()["package-data"]["*"])
     assert (ROOT / "shoal/py.typed").exists()
 
 
@@ -58,6 +60,6 @@ def test_a_built_wheel(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("shoal-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert tops & set(FORBIDDEN) == set()
-    assert tops - set(PACKAGES) == {next(top for top in tops if top.endswith(".dist-info"))}
-    assert {"shoal/py.typed", "shoal/v1/points_pb2.pyi"} <= set(names)
+    assert tops == {"shoal", next(top for top in tops if top.endswith(".dist-info"))}, "the wheel owns one name"
+    assert {name.split("/")[2] for name in names if name.startswith("shoal/_roles/")} == set(PACKAGES) - {"shoal"}
+    assert {"shoal/py.typed", "shoal/v1/points_pb2.pyi", "shoal/_roles/shard_worker/logic/hosting.py"} <= set(names)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from shoal import role
 from shoal.cli import fsck, output, up
 from shoal.cli.advice import next_step
 from shoal.cli.main import app, exit_code
@@ -161,6 +162,7 @@ def test_up_becomes_the_local_cluster(shoal, monkeypatch):
     wanted = ["--data=d", "--port=1234", "--workers=3", "--host=127.0.0.1", "--etcd=a:1,b:1", "--ray-address=auto"]
     assert command == [sys.executable, "-m", "deploy.up", *wanted]
     assert environment["PYTHONSAFEPATH"] == "1"
+    assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(role.folder())
     assert shoal("up").code == 0
     assert started[1][1] == [sys.executable, "-m", "deploy.up"]
 
