@@ -13,7 +13,7 @@ _POLL_S = 0.05
 
 
 def check_port_free(host: str, port: int) -> None:
-    """Raise Unavailable when another program listens there, InvalidArgument when this machine has no such address."""
+    """Raise Unavailable when another program listens there, InvalidArgument when this machine has no such address, or we may not."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -21,6 +21,8 @@ def check_port_free(host: str, port: int) -> None:
         except OSError as error:
             if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
                 raise InvalidArgument(f"cannot listen on {host}: this machine has no such address") from None
+            if error.errno == errno.EACCES:
+                raise InvalidArgument(f"this user may not listen on port {port} (below 1024); choose another --port") from None
             raise Unavailable(f"port {port} on {host} is in use by another program ({error.strerror}); choose another --port") from None
 
 

@@ -20,11 +20,15 @@ from shard_worker.fsck.finding import Finding, ReplicaReport, Verdict, verdict_o
 from shard_worker.fsck.targets import Targets, find_targets, locked
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ClusterId
+from shoal.runtime.stop_signals import unblock_ending_signals
+from shoal.runtime.streams import open_streams, tell
 
 if TYPE_CHECKING:
     from shard_worker.fsck.shard_check import Compared
 
 _SHOW_EVERY_S = 1.0
+_INTERRUPTED = 130
+_NO_READER = 141
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,11 +44,10 @@ def main(arguments: Sequence[str]) -> int:
         with locked(targets):
             checked = _check(targets)
     except ShoalError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        tell(f"error: {error.message}")
         return Verdict.UNCHECKED
     verdict = verdict_of([*checked.others, *(finding for report in checked.reports for finding in report.findings)])
-    print(_shown(given.json, checked, verdict))
-    return verdict
+    return _printed(_shown(given.json, checked, verdict)) or verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +85,18 @@ def _shown(as_json: bool, checked: _Checked, verdict: Verdict) -> str:
     return (report.as_json if as_json else report.as_text)(checked.reports, checked.compared, checked.others, verdict)
 
 
+def _printed(text: str) -> int:
+    """Print it. Returns 0, or the exit code when it cannot be: without a word when what reads it has left, as with `| head -1`."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        return _NO_READER
+    except OSError as error:
+        tell(f"error: cannot write to standard output: {error.strerror}")
+        return Verdict.UNCHECKED
+    return 0
+
+
 class _Progress:
     """Tells a person at a terminal how far one replica is, now and then."""
 
@@ -95,5 +110,16 @@ class _Progress:
             print(f"replica {self._what}: {text}", file=sys.stderr, flush=True)
 
 
+def _program() -> int:
+    open_streams()
+    try:
+        # `shoal fsck` lets them wait until here.
+        unblock_ending_signals()
+        return main(sys.argv[1:])
+    except KeyboardInterrupt:
+        tell("error: interrupted; nothing was changed")
+        return _INTERRUPTED
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(_program())

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from shoal.core.errors import PreconditionFailed
-from shoal.runtime.stop_signals import block_ending_signals
+from shoal.runtime.stop_signals import block_ending_signals, unblock_ending_signals
 
 
 def become(command: str, program: str, words: Iterable[str], needed: Sequence[str]) -> None:
@@ -21,4 +21,7 @@ def become(command: str, program: str, words: Iterable[str], needed: Sequence[st
         raise PreconditionFailed(f"`{command}` needs {missing}, a server package that is not installed: pip install 'shoal[server]'")
     # Until the program takes them, they wait: its start takes long enough to be interrupted.
     block_ending_signals()
-    os.execve(sys.executable, [sys.executable, "-m", program, *words], {**os.environ, "PYTHONSAFEPATH": "1"})
+    try:
+        os.execve(sys.executable, [sys.executable, "-m", program, *words], {**os.environ, "PYTHONSAFEPATH": "1"})
+    finally:
+        unblock_ending_signals()

@@ -58,7 +58,7 @@ class GrpcServer:
         try:
             port = self.grpc.add_insecure_port(f"{self._host}:{self._port}")
         except RuntimeError as error:
-            raise Unavailable(f"cannot listen on {self._host}:{self._port}: is the port in use? ({error})") from None
+            raise Unavailable(f"cannot listen on {self._host}:{self._port}: {_doubt(self._port)} ({error})") from None
         await self.grpc.start()
         address = f"{self._host}:{port}"
         log.info(event("listening", address=address))
@@ -73,3 +73,8 @@ class GrpcServer:
         """Refuse new calls, give running ones grace_s seconds, end."""
         await self._health.enter_graceful_shutdown()
         await self.grpc.stop(grace_s)
+
+
+def _doubt(port: int) -> str:
+    """Why a port may not be had: gRPC does not tell."""
+    return "is the port in use?" if port >= 1024 else "is the port in use, or not allowed for this user (below 1024)?"
