@@ -7,6 +7,7 @@ import http.client
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -27,9 +28,12 @@ log = logging.getLogger("shoal.up")
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 REVIVE_PAUSE_S = 2.0
+_BACK_TIMEOUT_S = 5.0
 _POLL_S = 0.05
 _HEALTH_TIMEOUT_S = 2.0
 _QUOTA_BYTES = 2 * 1024**3
+_LEAST_BYTES = 80 * 1024**2
+"""It reserves 64 MB for its log before it answers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,13 +66,16 @@ class EtcdChild:
 
     def start(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Start it and wait until it answers, or until `stopped()`. Raises Unavailable, naming the log file, when it does not."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._ports = remembered_ports(self._folder / "ports.json")
-        self._spawn()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._ports = remembered_ports(self._folder / "ports.json")
+            self._spawn()
+        except OSError as error:
+            raise Unavailable(f"etcd cannot be started: {error}") from None
         deadline = time.monotonic() + START_TIMEOUT_S
         while not stopped() and not self._answers():
             if not self.alive():
-                raise Unavailable(f"etcd ended while it started; see {self._log_file}")
+                raise Unavailable(f"etcd ended while it started; see {self._log_file}{_room(self._folder)}")
             if time.monotonic() > deadline:
                 raise Unavailable(f"etcd did not answer within {START_TIMEOUT_S:.0f} s; see {self._log_file}")
             time.sleep(_POLL_S)
@@ -82,12 +89,19 @@ class EtcdChild:
         if self.alive() or now_s < self._revived_s + REVIVE_PAUSE_S:
             return False
         self._revived_s = now_s
-        self._spawn()
+        try:
+            self._spawn()
+        except OSError as error:
+            log.warning(event("etcd_not_started", reason=error, action="try again"))
+            return False
         return True
 
     @contextlib.contextmanager
     def kept_running(self) -> Iterator[None]:
-        """For as long as the context lasts, a thread revives it. Nobody else may call a method meanwhile."""
+        """For as long as the context lasts, a thread revives it. Begins once it answers, or after a while.
+
+        Nobody else may call a method meanwhile.
+        """
         ended = threading.Event()
 
         def keep() -> None:
@@ -98,6 +112,9 @@ class EtcdChild:
         keeper = threading.Thread(target=keep, name="etcd-keeper")
         keeper.start()
         try:
+            deadline = time.monotonic() + _BACK_TIMEOUT_S
+            while not self._answers() and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
             yield
         finally:
             ended.set()
@@ -146,6 +163,12 @@ def remembered_ports(file: Path) -> EtcdPorts:
     ports = _free_ports()
     file.write_text(json.dumps({"client": ports.client, "peer": ports.peer}), encoding="utf-8")
     return ports
+
+
+def _room(folder: Path) -> str:
+    """A hint for when its disk is too full for it to begin."""
+    free = shutil.disk_usage(folder).free
+    return f"; its disk has {free >> 20} MiB left, make room there" if free < _LEAST_BYTES else ""
 
 
 def _flags(folder: Path, ports: EtcdPorts) -> list[str]:

@@ -49,8 +49,9 @@ _ANY_HOST = ("0.0.0.0", "::")
 
 def run(settings: LocalSettings, stop: StopSignals) -> None:
     """Start everything, serve until asked to stop, end everything. Raises ShoalError."""
-    folder = ClusterFolder(root=Path(settings.data).resolve())
+    folder = ClusterFolder.at(settings.data)
     folder.create()
+    folder.check(with_roles=not settings.ray_address)
     if importlib.util.find_spec("ray") is None:
         raise PreconditionFailed("ray is not installed; pip install 'shoal[server]'")
     with Terminal() as terminal:

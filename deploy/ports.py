@@ -33,7 +33,7 @@ def kept_port(host: str, port: int) -> Iterator[None]:
 
 
 def check_port_free(host: str, port: int) -> None:
-    """Raise Unavailable when another program listens there, InvalidArgument when this machine has no such address.
+    """Raise Unavailable when another program listens there, InvalidArgument when this machine has no such address, or we may not.
 
     A name may stand for several addresses: one of them must be of this machine, and nobody may listen on any.
     """
@@ -58,6 +58,8 @@ def _may_listen(family: int, address: Any, host: str, port: int) -> bool:
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             return False
+        if error.errno == errno.EACCES:
+            raise InvalidArgument(f"this user may not listen on port {port} (below 1024); choose another --port") from None
         raise Unavailable(f"port {port} on {host} is in use by another program ({error.strerror}); choose another --port") from None
     return True
 

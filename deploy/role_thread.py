@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import uvloop
 
-from shoal.core.errors import PreconditionFailed, ShoalError
+from shoal.core.errors import DataLoss, PreconditionFailed, ShoalError
 from shoal.runtime.logs import event
 from shoal.runtime.role import Role, host_role
 
@@ -67,7 +67,7 @@ class RoleThread:
             self._end = STOPPED
         except ShoalError as error:
             log.error(event("role_failed", reason=error.message))
-            self._end = RoleEnd(message=error.message, final=isinstance(error, PreconditionFailed))
+            self._end = RoleEnd(message=error.message, final=isinstance(error, PreconditionFailed | DataLoss))
         except Exception as error:
             log.exception(event("role_failed", reason=error))
             self._end = RoleEnd(message=f"{type(error).__name__}: {error}", final=False)

@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from shoal.core.errors import Unavailable
+
 MARK = "SHOAL_RAY_SESSION"
 """Environment variable that names the folder of the session a process belongs to."""
 
@@ -44,12 +46,11 @@ def ray_session(remember: Path) -> Iterator[Path]:
     To be entered before ray is imported, which reads the environment only then. remember: file that names the folder meanwhile,
     so that what a killed command left behind is found. Ray's ports are on loopback, which every user of this machine can reach,
     hence a secret token for each session. Ray lets its workers import from the working directory of this process, hence an empty one.
+    Raises Unavailable.
     """
     if remember.exists():
         end_session(Path(remember.read_text(encoding="utf-8").strip()))
-    # Under /tmp because the paths of Ray's sockets must stay below 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
-    remember.write_text(str(folder), encoding="utf-8")
+    folder = _new_folder(remember)
     guard = start_guard(folder)
     os.environ.update(_ENVIRONMENT)
     os.environ.update({MARK: str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
@@ -63,6 +64,16 @@ def ray_session(remember: Path) -> Iterator[Path]:
         _release(guard)
         end_session(folder)
         remember.unlink(missing_ok=True)
+
+
+def _new_folder(remember: Path) -> Path:
+    # Under /tmp because the paths of Ray's sockets must stay below 107 bytes.
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
+        remember.write_text(str(folder), encoding="utf-8")
+    except OSError as error:
+        raise Unavailable(f"no folder for Ray: {error}") from None
+    return folder
 
 
 def end_session(folder: Path) -> None:

@@ -21,11 +21,15 @@ from shard_worker.fsck.finding import Finding, ReplicaReport, Verdict, verdict_o
 from shard_worker.fsck.targets import Targets, find_targets, locked
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ClusterId
+from shoal.runtime.stop_signals import unblock_ending_signals
+from shoal.runtime.streams import open_streams, tell
 
 if TYPE_CHECKING:
     from shard_worker.fsck.shard_check import Compared
 
 _SHOW_EVERY_S = 1.0
+_INTERRUPTED = 130
+_NO_READER = 141
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,10 +45,10 @@ def main(arguments: Sequence[str]) -> int:
         with locked(targets):
             checked = _check(targets)
     except ShoalError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        tell(f"error: {error.message}")
         return Verdict.UNCHECKED
     verdict = verdict_of([*checked.others, *(finding for report in checked.reports for finding in report.findings)])
-    return verdict if _printed(_shown(given.json, checked, verdict)) else Verdict.UNCHECKED
+    return _printed(_shown(given.json, checked, verdict)) or verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,18 +86,19 @@ def _shown(as_json: bool, checked: _Checked, verdict: Verdict) -> str:
     return (report.as_json if as_json else report.as_text)(checked.reports, checked.compared, checked.others, verdict)
 
 
-def _printed(text: str) -> bool:
-    """Whether stdout took the report. What its encoding lacks is escaped."""
+def _printed(text: str) -> int:
+    """Print it. Returns 0, or the exit code when it cannot be: without a word when what reads it has left, as with `| head -1`. What
+    the encoding of stdout lacks is escaped."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         print(text, flush=True)
+    except BrokenPipeError:
+        return _NO_READER
     except OSError as error:
-        print(f"error: the report cannot be written: {error.strerror or error}", file=sys.stderr)
-        # Python writes what is left again as it ends, and would complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+        tell(f"error: the report cannot be written: {error.strerror or error}")
+        return Verdict.UNCHECKED
+    return 0
 
 
 class _Progress:
@@ -109,5 +114,16 @@ class _Progress:
             print(f"replica {self._what}: {text}", file=sys.stderr, flush=True)
 
 
+def _program() -> int:
+    open_streams()
+    try:
+        # `shoal fsck` lets them wait until here.
+        unblock_ending_signals()
+        return main(sys.argv[1:])
+    except KeyboardInterrupt:
+        tell("error: interrupted; nothing was changed")
+        return _INTERRUPTED
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(_program())

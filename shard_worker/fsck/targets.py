@@ -45,7 +45,7 @@ def find_targets(paths: Sequence[Path]) -> Targets:
     replicas: list[Target] = []
     for path in paths:
         try:
-            found_workers, found_replicas = _under(path.resolve())
+            found_workers, found_replicas = _under(Path(os.path.realpath(path)))
         except OSError as error:
             raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
         workers += found_workers

@@ -13,6 +13,7 @@ Replica folders appear and disappear whole. It refuses a folder of another clust
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import os
@@ -20,10 +21,11 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from shard_worker.storage.durable import fsync_path, make_folder, rename_durably
-from shard_worker.storage.failure import writes_retyped
+from shard_worker.storage.failure import write_failure, writes_retyped
 from shard_worker.storage.replica_folder import ReplicaFolder, ReplicaRef, fill_replica_folder
 from shard_worker.storage.replica_swap import OLD_PREFIX, mend_swap, mend_swaps, remove_coming, swap_is_open
 from shard_worker.storage.sealed_json import check_cluster, read_sealed, write_sealed
@@ -33,6 +35,9 @@ from shoal.core.ids import ClusterId, CollectionId, ReplicaId, ShardId, WorkerId
 from shoal.runtime.fault_points import fault_point
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_UNFIT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""What is wrong with a folder for as long as nobody changes its owner, its mount, its name or what lies there."""
+
 _NEW, _DROPPED, _ASIDE = ".new-", ".drop-", ".aside-"
 
 
@@ -50,13 +55,13 @@ class WorkerFolder:
         """Lock the folder, made and given a worker id when it is new, and sweep what a crash left half made or half deleted.
 
         Raises PreconditionFailed when another process holds it (naming its pid), when it belongs to another cluster or has a newer
-        format; DataLoss when its identity is damaged; StorageFailed.
+        format, or when this user cannot use it; DataLoss when its identity is damaged; StorageFailed.
         """
-        with writes_retyped(f"data folder {path}"):
+        with _usable(path):
             make_folder(path)
             lock = _take_lock(path)
         try:
-            with writes_retyped(f"data folder {path}"):
+            with _usable(path):
                 folder = cls(path=path, cluster_id=cluster_id, worker_id=_identity(path, cluster_id), lock=lock)
                 folder._sweep()
         except BaseException:
@@ -177,6 +182,18 @@ def aside_folders(folder: Path) -> list[Path]:
     """Folders of the replicas in a data folder that were set aside, in order. Raises OSError."""
     found = sorted(_refs_in(folder, _ASIDE))
     return [folder / ref.shard.collection / str(ref.shard.number) / f"{_ASIDE}{ref.replica_id}" for ref in found]
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Within the block, an OSError becomes a PreconditionFailed when only people can change what it says, else a StorageFailed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNFIT:
+            raise write_failure(error, f"data folder {folder}") from error
+        where = error.filename or folder
+        raise PreconditionFailed(f"data folder {folder} cannot be used by user {os.geteuid()}: {where}: {error.strerror}") from error
 
 
 def _take_lock(folder: Path) -> int:

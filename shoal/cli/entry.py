@@ -50,3 +50,7 @@ def _end_at_once(*_: object) -> NoReturn:
         os.write(2, INTERRUPTED_LINE.encode())
     finally:
         os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

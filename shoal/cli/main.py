@@ -7,7 +7,6 @@ Every error is one line on stderr: `error: <what>; <what to do next>`. One file 
 from __future__ import annotations
 
 import dataclasses
-import errno
 import sys
 from collections.abc import Callable
 from importlib.metadata import version as installed_version
@@ -30,6 +29,10 @@ class _Interrupted(Exception):
     """Ctrl-C, under a name that typer does not answer in its own way. Its text: how far the command came, or nothing."""
 
 
+class _ReaderLeft(Exception):
+    """What reads our output has left, as `... | head -1` does, under a name that typer does not answer in its own way."""
+
+
 class OneLineErrors(TyperGroup):
     """The root command: turns every way to fail into one line and an exit code."""
 
@@ -39,6 +42,8 @@ class OneLineErrors(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise _Interrupted(*error.args) from None
+        except BrokenPipeError:
+            raise _ReaderLeft from None
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and exit."""
@@ -63,6 +68,8 @@ def exit_code(run: Callable[[], Any]) -> int:
         return 2
     except (_Interrupted, KeyboardInterrupt) as error:
         return _interrupted(*error.args)
+    except _ReaderLeft:
+        return _NO_READER
     except OSError as error:
         return _refused(error)
     except typer.Abort as error:
@@ -79,10 +86,8 @@ def _interrupted(*far: str) -> int:
 
 
 def _refused(error: OSError) -> int:
-    """Exit code when the system refuses something: without a word for `... | head -1`, as for other programs."""
+    """Exit code when the system refuses something."""
     output.abandon_stdout()
-    if error.errno == errno.EPIPE and error.filename is None:
-        return _NO_READER
     output.error(f"the system refuses: {error}", "correct that and try again")
     return 1
 

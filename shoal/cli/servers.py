@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from shoal import role
 from shoal.core.errors import PreconditionFailed
-from shoal.runtime.stop_signals import block_ending_signals
+from shoal.runtime.stop_signals import block_ending_signals, unblock_ending_signals
 
 
 def become(command: str, program: str, words: Iterable[str], needed: Sequence[str]) -> None:
@@ -20,4 +20,7 @@ def become(command: str, program: str, words: Iterable[str], needed: Sequence[st
         raise PreconditionFailed(f"`{command}` needs {missing}, a server package that is not installed: pip install 'shoal[server]'")
     # Until the program takes them, they wait: its start takes long enough to be interrupted.
     block_ending_signals()
-    role.run(program, list(words))
+    try:
+        role.run(program, list(words))
+    finally:
+        unblock_ending_signals()

@@ -60,7 +60,7 @@ class GrpcServer:
         try:
             port = self.grpc.add_insecure_port(wanted)
         except RuntimeError as error:
-            raise Unavailable(f"cannot listen on {wanted}: is the port in use? ({error})") from None
+            raise Unavailable(f"cannot listen on {wanted}: {_doubt(self._port)} ({error})") from None
         await self.grpc.start()
         address = joined(self._host, port)
         log.info(event("listening", address=address))
@@ -75,3 +75,8 @@ class GrpcServer:
         """Refuse new calls, give running ones grace_s seconds, end."""
         await self._health.enter_graceful_shutdown()
         await self.grpc.stop(grace_s)
+
+
+def _doubt(port: int) -> str:
+    """Why a port may not be had: gRPC does not tell."""
+    return "is the port in use?" if port >= 1024 else "is the port in use, or not allowed for this user (below 1024)?"

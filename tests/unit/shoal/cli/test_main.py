@@ -1,3 +1,5 @@
+import contextlib
+import errno
 import os
 import re
 import signal
@@ -108,6 +110,53 @@ def test_sigint_of_a_real_process_ends_with_130():
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err.strip() == "error: interrupted; run it again to go on, nothing is done twice"
+
+
+def test_ctrl_c_before_the_command_begins_is_one_line_too(capsys):
+    assert exit_code(lambda: 130) == 130, "which is what typer returns for it"
+    assert capsys.readouterr().err == "error: interrupted; run it again to go on, nothing is done twice\n"
+
+
+def test_output_that_nobody_takes_is_no_traceback(capsys):
+    def fails(number, *file):
+        def run():
+            raise OSError(number, os.strerror(number), *file)
+
+        return run
+
+    assert exit_code(fails(errno.EIO)) == 1
+    assert capsys.readouterr().err.startswith("error: cannot write to standard output: Input/output error; ")
+    with pytest.raises(FileNotFoundError):
+        exit_code(fails(errno.ENOENT, "a-file"))
+
+
+def test_notes_and_errors_that_nobody_takes_end_nothing(monkeypatch):
+    with contextlib.suppress(OSError), open("/dev/full", "w", buffering=1) as full, monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", full)
+        output.note("beside the result")
+        output.error("what", "next")
+        patched.undo()
+        told = True
+    assert told
+
+
+SIZE = ("-m", "shoal.cli.entry", "size", "--points", "10", "--dim", "3")
+
+
+@pytest.mark.parametrize(("redirections", "reason"), [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")])
+def test_a_real_command_whose_output_cannot_be_written(redirections, reason):
+    shell = ["sh", "-c", f'exec "$0" "$@" {redirections}', sys.executable, *SIZE]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error: cannot write to standard output: {reason}; give it somewhere else to go\n"
+
+
+def test_a_real_command_whose_reader_has_left():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, *SIZE], stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_ctrl_c_at_a_question_ends_with_130(shoal, monkeypatch):
