@@ -64,8 +64,8 @@ def _swap_of(step: Step, keys: Keys) -> tuple[tuple[Compare, ...], Operation]:
             return (epoch_of(before, keys), _as_is(collection, keys), *_are_live(live, keys)), put_shard(config, keys)
         case SetReplication(collection=collection, before=before, config=config):
             return (epoch_of(before, keys), _as_is(collection, keys)), put_shard(config, keys)
-        case RetireReplica(collection=collection, before=before, config=config):
-            return (epoch_of(before, keys), _as_is(collection, keys)), put_shard(config, keys)
+        case RetireReplica(collection=collection, before=before, config=config, registrations=live):
+            return (epoch_of(before, keys), _as_is(collection, keys), *_are_live(live, keys)), put_shard(config, keys)
         case ForgetReplicas(before=before, config=config, homes=homes):
             gone = tuple(Absent(key=keys.worker(worker)) for worker in sorted(set(homes.values())))
             return (epoch_of(before, keys), *gone), put_shard(config, keys)

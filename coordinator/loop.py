@@ -65,7 +65,7 @@ class Loop:
         """One round. Returns the newest revision it committed, 0 for none."""
         seen, now = self._observer.map, self._clock()
         self._absences = self._absences.seen(seen, now)
-        asked = questions(seen)
+        asked = questions(seen, self._answers.to_ask_again(seen))
         self._joining = self._joining.seen(joining(seen), now)
         self._unled = self._unled.seen(unled(seen), now)
         told = await self._reports.log_ends(asked, seen.workers, LOG_ENDS_S) if asked else Told()

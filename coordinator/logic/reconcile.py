@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Container, Iterator, Mapping
+from types import MappingProxyType
 
 from coordinator.logic.birth import beginnings
 from coordinator.logic.failover import election_of, has_primary, to_be_asked
@@ -21,22 +22,28 @@ from shoal.core.collection import Collection, CollectionState
 from shoal.core.ids import ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, may_commit
 
+Questions = Mapping[WorkerId, tuple[ShardId, ...]]
+NO_QUESTIONS: Questions = MappingProxyType({})
+
 
 def reconcile(snapshot: Snapshot, limit: int) -> tuple[Step, ...]:
     """The first `limit` steps, most urgent first: what is unavailable, then what is asked for, then what is to be forgotten."""
     return tuple(itertools.islice(_steps(snapshot), limit))
 
 
-def questions(cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
-    """Whom to ask where the logs of which shards end, before `reconcile` elects primaries, or gives a replica its tombstone."""
+def questions(cluster: ClusterMap, again: Questions = NO_QUESTIONS) -> Questions:
+    """Whom to ask where the logs of which shards end, before `reconcile` elects primaries, or gives a replica its tombstone. again: who
+    is to be asked besides, see Answers."""
     asked = {worker: list(shards) for worker, shards in _candidates(cluster).items()}
+    for worker, shards in again.items():
+        asked.setdefault(worker, []).extend(shards)
     for collection, entry in _live_shards(cluster):
         config = entry.config
         if has_primary(config, cluster.workers) and has_too_many(config, collection.spec):
             homes = dict.fromkeys(config.worker_of[member] for member in config.isr)
             for home in homes.keys() & cluster.workers.keys():
                 asked.setdefault(home, []).append(config.shard)
-    return {worker: tuple(asked[worker]) for worker in sorted(asked)}
+    return {worker: tuple(dict.fromkeys(asked[worker])) for worker in sorted(asked)}
 
 
 def unled(cluster: ClusterMap) -> frozenset[ShardId]:

@@ -53,8 +53,13 @@ def has_too_many(config: ShardConfig, spec: CollectionSpec) -> bool:
 
 def _may_go(config: ShardConfig, member: ReplicaId, snapshot: Snapshot) -> bool:
     """Whether a replica is spare, and that is no hearsay."""
-    open_now = [each for each in keepers(config, member) if each in snapshot.told.ends]
-    return is_spare(config, member) and len(open_now) >= config.rf
+    return len(_open_keepers(config, member, snapshot)) >= config.rf
+
+
+def _open_keepers(config: ShardConfig, member: ReplicaId, snapshot: Snapshot) -> list[ReplicaId]:
+    """Others in sync that stay, whose workers have just told that they are open."""
+    keep = (each for each in keepers(config, member) if config.worker_of.get(each) in snapshot.map.workers)
+    return [each for each in keep if each in snapshot.told.ends]
 
 
 def forgetting_of_dropped(entry: ShardEntry, snapshot: Snapshot) -> ForgetReplicas | None:
@@ -126,9 +131,12 @@ def _retirement(
     victim = _least_wanted_learner(config, learners, snapshot)
     if victim is None and spare > 0:
         victim = _least_wanted_in_sync(config, snapshot, placement)
-    if victim is None or not _may_go(config, victim, snapshot):
+    if victim is None:
         return None
-    return RetireReplica(collection=collection, before=entry, config=_retired(config, victim), replica=victim)
+    homes = [config.worker_of[each] for each in _open_keepers(config, victim, snapshot)]
+    registrations = {home: snapshot.map.workers[home].registration for home in homes}
+    retired = _retired(config, victim)
+    return RetireReplica(collection=collection, before=entry, config=retired, replica=victim, registrations=registrations)
 
 
 def _least_wanted_learner(config: ShardConfig, learners: Sequence[ReplicaId], snapshot: Snapshot) -> ReplicaId | None:
@@ -150,7 +158,7 @@ def _least_wanted_in_sync(config: ShardConfig, snapshot: Snapshot, placement: Pl
     def burden(at: int) -> tuple[bool, int, int]:
         return zones.count(zones[at]) > 1, placement.load(workers[at]), at
 
-    may = [at for at, member in enumerate(config.isr) if member != config.primary]
+    may = [at for at, member in enumerate(config.isr) if member != config.primary and _may_go(config, member, snapshot)]
     return config.isr[max(may, key=burden)] if may else None
 
 

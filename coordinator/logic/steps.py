@@ -73,12 +73,13 @@ class AddLearners:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetireReplica:
-    """Put a replica's tombstone. Relies on `before` and the collection as it is."""
+    """Put a replica's tombstone. Relies on `before`, the collection as it is, and the workers of those that keep the data."""
 
     collection: Collection
     before: ShardEntry
     config: ShardConfig
     replica: ReplicaId
+    registrations: Registrations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -273,7 +273,7 @@ class Reign:
 
     def _wanted(self, commit_seq: Seq, now_ms: int) -> ShardConfig | None:
         config = self.config
-        if config.elr and len(config.isr) >= config.min_isr:
+        if config.elr and len(config.isr) >= config.min_isr and self._has_begun():
             return without_eligible(config)
         for peer in self.peers.values():
             if may_shrink(config, peer.id) and self._is_to_leave_isr(peer, now_ms):
@@ -284,10 +284,18 @@ class Reign:
         joins = next((peer for peer in self.peers.values() if self._may_join(peer, commit_seq, now_ms)), None)
         return None if joins is None else expanded(config, joins.id)
 
+    def _has_begun(self) -> bool:
+        """Whether all of the isr has what may be committed: this term's no-op, and with it all before. Until then it may yet turn out
+        that the isr cannot go on, and those that are eligible hold everything."""
+        in_sync = (peer for peer in self.peers.values() if peer.id in self.config.isr)
+        return self._log.durable_seq >= self.noop and all(peer.match >= self.noop for peer in in_sync)
+
     def _is_to_leave_isr(self, peer: Peer, now_ms: int) -> bool:
         if peer.waited_ms(now_ms) >= SHRINK_AFTER_MS or peer.lost_records or peer.estranged:
             return True
-        return peer.id in self.config.leaving and is_spare(self.config, peer.id)
+        stay = [self.peers[each] for each in keepers(self.config, peer.id) if each in self.peers]
+        all_keep_up = all(not each.silent and not each.lost_records and each.waited_ms(now_ms) < SHRINK_AFTER_MS for each in stay)
+        return peer.id in self.config.leaving and is_spare(self.config, peer.id) and all_keep_up
 
     def _may_join(self, peer: Peer, commit_seq: Seq, now_ms: int) -> bool:
         """Whether it holds every committed record: those of earlier terms too, which end with this term's no-op."""

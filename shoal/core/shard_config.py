@@ -130,13 +130,9 @@ def without_eligible(config: ShardConfig) -> ShardConfig:
 
 
 def expanded(config: ShardConfig, member: ReplicaId) -> ShardConfig:
-    """The isr with one more member, which holds every committed record.
-
-    Once the isr can commit, what is left of elr would miss the next record, so its members become learners.
-    """
+    """The isr with one more member, which holds every committed record. Who is eligible besides stays so (see without_eligible)."""
     eligible, learners = _without(config.elr, member), _without(config.learners, member)
-    larger = replace(config, isr=(*config.isr, member), elr=eligible, learners=learners)
-    return larger if len(larger.isr) < config.min_isr else without_eligible(larger)
+    return replace(config, isr=(*config.isr, member), elr=eligible, learners=learners)
 
 
 def resigned(config: ShardConfig, member: ReplicaId, *, intact: bool) -> ShardConfig | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from shoal.core.ids import ReplicaId, Revision, ShardId
-from shoal.core.shard_config import ShardConfig, ShardEntry, is_gone, keepers, may_lead
+from shoal.core.shard_config import ShardConfig, ShardEntry, may_lead
 from tests.simulation.committed import CommittedLog
 from tests.simulation.holdings import Holdings
 from tests.simulation.violation import hold
 
 LEGAL = "inv 7: configurations change by the rules"
 SPARED = "inv 8: data is deleted only where as many others as are wanted are in sync"
+LAST = "inv 8: the last intact copy that may lead stays one"
 
 
 class Configurations:
@@ -57,13 +58,25 @@ class Configurations:
             hold(kept, "inv 4: a term has one life of a primary", f"{before.primary_reg} -> {after.primary_reg}")
         elif before.state == after.state == "active":
             hold(after.primary in eligible, "inv 2: only isr and elr lead", f"{after.primary} was elected from {sorted(eligible)}")
-        for member in {*after.leaving} - {*before.leaving}:
-            hold(len(keepers(after, member)) >= after.rf, SPARED, f"{member} gets its tombstone, in sync are {after.isr} of {after.rf}")
-        for member in [each for each in after.leaving if is_gone(after, each) and not is_gone(before, each)]:
-            hold(len(keepers(after, member)) >= after.rf, SPARED, f"{member} is to be deleted, in sync are {after.isr} of {after.rf}")
+        if "active" in (before.state, after.state):
+            # Before it is active, nothing was ever acknowledged.
+            self._check_tombstones(before, after)
         joined = {*after.isr, *after.elr} - eligible
         # An expansion; that the joiner holds every committed record is checked on its disk.
         hold(len(joined) <= 1, LEGAL, f"{sorted(joined)} joined at once")
+
+    def _check_tombstones(self, before: ShardConfig, after: ShardConfig) -> None:
+        """Those that get one now, and those that nothing but their folder is left of now."""
+        nothing_else = [each for each in after.leaving if each not in (*after.members, after.primary) and each in before.members]
+        for member in {*after.leaving} - {*before.leaving} | {*nothing_else}:
+            keep = [each for each in after.isr if each != member and each not in after.leaving]
+            hold(len(keep) >= after.rf, SPARED, f"{member} of {after.leaving} goes, in sync are {after.isr} of {after.rf}")
+        intact_before = self._intact({*before.isr, *before.elr})
+        intact_now = self._intact({*after.isr, *after.elr})
+        hold(not intact_before or bool(intact_now), LAST, f"of {before} nobody is left in {after}, {intact_before} had everything")
+
+    def _intact(self, members: set[ReplicaId]) -> list[ReplicaId]:
+        return sorted(each for each in members if self._holdings.has_everything(each, self._committed))
 
     def _count(self, before: ShardConfig, after: ShardConfig) -> None:
         self.elections += after.term > before.term

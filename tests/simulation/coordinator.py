@@ -12,7 +12,7 @@ from coordinator.logic.answers import Answers
 from coordinator.logic.campaign import Lead, Look, Run, StandBy, StepDown, next_move
 from coordinator.logic.reconcile import questions, reconcile, unled
 from coordinator.logic.snapshot import Snapshot, Told
-from coordinator.logic.steps import ElectPrimary, Step
+from coordinator.logic.steps import ElectPrimary, RetireReplica, Step
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
@@ -33,6 +33,7 @@ ASK_AGAIN_S = 0.25
 LOG_ENDS_S = 0.3
 STEPS_PER_ROUND = 64
 REPLACE_AFTER_S = 15.0
+UNTOLD = "inv 8: data is deleted only where as many others have just told that they are open"
 SILENCE = 'inv 9: silence after "it is not open" elects nobody'
 
 
@@ -51,6 +52,7 @@ class Coordinator(Process):
         self._reign: Revision | None = None
         self._absences, self._unled, self._answers = Absences(), Since(), Answers()
         self._said_closed: dict[ReplicaId, Revision] = {}
+        self._open_now: frozenset[ReplicaId] = frozenset()
         self._bell: list[Resume] = []
         self._rung = False
         self._rounds = 0
@@ -157,7 +159,7 @@ class Coordinator(Process):
         seen, now = self.map, self.clock()
         self._absences = self._absences.seen(seen, now)
         self._rounds += 1
-        asked = questions(seen)
+        asked = questions(seen, self._answers.to_ask_again(seen))
         self._unled = self._unled.seen(sorted(unled(seen)), now)
         told = (yield self._ask(asked)) if asked else Told()
         self._answers = self._answers.heard(asked, told, seen)
@@ -175,6 +177,7 @@ class Coordinator(Process):
 
     def _note_closed(self, asked: Any, told: Told, seen: ClusterMap) -> None:
         """For the checker, which does not believe the product's own memory."""
+        self._open_now = frozenset(told.ends)
         for worker in told.answered:
             for shard in asked[worker]:
                 replica = replica_on(seen.shards[shard].config, worker)
@@ -184,6 +187,12 @@ class Coordinator(Process):
                     self._said_closed[replica] = seen.workers[worker].registration
 
     def _check(self, step: Step) -> None:
+        if isinstance(step, RetireReplica):
+            config, victim = step.before.config, step.replica
+            keep = [each for each in config.isr if each != victim and each not in config.leaving and each in self._open_now]
+            hold(
+                len(keep) >= config.rf, UNTOLD, f"{victim} gets its tombstone, {keep} have told that they are open, {config.rf} are wanted"
+            )
         if isinstance(step, ElectPrimary):
             elected, others = step.config.primary, {*step.config.isr, *step.config.elr} - {step.config.primary}
             hears_closed = self._said_closed.get(elected) == step.config.primary_reg

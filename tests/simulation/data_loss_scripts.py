@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.simulation.stage import Stage
 from tests.simulation.violation import hold
 from tests.simulation.worker import Worker
+from tests.simulation.world import World
 
 
 def wiped_disk_returns(seed: int) -> Stage:
@@ -130,15 +131,93 @@ def nobody_leads_who_lacks_something(seed: int) -> Stage:
     return stage
 
 
+def two_of_three_are_lost_before_the_term_begins(seed: int) -> Stage:
+    """The primary is away, intact. Of the two others one is damaged; the other is elected, cannot commit anything with that one, and
+    loses its disk, too: the one that is away has everything that was ever acknowledged, so it must lead."""
+    stage = Stage(seed, workers=3, replicas=3)
+    stage.until_written(20)
+    intact, (elected, damaged) = stage.primary, stage.backups()
+    for worker in (intact, damaged):
+        worker.crash(power=True)
+    _damage(stage, damaged)
+    stage.until_elected()
+    stage.run(0.2 * seed)
+    elected.crash(power=True)
+    _wipe(stage, elected)
+    elected.boot()
+    stage.run(1.0)
+    damaged.boot()
+    return _the_intact_one_returns(stage, intact)
+
+
+def closed_once_and_unheard_much_later(seed: int) -> Stage:
+    """As everything starts, a copy says that it is not open. It opens, and is in sync for long; then only the coordinators cannot reach
+    it, and the primary dies: it must lead, for what it said has not held for long."""
+    stage = Stage(seed, workers=3, replicas=2)
+    stage.until_written(20)
+    primary, late = stage.primary, stage.backups()[0]
+    for worker in (primary, late):
+        worker.crash(power=True)
+    late.disk.opens = False
+    late.boot()
+    stage.run(8.0)
+    primary.boot()
+    stage.until_elected()
+    late.disk.opens = True
+    stage.until(stage.world.is_whole, "whole cluster", 60.0)
+    primary, late = stage.primary, stage.backups()[0]
+    stage.run(20.0)
+    stage.cut(late, *(each.name for each in stage.world.coordinators))
+    primary.crash(power=True)
+    stage.until(lambda: stage.config.primary_worker == late.me, "election by silence")
+    stage.until_written(5)
+    stage.finish()
+    return stage
+
+
+def fewer_replicas_while_one_does_not_answer(seed: int) -> Stage:
+    """From three to two while the coordinators do not hear one of them: it is the one that goes, since the others say that they stay."""
+    stage = Stage(seed, replicas=3)
+    stage.until_written(20)
+    unheard = stage.backups()[seed % 2]
+    stage.cut(unheard, *(each.name for each in stage.world.coordinators))
+    stage.run(2.0)
+    stage.world.alter(2)
+    stage.until(lambda: len(stage.config.isr) == 2, "smaller isr", 60.0)
+    hold(unheard.me not in {stage.config.worker_of[each] for each in stage.config.isr}, "heals", "another one went")
+    stage.finish()
+    return stage
+
+
+def placed_anew_before_it_was_made(seed: int) -> Stage:
+    """The worker of the first primary dies before the shard was ever active: it begins elsewhere, and its tombstones cost nothing."""
+    stage = Stage.of(World(seed, workers=5, replicas=3, think_s=0.1))
+    world = stage.world
+    world.begin()
+    world.scheduler.run(60.0, stop=lambda: world.config() is not None)
+    first = stage.primary
+    first.crash(power=True)
+    stage.run(20.0)
+    first.boot()
+    stage.until(world.is_whole, "whole cluster")
+    stage.until_written(20)
+    stage.finish()
+    return stage
+
+
+def _damage(stage: Stage, worker: Worker) -> None:
+    member = {stage.config.worker_of[each]: each for each in stage.config.isr}[worker.me]
+    worker.disk.folders[stage.world.shard, member].damaged = True
+    stage.world.holdings.wiped(member)
+
+
 def _one_damaged(stage: Stage, *, primary: bool) -> tuple[Worker, Worker]:
     """Both copies go down, and one is damaged: of the primary or of the backup. Returns the worker of the intact one and that one."""
     stage.until_written(20)
     intact, damaged = (stage.backups()[0], stage.primary) if primary else (stage.primary, stage.backups()[0])
-    member = {stage.config.worker_of[each]: each for each in stage.config.isr}[damaged.me]
     for worker in (intact, damaged):
         worker.crash(power=True)
-    damaged.disk.folders[stage.world.shard, member].damaged = True
-    stage.world.holdings.wiped(member)
+    _damage(stage, damaged)
     return intact, damaged
 
 
@@ -175,6 +254,10 @@ DATA_LOSS_SCRIPTS = (
     damaged_copy_is_silent_for_a_moment,
     damaged_copy_is_never_heard,
     successor_cannot_catch_up,
+    two_of_three_are_lost_before_the_term_begins,
+    closed_once_and_unheard_much_later,
+    fewer_replicas_while_one_does_not_answer,
+    placed_anew_before_it_was_made,
     elr_leads_while_who_is_in_sync_cannot_open,
     min_isr_lowered_as_the_primary_loses_its_disk,
     nobody_leads_who_lacks_something,

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shoal.core.cluster_map import ClusterMap
-from shoal.core.ids import Revision
+from shoal.core.ids import Revision, ShardId
+from shoal.core.shard_config import ShardConfig
 from shoal.store.cluster_view import next_cluster_map
+from shoal.store.codec import decode_shard
 from shoal.store.interface import (
     Lease,
     LeaseId,
@@ -67,11 +69,12 @@ class Etcd(Process):
             self._on_the_way.append((self.scheduler.now, transaction))
         return self._network.call(source, self, lambda answer: self._commit(transaction, answer), timeout_s, self._mishap(transaction))
 
-    def may_change(self) -> bool:
-        """Whether another configuration is on its way, and may yet be committed."""
-        since = self.scheduler.now - LATEST_S
+    def configurations_on_their_way(self, shard: ShardId) -> list[ShardConfig]:
+        """Those of a shard that were asked for, and may yet be committed."""
+        since, key = self.scheduler.now - LATEST_S, KEYS.shard(shard)
         self._on_the_way = [(asked_s, each) for asked_s, each in self._on_the_way if asked_s > since]
-        return bool(self._on_the_way)
+        puts = (put for _, each in self._on_the_way for put in each.then if isinstance(put, Put) and put.key == key)
+        return [decode_shard(shard, put.key, put.value) for put in puts]
 
     def get(self, source: Process, key: str, timeout_s: float) -> Wait:
         """The key, perhaps as it was a little earlier."""

@@ -346,7 +346,10 @@ class Faults:
         return self._later(*away_s, lambda: None if worker.alive else worker.boot())
 
     def _others_hold_everything(self, config: ShardConfig, victim: ReplicaId) -> bool:
-        others = [member for member in (*config.isr, *config.elr) if member != victim]
-        """And goes on to be one that may lead: no configuration is on its way that leaves it out."""
-        full = any(each.disk.full for each in self._world.workers.values())
-        return not full and not self._world.etcd.may_change() and any(member in self._world.holdings.disks for member in others)
+        """And goes on to be one that may lead, also by each configuration that is on its way."""
+        world = self._world
+        if any(each.disk.full for each in world.workers.values()):
+            return False
+        possible = [config, *world.etcd.configurations_on_their_way(world.shard)]
+        others = [[member for member in (*each.isr, *each.elr) if member != victim] for each in possible]
+        return all(any(world.holdings.has_everything(member, world.committed) for member in each) for each in others)

@@ -41,6 +41,13 @@ class Holdings:
         self.lost.add(replica)
         self.disks.pop(replica, None)
 
+    def has_everything(self, member: ReplicaId, committed: CommittedLog) -> bool:
+        """Whether no fault has harmed it, and all that is committed is on its disk."""
+        disk = self.disks.get(member)
+        if disk is None or member in self.lost:
+            return False
+        return committed.last_seq == 0 or disk.holds(committed.last_term, committed.last_seq)
+
     def check_holds(self, member: ReplicaId, committed: CommittedLog, seq: int, why: str) -> None:
         """Raise Violation unless a member has everything committed up to `seq` on its disk."""
         if seq == 0 or member in self.lost:

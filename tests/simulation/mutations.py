@@ -240,6 +240,27 @@ MUTATIONS: tuple[Mutation, ...] = (
         by_seeds=True,
     ),
     Mutation(
+        rule="the eligible are given up only once all of the isr has the no-op",
+        patched="Reign._has_begun",
+        breaking=_attribute(Reign, "_has_begun", lambda self: True),
+        caught_by=("two_of_three_are_lost_before_the_term_begins",),
+        starred=False,
+    ),
+    Mutation(
+        rule="who was not open is asked again",
+        patched="Answers.to_ask_again",
+        breaking=_attribute(Answers, "to_ask_again", lambda self, cluster: {}),
+        caught_by=("closed_once_and_unheard_much_later",),
+        starred=False,
+    ),
+    Mutation(
+        rule="no tombstone unless as many others have just told that they are open",
+        patched="replication._may_go",
+        breaking=_attribute(replication, "_may_go", lambda config, member, snapshot: shard_config.is_spare(config, member)),
+        caught_by=("fewer_replicas_while_one_does_not_answer",),
+        starred=False,
+    ),
+    Mutation(
         rule="no tombstone unless as many others as are wanted are in sync",
         patched="shard_config.is_spare",
         breaking=_everybody_is_spare,

@@ -26,6 +26,13 @@ class Stage:
         self.world.begin()
         self.until(lambda: self.world.is_whole() and all(client.succeeded_at > 0 for client in self.world.clients), "a whole cluster")
 
+    @classmethod
+    def of(cls, world: World) -> Stage:
+        """Return the stage of a world that has not begun yet."""
+        stage = cls.__new__(cls)
+        stage.world = world
+        return stage
+
     # Whom
 
     @property

@@ -63,6 +63,7 @@ class ReplicaWatcher:
         under = self._configurations.by_epoch.get(role.reign.epoch)
         if under is None or len(under.isr) < under.min_isr:
             raise Violation("inv 1: |isr| >= min_isr", f"{replica.id} commits {reached} under {under}")
+        hold(not under.elr, "inv 10: nothing is committed beside who is eligible", f"{replica.id} commits {reached} under {under}")
         for seq in range(before + 1, reached + 1):
             record = replica.disk.record(seq)
             if record is None:

@@ -72,7 +72,11 @@ NEW_HOME_LIVES = Unchanged(key=KEYS.worker("w1"), mod_revision=Revision(6))  # t
             {EPOCH, AS_IS, NEW_HOME_LIVES, LEARNER_LIVES},
             KEYS.shard(SHARD),
         ),
-        (RetireReplica(collection=COLLECTION, before=OLD, config=NEW, replica=ReplicaId("r0")), {EPOCH, AS_IS}, KEYS.shard(SHARD)),
+        (
+            RetireReplica(collection=COLLECTION, before=OLD, config=NEW, replica=ReplicaId("r0"), registrations=LIVE),
+            {EPOCH, AS_IS, NEW_HOME_LIVES, LEARNER_LIVES},
+            KEYS.shard(SHARD),
+        ),
         (
             ForgetReplicas(before=OLD, config=NEW, homes={ReplicaId("r0"): WorkerId("w0"), ReplicaId("r9"): WorkerId("w9")}),
             {EPOCH, Absent(key=KEYS.worker(WorkerId("w0"))), Absent(key=KEYS.worker(WorkerId("w9")))},

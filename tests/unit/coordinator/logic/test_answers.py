@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 from coordinator.logic.answers import Answers
 from coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import ClusterMap
@@ -42,6 +44,16 @@ def test_nothing_is_known_of_who_was_not_asked_or_has_not_answered() -> None:
     assert closed(Answers().heard(ASKED, CLOSED, cluster(w0=1))) == set(), "it has ended meanwhile"
     other = ShardId(CollectionId("id-c"), 7)
     assert closed(Answers().heard({W1: (other,)}, CLOSED, cluster(w1=8))) == set(), "a shard that is no more"
+
+
+def test_who_was_not_open_is_asked_again_while_it_may_lead() -> None:
+    heard = Answers().heard(ASKED, CLOSED, cluster(w1=8))
+    assert heard.to_ask_again(cluster(w1=8)) == {W1: (SHARD,)}
+    assert heard.to_ask_again(cluster(w1=9)) == {}
+    assert heard.heard(ASKED, OPEN, cluster(w1=8)).to_ask_again(cluster(w1=8)) == {}
+    dropped = dataclasses.replace(cluster(w1=8), shards={})
+    assert heard.to_ask_again(dropped) == {}
+    assert closed(heard.heard({}, SILENT, dropped)) == set(), "a shard that is no more"
 
 
 def test_what_is_told_now_is_handed_on() -> None:

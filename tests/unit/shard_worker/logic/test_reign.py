@@ -251,6 +251,10 @@ def test_a_member_with_a_tombstone_is_left_out_and_never_taken_in():
     assert (swap.config.isr, swap.config.learners) == ((P,), ())
     needed = Play(config(isr=(P, B), leaving=(B,), rf=2))
     assert needed.swaps(needed.go()) == [], "nobody is in sync in its place"
+    unsure = Play(config(isr=(P, B, L), leaving=(B,), rf=2))
+    sent = {each.append.to: each for each in unsure.reign.pump(Seq(0), 0) if isinstance(each, SendAppend)}
+    unsure.reign.silent(L, sent[L].serial)
+    assert unsure.swaps(unsure.go()) == [], "who is to keep the data does not answer"
     other = Play(config(isr=(P,), learners=(L,), leaving=(L,)))
     other.flush()
     other.joined()
@@ -270,11 +274,14 @@ def test_who_takes_the_place_of_one_that_leaves_is_let_in_before_it_goes():
 
 
 def test_who_is_eligible_is_given_up_before_anything_is_committed_without_it():
-    play = Play(config(isr=(P,), elr=(B,), min_isr=1))
+    play = Play(config(isr=(P, L), elr=(B,), min_isr=1))
+    assert play.swaps(play.go()) == [], "the no-op may yet find no room here"
     play.flush()
+    assert play.swaps(play.go()) == [], "L may yet turn out to be damaged: then B is needed"
+    play.matched(L)
     (swap,) = play.swaps(play.go())
     assert play.commit == 0
-    assert (swap.config.isr, swap.config.elr, swap.config.learners) == ((P,), (), (B,))
+    assert (swap.config.isr, swap.config.elr, swap.config.learners) == ((P, L), (), (B,))
     play.reign.swapped(EPOCH, SwapOutcome.UNKNOWN, Revision(0))
     play.go()
     assert play.commit == 0, "it may not have happened: then B may be elected"

@@ -81,11 +81,13 @@ def test_who_leaves_the_isr_learns_unless_it_has_its_tombstone_and_can_be_spared
     assert not is_gone(config("abc", leaving="b"), B)
 
 
-def test_who_joins_makes_learners_of_the_eligible_once_the_isr_can_commit():
+def test_who_is_eligible_stays_so_beside_a_joiner_until_it_is_given_up():
     still_small = expanded(config("a", learners="b", elr="c", min_isr=3), B)
     assert (still_small.isr, still_small.elr, still_small.learners) == ((A, B), (C,), ())
     enough = expanded(config("a", learners="b", elr="cd", min_isr=2, leaving="d", rf=2), B)
-    assert (enough.isr, enough.elr, enough.learners, enough.leaving) == ((A, B), (), (C,), (D,))
+    assert (enough.isr, enough.elr, enough.learners) == ((A, B), (C, D), ())
+    given_up = without_eligible(enough)
+    assert (given_up.isr, given_up.elr, given_up.learners, given_up.leaving) == ((A, B), (), (C,), (D,))
     needed = without_eligible(config("a", elr="d", leaving="d", rf=2))
     assert (needed.learners, needed.leaving) == ((D,), ())
     of_the_eligible = expanded(config("a", elr="c", min_isr=2), C)
