@@ -14,6 +14,7 @@ from shard_worker.index.context import SearchContext
 from shard_worker.index.exact import Stock, exact_hits, visible_stock
 from shard_worker.index.explaining import Tally
 from shard_worker.index.hot_filters import Among, HotFilter, Mask
+from shard_worker.index.kinds import kinds_hits, kinds_of
 from shard_worker.index.matching import Sought, matching
 from shard_worker.index.native import NativeIndex
 from shard_worker.index.paces import TOGETHER_QUERIES, Layout
@@ -236,6 +237,10 @@ def _exactly(part: Part, ask: Ask, stock: Stock, context: SearchContext, tally: 
 def _compared(part: Part, ask: Ask, stock: Stock, context: SearchContext, tally: Tally) -> PartHits:
     """Exact hits, and their cost learnt."""
     tally.searched()
+    kinds = kinds_of(part, stock)
+    if kinds is not None:
+        # It says nothing of what comparing rows costs.
+        return kinds_hits(part, ask, stock, kinds, tally)
     before = tally.search_us + tally.score_us
     hits = exact_hits(part, ask, stock, tally)
     us = tally.search_us + tally.score_us - before

@@ -6,7 +6,7 @@ sorting ten thousand strings for each query would take longer than the search. R
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,31 @@ _FEW_EQUAL = 4
 """Where more than one row in so many has a vector of its own, knowing which are equal saves nothing."""
 
 
+MOST_KINDS = 256
+"""Different vectors up to which a search goes by them instead of by rows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kinds:
+    """The different vectors of a segment. first: (kinds,) position of a row with each; rows: (n,) positions of all rows, kind by kind,
+    in the order of their ids; starts: (kinds + 1,) where each kind begins in `rows`; count: rows that it is about. Where the kinds are
+    many, only first and count are right."""
+
+    first: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int64]
+    count: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Learnt:
     """ranks: (n,) that sort as the ids, or None; hashes: (n,) of the vectors, or None; firsts: (n,) position of the first row with an equal
-    vector, None where hardly any are equal; all about the first n rows."""
+    vector, None where hardly any are equal; kinds: where they are few; all about the first n rows."""
 
     ranks: npt.NDArray[np.int32] | None = None
     hashes: npt.NDArray[np.uint64] | None = None
     firsts: npt.NDArray[np.int32] | None = None
+    kinds: Kinds | None = None
 
 
 class Ties:
@@ -43,7 +60,7 @@ class Ties:
         known = self._learnt.ranks
         if known is None or len(known) < len(ids):
             known = id_ranks(ids).astype(np.int32)
-            self._learnt = _Learnt(ranks=known, hashes=self._learnt.hashes, firsts=self._learnt.firsts)
+            self._learnt = replace(self._learnt, ranks=known)
         return known[: len(ids)]
 
     def firsts(self, vectors: Matrix) -> npt.NDArray[np.int32] | None:
@@ -52,15 +69,29 @@ class Ties:
         if known is None or len(known) < len(vectors):
             known = _hashed(vectors, known)
             firsts = _first_equal(vectors, known)
-            self._learnt = _Learnt(ranks=self._learnt.ranks, hashes=known, firsts=firsts)
+            self._learnt = replace(self._learnt, hashes=known, firsts=firsts, kinds=None)
         else:
             firsts = self._learnt.firsts
         return None if firsts is None else firsts[: len(vectors)]
 
+    def kinds(self, ids: IdArray) -> Kinds | None:
+        """The different vectors, of a part whose ids (n,) these are; None where there are many, or nobody has asked for `firsts` of all n
+        rows yet."""
+        learnt = self._learnt
+        if learnt.firsts is None or len(learnt.firsts) != len(ids):
+            return None
+        kinds = learnt.kinds
+        # Another thread may have learnt of more rows, or of fewer, meanwhile.
+        if kinds is None or kinds.count != len(ids):
+            kinds = _kinds(learnt.firsts, self.ranks(ids))
+            self._learnt = replace(self._learnt, kinds=kinds)
+        return kinds if len(kinds.first) <= MOST_KINDS else None
+
     def memory_bytes(self) -> int:
         """Memory it holds."""
         learnt = self._learnt
-        return sum(column.nbytes for column in (learnt.ranks, learnt.hashes, learnt.firsts) if column is not None)
+        ordered = None if learnt.kinds is None else learnt.kinds.rows
+        return sum(column.nbytes for column in (learnt.ranks, learnt.hashes, learnt.firsts, ordered) if column is not None)
 
 
 def first_by_rank(
@@ -89,6 +120,14 @@ def _first_of(keys: npt.NDArray[np.float32], ranks: npt.NDArray[np.integer], k: 
     if wanted < len(at):
         at = at[np.argpartition(ranks[at], wanted - 1)[:wanted]]
     return np.concatenate([np.flatnonzero(better), at])
+
+
+def _kinds(firsts: npt.NDArray[np.int32], ranks: npt.NDArray[np.integer]) -> Kinds:
+    first, starts = np.unique(np.sort(firsts), return_index=True)
+    if len(first) > MOST_KINDS:
+        return Kinds(first=first.astype(np.int64), rows=np.empty(0, dtype=np.int32), starts=starts, count=len(firsts))
+    rows = np.lexsort((ranks, firsts)).astype(np.int32)
+    return Kinds(first=first.astype(np.int64), rows=rows, starts=np.append(starts, len(firsts)).astype(np.int64), count=len(firsts))
 
 
 def _hashed(vectors: Matrix, known: npt.NDArray[np.uint64] | None) -> npt.NDArray[np.uint64]:

@@ -26,12 +26,20 @@ def _any(*signs: str) -> re.Pattern[str]:
 
 
 _CONNECTING = _any(
-    "failed to connect", "last error", "resolution", "resolver", "name or service", "no address", "connect failed", "connection refused"
+    "failed to connect",
+    "last error",
+    "resolution",
+    "resolv(er|ing)",
+    "lookup",
+    "name or service",
+    "no address",
+    "connect failed",
+    "connection refused",
 )
 
 _WHY_NOT_CONNECTED: Sequence[tuple[re.Pattern[str], str]] = (
     (_any("refused"), "refused, nothing listens there"),
-    (_any("resol", "name or service", "nodename", "domain name", "no address", "dns"), "its name is not known"),
+    (_any("resol", "lookup", "name or service", "nodename", "domain name", "no address", "dns"), "its name is not known"),
     (_any("no route", "unreachable"), "there is no way to it in the network"),
     (_any("ssl", "tls", "certificate", "handshake", "wrong_version"), "one side speaks TLS, and the other does not or does not trust it"),
     (_any("time", "deadline", "shutdown"), "nothing answered in time"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shard_worker.index import exact, ties
+from shard_worker.index import exact, kinds, ties
 from shard_worker.index.context import SearchContext
 from shard_worker.index.hot_filters import HotFilters
 from shard_worker.index.search import search_view
@@ -100,7 +100,7 @@ def found_by(writer: Writer, queries: np.ndarray, k: int, metric: Metric, *, wit
 
 @settings(max_examples=25, deadline=None)
 @given(
-    kinds=st.integers(1, 12),
+    different=st.integers(1, 12),
     ids=st.sampled_from(["integers", "strings", "mixed"]),
     metric=st.sampled_from(list(Metric)),
     batch=st.sampled_from([1, 7, 9, 70]),
@@ -109,9 +109,9 @@ def found_by(writer: Writer, queries: np.ndarray, k: int, metric: Metric, *, wit
     filtered=st.booleans(),
     bounded=st.booleans(),
 )
-def test_rows_that_tie_come_back_as_the_dumb_twin_sorts_them(kinds, ids, metric, batch, k, sealed, filtered, bounded):
-    rng = np.random.default_rng(kinds)
-    vectors = rng.integers(1, 4, size=(kinds, DIM)).astype(np.float32)[rng.integers(0, kinds, 2_500)]
+def test_rows_that_tie_come_back_as_the_dumb_twin_sorts_them(different, ids, metric, batch, k, sealed, filtered, bounded):
+    rng = np.random.default_rng(different)
+    vectors = rng.integers(1, 4, size=(different, DIM)).astype(np.float32)[rng.integers(0, different, 2_500)]
     names = names_of(ids, 2_500)
     writer = writer_of(vectors, names, metric, sealed=sealed)
     queries = rng.integers(1, 4, size=(batch, DIM)).astype(np.float32)
@@ -120,11 +120,14 @@ def test_rows_that_tie_come_back_as_the_dumb_twin_sorts_them(kinds, ids, metric,
     everything = brute_force(points, queries[0], 2_500, metric)
     radius = everything[len(everything) // 2][1] if bounded else None
     found = found_by(writer, queries, k, metric, without=without, radius=radius)
+    # By then it is known which vectors are equal.
+    again = found_by(writer, queries, k, metric, without=without, radius=radius)
     for number in range(0, batch, 23):
         expected = brute_force(points, queries[number], k, metric)
         if radius is not None:
             expected = [hit for hit in expected if (hit[1] <= radius if metric.smaller_is_better else hit[1] >= radius)]
         assert found[number] == expected
+        assert again[number] == expected
 
 
 @pytest.mark.parametrize("batch", [1, 70])
@@ -143,6 +146,7 @@ def test_equal_vectors_are_scored_once_a_query_and_their_ids_are_ranked_once(ids
         return rank(column)
 
     monkeypatch.setattr(exact, "pair_scores", counted_scores)
+    monkeypatch.setattr(kinds, "pair_scores", counted_scores)
     monkeypatch.setattr(ties, "id_ranks", counted_ranks)
     queries = np.random.default_rng(0).random((batch, DIM), dtype=np.float32)
     for _ in range(3):
@@ -150,3 +154,26 @@ def test_equal_vectors_are_scored_once_a_query_and_their_ids_are_ranked_once(ids
     assert sum(scored) == 3 * batch
     assert sum(ranked) == (count if ids == "strings" else 0)
     assert writer.index.stats().memory_bytes > 4_000 * 4 * DIM
+
+
+def test_scores_that_are_no_number_come_last_also_where_vectors_are_few():
+    vectors = np.array([[1, 1, 1, 1, 1, 1], [3e38] * 6, [-3e38] * 6, [2, 2, 2, 2, 2, 2]], dtype=np.float32)[np.arange(2_000) % 4]
+    writer = writer_of(vectors, names_of("mixed", 2_000), Metric.IP, sealed=False)
+    queries = np.array([[3e38, -3e38, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0]], dtype=np.float32)
+    for _ in range(3):
+        found = found_by(writer, queries, 700, Metric.IP, without=None, radius=None)
+        for number in range(2):
+            expected = brute_force(writer.points, queries[number], 700, Metric.IP)
+            assert [(name, str(score)) for name, score in found[number]] == [(name, str(score)) for name, score in expected]
+
+
+def test_what_was_learnt_of_fewer_rows_is_not_taken_for_all():
+    writer = Writer(new_index(Metric.L2, DIM, index="flat", growing_rows=9_000, flat_rows=10_000))
+    for start in range(0, 6_000, 1_500):
+        writer.upsert({f"p-{at:05d}": np.full(DIM, at % 3, dtype=np.float32) for at in range(start, start + 1_500)})
+        older = writer.index.view()
+        for _ in range(2):
+            queries = np.ones((9, DIM), dtype=np.float32)
+            found = found_by(writer, queries, 2_500, Metric.L2, without=None, radius=None)
+            assert found[0] == brute_force(writer.points, queries[0], 2_500, Metric.L2)
+        assert len(older.parts[0]) == start + 1_500
