@@ -91,7 +91,7 @@ def ids_from_input(values: Any, limits: Limits, *, ordered: bool = False) -> IdA
         _check_id_array(values)
         if values.dtype.kind == "i":
             return values.astype(np.int64)
-    elif isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+    elif isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
         raise _no_ids(f"not {type(values).__name__}")
     elif ordered and isinstance(values, (set, frozenset)):
         raise _no_ids(f"not {type(values).__name__}, which has no order: each vector belongs to the id in its place")

@@ -28,7 +28,7 @@ def vectors_from_input(values: Any, *, field: str = "vectors") -> Matrix:
     """
     given = _array(values, field)
     if given is None or given.dtype.kind not in _REAL or _hides_others(values, given):
-        _refuse_bad_row(values, field)
+        _refuse_bad_row(values if given is None or isinstance(values, Sequence) else given, field)
     if given is None or given.ndim != 2:
         shape = "rows of different lengths" if given is None else str(given.shape)
         raise InvalidArgument(f"{field} must have the shape (n, dim), not {shape}", ErrorDetails(field=field))
@@ -121,10 +121,11 @@ def _has_boolean(row: Any) -> bool:
 
 def _refuse_bad_row(values: Any, field: str) -> None:
     """Raise InvalidArgument naming the first row that is no vector, if there is one."""
-    if isinstance(values, np.ndarray) and values.ndim != 2:
+    if isinstance(values, np.ndarray) and values.dtype.kind in _REAL:
         return
-    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)):
-        raise InvalidArgument(f"{field} must be an array or a list of vectors, not {_named(values)}", ErrorDetails(field=field))
+    if isinstance(values, (str, bytes)) or (isinstance(values, np.ndarray) and values.ndim == 0):
+        what = _named(values if isinstance(values, (str, bytes)) else values.item())
+        raise InvalidArgument(f"{field} must be an array or a list of vectors, not {what}", ErrorDetails(field=field))
     first = None
     for index, row in enumerate(values):
         reason = row_fault(row)
@@ -135,7 +136,7 @@ def _refuse_bad_row(values: Any, field: str) -> None:
             raise InvalidArgument(
                 f"{field}[{index}] {reason}: each must be a list of as many real numbers", ErrorDetails(field=field, index=index)
             )
-    raise InvalidArgument(f"{field} must be real numbers of at most 64 bits", ErrorDetails(field=field))
+    raise InvalidArgument(f"{field} must be a matrix of numbers, not of objects: give a list, as of .tolist()", ErrorDetails(field=field))
 
 
 def _unfit(value: Any) -> str:

@@ -65,7 +65,7 @@ def in_a_deep_stack(call):
     depth, frame = 0, sys._getframe()
     while frame is not None:
         depth, frame = depth + 1, frame.f_back
-    return descend(sys.getrecursionlimit() - depth - 45)
+    return descend(sys.getrecursionlimit() - depth - 60)
 
 
 @given(PAYLOADS)

@@ -66,7 +66,10 @@ def test_what_is_no_id_is_refused_by_index(values):
     assert caught.value.details.index == 1
 
 
-@pytest.mark.parametrize("values", ["abc", b"abc", 7, None, np.array(5), np.ones((2, 2), dtype=int), {"a": 1}, np.ma.array(5)])
+@pytest.mark.parametrize(
+    "values",
+    ["abc", b"abc", 7, None, np.array(5), np.ones((2, 2), dtype=int), {"a": 1}, np.ma.array(5), memoryview(b"abcd").cast("B", (2, 2))],
+)
 def test_what_is_no_list_of_ids_is_refused(values):
     with pytest.raises(InvalidArgument, match="ids must be a list"):
         ids_from_input(values, DEFAULT_LIMITS)

@@ -24,6 +24,13 @@ class Tensor:
         return self._array
 
 
+def object_rows(*rows):
+    """As a column of lists in a table of pandas turns into an array."""
+    made = np.empty(len(rows), dtype=object)
+    made[:] = rows
+    return made
+
+
 def refused(values, call=vectors_from_input):
     with pytest.raises(InvalidArgument) as caught:
         call(values)
@@ -119,7 +126,11 @@ def test_a_query_has_one_dimension(values):
         (np.ones((2, 2), dtype="M8[ns]"), r"vectors\[0\] holds values of dtype datetime64"),
         (np.ma.masked_equal([[1.0, 2.0, 3.0], [1.0, -999.0, 3.0]], -999.0), r"vectors\[1\] is masked"),
         (np.array([[1.0, 2.0], [1.0, None]], dtype=object), r"vectors\[1\] holds None at position 1"),
-        (np.array([[1.0, 2.0]], dtype=object), "must be real numbers of at most 64 bits"),
+        (np.array([[1.0, 2.0]], dtype=object), "not of objects: give a list, as of .tolist()"),
+        (Tensor(np.array([[1.0, 2.0], [3.0, True]], dtype=object)), r"vectors\[1\] holds the boolean True at position 1"),
+        (Tensor(object_rows([1.0, 2.0], [3.0, None])), r"vectors\[1\] holds None at position 1"),
+        (Tensor(object_rows([1.0, 2.0], [3.0, 4.0])), r"not of objects: give a list, as of .tolist\(\)"),
+        (Tensor(np.ones((2, 2), dtype=bool)), r"vectors\[0\] holds values of dtype bool"),
     ],
 )
 def test_what_are_no_vectors_is_refused(values, said):
