@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from shard_worker.builders import BUILD_HERE, Builder
@@ -44,6 +45,7 @@ class Pools:
         self._encodes = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._build_threads = build_threads
         self._builds = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=self._begin_builds)
+        self._measures = ThreadPoolExecutor(1, thread_name_prefix="measure", initializer=partial(build_thread_init, threads=1))
         self._turn = asyncio.Lock()
         self.stopping = threading.Event()
         """Set when the worker ends: builds look at it and stop."""
@@ -80,7 +82,14 @@ class Pools:
 
         Returns None when it was withdrawn before its turn came; one that runs is waited for.
         """
-        future = self._builds.submit(work)
+        return await self._run_unless(self._builds, work, withdrawn)
+
+    async def measure(self, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
+        """The same in a thread beside it, for what is short and must not wait for a long build: at low priority, on one core."""
+        return await self._run_unless(self._measures, work, withdrawn)
+
+    async def _run_unless(self, pool: ThreadPoolExecutor, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
+        future = pool.submit(work)
         result = asyncio.wrap_future(future)
         withdrawal = asyncio.create_task(withdrawn.wait())
         either: set[asyncio.Future[Any]] = {result, withdrawal}
@@ -98,6 +107,7 @@ class Pools:
         """Stop builds and end the threads."""
         self.stopping.set()
         self._builds.shutdown(cancel_futures=True)
+        self._measures.shutdown(cancel_futures=True)
         self._reads.close()
         self.conversions.close()
         self._encodes.shutdown(cancel_futures=True)

@@ -111,8 +111,7 @@ class Replica:
         self._shard, self._spec = shard, spec
         self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
         self._promises = Promises()
-        self._accounted = Seq(-1)
-        self._stored_bytes = engine.mean_point_bytes()
+        self._accounted, self._stored_bytes = Seq(-1), engine.mean_point_bytes()
         self._registration = Revision(0)
         self._progress = asyncio.Event()
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -127,8 +126,8 @@ class Replica:
         )
         self._reads = ReadsUnderWay(shard=shard, pools=pools)
         self._reading = engine.reading
-        self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory)
-        self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, metric=spec.metric, dim=spec.dim, folder=engine.tuning_folder)
+        self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, spec=spec, folder=engine.tuning_folder)
+        self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, tuner=self._tuner)
         self._sealing.kick()
         self._tuner.kick()
 
@@ -315,6 +314,7 @@ class Replica:
         """The collection's specification has changed: its index or its recall."""
         self._spec = spec
         self._reading.aim(spec.recall)
+        self._tuner.aim(spec.recall)
         self._sealing.tell_index(spec.index)
         self._memory.update(self._shard, self._engine.cost())
 

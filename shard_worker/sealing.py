@@ -11,6 +11,7 @@ from shard_worker.index.build import BuildJob
 from shard_worker.logic.replica_events import DISK_LIMIT, StorageBroke
 from shard_worker.memory import MEMORY_LIMIT, Claim, Shortage, WorkerMemory
 from shard_worker.pools import Pools
+from shard_worker.tuner import Tuner
 from shard_worker.writer import Writer
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable, to_keep
 from shoal.core.ids import ShardId
@@ -26,8 +27,9 @@ RETRY_S = 5.0
 class Sealing:
     """Background builds of one replica. `kick` whenever rows were applied; `close` before the writer is closed."""
 
-    def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, pools: Pools, memory: WorkerMemory) -> None:
+    def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, pools: Pools, memory: WorkerMemory, tuner: Tuner) -> None:
         self._shard, self._engine, self._writer, self._pools, self._memory = shard, engine, writer, pools, memory
+        self._tuner = tuner
         self._shortage = ""
         self._reclaiming = False
         self._wake = asyncio.Event()
@@ -211,7 +213,12 @@ class Sealing:
         if written is None:
             return False
         self._check_space()
-        await self._writer.between_writes(lambda: self._engine.swap(job, sealed, written))
+        try:
+            if sealed.rows_held:
+                await self._tuner.measure_new(sealed.part(), written.name, boot_s() - began)
+            await self._writer.between_writes(lambda: self._engine.swap(job, sealed, written))
+        finally:
+            self._tuner.swapped(written.name)
         self._memory.update(self._shard, self._engine.cost())
         await self._sweep()
         log.info(event("segment_sealed", shard=self._shard, rows=sealed.rows_held, inserted=job.inserts, seconds=f"{boot_s() - began:.2f}"))

@@ -80,7 +80,7 @@ class WorkerRole:
     def __init__(self, settings: WorkerSettings, runner: Runner | None = None) -> None:
         """runner: makes indexes in other processes. Raises PreconditionFailed when the settings ask for one and there is none."""
         builder = builder_of(settings.builds, runner)
-        settle_linear_algebra(settings.search_threads + settings.build_threads + 1)
+        settle_linear_algebra(settings.search_threads + settings.build_threads + 2)
         self.host = Host(memory=_memory_account(settings))
         self._hot_filters = HotFilters(self.host.memory.cache_bytes)
         self._settings = settings

@@ -12,16 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shard_worker.index.reservoir import QueryReservoir
+from shard_worker.index.query_kinds import QueryKinds
 from shard_worker.index.tuning import Tuning
 from shard_worker.index.tuning_record import tuning_from_json, tuning_to_json
+from shard_worker.logic.tuning_plan import Standing
 from shard_worker.storage.derived_file import read_derived, write_derived
 from shoal.core.errors import DataLoss, ShoalError
 from shoal.runtime.logs import event
 
 log = logging.getLogger("shoal.worker.tuning")
 
-QUERIES_FILE, TABLES_FILE = "queries", "recall"
+QUERIES_FILE, KINDS_FILE, TABLES_FILE = "queries", "kinds", "recall"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -32,6 +33,20 @@ class Learnt:
     held: int
     taken: int
     took_s: float
+    kinds: int = 0
+    brief: bool = False
+
+    def standing(self, *, at_s: float) -> Standing:
+        """The measurement, made or read at at_s."""
+        return Standing(
+            real=self.tuning.real,
+            held=self.held,
+            taken=self.taken,
+            at_s=at_s,
+            took_s=self.took_s,
+            kinds=self.kinds,
+            brief=self.brief,
+        )
 
 
 class TuningFiles:
@@ -40,14 +55,15 @@ class TuningFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def load_queries(self, into: QueryReservoir) -> None:
+    def load_queries(self, into: QueryKinds) -> None:
         """Hold the queries that were saved."""
-        try:
-            data = read_derived(self._folder / QUERIES_FILE)
-            if data is not None:
-                into.restore(data)
-        except ShoalError as error:
-            log.warning(event("tuning_not_read", file=self._folder / QUERIES_FILE, reason=error.message))
+        for name, restore in ((QUERIES_FILE, into.restore), (KINDS_FILE, into.restore_kinds)):
+            try:
+                data = read_derived(self._folder / name)
+                if data is not None:
+                    restore(data)
+            except ShoalError as error:
+                log.warning(event("tuning_not_read", file=self._folder / name, reason=error.message))
 
     def load_tables(self) -> dict[str, Learnt]:
         """The measurements that were saved, by segment name."""
@@ -58,10 +74,11 @@ class TuningFiles:
             log.warning(event("tuning_not_read", file=self._folder / TABLES_FILE, reason=error.message))
             return {}
 
-    def save(self, queries: bytes, tables: Mapping[str, Learnt]) -> None:
-        """Replace both. queries: of QueryReservoir.to_bytes."""
+    def save(self, queries: tuple[bytes, bytes], tables: Mapping[str, Learnt]) -> None:
+        """Replace all. queries: of QueryKinds.to_bytes."""
         try:
-            write_derived(self._folder / QUERIES_FILE, queries)
+            write_derived(self._folder / QUERIES_FILE, queries[0])
+            write_derived(self._folder / KINDS_FILE, queries[1])
             write_derived(
                 self._folder / TABLES_FILE, json.dumps({name: _record(learnt) for name, learnt in tables.items()}).encode("ascii")
             )
@@ -70,7 +87,8 @@ class TuningFiles:
 
 
 def _record(learnt: Learnt) -> dict[str, object]:
-    return {"tuning": tuning_to_json(learnt.tuning), "held": learnt.held, "taken": learnt.taken, "took_s": learnt.took_s}
+    counts = {"held": learnt.held, "taken": learnt.taken, "kinds": learnt.kinds}
+    return {"tuning": tuning_to_json(learnt.tuning), **counts, "took_s": learnt.took_s, "brief": learnt.brief}
 
 
 def _tables(data: bytes) -> dict[str, Learnt]:
@@ -81,6 +99,8 @@ def _tables(data: bytes) -> dict[str, Learnt]:
                 held=int(record["held"]),
                 taken=int(record["taken"]),
                 took_s=float(record["took_s"]),
+                kinds=int(record.get("kinds", 0)),
+                brief=bool(record.get("brief", False)),
             )
             for name, record in json.loads(data).items()
         }

@@ -18,9 +18,10 @@ from shard_worker.index.ask import Ask
 from shard_worker.index.distances import distances_at
 from shard_worker.index.exact import scored
 from shard_worker.index.explaining import Tally
+from shard_worker.index.likeness import remoteness
 from shard_worker.index.native import NativeIndex
 from shard_worker.index.paces import Paces
-from shard_worker.index.tuning import EXACT, Choice, Tuning
+from shard_worker.index.tuning import DEAR_US, EXACT, Choice, Tuning
 from shard_worker.index.view import Part, PartHits
 from shard_worker.logic.filter_plan import SPREAD_SHARE, next_rank, required_recall
 from shoal.core.collection import Metric
@@ -30,6 +31,8 @@ from shoal.core.shard_calls import Breadth, RecallTarget
 Numbers = npt.NDArray[np.int64]
 
 _UNTOLD_FETCH = 16
+
+NO_QUERIES: Numbers = np.empty(0, dtype=np.int64)
 
 _PIECE_US = 30_000.0
 
@@ -42,10 +45,10 @@ def choice_for(part: Part, native: NativeIndex, ask: Ask, k: int, recall: float)
     tuning = part.tuning.now
     match ask.accuracy:
         case RecallTarget(target):
-            return tuning.breadth_for(k, target)
+            return tuning.choice(k, target)
         case Breadth(ef=ef, nprobe=nprobe):
             given = {"ef": ef, "nprobe": nprobe}.get(native.breadth_name)
-            usual = tuning.breadth_for(k, recall)
+            usual = tuning.choice(k, recall)
             if given is None:
                 return usual
             # Where the usual search would be exact it says nothing of how many rows to score.
@@ -55,17 +58,31 @@ def choice_for(part: Part, native: NativeIndex, ask: Ask, k: int, recall: float)
             return EXACT
 
 
-def index_hits(part: Part, native: NativeIndex, ask: Ask, choice: Choice, tally: Tally) -> PartHits | None:
-    """The k best hits of the index for each query, where all rows count; None when it found fewer for one of them."""
+def index_hits(part: Part, native: NativeIndex, ask: Ask, choice: Choice, tally: Tally) -> tuple[PartHits, Numbers] | None:
+    """The k best hits of the index for each query, where all rows count, and the numbers (m,) of queries that turned out to be unlike
+    those measured, for which nothing is promised and no hit given; None when it found fewer than k for one of them."""
     positions = nearest(part, native, ask, max(ask.k, choice.fetch), choice.breadth)[:, : ask.k]
     tally.searched()
     if positions.min() < 0:
         return None
-    tally.breadth = choice.breadth
+    tally.breadth = max(tally.breadth, choice.breadth)
     tally.candidates += positions.size
     hits = scored(part, ask, np.arange(len(ask), dtype=np.int64).repeat(ask.k), positions.ravel())
     tally.scored()
-    return hits
+    unlike = _unlike(part, ask, hits.scores[:: ask.k])
+    if unlike is None:
+        return hits, NO_QUERIES
+    kept = np.flatnonzero(~unlike.repeat(ask.k))
+    return hits.at(kept), np.flatnonzero(unlike)
+
+
+def _unlike(part: Part, ask: Ask, best: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_] | None:
+    """Which queries are not like those that the breadth was chosen by, from the scores (nq,) of the first hits of an unfiltered search
+    of the index; None for none. Who gave the breadth itself has answered for it."""
+    tuning = part.tuning.now
+    if not tuning.trusted or not isinstance(ask.accuracy, RecallTarget):
+        return None
+    return tuning.likeness.unlike(remoteness(ask.queries, best, ask.metric))
 
 
 def nearest(part: Part, native: NativeIndex, ask: Ask, fetch: int, breadth: int) -> Numbers:
@@ -149,8 +166,8 @@ class Reliance:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Descent:
-    """What an index-first search found. hits: of the queries it could finish; open: numbers of those it could not; reached:
-    rank that did for SPREAD_SHARE of the finished queries, None when none was finished."""
+    """What an index-first search found. hits: of the queries it could finish; open: numbers of those it could not, or that are unlike
+    those the index was measured with; reached: rank that did for SPREAD_SHARE of the finished queries, None when none was finished."""
 
     hits: list[PartHits]
     open: Numbers
@@ -178,6 +195,7 @@ class Descender:
         rows = len(self.part)
         hits: list[PartHits] = []
         reached: list[Numbers] = []
+        unlike: list[Numbers] = []
         pending: Numbers = np.arange(len(self.ask), dtype=np.int64)
         before = EXACT
         while len(pending):
@@ -189,6 +207,11 @@ class Descender:
             left, seen, needed = [], aim, 0
             for block in _blocks(pending, choice.fetch):
                 closing, found = self._round(block, choice)
+                strange = self._strange(block, found[0]) if before.exact else NO_QUERIES
+                if len(strange):
+                    unlike.append(block.take(strange))
+                    kept = np.delete(np.arange(len(block)), strange)
+                    block, closing, found = block.take(kept), closing.take(kept), (found[0].take(kept, axis=0), found[1].take(kept, axis=0))
                 closed = self.reliance.reaches(choice, aim, closing)
                 hits.extend(self._kept(block, closing, closed, found))
                 reached.append(closing[closed])
@@ -200,7 +223,16 @@ class Descender:
             pending, before = np.concatenate(left), choice
             aim = next_rank(seen=seen, needed=needed, rows=rows)
         ranks = np.concatenate(reached) if reached else np.empty(0, dtype=np.int64)
-        return Descent(hits=hits, open=pending, reached=int(np.quantile(ranks, SPREAD_SHARE)) if len(ranks) else None)
+        depth = int(np.quantile(ranks, SPREAD_SHARE)) if len(ranks) else None
+        return Descent(hits=hits, open=np.concatenate([pending, *unlike]), reached=depth)
+
+    def _strange(self, block: Numbers, positions: Numbers) -> Numbers:
+        """Which of the queries numbered `block` (m,) are unlike those measured, by what a first search found, (m, fetch). Where finishing
+        them exactly is dear they are not told apart, but counted."""
+        first, ask = np.ascontiguousarray(positions[:, :1]), self.ask.only(block)
+        best = distances_at(ask.queries, self.part.vectors, first, ask.metric)[:, 0]
+        unlike = _unlike(self.part, ask, best if ask.metric is Metric.L2 else np.negative(best, out=best))
+        return NO_QUERIES if unlike is None or self.exact_us(1) > DEAR_US else np.flatnonzero(unlike)
 
     def _round(self, block: Numbers, choice: Choice) -> tuple[Numbers, tuple[Numbers, npt.NDArray[np.bool_]]]:
         """One search of the queries numbered `block` (m,). (closing, (positions, wanted)): rank at which a query has all it wants, 0

@@ -6,13 +6,14 @@ what the recalls promise is decided in shard_worker.logic.recall_bounds.
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from shard_worker.index.likeness import remoteness
 from shard_worker.index.native import NativeIndex, inner_products, squared_distances
 from shard_worker.index.truth import Sample, Truth, exact_truth
 from shard_worker.index.tuning import ANY_FETCH, FETCHES, RANKS, Measures, Shape, Tuning
@@ -46,11 +47,13 @@ def calibrate(
     should_stop: Callable[[], bool],
     clock: Callable[[], float],
     ranks: tuple[int, ...] = RANKS,
+    most_s: float = math.inf,
 ) -> Tuning | None:
     """What the part's index gives for what; None when it was told to stop. should_stop: asked between slices of work, and may take
-    its time; clock: seconds; ranks: at which recall is measured, where
-    the part has four times as many rows. The part has an index and the sample at least one query.
+    its time; clock: seconds; ranks: at which recall is measured, where the part has four times as many rows; most_s: after so long no
+    further breadth is begun. The part has an index and the sample at least one query.
     """
+    began = clock()
     native = part.native
     assert native is not None, "only a part with an index is calibrated"
     ranks = tuple(rank for rank in ranks if rank <= max(1, len(part) // 4))
@@ -71,17 +74,20 @@ def calibrate(
         recalls.append(measured)
         if us[-1] > NOT_WORTH * limit_us or measured[-1, -1].mean() >= GOOD_ENOUGH:
             break
+        if clock() - began >= most_s:
+            break
     measures = Measures(
         breadths=tuple(breadths),
         fetches=survey.fetches,
         ranks=ranks,
-        **_tables(np.stack(recalls), breadths, ranks, graph=native.breadth_name == "ef", real=sample.real),
-        us=tuple(np.maximum.accumulate(us).tolist()),
+        **_tables(np.stack(recalls), breadths, ranks, sample, graph=native.breadth_name == "ef"),
+        us=tuple(np.minimum.accumulate(us[::-1])[::-1].tolist()),
         score_us=score_us,
         exact_call_us=_CALL_US,
         exact_row_us=exact,
         queries=len(sample),
         real=sample.real,
+        remote=_remote(sample, truth, metric) if sample.real else (),
     )
     return Tuning(shape_of(part, native), measures)
 
@@ -137,14 +143,14 @@ class _Survey:
         return min(wanted + (not self.sample.real), len(self.part))
 
     def single_us(self, breadth: int) -> float:
-        """Median time of a search for one query, few rows fetched."""
+        """Time of a search for one query, few rows fetched: the least of some, since others on the machine only add to it."""
         fetch, times = min(10, len(self.part)), []
         for number in range(_TIMED_CALLS):
             query = self.sample.queries[number % len(self.sample)][None, :]
             began = self.clock()
             self.native.search(query, fetch, breadth)
             times.append(self.clock() - began)
-        return statistics.median(times) * 1e6
+        return min(times) * 1e6
 
     def recalls(self, breadth: int, us: float, should_stop: Callable[[], bool]) -> Recalls | None:
         """Recall of each query, (fetches, ranks, m); None when it was told to stop."""
@@ -168,13 +174,20 @@ class _Survey:
         return found
 
 
-def _tables(recalls: Recalls, breadths: list[int], ranks: tuple[int, ...], *, graph: bool, real: bool) -> dict[str, Recalls]:
-    """Expected and sure recalls from those of single queries, (breadths, fetches, ranks, m)."""
-    surely = sure_recalls(recalls, ranks, breadths)
+def _tables(recalls: Recalls, breadths: list[int], ranks: tuple[int, ...], sample: Sample, *, graph: bool) -> dict[str, Recalls]:
+    """Expected and sure recalls from those of single queries, (breadths, fetches, ranks, m): sure for each kind of query."""
+    kinds = [recalls[..., sample.kinds == kind] for kind in np.unique(sample.kinds)]
+    surely = np.minimum.reduce([sure_recalls(kind, ranks, breadths) for kind in kinds])
     return {
         "expected": expected_recalls(recalls),
-        "surely": surely if real else with_stand_in_margin(surely, breadths, graph=graph),
+        "surely": surely if sample.real else with_stand_in_margin(surely, breadths, graph=graph),
     }
+
+
+def _remote(sample: Sample, truth: Truth, metric: Metric) -> tuple[float, ...]:
+    """How far the nearest rows of the queries lie, ascending."""
+    far = remoteness(sample.queries, truth.best, metric)
+    return tuple(np.sort(far[np.isfinite(far)]).tolist())
 
 
 def _exact_pace(part: Part, sample: Sample, metric: Metric, clock: Callable[[], float]) -> float:
@@ -186,7 +199,7 @@ def _exact_pace(part: Part, sample: Sample, metric: Metric, clock: Callable[[], 
         began = clock()
         kernel(sample.queries[number % len(sample)], rows)
         times.append(clock() - began)
-    return statistics.median(times) * 1e6 / len(rows) + _SELECT_US_PER_ROW
+    return min(times) * 1e6 / len(rows) + _SELECT_US_PER_ROW
 
 
 def _score_us(part: Part, sample: Sample, metric: Metric, clock: Callable[[], float]) -> float:
@@ -199,4 +212,4 @@ def _score_us(part: Part, sample: Sample, metric: Metric, clock: Callable[[], fl
         began = clock()
         pair_scores(sample.queries[number % len(sample)][None, :], part.vectors, none, positions, metric)
         times.append(clock() - began)
-    return statistics.median(times) * 1e6 / count
+    return min(times) * 1e6 / count

@@ -18,6 +18,7 @@ from shard_worker.index.native_kinds import (
     anatomy_of,
     empty_index,
     fixed_bytes,
+    keep_links,
     learn_from,
     link_bytes,
     row_bytes,
@@ -67,7 +68,9 @@ class NativeIndex:
     @classmethod
     def empty(cls, spec: IndexSpec, dim: int, metric: Metric, *, ef_construction: int = EF_CONSTRUCTION) -> NativeIndex:
         """An index without rows, of a kind that learns nothing; see native_training for the others. spec: all numbers filled in."""
-        return cls(empty_index(spec, dim, metric_type(metric), ef_construction))
+        made = cls(empty_index(spec, dim, metric_type(metric), ef_construction))
+        keep_links(made._anatomy, metric)
+        return made
 
     @classmethod
     def read(cls, path: Path, dim: int, metric: Metric) -> NativeIndex:
@@ -95,7 +98,9 @@ class NativeIndex:
         if anatomy_of(index) is None or (index.d, index.metric_type) != (dim, metric_type(metric)) or not index.is_trained:
             kind = type(index).__name__
             raise DataLoss(f"{name} holds {kind} of dimension {index.d} where dimension {dim}, metric {metric} is wanted")
-        return cls(index)
+        held = cls(index)
+        keep_links(held._anatomy, metric)
+        return held
 
     def __len__(self) -> int:
         return int(self._anatomy.core.ntotal)

@@ -15,6 +15,7 @@ from typing import Any
 import faiss as _faiss
 import numpy as np
 
+from shoal.core.collection import Metric
 from shoal.core.index_spec import FLAT, LIST_BYTES, Codec, IndexFamily, IndexSpec, inner_dim
 
 faiss: Any = _faiss
@@ -82,6 +83,17 @@ def anatomy_of(index: Any) -> Anatomy | None:
     if spec.family is IndexFamily.HNSW:
         storage = faiss.downcast_index(core.storage)
     return Anatomy(spec=spec, core=core, storage=None if spec.family is IndexFamily.IVF else storage, rotation=rotation)
+
+
+def keep_links(anatomy: Anatomy, metric: Metric) -> None:
+    """Where rows are inserted by inner products of uneven lengths, let each keep all the links it has room for.
+
+    The long rows are near everything, so that the rule which drops a link to a row that another link is nearer to leaves two or three
+    links a row. (Fashion-MNIST under ip, 20,000 rows, recall@10 at ef 64: 0.61 without, 0.98 with all links; ef 16: 0.53 and 0.78.)
+    Not part of the file format: to be told of each index that is to grow.
+    """
+    if metric is Metric.IP and anatomy.spec.family is IndexFamily.HNSW:
+        anatomy.core.keep_max_size_level0 = True
 
 
 def search_parameters(spec: IndexSpec, breadth: int) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from shard_worker.index.clusters import centroids_of
 from shard_worker.index.native import EF_CONSTRUCTION, NativeIndex, metric_type
-from shard_worker.index.native_kinds import Anatomy, allow_growth, anatomy_of, empty_index
+from shard_worker.index.native_kinds import Anatomy, allow_growth, anatomy_of, empty_index, keep_links
 from shoal.core.collection import Metric
 from shoal.core.errors import Internal
 from shoal.core.index_spec import Codec, IndexFamily, IndexSpec
@@ -54,6 +54,7 @@ def trained_index(
         raise Internal(f"faiss could not train {spec.text} on {len(sample)} rows: {error}") from error
     anatomy.core.is_trained = index.is_trained = True
     allow_growth(anatomy, True)
+    keep_links(anatomy, metric)
     return NativeIndex(index)
 
 

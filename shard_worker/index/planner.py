@@ -7,11 +7,12 @@ Refuses to guess what a filter matches; its rows are known (`matching`) before a
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from shard_worker.index.approximate import Descender, Descent, Reliance, Sieve, choice_for, index_hits
+from shard_worker.index.approximate import Descender, Descent, Reliance, Sieve, choice_for, index_hits, nearest
 from shard_worker.index.ask import Ask
 from shard_worker.index.context import SearchContext
-from shard_worker.index.exact import Stock, exact_hits, visible_stock
+from shard_worker.index.exact import Stock, exact_hits, scored, visible_stock
 from shard_worker.index.explaining import Tally
 from shard_worker.index.hot_filters import Among, HotFilter, Mask
 from shard_worker.index.kinds import kinds_hits, kinds_of
@@ -22,6 +23,8 @@ from shard_worker.index.tuning import Choice
 from shard_worker.index.view import NO_HITS, Part, PartHits, join_hits
 from shard_worker.logic.filter_plan import Plan, Record, begin_in_index, expected_rank
 from shoal.core.shard_calls import RecallTarget
+
+Numbers = npt.NDArray[np.int64]
 
 LISTS = "nprobe"
 """Inverted lists do not hand their recall on to a filter: what they miss are the rows of lists that were not probed, which may be all
@@ -77,10 +80,11 @@ def _unfiltered(part: Part, ask: Ask, context: SearchContext, tally: Tally) -> P
     if native is None or choice is None:
         return _exactly(part, ask, visible_stock(part, ask.seq), context, tally)
     if not part.dead and ask.radius is None:
-        hits = index_hits(part, native, ask, choice, tally)
-        if hits is not None:
+        found = index_hits(part, native, ask, choice, tally)
+        if found is not None:
             tally.plan = Plan.INDEX
-            return hits
+            hits, unlike = found
+            return hits if not len(unlike) else join_hits([hits, _carefully(part, native, ask, unlike, context, tally)])
 
     def exact_us(queries: int) -> float:
         return context.paces.exact_us(queries=queries, rows=len(part), dim=part.vectors.shape[1], layout=Layout.CONTIGUOUS)
@@ -95,6 +99,22 @@ def _unfiltered(part: Part, ask: Ask, context: SearchContext, tally: Tally) -> P
         tally=tally,
     ).run(expected_rank(k=_first_k(ask), matching=part.live, rows=len(part)))
     return _finished(Plan.INDEX, descent, ask, visible_stock(part, ask.seq), part, context, tally)
+
+
+def _carefully(part: Part, native: NativeIndex, ask: Ask, unlike: Numbers, context: SearchContext, tally: Tally) -> PartHits:
+    """Hits of the queries numbered `unlike` (m,) without relying on what was measured with others."""
+    tally.fallbacks += len(unlike)
+    asked = ask.only(unlike)
+    choice = part.tuning.now.careful(ask.k, ask.accuracy.recall if isinstance(ask.accuracy, RecallTarget) else context.recall)
+    positions = None if choice.exact else nearest(part, native, asked, max(ask.k, choice.fetch), choice.breadth)[:, : ask.k]
+    if positions is None or positions.min() < 0:
+        return _compared(part, asked, visible_stock(part, ask.seq), context, tally).of(unlike)
+    tally.searched()
+    tally.breadth = max(tally.breadth, choice.breadth)
+    tally.candidates += positions.size
+    hits = scored(part, asked, np.arange(len(asked), dtype=np.int64).repeat(ask.k), positions.ravel())
+    tally.scored()
+    return hits.of(unlike)
 
 
 class _Filtered:
@@ -225,8 +245,7 @@ def _finished(plan: Plan, descent: Descent, ask: Ask, stock: Stock, part: Part, 
     if not len(descent.open):
         return join_hits(descent.hits)
     exact = _compared(part, ask.only(descent.open), stock, context, tally)
-    renumbered = PartHits(query=descent.open.take(exact.query), ids=exact.ids, scores=exact.scores, rows=exact.rows)
-    return join_hits([*descent.hits, renumbered])
+    return join_hits([*descent.hits, exact.of(descent.open)])
 
 
 def _exactly(part: Part, ask: Ask, stock: Stock, context: SearchContext, tally: Tally) -> PartHits:

@@ -22,6 +22,9 @@ Numbers = npt.NDArray[np.int64]
 ABSENT = np.iinfo(np.int64).max
 """Where a row stands that was not found."""
 
+NO_ROW = -2
+"""Position of the own row of a query that is none; no search answers it."""
+
 _STEP_FLOATS = 1 << 26
 """Products of a query's and a row's elements in one step: some 20 ms."""
 
@@ -29,34 +32,66 @@ _MOST_DISTANCES = 1 << 21
 _TIES = 64
 """Rows kept beyond the last wanted one, so that ties with it are seen."""
 
+_STAND_INS = ("rows", "between", "noisy", "directions")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Sample:
     """Queries to measure with. queries: (m, dim) float32, prepared, contiguous; own: (m,) positions of the rows that stand in for
-    queries and must not find themselves, -1 for real queries."""
+    queries and must not find themselves, NO_ROW for others; kinds: (m,) number of the kind of each, and a promise has to hold for each
+    kind by itself; real: whether users asked them."""
 
     queries: Matrix
     own: Numbers
+    kinds: Numbers
+    real: bool
 
     def __len__(self) -> int:
         return len(self.queries)
 
-    @property
-    def real(self) -> bool:
-        """Whether users asked them."""
-        return bool(len(self.own)) and int(self.own.max()) < 0
-
     @classmethod
-    def asked(cls, queries: Matrix, metric: Metric) -> Sample:
-        """Real queries (m, dim) as they were asked."""
-        return cls(queries=np.ascontiguousarray(prepared(queries, metric), dtype=np.float32), own=np.full(len(queries), -1, dtype=np.int64))
+    def asked(cls, queries: Matrix, metric: Metric, *others: Matrix) -> Sample:
+        """Real queries (m, dim) as they were asked; others: of other kinds, each (m, dim)."""
+        every = [queries, *others]
+        return cls(
+            queries=np.ascontiguousarray(prepared(np.concatenate(every), metric), dtype=np.float32),
+            own=np.full(sum(map(len, every)), NO_ROW, dtype=np.int64),
+            kinds=np.repeat(np.arange(len(every)), [len(each) for each in every]),
+            real=True,
+        )
 
     @classmethod
     def own_rows(cls, part: Part, most: int, rng: np.random.Generator, *, seq: int) -> Sample:
         """At most `most` rows of the part that live at `seq`, in place of queries."""
         alive = np.flatnonzero(part.deaths > seq)
         positions = np.sort(rng.permutation(alive)[:most]).astype(np.int64)
-        return cls(queries=np.ascontiguousarray(part.vectors.take(positions, axis=0), dtype=np.float32), own=positions)
+        vectors = np.ascontiguousarray(part.vectors.take(positions, axis=0), dtype=np.float32)
+        return cls(queries=vectors, own=positions, kinds=np.zeros(len(positions), dtype=np.int64), real=False)
+
+    @classmethod
+    def stand_ins(cls, part: Part, most: int, rng: np.random.Generator, *, seq: int, metric: Metric) -> Sample:
+        """At most `most` queries of four kinds, among which some are as hard as any that may be asked: rows that live at `seq`, points
+        between two rows, rows with noise, and random directions."""
+        rows = cls.own_rows(part, most, rng, seq=seq)
+        quarter = len(rows) // len(_STAND_INS)
+        if not quarter:
+            return rows
+        drawn = np.split(rng.permutation(rows.queries)[: quarter * len(_STAND_INS)], len(_STAND_INS))
+        own = rng.permutation(rows.own)[:quarter]
+        spread, middle = rows.queries.std(axis=0), rows.queries.mean(axis=0)
+        noise = rng.standard_normal((2, quarter, rows.queries.shape[1])) * spread
+        around = middle if metric is Metric.L2 else 0.0
+        made = [(drawn[1] + drawn[2]) / 2, drawn[3] + noise[0], around + noise[1]]
+        if metric is Metric.COSINE:
+            # What has no direction would be no query.
+            made = [np.where(np.abs(each).max(axis=1, keepdims=True) > 0, each, drawn[0]) for each in made]
+        others = prepared(np.concatenate(made).astype(np.float32), metric)
+        return cls(
+            queries=np.ascontiguousarray(np.concatenate([part.vectors.take(own, axis=0), others]), dtype=np.float32),
+            own=np.concatenate([own, np.full(len(others), NO_ROW, dtype=np.int64)]),
+            kinds=np.repeat(np.arange(len(_STAND_INS)), quarter),
+            real=False,
+        )
 
     def without_own(self, positions: Numbers, start: int = 0) -> Numbers:
         """Positions (count, f) of queries from `start` on without the queries' own rows; (count, f - 1), best first as before."""
@@ -71,11 +106,12 @@ class Truth:
     """The nearest rows of each query of a sample, nearest first.
 
     nearest: (m, kept) positions; first_places: (m, kept) place from 0 of each of them, of the first of those that tie; places: how
-    many places are whole, the last with all rows that tie, as far as there was room; rows: of the segment.
+    many places are whole, the last with all rows that tie, as far as there was room; rows: of the segment; best: (m,) scores of the
+    nearest row of each query.
     """
 
-    def __init__(self, *, nearest: Numbers, first_places: Numbers, places: int, rows: int) -> None:
-        self.nearest, self.first_places, self.places = nearest, first_places, places
+    def __init__(self, *, nearest: Numbers, first_places: Numbers, places: int, rows: int, best: npt.NDArray[np.float32]) -> None:
+        self.nearest, self.first_places, self.places, self.best = nearest, first_places, places, best
         # One more: positions of -1, for nothing found, land there.
         self._found_at: Numbers = np.full(rows + 1, ABSENT, dtype=np.int64)
 
@@ -110,7 +146,7 @@ def exact_truth(part: Part, sample: Sample, places: int, metric: Metric, should_
     place = np.broadcast_to(np.arange(nearest.shape[1]), nearest.shape)
     begins = np.concatenate([np.ones((len(sample), 1), dtype=bool), scores[:, 1:] != scores[:, :-1]], axis=1)
     first_places = np.maximum.accumulate(np.where(begins, place, 0), axis=1)
-    return Truth(nearest=nearest, first_places=first_places, places=min(places, nearest.shape[1]), rows=rows)
+    return Truth(nearest=nearest, first_places=first_places, places=min(places, nearest.shape[1]), rows=rows, best=scores[:, 0])
 
 
 def _nearest(part: Part, queries: Matrix, kept: int, metric: Metric, should_stop: Callable[[], bool]) -> Numbers | None:

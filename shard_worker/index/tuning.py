@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from shard_worker.index.likeness import Likeness
 from shard_worker.logic.recall_bounds import monotone, tolerated
 from shoal.core.shard_calls import CurvePoint
 
@@ -30,6 +31,12 @@ FETCHES = tuple(sorted({*RANKS, *(2**step for step in range(13))}))
 
 ANY_FETCH = (1,)
 """Where codes are not lossy, recall does not depend on how many rows are fetched, as long as they are enough."""
+
+DEAR_US = 10_000.0
+"""A segment that takes no longer to be compared exactly is, wherever its recall is in doubt."""
+
+_WIDE_SHARE = 0.25
+"""Of the time of an exact search: what the widest search takes at most that stands in for it where it is dear."""
 
 _REMEMBERED = 4_096
 """Answers that are kept of each kind; then all are dropped, by another reference, since other threads may be reading."""
@@ -72,7 +79,8 @@ class Measures:
     fetched, growing along the first two axes and falling along the third; surely: what recall other queries will have with
     confidence, growing along the first two; us: microseconds of one search by breadth; score_us: of the exact score of
     one fetched row; exact_call_us, exact_row_us: of one exact search, as a whole and for each row; queries: measured on; real:
-    asked by users, else rows of the segment stood in.
+    asked by users, else rows of the segment stood in; remote: of real queries, how far their nearest rows lie, ascending (see
+    shard_worker.index.likeness).
     """
 
     breadths: tuple[int, ...]
@@ -86,14 +94,16 @@ class Measures:
     exact_row_us: float
     queries: int
     real: bool
+    remote: tuple[float, ...] = ()
 
 
 class Tuning:
-    """Immutable, and cheap enough to be asked in every search: answers are remembered."""
+    """Cheap enough to be asked in every search: answers are remembered. Immutable but for `likeness`, which may come to doubt it."""
 
     def __init__(self, shape: Shape, measures: Measures) -> None:
         self.shape, self.measures = shape, measures
         self.queries, self.real = measures.queries, measures.real
+        self.likeness = Likeness(measures.remote)
         self._chosen: dict[tuple[int, float, bool], Choice] = {}
         self._recalls: dict[tuple[int, int, int], float] = {}
         self._ranks: dict[tuple[float, int, int], int] = {}
@@ -108,6 +118,24 @@ class Tuning:
     def measured(self) -> bool:
         """Whether it was measured at all."""
         return self.queries > 0
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it was measured on queries like those that are asked now, as far as is known."""
+        return self.real and not self.likeness.doubted
+
+    def choice(self, k: int, recall: float) -> Choice:
+        """What to ask for now, for the first k hits to have this recall."""
+        return self.breadth_for(k, recall) if self.trusted else self.careful(k, recall)
+
+    def careful(self, k: int, recall: float) -> Choice:
+        """The same for queries that are not known to be like those measured: EXACT, but where that is dear and something is known.
+
+        There, as broad as stand-ins of several kinds need with a margin, or as was measured at all for a fraction of an exact search.
+        """
+        if not self.measured or self.exact_us(self.shape.rows) <= DEAR_US:
+            return EXACT
+        return self._widest(k) if self.real else self.breadth_for(k, recall)
 
     def breadth_for(self, k: int, recall: float) -> Choice:
         """The least costly choice that surely gives the first k hits this recall on queries like those measured; EXACT when there is
@@ -222,6 +250,17 @@ class Tuning:
         candidates = [EXACT, *(self._with_fetch(k, fetch, recall, sure=sure) for fetch in self._fetches(k))]
         return min(candidates, key=lambda choice: self.us_of(choice.breadth, choice.fetch))
 
+    def _widest(self, k: int) -> Choice:
+        if k >= self.shape.rows or self.shape.max_breadth < 1:
+            return EXACT
+        most_us = _WIDE_SHARE * self.exact_us(self.shape.rows)
+        for breadth in reversed(self.measures.breadths):
+            for fetch in reversed(self._fetches(k)):
+                reached = max(breadth, fetch) if self.shape.breadth_name == "ef" else breadth
+                if self.us_of(reached, fetch) <= most_us:
+                    return Choice(reached, fetch)
+        return EXACT
+
     def _with_fetch(self, k: int, fetch: int, recall: float, *, sure: bool) -> Choice:
         """The least breadth that does when so many rows are fetched, EXACT for none."""
         shape = self.shape
@@ -257,7 +296,8 @@ class TuningSlot:
 
 
 def rule_measures(shape: Shape) -> Measures:
-    """What is assumed before anything was measured.
+    """What is assumed before anything was measured: it prices searches, and serves those whose breadth was given. No search that is to have
+    a recall relies on it.
 
     Recall 0.95 takes ef max(64, 4 k), or nprobe max(32, 18 k^(1/4)); four times as much leaves a fifth of the error, and with lossy
     codes another 0.04 is lost unless more than 16 rows are fetched for a hit. On the three data sets at hand real queries did

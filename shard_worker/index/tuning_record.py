@@ -1,4 +1,8 @@
-"""A Tuning as JSON values and back, so that a restart does not measure again. Refuses what no measurement could have written."""
+"""A Tuning as JSON values and back, so that a restart does not measure again. Refuses what no measurement could have written.
+
+Records of earlier versions lack `remote`: without it nothing tells whether later queries are like those measured, so they count as
+measured on stand-ins, and real queries are measured anew.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,7 @@ def tuning_to_json(tuning: Tuning) -> dict[str, Any]:
         "exact_row_us": measures.exact_row_us,
         "queries": measures.queries,
         "real": measures.real,
+        "remote": list(measures.remote),
     }
 
 
@@ -55,7 +60,8 @@ def tuning_from_json(record: Any) -> Tuning:
             exact_call_us=float(record["exact_call_us"]),
             exact_row_us=float(record["exact_row_us"]),
             queries=int(record["queries"]),
-            real=bool(record["real"]),
+            real=bool(record["real"]) and "remote" in record,
+            remote=tuple(float(value) for value in record.get("remote", ())),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataLoss(f"a record of measured recall cannot be read: {type(error).__name__}: {error}") from None
@@ -70,4 +76,5 @@ def _consistent(measures: Measures) -> bool:
     ascending = all(len(axis) > 0 and axis[0] >= 1 and all(a < b for a, b in pairwise(axis)) for axis in axes)
     shares = all(table.shape == size and bool(((table >= 0) & (table <= 1)).all()) for table in (measures.expected, measures.surely))
     costs = (*measures.us, measures.score_us, measures.exact_call_us, measures.exact_row_us)
-    return ascending and shares and len(measures.us) == size[0] and all(np.isfinite(cost) and cost >= 0 for cost in costs)
+    near = all(np.isfinite(value) for value in measures.remote) and list(measures.remote) == sorted(measures.remote)
+    return ascending and shares and near and len(measures.us) == size[0] and all(np.isfinite(cost) and cost >= 0 for cost in costs)

@@ -86,6 +86,15 @@ class PartHits:
     scores: npt.NDArray[np.float32]
     rows: npt.NDArray[np.int64]
 
+    def at(self, places: npt.NDArray[np.int64]) -> PartHits:
+        """Those at `places` (m,)."""
+        columns = (self.ids.take(places), self.scores.take(places), self.rows.take(places))
+        return PartHits(query=self.query.take(places), ids=columns[0], scores=columns[1], rows=columns[2])
+
+    def of(self, queries: npt.NDArray[np.int64]) -> PartHits:
+        """The same hits where query number i is called queries[i]."""
+        return PartHits(query=queries.take(self.query), ids=self.ids, scores=self.scores, rows=self.rows)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Found:

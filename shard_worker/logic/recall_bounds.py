@@ -33,6 +33,14 @@ PRIOR_QUERIES = 8.0
 MOST_TOLERATED = 0.003
 """Recall below the target that a bound may have."""
 
+WINDOW = 200
+"""Queries one after the other, of which the mean recall is promised to reach the target within 0.01."""
+
+WINDOW_DEVIATIONS = 2.0
+"""Of the mean of a window from a mean that is itself a lower bound."""
+
+WINDOW_SLACK = 0.01 - MOST_TOLERATED
+
 STAND_IN_ERROR = 4.0
 """How many times the error of stand-ins is assumed of real queries. On sentence embeddings (SciFact) real queries missed 2.2 to 3.7
 times as much as rows of the segment did in inverted lists, and 3 to 13 times in a graph, whose paths lead to its own rows."""
@@ -55,10 +63,11 @@ def sure_recalls(recalls: Recalls, ranks: Sequence[int], breadths: Sequence[int]
     """Lower confidence bounds of the recall of other queries, growing with breadth and fetch.
 
     A bound may borrow, as far as its own sample allows: from a larger rank, and from half the breadth, where the error is at least
-    twice as large (measured: 2.0 to 3 times, for graphs and inverted lists).
+    twice as large (measured: 2.0 to 3 times, for graphs and inverted lists). And it holds for the mean of any WINDOW queries.
     """
-    bound = lower_bounds(recalls, ranks, DEVIATIONS)
-    kept = lower_bounds(recalls, ranks, BORROWING_DEVIATIONS)
+    trials = _trials(recalls, ranks)
+    bound = _wilson(recalls.mean(axis=3), trials, DEVIATIONS)
+    kept = _wilson(recalls.mean(axis=3), trials, BORROWING_DEVIATIONS)
     for at in range(len(ranks) - 2, -1, -1):
         bound[:, :, at] = np.maximum(bound[:, :, at], np.minimum(kept[:, :, at], bound[:, :, at + 1]))
     bound = _growing(bound)
@@ -66,11 +75,24 @@ def sure_recalls(recalls: Recalls, ranks: Sequence[int], breadths: Sequence[int]
         half = int(np.searchsorted(breadths, breadths[at] / 2, side="right")) - 1
         if half >= 0:
             bound[at] = np.maximum(bound[at], np.minimum(kept[at], 1.0 - (1.0 - bound[half]) / 2))
-    return _growing(bound)
+    return _growing(_in_windows(_growing(bound), trials / recalls.shape[3]))
 
 
 def lower_bounds(recalls: Recalls, ranks: Sequence[int], deviations: float) -> Table:
     """Wilson's lower bound of mean recalls, so many standard deviations below them."""
+    return _wilson(recalls.mean(axis=3), _trials(recalls, ranks), deviations)
+
+
+def _in_windows(bound: Table, trials_of_one: Table) -> Table:
+    """What is left of a bound on the mean of all queries for the mean of any WINDOW of them, which chance takes further down, but for
+    WINDOW_SLACK. trials_of_one: independent trials that one query stands for."""
+    deviation = np.sqrt(bound * (1.0 - bound) / (WINDOW * trials_of_one))
+    lowered: Table = np.maximum(0.0, np.minimum(bound, bound - WINDOW_DEVIATIONS * deviation + WINDOW_SLACK))
+    return lowered
+
+
+def _trials(recalls: Recalls, ranks: Sequence[int]) -> Table:
+    """As how many independent trials the hits of all queries count."""
     queries, hits = recalls.shape[3], np.asarray(ranks, dtype=np.float64)
     mean = recalls.mean(axis=3)
     spread = recalls.var(axis=3) * queries / max(1, queries - 1)
@@ -79,10 +101,15 @@ def lower_bounds(recalls: Recalls, ranks: Sequence[int], deviations: float) -> T
     scale = np.maximum(single, 0.5 / (queries * hits))
     assumed = scale * (1.0 + (hits - 1.0) * ASSUMED_CORRELATION) / hits
     weight = PRIOR_QUERIES / (PRIOR_QUERIES + queries * single / scale)
-    trials = queries * np.clip(scale / (weight * assumed + (1.0 - weight) * spread), 1.0, hits)
+    trials: Table = queries * np.clip(scale / (weight * assumed + (1.0 - weight) * spread), 1.0, hits)
+    return trials
+
+
+def _wilson(mean: Table, trials: Table, deviations: float) -> Table:
     square = deviations * deviations
     centre = mean + square / (2 * trials)
-    bound: Table = (centre - deviations * np.sqrt(single / trials + square / (4 * trials * trials))) / (1 + square / trials)
+    spread = np.sqrt(mean * (1.0 - mean) / trials + square / (4 * trials * trials))
+    bound: Table = (centre - deviations * spread) / (1 + square / trials)
     # Rounding may leave it a little below 0.
     return np.maximum(0.0, bound)
 

@@ -1,7 +1,8 @@
 """Which segments to measure, or to measure again. Pure: sees counts and times, answers with names.
 
-The work is bounded: a segment is measured once on its own rows, once on the first real queries, again when these have become four
-times as many, and then, at most a hundredth of the time, when half of them have changed.
+The work is bounded: a segment is measured once on what stands in, once on the first real queries, again when these have become four
+times as many, and then, at most a hundredth of the time, when half of them have changed; and on each new kind of query once when there
+are enough of it and once when there are twice as many.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ENOUGH_QUERIES = 64
-"""Real queries from which on they say more than rows that stand in."""
+"""Real queries from which on they say what rows that stand in do not."""
 
 GROWTH = 4
 CHANGED_DIVISOR = 2
@@ -19,41 +20,81 @@ REST_RATIO = 100.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """The samples of real queries. held, capacity, taken: of all: in it, at most, and ever taken into it; newest: of the newest kind;
+    kinds: of all kinds together."""
+
+    held: int
+    capacity: int
+    taken: int
+    newest: int = 0
+    kinds: int = 0
+
+    @property
+    def enough(self) -> bool:
+        """Whether they say more than what stands in for them."""
+        return self.held >= min(ENOUGH_QUERIES, self.capacity)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """The last measurement of a segment. real: on real queries; held, taken: of the sample of real queries then; at_s: when it ended;
-    took_s: how long it took."""
+    """The last measurement of a segment. real: on real queries; brief: in haste, on few of them; held, taken, kinds: as Asked had them
+    then; at_s: when it ended; took_s: how long it took."""
 
     real: bool
     held: int
     taken: int
     at_s: float
     took_s: float
+    kinds: int = 0
+    brief: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurable:
-    """A sealed segment with an index. standing: its last measurement, None for none."""
+    """A sealed segment with an index. standing: its last measurement, None for none; doubted: whether it holds no longer."""
 
     name: str
     rows: int
     standing: Standing | None
+    doubted: bool = False
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether it is searched with more effort than it should need, until it is measured on what is asked."""
+        return self.standing is None or not self.standing.real or self.doubted
 
 
-def due(segments: Sequence[Measurable], *, held: int, capacity: int, taken: int, now_s: float) -> tuple[str, ...]:
-    """Names of the segments to measure now, those never measured first, then the largest.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Due:
+    """A segment to measure. urgent: searches go to some length meanwhile, and what it takes to end that is known."""
 
-    held, capacity: of the sample of real queries; taken: queries ever taken into it.
-    """
-    wanted = [segment for segment in segments if _is_due(segment.standing, held=held, capacity=capacity, taken=taken, now_s=now_s)]
-    return tuple(segment.name for segment in sorted(wanted, key=lambda each: (each.standing is not None, -each.rows, each.name)))
+    name: str
+    urgent: bool
 
 
-def _is_due(standing: Standing | None, *, held: int, capacity: int, taken: int, now_s: float) -> bool:
+def due(segments: Sequence[Measurable], asked: Asked, *, now_s: float) -> tuple[Due, ...]:
+    """The segments to measure now: urgent ones first, then those never measured, then the largest."""
+    wanted = [segment for segment in segments if _is_due(segment, asked, now_s)]
+    wanted.sort(key=lambda each: (not _is_urgent(each, asked), each.standing is not None, -each.rows, each.name))
+    return tuple(Due(name=segment.name, urgent=_is_urgent(segment, asked)) for segment in wanted)
+
+
+def _is_urgent(segment: Measurable, asked: Asked) -> bool:
+    return segment.uncertain and asked.enough
+
+
+def _is_due(segment: Measurable, asked: Asked, now_s: float) -> bool:
+    standing = segment.standing
     if standing is None:
         return True
-    if held < min(ENOUGH_QUERIES, capacity):
+    if not asked.enough:
         return False
-    if not standing.real or held >= GROWTH * standing.held:
+    if segment.doubted:
+        return asked.newest >= min(ENOUGH_QUERIES, asked.capacity)
+    if not standing.real or standing.brief or asked.held >= GROWTH * standing.held:
         return True
-    changed = held == capacity and (taken - standing.taken) * CHANGED_DIVISOR >= held
+    if asked.kinds >= standing.kinds + max(ENOUGH_QUERIES, standing.kinds):
+        return True
+    changed = asked.held == asked.capacity and (asked.taken - standing.taken) * CHANGED_DIVISOR >= asked.held
     return changed and now_s - standing.at_s >= REST_RATIO * standing.took_s

@@ -85,22 +85,24 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, *, term: int, growing_rows: int = 1_000, log_file_bytes: int = 64 * 1024 * 1024) -> AsyncIterator[Bench]:
+async def opened(
+    folder: Path, *, term: int, growing_rows: int = 1_000, log_file_bytes: int = 64 * 1024 * 1024, spec: CollectionSpec = SPEC
+) -> AsyncIterator[Bench]:
     """The replica in `folder`, made when missing, elected in `term`, and serving; closed at the end."""
     pools = Pools(search_threads=2, build_threads=1)
     worker = WorkerFolder.open(folder, ClusterId("cluster"))
     try:
         ref = ReplicaRef(SHARD, REPLICA)
-        replica_folder = worker.open_replica(ref) if worker.exists(ref) else worker.create(ref, dim=DIM)
+        replica_folder = worker.open_replica(ref) if worker.exists(ref) else worker.create(ref, dim=spec.dim)
         settings = EngineSettings(growing_rows=growing_rows, log_file_bytes=log_file_bytes)
         lease = [True]
-        engine = Engine.open(replica_folder, SPEC, settings)
+        engine = Engine.open(replica_folder, spec, settings)
         memory = unbounded_memory()
         memory.open(SHARD, engine.cost())
         replica = Replica(
             shard=SHARD,
             replica=REPLICA,
-            spec=SPEC,
+            spec=spec,
             engine=engine,
             beginning=engine.beginning(),
             pools=pools,

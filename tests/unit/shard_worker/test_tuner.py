@@ -16,7 +16,7 @@ from shard_worker.index.view import Part, View
 from shard_worker.logic import tuning_lull
 from shard_worker.pools import Pools
 from shard_worker.tuner import Tuner
-from shoal.core.collection import Metric
+from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.scoring import scores
@@ -76,7 +76,7 @@ def pools():
 
 
 def tuner(reading: FixedReading, pools: Pools, folder) -> Tuner:
-    return Tuner(shard=SHARD, reading=reading, pools=pools, metric=Metric.L2, dim=DIM, folder=folder)
+    return Tuner(shard=SHARD, reading=reading, pools=pools, spec=CollectionSpec(name="c", dim=DIM, metric=Metric.L2), folder=folder)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -154,7 +154,7 @@ def test_queries_asked_before_the_file_was_read_are_kept_beside_it(part, pools, 
         await first.close()
         second = tuner(FixedReading([]), pools, tmp_path)
         ask(second, 5)
-        await until(lambda: len(second._reservoir) == 15)
+        await until(lambda: second._queries.asked.held == 15)
         await second.close()
 
     asyncio.run(run())

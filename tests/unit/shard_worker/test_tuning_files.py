@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from shard_worker.index.reservoir import QueryReservoir
+from shard_worker.index.query_kinds import QueryKinds
 from shard_worker.index.tuning import Tuning
 from shard_worker.storage.derived_file import write_derived
 from shard_worker.tuning_files import QUERIES_FILE, TABLES_FILE, Learnt, TuningFiles
@@ -16,8 +16,8 @@ def learnt() -> Learnt:
     return Learnt(tuning=tuning, held=7, taken=9, took_s=1.5)
 
 
-def reservoir(count: int = 0) -> QueryReservoir:
-    made = QueryReservoir(dim=2, seed=0)
+def queries(count: int = 0) -> QueryKinds:
+    made = QueryKinds(dim=2, seed=0)
     for number in range(count):
         made.offer(np.full((1, 2), number, dtype=np.float32))
     return made
@@ -26,13 +26,13 @@ def reservoir(count: int = 0) -> QueryReservoir:
 def test_round_trip(tmp_path):
     files = TuningFiles(tmp_path / "tuning")
     assert files.load_tables() == {}
-    empty = reservoir()
+    empty = queries()
     files.load_queries(empty)
-    assert len(empty) == 0
-    files.save(reservoir(5).to_bytes(), {"a": learnt()})
+    assert empty.asked.held == 0
+    files.save(queries(5).to_bytes(), {"a": learnt()})
     files.load_queries(empty)
     tables = files.load_tables()
-    assert len(empty) == 5
+    assert empty.asked.held == 5
     assert list(tables) == ["a"]
     assert (tables["a"].held, tables["a"].taken, tables["a"].took_s) == (7, 9, 1.5)
     assert tables["a"].tuning.breadth_for(10, 0.8) == learnt().tuning.breadth_for(10, 0.8)
@@ -41,14 +41,14 @@ def test_round_trip(tmp_path):
 @pytest.mark.parametrize("name", [QUERIES_FILE, TABLES_FILE])
 def test_a_damaged_file_is_ignored_with_a_line_in_the_log(tmp_path, name, caplog):
     files = TuningFiles(tmp_path)
-    files.save(reservoir(5).to_bytes(), {"a": learnt()})
+    files.save(queries(5).to_bytes(), {"a": learnt()})
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:-1])
     with caplog.at_level(logging.WARNING):
-        restored = reservoir()
+        restored = queries()
         files.load_queries(restored)
         tables = files.load_tables()
-    assert (len(restored) == 0, tables == {}) == (name == QUERIES_FILE, name == TABLES_FILE)
+    assert (restored.asked.held == 0, tables == {}) == (name == QUERIES_FILE, name == TABLES_FILE)
     assert f"{tmp_path / name} is damaged" in caplog.text
 
 
@@ -61,5 +61,5 @@ def test_a_file_of_other_content_is_ignored(tmp_path, content, caplog):
 
 def test_a_folder_that_cannot_be_written_costs_a_line_in_the_log(tmp_path, caplog):
     (tmp_path / "tuning").write_text("a file where the folder should be")
-    TuningFiles(tmp_path / "tuning").save(b"", {})
+    TuningFiles(tmp_path / "tuning").save((b"", b""), {})
     assert "tuning_not_written" in caplog.text

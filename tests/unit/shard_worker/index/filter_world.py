@@ -62,7 +62,7 @@ class FakeTuning:
     """Recall of an index measured on `asked`, other queries than the tests search with: by rows fetched for a wanted one, breadth and
     rank, and never better than the next worse place of the table that was measured."""
 
-    queries, real = 0, True
+    queries, real, trusted = 0, True, False
 
     def __init__(self, vectors: np.ndarray, metric: Metric, native: FakeNative, asked: np.ndarray) -> None:
         rows = len(vectors)
@@ -94,7 +94,7 @@ class FakeTuning:
         choices = [Choice(breadth, k * multiple) for multiple in self._multiples for breadth in self._breadths]
         return next((choice for choice in choices if self.recall_at(k, choice.breadth, choice.fetch) >= recall), EXACT)
 
-    breadth_expected = breadth_for
+    breadth_expected = choice = careful = breadth_for
 
     def rank_within(self, recall: float, breadth: int, fetch: int) -> int:
         ends = {*self._ranks, *(fetch // multiple for multiple in self._multiples)}

@@ -204,3 +204,20 @@ def test_what_faiss_refuses_is_a_defect() -> None:
     untrained = NativeIndex.empty(parse_index("SQ8", DIM), DIM, Metric.L2)
     with pytest.raises(Internal, match="faiss could not add"):
         untrained.add(clustered(2, 10, DIM))
+
+
+def test_a_graph_under_inner_products_keeps_links_to_short_rows_also_where_it_was_extended(tmp_path):
+    """Rows of uneven lengths, queries in any direction: without all its links a graph finds half of the best, at any breadth."""
+    rng = np.random.default_rng(1)
+    vectors = (np.abs(rng.standard_normal((4_000, DIM))) * rng.lognormal(0, 1, (4_000, 1))).astype(np.float32)
+    native = NativeIndex.empty(parse_index("hnsw", DIM), DIM, Metric.IP)
+    native.add(vectors[:500])
+    native.write(tmp_path / "graph")
+    extended = NativeIndex.read(tmp_path / "graph", DIM, Metric.IP).clone()
+    extended.add(vectors[500:])
+    queries = rng.standard_normal((200, DIM)).astype(np.float32)
+    best = np.sort(queries @ vectors.T, axis=1)[:, -10]
+    found = extended.search(queries, 10, 64)
+    scores = np.einsum("qd,qfd->qf", queries, vectors[found])
+    share = (scores >= best[:, None] - 1e-4).mean()
+    assert share >= 0.75

@@ -1,5 +1,6 @@
 """Look-ups in recall tables: conservative between measured points, least cost, exact where nothing else is known to do."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shard_worker.index import tuning as tuning_module
 from shard_worker.index.tuning import ANY_FETCH, EXACT, FETCHES, RANKS, Choice, Measures, Shape, Tuning
 from shard_worker.logic.recall_bounds import monotone, tolerated
 
@@ -172,6 +174,38 @@ def test_the_rule_before_anything_is_measured():
     codes = untuned("", quantised=True)
     assert codes.breadth_for(10, 0.95).breadth == 1
     assert 100 <= codes.breadth_for(10, 0.95).fetch <= 200
+
+
+def test_the_rule_is_no_reason_to_rely_on_an_index():
+    assert untuned("ef", max_breadth=60_000).choice(10, 0.95) == EXACT
+
+
+def known_of(*, real: bool) -> Tuning:
+    before = tuning()
+    return Tuning(before.shape, dataclasses.replace(before.measures, queries=64, real=real, remote=(1.0,) * 64 if real else ()))
+
+
+def test_only_what_was_measured_on_queries_like_those_asked_chooses(monkeypatch):
+    monkeypatch.setattr(tuning_module, "DEAR_US", math.inf)
+    known = known_of(real=True)
+    assert known.choice(10, 0.9) == known.breadth_for(10, 0.9) != EXACT
+    assert known_of(real=False).choice(10, 0.9) == EXACT
+    known.likeness.doubt()
+    assert known.choice(10, 0.9) == EXACT
+
+
+def test_where_exact_search_is_dear_it_is_as_broad_as_is_known_to_help(monkeypatch):
+    monkeypatch.setattr(tuning_module, "DEAR_US", 0.0)
+    monkeypatch.setattr(tuning_module, "_WIDE_SHARE", 1e9)
+    known, stood_in = known_of(real=True), known_of(real=False)
+    assert stood_in.choice(10, 0.9) == stood_in.breadth_for(10, 0.9)
+    assert known.choice(10, 0.9) == known.breadth_for(10, 0.9)
+    known.likeness.doubt()
+    assert known.choice(10, 0.9).breadth == known.measures.breadths[-1]
+    assert known.choice(ROWS, 0.9) == EXACT
+    monkeypatch.setattr(tuning_module, "_WIDE_SHARE", 0.0)
+    assert known.choice(10, 0.9) == EXACT, "no breadth is worth it"
+    assert untuned("ef", max_breadth=60_000).choice(10, 0.95) == EXACT, "nothing is known"
 
 
 def test_a_rule_without_an_index_says_exact():

@@ -1,5 +1,6 @@
 """Measured recall survives a restart as it was, and nothing else is taken for it."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -26,9 +27,31 @@ def test_it_says_the_same_after_a_round_trip():
     np.testing.assert_array_equal(after.measures.surely, before.measures.surely)
 
 
+def real() -> Tuning:
+    before = rule()
+    return Tuning(before.shape, dataclasses.replace(before.measures, queries=64, real=True, remote=(-1.0, 0.5, 2.0)))
+
+
+def test_what_the_measured_queries_were_like_is_remembered():
+    after = tuning_from_json(json.loads(json.dumps(tuning_to_json(real()))))
+    assert after.trusted
+    assert after.measures.remote == (-1.0, 0.5, 2.0)
+
+
+def test_a_record_of_an_earlier_version_is_read_and_not_trusted():
+    """It cannot tell whether later queries are like those that were measured."""
+    record = tuning_to_json(real())
+    del record["remote"]
+    after = tuning_from_json(record)
+    assert (after.measured, after.real, after.trusted) == (True, False, False)
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"remote": [2.0, 1.0]},
+        {"remote": [float("inf")]},
+        {"remote": 3},
         {"breadths": []},
         {"breadths": [8, 8]},
         {"ranks": [0, 1]},

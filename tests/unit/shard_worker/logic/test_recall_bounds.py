@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shard_worker.logic import recall_bounds
 from shard_worker.logic.recall_bounds import (
     MOST_TOLERATED,
     STAND_IN_ERROR,
+    WINDOW,
     expected_recalls,
     lower_bounds,
     monotone,
@@ -39,6 +41,22 @@ def test_a_choice_by_bounds_misses_its_target_by_no_more_than_a_hundredth_and_do
     assert (bounds + MOST_TOLERATED - 0.01 <= mean).mean() >= 0.95
     spread = math.sqrt(mean * (1 - mean) / queries) if rank == 1 else samples.std() / math.sqrt(queries)
     assert bounds.mean() >= mean - 3.0 * spread - 4.0 / queries
+
+
+@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize("queries", [128, 256])
+def test_a_breadth_that_is_surely_enough_is_enough_for_every_window(rank, queries):
+    """Breadths of growing recall; the first that a sample takes for enough is asked by windows of other queries."""
+    rng = np.random.default_rng(rank + queries)
+    means = 1.0 - 0.2 * 0.8 ** np.arange(24)
+    short, windows = 0, 0
+    for _ in range(60):
+        sample = np.stack([clustered_recalls(rng, mean, rank, queries) for mean in means])[:, None, None, :]
+        enough = np.flatnonzero(sure_recalls(sample, (rank,), range(8, 32))[:, 0, 0] >= 0.95 - tolerated(0.95))
+        chosen = means[enough[0]]
+        found = clustered_recalls(rng, chosen, rank, 20 * WINDOW).reshape(20, WINDOW).mean(axis=1)
+        short, windows = short + int((found < 0.94).sum()), windows + 20
+    assert short <= windows / 100
 
 
 def test_the_bound_of_one_hit_is_wilsons_interval():
@@ -84,7 +102,8 @@ def test_tables_are_monotone_and_within_bounds(recalls):
     assert (surely <= best + 1e-12).all(), "nothing is promised that no breadth up to here has shown"
 
 
-def test_a_bound_is_lent_from_half_the_breadth_at_half_the_error():
+def test_a_bound_is_lent_from_half_the_breadth_at_half_the_error(monkeypatch):
+    monkeypatch.setattr(recall_bounds, "WINDOW_SLACK", 1.0)
     perfect = np.ones((3, 1, 1, 64))
     surely = sure_recalls(perfect, (10,), (8, 16, 17))
     first = surely[0, 0, 0]

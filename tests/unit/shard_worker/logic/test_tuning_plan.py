@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shard_worker.logic.tuning_plan import ENOUGH_QUERIES, REST_RATIO, Measurable, Standing, due
+from shard_worker.logic.tuning_plan import ENOUGH_QUERIES, REST_RATIO, Asked, Due, Measurable, Standing, due
 
 CAPACITY = 1_000
 
@@ -14,7 +14,8 @@ def standing(*, real: bool, held: int, taken: int, at_s: float = 0.0, took_s: fl
 
 
 def is_due(last: Standing | None, *, held: int, taken: int, now_s: float = 1e6) -> bool:
-    return due([Measurable(name="a", rows=1, standing=last)], held=held, capacity=CAPACITY, taken=taken, now_s=now_s) == ("a",)
+    segment = Measurable(name="a", rows=1, standing=last)
+    return [each.name for each in due([segment], Asked(held=held, capacity=CAPACITY, taken=taken), now_s=now_s)] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -47,12 +48,43 @@ def test_never_measured_ones_first_then_the_largest():
         Measurable(name="new", rows=1, standing=None),
         Measurable(name="newer", rows=2, standing=None),
     ]
-    assert due(segments, held=64, capacity=CAPACITY, taken=64, now_s=0.0) == ("newer", "new", "large", "small")
+    found = due(segments, Asked(held=64, capacity=CAPACITY, taken=64), now_s=0.0)
+    assert found == tuple(Due(name=name, urgent=True) for name in ("newer", "new", "large", "small"))
+
+
+def test_what_is_searched_at_length_until_it_is_measured_comes_first_and_is_urgent():
+    known = standing(real=True, held=64, taken=64)
+    segments = [
+        Measurable(name="grown", rows=99, standing=known),
+        Measurable(name="stood in", rows=5, standing=standing(real=False, held=0, taken=0)),
+        Measurable(name="doubted", rows=6, standing=known, doubted=True),
+        Measurable(name="known", rows=9, standing=standing(real=True, held=256, taken=256)),
+    ]
+    few = Asked(held=256, capacity=CAPACITY, taken=256, newest=ENOUGH_QUERIES - 1)
+    assert due(segments, few, now_s=0.0) == (Due(name="stood in", urgent=True), Due(name="grown", urgent=False))
+    enough = Asked(held=256, capacity=CAPACITY, taken=256, newest=ENOUGH_QUERIES)
+    assert [each.name for each in due(segments, enough, now_s=0.0) if each.urgent] == ["doubted", "stood in"]
+
+
+def test_without_enough_queries_a_new_segment_is_due_but_nothing_is_urgent():
+    new = [Measurable(name="a", rows=1, standing=None)]
+    assert due(new, Asked(held=63, capacity=CAPACITY, taken=63), now_s=0.0) == (Due(name="a", urgent=False),)
+
+
+def test_a_measurement_in_haste_is_made_again_and_a_kind_that_has_grown_is_measured_again():
+    brief = Standing(real=True, held=100, taken=100, at_s=0.0, took_s=1.0, brief=True)
+    asked = Asked(held=100, capacity=CAPACITY, taken=100)
+    assert due([Measurable(name="a", rows=1, standing=brief)], asked, now_s=0.0) == (Due(name="a", urgent=False),)
+    kinds = [Standing(real=True, held=100, taken=100, at_s=0.0, took_s=1.0, kinds=known) for known in (0, 64, 128)]
+    for known, grown in zip(kinds, (64, 128, 256), strict=True):
+        for held, expected in ((grown - 1, ()), (grown, (Due(name="a", urgent=False),))):
+            asked = Asked(held=100, capacity=CAPACITY, taken=100, newest=held, kinds=held)
+            assert due([Measurable(name="a", rows=1, standing=known)], asked, now_s=0.0) == expected
 
 
 def test_a_sample_that_holds_fewer_than_enough_is_enough_when_full():
     segment = [Measurable(name="a", rows=1, standing=standing(real=False, held=0, taken=0))]
-    assert due(segment, held=10, capacity=10, taken=10, now_s=0.0) == ("a",)
+    assert due(segment, Asked(held=10, capacity=10, taken=10), now_s=0.0) == (Due(name="a", urgent=True),)
 
 
 @settings(max_examples=50, deadline=None)
@@ -64,7 +96,7 @@ def test_a_segment_is_measured_a_bounded_number_of_times_however_queries_come(ar
     for now, count in enumerate(arrivals):
         taken += count
         held = min(taken, CAPACITY)
-        if due([Measurable(name="a", rows=1, standing=last)], held=held, capacity=CAPACITY, taken=taken, now_s=float(now)):
+        if is_due(last, held=held, taken=taken, now_s=float(now)):
             measured += 1
             last = standing(real=held >= ENOUGH_QUERIES, held=held, taken=taken, at_s=float(now))
     assert measured <= 5 + len(arrivals) / REST_RATIO

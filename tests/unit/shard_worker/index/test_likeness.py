@@ -1,0 +1,57 @@
+"""Queries are told from others by how far their nearest rows lie."""
+
+import numpy as np
+import pytest
+
+from shard_worker.index.likeness import Likeness, remoteness
+from shoal.core.collection import Metric
+
+
+@pytest.mark.parametrize(("metric", "expected"), [(Metric.L2, [4.0, 9.0]), (Metric.COSINE, [-4.0, -9.0]), (Metric.IP, [-2.0, -3.0])])
+def test_remoteness_grows_with_distance_whatever_the_length_of_a_query(metric, expected):
+    queries = np.array([[2.0, 0.0], [0.0, 3.0]], dtype=np.float32)
+    assert remoteness(queries, np.array([4.0, 9.0], dtype=np.float32), metric).tolist() == expected
+
+
+def test_a_query_without_length_is_near_everything():
+    assert remoteness(np.zeros((1, 2), dtype=np.float32), np.zeros(1, dtype=np.float32), Metric.IP).tolist() == [0.0]
+
+
+def test_only_queries_well_beyond_all_of_the_sample_are_unlike_it():
+    likeness = Likeness([1.0, 2.0, 3.0])
+    assert likeness.unlike(np.array([0.0, 3.0, 3.19])) is None
+    assert likeness.unlike(np.array([3.21, 2.0])).tolist() == [True, False]
+    assert [likeness.unlike(np.array([value])) is None for value in (3.19, 3.21)] == [True, False]
+    assert not likeness.doubted
+
+
+def test_equal_queries_are_like_each_other_whatever_rounding_does():
+    assert Likeness([3.0] * 64).unlike(np.array([3.0 + 1e-6])) is None
+    assert Likeness([-3.0] * 64).unlike(np.array([-3.0 + 1e-6])) is None
+    assert Likeness([0.0] * 64).unlike(np.array([0.0])) is None
+
+
+def test_many_of_them_are_a_reason_for_doubt():
+    likeness = Likeness(sorted(np.random.default_rng(0).normal(size=256).tolist()))
+    for number in range(6):
+        assert not likeness.doubted, number
+        likeness.unlike(np.array([9.0]))
+    assert likeness.doubted
+
+
+def test_a_batch_counts_as_its_queries():
+    likeness = Likeness([1.0] * 256)
+    likeness.unlike(np.full(7, 2.0))
+    assert likeness.doubted
+
+
+def test_without_a_sample_nothing_is_unlike_and_doubt_can_be_told():
+    likeness = Likeness([])
+    assert likeness.unlike(np.full(100, 9.0)) is None
+    assert not likeness.doubted
+    likeness.doubt()
+    assert likeness.doubted
+
+
+def test_what_is_no_number_is_not_unlike():
+    assert Likeness([1.0]).unlike(np.array([np.nan])) is None
