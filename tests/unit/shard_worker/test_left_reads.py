@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shard_worker import reading
 from shard_worker.index.view import View
 from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.core.filter import Contains, Or
@@ -167,5 +168,18 @@ def test_a_read_between_writes_ends_when_its_caller_leaves(tmp_path: Path) -> No
         reading.cancel()
         async with asyncio.timeout(LONG_S):
             assert (await bench.upsert([1], np.ones((1, DIM)))).affected == 1
+
+    at(tmp_path, story)
+
+
+def test_hits_are_completed_from_the_store_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(bench: Bench) -> None:
+        options = {"with_payload": True, "with_vectors": True}
+        at_once = await bench.search(np.ones(DIM), 50, **options)
+        monkeypatch.setattr(reading, "ROWS_AT_ONCE", 7)
+        in_pieces = await bench.search(np.ones(DIM), 50, **options)
+        assert in_pieces.ids.tolist() == at_once.ids.tolist() == list(range(50))
+        assert in_pieces.payloads == at_once.payloads
+        assert np.array_equal(in_pieces.vectors, at_once.vectors)
 
     at(tmp_path, story)

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from shard_worker.logic.request_memory import Remembered
+from shard_worker.storage import points_reading
 from shard_worker.storage.failure import DiskFull, StorageFailed
 from shard_worker.storage.mutation import Noop, Upsert
 from shard_worker.storage.points_store import PointsStore, StoreSettings
 from shard_worker.storage.small_tables import SegmentEntry
-from shoal.core.errors import DataLoss, Internal, PreconditionFailed, ResourceExhausted, Unavailable
+from shoal.core.errors import DataLoss, DeadlineExceeded, Internal, PreconditionFailed, ResourceExhausted, Unavailable
 from shoal.core.ids import ClusterId, ReplicaId, RequestId, Seq
 from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, REPLICA, columns, delete, new_store, open_store, upsert
 
@@ -343,3 +344,26 @@ def test_the_settings_that_durability_rests_on(store):
     assert store._writer.execute("PRAGMA page_size").fetchone() == (16384,)
     with store._readers.snapshot() as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
         connection.execute("DELETE FROM points")
+
+
+def test_a_page_is_read_in_pieces_and_any_read_ends_between_two(store, monkeypatch):
+    ids = [*range(-20, 20), *(f"s{number:02}" for number in range(40))]
+    store.apply([upsert(1, ids)])
+    looks = []
+    monkeypatch.setattr(points_reading, "_PAGE_ROWS", 7)
+    for after, limit in ((None, 100), (None, 33), (5, 50), ("s05", 7), ("s39", 7)):
+        following = ids if after is None else ids[ids.index(after) + 1 :]
+        page = store.scroll(after, limit, with_vectors=True, with_payloads=True, check=lambda: looks.append(1))
+        assert page.ids.tolist() == following[:limit]
+        assert len(page.vectors) == len(page.payloads) == len(page)
+    assert len(looks) >= 100 // 7 + 33 // 7
+
+    def end():
+        raise DeadlineExceeded("nobody waits")
+
+    for read in (
+        lambda: store.scroll(None, 5, with_vectors=False, with_payloads=False, check=end),
+        lambda: store.get(np.array([1]), with_vectors=False, with_payloads=False, check=end),
+    ):
+        with pytest.raises(DeadlineExceeded):
+            read()
