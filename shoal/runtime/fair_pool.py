@@ -81,10 +81,13 @@ class _Job(UntilTurn):
         self.loop.call_soon_threadsafe(self._told, value, error)
 
     def _told(self, value: Any, error: BaseException | None) -> None:
+        # Frames in the error's traceback hold this turn, so the turn must not go on to hold the error.
+        outcome = self.outcome
+        del self.outcome
         if error is None:
-            self.outcome.set_result(value)
+            outcome.set_result(value)
         else:
-            self.outcome.set_exception(error)
+            outcome.set_exception(error)
 
 
 class FairPool:
@@ -120,15 +123,18 @@ class FairPool:
         """
         with self._lock:
             job = self._taken(work, asker, until_s)
+            outcome = job.outcome
             self._give_turns()
         try:
-            await asyncio.wait((job.outcome,))
+            await asyncio.wait((outcome,))
+            result: T = outcome.result()
+            return result
         except asyncio.CancelledError:
             if not self._given_up(job):
-                await _ended(job.outcome)
+                await _ended(outcome)
             raise
-        result: T = job.outcome.result()
-        return result
+        finally:
+            del outcome  # Its error would hold this frame, this frame the outcome: as a cycle, with all that the work read.
 
     def deadline(self, timeout_s: float) -> float:
         """The moment in so many seconds, on the clock."""
@@ -200,6 +206,7 @@ class FairPool:
             if not self._closed:
                 self._give_turns()
         job.end(value, error)
+        del value, error  # As above.
 
     def _given_up(self, job: _Job) -> bool:
         """Whether the job, whose caller has left, is not begun at all. One that was put off is woken, to end."""

@@ -111,7 +111,7 @@ def test_a_replica_opens_as_many_files_as_is_told_and_closes_them(tmp_path):
 async def searches_that_fail(bench: Bench) -> None:
     reading, gate = bench.replica._reading, threading.Event()
 
-    def late(view, call):
+    def late(view, call, turn):
         assert gate.wait(60)
         raise Unavailable("in vain")
 

@@ -124,10 +124,9 @@ def test_output_that_nobody_takes_is_no_traceback(capsys):
 
         return run
 
-    assert exit_code(fails(errno.EIO)) == 1
-    assert capsys.readouterr().err.startswith("error: cannot write to standard output: Input/output error; ")
-    with pytest.raises(FileNotFoundError):
-        exit_code(fails(errno.ENOENT, "a-file"))
+    for number, file in ((errno.EIO, ()), (errno.ENOENT, ("a-file",))):
+        assert exit_code(fails(number, *file)) == 1
+        assert capsys.readouterr().err.startswith("error: the system refuses: ")
 
 
 def test_notes_and_errors_that_nobody_takes_end_nothing(monkeypatch):
@@ -148,7 +147,8 @@ def test_a_real_command_whose_output_cannot_be_written(redirections, reason):
     shell = ["sh", "-c", f'exec "$0" "$@" {redirections}', sys.executable, *SIZE]
     done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert done.stderr == f"error: cannot write to standard output: {reason}; give it somewhere else to go\n"
+    assert done.stderr.startswith(f"error: the output cannot be written: {reason}; ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_real_command_whose_reader_has_left():
