@@ -51,6 +51,9 @@ MOST_PROBED = 10_000
 BRIEF_SAMPLE = 128
 """Of each kind of query, before a segment is swapped in and where it is urgent: measured again, on all, when there is time."""
 
+STAND_INS = 64
+"""Of each kind of what stands in for real queries where exact search is dear. Fewer promise nothing, with the margin they need."""
+
 BRIEF_S, BRIEF_SHARE = 1.0, 0.4
 """A measurement before a swap begins no further breadth after so long, or so large a share of the time that the build took."""
 
@@ -447,7 +450,7 @@ def _sample(part: Part, real: Sequence[Matrix], size: int, random: np.random.Gen
     if real:
         return Sample.asked(real[0], metric, *real[1:])
     if part.tuning.now.exact_us(len(part)) > DEAR_US:
-        return Sample.stand_ins(part, size, random, seq=seq, metric=metric)
+        return Sample.stand_ins(part, STAND_INS, random, seq=seq, metric=metric)
     return Sample.own_rows(part, size, random, seq=seq)
 
 

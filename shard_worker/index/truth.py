@@ -32,7 +32,8 @@ _MOST_DISTANCES = 1 << 21
 _TIES = 64
 """Rows kept beyond the last wanted one, so that ties with it are seen."""
 
-_STAND_INS = ("rows", "between", "noisy", "directions")
+_FAR = 10.0
+"""Times the spread of rows, for stand-ins far out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -69,27 +70,28 @@ class Sample:
         return cls(queries=vectors, own=positions, kinds=np.zeros(len(positions), dtype=np.int64), real=False)
 
     @classmethod
-    def stand_ins(cls, part: Part, most: int, rng: np.random.Generator, *, seq: int, metric: Metric) -> Sample:
-        """At most `most` queries of four kinds, among which some are as hard as any that may be asked: rows that live at `seq`, points
-        between two rows, rows with noise, and random directions."""
-        rows = cls.own_rows(part, most, rng, seq=seq)
-        quarter = len(rows) // len(_STAND_INS)
-        if not quarter:
+    def stand_ins(cls, part: Part, each: int, rng: np.random.Generator, *, seq: int, metric: Metric) -> Sample:
+        """At most `each` queries of each of some kinds, among which some are as hard as any that may be asked: rows that live at `seq`,
+        points between two rows, rows with noise, random directions, and where lengths count, far out in these."""
+        rows = cls.own_rows(part, 4 * each, rng, seq=seq)
+        count = len(rows) // 4
+        if not count:
             return rows
-        drawn = np.split(rng.permutation(rows.queries)[: quarter * len(_STAND_INS)], len(_STAND_INS))
-        own = rng.permutation(rows.own)[:quarter]
-        spread, middle = rows.queries.std(axis=0), rows.queries.mean(axis=0)
-        noise = rng.standard_normal((2, quarter, rows.queries.shape[1])) * spread
-        around = middle if metric is Metric.L2 else 0.0
-        made = [(drawn[1] + drawn[2]) / 2, drawn[3] + noise[0], around + noise[1]]
+        drawn = rng.permutation(rows.queries)
+        noise = rng.standard_normal((2, count, rows.queries.shape[1])) * rows.queries.std(axis=0)
+        around = rows.queries.mean(axis=0) if metric is Metric.L2 else 0.0
+        made = [(drawn[:count] + drawn[count : 2 * count]) / 2, drawn[2 * count : 3 * count] + noise[0], around + noise[1]]
+        if metric is Metric.L2:
+            made.append(around + _FAR * noise[1])
         if metric is Metric.COSINE:
             # What has no direction would be no query.
-            made = [np.where(np.abs(each).max(axis=1, keepdims=True) > 0, each, drawn[0]) for each in made]
+            made = [np.where(np.abs(one).max(axis=1, keepdims=True) > 0, one, drawn[:count]) for one in made]
+        own = rng.permutation(rows.own)[:count]
         others = prepared(np.concatenate(made).astype(np.float32), metric)
         return cls(
             queries=np.ascontiguousarray(np.concatenate([part.vectors.take(own, axis=0), others]), dtype=np.float32),
             own=np.concatenate([own, np.full(len(others), NO_ROW, dtype=np.int64)]),
-            kinds=np.repeat(np.arange(len(_STAND_INS)), quarter),
+            kinds=np.repeat(np.arange(1 + len(made)), count),
             real=False,
         )
 

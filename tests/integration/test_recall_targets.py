@@ -118,7 +118,7 @@ def test_what_stands_in_chooses_for_real_queries(name, index, segment, monkeypat
     """Where exact search is dear; elsewhere it is what is done until real queries were measured."""
     _, queries, truth, metric = prepared_data(name)
     part = segment(name, index)
-    tuning = calibrated(part, Sample.stand_ins(part, 256, np.random.default_rng(0), seq=1, metric=metric), metric)
+    tuning = calibrated(part, Sample.stand_ins(part, 64, np.random.default_rng(0), seq=1, metric=metric), metric)
     assert tuning.choice(10, 0.8).exact
     monkeypatch.setattr(tuning_module, "DEAR_US", -1.0)
     missed = {}

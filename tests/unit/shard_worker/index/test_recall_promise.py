@@ -133,7 +133,7 @@ def test_kinds_that_were_measured_each_have_their_recall(case):
 
 def test_where_exact_search_is_dear_stand_ins_choose_for_whatever_is_asked(case, monkeypatch):
     monkeypatch.setattr(tuning_module, "DEAR_US", -1.0)
-    sample = Sample.stand_ins(case.part, 256, np.random.default_rng(3), seq=1, metric=case.metric)
+    sample = Sample.stand_ins(case.part, 64, np.random.default_rng(3), seq=1, metric=case.metric)
     case.part.tuning.now = case.measure(sample)
     missed = {}
     for kind in QUERIES:

@@ -102,3 +102,37 @@ def test_it_stops_when_told_at_any_step():
         for stop_at in range(asked):
             answers = iter([False] * stop_at + [True])
             assert exact_truth(part, sample, 10, Metric.L2, lambda answers=answers: next(answers)) is None
+
+
+@pytest.mark.parametrize(("metric", "kinds"), [(Metric.L2, 5), (Metric.IP, 4), (Metric.COSINE, 4)])
+def test_of_each_kind_that_stands_in_there_are_as_many(metric, kinds):
+    vectors = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    part = part_of(vectors, metric)
+    sample = Sample.stand_ins(part, 7, np.random.default_rng(1), seq=0, metric=metric)
+    assert not sample.real
+    assert np.bincount(sample.kinds).tolist() == [7] * kinds
+    assert (sample.own[sample.kinds == 0] >= 0).all()
+    assert (sample.own[sample.kinds > 0] < -1).all(), "-1 is what a search finds where there is nothing"
+    np.testing.assert_array_equal(sample.queries[:7], part.vectors[sample.own[:7]])
+    if metric is Metric.COSINE:
+        np.testing.assert_allclose(np.linalg.norm(sample.queries, axis=1), 1.0, rtol=1e-5)
+    found = exact_truth(part, sample, 3, metric, bool)
+    assert found is not None
+    assert not (found.nearest[:7] == sample.own[:7, None]).any()
+
+
+def test_opposite_rows_leave_no_query_without_a_direction():
+    vectors = np.array([[1.0, 0.0], [-1.0, 0.0]] * 20, dtype=np.float32)
+    sample = Sample.stand_ins(part_of(vectors, Metric.COSINE), 10, np.random.default_rng(1), seq=0, metric=Metric.COSINE)
+    np.testing.assert_allclose(np.linalg.norm(sample.queries, axis=1), 1.0, rtol=1e-5)
+
+
+def test_few_rows_stand_in_alone():
+    part = part_of(np.eye(3, dtype=np.float32), Metric.L2)
+    assert Sample.stand_ins(part, 10, np.random.default_rng(1), seq=0, metric=Metric.L2).own.tolist() == [0, 1, 2]
+
+
+def test_kinds_of_real_queries_are_told_apart():
+    sample = Sample.asked(np.ones((2, 3), dtype=np.float32), Metric.L2, np.zeros((3, 3), dtype=np.float32))
+    assert sample.real
+    assert sample.kinds.tolist() == [0, 0, 1, 1, 1]
