@@ -97,7 +97,7 @@ def nobody() -> contextlib.AbstractContextManager[str]:
 PLACES: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[str]], str]] = {
     "nobody": (nobody, "no connection: refused, nothing listens there"),
     "hangs up": (lambda: listener(hang_up), "connection"),
-    "http1": (lambda: listener(speak_http1), "connection"),
+    "http1": (lambda: listener(speak_http1), "no router of Shoal answers"),
     "says nothing": (lambda: listener(say_nothing), ""),
     "leaves": (server_that_leaves, "connection"),
 }
