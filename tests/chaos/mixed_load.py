@@ -49,7 +49,14 @@ class Herd:
 
     def probes(self) -> list[int]:
         """A point in each shard, by number."""
-        ids = np.arange(FIRST_OF_PROBES, FIRST_OF_PROBES + 64 * self.shards)
+        return self._one_in_each(FIRST_OF_PROBES)
+
+    def others(self) -> list[int]:
+        """The same, of points that are not judged."""
+        return self._one_in_each(FIRST_OF_OTHERS)
+
+    def _one_in_each(self, first: int) -> list[int]:
+        ids = np.arange(first, first + 64 * self.shards)
         owners = owners_of_slots(list(enumerate((part,) for part in split_evenly(self.shards))))[slots_of(ids)]
         return [int(ids[np.flatnonzero(owners == number)[0]]) for number in range(self.shards)]
 

@@ -270,7 +270,7 @@ def test_a_full_disk_refuses_upserts_and_at_the_last_byte_the_others_go_on(clust
         pytest.skip("no small disk can be mounted here, so a full one cannot be had")
     with scene(cluster, f"full-{role}", shards=4) as playing:
         number = _shard_with(playing, 0, role)
-        (point,) = (each for each in playing.load.herds[0].probes() if playing.load.herds[0].probes().index(each) == number)
+        point = playing.load.herds[0].others()[number]
         ballast = disk / "ballast"
         fill(ballast, leave_bytes=(DISK_MEGABYTES << 20) // 20)
         try:
