@@ -46,14 +46,14 @@ def error_of_call(error: Any, address: str, path: str) -> ShoalError:
         return error_from_exception(error, address)
     speaks_no_grpc = any(sign in said for sign in _NO_GRPC)
     if code is grpc.StatusCode.UNAVAILABLE and speaks_no_grpc:
-        return Unavailable(_no_router(address, "what does so speaks no gRPC"), ErrorDetails(field=ADDRESS))
+        return Unavailable(_no_router(address, "what answers there speaks no gRPC"), ErrorDetails(field=ADDRESS))
     if code in _OF_GRPC and _WEB_SERVER not in said:
         return error_from_exception(error, address)
     log.debug("stranger_said code=%s text=%r", code.name, said)
     if speaks_no_grpc:
-        return PreconditionFailed(_no_router(address, "what does so is a web server"), ErrorDetails(field=ADDRESS))
+        return PreconditionFailed(_no_router(address, "a web server answers there"), ErrorDetails(field=ADDRESS))
     older = f", or one too old to know {path.removeprefix('/')}" if code is grpc.StatusCode.UNIMPLEMENTED else ""
-    return PreconditionFailed(_no_router(address, "what does so is another server", older), ErrorDetails(field=ADDRESS))
+    return PreconditionFailed(_no_router(address, "another server answers there", older), ErrorDetails(field=ADDRESS))
 
 
 def _from_shoal(trailing: Iterable[tuple[str, Any]]) -> bool:
