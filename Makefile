@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt deploy/setup.sh
 	@touch $(STAMP)
 
 demo: $(STAMP)
-	@$(PY) -P -m deploy.demo
+	@$(PY) -P -m shoal.deploy.local.demo
 
 up: $(STAMP)
 	@exec $(BIN)/shoal up --data shoal-data --port $(PORT) --workers $(WORKERS)

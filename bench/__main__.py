@@ -1,4 +1,6 @@
-"""`make bench`: loads Fashion-MNIST into a cluster of its own and measures it beside raw FAISS over the same graphs, in one run."""
+"""`make bench`: loads Fashion-MNIST into a cluster of its own and measures it beside raw FAISS over the same graphs, in
+one run.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from bench.load import Load, run_processes, run_threads
 from bench.memory import peak_bytes, tree
 from bench.plot import draw
 from bench.raw import RawGraphs, build_seconds
-from deploy.foreground import ForegroundCluster
+from shoal.deploy.local.foreground import ForegroundCluster
 
 COLLECTION, K, SHARDS, BATCH = "fashion", 10, 2, 100
 
@@ -95,7 +97,9 @@ def _fill(client: shoal.Client, data: BenchData) -> dict[str, float]:
 
 
 def _tuned(client: shoal.Client, data: BenchData) -> dict[str, Any]:
-    """Lets the cluster see real queries and measure the recall of its graphs with them. ef: that it then searches with."""
+    """Lets the cluster see real queries and measure the recall of its graphs with them. ef: that it then searches
+    with.
+    """
     for start in range(0, len(data.queries), TUNED_AT_ONCE):
         client.search_many(COLLECTION, data.queries[start : start + TUNED_AT_ONCE], k=K, with_payload=False)
     began = time.perf_counter()

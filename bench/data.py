@@ -23,7 +23,9 @@ class BenchData:
 
 
 def load(folder: Path | None, rows: int | None) -> BenchData:
-    """Raises SystemExit, saying what to do, when the file is absent. rows: use only so many (neighbours are then computed anew)."""
+    """Raises SystemExit, saying what to do, when the file is absent. rows: use only so many (neighbours are then
+    computed anew).
+    """
     shared = Path(__file__).resolve().parents[2] / "shared" / "data"
     path = (folder or Path(os.environ.get("SHOAL_DATA", shared))) / FILE
     if not path.is_file():

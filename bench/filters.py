@@ -1,4 +1,6 @@
-"""Search under filters: a label that goes with the vectors, and random parts of 1, 10 and 50 %, beside exact search of the same subset."""
+"""Search under filters: a label that goes with the vectors, and random parts of 1, 10 and 50 %, beside exact search of
+the same subset.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def cases(data: BenchData) -> list[Case]:
 
 
 def measure(client: shoal.Client, collection: str, data: BenchData, k: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """Each case: queries per second of one client, recall and short answers, beside exact search of its rows in this process."""
+    """Each case: queries per second of one client, recall and short answers, beside exact search of its rows in this
+    process.
+    """
     results: dict[str, Any] = {}
     for case in cases(data):
         say(f"measuring {case.name} for {seconds:.0f} s ...")

@@ -1,4 +1,7 @@
-"""Load on a cluster: concurrent single queries by threads or processes, and batches. Every loop is bounded by time and ends by itself."""
+"""Load on a cluster: concurrent single queries by threads or processes, and batches.
+
+Every loop is bounded by time and ends by itself.
+"""
 
 from __future__ import annotations
 

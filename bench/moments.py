@@ -1,4 +1,6 @@
-"""Moments that hurt elsewhere: searches while an index is built, and the time from a start to the first right answer."""
+"""Moments that hurt elsewhere: searches while an index is built, and the time from a start to the first right
+answer.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,16 @@ import numpy as np
 import shoal
 from bench.data import BenchData
 from bench.load import Load, run_threads
-from deploy.foreground import ForegroundCluster
 from shoal.core.errors import ShoalError
+from shoal.deploy.local.foreground import ForegroundCluster
 
 OTHER = "other"
 
 
 def during_build(client: shoal.Client, collection: str, data: BenchData, k: int, seconds: float) -> dict[str, Any]:
-    """Latency of single searches in `collection` while as many rows again are sealed in another one of the same worker."""
+    """Latency of single searches in `collection` while as many rows again are sealed in another one of the same
+    worker.
+    """
 
     def one(at: int) -> int:
         client.search(collection, data.queries[at % len(data.queries)], k=k, with_payload=False)
@@ -48,7 +52,9 @@ def during_build(client: shoal.Client, collection: str, data: BenchData, k: int,
 
 
 def restart(cluster: ForegroundCluster, collection: str, data: BenchData, k: int) -> dict[str, float]:
-    """Seconds from the start of the worker's process, and of the whole command, to the first answer that is as before."""
+    """Seconds from the start of the worker's process, and of the whole command, to the first answer that is as
+    before.
+    """
     with shoal.connect(cluster.address) as client:
         before = [hit.id for hit in client.search(collection, data.queries[0], k=k, exact=True)]
     cluster.stop()

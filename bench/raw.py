@@ -22,7 +22,9 @@ def build_seconds(base: npt.NDArray[np.uint8], shards: int) -> float:
 
 
 class RawGraphs:
-    """The sealed graphs of a collection, read from the workers' folders and searched in this process without a server."""
+    """The sealed graphs of a collection, read from the workers' folders and searched in this process without a
+    server.
+    """
 
     def __init__(self, data: Path, ef: int) -> None:
         """data: folder of the cluster; ef: that the cluster searches with. Raises SystemExit when there is no graph."""

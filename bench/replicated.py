@@ -1,4 +1,6 @@
-"""`make bench-replicated`: write throughput with three replicas beside that with one, on the same cluster of three workers."""
+"""`make bench-replicated`: write throughput with three replicas beside that with one, on the same cluster of three
+workers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import shoal
-from deploy.foreground import ForegroundCluster
+from shoal.deploy.local.foreground import ForegroundCluster
 
 BATCH, DIM, CLIENTS, ROUNDS = 500, 128, 4, 2
 

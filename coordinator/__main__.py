@@ -1,4 +1,4 @@
-"""`python -m shoal.role coordinator`: one coordinator as a plain process."""
+"""`python -m shoal.coordinator`: one coordinator as a plain process."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def main() -> int:
     open_streams()
     stop = StopSignals()
     # What follows takes a second to import; signals are taken already.
-    from coordinator.server import CoordinatorRole
-    from coordinator.settings import CoordinatorSettings
+    from shoal.coordinator.server import CoordinatorRole
+    from shoal.coordinator.settings import CoordinatorSettings
     from shoal.core.errors import ShoalError
     from shoal.runtime.logs import configure_logs
     from shoal.runtime.role import run_role
     from shoal.runtime.settings import load_settings
 
     try:
-        program = "python -m shoal.role coordinator"
+        program = "python -m shoal.coordinator"
         settings = load_settings(CoordinatorSettings, program=program, arguments=sys.argv[1:], environment=os.environ)
     except ShoalError as error:
         tell(f"error: {error.message}")

@@ -1,4 +1,5 @@
-"""Carries steps out: each becomes one compare-and-swap of the store. Refuses to decide: what does not hold any more is left undone.
+"""Carries steps out: each becomes one compare-and-swap of the store. Refuses to decide: what does not hold any more is
+left undone.
 
 Nothing is tried again here. A step that was rejected, or whose outcome is unknown, is judged anew by the next round.
 """
@@ -11,8 +12,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from coordinator.logic.failover import has_resigned
-from coordinator.logic.steps import (
+from shoal.coordinator.logic.failover import has_resigned
+from shoal.coordinator.logic.steps import (
     ActivateCollection,
     AddLearners,
     CreateCluster,
@@ -32,18 +33,20 @@ from shoal.core.errors import Unavailable
 from shoal.core.ids import Revision
 from shoal.core.shard_config import ShardConfig, ShardEntry
 from shoal.runtime.logs import event
-from shoal.store.codec import encode_collection, encode_shard
+from shoal.store.codecs import encode_collection, encode_shard
 from shoal.store.interface import Absent, Changed, Committed, Compare, Created, Delete, Operation, Put, Store, Transaction, Unchanged
 from shoal.store.keys import Keys
 
-log = logging.getLogger("coordinator.act")
+log = logging.getLogger("shoal.coordinator.act")
 
 DONE, REJECTED, IN_DOUBT = "done", "rejected", "in_doubt"
 """How a step that was tried ends: committed; somebody was faster; the next round sees whether it was."""
 
 
 def transaction_of(step: Step, keys: Keys, reign: Revision) -> Transaction:
-    """The transaction of a step. reign: creation revision of our key `leader`; who leads no more has nothing committed."""
+    """The transaction of a step. reign: creation revision of our key `leader`; who leads no more has nothing
+    committed.
+    """
     compares, operation = _swap_of(step, keys)
     return Transaction(compares=(Created(key=keys.leader, create_revision=reign), *compares), then=(operation,))
 
@@ -158,7 +161,10 @@ class Actor:
         self._at_once = at_once
 
     async def carry_out(self, steps: Sequence[Step]) -> Revision:
-        """Try each step once. Returns the newest revision committed, 0 for none. What is left when leadership ends is not tried."""
+        """Try each step once.
+
+        Returns the newest revision committed, 0 for none. What is left when leadership ends is not tried.
+        """
         places = asyncio.Semaphore(self._at_once)
         ends = await asyncio.gather(*(self._in_turn(step, places) for step in steps), return_exceptions=True)
         for end in ends:

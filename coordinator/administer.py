@@ -1,7 +1,8 @@
-"""Carries out what users ask of collections: each request becomes one compare-and-swap; the rounds of the loop do the rest.
+"""Carries out what users ask of collections: each request becomes one compare-and-swap; the rounds of the loop do the
+rest.
 
-Answers only while this coordinator leads. A request whose outcome is unknown is looked up before it is made again, so that it
-has happened once or not at all, and the caller hears which.
+Answers only while this coordinator leads. A request whose outcome is unknown is looked up before it is made again, so
+that it has happened once or not at all, and the caller hears which.
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from coordinator.bell import Bell
-from coordinator.election import proof_of_leadership
-from coordinator.logic.admission import admitted, altered, check_replicas
-from coordinator.logic.reconcile import is_usable
+from shoal.coordinator.election import proof_of_leadership
+from shoal.coordinator.logic.admission import admitted, altered, check_replicas
+from shoal.coordinator.logic.reconcile import is_usable
 from shoal.core.alteration import Alteration
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, Unavailable
 from shoal.core.ids import CollectionId, Revision
 from shoal.core.limits import Limits
 from shoal.core.shard_config import ShardState
-from shoal.store.codec import decode_collection, encode_collection
+from shoal.runtime.change_signal import Bell
+from shoal.store.codecs import decode_collection, encode_collection
 from shoal.store.interface import (
     Absent,
     Committed,
@@ -43,7 +44,9 @@ _PAUSE_S = 0.1
 
 
 class Administrator:
-    """Creates, alters and drops collections. reign: as of Election; new_id: text that never comes twice; timeout_s: of one store call."""
+    """Creates, alters and drops collections. reign: as of Election; new_id: text that never comes twice; timeout_s: of
+    one store call.
+    """
 
     def __init__(
         self,
@@ -63,10 +66,11 @@ class Administrator:
         self._limits = limits
 
     async def create(self, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
-        """Create a collection and wait until it is ACTIVE. request_id: the same for a retry of the same call; "" for none.
+        """Create a collection and wait until it is ACTIVE. request_id: the same for a retry of the same call; "" for
+        none.
 
-        Raises AlreadyExists, PreconditionFailed (more replicas than workers), ResourceExhausted (no memory for its replicas), Unavailable
-        (not the leader, no worker, no store), NotFound (dropped meanwhile) or DeadlineExceeded.
+        Raises AlreadyExists, PreconditionFailed (more replicas than workers), ResourceExhausted (no memory for its
+        replicas), Unavailable (not the leader, no worker, no store), NotFound (dropped meanwhile) or DeadlineExceeded.
         """
         ends_at = self._clock() + timeout_s
         collection_id = CollectionId(self._new_id())
@@ -81,8 +85,8 @@ class Administrator:
     async def alter(self, name: str, alteration: Alteration, timeout_s: float) -> None:
         """Change what may change of a live collection. Returns when that is committed, at once when it is so already.
 
-        Raises NotFound, InvalidArgument, PreconditionFailed (more replicas than workers), ResourceExhausted (no memory for them),
-        Unavailable (not the leader, no store, still being created) or DeadlineExceeded.
+        Raises NotFound, InvalidArgument, PreconditionFailed (more replicas than workers), ResourceExhausted (no memory
+        for them), Unavailable (not the leader, no store, still being created) or DeadlineExceeded.
         """
         check_name(name, self._limits)
         ends_at = self._clock() + timeout_s
@@ -121,7 +125,9 @@ class Administrator:
         raise Unavailable(f"collection {name!r} could not be dropped: the store's state kept changing", ErrorDetails(field="name"))
 
     async def _found_or_created(self, wanted: Collection, ends_at: float) -> Collection | None:
-        """The collection as this request has made it, now or in an earlier attempt; None when it has to be tried again."""
+        """The collection as this request has made it, now or in an earlier attempt; None when it has to be tried
+        again.
+        """
         reign = self._leading()
         found = admitted(await self._holder(wanted.spec.name, ends_at), wanted.spec, wanted.request_id)
         if found is not None:
@@ -144,7 +150,9 @@ class Administrator:
         return await self._put(tombstone, ends_at, Delete(key=self._keys.name(found.spec.name)))
 
     async def _put(self, wanted: Collection, ends_at: float, *besides: Operation) -> bool:
-        """Whether this attempt has surely put `wanted` in the place of the revision it was made from, and done the rest."""
+        """Whether this attempt has surely put `wanted` in the place of the revision it was made from, and done the
+        rest.
+        """
         reign, key = self._leading(), self._keys.collection(wanted.id)
         transaction = Transaction(
             compares=(Created(key=self._keys.leader, create_revision=reign), Unchanged(key=key, mod_revision=wanted.revision)),

@@ -1,7 +1,8 @@
 """Leads by etcd: the key `leader` under a lease. A second coordinator stands by and takes over when the key goes.
 
-Owns this coordinator's lease and says, at each moment, whether it may act. It may no more as soon as the lease is not surely
-held; and every step compares the key besides, so that a leader that does not know of its end still commits nothing.
+Owns this coordinator's lease and says, at each moment, whether it may act. It may no more as soon as the lease is not
+surely held; and every step compares the key besides, so that a leader that does not know of its end still commits
+nothing.
 """
 
 from __future__ import annotations
@@ -11,25 +12,28 @@ import logging
 from collections.abc import Callable
 from typing import assert_never
 
-from coordinator.bell import Bell
-from coordinator.logic.campaign import Lead, Look, Move, Run, StandBy, StepDown, next_move
+from shoal.coordinator.logic.campaign import Lead, Look, Move, Run, StandBy, StepDown, next_move
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import Unavailable
 from shoal.core.ids import Revision
+from shoal.runtime.change_signal import Bell
 from shoal.runtime.logs import event
-from shoal.store.codec import encode_leader
+from shoal.store.codecs import encode_leader
 from shoal.store.interface import Absent, Committed, LeaseNotFound, Put, Store, Transaction
 from shoal.store.keys import Keys
-from shoal.store.lease import LeaseKeeper, hold_lease
+from shoal.store.leases import LeaseKeeper, hold_lease
 from shoal.store.observe import MapObserver
 
-log = logging.getLogger("coordinator.election")
+log = logging.getLogger("shoal.coordinator.election")
 
 _TICKS_PER_TTL = 10
 
 
 def proof_of_leadership(reign: Revision | None, cluster: ClusterMap) -> Revision:
-    """The creation revision of our key `leader`, which transactions compare. Raises Unavailable, naming the leader, when we do not lead."""
+    """The creation revision of our key `leader`, which transactions compare.
+
+    Raises Unavailable, naming the leader, when we do not lead.
+    """
     if reign is not None:
         return reign
     leader = cluster.leader
@@ -37,7 +41,9 @@ def proof_of_leadership(reign: Revision | None, cluster: ClusterMap) -> Revision
 
 
 class Election:
-    """One candidate. lease_ttl_s: how long a leader that vanished is waited for; timeout_s: for each call of the store."""
+    """One candidate. lease_ttl_s: how long a leader that vanished is waited for; timeout_s: for each call of the
+    store.
+    """
 
     def __init__(
         self,
@@ -122,8 +128,8 @@ class Election:
         try:
             answer = await self._store.commit(Transaction(compares=(Absent(key=leader),), then=(put,)), self._timeout_s)
         except (Unavailable, LeaseNotFound) as error:
-            # Perhaps applied: then the map will name this address, and the next move is to look whose lease it is under.
-            # A lease that is gone is for its keeper to notice.
+            # Perhaps applied: then the map will name this address, and the next move is to look whose lease it is
+            # under. A lease that is gone is for its keeper to notice.
             log.debug(event("not_elected", reason=error.message))
         else:
             if isinstance(answer, Committed):

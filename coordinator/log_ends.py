@@ -1,5 +1,5 @@
-"""Asks workers about their replicas, before an election or a recovery. What they answer is a hint, never a proof: who does not answer
-in time is not waited for, and no safety rests on it."""
+"""Asks workers about their replicas, before an election or a recovery. What they answer is a hint, never a proof: who
+does not answer in time is not waited for, and no safety rests on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from coordinator.logic.snapshot import Told
+from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
@@ -19,7 +19,7 @@ from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_p
 from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.shard_calls import shard_to_message
 
-log = logging.getLogger("coordinator.log_ends")
+log = logging.getLogger("shoal.coordinator.log_ends")
 
 # Generated code carries no types.
 _REPLICATION_STUB: Any = replication_pb2_grpc.ReplicationStub
@@ -29,7 +29,10 @@ Questions = Mapping[WorkerId, Sequence[ShardId]]
 
 
 class ReplicaReports(Protocol):
-    """Questions to workers, all at once, each within timeout_s seconds. Whoever does not answer is missing in the answer."""
+    """Questions to workers, all at once, each within timeout_s seconds.
+
+    Whoever does not answer is missing in the answer.
+    """
 
     async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Told:
         """Where the logs of the replicas of these shards end, of those that are open."""

@@ -1,25 +1,28 @@
-"""Goes round: observe -> ask -> decide -> act. Wakes on every change, when a lost replica is to be replaced and, besides, every few
-seconds. Keeps nothing between rounds but since when workers are gone, and what they said of replicas that are not open."""
+"""Goes round: observe -> ask -> decide -> act. Wakes on every change, when a lost replica is to be replaced and,
+besides, every few seconds. Keeps nothing between rounds but since when workers are gone, and what they said of replicas
+that are not open."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from coordinator.act import Actor
-from coordinator.bell import Bell
-from coordinator.log_ends import ReplicaReports
-from coordinator.logic.absence import Absences, Since
-from coordinator.logic.answers import Answers
-from coordinator.logic.reconcile import joining, questions, reconcile, unled
-from coordinator.logic.snapshot import Snapshot, Told
+from shoal.coordinator.act import Actor
+from shoal.coordinator.log_ends import ReplicaReports
+from shoal.coordinator.logic.absence import Absences, Since
+from shoal.coordinator.logic.answers import Answers
+from shoal.coordinator.logic.reconcile import joining, questions, reconcile, unled
+from shoal.coordinator.logic.snapshot import Snapshot, Told
 from shoal.core.ids import Revision
+from shoal.runtime.change_signal import Bell
 from shoal.store.observe import MapObserver
 
 LOG_ENDS_S = 0.3
 """How long an election waits for workers to tell where their logs end."""
 
 ASK_AGAIN_S = 0.25
-"""Pause before they are asked again, while a shard that several may lead has no primary: a replica may be being opened."""
+"""Pause before they are asked again, while a shard that several may lead has no primary: a replica may be being
+opened.
+"""
 
 
 class Loop:

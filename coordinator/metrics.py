@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from coordinator.act import DONE
-from coordinator.logic.steps import AddLearners, ElectPrimary, Step
+from shoal.coordinator.act import DONE
+from shoal.coordinator.logic.steps import AddLearners, ElectPrimary, Step
 from shoal.runtime.metrics import LEASE_AGE_SECONDS, STORE_CONNECTED, Measure, Metrics, MetricSpec, Sample
 
 LEADING = MetricSpec(name="shoal_leading", kind="gauge", text="1 for the coordinator that leads, 0 for one that stands by.")

@@ -1,7 +1,7 @@
 """Carries out what operators ask of shards that lost every replica that may lead, and keeps the audit of it.
 
-The new configuration and the audit entry are one transaction: neither is ever without the other. A request whose outcome is unknown,
-or that comes again, is looked up in the audit, so that it happens once.
+The new configuration and the audit entry are one transaction: neither is ever without the other. A request whose
+outcome is unknown, or that comes again, is looked up in the audit, so that it happens once.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from coordinator.act import epoch_of, put_shard
-from coordinator.bell import Bell
-from coordinator.election import proof_of_leadership
-from coordinator.log_ends import ReplicaReports
-from coordinator.logic.recovery import RecoveryPlan, Reports, plan_recovery
+from shoal.coordinator.act import epoch_of, put_shard
+from shoal.coordinator.election import proof_of_leadership
+from shoal.coordinator.log_ends import ReplicaReports
+from shoal.coordinator.logic.recovery import RecoveryPlan, Reports, plan_recovery
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, Unavailable
 from shoal.core.ids import Revision, ShardId
 from shoal.core.recovery import ACCEPT_DATA_LOSS, AuditEntry, Recovery, RecoveryRequest
 from shoal.core.shard_config import ShardEntry
+from shoal.runtime.change_signal import Bell
 from shoal.runtime.logs import event
 from shoal.store.audit_codec import decode_audit, encode_audit
 from shoal.store.interface import Absent, Committed, Created, OutcomeUnknown, Put, Store, Transaction, Unchanged
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
 
-log = logging.getLogger("coordinator.recover")
+log = logging.getLogger("shoal.coordinator.recover")
 
 ATTEMPTS = 8
 """How often a request is made anew when the store's answer was lost or somebody else's change came first."""
@@ -41,7 +41,9 @@ _PAUSE_S = 0.1
 
 
 class Recoverer:
-    """reign: as of Election; clock: seconds; wall_ms: time of day; new_id: text that never comes twice; timeout_s: of one store call."""
+    """reign: as of Election; clock: seconds; wall_ms: time of day; new_id: text that never comes twice; timeout_s: of
+    one store call.
+    """
 
     def __init__(
         self,
@@ -63,8 +65,8 @@ class Recoverer:
     async def recover(self, request: RecoveryRequest, timeout_s: float) -> tuple[Recovery, bool]:
         """What is done, or would be, and whether it is done.
 
-        Raises NotFound, InvalidArgument, PreconditionFailed (see logic.recovery), Unavailable (not the leader, no store, still being
-        created) or DeadlineExceeded.
+        Raises NotFound, InvalidArgument, PreconditionFailed (see logic.recovery), Unavailable (not the leader, no
+        store, still being created) or DeadlineExceeded.
         """
         if len(request.reason) > MOST_REASON_CHARACTERS:
             message = f"reason has {len(request.reason)} characters, at most {MOST_REASON_CHARACTERS} are allowed"
@@ -84,7 +86,10 @@ class Recoverer:
         raise Unavailable(f"shard {_named(request)} could not be recovered: the store's state kept changing")
 
     async def audit(self, limit: int, before: str, timeout_s: float) -> tuple[tuple[AuditEntry, ...], str]:
-        """Entries, newest first, and what to give as `before` for the next page, "" when there is none. Raises Unavailable."""
+        """Entries, newest first, and what to give as `before` for the next page, "" when there is none.
+
+        Raises Unavailable.
+        """
         proof_of_leadership(self._reign(), self._observer.map)
         listing = await self._store.list(self._keys.audits, min(self._timeout_s, timeout_s))
         names = {entry.key.removeprefix(self._keys.audits): entry for entry in listing.entries}

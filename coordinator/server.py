@@ -1,4 +1,6 @@
-"""The coordinator as a role that any process can host: owns its store client, its server and its tasks; wires its rooms."""
+"""The coordinator as a role that any process can host: owns its store client, its server and its tasks; wires its
+rooms.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +9,30 @@ import logging
 import uuid
 from collections.abc import Callable
 
-from coordinator.act import Actor
-from coordinator.administer import Administrator
-from coordinator.bell import Bell
-from coordinator.election import Election
-from coordinator.log_ends import GrpcReplicaReports
-from coordinator.loop import Loop
-from coordinator.metrics import StepMeter, gather
-from coordinator.recover import Recoverer
-from coordinator.service import CoordinatorService
-from coordinator.settings import CoordinatorSettings
+from shoal.coordinator.act import Actor
+from shoal.coordinator.administer import Administrator
+from shoal.coordinator.election import Election
+from shoal.coordinator.log_ends import GrpcReplicaReports
+from shoal.coordinator.loop import Loop
+from shoal.coordinator.metrics import StepMeter, gather
+from shoal.coordinator.recover import Recoverer
+from shoal.coordinator.service import CoordinatorService
+from shoal.coordinator.settings import CoordinatorSettings
 from shoal.core.errors import Internal
 from shoal.core.limits import Limits
+from shoal.runtime.change_signal import Bell
 from shoal.runtime.clock import boot_s, wall_ms
 from shoal.runtime.logs import event
 from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
-from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import etcd_settings
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import etcd_settings
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
 from shoal.v1 import coordinator_pb2_grpc
 
-log = logging.getLogger("coordinator.server")
+log = logging.getLogger("shoal.coordinator.server")
 
 COMMITS_AT_ONCE = 16
 STEPS_PER_ROUND = 256
@@ -43,7 +45,10 @@ def _etcd_store(settings: CoordinatorSettings) -> Store:
 
 
 class CoordinatorRole:
-    """A coordinator. Made inside the event loop that runs it. Healthy, as leader and as standby, while the store answers."""
+    """A coordinator.
+
+    Made inside the event loop that runs it. Healthy, as leader and as standby, while the store answers.
+    """
 
     def __init__(self, settings: CoordinatorSettings, open_store: Callable[[CoordinatorSettings], Store] = _etcd_store) -> None:
         self._settings = settings
@@ -76,7 +81,10 @@ class CoordinatorRole:
         return self._election.reign() is not None
 
     async def start(self) -> None:
-        """Listen, observe, stand for election. Returns once the store has answered. Raises Unavailable when the port is taken."""
+        """Listen, observe, stand for election.
+
+        Returns once the store has answered. Raises Unavailable when the port is taken.
+        """
         self._metrics.start()
         await self._server.set_serving(False)
         self.address = await self._server.start()

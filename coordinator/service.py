@@ -6,8 +6,8 @@ from typing import Any
 
 import grpc
 
-from coordinator.administer import Administrator
-from coordinator.recover import Recoverer
+from shoal.coordinator.administer import Administrator
+from shoal.coordinator.recover import Recoverer
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc
@@ -69,7 +69,9 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
 
 
 def timeout_s_of(remaining_s: float | None) -> float:
-    """Time for the work of a call, in seconds: what its caller left, less a margin in which our answer still reaches it."""
+    """Time for the work of a call, in seconds: what its caller left, less a margin in which our answer still reaches
+    it.
+    """
     if remaining_s is None:
         return UNBOUNDED_CALL_S
     return remaining_s - min(_MARGIN_S, _MARGIN_PART * remaining_s)

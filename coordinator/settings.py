@@ -11,7 +11,10 @@ from shoal.runtime.settings import setting
 
 @dataclass(frozen=True, kw_only=True)
 class CoordinatorSettings(RoleSettings):
-    """The coordinator: places shards, elects primaries, creates and drops collections. Raises InvalidArgument for an impossible value."""
+    """The coordinator: places shards, elects primaries, creates and drops collections.
+
+    Raises InvalidArgument for an impossible value.
+    """
 
     lease_ttl_s: int = setting(5, "seconds after which a leader that vanished is replaced")
     reconcile_every_s: float = setting(2.0, "longest pause between two rounds, in seconds")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from coordinator.settings import CoordinatorSettings
-from deploy.cluster_folder import ClusterFolder
-from deploy.settings import NODE_HOST, LocalSettings
-from router.settings import RouterSettings
-from shard_worker.settings import WorkerSettings
+from shoal.coordinator.settings import CoordinatorSettings
+from shoal.deploy.folder import ClusterFolder
+from shoal.deploy.settings import NODE_HOST, LocalSettings
+from shoal.router.settings import RouterSettings
+from shoal.shard_worker.settings import WorkerSettings
 
 LOOPBACK = "127.0.0.1"
 
@@ -50,7 +50,9 @@ RolePlan = CoordinatorPlan | WorkerPlan | CombinedPlan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessPlan:
-    """One hosted process. name: unique in the cluster; label: of the node that must host it; log_file: takes its output."""
+    """One hosted process. name: unique in the cluster; label: of the node that must host it; log_file: takes its
+    output.
+    """
 
     name: str
     role: RolePlan
@@ -81,7 +83,8 @@ def process_plans(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[st
 def stop_groups(plans: tuple[ProcessPlan, ...]) -> list[list[str]]:
     """Names in the order of stopping: the coordinator, then all workers and the router at once.
 
-    So nobody is elected, and nobody leaves an isr, because others have gone a moment earlier: who was in sync still is at the next start.
+    So nobody is elected, and nobody leaves an isr, because others have gone a moment earlier: who was in sync still is
+    at the next start.
     """
     return [[plan.name for plan in plans if isinstance(plan.role, kind)] for kind in (CoordinatorPlan, CombinedPlan | WorkerPlan)]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shard_worker.settings import check_builds
 from shoal.core.addresses import plain_host
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.runtime.role_settings import ANY_PORT, EtcdAccessSettings, check_log_level, check_ports
 from shoal.runtime.settings import setting
+from shoal.shard_worker.settings import check_builds
 
 NODE_HOST = "node"
 """As `host`: every role listens on the address of the Ray node it runs on."""

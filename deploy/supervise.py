@@ -1,6 +1,6 @@
 """Keeps the processes of a cluster running: creates what should run, again when it ended, and stops all in order.
 
-Decides nothing itself: deploy.logic.supervision says what is due, a launcher carries it out, `say` tells people.
+Decides nothing itself: shoal.deploy.logic.supervision says what is due, a launcher carries it out, `say` tells people.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from deploy.logic.supervision import (
+from shoal.core.errors import PreconditionFailed, Unavailable
+from shoal.deploy.logic.supervision import (
     Create,
     Kill,
     Leave,
@@ -23,19 +24,22 @@ from deploy.logic.supervision import (
     next_step,
     while_homeless,
 )
-from deploy.plans import ProcessPlan
-from deploy.reports import Alive, Creation, Ended, Report
-from shoal.core.errors import PreconditionFailed, Unavailable
+from shoal.deploy.plans import ProcessPlan
+from shoal.deploy.reports import Alive, Creation, Ended, Report
 
 
 class Launcher(Protocol):
-    """Starts and ends processes; see deploy.launch.RayLauncher and deploy.ray_link.RayLink.
+    """Starts and ends processes; see shoal.deploy.ray.launch.RayLauncher and shoal.deploy.ray.link.RayLink.
 
-    Any method may raise Unavailable: nothing can be heard or done now, and no process is known any more. What runs goes on.
+    Any method may raise Unavailable: nothing can be heard or done now, and no process is known any more. What runs goes
+    on.
     """
 
     def ready(self, timeout_s: float) -> bool:
-        """Whether processes can be started and heard, after at most timeout_s seconds. Begins anew after an Unavailable."""
+        """Whether processes can be started and heard, after at most timeout_s seconds.
+
+        Begins anew after an Unavailable.
+        """
         ...
 
     def create(self, plan: ProcessPlan) -> Creation:
@@ -85,8 +89,8 @@ class Supervisor:
     def turn(self, timeout_s: float) -> None:
         """One round: do what is due, then listen for at most timeout_s seconds.
 
-        When the launcher cannot work this is said once, and the processes are left to themselves until it can again. Raises
-        PreconditionFailed when, before `settled`, a process ended with something that no restart can change.
+        When the launcher cannot work this is said once, and the processes are left to themselves until it can again.
+        Raises PreconditionFailed when, before `settled`, a process ended with something that no restart can change.
         """
         try:
             if self._launcher.ready(timeout_s):

@@ -1,4 +1,4 @@
-"""`python -m shoal.role router`: one router as a process of its own."""
+"""`python -m shoal.router`: one router as a process of its own."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def main() -> int:
     open_streams()
     stop = StopSignals()
     # What follows takes a second to import; signals are taken already.
-    from router.server import RouterRole
-    from router.settings import RouterSettings
     from shoal.core.errors import ShoalError
+    from shoal.router.server import RouterRole
+    from shoal.router.settings import RouterSettings
     from shoal.runtime.logs import configure_logs
     from shoal.runtime.role import run_role
     from shoal.runtime.settings import load_settings
 
     try:
-        settings = load_settings(RouterSettings, program="python -m shoal.role router", arguments=sys.argv[1:], environment=os.environ)
+        settings = load_settings(RouterSettings, program="python -m shoal.router", arguments=sys.argv[1:], environment=os.environ)
     except ShoalError as error:
         tell(f"error: {error.message}")
         return 2

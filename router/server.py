@@ -10,27 +10,27 @@ from typing import Any
 
 import grpc
 
-from router.cluster_service import ClusterService
-from router.collections_service import CollectionsService
-from router.finder import StoreNames
-from router.grpc_transport import GrpcLeader, connect_worker
-from router.metrics import ShardCallMeter, gather
-from router.points_service import PointsService
-from router.router import Router, make_router
-from router.search_service import SearchService
-from router.settings import RouterSettings
-from router.view import MapView
-from router.workers import Tended, Workers, tend
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
+from shoal.router.cluster.finder import StoreNames
+from shoal.router.cluster.view import MapView
+from shoal.router.cluster.workers import Tended, Workers, tend
+from shoal.router.rpc.cluster_service import ClusterService
+from shoal.router.rpc.collections_service import CollectionsService
+from shoal.router.rpc.points_service import PointsService
+from shoal.router.rpc.search_service import SearchService
+from shoal.router.rpc.transport import GrpcLeader, connect_worker
+from shoal.router.settings import RouterSettings
+from shoal.router.shards.metrics import ShardCallMeter, gather
+from shoal.router.wiring import Router, make_router
 from shoal.runtime.clock import boot_s
 from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics
 from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
-from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import etcd_settings
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import etcd_settings
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
@@ -47,8 +47,9 @@ SERVICES = ("shoal.v1.Search", "shoal.v1.Points", "shoal.v1.Collections", "shoal
 class RouterRole:
     """A router on its public port.
 
-    local: workers of this process, called without a hop; store: instead of etcd as the settings name it, closed by `stop`; interceptors: of
-    the public server; metrics: of this process, when somebody else serves them. `address` is host:port once started.
+    local: workers of this process, called without a hop; store: instead of etcd as the settings name it, closed by
+    `stop`; interceptors: of the public server; metrics: of this process, when somebody else serves them. `address` is
+    host:port once started.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`python -m shoal.role shard_worker`: a shard worker as a plain process."""
+"""`python -m shoal.shard_worker`: a shard worker as a plain process."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def main() -> int:
     open_streams()
     stop = StopSignals()
     # What follows takes a second to import; signals are taken already.
-    from shard_worker.settings import WorkerSettings
     from shoal.core.errors import ShoalError
     from shoal.runtime.fault_points import arm_from_environment
     from shoal.runtime.logs import configure_logs
     from shoal.runtime.role import run_role
     from shoal.runtime.settings import load_settings
+    from shoal.shard_worker.settings import WorkerSettings
 
     try:
-        program = "python -m shoal.role shard_worker"
+        program = "python -m shoal.shard_worker"
         settings = load_settings(WorkerSettings, program=program, arguments=sys.argv[1:], environment=os.environ)
         arm_from_environment(os.environ)
     except ShoalError as error:
@@ -31,7 +31,7 @@ def main() -> int:
     configure_logs(settings.log_level, "worker")
     # numpy's BLAS reads it when it is first imported, and would start threads that fight with the search threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from shard_worker.server import WorkerRole
+    from shoal.shard_worker.server import WorkerRole
 
     return run_role(lambda: WorkerRole(settings), stop)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shard_worker.host import Host
-from shard_worker.membership import Membership
-from shard_worker.pools import Pools
 from shoal.runtime.metrics import LEASE_AGE_SECONDS, STORE_CONNECTED, MetricSpec, Sample
+from shoal.shard_worker.hosting.host import Host
+from shoal.shard_worker.hosting.membership import Membership
+from shoal.shard_worker.resources.pools import Pools
 
 _SHARD = ("collection", "shard")
 
@@ -125,8 +125,8 @@ def shard_samples(host: Host) -> Iterable[Sample]:
 def worker_samples(
     *, host: Host, pools: Pools, membership: Membership, connected: bool, cache_bytes: int, disk_used: float | None
 ) -> Iterable[Sample]:
-    """What the whole worker is doing. May be called on any thread. cache_bytes: of caches of filtered searches; disk_used: as last
-    seen, None before that."""
+    """What the whole worker is doing. May be called on any thread. cache_bytes: of caches of filtered searches;
+    disk_used: as last seen, None before that."""
     yield Sample(SHARDS_FAILED, len(host.failures()))
     yield Sample(BUILDS_RUNNING, pools.builds_running)
     yield Sample(READS_UNDER_WAY, pools.reads_under_way)

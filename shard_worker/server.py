@@ -11,28 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shard_worker.allocator import settle_allocator
-from shard_worker.assignments import Assignments
-from shard_worker.builders import Runner, builder_of
-from shard_worker.config_swaps import ConfigSwaps
-from shard_worker.engine import EngineSettings
-from shard_worker.host import Host
-from shard_worker.index.hot_filters import HotFilters
-from shard_worker.index.threads import search_thread_init, settle_linear_algebra
-from shard_worker.limits import memory_limits, raised_file_limit
-from shard_worker.membership import Membership
-from shard_worker.memory import WorkerMemory
-from shard_worker.metrics import BUILD_SECONDS, BUILDS, GATHERED, LOG_FLUSH_SECONDS, shard_samples, worker_samples
-from shard_worker.peer_transport import GrpcPeers
-from shard_worker.pools import Pools
-from shard_worker.replica_folders import WorkerReplicaFolders
-from shard_worker.replication_service import ReplicationServicer
-from shard_worker.service import WorkerServicer
-from shard_worker.settings import WorkerSettings
-from shard_worker.snapshot_fetch import SnapshotFetch
-from shard_worker.snapshot_source import SnapshotSource
-from shard_worker.storage.folder import WorkerFolder
-from shard_worker.storage.space import Full, Roomy, SpaceLimits, SpaceState, disk_space, disk_words, judge_space
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import Internal
 from shoal.core.file_budget import FileBudget, file_budget, low_limit_words
@@ -44,8 +22,30 @@ from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, Sample
 from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
-from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import etcd_settings
+from shoal.shard_worker.hosting.assignments import Assignments
+from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
+from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
+from shoal.shard_worker.hosting.host import Host
+from shoal.shard_worker.hosting.membership import Membership
+from shoal.shard_worker.index.native.threads import search_thread_init, settle_linear_algebra
+from shoal.shard_worker.index.search.hot_filters import HotFilters
+from shoal.shard_worker.metrics import BUILD_SECONDS, BUILDS, GATHERED, LOG_FLUSH_SECONDS, shard_samples, worker_samples
+from shoal.shard_worker.replica.engine import EngineSettings
+from shoal.shard_worker.resources.allocator import settle_allocator
+from shoal.shard_worker.resources.builders import Runner, builder_of
+from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.os_limits import memory_limits, raised_file_limit
+from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.rpc.peers import GrpcPeers
+from shoal.shard_worker.rpc.replication_service import ReplicationServicer
+from shoal.shard_worker.rpc.worker_service import WorkerServicer
+from shoal.shard_worker.settings import WorkerSettings
+from shoal.shard_worker.snapshots.fetch import SnapshotFetch
+from shoal.shard_worker.snapshots.source import SnapshotSource
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+from shoal.shard_worker.storage.space import Full, Roomy, SpaceLimits, SpaceState, disk_space, disk_words, judge_space
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import etcd_settings
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
 from shoal.v1 import replication_pb2_grpc, worker_pb2_grpc
@@ -58,7 +58,9 @@ SPACE_EVERY_S = 0.2
 TICK_S = 0.1
 
 INTERNAL_FACTOR = 2
-"""Internal messages may be larger than public ones by this: a record carries what a public message did, and more besides."""
+"""Internal messages may be larger than public ones by this: a record carries what a public message did, and more
+besides.
+"""
 
 GRACE_S = 2.0
 
@@ -78,7 +80,10 @@ class WorkerRole:
     """A shard worker that any process can host. `host` answers calls in the same process."""
 
     def __init__(self, settings: WorkerSettings, runner: Runner | None = None) -> None:
-        """runner: makes indexes in other processes. Raises PreconditionFailed when the settings ask for one and there is none."""
+        """runner: makes indexes in other processes.
+
+        Raises PreconditionFailed when the settings ask for one and there is none.
+        """
         builder = builder_of(settings.builds, runner)
         settle_linear_algebra(settings.search_threads + settings.build_threads + 2)
         self.host = Host(memory=_memory_account(settings))

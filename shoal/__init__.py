@@ -10,12 +10,12 @@
     async with shoal.connect_async("localhost:7600") as client:
         hits = await client.search("things", vector, k=10)
 
-`help(shoal.Client)` tells every verb. What they return (Hits, Point, CollectionInfo, ClusterInfo ...) and the errors they raise
-(all are ShoalError) are here, too.
+`help(shoal.Client)` tells every verb. What they return (Hits, Point, CollectionInfo, ClusterInfo ...) and the errors
+they raise (all are ShoalError) are here, too.
 
 
-What is here is imported when it is first asked for: `import shoal` costs nothing, and a command or a role takes its signals
-before the libraries load, which takes a second.
+What is here is imported when it is first asked for: `import shoal` costs nothing, and a command or a role takes its
+signals before the libraries load, which takes a second.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""`python -m tests.side_by_side`: every test, in two pytest processes at once: one that computes, one that mostly waits for clusters.
+"""`python -m tests.side_by_side`: every test, in two pytest processes at once: one that computes, one that mostly waits
+for clusters.
 
-On two cores that takes little longer than the second of them alone. What waits is shown as it runs, what computes when both have
-ended; the last lines name what failed in either and add up both summaries. Exit code: 0 when both have passed.
+On two cores that takes little longer than the second of them alone. What waits is shown as it runs, what computes when
+both have ended; the last lines name what failed in either and add up both summaries. Exit code: 0 when both have
+passed.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from deploy.die_with_parent import DYING_WITH_US
+from shoal.deploy.processes.die_with_parent import DYING_WITH_US
 
 ROOT = Path(__file__).parents[1]
 COMPUTING = (
@@ -69,7 +71,9 @@ def _run_both(options: Sequence[str], shown: Path, quiet: Path) -> tuple[int, in
 
 @contextmanager
 def _pytest(name: str, arguments: Sequence[str], output: int | IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """pytest as a process that does not outlive this one; when it still runs in the end, it is asked to end its clusters and itself."""
+    """pytest as a process that does not outlive this one; when it still runs in the end, it is asked to end its
+    clusters and itself.
+    """
     command = [*DYING_WITH_US, str(os.getpid()), sys.executable, "-m", "pytest", "-o", f"cache_dir=.pytest_cache/{name}", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
     try:

@@ -1,5 +1,5 @@
-"""How long workers that hold replicas have been missing, and shards without a primary. A coordinator knows that only from what it
-saw itself since it leads."""
+"""How long workers that hold replicas have been missing, and shards without a primary. A coordinator knows that only
+from what it saw itself since it leads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from shoal.core.ids import ShardId, WorkerId
 
 
 class Absences:
-    """Since when each worker that a configuration names has been missing from the map. A value: `seen` gives the next one."""
+    """Since when each worker that a configuration names has been missing from the map.
+
+    A value: `seen` gives the next one.
+    """
 
     def __init__(self, since: Mapping[WorkerId, float] | None = None) -> None:
         self._since = dict(since or {})

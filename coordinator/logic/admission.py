@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from coordinator.logic.placement import Placement, Rooms
+from shoal.coordinator.logic.placement import Placement, Rooms
 from shoal.core.alteration import Alteration, altered_spec
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
@@ -26,10 +26,11 @@ def admitted(holder: Collection | None, spec: CollectionSpec, request_id: str) -
 
 
 def check_replicas(cluster: ClusterMap, before: CollectionSpec | None, spec: CollectionSpec) -> None:
-    """Check that the live workers can take the replicas that a collection is to have. before: as it is; None for a new one.
+    """Check that the live workers can take the replicas that a collection is to have. before: as it is; None for a new
+    one.
 
-    Raises PreconditionFailed when there are fewer workers than replicas, since each holds at most one of a shard, and ResourceExhausted
-    when they have no memory or may not open enough files for them, while they are empty.
+    Raises PreconditionFailed when there are fewer workers than replicas, since each holds at most one of a shard, and
+    ResourceExhausted when they have no memory or may not open enough files for them, while they are empty.
     """
     more = spec.replicas - (0 if before is None else before.replicas)
     if more <= 0:
@@ -86,8 +87,8 @@ def _placed(cluster: ClusterMap, collection: Collection) -> int:
 def altered(holder: Collection | None, name: str, alteration: Alteration) -> Collection:
     """The holder of the name as it shall be, which may be as it is.
 
-    Raises NotFound when nobody has the name or its holder is being dropped, Unavailable while it is being created (its workers
-    are being told what it is), InvalidArgument naming what is wrong with the alteration.
+    Raises NotFound when nobody has the name or its holder is being dropped, Unavailable while it is being created (its
+    workers are being told what it is), InvalidArgument naming what is wrong with the alteration.
     """
     if holder is None or holder.state is CollectionState.DROPPING:
         raise NotFound(f"collection {name!r} does not exist", ErrorDetails(field="name"))

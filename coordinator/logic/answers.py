@@ -1,4 +1,7 @@
-"""What workers have said about replicas that are not open. It holds until they say otherwise, or register anew: silence changes nothing."""
+"""What workers have said about replicas that are not open.
+
+It holds until they say otherwise, or register anew: silence changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from coordinator.logic.snapshot import Told
+from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import may_lead, replica_on
@@ -28,7 +31,9 @@ class Answers:
         self._closed = dict(closed or {})
 
     def to_ask_again(self, cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
-        """Return whom to ask again, and about what: else "not open", said as a worker began, would hold for as long as it runs."""
+        """Return whom to ask again, and about what: else "not open", said as a worker began, would hold for as long as
+        it runs.
+        """
         asked: dict[WorkerId, list[ShardId]] = {}
         for replica, said in self._closed.items():
             entry = cluster.shards.get(said.shard)

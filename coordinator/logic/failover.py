@@ -1,12 +1,14 @@
-"""Who leads a shard whose primary is gone, and the configuration of the new reign (invariants 2 and 4 of the replication design)."""
+"""Who leads a shard whose primary is gone, and the configuration of the new reign (invariants 2 and 4 of the
+replication design).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from coordinator.logic.snapshot import Told
-from coordinator.logic.steps import ElectPrimary
+from shoal.coordinator.logic.snapshot import Told
+from shoal.coordinator.logic.steps import ElectPrimary
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import ReplicaId, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, leads
@@ -14,9 +16,9 @@ from shoal.core.shard_config import ShardConfig, ShardEntry, leads
 Workers = Mapping[WorkerId, WorkerEntry]
 
 UNTOLD_AFTER_S = 10.0
-"""How long a shard stays without a primary because no worker answers; then one is elected all the same: the coordinator may be the one
-that cannot reach the workers. If that replica turns out not to open, nothing is lost: the others stay eligible until the elected
-primary itself, with its log open, gives them up."""
+"""How long a shard stays without a primary because no worker answers; then one is elected all the same: the coordinator
+may be the one that cannot reach the workers. If that replica turns out not to open, nothing is lost: the others stay
+eligible until the elected primary itself, with its log open, gives them up."""
 
 _NOBODY_TOLD = Told()
 
@@ -33,7 +35,8 @@ def has_resigned(config: ShardConfig) -> bool:
 
 
 def candidates_of(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...]:
-    """The replicas on live workers that may lead: of the isr, else of the elr; the old primary first, if nobody has to leave then.
+    """The replicas on live workers that may lead: of the isr, else of the elr; the old primary first, if nobody has to
+    leave then.
 
     One that resigned is a candidate only where there is no other.
     """
@@ -47,10 +50,10 @@ def candidates_of(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...
 def heir_of(config: ShardConfig, workers: Workers, told: Told = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ReplicaId | None:
     """Who shall lead: the candidate with the longest log, of those that are open. unled_s: how long nobody has.
 
-    Where several may lead, one whose log is not open may have lost its disk and be about to resign. So it has to wait, unless its
-    worker has not answered at all for long, under its present registration: silence after "it is not open" elects nobody. But while it
-    waits, one of the elr whose log is open leads in its place. One that resigned leads again only when its worker tells that its log is
-    open.
+    Where several may lead, one whose log is not open may have lost its disk and be about to resign. So it has to wait,
+    unless its worker has not answered at all for long, under its present registration: silence after "it is not open"
+    elects nobody. But while it waits, one of the elr whose log is open leads in its place. One that resigned leads
+    again only when its worker tells that its log is open.
     """
     candidates = candidates_of(config, workers)
     if not _others_may_lead(config) and not has_resigned(config):
@@ -94,8 +97,8 @@ def election_of(entry: ShardEntry, workers: Workers, told: Told = _NOBODY_TOLD, 
 
 
 def to_be_asked(entries: Iterable[ShardEntry], workers: Workers) -> Mapping[WorkerId, tuple[ShardId, ...]]:
-    """The workers that should be asked where the logs of which shards end, before these get a primary. Where only one may lead at all,
-    and never resigned, there is nothing to be told."""
+    """The workers that should be asked where the logs of which shards end, before these get a primary. Where only one
+    may lead at all, and never resigned, there is nothing to be told."""
     asked: dict[WorkerId, list[ShardId]] = {}
     for config in (entry.config for entry in entries if needs_election(entry.config, workers)):
         if _others_may_lead(config) or has_resigned(config):
@@ -108,9 +111,10 @@ def to_be_asked(entries: Iterable[ShardEntry], workers: Workers) -> Mapping[Work
 def next_reign(config: ShardConfig, heir: ReplicaId, workers: Workers) -> ShardConfig:
     """The configuration with `heir`, whose worker is live, as primary in the next term.
 
-    An old primary whose worker is gone leaves the isr. It stays eligible (elr), as does everybody who may lead, until the new primary
-    gives them up itself, before it commits anything: then its log is open, while here that may be hearsay. An heir stays. One of the
-    elr leads because nobody of the isr can, so it begins alone: since it became eligible nothing was committed without it.
+    An old primary whose worker is gone leaves the isr. It stays eligible (elr), as does everybody who may lead, until
+    the new primary gives them up itself, before it commits anything: then its log is open, while here that may be
+    hearsay. An heir stays. One of the elr leads because nobody of the isr can, so it begins alone: since it became
+    eligible nothing was committed without it.
     """
     returns = config.primary_worker in workers
     stay = tuple(member for member in config.isr if returns or member != config.primary)

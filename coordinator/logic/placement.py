@@ -1,5 +1,5 @@
-"""Where a new replica goes: another zone than the shard's other replicas if there is one, then evenly over the live workers that have
-memory and open files for it. Never two replicas of a shard on one worker."""
+"""Where a new replica goes: another zone than the shard's other replicas if there is one, then evenly over the live
+workers that have memory and open files for it. Never two replicas of a shard on one worker."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Rooms = Callable[[WorkerId], int | None]
 class Placement:
     """How many replicas and primaries each live worker holds, counted on as new ones are placed. Lives for one round.
 
-    budgets: memory that each live worker may use, in bytes, 0 where it does not say; zones: "" where there is none; file_rooms: replicas
-    that a worker may have open for their files, for those that say it.
+    budgets: memory that each live worker may use, in bytes, 0 where it does not say; zones: "" where there is none;
+    file_rooms: replicas that a worker may have open for their files, for those that say it.
     """
 
     def __init__(
@@ -38,7 +38,10 @@ class Placement:
 
     @classmethod
     def of(cls, cluster: ClusterMap) -> Self:
-        """The placement that the map shows. Replicas of collections that are being dropped do not count: they are on their way out."""
+        """The placement that the map shows.
+
+        Replicas of collections that are being dropped do not count: they are on their way out.
+        """
         workers = cluster.workers.items()
         placement = cls(
             {worker: entry.memory_budget_bytes for worker, entry in workers},
@@ -65,11 +68,11 @@ class Placement:
         self._primaries_of_collection[collection, worker] += 1
 
     def choose(self, collection: CollectionId, taken: Group[WorkerId], beside: Group[WorkerId] = ()) -> WorkerId | None:
-        """The worker for a new replica of `collection`; None when no live worker has room for it but those in `taken`, which hold
-        the shard already.
+        """The worker for a new replica of `collection`; None when no live worker has room for it but those in `taken`,
+        which hold the shard already.
 
-        First a zone without any of `beside`, the workers of the shard's other replicas; then fewest replicas of the collection, then
-        most room, then fewest in all, then the smallest id.
+        First a zone without any of `beside`, the workers of the shard's other replicas; then fewest replicas of the
+        collection, then most room, then fewest in all, then the smallest id.
         """
         crowded = {self._zones[worker] for worker in beside if worker in self._zones}
         free = (worker for worker in self._budgets if worker not in taken and self.rooms(worker) != 0)
@@ -87,8 +90,8 @@ class Placement:
         return tuple(chosen)
 
     def choose_primary(self, collection: CollectionId, homes: Sequence[WorkerId]) -> WorkerId:
-        """Of the workers of a new shard, the one that shall hold its primary, counted as such: with the fewest primaries of the
-        collection, then the fewest in all, then the first."""
+        """Of the workers of a new shard, the one that shall hold its primary, counted as such: with the fewest
+        primaries of the collection, then the fewest in all, then the first."""
         chosen = min(homes, key=lambda worker: (self._primaries_of_collection[collection, worker], self._primaries[worker]))
         self.add_primary(collection, chosen)
         return chosen
@@ -116,8 +119,8 @@ class Placement:
         return None if whole is None else max(0, whole - self._total[worker])
 
     def rooms_in_all(self, most: int | None = None, rooms: Rooms | None = None) -> int | None:
-        """Replicas that all live workers have room for, at most `most` on each; None when one of them does not say. rooms: of a worker,
-        when only some kind of room counts."""
+        """Replicas that all live workers have room for, at most `most` on each; None when one of them does not say.
+        rooms: of a worker, when only some kind of room counts."""
         said = [each for each in map(rooms or self.rooms, self._budgets) if each is not None]
         if len(said) < len(self._budgets):
             return None

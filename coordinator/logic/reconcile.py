@@ -1,8 +1,8 @@
 """From what is to what should be: one snapshot of the cluster -> the ordered steps that lead there.
 
-Nothing is done here and nothing is remembered: the same snapshot gives the same steps, and a cluster that is as it should be
-gives none. Data is given up only on a tombstone (a collection that is DROPPING, a replica that is leaving), never because something
-is absent.
+Nothing is done here and nothing is remembered: the same snapshot gives the same steps, and a cluster that is as it
+should be gives none. Data is given up only on a tombstone (a collection that is DROPPING, a replica that is leaving),
+never because something is absent.
 """
 
 from __future__ import annotations
@@ -11,12 +11,20 @@ import itertools
 from collections.abc import Container, Iterator, Mapping
 from types import MappingProxyType
 
-from coordinator.logic.birth import beginnings
-from coordinator.logic.failover import election_of, has_primary, to_be_asked
-from coordinator.logic.placement import Placement
-from coordinator.logic.replication import forgetting_of_dropped, has_too_many, replication_step
-from coordinator.logic.snapshot import Snapshot, new_cluster_id
-from coordinator.logic.steps import ActivateCollection, CreateCluster, DeleteCollection, DeleteShard, ElectPrimary, ForgetReplicas, Step
+from shoal.coordinator.logic.failover import election_of, has_primary, to_be_asked
+from shoal.coordinator.logic.initial_placement import beginnings
+from shoal.coordinator.logic.placement import Placement
+from shoal.coordinator.logic.replica_count import forgetting_of_dropped, has_too_many, replication_step
+from shoal.coordinator.logic.snapshot import Snapshot, new_cluster_id
+from shoal.coordinator.logic.steps import (
+    ActivateCollection,
+    CreateCluster,
+    DeleteCollection,
+    DeleteShard,
+    ElectPrimary,
+    ForgetReplicas,
+    Step,
+)
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.ids import ShardId, WorkerId
@@ -27,13 +35,15 @@ NO_QUESTIONS: Questions = MappingProxyType({})
 
 
 def reconcile(snapshot: Snapshot, limit: int) -> tuple[Step, ...]:
-    """The first `limit` steps, most urgent first: what is unavailable, then what is asked for, then what is to be forgotten."""
+    """The first `limit` steps, most urgent first: what is unavailable, then what is asked for, then what is to be
+    forgotten.
+    """
     return tuple(itertools.islice(_steps(snapshot), limit))
 
 
 def questions(cluster: ClusterMap, again: Questions = NO_QUESTIONS) -> Questions:
-    """Whom to ask where the logs of which shards end, before `reconcile` elects primaries, or gives a replica its tombstone. again: who
-    is to be asked besides, see Answers."""
+    """Whom to ask where the logs of which shards end, before `reconcile` elects primaries, or gives a replica its
+    tombstone. again: who is to be asked besides, see Answers."""
     asked = {worker: list(shards) for worker, shards in _candidates(cluster).items()}
     for worker, shards in again.items():
         asked.setdefault(worker, []).extend(shards)

@@ -1,4 +1,5 @@
-"""What an operator may do about a shard that has lost every replica that may lead: believe another one, and lose what only they held.
+"""What an operator may do about a shard that has lost every replica that may lead: believe another one, and lose what
+only they held.
 
 The one way in which a replica outside of isr and elr comes to lead. Refused as long as any of these can be had.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 
-from coordinator.logic.failover import Workers
+from shoal.coordinator.logic.failover import Workers
 from shoal.core.errors import ErrorDetails, PreconditionFailed
 from shoal.core.ids import ReplicaId, Revision, Term, WorkerId
 from shoal.core.recovery import LogEnd, Recovery, ReplicaPlace
@@ -17,8 +18,8 @@ from shoal.core.shard_config import ShardConfig, is_gone, replica_on
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Reports:
-    """What the workers of a shard's replicas told. ends: where the logs of those that are open end; failed: workers that say that their
-    replica of the shard does not work."""
+    """What the workers of a shard's replicas told. ends: where the logs of those that are open end; failed: workers
+    that say that their replica of the shard does not work."""
 
     ends: Mapping[ReplicaId, LogEnd]
     failed: Collection[WorkerId]
@@ -26,7 +27,9 @@ class Reports:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RecoveryPlan:
-    """What would be done. registrations: of the workers that it relies on; absent: workers that it relies on being gone."""
+    """What would be done. registrations: of the workers that it relies on; absent: workers that it relies on being
+    gone.
+    """
 
     recovery: Recovery
     config: ShardConfig
@@ -37,8 +40,8 @@ class RecoveryPlan:
 def plan_recovery(config: ShardConfig, name: str, workers: Workers, reports: Reports, worker: WorkerId | None) -> RecoveryPlan:
     """The plan. name: of the shard, for messages; worker: whose replica is to be believed, None for the longest log.
 
-    Raises PreconditionFailed while a replica that may lead is there, or may be in a moment, and when the one that is to be believed
-    does not answer.
+    Raises PreconditionFailed while a replica that may lead is there, or may be in a moment, and when the one that is to
+    be believed does not answer.
     """
     trusted = tuple(dict.fromkeys((*config.isr, *config.elr)))
     for member in trusted:

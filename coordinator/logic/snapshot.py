@@ -17,8 +17,8 @@ from shoal.core.recovery import LogEnd
 class Told:
     """What workers told of the logs of their replicas.
 
-    ends: of those that are open; answered: the workers that answered this time; closed: replicas that were not open when their worker
-    last answered under its present registration.
+    ends: of those that are open; answered: the workers that answered this time; closed: replicas that were not open
+    when their worker last answered under its present registration.
     """
 
     ends: Mapping[ReplicaId, LogEnd] = field(default_factory=lambda: MappingProxyType({}))
@@ -30,10 +30,10 @@ class Told:
 class Snapshot:
     """The map as observed, what was seen besides, and the round's share of randomness.
 
-    seed: never the same twice, so that new ids are new; told: of replicas that may be elected;
-    joining_s: how long shards of new collections have waited for the last of their replicas;
-    unled_s: how long shards have needed an election; absent_s: how long workers that hold replicas have been missing from the map;
-    replace_after_s: after which a replica counts as lost.
+    seed: never the same twice, so that new ids are new; told: of replicas that may be elected; joining_s: how long
+    shards of new collections have waited for the last of their replicas; unled_s: how long shards have needed an
+    election; absent_s: how long workers that hold replicas have been missing from the map; replace_after_s: after which
+    a replica counts as lost.
     """
 
     map: ClusterMap
@@ -46,7 +46,10 @@ class Snapshot:
 
 
 def new_replica_id(seed: str, shard: ShardId, worker: WorkerId) -> ReplicaId:
-    """Id of a new replica of `shard` on `worker`: the same for the same seed, unlike any other. It tells nothing of either."""
+    """Id of a new replica of `shard` on `worker`: the same for the same seed, unlike any other.
+
+    It tells nothing of either.
+    """
     return ReplicaId(_uuid_of(f"{seed} replica {shard} {worker}"))
 
 

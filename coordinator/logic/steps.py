@@ -1,4 +1,7 @@
-"""What a round may want done. Each step is one compare-and-swap: it names what it relies on, and is void when that has changed."""
+"""What a round may want done.
+
+Each step is one compare-and-swap: it names what it relies on, and is void when that has changed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ class CreateCluster:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CreateShard:
-    """Put the first configuration of a shard. Relies on its absence, its workers' registrations and the collection as it is."""
+    """Put the first configuration of a shard.
+
+    Relies on its absence, its workers' registrations and the collection as it is.
+    """
 
     collection: Collection
     config: ShardConfig
@@ -31,7 +37,10 @@ class CreateShard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlaceShardAnew:
-    """Give a shard that never became ACTIVE other replicas. Relies as CreateShard does, and on `before` and its primary's absence."""
+    """Give a shard that never became ACTIVE other replicas.
+
+    Relies as CreateShard does, and on `before` and its primary's absence.
+    """
 
     collection: Collection
     before: ShardEntry
@@ -41,7 +50,10 @@ class PlaceShardAnew:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ElectPrimary:
-    """Begin a new reign. Relies on `before`, on the new primary's registration, and on the end of the old one's, unless it resigned."""
+    """Begin a new reign.
+
+    Relies on `before`, on the new primary's registration, and on the end of the old one's, unless it resigned.
+    """
 
     before: ShardEntry
     config: ShardConfig
@@ -49,8 +61,8 @@ class ElectPrimary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetReplication:
-    """Give a shard the number of replicas that its collection has now, or min_isr, or take tombstones back. Relies on `before` and the
-    collection as it is."""
+    """Give a shard the number of replicas that its collection has now, or min_isr, or take tombstones back. Relies on
+    `before` and the collection as it is."""
 
     collection: Collection
     before: ShardEntry
@@ -59,7 +71,8 @@ class SetReplication:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AddLearners:
-    """Give a shard more replicas. Relies on `before`, the collection as it is and the registrations of the new ones' workers.
+    """Give a shard more replicas. Relies on `before`, the collection as it is and the registrations of the new ones'
+    workers.
 
     replaced: the lost replicas that they stand in for.
     """
@@ -73,7 +86,10 @@ class AddLearners:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetireReplica:
-    """Put a replica's tombstone. Relies on `before`, the collection as it is, and the workers of those that keep the data."""
+    """Put a replica's tombstone.
+
+    Relies on `before`, the collection as it is, and the workers of those that keep the data.
+    """
 
     collection: Collection
     before: ShardEntry

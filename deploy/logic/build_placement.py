@@ -19,7 +19,9 @@ _LEAST_CPUS = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeFacts:
-    """One node that lives. cpus: that Ray may give away, free or not; for_builds: it carries BUILDS_LABEL; hosts: it may host roles."""
+    """One node that lives. cpus: that Ray may give away, free or not; for_builds: it carries BUILDS_LABEL; hosts: it
+    may host roles.
+    """
 
     id: str
     cpus: float
@@ -34,7 +36,9 @@ class NodeFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildPlace:
-    """labels: what a node's labels must be, "!" before a value: anything else; cpus: what to ask of Ray; threads: to run there."""
+    """labels: what a node's labels must be, "!" before a value: anything else; cpus: what to ask of Ray; threads: to
+    run there.
+    """
 
     labels: Mapping[str, str]
     cpus: float
@@ -44,8 +48,8 @@ class BuildPlace:
 def place_build(nodes: Sequence[NodeFacts], *, own: str, threads: int) -> BuildPlace | None:
     """The place of a build that wants `threads` threads; None when there is none but here.
 
-    Nodes that are there for builds, any but our own if there is another; without such nodes, any but our own. Fewer threads where
-    none has so many CPUs.
+    Nodes that are there for builds, any but our own if there is another; without such nodes, any but our own. Fewer
+    threads where none has so many CPUs.
     """
     labelled = any(node.for_builds for node in nodes)
     fit = [node for node in nodes if node.room >= _LEAST_CPUS and (node.for_builds or not labelled)]

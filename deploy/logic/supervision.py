@@ -16,7 +16,9 @@ HOMELESS_PAUSE_S = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """A process that was created. answered_s: when it last gave a sign of life, None before the first; failures: ends before it."""
+    """A process that was created. answered_s: when it last gave a sign of life, None before the first; failures: ends
+    before it.
+    """
 
     created_s: float
     answered_s: float | None = None
@@ -84,7 +86,9 @@ def after_answer(state: MemberState, now_s: float) -> MemberState:
 
 
 def after_end(state: MemberState, now_s: float) -> Resting:
-    """The state after the process ended, by itself or not: the first is replaced at once, later ones after longer pauses."""
+    """The state after the process ended, by itself or not: the first is replaced at once, later ones after longer
+    pauses.
+    """
     if isinstance(state, Resting):
         return state
     failures = 0 if now_s - state.created_s >= STEADY_S else state.failures
@@ -92,7 +96,9 @@ def after_end(state: MemberState, now_s: float) -> Resting:
 
 
 def after_detachment(state: MemberState, now_s: float) -> Resting:
-    """The state once we cannot hear of the process any more: it may run or not, and is to be found or started as soon as we can."""
+    """The state once we cannot hear of the process any more: it may run or not, and is to be found or started as soon
+    as we can.
+    """
     return state if isinstance(state, Resting) else Resting(due_s=now_s, failures=state.failures)
 
 

@@ -11,7 +11,10 @@ _PARAMS = ("ef", "nprobe")
 
 
 def accuracy_of(*, exact: bool, recall: float | None, params: Mapping[str, float]) -> Accuracy | None:
-    """The accuracy asked for; None when nothing is said. Raises InvalidArgument for two ways at once and for unknown params."""
+    """The accuracy asked for; None when nothing is said.
+
+    Raises InvalidArgument for two ways at once and for unknown params.
+    """
     said = [name for name, given in (("exact", exact), ("recall", recall is not None), ("params", bool(params))) if given]
     if len(said) > 1:
         raise InvalidArgument(f"{said[0]} and {said[1]} contradict each other, give one of them", ErrorDetails(field=said[1]))

@@ -1,10 +1,12 @@
-"""When to ask somebody last who keeps failing, and when to try again. Pure values, one for each worker and one for each replica.
+"""When to ask somebody last who keeps failing, and when to try again. Pure values, one for each worker and one for each
+replica.
 
-Closed: asked as usual. After FAILURES failures in a row it opens: asked last, for a time that doubles whenever it opens again. Then
-one call is let through as a probe: its success closes the breaker, its failure opens it for longer.
+Closed: asked as usual. After FAILURES failures in a row it opens: asked last, for a time that doubles whenever it opens
+again. Then one call is let through as a probe: its success closes the breaker, its failure opens it for longer.
 
-Who is to blame (`blamed`) decides which breaker hears of it. An answer about one shard (not ready, damaged, lagging) names that shard and
-says nothing of the others, so it counts for the replica only. A connection that broke, and silence, count for the worker.
+Who is to blame (`blamed`) decides which breaker hears of it. An answer about one shard (not ready, damaged, lagging)
+names that shard and says nothing of the others, so it counts for the replica only. A connection that broke, and
+silence, count for the worker.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ _DOUBLINGS = 10
 
 
 class Gate(IntEnum):
-    """How a breaker lets calls through: as usual, one as a probe, or only when there is nobody else. A larger one is worse."""
+    """How a breaker lets calls through: as usual, one as a probe, or only when there is nobody else.
+
+    A larger one is worse.
+    """
 
     PASSES = 0
     PROBES = 1
@@ -32,7 +37,9 @@ class Gate(IntEnum):
 
 
 class Blame(StrEnum):
-    """Whom a failed call speaks against: nobody when the request was refused, unknown when nothing came back in time."""
+    """Whom a failed call speaks against: nobody when the request was refused, unknown when nothing came back in
+    time.
+    """
 
     NOBODY = "nobody"
     UNKNOWN = "unknown"
@@ -42,8 +49,8 @@ class Blame(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Breaker:
-    """failures: in a row, while closed; openings: in a row, 0 while closed; shut_until: on the caller's clock; probing: whether a
-    probe is under way."""
+    """failures: in a row, while closed; openings: in a row, 0 while closed; shut_until: on the caller's clock; probing:
+    whether a probe is under way."""
 
     failures: int = 0
     openings: int = 0
@@ -82,7 +89,8 @@ def blamed(error: ShoalError) -> Blame:
         case Unavailable():
             return Blame.WORKER if error.details.shard is None else Blame.REPLICA
         case DeadlineExceeded():
-            # Without a word of the replica only the caller's time ran out, which may have been short; silence is noticed otherwise.
+            # Without a word of the replica only the caller's time ran out, which may have been short; silence is
+            # noticed otherwise.
             return Blame.UNKNOWN if error.details.shard is None else Blame.REPLICA
         case DataLoss() | Internal():
             return Blame.REPLICA

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from router.logic.questions import CountQuestion, GetQuestion, ScrollQuestion, SearchQuestion
 from shoal.core.collection import Collection, CollectionSpec, Metric, check_range, check_recall
 from shoal.core.errors import ErrorDetails, InvalidArgument, NotFound, ResourceExhausted
 from shoal.core.filter import Filter
@@ -29,6 +28,7 @@ from shoal.core.points import (
 from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup, RecallTarget
 from shoal.core.topk import HitColumns
 from shoal.core.turns import FREE, Turn
+from shoal.router.logic.questions import CountQuestion, GetQuestion, ScrollQuestion, SearchQuestion
 
 SCROLL_POINTS = 1_000
 """Size of a page when the client names none."""
@@ -78,7 +78,8 @@ def check_search(question: SearchQuestion, spec: CollectionSpec, limits: Limits,
 
 
 def check_groups(groups: Sequence[QueryGroup], queries: int, limits: Limits, turn: Turn = FREE) -> None:
-    """Raise InvalidArgument unless every query stands in exactly one group and all ask for no more hits than a call may.
+    """Raise InvalidArgument unless every query stands in exactly one group and all ask for no more hits than a call
+    may.
 
     queries: how many there are.
     """
@@ -117,7 +118,9 @@ def check_count(question: CountQuestion, limits: Limits) -> None:
 
 
 def check_delete_matching(filter: Filter, limits: Limits) -> None:
-    """Raise InvalidArgument unless points may be deleted by this filter; one that plainly matches every point may not be."""
+    """Raise InvalidArgument unless points may be deleted by this filter; one that plainly matches every point may not
+    be.
+    """
     check_filter(filter, limits)
     if is_empty(filter):
         raise InvalidArgument(
@@ -132,7 +135,9 @@ def is_empty(filter: Filter) -> bool:
 
 
 def check_same_collection(question: ScrollQuestion, collection: Collection) -> None:
-    """Raise NotFound when the page before was of another collection, which had the name then: its points are gone, these are others."""
+    """Raise NotFound when the page before was of another collection, which had the name then: its points are gone,
+    these are others.
+    """
     if question.collection_id and question.collection_id != collection.id:
         raise NotFound(
             f"collection {question.collection!r} was dropped, and made anew, while it was scrolled; begin the scroll again",
@@ -162,7 +167,9 @@ def check_answer_bytes(answer: HitColumns | StoredColumns, limits: Limits, advic
 
 
 def check_message_bytes(size: int, limits: Limits, advice: str) -> None:
-    """Raise ResourceExhausted when an answer of `size` bytes is larger than a message may be. advice: what to do instead."""
+    """Raise ResourceExhausted when an answer of `size` bytes is larger than a message may be. advice: what to do
+    instead.
+    """
     if size > limits.message_bytes:
         raise ResourceExhausted(
             f"the answer has {size} bytes, at most {limits.message_bytes} a message are allowed: {advice}",

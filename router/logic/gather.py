@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from router.logic.questions import CollectionFigures, GotPoints, Page
 from shoal.core.collection import Collection, Metric
 from shoal.core.ids import ReplicaId
 from shoal.core.points import IdArray, StoredColumns, id_ranks
 from shoal.core.shard_calls import QueryGroup, ShardStats
 from shoal.core.shard_config import ShardConfig
 from shoal.core.topk import HitColumns, concat_ids, merge_hits
+from shoal.router.logic.questions import CollectionFigures, GotPoints, Page
 
 _ROW_OVERHEAD_BYTES = 24
 """What an id, the lengths and the tags of a point take at most, beside its texts."""
@@ -23,7 +23,8 @@ _WAITING_TEXTS = 4
 
 
 def gather_hits(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metric: Metric) -> HitColumns:
-    """The best k hits of each query over all shards. parts: at least one, each sorted and cut at k; k: for all queries, or one for each.
+    """The best k hits of each query over all shards. parts: at least one, each sorted and cut at k; k: for all queries,
+    or one for each.
 
     A shard without hits says nothing, not even whether there are payloads, and is left out.
     """
@@ -50,7 +51,10 @@ def gather_points(asked: IdArray, parts: Sequence[StoredColumns]) -> StoredColum
 
 
 def gather_part(asked: IdArray, parts: Sequence[StoredColumns], message_bytes: int) -> GotPoints:
-    """As gather_points, of the first ids whose points fit into a message (one point always does). An id that has no point takes no room."""
+    """As gather_points, of the first ids whose points fit into a message (one point always does).
+
+    An id that has no point takes no room.
+    """
     found = gather_points(asked, parts)
     fitting = _rows_within(found, message_bytes)
     if fitting >= len(found):
@@ -87,8 +91,9 @@ def gather_page(parts: Sequence[StoredColumns], limit: int, message_bytes: int) 
 def shard_figures(config: ShardConfig, told: Mapping[ReplicaId, ShardStats]) -> ShardStats | None:
     """What the replicas of a shard hold together; None when none that is in sync told.
 
-    Of points, what the primary says, else who has applied most. Of rows and builds, the worst over the replicas in sync, so that
-    nothing is growing or pending only when that holds for all. Of bytes and memory, the sum over all replicas that told.
+    Of points, what the primary says, else who has applied most. Of rows and builds, the worst over the replicas in
+    sync, so that nothing is growing or pending only when that holds for all. Of bytes and memory, the sum over all
+    replicas that told.
     """
     in_sync = [told[replica] for replica in config.isr if replica in told]
     if not in_sync:

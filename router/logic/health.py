@@ -6,20 +6,20 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from router.logic.replication_health import ReplicaHealth, Replication, Statuses, replicas_of, replication_of
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.router.logic.replication_health import ReplicaHealth, Replication, Statuses, replicas_of, replication_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerHealth:
-    """One worker. state: up, unreachable (registered, but does not answer) or down (holds replicas, but is not registered);
-    memory_bytes: resident size; memory_budget_bytes: what its replicas and builds may use; memory_used_bytes: of that;
-    disk: in words, when its disk is full or nearly so; file_limit: files that its process may have open, 0 when not known; files_open:
-    those that it has."""
+    """One worker. state: up, unreachable (registered, but does not answer) or down (holds replicas, but is not
+    registered); memory_bytes: resident size; memory_budget_bytes: what its replicas and builds may use;
+    memory_used_bytes: of that; disk: in words, when its disk is full or nearly so; file_limit: files that its process
+    may have open, 0 when not known; files_open: those that it has."""
 
     id: WorkerId
     state: str
@@ -37,9 +37,10 @@ class WorkerHealth:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardHealth:
-    """One shard. primary, isr, elr, learners, leaving: worker ids; state: ok (its primary answers), creating, opening, no primary or
-    failed; replication: see Replication; detail: why, unless both are ok; memory_bytes: of its primary, 0 when that does not say;
-    rf: replicas wanted; min_isr: replicas in sync that a write needs; replicas: each of them."""
+    """One shard. primary, isr, elr, learners, leaving: worker ids; state: ok (its primary answers), creating, opening,
+    no primary or failed; replication: see Replication; detail: why, unless both are ok; memory_bytes: of its primary, 0
+    when that does not say; rf: replicas wanted; min_isr: replicas in sync that a write needs; replicas: each of
+    them."""
 
     collection: str
     number: int

@@ -1,8 +1,8 @@
 """When a read of a shard that is not answered is sent to another replica, too. Pure.
 
-Two reasons. A hedge: it takes longer than 95 of 100 of its kind; hedges are bounded to 1 in READS_A_HEDGE reads, so that a cluster
-that is slow for all is not given twice the work. Silence: its worker has answered nothing at all since; that is rare, needs no
-bound, and speaks against the worker.
+Two reasons. A hedge: it takes longer than 95 of 100 of its kind; hedges are bounded to 1 in READS_A_HEDGE reads, so
+that a cluster that is slow for all is not given twice the work. Silence: its worker has answered nothing at all since;
+that is rare, needs no bound, and speaks against the worker.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def hedge_at(*, sent_at: float, p95: float | None, probe: bool) -> float:
 
 
 def silent_at(*, sent_at: float, heard_at: float, p95: float | None, copies: int = 1) -> float:
-    """From when on a worker counts as silent. heard_at: when it last answered anything; copies: of the read that are under way.
+    """From when on a worker counts as silent. heard_at: when it last answered anything; copies: of the read that are
+    under way.
 
     The more copies there are, the longer it takes: that several workers are silent is likelier a read that takes long.
     """

@@ -50,8 +50,8 @@ _MAY_BE_LEFT_OUT = (Unavailable, DeadlineExceeded, DataLoss)
 def applied_after(before: Applied, reached: bool, error: ShoalError) -> Applied:
     """Whether a write was applied, after a further attempt failed. reached: whether a worker was called.
 
-    A worker may say so itself. Else one that refuses the request has not applied it, and whatever else it answers, or fails
-    to, leaves it open. What an earlier attempt left open stays open.
+    A worker may say so itself. Else one that refuses the request has not applied it, and whatever else it answers, or
+    fails to, leaves it open. What an earlier attempt left open stays open.
     """
     if not reached:
         return before
@@ -61,7 +61,9 @@ def applied_after(before: Applied, reached: bool, error: ShoalError) -> Applied:
 
 
 def named(error: ShoalError, shard: str, internal: str) -> ShoalError:
-    """The same error, saying which shard it is about by the name that people know. internal: how workers call the shard."""
+    """The same error, saying which shard it is about by the name that people know. internal: how workers call the
+    shard.
+    """
     message = error.message.replace(internal, shard)
     if shard not in message:
         message = f"shard {shard}: {message}"
@@ -79,7 +81,9 @@ def may_be_answered_elsewhere(error: ShoalError) -> bool:
 
 
 def worst_of_copies(errors: Sequence[ShoalError]) -> ShoalError:
-    """The error of a read that every replica failed: one that may pass where there is one, for then the read may succeed later."""
+    """The error of a read that every replica failed: one that may pass where there is one, for then the read may
+    succeed later.
+    """
     return worst([error for error in errors if is_passing(error)] or errors)
 
 
@@ -94,8 +98,8 @@ def values_of_all(outcomes: Sequence[Outcome[T]]) -> list[T]:
 def values_of_some(outcomes: Sequence[Outcome[T]]) -> tuple[list[T], tuple[str, ...]]:
     """What the shards answered that could, and the others.
 
-    Raises the worst error when it is about the request rather than the shard, and when no shard answered: then there is no
-    answer to be partial.
+    Raises the worst error when it is about the request rather than the shard, and when no shard answered: then there is
+    no answer to be partial.
     """
     missed = _missed(outcomes)
     values = [each.value for each in outcomes if isinstance(each, Answered)]
@@ -105,7 +109,10 @@ def values_of_some(outcomes: Sequence[Outcome[T]]) -> tuple[list[T], tuple[str, 
 
 
 def values_of_write(outcomes: Sequence[Outcome[T]]) -> list[T]:
-    """What every shard acknowledged. Raises the worst error, saying for each shard whether it was applied: no, maybe, yes."""
+    """What every shard acknowledged.
+
+    Raises the worst error, saying for each shard whether it was applied: no, maybe, yes.
+    """
     missed = _missed(outcomes)
     if not missed:
         return [each.value for each in outcomes if isinstance(each, Answered)]
@@ -115,8 +122,8 @@ def values_of_write(outcomes: Sequence[Outcome[T]]) -> list[T]:
 
 
 def after_earlier(earlier: WriteAck | None, outcome: Outcome[WriteAck]) -> Outcome[WriteAck]:
-    """What became of a write of several calls on one shard, after its next call. earlier: of the calls before, all acknowledged;
-    None when there were none."""
+    """What became of a write of several calls on one shard, after its next call. earlier: of the calls before, all
+    acknowledged; None when there were none."""
     if earlier is None:
         return outcome
     match outcome:

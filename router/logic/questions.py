@@ -19,8 +19,8 @@ NO_SEQ = Seq(0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """How a client wants to read. min_seqs: what it has been acknowledged, by shard; counts unless consistency is any; caller: the
-    client, as one of whom reads take turns."""
+    """How a client wants to read. min_seqs: what it has been acknowledged, by shard; counts unless consistency is any;
+    caller: the client, as one of whom reads take turns."""
 
     with_payload: bool = True
     with_vectors: bool = False
@@ -55,7 +55,9 @@ class SearchQuestion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchAnswer:
-    """Hits of all queries. missing: shards left out, as "name/number"; explain: of all shards, when it was asked for."""
+    """Hits of all queries. missing: shards left out, as "name/number"; explain: of all shards, when it was asked
+    for.
+    """
 
     hits: HitColumns
     missing: tuple[str, ...] = ()
@@ -91,8 +93,8 @@ class CountQuestion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScrollQuestion:
-    """A page of points, or of those that match, in id order behind `after`. limit: 0 for the usual size; collection_id: of the page
-    before, "" for the first page and for callers that do not say."""
+    """A page of points, or of those that match, in id order behind `after`. limit: 0 for the usual size; collection_id:
+    of the page before, "" for the first page and for callers that do not say."""
 
     collection: str
     after: PointId | None = None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from router.logic.questions import CountQuestion, GetQuestion, ScrollQuestion, SearchQuestion
-from router.logic.write_plan import Part
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import ErrorDetails, NotFound, Unavailable
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import RecallTarget, ShardCount, ShardGet, ShardScroll, ShardSearch
 from shoal.core.shard_config import ShardConfig, ShardEntry
+from shoal.router.logic.questions import CountQuestion, GetQuestion, ScrollQuestion, SearchQuestion
+from shoal.router.logic.write_plan import Part
 
 
 def shards_of(collection: Collection) -> tuple[ShardId, ...]:
@@ -23,7 +23,10 @@ def shard_name(collection: Collection, number: int) -> str:
 
 
 def shard_entry(cluster: ClusterMap, collection: Collection, number: int) -> ShardEntry:
-    """The shard's configuration now. Raises NotFound when its collection was dropped, Unavailable when it is not placed."""
+    """The shard's configuration now.
+
+    Raises NotFound when its collection was dropped, Unavailable when it is not placed.
+    """
     found = cluster.collections.get(collection.id)
     if found is None or found.state is CollectionState.DROPPING:
         raise NotFound(f"collection {collection.spec.name!r} was dropped", ErrorDetails(field="collection"))

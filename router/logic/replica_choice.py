@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from router.logic.breaker import Gate
 from shoal.core.ids import ReplicaId, WorkerId
 from shoal.core.shard_calls import Consistency
 from shoal.core.shard_config import ShardConfig
+from shoal.router.logic.breaker import Gate
 
 _USUAL_S = 0.001
 _UNMEASURED_FACTOR = 0.5
@@ -19,8 +19,9 @@ _HERE_FACTOR = 0.8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
-    """What is known of a worker, for reads of one shard. in_flight: reads under way there; latency_s: smoothed, None before the first
-    answer; here: whether it is in this process; gate: the worse one of the worker's breaker and the replica's."""
+    """What is known of a worker, for reads of one shard. in_flight: reads under way there; latency_s: smoothed, None
+    before the first answer; here: whether it is in this process; gate: the worse one of the worker's breaker and the
+    replica's."""
 
     in_flight: int = 0
     latency_s: float | None = None
@@ -51,7 +52,8 @@ def replicas_to_ask(
     """The replicas that a read asks, one after the other. live: workers that can be called.
 
     Those whose breaker is shut come last, those of elr after the isr, a probe before the others; then the least loaded,
-    (reads under way + 1) x latency; ties by id. A worker that was never measured counts as twice as fast as the fastest.
+    (reads under way + 1) x latency; ties by id. A worker that was never measured counts as twice as fast as the
+    fastest.
     """
     homes = [(replica, config.worker_of[replica]) for replica in may_read(config, consistency) if config.worker_of.get(replica) in live]
     if len(homes) == 1:

@@ -17,8 +17,8 @@ Statuses = Mapping[WorkerId, WorkerStatus | ShoalError]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaHealth:
-    """One replica. role: by configuration: primary, isr, elr, learner or leaving; state: what its worker says that it does, "failed",
-    or "" when it does not say; applied_seq: 0 when its worker does not say."""
+    """One replica. role: by configuration: primary, isr, elr, learner or leaving; state: what its worker says that it
+    does, "failed", or "" when it does not say; applied_seq: 0 when its worker does not say."""
 
     id: ReplicaId
     worker: WorkerId
@@ -29,8 +29,9 @@ class ReplicaHealth:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replication:
-    """state: ok (as many replicas are in sync as are wanted), creating, under-replicated (it serves, with fewer), read only (fewer than a
-    write needs) or unavailable (none that may lead is on a live worker); summary: that in numbers, unless ok; causes: why."""
+    """state: ok (as many replicas are in sync as are wanted), creating, under-replicated (it serves, with fewer), read
+    only (fewer than a write needs) or unavailable (none that may lead is on a live worker); summary: that in numbers,
+    unless ok; causes: why."""
 
     state: str
     summary: str = ""
@@ -121,7 +122,10 @@ def _behind(statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> str:
 
 
 def _way_out(config: ShardConfig, lost: Mapping[ReplicaId, str], name: str) -> str:
-    """What is to be done when nobody may lead. Only a live replica that may have missed writes can be made the shard's data instead."""
+    """What is to be done when nobody may lead.
+
+    Only a live replica that may have missed writes can be made the shard's data instead.
+    """
     workers = " or ".join(dict.fromkeys(config.worker_of[each] for each in (*config.isr, *config.elr) if each in config.worker_of))
     others = [each for each in config.worker_of if each not in lost]
     recover = f", or its loss be accepted: shoal shard recover {name}" if others else ""

@@ -14,7 +14,9 @@ _DOUBLINGS = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
-    """Both in seconds on the router's clock. deadline: no call may last longer; give_up_at: no new attempt begins later."""
+    """Both in seconds on the router's clock. deadline: no call may last longer; give_up_at: no new attempt begins
+    later.
+    """
 
     deadline: float
     give_up_at: float

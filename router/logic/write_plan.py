@@ -16,7 +16,9 @@ from shoal.core.slots import owners_of_slots, slots_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """The points of one shard. positions: (n,) ascending positions in the call; None for all of them (nothing is copied then)."""
+    """The points of one shard. positions: (n,) ascending positions in the call; None for all of them (nothing is copied
+    then).
+    """
 
     number: int
     positions: npt.NDArray[np.intp] | None

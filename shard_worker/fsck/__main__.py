@@ -1,8 +1,9 @@
-"""`python -m shard_worker.fsck PATH...`: checks every file and record of stopped workers, and changes nothing.
+"""`python -m shoal.shard_worker.fsck PATH...`: checks every file and record of stopped workers, and changes nothing.
 
 Where several replicas of a shard are among them, they are compared with each other, too.
 
-Exit code: 0 clean, 1 damage was found, 2 not everything could be checked (a worker runs, a path is wrong, a disk does not answer).
+Exit code: 0 clean, 1 damage was found, 2 not everything could be checked (a worker runs, a path is wrong, a disk does
+not answer).
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shard_worker.fsck.finding import Finding, ReplicaReport, Verdict, verdict_of
-from shard_worker.fsck.targets import Targets, find_targets, locked
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ClusterId
 from shoal.runtime.stop_signals import unblock_ending_signals
 from shoal.runtime.streams import open_streams, tell
+from shoal.shard_worker.fsck.finding import Finding, ReplicaReport, Verdict, verdict_of
+from shoal.shard_worker.fsck.targets import Targets, find_targets, locked
 
 if TYPE_CHECKING:
-    from shard_worker.fsck.shard_check import Compared
+    from shoal.shard_worker.fsck.shard_check import Compared
 
 _SHOW_EVERY_S = 1.0
 _INTERRUPTED = 130
@@ -35,7 +36,7 @@ _NO_READER = 141
 def main(arguments: Sequence[str]) -> int:
     """Check what the arguments name. Returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m shard_worker.fsck", description="Check the data of stopped workers.", allow_abbrev=False
+        prog="python -m shoal.shard_worker.fsck", description="Check the data of stopped workers.", allow_abbrev=False
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folder of `shoal up`, data folder of a worker, or folder of a replica")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
@@ -63,8 +64,8 @@ class _Checked:
 def _check(targets: Targets) -> _Checked:
     # numpy's BLAS reads it when it is first imported, and would start threads that are not needed.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from shard_worker.fsck.replica_check import check_replica, check_worker
-    from shard_worker.fsck.shard_check import compare_replicas
+    from shoal.shard_worker.fsck.replica_check import check_replica, check_worker
+    from shoal.shard_worker.fsck.shard_check import compare_replicas
 
     others: list[Finding] = []
     clusters: dict[Path, ClusterId | None] = {}
@@ -81,14 +82,14 @@ def _check(targets: Targets) -> _Checked:
 
 
 def _shown(as_json: bool, checked: _Checked, verdict: Verdict) -> str:
-    from shard_worker.fsck import report
+    from shoal.shard_worker.fsck import report
 
     return (report.as_json if as_json else report.as_text)(checked.reports, checked.compared, checked.others, verdict)
 
 
 def _printed(text: str) -> int:
-    """Print it. Returns 0, or the exit code when it cannot be: without a word when what reads it has left, as with `| head -1`. What
-    the encoding of stdout lacks is escaped."""
+    """Print it. Returns 0, or the exit code when it cannot be: without a word when what reads it has left, as with `|
+    head -1`. What the encoding of stdout lacks is escaped."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -1,9 +1,12 @@
-"""Whether two replicas of a shard hold the same points, where they have applied different records. Decides, and reads nothing.
+"""Whether two replicas of a shard hold the same points, where they have applied different records. Decides, and reads
+nothing.
 
-What a replica holds is a function of the records it has applied. So, of one that has applied `behind_seq` and one that has applied more:
+What a replica holds follows from the records that it has applied. Take one replica that has applied `behind_seq` and
+one that has applied more:
 * a point that the one ahead has from a record up to behind_seq is the same in both;
 * a point that it has from a later record was written since, and says nothing of the one behind;
-* a point that it lacks was removed since, if a later record names it. Where these records are no longer in the log, nothing can be told.
+* a point that it lacks was removed since, if a later record names it. Where these records are no longer in the log,
+  nothing can be told.
 """
 
 from __future__ import annotations
@@ -27,8 +30,8 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """Points of two replicas. compared: those that must be the same; changed: written or removed since; untold: perhaps removed since;
-    differing: of those that must be the same; named: the first of them, each with how it differs."""
+    """Points of two replicas. compared: those that must be the same; changed: written or removed since; untold: perhaps
+    removed since; differing: of those that must be the same; named: the first of them, each with how it differs."""
 
     compared: int
     changed: int
@@ -41,8 +44,8 @@ class Comparison:
     """One replica, held, against another, shown point by point: `see` for each, then `finish`."""
 
     def __init__(self, behind: dict[PointId, Version], behind_seq: int, since: Collection[PointId] | None) -> None:
-        """behind: the points of the replica that has applied behind_seq, used up by the comparison; since: ids that the records between
-        the two name, None when they are not known."""
+        """behind: the points of the replica that has applied behind_seq, used up by the comparison; since: ids that the
+        records between the two name, None when they are not known."""
         self._behind, self._seq, self._since = behind, behind_seq, since
         self._compared = self._changed = self._differing = 0
         self._named: list[tuple[PointId, str]] = []

@@ -1,8 +1,9 @@
 """A digest over (id, seq) of every point, or (id, version), by which replicas of a shard are compared.
 
-Two replicas that have applied the same records hold the same set of (id, seq), in whatever order their rows lie. So the digest is the
-sum of one hash a point, modulo 2^128: it does not depend on the order, and can be taken row by row. Payloads and vectors are covered
-by their crcs and by seq: the record `seq` wrote both. A digest over versions (shard_worker.fsck.agreement) covers them as well.
+Two replicas that have applied the same records hold the same set of (id, seq), in whatever order their rows lie. So the
+digest is the sum of one hash a point, modulo 2^128: it does not depend on the order, and can be taken row by row.
+Payloads and vectors are covered by their crcs and by seq: the record `seq` wrote both. A digest over versions
+(shoal.shard_worker.fsck.agreement) covers them as well.
 """
 
 from __future__ import annotations

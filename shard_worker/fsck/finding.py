@@ -11,7 +11,9 @@ MOST_FINDINGS = 100
 
 
 class Severity(StrEnum):
-    """damage: stored data is not what was written; warning: nothing is lost; unchecked: it could not be read or told."""
+    """damage: stored data is not what was written; warning: nothing is lost; unchecked: it could not be read or
+    told.
+    """
 
     DAMAGE = "damage"
     WARNING = "warning"
@@ -39,9 +41,9 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """What was read of one replica. log_first, log_last: seqs, 0 and 0 for an empty log; sealed_rows: live rows in sealed segments;
-    growing_rows: live rows in none; digest: see shard_worker.fsck.digest, "" when not every row could be read; content: the same over the
-    versions of the points (shard_worker.fsck.agreement)."""
+    """What was read of one replica. log_first, log_last: seqs, 0 and 0 for an empty log; sealed_rows: live rows in
+    sealed segments; growing_rows: live rows in none; digest: see shoal.shard_worker.fsck.digest, "" when not every row
+    could be read; content: the same over the versions of the points (shoal.shard_worker.fsck.agreement)."""
 
     points: int = 0
     applied_seq: int = 0
@@ -69,8 +71,8 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaReport:
-    """One replica. path: of its folder; replica: collection id/shard/replica id, by its place; unshown: findings beyond MOST_FINDINGS;
-    ref: what its identity says, None when that cannot be read."""
+    """One replica. path: of its folder; replica: collection id/shard/replica id, by its place; unshown: findings beyond
+    MOST_FINDINGS; ref: what its identity says, None when that cannot be read."""
 
     path: str
     replica: str

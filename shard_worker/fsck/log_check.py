@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from shard_worker.fsck.finding import Findings
-from shard_worker.logic.record import Record, RecordKind
-from shard_worker.storage.durable import TEMPORARY_SUFFIX
-from shard_worker.storage.log_file import LogIdentity
-from shard_worker.storage.log_opening import verify_log_files
-from shard_worker.storage.watermark import Watermark, load_watermark
 from shoal.core.errors import DataLoss, ShoalError
 from shoal.core.ids import ClusterId, ReplicaId, Seq, Term
+from shoal.shard_worker.fsck.finding import Findings
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.storage.durable import TEMPORARY_SUFFIX
+from shoal.shard_worker.storage.log.log_file import LogIdentity
+from shoal.shard_worker.storage.log.log_opening import verify_log_files
+from shoal.shard_worker.storage.log.watermark import Watermark, load_watermark
 from shoal.wire.records import exact_delete_of_body, ids_of_body, points_of_body
 
 LOST = "acknowledged writes may be lost here: keep the folder, restore the replica from a copy"
@@ -30,7 +30,9 @@ class LogFigures:
 
 
 class LogCheck:
-    """Checks one log. applied_seq: of the store, None when that cannot be read; dim: of the vectors, None when unknown."""
+    """Checks one log. applied_seq: of the store, None when that cannot be read; dim: of the vectors, None when
+    unknown.
+    """
 
     def __init__(
         self, folder: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, applied_seq: Seq | None, dim: int | None, findings: Findings

@@ -1,7 +1,7 @@
 """The payload index of a sealed segment against the payloads in the store.
 
-For every field of every live row, the index is asked for the field and for each of its values; the rows it answers must be those that
-hold them. Bounded: of a field with very many values the first ones met are asked for.
+For every field of every live row, the index is asked for the field and for each of its values; the rows it answers must
+be those that hold them. Bounded: of a field with very many values the first ones met are asked for.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from shard_worker.fsck.finding import Findings
-from shard_worker.payload.matched import PayloadPart
-from shard_worker.storage.store_inspection import StoredPoint
 from shoal.core.filter import Exists, In, Path, Scalar
 from shoal.core.filter_truth import values_of
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.payload import payload_from_json
+from shoal.shard_worker.fsck.finding import Findings
+from shoal.shard_worker.payload.matched import PayloadPart
+from shoal.shard_worker.storage.store.store_inspection import StoredPoint
 
 MOST_VALUES = 1_000
 """Different values of a field that are asked for."""

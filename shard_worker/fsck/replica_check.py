@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shard_worker.fsck.finding import Figures, Findings, Reference, ReplicaReport
-from shard_worker.fsck.log_check import LogCheck
-from shard_worker.fsck.segment_check import SegmentsCheck
-from shard_worker.fsck.store_check import StoreCheck
-from shard_worker.fsck.targets import Target
-from shard_worker.storage.meta_table import Counters, StoreIdentity
-from shard_worker.storage.replica_folder import ReplicaFolder, ReplicaRef
-from shard_worker.storage.sealed_json import read_sealed
-from shard_worker.storage.store_inspection import StoreInspection
 from shoal.core.errors import DataLoss, PreconditionFailed, ShoalError
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, Seq, ShardId
+from shoal.shard_worker.fsck.finding import Figures, Findings, Reference, ReplicaReport
+from shoal.shard_worker.fsck.log_check import LogCheck
+from shoal.shard_worker.fsck.segment_check import SegmentsCheck
+from shoal.shard_worker.fsck.store_check import StoreCheck
+from shoal.shard_worker.fsck.targets import Target
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef
+from shoal.shard_worker.storage.sealed_json import read_sealed
+from shoal.shard_worker.storage.store.meta_table import Counters, StoreIdentity
+from shoal.shard_worker.storage.store.store_inspection import StoreInspection
 
 IDENTITY = "the folder's files are not of one replica: restore the replica from a copy"
 SEE = "see the message"
@@ -45,7 +45,9 @@ def check_worker(worker: Path) -> tuple[Findings, ClusterId | None]:
 
 
 def check_replica(target: Target, cluster_id: ClusterId | None, progress: Progress) -> ReplicaReport:
-    """Check everything in one replica folder. cluster_id: of its worker, None when unknown. progress: told in words how far it is."""
+    """Check everything in one replica folder. cluster_id: of its worker, None when unknown. progress: told in words how
+    far it is.
+    """
     findings = Findings()
     known = _load_identity(target.replica, cluster_id, findings)
     figures = Figures() if known is None else _checked(known, findings, progress)

@@ -6,8 +6,8 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from shard_worker.fsck.finding import Finding, ReplicaReport, Verdict
-from shard_worker.fsck.shard_check import Compared
+from shoal.shard_worker.fsck.finding import Finding, ReplicaReport, Verdict
+from shoal.shard_worker.fsck.shard_check import Compared
 
 _HEADINGS = ("replica", "points", "applied", "log", "segments", "sealed", "growing", "MiB", "digest", "verdict")
 _LEFT = (0, 8, 9)
@@ -15,7 +15,9 @@ _LEFT = (0, 8, 9)
 
 
 def as_text(reports: Sequence[ReplicaReport], compared: Sequence[Compared], others: Sequence[Finding], verdict: Verdict) -> str:
-    """A table with a line per replica, a line per comparison, one per finding, then the outcome. others: findings of no single replica."""
+    """A table with a line per replica, a line per comparison, one per finding, then the outcome. others: findings of no
+    single replica.
+    """
     lines = _table([_HEADINGS, *map(_cells, reports)]) if reports else []
     lines += [f"shard {each.shard}: {line}" for each in compared for line in each.lines]
     lines += map(_line, others)

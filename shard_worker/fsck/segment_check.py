@@ -1,7 +1,7 @@
 """The files under `segments/` of a replica, and what is in them against the store.
 
-Every file is hashed before anything parses it. What is damaged here costs no data: these files are derived, and the worker builds
-them again; but a segment that disagrees with the store behind a right hash is a defect.
+Every file is hashed before anything parses it. What is damaged here costs no data: these files are derived, and the
+worker builds them again; but a segment that disagrees with the store behind a right hash is a defect.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.fsck.finding import Findings
-from shard_worker.fsck.payload_check import PayloadCheck
-from shard_worker.index.inspection import InspectedSegment, inspect_segment
-from shard_worker.index.sealed import PAYLOAD_SUFFIX
-from shard_worker.storage.segment_files import SegmentFiles
-from shard_worker.storage.small_tables import SegmentEntry
-from shard_worker.storage.store_inspection import StoredPoint
 from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, ShoalError
 from shoal.core.points import Matrix
 from shoal.core.scoring import normalised
+from shoal.shard_worker.fsck.finding import Findings
+from shoal.shard_worker.fsck.payload_check import PayloadCheck
+from shoal.shard_worker.index.inspection import InspectedSegment, inspect_segment
+from shoal.shard_worker.index.sealed import PAYLOAD_SUFFIX
+from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
+from shoal.shard_worker.storage.store.small_tables import SegmentEntry
+from shoal.shard_worker.storage.store.store_inspection import StoredPoint
 
 REBUILT = "no data is lost: the worker builds the segment again when it opens the replica"
 PAYLOADS_REBUILT = "no data is lost: the worker makes the segment's payload index again when it opens the replica, and keeps its graph"

@@ -1,7 +1,8 @@
 """The replicas of a shard against each other, where several were checked. Reads only, what was found whole before.
 
-Each replica is compared as it is applied: what its log has beyond that may not be committed. Ordered by what they have applied, each is
-compared with the next: what would show between two that are farther apart shows between two neighbours on the way.
+Each replica is compared as it is applied: what its log has beyond that may not be committed. Ordered by what they have
+applied, each is compared with the next: what would show between two that are farther apart shows between two neighbours
+on the way.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from shard_worker.fsck.agreement import Agreement, Comparison
-from shard_worker.fsck.finding import Findings, Reference, ReplicaReport
-from shard_worker.fsck.store_check import version_of
-from shard_worker.logic.record import Record, RecordKind
-from shard_worker.storage.log_file import LogIdentity
-from shard_worker.storage.log_opening import verify_log_files
-from shard_worker.storage.store_inspection import StoredPoint, StoreInspection
-from shard_worker.storage.watermark import load_watermark
 from shoal.core.errors import DataLoss, ShoalError
 from shoal.core.ids import ClusterId, ReplicaId, Seq
 from shoal.core.points import PointId
+from shoal.shard_worker.fsck.agreement import Agreement, Comparison
+from shoal.shard_worker.fsck.finding import Findings, Reference, ReplicaReport
+from shoal.shard_worker.fsck.store_check import version_of
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.storage.log.log_file import LogIdentity
+from shoal.shard_worker.storage.log.log_opening import verify_log_files
+from shoal.shard_worker.storage.log.watermark import load_watermark
+from shoal.shard_worker.storage.store.store_inspection import StoredPoint, StoreInspection
 from shoal.wire.records import exact_delete_of_body, ids_of_body, points_of_body
 
 DIFFER = (
@@ -32,7 +33,9 @@ DIFFER = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compared:
-    """What was said of the replicas of one shard. shard: collection id/number; lines: what could be compared, in words."""
+    """What was said of the replicas of one shard. shard: collection id/number; lines: what could be compared, in
+    words.
+    """
 
     shard: str
     lines: tuple[str, ...]

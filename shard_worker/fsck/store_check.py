@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shard_worker.fsck.agreement import Version
-from shard_worker.fsck.digest import Digest
-from shard_worker.fsck.finding import Findings
-from shard_worker.fsck.log_check import LOST
-from shard_worker.storage.checksum import part_crc, point_crc
-from shard_worker.storage.meta_table import Counters, StoreIdentity
-from shard_worker.storage.small_tables import SegmentEntry
-from shard_worker.storage.store_inspection import BadPoint, StoredPoint, StoreInspection
 from shoal.core.errors import DataLoss
+from shoal.shard_worker.fsck.agreement import Version
+from shoal.shard_worker.fsck.digest import Digest
+from shoal.shard_worker.fsck.finding import Findings
+from shoal.shard_worker.fsck.log_check import LOST
+from shoal.shard_worker.storage.checksum import part_crc, point_crc
+from shoal.shard_worker.storage.store.meta_table import Counters, StoreIdentity
+from shoal.shard_worker.storage.store.small_tables import SegmentEntry
+from shoal.shard_worker.storage.store.store_inspection import BadPoint, StoredPoint, StoreInspection
 
 Visit = Callable[[Sequence[StoredPoint]], None]
 """Told the good rows of the table, ascending, in chunks."""

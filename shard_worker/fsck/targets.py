@@ -1,7 +1,8 @@
 """Which replicas a path means, and the lock that proves that no worker writes to them meanwhile.
 
-A path is a worker's data folder, a folder of `shoal up` with workers in it, or the folder of one replica. Owns the locks while the
-check runs: shared ones, so that checks may run side by side and a worker that starts is told that its folder is in use.
+A path is a worker's data folder, a folder of `shoal up` with workers in it, or the folder of one replica. Owns the
+locks while the check runs: shared ones, so that checks may run side by side and a worker that starts is told that its
+folder is in use.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shard_worker.storage.folder import replica_folders
 from shoal.core.errors import InvalidArgument, PreconditionFailed, Unavailable
+from shoal.shard_worker.storage.folders.worker_folder import replica_folders
 
 _WORKER_FILES = ("worker.json", "lock")
 _REPLICA_FILES = ("replica.json", "store.db", "log")

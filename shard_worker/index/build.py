@@ -1,9 +1,9 @@
 """A build: rows of several segments become one sealed segment, in a thread of its own.
 
-Owns the snapshot it reads: parts whose arrays no longer move. An index among the sources that is worth it is copied and the copy
-extended, dead rows included; else the segment is made afresh from live rows. The index can be made elsewhere (see native_task); the rest
-is always made here. Never holds all rows twice: they are read in blocks, and
-an index is trained on a bounded sample. Refuses to touch what is being searched.
+Owns the snapshot it reads: parts whose arrays no longer move. An index among the sources that is worth it is copied and
+the copy extended, dead rows included; else the segment is made afresh from live rows. The index can be made elsewhere
+(see native_task); the rest is always made here. Never holds all rows twice: they are read in blocks, and an index is
+trained on a bounded sample. Refuses to touch what is being searched.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.index.filling import block_step, filled
-from shard_worker.index.native import NativeIndex, Packed
-from shard_worker.index.native_task import Material, NativeTask, PackedIndex, carried_rows, unpacked
-from shard_worker.index.native_training import trained_index
-from shard_worker.index.sealed import SealedSegment
-from shard_worker.index.view import Part
-from shard_worker.logic.segment_form import SealedForm
-from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.errors import Internal
 from shoal.core.index_spec import IndexSpec
 from shoal.core.points import Matrix
 from shoal.core.topk import concat_ids
+from shoal.shard_worker.index.native.filling import block_step, filled
+from shoal.shard_worker.index.native.native_index import NativeIndex, Packed
+from shoal.shard_worker.index.native.native_task import Material, NativeTask, PackedIndex, carried_rows, unpacked
+from shoal.shard_worker.index.native.native_training import trained_index
+from shoal.shard_worker.index.sealed import SealedSegment
+from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.logic.segments.segment_form import SealedForm
+from shoal.shard_worker.payload.sealed import SealedPayloads
 
 _SAMPLE_SEED = 11
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Source:
-    """Rows of one segment that a build takes: those at `positions` (m,) of `part`, ascending. trained_rows: see SealedSegment."""
+    """Rows of one segment that a build takes: those at `positions` (m,) of `part`, ascending. trained_rows: see
+    SealedSegment.
+    """
 
     key: int
     name: str
@@ -50,8 +52,8 @@ class Source:
 class BuildJob:
     """One build, made by ReplicaIndex.begin_build and to be given to its swap or abandon.
 
-    seq: sequence number that the snapshot was taken at; base: the source whose index is extended, taken whole; others: the
-    sources whose rows are inserted.
+    seq: sequence number that the snapshot was taken at; base: the source whose index is extended, taken whole; others:
+    the sources whose rows are inserted.
     """
 
     seq: int
@@ -89,8 +91,8 @@ class BuildJob:
     def run(self, should_stop: Callable[[], bool]) -> SealedSegment | None:
         """The sealed segment, or None as soon as should_stop() is true. In a build thread (see build_thread_init).
 
-        should_stop is asked several times a second, but not while an index is copied to be extended, payload indexes are merged or
-        a training passes over its sample; these take a second for each GB or two.
+        should_stop is asked several times a second, but not while an index is copied to be extended, payload indexes
+        are merged or a training passes over its sample; these take a second for each GB or two.
         """
         native = self._filled(should_stop)
         if native is None:
@@ -104,13 +106,17 @@ class BuildJob:
         return NativeTask(index=self.spec.text, dim=form.dim, metric=form.metric, ef_construction=form.ef_construction, rows=self.rows)
 
     def material(self) -> Material:
-        """What the task is made from. To be read in any one thread, beside searches; nothing is copied before it is asked for."""
+        """What the task is made from.
+
+        To be read in any one thread, beside searches; nothing is copied before it is asked for.
+        """
         return Material(base=self._packed_base, sample=self._task_sample, blocks=lambda: self._new_blocks(carried_rows(self.form.dim)))
 
     def adopt(self, built: PackedIndex) -> SealedSegment:
         """The sealed segment around an index that was made elsewhere for `task`. In a build thread.
 
-        Raises DataLoss or Internal when it is not the index of this job's rows, as far as can be told without building it.
+        Raises DataLoss or Internal when it is not the index of this job's rows, as far as can be told without building
+        it.
         """
         native = unpacked(self.task(), built)
         if native.holds_vectors:

@@ -1,7 +1,7 @@
 """The segment that takes new rows, and what it is once full: frozen, searched exactly until a build has taken its rows.
 
-Owned by the writer thread. Refuses to move what a view can see: arrays that must grow are replaced, and older views keep
-the old ones, which lack only deaths later than those views.
+Owned by the writer thread. Refuses to move what a view can see: arrays that must grow are replaced, and older views
+keep the old ones, which lack only deaths later than those views.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.index.lookup import Positions, Rows, find_ascending
-from shard_worker.index.ties import Ties
-from shard_worker.index.tuning import Tuning, TuningSlot
-from shard_worker.index.view import ALIVE, Part
-from shard_worker.logic.memory_ledger import GrowingSize
-from shard_worker.logic.segment_plan import SegmentState
-from shard_worker.payload.growing import GrowingPayloads
-from shard_worker.payload.matched import PayloadBounds
 from shoal.core.points import IdArray, Matrix
+from shoal.shard_worker.index.lookup import Positions, Rows, find_ascending
+from shoal.shard_worker.index.ties import Ties
+from shoal.shard_worker.index.tuning import Tuning, TuningSlot
+from shoal.shard_worker.index.view import ALIVE, Part
+from shoal.shard_worker.logic.memory_ledger import GrowingSize
+from shoal.shard_worker.logic.segments.segment_plan import SegmentState
+from shoal.shard_worker.payload.growing import GrowingPayloads
+from shoal.shard_worker.payload.matched import PayloadBounds
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

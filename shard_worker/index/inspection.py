@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.index.lookup import Positions, Rows
-from shard_worker.index.sealed import PAYLOAD_SUFFIX, SealedSegment
-from shard_worker.payload.matched import PayloadBounds, PayloadPart
-from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss
 from shoal.core.points import Matrix
+from shoal.shard_worker.index.lookup import Positions, Rows
+from shoal.shard_worker.index.sealed import PAYLOAD_SUFFIX, SealedSegment
+from shoal.shard_worker.payload.matched import PayloadBounds, PayloadPart
+from shoal.shard_worker.payload.sealed import SealedPayloads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class InspectedSegment:
-    """n rows. rows: (n,) int64 row numbers of the store; vectors: (n, dim) prepared; payloads: index over theirs, None when the
-    segment has none; metrics: those that the files are good for, at least one."""
+    """n rows. rows: (n,) int64 row numbers of the store; vectors: (n, dim) prepared; payloads: index over theirs, None
+    when the segment has none; metrics: those that the files are good for, at least one."""
 
     segment: SealedSegment
     rows: Rows
@@ -37,7 +37,8 @@ class InspectedSegment:
 def inspect_segment(paths: Mapping[str, Path], dim: int) -> InspectedSegment:
     """The segment in files whose hashes the caller has verified, by their suffixes.
 
-    Raises DataLoss when a file is not there, cannot be read, or they do not belong together; OSError when one cannot be opened.
+    Raises DataLoss when a file is not there, cannot be read, or they do not belong together; OSError when one cannot be
+    opened.
     """
     segment, metrics = _load(paths, dim)
     part = segment.part()
@@ -51,7 +52,9 @@ def inspect_segment(paths: Mapping[str, Path], dim: int) -> InspectedSegment:
 
 
 def _load(paths: Mapping[str, Path], dim: int) -> tuple[SealedSegment, tuple[Metric, ...]]:
-    """A file says whether it compares by distance or by inner product; which of the two users of that, only the vectors tell."""
+    """A file says whether it compares by distance or by inner product; which of the two users of that, only the vectors
+    tell.
+    """
     try:
         return _load_as(paths, dim, Metric.L2), (Metric.L2,)
     except DataLoss:

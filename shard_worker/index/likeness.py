@@ -1,7 +1,7 @@
 """Whether queries are like the sample that a segment's recall was measured on, by how far their nearest rows lie.
 
 Used by all threads that search: its one changing number is a float, and a lost update does no harm. The rule is in
-shard_worker.logic.query_drift.
+shoal.shard_worker.logic.tuning.query_drift.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.logic.query_drift import ALARM_LEVEL, level_after, surprise
 from shoal.core.collection import Metric
 from shoal.core.points import Matrix
+from shoal.shard_worker.logic.tuning.query_drift import ALARM_LEVEL, level_after, surprise
 
 _ROUNDING = 1e-5
 _BEYOND = 0.2
-"""Of the way from the middle of a sample to its farthest query: so much farther is well beyond it. (Fashion-MNIST and SciFact, 256 and
-150 of their queries: 0.13 and 0 % of the others lie there, 0.35 and 0.5 % beyond the farthest.)"""
+"""Of the way from the middle of a sample to its farthest query: so much farther is well beyond it. (Fashion-MNIST and
+SciFact, 256 and 150 of their queries: 0.13 and 0 % of the others lie there, 0.35 and 0.5 % beyond the farthest.)"""
 
 _LOOKED_AT = 64
 """Queries of one batch that count, at most."""
 
 
 def remoteness(queries: Matrix, scores: npt.NDArray[np.float32], metric: Metric) -> npt.NDArray[np.float64]:
-    """How far the best row of each query lies from it, by its score (nq,): larger is farther, and a query's length does not count where
-    it does not count for the order of hits. queries: (nq, dim), prepared. (nq,)."""
+    """How far the best row of each query lies from it, by its score (nq,): larger is farther, and a query's length does
+    not count where it does not count for the order of hits. queries: (nq, dim), prepared. (nq,)."""
     if metric is Metric.L2:
         return np.asarray(scores, dtype=np.float64)
     far = -scores.astype(np.float64)
@@ -39,7 +39,9 @@ def remoteness(queries: Matrix, scores: npt.NDArray[np.float32], metric: Metric)
 
 
 class Likeness:
-    """Of one measurement. sample: remoteness of the queries it was made with, ascending; empty where it says nothing of queries."""
+    """Of one measurement. sample: remoteness of the queries it was made with, ascending; empty where it says nothing of
+    queries.
+    """
 
     __slots__ = ("_level", "_limit", "_sample", "doubted")
 
@@ -50,11 +52,14 @@ class Likeness:
         self._limit += _ROUNDING * abs(self._limit)
         self._level = 0.0
         self.doubted = False
-        """Whether queries of another kind are asked now, or were found to be answered worse than promised. For good: the next
-        measurement has another Likeness."""
+        """Whether queries of another kind are asked now, or were found to be answered worse than promised. For good:
+        the next measurement has another Likeness."""
 
     def unlike(self, remote: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_] | None:
-        """Which of the queries asked, of this remoteness (nq,), lie well beyond all of the sample; None for none. They are counted."""
+        """Which of the queries asked, of this remoteness (nq,), lie well beyond all of the sample; None for none.
+
+        They are counted.
+        """
         if not self._sample:
             return None
         values = remote[:_LOOKED_AT].tolist()

@@ -1,7 +1,9 @@
-"""The file of a segment's prepared vectors, for segments whose index does not hold them: mapped, so that the page cache holds what is used.
+"""The file of a segment's prepared vectors, for segments whose index does not hold them: mapped, so that the page cache
+holds what is used.
 
-An ordinary .npy file of (n, dim) little-endian float32. Owns writing it in blocks and mapping it read-only. Refuses to verify it:
-the caller has checked its hash. A page that the disk cannot give ends the process (SIGBUS), as for every mapped file.
+An ordinary .npy file of (n, dim) little-endian float32. Owns writing it in blocks and mapping it read-only. Refuses to
+verify it: the caller has checked its hash. A page that the disk cannot give ends the process (SIGBUS), as for every
+mapped file.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ _TYPE = np.dtype("<f4")
 
 
 def write_vectors(path: Path, blocks: Iterable[Matrix], *, rows: int, dim: int) -> None:
-    """Write `rows` vectors that come in blocks (m, dim) float32. Raises OSError as the file does, Internal when they are not so many."""
+    """Write `rows` vectors that come in blocks (m, dim) float32.
+
+    Raises OSError as the file does, Internal when they are not so many.
+    """
     written = 0
     with path.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(_TYPE), "fortran_order": False, "shape": (rows, dim)}

@@ -1,8 +1,8 @@
 """The index of one replica: its segments, the writer's verbs on them, and the view that readers take.
 
 Threads: one writer thread calls everything but view, search and stats, which any thread may call at any time without
-waiting; BuildJob.run belongs to a build thread. Owns which row lives in which segment. Refuses vectors it has not prepared
-itself, files nobody verified, and deciding what to build (shard_worker.logic.segment_plan).
+waiting; BuildJob.run belongs to a build thread. Owns which row lives in which segment. Refuses vectors it has not
+prepared itself, files nobody verified, and deciding what to build (shoal.shard_worker.logic.segments.segment_plan).
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.index.build import BuildJob, Source
-from shard_worker.index.growing import GrowingSegment
-from shard_worker.index.lookup import Positions, Rows
-from shard_worker.index.sealed import SealedSegment
-from shard_worker.index.view import ALIVE, View
-from shard_worker.logic.memory_ledger import ReplicaCost
-from shard_worker.logic.segment_form import FLAT_ROWS, SealedForm, saving_for
-from shard_worker.logic.segment_plan import WORN_DIVISOR, BuildPlan, SegmentState, SegmentSummary
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import IndexSpec, parse_index
 from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import prepared
 from shoal.core.sizing import merge_bytes
+from shoal.shard_worker.index.build import BuildJob, Source
+from shoal.shard_worker.index.growing import GrowingSegment
+from shoal.shard_worker.index.lookup import Positions, Rows
+from shoal.shard_worker.index.sealed import SealedSegment
+from shoal.shard_worker.index.view import ALIVE, View
+from shoal.shard_worker.logic.memory_ledger import ReplicaCost
+from shoal.shard_worker.logic.segments.segment_form import FLAT_ROWS, SealedForm, saving_for
+from shoal.shard_worker.logic.segments.segment_plan import WORN_DIVISOR, BuildPlan, SegmentState, SegmentSummary
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.sealed import SealedPayloads
 
 Segment = GrowingSegment | SealedSegment
 
@@ -44,8 +44,9 @@ _keys = itertools.count(1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexStats:
-    """What the index holds. growing_rows and sealed_rows: visible rows outside of and in sealed segments; dead_rows: of all
-    segments; segments: those that hold rows, the growing one included; building: builds begun and not yet swapped or abandoned."""
+    """What the index holds. growing_rows and sealed_rows: visible rows outside of and in sealed segments; dead_rows: of
+    all segments; segments: those that hold rows, the growing one included; building: builds begun and not yet swapped
+    or abandoned."""
 
     points: int
     growing_rows: int
@@ -57,8 +58,8 @@ class IndexStats:
 
 
 class ReplicaIndex:
-    """Segments of one replica. index: as CollectionSpec has it; growing_rows: bound of the growing segment; flat_rows: see SealedForm;
-    bounds: of the index over payloads."""
+    """Segments of one replica. index: as CollectionSpec has it; growing_rows: bound of the growing segment; flat_rows:
+    see SealedForm; bounds: of the index over payloads."""
 
     def __init__(
         self,
@@ -115,10 +116,11 @@ class ReplicaIndex:
     # Applying
 
     def apply(self, seq: int, killed_rows: Rows, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Payloads | None) -> None:
-        """What the record `seq` did to the store: rows that died, and new rows, their ids, vectors (n, dim) and payloads as given.
+        """What the record `seq` did to the store: rows that died, and new rows, their ids, vectors (n, dim) and
+        payloads as given.
 
-        Invisible until publish. Row numbers are ascending and larger than all before. Raises Internal, before anything has
-        changed, when seq is not beyond what was applied, columns do not fit or a killed row does not live here.
+        Invisible until publish. Row numbers are ascending and larger than all before. Raises Internal, before anything
+        has changed, when seq is not beyond what was applied, columns do not fit or a killed row does not live here.
         """
         if seq <= self._applied:
             raise Internal(f"record {seq} reaches the index after record {self._applied}")
@@ -130,7 +132,10 @@ class ReplicaIndex:
         self._append(rows, ids, vectors, payloads)
 
     def publish(self, seq: int) -> None:
-        """Make everything applied visible; seq: the last record applied to the store. Raises Internal when it goes back."""
+        """Make everything applied visible; seq: the last record applied to the store.
+
+        Raises Internal when it goes back.
+        """
         if seq < self._applied:
             raise Internal(f"cannot publish {seq}: record {self._applied} is applied")
         self._applied = seq
@@ -156,9 +161,9 @@ class ReplicaIndex:
     ) -> None:
         """Take in a sealed segment from files, by suffix, whose hashes the caller has verified.
 
-        live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) theirs; payloads: gives the index over the payloads of
-        the segment's rows. Invisible until publish. Raises DataLoss when the files do not hold a segment of this index, or one
-        of its rows is in another; then nothing has changed.
+        live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) theirs; payloads: gives the index over the
+        payloads of the segment's rows. Invisible until publish. Raises DataLoss when the files do not hold a segment of
+        this index, or one of its rows is in another; then nothing has changed.
         """
         segment = SealedSegment.load(paths, live_rows=live_rows, ids=ids, dim=self._form.dim, metric=self._form.metric, payloads=payloads)
         part = segment.part()
@@ -173,7 +178,10 @@ class ReplicaIndex:
         return ~self._held(live_rows)
 
     def load_growing(self, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Payloads | None) -> None:
-        """Take in rows of the store that lie in no sealed segment, ascending, over all calls too. Invisible until publish."""
+        """Take in rows of the store that lie in no sealed segment, ascending, over all calls too.
+
+        Invisible until publish.
+        """
         self._check_columns(rows, ids, vectors)
         self._append(rows, ids, vectors, payloads)
 
@@ -189,7 +197,9 @@ class ReplicaIndex:
         self._form = replace(self._form, spec=parse_index(index, self._form.dim))
 
     def save_memory(self, room_bytes: int) -> None:
-        """Let an automatic index give up what it must for all rows to fit into what the sealed ones hold and room_bytes."""
+        """Let an automatic index give up what it must for all rows to fit into what the sealed ones hold and
+        room_bytes.
+        """
         sealed = sum(segment.memory_bytes() for segment in self._settled if isinstance(segment, SealedSegment))
         saving = saving_for(self._view.points, self._form.dim, sealed + room_bytes, self._form.saving)
         self._form = replace(self._form, saving=saving)
@@ -200,9 +210,11 @@ class ReplicaIndex:
         return self._form.waiting_reason(held) if held else ""
 
     def cost(self) -> ReplicaCost:
-        """Memory it holds, and the most that its next build may take besides: the largest segment anew, with all that waits.
+        """Memory it holds, and the most that its next build may take besides: the largest segment anew, with all that
+        waits.
 
-        Not in a dearer form than it has: room for another index that was chosen is not kept, that rebuild waits until there is some.
+        Not in a dearer form than it has: room for another index that was chosen is not kept, that rebuild waits until
+        there is some.
         """
         sealed = [segment for segment in self._settled if isinstance(segment, SealedSegment)]
         largest = max(sealed, key=len, default=None)
@@ -220,7 +232,10 @@ class ReplicaIndex:
         return merge_bytes(spec, self._form.dim, rows, payload_bytes)
 
     def begin_build(self, plan: BuildPlan) -> BuildJob:
-        """Snapshot for a build. Raises Internal when another is running, records are unpublished or a source is unknown."""
+        """Snapshot for a build.
+
+        Raises Internal when another is running, records are unpublished or a source is unknown.
+        """
         self._check_quiet("begin a build")
         if self._job is not None:
             raise Internal(f"a build of segments {[source.key for source in self._job.sources]} is running")
@@ -242,8 +257,8 @@ class ReplicaIndex:
     def swap(self, job: BuildJob, sealed: SealedSegment, name: str) -> None:
         """Replace the job's sources by its result in one step, deaths since its snapshot included.
 
-        name: how `BuildJob.replaces` of a later job calls it. A result without rows is dropped. Raises Internal when the job is
-        not the running one or records are unpublished.
+        name: how `BuildJob.replaces` of a later job calls it. A result without rows is dropped. Raises Internal when
+        the job is not the running one or records are unpublished.
         """
         self._check_quiet("swap")
         self._check_running(job)
@@ -256,12 +271,18 @@ class ReplicaIndex:
         self.publish(self._applied)
 
     def abandon(self, job: BuildJob) -> None:
-        """Forget a job that was stopped or has failed; its sources stay. Raises Internal when it is not the running one."""
+        """Forget a job that was stopped or has failed; its sources stay.
+
+        Raises Internal when it is not the running one.
+        """
         self._check_running(job)
         self._job = None
 
     def close(self) -> tuple[int, ...]:
-        """Let go of all segments, whoever still holds the index; the keys they had. Views that were taken stay whole."""
+        """Let go of all segments, whoever still holds the index; the keys they had.
+
+        Views that were taken stay whole.
+        """
         keys = tuple(segment.key for segment in (*self._settled, self._growing))
         self._settled, self._job = (), None
         self._growing = self._new_growing()

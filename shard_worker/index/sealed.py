@@ -1,8 +1,9 @@
-"""A sealed segment: an immutable FAISS index, the row numbers behind its positions, and deaths, which alone still change.
+"""A sealed segment: an immutable FAISS index, the row numbers behind its positions, and deaths, which alone still
+change.
 
-Owned by a build until it is swapped in, then by the writer thread. Owns its files: `files` says how to write them, `load` reads them.
-An index that does not hold the vectors themselves, in row order, has a file of them, from which hits are compared exactly; it
-is mapped, so that its memory is the page cache's. Refuses files that do not belong together.
+Owned by a build until it is swapped in, then by the writer thread. Owns its files: `files` says how to write them,
+`load` reads them. An index that does not hold the vectors themselves, in row order, has a file of them, from which hits
+are compared exactly; it is mapped, so that its memory is the page cache's. Refuses files that do not belong together.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.index.growing import largest_length, squared_lengths, string_bytes
-from shard_worker.index.lookup import Positions, RowLookup, Rows, find_ascending
-from shard_worker.index.native import NativeIndex
-from shard_worker.index.prepared_vectors import map_vectors, write_vectors
-from shard_worker.index.ties import Ties
-from shard_worker.index.tuning import Tuning, TuningSlot
-from shard_worker.index.view import ALIVE, Part
-from shard_worker.logic.segment_plan import SegmentState
-from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import FLAT, IndexSpec
 from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import block_rows
+from shoal.shard_worker.index.growing import largest_length, squared_lengths, string_bytes
+from shoal.shard_worker.index.lookup import Positions, RowLookup, Rows, find_ascending
+from shoal.shard_worker.index.native.native_index import NativeIndex
+from shoal.shard_worker.index.prepared_vectors import map_vectors, write_vectors
+from shoal.shard_worker.index.ties import Ties
+from shoal.shard_worker.index.tuning import Tuning, TuningSlot
+from shoal.shard_worker.index.view import ALIVE, Part
+from shoal.shard_worker.logic.segments.segment_plan import SegmentState
+from shoal.shard_worker.payload.sealed import SealedPayloads
 
 INDEX_SUFFIX, ROWS_SUFFIX, VECTORS_SUFFIX, PAYLOAD_SUFFIX = ".faiss", ".rows", ".vectors", ".payload"
 
@@ -37,10 +38,11 @@ NO_BLOCKS: Blocks = tuple
 
 
 class SealedSegment:
-    """n rows: index over their prepared vectors, rows (n,) int64, ids (n,), deaths (n,) int64, payloads, all by position.
+    """n rows: index over their prepared vectors, rows (n,) int64, ids (n,), deaths (n,) int64, payloads, all by
+    position.
 
-    vectors: where to take the vectors from until they are mapped; not needed when `native` holds them. trained_rows: rows the index
-    was trained for, 0 when it learnt nothing. key and name: given by the index it is swapped into.
+    vectors: where to take the vectors from until they are mapped; not needed when `native` holds them. trained_rows:
+    rows the index was trained for, 0 when it learnt nothing. key and name: given by the index it is swapped into.
     """
 
     def __init__(
@@ -91,9 +93,10 @@ class SealedSegment:
     ) -> SealedSegment:
         """The segment in files (by suffix) whose hashes the caller has verified.
 
-        live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) theirs. Rows of the segment that are not among them
-        are dead. payloads: gives the index over the payloads of the segment's rows (n,), read from its file or made anew.
-        Raises DataLoss when files cannot be read or do not belong together, OSError when they cannot be opened.
+        live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) theirs. Rows of the segment that are not
+        among them are dead. payloads: gives the index over the payloads of the segment's rows (n,), read from its file
+        or made anew. Raises DataLoss when files cannot be read or do not belong together, OSError when they cannot be
+        opened.
         """
         index_path, rows_path = _path(paths, INDEX_SUFFIX), _path(paths, ROWS_SUFFIX)
         rows, trained_rows = _read_rows(rows_path)
@@ -140,7 +143,9 @@ class SealedSegment:
         return self._native.extendable
 
     def files(self) -> Mapping[str, Callable[[Path], None]]:
-        """What to write, by suffix: each is given the path, and raises OSError as the file does; the caller syncs and hashes it."""
+        """What to write, by suffix: each is given the path, and raises OSError as the file does; the caller syncs and
+        hashes it.
+        """
         writers = {INDEX_SUFFIX: self._native.write, ROWS_SUFFIX: self._write_rows, PAYLOAD_SUFFIX: self._payloads.write}
         if not self._native.holds_vectors:
             writers[VECTORS_SUFFIX] = self._write_vectors
@@ -149,7 +154,8 @@ class SealedSegment:
     def map_vectors(self, path: Path) -> None:
         """Take the vectors from the file that was written for VECTORS_SUFFIX. In the build thread: it reads them once.
 
-        Before the segment is swapped in; not needed, and refused with Internal, where files() names no such file. Raises as load.
+        Before the segment is swapped in; not needed, and refused with Internal, where files() names no such file.
+        Raises as load.
         """
         if self._native.holds_vectors:
             raise Internal(f"a segment of {self.form} has no file of vectors")
@@ -251,7 +257,9 @@ def _path(paths: Mapping[str, Path], suffix: str) -> Path:
 
 
 def _read_rows(path: Path) -> tuple[Rows, int]:
-    """Row numbers, and the rows the index was trained for: 0 in files older than that number, whose indexes learnt nothing."""
+    """Row numbers, and the rows the index was trained for: 0 in files older than that number, whose indexes learnt
+    nothing.
+    """
     try:
         with path.open("rb") as file:
             columns = [np.load(file, allow_pickle=False)]

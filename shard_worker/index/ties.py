@@ -1,7 +1,9 @@
-"""Rows of a segment that tie: which have equal vectors, and in which order their ids stand. Learnt when a search meets many of them.
+"""Rows of a segment that tie: which have equal vectors, and in which order their ids stand. Learnt when a search meets
+many of them.
 
-Equal vectors have equal scores, so that one of them is scored for all; and numbers that sort as the ids do are compared by numpy, where
-sorting ten thousand strings for each query would take longer than the search. Refuses rows that do not count: it knows all of a segment.
+Equal vectors have equal scores, so that one of them is scored for all; and numbers that sort as the ids do are compared
+by numpy, where sorting ten thousand strings for each query would take longer than the search. Refuses rows that do not
+count: it knows all of a segment.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ MOST_KINDS = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kinds:
-    """The different vectors of a segment. first: (kinds,) position of a row with each; rows: (n,) positions of all rows, kind by kind,
-    in the order of their ids; starts: (kinds + 1,) where each kind begins in `rows`; count: rows that it is about. Where the kinds are
-    many, only first and count are right."""
+    """The different vectors of a segment. first: (kinds,) position of a row with each; rows: (n,) positions of all
+    rows, kind by kind, in the order of their ids; starts: (kinds + 1,) where each kind begins in `rows`; count: rows
+    that it is about. Where the kinds are many, only first and count are right."""
 
     first: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int32]
@@ -38,8 +40,9 @@ class Kinds:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Learnt:
-    """ranks: (n,) that sort as the ids, or None; hashes: (n,) of the vectors, or None; firsts: (n,) position of the first row with an equal
-    vector, None where hardly any are equal; kinds: where they are few; all about the first n rows."""
+    """ranks: (n,) that sort as the ids, or None; hashes: (n,) of the vectors, or None; firsts: (n,) position of the
+    first row with an equal vector, None where hardly any are equal; kinds: where they are few; all about the first n
+    rows."""
 
     ranks: npt.NDArray[np.int32] | None = None
     hashes: npt.NDArray[np.uint64] | None = None
@@ -48,7 +51,10 @@ class _Learnt:
 
 
 class Ties:
-    """Of one segment, for all its parts; any thread may ask. What is learnt of more rows holds for fewer: rows are only appended."""
+    """Of one segment, for all its parts; any thread may ask.
+
+    What is learnt of more rows holds for fewer: rows are only appended.
+    """
 
     def __init__(self) -> None:
         self._learnt = _Learnt()
@@ -64,7 +70,10 @@ class Ties:
         return known[: len(ids)]
 
     def firsts(self, vectors: Matrix) -> npt.NDArray[np.int32] | None:
-        """For each row of a part's vectors (n, dim) the position of the first with an equal one. (n,). None where hardly any are equal."""
+        """For each row of a part's vectors (n, dim) the position of the first with an equal one. (n,).
+
+        None where hardly any are equal.
+        """
         known = self._learnt.hashes
         if known is None or len(known) < len(vectors):
             known = _hashed(vectors, known)
@@ -75,8 +84,8 @@ class Ties:
         return None if firsts is None else firsts[: len(vectors)]
 
     def kinds(self, ids: IdArray) -> Kinds | None:
-        """The different vectors, of a part whose ids (n,) these are; None where there are many, or nobody has asked for `firsts` of all n
-        rows yet."""
+        """The different vectors, of a part whose ids (n,) these are; None where there are many, or nobody has asked for
+        `firsts` of all n rows yet."""
         learnt = self._learnt
         if learnt.firsts is None or len(learnt.firsts) != len(ids):
             return None
@@ -97,7 +106,8 @@ class Ties:
 def first_by_rank(
     query: Numbers, scores: npt.NDArray[np.float32], ranks: npt.NDArray[np.integer], k: int, *, smaller_is_better: bool
 ) -> npt.NDArray[np.intp]:
-    """Positions of the k best of each query by (score, rank), in no order; all of a query that has no more. NaN scores come last.
+    """Positions of the k best of each query by (score, rank), in no order; all of a query that has no more. NaN scores
+    come last.
 
     query: (hits,) ascending; scores, ranks: (hits,). Takes about as long as it takes to look at each once.
     """

@@ -1,8 +1,9 @@
-"""Recall against cost of one sealed segment's index: what a search must ask for to reach a recall, and what recall it then has.
+"""Recall against cost of one sealed segment's index: what a search must ask for to reach a recall, and what recall it
+then has.
 
-Owns the look-up in the tables that shard_worker.index.calibrate measures, and the rule that stands in before. Refuses to
-measure. All look-ups are conservative between and beyond what was measured: recall grows concavely with the logarithm of the
-breadth, so straight lines between measured points lie below it.
+Owns the look-up in the tables that shoal.shard_worker.tuning.calibrate measures, and the rule that stands in before.
+Refuses to measure. All look-ups are conservative between and beyond what was measured: recall grows concavely with the
+logarithm of the breadth, so straight lines between measured points lie below it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.index.likeness import Likeness
-from shard_worker.logic.recall_bounds import monotone, tolerated
 from shoal.core.shard_calls import CurvePoint
+from shoal.shard_worker.index.likeness import Likeness
+from shoal.shard_worker.logic.tuning.recall_bounds import monotone, tolerated
 
 Table = npt.NDArray[np.float64]
 """(breadths, fetches, ranks) recall, 0-1."""
@@ -39,13 +40,16 @@ _WIDE_SHARE = 0.25
 """Of the time of an exact search: what the widest search takes at most that stands in for it where it is dear."""
 
 _REMEMBERED = 4_096
-"""Answers that are kept of each kind; then all are dropped, by another reference, since other threads may be reading."""
+"""Answers that are kept of each kind; then all are dropped, by another reference, since other threads may be
+reading.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to ask of an index. breadth: ef or nprobe, 1 where the index has none; 0: search exactly, since no breadth is known to
-    do or none is cheaper; fetch: rows to take from the index, all of them to be scored exactly; 0 when exact."""
+    """What to ask of an index. breadth: ef or nprobe, 1 where the index has none; 0: search exactly, since no breadth
+    is known to do or none is cheaper; fetch: rows to take from the index, all of them to be scored exactly; 0 when
+    exact."""
 
     breadth: int
     fetch: int
@@ -61,8 +65,8 @@ EXACT = Choice(0, 0)
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Shape:
-    """An index in numbers. breadth_name: ef, nprobe or ""; max_breadth: largest useful breadth; quantised: whether its codes are
-    lossy; rows: it holds, dead ones included; dim: of its vectors."""
+    """An index in numbers. breadth_name: ef, nprobe or ""; max_breadth: largest useful breadth; quantised: whether its
+    codes are lossy; rows: it holds, dead ones included; dim: of its vectors."""
 
     breadth_name: str
     max_breadth: int
@@ -75,12 +79,12 @@ class Shape:
 class Measures:
     """What was measured of one index.
 
-    breadths, fetches, ranks: ascending, the axes of the tables; expected: mean recall of the first `rank` hits when so many rows are
-    fetched, growing along the first two axes and falling along the third; surely: what recall other queries will have with
-    confidence, growing along the first two; us: microseconds of one search by breadth; score_us: of the exact score of
-    one fetched row; exact_call_us, exact_row_us: of one exact search, as a whole and for each row; queries: measured on; real:
-    asked by users, else rows of the segment stood in; remote: of real queries, how far their nearest rows lie, ascending (see
-    shard_worker.index.likeness).
+    breadths, fetches, ranks: ascending, the axes of the tables; expected: mean recall of the first `rank` hits when so
+    many rows are fetched, growing along the first two axes and falling along the third; surely: what recall other
+    queries will have with confidence, growing along the first two; us: microseconds of one search by breadth; score_us:
+    of the exact score of one fetched row; exact_call_us, exact_row_us: of one exact search, as a whole and for each
+    row; queries: measured on; real: asked by users, else rows of the segment stood in; remote: of real queries, how far
+    their nearest rows lie, ascending (see shoal.shard_worker.index.likeness).
     """
 
     breadths: tuple[int, ...]
@@ -98,7 +102,10 @@ class Measures:
 
 
 class Tuning:
-    """Cheap enough to be asked in every search: answers are remembered. Immutable but for `likeness`, which may come to doubt it."""
+    """Cheap enough to be asked in every search: answers are remembered.
+
+    Immutable but for `likeness`, which may come to doubt it.
+    """
 
     def __init__(self, shape: Shape, measures: Measures) -> None:
         self.shape, self.measures = shape, measures
@@ -129,26 +136,30 @@ class Tuning:
         return self.breadth_for(k, recall) if self.trusted else self.careful(k, recall)
 
     def careful(self, k: int, recall: float) -> Choice:
-        """The same for queries that are not known to be like those measured: EXACT, but where that is dear and something is known.
+        """The same for queries that are not known to be like those measured: EXACT, but where that is dear and
+        something is known.
 
-        There, as broad as stand-ins of several kinds need with a margin, or as was measured at all for a fraction of an exact search.
+        There, as broad as stand-ins of several kinds need with a margin, or as was measured at all for a fraction of an
+        exact search.
         """
         if not self.measured or self.exact_us(self.shape.rows) <= DEAR_US:
             return EXACT
         return self._widest(k) if self.real else self.breadth_for(k, recall)
 
     def breadth_for(self, k: int, recall: float) -> Choice:
-        """The least costly choice that surely gives the first k hits this recall on queries like those measured; EXACT when there is
-        none or comparing every row is cheaper."""
+        """The least costly choice that surely gives the first k hits this recall on queries like those measured; EXACT
+        when there is none or comparing every row is cheaper."""
         return self._choice(k, recall, sure=True)
 
     def breadth_expected(self, rank: int, recall: float) -> Choice:
-        """The least costly choice with recall_at(rank, breadth, fetch) >= recall, EXACT as above: for keeping pace with another search of
-        this index, where margins for chance would count twice."""
+        """The least costly choice with recall_at(rank, breadth, fetch) >= recall, EXACT as above: for keeping pace with
+        another search of this index, where margins for chance would count twice."""
         return self._choice(rank, recall, sure=False)
 
     def recall_at(self, rank: int, breadth: int, fetch: int) -> float:
-        """Expected recall of the first `rank` hits of an unfiltered search (dead rows are rows); 0 when rank > fetch, 1 when exact."""
+        """Expected recall of the first `rank` hits of an unfiltered search (dead rows are rows); 0 when rank > fetch, 1
+        when exact.
+        """
         key = (rank, breadth, fetch)
         found = self._recalls.get(key)
         if found is None:
@@ -158,7 +169,10 @@ class Tuning:
         return found
 
     def rank_within(self, recall: float, breadth: int, fetch: int) -> int:
-        """The largest rank with recall_at(rank, breadth, fetch) >= recall; 0 for none. For comparing whole columns of ranks."""
+        """The largest rank with recall_at(rank, breadth, fetch) >= recall; 0 for none.
+
+        For comparing whole columns of ranks.
+        """
         key = (recall, breadth, fetch)
         found = self._ranks.get(key)
         if found is None:
@@ -180,7 +194,9 @@ class Tuning:
         return self.measures.exact_call_us + rows * self.measures.exact_row_us
 
     def curve(self, k: int) -> tuple[CurvePoint, ...]:
-        """Choices for k hits of which none is both better and cheaper than another, by growing cost, with their expected recall."""
+        """Choices for k hits of which none is both better and cheaper than another, by growing cost, with their
+        expected recall.
+        """
         points = [self._point(k, breadth, fetch) for breadth in self.measures.breadths for fetch in self._fetches(k)]
         best: list[CurvePoint] = []
         for point in sorted(points, key=lambda point: (point.us, -point.recall)):
@@ -287,7 +303,9 @@ class Tuning:
 
 
 class TuningSlot:
-    """Holder of the Tuning of one segment; `now` is replaced by one reference store, so any thread may read it at any time."""
+    """Holder of the Tuning of one segment; `now` is replaced by one reference store, so any thread may read it at any
+    time.
+    """
 
     __slots__ = ("now",)
 
@@ -296,12 +314,12 @@ class TuningSlot:
 
 
 def rule_measures(shape: Shape) -> Measures:
-    """What is assumed before anything was measured: it prices searches, and serves those whose breadth was given. No search that is to have
-    a recall relies on it.
+    """What is assumed before anything was measured: it prices searches, and serves those whose breadth was given. No
+    search that is to have a recall relies on it.
 
-    Recall 0.95 takes ef max(64, 4 k), or nprobe max(32, 18 k^(1/4)); four times as much leaves a fifth of the error, and with lossy
-    codes another 0.04 is lost unless more than 16 rows are fetched for a hit. On the three data sets at hand real queries did
-    better, with at most half the breadth. Costs are those of one core at 784 dimensions, scaled.
+    Recall 0.95 takes ef max(64, 4 k), or nprobe max(32, 18 k^(1/4)); four times as much leaves a fifth of the error,
+    and with lossy codes another 0.04 is lost unless more than 16 rows are fetched for a hit. On the three data sets at
+    hand real queries did better, with at most half the breadth. Costs are those of one core at 784 dimensions, scaled.
     """
     most = max(1, shape.max_breadth)
     breadths = tuple(sorted({min(most, 4 * 2**step) for step in range(12)})) if shape.breadth_name else (1,)

@@ -1,7 +1,7 @@
 """What a reader holds: an immutable view of all segments at one sequence number, and the hits found in it.
 
-Owns the rule of visibility. Refuses locks: the one writer appends behind the rows a view can see, writes deaths in place
-with sequence numbers beyond those of older views, and then publishes a new view in one reference store.
+Owns the rule of visibility. Refuses locks: the one writer appends behind the rows a view can see, writes deaths in
+place with sequence numbers beyond those of older views, and then publishes a new view in one reference store.
 
 A row of a part is visible in a view when `deaths[row] > seq`. Its birth needs no number: rows are appended in order of
 their sequence numbers, so those born by `seq` are exactly the rows that the part's arrays cover.
@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.index.native import NativeIndex
-from shard_worker.index.ties import Ties
-from shard_worker.index.tuning import TuningSlot
-from shard_worker.logic.segment_plan import SegmentState
-from shard_worker.payload.matched import PayloadPart
 from shoal.core.points import IdArray, Matrix
 from shoal.core.topk import concat_ids
+from shoal.shard_worker.index.native.native_index import NativeIndex
+from shoal.shard_worker.index.ties import Ties
+from shoal.shard_worker.index.tuning import TuningSlot
+from shoal.shard_worker.logic.segments.segment_plan import SegmentState
+from shoal.shard_worker.payload.matched import PayloadPart
 
 ALIVE = np.iinfo(np.int64).max
 """Death of a row that lives."""
@@ -31,12 +31,12 @@ ALIVE = np.iinfo(np.int64).max
 class Part:
     """One segment as a view sees it: n rows, in columns.
 
-    key: of the segment, never used again by another; name: of a sealed segment's files, "" of others; index: canonical spelling
-    of its index, "flat" where search is exact; vectors: (n, dim) prepared, in memory or mapped from a file; squares: (n,)
-    float32 squared lengths of them; ids: (n,); rows: (n,) int64 row numbers of the store; deaths: (n,) int64, written in place
-    by the writer; dead: rows whose death is at or below the view's seq; reach: largest length of a vector; native: the FAISS
-    index over exactly these rows, None where search is exact; payloads: index over their payloads; tuning: what is known of
-    the recall of `native`; ties: what is known of its rows that tie.
+    key: of the segment, never used again by another; name: of a sealed segment's files, "" of others; index: canonical
+    spelling of its index, "flat" where search is exact; vectors: (n, dim) prepared, in memory or mapped from a file;
+    squares: (n,) float32 squared lengths of them; ids: (n,); rows: (n,) int64 row numbers of the store; deaths: (n,)
+    int64, written in place by the writer; dead: rows whose death is at or below the view's seq; reach: largest length
+    of a vector; native: the FAISS index over exactly these rows, None where search is exact; payloads: index over their
+    payloads; tuning: what is known of the recall of `native`; ties: what is known of its rows that tie.
     """
 
     key: int
@@ -100,7 +100,8 @@ class PartHits:
 class Found:
     """Hits of a batch, flat: those of query 0 first, best first within a query.
 
-    counts: (nq,) int64, hits per query; ids: (hits,); scores: (hits,) float32; rows: (hits,) int64 row numbers of the store.
+    counts: (nq,) int64, hits per query; ids: (hits,); scores: (hits,) float32; rows: (hits,) int64 row numbers of the
+    store.
     """
 
     counts: npt.NDArray[np.int64]

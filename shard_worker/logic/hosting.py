@@ -1,7 +1,7 @@
 """What a worker does about the shards that the cluster map gives it: pure, from the map and its folders to steps.
 
-Data is deleted only for a collection whose tombstone (DROPPING) is in the map. A replica whose folder is missing although the
-shard is ACTIVE is lost: it is never made again empty, for it would pose as the member it was.
+Data is deleted only for a collection whose tombstone (DROPPING) is in the map. A replica whose folder is missing
+although the shard is ACTIVE is lost: it is never made again empty, for it would pose as the member it was.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Local(StrEnum):
 class LocalReplica:
     """A replica this process knows.
 
-    state: FULL when a write found no room, or opening failed for a reason that passes: reopening cures it; UNFIT when it cannot be
-    opened by this program, but may be intact.
-    epoch, registration, spec: what it was last told; spec is None of one that is not open;
-    idle_term: the term it knows while it does not lead; None when it leads, or is about to, or is not open;
-    behind: the primary whose log does not reach back to what is missing here, None while that is not so.
+    state: FULL when a write found no room, or opening failed for a reason that passes: reopening cures it; UNFIT when
+    it cannot be opened by this program, but may be intact. epoch, registration, spec: what it was last told; spec is
+    None of one that is not open; idle_term: the term it knows while it does not lead; None when it leads, or is about
+    to, or is not open; behind: the primary whose log does not reach back to what is missing here, None while that is
+    not so.
     """
 
     replica: ReplicaId
@@ -48,7 +48,9 @@ class LocalReplica:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostView:
-    """All that the decision depends on. folders: replicas found on disk; busy: shards with a step under way; roomy: disk not full."""
+    """All that the decision depends on. folders: replicas found on disk; busy: shards with a step under way; roomy:
+    disk not full.
+    """
 
     map: ClusterMap
     me: WorkerId
@@ -70,8 +72,8 @@ class CreateReplica:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JoinAnew:
-    """Swap the id of a learner that has nothing, or nothing that can be trusted, for one that was never used; once that is known to have
-    happened, make an empty folder under it. aside: keep the folder it has, out of the way."""
+    """Swap the id of a learner that has nothing, or nothing that can be trusted, for one that was never used; once that
+    is known to have happened, make an empty folder under it. aside: keep the folder it has, out of the way."""
 
     entry: ShardEntry
     replica: ReplicaId
@@ -161,7 +163,9 @@ class CloseReplica:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DropReplica:
-    """A tombstone is there, of the collection or of this replica: close, delete the folder, leave the configuration by a swap."""
+    """A tombstone is there, of the collection or of this replica: close, delete the folder, leave the configuration by
+    a swap.
+    """
 
     entry: ShardEntry
     replica: ReplicaId
@@ -232,7 +236,10 @@ def _step_of_open(view: HostView, entry: ShardEntry, local: LocalReplica, collec
 
 
 def next_term(config: ShardConfig) -> ShardConfig:
-    """The configuration in which the same primary begins anew. With another term its records cannot be taken for those it lost."""
+    """The configuration in which the same primary begins anew.
+
+    With another term its records cannot be taken for those it lost.
+    """
     return dataclasses.replace(config, term=Term(config.term + 1))
 
 
@@ -265,8 +272,8 @@ def _step_of_full(view: HostView, entry: ShardEntry, local: LocalReplica, collec
 
 
 def _resign(view: HostView, entry: ShardEntry, replica: ReplicaId, *, intact: bool) -> Resign | None:
-    """Not when nobody else may lead. Nor, where there is a folder, when only those may whose workers are gone, perhaps for good: what is
-    here may be mended, and may be the last there is."""
+    """Not when nobody else may lead. Nor, where there is a folder, when only those may whose workers are gone, perhaps
+    for good: what is here may be mended, and may be the last there is."""
     members = {*entry.config.isr, *entry.config.elr} - {replica}
     alone = not any(entry.config.worker_of[member] in view.map.workers for member in members)
     if alone and (entry.config.shard, replica) in view.folders:

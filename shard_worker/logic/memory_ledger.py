@@ -1,8 +1,8 @@
 """The memory account of a worker: what its replicas hold, what is promised, and whether there is room for more. Pure.
 
-Three things count: what replicas hold; admitted writes until they are applied, at the most they can come to; and one build.
-One build runs at a time, and room for the largest that any replica may need next is kept free of writes. So a merge can always
-begin, and rows that were deleted can be given back, however full the worker is. Bytes throughout.
+Three things count: what replicas hold; admitted writes until they are applied, at the most they can come to; and one
+build. One build runs at a time, and room for the largest that any replica may need next is kept free of writes. So a
+merge can always begin, and rows that were deleted can be given back, however full the worker is. Bytes throughout.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ TEXT_COPIES = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GrowingSize:
-    """Arrays of a growing segment. rows: it holds; reserved: its arrays have room for; capacity: it takes at most; row_bytes: of
-    one row in all arrays; vector_bytes: of these, its vector."""
+    """Arrays of a growing segment. rows: it holds; reserved: its arrays have room for; capacity: it takes at most;
+    row_bytes: of one row in all arrays; vector_bytes: of these, its vector."""
 
     rows: int
     reserved: int
@@ -56,8 +56,8 @@ class Pending:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryLedger:
-    """The sums. held: of replicas; writes: promised to writes; building: promised to the build that runs, 0 for none; kept: the
-    largest next build of a replica."""
+    """The sums. held: of replicas; writes: promised to writes; building: promised to the build that runs, 0 for none;
+    kept: the largest next build of a replica."""
 
     budget: int
     held: int = 0
@@ -87,14 +87,17 @@ def empty_growing(dim: int, capacity: int) -> GrowingSize:
 
 
 def opening_cost(*, dim: int, capacity: int, stored_bytes: int, file_bytes: int) -> ReplicaCost:
-    """What a replica costs once it is open, as far as its folder tells. file_bytes: of the segment files that are read into memory."""
+    """What a replica costs once it is open, as far as its folder tells. file_bytes: of the segment files that are read
+    into memory.
+    """
     return ReplicaCost(held=REPLICA_BASE_BYTES + store_cache_bytes(stored_bytes) + file_bytes, growing=empty_growing(dim, capacity))
 
 
 def write_need(cost: ReplicaCost, pending: Pending) -> int:
     """The most memory that writes in flight can come to, beside what the replica holds; 0 when there are none.
 
-    Arrays that must grow are copied, so that old and new lie beside each other; what is full is frozen and a new segment begun.
+    Arrays that must grow are copied, so that old and new lie beside each other; what is full is frozen and a new
+    segment begun.
     """
     if pending.points <= 0 and pending.message_bytes <= 0:
         return 0
@@ -104,10 +107,11 @@ def write_need(cost: ReplicaCost, pending: Pending) -> int:
 
 
 def growth_rows(growing: GrowingSize, points: int) -> int:
-    """Rows by which the arrays may outgrow what they are, at most, while `points` more rows are appended in any number of writes.
+    """Rows by which the arrays may outgrow what they are, at most, while `points` more rows are appended in any number
+    of writes.
 
-    Arrays that are too short are replaced by twice as long ones, and lie beside them until they are copied; a segment that is full
-    is frozen, and the next one begun.
+    Arrays that are too short are replaced by twice as long ones, and lie beside them until they are copied; a segment
+    that is full is frozen, and the next one begun.
     """
     after, capacity = growing.rows + points, growing.capacity
     if after < capacity:
@@ -119,8 +123,8 @@ def growth_rows(growing: GrowingSize, points: int) -> int:
 
 
 def write_refusal(ledger: MemoryLedger, cost: ReplicaCost, before: Pending, points: int, message_bytes: int) -> str | None:
-    """Why a write of so many points and bytes may not be admitted; None when it may: when there is room for what it needs itself
-    and for the build that will take its rows."""
+    """Why a write of so many points and bytes may not be admitted; None when it may: when there is room for what it
+    needs itself and for the build that will take its rows."""
     pending = before.plus(points, message_bytes)
     more = write_need(cost, pending) - write_need(cost, before)
     kept = max(ledger.kept, cost.next_build + _build_growth(cost.growing, pending))
@@ -155,8 +159,8 @@ def replica_refusal(ledger: MemoryLedger, need: int) -> str | None:
 
 
 def opening_refusal(ledger: MemoryLedger, need: int) -> str | None:
-    """Why a replica that is there may not be opened, with so much in it; None when it may. What it serves counts more than builds:
-    no room is kept for one that does not run."""
+    """Why a replica that is there may not be opened, with so much in it; None when it may. What it serves counts more
+    than builds: no room is kept for one that does not run."""
     return replica_refusal(replace(ledger, kept=0), need)
 
 

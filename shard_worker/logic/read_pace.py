@@ -1,4 +1,6 @@
-"""How many payloads to read at once, when their sizes show only afterwards: a bounded number of bytes, whatever they are."""
+"""How many payloads to read at once, when their sizes show only afterwards: a bounded number of bytes, whatever they
+are.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,10 @@ _FIRST_ROWS, _LEAST_ROWS, _MOST_ROWS = 64, 8, 10_000
 
 
 class ReadPace:
-    """Rows of the next read, by the sizes of those before. The first is small, and no read is much larger than the last."""
+    """Rows of the next read, by the sizes of those before.
+
+    The first is small, and no read is much larger than the last.
+    """
 
     def __init__(self) -> None:
         self.rows = _FIRST_ROWS

@@ -1,7 +1,7 @@
 """Sorted columns of numbers with the rows that hold them, and exact comparison between 64-bit columns and any number.
 
-Owns the arithmetic at 2^53, 2^63 and beyond: a bound is never rounded to the column's type unless the rounding is accounted
-for. Refuses NaN: no column holds it and no filter has it.
+Owns the arithmetic at 2^53, 2^63 and beyond: a bound is never rounded to the column's type unless the rounding is
+accounted for. Refuses NaN: no column holds it and no filter has it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.payload.positions import NO_POSITIONS, Mapping, Positions, ranges
 from shoal.core.filter import Range
 from shoal.core.points import INT64_MAX, INT64_MIN
+from shoal.shard_worker.payload.positions import NO_POSITIONS, Mapping, Positions, ranges
 
 Number = int | float
 Side = Literal["left", "right"]
@@ -125,7 +125,8 @@ def _rank_in_ints(values: Values, bound: Number, side: Side) -> int:
 def _rank_in_floats(values: Values, bound: Number, side: Side) -> int:
     """How many of float64 `values` lie below `bound` (left), or at or below it (right). Exact."""
     nearest = _to_float(bound)
-    # Between two neighbouring floats nothing lies: floats below the bound are those below its rounding, when it was rounded up.
+    # Between two neighbouring floats nothing lies: floats below the bound are those below its rounding, when it was
+    # rounded up.
     if nearest > bound:
         side = "left"
     elif nearest < bound:

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from pyroaring import BitMap
 
-from shard_worker.payload.field_index import Test
-from shard_worker.payload.matched import Matched, all_of, none_of
-from shard_worker.payload.positions import Positions, bitmap, bitmap_of
 from shoal.core.filter import And, Filter, HasId, Not, Or
 from shoal.core.points import INT64_MAX, INT64_MIN, IdArray, PointId
 from shoal.core.turns import FREE, Turn
+from shoal.shard_worker.payload.field_index import Test
+from shoal.shard_worker.payload.matched import Matched, all_of, none_of
+from shoal.shard_worker.payload.positions import Positions, bitmap, bitmap_of
 
 
 def evaluate(filter: Filter, answer: Callable[[Test], Matched], ids: IdArray, turn: Turn = FREE) -> Matched:
-    """Rows that match. answer: rows that pass a test of one field; ids: (n,) ids of exactly the rows. The turn is asked before each
-    condition."""
+    """Rows that match. answer: rows that pass a test of one field; ids: (n,) ids of exactly the rows. The turn is asked
+    before each condition."""
     turn.pause()
     match filter:
         case And():

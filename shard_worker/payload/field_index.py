@@ -1,4 +1,7 @@
-"""The index of one field: which rows hold which values. It answers every test of that field, exactly or with "read the row"."""
+"""The index of one field: which rows hold which values.
+
+It answers every test of that field, exactly or with "read the row".
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from dataclasses import dataclass, fields
 
 from pyroaring import BitMap
 
-from shard_worker.payload.columns import NO_FLOATS, NO_INTS, Column, Number, float_operands, int_operands, within
-from shard_worker.payload.matched import Matched
-from shard_worker.payload.positions import Positions, bitmap, bitmap_bytes, join_positions
-from shard_worker.payload.words import NO_STRINGS, Strings
 from shoal.core.filter import Contains, Exists, In, Prefix, Range, Scalar
+from shoal.shard_worker.payload.columns import NO_FLOATS, NO_INTS, Column, Number, float_operands, int_operands, within
+from shoal.shard_worker.payload.matched import Matched
+from shoal.shard_worker.payload.positions import Positions, bitmap, bitmap_bytes, join_positions
+from shoal.shard_worker.payload.words import NO_STRINGS, Strings
 
 Test = In | Range | Exists | Contains | Prefix
 """A condition on one field."""
@@ -27,8 +30,9 @@ NO_ROWS = BitMap()
 class FieldIndex:
     """What the rows hold in one field. Bitmaps are never changed.
 
-    exists: rows with the field; lists: rows where it is a list; mixed: rows that meet it more than once, on the way through a
-    list, as a list and as a single value; opaque: rows with a value, or perhaps the field itself, that is not in this index.
+    exists: rows with the field; lists: rows where it is a list; mixed: rows that meet it more than once, on the way
+    through a list, as a list and as a single value; opaque: rows with a value, or perhaps the field itself, that is not
+    in this index.
     """
 
     exists: BitMap

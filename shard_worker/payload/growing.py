@@ -1,4 +1,5 @@
-"""The payload index of a segment that takes new rows: full blocks, each indexed once, and a tail that is indexed when asked.
+"""The payload index of a segment that takes new rows: full blocks, each indexed once, and a tail that is indexed when
+asked.
 
 Owned by the writer thread. The parts it hands out stay as they are, in any thread, while it goes on.
 """
@@ -9,15 +10,15 @@ from collections.abc import Sequence
 
 from pyroaring import BitMap
 
-from shard_worker.payload.evaluate import evaluate
-from shard_worker.payload.field_index import FieldIndex, Test
-from shard_worker.payload.matched import Matched, PayloadBounds, any_of
-from shard_worker.payload.table import PayloadTable, match_field
-from shard_worker.payload.tail import Tail
 from shoal.core.errors import Internal
 from shoal.core.filter import Filter, Path
 from shoal.core.points import IdArray
 from shoal.core.turns import FREE, Turn
+from shoal.shard_worker.payload.evaluate import evaluate
+from shoal.shard_worker.payload.field_index import FieldIndex, Test
+from shoal.shard_worker.payload.matched import Matched, PayloadBounds, any_of
+from shoal.shard_worker.payload.table import PayloadTable, match_field
+from shoal.shard_worker.payload.tail import Tail
 
 BLOCK_ROWS = 1_024
 BLOCK_BYTES = 4 * 1024 * 1024
@@ -41,8 +42,8 @@ class GrowingPayloads:
     def append(self, payloads: Sequence[bytes | None], count: int) -> None:
         """Take `count` rows with their payloads: JSON objects (UTF-8), None for none. Writer thread only.
 
-        A payload that cannot be parsed is taken too: its row is unsure in every answer. Raises Internal when there are not
-        `count` payloads.
+        A payload that cannot be parsed is taken too: its row is unsure in every answer. Raises Internal when there are
+        not `count` payloads.
         """
         if len(payloads) != count:
             raise Internal(f"{len(payloads)} payloads are given for {count} rows")

@@ -20,8 +20,8 @@ from shoal.core.turns import FREE, Turn
 class PayloadBounds:
     """What an index keeps, per segment; beyond a bound it answers "read the payload".
 
-    fields: fields with an index; distinct_values: different strings of a field; indexed_chars: length of a string that is
-    kept itself, longer ones are kept as a hash.
+    fields: fields with an index; distinct_values: different strings of a field; indexed_chars: length of a string that
+    is kept itself, longer ones are kept as a hash.
     """
 
     fields: int = 256

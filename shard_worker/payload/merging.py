@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from shard_worker.payload.columns import NO_FLOATS, NO_INTS, merge_columns
-from shard_worker.payload.field_index import NO_ROWS, FieldIndex
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.positions import Mapping, moved
-from shard_worker.payload.table import PayloadTable
-from shard_worker.payload.words import merge_strings
 from shoal.core.filter import Path
+from shoal.shard_worker.payload.columns import NO_FLOATS, NO_INTS, merge_columns
+from shoal.shard_worker.payload.field_index import NO_ROWS, FieldIndex
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.positions import Mapping, moved
+from shoal.shard_worker.payload.table import PayloadTable
+from shoal.shard_worker.payload.words import merge_strings
 
 Piece = tuple[PayloadTable, Mapping]
 """A table with the new positions of its rows."""

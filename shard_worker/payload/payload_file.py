@@ -2,9 +2,9 @@
 
     8 bytes  b"SHOALPI1"        8 bytes  length of the head (little-endian)        head        sections
 
-Sections are little-endian arrays. Sets of rows are stored as half-open runs, strings as UTF-8 one after the other with their
-lengths. The caller vouches for the bytes by a hash; what is read is checked all the same, so that no index leads beyond an
-array. Refuses pickle and any library's own format.
+Sections are little-endian arrays. Sets of rows are stored as half-open runs, strings as UTF-8 one after the other with
+their lengths. The caller vouches for the bytes by a hash; what is read is checked all the same, so that no index leads
+beyond an array. Refuses pickle and any library's own format.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from shard_worker.payload.columns import NO_FLOATS, NO_HASHES, NO_INTS, Column
-from shard_worker.payload.field_index import NO_ROWS, FieldIndex
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.positions import Positions, bitmap, positions_of, ranges
-from shard_worker.payload.table import PayloadTable
-from shard_worker.payload.words import NO_STRINGS, NO_WORDS, Strings, Words
 from shoal.core.errors import DataLoss
+from shoal.shard_worker.payload.columns import NO_FLOATS, NO_HASHES, NO_INTS, Column
+from shoal.shard_worker.payload.field_index import NO_ROWS, FieldIndex
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.positions import Positions, bitmap, positions_of, ranges
+from shoal.shard_worker.payload.table import PayloadTable
+from shoal.shard_worker.payload.words import NO_STRINGS, NO_WORDS, Strings, Words
 
 MAGIC = b"SHOALPI1"
 _HEAD_AT = len(MAGIC) + 8

@@ -22,7 +22,9 @@ _CONTAINER_BYTES = 64
 
 _MANY_POSITIONS = 4_096
 _DENSE = 64
-"""So many positions, at least one in so many rows, are sorted by a mask when they are not in order: insertion would be far slower."""
+"""So many positions, at least one in so many rows, are sorted by a mask when they are not in order: insertion would be
+far slower.
+"""
 
 
 def bitmap(positions: Positions) -> BitMap:

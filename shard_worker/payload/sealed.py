@@ -1,4 +1,6 @@
-"""The payload index of a sealed segment: one immutable table, made from other indexes or from payloads, kept in one file."""
+"""The payload index of a sealed segment: one immutable table, made from other indexes or from payloads, kept in one
+file.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.payload.evaluate import evaluate
-from shard_worker.payload.growing import BLOCK_ROWS, GrowingPart, GrowingPayloads
-from shard_worker.payload.matched import Matched, PayloadBounds, PayloadPart
-from shard_worker.payload.merging import Piece, merge_tables, row_mapping
-from shard_worker.payload.payload_file import decode_payloads, encode_payloads
-from shard_worker.payload.table import PayloadTable
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.filter import Filter
 from shoal.core.points import IdArray
 from shoal.core.turns import FREE, Turn
+from shoal.shard_worker.payload.evaluate import evaluate
+from shoal.shard_worker.payload.growing import BLOCK_ROWS, GrowingPart, GrowingPayloads
+from shoal.shard_worker.payload.matched import Matched, PayloadBounds, PayloadPart
+from shoal.shard_worker.payload.merging import Piece, merge_tables, row_mapping
+from shoal.shard_worker.payload.payload_file import decode_payloads, encode_payloads
+from shoal.shard_worker.payload.table import PayloadTable
 
 
 class SealedPayloads:
@@ -34,7 +36,8 @@ class SealedPayloads:
     def build(cls, sources: Sequence[tuple[PayloadPart, npt.NDArray[np.int64]]]) -> SealedPayloads:
         """Index of the rows at `positions` (m,) of each source, one source after the other. Reads no payload.
 
-        The sources are parts of this room, all made with the same bounds; a position is given once. Raises Internal for another part.
+        The sources are parts of this room, all made with the same bounds; a position is given once. Raises Internal for
+        another part.
         """
         pieces: list[Piece] = []
         bounds = PayloadBounds()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from pyroaring import BitMap
 
-from shard_worker.payload.field_index import NO_ROWS, FieldIndex, Test
-from shard_worker.payload.matched import Matched
-from shard_worker.payload.positions import bitmap_bytes
 from shoal.core.filter import Path
+from shoal.shard_worker.payload.field_index import NO_ROWS, FieldIndex, Test
+from shoal.shard_worker.payload.matched import Matched
+from shoal.shard_worker.payload.positions import bitmap_bytes
 
 _PATH_BYTES = 200
 """Of a path and its place in the table, beside its field's index."""
@@ -20,8 +20,8 @@ _PATH_BYTES = 200
 class PayloadTable:
     """Immutable index over some rows of a segment; positions are those of the segment.
 
-    fields: by path; a row without a field that is here does not hold it, unless the field calls it opaque. unindexed: rows
-    that hold fields which are not here; unread: rows whose payload could not be parsed, of which nothing is known.
+    fields: by path; a row without a field that is here does not hold it, unless the field calls it opaque. unindexed:
+    rows that hold fields which are not here; unread: rows whose payload could not be parsed, of which nothing is known.
     """
 
     fields: Mapping[Path, FieldIndex]

@@ -1,8 +1,9 @@
-"""The newest rows of a growing segment: payloads taken apart into Python lists, field by field, and indexed only when asked.
+"""The newest rows of a growing segment: payloads taken apart into Python lists, field by field, and indexed only when
+asked.
 
-Owns the rule of what the fields of a payload are. One writer appends; readers look at the rows below a position they were
-given, which are whole: every list is in the order of the rows and only grows, so that what lies before the first entry of a
-later row never changes. Refuses locks.
+Owns the rule of what the fields of a payload are. One writer appends; readers look at the rows below a position they
+were given, which are whole: every list is in the order of the rows and only grows, so that what lies before the first
+entry of a later row never changes. Refuses locks.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from typing import Any
 import numpy as np
 from pyroaring import BitMap
 
-from shard_worker.payload.columns import NO_FLOATS, NO_INTS, Column, sorted_column
-from shard_worker.payload.field_index import NO_ROWS, FieldIndex
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.positions import bitmap_of
-from shard_worker.payload.table import PayloadTable
-from shard_worker.payload.words import NO_STRINGS, strings_of
 from shoal.core.filter import Path
 from shoal.core.payload import stored_value
+from shoal.shard_worker.payload.columns import NO_FLOATS, NO_INTS, Column, sorted_column
+from shoal.shard_worker.payload.field_index import NO_ROWS, FieldIndex
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.positions import bitmap_of
+from shoal.shard_worker.payload.table import PayloadTable
+from shoal.shard_worker.payload.words import NO_STRINGS, strings_of
 
 MAX_DEPTH = 32
 """Keys in the path of a field with an index; what lies deeper has none."""
@@ -37,8 +38,8 @@ _ENTRIES_BYTES = 1_000
 class Entries:
     """What the rows hold in one field, in the order of the rows.
 
-    positions, values: each single value or element of a list, scalars only; lists, objects: rows with a list, an object there;
-    singles: rows with a single value met on the way through a list; children: the fields below, by key.
+    positions, values: each single value or element of a list, scalars only; lists, objects: rows with a list, an object
+    there; singles: rows with a single value met on the way through a list; children: the fields below, by key.
     """
 
     __slots__ = ("_measured", "chars", "children", "depth", "lists", "objects", "path", "positions", "singles", "values")
@@ -92,7 +93,8 @@ class Tail:
     def take(self, text: bytes, position: int) -> None:
         """Take a payload. Positions ascend. Rows without one need no call."""
         payload = stored_value(text)
-        # The door refuses such payloads; should one lie in a log all the same, its row is read at every question instead.
+        # The door refuses such payloads; should one lie in a log all the same, its row is read at every question
+        # instead.
         if type(payload) is dict:
             self._take_object(self._root, payload, position, False)
         else:

@@ -1,4 +1,5 @@
-"""Strings of a field: the different ones with the rows that hold each, and hashes of those that are too long or too many.
+"""Strings of a field: the different ones with the rows that hold each, and hashes of those that are too long or too
+many.
 
 Order is by code point, which is Python's order of strings. A hash says "perhaps": rows found by it must be read.
 """
@@ -14,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shard_worker.payload.columns import ARRAY_BYTES, NO_HASHES, Column, merge_columns, sorted_column
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.positions import NO_POSITIONS, Mapping, Positions, ranges
 from shoal.core.filter import Range
+from shoal.shard_worker.payload.columns import ARRAY_BYTES, NO_HASHES, Column, merge_columns, sorted_column
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.positions import NO_POSITIONS, Mapping, Positions, ranges
 
 _MANY_TEXTS = 64
 """From this many texts on, a table of the words is made for the one question."""
@@ -147,7 +148,9 @@ def _bounded(texts: Sequence[str], positions: Positions, hashes: Column, bounds:
 
 
 def _grouped(texts: Sequence[str], numbers: npt.NDArray[np.int64], positions: Positions) -> Words:
-    """Words from the number of the text (m,) that each of `positions` (m,) holds; texts that no row holds are left out."""
+    """Words from the number of the text (m,) that each of `positions` (m,) holds; texts that no row holds are left
+    out.
+    """
     counts = np.bincount(numbers, minlength=len(texts))
     order = np.argsort(numbers, kind="stable")
     used = np.flatnonzero(counts)

@@ -36,7 +36,9 @@ def part_crc(data: bytes | None) -> int:
 
 
 def point_crc(row: int, point_id: PointId, seq: int, payload_crc: int, vector_crc: int) -> int:
-    """crc32c over everything a row of `points` holds, payload and vector by their own crcs, so that each can be read alone."""
+    """crc32c over everything a row of `points` holds, payload and vector by their own crcs, so that each can be read
+    alone.
+    """
     if isinstance(point_id, str):
         text = point_id.encode("utf-8")
         return int(google_crc32c.value(_POINT.pack(row, seq, payload_crc, vector_crc, _TEXT, len(text)) + text))

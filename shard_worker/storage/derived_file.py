@@ -1,14 +1,16 @@
-"""Files of knowledge that can be gathered again: checked by a crc32c of their own, and ignored when missing or damaged."""
+"""Files of knowledge that can be gathered again: checked by a crc32c of their own, and ignored when missing or
+damaged.
+"""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
 
-from shard_worker.storage.checksum import crc32c
-from shard_worker.storage.durable import make_folder, write_durably
-from shard_worker.storage.failure import read_failure, write_failure
 from shoal.core.errors import DataLoss
+from shoal.shard_worker.storage.checksum import crc32c
+from shoal.shard_worker.storage.durable import make_folder, write_durably
+from shoal.shard_worker.storage.failure import read_failure, write_failure
 
 _HEAD = struct.Struct("<8sII")
 _MAGIC = b"SHOALDRV"
@@ -25,7 +27,10 @@ def write_derived(path: Path, data: bytes) -> None:
 
 
 def read_derived(path: Path) -> bytes | None:
-    """What was written; None when there is no such file. Raises DataLoss when it is damaged or of another format, StorageFailed."""
+    """What was written; None when there is no such file.
+
+    Raises DataLoss when it is damaged or of another format, StorageFailed.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:

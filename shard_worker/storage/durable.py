@@ -1,4 +1,5 @@
-"""Files and folders that are on the disk, whole, when the call returns: temporary name, fsync, rename, fsync of the folder.
+"""Files and folders that are on the disk, whole, when the call returns: temporary name, fsync, rename, fsync of the
+folder.
 
 Callers re-type OSError: only they can name what failed.
 """

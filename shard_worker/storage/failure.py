@@ -1,4 +1,7 @@
-"""What the operating system and SQLite report, as errors of Shoal's tree. Neither OSError nor sqlite3.Error leaves this room."""
+"""What the operating system and SQLite report, as errors of Shoal's tree.
+
+Neither OSError nor sqlite3.Error leaves this room.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from shard_worker.logic.replica_events import DISK_LIMIT
-from shard_worker.storage.durable import FlushFailed
 from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
+from shoal.shard_worker.logic.replication.events import DISK_LIMIT
+from shoal.shard_worker.storage.durable import FlushFailed
 
 _FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DAMAGED = frozenset(
@@ -28,11 +31,15 @@ StoreError = sqlite3.Error | UnicodeDecodeError
 
 
 class StorageFailed(Unavailable):
-    """The disk refused a write or a flush. What holds the file is dead: what reached the disk is unknown until it is opened again."""
+    """The disk refused a write or a flush.
+
+    What holds the file is dead: what reached the disk is unknown until it is opened again.
+    """
 
 
 class DiskFull(StorageFailed):
-    """There was no room for a write. Nothing that was flushed is in doubt: opened again, once there is room, it goes on.
+    """There was no room for a write. Nothing that was flushed is in doubt: opened again, once there is room, it goes
+    on.
 
     A flush that fails is never this, also when the disk is full: the kernel may have dropped what was written before.
     """
@@ -59,7 +66,9 @@ def writes_retyped(what: str) -> Iterator[None]:
 
 
 def read_failure(error: OSError, what: str) -> ShoalError:
-    """Error for a read that failed: DataLoss when the medium cannot give the bytes or they are gone, else StorageFailed."""
+    """Error for a read that failed: DataLoss when the medium cannot give the bytes or they are gone, else
+    StorageFailed.
+    """
     if isinstance(error, FileNotFoundError):
         return DataLoss(f"{what} is missing")
     if error.errno == errno.EIO:
@@ -68,7 +77,9 @@ def read_failure(error: OSError, what: str) -> ShoalError:
 
 
 def store_write_failure(error: StoreError, what: str) -> ShoalError:
-    """Error for a SQLite transaction or checkpoint that failed: DataLoss when the file is damaged, else StorageFailed."""
+    """Error for a SQLite transaction or checkpoint that failed: DataLoss when the file is damaged, else
+    StorageFailed.
+    """
     code = _primary_code(error)
     if isinstance(error, UnicodeDecodeError) or code in _DAMAGED:
         return DataLoss(f"{what}: the file is damaged: {error}")
@@ -76,7 +87,9 @@ def store_write_failure(error: StoreError, what: str) -> ShoalError:
 
 
 def store_read_failure(error: StoreError, what: str) -> ShoalError:
-    """Error for a SQLite query that failed: DataLoss when the file is damaged, Unavailable when it is locked or closed."""
+    """Error for a SQLite query that failed: DataLoss when the file is damaged, Unavailable when it is locked or
+    closed.
+    """
     code, full = _primary_code(error), _no_room(error, what)
     if full is not None:
         return full

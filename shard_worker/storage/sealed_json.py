@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shard_worker.storage.checksum import crc32c
-from shard_worker.storage.durable import write_durably
-from shard_worker.storage.failure import read_failure, write_failure
 from shoal.core.errors import DataLoss, PreconditionFailed
 from shoal.core.ids import ClusterId
+from shoal.shard_worker.storage.checksum import crc32c
+from shoal.shard_worker.storage.durable import write_durably
+from shoal.shard_worker.storage.failure import read_failure, write_failure
 
 FORMAT = 1
 
@@ -31,7 +31,8 @@ def write_sealed(path: Path, content: Mapping[str, int | str]) -> None:
 def read_sealed(path: Path, fields: Mapping[str, type[int] | type[str]]) -> dict[str, Any]:
     """The document at `path`, which must hold `fields` of these types.
 
-    Raises DataLoss when it is missing, unreadable or altered, PreconditionFailed when its format is newer than this program.
+    Raises DataLoss when it is missing, unreadable or altered, PreconditionFailed when its format is newer than this
+    program.
     """
     try:
         text = path.read_bytes()

@@ -9,12 +9,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from shard_worker.storage.failure import read_failure
+from shoal.shard_worker.storage.failure import read_failure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpaceLimits:
-    """Parts of the file system in use, 0-1: upserts are refused from `refuse_at` on and taken again at `resume_at` or below."""
+    """Parts of the file system in use, 0-1: upserts are refused from `refuse_at` on and taken again at `resume_at` or
+    below.
+    """
 
     refuse_at: float = 0.90
     resume_at: float = 0.85

@@ -196,7 +196,9 @@ def _because(info: CollectionInfo) -> str:
 def optimize(
     ctx: typer.Context, name: NameArgument, address: AddressOption = None, timeout: TimeoutOption = None, as_json: JsonOption = False
 ) -> None:
-    """Seal and merge everything now; returns when no index build is pending (600 s at most, unless --timeout says more)."""
+    """Seal and merge everything now; returns when no index build is pending (600 s at most, unless --timeout says
+    more).
+    """
     started = time.monotonic()
     with client_of(ctx, address, timeout) as client:
         client.optimize(name)

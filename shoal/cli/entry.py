@@ -1,4 +1,6 @@
-"""Entry point of the `shoal` program: answers Ctrl-C in one line also while the command tree, which takes long, is imported."""
+"""Entry point of the `shoal` program: answers Ctrl-C in one line also while the command tree, which takes long, is
+imported.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Filters as they are typed: JSON objects, or `field=value` and `field!=value`. Pure; their meaning is checked by the client."""
+"""Filters as they are typed: JSON objects, or `field=value` and `field!=value`.
+
+Pure; their meaning is checked by the client.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +65,8 @@ def _named(field: str, text: str) -> str:
 
 
 def _value(typed: str, text: str) -> Any:
-    """A JSON string, number, true, false or null; anything else is the text itself, unless it looks like half a comparison
-    (== or =<): such a text has to be typed as JSON. text: the whole filter."""
+    """A JSON string, number, true, false or null; anything else is the text itself, unless it looks like half a
+    comparison (== or =<): such a text has to be typed as JSON. text: the whole filter."""
     if typed.lstrip().startswith(("=", "<", ">")):
         raise _unclear(text, f"has a value that begins with {typed.lstrip()[0]}, which as a text is typed as a JSON string in quotes")
     if typed.strip() in _NO_JSON_NUMBERS:

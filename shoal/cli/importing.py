@@ -1,4 +1,7 @@
-"""`shoal import`: a file of points into a collection, in bounded batches. Safe to run again: points with known ids are replaced."""
+"""`shoal import`: a file of points into a collection, in bounded batches.
+
+Safe to run again: points with known ids are replaced.
+"""
 
 from __future__ import annotations
 

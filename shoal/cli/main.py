@@ -1,5 +1,5 @@
-"""The command tree and how a command ends: exit code 0 for success, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, 141 when what
-reads its output has left.
+"""The command tree and how a command ends: exit code 0 for success, 1 for an error, 2 for wrong usage, 130 for Ctrl-C,
+141 when what reads its output has left.
 
 Every error is one line on stderr: `error: <what>; <what to do next>`. One file per noun; only `output` prints.
 """
@@ -26,11 +26,16 @@ _NO_READER = 141
 
 
 class _Interrupted(Exception):
-    """Ctrl-C, under a name that typer does not answer in its own way. Its text: how far the command came, or nothing."""
+    """Ctrl-C, under a name that typer does not answer in its own way.
+
+    Its text: how far the command came, or nothing.
+    """
 
 
 class _ReaderLeft(Exception):
-    """What reads our output has left, as `... | head -1` does, under a name that typer does not answer in its own way."""
+    """What reads our output has left, as `... | head -1` does, under a name that typer does not answer in its own
+    way.
+    """
 
 
 class OneLineErrors(TyperGroup):

@@ -1,4 +1,7 @@
-"""Files that hold a matrix: .npy, and the .fvecs and .bvecs of the TexMex data sets. Read a piece at a time; errors name the row."""
+"""Files that hold a matrix: .npy, and the .fvecs and .bvecs of the TexMex data sets.
+
+Read a piece at a time; errors name the row.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +124,9 @@ class VecsMatrix:
         return size, dim
 
     def _ragged(self, size: int) -> InvalidArgument:
-        """What is wrong with a file that is no whole number of rows: a row of another dimension, else a last row cut short."""
+        """What is wrong with a file that is no whole number of rows: a row of another dimension, else a last row cut
+        short.
+        """
         count, step = self.shape[0], max(1, _SCAN_BYTES // self._row.itemsize)
         for start in range(0, count, step):
             try:

@@ -1,7 +1,8 @@
 """The one file that prints: tables for people, JSON for programs, one-line errors and notes on stderr.
 
-Tables are drawn by rich on a terminal, and are plain aligned text when piped. A stdout that takes no more is an error; a stderr
-that takes no more is none: there is nobody left to be told. What the encoding of a stream lacks is written as \\uXXXX, as in JSON.
+Tables are drawn by rich on a terminal, and are plain aligned text when piped. A stdout that takes no more is an error;
+a stderr that takes no more is none: there is nobody left to be told. What the encoding of a stream lacks is written as
+\\uXXXX, as in JSON.
 """
 
 from __future__ import annotations
@@ -116,8 +117,8 @@ def sure(question: str) -> bool:
 
 @contextmanager
 def progress(title: str, total: int | None, pace: Pace) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, else nothing; yields a function to be told (rows so far, rows in all). pace: begun with the
-    work."""
+    """A progress bar on a terminal, else nothing; yields a function to be told (rows so far, rows in all). pace: begun
+    with the work."""
     if not _is_terminal(sys.stderr):
         yield lambda rows, of: None
         return
@@ -127,8 +128,8 @@ def progress(title: str, total: int | None, pace: Pace) -> Iterator[Callable[[in
 
 @contextmanager
 def watching() -> Iterator[Callable[[str], None]]:
-    """Something that takes its time: yields a function to be told how far it is, on stderr, in one line that changes on a
-    terminal, else a line for each change."""
+    """Something that takes its time: yields a function to be told how far it is, on stderr, in one line that changes on
+    a terminal, else a line for each change."""
     told = ""
 
     def note_change(text: str) -> None:
@@ -169,7 +170,10 @@ def _put(text: str, *, newline: bool = True) -> None:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Within, stdout is written. Raises OutputLost when it takes no more; a reader that has left (EPIPE) is not that."""
+    """Within, stdout is written.
+
+    Raises OutputLost when it takes no more; a reader that has left (EPIPE) is not that.
+    """
     try:
         yield
     except OSError as error:

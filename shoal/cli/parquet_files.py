@@ -1,4 +1,7 @@
-"""Files of points in columns: .parquet, as batches of bounded size. The one room that knows pyarrow, which is not always there."""
+"""Files of points in columns: .parquet, as batches of bounded size.
+
+The one room that knows pyarrow, which is not always there.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,11 @@ _OBJECT_BYTES_PER_BYTE = 2
 
 
 def parquet_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
-    """Rows of a parquet file. The payload column holds structs, or JSON texts; without it all other columns are the payload.
+    """Rows of a parquet file. The payload column holds structs, or JSON texts; without it all other columns are the
+    payload.
 
-    Raises InvalidArgument naming the first row that is no point, or what is wrong with the file; PreconditionFailed without
-    pyarrow.
+    Raises InvalidArgument naming the first row that is no point, or what is wrong with the file; PreconditionFailed
+    without pyarrow.
     """
     arrow = _pyarrow()
     _check_readable(path)
@@ -44,7 +48,9 @@ def parquet_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
 
 
 def check_columns(names: Sequence[str], columns: Columns, path: Path) -> None:
-    """Raise InvalidArgument unless the columns asked for are there, no two have one name, and nothing stands beside a payload column."""
+    """Raise InvalidArgument unless the columns asked for are there, no two have one name, and nothing stands beside a
+    payload column.
+    """
     for column in (columns.id, columns.vector):
         if column not in names:
             raise bad(f"{path} has no column {column!r} (it has: {', '.join(names)})")
@@ -109,7 +115,9 @@ def _payload(value: Any, place: str, column: str) -> Any:
 
 
 def _json_value(value: Any) -> Any:
-    """The value with dates, times and durations as ISO texts; what else JSON cannot hold is refused later, by its row."""
+    """The value with dates, times and durations as ISO texts; what else JSON cannot hold is refused later, by its
+    row.
+    """
     if isinstance(value, dict):
         return {key: _json_value(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -129,7 +137,10 @@ def iso_duration(value: datetime.timedelta) -> str:
 
 
 def _column(arrow: ModuleType, column: Any, name: str, columns: Columns, path: Path, start: int) -> Any:
-    """Values of a column by its part in a point. Raises InvalidArgument naming a column that holds what Python has no value for."""
+    """Values of a column by its part in a point.
+
+    Raises InvalidArgument naming a column that holds what Python has no value for.
+    """
     try:
         return _vectors(arrow, column) if name == columns.vector else _values(arrow, column)
     except (arrow.ArrowException, ValueError, OverflowError, RecursionError) as error:
@@ -137,7 +148,9 @@ def _column(arrow: ModuleType, column: Any, name: str, columns: Columns, path: P
 
 
 def _vectors(arrow: ModuleType, column: Any) -> Any:
-    """(n, dim) when all rows are lists of numbers of one length; else the rows as they are, for an error to name the first bad one."""
+    """(n, dim) when all rows are lists of numbers of one length; else the rows as they are, for an error to name the
+    first bad one.
+    """
     types, kind = arrow.types, column.type
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     if is_list and not column.null_count and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)):

@@ -1,4 +1,7 @@
-"""Files of points as batches of bounded size, never the whole file in memory: matrices, and .jsonl. Errors name the row or line."""
+"""Files of points as batches of bounded size, never the whole file in memory: matrices, and .jsonl.
+
+Errors name the row or line.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,8 @@ STDIN = Path("-")
 
 @dataclass(frozen=True, kw_only=True)
 class PointBatch:
-    """Some points of a file. ids, vectors, payloads: as an upsert takes them; places: row (from 0) or line (from 1) of each;
-    total: rows in the whole file, estimated where it is not known."""
+    """Some points of a file. ids, vectors, payloads: as an upsert takes them; places: row (from 0) or line (from 1) of
+    each; total: rows in the whole file, estimated where it is not known."""
 
     ids: Any
     vectors: AnyArray
@@ -159,7 +162,8 @@ def _numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
     with file:
         try:
             for number, line in enumerate(file, 1):
-                # Programs of Windows write a byte order mark before the first line, and so do several files put together.
+                # Programs of Windows write a byte order mark before the first line, and so do several files put
+                # together.
                 text = line.removeprefix("\ufeff")
                 if text.strip():
                     yield number, text

@@ -31,7 +31,9 @@ def tune(
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure recall against cost now, segment by segment, and keep it for later searches (600 s at most, unless --timeout)."""
+    """Measure recall against cost now, segment by segment, and keep it for later searches (600 s at most, unless
+    --timeout).
+    """
     with client_of(ctx, address, timeout) as client:
         curves = client.tune(name, k)
     if as_json:

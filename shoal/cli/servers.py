@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from collections.abc import Iterable, Sequence
 
-from shoal import role
 from shoal.core.errors import PreconditionFailed
 from shoal.runtime.stop_signals import block_ending_signals, unblock_ending_signals
 
@@ -21,6 +22,7 @@ def become(command: str, program: str, words: Iterable[str], needed: Sequence[st
     # Until the program takes them, they wait: its start takes long enough to be interrupted.
     block_ending_signals()
     try:
-        role.run(program, list(words))
+        # Nothing of the current folder is taken for a package.
+        os.execve(sys.executable, [sys.executable, "-m", program, *words], {**os.environ, "PYTHONSAFEPATH": "1"})
     finally:
         unblock_ending_signals()

@@ -38,7 +38,9 @@ def recover(
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give up the lost replicas of a shard and go on with what another one holds; without --accept-data-loss, only tell what that means."""
+    """Give up the lost replicas of a shard and go on with what another one holds; without --accept-data-loss, only tell
+    what that means.
+    """
     collection, number = _named(shard)
     with client_of(ctx, address, timeout) as client:
         believed = None if worker is None else _whole_id(worker, (each.id for each in client.cluster().workers))

@@ -66,8 +66,8 @@ def bytes_of(text: str) -> int:
 
 
 def fitting(estimate: SizeEstimate, budget: int, *, copies: int) -> dict[str, Any]:
-    """Whether it all fits one worker, how many replicas one holds beside a build, and workers needed (None: no number is
-    enough). copies: replicas of a shard, which live on different workers."""
+    """Whether it all fits one worker, how many replicas one holds beside a build, and workers needed (None: no number
+    is enough). copies: replicas of a shard, which live on different workers."""
     each = estimate.replica.memory
     held = max(0, budget - estimate.replica.build) // max(1, each)
     workers = max(copies, math.ceil(estimate.replicas / held)) if held else None

@@ -8,7 +8,7 @@ import typer
 
 from shoal.cli.servers import become
 
-_PROGRAM = "deploy.up"
+_PROGRAM = "shoal.deploy.local.up"
 _NEEDED = ("ray", "faiss")
 
 

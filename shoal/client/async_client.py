@@ -1,4 +1,7 @@
-"""The asyncio client: the verbs of `Client`, awaited. It decides nothing; `verbs` does, and `async_driver` carries out."""
+"""The asyncio client: the verbs of `Client`, awaited.
+
+It decides nothing; `verbs` does, and `async_driver` carries out.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ T = TypeVar("T")
 def connect_async(address: str | Iterable[str] = "localhost:7600", *, timeout: float | None = None) -> AsyncClient:
     """An asyncio client of the cluster behind `address`; use it as `async with shoal.connect_async(...) as client:`.
 
-    address and timeout: as in `connect`. Nothing is sent before the first call; the client belongs to the event loop (of
-    asyncio or uvloop) in which that is made. Raises InvalidArgument for what is no address.
+    address and timeout: as in `connect`. Nothing is sent before the first call; the client belongs to the event loop
+    (of asyncio or uvloop) in which that is made. Raises InvalidArgument for what is no address.
     """
     return AsyncClient(address, timeout=timeout)
 
@@ -53,10 +56,10 @@ _SEE = "See Client."
 class AsyncClient:
     """A connection to a cluster for asyncio: the verbs of `Client`, awaited; `scroll` is an async iterator.
 
-    Any number of tasks may use it at once, on one event loop. A task that is cancelled cancels its calls and leaves nothing
-    running; a write that was cancelled may have been applied in part, and calling again with the same input is always safe.
-    Close it with `await client.close()`, or use it in an `async with` statement. Errors, timeouts, retries and the
-    consistency of reads are those of `Client`.
+    Any number of tasks may use it at once, on one event loop. A task that is cancelled cancels its calls and leaves
+    nothing running; a write that was cancelled may have been applied in part, and calling again with the same input is
+    always safe. Close it with `await client.close()`, or use it in an `async with` statement. Errors, timeouts, retries
+    and the consistency of reads are those of `Client`.
     """
 
     def __init__(self, address: str | Iterable[str], *, timeout: float | None = None, transport: AsyncTransport | None = None) -> None:

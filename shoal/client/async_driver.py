@@ -1,4 +1,7 @@
-"""Carries out flows on an asyncio event loop; several at once with tasks, none of which outlives its caller. Decides nothing."""
+"""Carries out flows on an asyncio event loop; several at once with tasks, none of which outlives its caller.
+
+Decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ class AsyncTransport(Protocol):
     """Sends one request. Used from one event loop."""
 
     async def send(self, address: str, request: Request, timeout_s: float) -> Any:
-        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds. Cancelled, it
-        ends the call."""
+        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds. Cancelled,
+        it ends the call."""
         ...
 
     async def close(self) -> None:
@@ -59,7 +62,8 @@ class AsyncDriver:
             flow.close()
 
     async def run_all(self, flows: Iterable[Flow[T]], count: int, at_once: int, done: Callable[[int], None]) -> list[T | ShoalError | None]:
-        """Outcomes of `count` flows, at most `at_once` at a time; begins no more after the first error, and then leaves None.
+        """Outcomes of `count` flows, at most `at_once` at a time; begins no more after the first error, and then leaves
+        None.
 
         done: called with the position of each flow that succeeded. What it raises ends all flows and is raised.
         """

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from shoal.client import calls
-from shoal.client.transport import METHODS, decoded, encoded
+from shoal.client.messages import METHODS, decoded, encoded
 from shoal.client.wrong_address import error_of_call
 from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.core.limits import DEFAULT_LIMITS
@@ -26,8 +26,8 @@ class AsyncGrpcTransport:
         self._closed = False
 
     async def send(self, address: str, request: calls.Request, timeout_s: float) -> Any:
-        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds. Cancelled, it
-        ends the call."""
+        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds. Cancelled,
+        it ends the call."""
         method = METHODS[type(request)]
         data = encoded(method, request, self._message_bytes)
         stub = self._stub(address, method.path)
@@ -65,7 +65,9 @@ class AsyncGrpcTransport:
             raise PreconditionFailed("this client belongs to another event loop; connect_async makes one for this loop")
 
     def _why_ended(self, error: BaseException, address: str) -> BaseException:
-        """What a call raises that was ended here: a closed channel cancels its calls, and so does whoever cancels the task."""
+        """What a call raises that was ended here: a closed channel cancels its calls, and so does whoever cancels the
+        task.
+        """
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
             return error

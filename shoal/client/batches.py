@@ -1,7 +1,7 @@
 """Points that come in batches: gathered into writes of bounded size, in order, and errors told in the caller's batches.
 
-Small batches are put together so that several messages travel at a time; a write ends before the next begins, so an id that
-comes again later wins.
+Small batches are put together so that several messages travel at a time; a write ends before the next begins, so an id
+that comes again later wins.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ MakeWrite = Callable[[PointColumns], tuple[Write, Flow[None] | None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Some batches as one write. before: what to run first; numbers: of the batches, from 0; starts: position in the write of
-    the first point of each; told: points of all batches up to here."""
+    """Some batches as one write. before: what to run first; numbers: of the batches, from 0; starts: position in the
+    write of the first point of each; told: points of all batches up to here."""
 
     write: Write
     before: Flow[None] | None
@@ -44,7 +44,9 @@ class Part:
 
 
 class Batches:
-    """Turns batches, taken one after the other, into parts. make: the write of checked points; written: points so far."""
+    """Turns batches, taken one after the other, into parts. make: the write of checked points; written: points so
+    far.
+    """
 
     def __init__(self, make: MakeWrite) -> None:
         self.written = 0

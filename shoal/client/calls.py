@@ -1,4 +1,7 @@
-"""What the SDK may ask of a router, and what comes back, as plain values. One class per RPC; no message leaves the transport."""
+"""What the SDK may ask of a router, and what comes back, as plain values.
+
+One class per RPC; no message leaves the transport.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,8 @@ class ReadAs:
 class Request:
     """One call on a router.
 
-    writes: it may change something, so that an unknown outcome must be told; patient: it may rightly take all the time it
-    is given, so no part of that is kept for another router.
+    writes: it may change something, so that an unknown outcome must be told; patient: it may rightly take all the time
+    it is given, so no part of that is kept for another router.
     """
 
     __slots__ = ()
@@ -44,7 +47,9 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CreateCollection(Request):
-    """Answered by the collection's id. request_id: the same for each attempt, so that a retry finds its own collection."""
+    """Answered by the collection's id. request_id: the same for each attempt, so that a retry finds its own
+    collection.
+    """
 
     writes: ClassVar[bool] = True
     name: str
@@ -110,8 +115,8 @@ class TuneCollection(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureRecall(Request):
-    """Answered by a tuple of ShardRecall. sample: queries for each shard; recall: the target to search with, None for the
-    collection's own."""
+    """Answered by a tuple of ShardRecall. sample: queries for each shard; recall: the target to search with, None for
+    the collection's own."""
 
     patient: ClassVar[bool] = True
     name: str
@@ -249,8 +254,8 @@ class Got:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """A page of a scroll. more: whether there may be points behind the last one; collection_id: whose they are, "" when the router does
-    not say."""
+    """A page of a scroll. more: whether there may be points behind the last one; collection_id: whose they are, "" when
+    the router does not say."""
 
     points: StoredColumns
     more: bool
@@ -259,7 +264,9 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """Answer of a search. missing_shards: as "name/number"; explain: how segments were searched, when that was asked."""
+    """Answer of a search. missing_shards: as "name/number"; explain: how segments were searched, when that was
+    asked.
+    """
 
     hits: HitColumns
     missing_shards: tuple[str, ...]

@@ -42,7 +42,9 @@ def id_sizes(ids: IdArray) -> npt.NDArray[np.int64]:
 
 
 def cut(sizes: npt.NDArray[np.int64], *, max_bytes: int, max_count: int) -> list[tuple[int, int]]:
-    """Consecutive pieces [start, end) that hold at most max_count items and, unless one item alone is larger, at most max_bytes."""
+    """Consecutive pieces [start, end) that hold at most max_count items and, unless one item alone is larger, at most
+    max_bytes.
+    """
     ends = np.cumsum(sizes)
     pieces, start, used = [], 0, 0
     while start < len(sizes):

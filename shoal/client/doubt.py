@@ -12,8 +12,8 @@ _CERTAINTY: Mapping[Applied, int] = {"no": 0, "maybe": 1, "yes": 2}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Doubt:
-    """What failed attempts of a write have told. told: the strongest word of each shard ("name/number"), no < maybe < yes;
-    open: whether an attempt ended without a word on shards, so that any of them may have applied it."""
+    """What failed attempts of a write have told. told: the strongest word of each shard ("name/number"), no < maybe <
+    yes; open: whether an attempt ended without a word on shards, so that any of them may have applied it."""
 
     told: Mapping[str, Applied] = field(default_factory=dict)
     open: bool = False

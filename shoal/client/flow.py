@@ -1,11 +1,11 @@
 """Ask, fail over, back off, give up: written once, as a generator that performs nothing.
 
-A flow yields `Call` (ask this router) or `Sleep` (wait) and receives a `Reply`. A driver carries the steps out: the sync
-driver with threads, the async one with tasks, a test by hand.
+A flow yields `Call` (ask this router) or `Sleep` (wait) and receives a `Reply`. A driver carries the steps out: the
+sync driver with threads, the async one with tasks, a test by hand.
 
-All of a client's requests may be repeated safely: writes and creations carry a request id that stays the same, a drop the id of
-what it means, the others change nothing or end in the same state. So every Unavailable answer is tried again until the deadline, and
-so is one of a server that is busy and says when to send again; its word is the least pause.
+All of a client's requests may be repeated safely: writes and creations carry a request id that stays the same, a drop
+the id of what it means, the others change nothing or end in the same state. So every Unavailable answer is tried again
+until the deadline, and so is one of a server that is busy and says when to send again; its word is the least pause.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class Sleep:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """Outcome of a step. elapsed_s: since the flow began; chance: random in [0, 1); value: the answer, unless error is set."""
+    """Outcome of a step. elapsed_s: since the flow began; chance: random in [0, 1); value: the answer, unless error is
+    set.
+    """
 
     elapsed_s: float
     chance: float
@@ -61,8 +63,8 @@ Flow = Generator[Call | Sleep, Reply, T]
 def answered(request: Request, *, timeout_s: float, routers: Routers, elapsed_s: float = 0.0) -> Flow[Any]:
     """Ask until there is an answer, and return it. elapsed_s: how much of timeout_s is spent already.
 
-    Raises the router's error when asking again cannot help; Unavailable when nobody could answer within timeout_s seconds;
-    DeadlineExceeded when an answer did not come in that time.
+    Raises the router's error when asking again cannot help; Unavailable when nobody could answer within timeout_s
+    seconds; DeadlineExceeded when an answer did not come in that time.
     """
     return (yield from reply_to(request, timeout_s=timeout_s, routers=routers, elapsed_s=elapsed_s)).value
 
@@ -99,8 +101,8 @@ def pause_before(attempt: int, addresses: int, chance: float, left_s: float, sai
     """Seconds to wait after failed attempt number `attempt`: none while another router is untried in this round, then
     0.05, 0.1 ... 2 s less up to half of it by chance, but never more than half the time left.
 
-    said_s: what the server said, at least which is waited, up to twice as long by chance, also before another router, which would ask
-    the same workers: those that were refused together do not come back together.
+    said_s: what the server said, at least which is waited, up to twice as long by chance, also before another router,
+    which would ask the same workers: those that were refused together do not come back together.
     """
     tried, inside = divmod(attempt, addresses)
     if inside and said_s is None:

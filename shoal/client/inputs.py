@@ -1,4 +1,7 @@
-"""The SDK's door: what a user passes becomes checked values here, once. Upper bounds that a server may set are left to it."""
+"""The SDK's door: what a user passes becomes checked values here, once.
+
+Upper bounds that a server may set are left to it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ UINT32_MAX = 2**32 - 1
 
 
 def points_from_input(ids: Any, vectors: Any, payloads: Any) -> PointColumns:
-    """All points of a call, checked. Raises InvalidArgument naming the index of the first bad one, in the caller's numbering."""
+    """All points of a call, checked.
+
+    Raises InvalidArgument naming the index of the first bad one, in the caller's numbering.
+    """
     columns = ids_from_input(ids, DEFAULT_LIMITS, ordered=True)
     if len(columns) == 0:
         raise InvalidArgument("ids is empty, at least one point is needed", ErrorDetails(field="ids"))
@@ -87,7 +93,10 @@ def some_text(field: str, value: Any) -> str:
 
 
 def whole_number(field: str, value: Any, upper: int, least: int = 1) -> int:
-    """An integer of at least `least`. upper: the usual bound, for the message; the server keeps the real one. Raises InvalidArgument."""
+    """An integer of at least `least`. upper: the usual bound, for the message; the server keeps the real one.
+
+    Raises InvalidArgument.
+    """
     number: Any = value
     if isinstance(value, np.integer):
         number = plain_value(value)

@@ -10,13 +10,18 @@ from typing import Any, cast
 from shoal.core.errors import ErrorDetails, InvalidArgument
 
 Progress = Callable[[int, int], None]
-"""Told, while an upsert runs, how many points are acknowledged and how many there are. Called by one thread at a time."""
+"""Told, while an upsert runs, how many points are acknowledged and how many there are.
+
+Called by one thread at a time.
+"""
 
 Clock = Callable[[], float]
 
 
 class Pace:
-    """Rows per second from when it is made: of all that is done, whenever it was acknowledged. clock: seconds, monotonic."""
+    """Rows per second from when it is made: of all that is done, whenever it was acknowledged. clock: seconds,
+    monotonic.
+    """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock, self._began = clock, clock()
@@ -52,8 +57,8 @@ class Shown:
 
 @contextmanager
 def rows_bar(title: str, total: int | None, pace: Pace) -> Iterator[Callable[[int, int], None]]:
-    """Draw a bar; yields a function to be told (rows so far, rows in all). total: None when it is not known yet; pace: begun with
-    the work."""
+    """Draw a bar; yields a function to be told (rows so far, rows in all). total: None when it is not known yet; pace:
+    begun with the work."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text

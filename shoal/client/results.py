@@ -23,8 +23,9 @@ Vector = npt.NDArray[np.float32]
 class Hit:
     """A point that a search found.
 
-    score: squared Euclidean distance (l2), inner product (ip) or cosine similarity; payload: the dict as given, None when
-    there is none or it was not asked for; vector: (dim,) float32, read-only, when asked for; it takes no part in comparison.
+    score: squared Euclidean distance (l2), inner product (ip) or cosine similarity; payload: the dict as given, None
+    when there is none or it was not asked for; vector: (dim,) float32, read-only, when asked for; it takes no part in
+    comparison.
     """
 
     id: PointId
@@ -36,9 +37,9 @@ class Hit:
 class Hits(list[Hit]):
     """Hits of one query, best first.
 
-    missing_shards: with allow_partial, the shards that did not answer, as "name/number"; more: with radius, whether k hits
-    came, so that more points may lie within it; explain: when it was asked for, how each segment of each shard was searched
-    for this query and those of the call that have its k and filter.
+    missing_shards: with allow_partial, the shards that did not answer, as "name/number"; more: with radius, whether k
+    hits came, so that more points may lie within it; explain: when it was asked for, how each segment of each shard was
+    searched for this query and those of the call that have its k and filter.
     """
 
     missing_shards: tuple[str, ...] = ()
@@ -73,9 +74,10 @@ class CollectionSummary:
 class CollectionInfo:
     """A collection and what it holds.
 
-    growing_rows: rows in exact, growing segments; sealed_rows: rows in built indexes (rows of replaced or deleted points
-    count until they are merged away); builds_pending: shards with an index build that runs or is due, each counted once; bytes: on
-    disk; memory_bytes: of vectors, graphs and their tables; waiting: in words, why builds that are due do not begin, else "".
+    growing_rows: rows in exact, growing segments; sealed_rows: rows in built indexes (rows of replaced or deleted
+    points count until they are merged away); builds_pending: shards with an index build that runs or is due, each
+    counted once; bytes: on disk; memory_bytes: of vectors, graphs and their tables; waiting: in words, why builds that
+    are due do not begin, else "".
     """
 
     id: str
@@ -98,10 +100,10 @@ class CollectionInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerInfo:
-    """A worker. state: up, unreachable or down; memory: resident bytes of its process, 0 when it does not answer;
-    disk: in words, when its disk is full or nearly so, else ""; memory_budget: bytes that its replicas and builds may use, 0
-    when not known; memory_used: of these, what is reserved for running builds included; file_limit: files that its process may have open,
-    0 when not known; files_open: those that it has."""
+    """A worker. state: up, unreachable or down; memory: resident bytes of its process, 0 when it does not answer; disk:
+    in words, when its disk is full or nearly so, else ""; memory_budget: bytes that its replicas and builds may use, 0
+    when not known; memory_used: of these, what is reserved for running builds included; file_limit: files that its
+    process may have open, 0 when not known; files_open: those that it has."""
 
     id: str
     address: str
@@ -119,9 +121,9 @@ class WorkerInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaInfo:
-    """A replica of a shard. role: by configuration: primary, isr (in sync), elr (may lead), learner (catches up) or leaving; state: what
-    its worker says that it does, as primary, backup or learner, "failed", or "" when it does not say; applied_seq: position in the
-    log up to which it has applied the writes, 0 when not known."""
+    """A replica of a shard. role: by configuration: primary, isr (in sync), elr (may lead), learner (catches up) or
+    leaving; state: what its worker says that it does, as primary, backup or learner, "failed", or "" when it does not
+    say; applied_seq: position in the log up to which it has applied the writes, 0 when not known."""
 
     id: str
     worker: str
@@ -134,10 +136,11 @@ class ReplicaInfo:
 class ShardInfo:
     """A shard.
 
-    primary, isr, learners, elr, leaving: worker ids; state: ok (its primary answers), creating, opening, no primary or failed;
-    replication: ok (as many replicas are in sync as are wanted), creating, under-replicated (it serves, with fewer), read only (fewer
-    than a write needs) or unavailable (none that may lead is on a live worker); detail: why, unless both are ok; memory: bytes that
-    its primary holds in memory, 0 when not known; rf: replicas wanted; min_isr: replicas in sync that a write needs.
+    primary, isr, learners, elr, leaving: worker ids; state: ok (its primary answers), creating, opening, no primary or
+    failed; replication: ok (as many replicas are in sync as are wanted), creating, under-replicated (it serves, with
+    fewer), read only (fewer than a write needs) or unavailable (none that may lead is on a live worker); detail: why,
+    unless both are ok; memory: bytes that its primary holds in memory, 0 when not known; rf: replicas wanted; min_isr:
+    replicas in sync that a write needs.
     """
 
     collection: str
@@ -169,7 +172,9 @@ class ClusterInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardRecovery:
-    """done: whether it was carried out or, without accept_data_loss, only planned; recovery: who is believed, who is given up."""
+    """done: whether it was carried out or, without accept_data_loss, only planned; recovery: who is believed, who is
+    given up.
+    """
 
     done: bool
     recovery: Recovery

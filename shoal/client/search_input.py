@@ -22,13 +22,16 @@ _BREADTHS = ("ef", "nprobe")
 
 
 def one_group(k: Any, filter: Any, *, queries: int, radius: float | None) -> tuple[QueryGroup, ...]:
-    """All queries of a batch as one group. k None: 10, or with a radius as many as an answer may hold. Raises InvalidArgument."""
+    """All queries of a batch as one group. k None: 10, or with a radius as many as an answer may hold.
+
+    Raises InvalidArgument.
+    """
     return (QueryGroup(k=_usual_k(queries, radius) if k is None else _count(k), filter=inputs.filter_or_none(filter)),)
 
 
 def groups_from_input(k: Any, filter: Any, *, queries: int, radius: float | None) -> tuple[QueryGroup, ...]:
-    """The queries of a batch by what they ask for, in order of first appearance. k, filter: as in `one_group`, or a list with
-    one for each query. Raises InvalidArgument naming the index of the first bad one."""
+    """The queries of a batch by what they ask for, in order of first appearance. k, filter: as in `one_group`, or a
+    list with one for each query. Raises InvalidArgument naming the index of the first bad one."""
     if not _is_list(k) and not _is_list(filter):
         return one_group(k, filter, queries=queries, radius=radius)
     usual = _usual_k(queries, radius)
@@ -45,7 +48,10 @@ def groups_from_input(k: Any, filter: Any, *, queries: int, radius: float | None
 
 
 def accuracy_from_input(*, exact: Any, recall: Any, params: Any) -> Accuracy | None:
-    """How exact a search is to be; None leaves it to the collection's recall. Raises InvalidArgument for two that contradict."""
+    """How exact a search is to be; None leaves it to the collection's recall.
+
+    Raises InvalidArgument for two that contradict.
+    """
     given = {"exact": bool(exact), "recall": recall is not None, "params": params is not None}
     named = [name for name, present in given.items() if present]
     if len(named) > 1:

@@ -57,7 +57,8 @@ class SyncDriver:
             return result
 
     def run_all(self, flows: Iterable[Flow[T]], count: int, at_once: int, done: Callable[[int], None]) -> list[T | ShoalError | None]:
-        """Outcomes of `count` flows, at most `at_once` at a time; begins no more after the first error, and then leaves None.
+        """Outcomes of `count` flows, at most `at_once` at a time; begins no more after the first error, and then leaves
+        None.
 
         done: called with the position of each flow that succeeded, by one thread at a time.
         """

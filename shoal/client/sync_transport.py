@@ -10,7 +10,7 @@ import grpc
 
 from shoal.client import calls
 from shoal.client.forks import ForkLock
-from shoal.client.transport import METHODS, decoded, encoded
+from shoal.client.messages import METHODS, decoded, encoded
 from shoal.client.wrong_address import error_of_call
 from shoal.core.errors import PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
@@ -18,7 +18,10 @@ from shoal.wire.channels import client_options, open_channel
 
 
 class GrpcTransport:
-    """Blocking calls over insecure channels, one per address, opened when first needed. Thread-safe, and whole after a fork."""
+    """Blocking calls over insecure channels, one per address, opened when first needed.
+
+    Thread-safe, and whole after a fork.
+    """
 
     def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes) -> None:
         self._message_bytes = message_bytes

@@ -1,4 +1,7 @@
-"""Every verb of a client as a flow: input checked, requests made, answers turned into results. Shared by all drivers."""
+"""Every verb of a client as a flow: input checked, requests made, answers turned into results.
+
+Shared by all drivers.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,8 @@ GET_IDS = 1_024
 class Verbs:
     """What all drivers share: the routers, this client's identity and session, its timeouts.
 
-    timeout: seconds, for every call that names none; None for 10 (reads), 60 (writes), 600 (optimize, tune, measure_recall).
+    timeout: seconds, for every call that names none; None for 10 (reads), 60 (writes), 600 (optimize, tune,
+    measure_recall).
     """
 
     def __init__(self, address: str | Iterable[str], timeout: float | None) -> None:

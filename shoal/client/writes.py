@@ -1,6 +1,7 @@
 """A write of any size: the messages it is cut into, the flow of each, and what their outcomes mean together.
 
-Messages may be sent side by side. After the first failure no further one is begun; the error then says what was applied.
+Messages may be sent side by side. After the first failure no further one is begun; the error then says what was
+applied.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class Sender:
 
 @dataclass(frozen=True, kw_only=True)
 class Write:
-    """One write of a user. pieces: [start, end) of each message; positions: where the points stood in the user's input, None
-    when nothing was left out; make: the flow of the piece [start, end)."""
+    """One write of a user. pieces: [start, end) of each message; positions: where the points stood in the user's input,
+    None when nothing was left out; make: the flow of the piece [start, end)."""
 
     collection: str
     pieces: tuple[tuple[int, int], ...]
@@ -137,7 +138,8 @@ def delete_matching(collection: str, filter: Filter, sender: Sender) -> Write:
 
 
 def checked_against_collection(collection: str, vectors: Matrix, *, timeout_s: float, routers: Routers) -> Flow[None]:
-    """Before a write of several messages, what the first one would be refused for: dimension and zero vectors under cosine.
+    """Before a write of several messages, what the first one would be refused for: dimension and zero vectors under
+    cosine.
 
     So such a write is refused whole. A collection that this router does not list yet is left to the servers.
     """
@@ -156,7 +158,9 @@ def slice_of(points: PointColumns, start: int, end: int) -> PointColumns:
 
 
 def applied_of(collection: str, outcomes: Sequence[Outcome]) -> dict[str, Applied]:
-    """Per shard ("name/number") whether the write was applied there: yes or no when that holds for all of it, else maybe."""
+    """Per shard ("name/number") whether the write was applied there: yes or no when that holds for all of it, else
+    maybe.
+    """
     told: dict[str, set[Applied]] = {}
     elsewhere: set[Applied] = set()
     for outcome in outcomes:

@@ -1,6 +1,8 @@
-"""Tells a router of Shoal from whatever else answers at the address that a client was given: another role, etcd, a web server.
+"""Tells a router of Shoal from whatever else answers at the address that a client was given: another role, etcd, a web
+server.
 
-A router puts our metadata beside every error of its own. What comes without it was said by gRPC itself or by somebody else.
+A router puts our metadata beside every error of its own. What comes without it was said by gRPC itself or by somebody
+else.
 """
 
 from __future__ import annotations
@@ -37,9 +39,11 @@ _NO_GRPC = ("Failed parsing HTTP/2", "before receiving SETTINGS frame", "http1.x
 
 
 def error_of_call(error: Any, address: str, path: str) -> ShoalError:
-    """Our error for what a stub raised that asked `address` for the method with that gRPC path: grpc.Call or AioRpcError.
+    """Our error for what a stub raised that asked `address` for the method with that gRPC path: grpc.Call or
+    AioRpcError.
 
-    PreconditionFailed when no router answers there, at once: asking again cannot help. Unavailable when that may change.
+    PreconditionFailed when no router answers there, at once: asking again cannot help. Unavailable when that may
+    change.
     """
     code, said, trailing = error.code(), error.details() or "", tuple(error.trailing_metadata() or ())
     if _from_shoal(trailing):

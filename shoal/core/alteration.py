@@ -1,4 +1,7 @@
-"""What may change of a live collection, and the specification that comes of it. Everything else of a collection is fixed at birth."""
+"""What may change of a live collection, and the specification that comes of it.
+
+Everything else of a collection is fixed at birth.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from shoal.core.limits import DEFAULT_LIMITS, Limits
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Alteration:
-    """index: as in CollectionSpec, in any spelling; recall: target of searches that name none; replicas: copies of each shard; min_isr:
-    copies a write must reach, 0 for the usual. None leaves it as it is."""
+    """index: as in CollectionSpec, in any spelling; recall: target of searches that name none; replicas: copies of each
+    shard; min_isr: copies a write must reach, 0 for the usual. None leaves it as it is."""
 
     index: str | None = None
     recall: float | None = None
@@ -22,7 +25,10 @@ class Alteration:
 
 
 def altered_spec(spec: CollectionSpec, alteration: Alteration, limits: Limits = DEFAULT_LIMITS) -> CollectionSpec:
-    """The specification after an alteration, which may be the same. Raises InvalidArgument naming the field, also when none is given."""
+    """The specification after an alteration, which may be the same.
+
+    Raises InvalidArgument naming the field, also when none is given.
+    """
     if alteration == Alteration():
         raise InvalidArgument(
             f"nothing to alter in collection {spec.name!r}: give an index, a recall, replicas or min_isr", ErrorDetails(field="index")

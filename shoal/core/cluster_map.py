@@ -15,9 +15,9 @@ from shoal.core.shard_config import ShardEntry
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerEntry:
-    """A live worker's registration. address: host:port of its internal service; memory_budget_bytes: what its replicas and builds
-    may use, 0 when it does not say; file_budget: files that its replicas may have open, replica_files: those that each has, both 0 when
-    it does not say; registration: modification revision of its key."""
+    """A live worker's registration. address: host:port of its internal service; memory_budget_bytes: what its replicas
+    and builds may use, 0 when it does not say; file_budget: files that its replicas may have open, replica_files: those
+    that each has, both 0 when it does not say; registration: modification revision of its key."""
 
     id: WorkerId
     address: str
@@ -33,7 +33,9 @@ class WorkerEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaderEntry:
-    """The leading coordinator. address: of its internal service; created: creation revision of its key, the proof of leadership."""
+    """The leading coordinator. address: of its internal service; created: creation revision of its key, the proof of
+    leadership.
+    """
 
     address: str
     created: Revision

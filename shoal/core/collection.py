@@ -13,7 +13,9 @@ from shoal.core.limits import Limits
 
 
 class Metric(StrEnum):
-    """How two vectors are compared. l2: squared Euclidean distance, smaller is better; ip and cosine: larger is better."""
+    """How two vectors are compared. l2: squared Euclidean distance, smaller is better; ip and cosine: larger is
+    better.
+    """
 
     L2 = "l2"
     IP = "ip"
@@ -26,7 +28,9 @@ class Metric(StrEnum):
 
 
 class CollectionState(StrEnum):
-    """CREATING: shards are being placed; ACTIVE: usable; DROPPING: the tombstone on which workers delete their folders."""
+    """CREATING: shards are being placed; ACTIVE: usable; DROPPING: the tombstone on which workers delete their
+    folders.
+    """
 
     CREATING = "creating"
     ACTIVE = "active"

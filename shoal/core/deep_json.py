@@ -1,6 +1,8 @@
-"""JSON without recursion: reads and writes what nests more deeply than `json` can, which depends on the version of Python.
+"""JSON without recursion: reads and writes what nests more deeply than `json` can, which depends on the version of
+Python.
 
-Slower than `json` by far: for texts that `json` has refused, to give the value all the same or to say where it is wrong.
+Slower than `json` by far: for texts that `json` has refused, to give the value all the same or to say where it is
+wrong.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ class DuplicateKey(ValueError):
 
 
 def read_json(text: str, *, unique_keys: bool = False) -> Any:
-    """The value of a JSON text, as json.loads gives it. unique_keys: refuse a key that is given twice in one object, else the
-    last one counts.
+    """The value of a JSON text, as json.loads gives it. unique_keys: refuse a key that is given twice in one object,
+    else the last one counts.
 
     Raises ValueError for what is no JSON, DuplicateKey for such a key.
     """
@@ -83,7 +85,10 @@ def _members(value: Any, colon: str) -> Iterator[tuple[str, Any]]:
 
 
 class _Reader:
-    """One reading of a text. `_within`: the objects and lists that are not closed yet, each with the key whose value is awaited."""
+    """One reading of a text.
+
+    `_within`: the objects and lists that are not closed yet, each with the key whose value is awaited.
+    """
 
     def __init__(self, text: str, unique_keys: bool) -> None:
         self._text, self._unique = text, unique_keys
@@ -175,7 +180,10 @@ class _Reader:
 
 
 def _integer(text: str) -> int:
-    """An integer, also of more than the 4,300 digits that Python reads. Raises ValueError for one that would take long."""
+    """An integer, also of more than the 4,300 digits that Python reads.
+
+    Raises ValueError for one that would take long.
+    """
     digits = text.removeprefix("-")
     if len(digits) > _MOST_DIGITS:
         raise ValueError(f"an integer has {len(digits)} digits, at most {_MOST_DIGITS} are read")

@@ -29,9 +29,9 @@ Applied = Literal["no", "maybe", "yes"]
 class ErrorDetails:
     """What a program can read from an error.
 
-    field: the argument at fault; limit: the bound it broke; shard: the shard concerned, as "name/number";
-    index: position of the first bad point or query; applied: for a write that failed in part, per shard
-    ("name/number") whether it was applied; retry_after_s: set where the same request may succeed a little later, after about so long.
+    field: the argument at fault; limit: the bound it broke; shard: the shard concerned, as "name/number"; index:
+    position of the first bad point or query; applied: for a write that failed in part, per shard ("name/number")
+    whether it was applied; retry_after_s: set where the same request may succeed a little later, after about so long.
     """
 
     field: str | None = None
@@ -143,7 +143,9 @@ AnyShoalError = TypeVar("AnyShoalError", bound=ShoalError)
 
 
 def to_keep(error: AnyShoalError) -> AnyShoalError:
-    """Return the same error for one that is remembered: without the frames that it passed through, and what their variables hold."""
+    """Return the same error for one that is remembered: without the frames that it passed through, and what their
+    variables hold.
+    """
     return type(error)(error.message, error.details)
 
 

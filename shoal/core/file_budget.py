@@ -1,11 +1,13 @@
-"""How many files a worker's replicas may have open: from the limit it runs under. Pure; shard_worker.limits reads the limit."""
+"""How many files a worker's replicas may have open: from the limit it runs under. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 RESERVED_FILES = 128
-"""Kept for what is no replica: connections of routers and other workers, snapshots on their way, files that are read for a moment."""
+"""Kept for what is no replica: connections of routers and other workers, snapshots on their way, files that are read
+for a moment.
+"""
 
 LOW_LIMIT = 4096
 """A limit below this is warned about: it is that of a shell, enough for some hundred replicas at most."""
@@ -24,7 +26,9 @@ class FileLimit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileBudget:
-    """limit: of the process; for_replicas: files that its replicas may have open, all together; each: what one has open."""
+    """limit: of the process; for_replicas: files that its replicas may have open, all together; each: what one has
+    open.
+    """
 
     limit: int
     for_replicas: int

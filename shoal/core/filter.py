@@ -1,7 +1,8 @@
-"""Conditions on points, as a small tree. Owns its nodes; their truth is in `filter_truth`, their spelling in `filter_input`.
+"""Conditions on points, as a small tree. Owns its nodes; their truth is in `filter_truth`, their spelling in
+`filter_input`.
 
-Eight nodes say everything: `$ne`, `$nin` and `$exists: false` are Not of their opposites, so that a missing field matches
-exactly these and `$not`. On a list, a test matches when any element passes it.
+Eight nodes say everything: `$ne`, `$nin` and `$exists: false` are Not of their opposites, so that a missing field
+matches exactly these and `$not`. On a list, a test matches when any element passes it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ Scalar = str | int | float | bool | None
 """A value a field is compared with. Integers have any size; floats are finite; True is not 1."""
 
 Path = tuple[str, ...]
-"""Keys from the payload's root to a field, at least one. Lists of objects on the way are entered, each element in turn."""
+"""Keys from the payload's root to a field, at least one.
+
+Lists of objects on the way are entered, each element in turn.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The field is a number (or, with string bounds, a string, ordered by code points) within the bounds; None: no bound.
+    """The field is a number (or, with string bounds, a string, ordered by code points) within the bounds; None: no
+    bound.
 
     At least one bound is given, all of them numbers (exact comparison, also beyond 2^53) or all strings.
     """
@@ -71,8 +76,8 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """A string value: the field is a string that has it as a part, or a list with such a string. Another value: the field is a
-    list with an element that equals it."""
+    """A string value: the field is a string that has it as a part, or a list with such a string. Another value: the
+    field is a list with an element that equals it."""
 
     path: Path
     value: Scalar
@@ -101,7 +106,8 @@ _VALUES_AT_ONCE = 4_096
 
 
 def filter_key(filter: Filter) -> str:
-    """A text that equal filters share and others do not. (As dictionary keys filters are no use: to Python, True equals 1.)
+    """A text that equal filters share and others do not. (As dictionary keys filters are no use: to Python, True equals
+    1.)
 
     Of long lists a hash stands in it: neither is the text as long as they are, nor is it made in one piece.
     """

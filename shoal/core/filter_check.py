@@ -17,7 +17,9 @@ _SHOWN_CHARACTERS = 64
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a filter something stands, for messages. text: as a user would point at it, "" for the root; depth: nodes above."""
+    """Where in a filter something stands, for messages. text: as a user would point at it, "" for the root; depth:
+    nodes above.
+    """
 
     text: str = ""
     depth: int = 0
@@ -61,8 +63,8 @@ def check_filter(filter: Filter, limits: Limits) -> None:
 def constant_truth(filter: Filter) -> bool | None:
     """Whether a filter matches every point (True) or none (False) by its form alone; None: it depends on the point.
 
-    An empty list of values or ids matches nothing; And, Or and Not pass on what is settled below them. No condition on a field
-    is looked into, so that a contradiction, or "either so or not so", counts as one that depends.
+    An empty list of values or ids matches nothing; And, Or and Not pass on what is settled below them. No condition on
+    a field is looked into, so that a contradiction, or "either so or not so", counts as one that depends.
     """
     match filter:
         case Not(term):

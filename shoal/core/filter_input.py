@@ -46,7 +46,8 @@ _PLAIN_KINDS = frozenset((bool, int, str, float, type(None)))
 
 
 def filter_from_input(value: Any, limits: Limits) -> Filter:
-    """The filter of a dict, see above. numpy scalars count as their Python values; $in takes a list, tuple, set or array.
+    """The filter of a dict, see above. numpy scalars count as their Python values; $in takes a list, tuple, set or
+    array.
 
     Raises InvalidArgument (field "filter") that names the place and what is allowed there.
     """
@@ -269,7 +270,9 @@ def _elements(listed: Any) -> list[Any]:
 
 
 def _ordered(listed: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values of a list as they are, of a set in one order: it has none of its own, and equal filters should be the same text."""
+    """The values of a list as they are, of a set in one order: it has none of its own, and equal filters should be the
+    same text.
+    """
     if not isinstance(listed, (set, frozenset)):
         return values
     return tuple(sorted(values, key=lambda value: (type(value).__name__, 0 if value is None else value)))

@@ -1,4 +1,6 @@
-"""The truth of one filter over many points: what `filter_truth` says, without comparing each value of a long list in turn."""
+"""The truth of one filter over many points: what `filter_truth` says, without comparing each value of a long list in
+turn.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ _TERMS_AT_ONCE = 16
 
 
 def predicate_of(filter: Filter, between: Callable[[], None] | None = None) -> Predicate:
-    """A test of points that agrees with `filter_truth.matches`, at a cost that does not grow with the values a filter lists.
+    """A test of points that agrees with `filter_truth.matches`, at a cost that does not grow with the values a filter
+    lists.
 
-    between: called between the terms of long lists of conditions, which take a while on one point; what it raises ends the test.
+    between: called between the terms of long lists of conditions, which take a while on one point; what it raises ends
+    the test.
     """
     match filter:
         case And(terms):

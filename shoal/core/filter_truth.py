@@ -1,10 +1,11 @@
-"""What a filter means: THE definition of truth, in the plainest form. Whatever is clever elsewhere has to agree with this.
+"""What a filter means: THE definition of truth, in the plainest form. Whatever is clever elsewhere has to agree with
+this.
 
-A path walks the keys of objects. A list on the way is entered: each of its elements that is an object is walked in turn; a
-list directly in a list is not entered. What stands at the end is an occurrence of the field, of which there may be several.
-The values of an occurrence are the scalar itself, or the scalars of a list; an object, a list in a list and the empty list
-have no value and are only there ($exists). A test holds when some value of some occurrence passes it, so a field that is
-missing passes none; only Not makes it match.
+A path walks the keys of objects. A list on the way is entered: each of its elements that is an object is walked in
+turn; a list directly in a list is not entered. What stands at the end is an occurrence of the field, of which there may
+be several. The values of an occurrence are the scalar itself, or the scalars of a list; an object, a list in a list and
+the empty list have no value and are only there ($exists). A test holds when some value of some occurrence passes it, so
+a field that is missing passes none; only Not makes it match.
 """
 
 from __future__ import annotations

@@ -9,7 +9,10 @@ ClusterId = NewType("ClusterId", str)
 CollectionId = NewType("CollectionId", str)
 WorkerId = NewType("WorkerId", str)
 ReplicaId = NewType("ReplicaId", str)
-"""A uuid in the replica's folder. Never derived from the worker's name: a wiped disk must not pose as its predecessor."""
+"""A uuid in the replica's folder.
+
+Never derived from the worker's name: a wiped disk must not pose as its predecessor.
+"""
 
 Term = NewType("Term", int)
 """Reign of one primary of a shard; issued only by a compare-and-swap in etcd. 0 is before any."""

@@ -1,6 +1,8 @@
-"""What a collection's index is called: a word (auto, flat, hnsw, ivf) or a FAISS factory string, with its numbers and its price.
+"""What a collection's index is called: a word (auto, flat, hnsw, ivf) or a FAISS factory string, with its numbers and
+its price.
 
-Owns the grammar, the rows a training needs and the bytes an index takes. Refuses to know FAISS, so that anybody may ask.
+Owns the grammar, the rows a training needs and the bytes an index takes. Refuses to know FAISS, so that anybody may
+ask.
 
     index     = "auto" | "flat" | "hnsw" | "ivf" | lone | "HNSW"[M] "," codes | "IVF"[nlist] "," lists
     lone      = "Flat" | "HNSW"[M] | "IVF"[nlist] | "SQ8" | "RaBitQ" | PQ
@@ -8,9 +10,9 @@ Owns the grammar, the rows a training needs and the bytes an index takes. Refuse
     lists     = "Flat" | "SQ8" | PQ | "RaBitQ"
     PQ        = "PQ"[m]["x"bits]
 
-In any case of letters. A number that is missing is chosen here: M is 16; bits are 8; m is the largest divisor of the dimension
-that leaves at least 8 dimensions to each sub-vector (4 below dimension 64); nlist is about 4 * sqrt(rows), and open until there
-are rows.
+In any case of letters. A number that is missing is chosen here: M is 16; bits are 8; m is the largest divisor of the
+dimension that leaves at least 8 dimensions to each sub-vector (4 below dimension 64); nlist is about 4 * sqrt(rows),
+and open until there are rows.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 
 
 class IndexFamily(StrEnum):
-    """How rows are found. AUTO: as Shoal decides; FLAT: all are compared; HNSW: graph; IVF: inverted lists; CODES: all codes compared."""
+    """How rows are found.
+
+    AUTO: as Shoal decides; FLAT: all are compared; HNSW: graph; IVF: inverted lists; CODES: all codes compared.
+    """
 
     AUTO = "auto"
     FLAT = "flat"
@@ -35,7 +40,10 @@ class IndexFamily(StrEnum):
 
 
 class Codec(StrEnum):
-    """How a row is kept. FLAT: as float32; SQ8: a byte a dimension; PQ: product quantiser; RABITQ: a bit a dimension, rotated."""
+    """How a row is kept.
+
+    FLAT: as float32; SQ8: a byte a dimension; PQ: product quantiser; RABITQ: a bit a dimension, rotated.
+    """
 
     FLAT = "Flat"
     SQ8 = "SQ8"
@@ -57,7 +65,9 @@ _LEAST_CODED_ROWS = 256
 """Fewer rows say too little about the range or the mean of a dimension."""
 
 _SAMPLE_PER_LIST = 24
-"""Twice as many, or more rounds, find nothing more (Fashion-MNIST, 980 lists: recall 0.95 at nprobe 8, 0.99 at 16 either way)."""
+"""Twice as many, or more rounds, find nothing more (Fashion-MNIST, 980 lists: recall 0.95 at nprobe 8, 0.99 at 16
+either way).
+"""
 
 _SAMPLE_PER_CODE = 64
 _SAMPLE_CODED_ROWS = 16_384
@@ -84,8 +94,9 @@ _SUPPORTED = (
 class IndexSpec:
     """One kind of index, for vectors of one dimension.
 
-    m: links of a row of a graph, twice as many on its lowest level, 0 without a graph; nlist: inverted lists, 0 where there are none
-    or their number follows the rows; pq_m: sub-vectors of a product quantiser, each coded in pq_bits, 0 without one.
+    m: links of a row of a graph, twice as many on its lowest level, 0 without a graph; nlist: inverted lists, 0 where
+    there are none or their number follows the rows; pq_m: sub-vectors of a product quantiser, each coded in pq_bits, 0
+    without one.
     """
 
     family: IndexFamily
@@ -139,7 +150,9 @@ class IndexSpec:
                 return lists
 
     def for_rows(self, rows: int) -> IndexSpec:
-        """With the number of lists that `rows` rows ask for, where it is open: 4 * sqrt(rows), with enough rows to train each."""
+        """With the number of lists that `rows` rows ask for, where it is open: 4 * sqrt(rows), with enough rows to
+        train each.
+        """
         if self.family is not IndexFamily.IVF or self.nlist:
             return self
         lists = min(round(4 * math.sqrt(rows)), rows // POINTS_PER_CENTROID)
@@ -170,7 +183,10 @@ def index_from_input(text: str, *, dim: int) -> str:
 
 
 def parse_index(text: str, dim: int) -> IndexSpec:
-    """What `text` means at dimension `dim`. Raises InvalidArgument (field index) naming the bad component and what is allowed."""
+    """What `text` means at dimension `dim`.
+
+    Raises InvalidArgument (field index) naming the bad component and what is allowed.
+    """
     if not isinstance(text, str):
         _refuse(f"index is {text!r}, it must be a string: {_SUPPORTED}")
     if text.strip().lower() == IndexFamily.AUTO:
@@ -202,16 +218,19 @@ def waiting_reason(spec: IndexSpec, rows: int) -> str:
 
 
 def vector_bytes(spec: IndexSpec, dim: int, rows: int) -> int:
-    """Memory of an index over `rows` rows: vectors or codes, links, lists and tables. Vectors it reads from a file do not count.
+    """Memory of an index over `rows` rows: vectors or codes, links, lists and tables. Vectors it reads from a file do
+    not count.
 
-    spec: as it will be built, not auto (see shard_worker.logic.segment_form); lists are counted for these rows.
+    spec: as it will be built, not auto (see shoal.shard_worker.logic.segments.segment_form); lists are counted for
+    these rows.
     """
     spec = spec.for_rows(rows)
     fixed, row = 0, code_bytes(spec, dim)
     if spec.codec is Codec.PQ:
         fixed += 4 * dim << spec.pq_bits
     if spec.family is IndexFamily.HNSW:
-        # A row is on level l and above with probability M ** -l; beside its links it has a level (4 bytes) and an offset (8).
+        # A row is on level l and above with probability M ** -l; beside its links it has a level (4 bytes) and an
+        # offset (8).
         return fixed + round(rows * (row + 4 * (2 * spec.m + spec.m / (spec.m - 1)) + 12))
     if spec.family is IndexFamily.IVF:
         return fixed + spec.nlist * (4 * inner_dim(spec, dim) + LIST_BYTES) + rows * (row + 8)
@@ -239,14 +258,17 @@ def inner_dim(spec: IndexSpec, dim: int) -> int:
 def build_bytes(spec: IndexSpec, dim: int, rows: int) -> int:
     """Memory a build of an index over `rows` rows takes at most, the finished index included."""
     spec = spec.for_rows(rows)
-    # Beside the sample, a training holds the centroids three times and their sums in float64; then each row's list is known.
+    # Beside the sample, a training holds the centroids three times and their sums in float64; then each row's list is
+    # known.
     training = 4 * dim * spec.training_rows(rows, dim) + 20 * dim * spec.nlist
     lists = 8 * rows if spec.family is IndexFamily.IVF else 0
     return vector_bytes(spec, dim, rows) + max(training, lists)
 
 
 def default_pq_m(dim: int) -> int:
-    """The largest number of sub-vectors that divides `dim` and leaves at least 8 dimensions to each, 4 below dimension 64; else 1."""
+    """The largest number of sub-vectors that divides `dim` and leaves at least 8 dimensions to each, 4 below dimension
+    64; else 1.
+    """
     least = 8 if dim >= 64 else 4
     return max((count for count in _divisors(dim) if dim // count >= least), default=1)
 

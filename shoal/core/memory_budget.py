@@ -1,4 +1,4 @@
-"""How much memory a worker may use: from the limits it runs under to a budget. Pure; shard_worker.limits reads the limits."""
+"""How much memory a worker may use: from the limits it runs under to a budget. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from shoal.core.sizing import REPLICA_BASE_BYTES
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryLimit:
-    """One limit. name: in words; limit_bytes: beyond it the process is refused memory or killed; taken_bytes: what the process
-    itself takes of it before it holds any replica."""
+    """One limit. name: in words; limit_bytes: beyond it the process is refused memory or killed; taken_bytes: what the
+    process itself takes of it before it holds any replica."""
 
     name: str
     limit_bytes: int
@@ -20,7 +20,9 @@ class MemoryLimit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryBudget:
-    """budget_bytes: for replicas, builds and caches; why: in words, where it comes from; beyond: name of a limit that leaves less."""
+    """budget_bytes: for replicas, builds and caches; why: in words, where it comes from; beyond: name of a limit that
+    leaves less.
+    """
 
     budget_bytes: int
     why: str
@@ -30,8 +32,8 @@ class MemoryBudget:
 def memory_budget(limits: Sequence[MemoryLimit], *, percent: float, given_bytes: int) -> MemoryBudget:
     """What was given, if anything was, else `percent` of the least that any limit leaves. limits: at least one.
 
-    The rest is for what is bounded but not counted: temporary memory of searches, messages on their way, what the allocator
-    keeps; and for other processes of the machine.
+    The rest is for what is bounded but not counted: temporary memory of searches, messages on their way, what the
+    allocator keeps; and for other processes of the machine.
     """
     least = min(limits, key=lambda limit: limit.limit_bytes - limit.taken_bytes)
     left = max(0, least.limit_bytes - least.taken_bytes)
@@ -41,7 +43,8 @@ def memory_budget(limits: Sequence[MemoryLimit], *, percent: float, given_bytes:
 
 
 def replica_rooms(budget_bytes: int, replicas: int) -> int | None:
-    """How many replicas more may be placed on a worker that holds `replicas`; None when it has not said what its budget is.
+    """How many replicas more may be placed on a worker that holds `replicas`; None when it has not said what its budget
+    is.
 
     Only what an empty replica takes is asked for: what it may take when it is full is nobody's knowledge yet.
     """

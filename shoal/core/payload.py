@@ -1,9 +1,9 @@
 """What a payload may be, decided here for every door, and the way between payloads and the JSON texts that are stored.
 
-A legal payload is a JSON object with text keys, none twice in one object; its texts are valid Unicode, its numbers finite, its
-integers of at most 8,192 bits (as in filters); it is at most 100 levels deep (a flat one has 1) and 1 MiB long. What an older
-version stored beyond that is read all the same. Refuses to depend on the recursion limit, which differs between versions of
-Python: what `json` cannot do is done by `deep_json`.
+A legal payload is a JSON object with text keys, none twice in one object; its texts are valid Unicode, its numbers
+finite, its integers of at most 8,192 bits (as in filters); it is at most 100 levels deep (a flat one has 1) and 1 MiB
+long. What an older version stored beyond that is read all the same. Refuses to depend on the recursion limit, which
+differs between versions of Python: what `json` cannot do is done by `deep_json`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ _DIGITS = bytes(0x30 if sign in b"0123456789" else 0x20 for sign in range(256))
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a payload is not legal. path: the way to what is wrong; what: as the end of a sentence; limit: the bound it breaks."""
+    """Why a payload is not legal. path: the way to what is wrong; what: as the end of a sentence; limit: the bound it
+    breaks.
+    """
 
     path: tuple[Step, ...]
     what: str
@@ -54,7 +56,8 @@ class Fault:
 
 
 def payload_to_json(payload: Any, index: int, limits: Limits = DEFAULT_LIMITS) -> bytes | None:
-    """JSON text (UTF-8) of what a caller gave as payload number `index`: a dict or None; numpy scalars count as their Python values.
+    """JSON text (UTF-8) of what a caller gave as payload number `index`: a dict or None; numpy scalars count as their
+    Python values.
 
     Raises InvalidArgument naming the way to what is not legal.
     """
@@ -73,7 +76,10 @@ def payload_to_json(payload: Any, index: int, limits: Limits = DEFAULT_LIMITS) -
 
 
 def payload_from_json(text: bytes | None) -> dict[str, Any] | None:
-    """Payload of a text that was stored, also of one that this version would not store. Raises DataLoss for what is no JSON object."""
+    """Payload of a text that was stored, also of one that this version would not store.
+
+    Raises DataLoss for what is no JSON object.
+    """
     if text is None:
         return None
     value = stored_value(text)
@@ -95,8 +101,8 @@ def stored_value(text: bytes) -> Any:
 
 
 def value_from_json(text: str) -> Any:
-    """The value of a JSON text that a user wrote, however deep. Raises ValueError for what is no JSON, and naming a key that an
-    object gives twice: one of the two values would be lost."""
+    """The value of a JSON text that a user wrote, however deep. Raises ValueError for what is no JSON, and naming a key
+    that an object gives twice: one of the two values would be lost."""
     try:
         return _UNIQUE_KEYS.decode(text)
     except (ValueError, RecursionError):
@@ -142,7 +148,9 @@ def nesting(data: bytes) -> int:
 
 
 def plain_value(value: Any) -> Any:
-    """The Python value of a numpy scalar or array without dimensions; anything else, dates and what is masked as they are."""
+    """The Python value of a numpy scalar or array without dimensions; anything else, dates and what is masked as they
+    are.
+    """
     if isinstance(value, np.ndarray) and value.ndim == 0 and not isinstance(value, np.ma.MaskedArray):
         value = value[()]
     return value.item() if isinstance(value, np.generic) and value.dtype.kind not in "mM" else value
@@ -229,8 +237,8 @@ def _is_unicode(text: str) -> bool:
 
 
 def _is_bounded(payload: Mapping[Any, Any], limits: Limits) -> bool:
-    """Whether all keys are texts and the payload is neither too deep nor, by the number of its values, too long: so that `json`
-    may be asked for its text. One object with itself inside is too deep."""
+    """Whether all keys are texts and the payload is neither too deep nor, by the number of its values, too long: so
+    that `json` may be asked for its text. One object with itself inside is too deep."""
     waiting: list[tuple[Any, int]] = [(payload, 1)]
     values = 0
     while waiting:

@@ -26,7 +26,9 @@ _SHOWN_INTEGERS = 10**40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointColumns:
-    """n points. ids: (n,); vectors: (n, dim) float32 as given; payloads: n JSON texts (UTF-8) or None, or None for all."""
+    """n points. ids: (n,); vectors: (n, dim) float32 as given; payloads: n JSON texts (UTF-8) or None, or None for
+    all.
+    """
 
     ids: IdArray
     vectors: Matrix

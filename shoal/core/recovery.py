@@ -1,4 +1,6 @@
-"""What becomes of a shard when an operator accepts the loss of data: which replica is believed, which are given up, what is recorded."""
+"""What becomes of a shard when an operator accepts the loss of data: which replica is believed, which are given up,
+what is recorded.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class LogEnd:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaPlace:
-    """A replica and where it lives. role: in words, what it was; end: of its log, None where its worker has not said."""
+    """A replica and where it lives. role: in words, what it was; end: of its log, None where its worker has not
+    said.
+    """
 
     replica: ReplicaId
     worker: WorkerId
@@ -40,8 +44,9 @@ class Recovery:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecoveryRequest:
-    """What an operator asks for. worker: whose replica is to be believed, None for the longest log; accept_data_loss: without it
-    nothing is done; request_id: the same for a retry of the same call; asked_by: who, as far as that is known."""
+    """What an operator asks for. worker: whose replica is to be believed, None for the longest log; accept_data_loss:
+    without it nothing is done; request_id: the same for a retry of the same call; asked_by: who, as far as that is
+    known."""
 
     name: str
     number: int

@@ -1,7 +1,7 @@
 """The one scoring kernel: final hits get their score here, so that a score never depends on the batch it was found in.
 
-Every row is summed on its own along contiguous memory (numpy's pairwise summation). Refuses BLAS: its sums change in the
-last bits with the shape of the batch. A cosine is at most 1, and is 1 between vectors of one direction.
+Every row is summed on its own along contiguous memory (numpy's pairwise summation). Refuses BLAS: its sums change in
+the last bits with the shape of the batch. A cosine is at most 1, and is 1 between vectors of one direction.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _NEARLY_ONE = np.float32(1 - 1e-5)
 
 
 def normalised(vectors: Matrix) -> Matrix:
-    """Rows scaled to unit length (norms taken in float64). vectors: (n, dim) float32, no zero rows. Returns (n, dim) float32."""
+    """Rows scaled to unit length (norms taken in float64). vectors: (n, dim) float32, no zero rows.
+
+    Returns (n, dim) float32.
+    """
     scaled: Matrix = np.empty(vectors.shape, dtype=np.float32)
     step = block_rows(vectors.shape[1])
     for start in range(0, len(vectors), step):
@@ -72,8 +75,9 @@ def _settle_cosines(
 ) -> None:
     """Replace cosines near 1 and -1 by those of the directions themselves.
 
-    A unit vector rounded to float32 has a length that is off by up to 1e-7, and so is its product with itself. Its direction
-    is off by as little, but the cosine of such a small angle is 1 to 14 digits: so the lengths are divided out.
+    A unit vector rounded to float32 has a length that is off by up to 1e-7, and so is its product with itself. Its
+    direction is off by as little, but the cosine of such a small angle is 1 to 14 digits: so the lengths are divided
+    out.
     """
     near = np.flatnonzero(np.abs(found) > _NEARLY_ONE)
     step = block_rows(rows.shape[1])

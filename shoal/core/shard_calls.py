@@ -20,7 +20,9 @@ from shoal.core.topk import HitColumns
 
 
 class Consistency(StrEnum):
-    """any: what the replica has; session: at least the caller's own acknowledged writes; primary: every write acknowledged before."""
+    """any: what the replica has; session: at least the caller's own acknowledged writes; primary: every write
+    acknowledged before.
+    """
 
     ANY = "any"
     SESSION = "session"
@@ -29,8 +31,8 @@ class Consistency(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadTerms:
-    """Conditions on a read. min_seq: answer only once this much is applied; 0 for no condition; caller: who asks, as one of whom reads
-    take turns; "" where that is not known."""
+    """Conditions on a read. min_seq: answer only once this much is applied; 0 for no condition; caller: who asks, as
+    one of whom reads take turns; "" where that is not known."""
 
     consistency: Consistency = Consistency.ANY
     min_seq: Seq = Seq(0)
@@ -41,8 +43,8 @@ class ReadTerms:
 class ShardUpsert:
     """Upsert of points that all belong to `shard`.
 
-    epoch: of the shard configuration the sender believes in. Nobody refuses an older one: terms fence writes, and the epoch rises with
-    each change of the isr.
+    epoch: of the shard configuration the sender believes in. Nobody refuses an older one: terms fence writes, and the
+    epoch rises with each change of the isr.
     """
 
     shard: ShardId
@@ -63,7 +65,9 @@ class ShardDelete:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardDeleteMatching:
-    """Delete of the points of `shard` that match, as of one moment between two writes; WriteAck.more says whether to call again."""
+    """Delete of the points of `shard` that match, as of one moment between two writes; WriteAck.more says whether to
+    call again.
+    """
 
     shard: ShardId
     epoch: Revision
@@ -76,8 +80,8 @@ ShardWrite = ShardUpsert | ShardDelete | ShardDeleteMatching
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WriteAck:
-    """A write is durable and applied as record `seq`. affected: points written or removed; more: there may be points left to
-    delete by the filter, since one call removes a bounded number."""
+    """A write is durable and applied as record `seq`. affected: points written or removed; more: there may be points
+    left to delete by the filter, since one call removes a bounded number."""
 
     seq: Seq
     affected: int
@@ -98,7 +102,9 @@ class RecallTarget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Breadth:
-    """Search graphs with this ef or inverted lists with this nprobe; exactly one is given, the other is left to the default recall."""
+    """Search graphs with this ef or inverted lists with this nprobe; exactly one is given, the other is left to the
+    default recall.
+    """
 
     ef: int | None = None
     nprobe: int | None = None
@@ -111,7 +117,9 @@ DEFAULT_RECALL = 0.95
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class QueryGroup:
-    """Queries of a batch that share k and filter. queries: (m,) int64 positions in the batch, ascending; None: all of them."""
+    """Queries of a batch that share k and filter. queries: (m,) int64 positions in the batch, ascending; None: all of
+    them.
+    """
 
     k: int
     filter: Filter | None = None
@@ -141,9 +149,9 @@ class SegmentExplain:
     shard: its number; segment: name of a sealed segment, else its state; state: growing, frozen or sealed; index: as in
     CollectionSpec.index; group: number of the group; queries: in the group; rows: that live; plan: "exact", "index",
     "index, then filter" or "empty"; estimated_selectivity, selectivity: part of the live rows that match, 0-1;
-    candidates: rows scored, over all queries; breadth: ef or nprobe reached, 0 for none; breadth_name: "ef", "nprobe" or "";
-    fallbacks: queries that began in the index and were finished exactly; *_us: microseconds for matching the filter, for
-    searching and for exact scores; filter_cached: whether the matching rows were known.
+    candidates: rows scored, over all queries; breadth: ef or nprobe reached, 0 for none; breadth_name: "ef", "nprobe"
+    or ""; fallbacks: queries that began in the index and were finished exactly; *_us: microseconds for matching the
+    filter, for searching and for exact scores; filter_cached: whether the matching rows were known.
     """
 
     shard: int
@@ -176,7 +184,9 @@ class ShardFound:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurvePoint:
-    """breadth: ef or nprobe; fetch: rows taken from the index and scored exactly; recall: measured; us: microseconds of one search."""
+    """breadth: ef or nprobe; fetch: rows taken from the index and scored exactly; recall: measured; us: microseconds of
+    one search.
+    """
 
     breadth: int
     fetch: int
@@ -186,8 +196,8 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentCurve:
-    """Recall against cost of one segment at one k. queries: how many it was measured on; real_queries: else rows of the segment
-    stood in for queries; points: by growing cost; exact_us: microseconds of one exact search."""
+    """Recall against cost of one segment at one k. queries: how many it was measured on; real_queries: else rows of the
+    segment stood in for queries; points: by growing cost; exact_us: microseconds of one exact search."""
 
     shard: int
     segment: str
@@ -210,7 +220,9 @@ class ShardTune:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardMeasureRecall:
-    """Search `sample` queries as any search does and compare with the exact answer. recall: the target searched with."""
+    """Search `sample` queries as any search does and compare with the exact answer. recall: the target searched
+    with.
+    """
 
     shard: ShardId
     k: int
@@ -220,7 +232,9 @@ class ShardMeasureRecall:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardRecall:
-    """Share of the exact k nearest that was found. lowest: of one query; search_us, exact_us: mean microseconds of one search."""
+    """Share of the exact k nearest that was found. lowest: of one query; search_us, exact_us: mean microseconds of one
+    search.
+    """
 
     shard: int
     queries: int
@@ -266,8 +280,8 @@ class ShardCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardStats:
-    """What one replica holds. bytes: on disk; memory_bytes: of vectors, indexes and their tables; waiting: in words, why a build
-    that is due does not begin, else ""."""
+    """What one replica holds. bytes: on disk; memory_bytes: of vectors, indexes and their tables; waiting: in words,
+    why a build that is due does not begin, else ""."""
 
     shard: ShardId
     role: str
@@ -294,11 +308,11 @@ class ReplicaStatus:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStatus:
-    """A worker about itself. memory_bytes: resident size; failed: reason by "collection id/number" for replicas that failed;
-    serving: "collection id/number" of each shard it serves as primary; disk: in words, when its disk is full or nearly so, else "";
-    memory_budget_bytes: what replicas and builds may use; memory_used_bytes: of it, reservations included;
-    replica_bytes: memory of each replica, by "collection id/number"; replicas: those that are open, by the same;
-    file_limit: files that its process may have open, 0 when not known; files_open: those that it has."""
+    """A worker about itself. memory_bytes: resident size; failed: reason by "collection id/number" for replicas that
+    failed; serving: "collection id/number" of each shard it serves as primary; disk: in words, when its disk is full or
+    nearly so, else ""; memory_budget_bytes: what replicas and builds may use; memory_used_bytes: of it, reservations
+    included; replica_bytes: memory of each replica, by "collection id/number"; replicas: those that are open, by the
+    same; file_limit: files that its process may have open, 0 when not known; files_open: those that it has."""
 
     memory_bytes: int
     failed: Mapping[str, str]
@@ -313,8 +327,8 @@ class WorkerStatus:
 
 
 class ShardService(Protocol):
-    """Calls on one worker. Each raises a ShoalError: Unavailable when the replica is not here, not (yet) the primary or not
-    ready; DataLoss when it has FAILED; DeadlineExceeded after timeout_s seconds."""
+    """Calls on one worker. Each raises a ShoalError: Unavailable when the replica is not here, not (yet) the primary or
+    not ready; DataLoss when it has FAILED; DeadlineExceeded after timeout_s seconds."""
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         """Append, make durable, commit, apply; then answer."""

@@ -1,6 +1,7 @@
 """The configuration of one shard: who holds it, who leads, who is in sync. Lives in one key of the store.
 
-The modification revision of that key is the configuration's epoch. Every predicate on it stands here, and every change of its members.
+The modification revision of that key is the configuration's epoch. Every predicate on it stands here, and every change
+of its members.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from shoal.core.slots import SlotRange
 
 
 class ShardState(StrEnum):
-    """CREATING: its first primary may make an empty folder; ACTIVE: it has done so, and a missing folder is a lost replica."""
+    """CREATING: its first primary may make an empty folder; ACTIVE: it has done so, and a missing folder is a lost
+    replica.
+    """
 
     CREATING = "creating"
     ACTIVE = "active"
@@ -24,10 +27,11 @@ class ShardState(StrEnum):
 class ShardConfig:
     """Configuration of a shard.
 
-    primary_reg: modification revision of the registration of the primary's worker when it was elected, 0 once it has resigned;
-    isr: replicas that must make a record durable before it is committed; elr: further replicas that hold every committed
-    record and may lead; learners: replicas that catch up; worker_of: where each replica lives; rf: replicas wanted;
-    leaving: replicas that are to go: the primary takes them out of the isr, and then their workers delete them (the tombstone).
+    primary_reg: modification revision of the registration of the primary's worker when it was elected, 0 once it has
+    resigned; isr: replicas that must make a record durable before it is committed; elr: further replicas that hold
+    every committed record and may lead; learners: replicas that catch up; worker_of: where each replica lives; rf:
+    replicas wanted; leaving: replicas that are to go: the primary takes them out of the isr, and then their workers
+    delete them (the tombstone).
     """
 
     shard: ShardId
@@ -87,11 +91,11 @@ def is_gone(config: ShardConfig, replica: ReplicaId) -> bool:
 
 
 def commit_point(config: ShardConfig, durable: Mapping[ReplicaId, Seq], joining: Collection[ReplicaId] = ()) -> Seq:
-    """The seq up to which a record is committed (invariant 1); 0 when the isr is too small to commit, or others are eligible beside it:
-    they hold every committed record only as long as nothing is committed without them.
+    """The seq up to which a record is committed (invariant 1); 0 when the isr is too small to commit, or others are
+    eligible beside it: they hold every committed record only as long as nothing is committed without them.
 
-    durable: how far each replica is certainly durable and equal to the primary. joining: the isr of a configuration that was asked for
-    and may be in force or not; a record must be on these, too.
+    durable: how far each replica is certainly durable and equal to the primary. joining: the isr of a configuration
+    that was asked for and may be in force or not; a record must be on these, too.
     """
     if not may_commit(config):
         return Seq(0)
@@ -99,12 +103,17 @@ def commit_point(config: ShardConfig, durable: Mapping[ReplicaId, Seq], joining:
 
 
 def may_commit(config: ShardConfig) -> bool:
-    """Whether a primary may commit under this configuration: the isr is large enough, and nobody else is counted on (elr)."""
+    """Whether a primary may commit under this configuration: the isr is large enough, and nobody else is counted on
+    (elr).
+    """
     return len(config.isr) >= config.min_isr and not config.elr
 
 
 def is_spare(config: ShardConfig, replica: ReplicaId) -> bool:
-    """Whether a replica's data is not needed: as many others as are wanted are in sync and to stay. Nothing less gives it a tombstone."""
+    """Whether a replica's data is not needed: as many others as are wanted are in sync and to stay.
+
+    Nothing less gives it a tombstone.
+    """
     return len(keepers(config, replica)) >= config.rf
 
 
@@ -124,21 +133,27 @@ def shrunk(config: ShardConfig, member: ReplicaId) -> ShardConfig:
 
 
 def without_eligible(config: ShardConfig) -> ShardConfig:
-    """The configuration under which a primary commits without those that are eligible (elr): they would miss the next record, so they
-    become learners. Only the primary asks for it, since only a primary has shown that its own log is open."""
+    """The configuration under which a primary commits without those that are eligible (elr): they would miss the next
+    record, so they become learners. Only the primary asks for it, since only a primary has shown that its own log is
+    open."""
     return _behind(replace(config, elr=()), config.elr)
 
 
 def expanded(config: ShardConfig, member: ReplicaId) -> ShardConfig:
-    """The isr with one more member, which holds every committed record. Who is eligible besides stays so (see without_eligible)."""
+    """The isr with one more member, which holds every committed record.
+
+    Who is eligible besides stays so (see without_eligible).
+    """
     eligible, learners = _without(config.elr, member), _without(config.learners, member)
     return replace(config, isr=(*config.isr, member), elr=eligible, learners=learners)
 
 
 def resigned(config: ShardConfig, member: ReplicaId, *, intact: bool) -> ShardConfig | None:
-    """The configuration without a member whose storage failed, as its own worker may ask for it; None when it is the last that may lead.
+    """The configuration without a member whose storage failed, as its own worker may ask for it; None when it is the
+    last that may lead.
 
-    A primary gives up its reign. intact: whether it still holds what it had; if so it stays eligible until another leads.
+    A primary gives up its reign. intact: whether it still holds what it had; if so it stays eligible until another
+    leads.
     """
     if not any(other != member for other in (*config.isr, *config.elr)):
         return None
@@ -151,7 +166,9 @@ def resigned(config: ShardConfig, member: ReplicaId, *, intact: bool) -> ShardCo
 
 
 def renamed_learner(config: ShardConfig, before: ReplicaId, after: ReplicaId) -> ShardConfig:
-    """A learner that begins anew, empty, under an id that was never used: nothing that is known of the old one may count for it."""
+    """A learner that begins anew, empty, under an id that was never used: nothing that is known of the old one may
+    count for it.
+    """
     homes = {after if each == before else each: home for each, home in config.worker_of.items()}
     learners = tuple(after if each == before else each for each in config.learners)
     return replace(config, learners=learners, worker_of=homes)
@@ -164,8 +181,8 @@ def departed(config: ShardConfig, member: ReplicaId) -> ShardConfig:
 
 
 def _behind(config: ShardConfig, members: tuple[ReplicaId, ...]) -> ShardConfig:
-    """Former members of isr or elr become learners. One that is to leave stays away for good only if it can be spared: else it loses its
-    tombstone, and may get it again when it can."""
+    """Former members of isr or elr become learners. One that is to leave stays away for good only if it can be spared:
+    else it loses its tombstone, and may get it again when it can."""
     needed = tuple(each for each in members if each not in config.leaving or not is_spare(config, each))
     leaving = tuple(each for each in config.leaving if each not in needed)
     return replace(config, learners=(*config.learners, *needed), leaving=leaving)

@@ -1,8 +1,9 @@
-"""What points cost in memory and on disk, told before they are there. Pure; `shoal size` and the workers' account both ask here.
+"""What points cost in memory and on disk, told before they are there. Pure; `shoal size` and the workers' account both
+ask here.
 
-Figures for the store follow from its file format, figures for indexes from shoal.core.index_spec; the rest was measured. They hold
-within 20 % for collections of at least some ten thousand points (the index over payloads depends on what they say: it was
-measured between 0.02 and 1.3 of their size as JSON, and 1.0 is assumed).
+Figures for the store follow from its file format, figures for indexes from shoal.core.index_spec; the rest was
+measured. They hold within 20 % for collections of at least some ten thousand points (the index over payloads depends on
+what they say: it was measured between 0.02 and 1.3 of their size as JSON, and 1.0 is assumed).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from shoal.core.limits import DEFAULT_LIMITS
 MIB = 1024 * 1024
 
 MOST_POINTS = 10**12
-"""Points that sizes are told for; far more than any cluster holds, and far below where floats lose single bytes of a row."""
+"""Points that sizes are told for; far more than any cluster holds, and far below where floats lose single bytes of a
+row.
+"""
 
 _SHOWN_CHARACTERS = 24
 
@@ -54,17 +57,19 @@ _CELL_BYTES = 38
 
 _LOG_OVERHEAD_BYTES = 12
 _LOG_BYTES = 192 * MIB
-"""What a busy replica's log and the store's write-ahead log may come to: each is trimmed at 64 MiB, the log file by file."""
+"""What a busy replica's log and the store's write-ahead log may come to: each is trimmed at 64 MiB, the log file by
+file.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaSize:
     """Bytes of one replica.
 
-    Memory: index (vectors or codes, links, lists), tables (row numbers, deaths, lengths), ids (texts of string ids), payloads
-    (the index over them), growing (the segment that takes new rows, with room to grow), base (caches of the store, threads);
-    build: besides, while everything is merged into one segment.
-    Disk: store, log, segments; merge: besides, while segments are merged. files: that it has open.
+    Memory: index (vectors or codes, links, lists), tables (row numbers, deaths, lengths), ids (texts of string ids),
+    payloads (the index over them), growing (the segment that takes new rows, with room to grow), base (caches of the
+    store, threads); build: besides, while everything is merged into one segment. Disk: store, log, segments; merge:
+    besides, while segments are merged. files: that it has open.
     """
 
     points: int
@@ -132,8 +137,8 @@ def size_of(
 ) -> SizeEstimate:
     """Memory and disk of a collection of `points` points over `shards` shards, each kept `replicas` times.
 
-    index: as in CollectionSpec; payload_bytes, id_bytes: mean size of a payload as JSON and of a string id, 0 for none and for
-    integers; growing_rows: see the worker's settings. Raises InvalidArgument for a number that is out of range.
+    index: as in CollectionSpec; payload_bytes, id_bytes: mean size of a payload as JSON and of a string id, 0 for none
+    and for integers; growing_rows: see the worker's settings. Raises InvalidArgument for a number that is out of range.
     """
     _check_bounds("points", points, 0, MOST_POINTS)
     _check_bounds("dim", dim, 1, DEFAULT_LIMITS.dim)
@@ -164,7 +169,9 @@ def size_of(
 
 
 def built_spec(spec: IndexSpec, rows: int) -> IndexSpec:
-    """The index that a segment of `rows` rows gets when memory is no matter: exact where there are too few for another."""
+    """The index that a segment of `rows` rows gets when memory is no matter: exact where there are too few for
+    another.
+    """
     if spec.family is IndexFamily.AUTO:
         spec = parse_index("hnsw", 1) if rows >= _FLAT_ROWS else FLAT
     return spec if rows >= spec.min_rows else FLAT
@@ -186,14 +193,17 @@ def store_cache_bytes(stored: int, readers: int = READERS) -> int:
 
 
 def replica_files(readers: int = READERS) -> int:
-    """Files that a replica has open: for its writer and each reader the store and its write-ahead log, and what they share."""
+    """Files that a replica has open: for its writer and each reader the store and its write-ahead log, and what they
+    share.
+    """
     return _STORE_FILES * (1 + readers) + _SHARED_FILES
 
 
 def merge_bytes(spec: IndexSpec, dim: int, rows: int, payload_bytes: float = 0) -> int:
     """Memory that merging `rows` rows into one segment takes at most, beside the segments it is made from.
 
-    An index grows by being copied, so that two of them lie beside each other for a moment; the payload index needs twice its size.
+    An index grows by being copied, so that two of them lie beside each other for a moment; the payload index needs
+    twice its size.
     """
     spec = built_spec(spec, rows)
     grown = build_bytes(spec, dim, rows) + vector_bytes(spec, dim, rows)

@@ -19,8 +19,8 @@ MANY_HITS = 5_000
 class HitColumns:
     """Hits of a batch of queries, flat: those of query 0 first, best first within a query.
 
-    counts: (queries,) int64, hits per query; ids: (hits,); scores: (hits,) float32;
-    payloads: JSON texts or None, or None when not asked for; vectors: (hits, dim) float32 as given, or None when not asked for.
+    counts: (queries,) int64, hits per query; ids: (hits,); scores: (hits,) float32; payloads: JSON texts or None, or
+    None when not asked for; vectors: (hits, dim) float32 as given, or None when not asked for.
     """
 
     counts: npt.NDArray[np.int64]

@@ -1,7 +1,8 @@
-"""Turns to work: what long work asks while it goes on, and whose work is next where more is wanted than can be done at once.
+"""Turns to work: what long work asks while it goes on, and whose work is next where more is wanted than can be done at
+once.
 
-Owns the rule of fairness: the collection that was served least is next, and within it the caller that was. Performs nothing; times
-are told.
+Owns the rule of fairness: the collection that was served least is next, and within it the caller that was. Performs
+nothing; times are told.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Protocol
 
 
 class Turn(Protocol):
-    """The right to work, as long as somebody waits for the outcome. Work calls it between two bounded pieces, some 50 ms at most.
+    """The right to work, as long as somebody waits for the outcome. Work calls it between two bounded pieces, some 50
+    ms at most.
 
     rested_s: seconds that it let others go first.
     """
@@ -24,7 +26,10 @@ class Turn(Protocol):
         ...
 
     def pause(self) -> None:
-        """As check; and let others go first, where it has worked for long. Not while it holds what others need: a lock, a connection."""
+        """As check; and let others go first, where it has worked for long.
+
+        Not while it holds what others need: a lock, a connection.
+        """
         ...
 
 
@@ -52,7 +57,9 @@ class Asker:
 
 @dataclass(slots=True)
 class _Served:
-    """What one collection, or one caller, was given. floor_s: what those below it had when they were last given a turn."""
+    """What one collection, or one caller, was given. floor_s: what those below it had when they were last given a
+    turn.
+    """
 
     served_s: float
     floor_s: float = 0.0
@@ -70,11 +77,11 @@ class _Work:
 
 
 class Turns:
-    """At most `at_once` works have a turn. One that has begun may be put off, and keeps its thread; where `most_put_off` are, only
-    collections without any begun work begin more, up to `most_begun` in all.
+    """At most `at_once` works have a turn. One that has begun may be put off, and keeps its thread; where
+    `most_put_off` are, only collections without any begun work begin more, up to `most_begun` in all.
 
-    slice_s: how long a turn lasts while others wait; most: works before callers with many are refused more. Every work is a number
-    that its owner chooses.
+    slice_s: how long a turn lasts while others wait; most: works before callers with many are refused more. Every work
+    is a number that its owner chooses.
     """
 
     def __init__(self, *, at_once: int, most_put_off: int, slice_s: float, most: int) -> None:
@@ -90,7 +97,9 @@ class Turns:
         return len(self._works)
 
     def has_room(self, asker: Asker) -> bool:
-        """Whether one more work may wait: always below `most`, then for callers with less than their share, and never above twice that."""
+        """Whether one more work may wait: always below `most`, then for callers with less than their share, and never
+        above twice that.
+        """
         if len(self._works) < self._most:
             return True
         callers = len(self._callers) + (asker not in self._callers)
@@ -112,7 +121,10 @@ class Turns:
         caller.waiting.append(work)
 
     def next(self) -> int | None:
-        """The work that gets a turn now; None when there is no turn, or nobody waits. It begins, or goes on where it was put off."""
+        """The work that gets a turn now; None when there is no turn, or nobody waits.
+
+        It begins, or goes on where it was put off.
+        """
         if self._working >= self._at_once:
             return None
         asker = self._first()
@@ -129,7 +141,10 @@ class Turns:
         return number
 
     def goes_on(self, work: int, held_s: float) -> bool:
-        """Whether a work that has had its turn for `held_s` goes on. If not it is put off: it waits again, before its caller's others."""
+        """Whether a work that has had its turn for `held_s` goes on.
+
+        If not it is put off: it waits again, before its caller's others.
+        """
         mine = self._works[work]
         self._settle(mine, held_s)
         first = self._first()
@@ -150,7 +165,10 @@ class Turns:
         self._leave(ended)
 
     def give_up(self, work: int) -> bool:
-        """It does not want a turn any more. Returns whether it waited for one; it is then forgotten, and takes no turn to end."""
+        """It does not want a turn any more.
+
+        Returns whether it waited for one; it is then forgotten, and takes no turn to end.
+        """
         waited = self._works.get(work)
         if waited is None or work not in self._callers[waited.asker].waiting:
             return False
@@ -178,7 +196,10 @@ class Turns:
         return self._collections[asker.collection].served_s, self._callers[asker].served_s
 
     def _give_slice(self, work: _Work) -> None:
-        """It counts when it is given, so that the next one is another's. Newcomers are where those are that are served now."""
+        """It counts when it is given, so that the next one is another's.
+
+        Newcomers are where those are that are served now.
+        """
         collection, caller = self._collections[work.asker.collection], self._callers[work.asker]
         self._floor_s = max(self._floor_s, collection.served_s)
         collection.floor_s = max(collection.floor_s, caller.served_s)

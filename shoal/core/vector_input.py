@@ -1,6 +1,8 @@
-"""Vectors from what a caller gave: arrays, lists, and whatever turns into an array. The one place where input becomes a matrix.
+"""Vectors from what a caller gave: arrays, lists, and whatever turns into an array. The one place where input becomes a
+matrix.
 
-What is no vector is refused naming the first bad row, and never repaired: a mask is not dropped, a boolean is no number.
+What is no vector is refused naming the first bad row, and never repaired: a mask is not dropped, a boolean is no
+number.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ _INT_MIN, _UINT_MAX = -(2**63), 2**64 - 1
 
 
 def vectors_from_input(values: Any, *, field: str = "vectors") -> Matrix:
-    """(n, dim) float32 matrix from what a caller gave: an array or lists of real numbers of any dtype, rounded to float32.
+    """(n, dim) float32 matrix from what a caller gave: an array or lists of real numbers of any dtype, rounded to
+    float32.
 
-    Raises InvalidArgument naming the first row that is none: of another length, masked, with None, texts, booleans, NaN, infinity,
-    or what overflows float32.
+    Raises InvalidArgument naming the first row that is none: of another length, masked, with None, texts, booleans,
+    NaN, infinity, or what overflows float32.
     """
     given = _array(values, field)
     if given is None or given.dtype.kind not in _REAL or _hides_others(values, given):
@@ -79,7 +82,10 @@ def row_fault(row: Any) -> str:
 
 
 def _array(values: Any, field: str) -> AnyArray | None:
-    """What a caller gave as an array of numpy; None for a list whose rows make none. Raises InvalidArgument for anything else."""
+    """What a caller gave as an array of numpy; None for a list whose rows make none.
+
+    Raises InvalidArgument for anything else.
+    """
     if isinstance(values, np.ma.MaskedArray):
         if np.ma.is_masked(values):
             index = int(np.argwhere(np.ma.getmaskarray(values))[0][0]) if values.ndim else 0
@@ -103,8 +109,8 @@ def _matrix(given: AnyArray, field: str) -> Matrix:
 
 
 def _hides_others(values: Any, given: AnyArray) -> bool:
-    """Whether a list holds what numpy silently makes numbers of: booleans, and what is masked. Only a row with a 0 or 1 can hold a
-    boolean."""
+    """Whether a list holds what numpy silently makes numbers of: booleans, and what is masked. Only a row with a 0 or 1
+    can hold a boolean."""
     if not isinstance(values, (list, tuple)) or given.ndim != 2:
         return False
     if any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, values))) and any(map(np.ma.is_masked, values)):

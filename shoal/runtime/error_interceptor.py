@@ -1,4 +1,7 @@
-"""Turns what a handler raises into a gRPC status with details. A defect becomes INTERNAL and is logged with its trace."""
+"""Turns what a handler raises into a gRPC status with details.
+
+A defect becomes INTERNAL and is logged with its trace.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,9 @@ def _guarded(handle: Handler, method: str) -> Handler:
 
 
 def _reading(deserialize: Any) -> Callable[[bytes], Any]:
-    """gRPC answers UNKNOWN to what protobuf cannot read: other bytes, a text that is no UTF-8, more than 100 messages in each other."""
+    """gRPC answers UNKNOWN to what protobuf cannot read: other bytes, a text that is no UTF-8, more than 100 messages
+    in each other.
+    """
 
     def read(data: bytes) -> Any:
         try:

@@ -1,7 +1,7 @@
 """Threads that work in turns: fair to collections and callers, and never for somebody who has left.
 
-Whose turn it is is decided in `shoal.core.turns`. Work that waits when its caller leaves is not begun; work that runs ends when it next
-looks at its turn. Refuses to interrupt work that does not look.
+Whose turn it is is decided in `shoal.core.turns`. Work that waits when its caller leaves is not begun; work that runs
+ends when it next looks at its turn. Refuses to interrupt work that does not look.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ MOST_WORKS = 512
 
 
 class UntilTurn:
-    """A turn of work that nobody else waits behind. It ends with the deadline, or when its caller leaves; from any thread."""
+    """A turn of work that nobody else waits behind.
+
+    It ends with the deadline, or when its caller leaves; from any thread.
+    """
 
     rested_s = 0.0
 
@@ -91,7 +94,10 @@ class _Job(UntilTurn):
 
 
 class FairPool:
-    """`at_once` works go on at the same time. what: the works, in words. Used from event loops; `close` ends the threads."""
+    """`at_once` works go on at the same time. what: the works, in words.
+
+    Used from event loops; `close` ends the threads.
+    """
 
     def __init__(
         self,
@@ -117,9 +123,11 @@ class FairPool:
         return len(self._jobs)
 
     async def run(self, work: Callable[[Turn], T], asker: Asker, until_s: float = math.inf) -> T:
-        """The outcome of work in a thread, when its turn comes. Cancelled, it returns as soon as the thread has ended the work.
+        """The outcome of work in a thread, when its turn comes. Cancelled, it returns as soon as the thread has ended
+        the work.
 
-        until_s: deadline, on the clock. Raises ResourceExhausted when too many wait, DeadlineExceeded, Unavailable once closed.
+        until_s: deadline, on the clock. Raises ResourceExhausted when too many wait, DeadlineExceeded, Unavailable once
+        closed.
         """
         with self._lock:
             job = self._taken(work, asker, until_s)
@@ -226,7 +234,9 @@ class FairPool:
 
 
 async def _ended(outcome: asyncio.Future[Any]) -> None:
-    """Wait for a thread that is about to end its work, whatever it comes to, and however often the waiting is cancelled."""
+    """Wait for a thread that is about to end its work, whatever it comes to, and however often the waiting is
+    cancelled.
+    """
     while not outcome.done():
         try:
             await asyncio.wait((outcome,))

@@ -1,7 +1,8 @@
 """Named places in the product where a test may kill the process, or let the operating system fail.
 
-Off, a point costs one comparison. It is switched on by `arm_from_environment` for a real process, by `armed` within a test. Owns
-the list of all names; refuses unknown ones. It decides nothing about what happens after a fault: that is what the tests look at.
+Off, a point costs one comparison. It is switched on by `arm_from_environment` for a real process, by `armed` within a
+test. Owns the list of all names; refuses unknown ones. It decides nothing about what happens after a fault: that is
+what the tests look at.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ CALL_POINTS = (
     "segment.rename",
     "sweep.unlink",
 )
-"""Just before a call of the operating system, where the call's own failure is answered: these may also raise OSError."""
+"""Just before a call of the operating system, where the call's own failure is answered: these may also raise
+OSError.
+"""
 
 STEP_POINTS = (
     "file.written",
@@ -84,7 +87,9 @@ FAULT_POINTS = CALL_POINTS + STEP_POINTS
 
 
 class Action(StrEnum):
-    """kill: the process ends at once, by SIGKILL; enospc, eio: the call that follows fails so, from then on each time."""
+    """kill: the process ends at once, by SIGKILL; enospc, eio: the call that follows fails so, from then on each
+    time.
+    """
 
     KILL = "kill"
     ENOSPC = "enospc"
@@ -120,7 +125,10 @@ def fault_point(name: str) -> None:
 
 
 def arm_from_environment(environment: Mapping[str, str]) -> Fault | None:
-    """Switch on what VARIABLE asks for, for the rest of the process. Returns it. Raises InvalidArgument for a value that is none."""
+    """Switch on what VARIABLE asks for, for the rest of the process.
+
+    Returns it. Raises InvalidArgument for a value that is none.
+    """
     text = environment.get(VARIABLE, "")
     if not text:
         return None
@@ -145,7 +153,8 @@ def fault_from_text(text: str) -> Fault:
 
 @contextmanager
 def armed(name: str | None, act: Callable[[], None], *, nth: int = 1) -> Iterator[None]:
-    """Within the block, `act` is called when the point is reached for the nth time and each time after that. It may raise.
+    """Within the block, `act` is called when the point is reached for the nth time and each time after that. It may
+    raise.
 
     name: None for all points, counted together. One at a time in a process. Raises InvalidArgument for an unknown name.
     """

@@ -1,6 +1,7 @@
 """What a process measures, and the small interface through which it is measured. Knows no format and no server.
 
-Rooms describe their metrics as values and get plain functions to call; where nothing is measured the functions do nothing.
+Rooms describe their metrics as values and get plain functions to call; where nothing is measured the functions do
+nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ Measure = Callable[[float], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricSpec:
-    """One metric: its full name, what it means, the names of its labels; buckets: upper bounds of a histogram, ascending."""
+    """One metric: its full name, what it means, the names of its labels; buckets: upper bounds of a histogram,
+    ascending.
+    """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -37,7 +40,10 @@ class Metrics(Protocol):
     """The metrics of one process."""
 
     def measure(self, metric: MetricSpec, *labels: str) -> Measure:
-        """A function for one counter or histogram with these label values. To be kept: calling it is cheap, making it is not."""
+        """A function for one counter or histogram with these label values.
+
+        To be kept: calling it is cheap, making it is not.
+        """
         ...
 
     def gather(self, metrics: tuple[MetricSpec, ...], read: Callable[[], Iterable[Sample]]) -> None:

@@ -1,4 +1,7 @@
-"""Counts and times every unary call, whatever became of it. Runs around the interceptor that turns errors into statuses."""
+"""Counts and times every unary call, whatever became of it.
+
+Runs around the interceptor that turns errors into statuses.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,9 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
 
 def _code_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """Name of the status that the call was ended with; a handler that ended it with none has failed in a way nobody foresaw."""
+    """Name of the status that the call was ended with; a handler that ended it with none has failed in a way nobody
+    foresaw.
+    """
     code: Any = context.code()
     name = code.name if isinstance(code, grpc.StatusCode) else _NAMES.get(code, "UNKNOWN")
     return "UNKNOWN" if name == "OK" else str(name)

@@ -1,4 +1,7 @@
-"""Metrics as Prometheus reads them: a registry of this process's own and a small HTTP server on a thread. The only user of its client."""
+"""Metrics as Prometheus reads them: a registry of this process's own and a small HTTP server on a thread.
+
+The only user of its client.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,10 @@ class PrometheusMetrics:
 
 
 class _Gathered:
-    """The collector of what is read only when it is asked for. One, because two roles of a process may tell the same metric."""
+    """The collector of what is read only when it is asked for.
+
+    One, because two roles of a process may tell the same metric.
+    """
 
     def __init__(self, core: Any) -> None:
         self._core = core

@@ -35,7 +35,10 @@ class Role(Protocol):
 
 
 def run_role(make: Callable[[], Role], stop: StopSignals) -> int:
-    """Host one role until a signal ends it. Returns the exit code: 0 after a signal, 1 after an error (one line on stderr)."""
+    """Host one role until a signal ends it.
+
+    Returns the exit code: 0 after a signal, 1 after an error (one line on stderr).
+    """
     settle_interpreter()
     try:
         uvloop.run(_until_signal(make, stop))

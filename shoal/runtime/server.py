@@ -47,7 +47,10 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
 
     def enable_reflection(self, *services: str) -> None:
-        """Answer gRPC reflection about these services, by full name. Raises PreconditionFailed when its package is not installed."""
+        """Answer gRPC reflection about these services, by full name.
+
+        Raises PreconditionFailed when its package is not installed.
+        """
         try:
             reflection = importlib.import_module("grpc_reflection.v1alpha.reflection")
         except ModuleNotFoundError as error:

@@ -1,4 +1,5 @@
-"""Settings of a process: read once, validated, frozen. File (TOML) < environment (SHOAL_...) < flags; unknown keys are errors.
+"""Settings of a process: read once, validated, frozen. File (TOML) < environment (SHOAL_...) < flags; unknown keys are
+errors.
 
 A role declares a frozen dataclass whose fields are made with `setting(default, help)`; types: str, int, float, bool,
 tuple[str, ...].
@@ -21,14 +22,19 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 S = TypeVar("S")
 
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:\d+", re.IGNORECASE)
-"""What Kubernetes puts into <NAME>_PORT in every pod beside a service of that name, so also into SHOAL_PORT. Nobody means it as a port."""
+"""What Kubernetes puts into <NAME>_PORT in every pod beside a service of that name, so also into SHOAL_PORT.
+
+Nobody means it as a port.
+"""
 
 ENVIRONMENT_PREFIX = "SHOAL_"
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
 def setting(default: Any, text: str, *, variable: str | None = None) -> Any:
-    """A field of a settings class: its default, what it is for, and its environment variable where that is not SHOAL_<NAME>."""
+    """A field of a settings class: its default, what it is for, and its environment variable where that is not
+    SHOAL_<NAME>.
+    """
     return dataclasses.field(default=default, metadata={"help": text, "variable": variable})
 
 
@@ -39,8 +45,8 @@ def _warn(line: str) -> None:
 def load_settings(
     kind: type[S], *, program: str, arguments: Sequence[str], environment: Mapping[str, str], warn: Callable[[str], None] = _warn
 ) -> S:
-    """Settings of `kind` from a file named by --config, the environment and flags, the later ones winning: a flag also over a variable
-    whose value is none. warn: is told of a variable that is ignored, because Kubernetes set it.
+    """Settings of `kind` from a file named by --config, the environment and flags, the later ones winning: a flag also
+    over a variable whose value is none. warn: is told of a variable that is ignored, because Kubernetes set it.
 
     Raises InvalidArgument for an unknown key or a value of the wrong type, naming it. Exits for --help and bad flags.
     """

@@ -1,8 +1,8 @@
 """The signals that end a process: SIGINT, SIGTERM and SIGHUP, taken by a thread of their own from the first moment on.
 
-They are blocked in every thread, which what this process starts inherits: a signal to a whole group or control group ends nothing
-by itself, and the process that was started first ends the others in order. Libraries that install handlers (Ray does) have none
-called. Imports little, so that it can be made before what takes long to import.
+They are blocked in every thread, which what this process starts inherits: a signal to a whole group or control group
+ends nothing by itself, and the process that was started first ends the others in order. Libraries that install handlers
+(Ray does) have none called. Imports little, so that it can be made before what takes long to import.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def unblock_ending_signals() -> None:
 
 
 def taken_signals(hangup_ignored: bool) -> frozenset[signal.Signals]:
-    """Signals that end this process. An ignored SIGHUP is none: `nohup` ignores it, so that a command outlives its terminal."""
+    """Signals that end this process.
+
+    An ignored SIGHUP is none: `nohup` ignores it, so that a command outlives its terminal.
+    """
     return ENDING - {signal.SIGHUP} if hangup_ignored else ENDING
 
 

@@ -1,4 +1,6 @@
-"""The standard streams of a process that must not end for their sake: they may be closed, full, or a terminal that is gone."""
+"""The standard streams of a process that must not end for their sake: they may be closed, full, or a terminal that is
+gone.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from typing import TextIO
 def open_streams() -> None:
     """Open those that this process was started without (`>&-`), so that no file or socket of ours takes their numbers.
 
-    What is written to them then fails, as on a full disk. To be called before anything is opened. At the end of the process,
-    what none of them took is given up: Python would try again, fail, and make the exit code 120 of it.
+    What is written to them then fails, as on a full disk. To be called before anything is opened. At the end of the
+    process, what none of them took is given up: Python would try again, fail, and make the exit code 120 of it.
     """
     atexit.register(_give_up_the_rest)
     for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):

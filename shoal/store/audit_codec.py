@@ -1,4 +1,7 @@
-"""Audit entries as the JSON texts that lie in the store, and back. Text that is no such entry is DataLoss, never a guess."""
+"""Audit entries as the JSON texts that lie in the store, and back.
+
+Text that is no such entry is DataLoss, never a guess.
+"""
 
 from __future__ import annotations
 

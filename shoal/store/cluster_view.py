@@ -11,7 +11,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import DataLoss
 from shoal.core.ids import ClusterId, CollectionId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardEntry
-from shoal.store.codec import decode_collection, decode_leader, decode_shard, decode_worker
+from shoal.store.codecs import decode_collection, decode_leader, decode_shard, decode_worker
 from shoal.store.interface import Delta, Listed, Versioned
 from shoal.store.keys import Keys
 

@@ -1,12 +1,12 @@
 """The store as the rest of Shoal sees it: versioned keys, transactions, watches, leases, and what can go wrong.
 
-This room owns all knowledge of etcd and hands out only what is defined here. It refuses to know what the values mean, and
-to send again by itself a transaction that may have been applied.
+This room owns all knowledge of etcd and hands out only what is defined here. It refuses to know what the values mean,
+and to send again by itself a transaction that may have been applied.
 
-Errors are those of the tree, and two kinds of Unavailable: StoreUnavailable (surely not applied) and OutcomeUnknown (may have
-been applied, now or a little later: read, or compare, before doing it again). Reads have no outcome to be unknown, so they
-raise StoreUnavailable for both. What the store refuses outright (InvalidArgument, NotFound, Unauthenticated,
-PermissionDenied) was not applied. Every call on a closed store raises PreconditionFailed.
+Errors are those of the tree, and two kinds of Unavailable: StoreUnavailable (surely not applied) and OutcomeUnknown
+(may have been applied, now or a little later: read, or compare, before doing it again). Reads have no outcome to be
+unknown, so they raise StoreUnavailable for both. What the store refuses outright (InvalidArgument, NotFound,
+Unauthenticated, PermissionDenied) was not applied. Every call on a closed store raises PreconditionFailed.
 
 Revisions are etcd's: one counter for the whole store, raised by one for each transaction that changes something.
 """
@@ -110,7 +110,10 @@ Operation = Put | Delete
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transaction:
-    """If all compares hold, all operations are applied at one revision; else nothing is. A key may be operated on once."""
+    """If all compares hold, all operations are applied at one revision; else nothing is.
+
+    A key may be operated on once.
+    """
 
     compares: tuple[Compare, ...] = ()
     then: tuple[Operation, ...]
@@ -118,7 +121,9 @@ class Transaction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Committed:
-    """The compares held and the operations are applied. revision: of the store right after, so the mod_revision of every put."""
+    """The compares held and the operations are applied. revision: of the store right after, so the mod_revision of
+    every put.
+    """
 
     revision: Revision
 
@@ -140,7 +145,10 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """Said by a watch first, and again whenever it lost the thread: all keys below the prefix. What is not in it is gone."""
+    """Said by a watch first, and again whenever it lost the thread: all keys below the prefix.
+
+    What is not in it is gone.
+    """
 
     revision: Revision
     entries: tuple[Versioned, ...]
@@ -158,8 +166,8 @@ class Delta:
 class Watch(Protocol):
     """Iterates over Listed and Delta, without end. Read by one task; a cancelled read loses nothing.
 
-    It starts with the first read, or with `async with`, and must be closed. While the store cannot be reached it is silent and
-    keeps trying; `connected` tells. It raises only what trying again cannot answer.
+    It starts with the first read, or with `async with`, and must be closed. While the store cannot be reached it is
+    silent and keeps trying; `connected` tells. It raises only what trying again cannot answer.
     """
 
     @property
@@ -186,10 +194,16 @@ class Watch(Protocol):
 
 
 class LeaseConnection(Protocol):
-    """A connection for the keeper of one lease, shared with nobody. It blocks and may be used from one thread at a time."""
+    """A connection for the keeper of one lease, shared with nobody.
+
+    It blocks and may be used from one thread at a time.
+    """
 
     def keep_alive(self, lease_id: LeaseId, timeout_s: float) -> int:
-        """Renew the lease. Returns the seconds it now has, 0 when it does not exist any more. Raises StoreUnavailable."""
+        """Renew the lease.
+
+        Returns the seconds it now has, 0 when it does not exist any more. Raises StoreUnavailable.
+        """
 
     def revoke(self, lease_id: LeaseId, timeout_s: float) -> None:
         """End the lease and its keys; nothing when it does not exist. Raises StoreUnavailable or OutcomeUnknown."""
@@ -218,7 +232,10 @@ class Store(Protocol):
         """Everything below a prefix, from now on."""
 
     async def grant_lease(self, ttl_s: int, timeout_s: float) -> Lease:
-        """A new lease of at least ttl_s seconds. Raises InvalidArgument, StoreUnavailable or OutcomeUnknown (it then ends by itself)."""
+        """A new lease of at least ttl_s seconds.
+
+        Raises InvalidArgument, StoreUnavailable or OutcomeUnknown (it then ends by itself).
+        """
 
     async def keep_alive(self, lease_id: LeaseId, timeout_s: float) -> int:
         """Renew a lease. Returns the seconds it now has, 0 when it does not exist any more. Raises StoreUnavailable."""

@@ -1,7 +1,8 @@
 """When the keeper of a lease renews it, pauses, or may not renew; and until when the lease is surely held. Pure.
 
-Only the rate of clocks is trusted. etcd counts the time to live from when a renewal arrives, which is after it was sent, so
-the time it was sent plus 0.95 of the time to live is before the end of the lease on etcd's clock, for rates within 5 %.
+Only the rate of clocks is trusted. etcd counts the time to live from when a renewal arrives, which is after it was
+sent, so the time it was sent plus 0.95 of the time to live is before the end of the lease on etcd's clock, for rates
+within 5 %.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Pause:
 def next_step(hold: Hold, *, ticked_at: float, now: float) -> Renew | Pause:
     """What the keeper does now. ticked_at: when the main loop was last seen alive.
 
-    A main loop that has not ticked for half the time to live is hung or frozen, and must lose its lease: nobody renews it.
+    A main loop that has not ticked for half the time to live is hung or frozen, and must lose its lease: nobody renews
+    it.
     """
     retry_s = hold.ttl_s / RETRIES_PER_TTL
     if now - ticked_at > TICKLESS_PART * hold.ttl_s:

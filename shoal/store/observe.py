@@ -47,7 +47,10 @@ class MapObserver:
         return self._map or ClusterMap()
 
     async def run(self) -> None:
-        """Observe without end. Raises PreconditionFailed when the cluster becomes another one, DataLoss for a value it cannot read."""
+        """Observe without end.
+
+        Raises PreconditionFailed when the cluster becomes another one, DataLoss for a value it cannot read.
+        """
         self._began = self._clock()
         async with self._store.watch(self._keys.prefix) as watch:
             while True:

@@ -19,7 +19,9 @@ _ENTRY_OVERHEAD_BYTES = 64
 
 
 def check_transaction(transaction: Transaction) -> None:
-    """Raise InvalidArgument when a transaction breaks a limit of the store, names no key, or operates on a key twice."""
+    """Raise InvalidArgument when a transaction breaks a limit of the store, names no key, or operates on a key
+    twice.
+    """
     for count, what in ((len(transaction.then), "operations"), (len(transaction.compares), "compares")):
         if count > MAX_OPERATIONS:
             raise InvalidArgument(f"transaction has {count} {what}, at most {MAX_OPERATIONS} are allowed", ErrorDetails(limit=what))

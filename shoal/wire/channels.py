@@ -13,7 +13,9 @@ _OVERHEAD_BYTES = 64 * 1024
 
 
 _NO_PROXY = (("grpc.enable_http_proxy", 0),)
-"""gRPC would send a call to loopback through the proxy of `http_proxy`, and one to a server of the cluster's own network too."""
+"""gRPC would send a call to loopback through the proxy of `http_proxy`, and one to a server of the cluster's own
+network too.
+"""
 
 
 def open_channel(address: str, options: ChannelOptions, credentials: grpc.ChannelCredentials | None = None) -> grpc.Channel:
@@ -29,7 +31,10 @@ def open_aio_channel(address: str, options: ChannelOptions, credentials: grpc.Ch
 
 
 def client_options(message_bytes: int) -> ChannelOptions:
-    """Options of a client channel. message_bytes: largest message either way. Backoff between connects is at most 2 s."""
+    """Options of a client channel. message_bytes: largest message either way.
+
+    Backoff between connects is at most 2 s.
+    """
     return (
         ("grpc.max_receive_message_length", message_bytes + _OVERHEAD_BYTES),
         ("grpc.max_send_message_length", message_bytes + _OVERHEAD_BYTES),

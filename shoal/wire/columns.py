@@ -1,6 +1,7 @@
 """Columns of ids, vectors, payloads and hits between messages and domain values.
 
-Everything that arrives is checked for shape here (InvalidArgument); meaning (limits, dimension, NaN) is checked by callers.
+Everything that arrives is checked for shape here (InvalidArgument); meaning (limits, dimension, NaN) is checked by
+callers.
 """
 
 from __future__ import annotations
@@ -73,7 +74,10 @@ def vectors_to_message(vectors: Matrix) -> common_pb2.Vectors:
 
 
 def vectors_from_message(message: common_pb2.Vectors, field: str = "vectors") -> Matrix:
-    """Matrix (n, dim) from a message; a view of its bytes where the machine is little-endian. Raises InvalidArgument."""
+    """Matrix (n, dim) from a message; a view of its bytes where the machine is little-endian.
+
+    Raises InvalidArgument.
+    """
     if message.data and message.values:
         raise InvalidArgument(f"{field}: give data or values, not both", ErrorDetails(field=field))
     if message.dim == 0:

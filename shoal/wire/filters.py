@@ -1,4 +1,7 @@
-"""Filters between messages and trees. Checks shape and how deep a message is; bounds are checked by `shoal.core.filter_check`."""
+"""Filters between messages and trees.
+
+Checks shape and how deep a message is; bounds are checked by `shoal.core.filter_check`.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,8 @@ def optional_filter_to_message(filter: Filter | None, turn: Turn = FREE) -> filt
 def filter_from_message(message: filter_pb2.Filter, turn: Turn = FREE) -> Filter:
     """Filter from a message; an empty one matches every point.
 
-    Raises InvalidArgument (field "filter") naming the place, for a message that is too deep, lacks a part or holds no integer
-    where there should be one; and what the turn raises.
+    Raises InvalidArgument (field "filter") naming the place, for a message that is too deep, lacks a part or holds no
+    integer where there should be one; and what the turn raises.
     """
     return _Reader(turn).filter(message, Place())
 
@@ -59,7 +62,9 @@ def are_long_messages(messages: Iterable[filter_pb2.Filter]) -> bool:
 
 
 def _write_filter(message: filter_pb2.Filter, filter: Filter, turn: Turn) -> None:
-    """Write a filter into its place: messages that are made apart are copied, which costs long lists most of their time."""
+    """Write a filter into its place: messages that are made apart are copied, which costs long lists most of their
+    time.
+    """
     match filter:
         case And(terms):
             _write_list(message.all, terms, turn)

@@ -1,7 +1,8 @@
 """What gRPC itself says of a call that failed, as errors of our tree in our words. Pure.
 
-Servers of Shoal explain their errors; what comes without an explanation was said by gRPC, on this side or the other, or by something
-in between. Its texts change between versions and name sockets and frames, so that no user is shown them: they are for logs.
+Servers of Shoal explain their errors; what comes without an explanation was said by gRPC, on this side or the other, or
+by something in between. Its texts change between versions and name sockets and frames, so that no user is shown them:
+they are for logs.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ _BY_CODE: Mapping[str, tuple[type[ShoalError], str]] = {
 
 
 def foreign_error(code: str, text: str) -> ShoalError:
-    """The error for a call that ended with a status and a text that no server of Shoal wrote. code: name of a gRPC status."""
+    """The error for a call that ended with a status and a text that no server of Shoal wrote. code: name of a gRPC
+    status.
+    """
     if code in ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED"):
         words = connection_words(text)
         if words:

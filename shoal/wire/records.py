@@ -41,7 +41,8 @@ def ids_of_body(body: bytes) -> IdArray:
 def exact_delete_body(ids: IdArray, rows: Rows) -> bytes:
     """Body of an exact delete record: these ids go, each if it still lives in this row.
 
-    ids, rows: (n,). Layout: length of the ids as uint32, the ids as in a delete record, the rows as int64, all little-endian.
+    ids, rows: (n,). Layout: length of the ids as uint32, the ids as in a delete record, the rows as int64, all
+    little-endian.
     """
     if len(ids) != len(rows):
         raise ValueError(f"{len(ids)} ids are given for {len(rows)} rows")

@@ -1,4 +1,6 @@
-"""Errors between our tree and gRPC: a status code, a message, and details in the trailing metadata `shoal-error-bin`."""
+"""Errors between our tree and gRPC: a status code, a message, and details in the trailing metadata `shoal-error-
+bin`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ log = logging.getLogger("shoal.wire")
 DETAILS_KEY = "shoal-error-bin"
 
 _MESSAGE_BYTES = 3 * 1024
-"""Of a message as it travels. With the details, which travel as base64, it stays below the 8 KiB that gRPC takes of metadata."""
+"""Of a message as it travels.
+
+With the details, which travel as base64, it stays below the 8 KiB that gRPC takes of metadata.
+"""
 
 _DETAIL_BYTES = 256
 _APPLIED_BYTES = 2_048
@@ -40,7 +45,9 @@ def message_of(error: ShoalError) -> str:
 
 
 def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
-    """Trailing metadata that carries the details of an error: at most 3 KiB, long texts cut, of many shards the first."""
+    """Trailing metadata that carries the details of an error: at most 3 KiB, long texts cut, of many shards the
+    first.
+    """
     details = error.details
     info = common_pb2.ErrorInfo(
         field=_cut(details.field or "", _DETAIL_BYTES, _utf8_bytes),
@@ -54,7 +61,10 @@ def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
 
 
 def error_from_rpc(code: grpc.StatusCode, message: str | None, trailing: Iterable[tuple[str, Any]] | None) -> ShoalError:
-    """Our error for a failed call. What no server of Shoal has said is told in our words (grpc_words); gRPC's go to the log."""
+    """Our error for a failed call.
+
+    What no server of Shoal has said is told in our words (grpc_words); gRPC's go to the log.
+    """
     details = _details(trailing)
     kind = BY_STATUS.get(code.name)
     if details is not None and kind is not None:
@@ -64,8 +74,8 @@ def error_from_rpc(code: grpc.StatusCode, message: str | None, trailing: Iterabl
 
 
 def error_from_exception(error: grpc.RpcError, peer: str = "") -> ShoalError:
-    """Our error for what a client stub raised, sync (grpc.Call) or aio (AioRpcError). peer: who was called, named in an error that the
-    server has not explained."""
+    """Our error for what a client stub raised, sync (grpc.Call) or aio (AioRpcError). peer: who was called, named in an
+    error that the server has not explained."""
     call = cast(Any, error)
     trailing = tuple(call.trailing_metadata() or ())
     found = error_from_rpc(call.code(), call.details(), trailing)

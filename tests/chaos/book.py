@@ -1,11 +1,12 @@
-"""What a point may look like, from what its writer did and was told: the model that a cluster under faults is judged by.
+"""What a point may look like, from what its writer did and was told: the model that a cluster under faults is judged
+by.
 
-Each point has one writer, which waits for the outcome of one write before it begins the next, so its writes have an order.
-A write that was acknowledged is in force; one that failed without "surely not applied" may or may not be, but never again
-once a later one was acknowledged: a client that goes on after a failure must not see the past return.
+Each point has one writer, which waits for the outcome of one write before it begins the next, so its writes have an
+order. A write that was acknowledged is in force; one that failed without "surely not applied" may or may not be, but
+never again once a later one was acknowledged: a client that goes on after a failure must not see the past return.
 
-What no read under way can depend on any more is forgotten, so that a book of hours stays small. For `was_ever` to be right then, later
-versions of a point must be greater.
+What no read under way can depend on any more is forgotten, so that a book of hours stays small. For `was_ever` to be
+right then, later versions of a point must be greater.
 """
 
 from __future__ import annotations

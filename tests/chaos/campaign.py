@@ -1,4 +1,7 @@
-"""Rounds of faults on a ground under load. After each one everything must be whole again by itself, and every point is judged."""
+"""Rounds of faults on a ground under load.
+
+After each one everything must be whole again by itself, and every point is judged.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from tests.chaos.mixed_load import Herd, MixedLoad
 from tests.chaos.outages import percentile
 from tests.chaos.replicas import differences
 from tests.chaos.schedule import Planned, rounds
-from tests.role_cluster import wait_until
+from tests.support.cluster.role_cluster import wait_until
 
 HEALED_WITHIN_S = 90.0
 
@@ -24,7 +27,9 @@ LEAVERS = 2
 """Callers that leave, beside those that wait."""
 
 LONGEST_CALL_S = 40.0
-"""Most that a call may take for which somebody waits: less than the time it has, and longer than any fault makes it wait."""
+"""Most that a call may take for which somebody waits: less than the time it has, and longer than any fault makes it
+wait.
+"""
 
 Tell = Callable[[str], None]
 
@@ -33,9 +38,10 @@ Tell = Callable[[str], None]
 class Figures:
     """What came of it.
 
-    failed: client calls that did not succeed within their time, by error; counts: faults of the cluster by kind; findings: the first of
-    them; outages: of each failover after a fault of one worker, seconds in which its shard took no writes; tangled: the same, where
-    other faults, as of etcd or a router, were there too; left: calls whose callers left, by the way; longest_call_s: of all others.
+    failed: client calls that did not succeed within their time, by error; counts: faults of the cluster by kind;
+    findings: the first of them; outages: of each failover after a fault of one worker, seconds in which its shard took
+    no writes; tangled: the same, where other faults, as of etcd or a router, were there too; left: calls whose callers
+    left, by the way; longest_call_s: of all others.
     """
 
     seed: int
@@ -88,7 +94,10 @@ def herds(prefix: str) -> tuple[Herd, ...]:
 
 
 def campaign(ground: Ground, figures: Figures, *, prefix: str, seconds: float, evidence: Path, tell: Tell) -> None:
-    """Rounds for so many seconds, then the figures are completed. Stops at the first fault of the cluster, whose logs are kept."""
+    """Rounds for so many seconds, then the figures are completed.
+
+    Stops at the first fault of the cluster, whose logs are kept.
+    """
     chance, began = Random(f"{figures.seed} {prefix}"), time.monotonic()
     planned = rounds(chance, ground.faults, ground.counts, figures.ttl_s)
     with (

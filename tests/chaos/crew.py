@@ -22,8 +22,8 @@ _GAP_S = 0.2
 
 @dataclass
 class Gauge:
-    """What one thread met since `reset`. longest_s: longest time without a success; longest_call_s: of one step; gaps: those worth a note,
-    when each began and how long it lasted; messages: the first errors in full."""
+    """What one thread met since `reset`. longest_s: longest time without a success; longest_call_s: of one step; gaps:
+    those worth a note, when each began and how long it lasted; messages: the first errors in full."""
 
     since: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)

@@ -12,8 +12,8 @@ from pathlib import Path
 import shoal
 from tests.chaos.kill_matrix import Victim
 from tests.chaos.schedule import MENDABLE, WIPES, Fault, Planned
-from tests.private_network import why_no_network
-from tests.role_cluster import RoleCluster
+from tests.support.cluster.role_cluster import RoleCluster
+from tests.support.network.private_network import why_no_network
 
 WORKERS = 4
 ZONES = ("a", "a", "b", "c")
@@ -36,7 +36,9 @@ class Ground(ABC):
         """Undo it, as far as a supervisor or a mended network does."""
 
     def is_plain_failover(self, planned: Sequence[Planned]) -> bool:
-        """Whether a round harmed one worker and nothing else, so that how long its shards took no writes is how long a failover takes."""
+        """Whether a round harmed one worker and nothing else, so that how long its shards took no writes is how long a
+        failover takes.
+        """
         return len(planned) == 1 and planned[0].role == "worker"
 
     @abstractmethod
@@ -120,7 +122,9 @@ class PlainGround(Ground):
         return roles[planned.role][planned.target]
 
     def _others_hold_all(self, worker: int, client: shoal.Client) -> bool:
-        """Whether every shard surely survives the loss of a dead worker's disk: others are in sync, and one of them leads."""
+        """Whether every shard surely survives the loss of a dead worker's disk: others are in sync, and one of them
+        leads.
+        """
         name = self.cluster.worker_id(worker)
 
         def holds() -> bool:

@@ -15,8 +15,9 @@ from tests.chaos.written import Vector, vector_of
 
 
 class Kind(StrEnum):
-    """LOST: an acknowledged write is not there any more; STALE: a read that promised to see it did not; RESURRECTED: a point that was
-    deleted for certain is there; DUPLICATED: a point came twice; DIFFERENT: replicas of a shard differ; WRONG: what was never written."""
+    """LOST: an acknowledged write is not there any more; STALE: a read that promised to see it did not; RESURRECTED: a
+    point that was deleted for certain is there; DUPLICATED: a point came twice; DIFFERENT: replicas of a shard differ;
+    WRONG: what was never written."""
 
     LOST = "lost"
     STALE = "stale"
@@ -36,8 +37,8 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Read:
-    """When a read was asked and answered, and what it promised. promised: the newest acknowledged state of each point; else any
-    state that the point ever had will do. at_rest: nothing was under way, and what is missing now is lost."""
+    """When a read was asked and answered, and what it promised. promised: the newest acknowledged state of each point;
+    else any state that the point ever had will do. at_rest: nothing was under way, and what is missing now is lost."""
 
     asked: float
     answered: float

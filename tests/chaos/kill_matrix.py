@@ -1,7 +1,8 @@
-"""What is killed, how, and what became of a running load: `python -m tests.chaos.kill_matrix [--json FILE]`, or `make kill-matrix`.
+"""What is killed, how, and what became of a running load: `python -m tests.chaos.kill_matrix [--json FILE]`, or `make
+kill-matrix`.
 
-One cluster of plain processes lives through every cell in turn. A process that was killed or stopped is started again, as any
-supervisor does; nothing else is done by hand.
+One cluster of plain processes lives through every cell in turn. A process that was killed or stopped is started again,
+as any supervisor does; nothing else is done by hand.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Protocol
 
 import shoal
 from tests.chaos.load import Load
-from tests.role_cluster import RoleCluster, wait_until
+from tests.support.cluster.role_cluster import RoleCluster, wait_until
 
 TTL_S = 2
 FAULTS = ("kill", "freeze", "stop")
@@ -41,7 +42,10 @@ class Victim(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """What became of one cell. Gaps: longest time in which one writer, or searcher, had no success; lost, wrong: each must be empty."""
+    """What became of one cell.
+
+    Gaps: longest time in which one writer, or searcher, had no success; lost, wrong: each must be empty.
+    """
 
     target: str
     fault: str

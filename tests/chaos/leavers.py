@@ -1,7 +1,8 @@
-"""Callers that leave: tiny deadlines, tasks that are cancelled, processes that are killed. Their reads are large, their writes "maybe".
+"""Callers that leave: tiny deadlines, tasks that are cancelled, processes that are killed. Their reads are large, their
+writes "maybe".
 
-Each has points of its own. A write whose caller left may still be applied until whatever held it has ended, so its point rests for long
-before it is written again.
+Each has points of its own. A write whose caller left may still be applied until whatever held it has ended, so its
+point rests for long before it is written again.
 """
 
 from __future__ import annotations
@@ -120,7 +121,9 @@ class Leavers:
 
     @contextmanager
     def _maybe(self, points: _Points, herd: Herd, count: int, *, deletes: bool = True) -> Iterator[tuple[list[int], Version]]:
-        """A write of so many points, fewer where others rest: whatever is told of it, it may be applied now, later or never."""
+        """A write of so many points, fewer where others rest: whatever is told of it, it may be applied now, later or
+        never.
+        """
         ids = points.rested(herd, count)
         version = None if deletes and ids and ids[0] % 4 == 0 else self._new_version()
         ops = herd.book.begin(ids, version, time.monotonic())

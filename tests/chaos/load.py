@@ -19,7 +19,10 @@ _PAUSE_S = 0.01
 
 
 class Load:
-    """Writers and searchers on one collection. As a context it runs until it is left; `wrong` tells every wrong answer."""
+    """Writers and searchers on one collection.
+
+    As a context it runs until it is left; `wrong` tells every wrong answer.
+    """
 
     def __init__(self, addresses: Sequence[str], *, writers: int = 2, searchers: int = 2, shards: int = 4) -> None:
         self.book = Book()

@@ -1,5 +1,5 @@
-"""Everything that clients do, at once, on replicated collections: writers with points of their own, readers of all of them, and for
-each shard a probe that tells when it took no writes. Every answer is judged by the book."""
+"""Everything that clients do, at once, on replicated collections: writers with points of their own, readers of all of
+them, and for each shard a probe that tells when it took no writes. Every answer is judged by the book."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ class Herd:
 
 
 class MixedLoad:
-    """As a context it makes the collections and runs until it is left. `findings`: the first faults; `counts`: all of them, by kind."""
+    """As a context it makes the collections and runs until it is left.
+
+    `findings`: the first faults; `counts`: all of them, by kind.
+    """
 
     def __init__(
         self,

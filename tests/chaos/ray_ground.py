@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import shoal
-from deploy.foreground import ForegroundCluster
-from deploy.session import processes_of
+from shoal.deploy.local.foreground import ForegroundCluster
+from shoal.deploy.ray.session import processes_of
 from tests.chaos.grounds import WORKERS, Ground, copy_logs
 from tests.chaos.schedule import Fault, Planned
-from tests.role_cluster import shards_are_whole
+from tests.support.cluster.role_cluster import shards_are_whole
 
 
 def ray_cluster(folder: Path, ttl_s: int) -> ForegroundCluster:
@@ -48,7 +48,10 @@ class RayGround(Ground):
             os.kill(pid, signal.SIGKILL)
 
     def end(self, planned: Planned, client: shoal.Client) -> None:
-        """See Ground. What was killed is brought back by the supervisor, which may also have ended what did not answer."""
+        """See Ground.
+
+        What was killed is brought back by the supervisor, which may also have ended what did not answer.
+        """
         if planned in self._frozen:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._frozen.pop(planned), signal.SIGCONT)

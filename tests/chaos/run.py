@@ -1,7 +1,9 @@
-"""`python -m tests.chaos.run --minutes N`, or `make chaos MINUTES=N`: random faults on a cluster under load, and what became of it.
+"""`python -m tests.chaos.run --minutes N`, or `make chaos MINUTES=N`: random faults on a cluster under load, and what
+became of it.
 
-Most of the time on plain processes in a network that can be cut, the rest on the processes that Ray hosts. Exit code 1 when anything
-acknowledged was lost, an answer was wrong, a call failed within its time, replicas differ or the cluster did not heal by itself.
+Most of the time on plain processes in a network that can be cut, the rest on the processes that Ray hosts. Exit code 1
+when anything acknowledged was lost, an answer was wrong, a call failed within its time, replicas differ or the cluster
+did not heal by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from tests.chaos.grounds import Ground, PlainGround, plain_cluster
 from tests.chaos.outages import in_words
 from tests.chaos.ray_ground import RayGround, ray_cluster
 from tests.chaos.schedule import Fault
-from tests.private_network import why_no_network
+from tests.support.network.private_network import why_no_network
 
 RAY_SHARE = 0.2
 LEAST_MINUTES_WITH_RAY = 10.0

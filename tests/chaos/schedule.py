@@ -36,7 +36,9 @@ _USUAL = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """A fault: `target` is the number of the process; other: of a second one, where it takes two; it begins `after_s` into its round."""
+    """A fault: `target` is the number of the process; other: of a second one, where it takes two; it begins `after_s`
+    into its round.
+    """
 
     fault: Fault
     target: int
@@ -57,7 +59,9 @@ def role_of(fault: Fault) -> str:
 
 
 def rounds(chance: Random, faults: Sequence[Fault], counts: Mapping[str, int], ttl_s: float) -> Iterator[tuple[Planned, ...]]:
-    """Rounds of faults without end: at first each fault once, in any order, then at random. counts: processes of each role."""
+    """Rounds of faults without end: at first each fault once, in any order, then at random. counts: processes of each
+    role.
+    """
     first = chance.sample(faults, len(faults))
     while True:
         fault = first.pop() if first else _drawn(chance, faults)

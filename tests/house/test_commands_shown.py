@@ -1,4 +1,6 @@
-"""The commands that documents and messages show: they do what they should, and none of them leaves a Ray open to everybody."""
+"""The commands that documents and messages show: they do what they should, and none of them leaves a Ray open to
+everybody.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,7 @@ def test_an_open_ray_is_noticed(block: str) -> None:
 def test_every_ray_that_a_message_starts_has_a_token() -> None:
     told = [line for file in python_files(*PACKAGES) for line in file.read_text(encoding="utf-8").splitlines() if "'ray start" in line]
     assert told == []
-    assert f"'{TOKEN} ray start" in (ROOT / "deploy/ray_cluster.py").read_text(encoding="utf-8")
+    assert f"'{TOKEN} ray start" in (ROOT / "deploy/ray/cluster.py").read_text(encoding="utf-8")
 
 
 def test_the_two_commands_of_the_readme() -> None:

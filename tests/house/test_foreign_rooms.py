@@ -1,4 +1,6 @@
-"""One room for each foreign thing: who may import Ray, FAISS, SQLite, etcd's messages and our own generated messages."""
+"""One room for each foreign thing: who may import Ray, FAISS, SQLite, etcd's messages and our own generated
+messages.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +16,24 @@ ROOMS = {
     "faiss": ("shard_worker/index/*",),
     "sqlite3": ("shard_worker/storage/*",),
     "google_crc32c": ("shard_worker/storage/*",),
-    "rich": ("shoal/cli/*", "shoal/client/progress.py", "deploy/demo.py"),
+    "rich": ("shoal/cli/*", "shoal/client/progress.py", "deploy/local/demo.py"),
     "pyarrow": ("shoal/cli/parquet_files.py",),
     "typer": ("shoal/cli/*",),
-    "shoal.store.etcd_rpc_pb2": ("shoal/store/*",),
-    "shoal.store.etcd_rpc_pb2_grpc": ("shoal/store/*",),
+    "shoal.store.etcd.etcd_rpc_pb2": ("shoal/store/*",),
+    "shoal.store.etcd.etcd_rpc_pb2_grpc": ("shoal/store/*",),
     "shoal.v1": (
         "shoal/wire/*",
         "*/service.py",
         "*/*_service.py",
-        "shoal/client/transport.py",
-        "router/grpc_transport.py",
-        "shard_worker/peer_transport.py",
+        "shoal/client/messages.py",
+        "router/rpc/transport.py",
+        "shard_worker/rpc/peers.py",
         # The message side of that transport and of the service that it calls.
-        "shard_worker/append_messages.py",
+        "shard_worker/rpc/append_messages.py",
         # The coordinator asks workers how far their logs reach.
         "coordinator/log_ends.py",
         # The message side of the router's four services, shared by them.
-        "router/requests.py",
+        "router/rpc/requests.py",
         # Registration of a service on its server, nothing else: see REGISTRATION_ONLY.
         "*/server.py",
     ),
@@ -86,7 +88,7 @@ def test_nothing_that_asks_a_proxy_by_itself_is_used(module: str) -> None:
 
 @pytest.mark.parametrize("call", ["grpc.insecure_channel(a)", "grpc.aio.secure_channel(a, c)"])
 def test_another_maker_of_channels_is_noticed(call: str) -> None:
-    assert channel_makers({"router/view.py": f"channel = {call}\n"}) == ["router/view.py"]
+    assert channel_makers({"router/cluster/view.py": f"channel = {call}\n"}) == ["router/cluster/view.py"]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +96,8 @@ def test_another_maker_of_channels_is_noticed(call: str) -> None:
     ["import ray\n", "from ray import serve\n", "import ray.util as u\n", "def late():\n    from ray.util import x\n"],
 )
 def test_a_stranger_is_noticed(source: str) -> None:
-    assert strangers("ray", ROOMS["ray"], {"router/view.py": source, "deploy/launch.py": source}) == ["router/view.py"]
+    assert strangers("ray", ROOMS["ray"], {"router/cluster/view.py": source, "deploy/ray/launch.py": source}) == ["router/cluster/view.py"]
 
 
 def test_a_name_that_only_begins_alike_is_no_breach() -> None:
-    assert strangers("ray", ROOMS["ray"], {"router/view.py": "import raylib\n"}) == []
+    assert strangers("ray", ROOMS["ray"], {"router/cluster/view.py": "import raylib\n"}) == []

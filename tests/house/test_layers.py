@@ -13,9 +13,9 @@ import pytest
 from tests.house.source_tree import PACKAGES, ROOT
 
 BREACHES = {
-    "coordinator/planted.py": "import router.settings\n",
+    "coordinator/planted.py": "import shoal.router.settings\n",
     "shoal/core/planted.py": "import asyncio\n",
-    "shoal/planted.py": "import deploy.settings\n",
+    "shoal/core/planted_too.py": "import shoal.deploy.settings\n",
     "router/planted_too.py": "import faiss\n",
 }
 """One for each contract, in their order."""
@@ -43,7 +43,7 @@ def test_contracts_hold() -> None:
 @pytest.fixture
 def copy_of_tree(tmp_path: Path) -> Path:
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, tmp_path / package, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 

@@ -1,4 +1,6 @@
-"""The settings that people read about are those that the programs take: samples load, pages are fresh, secrets are no values."""
+"""The settings that people read about are those that the programs take: samples load, pages are fresh, secrets are no
+values.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def test_help_tells_every_setting_with_its_default(name: str, capsys: pytest.Cap
 
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_variables_of_kubernetes_start_every_command(name: str) -> None:
-    """Those of services named shoal and shoal-<anything>: no setting is named as one of them, but ports, which are ignored."""
+    """Those of services named shoal and shoal-<anything>: no setting is named as one of them, but ports, which are
+    ignored.
+    """
     command, kind = KINDS[name]
     environment: dict[str, str] = {}
     for each in dataclasses.fields(kind):

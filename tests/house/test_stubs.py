@@ -15,7 +15,7 @@ PROTO = ROOT / "proto"
 
 def committed() -> dict[str, str]:
     """Stubs in the tree, by path."""
-    return texts_of(ROOT, [*(ROOT / "shoal/v1").glob("*_pb2*.py*"), *(ROOT / "shoal/store").glob("*_pb2*.py*")])
+    return texts_of(ROOT, [*(ROOT / "shoal/v1").glob("*_pb2*.py*"), *(ROOT / "shoal/store/etcd").glob("*_pb2*.py*")])
 
 
 def texts_of(root: Path, files: list[Path]) -> dict[str, str]:

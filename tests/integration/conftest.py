@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import shoal
-from tests.role_cluster import RoleCluster
+from tests.support.cluster.role_cluster import RoleCluster
 
 
 @pytest.fixture(scope="session")

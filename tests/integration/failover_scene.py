@@ -19,7 +19,7 @@ from shoal.v1 import worker_pb2_grpc
 from shoal.wire.shard_calls import get_to_message
 from tests.chaos.mixed_load import Herd, MixedLoad
 from tests.chaos.replicas import differences
-from tests.role_cluster import RoleCluster, wait_until
+from tests.support.cluster.role_cluster import RoleCluster, wait_until
 
 TTL_S = 2
 _READ_S = 20.0
@@ -74,7 +74,9 @@ class Scene:
         wait_until(lambda: set(self.in_sync(number)) == set(wanted), f"workers {wanted} are in sync; see {self.cluster.folder}")
 
     def assert_healed(self, allowed: Collection[str] = ()) -> None:
-        """All is whole by itself, nothing was lost, no answer was wrong, no call failed but in an allowed way, replicas are equal."""
+        """All is whole by itself, nothing was lost, no answer was wrong, no call failed but in an allowed way, replicas
+        are equal.
+        """
         self.cluster.wait_whole(self.client)
         self.await_progress()
         self.load.pause()
@@ -97,7 +99,9 @@ class Scene:
 
     @contextmanager
     def primary_reads_at(self, worker: int, point: int) -> Iterator[Callable[[], grpc.Future]]:
-        """Begins primary-consistency reads of a point in shard 0 at a worker itself, over a line that is open already."""
+        """Begins primary-consistency reads of a point in shard 0 at a worker itself, over a line that is open
+        already.
+        """
         entry = next(each for each in self.client.cluster().workers if each.id == self.cluster.worker_id(worker))
         terms = ReadTerms(consistency=Consistency.PRIMARY)
         request = get_to_message(ShardGet(shard=ShardId(CollectionId(self.id), 0), ids=id_array([point]), terms=terms))
@@ -113,7 +117,9 @@ class Scene:
 
 @contextmanager
 def scene(cluster: RoleCluster, name: str, *, shards: int = 1, replicas: int = 3, loaded: bool = True) -> Iterator[Scene]:
-    """The collection exists, whole and under load, until this is left. loaded: False for no load, and nothing that judges."""
+    """The collection exists, whole and under load, until this is left. loaded: False for no load, and nothing that
+    judges.
+    """
     herd, clients = Herd(name=name, shards=shards, replicas=replicas), int(loaded)
     with shoal.connect(cluster.addresses, timeout=30) as client:
         cluster.wait_whole(client)

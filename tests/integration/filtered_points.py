@@ -1,4 +1,6 @@
-"""Points whose payloads hold a bit of everything, filters that meet them often, and the truth by reading every point."""
+"""Points whose payloads hold a bit of everything, filters that meet them often, and the truth by reading every
+point.
+"""
 
 from __future__ import annotations
 

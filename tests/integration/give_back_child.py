@@ -1,7 +1,8 @@
 """A worker's replicas in a process of their own, through everything after which memory is to be given back.
 
-`python -m tests.integration.give_back_child FOLDER`: prints a JSON line for each step: what the process holds more than the
-least that it held after a drop (resident), what the account says of it (held), and which part of that is taken only in time (reserve).
+`python -m tests.integration.give_back_child FOLDER`: prints a JSON line for each step: what the process holds more than
+the least that it held after a drop (resident), what the account says of it (held), and which part of that is taken only
+in time (reserve).
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from pathlib import Path
 
 import numpy as np
 
-from shard_worker.allocator import settle_allocator
-from shard_worker.engine import EngineSettings
-from shard_worker.index.threads import settle_linear_algebra
-from shard_worker.memory import WorkerMemory
-from shard_worker.pools import Pools
-from shard_worker.replica import Replica
-from shard_worker.replica_folders import WorkerReplicaFolders
-from shard_worker.storage.failure import StorageFailed
-from shard_worker.storage.folder import WorkerFolder
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DataLoss
 from shoal.core.ids import ClusterId, RequestId, Revision
 from shoal.core.points import PointColumns
 from shoal.core.shard_calls import Exact, QueryGroup, ShardDelete, ShardSearch, ShardUpsert
 from shoal.core.sizing import REPLICA_BASE_BYTES, store_cache_bytes
+from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
+from shoal.shard_worker.index.native.threads import settle_linear_algebra
+from shoal.shard_worker.replica.engine import EngineSettings
+from shoal.shard_worker.replica.replica import Replica
+from shoal.shard_worker.resources.allocator import settle_allocator
+from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.storage.failure import StorageFailed
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from tests.integration.memory_child import CONFIG, REPLICA, SHARD
 from tests.unit.shard_worker.replica_bench import Alone
 

@@ -1,6 +1,7 @@
 """Forks processes that live a replica's history with one fault armed: `python -m tests.integration.kill_child`.
 
-Everything is imported once, before the forks; no thread runs then. A line of JSON in asks for one life, a line out says how it ended.
+Everything is imported once, before the forks; no thread runs then. A line of JSON in asks for one life, a line out says
+how it ended.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def _live_and_exit(job: dict[str, Any]) -> None:
 
 
 def _live(folder: Path, said: Path, fault: str) -> None:
-    """Acknowledged steps are lines of the file `said`, then, for a life without a fault, how often each point was reached."""
+    """Acknowledged steps are lines of the file `said`, then, for a life without a fault, how often each point was
+    reached.
+    """
     with said.open("ab", buffering=0) as stream:
 
         def acknowledge(number: int) -> None:

@@ -1,6 +1,7 @@
 """A replica in a process whose memory is limited: filled until it refuses, searched, emptied by half, and filled again.
 
-`python -m tests.integration.memory_child FOLDER INDEX DIM MIB`: MIB more than it takes to begin with. Prints what it met, as JSON.
+`python -m tests.integration.memory_child FOLDER INDEX DIM MIB`: MIB more than it takes to begin with. Prints what it
+met, as JSON.
 """
 
 from __future__ import annotations
@@ -13,15 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from shard_worker.allocator import settle_allocator
-from shard_worker.engine import EngineSettings
-from shard_worker.index.threads import settle_linear_algebra
-from shard_worker.limits import memory_limits
-from shard_worker.memory import WorkerMemory
-from shard_worker.pools import Pools
-from shard_worker.replica import Replica
-from shard_worker.replica_folders import WorkerReplicaFolders
-from shard_worker.storage.folder import WorkerFolder
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import ResourceExhausted
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term, WorkerId
@@ -30,6 +22,15 @@ from shoal.core.points import PointColumns
 from shoal.core.shard_calls import Exact, QueryGroup, ShardDelete, ShardSearch, ShardUpsert
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
+from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
+from shoal.shard_worker.index.native.threads import settle_linear_algebra
+from shoal.shard_worker.replica.engine import EngineSettings
+from shoal.shard_worker.replica.replica import Replica
+from shoal.shard_worker.resources.allocator import settle_allocator
+from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.os_limits import memory_limits
+from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from tests.unit.shard_worker.replica_bench import Alone
 
 SHARD, REPLICA = ShardId(CollectionId("c"), 0), ReplicaId("r")

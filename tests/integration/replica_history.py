@@ -1,4 +1,5 @@
-"""A scripted life of one small replica, and what must be in it after any number of its steps: for tests that end it somewhere.
+"""A scripted life of one small replica, and what must be in it after any number of its steps: for tests that end it
+somewhere.
 
 Every step that writes is one call, acknowledged or not; the model after n steps is a plain dictionary.
 """
@@ -14,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from shard_worker.logic.record import Record, RecordKind
-from shard_worker.storage.folder import WorkerFolder
-from shard_worker.storage.log import LogSettings, ReplicaLog
-from shard_worker.storage.points_store import PointsStore
-from shard_worker.storage.replica_folder import ReplicaRef
-from shard_worker.storage.snapshot_export import pin_snapshot, read_piece
-from shard_worker.storage.snapshot_import import SnapshotDownload
 from shoal.core.filter import Filter, In
 from shoal.core.ids import ClusterId, Seq
 from shoal.core.points import PointId, id_order
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
+from shoal.shard_worker.storage.folders.snapshot_export import pin_snapshot, read_piece
+from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
+from shoal.shard_worker.storage.store.points_store import PointsStore
 from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, Bench, opened
 from tests.unit.shard_worker.replica_reading import count, delete_matching, nearest, scroll
 
@@ -87,7 +88,9 @@ Step = Write | Remove | RemoveClass | Optimize | Closed
 
 
 def history() -> tuple[Step, ...]:
-    """New points and new versions of old ones, integers and strings, with and without payload; growing, sealed and merged rows."""
+    """New points and new versions of old ones, integers and strings, with and without payload; growing, sealed and
+    merged rows.
+    """
     steps: list[Step] = []
     for version in range(1, 13):
         steps.append(Write(ids=tuple(range(version * 4, version * 4 + 9)), version=version))

@@ -317,7 +317,9 @@ def searching(**request) -> search_pb2.SearchRequest:
 
 
 def searching_deeply(depth: int) -> search_pb2.SearchRequest:
-    """A search with a filter that is made in place: a copy would be read, and protobuf reads 100 messages in each other."""
+    """A search with a filter that is made in place: a copy would be read, and protobuf reads 100 messages in each
+    other.
+    """
     request = searching(k=1)
     inner = request.filter
     for _ in range(depth):

@@ -1,4 +1,6 @@
-"""Connections that break in every way a socket can: what users of the SDK read names the address, says what it means, and is ours."""
+"""Connections that break in every way a socket can: what users of the SDK read names the address, says what it means,
+and is ours.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import grpc
 import pytest
 
 import shoal
-from tests.etcd_process import free_port
+from tests.support.etcd.process import free_port
 from tests.unit.shoal.wire.test_grpc_words import GRPC_SAYS
 
 TIMEOUT_S = 0.6

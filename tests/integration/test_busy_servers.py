@@ -1,4 +1,6 @@
-"""A server that is busy says so and when to send again; SDK clients wait for it over real sockets, and only for that."""
+"""A server that is busy says so and when to send again; SDK clients wait for it over real sockets, and only for
+that.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,17 @@ import numpy as np
 import pytest
 
 import shoal
-from router.server import RouterRole
-from router.settings import RouterSettings
-from shard_worker.logic.replica_machine import MAX_PENDING_BYTES, queue_full
 from shoal.core.errors import ErrorDetails
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardWrite, WriteAck
-from shoal.store.codec import encode_worker
-from shoal.store.memory import MemoryStore
-from shoal.store.memory_cluster import MemoryCluster
-from tests.etcd_process import free_port
+from shoal.router.server import RouterRole
+from shoal.router.settings import RouterSettings
+from shoal.shard_worker.logic.replication.machine import MAX_PENDING_BYTES, queue_full
+from shoal.store.codecs import encode_worker
 from tests.integration.test_router_process import KEYS, entry_at, put, twin_workers
+from tests.support.etcd.process import free_port
+from tests.twins.store.client import MemoryStore
+from tests.twins.store.cluster import MemoryCluster
 from tests.unit.router.twin import TwinCluster, TwinWorker
 
 DIM, LOADERS, MESSAGES = 4, 8, 5

@@ -1,4 +1,7 @@
-"""Two minutes of chaos: random faults, each kind at least once on a machine that is not too slow. Longer: `make chaos MINUTES=30`."""
+"""Two minutes of chaos: random faults, each kind at least once on a machine that is not too slow.
+
+Longer: `make chaos MINUTES=30`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pytest
 from tests.chaos.campaign import Figures, campaign
 from tests.chaos.grounds import PlainGround, plain_cluster
 from tests.chaos.outages import in_words
-from tests.terminal_line import show
+from tests.support.terminal_line import show
 
 SEED, TTL_S, SECONDS = 1, 2, 100.0
 

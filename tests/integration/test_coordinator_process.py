@@ -15,12 +15,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from shoal.core.cluster_map import LeaderEntry
-from shoal.store.codec import decode_leader
-from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.codecs import decode_leader
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.keys import Keys
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc
-from tests.etcd_process import EtcdProcess
+from tests.support.etcd.process import EtcdProcess
 from tests.unit.coordinator.candidate import Workers
 
 KEYS = Keys("it")
@@ -37,7 +37,7 @@ class Process:
         flags = [f"--etcd={endpoint}", f"--cluster-name={KEYS.cluster_name}", f"--lease-ttl-s={TTL_S}"]
         with log.open("wb") as stream:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "coordinator", *flags], stderr=stream, env=os.environ | {"PYTHONSAFEPATH": "1"}
+                [sys.executable, "-m", "shoal.coordinator", *flags], stderr=stream, env=os.environ | {"PYTHONSAFEPATH": "1"}
             )
 
     @property
@@ -237,13 +237,15 @@ async def _creates(address: str) -> bool:
 def test_a_taken_port_is_one_line_and_an_exit_code(etcd: EtcdProcess, tmp_path: Path) -> None:
     etcd.start()
     flags = [f"--etcd={etcd.endpoint}", f"--port={etcd.client_port}", "--log-level=ERROR"]
-    ended = subprocess.run([sys.executable, "-m", "coordinator", *flags], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-m", "shoal.coordinator", *flags], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith(f"error: cannot listen on 127.0.0.1:{etcd.client_port}")
 
 
 def test_bad_settings_are_one_line_and_an_exit_code() -> None:
-    command = [sys.executable, "-m", "coordinator", "--lease-ttl-s=soon"]
+    command = [sys.executable, "-m", "shoal.coordinator", "--lease-ttl-s=soon"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == "error: --lease-ttl-s is 'soon', it must be of type int\n"

@@ -1,6 +1,8 @@
-"""A small replica, damaged in every way that a disk can: it is noticed, or it changes nothing; and nothing acknowledged is lost.
+"""A small replica, damaged in every way that a disk can: it is noticed, or it changes nothing; and nothing acknowledged
+is lost.
 
-Every bit of the log and of the segment files is flipped where it is detected, at the lowest level; whole replicas are opened for samples.
+Every bit of the log and of the segment files is flipped where it is detected, at the lowest level; whole replicas are
+opened for samples.
 """
 
 from __future__ import annotations
@@ -18,17 +20,17 @@ from typing import Any
 
 import pytest
 
-from shard_worker.fsck.finding import Verdict
-from shard_worker.storage.failure import DiskFull, StorageFailed
-from shard_worker.storage.log_file import LogIdentity
-from shard_worker.storage.log_opening import verify_log_files
-from shard_worker.storage.replica_folder import ReplicaFolder
-from shard_worker.storage.segment_files import SegmentFiles
-from shard_worker.storage.store_inspection import StoreInspection
-from shard_worker.storage.watermark import load_watermark
 from shoal.core.errors import DataLoss, PreconditionFailed, ShoalError
 from shoal.core.filter import In
 from shoal.runtime.fault_points import CALL_POINTS, armed
+from shoal.shard_worker.fsck.finding import Verdict
+from shoal.shard_worker.storage.failure import DiskFull, StorageFailed
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
+from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
+from shoal.shard_worker.storage.log.log_file import LogIdentity
+from shoal.shard_worker.storage.log.log_opening import verify_log_files
+from shoal.shard_worker.storage.log.watermark import load_watermark
+from shoal.shard_worker.storage.store.store_inspection import StoreInspection
 from tests.unit.shard_worker.engine_driver import CLUSTER, REF, Driven
 from tests.unit.shard_worker.engine_reading import count, nearest, stored
 from tests.unit.shard_worker.fsck.replica_on_disk import checked, flip, make_worker
@@ -53,7 +55,10 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, killed: what was applied last lies in the write-ahead log, and the watermark is behind. Not to be changed."""
+    """The same, killed: what was applied last lies in the write-ahead log, and the watermark is behind.
+
+    Not to be changed.
+    """
     return make_worker(tmp_path_factory.mktemp("killed"), clean=False)
 
 
@@ -177,7 +182,10 @@ def test_a_replica_with_a_damaged_log_does_not_open_and_nothing_of_it_is_cut(kil
 
 
 def test_a_log_cut_behind_what_is_applied_gives_whole_writes_back(stopped: Path, tmp_path: Path) -> None:
-    """Two writes are in the log and not in the store: a crash between flush and apply. Bytes that never reached the disk are gone."""
+    """Two writes are in the log and not in the store: a crash between flush and apply.
+
+    Bytes that never reached the disk are gone.
+    """
     path = copied(stopped, tmp_path)
     driven = Driven(path)
     full = log_files(path)[-1]
@@ -301,7 +309,10 @@ def test_a_call_that_fails_is_refused_clearly_and_loses_nothing(stopped: Path, t
 
 
 def until_refused(driven: Driven) -> tuple[StorageFailed, list[Stored]]:
-    """Write, build, checkpoint and open again until the disk refuses. Returns how, and the two states that may be found then."""
+    """Write, build, checkpoint and open again until the disk refuses.
+
+    Returns how, and the two states that may be found then.
+    """
     points = stored(driven)
     for number in range(200, 210):
         vector = [1.0, 1.0, 1.0, float(number)]

@@ -1,4 +1,6 @@
-"""The parts of a local cluster that are processes: our etcd, what dies with its parent, Ray's session and its guard, the port."""
+"""The parts of a local cluster that are processes: our etcd, what dies with its parent, Ray's session and its guard,
+the port.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from deploy.die_with_parent import DYING_WITH_US
-from deploy.etcd_binary import find_etcd
-from deploy.etcd_child import EtcdChild, EtcdPorts, remembered_ports
-from deploy.foreground import free_port
-from deploy.ports import await_port_free, check_port_free, kept_port
-from deploy.readiness import OwnId, look
-from deploy.session import MARK, end_session, processes_of, start_guard
-from deploy.settings import LocalSettings
 from shoal.core.errors import InvalidArgument, Unavailable
-from tests.role_cluster import RoleCluster
+from shoal.deploy.local.etcd_binary import find_etcd
+from shoal.deploy.local.etcd_child import EtcdChild, EtcdPorts, remembered_ports
+from shoal.deploy.local.foreground import free_port
+from shoal.deploy.local.readiness import OwnId, look
+from shoal.deploy.processes.die_with_parent import DYING_WITH_US
+from shoal.deploy.processes.ports import await_port_free, check_port_free, kept_port
+from shoal.deploy.ray.session import MARK, end_session, processes_of, start_guard
+from shoal.deploy.settings import LocalSettings
+from tests.support.cluster.role_cluster import RoleCluster
 
 SLEEPER = (sys.executable, "-c", "import sys, time; print('up', flush=True); time.sleep(600)")
 
@@ -115,7 +117,7 @@ def test_unreadable_ports_are_replaced(tmp_path: Path, text: str) -> None:
 
 def test_a_child_dies_with_its_killed_parent() -> None:
     source = (
-        "import os, subprocess, sys, time; from deploy.die_with_parent import DYING_WITH_US\n"
+        "import os, subprocess, sys, time; from shoal.deploy.processes.die_with_parent import DYING_WITH_US\n"
         "child = subprocess.Popen([*DYING_WITH_US, str(os.getpid()), sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         "print(child.pid, flush=True); time.sleep(600)"
     )

@@ -1,4 +1,6 @@
-"""A worker whose disk fills up in the middle of an import: a clear error, nothing lost, and it goes on by itself when there is room."""
+"""A worker whose disk fills up in the middle of an import: a clear error, nothing lost, and it goes on by itself when
+there is room.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ import numpy as np
 import pytest
 
 import shoal
-from tests.role_cluster import RoleCluster, wait_until
-from tests.small_disk import fill, small_disk
+from tests.support.cluster.role_cluster import RoleCluster, wait_until
+from tests.support.disk.small_disk import fill, small_disk
 
 DIM, BATCH = 64, 500
 MEGABYTES = 128

@@ -1,7 +1,8 @@
-"""What happens when (design of replication, table of that name): each event on real processes, under a load that a model judges.
+"""What happens when (design of replication, table of that name): each event on real processes, under a load that a
+model judges.
 
-Every test ends with the same proof (`assert_healed`): all replicas are back in sync by themselves and equal, nothing acknowledged is
-lost, no answer was wrong and no call failed.
+Every test ends with the same proof (`assert_healed`): all replicas are back in sync by themselves and equal, nothing
+acknowledged is lost, no answer was wrong and no call failed.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import pytest
 import shoal
 from tests.chaos.outages import in_words
 from tests.integration.failover_scene import TTL_S, Scene, scene
-from tests.private_network import why_no_network
-from tests.role_cluster import RoleCluster, wait_until
-from tests.small_disk import fill, small_disk
-from tests.terminal_line import show
+from tests.support.cluster.role_cluster import RoleCluster, wait_until
+from tests.support.disk.small_disk import fill, small_disk
+from tests.support.network.private_network import why_no_network
+from tests.support.terminal_line import show
 
 REPLACE_AFTER_S = 4 * TTL_S
 DISK_MEGABYTES = 160

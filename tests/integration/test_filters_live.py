@@ -1,4 +1,6 @@
-"""Filters through real processes, against brute force: growing, sealed and mixed rows, after a kill, and while points move."""
+"""Filters through real processes, against brute force: growing, sealed and mixed rows, after a kill, and while points
+move.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ import pytest
 import shoal
 from shoal.core.points import PointId
 from tests.integration.filtered_points import DIM, LABELS, Model, filter_of, numbered, payload_of, vector_of
-from tests.role_cluster import RoleCluster, wait_until
+from tests.support.cluster.role_cluster import RoleCluster, wait_until
 
 FILTERS = 40
 NONE_OF_THEM: dict[str, Any] = {"nowhere": 1}

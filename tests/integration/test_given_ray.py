@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 import shoal
-from deploy.foreground import ForegroundCluster, free_port
-from deploy.session import MARK, end_session
 from shoal.core.errors import Unavailable
-from tests.etcd_process import EtcdProcess
-from tests.private_network import SERVERS, PrivateNetwork, why_no_network
+from shoal.deploy.local.foreground import ForegroundCluster, free_port
+from shoal.deploy.ray.session import MARK, end_session
+from tests.support.etcd.process import EtcdProcess
+from tests.support.network.private_network import SERVERS, PrivateNetwork, why_no_network
 
 TIMEOUT_S = 60.0
 
@@ -113,7 +113,7 @@ def test_without_the_token_it_is_one_line_that_says_what_to_do(given: tuple[str,
 
 
 JOIN = """
-from deploy.ray_link import RayLink
+from shoal.deploy.ray.link import RayLink
 from shoal.core.errors import ShoalError
 try:
     RayLink(address={address!r}, cluster_name="c").join(lambda: False)

@@ -1,4 +1,6 @@
-"""What dropped, closed, failed and reopened replicas held is given back at once, with no help of the garbage collector."""
+"""What dropped, closed, failed and reopened replicas held is given back at once, with no help of the garbage
+collector.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`shoal import` as a process of its own against a real cluster: killed and run again, and stopped by what users do wrong."""
+"""`shoal import` as a process of its own against a real cluster: killed and run again, and stopped by what users do
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ import numpy as np
 import pytest
 
 import shoal
-from tests.etcd_process import free_port
-from tests.role_cluster import RoleCluster, wait_until
+from tests.support.cluster.role_cluster import RoleCluster, wait_until
+from tests.support.etcd.process import free_port
 
 ROWS, DIM = 200_000, 16
 

@@ -1,4 +1,6 @@
-"""Indexes and recall of live collections, through real processes: changed while they are searched, measured, explained."""
+"""Indexes and recall of live collections, through real processes: changed while they are searched, measured,
+explained.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import pytest
 
 import shoal
 from tests.integration.filtered_points import numbered
-from tests.role_cluster import RoleCluster, wait_until
+from tests.support.cluster.role_cluster import RoleCluster, wait_until
 
 ROWS, DIM, CLUSTERS = 6_000, 32, 40
 PLANS = {"exact", "index", "index, then filter", "empty"}
@@ -66,7 +68,10 @@ def things(shared_cluster: RoleCluster) -> Iterator[shoal.Client]:
 
 @contextmanager
 def searched(cluster: RoleCluster, name: str) -> Iterator[list[float]]:
-    """A thread that asks all the while; yields the recall of each of its batches. Raises what was wrong with an answer."""
+    """A thread that asks all the while; yields the recall of each of its batches.
+
+    Raises what was wrong with an answer.
+    """
     stop, recalls = threading.Event(), []
 
     def search() -> None:

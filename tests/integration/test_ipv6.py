@@ -1,4 +1,6 @@
-"""Roles that listen on an address of IPv6, in every spelling, and find each other under it; the port that `shoal up` probes there."""
+"""Roles that listen on an address of IPv6, in every spelling, and find each other under it; the port that `shoal up`
+probes there.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ from pathlib import Path
 import pytest
 
 import shoal
-from deploy.foreground import free_port
-from deploy.ports import check_port_free
 from shoal.core.errors import Unavailable
-from tests.etcd_process import EtcdProcess
-from tests.loopback_six import needs_six
-from tests.role_cluster import RoleProcess, wait_until
+from shoal.deploy.local.foreground import free_port
+from shoal.deploy.processes.ports import check_port_free
+from tests.support.cluster.role_cluster import RoleProcess, wait_until
+from tests.support.etcd.process import EtcdProcess
+from tests.support.network.loopback_six import needs_six
 
 pytestmark = needs_six
 

@@ -1,4 +1,5 @@
-"""The kill matrix in short: every process killed, and those faults whose course differs. All twelve cells: `make kill-matrix`.
+"""The kill matrix in short: every process killed, and those faults whose course differs. All twelve cells: `make
+kill-matrix`.
 
 A frozen or cut-off leader is test_standby's; a stopped leader, etcd or router differs little from a killed one.
 """
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from tests.chaos.kill_matrix import FAULTS, IN_WORDS, TARGETS, TTL_S, Row, drawn, matrix_cluster, run_cell
 from tests.chaos.load import Load
-from tests.role_cluster import RoleCluster
+from tests.support.cluster.role_cluster import RoleCluster
 
 IN_SHORT = (
     ("worker", "kill"),
@@ -22,7 +23,9 @@ IN_SHORT = (
     ("worker", "stop"),
 )
 LONGEST_GAP_S = 10.0
-"""Of writes and searches while a process is killed and starts again; a frozen one may last as long as it is frozen, besides."""
+"""Of writes and searches while a process is killed and starts again; a frozen one may last as long as it is frozen,
+besides.
+"""
 
 
 @pytest.fixture(scope="module")

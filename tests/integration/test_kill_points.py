@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from shard_worker.fsck.finding import Severity, Verdict
-from shard_worker.fsck.replica_check import check_replica
-from shard_worker.fsck.targets import find_targets
 from shoal.runtime.fault_points import FAULT_POINTS
+from shoal.shard_worker.fsck.finding import Severity, Verdict
+from shoal.shard_worker.fsck.replica_check import check_replica
+from shoal.shard_worker.fsck.targets import find_targets
 from tests.integration.replica_history import after, bench, check, history, live
-from tests.scope import cells
+from tests.support.scope import cells
 
 ROOT = Path(__file__).parents[2]
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

@@ -1,4 +1,6 @@
-"""Reads that need several messages, against a real cluster: gets larger than one, and scrolls whose collection is made anew."""
+"""Reads that need several messages, against a real cluster: gets larger than one, and scrolls whose collection is made
+anew.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from shoal.core.points import id_array
 from shoal.v1 import points_pb2, points_pb2_grpc
 from shoal.wire.columns import ids_to_message
 from shoal.wire.status import error_from_exception
-from tests.role_cluster import RoleCluster
+from tests.support.cluster.role_cluster import RoleCluster
 
 POINTS, TEXT_BYTES = 40, 1_000_000
 """Together more than a message of 32 MiB."""

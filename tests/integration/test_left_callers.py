@@ -1,6 +1,8 @@
-"""Callers that leave a real cluster, in every way: what they asked for ends on the worker, behind the router, and nobody waits for it.
+"""Callers that leave a real cluster, in every way: what they asked for ends on the worker, behind the router, and
+nobody waits for it.
 
-Each of them counts by a filter that takes minutes, so that a bound of a minute is no question of how fast the machine is.
+Each of them counts by a filter that takes minutes, so that a bound of a minute is no question of how fast the machine
+is.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 import pytest
 
 import shoal
-from tests.role_cluster import RoleCluster, wait_until
+from tests.support.cluster.role_cluster import RoleCluster, wait_until
 
 DIM, ROWS, CALLERS, PATIENCE_S, HOURS = 4, 1_000, 30, 60.0, 7_200.0
 DEPTH = 40

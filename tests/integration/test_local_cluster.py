@@ -1,4 +1,4 @@
-"""`python -m deploy.up`, which is `shoal up`, with a real etcd, a real Ray and real signals."""
+"""`python -m shoal.deploy.local.up`, which is `shoal up`, with a real etcd, a real Ray and real signals."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 import shoal
-from deploy.foreground import ForegroundCluster, free_port
-from deploy.session import processes_of
-from tests.listeners import listening
-from tests.loopback_six import has_six
-from tests.proxy import VARIABLES, Proxy, proxy_named_by
+from shoal.deploy.local.foreground import ForegroundCluster, free_port
+from shoal.deploy.ray.session import processes_of
+from tests.support.network.listeners import listening
+from tests.support.network.loopback_six import has_six
+from tests.support.network.proxy import VARIABLES, Proxy, proxy_named_by
 
 DIM, POINTS = 8, 500
 VECTORS = np.random.default_rng(7).normal(size=(POINTS, DIM)).astype(np.float32)
@@ -50,7 +50,7 @@ def check(address: str) -> None:
 
 
 def run_up(*flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "deploy.up", *flags]
+    command = [sys.executable, "-P", "-m", "shoal.deploy.local.up", *flags]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

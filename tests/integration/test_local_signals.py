@@ -1,4 +1,6 @@
-"""`shoal up` in the wild: no terminal any more, signals to every process, parts of Ray killed, Ctrl-C while it starts. Real processes."""
+"""`shoal up` in the wild: no terminal any more, signals to every process, parts of Ray killed, Ctrl-C while it starts.
+Real processes.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,10 @@ from pathlib import Path
 import pytest
 
 import shoal
-from deploy.foreground import free_port
-from deploy.processes import children_of, is_alive, name_of
-from deploy.session import processes_of
-from tests.scope import LONG
+from shoal.deploy.local.foreground import free_port
+from shoal.deploy.processes.processes import children_of, is_alive, name_of
+from shoal.deploy.ray.session import processes_of
+from tests.support.scope import LONG
 
 TIMEOUT_S = 90.0
 
@@ -42,7 +44,7 @@ class Up:
     def __init__(self, data: Path, *, output: int = subprocess.DEVNULL, hangup_ignored: bool = False) -> None:
         self.data, self.port = data, free_port()
         self._past = {name: self._read(name) for name in ("up", "worker-1", "coordinator")}
-        command = [sys.executable, "-P", "-m", "deploy.up", f"--data={data}", f"--port={self.port}"]
+        command = [sys.executable, "-P", "-m", "shoal.deploy.local.up", f"--data={data}", f"--port={self.port}"]
         if hangup_ignored:
             command = ["sh", "-c", 'trap "" HUP; exec "$0" "$@"', *command]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
@@ -76,7 +78,9 @@ class Up:
         return code
 
     def ended_cleanly(self) -> None:
-        """As after Ctrl-C on the command alone: each role was told to stop, and none was killed or failed to say that it leaves."""
+        """As after Ctrl-C on the command alone: each role was told to stop, and none was killed or failed to say that
+        it leaves.
+        """
         session = self.session()
         assert self.ended() == 0, self.log()[-3000:]
         assert processes_of(session) == []

@@ -1,4 +1,6 @@
-"""The coordinator's questions to workers over real sockets: who answers is heard, who does not costs no more than the time given."""
+"""The coordinator's questions to workers over real sockets: who answers is heard, who does not costs no more than the
+time given.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +9,21 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from coordinator.log_ends import GrpcReplicaReports
+from shoal.coordinator.log_ends import GrpcReplicaReports
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.runtime.server import GrpcServer
 from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_pb2_grpc
 from shoal.wire.shard_calls import shard_from_message
-from tests.etcd_process import free_port
+from tests.support.etcd.process import free_port
 
 MESSAGE_BYTES = 1_000_000
 WAIT_S = 20.0
 ANSWER_S = 3.0
-"""One of the workers never answers, so each question takes as long as this; on a busy machine the others may need some of it."""
+"""One of the workers never answers, so each question takes as long as this; on a busy machine the others may need some
+of it.
+"""
 SHARDS = [ShardId(CollectionId("id-c"), number) for number in range(3)]
 
 

@@ -1,4 +1,6 @@
-"""A worker never dies of memory: in a process with a hard limit a replica is filled until it refuses, and everything else goes on."""
+"""A worker never dies of memory: in a process with a hard limit a replica is filled until it refuses, and everything
+else goes on.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(("index", "dim", "least"), [("flat", 256, 10_000), ("hnsw", 768, 3_000), ("auto", 768, 9_000)])
 def test_a_replica_is_filled_until_it_refuses_and_searches_and_deletes_go_on(index: str, dim: int, least: int, tmp_path: Path) -> None:
-    """least: points it takes before. An automatic index gives up precision for memory and so takes more than a graph with all vectors."""
+    """least: points it takes before.
+
+    An automatic index gives up precision for memory and so takes more than a graph with all vectors.
+    """
     # The limit counts the stacks of threads whole, so they are made small.
     child = f"ulimit -s 1024; exec {sys.executable} -m tests.integration.memory_child {tmp_path / 'worker'} {index} {dim} 160"
     environment = {"OMP_NUM_THREADS": "1", "OMP_STACKSIZE": "1M", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}

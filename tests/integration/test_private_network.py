@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.private_network import PrivateNetwork, why_no_network
+from tests.support.network.private_network import PrivateNetwork, why_no_network
 
 LISTEN = "import socket; s = socket.create_server(('0.0.0.0', 7777)); print('ready', flush=True); [s.accept() for _ in range(100)]"
 CONNECT = "import socket; socket.create_connection(('{address}', 7777), timeout={timeout_s})"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shard_worker.storage.folder import WorkerFolder
 from shoal.core.ids import ClusterId
-from tests.etcd_process import free_port
-from tests.role_cluster import RoleCluster, RoleProcess, wait_until
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+from tests.support.cluster.role_cluster import RoleCluster, RoleProcess, wait_until
+from tests.support.etcd.process import free_port
 
 ROLES = ("coordinator", "shard_worker", "router")
 

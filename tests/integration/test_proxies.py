@@ -1,4 +1,6 @@
-"""Variables that name a proxy are no matter for our channels, plain or encrypted, blocking or not: real gRPC and a proxy that counts."""
+"""Variables that name a proxy are no matter for our channels, plain or encrypted, blocking or not: real gRPC and a
+proxy that counts.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from shoal.wire.channels import client_options, open_aio_channel, open_channel
-from tests.certificates import Authority
-from tests.proxy import VARIABLES, proxy_named_by
+from tests.support.network.certificates import Authority
+from tests.support.network.proxy import VARIABLES, proxy_named_by
 
 TIMEOUT_S = 10.0
 QUESTION = health_pb2.HealthCheckRequest()

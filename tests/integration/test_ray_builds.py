@@ -1,4 +1,6 @@
-"""Index builds as Ray tasks: on the node that hosts no worker, while searches go on; and at home when that node is lost."""
+"""Index builds as Ray tasks: on the node that hosts no worker, while searches go on; and at home when that node is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,11 @@ import numpy as np
 import pytest
 
 import shoal
-from deploy.foreground import ForegroundCluster
-from deploy.session import end_session
 from shoal.core.errors import ShoalError
-from tests.etcd_process import EtcdProcess
-from tests.ray_nodes import RayNodes, environment, short_folder
+from shoal.deploy.local.foreground import ForegroundCluster
+from shoal.deploy.ray.session import end_session
+from tests.support.cluster.ray_nodes import RayNodes, environment, short_folder
+from tests.support.etcd.process import EtcdProcess
 
 TIMEOUT_S = 60.0
 DIM, ROWS = 48, 25_000

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from deploy import ray_link
-from deploy.logic.supervision import LONGEST_PAUSE_S
-from deploy.ray_link import RayLink
 from shoal.core.errors import PreconditionFailed, Unavailable
+from shoal.deploy.logic.supervision import LONGEST_PAUSE_S
+from shoal.deploy.ray import link as ray_link
+from shoal.deploy.ray.link import RayLink
 
 _START = """
 import sys, time
 from multiprocessing.connection import Connection
-from deploy.ray_link_messages import Answer, Failure, Joined
+from shoal.deploy.ray.link_messages import Answer, Failure, Joined
 pipe = Connection(int(sys.argv[1]))
 """
 _JOIN = _START + "pipe.send(Joined())\n"

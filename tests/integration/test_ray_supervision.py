@@ -1,4 +1,6 @@
-"""Supervision on a Ray of three nodes and a head: whatever of it is killed, acknowledged points stay and nobody needs a hand."""
+"""Supervision on a Ray of three nodes and a head: whatever of it is killed, acknowledged points stay and nobody needs a
+hand.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,11 @@ from pathlib import Path
 import pytest
 
 import shoal
-from deploy.foreground import ForegroundCluster
-from deploy.session import end_session
 from shoal.core.errors import ShoalError, Unavailable
-from tests.etcd_process import EtcdProcess
-from tests.ray_nodes import RayNodes, environment, short_folder
+from shoal.deploy.local.foreground import ForegroundCluster
+from shoal.deploy.ray.session import end_session
+from tests.support.cluster.ray_nodes import RayNodes, environment, short_folder
+from tests.support.etcd.process import EtcdProcess
 
 TIMEOUT_S = 60.0
 WORKERS = 3
@@ -94,7 +96,7 @@ def parent(pid: int) -> int:
 def link_process(command: int) -> int:
     """The process through which `shoal up` speaks to Ray."""
     children = (int(pid) for pid in Path(f"/proc/{command}/task/{command}/children").read_text().split())
-    (pid,) = (pid for pid in children if b"deploy.ray_link_process" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    (pid,) = (pid for pid in children if b"shoal.deploy.ray.link_process" in Path(f"/proc/{pid}/cmdline").read_bytes())
     return pid
 
 

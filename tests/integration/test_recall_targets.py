@@ -1,7 +1,8 @@
-"""Recall as a parameter, on real vectors: what a target chooses is measured on other queries than those it was calibrated on.
+"""Recall as a parameter, on real vectors: what a target chooses is measured on other queries than those it was
+calibrated on.
 
-No clock: an index search counts as cheaper than an exact one, so that every choice is one of the index and the test does not
-depend on the machine.
+No clock: an index search counts as cheaper than an exact one, so that every choice is one of the index and the test
+does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ import faiss
 import numpy as np
 import pytest
 
-from shard_worker.index import tuning as tuning_module
-from shard_worker.index.approximate import nearest
-from shard_worker.index.ask import Ask
-from shard_worker.index.calibrate import calibrate
-from shard_worker.index.truth import Sample
-from shard_worker.index.tuning import Tuning
-from shard_worker.index.view import Part
-from shard_worker.logic.segment_form import SealedForm
 from shoal.core.collection import Metric
 from shoal.core.index_spec import parse_index
 from shoal.core.scoring import prepared
-from tests.data_sets import load
-from tests.scope import LONG, cells
+from shoal.shard_worker.index import tuning as tuning_module
+from shoal.shard_worker.index.search.approximate import nearest
+from shoal.shard_worker.index.search.ask import Ask
+from shoal.shard_worker.index.tuning import Tuning
+from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.logic.segments.segment_form import SealedForm
+from shoal.shard_worker.tuning.calibrate import calibrate
+from shoal.shard_worker.tuning.truth import Sample
+from tests.support.data_sets import load
+from tests.support.scope import LONG, cells
 from tests.unit.shard_worker.index.made_segments import built, frozen
 
 TARGETS = (0.8, 0.9, 0.95, 0.99)
@@ -95,7 +96,9 @@ def recall_of(part: Part, queries: np.ndarray, truth: np.ndarray, metric: Metric
 
 @pytest.mark.parametrize(("name", "index"), CELLS)
 def test_half_of_the_queries_choose_for_the_other_half(name, index, segment):
-    """Mean over several ways of halving, since a hundred queries that were not calibrated on say little about the first hit."""
+    """Mean over several ways of halving, since a hundred queries that were not calibrated on say little about the first
+    hit.
+    """
     _, queries, truth, metric = prepared_data(name)
     part = segment(name, index)
     measured: dict[tuple[float, int], list[float]] = {}
@@ -141,7 +144,9 @@ def test_before_anything_is_measured_every_search_is_exact(name, index, segment)
 
 @pytest.mark.skipif(not LONG, reason="half a minute: make recall-targets")
 def test_fashion_under_inner_products(tmp_path):
-    """Vectors of uneven lengths, all positive: the graph reaches the target, and what some queries choose holds for the others."""
+    """Vectors of uneven lengths, all positive: the graph reaches the target, and what some queries choose holds for the
+    others.
+    """
     arrays = load("fashion-mnist-784-l2.npz")
     vectors, queries = arrays["base"][:FASHION_ROWS].astype(np.float32), arrays["queries"][:600].astype(np.float32)
     form = SealedForm(dim=784, metric=Metric.IP, spec=parse_index("hnsw", 784))

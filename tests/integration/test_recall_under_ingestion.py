@@ -1,6 +1,8 @@
-"""Recall while points come in: a loader writes at a steady pace, builds and merges go on, and no 200 searches in a row fall short.
+"""Recall while points come in: a loader writes at a steady pace, builds and merges go on, and no 200 searches in a row
+fall short.
 
-Long only, since it takes as long as the loading: make test-long. The short form is tests/unit/shard_worker/test_recall_holds.py.
+Long only, since it takes as long as the loading: make test-long. The short form is
+tests/unit/shard_worker/test_recall_holds.py.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 import shoal
-from tests.scope import LONG
+from tests.support.scope import LONG
 from tests.unit.shard_worker.index.hostile_vectors import queries_of, rows_of
 
 RATE, SECONDS, BATCH = 600, 90, 150

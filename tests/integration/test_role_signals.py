@@ -1,4 +1,6 @@
-"""Plain roles in the wild: their terminal closes, nobody takes what they print, `nohup`; real processes, which wait for an etcd in vain."""
+"""Plain roles in the wild: their terminal closes, nobody takes what they print, `nohup`; real processes, which wait for
+an etcd in vain.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.etcd_process import free_port
-from tests.role_cluster import wait_until
+from tests.support.cluster.role_cluster import wait_until
+from tests.support.etcd.process import free_port
 
 ROLES = ("coordinator", "shard_worker", "router")
 WAIT_S = 60.0
@@ -22,7 +24,14 @@ def start(tmp_path: Path, *shell: str, redirections: str = "") -> list[subproces
     endpoint = f"127.0.0.1:{free_port()}"
     started = []
     for role in ROLES:
-        words = [sys.executable, "-P", "-m", role, f"--etcd={endpoint}", *([f"--data={tmp_path / 'w'}"] if role == "shard_worker" else [])]
+        words = [
+            sys.executable,
+            "-P",
+            "-m",
+            f"shoal.{role}",
+            f"--etcd={endpoint}",
+            *([f"--data={tmp_path / 'w'}"] if role == "shard_worker" else []),
+        ]
         shown = {} if redirections else {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         command = ["sh", "-c", "; ".join([*shell, f'exec "$0" "$@" {redirections}']), *words]
         started.append(subprocess.Popen(command, start_new_session=True, **shown))

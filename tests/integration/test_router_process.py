@@ -1,4 +1,6 @@
-"""`python -m router` as a process of its own: beside an etcd that comes, goes and returns, and workers that are twins in the test."""
+"""`python -m router` as a process of its own: beside an etcd that comes, goes and returns, and workers that are twins
+in the test.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +15,26 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from router.server import RouterRole
-from router.settings import RouterSettings
-from shard_worker.service import WorkerServicer
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import DataLoss, Unavailable
 from shoal.core.ids import Revision, WorkerId
 from shoal.core.points import id_array
+from shoal.router.server import RouterRole
+from shoal.router.settings import RouterSettings
 from shoal.runtime.server import GrpcServer
-from shoal.store.codec import encode_collection, encode_shard, encode_worker
-from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import EtcdSettings
+from shoal.shard_worker.rpc.worker_service import WorkerServicer
+from shoal.store.codecs import encode_collection, encode_shard, encode_worker
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.interface import Put, Store, Transaction
 from shoal.store.keys import Keys
-from shoal.store.memory import MemoryStore
-from shoal.store.memory_cluster import MemoryCluster
 from shoal.v1 import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc, worker_pb2_grpc
 from shoal.wire.columns import ids_to_message, vectors_to_message
 from shoal.wire.status import error_from_exception
-from tests.etcd_process import EtcdProcess, free_port
-from tests.role_cluster import RoleProcess
+from tests.support.cluster.role_cluster import RoleProcess
+from tests.support.etcd.process import EtcdProcess, free_port
+from tests.twins.store.client import MemoryStore
+from tests.twins.store.cluster import MemoryCluster
 from tests.unit.router.twin import TwinCluster, new_conversions
 
 KEYS = Keys("default")

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
-from router.grpc_transport import GrpcLeader, GrpcShardService, connect_worker
-from shard_worker.service import WorkerServicer
 from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import ClusterMap, LeaderEntry
 from shoal.core.collection import CollectionSpec
@@ -34,11 +32,13 @@ from shoal.core.shard_calls import (
     WorkerStatus,
     WriteAck,
 )
+from shoal.router.rpc.transport import GrpcLeader, GrpcShardService, connect_worker
 from shoal.runtime.server import GrpcServer
+from shoal.shard_worker.rpc.worker_service import WorkerServicer
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2_grpc
 from shoal.wire.recovery import audit_to_message, recovery_to_message, request_from_message
-from tests.etcd_process import free_port
-from tests.mock_transport import AUDITED, RECOVERY
+from tests.support.etcd.process import free_port
+from tests.twins.router_answers import AUDITED, RECOVERY
 from tests.unit.router.twin import MEMORY_BYTES, TwinCluster, TwinWorker, new_conversions
 
 SHARD = ShardId("id-a", 0)

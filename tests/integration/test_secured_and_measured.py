@@ -1,4 +1,6 @@
-"""The three roles as plain processes over an etcd with TLS and a user; what they measure; what they say when they are not let in."""
+"""The three roles as plain processes over an etcd with TLS and a user; what they measure; what they say when they are
+not let in.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ import numpy as np
 import pytest
 
 import shoal
-from tests.certificates import Authority
-from tests.etcd_process import free_port
-from tests.role_cluster import RoleProcess, wait_until
-from tests.secure_etcd import PASSWORD, USER, SecureEtcd
+from tests.support.cluster.role_cluster import RoleProcess, wait_until
+from tests.support.etcd.process import free_port
+from tests.support.etcd.secure import PASSWORD, USER, SecureEtcd
+from tests.support.network.certificates import Authority
 
 TTL_S = 3
 
@@ -139,7 +141,7 @@ def test_shoal_up_says_why_an_etcd_does_not_let_it_in(cluster: SecureCluster, tm
         file = tmp_path / "up.toml"
         settings = {**cluster.access, **values, "etcd": [cluster.etcd.endpoint]}
         file.write_text("".join(f"{name} = {json.dumps(value, default=str)}\n" for name, value in settings.items()))
-        command = [sys.executable, "-P", "-m", "deploy.up", f"--data={tmp_path / 'data'}", f"--config={file}"]
+        command = [sys.executable, "-P", "-m", "shoal.deploy.local.up", f"--data={tmp_path / 'data'}", f"--config={file}"]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert ended.returncode == 1
         (line,) = (line for line in ended.stderr.splitlines() if line.startswith("error:"))

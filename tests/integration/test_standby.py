@@ -1,5 +1,5 @@
-"""Two coordinators: whatever happens to the one that leads, the other takes over in time, what was begun is finished, and neither
-searches nor writes notice.
+"""Two coordinators: whatever happens to the one that leads, the other takes over in time, what was begun is finished,
+and neither searches nor writes notice.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import pytest
 
 import shoal
 from tests.chaos.load import Load
-from tests.role_cluster import RoleCluster, wait_until
+from tests.support.cluster.role_cluster import RoleCluster, wait_until
 
 TTL_S = 2
 OTHER_LEADS_WITHIN_S = TTL_S + 2.0
 UNNOTICED_S = float(TTL_S)
-"""Longest time without an answer that is called unnoticed, on a busy machine of two cores: who waited for the new leader waits longer."""
+"""Longest time without an answer that is called unnoticed, on a busy machine of two cores: who waited for the new
+leader waits longer.
+"""
 
 SHARDS = 24
 

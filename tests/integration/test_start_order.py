@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shoal
-from tests.role_cluster import RoleCluster, wait_until
+from tests.support.cluster.role_cluster import RoleCluster, wait_until
 
 
 def test_every_role_first_and_etcd_last(tmp_path):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import shoal
-from tests.data_sets import recall
-from tests.role_cluster import RoleCluster, wait_until
-from tests.scope import LONG
+from tests.support.cluster.role_cluster import RoleCluster, wait_until
+from tests.support.data_sets import recall
+from tests.support.scope import LONG
 
 
 def files_of(cluster: RoleCluster, pattern: str) -> list[Path]:

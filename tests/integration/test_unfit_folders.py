@@ -1,4 +1,6 @@
-"""Folders of another user, read-only and full disks, ports that are not allowed: `shoal up` and every role say so in one line and end."""
+"""Folders of another user, read-only and full disks, ports that are not allowed: `shoal up` and every role say so in
+one line and end.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.role_cluster import RoleCluster, RoleProcess
-from tests.small_disk import fill, small_disk
-from tests.unprivileged import NOBODY, unprivileged
+from tests.support.cluster.role_cluster import RoleCluster, RoleProcess
+from tests.support.disk.small_disk import fill, small_disk
+from tests.support.disk.unprivileged import NOBODY, unprivileged
 
 WAIT_S = 60.0
 
@@ -66,7 +68,10 @@ def ended(shared_cluster: RoleCluster, tmp_path_factory: pytest.TempPathFactory)
         fill(disk / "filler")
         running = {}
         for case, (make, _) in CASES.items():
-            for program, words in (("up", ["deploy.up"]), ("shard_worker", ["shard_worker", f"--etcd={shared_cluster.etcd.endpoint}"])):
+            for program, words in (
+                ("up", ["shoal.deploy.local.up"]),
+                ("shard_worker", ["shoal.shard_worker", f"--etcd={shared_cluster.etcd.endpoint}"]),
+            ):
                 path = make(places, program)
                 command = [*before, sys.executable, "-P", "-m", *words, f"--data={path}"]
                 process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -112,7 +117,7 @@ def test_fsck_of_another_users_folder_is_one_line(tmp_path: Path) -> None:
     (worker / "worker.json").write_text("{}")
     worker.chmod(0o700)
     os.chown(worker, NOBODY, NOBODY)
-    command = [*unprivileged(), sys.executable, "-P", "-m", "shard_worker.fsck", str(tmp_path)]
+    command = [*unprivileged(), sys.executable, "-P", "-m", "shoal.shard_worker.fsck", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {tmp_path} cannot be read: Permission denied\n"

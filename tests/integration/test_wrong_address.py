@@ -1,4 +1,6 @@
-"""The address of something else given as the router's: every role, etcd, web servers, what speaks nothing of ours; through every door."""
+"""The address of something else given as the router's: every role, etcd, web servers, what speaks nothing of ours;
+through every door.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import shoal
-from tests.role_cluster import RoleCluster
+from tests.support.cluster.role_cluster import RoleCluster
 
 TIMEOUT_S = 1.0
 AT_ONCE_S = 60.0

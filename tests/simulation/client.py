@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from router.logic.outcomes import applied_after
-from router.logic.read_plan import is_still_led, primary_worker
-from router.logic.replica_choice import UNKNOWN, Load, replicas_to_ask
-from router.logic.retry import Patience, may_pass, patience_of, wait_before_retry
-from shard_worker.logic.record import RecordKind
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import Applied, ShoalError, Unavailable
 from shoal.core.ids import RequestId, Seq, WorkerId
 from shoal.core.shard_calls import Consistency, ReadTerms, WriteAck
 from shoal.core.shard_config import ShardEntry
+from shoal.router.logic.outcomes import applied_after
+from shoal.router.logic.read_plan import is_still_led, primary_worker
+from shoal.router.logic.replica_choice import UNKNOWN, Load, replicas_to_ask
+from shoal.router.logic.retry import Patience, may_pass, patience_of, wait_before_retry
+from shoal.shard_worker.logic.replication.record import RecordKind
 from tests.simulation.etcd import Observer
 from tests.simulation.replica import Found
 from tests.simulation.scheduler import Process, Resume, Steps, Wait
@@ -160,7 +160,10 @@ class Client(Process):
         return [each.worker for each in replicas_to_ask(entry.config, terms.consistency, live, loads)]
 
     def _call(self, entry: ShardEntry, worker: WorkerId, ask: Any, left_s: float) -> Wait:
-        """Ask a worker; given up when the map says that the primary that was asked leads no more. Ends with ShoalErrors only."""
+        """Ask a worker; given up when the map says that the primary that was asked leads no more.
+
+        Ends with ShoalErrors only.
+        """
         shard, target = entry.config.shard, self._world.workers[worker]
         call = self._world.network.call(self, target, lambda answer: ask(entry, worker, left_s, answer), left_s)
 

@@ -1,11 +1,13 @@
-"""The one true history of a shard: records in the order in which they were committed, and what each key was at each seq."""
+"""The one true history of a shard: records in the order in which they were committed, and what each key was at each
+seq.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 
-from shard_worker.logic.record import Record, RecordKind
 from shoal.core.ids import RequestId
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from tests.simulation.violation import Violation
 
 
@@ -28,7 +30,10 @@ class CommittedLog:
         return self.records[-1].term if self.records else 0
 
     def commit(self, record: Record, by: str) -> bool:
-        """A primary counts a record as committed. Returns whether it is new. Raises Violation when another one was committed there."""
+        """A primary counts a record as committed.
+
+        Returns whether it is new. Raises Violation when another one was committed there.
+        """
         if record.seq <= len(self.records):
             self.check_same(record, by)
             return False

@@ -1,4 +1,6 @@
-"""A coordinator: its election and its rounds, as `coordinator.election` and `coordinator.loop` perform them."""
+"""A coordinator: its election and its rounds, as `shoal.coordinator.election` and `shoal.coordinator.loop` perform
+them.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +8,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from coordinator.act import transaction_of
-from coordinator.logic.absence import Absences, Since
-from coordinator.logic.answers import Answers
-from coordinator.logic.campaign import Lead, Look, Run, StandBy, StepDown, next_move
-from coordinator.logic.reconcile import questions, reconcile, unled
-from coordinator.logic.snapshot import Snapshot, Told
-from coordinator.logic.steps import ElectPrimary, RetireReplica, Step
+from shoal.coordinator.act import transaction_of
+from shoal.coordinator.logic.absence import Absences, Since
+from shoal.coordinator.logic.answers import Answers
+from shoal.coordinator.logic.campaign import Lead, Look, Run, StandBy, StepDown, next_move
+from shoal.coordinator.logic.reconcile import questions, reconcile, unled
+from shoal.coordinator.logic.snapshot import Snapshot, Told
+from shoal.coordinator.logic.steps import ElectPrimary, RetireReplica, Step
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import replica_on
-from shoal.store.codec import encode_leader
+from shoal.store.codecs import encode_leader
 from shoal.store.interface import Absent, Committed, Put, Transaction
 from tests.simulation.etcd import KEYS, Observer
 from tests.simulation.membership import TTL_S, Keeper, hold_lease

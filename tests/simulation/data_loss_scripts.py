@@ -9,7 +9,9 @@ from tests.simulation.world import World
 
 
 def wiped_disk_returns(seed: int) -> Stage:
-    """A disk is emptied and its worker comes back under its name, while the primary cannot leave it out; then the others crash."""
+    """A disk is emptied and its worker comes back under its name, while the primary cannot leave it out; then the
+    others crash.
+    """
     stage = Stage(seed, workers=3)
     stage.until_written(20)
     victim = stage.backups()[0]
@@ -24,7 +26,9 @@ def wiped_disk_returns(seed: int) -> Stage:
 
 
 def wiped_heir_returns_first(seed: int) -> Stage:
-    """Of two copies, both down, the one that lost its disk comes back long before the other: it must neither lead nor count."""
+    """Of two copies, both down, the one that lost its disk comes back long before the other: it must neither lead nor
+    count.
+    """
     stage = Stage(seed, workers=2, replicas=2)
     stage.until_written(20)
     intact, wiped = (stage.primary, stage.backups()[0]) if seed % 2 else (stage.backups()[0], stage.primary)
@@ -39,8 +43,8 @@ def wiped_heir_returns_first(seed: int) -> Stage:
 
 
 def damaged_copy_is_silent_for_a_moment(seed: int) -> Stage:
-    """Of two copies, both down, the one that is damaged comes back first, says that it is not open, and then misses a question or two.
-    The other one comes back after it was replaced, or before."""
+    """Of two copies, both down, the one that is damaged comes back first, says that it is not open, and then misses a
+    question or two. The other one comes back after it was replaced, or before."""
     stage = Stage(seed, workers=3, replicas=2)
     intact, damaged = _one_damaged(stage, primary=bool(seed % 2))
     stage.run(9.0)
@@ -54,7 +58,9 @@ def damaged_copy_is_silent_for_a_moment(seed: int) -> Stage:
 
 
 def damaged_copy_is_never_heard(seed: int) -> Stage:
-    """The same, but no coordinator ever hears that it is not open, so it is elected for its silence: nothing may be given up for it."""
+    """The same, but no coordinator ever hears that it is not open, so it is elected for its silence: nothing may be
+    given up for it.
+    """
     stage = Stage(seed, workers=3, replicas=2)
     intact, damaged = _one_damaged(stage, primary=bool(seed % 2))
     stage.run(9.0)
@@ -66,7 +72,9 @@ def damaged_copy_is_never_heard(seed: int) -> Stage:
 
 
 def successor_cannot_catch_up(seed: int) -> Stage:
-    """Of two copies one is away until it is replaced, but its successor hears nothing of the primary: what is away must not be given up."""
+    """Of two copies one is away until it is replaced, but its successor hears nothing of the primary: what is away must
+    not be given up.
+    """
     stage = Stage(seed, workers=3, replicas=2)
     stage.until_written(20)
     away = stage.backups()[0]
@@ -82,7 +90,9 @@ def successor_cannot_catch_up(seed: int) -> Stage:
 
 
 def elr_leads_while_who_is_in_sync_cannot_open(seed: int) -> Stage:
-    """Below min_isr: the one in sync is back but finds no room to open; the one that is eligible beside it must lead."""
+    """Below min_isr: the one in sync is back but finds no room to open; the one that is eligible beside it must
+    lead.
+    """
     stage = Stage(seed, workers=2, replicas=2)
     eligible, in_sync = _one_eligible(stage)
     in_sync.crash(power=True)
@@ -97,7 +107,9 @@ def elr_leads_while_who_is_in_sync_cannot_open(seed: int) -> Stage:
 
 
 def min_isr_lowered_as_the_primary_loses_its_disk(seed: int) -> Stage:
-    """The one in sync loses its disk, and before its lease ends min_isr is lowered: the eligible one beside it has the only copy."""
+    """The one in sync loses its disk, and before its lease ends min_isr is lowered: the eligible one beside it has the
+    only copy.
+    """
     stage = Stage(seed, workers=3, replicas=2)
     eligible, in_sync = _one_eligible(stage)
     stage.cut_from_members(eligible)
@@ -114,7 +126,9 @@ def min_isr_lowered_as_the_primary_loses_its_disk(seed: int) -> Stage:
 
 
 def nobody_leads_who_lacks_something(seed: int) -> Stage:
-    """The last member of the isr is down and one that fell behind is back: nobody leads until the operator, or the member, says so."""
+    """The last member of the isr is down and one that fell behind is back: nobody leads until the operator, or the
+    member, says so.
+    """
     stage = Stage(seed, workers=2, replicas=2)
     behind, last = stage.backups()[0], stage.primary
     behind.crash(power=False)
@@ -132,8 +146,9 @@ def nobody_leads_who_lacks_something(seed: int) -> Stage:
 
 
 def two_of_three_are_lost_before_the_term_begins(seed: int) -> Stage:
-    """The primary is away, intact. Of the two others one is damaged; the other is elected, cannot commit anything with that one, and
-    loses its disk, too: the one that is away has everything that was ever acknowledged, so it must lead."""
+    """The primary is away, intact. Of the two others one is damaged; the other is elected, cannot commit anything with
+    that one, and loses its disk, too: the one that is away has everything that was ever acknowledged, so it must
+    lead."""
     stage = Stage(seed, workers=3, replicas=3)
     stage.until_written(20)
     intact, (elected, damaged) = stage.primary, stage.backups()
@@ -151,8 +166,8 @@ def two_of_three_are_lost_before_the_term_begins(seed: int) -> Stage:
 
 
 def closed_once_and_unheard_much_later(seed: int) -> Stage:
-    """As everything starts, a copy says that it is not open. It opens, and is in sync for long; then only the coordinators cannot reach
-    it, and the primary dies: it must lead, for what it said has not held for long."""
+    """As everything starts, a copy says that it is not open. It opens, and is in sync for long; then only the
+    coordinators cannot reach it, and the primary dies: it must lead, for what it said has not held for long."""
     stage = Stage(seed, workers=3, replicas=2)
     stage.until_written(20)
     primary, late = stage.primary, stage.backups()[0]
@@ -176,7 +191,9 @@ def closed_once_and_unheard_much_later(seed: int) -> Stage:
 
 
 def fewer_replicas_while_one_does_not_answer(seed: int) -> Stage:
-    """From three to two while the coordinators do not hear one of them: it is the one that goes, since the others say that they stay."""
+    """From three to two while the coordinators do not hear one of them: it is the one that goes, since the others say
+    that they stay.
+    """
     stage = Stage(seed, replicas=3)
     stage.until_written(20)
     unheard = stage.backups()[seed % 2]
@@ -190,7 +207,9 @@ def fewer_replicas_while_one_does_not_answer(seed: int) -> Stage:
 
 
 def placed_anew_before_it_was_made(seed: int) -> Stage:
-    """The worker of the first primary dies before the shard was ever active: it begins elsewhere, and its tombstones cost nothing."""
+    """The worker of the first primary dies before the shard was ever active: it begins elsewhere, and its tombstones
+    cost nothing.
+    """
     stage = Stage.of(World(seed, workers=5, replicas=3, think_s=0.1))
     world = stage.world
     world.begin()
@@ -212,7 +231,10 @@ def _damage(stage: Stage, worker: Worker) -> None:
 
 
 def _one_damaged(stage: Stage, *, primary: bool) -> tuple[Worker, Worker]:
-    """Both copies go down, and one is damaged: of the primary or of the backup. Returns the worker of the intact one and that one."""
+    """Both copies go down, and one is damaged: of the primary or of the backup.
+
+    Returns the worker of the intact one and that one.
+    """
     stage.until_written(20)
     intact, damaged = (stage.backups()[0], stage.primary) if primary else (stage.primary, stage.backups()[0])
     for worker in (intact, damaged):

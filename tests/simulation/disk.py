@@ -1,7 +1,7 @@
 """What lies on disks: a replica's log, known term and applied state, with what a crash leaves of them.
 
-The log and the known term are durable once written here (the replica writes them when their flush ends). The applied state is not
-flushed: a loss of power takes it back to the last checkpoint, from which the log replays it.
+The log and the known term are durable once written here (the replica writes them when their flush ends). The applied
+state is not flushed: a loss of power takes it back to the last checkpoint, from which the log replays it.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shard_worker.logic.record import Record, RecordKind
-from shard_worker.logic.replica_roles import Opened
-from shard_worker.logic.request_memory import Forgetting, Remembered, RequestMemory
 from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.logic.replication.request_memory import Forgetting, Remembered, RequestMemory
+from shoal.shard_worker.logic.replication.roles import Opened
 
 PER_CLIENT = 48
 """Small, so that forgetting happens in a short history; a client has one write at a time under way."""
@@ -92,7 +92,9 @@ class ReplicaDisk:
         return self.base[0] if seq == self.base[1] else None
 
     def holds(self, term: int, seq: int) -> bool:
-        """Whether the record of that term and seq, and with it all before, is durable here, in the log or behind its beginning."""
+        """Whether the record of that term and seq, and with it all before, is durable here, in the log or behind its
+        beginning.
+        """
         return seq < self.base[1] or self.term_at(seq) == term
 
     def append(self, records: Sequence[Record]) -> None:
@@ -163,8 +165,8 @@ class ReplicaDisk:
 
 @dataclass
 class WorkerDisk:
-    """Replica folders of one worker, and how the disk is. slow: factor of every flush; full: upserts find no room; opens: whether a
-    replica finds the room to open; breaks: the next flush fails."""
+    """Replica folders of one worker, and how the disk is. slow: factor of every flush; full: upserts find no room;
+    opens: whether a replica finds the room to open; breaks: the next flush fails."""
 
     folders: dict[tuple[ShardId, ReplicaId], ReplicaDisk] = field(default_factory=dict)
     aside: dict[tuple[ShardId, ReplicaId], ReplicaDisk] = field(default_factory=dict)

@@ -1,4 +1,5 @@
-"""etcd: the product's in-memory state of the store with real encoded values, reached over the network; and observers of the map.
+"""etcd: the product's in-memory state of the store with real encoded values, reached over the network; and observers of
+the map.
 
 Every revision's map is folded once, by the product's fold; an observer is a pointer into these, which may lag.
 """
@@ -13,7 +14,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import Revision, ShardId
 from shoal.core.shard_config import ShardConfig
 from shoal.store.cluster_view import next_cluster_map
-from shoal.store.codec import decode_shard
+from shoal.store.codecs import decode_shard
 from shoal.store.interface import (
     Lease,
     LeaseId,
@@ -24,9 +25,9 @@ from shoal.store.interface import (
     Versioned,
 )
 from shoal.store.keys import Keys
-from shoal.store.memory_state import MemoryState
 from tests.simulation.network import Mishap, Network
 from tests.simulation.scheduler import Process, Resume, Scheduler, Wait
+from tests.twins.store.state import MemoryState
 
 EXPIRY_EVERY_S = 0.25
 LISTS_AGAIN_S = 0.5
@@ -40,7 +41,9 @@ Changed = Callable[[ClusterMap, ClusterMap], None]
 
 @dataclass
 class Order:
-    """A fault that was ordered: the first transaction for which wanted() holds meets the mishap; then met() is called."""
+    """A fault that was ordered: the first transaction for which wanted() holds meets the mishap; then met() is
+    called.
+    """
 
     wanted: Callable[[Transaction], bool]
     mishap: Mishap | None
@@ -48,7 +51,9 @@ class Order:
 
 
 class Etcd(Process):
-    """The store. unsure: part of commits that are lost, answered in vain, or applied late; stale: part of gets that are old."""
+    """The store. unsure: part of commits that are lost, answered in vain, or applied late; stale: part of gets that are
+    old.
+    """
 
     def __init__(self, scheduler: Scheduler, network: Network, changed: Changed) -> None:
         super().__init__(scheduler, "etcd", rate=1.0 + scheduler.random.uniform(-0.024, 0.024))

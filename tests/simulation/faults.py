@@ -1,7 +1,7 @@
 """What goes wrong in a seeded history: faults of every kind, drawn one after the other, each with its end.
 
-Data is wiped or damaged only where another member that may lead has everything on its disk, and until the one that lost it has left, no
-second disk is wiped, damaged or filled: what is then asked of the cluster is what copies can give.
+Data is wiped or damaged only where another member that may lead has everything on its disk, and until the one that lost
+it has left, no second disk is wiped, damaged or filled: what is then asked of the cluster is what copies can give.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ AWAY_S = (12.0, 45.0)
 """On both sides of replace_after_s: what comes back may find that others have taken its place."""
 
 STUTTER_S, MOMENT_S, BREATH_S = 30.0, (0.1, 2.0), (0.3, 3.0)
-"""How long a worker stutters; how long it is silent each time: on both sides of the time within which it should answer; and in between."""
+"""How long a worker stutters; how long it is silent each time: on both sides of the time within which it should answer;
+and in between.
+"""
 
 
 class Faults:
@@ -94,7 +96,9 @@ class Faults:
             self._world.trace(f"fault: {name}")
 
     def _is_fragile(self) -> bool:
-        """Whether a replica that was wiped still counts: until it has left, no other fault may take what the others have."""
+        """Whether a replica that was wiped still counts: until it has left, no other fault may take what the others
+        have.
+        """
         config = self._config()
         broken = any(each.disk.breaks or (each.alive and each.has_failed()) for each in self._world.workers.values())
         return broken or any(member in self._world.holdings.lost for member in (*config.isr, *config.elr))
@@ -305,8 +309,8 @@ class Faults:
         worker.disk.folders[self._world.shard, replica].damaged = True
 
     def _lose_data_while_another_is_away(self) -> bool:
-        """Whoever else has everything is away, perhaps for so long that it is replaced; the one that lost its data is back first, and is
-        silent for a moment now and then."""
+        """Whoever else has everything is away, perhaps for so long that it is replaced; the one that lost its data is
+        back first, and is silent for a moment now and then."""
         config, take = self._config(), self._random.choice([self._take_all, self._take_folder, self._harm_folder, self._harm_folder])
         intact = [self._world.workers[config.worker_of[member]] for member in (*config.isr, *config.elr)]
         backups_first = sorted(self._random.sample(intact, len(intact)), key=lambda worker: worker is self._primary())

@@ -1,7 +1,9 @@
-"""What clients asked and were told, checked as it happens against the committed log: acknowledged writes, and reads of each consistency.
+"""What clients asked and were told, checked as it happens against the committed log: acknowledged writes, and reads of
+each consistency.
 
-A read shows the shard as of the seq that its replica had applied, so it is compared with the committed log at that seq; that a
-primary's read is linearizable then means that this seq is not below any write acknowledged, nor any primary read ended, before it began.
+A read shows the shard as of the seq that its replica had applied, so it is compared with the committed log at that seq;
+that a primary's read is linearizable then means that this seq is not below any write acknowledged, nor any primary read
+ended, before it began.
 """
 
 from __future__ import annotations
@@ -69,7 +71,9 @@ class History:
             self.primary_floor = max(self.primary_floor, found.applied)
 
     def check_end(self) -> None:
-        """After the last client has gone: who was told "no" was not applied, and what was acknowledged is where it was."""
+        """After the last client has gone: who was told "no" was not applied, and what was acknowledged is where it
+        was.
+        """
         for request in self.refused:
             if request in self._committed.by_request:
                 raise Violation("an answer tells what was done", f"{request} was refused and is committed")

@@ -1,4 +1,6 @@
-"""Who holds what, as it truly lies on the disks: which folders exist, which a fault took, which were deleted and whether rightly."""
+"""Who holds what, as it truly lies on the disks: which folders exist, which a fault took, which were deleted and
+whether rightly.
+"""
 
 from __future__ import annotations
 

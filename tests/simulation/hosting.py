@@ -1,4 +1,6 @@
-"""A worker's replicas: carries out what the product's hosting decides, in the order in which `shard_worker.assignments` does."""
+"""A worker's replicas: carries out what the product's hosting decides, in the order in which
+`shoal.shard_worker.hosting.assignments` does.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from shard_worker.logic.hosting import (
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import CollectionSpec, CollectionState
+from shoal.core.errors import Unavailable
+from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
+from shoal.shard_worker.logic.hosting import (
     CloseReplica,
     ConfirmReplica,
     CreateReplica,
@@ -27,14 +34,9 @@ from shard_worker.logic.hosting import (
     next_steps,
     next_term,
 )
-from shard_worker.logic.reign import SwapOutcome
-from shard_worker.logic.replica_events import DISK_LIMIT
-from shard_worker.storage.snapshot_manifest import SnapshotManifest, may_hold_acknowledged
-from shoal.core.cluster_map import ClusterMap
-from shoal.core.collection import CollectionSpec, CollectionState
-from shoal.core.errors import Unavailable
-from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
+from shoal.shard_worker.logic.replication.events import DISK_LIMIT
+from shoal.shard_worker.logic.replication.leadership import SwapOutcome
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotManifest, may_hold_acknowledged
 from tests.simulation.disk import ReplicaDisk, Store, WorkerDisk
 from tests.simulation.replica import Outside, Replica, Watcher
 from tests.simulation.scheduler import Process, Resume, Steps, Wait
@@ -287,7 +289,9 @@ class Hosting:
 
 
 def lacks_something(folder: ReplicaDisk, store: Store) -> bool:
-    """Whether a snapshot lacks what its replica, which may have caught up meanwhile, has promised: as SnapshotDownload.finish."""
+    """Whether a snapshot lacks what its replica, which may have caught up meanwhile, has promised: as
+    SnapshotDownload.finish.
+    """
     manifest = SnapshotManifest(snapshot="", term=Term(store.term), seq=Seq(store.applied), files=())
     last = Term(folder.last_term), Seq(folder.last_seq)
     return folder.store.applied > store.applied or may_hold_acknowledged(last, manifest)

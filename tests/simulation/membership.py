@@ -1,4 +1,6 @@
-"""A lease and what hangs on it: plays `shoal.store.lease`, and `shard_worker.membership` for a worker's registration."""
+"""A lease and what hangs on it: plays `shoal.store.leases`, and `shoal.shard_worker.hosting.membership` for a worker's
+registration.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections.abc import Callable
 
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import Revision, WorkerId
-from shoal.store.codec import encode_worker
+from shoal.store.codecs import encode_worker
 from shoal.store.interface import Absent, Committed, Lease, Put, Transaction, Unchanged
 from shoal.store.lease_plan import Hold, Pause, Renew, next_step
 from tests.simulation.etcd import KEYS, Etcd

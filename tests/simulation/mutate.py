@@ -1,4 +1,7 @@
-"""`python -m tests.simulation.mutate` breaks every rule of the mutation table and prints what noticed. Exit status 1 when nothing did."""
+"""`python -m tests.simulation.mutate` breaks every rule of the mutation table and prints what noticed.
+
+Exit status 1 when nothing did.
+"""
 
 from __future__ import annotations
 

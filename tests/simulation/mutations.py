@@ -1,6 +1,7 @@
 """Every starred rule of the replication design, broken on purpose by a patch of the product's function that keeps it.
 
-`caught_by`: directed scripts that make a checker fall; without one, random seeds do. A rule whose mutation survives is not tested.
+`caught_by`: directed scripts that make a checker fall; without one, random seeds do. A rule whose mutation survives is
+not tested.
 """
 
 from __future__ import annotations
@@ -11,20 +12,24 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from coordinator.logic import failover, replication
-from coordinator.logic.answers import Answers
-from coordinator.logic.snapshot import Told
-from shard_worker.logic import hosting, primary_read, reign, replica_machine
-from shard_worker.logic.hosting import CreateReplica
-from shard_worker.logic.reign import Reign
-from shard_worker.logic.replica_events import AppendAsked
-from shard_worker.logic.replica_machine import ReplicaMachine
-from shard_worker.logic.replica_roles import Leading
-from shard_worker.logic.request_memory import RequestMemory, Unheard
+from shoal.coordinator.logic import failover
+from shoal.coordinator.logic import replica_count as replication
+from shoal.coordinator.logic.answers import Answers
+from shoal.coordinator.logic.snapshot import Told
 from shoal.core import shard_config
 from shoal.core.ids import ReplicaId, Revision, Seq, Term
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig
+from shoal.shard_worker.logic import hosting
+from shoal.shard_worker.logic.hosting import CreateReplica
+from shoal.shard_worker.logic.replication import leadership as reign
+from shoal.shard_worker.logic.replication import machine as replica_machine
+from shoal.shard_worker.logic.replication import primary_read
+from shoal.shard_worker.logic.replication.events import AppendAsked
+from shoal.shard_worker.logic.replication.leadership import Reign
+from shoal.shard_worker.logic.replication.machine import ReplicaMachine
+from shoal.shard_worker.logic.replication.request_memory import RequestMemory, Unheard
+from shoal.shard_worker.logic.replication.roles import Leading
 from shoal.store.lease_plan import SURE_PART, Hold
 from tests.simulation import hosting as hosting_performer
 from tests.simulation import replica as performer
@@ -35,8 +40,8 @@ Breaking = Callable[[], AbstractContextManager[object]]
 
 @dataclass(frozen=True, kw_only=True)
 class Mutation:
-    """rule: as the design says it; patched: what is broken; starred: whether the design marks it; by_seeds: random histories must notice
-    it, too, since it was found missing only after they had noticed nothing."""
+    """rule: as the design says it; patched: what is broken; starred: whether the design marks it; by_seeds: random
+    histories must notice it, too, since it was found missing only after they had noticed nothing."""
 
     rule: str
     patched: str

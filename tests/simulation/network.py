@@ -1,4 +1,7 @@
-"""The network between processes: delay, loss, reordering, partitions in one direction or both. A call is answered once at most."""
+"""The network between processes: delay, loss, reordering, partitions in one direction or both.
+
+A call is answered once at most.
+"""
 
 from __future__ import annotations
 

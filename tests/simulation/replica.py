@@ -1,6 +1,8 @@
-"""One open replica: the product's machine over a simulated disk. It plays the writer, the performer of replication and the reads.
+"""One open replica: the product's machine over a simulated disk. It plays the writer, the performer of replication and
+the reads.
 
-Effects gather while the disk is busy and are then carried out together, in the writer's order: known term, log, applied state.
+Effects gather while the disk is busy and are then carried out together, in the writer's order: known term, log, applied
+state.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shard_worker.logic.append import Append, Matched, NoRoom
-from shard_worker.logic.primary_read import is_lost, is_sure, sure_term
-from shard_worker.logic.record import Record, RecordKind
-from shard_worker.logic.reign import ReadLog, SendAppend, SwapConfig
-from shard_worker.logic.replica_events import (
+from shoal.core.collection import CollectionSpec
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable
+from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
+from shoal.core.shard_calls import Consistency, ReadTerms, WriteAck
+from shoal.core.shard_config import ShardConfig
+from shoal.shard_worker.logic.replication.append import Append, Matched, NoRoom
+from shoal.shard_worker.logic.replication.events import (
     DISK_LIMIT,
     Acknowledge,
     AnswerAppend,
@@ -43,13 +47,11 @@ from shard_worker.logic.replica_events import (
     TruncateLog,
     WriteAsked,
 )
-from shard_worker.logic.replica_machine import ReplicaMachine
-from shard_worker.logic.replica_roles import Broken, Idle
-from shoal.core.collection import CollectionSpec
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable
-from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
-from shoal.core.shard_calls import Consistency, ReadTerms, WriteAck
-from shoal.core.shard_config import ShardConfig
+from shoal.shard_worker.logic.replication.leadership import ReadLog, SendAppend, SwapConfig
+from shoal.shard_worker.logic.replication.machine import ReplicaMachine
+from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, sure_term
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.logic.replication.roles import Broken, Idle
 from tests.simulation.disk import ReplicaDisk, WorkerDisk
 from tests.simulation.scheduler import Process, Resume, Steps, Wait
 

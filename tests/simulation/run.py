@@ -1,4 +1,6 @@
-"""`python -m tests.simulation.run --seeds 500` plays seeds on all cores; `--seed 7 --trace` plays one again, to be read."""
+"""`python -m tests.simulation.run --seeds 500` plays seeds on all cores; `--seed 7 --trace` plays one again, to be
+read.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Virtual time: a heap of events, processes that can die and pause, tasks written as generators. One source of randomness."""
+"""Virtual time: a heap of events, processes that can die and pause, tasks written as generators.
+
+One source of randomness.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,9 @@ class Scheduler:
 
 
 class Process:
-    """Something with a clock of its own rate that can be killed, started again and paused. life: counts its lives; 0: none yet."""
+    """Something with a clock of its own rate that can be killed, started again and paused. life: counts its lives; 0:
+    none yet.
+    """
 
     def __init__(self, scheduler: Scheduler, name: str, *, rate: float = 1.0) -> None:
         self.scheduler, self.name = scheduler, name
@@ -104,7 +109,9 @@ class Process:
             self.scheduler.at(self.scheduler.now, work, self)
 
     def spawn(self, steps: Steps, ended: Resume | None = None) -> None:
-        """Run a task of this process. ended: given its result, or what it raised; without it, what it raises is raised here."""
+        """Run a task of this process. ended: given its result, or what it raised; without it, what it raises is raised
+        here.
+        """
         _advance(steps, None, ended)
 
     def sleep(self, seconds: float) -> Wait:

@@ -1,4 +1,7 @@
-"""Directed schedules: the histories in which the rules of replication matter most, played exactly. Random seeds alone miss some of them."""
+"""Directed schedules: the histories in which the rules of replication matter most, played exactly.
+
+Random seeds alone miss some of them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ Script = Callable[[int], Stage]
 
 
 def lost_answer_of_an_expansion(seed: int) -> Stage:
-    """A member joins, the primary does not hear that it has, and the joiner is cut off: nothing may be committed without it."""
+    """A member joins, the primary does not hear that it has, and the joiner is cut off: nothing may be committed
+    without it.
+    """
     stage = Stage(seed)
     joiner = _left_out(stage)
     stage.world.network.heal()
@@ -91,7 +96,9 @@ def primary_cut_from_etcd(seed: int) -> Stage:
 
 
 def lost_answer_of_a_shrink(seed: int) -> Stage:
-    """A member is cut off; whether it has left the isr is unknown for long: until it is known, nothing is acknowledged without it."""
+    """A member is cut off; whether it has left the isr is unknown for long: until it is known, nothing is acknowledged
+    without it.
+    """
     stage = Stage(seed)
     primary, (slow, _) = stage.primary, stage.backups()
     met_at = stage.order(shrinks, Mishap(1 + seed % 3), lambda: stage.lag(primary, seconds=7.0))
@@ -103,7 +110,9 @@ def lost_answer_of_a_shrink(seed: int) -> Stage:
 
 
 def who_is_eligible_is_given_up_in_doubt(seed: int) -> Stage:
-    """A primary dies; the next one does not hear for long whether it has given up the old one, which may still be elected."""
+    """A primary dies; the next one does not hear for long whether it has given up the old one, which may still be
+    elected.
+    """
     stage = Stage(seed)
     stage.until_written(20)
     others = stage.backups()
@@ -116,7 +125,9 @@ def who_is_eligible_is_given_up_in_doubt(seed: int) -> Stage:
 
 
 def registered_again_while_cut_off(seed: int) -> Stage:
-    """A primary loses its lease and registers again without having heard that another was elected: it must not read as primary."""
+    """A primary loses its lease and registers again without having heard that another was elected: it must not read as
+    primary.
+    """
     stage = Stage(seed)
     stage.until_written(20)
     primary = stage.primary
@@ -153,7 +164,9 @@ def paused_primary_wakes_with_reads(seed: int) -> Stage:
 
 
 def cut_off_primary_is_asked(seed: int) -> Stage:
-    """A primary is cut from etcd and members, but not from a client that still believes in it, past the end of its lease."""
+    """A primary is cut from etcd and members, but not from a client that still believes in it, past the end of its
+    lease.
+    """
     stage = Stage(seed)
     stage.until_written(20)
     primary = stage.primary
@@ -170,7 +183,9 @@ def cut_off_primary_is_asked(seed: int) -> Stage:
 
 
 def new_primary_asked_before_its_noop(seed: int) -> Stage:
-    """A write is acknowledged and nobody else heard that it is committed; the heir is asked before it can commit its no-op."""
+    """A write is acknowledged and nobody else heard that it is committed; the heir is asked before it can commit its
+    no-op.
+    """
     stage = Stage(seed)
     world, primary = stage.world, stage.primary
     _commit_unheard(stage)
@@ -185,8 +200,8 @@ def new_primary_asked_before_its_noop(seed: int) -> Stage:
 
 
 def primary_read_begun_before_the_noop(seed: int) -> Stage:
-    """A write is acknowledged and nobody else heard that it is committed; the heir is asked as it commits that write and its no-op,
-    before it has applied them, and answers when it serves."""
+    """A write is acknowledged and nobody else heard that it is committed; the heir is asked as it commits that write
+    and its no-op, before it has applied them, and answers when it serves."""
     stage = Stage(seed)
     world, primary = stage.world, stage.primary
     _commit_unheard(stage)
@@ -209,7 +224,9 @@ def primary_read_begun_before_the_noop(seed: int) -> Stage:
 
 
 def acknowledgement_lost(seed: int) -> Stage:
-    """The primary dies with a write committed and nobody told: its client asks the next one again, which must not write it twice."""
+    """The primary dies with a write committed and nobody told: its client asks the next one again, which must not write
+    it twice.
+    """
     stage = Stage(seed)
     world = stage.world
     for _ in range(2):
@@ -231,7 +248,9 @@ def acknowledgement_lost(seed: int) -> Stage:
 
 
 def snapshot_overtaken(seed: int) -> Stage:
-    """A learner fetches a snapshot; its primary resigns, and the next one's log reaches back: what it promises then must stay."""
+    """A learner fetches a snapshot; its primary resigns, and the next one's log reaches back: what it promises then
+    must stay.
+    """
     stage = Stage(seed, workers=3)
     primary, (learner, heir) = stage.primary, stage.backups()
     heir.hosting.open[stage.world.shard].keep_log()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shoal.core.shard_config import ShardConfig
-from shoal.store.codec import decode_shard
+from shoal.store.codecs import decode_shard
 from shoal.store.interface import Put, Transaction
 from tests.simulation.client import WRITES, Client
 from tests.simulation.etcd import KEYS, Order
@@ -105,7 +105,10 @@ class Stage:
         client.writes = 0.0
 
     def order(self, judge: Judge, mishap: Mishap | None, met: Callable[[], None]) -> list[bool]:
-        """The next change of the configuration of this kind meets a mishap. The list that is returned is not empty once it has."""
+        """The next change of the configuration of this kind meets a mishap.
+
+        The list that is returned is not empty once it has.
+        """
         happened: list[bool] = []
 
         def wanted(transaction: Transaction) -> bool:

@@ -1,4 +1,7 @@
-"""Random histories hold, do work, and are the same every time, whatever Python hashes. The long form is `make simulate SEEDS=2000`."""
+"""Random histories hold, do work, and are the same every time, whatever Python hashes.
+
+The long form is `make simulate SEEDS=2000`.
+"""
 
 from __future__ import annotations
 

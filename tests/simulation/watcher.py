@@ -1,13 +1,15 @@
-"""Watches every replica from outside of the product: what it commits, applies, cuts and promises (invariants 1, 3, 4, 5, 6)."""
+"""Watches every replica from outside of the product: what it commits, applies, cuts and promises (invariants 1, 3, 4,
+5, 6).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from shard_worker.logic.append import Append
-from shard_worker.logic.record import Record
-from shard_worker.logic.replica_roles import Leading
 from shoal.core.ids import ReplicaId
+from shoal.shard_worker.logic.replication.append import Append
+from shoal.shard_worker.logic.replication.record import Record
+from shoal.shard_worker.logic.replication.roles import Leading
 from tests.simulation.committed import CommittedLog
 from tests.simulation.configurations import Configurations
 from tests.simulation.holdings import Holdings

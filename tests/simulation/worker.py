@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from shard_worker.logic.append import Append
-from shard_worker.logic.hosting import HostStep, TellConfig, TellSpec
-from shard_worker.logic.record import RecordKind
-from shard_worker.logic.reign import SwapOutcome
 from shoal.core.errors import ErrorDetails, Unavailable
 from shoal.core.ids import ReplicaId, RequestId, Revision, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_calls import ReadTerms
 from shoal.core.shard_config import ShardConfig, ShardEntry
-from shoal.store.codec import encode_shard
+from shoal.shard_worker.logic.hosting import HostStep, TellConfig, TellSpec
+from shoal.shard_worker.logic.replication.append import Append
+from shoal.shard_worker.logic.replication.leadership import SwapOutcome
+from shoal.shard_worker.logic.replication.record import RecordKind
+from shoal.store.codecs import encode_shard
 from shoal.store.interface import Committed, LeaseNotFound, Put, Transaction, Unchanged
 from tests.simulation.disk import ReplicaDisk, WorkerDisk
 from tests.simulation.etcd import KEYS, Observer
@@ -120,7 +120,9 @@ class Worker(Process):
         return (SwapOutcome.DONE, outcome.revision) if isinstance(outcome, Committed) else (SwapOutcome.REJECTED, Revision(0))
 
     def fetch_snapshot(self, entry: ShardEntry, primary: ReplicaId, wanted: Callable[[], bool]) -> Steps:
-        """The applied state of the primary, and the term it knows, piece after piece; None when it is not wanted any more."""
+        """The applied state of the primary, and the term it knows, piece after piece; None when it is not wanted any
+        more.
+        """
         home = entry.config.worker_of.get(primary)
         if home is None:
             raise Unavailable(f"replica {primary} is nowhere")

@@ -1,4 +1,6 @@
-"""A whole cluster of one shard in virtual time: etcd, workers, two coordinators, clients, and the checkers that watch them."""
+"""A whole cluster of one shard in virtual time: etcd, workers, two coordinators, clients, and the checkers that watch
+them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, ShardId
 from shoal.core.shard_config import ShardConfig
-from shoal.store.codec import encode_collection
+from shoal.store.codecs import encode_collection
 from tests.simulation.client import Client
 from tests.simulation.committed import CommittedLog
 from tests.simulation.configurations import Configurations
@@ -151,8 +153,9 @@ class World:
             hold(same, "replicas are equal after healing", f"{disk.replica}: {store.applied} of {self.committed.last_seq}; {self.shape()}")
 
     def _drop(self) -> None:
-        """Drop the collection while a worker crashes and comes back: nothing of it may be left, but on workers that are away for too
-        long, and for folders that a swap whose answer was lost has left without a name on workers that hold no other."""
+        """Drop the collection while a worker crashes and comes back: nothing of it may be left, but on workers that are
+        away for too long, and for folders that a swap whose answer was lost has left without a name on workers that
+        hold no other."""
         config = self.config()
         assert config is not None
         homes = {*config.worker_of.values()} & set(self.etcd.map.workers)

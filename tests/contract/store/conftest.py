@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.store.worlds import EtcdWorld, MemoryWorld, World
-from tests.etcd_process import EtcdProcess
+from tests.support.etcd.process import EtcdProcess
 
 Scenario = Callable[[World], Awaitable[None]]
 InWorld = Callable[[Scenario], None]

@@ -7,10 +7,10 @@ import json
 import sys
 import time
 
-from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.interface import Put, Transaction
-from shoal.store.lease import LeaseKeeper, hold_lease
+from shoal.store.leases import LeaseKeeper, hold_lease
 
 CALL_S = 5.0
 

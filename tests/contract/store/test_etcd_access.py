@@ -1,4 +1,6 @@
-"""A real etcd that wants TLS, certificates of clients, and a user: who is let in, who is not, and what they are told."""
+"""A real etcd that wants TLS, certificates of clients, and a user: who is let in, who is not, and what they are
+told.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,14 @@ import pytest
 
 from shoal.core.errors import PermissionDenied, Unauthenticated
 from shoal.runtime.clock import boot_s
-from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import EtcdLogin, EtcdSettings, EtcdTls
-from shoal.store.etcd_verdict import Untrusted
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import EtcdLogin, EtcdSettings, EtcdTls
+from shoal.store.etcd.verdict import Untrusted
 from shoal.store.interface import Committed, Delta, Listed, Put, StoreUnavailable, Transaction
-from shoal.store.lease import hold_lease
-from tests.certificates import Authority
-from tests.etcd_process import EtcdProcess
-from tests.secure_etcd import PASSWORD, USER, SecureEtcd
+from shoal.store.leases import hold_lease
+from tests.support.etcd.process import EtcdProcess
+from tests.support.etcd.secure import PASSWORD, USER, SecureEtcd
+from tests.support.network.certificates import Authority
 
 CALL_S = 5.0
 WITH_USER = EtcdLogin(user=USER, password=PASSWORD)
@@ -65,8 +67,8 @@ def test_everything_works_with_certificates_and_a_user_and_tokens_are_renewed(se
             assert isinstance(await anext(watch), Listed)
             assert isinstance(await store.commit(put("/access/a", b"1"), CALL_S), Committed)
             assert isinstance(await anext(watch), Delta)
-            # etcd keeps tokens in memory: after a restart it knows none of them, nor does it of ours or of the keeper's.
-            # Not in another thread: a child dies with the thread that started it.
+            # etcd keeps tokens in memory: after a restart it knows none of them, nor does it of ours or of the
+            # keeper's. Not in another thread: a child dies with the thread that started it.
             secured.stop()
             secured.start()
             keeper.tick()

@@ -1,4 +1,6 @@
-"""What only a real etcd can do wrong: endpoints that refuse, hang or freeze, a server that dies and comes back, or comes back empty."""
+"""What only a real etcd can do wrong: endpoints that refuse, hang or freeze, a server that dies and comes back, or
+comes back empty.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,16 @@ import pytest
 import uvloop
 
 from shoal.core.errors import Unavailable
-from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_channels import EtcdEndpoints
-from shoal.store.etcd_settings import EtcdSettings
-from shoal.store.etcd_watch_stream import EtcdWatchStream
+from shoal.store.etcd.channels import EtcdEndpoints
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import EtcdSettings
+from shoal.store.etcd.watch_progress import Changes
+from shoal.store.etcd.watch_stream import EtcdWatchStream
 from shoal.store.interface import Delta, Listed, OutcomeUnknown, Put, StoreUnavailable, Transaction, Versioned
-from shoal.store.watch_progress import Changes
-from tests.contract.store.eventually import Replica, connected, disconnected, eventually, heard
 from tests.contract.store.worlds import CALL_S, put
-from tests.etcd_process import EtcdProcess, free_port
-from tests.tcp_proxy import TcpProxy
+from tests.support.etcd.process import EtcdProcess, free_port
+from tests.support.eventually import Replica, connected, disconnected, eventually, heard
+from tests.support.network.tcp_proxy import TcpProxy
 
 PREFIX = "/faults/"
 SILENCE_S = 0.5

@@ -12,14 +12,14 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.interface import Put, Transaction
-from shoal.store.lease import LeaseKeeper, hold_lease
-from tests.contract.store.eventually import eventually
+from shoal.store.leases import LeaseKeeper, hold_lease
 from tests.contract.store.lease_holder import boot_s, tick
 from tests.contract.store.worlds import CALL_S
-from tests.etcd_process import EtcdProcess
+from tests.support.etcd.process import EtcdProcess
+from tests.support.eventually import eventually
 
 KEY = "/keeper/key"
 

@@ -26,8 +26,8 @@ from shoal.store.interface import (
 )
 from shoal.store.transaction_limits import MAX_OPERATIONS, MAX_REQUEST_BYTES
 from tests.contract.store.conftest import InWorld
-from tests.contract.store.eventually import eventually
 from tests.contract.store.worlds import CALL_S, World, present, put
+from tests.support.eventually import eventually
 
 
 def test_an_absent_key_is_none(in_world: InWorld) -> None:
@@ -87,7 +87,9 @@ def test_a_delete_of_nothing_commits_and_changes_nothing(in_world: InWorld) -> N
 
 
 def _compares(key: str, created: Revision, modified: Revision) -> list[tuple[Compare, bool, bool]]:
-    """Compare, whether it holds for a key created and last written at those revisions, whether it holds once it is deleted."""
+    """Compare, whether it holds for a key created and last written at those revisions, whether it holds once it is
+    deleted.
+    """
     return [
         (Absent(key=key), False, True),
         (Created(key=key, create_revision=created), True, False),

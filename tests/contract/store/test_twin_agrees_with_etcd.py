@@ -1,4 +1,6 @@
-"""The dumb twin: the same random transactions, put to the store in memory and to a real etcd, must have the same outcome."""
+"""The dumb twin: the same random transactions, put to the store in memory and to a real etcd, must have the same
+outcome.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shoal.core.ids import Revision
-from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.interface import (
     Absent,
     Changed,
@@ -30,11 +32,11 @@ from shoal.store.interface import (
     Transaction,
     Unchanged,
 )
-from shoal.store.memory import MemoryStore
-from shoal.store.memory_cluster import MemoryCluster
-from tests.contract.store.eventually import heard
 from tests.contract.store.worlds import CALL_S
-from tests.etcd_process import EtcdProcess
+from tests.support.etcd.process import EtcdProcess
+from tests.support.eventually import heard
+from tests.twins.store.client import MemoryStore
+from tests.twins.store.cluster import MemoryCluster
 
 KEYS = ("a", "b", "b/c")
 LEASES = 2

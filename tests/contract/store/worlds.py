@@ -9,14 +9,14 @@ from abc import ABC, abstractmethod
 import grpc.aio
 
 from shoal.core.ids import Revision
-from shoal.store import etcd_rpc_pb2, etcd_rpc_pb2_grpc
-from shoal.store.etcd import EtcdStore
-from shoal.store.etcd_settings import EtcdSettings
+from shoal.store.etcd import etcd_rpc_pb2, etcd_rpc_pb2_grpc
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.interface import Committed, Delete, Put, Rejected, Store, Transaction, Versioned
-from shoal.store.memory import CommitFault, MemoryStore
-from shoal.store.memory_cluster import MemoryCluster
-from tests.contract.store.eventually import eventually
-from tests.tcp_proxy import TcpProxy
+from tests.support.eventually import eventually
+from tests.support.network.tcp_proxy import TcpProxy
+from tests.twins.store.client import CommitFault, MemoryStore
+from tests.twins.store.cluster import MemoryCluster
 
 CALL_S = 5.0
 

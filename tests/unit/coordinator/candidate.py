@@ -1,4 +1,6 @@
-"""A coordinator without its server, and the workers of a cluster, over the store in memory: everything runs, no socket is opened."""
+"""A coordinator without its server, and the workers of a cluster, over the store in memory: everything runs, no socket
+is opened.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +9,26 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
-from coordinator.act import Actor
-from coordinator.administer import Administrator
-from coordinator.bell import Bell
-from coordinator.election import Election
-from coordinator.log_ends import Questions
-from coordinator.logic.snapshot import Told
-from coordinator.loop import Loop
-from coordinator.recover import Recoverer
+from shoal.coordinator.act import Actor
+from shoal.coordinator.administer import Administrator
+from shoal.coordinator.election import Election
+from shoal.coordinator.log_ends import Questions
+from shoal.coordinator.logic.snapshot import Told
+from shoal.coordinator.loop import Loop
+from shoal.coordinator.recover import Recoverer
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.ids import ReplicaId, Seq, Term, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import replica_on
+from shoal.runtime.change_signal import Bell
 from shoal.store.cluster_view import cluster_map_of
-from shoal.store.codec import encode_shard, encode_worker
+from shoal.store.codecs import encode_shard, encode_worker
 from shoal.store.interface import Listed, Put, Store, Transaction, Unchanged
 from shoal.store.keys import Keys
-from shoal.store.memory import MemoryStore
-from shoal.store.memory_cluster import MemoryCluster
 from shoal.store.observe import MapObserver
+from tests.twins.store.client import MemoryStore
+from tests.twins.store.cluster import MemoryCluster
 from tests.unit.coordinator.workers_model import worked
 from tests.unit.coordinator.world import KEYS, REPLACE_AFTER_S, worker_entry
 
@@ -50,8 +52,8 @@ class Clock:
 
 
 class Reports:
-    """What workers would tell of their replicas; asked: how often they were asked for log ends, about which shards; all_open: every
-    replica that is asked about is open, and its log as long as any."""
+    """What workers would tell of their replicas; asked: how often they were asked for log ends, about which shards;
+    all_open: every replica that is asked about is open, and its log as long as any."""
 
     def __init__(self, cluster_map: Callable[[], ClusterMap] = ClusterMap) -> None:
         self._map, self.all_open = cluster_map, False

@@ -1,11 +1,13 @@
-"""The rules of every step that is committed, whatever the decider thinks: checked against the cluster as it was right before."""
+"""The rules of every step that is committed, whatever the decider thinks: checked against the cluster as it was right
+before.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import assert_never
 
-from coordinator.logic.steps import (
+from shoal.coordinator.logic.steps import (
     ActivateCollection,
     AddLearners,
     CreateCluster,

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from coordinator.act import DONE, IN_DOUBT, REJECTED, Actor, story_of, transaction_of
-from coordinator.logic.steps import (
+from shoal.coordinator.act import DONE, IN_DOUBT, REJECTED, Actor, story_of, transaction_of
+from shoal.coordinator.logic.steps import (
     ActivateCollection,
     AddLearners,
     CreateCluster,
@@ -21,16 +21,16 @@ from coordinator.logic.steps import (
     SetReplication,
     Step,
 )
-from coordinator.metrics import StepMeter
+from shoal.coordinator.metrics import StepMeter
 from shoal.core.collection import CollectionState
 from shoal.core.errors import PreconditionFailed
 from shoal.core.ids import ClusterId, ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardEntry
 from shoal.runtime.metrics import Measure, MetricSpec, NoMetrics
-from shoal.store.codec import encode_leader
+from shoal.store.codecs import encode_leader
 from shoal.store.interface import Absent, Changed, Committed, Compare, Created, Put, Rejected, Transaction, Unchanged
-from shoal.store.memory import CommitFault, MemoryStore
-from shoal.store.memory_cluster import MemoryCluster
+from tests.twins.store.client import CommitFault, MemoryStore
+from tests.twins.store.cluster import MemoryCluster
 from tests.unit.coordinator.candidate import Clock
 from tests.unit.coordinator.world import KEYS, collection_of, shard_config
 

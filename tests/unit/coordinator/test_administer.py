@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from coordinator.administer import Administrator
+from shoal.coordinator.administer import Administrator
 from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.errors import (
@@ -22,10 +22,10 @@ from shoal.core.errors import (
 )
 from shoal.core.ids import CollectionId
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.store.codec import encode_worker
+from shoal.store.codecs import encode_worker
 from shoal.store.interface import Delete, Put, StoreUnavailable, Transaction
-from shoal.store.memory import CommitFault, MemoryStore
-from shoal.store.memory_cluster import MemoryCluster
+from tests.twins.store.client import CommitFault, MemoryStore
+from tests.twins.store.cluster import MemoryCluster
 from tests.unit.coordinator.candidate import Candidate, Clock, Workers, eventually, running
 from tests.unit.coordinator.world import KEYS, worker_entry
 

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from shoal.core.cluster_map import LeaderEntry
-from shoal.store.codec import encode_leader
+from shoal.store.codecs import encode_leader
 from shoal.store.interface import Delete, Put, Transaction
-from shoal.store.memory import CommitFault, MemoryStore
-from shoal.store.memory_cluster import MemoryCluster
+from tests.twins.store.client import CommitFault, MemoryStore
+from tests.twins.store.cluster import MemoryCluster
 from tests.unit.coordinator.candidate import TTL_S, Candidate, Clock, eventually, running
 from tests.unit.coordinator.world import KEYS
 
@@ -108,7 +108,7 @@ def test_a_deleted_key_ends_the_reign_and_the_next_one_is_another(caplog: pytest
             assert (one.election.reign() or 0) > first
 
     asyncio.run(scenario())
-    lines = [record.getMessage().split()[0] for record in caplog.records if record.name == "coordinator.election"]
+    lines = [record.getMessage().split()[0] for record in caplog.records if record.name == "shoal.coordinator.election"]
     assert lines == ["leads", "leads_no_more", "leads", "leads_no_more"], "one line for each change of leadership"
 
 

@@ -8,20 +8,20 @@ from typing import cast
 
 import pytest
 
-from coordinator.act import Actor
-from coordinator.bell import Bell
-from coordinator.logic.steps import Step
-from coordinator.loop import Loop
+from shoal.coordinator.act import Actor
+from shoal.coordinator.logic.steps import Step
+from shoal.coordinator.loop import Loop
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.ids import Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardState
-from shoal.store.codec import encode_shard
+from shoal.runtime.change_signal import Bell
+from shoal.store.codecs import encode_shard
 from shoal.store.interface import Delete, Put, Transaction
-from shoal.store.memory import CommitFault, MemoryStore
-from shoal.store.memory_cluster import MemoryCluster
 from shoal.store.observe import MapObserver
+from tests.twins.store.client import CommitFault, MemoryStore
+from tests.twins.store.cluster import MemoryCluster
 from tests.unit.coordinator.candidate import Candidate, Clock, Reports, Workers, eventually, running
 from tests.unit.coordinator.world import KEYS, REPLACE_AFTER_S, shard_config
 

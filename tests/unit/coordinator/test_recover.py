@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from coordinator.recover import MOST_REASON_CHARACTERS
+from shoal.coordinator.recover import MOST_REASON_CHARACTERS
 from shoal.core.collection import CollectionState
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, NotFound, PreconditionFailed, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import ACCEPT_DATA_LOSS, LogEnd, RecoveryRequest
 from shoal.core.shard_config import ShardConfig
-from shoal.store.codec import encode_collection, encode_shard, encode_worker
+from shoal.store.codecs import encode_collection, encode_shard, encode_worker
 from shoal.store.interface import Delete, Put, Transaction
-from shoal.store.memory import CommitFault
-from shoal.store.memory_cluster import MemoryCluster
+from tests.twins.store.client import CommitFault
+from tests.twins.store.cluster import MemoryCluster
 from tests.unit.coordinator.candidate import Candidate, Clock, eventually, running
 from tests.unit.coordinator.world import KEYS, collection_of, shard_config, worker_entry
 

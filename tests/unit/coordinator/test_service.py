@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
-from coordinator.administer import Administrator
-from coordinator.recover import Recoverer
-from coordinator.service import DEFAULT_ENTRIES, UNBOUNDED_CALL_S, Context, CoordinatorService, timeout_s_of
+from shoal.coordinator.administer import Administrator
+from shoal.coordinator.recover import Recoverer
+from shoal.coordinator.service import DEFAULT_ENTRIES, UNBOUNDED_CALL_S, Context, CoordinatorService, timeout_s_of
 from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import InvalidArgument
@@ -17,7 +17,7 @@ from shoal.core.limits import Limits
 from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
 from shoal.v1 import collections_pb2
 from shoal.wire.recovery import audit_from_message, recovery_from_message, request_to_message
-from tests.mock_transport import AUDITED, RECOVERY
+from tests.twins.router_answers import AUDITED, RECOVERY
 
 
 class Clerk:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.settings import CoordinatorSettings
+from shoal.coordinator.settings import CoordinatorSettings
 from shoal.core.errors import InvalidArgument
 from shoal.runtime.settings import flags_of, load_settings
 

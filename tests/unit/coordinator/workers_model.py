@@ -1,4 +1,6 @@
-"""What workers make of the configurations of their shards, as a small model: folders, primaries that grow and shrink the isr."""
+"""What workers make of the configurations of their shards, as a small model: folders, primaries that grow and shrink
+the isr.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,8 @@ def worked(config: ShardConfig, cluster: ClusterMap, worker: WorkerId, made: set
 
 
 def _led(config: ShardConfig, cluster: ClusterMap, made: set[ReplicaId]) -> ShardConfig:
-    """What a primary does: who is eligible becomes a learner, members that leave or are silent go out of the isr, who has caught up
-    comes in."""
+    """What a primary does: who is eligible becomes a learner, members that leave or are silent go out of the isr, who
+    has caught up comes in."""
     if config.elr and len(config.isr) >= config.min_isr:
         return without_eligible(config)
     for member in config.isr:

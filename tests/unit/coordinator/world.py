@@ -9,11 +9,11 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from coordinator.act import transaction_of
-from coordinator.logic.absence import Absences
-from coordinator.logic.reconcile import reconcile
-from coordinator.logic.snapshot import Snapshot, Told
-from coordinator.logic.steps import AddLearners, CreateShard, ElectPrimary, PlaceShardAnew, RetireReplica, SetReplication, Step
+from shoal.coordinator.act import transaction_of
+from shoal.coordinator.logic.absence import Absences
+from shoal.coordinator.logic.reconcile import reconcile
+from shoal.coordinator.logic.snapshot import Snapshot, Told
+from shoal.coordinator.logic.steps import AddLearners, CreateShard, ElectPrimary, PlaceShardAnew, RetireReplica, SetReplication, Step
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
@@ -21,10 +21,10 @@ from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import SLOTS, SlotRange
 from shoal.store.cluster_view import cluster_map_of
-from shoal.store.codec import encode_collection, encode_leader, encode_shard, encode_worker
+from shoal.store.codecs import encode_collection, encode_leader, encode_shard, encode_worker
 from shoal.store.interface import Committed, Delete, Listed, Operation, Put, Rejected, Transaction
 from shoal.store.keys import Keys
-from shoal.store.memory_state import MemoryState
+from tests.twins.store.state import MemoryState
 from tests.unit.coordinator.rules import check_shape, check_step
 from tests.unit.coordinator.workers_model import commits, worked
 
@@ -95,8 +95,8 @@ def map_of(
 class World:
     """Store state, live workers, and one leading coordinator without memory but of absences.
 
-    now_s: the time; told: whose log ends workers tell, and a salt of what they tell; holders: of each shard, the replicas that have
-    every committed record.
+    now_s: the time; told: whose log ends workers tell, and a salt of what they tell; holders: of each shard, the
+    replicas that have every committed record.
     """
 
     def __init__(self) -> None:
@@ -170,7 +170,9 @@ class World:
         return steps
 
     def work(self) -> None:
-        """Each live worker does its part: opens what was placed on it, leads what it is primary of, lets go of what is to go."""
+        """Each live worker does its part: opens what was placed on it, leads what it is primary of, lets go of what is
+        to go.
+        """
         cluster = self.map
         for shard in sorted(cluster.shards):
             config = cluster.shards[shard].config

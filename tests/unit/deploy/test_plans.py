@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cluster_folder import ClusterFolder
-from deploy.plans import CombinedPlan, CoordinatorPlan, ProcessPlan, WorkerPlan, on_node, process_plans, stop_groups
-from deploy.settings import LocalSettings
 from shoal.core.errors import InvalidArgument
+from shoal.deploy.folder import ClusterFolder
+from shoal.deploy.plans import CombinedPlan, CoordinatorPlan, ProcessPlan, WorkerPlan, on_node, process_plans, stop_groups
+from shoal.deploy.settings import LocalSettings
 
 FOLDER = ClusterFolder(root=Path("/somewhere"))
 ETCD = ("127.0.0.1:1234",)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.settings import CoordinatorSettings
-from deploy.logic.supervision import Patience
-from deploy.plans import CoordinatorPlan, ProcessPlan
-from deploy.reports import Alive, Creation, Ended, Report
-from deploy.supervise import Supervisor
+from shoal.coordinator.settings import CoordinatorSettings
 from shoal.core.errors import PreconditionFailed, Unavailable
+from shoal.deploy.logic.supervision import Patience
+from shoal.deploy.plans import CoordinatorPlan, ProcessPlan
+from shoal.deploy.reports import Alive, Creation, Ended, Report
+from shoal.deploy.supervise import Supervisor
 
 
 class TableLauncher:

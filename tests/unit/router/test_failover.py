@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
-from router.logic.questions import CountQuestion, Reading, Upsert, Written
-from router.under_way import UnderWay
-from router.workers import tend
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, NotFound, ShoalError, Unavailable
 from shoal.core.ids import CollectionId, RequestId, ShardId
 from shoal.core.points import PointColumns, id_array
 from shoal.core.shard_calls import Consistency
+from shoal.router.cluster.workers import tend
+from shoal.router.logic.questions import CountQuestion, Reading, Upsert, Written
+from shoal.router.shards.under_way import UnderWay
 from tests.unit.router.twin import TwinCluster
 from tests.unit.router.virtual_time import FakeClock, run
 

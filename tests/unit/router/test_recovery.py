@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from router.collections_service import CollectionsService
 from shoal.core.errors import InvalidArgument, PreconditionFailed, Unavailable
 from shoal.core.ids import WorkerId
 from shoal.core.recovery import RecoveryRequest
+from shoal.router.rpc.collections_service import CollectionsService
 from shoal.v1 import collections_pb2
 from shoal.wire.recovery import recovery_from_message, request_to_message
 from tests.unit.router.twin import TwinCluster

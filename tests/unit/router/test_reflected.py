@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from google.protobuf import descriptor_pool
 
-from router.server import SERVICES
+from shoal.router.server import SERVICES
 
 
 def test_reflection_can_describe_every_public_service_and_no_internal_one() -> None:

@@ -7,11 +7,11 @@ import dataclasses
 
 import pytest
 
-from router.logic.questions import Page, ScrollQuestion
 from shoal.core.errors import NotFound
 from shoal.core.ids import CollectionId, Revision, ShardId
-from tests.unit.router.test_reads import loaded
+from shoal.router.logic.questions import Page, ScrollQuestion
 from tests.unit.router.twin import TwinCluster
+from tests.unit.router.verbs.test_reads import loaded
 
 
 def scroll_after(cluster: TwinCluster, collection_id: str) -> Page:

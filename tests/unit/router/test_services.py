@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from router.cluster_service import ClusterService
-from router.collections_service import CollectionsService
-from router.points_service import PointsService
-from router.requests import timeout_of
-from router.search_service import SearchService
 from shoal.core.errors import AlreadyExists, InvalidArgument, ResourceExhausted
 from shoal.core.limits import Limits
 from shoal.core.points import id_array
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, RecallTarget
+from shoal.router.rpc.cluster_service import ClusterService
+from shoal.router.rpc.collections_service import CollectionsService
+from shoal.router.rpc.points_service import PointsService
+from shoal.router.rpc.requests import timeout_of
+from shoal.router.rpc.search_service import SearchService
 from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, points_pb2, search_pb2
 from shoal.wire.columns import ids_from_message, ids_to_message, vectors_from_message, vectors_to_message
 from tests.unit.router.twin import TwinCluster

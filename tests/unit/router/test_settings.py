@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from router.settings import RouterSettings
 from shoal.core.errors import InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.router.settings import RouterSettings
 from shoal.runtime.settings import load_settings
 
 

@@ -1,4 +1,6 @@
-"""A dumb twin of a cluster of workers: dicts behind ShardService, a clock that only tests move, a view that tests script."""
+"""A dumb twin of a cluster of workers: dicts behind ShardService, a clock that only tests move, a view that tests
+script.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from router.metrics import ShardCallMeter
-from router.router import Router, make_router
-from router.workers import Workers
 from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import ClusterMap, LeaderEntry, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
@@ -48,6 +47,9 @@ from shoal.core.shard_calls import (
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import split_evenly
 from shoal.core.topk import HitColumns, hit_order
+from shoal.router.cluster.workers import Workers
+from shoal.router.shards.metrics import ShardCallMeter
+from shoal.router.wiring import Router, make_router
 from shoal.runtime.clock import boot_s
 from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.metrics import Metrics, NoMetrics
@@ -67,8 +69,9 @@ class TwinShard:
 
 
 class TwinWorker:
-    """ShardService over dicts. before, after: errors to raise before or after the next calls take effect, one a call (None: none).
-    deleted_at_once: points that one delete by filter removes; delay_s: before every answer; frozen: it answers nothing."""
+    """ShardService over dicts. before, after: errors to raise before or after the next calls take effect, one a call
+    (None: none). deleted_at_once: points that one delete by filter removes; delay_s: before every answer; frozen: it
+    answers nothing."""
 
     def __init__(self) -> None:
         self.shards: dict[ShardId, TwinShard] = {}
@@ -375,7 +378,10 @@ class TwinCluster:
         recall: float = 0.95,
         replicas: int = 1,
     ) -> Collection:
-        """Publish a collection with empty shards. Replica m of shard n lives on worker n + m, all are in sync and hold the same."""
+        """Publish a collection with empty shards.
+
+        Replica m of shard n lives on worker n + m, all are in sync and hold the same.
+        """
         spec = CollectionSpec(name=name, dim=dim, metric=metric, shards=shards, recall=recall)
         collection = Collection(id=CollectionId(f"id-{name}"), spec=spec, state=state, request_id="r")
         homes = list(self.workers)

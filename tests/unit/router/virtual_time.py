@@ -10,8 +10,8 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from router.view import MapView
 from shoal.core.cluster_map import ClusterMap
+from shoal.router.cluster.view import MapView
 
 T = TypeVar("T")
 

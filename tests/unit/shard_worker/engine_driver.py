@@ -1,4 +1,6 @@
-"""An engine driven step by step on one thread, as a replica's writer would, and crashes of it that leave the disk as it lies."""
+"""An engine driven step by step on one thread, as a replica's writer would, and crashes of it that leave the disk as it
+lies.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from shard_worker.engine import Engine, EngineSettings
-from shard_worker.logic.record import Record, RecordKind
-from shard_worker.storage.replica_folder import ReplicaFolder, ReplicaRef, fill_replica_folder
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ClusterId, Seq, Term
 from shoal.core.points import PointColumns, PointId, id_array
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.replica.engine import Engine, EngineSettings
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef, fill_replica_folder
 from shoal.wire.records import delete_body, exact_delete_body, upsert_body
 from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, SPEC
 
@@ -30,7 +32,9 @@ class Driven:
     """One open engine. Every record is committed as soon as it is durable: the replica is alone."""
 
     def __init__(self, path: Path, spec: CollectionSpec = SPEC) -> None:
-        """Open the replica in the folder `path`, made when it is missing, and apply what its log has beyond the store."""
+        """Open the replica in the folder `path`, made when it is missing, and apply what its log has beyond the
+        store.
+        """
         self.path, self.spec = path, spec
         if not path.exists():
             path.mkdir(parents=True)

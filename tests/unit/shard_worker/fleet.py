@@ -8,18 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from shard_worker.assignments import Assignments
-from shard_worker.config_swaps import ConfigSwaps
-from shard_worker.engine import EngineSettings
-from shard_worker.host import Host
-from shard_worker.membership import Membership
-from shard_worker.memory import WorkerMemory
-from shard_worker.pools import Pools
-from shard_worker.replica import Replica
-from shard_worker.replica_folders import WorkerReplicaFolders
-from shard_worker.snapshot_fetch import SnapshotFetch
-from shard_worker.snapshot_source import SnapshotSource
-from shard_worker.storage.folder import WorkerFolder
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.errors import DeadlineExceeded, Unavailable
@@ -29,12 +17,24 @@ from shoal.core.shard_calls import ReadTerms, ShardDelete, ShardScroll, ShardUps
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
 from shoal.runtime.clock import boot_s
-from shoal.store.codec import decode_shard, encode_collection, encode_shard
+from shoal.shard_worker.hosting.assignments import Assignments
+from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
+from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
+from shoal.shard_worker.hosting.host import Host
+from shoal.shard_worker.hosting.membership import Membership
+from shoal.shard_worker.replica.engine import EngineSettings
+from shoal.shard_worker.replica.replica import Replica
+from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.snapshots.fetch import SnapshotFetch
+from shoal.shard_worker.snapshots.source import SnapshotSource
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+from shoal.store.codecs import decode_shard, encode_collection, encode_shard
 from shoal.store.interface import Committed, Put, Transaction
 from shoal.store.keys import Keys
-from shoal.store.memory import MemoryStore
-from shoal.store.memory_cluster import MemoryCluster
 from shoal.store.observe import MapObserver
+from tests.twins.store.client import MemoryStore
+from tests.twins.store.cluster import MemoryCluster
 
 KEYS = Keys("test")
 MIB = 1024 * 1024
@@ -229,7 +229,9 @@ class Fleet:
         return dict(zip(page.ids.tolist(), page.vectors[:, 0].tolist(), strict=True))
 
     async def _when_ready(self, read):
-        """A replica that has just joined says that it is not ready until it has seen so itself, and is then asked again."""
+        """A replica that has just joined says that it is not ready until it has seen so itself, and is then asked
+        again.
+        """
         async with asyncio.timeout(20.0):
             while True:
                 try:

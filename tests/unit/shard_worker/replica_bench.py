@@ -8,12 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from shard_worker.engine import Engine, EngineSettings
-from shard_worker.memory import unbounded_memory
-from shard_worker.pools import Pools
-from shard_worker.replica import Replica
-from shard_worker.storage.folder import WorkerFolder
-from shard_worker.storage.replica_folder import ReplicaRef
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.filter import Filter
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term, WorkerId
@@ -21,6 +15,12 @@ from shoal.core.points import PointColumns, id_array
 from shoal.core.shard_calls import QueryGroup, ShardDelete, ShardDeleteMatching, ShardSearch, ShardUpsert, WriteAck
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
+from shoal.shard_worker.replica.engine import Engine, EngineSettings
+from shoal.shard_worker.replica.replica import Replica
+from shoal.shard_worker.resources.memory import unbounded_memory
+from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 
 SHARD = ShardId(CollectionId("collection"), 0)
 REPLICA = ReplicaId("replica")

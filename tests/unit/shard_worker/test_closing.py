@@ -1,4 +1,6 @@
-"""Replicas that end, break or are late while something is under way: nothing hangs, spins, blocks the loop or stays open."""
+"""Replicas that end, break or are late while something is under way: nothing hangs, spins, blocks the loop or stays
+open.
+"""
 
 import asyncio
 import threading
@@ -7,10 +9,10 @@ import time
 import numpy as np
 import pytest
 
-from shard_worker.storage.failure import StorageFailed
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, PreconditionFailed, ShoalError, Unavailable
 from shoal.core.ids import RequestId
 from shoal.core.shard_calls import QueryGroup, ShardCount, ShardSearch
+from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.wire.shard_calls import request_id_from_message, request_id_to_message
 from tests.unit.shard_worker.replica_bench import DIM, SHARD, Bench, opened
 

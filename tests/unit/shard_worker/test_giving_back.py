@@ -10,19 +10,19 @@ from collections.abc import Awaitable, Callable, Iterator
 import numpy as np
 import pytest
 
-from shard_worker.engine import Engine, EngineSettings
-from shard_worker.limits import open_files
-from shard_worker.memory import unbounded_memory
-from shard_worker.pools import Pools
-from shard_worker.replica_folders import WorkerReplicaFolders
-from shard_worker.storage.failure import StorageFailed
-from shard_worker.storage.folder import WorkerFolder
 from shoal.core.errors import DataLoss, InvalidArgument, ShoalError, Unavailable, to_keep
 from shoal.core.filter_input import filter_from_input
 from shoal.core.ids import ClusterId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.shard_calls import Consistency, QueryGroup, ReadTerms, ShardCount, ShardSearch, ShardTune
 from shoal.core.sizing import replica_files
+from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
+from shoal.shard_worker.replica.engine import Engine, EngineSettings
+from shoal.shard_worker.resources.memory import unbounded_memory
+from shoal.shard_worker.resources.os_limits import open_files
+from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.storage.failure import StorageFailed
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, SPEC, Alone, Bench, opened
 
 WORKER_FILES = 1

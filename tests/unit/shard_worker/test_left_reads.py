@@ -1,4 +1,6 @@
-"""Reads whose callers have left, at one replica with two search threads: they are not begun, they end, and nobody waits behind them."""
+"""Reads whose callers have left, at one replica with two search threads: they are not begun, they end, and nobody waits
+behind them.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shard_worker import reading
-from shard_worker.index.view import View
 from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.core.filter import Contains, Or
 from shoal.core.ids import RequestId
 from shoal.core.shard_calls import QueryGroup, ReadTerms, ShardCount, ShardDeleteMatching, ShardGet, ShardScroll, ShardSearch
 from shoal.core.turns import Turn
+from shoal.shard_worker.index.view import View
+from shoal.shard_worker.replica import reading
 from tests.unit.shard_worker.replica_bench import DIM, SHARD, Bench, opened
 
 THREADS, MANY = 2, 100
@@ -26,7 +28,9 @@ LONG_S = 60.0
 
 
 class Endless:
-    """Searches of a replica that look at their turn for ever. begun: how many; ended: how many were told that nobody waits."""
+    """Searches of a replica that look at their turn for ever. begun: how many; ended: how many were told that nobody
+    waits.
+    """
 
     def __init__(self, bench: Bench) -> None:
         self.begun, self.ended, self._lock = 0, 0, threading.Lock()

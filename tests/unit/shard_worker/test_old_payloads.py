@@ -1,4 +1,6 @@
-"""Payloads that an older version stored and this one would not: read, found by filters, sealed, opened again, deleted by filter."""
+"""Payloads that an older version stored and this one would not: read, found by filters, sealed, opened again, deleted
+by filter.
+"""
 
 import asyncio
 import sys
@@ -6,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from shard_worker.fsck.replica_check import check_replica
-from shard_worker.fsck.targets import Target
 from shoal.core.filter import Contains, Exists, In, Prefix
 from shoal.core.ids import ClusterId
 from shoal.core.points import id_array
 from shoal.core.shard_calls import ShardCount, ShardGet
+from shoal.shard_worker.fsck.replica_check import check_replica
+from shoal.shard_worker.fsck.targets import Target
 from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, opened
 
 LONG = "x" * 200

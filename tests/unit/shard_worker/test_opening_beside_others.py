@@ -1,5 +1,5 @@
-"""A replica that takes long to open holds up nothing else on its worker: other shards commit and are asked meanwhile; and one that fails to
-open leaves nothing open."""
+"""A replica that takes long to open holds up nothing else on its worker: other shards commit and are asked meanwhile;
+and one that fails to open leaves nothing open."""
 
 import asyncio
 import dataclasses
@@ -7,19 +7,19 @@ import threading
 
 import pytest
 
-from shard_worker import replica_folders
-from shard_worker.engine import Engine
-from shard_worker.replication_service import ReplicationServicer
-from shard_worker.storage.failure import StorageFailed
-from shard_worker.storage.folder import WorkerFolder
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, ShardId
 from shoal.core.shard_config import ShardState
-from shoal.store.codec import encode_collection, encode_shard
+from shoal.shard_worker.hosting import folders as replica_folders
+from shoal.shard_worker.replica.engine import Engine
+from shoal.shard_worker.rpc.replication_service import ReplicationServicer
+from shoal.shard_worker.storage.failure import StorageFailed
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+from shoal.store.codecs import encode_collection, encode_shard
 from shoal.store.interface import Committed, Put, Transaction
-from shoal.store.memory import MemoryStore
 from shoal.v1 import replication_pb2
 from shoal.wire.shard_calls import shard_to_message
+from tests.twins.store.client import MemoryStore
 from tests.unit.shard_worker.fleet import DIM, KEYS, SHARD, Fleet, Member, fleet, until
 
 SLOW = ShardId(CollectionId("slow"), 0)

@@ -1,5 +1,6 @@
-"""A replica keeps its recall from the first search on: beside loading, builds and merges, after a change of index, after a restart, and
-when other queries are asked than before. The mean of any 200 searches in a row is at least the target - 0.01.
+"""A replica keeps its recall from the first search on: beside loading, builds and merges, after a change of index,
+after a restart, and when other queries are asked than before. The mean of any 200 searches in a row is at least the
+target - 0.01.
 
 Exact searches count as dear wherever a segment was measured, so that the index is relied on as soon as it may be.
 """
@@ -12,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shard_worker import tuner as tuner_module
-from shard_worker.index import calibrate as calibration
-from shard_worker.index import tuning as tuning_module
-from shard_worker.logic import tuning_lull
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget, ShardFound, ShardSearch
-from tests.scope import LONG, cells
+from shoal.shard_worker.index import tuning as tuning_module
+from shoal.shard_worker.logic.tuning import tuning_lull
+from shoal.shard_worker.tuning import calibrate as calibration
+from shoal.shard_worker.tuning import tuner as tuner_module
+from tests.support.scope import LONG, cells
 from tests.unit.shard_worker.index.hostile_vectors import queries_of, rows_of
 from tests.unit.shard_worker.replica_bench import SHARD, Bench, opened
 
@@ -42,7 +43,10 @@ def index_where_it_may_be(monkeypatch):
 
 
 class Watch:
-    """Searches a replica and keeps what each found, in order. Every query is asked exactly first: rows that come later only help."""
+    """Searches a replica and keeps what each found, in order.
+
+    Every query is asked exactly first: rows that come later only help.
+    """
 
     def __init__(self, bench: Bench, rows: np.ndarray, metric: Metric) -> None:
         self.bench, self.rows, self.metric = bench, rows, metric

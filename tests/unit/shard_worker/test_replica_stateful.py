@@ -1,7 +1,8 @@
-"""A replica against a dictionary: any history of writes, builds, checkpoints, restarts and crashes at every point of them.
+"""A replica against a dictionary: any history of writes, builds, checkpoints, restarts and crashes at every point of
+them.
 
-A crash copies the folder as it lies at a fault point and opens the copy; the objects that were open are abandoned. Between a crash
-and the model there is one freedom: the operation under way may be there or not, but whole.
+A crash copies the folder as it lies at a fault point and opens the copy; the objects that were open are abandoned.
+Between a crash and the model there is one freedom: the operation under way may be there or not, but whole.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from shard_worker.fsck.finding import Verdict
-from shard_worker.fsck.replica_check import check_replica
-from shard_worker.fsck.targets import Target
 from shoal.core.errors import ShoalError
 from shoal.core.filter import In
 from shoal.core.points import id_order
 from shoal.runtime.fault_points import SimulatedCrash, armed
+from shoal.shard_worker.fsck.finding import Verdict
+from shoal.shard_worker.fsck.replica_check import check_replica
+from shoal.shard_worker.fsck.targets import Target
 from tests.unit.shard_worker.engine_driver import Driven
 from tests.unit.shard_worker.engine_reading import count, matching, nearest, stored
 

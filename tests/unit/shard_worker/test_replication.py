@@ -7,15 +7,15 @@ import threading
 import numpy as np
 import pytest
 
-from shard_worker import snapshot_fetch
-from shard_worker.engine import EngineSettings
-from shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
-from shard_worker.storage.snapshot_manifest import SEGMENTS_FOLDER
 from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.core.filter import HasId
 from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import PointColumns, id_array
 from shoal.core.shard_calls import Consistency, ReadTerms, ShardDeleteMatching, ShardScroll, ShardUpsert
+from shoal.shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
+from shoal.shard_worker.replica.engine import EngineSettings
+from shoal.shard_worker.snapshots import fetch as snapshot_fetch
+from shoal.shard_worker.storage.folders.snapshot_manifest import SEGMENTS_FOLDER
 from tests.unit.shard_worker.fleet import DIM, SHARD, Fleet, FleetPeers, Member, fleet, until
 
 THE_FIRST_TWO = HasId(ids=(1, 2))
@@ -157,7 +157,9 @@ def test_a_new_member_takes_a_snapshot_when_the_log_begins_too_late(tmp_path):
 
 
 def test_a_primary_that_waits_for_a_member_gives_it_the_snapshot_it_needs(tmp_path):
-    """Below min_isr a restarted primary cannot commit its no-op, and so serves nothing; the learner that would help it is behind."""
+    """Below min_isr a restarted primary cannot commit its no-op, and so serves nothing; the learner that would help it
+    is behind.
+    """
 
     async def run():
         settings = EngineSettings(growing_rows=50, log_file_bytes=2_000, checkpoint_bytes=1, retained_bytes=1)
@@ -198,7 +200,9 @@ def test_what_an_old_primary_promised_its_callers_is_given_back(tmp_path):
 
 
 def test_a_primary_read_that_began_before_the_primary_served_is_refused_though_it_serves_when_the_read_ends(tmp_path):
-    """It could miss what an earlier primary acknowledged and the new one had not applied yet (seed 101370 of the simulation)."""
+    """It could miss what an earlier primary acknowledged and the new one had not applied yet (seed 101370 of the
+    simulation).
+    """
 
     async def run():
         async with fleet(tmp_path) as world:

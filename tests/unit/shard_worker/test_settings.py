@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from shard_worker.settings import WorkerSettings
 from shoal.core.errors import InvalidArgument
+from shoal.shard_worker.settings import WorkerSettings
 
 
 @pytest.mark.parametrize("settings", [{"memory_budget_bytes": -1}, {"memory_percent": 0.0}, {"memory_percent": 100.1}])

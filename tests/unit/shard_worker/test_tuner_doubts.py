@@ -1,4 +1,6 @@
-"""What a tuner does where recall is not known for what is asked: measures before a swap, gathers a new kind, checks the latest queries."""
+"""What a tuner does where recall is not known for what is asked: measures before a swap, gathers a new kind, checks the
+latest queries.
+"""
 
 import asyncio
 import math
@@ -6,25 +8,14 @@ import math
 import numpy as np
 import pytest
 
-from shard_worker import tuner as module
-from shard_worker.index.tuning import Tuning
-from shard_worker.logic import tuning_lull
-from shard_worker.tuner import Tuner
 from shoal.core.errors import Internal
 from shoal.core.shard_calls import ShardFound, ShardSearch
+from shoal.shard_worker.index.tuning import Tuning
+from shoal.shard_worker.logic.tuning import tuning_lull
+from shoal.shard_worker.tuning import tuner as module
+from shoal.shard_worker.tuning.tuner import Tuner
 from tests.unit.shard_worker.index.made_segments import clustered
-from tests.unit.shard_worker.test_tuner import (
-    DIM,
-    FixedReading,
-    ask,
-    impatient,
-    looked,
-    made,
-    part,
-    pools,
-    tuner,
-    until,
-)
+from tests.unit.shard_worker.tuning.test_tuner import DIM, FixedReading, ask, impatient, looked, made, part, pools, tuner, until
 
 __all__ = ["impatient", "made", "part", "pools"]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.logic.absence import Absences
+from shoal.coordinator.logic.absence import Absences
 from shoal.core.ids import CollectionId, ShardId, WorkerId
 from tests.unit.coordinator.world import map_of, shard_config, worker_entry
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from coordinator.logic.admission import admitted, altered, check_replicas
+from shoal.coordinator.logic.admission import admitted, altered, check_replicas
 from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionState
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound, PreconditionFailed, ResourceExhausted, Unavailable

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from coordinator.logic.answers import Answers
-from coordinator.logic.snapshot import Told
+from shoal.coordinator.logic.answers import Answers
+from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd

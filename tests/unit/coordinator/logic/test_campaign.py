@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from coordinator.logic.campaign import Lead, Look, Move, Run, StandBy, StepDown, next_move
+from shoal.coordinator.logic.campaign import Lead, Look, Move, Run, StandBy, StepDown, next_move
 from shoal.core.cluster_map import ClusterMap, LeaderEntry
 from shoal.core.ids import Revision
 

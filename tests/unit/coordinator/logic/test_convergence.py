@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.logic.failover import candidates_of
-from coordinator.logic.reconcile import reconcile
-from coordinator.logic.snapshot import Snapshot
+from shoal.coordinator.logic.failover import candidates_of
+from shoal.coordinator.logic.reconcile import reconcile
+from shoal.coordinator.logic.snapshot import Snapshot
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, WorkerId
@@ -38,7 +38,9 @@ actions = st.one_of(
 
 @st.composite
 def beginnings(draw: st.DrawFn) -> World:
-    """A cluster in the middle of anything: half created, half dropped, half replicated, workers gone, back, or never seen."""
+    """A cluster in the middle of anything: half created, half dropped, half replicated, workers gone, back, or never
+    seen.
+    """
     world = World()
     for worker in draw(st.sets(st.sampled_from(WORKERS))):
         world.register(worker)

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.logic.failover import UNTOLD_AFTER_S, election_of, heir_of, to_be_asked
-from coordinator.logic.snapshot import Told
+from shoal.coordinator.logic.failover import UNTOLD_AFTER_S, election_of, heir_of, to_be_asked
+from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd

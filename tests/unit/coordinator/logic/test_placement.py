@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.logic.placement import Placement
+from shoal.coordinator.logic.placement import Placement
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ShardId, WorkerId
 from shoal.core.sizing import REPLICA_BASE_BYTES

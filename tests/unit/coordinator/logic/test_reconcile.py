@@ -5,9 +5,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.logic.reconcile import JOIN_WITHIN_S, reconcile
-from coordinator.logic.snapshot import Snapshot
-from coordinator.logic.steps import (
+from shoal.coordinator.logic.reconcile import JOIN_WITHIN_S, reconcile
+from shoal.coordinator.logic.snapshot import Snapshot
+from shoal.coordinator.logic.steps import (
     ActivateCollection,
     CreateCluster,
     CreateShard,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.logic.recovery import RecoveryPlan, Reports, plan_recovery
+from shoal.coordinator.logic.recovery import RecoveryPlan, Reports, plan_recovery
 from shoal.core.errors import PreconditionFailed
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd

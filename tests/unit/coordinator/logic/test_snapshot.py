@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import uuid
 
-from coordinator.logic.snapshot import new_cluster_id, new_replica_id
+from shoal.coordinator.logic.snapshot import new_cluster_id, new_replica_id
 from shoal.core.ids import CollectionId, ShardId, WorkerId
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.logic.build_placement import BUILDS_LABEL, NODE_ID_LABEL, BuildPlace, NodeFacts, place_build
+from shoal.deploy.logic.build_placement import BUILDS_LABEL, NODE_ID_LABEL, BuildPlace, NodeFacts, place_build
 
 ELSEWHERE = {NODE_ID_LABEL: "!own"}
 

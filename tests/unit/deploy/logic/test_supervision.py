@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.logic.supervision import (
+from shoal.deploy.logic.supervision import (
     HOMELESS_PAUSE_S,
     LONGEST_PAUSE_S,
     STEADY_S,

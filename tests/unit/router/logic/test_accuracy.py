@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from router.logic.accuracy import accuracy_of
 from shoal.core.errors import InvalidArgument
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, RecallTarget
+from shoal.router.logic.accuracy import accuracy_of
 
 
 def said(*, exact: bool = False, recall: float | None = None, params: Any = None) -> Accuracy | None:

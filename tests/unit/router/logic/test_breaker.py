@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.logic.breaker import (
+from shoal.core.errors import BY_STATUS, DataLoss, DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable
+from shoal.router.logic.breaker import (
     CLOSED,
     FAILURES,
     FIRST_OPEN_S,
@@ -18,7 +19,6 @@ from router.logic.breaker import (
     gate,
     with_probe,
 )
-from shoal.core.errors import BY_STATUS, DataLoss, DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable
 
 
 def failed(breaker: Breaker, times: int, now: float = 0.0) -> Breaker:

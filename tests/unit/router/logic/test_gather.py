@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.logic.gather import gather_hits, gather_page, gather_points, k_of_queries, page_points, smaller_page
 from shoal.core.collection import Metric
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
 from shoal.core.shard_calls import QueryGroup
 from shoal.core.topk import HitColumns
+from shoal.router.logic.gather import gather_hits, gather_page, gather_points, k_of_queries, page_points, smaller_page
 
 point_ids = st.one_of(st.integers(-5, 5), st.sampled_from(["a", "b", "1", "z"]))
 

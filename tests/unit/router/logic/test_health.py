@@ -3,13 +3,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from router.logic.health import Statuses, cluster_health
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.errors import DeadlineExceeded
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import ShardState
+from shoal.router.logic.health import Statuses, cluster_health
 from tests.unit.router.twin import TwinCluster, worker_entry
 
 UP = WorkerStatus(memory_bytes=11, failed={}, serving=frozenset({"id-a/0", "id-a/1"}))

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.logic.hedge import LEAST_HEDGE_S, MOST_SAVED, PROBE_HEDGE_S, READS_A_HEDGE, SILENT_S, HedgeBudget, hedge_at, silent_at
+from shoal.router.logic.hedge import LEAST_HEDGE_S, MOST_SAVED, PROBE_HEDGE_S, READS_A_HEDGE, SILENT_S, HedgeBudget, hedge_at, silent_at
 
 
 @given(st.lists(st.booleans(), max_size=3_000))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.logic.latency import HALF_LIFE_S, KEPT, NEEDED, RecentTimes, Smoothed
+from shoal.router.logic.latency import HALF_LIFE_S, KEPT, NEEDED, RecentTimes, Smoothed
 
 times = st.floats(0.0, 100.0)
 

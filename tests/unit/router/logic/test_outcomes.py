@@ -7,19 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.logic.outcomes import (
-    Answered,
-    Missed,
-    after_earlier,
-    applied_after,
-    may_be_answered_elsewhere,
-    named,
-    values_of_all,
-    values_of_some,
-    values_of_write,
-    worst,
-    worst_of_copies,
-)
 from shoal.core.errors import (
     BY_STATUS,
     Applied,
@@ -33,6 +20,19 @@ from shoal.core.errors import (
 )
 from shoal.core.ids import Seq
 from shoal.core.shard_calls import WriteAck
+from shoal.router.logic.outcomes import (
+    Answered,
+    Missed,
+    after_earlier,
+    applied_after,
+    may_be_answered_elsewhere,
+    named,
+    values_of_all,
+    values_of_some,
+    values_of_write,
+    worst,
+    worst_of_copies,
+)
 
 SURE = [kind for kind in BY_STATUS.values() if kind not in (Unavailable, DeadlineExceeded, DataLoss, Internal)]
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.logic.breaker import Gate
-from router.logic.replica_choice import Choice, Load, replicas_to_ask
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import Consistency
 from shoal.core.shard_config import ShardConfig
+from shoal.router.logic.breaker import Gate
+from shoal.router.logic.replica_choice import Choice, Load, replicas_to_ask
 from tests.unit.router.configs import config_of, configs
 
 THREE = config_of(isr=("p", "q", "r"), learners=("s",))

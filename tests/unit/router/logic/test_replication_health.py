@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.logic.replication_health import ReplicaHealth, replicas_of, replication_of
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import DeadlineExceeded
 from shoal.core.ids import ReplicaId, Seq, WorkerId
 from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.router.logic.replication_health import ReplicaHealth, replicas_of, replication_of
 from tests.unit.router.configs import SHARD, config_of, configs
 from tests.unit.router.twin import worker_entry
 

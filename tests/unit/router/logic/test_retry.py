@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.logic.retry import Patience, may_pass, patience_of, wait_before_retry
 from shoal.core.errors import BY_STATUS, DataLoss, InvalidArgument, ShoalError, Unavailable
+from shoal.router.logic.retry import Patience, may_pass, patience_of, wait_before_retry
 from tests.unit.router.configs import config_of
 
 LONG = Patience(deadline=1_000.0, give_up_at=1_000.0)

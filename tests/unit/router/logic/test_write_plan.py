@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.logic.write_plan import parts_of
 from shoal.core.errors import Unavailable
 from shoal.core.ids import CollectionId, ShardId, WorkerId
 from shoal.core.points import PointColumns, PointId, id_array
 from shoal.core.shard_config import ShardEntry
 from shoal.core.slots import slot_of, split_evenly
+from shoal.router.logic.write_plan import parts_of
 from tests.unit.router.twin import shard_entry
 
 point_ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(min_size=1, max_size=8))

@@ -1,4 +1,6 @@
-"""A worker's data folder with one small replica in it: sealed and growing rows, several log files, and its worker stopped."""
+"""A worker's data folder with one small replica in it: sealed and growing rows, several log files, and its worker
+stopped.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from shard_worker.fsck.finding import Finding, ReplicaReport
-from shard_worker.fsck.replica_check import check_replica
-from shard_worker.fsck.targets import Target
-from shard_worker.storage.checksum import part_crc, point_crc
-from shard_worker.storage.folder import WorkerFolder
 from shoal.core.collection import CollectionSpec
+from shoal.shard_worker.fsck.finding import Finding, ReplicaReport
+from shoal.shard_worker.fsck.replica_check import check_replica
+from shoal.shard_worker.fsck.targets import Target
+from shoal.shard_worker.storage.checksum import part_crc, point_crc
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from tests.unit.shard_worker.engine_driver import CLUSTER, REF, Driven
 from tests.unit.shard_worker.replica_bench import DIM, SPEC
 
@@ -22,8 +24,8 @@ POINTS = 20
 
 
 def make_worker(folder: Path, *, clean: bool = True, spec: CollectionSpec = SPEC, more: int = 0) -> Path:
-    """Fill the data folder `folder`; returns the replica's. clean: stopped as it should be, else left as a kill leaves it;
-    more: points that are written besides, and all sealed in one segment."""
+    """Fill the data folder `folder`; returns the replica's. clean: stopped as it should be, else left as a kill leaves
+    it; more: points that are written besides, and all sealed in one segment."""
     worker = WorkerFolder.open(folder, CLUSTER)
     worker.create(REF, dim=DIM)
     path = folder / REF.shard.collection / str(REF.shard.number) / REF.replica_id
@@ -45,7 +47,9 @@ def make_worker(folder: Path, *, clean: bool = True, spec: CollectionSpec = SPEC
 
 
 def fill(driven: Driven) -> None:
-    """Twenty points, ids 0-16 and three strings; two are replaced and two deleted again after the first sixteen were sealed."""
+    """Twenty points, ids 0-16 and three strings; two are replaced and two deleted again after the first sixteen were
+    sealed.
+    """
     ids: list[int | str] = [*range(17), "a", "b", "c"]
     vectors = [[float(at), float(at % 3), 1.0, -float(at)] for at in range(len(ids))]
     payloads = [None if at % 4 == 3 else b'{"n":%d,"in":{"list":["x",%d]}}' % (at % 5, at) for at in range(len(ids))]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.fsck.agreement import MOST_NAMED, Comparison, Version
+from shoal.shard_worker.fsck.agreement import MOST_NAMED, Comparison, Version
 
 IDS = st.sampled_from([0, 1, 2, "a", "b"])
 HISTORIES = st.lists(st.tuples(st.sampled_from(["write", "remove"]), st.lists(IDS, min_size=1, max_size=3)), max_size=12)

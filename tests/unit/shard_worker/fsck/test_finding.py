@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.fsck.finding import MOST_FINDINGS, Finding, Findings, Severity, Verdict, verdict_of
+from shoal.shard_worker.fsck.finding import MOST_FINDINGS, Finding, Findings, Severity, Verdict, verdict_of
 
 
 def finding(severity):

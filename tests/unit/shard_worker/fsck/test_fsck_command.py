@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from shard_worker.fsck.__main__ import main
-from shard_worker.storage.folder import WorkerFolder
+from shoal.shard_worker.fsck.__main__ import main
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from tests.house.source_tree import ROOT
 from tests.unit.shard_worker.engine_driver import CLUSTER
 from tests.unit.shard_worker.fsck.replica_on_disk import change, flip, forge, make_worker
@@ -48,7 +48,7 @@ def test_a_cluster_a_worker_and_a_replica(cluster, capsys):
 
 
 def test_a_report_that_stdout_does_not_take_is_one_line(cluster):
-    command = [sys.executable, "-m", "shard_worker.fsck", str(cluster)]
+    command = [sys.executable, "-m", "shoal.shard_worker.fsck", str(cluster)]
     with open("/dev/full", "wb") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, text=True, cwd=ROOT)
     assert (ended.returncode, ended.stderr) == (2, "error: the report cannot be written: No space left on device\n")
@@ -144,6 +144,6 @@ def test_a_worker_without_replicas_is_clean(tmp_path, capsys):
 
 def test_it_runs_as_a_module_from_anywhere(cluster, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "shard_worker.fsck", str(cluster)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "shoal.shard_worker.fsck", str(cluster)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -8,15 +8,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.fsck.finding import Findings
-from shard_worker.fsck.payload_check import PayloadCheck, fields_of
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.sealed import SealedPayloads
-from shard_worker.storage.store_inspection import StoredPoint
 from shoal.core.filter import Exists, In
 from shoal.core.filter_truth import is_scalar, matches, occurrences
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.payload import payload_from_json
+from shoal.shard_worker.fsck.finding import Findings
+from shoal.shard_worker.fsck.payload_check import PayloadCheck, fields_of
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.sealed import SealedPayloads
+from shoal.shard_worker.storage.store.store_inspection import StoredPoint
 
 INDEXED = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, 3.0, -1e300, "", "x", "é", "long" * 9]))
 """Values of which an index within its bounds is sure."""

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shard_worker.fsck.finding import Severity, Verdict
-from shard_worker.storage.checksum import values_crc
-from shard_worker.storage.sealed_json import read_sealed, write_sealed
-from shard_worker.storage.segment_files import SegmentFiles
-from shard_worker.storage.small_tables import SegmentEntry
 from shoal.core.collection import Metric
 from shoal.core.ids import Seq
 from shoal.core.index_spec import index_from_input
+from shoal.shard_worker.fsck.finding import Severity, Verdict
+from shoal.shard_worker.storage.checksum import values_crc
+from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
+from shoal.shard_worker.storage.sealed_json import read_sealed, write_sealed
+from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 from tests.unit.shard_worker.engine_driver import Driven
 from tests.unit.shard_worker.fsck.replica_on_disk import change, checked, flip, forge, found_in, make_worker
 from tests.unit.shard_worker.replica_bench import SPEC
@@ -182,7 +182,9 @@ def test_damage_of_the_store_is_found_where_it_is(path, statement, position, mea
 
 
 def test_an_index_on_id_that_misses_a_row_is_found(path):
-    """A row is written into the table behind the index's back: the index is dropped, and made again as it was declared."""
+    """A row is written into the table behind the index's back: the index is dropped, and made again as it was
+    declared.
+    """
     change_schema = (
         "UPDATE sqlite_schema SET sql = 'CREATE UNIQUE INDEX points_by_id ON points (id) WHERE row <> 6' WHERE name = 'points_by_id'"
     )

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from shard_worker.fsck.finding import Severity
-from shard_worker.fsck.shard_check import compare_replicas
+from shoal.shard_worker.fsck.finding import Severity
+from shoal.shard_worker.fsck.shard_check import compare_replicas
 from tests.unit.shard_worker.engine_driver import Driven
 from tests.unit.shard_worker.fsck.replica_on_disk import change, checked, forge, make_worker
 
@@ -39,7 +39,9 @@ def compare(*paths):
 
 
 def write_more(path, *, filling=0):
-    """Points that are new, replaced, and removed by id and by row; then, with `filling`, as many writes and what they let be trimmed."""
+    """Points that are new, replaced, and removed by id and by row; then, with `filling`, as many writes and what they
+    let be trimmed.
+    """
     driven = Driven(path)
     driven.upsert([0, 100], [[1.0] * 4, [2.0] * 4], [None, b'{"n":9}'])
     driven.delete([4, "a", "never there"])

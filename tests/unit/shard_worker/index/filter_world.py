@@ -1,5 +1,6 @@
-"""Views made by hand for tests of the planner: real FAISS indexes behind NativeIndex's interface, a payload index that asks the
-definition of truth, a tuning measured on other queries, and the dumb twin that all answers are compared with."""
+"""Views made by hand for tests of the planner: real FAISS indexes behind NativeIndex's interface, a payload index that
+asks the definition of truth, a tuning measured on other queries, and the dumb twin that all answers are compared
+with."""
 
 from __future__ import annotations
 
@@ -13,13 +14,6 @@ import faiss
 import numpy as np
 from pyroaring import BitMap
 
-from shard_worker.index.context import SearchContext
-from shard_worker.index.hot_filters import HotFilters
-from shard_worker.index.paces import Paces
-from shard_worker.index.tuning import EXACT, Choice
-from shard_worker.index.view import ALIVE, Found, Part, View
-from shard_worker.logic.segment_plan import SegmentState
-from shard_worker.payload.matched import Matched
 from shoal.core.collection import Metric
 from shoal.core.filter import Filter
 from shoal.core.filter_truth import matches
@@ -27,6 +21,13 @@ from shoal.core.payload import payload_from_json
 from shoal.core.points import PointId, id_array, id_order
 from shoal.core.scoring import prepared, scores
 from shoal.core.turns import FREE, Turn
+from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.hot_filters import HotFilters
+from shoal.shard_worker.index.search.paces import Paces
+from shoal.shard_worker.index.tuning import EXACT, Choice
+from shoal.shard_worker.index.view import ALIVE, Found, Part, View
+from shoal.shard_worker.logic.segments.segment_plan import SegmentState
+from shoal.shard_worker.payload.matched import Matched
 
 RANKS = (1, 3, 10, 30, 100, 300, 1000)
 SEQ = 1_000
@@ -59,8 +60,8 @@ class FakeNative:
 
 
 class FakeTuning:
-    """Recall of an index measured on `asked`, other queries than the tests search with: by rows fetched for a wanted one, breadth and
-    rank, and never better than the next worse place of the table that was measured."""
+    """Recall of an index measured on `asked`, other queries than the tests search with: by rows fetched for a wanted
+    one, breadth and rank, and never better than the next worse place of the table that was measured."""
 
     queries, real, trusted = 0, True, False
 
@@ -171,7 +172,9 @@ class SteadyPaces(Paces):
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """One part to be: ids, vectors as given, payloads; dead: positions that are dead in the view; kind: of its index, "" exact."""
+    """One part to be: ids, vectors as given, payloads; dead: positions that are dead in the view; kind: of its index,
+    "" exact.
+    """
 
     ids: Sequence[PointId]
     vectors: np.ndarray

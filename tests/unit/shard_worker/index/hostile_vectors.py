@@ -9,8 +9,8 @@ QUERIES = ("rows", "random", "between", "far", "opposite")
 
 
 def rows_of(kind: str, rows: int, dim: int, seed: int) -> np.ndarray:
-    """(rows, dim) float32. uneven: all positive, of very different lengths; copies: groups of 100 equal ones; low dimension: three in
-    many."""
+    """(rows, dim) float32. uneven: all positive, of very different lengths; copies: groups of 100 equal ones; low
+    dimension: three in many."""
     rng = np.random.default_rng(seed)
     plain = rng.standard_normal((rows, dim))
     match kind:

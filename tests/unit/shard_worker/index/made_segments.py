@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from shard_worker.index.build import BuildJob, Source
-from shard_worker.index.growing import GrowingSegment
-from shard_worker.index.sealed import VECTORS_SUFFIX, SealedSegment
-from shard_worker.index.view import ALIVE
-from shard_worker.logic.segment_form import SealedForm
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.collection import Metric
 from shoal.core.index_spec import IndexSpec, parse_index
 from shoal.core.scoring import prepared
+from shoal.shard_worker.index.build import BuildJob, Source
+from shoal.shard_worker.index.growing import GrowingSegment
+from shoal.shard_worker.index.sealed import VECTORS_SUFFIX, SealedSegment
+from shoal.shard_worker.index.view import ALIVE
+from shoal.shard_worker.logic.segments.segment_form import SealedForm
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.sealed import SealedPayloads
 
 BUCKETS = 7
 

@@ -6,11 +6,11 @@ import threading
 
 import numpy as np
 
-from shard_worker.index.build import BuildJob
-from shard_worker.index.sealed import SealedSegment
-from shard_worker.index.threads import build_thread_init, search_thread_init
-from shard_worker.logic.segment_plan import plan_build
 from shoal.core.collection import Metric
+from shoal.shard_worker.index.build import BuildJob
+from shoal.shard_worker.index.native.threads import build_thread_init, search_thread_init
+from shoal.shard_worker.index.sealed import SealedSegment
+from shoal.shard_worker.logic.segments.segment_plan import plan_build
 from tests.unit.shard_worker.index.twin import NEVER, Writer, new_index, random_points, search
 
 POINTS, DIM = 300, 8

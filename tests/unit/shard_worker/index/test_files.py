@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shard_worker.index.replica_index import ReplicaIndex
-from shard_worker.index.sealed import INDEX_SUFFIX, PAYLOAD_SUFFIX, ROWS_SUFFIX, VECTORS_SUFFIX
-from shard_worker.logic.segment_plan import BuildPlan, plan_build
-from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss
 from shoal.core.points import PointId
+from shoal.shard_worker.index.replica_index import ReplicaIndex
+from shoal.shard_worker.index.sealed import INDEX_SUFFIX, PAYLOAD_SUFFIX, ROWS_SUFFIX, VECTORS_SUFFIX
+from shoal.shard_worker.logic.segments.segment_plan import BuildPlan, plan_build
+from shoal.shard_worker.payload.sealed import SealedPayloads
 from tests.unit.shard_worker.index.twin import INDEXES, Writer, approximate, brute_force, exact, new_index, random_points, sealed_by
 
 DIM = 6

@@ -1,4 +1,6 @@
-"""The filter contract against brute force: exact answers are the same, no answer is short, recall is that of the unfiltered search."""
+"""The filter contract against brute force: exact answers are the same, no answer is short, recall is that of the
+unfiltered search.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shard_worker.index.context import SearchContext
-from shard_worker.index.search import search_view
 from shoal.core.collection import Metric
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Prefix, Range
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
+from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.search import search_view
 from tests.unit.shard_worker.index.filter_world import Hits, Piece, SteadyPaces, World, by_query, clustered, recall, truth, world
 
 DIM, ROWS, QUERIES = 16, 2_400, 120
@@ -40,7 +42,9 @@ def _data(correlated: bool) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _world(metric: Metric, kind: str, correlated: bool, dead: int, unsure_every: int) -> World:
-    """A sealed part of two thirds of the rows and a growing one; `dead` rows are dead, and some ids live in another part since."""
+    """A sealed part of two thirds of the rows and a growing one; `dead` rows are dead, and some ids live in another
+    part since.
+    """
     rng = np.random.default_rng(dead)
     vectors, label = _data(correlated)
     payloads = [
@@ -89,7 +93,9 @@ FILTERS: st.SearchStrategy[Filter] = st.recursive(
     max_leaves=5,
 )
 COSTS = st.sampled_from([1.0, 300.0, 20_000.0])
-"""Floats compared in a microsecond: with the first, exact search is never cheaper than the index, with the last always."""
+"""Floats compared in a microsecond: with the first, exact search is never cheaper than the index, with the last
+always.
+"""
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from shard_worker.index.likeness import Likeness, remoteness
 from shoal.core.collection import Metric
+from shoal.shard_worker.index.likeness import Likeness, remoteness
 
 
 @pytest.mark.parametrize(("metric", "expected"), [(Metric.L2, [4.0, 9.0]), (Metric.COSINE, [-4.0, -9.0]), (Metric.IP, [-2.0, -3.0])])

@@ -1,4 +1,6 @@
-"""Inverted lists under a filter: what they miss without one is just what a correlated filter wants, so they are not asked."""
+"""Inverted lists under a filter: what they miss without one is just what a correlated filter wants, so they are not
+asked.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shard_worker.index.context import SearchContext
-from shard_worker.index.hot_filters import HotFilters
-from shard_worker.index.sealed import VECTORS_SUFFIX
-from shard_worker.index.search import search_view
-from shard_worker.logic.segment_plan import plan_build
 from shoal.core.collection import Metric
 from shoal.core.filter import HasId
 from shoal.core.shard_calls import Breadth, QueryGroup
+from shoal.shard_worker.index.sealed import VECTORS_SUFFIX
+from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.hot_filters import HotFilters
+from shoal.shard_worker.index.search.search import search_view
+from shoal.shard_worker.logic.segments.segment_plan import plan_build
 from tests.unit.shard_worker.index.twin import Writer, by_query, new_index, sealed_by
 
 DIM, CLUSTERS, ROWS = 16, 10, 4_000

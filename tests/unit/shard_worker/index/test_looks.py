@@ -1,4 +1,6 @@
-"""Long work looks at its turn between bounded pieces: work done between two looks is counted, and it ends where a look says so."""
+"""Long work looks at its turn between bounded pieces: work done between two looks is counted, and it ends where a look
+says so.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shard_worker.index import exact, filtered_reading
-from shard_worker.index.ask import Ask
-from shard_worker.index.exact import exact_hits
-from shard_worker.index.filtered_reading import count_view, ids_page, rows_matching
-from shard_worker.index.search import search_view
-from shard_worker.payload.growing import GrowingPayloads
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.collection import Metric
 from shoal.core.errors import DeadlineExceeded
 from shoal.core.filter import And, Contains, Filter, In, Not, Or
 from shoal.core.filter_predicate import predicate_of
 from shoal.core.points import id_order
 from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget
+from shoal.shard_worker.index.search import exact, filtered_reading
+from shoal.shard_worker.index.search.ask import Ask
+from shoal.shard_worker.index.search.exact import exact_hits
+from shoal.shard_worker.index.search.filtered_reading import count_view, ids_page, rows_matching
+from shoal.shard_worker.index.search.search import search_view
+from shoal.shard_worker.payload.growing import GrowingPayloads
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.sealed import SealedPayloads
 from tests.unit.shard_worker.index.filter_world import FakeNative, Piece, SteadyPaces, World, world
 from tests.unit.shard_worker.index.twin import Writer, new_index
 

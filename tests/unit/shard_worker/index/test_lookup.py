@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.index.lookup import RowLookup
+from shoal.shard_worker.index.lookup import RowLookup
 
 ROWS = st.integers(0, 40)
 

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from shard_worker.index.replica_index import ReplicaIndex
-from shard_worker.logic.segment_plan import plan_build
 from shoal.core.collection import Metric
 from shoal.core.points import IdArray, id_array
 from shoal.core.sizing import growing_row_bytes, size_of
+from shoal.shard_worker.index.replica_index import ReplicaIndex
+from shoal.shard_worker.logic.segments.segment_plan import plan_build
 
 ROWS, DIM, TOLERANCE = 6_000, 32, 0.2
 

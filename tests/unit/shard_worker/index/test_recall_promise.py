@@ -1,6 +1,8 @@
-"""The mean recall of any 200 searches in a row is at least the target - 0.01, on data that indexes find hard, whatever is asked.
+"""The mean recall of any 200 searches in a row is at least the target - 0.01, on data that indexes find hard, whatever
+is asked.
 
-No clock: a search of the index counts as cheaper than an exact one, so that the index is asked wherever it is relied on.
+No clock: a search of the index counts as cheaper than an exact one, so that the index is asked wherever it is relied
+on.
 """
 
 from __future__ import annotations
@@ -11,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shard_worker.index import calibrate as calibration
-from shard_worker.index import tuning as tuning_module
-from shard_worker.index.calibrate import calibrate
-from shard_worker.index.context import SearchContext
-from shard_worker.index.hot_filters import HotFilters
-from shard_worker.index.search import search_view
-from shard_worker.index.truth import Sample
-from shard_worker.index.tuning import Tuning
-from shard_worker.index.view import Part, View
-from shard_worker.logic.filter_plan import Plan
 from shoal.core.collection import Metric
 from shoal.core.filter import Filter, In
 from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget
-from tests.scope import LONG, cells
+from shoal.shard_worker.index import tuning as tuning_module
+from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.hot_filters import HotFilters
+from shoal.shard_worker.index.search.search import search_view
+from shoal.shard_worker.index.tuning import Tuning
+from shoal.shard_worker.index.view import Part, View
+from shoal.shard_worker.logic.filter_plan import Plan
+from shoal.shard_worker.tuning import calibrate as calibration
+from shoal.shard_worker.tuning.calibrate import calibrate
+from shoal.shard_worker.tuning.truth import Sample
+from tests.support.scope import LONG, cells
 from tests.unit.shard_worker.index.filter_world import SteadyPaces
 from tests.unit.shard_worker.index.hostile_vectors import DATA, QUERIES, queries_of, rows_of
 from tests.unit.shard_worker.index.made_segments import built, form_of, frozen, payload_of

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shard_worker.index.build import BuildJob
-from shard_worker.index.view import View
-from shard_worker.logic.segment_plan import BuildPlan, plan_build
 from shoal.core.collection import Metric
 from shoal.core.errors import Internal, InvalidArgument
 from shoal.core.points import PointId
+from shoal.shard_worker.index.build import BuildJob
+from shoal.shard_worker.index.view import View
+from shoal.shard_worker.logic.segments.segment_plan import BuildPlan, plan_build
 from tests.unit.shard_worker.index.twin import (
     INDEXES,
     Writer,

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shard_worker.index.search import search_view
 from shoal.core.collection import Metric
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import In, Not, Range
 from shoal.core.scoring import scores
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget, SegmentExplain
+from shoal.shard_worker.index.search.search import search_view
 from tests.unit.shard_worker.index.filter_world import Piece, SteadyPaces, World, by_query, clustered, recall, truth, world
 
 DIM, ROWS = 8, 1_500

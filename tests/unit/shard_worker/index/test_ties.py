@@ -1,4 +1,6 @@
-"""Many rows that tie: the order is that of sorting everything by (score, id), and the work does not grow with what ties."""
+"""Many rows that tie: the order is that of sorting everything by (score, id), and the work does not grow with what
+ties.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shard_worker.index import exact, kinds, ties
-from shard_worker.index.context import SearchContext
-from shard_worker.index.hot_filters import HotFilters
-from shard_worker.index.search import search_view
-from shard_worker.index.ties import Ties, first_by_rank
 from shoal.core.collection import Metric
 from shoal.core.filter_input import filter_from_input
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import PointId, id_array, id_order, id_ranks
 from shoal.core.shard_calls import Exact, QueryGroup
+from shoal.shard_worker.index import ties
+from shoal.shard_worker.index.search import exact, kinds
+from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.hot_filters import HotFilters
+from shoal.shard_worker.index.search.search import search_view
+from shoal.shard_worker.index.ties import Ties, first_by_rank
 from tests.unit.shard_worker.index.twin import Hits, Writer, brute_force, by_query, new_index
 
 SCORES = st.sampled_from([0.0, -0.0, 1.0, 2.5, math.inf, -math.inf, math.nan])

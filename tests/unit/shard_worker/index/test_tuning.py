@@ -1,4 +1,6 @@
-"""Look-ups in recall tables: conservative between measured points, least cost, exact where nothing else is known to do."""
+"""Look-ups in recall tables: conservative between measured points, least cost, exact where nothing else is known to
+do.
+"""
 
 import dataclasses
 import math
@@ -8,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shard_worker.index import tuning as tuning_module
-from shard_worker.index.tuning import ANY_FETCH, EXACT, FETCHES, RANKS, Choice, Measures, Shape, Tuning
-from shard_worker.logic.recall_bounds import monotone, tolerated
+from shoal.shard_worker.index import tuning as tuning_module
+from shoal.shard_worker.index.tuning import ANY_FETCH, EXACT, FETCHES, RANKS, Choice, Measures, Shape, Tuning
+from shoal.shard_worker.logic.tuning.recall_bounds import monotone, tolerated
 
 ROWS = 100_000
 

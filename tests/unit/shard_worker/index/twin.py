@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from shard_worker.index.build import BuildJob
-from shard_worker.index.context import SearchContext
-from shard_worker.index.hot_filters import HotFilters
-from shard_worker.index.replica_index import ReplicaIndex
-from shard_worker.index.sealed import SealedSegment
-from shard_worker.index.search import search_view
-from shard_worker.index.view import Found, View
-from shard_worker.logic.segment_plan import plan_build
 from shoal.core.collection import Metric
 from shoal.core.points import PointId, id_array, id_order
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import Breadth, Exact, QueryGroup
+from shoal.shard_worker.index.build import BuildJob
+from shoal.shard_worker.index.replica_index import ReplicaIndex
+from shoal.shard_worker.index.sealed import SealedSegment
+from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.hot_filters import HotFilters
+from shoal.shard_worker.index.search.search import search_view
+from shoal.shard_worker.index.view import Found, View
+from shoal.shard_worker.logic.segments.segment_plan import plan_build
 
 NEVER: Callable[[], bool] = bool
 """should_stop that is never true."""

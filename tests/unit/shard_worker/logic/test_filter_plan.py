@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.logic.filter_plan import Record, begin_in_index, expected_rank, next_rank, required_recall
+from shoal.shard_worker.logic.filter_plan import Record, begin_in_index, expected_rank, next_rank, required_recall
 
 
 @given(k=st.integers(1, 500), rows=st.integers(1, 10**7), share=st.floats(1e-6, 1.0), spread=st.floats(0, 64))

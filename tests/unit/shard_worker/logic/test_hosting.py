@@ -1,6 +1,11 @@
 import dataclasses
 
-from shard_worker.logic.hosting import (
+from shoal.core.cluster_map import ClusterMap, WorkerEntry
+from shoal.core.collection import Collection, CollectionSpec, CollectionState
+from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
+from shoal.core.slots import split_evenly
+from shoal.shard_worker.logic.hosting import (
     CloseReplica,
     ConfirmReplica,
     CreateReplica,
@@ -20,11 +25,6 @@ from shard_worker.logic.hosting import (
     next_steps,
     next_term,
 )
-from shoal.core.cluster_map import ClusterMap, WorkerEntry
-from shoal.core.collection import Collection, CollectionSpec, CollectionState
-from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
-from shoal.core.slots import split_evenly
 
 ME, SHARD, REPLICA = WorkerId("me"), ShardId(CollectionId("c"), 0), ReplicaId("r")
 

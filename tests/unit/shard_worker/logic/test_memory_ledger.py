@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.logic.memory_ledger import (
+from shoal.core.sizing import FIRST_ROWS
+from shoal.shard_worker.logic.memory_ledger import (
     LINK_BYTES,
     MESSAGE_COPIES,
     TEXT_COPIES,
@@ -21,14 +22,15 @@ from shard_worker.logic.memory_ledger import (
     write_need,
     write_refusal,
 )
-from shoal.core.sizing import FIRST_ROWS
 
 GROWING = GrowingSize(rows=100, reserved=256, capacity=1000, row_bytes=10, vector_bytes=4)
 COST = ReplicaCost(held=500, growing=GROWING)
 
 
 def peak_of(growing: GrowingSize, writes: list[int]) -> int:
-    """What a growing segment does with writes, one after the other: the most rows of arrays at once, beyond those at first."""
+    """What a growing segment does with writes, one after the other: the most rows of arrays at once, beyond those at
+    first.
+    """
     rows, reserved, frozen, peak = growing.rows, growing.reserved, 0, growing.reserved
     for points in writes:
         while points:

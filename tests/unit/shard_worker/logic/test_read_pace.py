@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.logic.read_pace import READ_BYTES, ReadPace
+from shoal.shard_worker.logic.read_pace import READ_BYTES, ReadPace
 
 
 @given(st.lists(st.integers(0, 1 << 20), min_size=1, max_size=30))

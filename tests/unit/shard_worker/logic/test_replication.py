@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.logic.append import Append, Diverged, Matched, NoRoom, Refused
-from shard_worker.logic.record import Record, RecordKind
-from shard_worker.logic.replica_events import (
+from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.shard_worker.logic.replication.append import Append, Diverged, Matched, NoRoom, Refused
+from shoal.shard_worker.logic.replication.events import (
     AnswerAppend,
     AppendAsked,
     AppendRecords,
@@ -23,11 +24,10 @@ from shard_worker.logic.replica_events import (
     Tick,
     TruncateLog,
 )
-from shard_worker.logic.replica_machine import LONGEST_TICK_MS, ReplicaMachine
-from shard_worker.logic.replica_roles import Idle, Leading, Opened
-from shard_worker.logic.request_memory import RequestMemory
-from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.shard_worker.logic.replication.machine import LONGEST_TICK_MS, ReplicaMachine
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.logic.replication.request_memory import RequestMemory
+from shoal.shard_worker.logic.replication.roles import Idle, Leading, Opened
 
 ME, P = ReplicaId("me"), ReplicaId("p")
 SHARD = ShardId(CollectionId("c"), 0)
@@ -237,7 +237,10 @@ def test_time_in_which_the_process_slept_does_not_count():
     start=st.integers(0, 14),
 )
 def test_a_member_becomes_equal_to_the_primary_and_never_cuts_what_is_committed(common, mine, theirs, committed, applied, start):
-    """Both share a past; the member has a tail of its own of a lower term. The primary begins anywhere and goes where the member says."""
+    """Both share a past; the member has a tail of its own of a lower term.
+
+    The primary begins anywhere and goes where the member says.
+    """
     past = [1 + sum(common[: at + 1]) for at in range(len(common))]
     term = (past[-1] if past else 1) + 2
     committed, applied = min(committed, len(past)), min(applied, committed, len(past))

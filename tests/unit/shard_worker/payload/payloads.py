@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from shard_worker.payload.matched import Matched, PayloadBounds, PayloadPart
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Path, Prefix, Range
 from shoal.core.filter_truth import matches
 from shoal.core.points import PointId, id_array
+from shoal.shard_worker.payload.matched import Matched, PayloadBounds, PayloadPart
 
 Payload = dict[str, Any] | None
 

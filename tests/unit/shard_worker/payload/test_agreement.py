@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shard_worker.payload import growing as growing_module
-from shard_worker.payload.growing import GrowingPart, GrowingPayloads
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.filter import Filter
+from shoal.shard_worker.payload import growing as growing_module
+from shoal.shard_worker.payload.growing import GrowingPart, GrowingPayloads
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.sealed import SealedPayloads
 from tests.unit.shard_worker.payload.payloads import (
     BOUNDS,
     ROOMY,

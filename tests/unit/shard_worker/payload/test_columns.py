@@ -9,17 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shard_worker.payload.columns import (
-    NO_INTS,
-    Column,
-    float_operands,
-    int_operands,
-    merge_columns,
-    sorted_column,
-    within,
-)
-from shard_worker.payload.merging import row_mapping
 from shoal.core.filter import Range
+from shoal.shard_worker.payload.columns import NO_INTS, Column, float_operands, int_operands, merge_columns, sorted_column, within
+from shoal.shard_worker.payload.merging import row_mapping
 
 EDGES = (2**53, 2**62, 2**63, 2**64, 2**1023, 2**1024)
 ints = st.one_of(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pyroaring import BitMap
 
-from shard_worker.payload.evaluate import evaluate
-from shard_worker.payload.field_index import Test
-from shard_worker.payload.matched import Matched
 from shoal.core.filter import And, Exists, HasId, Not
 from shoal.core.points import PointId, id_array
+from shoal.shard_worker.payload.evaluate import evaluate
+from shoal.shard_worker.payload.field_index import Test
+from shoal.shard_worker.payload.matched import Matched
 
 UNSURE, NOBODY = Exists(path=("unsure",)), Exists(path=("nobody",))
 

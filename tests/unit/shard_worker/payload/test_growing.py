@@ -1,4 +1,6 @@
-"""A growing index: parts stay as they are while it goes on, blocks close by rows and by bytes, and memory is told honestly."""
+"""A growing index: parts stay as they are while it goes on, blocks close by rows and by bytes, and memory is told
+honestly.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,11 @@ import numpy as np
 import pytest
 from pyroaring import BitMap
 
-from shard_worker.payload.growing import BLOCK_BYTES, BLOCK_ROWS, GrowingPart, GrowingPayloads
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.errors import Internal
 from shoal.core.filter import And, Exists, Filter, In, Range
+from shoal.shard_worker.payload.growing import BLOCK_BYTES, BLOCK_ROWS, GrowingPart, GrowingPayloads
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.sealed import SealedPayloads
 from tests.unit.shard_worker.payload.payloads import ROOMY, Payload, check, everything, texts
 
 LABEL = In(path=("label",), values=(3,))

@@ -1,4 +1,6 @@
-"""Three-valued logic: whatever the unsure rows turn out to be, the answer allows for it and says no more than it must."""
+"""Three-valued logic: whatever the unsure rows turn out to be, the answer allows for it and says no more than it
+must.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from pyroaring import BitMap
 
-from shard_worker.payload.matched import Matched, all_of, any_of, none_of
+from shoal.shard_worker.payload.matched import Matched, all_of, any_of, none_of
 
 WORLDS = {"no": {False}, "unsure": {False, True}, "yes": {True}}
 PAIRS = list(itertools.product(WORLDS, repeat=2))

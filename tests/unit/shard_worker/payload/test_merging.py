@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.filter import Exists, In, Prefix
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.sealed import SealedPayloads
 from tests.unit.shard_worker.payload.payloads import Payload, check, everything, texts
 
 

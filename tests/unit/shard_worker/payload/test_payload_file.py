@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.payload_file import MAGIC, decode_payloads
-from shard_worker.payload.sealed import SealedPayloads
 from shoal.core.errors import DataLoss
 from shoal.core.filter import Exists, In
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.payload_file import MAGIC, decode_payloads
+from shoal.shard_worker.payload.sealed import SealedPayloads
 from tests.unit.shard_worker.payload.payloads import ROOMY, Payload, check, texts
 
 ROWS: list[Payload] = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pyroaring import BitMap
 
-from shard_worker.payload.positions import bitmap, bitmap_bytes, moved, positions_of, ranges
+from shoal.shard_worker.payload.positions import bitmap, bitmap_bytes, moved, positions_of, ranges
 
 
 @pytest.mark.parametrize("count", [0, 1, 4_095, 4_096, 50_000])

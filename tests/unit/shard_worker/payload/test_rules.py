@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shard_worker.payload.growing import GrowingPayloads
-from shard_worker.payload.matched import Matched, PayloadBounds
-from shard_worker.payload.sealed import SealedPayloads
-from shard_worker.payload.tail import MAX_DEPTH, MAX_PATH_CHARS
 from shoal.core.filter import Contains, Exists, Filter, In, Not, Prefix, Range, Scalar
+from shoal.shard_worker.payload.growing import GrowingPayloads
+from shoal.shard_worker.payload.matched import Matched, PayloadBounds
+from shoal.shard_worker.payload.sealed import SealedPayloads
+from shoal.shard_worker.payload.tail import MAX_DEPTH, MAX_PATH_CHARS
 from tests.unit.shard_worker.payload.payloads import ROOMY, Payload, check, texts
 
 A = ("a",)

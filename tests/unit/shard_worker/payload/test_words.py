@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shard_worker.payload.matched import PayloadBounds
-from shard_worker.payload.merging import row_mapping
-from shard_worker.payload.words import Strings, merge_strings, strings_of
 from shoal.core.filter import Range
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.payload.merging import row_mapping
+from shoal.shard_worker.payload.words import Strings, merge_strings, strings_of
 from tests.unit.shard_worker.payload.payloads import STRINGS
 
 texts_held = st.lists(st.sampled_from(STRINGS), max_size=10)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from shard_worker.storage.mutation import Mutation
 from shoal.core.ids import RequestId
+from shoal.shard_worker.storage.store.mutation import Mutation
 from tests.unit.shard_worker.storage.builders import delete, open_store, upsert
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from shard_worker.logic.record import Record, RecordKind
-from shard_worker.storage.log import LogSettings, ReplicaLog
-from shard_worker.storage.mutation import Delete, RequestEntry, Upsert
-from shard_worker.storage.points_store import PointsStore, StoreSettings
 from shoal.core.ids import ClusterId, ReplicaId, RequestId, Seq, Term
 from shoal.core.points import PointColumns, PointId, id_array
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
+from shoal.shard_worker.storage.store.mutation import Delete, RequestEntry, Upsert
+from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
 
 CLUSTER, REPLICA = ClusterId("cluster-a"), ReplicaId("replica-a")
 DIM = 3

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shard_worker.storage.folder import WorkerFolder
-from shard_worker.storage.replica_folder import ReplicaFolder
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from tests.unit.shard_worker.storage.builders import CLUSTER, DIM
 from tests.unit.shard_worker.storage.snapshot_world import HERE, Source, source_in
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shard_worker.storage.folder import WorkerFolder
-from shard_worker.storage.log import ReplicaLog
-from shard_worker.storage.points_store import PointsStore
-from shard_worker.storage.replica_folder import ReplicaFolder, ReplicaRef
-from shard_worker.storage.segment_files import SegmentFiles
-from shard_worker.storage.small_tables import SegmentEntry
-from shard_worker.storage.snapshot_export import PinnedSnapshot, pin_snapshot, read_piece
-from shard_worker.storage.snapshot_import import SnapshotDownload
 from shoal.core.ids import CollectionId, ReplicaId, RequestId, Seq, ShardId, Term
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef
+from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
+from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, pin_snapshot, read_piece
+from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+from shoal.shard_worker.storage.log.log import ReplicaLog
+from shoal.shard_worker.storage.store.points_store import PointsStore
+from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, record, upsert
 
 SHARD = ShardId(CollectionId("c1"), 3)

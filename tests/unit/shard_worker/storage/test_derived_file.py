@@ -2,8 +2,8 @@
 
 import pytest
 
-from shard_worker.storage.derived_file import read_derived, write_derived
 from shoal.core.errors import DataLoss
+from shoal.shard_worker.storage.derived_file import read_derived, write_derived
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -2,12 +2,12 @@
 
 import pytest
 
-from shard_worker.storage.failure import StorageFailed
-from shard_worker.storage.folder import WorkerFolder, aside_folders
-from shard_worker.storage.replica_folder import ReplicaRef
-from shard_worker.storage.replica_swap import mend_swap, swap_in
 from shoal.core.errors import DataLoss, NotFound
 from shoal.core.ids import CollectionId, ReplicaId, ShardId, Term
+from shoal.shard_worker.storage.failure import StorageFailed
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
+from shoal.shard_worker.storage.folders.replica_swap import mend_swap, swap_in
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder, aside_folders
 from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, files_under
 
 SHARD, OTHER_SHARD = ShardId(CollectionId("c1"), 3), ShardId(CollectionId("c1"), 4)
@@ -134,7 +134,7 @@ def test_a_disk_that_refuses_to_set_aside_leaves_the_replica(worker, monkeypatch
         raise OSError(5, "input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr("shard_worker.storage.folder.rename_durably", fail)
+        patched.setattr("shoal.shard_worker.storage.folders.worker_folder.rename_durably", fail)
         with pytest.raises(StorageFailed, match="input/output error"):
             worker.set_aside(REF)
     assert (worker.replicas(), worker.asides()) == ([REF], [])

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shard_worker.storage import log_file
-from shard_worker.storage.failure import StorageFailed
-from shard_worker.storage.log import LogSettings, ReplicaLog
-from shard_worker.storage.log_places import SPACING_BYTES
-from shard_worker.storage.watermark import load_watermark
 from shoal.core.errors import DataLoss, Internal, PreconditionFailed, ShoalError
 from shoal.core.ids import Seq, Term
 from shoal.runtime.fault_points import SimulatedCrash, armed
+from shoal.shard_worker.storage.failure import StorageFailed
+from shoal.shard_worker.storage.log import log_file
+from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
+from shoal.shard_worker.storage.log.log_places import SPACING_BYTES
+from shoal.shard_worker.storage.log.watermark import load_watermark
 from tests.unit.shard_worker.storage.builders import (
     CLUSTER,
     REPLICA,
@@ -236,7 +236,9 @@ def test_a_piece_from_the_end_of_a_large_file_reads_little(tmp_path, way, monkey
 
 
 def test_readers_beside_the_writer_see_whole_records_in_order_or_are_told(tmp_path):
-    """What was read at `seq` was the record of some term that the writer wrote at `seq`, and nothing is taken for damage."""
+    """What was read at `seq` was the record of some term that the writer wrote at `seq`, and nothing is taken for
+    damage.
+    """
     log = create_log(tmp_path, LogSettings(file_bytes=5_000))
     log.append([record(1)])
     wrong, ended, rounds = [], threading.Event(), [0] * 3
@@ -344,7 +346,7 @@ class AnyLog(RuleBasedStateMachine):
 @pytest.mark.parametrize("spacing", [SPACING_BYTES, 1, 100])
 def test_whatever_is_appended_cut_trimmed_and_opened_it_is_as_a_list(tmp_path, monkeypatch, spacing):
     for user in ("log_places", "log_reading", "log_opening"):
-        monkeypatch.setattr(f"shard_worker.storage.{user}.SPACING_BYTES", spacing)
+        monkeypatch.setattr(f"shoal.shard_worker.storage.log.{user}.SPACING_BYTES", spacing)
     machine = type("Machine", (AnyLog,), {"root": tmp_path})
     machine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
     machine.TestCase("runTest").runTest()

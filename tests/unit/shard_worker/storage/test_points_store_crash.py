@@ -23,7 +23,10 @@ def state(store):
 
 
 def killed_after(folder, groups):
-    """Let a child apply at least `groups` groups, SIGKILL it while it goes on. Returns the last seq it said it had applied."""
+    """Let a child apply at least `groups` groups, SIGKILL it while it goes on.
+
+    Returns the last seq it said it had applied.
+    """
     command = [sys.executable, "-m", "tests.unit.shard_worker.storage.applying_child", str(folder)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as child:
         try:

@@ -6,9 +6,9 @@ import sqlite3
 import numpy as np
 import pytest
 
-from shard_worker.storage.small_tables import SegmentEntry
 from shoal.core.errors import DataLoss
 from shoal.core.ids import RequestId, Seq
+from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 from tests.unit.shard_worker.storage.builders import new_store, open_store, upsert
 
 IDS = [1, 2, "three", 4]
@@ -77,7 +77,9 @@ def test_a_changed_point_is_data_loss_wherever_it_is_read(path, statement, value
 
 @pytest.mark.parametrize(("part", "wanted"), [("payload", "with_payloads"), ("vector", "with_vectors")])
 def test_each_part_is_checked_when_it_is_read_and_does_not_hide_the_other(path, part, wanted):
-    """A payload is read without its vector, which is most of a row, and the other way round: each has a crc of its own."""
+    """A payload is read without its vector, which is most of a row, and the other way round: each has a crc of its
+    own.
+    """
     change(path, f"UPDATE points SET {part} = x'00000000' WHERE row = 1")
     store = open_store(path.parent)
     other = {"with_payloads": "with_vectors", "with_vectors": "with_payloads"}[wanted]

@@ -5,10 +5,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from shard_worker.logic.request_memory import Remembered
-from shard_worker.storage.mutation import Delete, Noop, RequestEntry, Upsert
 from shoal.core.ids import RequestId, Seq
 from shoal.core.points import PointColumns, id_array, id_order
+from shoal.shard_worker.logic.replication.request_memory import Remembered
+from shoal.shard_worker.storage.store.mutation import Delete, Noop, RequestEntry, Upsert
 from tests.unit.shard_worker.storage.builders import DIM, new_store, open_store
 
 IDS = st.one_of(st.integers(-3, 6), st.sampled_from(["1", "2", "a", "é", "\x00", "z" * 30]), st.sampled_from([-(2**63), 2**63 - 1]))

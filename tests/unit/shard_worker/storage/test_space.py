@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard_worker.storage.space import DiskSpace, Full, Roomy, SpaceLimits, disk_space, disk_words, judge_space, leaves_room
 from shoal.core.errors import DataLoss
+from shoal.shard_worker.storage.space import DiskSpace, Full, Roomy, SpaceLimits, disk_space, disk_words, judge_space, leaves_room
 
 FULL = Full("before")
 

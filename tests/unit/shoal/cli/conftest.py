@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from shoal.cli.connection import Connection
 from shoal.cli.main import app
-from tests.mock_transport import Clock, DictCluster, client_with
+from tests.twins.router_answers import Clock, DictCluster, client_with
 
 
 @dataclass

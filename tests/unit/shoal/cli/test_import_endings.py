@@ -8,7 +8,7 @@ import pytest
 
 from shoal.cli import point_files
 from shoal.client.calls import Upsert
-from tests.mock_transport import client_with
+from tests.twins.router_answers import client_with
 from tests.unit.shoal.cli.files import held, jsonl, npy, refusal
 
 

@@ -7,7 +7,7 @@ from shoal.cli import point_files
 from shoal.cli.matrix_files import matrix_of
 from shoal.client.calls import Upsert
 from shoal.core.errors import Unavailable
-from tests.mock_transport import client_with
+from tests.twins.router_answers import client_with
 from tests.unit.shoal.cli.files import held, jsonl, npy, refusal
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import typer
 
-from shoal import role
 from shoal.cli import fsck, output, up
 from shoal.cli.advice import next_step
 from shoal.cli.main import app, exit_code
@@ -209,11 +208,10 @@ def test_up_becomes_the_local_cluster(shoal, monkeypatch):
     program, command, environment = started[0]
     assert program == sys.executable
     wanted = ["--data=d", "--port=1234", "--workers=3", "--host=127.0.0.1", "--etcd=a:1,b:1", "--ray-address=auto"]
-    assert command == [sys.executable, "-m", "deploy.up", *wanted]
+    assert command == [sys.executable, "-m", "shoal.deploy.local.up", *wanted]
     assert environment["PYTHONSAFEPATH"] == "1"
-    assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(role.folder())
     assert shoal("up").code == 0
-    assert started[1][1] == [sys.executable, "-m", "deploy.up"]
+    assert started[1][1] == [sys.executable, "-m", "shoal.deploy.local.up"]
 
 
 def test_up_without_server_packages_says_how_to_install_them(shoal, monkeypatch):
@@ -231,7 +229,7 @@ def test_fsck_becomes_the_program_that_checks(shoal, monkeypatch, tmp_path):
     assert shoal("fsck", tmp_path, "--json").code == 0
     assert shoal("fsck", "one", "--", "-two").code == 0
     program, command, environment = started[0]
-    assert (program, command) == (sys.executable, [sys.executable, "-m", "shard_worker.fsck", "--json", "--", str(tmp_path)])
+    assert (program, command) == (sys.executable, [sys.executable, "-m", "shoal.shard_worker.fsck", "--json", "--", str(tmp_path)])
     assert environment["PYTHONSAFEPATH"] == "1"
     assert started[1][1][3:] == ["--", "one", "-two"]
     assert shoal("fsck").code == 2

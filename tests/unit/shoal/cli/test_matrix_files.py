@@ -4,7 +4,7 @@ import pytest
 from shoal.cli import matrix_files, point_files
 from shoal.cli.matrix_files import matrix_of
 from shoal.core.errors import InvalidArgument
-from tests.mock_transport import client_with
+from tests.twins.router_answers import client_with
 from tests.unit.shoal.cli.files import held, jsonl, refusal
 
 

@@ -11,7 +11,7 @@ from shoal.cli import parquet_files, point_files
 from shoal.cli.parquet_files import batch_of_columns, check_columns
 from shoal.cli.point_files import Columns
 from shoal.core.errors import InvalidArgument
-from tests.mock_transport import client_with
+from tests.twins.router_answers import client_with
 from tests.unit.shoal.cli.files import held, refusal
 
 FILE = Path("p.parquet")

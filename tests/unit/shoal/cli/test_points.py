@@ -3,7 +3,7 @@ import json
 import pytest
 
 from shoal.client.calls import Count, DeleteMatching, Get, Scroll
-from tests.mock_transport import client_with
+from tests.twins.router_answers import client_with
 
 
 @pytest.fixture

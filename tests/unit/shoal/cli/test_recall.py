@@ -4,7 +4,7 @@ import pytest
 
 from shoal.cli.recall import mean_recall, verdict
 from shoal.client.calls import MeasureRecall, TuneCollection
-from tests.mock_transport import CURVE, MEASURED, client_with
+from tests.twins.router_answers import CURVE, MEASURED, client_with
 
 
 @pytest.fixture

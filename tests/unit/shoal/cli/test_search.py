@@ -6,7 +6,7 @@ import pytest
 from shoal.cli import search
 from shoal.client.calls import Search
 from shoal.core.shard_calls import Breadth, Exact, RecallTarget
-from tests.mock_transport import EXPLAINED, client_with
+from tests.twins.router_answers import EXPLAINED, client_with
 
 
 @pytest.fixture

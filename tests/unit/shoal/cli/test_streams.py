@@ -1,4 +1,6 @@
-"""What stdout and stderr take or refuse: one `error:` line and an exit code, whatever the command, and never a traceback."""
+"""What stdout and stderr take or refuse: one `error:` line and an exit code, whatever the command, and never a
+traceback.
+"""
 
 import io
 import json
@@ -12,7 +14,7 @@ import pytest
 from shoal.cli import output
 from shoal.cli.connection import Connection
 from shoal.cli.main import app
-from tests.mock_transport import Clock, client_with
+from tests.twins.router_answers import Clock, client_with
 from tests.unit.shoal.cli.files import npy
 
 PRINTING = [

@@ -9,7 +9,7 @@ import shoal
 from shoal.client import writes
 from shoal.client.calls import Count, Upsert
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, NotFound, PreconditionFailed, ShoalError, Unavailable
-from tests.mock_transport import Clock, DictCluster, async_client_with, client_with
+from tests.twins.router_answers import Clock, DictCluster, async_client_with, client_with
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 

@@ -6,7 +6,7 @@ import pytest
 from shoal.client import batches, writes
 from shoal.client.calls import Upsert
 from shoal.core.errors import ErrorDetails, InvalidArgument, Unavailable
-from tests.mock_transport import Clock, DictCluster, async_client_with, client_with
+from tests.twins.router_answers import Clock, DictCluster, async_client_with, client_with
 
 
 class Blocking:

@@ -14,7 +14,7 @@ from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import BY_STATUS, AlreadyExists, ErrorDetails, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.shard_calls import Consistency, Exact
-from tests.mock_transport import Clock, DictCluster, client_with
+from tests.twins.router_answers import Clock, DictCluster, client_with
 
 
 @pytest.fixture
@@ -342,7 +342,9 @@ def test_import_shoal_is_light():
 
 
 class Flaky:
-    """A cluster whose calls go wrong as scripted: `faults` by class of request, each told whether the call takes effect."""
+    """A cluster whose calls go wrong as scripted: `faults` by class of request, each told whether the call takes
+    effect.
+    """
 
     def __init__(self, **faults):
         self.cluster, self.faults = DictCluster(), {kind: list(script) for kind, script in faults.items()}

@@ -10,7 +10,7 @@ from shoal.client.calls import AlterCollection, Delete, DeleteMatching, MeasureR
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, Unavailable
 from shoal.core.shard_calls import RecallTarget
-from tests.mock_transport import CURVE, EXPLAINED, MEASURED, Clock, DictCluster, client_with
+from tests.twins.router_answers import CURVE, EXPLAINED, MEASURED, Clock, DictCluster, client_with
 
 PAYLOADS = [{"n": n, "tag": "even" if n % 2 == 0 else "odd"} for n in range(10)]
 

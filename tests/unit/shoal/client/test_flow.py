@@ -18,7 +18,7 @@ from shoal.core.errors import (
     ShoalError,
     Unavailable,
 )
-from tests.mock_transport import Clock, MockTransport
+from tests.twins.router_answers import Clock, MockTransport
 
 READ = Count(collection="c", filter=None, read=ReadAs())
 CREATE = CreateCollection(name="c", dim=2, metric="l2", shards=1, replicas=1, index="auto", recall=0.95, request_id="r")

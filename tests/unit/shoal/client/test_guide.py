@@ -1,4 +1,6 @@
-"""docs/guide.md keeps what it promises: its truth table is true, its operators are all there are, its examples are Python."""
+"""docs/guide.md keeps what it promises: its truth table is true, its operators are all there are, its examples are
+Python.
+"""
 
 import ast
 import json

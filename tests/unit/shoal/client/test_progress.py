@@ -9,7 +9,7 @@ import rich.console
 
 from shoal.client.progress import Pace, Shown, rows_bar
 from shoal.core.errors import InvalidArgument
-from tests.mock_transport import Clock, DictCluster, async_client_with, client_with
+from tests.twins.router_answers import Clock, DictCluster, async_client_with, client_with
 
 
 class Time:

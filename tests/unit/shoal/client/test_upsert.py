@@ -6,7 +6,7 @@ import pytest
 from shoal.client import writes
 from shoal.client.calls import Delete, ShardToken, Upsert, Written
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, Unavailable
-from tests.mock_transport import Clock, DictCluster, client_with
+from tests.twins.router_answers import Clock, DictCluster, client_with
 
 
 @pytest.fixture

@@ -131,7 +131,9 @@ UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as")
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("kind", [np.datetime64, np.timedelta64])
 def test_dates_and_durations_of_numpy_are_refused_in_every_unit_and_place(kind: Any, unit: str) -> None:
-    """Some units have an `item()` of Python's datetime, others an int: an int would silently match nothing, or something else."""
+    """Some units have an `item()` of Python's datetime, others an int: an int would silently match nothing, or
+    something else.
+    """
     value = kind(5, unit)
     listed = np.array([value])
     places: list[dict[str, Any]] = [

@@ -1,4 +1,6 @@
-"""What a payload may be: the same answer from the object of an SDK and from the text of a message, however deep the stack is."""
+"""What a payload may be: the same answer from the object of an SDK and from the text of a message, however deep the
+stack is.
+"""
 
 import datetime
 import decimal

@@ -18,7 +18,9 @@ def turns(*, at_once: int = 1, most_put_off: int = 16, most: int = 512) -> Turns
 
 
 def play(these: Turns, works: Sequence[tuple[Asker, int]], *, arrivals: dict[int, list[tuple[Asker, int]]] | None = None) -> dict[int, int]:
-    """At which slice each work ended. works: whose and how many slices, all there at the beginning; arrivals: more, by slice."""
+    """At which slice each work ended. works: whose and how many slices, all there at the beginning; arrivals: more, by
+    slice.
+    """
     left = {number: slices for number, (_, slices) in enumerate(works)}
     for number, (asker, _) in enumerate(works):
         these.ask(number, asker)

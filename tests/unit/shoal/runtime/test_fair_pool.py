@@ -1,4 +1,6 @@
-"""A pool whose works are held by events: what begins, what is skipped and who goes first does not depend on how fast the machine is."""
+"""A pool whose works are held by events: what begins, what is skipped and who goes first does not depend on how fast
+the machine is.
+"""
 
 from __future__ import annotations
 

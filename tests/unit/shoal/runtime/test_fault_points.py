@@ -1,4 +1,6 @@
-"""Fault points: cheap when off, exact about which reaching they mean, and every name stands in the product exactly once."""
+"""Fault points: cheap when off, exact about which reaching they mean, and every name stands in the product exactly
+once.
+"""
 
 import errno
 import os

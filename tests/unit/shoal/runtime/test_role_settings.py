@@ -6,7 +6,7 @@ import pytest
 
 from shoal.core.errors import InvalidArgument
 from shoal.runtime.role_settings import RoleSettings
-from shoal.store.etcd_settings import EtcdLogin, EtcdTls, etcd_settings
+from shoal.store.etcd.settings import EtcdLogin, EtcdTls, etcd_settings
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""The signals that end a process, taken by real processes; one that comes while libraries load is not lost and says nothing."""
+"""The signals that end a process, taken by real processes; one that comes while libraries load is not lost and says
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import sys
 import pytest
 
 from shoal.runtime.stop_signals import ENDING, taken_signals
-from tests.scope import cells
+from tests.support.scope import cells
 
 TIMEOUT_S = 60
 

@@ -13,15 +13,7 @@ from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, Wor
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import SlotRange
 from shoal.store.cluster_view import cluster_map_of, next_cluster_map
-from shoal.store.codec import (
-    decode_collection,
-    decode_shard,
-    decode_worker,
-    encode_collection,
-    encode_leader,
-    encode_shard,
-    encode_worker,
-)
+from shoal.store.codecs import decode_collection, decode_shard, decode_worker, encode_collection, encode_leader, encode_shard, encode_worker
 from shoal.store.interface import Delta, Listed, Versioned
 from shoal.store.keys import Keys
 

@@ -9,12 +9,12 @@ from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import DataLoss, PreconditionFailed
 from shoal.core.ids import Revision, WorkerId
 from shoal.store import observe
-from shoal.store.codec import encode_worker
+from shoal.store.codecs import encode_worker
 from shoal.store.interface import Delete, Operation, Put, Transaction
 from shoal.store.keys import Keys
-from shoal.store.memory import MemoryStore
-from shoal.store.memory_cluster import MemoryCluster
 from shoal.store.observe import MapObserver
+from tests.twins.store.client import MemoryStore
+from tests.twins.store.cluster import MemoryCluster
 
 KEYS = Keys("test")
 WORKER = WorkerEntry(id=WorkerId("w0"), address="w0:1", incarnation="i", pid=1, node="n", zone="z", registration=Revision(1))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shoal.core.errors import InvalidArgument
 from shoal.core.ids import Revision
-from shoal.store.etcd_convert import decode_key, encode_key, end_of_prefix, to_txn
+from shoal.store.etcd.convert import decode_key, encode_key, end_of_prefix, to_txn
 from shoal.store.interface import Absent, Changed, Created, Delete, LeaseId, Put, Transaction, Unchanged
 from shoal.store.transaction_limits import check_key, check_transaction, check_ttl, request_bytes
 

@@ -1,0 +1,76 @@
+"""How the shards of a new collection begin: a primary in the isr, the other replicas as learners, on workers of their
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from shoal.coordinator.logic.failover import candidates_of
+from shoal.coordinator.logic.placement import Placement
+from shoal.coordinator.logic.snapshot import Snapshot, new_replica_id
+from shoal.coordinator.logic.steps import CreateShard, PlaceShardAnew
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import Collection
+from shoal.core.ids import ReplicaId, ShardId, Term, WorkerId
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
+from shoal.core.slots import SlotRange, split_evenly
+
+
+def beginnings(snapshot: Snapshot, collection: Collection, placement: Placement) -> Iterator[CreateShard | PlaceShardAnew]:
+    """The shards of a collection in creation that are missing, or lost at birth, as far as workers have room for a
+    primary.
+    """
+    cluster, spec = snapshot.map, collection.spec
+    for number, slots in enumerate(split_evenly(spec.shards)):
+        shard = ShardId(collection.id, number)
+        before = cluster.shards.get(shard)
+        if before is not None and not _is_lost_at_birth(before, cluster):
+            continue
+        homes = placement.choose_several(collection.id, spec.replicas, taken=(), beside=())
+        if not homes:
+            return
+        primary = placement.choose_primary(collection.id, homes)
+        config = _first_config(snapshot, collection, shard, slots, homes, primary)
+        registrations = {worker: cluster.workers[worker].registration for worker in homes}
+        if before is None:
+            yield CreateShard(collection=collection, config=config, registrations=registrations)
+        else:
+            anew = _in_place_of(before.config, config)
+            yield PlaceShardAnew(collection=collection, before=before, config=anew, registrations=registrations)
+
+
+def _is_lost_at_birth(entry: ShardEntry, cluster: ClusterMap) -> bool:
+    """Whether a shard never became ACTIVE and its worker is gone: nothing can have been acknowledged, so it may begin
+    elsewhere.
+    """
+    return entry.config.state is ShardState.CREATING and not candidates_of(entry.config, cluster.workers)
+
+
+def _first_config(
+    snapshot: Snapshot, collection: Collection, shard: ShardId, slots: SlotRange, homes: tuple[WorkerId, ...], primary: WorkerId
+) -> ShardConfig:
+    replica_on = {worker: new_replica_id(snapshot.seed, shard, worker) for worker in homes}
+    return ShardConfig(
+        shard=shard,
+        term=Term(1),
+        primary=replica_on[primary],
+        primary_reg=snapshot.map.workers[primary].registration,
+        isr=(replica_on[primary],),
+        elr=(),
+        learners=tuple(replica for worker, replica in replica_on.items() if worker != primary),
+        worker_of={replica: worker for worker, replica in replica_on.items()},
+        min_isr=collection.spec.min_isr,
+        rf=collection.spec.replicas,
+        state=ShardState.CREATING,
+        slots=(slots,),
+    )
+
+
+def _in_place_of(old: ShardConfig, first: ShardConfig) -> ShardConfig:
+    """The first configuration in a later term. Old replicas get their tombstone, but for those on workers that hold a
+    new one: an empty folder may stay there."""
+    homes = set(first.worker_of.values())
+    going: dict[ReplicaId, WorkerId] = {replica: worker for replica, worker in old.worker_of.items() if worker not in homes}
+    return replace(first, term=Term(old.term + 1), leaving=tuple(going), worker_of={**first.worker_of, **going})

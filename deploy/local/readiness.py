@@ -1,0 +1,110 @@
+"""What a cluster still lacks before it can be called ready: asked of its router, from outside, as a client would."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+import shoal
+from shoal.client.results import ClusterInfo, ShardInfo
+from shoal.core.errors import ShoalError, Unavailable
+from shoal.runtime.role_settings import EtcdAccessSettings
+from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.settings import etcd_settings
+from shoal.store.keys import Keys
+from shoal.wire.channels import open_channel
+
+ASK_TIMEOUT_S = 2.0
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlook:
+    """A cluster seen from outside. lacking: what is missing before it is ready, None for nothing; failed: a line for
+    each shard that needs people, or a worker that is not one of these; foreign: the router is that of another
+    cluster."""
+
+    lacking: str | None
+    failed: tuple[str, ...] = ()
+    foreign: bool = False
+
+
+class OwnId:
+    """The id of the cluster that is ours, from its etcd; asked for until there is one."""
+
+    def __init__(self, settings: EtcdAccessSettings, endpoints: tuple[str, ...]) -> None:
+        self._settings, self._endpoints = settings, endpoints
+        self._known: str | None = None
+
+    def get(self) -> str | None:
+        """The id; None as long as no coordinator has led, or etcd does not answer."""
+        if self._known is None:
+            with contextlib.suppress(Unavailable):
+                self._known = asyncio.run(self._ask())
+        return self._known
+
+    async def _ask(self) -> str | None:
+        store = EtcdStore(etcd_settings(self._settings, self._endpoints))
+        try:
+            found = await store.get(Keys(self._settings.cluster_name).cluster, ASK_TIMEOUT_S)
+        finally:
+            await store.close()
+        return found.value.decode("utf-8") if found is not None else None
+
+
+def look(address: str, workers: int, own_id: str | None) -> Outlook:
+    """The cluster behind a router, which should have that id and that many workers. Takes a few seconds at most."""
+    if not _serves(address):
+        return Outlook(lacking="the router")
+    try:
+        with shoal.connect(address, timeout=ASK_TIMEOUT_S) as client:
+            info = client.cluster()
+    except ShoalError as error:
+        return Outlook(lacking=f"an answer of the router ({error.message})")
+    if own_id is None or info.cluster_id != own_id:
+        return Outlook(lacking="a coordinator that leads", foreign=own_id is not None and info.cluster_id != "")
+    return Outlook(lacking=missing(info, workers), failed=failed_shards(info))
+
+
+def missing(info: ClusterInfo, workers: int) -> str | None:
+    """What the cluster lacks, None when nothing.
+
+    A shard that FAILED is not waited for, since only people can repair it, nor one that lacks a worker although all are
+    up that were started: the others need not wait for it, and while they run its replicas may be replaced.
+    """
+    if info.leader is None:
+        return "a coordinator that leads"
+    up = sum(worker.state == "up" for worker in info.workers)
+    if up < workers:
+        return f"workers ({up} of {workers} are there)"
+    waiting = [f"{shard.collection}/{shard.shard}" for shard in info.shards if shard.state != "ok" and not _needs_people(shard)]
+    return f"shards that do not answer yet ({_few(waiting)})" if waiting else None
+
+
+def failed_shards(info: ClusterInfo) -> tuple[str, ...]:
+    """Each shard that needs people, or a worker that is not there: which it is, and why."""
+    return tuple(
+        f"{shard.collection}/{shard.shard}: {shard.detail}" for shard in info.shards if shard.state != "ok" and _needs_people(shard)
+    )
+
+
+def _needs_people(shard: ShardInfo) -> bool:
+    return shard.state == "failed" or shard.replication in ("unavailable", "read only")
+
+
+def _serves(address: str) -> bool:
+    with open_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=ASK_TIMEOUT_S)
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,53 @@
+"""A worker and a router in one process: the router reaches the worker's replicas without a network hop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from shoal.deploy.processes.ports import await_port_free
+from shoal.router.server import RouterRole
+from shoal.router.settings import RouterSettings
+from shoal.shard_worker.resources.builders import Runner
+from shoal.shard_worker.server import WorkerRole
+from shoal.shard_worker.settings import WorkerSettings
+
+PORT_TIMEOUT_S = 20.0
+"""For an earlier router, of a process that is ending, to leave the public port."""
+
+
+class CombinedRole:
+    """The roles router,worker as one role. The worker starts first and stops last."""
+
+    def __init__(self, *, worker: WorkerSettings, router: RouterSettings, runner: Runner | None = None) -> None:
+        """runner: see WorkerRole."""
+        self._worker = WorkerRole(worker, runner)
+        self._router_settings = router
+        self._router: RouterRole | None = None
+
+    async def start(self) -> None:
+        """See Role."""
+        await self._worker.start()
+        await await_port_free(self._router_settings.host, self._router_settings.port, PORT_TIMEOUT_S)
+        self._router = RouterRole(self._router_settings, local={self._worker.worker_id: self._worker.host}, metrics=self._worker.metrics)
+        await self._router.start()
+
+    async def failed(self) -> None:
+        """See Role. Either of the two fails both."""
+        assert self._router is not None
+        watched = {asyncio.create_task(self._worker.failed()), asyncio.create_task(self._router.failed())}
+        try:
+            done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+        finally:
+            for each in watched:
+                each.cancel()
+            await asyncio.gather(*watched, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """See Role."""
+        try:
+            if self._router is not None:
+                await self._router.stop()
+        finally:
+            await self._worker.stop()

@@ -1,0 +1,102 @@
+"""Finds a collection by name, and makes sure that it does not exist before saying so: the view may lag behind the
+store.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from shoal.core.collection import Collection, check_name
+from shoal.core.errors import ErrorDetails, NotFound, Unavailable
+from shoal.core.ids import Revision
+from shoal.core.limits import Limits
+from shoal.router.cluster.view import Clock, View, wait_until
+from shoal.router.logic.retry import Patience
+from shoal.store.interface import Store
+from shoal.store.keys import Keys
+
+_LOOK_UP_S = 2.0
+
+
+class Names(Protocol):
+    """The names that are taken, as the store knows them."""
+
+    async def revision_of(self, name: str, timeout_s: float) -> Revision | None:
+        """Revision at which the name was taken; None when it is free.
+
+        Raises Unavailable when the store does not answer.
+        """
+        ...
+
+
+class StoreNames:
+    """Names in the store, read linearizably."""
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store, self._keys = store, keys
+
+    async def revision_of(self, name: str, timeout_s: float) -> Revision | None:
+        """See Names."""
+        found = await self._store.get(self._keys.name(name), timeout_s)
+        return None if found is None else found.mod_revision
+
+
+class Finder:
+    """Collections by name."""
+
+    def __init__(self, *, view: View, names: Names, clock: Clock, limits: Limits) -> None:
+        self._view, self._names, self._clock, self._limits = view, names, clock, limits
+
+    async def usable(self, name: str, patience: Patience) -> Collection:
+        """A collection that can be read and written.
+
+        Raises InvalidArgument for what can be no name, NotFound, and Unavailable while it is being created, when it
+        cannot be known whether it exists, or when the view does not catch up.
+        """
+        looked_up = False
+        while True:
+            seen = self._view.current
+            try:
+                return seen.collection(name)
+            except NotFound:
+                if looked_up:
+                    raise
+                await self._catch_up(name, patience)
+                looked_up = True
+            except Unavailable:
+                left_s = patience.give_up_at - self._clock()
+                if left_s <= 0:
+                    raise
+                await self._view.wait_for_change(seen, left_s)
+
+    async def newest(self, name: str, patience: Patience) -> Collection:
+        """As `usable`, of what the store says has the name now."""
+        await self._catch_up(name, patience)
+        return await self.usable(name, patience)
+
+    async def known(self, name: str, patience: Patience) -> Collection:
+        """The collection of that name, also while it is being created. Raises as `usable`, but for that."""
+        found = self._view.current.by_name.get(name)
+        if found is not None:
+            return found
+        await self._catch_up(name, patience)
+        return self._view.current.by_name.get(name) or self._view.current.collection(name)
+
+    async def _catch_up(self, name: str, patience: Patience) -> None:
+        check_name(name, self._limits)
+        taken_at = await self._revision_of(name, patience)
+        if taken_at is None:
+            return
+        until = min(patience.deadline, self._clock() + _LOOK_UP_S)
+        if not await wait_until(self._view, self._clock, lambda cluster: cluster.revision >= taken_at, until):
+            raise Unavailable(f"the router's view lags behind the store, which knows collection {name!r}", ErrorDetails(field="collection"))
+
+    async def _revision_of(self, name: str, patience: Patience) -> Revision | None:
+        left_s = min(patience.deadline - self._clock(), _LOOK_UP_S)
+        try:
+            return await self._names.revision_of(name, left_s)
+        except Unavailable as error:
+            raise Unavailable(
+                f"collection {name!r} is not known here, and the store cannot be asked for it: {error.message}",
+                ErrorDetails(field="collection"),
+            ) from None

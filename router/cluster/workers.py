@@ -1,0 +1,88 @@
+"""Who answers for a worker: its host itself when it lives in this process, else a connection, kept as long as the
+worker lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.errors import Unavailable
+from shoal.core.ids import WorkerId
+from shoal.core.shard_calls import ShardService
+from shoal.router.cluster.view import View
+
+_TEND_EVERY_S = 60.0
+
+
+class Connection(ShardService, Protocol):
+    """Calls on a worker in another process."""
+
+    async def close(self) -> None:
+        """Give it up. Calls in flight fail with Unavailable, so that they are tried elsewhere."""
+        ...
+
+
+class Workers:
+    """One ShardService for each worker. connect: makes a connection to an address, without waiting for it.
+
+    here: the workers of this process.
+    """
+
+    def __init__(self, *, connect: Callable[[str], Connection], local: Mapping[WorkerId, ShardService] | None = None) -> None:
+        self._connect = connect
+        self._local = local or {}
+        self.here = frozenset(self._local)
+        self._connections: dict[tuple[WorkerId, str], Connection] = {}
+
+    def service(self, cluster: ClusterMap, worker: WorkerId) -> ShardService:
+        """Who answers for the worker.
+
+        Raises Unavailable when it is not registered (one in this process need not be).
+        """
+        local = self._local.get(worker)
+        if local is not None:
+            return local
+        entry = cluster.workers.get(worker)
+        if entry is None:
+            raise Unavailable(f"worker {worker} is down")
+        place = (worker, entry.address)
+        known = self._connections.get(place)
+        if known is None:
+            known = self._connections[place] = self._connect(entry.address)
+        return known
+
+    async def keep(self, cluster: ClusterMap) -> None:
+        """Close the connections to workers that have left the map or moved."""
+        gone = [place for place in self._connections if _address(cluster, place[0]) != place[1]]
+        for connection in [self._connections.pop(place) for place in gone]:
+            await connection.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.keep(ClusterMap())
+
+
+class Tended(Protocol):
+    """Who holds what a new map may end: connections, calls under way, what is remembered of workers."""
+
+    async def keep(self, cluster: ClusterMap) -> None:
+        """Keep what this map still tells of, end the rest."""
+        ...
+
+
+async def tend(all_tended: Sequence[Tended], view: View) -> None:
+    """Tell them each new map, until cancelled: the other end of a connection that is frozen would not be noticed
+    otherwise.
+    """
+    while True:
+        seen = view.current
+        for tended in all_tended:
+            await tended.keep(seen)
+        await view.wait_for_change(seen, _TEND_EVERY_S)
+
+
+def _address(cluster: ClusterMap, worker: WorkerId) -> str | None:
+    entry = cluster.workers.get(worker)
+    return entry.address if entry else None

@@ -1,0 +1,112 @@
+"""Reads of a shard at one of its replicas: which may be asked, and the race between them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.errors import ErrorDetails, ShoalError, Unavailable
+from shoal.core.shard_calls import Consistency, ShardService
+from shoal.core.shard_config import ShardConfig, ShardEntry, may_lead
+from shoal.router.cluster.view import Clock
+from shoal.router.cluster.workers import Workers
+from shoal.router.logic.read_plan import is_still_led
+from shoal.router.logic.replica_choice import Choice, may_read, replicas_to_ask
+from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
+from shoal.router.shards.race import Race
+from shoal.router.shards.traffic import Traffic
+from shoal.router.shards.under_way import UnderWay
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadKind:
+    """What kind of read it is. name: the same for reads that take about as long as each other."""
+
+    name: str
+    consistency: Consistency
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicaRead(Generic[T]):
+    """A read of one shard.
+
+    shard: its name, for messages; call: given who answers, the configuration and the seconds it may take; deadline: on
+    the router's clock.
+    """
+
+    seen: ClusterMap
+    entry: ShardEntry
+    shard: str
+    kind: ReadKind
+    call: Callable[[ShardService, ShardEntry, float], Awaitable[T]]
+    deadline: float
+
+
+class ReplicaReads:
+    """Reads at any replica that may answer. Used from one event loop."""
+
+    def __init__(self, *, workers: Workers, under_way: UnderWay, traffic: Traffic, clock: Clock, meter: ShardCallMeter = UNMETERED) -> None:
+        self._workers, self._under_way, self._traffic, self._clock, self._meter = workers, under_way, traffic, clock, meter
+
+    async def first_answer(self, read: ReplicaRead[T]) -> T:
+        """The first good answer.
+
+        Raises what the replicas answer instead, or Unavailable when none is on a live worker.
+        """
+        choices = self._choices(read)
+        if not choices:
+            self._meter.ended(Unavailable.status)
+            raise _nobody(read)
+        if len(choices) == 1:
+            return await self._only_answer(read, choices[0])
+        self._traffic.hedges.earn()
+        race = Race(
+            shard=read.entry.config.shard,
+            choices=choices,
+            ask=partial(self._ask, read),
+            kind=read.kind.name,
+            traffic=self._traffic,
+            clock=self._clock,
+            meter=self._meter,
+        )
+        return await race.run()
+
+    def _choices(self, read: ReplicaRead[T]) -> tuple[Choice, ...]:
+        config, consistency, here = read.entry.config, read.kind.consistency, self._workers.here
+        homes = [config.worker_of[each] for each in may_read(config, consistency) if each in config.worker_of]
+        live = {worker for worker in homes if worker in read.seen.workers or worker in here}
+        loads = self._traffic.loads(config.shard, live, here) if len(live) > 1 else {}
+        return replicas_to_ask(config, consistency, live, loads)
+
+    async def _only_answer(self, read: ReplicaRead[T], choice: Choice) -> T:
+        """Where there is no choice there is nothing to learn, but that the worker lives."""
+        try:
+            value = await self._ask(read, choice)
+        except ShoalError as error:
+            self._meter.ended(error.status)
+            raise
+        self._traffic.heard(choice.worker)
+        self._meter.ended("ok")
+        return value
+
+    async def _ask(self, read: ReplicaRead[T], choice: Choice) -> T:
+        config = read.entry.config
+        service = self._workers.service(read.seen, choice.worker)
+        holds = partial(is_still_led, config) if read.kind.consistency is Consistency.PRIMARY else partial(_may_answer, choice)
+        return await self._under_way.run(config.shard, holds, read.call(service, read.entry, read.deadline - self._clock()))
+
+
+def _may_answer(choice: Choice, newest: ShardConfig | None) -> bool:
+    return newest is not None and may_lead(newest, choice.replica)
+
+
+def _nobody(read: ReplicaRead[T]) -> Unavailable:
+    config = read.entry.config
+    homes = [config.worker_of[each] for each in may_read(config, read.kind.consistency) if each in config.worker_of]
+    why = " and ".join(f"worker {worker} is down" for worker in homes) or "it has no replica that may answer"
+    return Unavailable(f"shard {read.shard}: {why}", ErrorDetails(shard=read.shard))

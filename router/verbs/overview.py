@@ -1,0 +1,36 @@
+"""The cluster as a whole: asks every worker about itself and puts it beside the map."""
+
+from __future__ import annotations
+
+import asyncio
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.errors import ShoalError
+from shoal.core.ids import WorkerId
+from shoal.core.shard_calls import WorkerStatus
+from shoal.router.cluster.view import View
+from shoal.router.cluster.workers import Workers
+from shoal.router.logic.health import ClusterHealth, cluster_health
+
+
+class Overview:
+    """State of the cluster. status_timeout_s: how long one worker may take to answer."""
+
+    def __init__(self, *, view: View, workers: Workers, status_timeout_s: float) -> None:
+        self._view, self._workers, self._status_timeout_s = view, workers, status_timeout_s
+
+    async def describe(self, timeout_s: float) -> ClusterHealth:
+        """The state of every worker and shard.
+
+        A worker that does not answer in time is unreachable; that is no error.
+        """
+        cluster, each_s = self._view.current, min(timeout_s, self._status_timeout_s)
+        async with asyncio.TaskGroup() as group:
+            asked = {worker: group.create_task(self._status(cluster, worker, each_s)) for worker in cluster.workers}
+        return cluster_health(cluster, {worker: task.result() for worker, task in asked.items()})
+
+    async def _status(self, cluster: ClusterMap, worker: WorkerId, timeout_s: float) -> WorkerStatus | ShoalError:
+        try:
+            return await self._workers.service(cluster, worker).status(timeout_s)
+        except ShoalError as error:
+            return error

@@ -1,0 +1,131 @@
+"""Upsert and delete: check, plan, write every shard at once, each again with the same request id until the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+
+from shoal.core.collection import Collection
+from shoal.core.filter import Filter, is_long
+from shoal.core.ids import RequestId, Revision, ShardId
+from shoal.core.limits import Limits
+from shoal.core.points import IdArray
+from shoal.core.shard_calls import ShardDelete, ShardDeleteMatching, ShardService, ShardUpsert, ShardWrite, WriteAck
+from shoal.core.shard_config import ShardEntry
+from shoal.core.turns import Asker
+from shoal.router.cluster.finder import Finder
+from shoal.router.cluster.view import Clock, View
+from shoal.router.logic.checks import check_delete, check_delete_matching, check_upsert
+from shoal.router.logic.outcomes import Missed, Outcome, after_earlier, values_of_write
+from shoal.router.logic.questions import Delete, DeleteMatching, Upsert, Written, without_repeats
+from shoal.router.logic.read_plan import shards_of
+from shoal.router.logic.retry import Patience, patience_of
+from shoal.router.logic.write_plan import Part, parts_of
+from shoal.router.shards.scatter import Scatter, ShardTask
+from shoal.runtime.fair_pool import FairPool
+
+
+class Writes:
+    """Writes of points. client: a unique name, for writes that come without a request id; conversions: checks long
+    filters.
+    """
+
+    def __init__(
+        self, *, view: View, finder: Finder, scatter: Scatter, clock: Clock, limits: Limits, client: str, conversions: FairPool
+    ) -> None:
+        self._view, self._finder, self._scatter = view, finder, scatter
+        self._clock, self._limits, self._client, self._conversions = clock, limits, client, conversions
+        self._numbers = itertools.count(1)
+
+    async def upsert(self, order: Upsert, timeout_s: float) -> Written:
+        """Write points; returns when every shard has acknowledged. The error of a failure says what each shard did."""
+        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        collection = await self._finder.usable(order.collection, until_deadline)
+        check_upsert(order.points, collection.spec, self._limits)
+        request_id = order.request_id or self._next_id()
+
+        def shard_write(part: Part) -> Callable[[Revision], ShardWrite]:
+            shard, points = ShardId(collection.id, part.number), part.of_points(order.points)
+            return lambda epoch: ShardUpsert(shard=shard, epoch=epoch, request_id=request_id, points=points)
+
+        return await self._write(collection, order.points.ids, shard_write, until_deadline)
+
+    async def delete(self, order: Delete, timeout_s: float) -> Written:
+        """Remove points by id; one that does not exist is no error."""
+        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        collection = await self._finder.usable(order.collection, until_deadline)
+        check_delete(order.ids, self._limits)
+        request_id, ids = order.request_id or self._next_id(), without_repeats(order.ids)
+
+        def shard_write(part: Part) -> Callable[[Revision], ShardWrite]:
+            shard, own = ShardId(collection.id, part.number), part.of_ids(ids)
+            return lambda epoch: ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=own)
+
+        return await self._write(collection, ids, shard_write, until_deadline)
+
+    async def delete_matching(self, order: DeleteMatching, timeout_s: float) -> Written:
+        """Remove the points that match. Each shard is asked again, under a new request id, until no such point is left;
+        when time runs out in between, the error says that a part may be gone, and calling again goes on."""
+        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        collection = await self._finder.usable(order.collection, until_deadline)
+        request_id = order.request_id or self._next_id()
+        await self._conversions.aside(
+            lambda _: check_delete_matching(order.filter, self._limits),
+            Asker(caller=request_id.client),
+            until_deadline.deadline,
+            long=is_long(order.filter),
+        )
+        async with asyncio.TaskGroup() as group:
+            running = [
+                group.create_task(self._delete_rest(collection, shard, order.filter, request_id, until_deadline))
+                for shard in shards_of(collection)
+            ]
+        return _written(collection, [each.result() for each in running])
+
+    async def _delete_rest(
+        self, collection: Collection, shard: ShardId, filter: Filter, request_id: RequestId, until_deadline: Patience
+    ) -> Outcome[WriteAck]:
+        """Delete what matches in one shard, call after call. The first one carries request_id."""
+        so_far: WriteAck | None = None
+        while True:
+            task = _task(shard.number, _delete_of(shard, filter, request_id))
+            (latest,) = await self._scatter.each(collection, [task], until_deadline)
+            outcome = after_earlier(so_far, latest)
+            if isinstance(outcome, Missed) or not outcome.value.more:
+                return outcome
+            so_far, request_id = outcome.value, self._next_id()
+
+    async def _write(
+        self,
+        collection: Collection,
+        ids: IdArray,
+        shard_write: Callable[[Part], Callable[[Revision], ShardWrite]],
+        until_deadline: Patience,
+    ) -> Written:
+        parts = parts_of(ids, self._view.current.shards_of(collection.id), collection.spec.name)
+        tasks = [_task(part.number, shard_write(part)) for part in parts]
+        return _written(collection, await self._scatter.each(collection, tasks, until_deadline))
+
+    def _next_id(self) -> RequestId:
+        return RequestId(self._client, next(self._numbers))
+
+
+def _written(collection: Collection, outcomes: Sequence[Outcome[WriteAck]]) -> Written:
+    acks = values_of_write(outcomes)
+    return Written(
+        collection=collection.id,
+        seqs={each.number: ack.seq for each, ack in zip(outcomes, acks, strict=True)},
+        affected=sum(ack.affected for ack in acks),
+    )
+
+
+def _delete_of(shard: ShardId, filter: Filter, request_id: RequestId) -> Callable[[Revision], ShardWrite]:
+    return lambda epoch: ShardDeleteMatching(shard=shard, epoch=epoch, request_id=request_id, filter=filter)
+
+
+def _task(number: int, write_at: Callable[[Revision], ShardWrite]) -> ShardTask[WriteAck]:
+    async def write(service: ShardService, entry: ShardEntry, left_s: float) -> WriteAck:
+        return await service.write(write_at(entry.epoch), left_s)
+
+    return ShardTask(number, write)

@@ -1,0 +1,82 @@
+"""The router in domain values: what the public services are thin converters over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shoal.core.limits import Limits
+from shoal.router.cluster.finder import Finder, Names
+from shoal.router.cluster.view import Clock, View
+from shoal.router.cluster.workers import Tended, Workers
+from shoal.router.shards.every_replica import EveryReplica
+from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
+from shoal.router.shards.replica_reads import ReplicaReads
+from shoal.router.shards.scatter import Scatter
+from shoal.router.shards.traffic import Traffic
+from shoal.router.shards.under_way import UnderWay
+from shoal.router.verbs.administration import Administration, LeaderCalls
+from shoal.router.verbs.overview import Overview
+from shoal.router.verbs.reads import Reads
+from shoal.router.verbs.writes import Writes
+from shoal.runtime.fair_pool import FairPool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Router:
+    """Everything a client can ask for. tended: what must be told each new map."""
+
+    reads: Reads
+    writes: Writes
+    administration: Administration
+    overview: Overview
+    limits: Limits
+    tended: tuple[Tended, ...]
+    conversions: FairPool
+
+
+def make_router(
+    *,
+    view: View,
+    workers: Workers,
+    names: Names,
+    leader: LeaderCalls,
+    clock: Clock,
+    new_request_id: Callable[[], str],
+    limits: Limits,
+    read_patience_s: float,
+    status_timeout_s: float,
+    conversions: FairPool,
+    meter: ShardCallMeter = UNMETERED,
+) -> Router:
+    """A router over its parts. new_request_id: unique texts; clock: seconds, never jumping; conversions: reads and
+    checks long filters.
+    """
+    finder = Finder(view=view, names=names, clock=clock, limits=limits)
+    under_way, traffic = UnderWay(), Traffic(clock=clock, meter=meter)
+    reads = ReplicaReads(workers=workers, under_way=under_way, traffic=traffic, clock=clock, meter=meter)
+    scatter = Scatter(view=view, workers=workers, replicas=reads, under_way=under_way, clock=clock, meter=meter)
+    every = EveryReplica(view=view, workers=workers, scatter=scatter, under_way=under_way, clock=clock, stats_timeout_s=status_timeout_s)
+    return Router(
+        reads=Reads(
+            view=view, finder=finder, scatter=scatter, conversions=conversions, clock=clock, limits=limits, patience_s=read_patience_s
+        ),
+        writes=Writes(
+            view=view, finder=finder, scatter=scatter, clock=clock, limits=limits, client=new_request_id(), conversions=conversions
+        ),
+        administration=Administration(
+            view=view,
+            finder=finder,
+            scatter=scatter,
+            replicas=every,
+            leader=leader,
+            clock=clock,
+            limits=limits,
+            new_request_id=new_request_id,
+            patience_s=read_patience_s,
+        ),
+        overview=Overview(view=view, workers=workers, status_timeout_s=status_timeout_s),
+        limits=limits,
+        tended=(under_way, traffic),
+        conversions=conversions,
+    )

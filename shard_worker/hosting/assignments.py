@@ -1,0 +1,437 @@
+"""Carries out what logic.hosting decides: makes, opens, tells, closes and drops replicas as the cluster map assigns
+them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol
+
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import CollectionSpec, CollectionState
+from shoal.core.errors import DataLoss, ErrorDetails, Internal, PreconditionFailed, ResourceExhausted, ShoalError, to_keep
+from shoal.core.file_budget import OPEN_FILES_LIMIT
+from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
+from shoal.runtime.logs import event
+from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
+from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
+from shoal.shard_worker.hosting.host import FailedReplica, Host
+from shoal.shard_worker.hosting.membership import Membership
+from shoal.shard_worker.logic.hosting import (
+    CloseReplica,
+    ConfirmReplica,
+    CreateReplica,
+    DropReplica,
+    HostStep,
+    HostView,
+    JoinAnew,
+    Local,
+    LocalReplica,
+    OpenReplica,
+    RaiseTerm,
+    ReopenReplica,
+    ReportMissing,
+    Resign,
+    TakeSnapshot,
+    TellConfig,
+    TellSpec,
+    next_steps,
+    next_term,
+)
+from shoal.shard_worker.logic.replication.leadership import SwapOutcome
+from shoal.shard_worker.replica.replica import Replica
+from shoal.shard_worker.storage.failure import DiskFull
+from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
+
+log = logging.getLogger("shoal.worker.assignments")
+
+LOOK_AGAIN_S = 1.0
+REOPEN_AFTER_S = 1.0
+"""From a write that found no room to opening its replica again: longer than room is measured apart, so that it is known
+by then.
+"""
+
+NO_ROOM_S = 10.0
+"""Pause before a snapshot is asked for again for which there was no room."""
+
+
+class Snapshots(Protocol):
+    """Fetches snapshots of other workers' replicas."""
+
+    async def fetch(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId, still_wanted: Callable[[], bool]) -> SnapshotDownload:
+        """Bring a snapshot of `primary` here, for `replica`, as long as it is wanted; what a failed try has brought is
+        not fetched again. Raises ShoalErrors."""
+        ...
+
+
+class Assignments:
+    """Keeps the host's replicas as the map says. `see_map` may be called at any time; `run` does the work."""
+
+    def __init__(
+        self,
+        *,
+        host: Host,
+        swaps: ConfigSwaps,
+        me: WorkerId,
+        membership: Membership,
+        folders: WorkerReplicaFolders,
+        snapshots: Snapshots,
+    ) -> None:
+        self._host, self._swaps, self._me = host, swaps, me
+        self._membership, self._folders, self._snapshots = membership, folders, snapshots
+        self._map = ClusterMap()
+        self._wake = asyncio.Event()
+        self._told: dict[ShardId, tuple[Revision, Revision]] = {}
+        self._specs: dict[ShardId, CollectionSpec] = {}
+        self._busy: dict[ShardId, asyncio.Task[None]] = {}
+        self._no_space: str | None = None
+        self._closing = asyncio.Event()
+        self._newer = asyncio.Event()
+        self._swapped: set[ShardId] = set()
+
+    def see_map(self, cluster_map: ClusterMap) -> None:
+        """Take a newer map."""
+        self._map = cluster_map
+        outdated, self._newer = self._newer, asyncio.Event()
+        outdated.set()
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again (the registration changed)."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Decide and act until cancelled."""
+        while True:
+            self._wake.clear()
+            for step in next_steps(self._view()):
+                self._begin(step)
+            self._shut_broken()
+            await _wait_at_most(self._wake, LOOK_AGAIN_S)
+
+    def tell_space(self, reason: str | None) -> None:
+        """Tell every replica whether there is room on the disk; reason: why not."""
+        if reason == self._no_space:
+            return
+        self._no_space = reason
+        for replica in self._host.open.values():
+            replica.tell_space(reason)
+
+    async def close(self) -> None:
+        """Let steps under way end, then close every replica; afterwards no thread touches the data folder. `run` must
+        have ended.
+
+        Steps are waited for, not cancelled: a thread that opens a replica cannot be stopped, and would go on in a
+        folder whose lock is given back.
+        """
+        self._closing.set()
+        self._newer.set()
+        while self._busy:
+            await asyncio.wait(self._busy.values())
+        closed = await asyncio.gather(*(replica.close() for replica in self._host.open.values()), return_exceptions=True)
+        for shard, outcome in zip(self._host.open, closed, strict=True):
+            if isinstance(outcome, BaseException):
+                log.error(event("replica_not_closed", shard=shard, reason=outcome))
+            self._host.memory.close(shard)
+        self._host.open.clear()
+
+    def _view(self) -> HostView:
+        local: dict[ShardId, LocalReplica] = {}
+        for shard, replica in self._host.open.items():
+            epoch, registration = self._told.get(shard, (Revision(0), Revision(0)))
+            state = _state_of(replica.failure)
+            local[shard] = LocalReplica(
+                replica=replica.id,
+                state=state,
+                epoch=epoch,
+                registration=registration,
+                spec=self._specs[shard],
+                idle_term=replica.idle_term,
+                behind=replica.behind,
+            )
+        for shard, failed in self._host.failed.items():
+            state = _state_of_unopened(failed)
+            local[shard] = LocalReplica(replica=failed.replica, state=state, epoch=Revision(0), registration=Revision(0))
+        return HostView(
+            map=self._map,
+            me=self._me,
+            registration=self._membership.registration,
+            local=local,
+            folders=self._folders.existing(),
+            busy=frozenset(self._busy),
+            roomy=self._no_space is None,
+        )
+
+    def _begin(self, step: HostStep) -> None:
+        match step:
+            case TellConfig(entry=entry):
+                self._tell(entry)
+            case TellSpec(shard=shard, spec=spec):
+                self._tell_spec(shard, spec)
+            case ReportMissing(entry=entry, replica=replica):
+                self._fail(entry.config.shard, replica, DataLoss(f"the folder of replica {replica} is missing: was the disk wiped?"))
+            case CloseReplica(shard=shard):
+                self._start(shard, lambda: self._close(shard))
+            case CreateReplica(entry=entry) | OpenReplica(entry=entry) | ReopenReplica(entry=entry) | TakeSnapshot(entry=entry):
+                self._start(entry.config.shard, lambda: self._fill(step))
+            case JoinAnew(entry=entry) | RaiseTerm(entry=entry) | ConfirmReplica(entry=entry) | Resign(entry=entry):
+                self._start(entry.config.shard, lambda: self._change(step))
+            case DropReplica(entry=entry, replica=replica):
+                self._start(entry.config.shard, lambda: self._drop(entry, replica))
+
+    async def _fill(self, step: CreateReplica | OpenReplica | ReopenReplica | TakeSnapshot) -> None:
+        """Steps after which the replica is open."""
+        entry, replica, spec = step.entry, step.replica, step.collection.spec
+        match step:
+            case CreateReplica():
+                await self._create(entry, replica, spec)
+            case OpenReplica():
+                await self._open(entry.config.shard, replica, spec)
+            case ReopenReplica():
+                await self._reopen(entry.config.shard, replica, spec)
+            case TakeSnapshot(primary=primary):
+                await self._take_snapshot(entry, replica, primary, spec)
+
+    async def _change(self, step: JoinAnew | RaiseTerm | ConfirmReplica | Resign) -> None:
+        """Steps whose point is a swap of the configuration."""
+        entry = step.entry
+        match step:
+            case JoinAnew(replica=replica, collection=collection, aside=aside):
+                await self._join_anew(entry, replica, collection.spec, aside)
+            case RaiseTerm():
+                await self._raise_term(entry)
+            case ConfirmReplica():
+                await self._activate(entry.config, entry.epoch)
+            case Resign(config=config):
+                await self._resign(config, entry.epoch)
+
+    def _start(self, shard: ShardId, work: Callable[[], Awaitable[None]]) -> None:
+        newer = self._newer
+
+        async def guarded() -> None:
+            try:
+                await work()
+                if shard in self._swapped:
+                    # What was decided on is outdated; deciding on it again would only be rejected.
+                    await _wait_at_most(newer, LOOK_AGAIN_S)
+            except ShoalError as error:
+                log.warning(event("step_postponed", shard=shard, reason=error.message))
+                await self._pause(LOOK_AGAIN_S)
+            except Exception:
+                log.exception(event("step_failed", shard=shard))
+                await self._pause(LOOK_AGAIN_S)
+            finally:
+                self._swapped.discard(shard)
+                del self._busy[shard]
+                self._wake.set()
+
+        self._busy[shard] = asyncio.create_task(guarded())
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than until the worker ends."""
+        await _wait_at_most(self._closing, seconds)
+
+    def _tell(self, entry: ShardEntry) -> None:
+        shard = entry.config.shard
+        self._told[shard] = (entry.epoch, self._membership.registration)
+        self._host.open[shard].tell(entry.config, entry.epoch, self._membership.registration)
+        self._wake.set()
+
+    def _tell_spec(self, shard: ShardId, spec: CollectionSpec) -> None:
+        self._specs[shard] = spec
+        self._host.open[shard].tell_spec(spec)
+        log.info(event("collection_altered", shard=shard, index=spec.index, recall=spec.recall))
+        self._wake.set()
+
+    def _fail(self, shard: ShardId, replica: ReplicaId, reason: ShoalError) -> None:
+        log.error(event("replica_failed", shard=shard, replica=replica, reason=reason.message))
+        self._host.failed[shard] = FailedReplica(replica=replica, reason=to_keep(reason))
+
+    def _shut_broken(self) -> None:
+        """Close replicas that have FAILED and have no step under way: they answer nothing any more, and hold memory."""
+        for shard, replica in list(self._host.open.items()):
+            if shard not in self._busy and _state_of(replica.failure) is Local.FAILED:
+                self._start(shard, partial(self._shut, shard))
+
+    async def _shut(self, shard: ShardId) -> None:
+        replica = self._host.open.pop(shard)
+        assert replica.failure is not None
+        self._host.failed[shard] = FailedReplica(replica=replica.id, reason=replica.failure, broke=True)
+        self._told.pop(shard, None)
+        self._specs.pop(shard, None)
+        await self._end(shard, replica)
+
+    async def _create(self, entry: ShardEntry, replica: ReplicaId, spec: CollectionSpec) -> None:
+        if not await self._room_to_create(entry.config.shard):
+            return
+        # The swap that changes nothing proves that the map is not stale: a shard that is ACTIVE never gets an empty
+        # folder.
+        claimed = await self._swap(entry.config, entry.epoch)
+        if claimed is None:
+            return
+        await self._folders.create(entry.config.shard, replica, spec)
+        log.info(event("replica_created", shard=entry.config.shard, replica=replica))
+        await self._open(entry.config.shard, replica, spec)
+        if entry.config.shard in self._host.open:
+            await self._activate(entry.config, claimed)
+
+    async def _join_anew(self, entry: ShardEntry, replica: ReplicaId, spec: CollectionSpec, aside: bool) -> None:
+        shard = entry.config.shard
+        if not await self._room_to_create(shard):
+            return
+        fresh = ReplicaId(str(uuid.uuid4()))
+        # Only once it is known that no configuration names an id that had a folder before.
+        if await self._swap(renamed_learner(entry.config, replica, fresh), entry.epoch) is None:
+            return
+        await self._close(shard)
+        if aside:
+            await self._folders.set_aside(shard, replica)
+        await self._folders.create(shard, fresh, spec)
+        log.info(event("replica_joins", shard=shard, replica=fresh, before=replica))
+        await self._open(shard, fresh, spec)
+
+    async def _take_snapshot(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId, spec: CollectionSpec) -> None:
+        shard = entry.config.shard
+        try:
+            download = await self._snapshots.fetch(entry, replica, primary, lambda: self._is_behind(shard, replica, primary))
+        except ResourceExhausted as error:
+            log.warning(event("snapshot_finds_no_room", shard=shard, replica=replica, reason=error.message))
+            await self._pause(NO_ROOM_S)
+            return
+        await self._close(shard)
+        try:
+            await self._folders.install(download)
+            log.info(event("snapshot_installed", shard=shard, replica=replica, seq=download.seq))
+        except PreconditionFailed as error:
+            # It has caught up from the log meanwhile.
+            log.info(event("snapshot_not_needed", shard=shard, replica=replica, reason=error.message))
+            await self._folders.discard(download)
+        await self._open(shard, replica, spec)
+
+    def _is_behind(self, shard: ShardId, replica: ReplicaId, primary: ReplicaId) -> bool:
+        """Whether a replica still needs a snapshot of that primary.
+
+        The worker may leave, the primary change, the log do.
+        """
+        found, entry = self._host.open.get(shard), self._map.shards.get(shard)
+        if found is None or entry is None or self._closing.is_set() or self._is_dropping(shard):
+            return False
+        follows = found.id == replica and found.behind == primary
+        return follows and entry.config.primary == primary and replica in entry.config.learners
+
+    async def _resign(self, config: ShardConfig, epoch: Revision) -> None:
+        log.warning(event("replica_resigns", shard=config.shard, isr=list(config.isr), elr=list(config.elr)))
+        await self._swap(config, epoch)
+
+    async def _room_to_create(self, shard: ShardId) -> bool:
+        """Whether there is room for one more replica; if not, says so to whoever asks for the worker's status, and
+        waits a little.
+        """
+        reason = self._host.memory.refusal_of_replica() or self._host.files.refusal(len(self._host.open))
+        if reason is None:
+            self._host.unmade.pop(shard, None)
+            return True
+        if shard not in self._host.unmade:
+            log.warning(event("replica_not_made", shard=shard, reason=reason))
+        self._host.unmade[shard] = reason
+        await self._pause(LOOK_AGAIN_S)
+        return False
+
+    async def _activate(self, config: ShardConfig, epoch: Revision) -> None:
+        await self._swap(dataclasses.replace(config, state=ShardState.ACTIVE), epoch)
+
+    async def _open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
+        try:
+            self._check_files(shard)
+            opened = await self._folders.open(shard, replica, spec)
+            opened.tell_space(self._no_space)
+            self._specs[shard] = spec
+            self._host.open[shard] = opened
+        except ShoalError as error:
+            self._fail(shard, replica, error)
+        except Exception as error:
+            log.exception(event("replica_failed", shard=shard, replica=replica))
+            self._fail(shard, replica, Internal(f"opening it failed: {type(error).__name__}: {error}"))
+
+    def _check_files(self, shard: ShardId) -> None:
+        reason = self._host.files.refusal(len(self._host.open))
+        if reason is not None:
+            raise ResourceExhausted(reason, ErrorDetails(limit=OPEN_FILES_LIMIT, shard=str(shard)))
+
+    async def _reopen(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
+        await self._pause(REOPEN_AFTER_S)
+        if self._no_space is not None or self._closing.is_set():
+            return
+        log.info(event("replica_reopens", shard=shard, replica=replica))
+        await self._close(shard)
+        await self._open(shard, replica, spec)
+
+    async def _raise_term(self, entry: ShardEntry) -> None:
+        await self._swap(next_term(entry.config), entry.epoch)
+
+    async def _close(self, shard: ShardId) -> None:
+        replica = self._host.open.pop(shard, None)
+        self._host.failed.pop(shard, None)
+        self._told.pop(shard, None)
+        self._specs.pop(shard, None)
+        self._host.unmade.pop(shard, None)
+        if replica is not None:
+            await self._end(shard, replica)
+
+    async def _end(self, shard: ShardId, replica: Replica) -> None:
+        try:
+            await replica.close()
+        finally:
+            self._host.memory.close(shard)
+
+    async def _drop(self, entry: ShardEntry, replica: ReplicaId) -> None:
+        shard = entry.config.shard
+        await self._close(shard)
+        await self._folders.drop(shard, replica, with_asides=self._is_dropping(shard))
+        log.info(event("replica_dropped", shard=shard, replica=replica))
+        await self._swap(departed(entry.config, replica), entry.epoch)
+
+    def _is_dropping(self, shard: ShardId) -> bool:
+        collection = self._map.collections.get(shard.collection)
+        return collection is not None and collection.state is CollectionState.DROPPING
+
+    async def _swap(self, config: ShardConfig, epoch: Revision) -> Revision | None:
+        """Put the configuration if nobody changed it and this worker is registered as it was; its new epoch, or
+        None.
+        """
+        outcome, revision = await self._swaps.swap(config, epoch, self._membership.registration)
+        self._swapped.add(config.shard)
+        return revision if outcome is SwapOutcome.DONE else None
+
+
+def _is_final(reason: ShoalError) -> bool:
+    """Whether opening it again cannot succeed in this process: its data is of a newer program, or not of this
+    cluster.
+    """
+    return isinstance(reason, PreconditionFailed)
+
+
+def _state_of_unopened(failed: FailedReplica) -> Local:
+    if failed.broke or isinstance(failed.reason, DataLoss):
+        return Local.FAILED
+    return Local.UNFIT if _is_final(failed.reason) else Local.FULL
+
+
+def _state_of(failure: ShoalError | None) -> Local:
+    if failure is None:
+        return Local.OPEN
+    return Local.FULL if isinstance(failure, DiskFull) else Local.FAILED
+
+
+async def _wait_at_most(happens: asyncio.Event, seconds: float) -> None:
+    # Not asyncio.wait_for: in Python 3.11 it swallows a cancellation that comes as the wait ends.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await happens.wait()

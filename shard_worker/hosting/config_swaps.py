@@ -1,0 +1,47 @@
+"""Compare-and-swaps of shard configurations, as a worker may make them: only while it is registered as it was."""
+
+from __future__ import annotations
+
+import logging
+
+from shoal.core.errors import ShoalError
+from shoal.core.ids import Revision, WorkerId
+from shoal.core.shard_config import ShardConfig
+from shoal.runtime.logs import event
+from shoal.shard_worker.logic.replication.leadership import SwapOutcome
+from shoal.store.codecs import encode_shard
+from shoal.store.interface import Committed, OutcomeUnknown, Put, Store, Transaction, Unchanged
+from shoal.store.keys import Keys
+
+log = logging.getLogger("shoal.worker.swaps")
+
+STORE_TIMEOUT_S = 5.0
+
+
+class ConfigSwaps:
+    """Swaps made by one worker."""
+
+    def __init__(self, *, store: Store, keys: Keys, me: WorkerId) -> None:
+        self._store, self._keys, self._me = store, keys, me
+
+    async def swap(self, config: ShardConfig, base: Revision, registration: Revision) -> tuple[SwapOutcome, Revision]:
+        """Put `config` if the epoch of its shard is `base` and this worker has that registration.
+
+        Its new epoch, 0 unless DONE.
+        """
+        key = self._keys.shard(config.shard)
+        transaction = Transaction(
+            compares=(
+                Unchanged(key=key, mod_revision=base),
+                Unchanged(key=self._keys.worker(self._me), mod_revision=registration),
+            ),
+            then=(Put(key=key, value=encode_shard(config)),),
+        )
+        try:
+            outcome = await self._store.commit(transaction, STORE_TIMEOUT_S)
+        except OutcomeUnknown:
+            return SwapOutcome.UNKNOWN, Revision(0)
+        except ShoalError as error:
+            log.warning(event("swap_failed", shard=config.shard, reason=error.message))
+            return SwapOutcome.NOT_DONE, Revision(0)
+        return (SwapOutcome.DONE, outcome.revision) if isinstance(outcome, Committed) else (SwapOutcome.REJECTED, Revision(0))

@@ -1,0 +1,128 @@
+"""Replica folders of this worker as Assignments needs them: made, opened and deleted off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from shoal.core.collection import CollectionSpec
+from shoal.core.ids import ReplicaId, Revision, ShardId
+from shoal.shard_worker.index.sealed import VECTORS_SUFFIX
+from shoal.shard_worker.logic.memory_ledger import ReplicaCost, opening_cost
+from shoal.shard_worker.replica.engine import Engine, EngineSettings
+from shoal.shard_worker.replica.replica import Replica
+from shoal.shard_worker.replica.replicate import PeerCalls
+from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef
+from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+
+
+class WorkerReplicaFolders:
+    """Folders below one worker's data folder, whose lock is held. memory: the account that open replicas are in;
+    lease_held, peers, changed: see Replica."""
+
+    def __init__(
+        self,
+        *,
+        folder: WorkerFolder,
+        settings: EngineSettings,
+        pools: Pools,
+        memory: WorkerMemory,
+        lease_held: Callable[[Revision], bool],
+        peers: PeerCalls,
+        changed: Callable[[], None],
+    ) -> None:
+        self._folder, self._settings, self._pools, self._lease_held = folder, settings, pools, lease_held
+        self._memory, self._peers, self._changed = memory, peers, changed
+        self._existing = {(ref.shard, ref.replica_id) for ref in folder.replicas()}
+
+    def existing(self) -> frozenset[tuple[ShardId, ReplicaId]]:
+        """Replicas that have a folder."""
+        return frozenset(self._existing)
+
+    async def create(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
+        """Make an empty replica's folder, durable, whole or not at all."""
+        await asyncio.to_thread(self._folder.create, ReplicaRef(shard, replica), dim=spec.dim)
+        self._existing.add((shard, replica))
+
+    async def open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> Replica:
+        """Open a replica and take it into the memory account.
+
+        Raises DataLoss when it is damaged, ResourceExhausted without memory.
+        """
+        folder = await asyncio.to_thread(self._folder.open_replica, ReplicaRef(shard, replica))
+        cost = await asyncio.to_thread(_cost_of, folder, spec.dim, self._settings.growing_rows)
+        self._memory.open(shard, cost)
+        try:
+            engine = await asyncio.to_thread(Engine.open, folder, spec, self._settings)
+            try:
+                beginning = await asyncio.to_thread(engine.beginning)
+                self._memory.update(shard, engine.cost())
+                return Replica(
+                    shard=shard,
+                    replica=replica,
+                    spec=spec,
+                    engine=engine,
+                    beginning=beginning,
+                    pools=self._pools,
+                    memory=self._memory,
+                    lease_held=self._lease_held,
+                    peers=self._peers,
+                    changed=self._changed,
+                )
+            except BaseException:
+                await asyncio.to_thread(engine.close)
+                raise
+        except BaseException:
+            self._memory.close(shard)
+            raise
+
+    async def set_aside(self, shard: ShardId, replica: ReplicaId) -> None:
+        """Keep a damaged replica's folder, out of the way."""
+        await asyncio.to_thread(self._folder.set_aside, ReplicaRef(shard, replica))
+        self._existing.discard((shard, replica))
+
+    async def install(self, download: SnapshotDownload) -> None:
+        """Put a whole snapshot in the place of its replica, which is closed.
+
+        Raises what SnapshotDownload.finish does.
+        """
+        await asyncio.to_thread(download.finish)
+
+    async def discard(self, download: SnapshotDownload) -> None:
+        """Delete a snapshot that is not wanted any more."""
+        await asyncio.to_thread(download.discard)
+
+    async def drop(self, shard: ShardId, replica: ReplicaId, *, with_asides: bool) -> None:
+        """Delete a replica's folder; nothing when it is gone already. with_asides: and all others of its shard."""
+        await asyncio.to_thread(self._drop, ReplicaRef(shard, replica), with_asides)
+        self._existing = {each for each in self._existing if each[0] != shard or not (with_asides or each[1] == replica)}
+
+    def _drop(self, ref: ReplicaRef, with_asides: bool) -> None:
+        if self._folder.exists(ref):
+            self._folder.drop(ref)
+        if not with_asides:
+            return
+        for aside in self._folder.asides():
+            if aside.shard == ref.shard:
+                self._folder.drop_aside(aside)
+        # One whose id was swapped away by a swap whose answer was lost is named by nobody any more.
+        for other in self._folder.replicas():
+            if other.shard == ref.shard:
+                self._folder.drop(other)
+
+
+def _cost_of(folder: ReplicaFolder, dim: int, growing_rows: int) -> ReplicaCost:
+    """What opening will take.
+
+    Vectors that a segment keeps beside its index are read from the file when they are needed.
+    """
+    files = {file: file.stat().st_size for file in folder.segments_path.iterdir()}
+    return opening_cost(
+        dim=dim,
+        capacity=growing_rows,
+        stored_bytes=folder.store_path.stat().st_size,
+        file_bytes=sum(size for file, size in files.items() if file.suffix != VECTORS_SUFFIX),
+    )

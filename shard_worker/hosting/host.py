@@ -1,0 +1,136 @@
+"""The replicas of this worker, and calls on them.
+
+Implements ShardService, so that a router in the same process needs no hop.
+"""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
+from shoal.core.file_budget import UNBOUNDED_FILES, FileBudget
+from shoal.core.ids import ReplicaId, ShardId
+from shoal.core.points import StoredColumns
+from shoal.core.shard_calls import (
+    SegmentCurve,
+    ShardCount,
+    ShardFound,
+    ShardGet,
+    ShardMeasureRecall,
+    ShardRecall,
+    ShardScroll,
+    ShardSearch,
+    ShardService,
+    ShardStats,
+    ShardTune,
+    ShardWrite,
+    WorkerStatus,
+    WriteAck,
+)
+from shoal.shard_worker.replica.replica import Replica
+from shoal.shard_worker.resources.memory import WorkerMemory, unbounded_memory
+from shoal.shard_worker.resources.os_limits import open_files
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedReplica:
+    """A replica that cannot be opened, or has ceased to work; reason: why; broke: it was open, and is not opened again
+    in this process.
+    """
+
+    replica: ReplicaId
+    reason: ShoalError
+    broke: bool = False
+
+
+@dataclass
+class Host(ShardService):
+    """Replicas by shard. Filled by Assignments; called by the service and by a router in the same process."""
+
+    open: dict[ShardId, Replica] = field(default_factory=dict)
+    failed: dict[ShardId, FailedReplica] = field(default_factory=dict)
+    unmade: dict[ShardId, str] = field(default_factory=dict)
+    """Why replicas that are placed here cannot be made yet."""
+
+    memory: WorkerMemory = field(default_factory=unbounded_memory)
+    files: FileBudget = UNBOUNDED_FILES
+    disk: str = ""
+    """See WorkerStatus."""
+
+    async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
+        """See ShardService."""
+        return await self.replica(call.shard, writing=True).write(call, timeout_s)
+
+    async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
+        """See ShardService."""
+        return await self.replica(call.shard).search(call, timeout_s)
+
+    async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
+        """See ShardService."""
+        return await self.replica(call.shard).get(call, timeout_s)
+
+    async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
+        """See ShardService."""
+        return await self.replica(call.shard).scroll(call, timeout_s)
+
+    async def count(self, call: ShardCount, timeout_s: float) -> int:
+        """See ShardService."""
+        return await self.replica(call.shard).count(call, timeout_s)
+
+    async def stats(self, shard: ShardId, timeout_s: float) -> ShardStats:
+        """See ShardService."""
+        return await self.replica(shard).stats()
+
+    async def optimize(self, shard: ShardId, timeout_s: float) -> None:
+        """See ShardService."""
+        await self.replica(shard).optimize(timeout_s)
+
+    async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
+        """See ShardService."""
+        return await self.replica(call.shard).tune(call, timeout_s)
+
+    async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
+        """See ShardService."""
+        return await self.replica(call.shard).measure_recall(call, timeout_s)
+
+    async def status(self, timeout_s: float) -> WorkerStatus:
+        """See ShardService."""
+        serving = frozenset(str(shard) for shard, replica in self.open.items() if replica.role == "primary")
+        return WorkerStatus(
+            memory_bytes=resident_bytes(),
+            failed=self.failures() | {str(shard): reason for shard, reason in self.unmade.items()},
+            serving=serving,
+            disk=self.disk,
+            memory_budget_bytes=self.memory.budget_bytes,
+            memory_used_bytes=self.memory.used_bytes,
+            file_limit=self.files.limit,
+            files_open=open_files(),
+            replica_bytes={str(shard): held for shard, held in self.memory.replica_bytes().items()},
+            replicas={str(shard): replica.status for shard, replica in self.open.items()},
+        )
+
+    def failures(self) -> dict[str, str]:
+        """Why replicas do not work, by shard."""
+        unopened = {str(shard): each.reason.message for shard, each in self.failed.items()}
+        broken = {str(shard): each.failure.message for shard, each in self.open.items() if each.failure is not None}
+        return unopened | broken
+
+    def replica(self, shard: ShardId, *, writing: bool = False) -> Replica:
+        """The open replica of a shard. Raises Unavailable when there is none here, DataLoss when it has FAILED."""
+        found = self.open.get(shard)
+        if found is not None:
+            return found
+        details = ErrorDetails(shard=str(shard), applied={str(shard): "no"} if writing else {})
+        failed = self.failed.get(shard)
+        if failed is not None:
+            kind = type(failed.reason) if failed.broke or isinstance(failed.reason, DataLoss) else Unavailable
+            raise kind(f"the replica of shard {shard} on this worker has FAILED: {failed.reason.message}", details)
+        raise Unavailable(f"shard {shard} is not open on this worker", details)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()

@@ -1,0 +1,157 @@
+"""A worker's membership: its registration in the store, under a lease that is kept, and taken anew when it was lost.
+
+Holding the lock of the data folder proves that an earlier process of this worker is dead, so its registration may be
+replaced. While this process runs, another incarnation under the worker's key means that somebody else holds the folder:
+`run` raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from shoal.core.cluster_map import WorkerEntry
+from shoal.core.errors import PreconditionFailed, Unavailable
+from shoal.core.ids import Revision
+from shoal.runtime.clock import boot_s
+from shoal.runtime.logs import event as log_event
+from shoal.store.codecs import decode_worker, encode_worker
+from shoal.store.interface import Absent, Committed, LeaseNotFound, Put, Store, Transaction, Unchanged, Versioned
+from shoal.store.keys import Keys
+from shoal.store.leases import LeaseKeeper, hold_lease
+
+log = logging.getLogger("shoal.worker.membership")
+
+RETRY_S = 0.5
+
+
+class Membership:
+    """Keeps one worker registered. `run` is awaited by the worker's role; the rest may be read at any time."""
+
+    def __init__(self, *, store: Store, keys: Keys, me: WorkerEntry, lease_ttl_s: int, changed: Callable[[], None]) -> None:
+        """me: the registration to publish (its `registration` is ignored). changed: called when the registration
+        changes.
+        """
+        self._store, self._keys, self._me = store, keys, me
+        self._ttl_s = lease_ttl_s
+        self._changed = changed
+        self._keeper: LeaseKeeper | None = None
+        self._lost = asyncio.Event()
+        self._ours = False
+        self._usurper: WorkerEntry | None = None
+        self.registration = Revision(0)
+
+    def held_now(self, registration: Revision) -> bool:
+        """Whether the worker is surely registered so at this moment.
+
+        To be asked after the result that depends on it is fixed.
+        """
+        return self.registration == registration and self._keeper is not None and self._keeper.is_held(boot_s())
+
+    def lease_age_s(self) -> float | None:
+        """Seconds since the lease was last renewed; None without one. May be called on any thread."""
+        keeper = self._keeper
+        return None if keeper is None or keeper.lost else boot_s() - keeper.renewed_at
+
+    def see(self, registered: WorkerEntry | None) -> None:
+        """What the map says under this worker's key.
+
+        A later registration of somebody else ends `run`: the folder was copied.
+        """
+        if registered is None or registered.incarnation == self._me.incarnation:
+            return
+        if 0 < self.registration < registered.registration:
+            self._usurper = registered
+            self._lost.set()
+
+    async def run(self) -> None:
+        """Register, keep the lease, register again whenever it was lost.
+
+        Raises PreconditionFailed when replaced by another.
+        """
+        while True:
+            await self._register()
+            await self._keep()
+
+    async def close(self) -> None:
+        """End the lease, and with it the registration."""
+        if self._keeper is not None:
+            await self._keeper.aclose()
+            self._keeper = None
+
+    async def _keep(self) -> None:
+        keeper = self._keeper
+        assert keeper is not None
+        tick_s = keeper.ttl_s / 10
+        while not keeper.lost and self._usurper is None:
+            keeper.tick()
+            # Not asyncio.wait_for: in Python 3.11 it swallows a cancellation that comes as the wait ends.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(tick_s):
+                    await self._lost.wait()
+        if self._usurper is not None:
+            raise _replaced(self._usurper)
+        log.warning(log_event("lease_lost", worker=self._me.id))
+        await self.close()
+        self._set(Revision(0))
+
+    async def _register(self) -> None:
+        told = False
+        while True:
+            try:
+                if await self._try_register():
+                    log.info(log_event("registered", worker=self._me.id, registration=self.registration, address=self._me.address))
+                    return
+            except (Unavailable, LeaseNotFound) as error:
+                if not told:
+                    log.warning(log_event("cannot_register", worker=self._me.id, reason=error.message))
+                told = True
+            await asyncio.sleep(RETRY_S)
+
+    async def _try_register(self) -> bool:
+        await self.close()
+        found = await self._store.get(self._keys.worker(self._me.id), self._ttl_s)
+        self._refuse_foreign(found)
+        self._lost.clear()
+        loop = asyncio.get_running_loop()
+        self._keeper = await hold_lease(
+            self._store,
+            ttl_s=self._ttl_s,
+            timeout_s=self._ttl_s,
+            clock=boot_s,
+            on_lost=partial(_wake, loop, self._lost),
+        )
+        key = self._keys.worker(self._me.id)
+        condition = Absent(key=key) if found is None else Unchanged(key=key, mod_revision=found.mod_revision)
+        put = Put(key=key, value=encode_worker(self._me), lease_id=self._keeper.lease_id)
+        outcome = await self._store.commit(Transaction(compares=(condition,), then=(put,)), self._ttl_s)
+        if isinstance(outcome, Committed):
+            self._ours = True
+            self._set(outcome.revision)
+            return True
+        return False
+
+    def _refuse_foreign(self, found: Versioned | None) -> None:
+        if found is None or not self._ours:
+            return
+        other = decode_worker(found.key, found.value, found.mod_revision)
+        if other.incarnation != self._me.incarnation:
+            raise _replaced(other)
+
+    def _set(self, registration: Revision) -> None:
+        self.registration = registration
+        self._me = dataclasses.replace(self._me, registration=registration)
+        self._changed()
+
+
+def _replaced(other: WorkerEntry) -> PreconditionFailed:
+    return PreconditionFailed(f"worker {other.id} is registered by another process (pid {other.pid} on {other.node}); this one ends")
+
+
+def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(event.set)

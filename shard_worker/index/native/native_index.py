@@ -1,0 +1,292 @@
+"""The FAISS index of a sealed segment: the one class that holds FAISS objects of rows, and where its exceptions are
+re-typed.
+
+Refuses to change an index that is being searched: it grows only before it is published, or as a copy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import faiss as _faiss
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.collection import Metric
+from shoal.core.errors import DataLoss, Internal
+from shoal.core.index_spec import IndexFamily, IndexSpec
+from shoal.core.points import Matrix
+from shoal.shard_worker.index.native.native_kinds import (
+    READ_FLAGS,
+    allow_growth,
+    anatomy_of,
+    empty_index,
+    fixed_bytes,
+    keep_links,
+    learn_from,
+    link_bytes,
+    row_bytes,
+    search_parameters,
+)
+
+faiss: Any = _faiss
+"""Its type stubs lack half of what is used here."""
+
+_WRITE_BYTES = 1 << 20
+
+EF_CONSTRUCTION = 128
+
+Packed = npt.NDArray[np.uint8]
+"""An index as bytes (n,), as `write` would write it."""
+
+
+class NativeIndex:
+    """One FAISS index over prepared vectors; a row's position is its number in order of addition.
+
+    spec: what it is, all numbers filled in; label: its spelling; is_graph: searched by a graph; quantised: codes are
+    lossy, so fetching more than is wanted and comparing vectors pays; has_lists: rows lie in inverted lists;
+    holds_vectors: `vectors` works; extendable: a copy can take in more rows for less than building anew; breadth_name:
+    what the breadth of a search is called, "" where it means nothing.
+    """
+
+    def __init__(self, index: Any) -> None:
+        anatomy = anatomy_of(index)
+        if anatomy is None:
+            raise Internal(f"{type(index).__name__} is no index that is used here")
+        self._index = index
+        self._anatomy = anatomy
+        spec = anatomy.spec
+        self.spec = spec
+        self.label = spec.text
+        self.is_graph = spec.family is IndexFamily.HNSW
+        self.has_lists = spec.family is IndexFamily.IVF
+        self.quantised = spec.quantised
+        self.holds_vectors = spec.holds_vectors
+        self.extendable = spec.family is not IndexFamily.FLAT
+        self.breadth_name = "ef" if self.is_graph else "nprobe" if self.has_lists else ""
+
+    @classmethod
+    def empty(cls, spec: IndexSpec, dim: int, metric: Metric, *, ef_construction: int = EF_CONSTRUCTION) -> NativeIndex:
+        """An index without rows, of a kind that learns nothing; see native_training for the others. spec: all numbers
+        filled in.
+        """
+        made = cls(empty_index(spec, dim, metric_type(metric), ef_construction))
+        keep_links(made._anatomy, metric)
+        return made
+
+    @classmethod
+    def read(cls, path: Path, dim: int, metric: Metric) -> NativeIndex:
+        """The index in a file whose hash the caller has verified.
+
+        Raises DataLoss when it is not one for (dim, metric).
+        """
+        return cls._read(str(path), f"index file {path.name}", dim, metric)
+
+    @classmethod
+    def unpack(cls, packed: Packed, dim: int, metric: Metric) -> NativeIndex:
+        """The index in bytes (n,) whose hash the caller has verified; they are not needed any more.
+
+        Raises DataLoss as read.
+        """
+        view, done = packed.data, 0
+
+        def give(size: int) -> bytes:
+            nonlocal done
+            done += size
+            return bytes(view[done - size : done])
+
+        return cls._read(faiss.PyCallbackIOReader(give, _WRITE_BYTES), "packed index", dim, metric)
+
+    @classmethod
+    def _read(cls, source: Any, name: str, dim: int, metric: Metric) -> NativeIndex:
+        try:
+            index = faiss.read_index(source, READ_FLAGS)
+        except RuntimeError as error:
+            raise DataLoss(f"{name} cannot be read: {error}") from error
+        if anatomy_of(index) is None or (index.d, index.metric_type) != (dim, metric_type(metric)) or not index.is_trained:
+            kind = type(index).__name__
+            raise DataLoss(f"{name} holds {kind} of dimension {index.d} where dimension {dim}, metric {metric} is wanted")
+        held = cls(index)
+        keep_links(held._anatomy, metric)
+        return held
+
+    def __len__(self) -> int:
+        return int(self._anatomy.core.ntotal)
+
+    @property
+    def max_breadth(self) -> int:
+        """Breadth beyond which a search finds nothing more."""
+        return self.spec.nlist if self.has_lists else len(self)
+
+    def search(self, queries: Matrix, fetch: int, breadth: int) -> npt.NDArray[np.int64]:
+        """Positions of about the `fetch` nearest rows of each query, best first by what the index keeps of them, -1
+        where it found fewer. (nq, fetch). In any thread, and in several at a time.
+
+        queries: (nq, dim) float32, contiguous, prepared; breadth: see breadth_name, at least 1 (ef: at least `fetch` is
+        used).
+        """
+        count = len(queries)
+        labels: npt.NDArray[np.int64] = np.empty((count, fetch), dtype=np.int64)
+        distances = np.empty((count, fetch), dtype=np.float32)
+        pointer = faiss.swig_ptr
+        try:
+            self._index.search_c(count, pointer(queries), fetch, pointer(distances), pointer(labels), search_parameters(self.spec, breadth))
+        except RuntimeError as error:
+            _fail("search", error)
+        return labels
+
+    def add(self, vectors: Matrix, lists: npt.NDArray[np.int64] | None = None) -> None:
+        """Append vectors (n, dim) float32; with the calling thread's number of OpenMP threads. Never while others
+        search it.
+
+        lists: (n,) what lists_of says of them, where the index has lists and the caller knows.
+        """
+        block = np.ascontiguousarray(vectors, dtype=np.float32)
+        try:
+            if lists is None:
+                self._index.add(block)
+                return
+            inside = self._inside(block)
+            core, pointer = self._anatomy.core, faiss.swig_ptr
+            core.add_core(len(inside), pointer(inside), None, pointer(lists))
+            self._index.ntotal = core.ntotal
+        except RuntimeError as error:
+            _fail("add", error)
+
+    def lists_of(self, vectors: Matrix) -> npt.NDArray[np.int64]:
+        """The inverted list that each of vectors (n, dim) belongs to. (n,). Beside searches, too."""
+        try:
+            found = self._anatomy.quantizer.search(self._inside(np.ascontiguousarray(vectors, dtype=np.float32)), 1)[1]
+        except RuntimeError as error:
+            _fail("assign", error)
+        # Where distances overflow there is no nearest list (-1); a row must lie in one to be found at all.
+        lists: npt.NDArray[np.int64] = np.maximum(found[:, 0], 0)
+        return lists
+
+    def clone(self) -> NativeIndex:
+        """A copy that may grow while this one is searched."""
+        try:
+            copied = NativeIndex(faiss.clone_index(self._index))
+            allow_growth(copied._anatomy, True)
+        except RuntimeError as error:
+            _fail("clone", error)
+        return copied
+
+    def clone_with_room(self, lists: npt.NDArray[np.int64]) -> NativeIndex:
+        """As clone, of an index with lists, with exactly the room for rows that will be added to `lists` (n,).
+
+        A list that grows by itself reserves as much again as it holds.
+        """
+        mine, spec = self._anatomy, self.spec
+        kept = len(self)
+        sizes = np.bincount(lists, minlength=spec.nlist).tolist()
+        try:
+            copied = NativeIndex(empty_index(spec, int(self._index.d), int(self._index.metric_type), 0))
+            room = copied._anatomy.lists
+            for number, size in enumerate(sizes):
+                room.resize(number, int(mine.lists.list_size(number)) + size)
+                room.resize(number, 0)
+            learn_from(copied._anatomy, mine)
+            mine.core.copy_subset_to(copied._anatomy.core, faiss.InvertedLists.SUBSET_TYPE_ID_RANGE, 0, kept)
+        except RuntimeError as error:
+            _fail("copy", error)
+        copied._index.is_trained = True
+        copied._index.ntotal = kept
+        return copied
+
+    def settle(self) -> None:
+        """Drop what only additions need. Before it is published."""
+        allow_growth(self._anatomy, False)
+
+    def resume(self) -> None:
+        """Make what additions need again, of one that was settled and is searched by nobody."""
+        allow_growth(self._anatomy, True)
+
+    def vectors(self) -> Matrix:
+        """All vectors (n, dim) float32, without a copy and read-only; valid as long as nothing is added.
+
+        Where holds_vectors.
+        """
+        if not self.holds_vectors:
+            raise Internal(f"an index {self.label} does not hold its vectors")
+        count, dim = len(self), int(self._index.d)
+        if count == 0:
+            return np.empty((0, dim), dtype=np.float32)
+        address = faiss.rev_swig_ptr(self._anatomy.storage.get_xb(), count * dim).ctypes.data
+        return np.asarray(_Owned(self._index, address, (count, dim)))
+
+    def memory_bytes(self) -> int:
+        """Memory it holds: vectors or codes, links, lists, tables."""
+        return row_bytes(self._anatomy) + link_bytes(self._anatomy) + fixed_bytes(self._anatomy)
+
+    def write(self, path: Path) -> None:
+        """Write the index to `path`. Raises OSError as the file does; not durable until the caller syncs it."""
+        with path.open("wb") as file:
+            try:
+                # A writer of FAISS's own would report a full disk at closing only to stderr.
+                faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write, _WRITE_BYTES))
+            except RuntimeError as error:
+                _fail("write", error)
+
+    def packed(self) -> Packed:
+        """The index as bytes (n,), a copy. Beside searches, too."""
+        held = bytearray()
+
+        def take(part: bytes) -> int:
+            held.extend(part)
+            return len(part)
+
+        try:
+            faiss.write_index(self._index, faiss.PyCallbackIOWriter(take, _WRITE_BYTES))
+        except RuntimeError as error:
+            _fail("pack", error)
+        return np.frombuffer(held, dtype=np.uint8)
+
+    def _inside(self, vectors: Matrix) -> Matrix:
+        """Vectors as the innermost index sees them."""
+        rotation = self._anatomy.rotation
+        if rotation is None:
+            return vectors
+        rotated: Matrix = rotation.apply(vectors)
+        return rotated
+
+
+def metric_type(metric: Metric) -> int:
+    """How FAISS calls the comparison of prepared vectors."""
+    kind: int = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
+    return kind
+
+
+class _Owned:
+    """Memory inside a FAISS index as an array: numpy keeps this object, and so the index, as long as the array
+    lives.
+    """
+
+    def __init__(self, index: Any, address: int, shape: tuple[int, int]) -> None:
+        self._index = index
+        self.__array_interface__ = {"data": (address, True), "shape": shape, "typestr": "<f4", "version": 3}
+
+
+def squared_distances(query: npt.NDArray[np.float32], rows: Matrix) -> npt.NDArray[np.float32]:
+    """Squared distances of rows (n, dim) from query (dim,), both contiguous; each relatively exact to about dim
+    roundings. (n,).
+    """
+    return _one_by_one(faiss.fvec_L2sqr_ny, query, rows)
+
+
+def inner_products(query: npt.NDArray[np.float32], rows: Matrix) -> npt.NDArray[np.float32]:
+    """Inner products of rows (n, dim) with query (dim,), both contiguous. (n,)."""
+    return _one_by_one(faiss.fvec_inner_products_ny, query, rows)
+
+
+def _one_by_one(kernel: Any, query: npt.NDArray[np.float32], rows: Matrix) -> npt.NDArray[np.float32]:
+    count, dim = rows.shape
+    out: npt.NDArray[np.float32] = np.empty(count, dtype=np.float32)
+    pointer = faiss.swig_ptr
+    kernel(pointer(out), pointer(query), pointer(rows), dim, count)
+    return out
+
+
+def _fail(verb: str, error: RuntimeError) -> NoReturn:
+    raise Internal(f"faiss could not {verb}: {error}") from error

@@ -1,0 +1,119 @@
+"""The part of a build that needs nothing of the worker: an index over vectors, described and made so that any process
+can do it.
+
+A NativeTask says what to build and travels as it is; its Material, the data, travels as the one who carries it likes.
+The result comes back packed, with its hash, and is believed only after it was compared with the task. Owns nothing on
+disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from shoal.core.collection import Metric
+from shoal.core.errors import DataLoss, Internal
+from shoal.core.index_spec import parse_index
+from shoal.core.points import Matrix
+from shoal.shard_worker.index.native.filling import block_step, filled
+from shoal.shard_worker.index.native.native_index import NativeIndex, Packed
+from shoal.shard_worker.index.native.native_training import trained_index
+
+_BLOCK_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NativeTask:
+    """index: spelling of the result's IndexSpec, all numbers filled in; rows: of the result, those of the base
+    included.
+    """
+
+    index: str
+    dim: int
+    metric: Metric
+    ef_construction: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Material:
+    """What a task is made from; each is called when it is needed, `blocks` once or twice.
+
+    base: the packed index to extend, or None; sample: (n, dim) float32, prepared, to train on, or None for what learns
+    nothing or is extended; blocks: the prepared vectors to insert, (m, dim) float32 each, at most _BLOCK_BYTES.
+    """
+
+    base: Callable[[], Packed | None]
+    sample: Callable[[], Matrix | None]
+    blocks: Callable[[], Iterable[Matrix]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PackedIndex:
+    """A result. sha256: of `packed`, in hexadecimal."""
+
+    packed: Packed
+    sha256: str
+
+
+def run_native_task(task: NativeTask, material: Material, should_stop: Callable[[], bool]) -> PackedIndex | None:
+    """The index, or None as soon as should_stop(). With the calling thread's number of OpenMP threads.
+
+    Depends on nothing but its arguments. Raises Internal when FAISS refuses, DataLoss when the base is not what the
+    task says.
+    """
+    start = _start(task, material, should_stop)
+    if start is None:
+        return None
+
+    def blocks(step: int) -> Iterator[Matrix]:
+        for block in material.blocks():
+            for at in range(0, len(block), step):
+                yield block[at : at + step]
+
+    native = filled(start, blocks, dim=task.dim, copy=False, should_stop=should_stop)
+    if native is None:
+        return None
+    native.settle()
+    packed = native.packed()
+    return PackedIndex(packed=packed, sha256=_sha256(packed))
+
+
+def unpacked(task: NativeTask, built: PackedIndex) -> NativeIndex:
+    """The index that somebody made for the task.
+
+    Raises DataLoss when it was damaged on its way, Internal when it is another one.
+    """
+    found = _sha256(built.packed)
+    if found != built.sha256:
+        raise DataLoss(f"an index of {built.packed.nbytes} bytes has the hash {found} where {built.sha256} was announced")
+    native = NativeIndex.unpack(built.packed, task.dim, task.metric)
+    if (native.label, len(native)) != (task.index, task.rows):
+        raise Internal(f"{native.label} with {len(native)} rows came back where {task.index} with {task.rows} was asked for")
+    return native
+
+
+def carried_rows(dim: int) -> int:
+    """Rows of a block of Material: whole blocks of an insertion, so that it does not matter who makes them."""
+    step = block_step(dim)
+    return step * max(1, _BLOCK_BYTES // (4 * dim * step))
+
+
+def _start(task: NativeTask, material: Material, should_stop: Callable[[], bool]) -> NativeIndex | None:
+    """The index to extend, or an empty one to fill."""
+    spec, base = parse_index(task.index, task.dim), material.base()
+    if base is not None:
+        native = NativeIndex.unpack(base, task.dim, task.metric)
+        if native.spec != spec:
+            raise DataLoss(f"{native.label} came where the base of {task.index} was announced")
+        native.resume()
+        return native
+    sample = material.sample()
+    if sample is None:
+        return NativeIndex.empty(spec, task.dim, task.metric, ef_construction=task.ef_construction)
+    return trained_index(spec, sample, task.metric, should_stop=should_stop, ef_construction=task.ef_construction)
+
+
+def _sha256(packed: Packed) -> str:
+    return hashlib.sha256(packed.data).hexdigest()

@@ -1,0 +1,292 @@
+"""Index, then filter: approximate search of a part when some of its rows do not count, being dead or not matching.
+
+The index is searched as if all its rows counted, the others are dropped, and where too few are left, or they lie deeper
+than the index is reliable, the search is repeated deeper, until comparing every row that counts is cheaper. So an
+answer is never short, and its recall is the index's own. Refuses selectors inside the index's search: they break a
+graph's paths (design: replica.md, "The filter contract").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.collection import Metric
+from shoal.core.points import Matrix
+from shoal.core.shard_calls import Breadth, RecallTarget
+from shoal.shard_worker.index.likeness import remoteness
+from shoal.shard_worker.index.native.distances import distances_at
+from shoal.shard_worker.index.native.native_index import NativeIndex
+from shoal.shard_worker.index.search.ask import Ask
+from shoal.shard_worker.index.search.exact import scored
+from shoal.shard_worker.index.search.explaining import Tally
+from shoal.shard_worker.index.search.paces import Paces
+from shoal.shard_worker.index.tuning import DEAR_US, EXACT, Choice, Tuning
+from shoal.shard_worker.index.view import Part, PartHits
+from shoal.shard_worker.logic.filter_plan import SPREAD_SHARE, next_rank, required_recall
+
+Numbers = npt.NDArray[np.int64]
+
+_UNTOLD_FETCH = 16
+
+NO_QUERIES: Numbers = np.empty(0, dtype=np.int64)
+
+_PIECE_US = 30_000.0
+
+_BLOCK_POSITIONS = 1 << 20
+"""Positions that are fetched at once: with what is computed from them, about 50 MB."""
+
+
+def choice_for(part: Part, native: NativeIndex, ask: Ask, k: int, recall: float) -> Choice:
+    """What the accuracy asked for means for the first k hits of this part. recall: the target where none is named."""
+    tuning = part.tuning.now
+    match ask.accuracy:
+        case RecallTarget(target):
+            return tuning.choice(k, target)
+        case Breadth(ef=ef, nprobe=nprobe):
+            given = {"ef": ef, "nprobe": nprobe}.get(native.breadth_name)
+            usual = tuning.choice(k, recall)
+            if given is None:
+                return usual
+            # Where the usual search would be exact it says nothing of how many rows to score.
+            fetch = _UNTOLD_FETCH * k if usual.exact and native.quantised else usual.fetch
+            return Choice(min(given, native.max_breadth), max(k, fetch))
+        case _:
+            return EXACT
+
+
+def index_hits(part: Part, native: NativeIndex, ask: Ask, choice: Choice, tally: Tally) -> tuple[PartHits, Numbers] | None:
+    """The k best hits of the index for each query, where all rows count, and the numbers (m,) of queries that turned
+    out to be unlike those measured, for which nothing is promised and no hit given; None when it found fewer than k for
+    one of them."""
+    positions = nearest(part, native, ask, max(ask.k, choice.fetch), choice.breadth)[:, : ask.k]
+    tally.searched()
+    if positions.min() < 0:
+        return None
+    tally.breadth = max(tally.breadth, choice.breadth)
+    tally.candidates += positions.size
+    hits = scored(part, ask, np.arange(len(ask), dtype=np.int64).repeat(ask.k), positions.ravel())
+    tally.scored()
+    unlike = _unlike(part, ask, hits.scores[:: ask.k])
+    if unlike is None:
+        return hits, NO_QUERIES
+    kept = np.flatnonzero(~unlike.repeat(ask.k))
+    return hits.at(kept), np.flatnonzero(unlike)
+
+
+def _unlike(part: Part, ask: Ask, best: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_] | None:
+    """Which queries are not like those that the breadth was chosen by, from the scores (nq,) of the first hits of an
+    unfiltered search of the index; None for none. Who gave the breadth itself has answered for it."""
+    tuning = part.tuning.now
+    if not tuning.trusted or not isinstance(ask.accuracy, RecallTarget):
+        return None
+    return tuning.likeness.unlike(remoteness(ask.queries, best, ask.metric))
+
+
+def nearest(part: Part, native: NativeIndex, ask: Ask, fetch: int, breadth: int) -> Numbers:
+    """Positions of the first `fetch` hits of the index, best first by exact distance, -1 at the end where it found
+    fewer. (nq, fetch).
+
+    Many queries are searched in pieces of about _PIECE_US, since FAISS cannot be stopped within a call.
+    """
+    step = max(1, int(_PIECE_US / max(1.0, part.tuning.now.us_of(breadth, fetch)))) if len(ask) > 1 else 1
+    if step >= len(ask):
+        return _nearest(part, native, ask.queries, ask.metric, fetch, breadth)
+    found: Numbers = np.empty((len(ask), fetch), dtype=np.int64)
+    for start in range(0, len(ask), step):
+        ask.turn.pause()
+        found[start : start + step] = _nearest(part, native, ask.queries[start : start + step], ask.metric, fetch, breadth)
+    return found
+
+
+def _nearest(part: Part, native: NativeIndex, queries: Matrix, metric: Metric, fetch: int, breadth: int) -> Numbers:
+    positions: Numbers = native.search(queries, fetch, breadth)
+    if not native.quantised:
+        return positions
+    order = distances_at(queries, part.vectors, positions, metric).argsort(axis=1, kind="stable")
+    return np.take_along_axis(positions, order, axis=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Sieve:
+    """Which rows count. mask: (n,) those that match, None: all; seq: of the view."""
+
+    part: Part
+    mask: npt.NDArray[np.bool_] | None
+    seq: int
+
+    def passed(self, positions: Numbers) -> npt.NDArray[np.bool_]:
+        """Whether the rows at `positions` count; -1 does not. Same shape."""
+        kept = positions >= 0
+        if self.mask is not None:
+            kept &= self.mask.take(positions, mode="clip")
+        if self.part.dead:
+            kept &= self.part.deaths.take(positions, mode="clip") > self.seq
+        return kept
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Reliance:
+    """How far an index may be relied on. required: recall it must have down to the last wanted hit; least: breadth
+    below which it is not searched."""
+
+    native: NativeIndex
+    tuning: Tuning
+    required: float
+    least: int
+
+    @classmethod
+    def on(cls, part: Part, native: NativeIndex, k: int, unfiltered: Choice) -> Reliance:
+        """Such that a search has the recall that the first k hits have with the choice `unfiltered` where all rows
+        count.
+        """
+        tuning = part.tuning.now
+        breadth = max(unfiltered.breadth, k) if native.is_graph else unfiltered.breadth
+        recall = tuning.recall_at(k, breadth, max(k, unfiltered.fetch))
+        return cls(native=native, tuning=tuning, required=required_recall(recall), least=unfiltered.breadth)
+
+    def choice(self, aim: int) -> Choice:
+        """What to ask of the index to rely on its first `aim` hits; EXACT when it cannot be relied on."""
+        wanted = self.tuning.breadth_expected(aim, self.required)
+        if wanted.exact:
+            return EXACT
+        breadth = max(wanted.breadth, self.least)
+        if not self.native.is_graph:
+            return Choice(breadth, max(wanted.fetch, aim))
+        # A graph finds as many rows as it is broad anyway: seeing them costs nothing and saves a second search.
+        breadth = max(breadth, aim)
+        return Choice(breadth, max(wanted.fetch, aim if self.native.quantised else breadth))
+
+    def reaches(self, choice: Choice, aim: int, closing: Numbers) -> npt.NDArray[np.bool_]:
+        """Which ranks `closing` (m,) are reached by the choice made for `aim`, and reliable; 0 is not reached."""
+        reliable = aim
+        if (closing > aim).any():
+            reliable = max(aim, self.tuning.rank_within(self.required, choice.breadth, choice.fetch))
+        return (closing > 0) & (closing <= reliable)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Descent:
+    """What an index-first search found. hits: of the queries it could finish; open: numbers of those it could not, or
+    that are unlike those the index was measured with; reached: rank that did for SPREAD_SHARE of the finished queries,
+    None when none was finished."""
+
+    hits: list[PartHits]
+    open: Numbers
+    reached: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Descender:
+    """Searches one part by its index, deeper and deeper. exact_us: estimated cost of finishing so many queries
+    exactly.
+    """
+
+    part: Part
+    reliance: Reliance
+    ask: Ask
+    sieve: Sieve
+    exact_us: Callable[[int], float]
+    paces: Paces
+    tally: Tally
+
+    def cost_us(self, choice: Choice, queries: int) -> float:
+        """Estimated cost of one round."""
+        return self.paces.index_us(self.part.key, queries=queries, us=self.reliance.tuning.us_of(choice.breadth, choice.fetch))
+
+    def run(self, aim: int) -> Descent:
+        """Begin with the first `aim` hits of the index."""
+        rows = len(self.part)
+        hits: list[PartHits] = []
+        reached: list[Numbers] = []
+        unlike: list[Numbers] = []
+        pending: Numbers = np.arange(len(self.ask), dtype=np.int64)
+        before = EXACT
+        while len(pending):
+            choice = self.reliance.choice(aim)
+            if choice.exact or choice == before or choice.fetch >= rows:
+                break
+            if self.cost_us(choice, len(pending)) > self.exact_us(len(pending)):
+                break
+            left, seen, needed = [], aim, 0
+            for block in _blocks(pending, choice.fetch):
+                closing, found = self._round(block, choice)
+                strange = self._strange(block, found[0]) if before.exact else NO_QUERIES
+                if len(strange):
+                    unlike.append(block.take(strange))
+                    kept = np.delete(np.arange(len(block)), strange)
+                    block, closing, found = block.take(kept), closing.take(kept), (found[0].take(kept, axis=0), found[1].take(kept, axis=0))
+                closed = self.reliance.reaches(choice, aim, closing)
+                hits.extend(self._kept(block, closing, closed, found))
+                reached.append(closing[closed])
+                left.append(block[~closed])
+                needed = max(needed, int(closing[~closed].max(initial=0)))
+                if not closing.all():
+                    # Some query wants more than all that was fetched, which may be much more than was aimed at.
+                    seen = choice.fetch
+            pending, before = np.concatenate(left), choice
+            aim = next_rank(seen=seen, needed=needed, rows=rows)
+        ranks = np.concatenate(reached) if reached else np.empty(0, dtype=np.int64)
+        depth = int(np.quantile(ranks, SPREAD_SHARE)) if len(ranks) else None
+        return Descent(hits=hits, open=np.concatenate([pending, *unlike]), reached=depth)
+
+    def _strange(self, block: Numbers, positions: Numbers) -> Numbers:
+        """Which of the queries numbered `block` (m,) are unlike those measured, by what a first search found, (m,
+        fetch). Where finishing them exactly is dear they are not told apart, but counted."""
+        first, ask = np.ascontiguousarray(positions[:, :1]), self.ask.only(block)
+        best = distances_at(ask.queries, self.part.vectors, first, ask.metric)[:, 0]
+        unlike = _unlike(self.part, ask, best if ask.metric is Metric.L2 else np.negative(best, out=best))
+        return NO_QUERIES if unlike is None or self.exact_us(1) > DEAR_US else np.flatnonzero(unlike)
+
+    def _round(self, block: Numbers, choice: Choice) -> tuple[Numbers, tuple[Numbers, npt.NDArray[np.bool_]]]:
+        """One search of the queries numbered `block` (m,). (closing, (positions, wanted)): rank at which a query has
+        all it wants, 0 where it has not, (m,); what the index found and which of it is wanted, both (m, fetch)."""
+        ask = self.ask if len(block) == len(self.ask) else self.ask.only(block)
+        positions = nearest(self.part, self.reliance.native, ask, choice.fetch, choice.breadth)
+        self._learn(choice, len(block), positions)
+        ranks = self.sieve.passed(positions).cumsum(axis=1)
+        enough = ranks >= ask.k
+        closing = np.where(enough[:, -1], enough.argmax(axis=1) + 1, 0)
+        if ask.radius is not None:
+            within = self._within_radius(ask, positions, ask.radius)
+            beyond = (within < (positions >= 0).sum(axis=1)) & ((closing == 0) | (within < closing))
+            closing = np.where(beyond, np.maximum(within, 1), closing)
+        wanted = np.diff(ranks, axis=1, prepend=0).astype(bool) & (ranks <= ask.k)
+        return closing, (positions, wanted)
+
+    def _kept(
+        self, block: Numbers, closing: Numbers, closed: npt.NDArray[np.bool_], found: tuple[Numbers, npt.NDArray[np.bool_]]
+    ) -> list[PartHits]:
+        """Hits of the queries that are closed."""
+        if not closed.any():
+            return []
+        positions, wanted = found
+        at, column = np.nonzero(wanted & closed[:, None] & (np.arange(positions.shape[1]) < closing[:, None]))
+        hits = scored(self.part, self.ask, block.take(at), positions[at, column])
+        self.tally.scored()
+        return [hits]
+
+    def _learn(self, choice: Choice, queries: int, positions: Numbers) -> None:
+        tally = self.tally
+        us = tally.searched()
+        self.paces.learn_index(self.part.key, queries=queries, expected_us=self.reliance.tuning.us_of(choice.breadth, choice.fetch), us=us)
+        tally.breadth = max(tally.breadth, choice.breadth)
+        tally.candidates += positions.size
+
+    def _within_radius(self, ask: Ask, positions: Numbers, radius: float) -> Numbers:
+        """How many of the hits (m, fetch) are surely or perhaps within the radius. (m,)."""
+        l2 = ask.metric is Metric.L2
+        distances = distances_at(ask.queries, self.part.vectors, positions, ask.metric)
+        lengths = np.sqrt(np.einsum("ij,ij->i", ask.queries, ask.queries, dtype=np.float64))
+        reached = np.square(lengths + self.part.reach) if l2 else lengths * self.part.reach
+        margin = (self.part.vectors.shape[1] + 32) * 2.0**-22 * reached
+        limit = (radius if l2 else -radius) + margin
+        return np.asarray(((positions >= 0) & ~(distances > limit[:, None])).sum(axis=1), dtype=np.int64)
+
+
+def _blocks(pending: Numbers, fetch: int) -> Iterator[Numbers]:
+    step = max(1, _BLOCK_POSITIONS // fetch)
+    return (pending[start : start + step] for start in range(0, len(pending), step))

@@ -1,0 +1,298 @@
+"""Exact search of one part: every row that counts is compared, ties at the k-th place come back whole.
+
+Fast distances (FAISS one query at a time, BLAS for several) only preselect: a row is kept unless its fast distance
+exceeds the k-th best by more than both roundings can explain, with the usual worst-case bound for a sum of dim products
+(Higham, Accuracy and Stability of Numerical Algorithms, chapter 3). What is kept gets its score from the scoring
+kernel, so the answer is exactly that of the kernel over all rows. Refuses approximation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.collection import Metric
+from shoal.core.points import Matrix
+from shoal.core.scoring import pair_scores
+from shoal.shard_worker.index.native.distances import distances_at
+from shoal.shard_worker.index.native.native_index import inner_products, squared_distances
+from shoal.shard_worker.index.search.ask import Ask
+from shoal.shard_worker.index.search.explaining import Tally
+from shoal.shard_worker.index.search.paces import TOGETHER_QUERIES, Layout
+from shoal.shard_worker.index.ties import first_by_rank
+from shoal.shard_worker.index.view import NO_HITS, Part, PartHits, join_hits
+
+Numbers = npt.NDArray[np.int64]
+Lengths = npt.NDArray[np.float64]
+Near = tuple[Numbers, Numbers]
+"""(query, position), both (candidates,): rows that may be among the best of a query."""
+
+_BLOCK_QUERIES = 64
+_BLOCK_DISTANCES = 1 << 23
+_BLOCK_FLOATS = 1 << 22
+_PIECE_FLOATS = 1 << 24
+_PIECE_PRODUCTS = 1 << 29
+"""Of one call, which nothing can stop: some 20 ms each."""
+
+_MANY_HITS = 512
+
+_SAFE_SQUARE = 1e37
+"""Beyond this, sums in float32 may overflow, and fast distances say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Stock:
+    """Rows of a part to compare with.
+
+    layout CONTIGUOUS: all m rows of vectors (m, dim), squares (m,); positions: (m,) int64 where they lie in the part,
+    None: in the same place; counted: (m,) which of them count, None: all. SCATTERED: the rows of `vectors` and
+    `squares` at positions (m,), which all count. count: rows that count.
+    """
+
+    vectors: Matrix
+    squares: npt.NDArray[np.float32]
+    layout: Layout = Layout.CONTIGUOUS
+    positions: Numbers | None = None
+    counted: npt.NDArray[np.bool_] | None = None
+    count: int
+
+    @property
+    def compared(self) -> int:
+        """Rows that are compared, whether they count or not."""
+        return len(self.vectors) if self.layout is Layout.CONTIGUOUS or self.positions is None else len(self.positions)
+
+    def blocks(self) -> Iterator[Stock]:
+        """Scattered rows, gathered into contiguous blocks of bounded size."""
+        assert self.positions is not None
+        step = max(1, _BLOCK_FLOATS // self.vectors.shape[1])
+        for start in range(0, len(self.positions), step):
+            at = self.positions[start : start + step]
+            yield Stock(vectors=self.vectors.take(at, axis=0), squares=self.squares.take(at), positions=at, count=len(at))
+
+
+def visible_stock(part: Part, seq: int) -> Stock:
+    """All rows of a part that live at `seq`."""
+    counted = part.deaths > seq if part.dead else None
+    return Stock(vectors=part.vectors, squares=part.squares, counted=counted, count=part.live)
+
+
+def exact_hits(part: Part, ask: Ask, stock: Stock | None = None, tally: Tally | None = None) -> PartHits:
+    """The k best rows of the stock (None: all visible ones) for each query by (score, id), in no order, and often some
+    more; fewer than k when it has fewer."""
+    stock = visible_stock(part, ask.seq) if stock is None else stock
+    if stock.count == 0:
+        return NO_HITS
+    found: list[PartHits] = []
+    for query, position in _candidates(part, ask, stock):
+        ask.turn.pause()
+        if tally is not None:
+            tally.searched()
+        found.append(_best_of(part, ask, query, position))
+        if tally is not None:
+            tally.scored()
+    if tally is not None:
+        tally.candidates += len(ask) * stock.compared
+    return join_hits(found)
+
+
+def _best_of(part: Part, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
+    """Hits of candidates without those that many others beat: where nearly all rows tie, or one long vector blurs all
+    distances, memory and time would grow with rows times queries. query: (candidates,) ascending."""
+    count = len(query)
+    if count <= _MANY_HITS or count <= 4 * ask.k * (1 + int(query[-1]) - int(query[0])):
+        return scored(part, ask, query, position)
+    scores = _scores_of(part, ask, query, position)
+    ranks = part.ties.ranks(part.ids).take(position)
+    kept = first_by_rank(query, scores, ranks, ask.k, smaller_is_better=ask.metric.smaller_is_better)
+    position = position.take(kept)
+    return PartHits(query=query.take(kept), ids=part.ids.take(position), scores=scores.take(kept), rows=part.rows.take(position))
+
+
+def _scores_of(part: Part, ask: Ask, query: Numbers, position: Numbers) -> npt.NDArray[np.float32]:
+    """Scores of many candidates; of those with equal vectors one is scored for all."""
+    firsts = part.ties.firsts(part.vectors)
+    if firsts is None:
+        return pair_scores(ask.queries, part.vectors, query, position, ask.metric)
+    rows, first_query = len(part), int(query[0])
+    pairs = (query - first_query) * rows + firsts.take(position)
+    asked = np.zeros((int(query[-1]) - first_query + 1) * rows, dtype=bool)
+    asked[pairs] = True
+    distinct = np.flatnonzero(asked)
+    scores: npt.NDArray[np.float32] = np.empty(len(asked), dtype=np.float32)
+    scores[distinct] = pair_scores(ask.queries, part.vectors, distinct // rows + first_query, distinct % rows, ask.metric)
+    return scores.take(pairs)
+
+
+def scored(part: Part, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
+    """Hits at `position` (hits,) of the part for the queries numbered `query` (hits,), with their final scores."""
+    return PartHits(
+        query=query,
+        ids=part.ids.take(position),
+        scores=pair_scores(ask.queries, part.vectors, query, position, ask.metric),
+        rows=part.rows.take(position),
+    )
+
+
+def _candidates(part: Part, ask: Ask, stock: Stock) -> Iterator[Near]:
+    """Rows that may be among the best, by position in the part."""
+    if len(ask) < TOGETHER_QUERIES:
+        yield from _one_by_one(_Hunt(part, ask, stock), len(ask))
+        return
+    for block in stock.blocks() if stock.layout is Layout.SCATTERED else [stock]:
+        hunt = _Hunt(part, ask, block)
+        together = min(_BLOCK_QUERIES, _BLOCK_DISTANCES // block.compared)
+        if together < TOGETHER_QUERIES:
+            yield from _one_by_one(hunt, len(ask))
+            continue
+        for start in range(0, len(ask), together):
+            for near in hunt.together(start, start + together):
+                yield hunt.placed(near)
+
+
+def _one_by_one(hunt: _Hunt, count: int) -> Iterator[Near]:
+    return (hunt.placed(hunt.alone(number)) for number in range(count))
+
+
+class _Hunt:
+    """Preselection in one stock for one batch. Positions are those in the stock until `placed`."""
+
+    def __init__(self, part: Part, ask: Ask, stock: Stock) -> None:
+        self._part = part
+        self._stock, self._turn = stock, ask.turn
+        self._queries = ask.queries
+        self._metric = ask.metric
+        self._l2 = ask.metric is Metric.L2
+        self._reach = part.reach
+        self._wanted = min(ask.k, stock.count)
+        self._counted = stock.counted
+        self._lengths = np.sqrt(np.einsum("ij,ij->i", ask.queries, ask.queries, dtype=np.float64))
+        dim = part.vectors.shape[1]
+        # Both bounds hold for two float32 sums of dim products in different order, together, with room for the steps
+        # around them.
+        self._relative = (dim + 32) * 2.0**-23
+        self._underflow = dim * float(np.finfo(np.float32).tiny)
+
+    def placed(self, near: Near) -> Near:
+        """Candidates by their positions in the part."""
+        query, position = near
+        return near if self._stock.positions is None else (query, self._stock.positions.take(position))
+
+    def alone(self, number: int) -> Near:
+        """Candidates of one query, by one pass over the rows."""
+        query, lengths = self._queries[number], self._lengths[number : number + 1]
+        distances = self._pass(query)
+        if self._l2:
+            reached = np.square(lengths + self._reach)
+            absolute = np.where(reached > _SAFE_SQUARE, np.inf, self._underflow)
+            _, position = self._within(distances, self._relative, absolute)
+        else:
+            _, position = self._within(distances, 0.0, self._margin(lengths * self._reach))
+        return np.full(len(position), number, dtype=np.int64), position
+
+    def together(self, start: int, end: int) -> list[Near]:
+        """Candidates of queries[start:end], by one matrix product."""
+        lengths = self._lengths[start:end]
+        distances = self._products(start, end)
+        if not self._l2:
+            query, position = self._within(distances, 0.0, self._margin(lengths * self._reach))
+            return [(query + start, position)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            distances *= 2
+            distances += self._stock.squares
+            distances += np.square(lengths).astype(np.float32)[:, None]
+        query, position = self._within(distances, 0.0, self._margin(np.square(lengths + self._reach)))
+        return self._narrowed(query, position, start, len(lengths))
+
+    def _pass(self, query: npt.NDArray[np.float32]) -> Matrix:
+        """Distances of one query (dim,), negated where they are inner products. (1, m)."""
+        rows = self._stock.compared
+        step = max(1, _PIECE_FLOATS // len(query))
+        if rows <= step:
+            return self._piece(query, 0, rows)
+        distances: Matrix = np.empty((1, rows), dtype=np.float32)
+        for start in range(0, rows, step):
+            self._turn.pause()
+            distances[:, start : start + step] = self._piece(query, start, start + step)
+        return distances
+
+    def _piece(self, query: npt.NDArray[np.float32], start: int, end: int) -> Matrix:
+        """As _pass, of rows[start:end] of the stock."""
+        stock = self._stock
+        if stock.layout is Layout.SCATTERED and stock.positions is not None:
+            return distances_at(query[None, :], stock.vectors, stock.positions[None, start:end], self._metric)
+        if self._l2:
+            return squared_distances(query, stock.vectors[start:end])[None, :]
+        products = inner_products(query, stock.vectors[start:end])
+        return np.negative(products, out=products)[None, :]
+
+    def _products(self, start: int, end: int) -> Matrix:
+        """Negated inner products of queries[start:end] and all rows."""
+        queries, vectors = self._queries[start:end], self._stock.vectors
+        products: Matrix = np.empty((len(queries), len(vectors)), dtype=np.float32)
+        step = max(1, _PIECE_PRODUCTS // queries.size)
+        for at in range(0, len(vectors), step):
+            self._turn.pause()
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.matmul(queries, vectors[at : at + step].T, out=products[:, at : at + step])
+        np.negative(products, out=products)
+        return products
+
+    def _narrowed(self, query: Numbers, position: Numbers, start: int, count: int) -> list[Near]:
+        """Candidates of queries[start : start + count], those of queries with very many that differ found again one by
+        one.
+
+        Far from the origin the matrix product loses the distance in the lengths; subtracting first does not.
+        """
+        most = 4 * self._wanted + 256
+        loose = np.flatnonzero(np.bincount(query, minlength=count) > most)
+        if len(loose):
+            loose = loose[self._distinct(query, position, loose) > most]
+        if not len(loose):
+            return [(query + start, position)]
+        tight = ~np.isin(query, loose)
+        return [(query[tight] + start, position[tight]), *(self.alone(number + start) for number in loose.tolist())]
+
+    def _distinct(self, query: Numbers, position: Numbers, loose: Numbers) -> Numbers:
+        """How many different vectors are among the candidates of each of the queries `loose`, at most. (loose,)."""
+        firsts, stock = self._part.ties.firsts(self._part.vectors), self._stock
+        ends = np.searchsorted(query, loose, side="right")
+        begins = np.searchsorted(query, loose, side="left")
+        if firsts is None:
+            return ends - begins
+        counts = []
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            at = position[begin:end]
+            seen = np.zeros(len(firsts), dtype=bool)
+            seen[firsts.take(at if stock.positions is None else stock.positions.take(at))] = True
+            counts.append(np.count_nonzero(seen))
+        return np.array(counts, dtype=np.int64)
+
+    def _margin(self, reached: Lengths) -> Lengths:
+        """Absolute error of a fast distance and a score, together; infinite where they may overflow. (nq,).
+
+        reached: (nq,) bound on the sum of the magnitudes of what is summed.
+        """
+        return np.where(reached > _SAFE_SQUARE, np.inf, self._relative * reached + self._underflow)
+
+    def _within(self, distances: Matrix, relative: float, absolute: Lengths) -> Near:
+        """Rows that count whose distance (nq, n; overwritten) is not surely beyond the `wanted`-th best of its query.
+
+        relative, absolute (nq,): error of a distance.
+        """
+        if self._counted is not None:
+            distances[:, ~self._counted] = np.inf
+        last = np.partition(distances, self._wanted - 1, axis=1)[:, self._wanted - 1].astype(np.float64)
+        # Twice: the wanted-th may be too small by one error and another row too large by one; a third covers their
+        # product.
+        with np.errstate(over="ignore", invalid="ignore"):
+            limit = (last * (1.0 + 3 * relative) + 2 * absolute).astype(np.float32)
+        limit = np.nextafter(limit, np.float32(np.inf))
+        # Not "at most the limit": a distance that is NaN says nothing, so its row is kept.
+        query, position = np.nonzero(~(distances > limit[:, None]))
+        if self._counted is None:
+            return query, position
+        kept = self._counted[position]
+        return query[kept], position[kept]

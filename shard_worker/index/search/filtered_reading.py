@@ -1,0 +1,125 @@
+"""Count, pages in id order and rows to delete, of the points of a view that match a filter.
+
+Owns no vectors' business.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.filter import Filter
+from shoal.core.points import IdArray, PointId, id_order
+from shoal.core.topk import concat_ids
+from shoal.core.turns import FREE, Turn
+from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.hot_filters import Positions
+from shoal.shard_worker.index.search.matching import Sought, matching
+from shoal.shard_worker.index.view import Part, View
+
+Rows = npt.NDArray[np.int64]
+
+_TEXTS_AT_ONCE = 1 << 15
+"""Ids of a segment with texts among them that are ordered in one piece."""
+
+
+def count_view(view: View, filter: Filter | None, context: SearchContext, turn: Turn = FREE) -> int:
+    """Number of points that match; None: of all points. Raises ViewOutdated when a newer view is to be taken."""
+    if filter is None:
+        return view.points
+    return sum(len(positions) for _, positions in _matches(view, filter, context, turn))
+
+
+def ids_page(
+    view: View, filter: Filter | None, after: PointId | None, limit: int, context: SearchContext, turn: Turn = FREE
+) -> tuple[Rows, IdArray]:
+    """(rows, ids) of the first `limit` points that match and whose ids follow `after`, in id order, integers before
+    strings.
+
+    Raises ViewOutdated when a newer view is to be taken.
+    """
+    pages = [_first(part, positions, after, limit, turn) for part, positions in _matches(view, filter, context, turn)]
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *(rows for rows, _ in pages)])
+    ids = concat_ids([ids for _, ids in pages])
+    order = _id_order(ids, limit)
+    return rows.take(order), ids.take(order)
+
+
+def rows_matching(view: View, filter: Filter, limit: int, context: SearchContext, turn: Turn = FREE) -> tuple[IdArray, Rows, bool]:
+    """(ids, rows, more): at most `limit` points that match, in no order, and whether there are others.
+
+    Raises ViewOutdated when a newer view is to be taken.
+    """
+    ids: list[IdArray] = []
+    rows: list[Rows] = []
+    room, more = limit, False
+    for part, positions in _matches(view, filter, context, turn):
+        taken = positions[:room]
+        ids.append(part.ids.take(taken))
+        rows.append(part.rows.take(taken))
+        room -= len(taken)
+        more = len(taken) < len(positions)
+        if more:
+            break
+    return concat_ids(ids), np.concatenate([np.empty(0, dtype=np.int64), *rows]), more
+
+
+def _matches(view: View, filter: Filter | None, context: SearchContext, turn: Turn) -> Iterator[tuple[Part, Positions]]:
+    """Parts and the positions of their visible rows that match."""
+    sought = None if filter is None else Sought.of(filter)
+    for part in view.parts:
+        if not part.live:
+            continue
+        turn.pause()
+        if sought is None:
+            yield part, np.flatnonzero(part.deaths > view.seq)
+        else:
+            hot, _ = matching(part, sought, view.seq, context, turn)
+            yield part, hot.among(part, view.seq).positions
+
+
+def _first(part: Part, positions: Positions, after: PointId | None, limit: int, turn: Turn) -> tuple[Rows, IdArray]:
+    """(rows, ids) of the `limit` smallest ids after `after`, in no order."""
+    if part.ids.dtype == np.int64 or len(positions) <= _TEXTS_AT_ONCE:
+        return _first_at_once(part, positions, after, limit)
+    # Texts are compared in Python: piece by piece, and the pieces' firsts again.
+    firsts = np.empty(0, dtype=np.int64)
+    for start in range(0, len(positions), _TEXTS_AT_ONCE):
+        turn.pause()
+        piece = np.concatenate([firsts, positions[start : start + _TEXTS_AT_ONCE]])
+        ids = part.ids.take(piece)
+        following = np.ones(len(ids), dtype=bool) if after is None else _following(ids, after)
+        piece, ids = piece[following], ids[following]
+        firsts = piece.take(_id_order(ids, limit))
+    return part.rows.take(firsts), part.ids.take(firsts)
+
+
+def _first_at_once(part: Part, positions: Positions, after: PointId | None, limit: int) -> tuple[Rows, IdArray]:
+    ids = part.ids.take(positions)
+    if after is not None:
+        following = _following(ids, after)
+        ids, positions = ids[following], positions[following]
+    if ids.dtype == np.int64 and len(ids) > limit:
+        order = np.argpartition(ids, limit - 1)[:limit]
+        return part.rows.take(positions.take(order)), ids.take(order)
+    order = _id_order(ids, limit)
+    return part.rows.take(positions.take(order)), ids.take(order)
+
+
+def _following(ids: IdArray, after: PointId) -> npt.NDArray[np.bool_]:
+    """Which ids come after `after`."""
+    if ids.dtype == np.int64:
+        return np.zeros(len(ids), dtype=bool) if isinstance(after, str) else ids > after
+    bound = id_order(after)
+    return np.fromiter((id_order(point_id) > bound for point_id in ids.tolist()), dtype=bool, count=len(ids))
+
+
+def _id_order(ids: IdArray, limit: int) -> npt.NDArray[np.intp]:
+    """Positions of the `limit` smallest ids, ascending."""
+    if ids.dtype == np.int64:
+        return np.argsort(ids, kind="stable")[:limit]
+    listed = ids.tolist()
+    return np.array(heapq.nsmallest(limit, range(len(listed)), key=lambda at: id_order(listed[at])), dtype=np.intp)

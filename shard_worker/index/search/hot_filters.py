@@ -1,0 +1,183 @@
+"""Filters that came before: the rows of a segment that match, their vectors once a filter is hot, and what it met in
+the index.
+
+Owns the bound in bytes, kept by forgetting what was used longest ago. Safe in several threads: a lock guards the table;
+what an entry learns is put into it by one reference store, and work done twice does no harm.
+
+A segment's rows and payloads never change under a key and a length, so what matches does not either; only deaths do,
+and they are looked up for every view. Verdicts read from the store hold for rows that lived at the reading, and so for
+no earlier view.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.points import Matrix
+from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.logic.filter_plan import Record
+
+Positions = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+_ENTRY_BYTES = 600
+_HOT_USES = 2
+_LARGEST_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Among:
+    """Matching rows as a view sees them. dead: of the part, in that view; alive: (m,) which of the matching rows live,
+    None: all; positions: (count,) int64 of those that live, ascending."""
+
+    dead: int
+    alive: Mask | None
+    positions: Positions
+
+    @property
+    def count(self) -> int:
+        """Rows that match and live."""
+        return len(self.positions)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Gathered:
+    """Vectors (m, dim) of all matching rows in one block, and their squared lengths (m,)."""
+
+    vectors: Matrix
+    squares: npt.NDArray[np.float32]
+
+
+class HotFilter:
+    """The rows of one segment that match one filter.
+
+    positions: (m,) int64 ascending, dead rows included; rows: length of the segment; estimate: share of rows that
+    match, as told before any payload was read; verified_seq: no view before it may use this (0: no payload was read).
+    """
+
+    def __init__(self, *, positions: Positions, rows: int, estimate: float, verified_seq: int) -> None:
+        self.positions = positions
+        self.rows = rows
+        self.estimate = estimate
+        self.verified_seq = verified_seq
+        self.uses = 1
+        self.record = Record()
+        self.gathered: Gathered | None = None
+        self._mask: Mask | None = None
+        self._among: Among | None = None
+
+    def holds_for(self, part: Part, seq: int) -> bool:
+        """Whether it says the truth about this part in a view at `seq`."""
+        return self.rows == len(part) and seq >= self.verified_seq
+
+    def among(self, part: Part, seq: int) -> Among:
+        """The matching rows that live at `seq`."""
+        known = self._among
+        if known is not None and known.dead == part.dead:
+            return known
+        # Deaths only grow in number, so two views with as many dead rows in a segment have the same ones.
+        alive = part.deaths.take(self.positions) > seq if part.dead else None
+        found = Among(dead=part.dead, alive=alive, positions=self.positions if alive is None else self.positions[alive])
+        self._among = found
+        return found
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether `mask` was made before."""
+        return self._mask is not None
+
+    def mask(self) -> Mask:
+        """(rows,) which rows match, dead ones included."""
+        known = self._mask
+        if known is None:
+            known = np.zeros(self.rows, dtype=bool)
+            known[self.positions] = True
+            self._mask = known
+        return known
+
+    def memory_bytes(self) -> int:
+        """Memory it holds."""
+        among, gathered, mask = self._among, self.gathered, self._mask
+        held = self.positions.nbytes + _ENTRY_BYTES
+        if among is not None and among.alive is not None:
+            held += among.alive.nbytes + among.positions.nbytes
+        if gathered is not None:
+            held += gathered.vectors.nbytes + gathered.squares.nbytes
+        return held + (0 if mask is None else mask.nbytes)
+
+
+class HotFilters:
+    """At most `limit_bytes` of what is known of filters, of all segments of one replica."""
+
+    def __init__(self, limit_bytes: int = 64 * 1024 * 1024) -> None:
+        self._limit = limit_bytes
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[tuple[int, str], tuple[HotFilter, int]] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory held, at most the limit."""
+        return self._bytes
+
+    def find(self, part: Part, key: str, seq: int) -> HotFilter | None:
+        """What is known of filter `key` on this part, when it holds for a view at `seq`; used once more."""
+        with self._lock:
+            entry = self._entries.get((part.key, key))
+            if entry is None or not entry[0].holds_for(part, seq):
+                return None
+            self._entries.move_to_end((part.key, key))
+            entry[0].uses += 1
+            return entry[0]
+
+    def peek(self, part: Part, key: str, seq: int) -> HotFilter | None:
+        """As find, without counting as a use."""
+        entry = self._entries.get((part.key, key))
+        return entry[0] if entry is not None and entry[0].holds_for(part, seq) else None
+
+    def keep(self, part: Part, key: str, hot: HotFilter) -> None:
+        """Remember, or count again after it has grown, and forget others beyond the bound."""
+        held = hot.memory_bytes() + len(key)
+        with self._lock:
+            self._drop((part.key, key))
+            if held > self._limit:
+                return
+            self._entries[part.key, key] = (hot, held)
+            self._bytes += held
+            while self._bytes > self._limit:
+                self._drop(next(iter(self._entries)))
+
+    def may_gather(self, hot: HotFilter, dim: int) -> bool:
+        """Whether its vectors are worth a place: used often enough, and not most of all there is."""
+        return hot.uses >= _HOT_USES and len(hot.positions) * dim * 4 <= self._limit * _LARGEST_SHARE
+
+    def gather(self, part: Part, key: str, hot: HotFilter) -> Gathered:
+        """Vectors of its matching rows, kept from now on."""
+        known = hot.gathered
+        if known is not None:
+            return known
+        gathered = Gathered(vectors=part.vectors.take(hot.positions, axis=0), squares=part.squares.take(hot.positions))
+        hot.gathered = gathered
+        self.keep(part, key, hot)
+        return gathered
+
+    def forget(self, keys: Iterable[int]) -> None:
+        """Forget these segments: their rows are elsewhere now."""
+        gone = set(keys)
+        with self._lock:
+            for name in [name for name in self._entries if name[0] in gone]:
+                self._drop(name)
+
+    def _drop(self, name: tuple[int, str]) -> None:
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            self._bytes -= entry[1]

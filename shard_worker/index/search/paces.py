@@ -1,0 +1,153 @@
+"""What exact and indexed searches cost on this machine: measured once, then corrected by every search that is carried
+out.
+
+Owns estimates of the planner. Safe in several threads: a pace is one float, and a lost correction does no harm.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+import numpy as np
+
+from shoal.core.collection import Metric
+from shoal.shard_worker.index.native.distances import distances_at
+from shoal.shard_worker.index.native.native_index import squared_distances
+
+TOGETHER_QUERIES = 8
+"""From this many queries on, one matrix product is faster than one pass a query (measured at dimensions 16, 128 and
+784).
+"""
+
+CALL_US = 30.0
+"""Of one exact search of a part beside its arithmetic."""
+
+_SELECT_US_PER_ROW = 4e-3
+_LEARN_FROM_US = 40.0
+_WEIGHT = 0.1
+_MOST_AT_ONCE = 4.0
+_FURTHEST = 32.0
+_MOST_SEGMENTS = 512
+_SEED_FLOATS = 1 << 19
+_SEED_ROWS = 4_096
+
+
+class Layout(StrEnum):
+    """How rows lie: CONTIGUOUS: in one block; SCATTERED: at positions of a larger matrix."""
+
+    CONTIGUOUS = "contiguous"
+    SCATTERED = "scattered"
+
+
+class _Work(StrEnum):
+    """Kinds of arithmetic with their own pace, in microseconds a float."""
+
+    ALONE = "alone"
+    SCATTERED = "scattered"
+    TOGETHER = "together"
+    GATHER = "gather"
+
+
+class Paces:
+    """Learnt costs of one replica, whose vectors have one dimension. clock: seconds, for the first measurement."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._us_per_float: dict[_Work, float] = {}
+        self._index_scale: dict[int, float] = {}
+
+    def exact_us(self, *, queries: int, rows: int, dim: int, layout: Layout) -> float:
+        """Microseconds to compare every one of `queries` with `rows` rows."""
+        return _fixed_us(queries, rows) + self._arithmetic_us(queries, rows, dim, layout)
+
+    def gather_us(self, *, rows: int, dim: int) -> float:
+        """Microseconds to copy scattered rows into one block."""
+        return rows * dim * self._pace(_Work.GATHER, dim)
+
+    def learn_exact(self, *, queries: int, rows: int, dim: int, layout: Layout, us: float) -> None:
+        """Such a search took `us`."""
+        expected = self._arithmetic_us(queries, rows, dim, layout)
+        if expected < _LEARN_FROM_US or us <= 0:
+            return
+        correction = _correction(us - _fixed_us(queries, rows), expected)
+        for work, _ in _parts(queries, rows, dim, layout):
+            seed = _SEED_US_PER_FLOAT[work]
+            learnt = self._us_per_float[work] * correction
+            self._us_per_float[work] = min(max(learnt, seed / _FURTHEST), seed * _FURTHEST)
+
+    def index_us(self, key: int, *, queries: int, us: float) -> float:
+        """Microseconds of searching the index of segment `key` where its tuning says `us` for one query."""
+        return queries * us * self._index_scale.get(key, 1.0)
+
+    def learn_index(self, key: int, *, queries: int, expected_us: float, us: float) -> None:
+        """`queries` searches of segment `key` took `us` where its tuning says `expected_us` for one."""
+        if us <= 0 or queries * expected_us <= 0:
+            return
+        if len(self._index_scale) >= _MOST_SEGMENTS:
+            self._index_scale = {}
+        scale = self._index_scale.get(key, 1.0)
+        learnt = scale * _correction(us, queries * expected_us * scale)
+        self._index_scale[key] = min(max(learnt, 1 / _FURTHEST), _FURTHEST)
+
+    def _arithmetic_us(self, queries: int, rows: int, dim: int, layout: Layout) -> float:
+        return sum(floats * self._pace(work, dim) for work, floats in _parts(queries, rows, dim, layout))
+
+    def _pace(self, work: _Work, dim: int) -> float:
+        if not self._us_per_float:
+            with self._lock:
+                if not self._us_per_float:
+                    self._us_per_float = self._measured(dim)
+        return self._us_per_float[work]
+
+    def _measured(self, dim: int) -> dict[_Work, float]:
+        """Each kind of work timed on a small matrix: about two milliseconds in all."""
+        rows = max(TOGETHER_QUERIES, min(_SEED_ROWS, _SEED_FLOATS // dim))
+        matrix = np.full((rows, dim), 0.5, dtype=np.float32)
+        queries = matrix[:TOGETHER_QUERIES] + np.float32(0.25)
+        # An odd stride visits every row in an order that no prefetcher foresees for long.
+        positions = np.ascontiguousarray((np.arange(rows, dtype=np.int64) * 1_009) % rows)
+        works: dict[_Work, tuple[int, Callable[[], object]]] = {
+            _Work.ALONE: (1, lambda: squared_distances(queries[0], matrix)),
+            _Work.SCATTERED: (1, lambda: distances_at(queries[:1], matrix, positions[None, :], Metric.L2)),
+            _Work.TOGETHER: (TOGETHER_QUERIES, lambda: queries @ matrix.T),
+            _Work.GATHER: (1, lambda: matrix.take(positions, axis=0)),
+        }
+        return {work: self._seed(work, self._timed_us(run) / (count * rows * dim)) for work, (count, run) in works.items()}
+
+    def _timed_us(self, run: Callable[[], object]) -> float:
+        began = self._clock()
+        run()
+        return (self._clock() - began) * 1e6
+
+    def _seed(self, work: _Work, us_per_float: float) -> float:
+        """A measurement within a plausible range: one interrupted by the scheduler says nothing."""
+        usual = _SEED_US_PER_FLOAT[work]
+        return min(max(us_per_float, usual / _MOST_AT_ONCE), usual * _MOST_AT_ONCE)
+
+
+_SEED_US_PER_FLOAT = {_Work.ALONE: 1.2e-4, _Work.SCATTERED: 3.5e-4, _Work.TOGETHER: 5e-5, _Work.GATHER: 3.5e-4}
+"""Usual paces (measured at dimensions 128 and 784, rows in memory)."""
+
+
+def _fixed_us(queries: int, rows: int) -> float:
+    """What an exact search costs beside its arithmetic: the call, and choosing the best."""
+    return CALL_US + queries * rows * _SELECT_US_PER_ROW
+
+
+def _parts(queries: int, rows: int, dim: int, layout: Layout) -> list[tuple[_Work, int]]:
+    """The arithmetic of an exact search: (kind, floats)."""
+    floats = rows * dim
+    if queries < TOGETHER_QUERIES:
+        return [(_Work.ALONE if layout is Layout.CONTIGUOUS else _Work.SCATTERED, queries * floats)]
+    together = [(_Work.TOGETHER, queries * floats)]
+    return together if layout is Layout.CONTIGUOUS else [(_Work.GATHER, floats), *together]
+
+
+def _correction(us: float, expected_us: float) -> float:
+    """Factor for a pace after one observation, bounded: a search that waited for the processor says little."""
+    ratio = min(max(us / expected_us, 1 / _MOST_AT_ONCE), _MOST_AT_ONCE)
+    return float(ratio**_WEIGHT)

@@ -1,0 +1,273 @@
+"""Search of one part for one group of queries: which plan, by estimated cost, and carrying it out.
+
+Owns the filter contract within a part: exactly k hits where k rows match, and the recall of the same search without a
+filter. Refuses to guess what a filter matches; its rows are known (`matching`) before a plan is made, and what was met
+is remembered.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.shard_calls import RecallTarget
+from shoal.shard_worker.index.native.native_index import NativeIndex
+from shoal.shard_worker.index.search.approximate import Descender, Descent, Reliance, Sieve, choice_for, index_hits, nearest
+from shoal.shard_worker.index.search.ask import Ask
+from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.exact import Stock, exact_hits, scored, visible_stock
+from shoal.shard_worker.index.search.explaining import Tally
+from shoal.shard_worker.index.search.hot_filters import Among, HotFilter, Mask
+from shoal.shard_worker.index.search.kinds import kinds_hits, kinds_of
+from shoal.shard_worker.index.search.matching import Sought, matching
+from shoal.shard_worker.index.search.paces import TOGETHER_QUERIES, Layout
+from shoal.shard_worker.index.tuning import Choice
+from shoal.shard_worker.index.view import NO_HITS, Part, PartHits, join_hits
+from shoal.shard_worker.logic.filter_plan import Plan, Record, begin_in_index, expected_rank
+
+Numbers = npt.NDArray[np.int64]
+
+LISTS = "nprobe"
+"""Inverted lists do not hand their recall on to a filter: what they miss are the rows of lists that were not probed,
+which may be all that match (measured: recall 0.71 where 0.94 was inherited from, ten overlapping clusters, five of them
+wanted). Graphs miss rows here and there."""
+
+_RADIUS_RANK = 64
+"""Hits a range search looks for first: k bounds its answer and may be far more than lie within the radius."""
+
+
+def part_hits(part: Part, ask: Ask, sought: Sought | None, context: SearchContext, tally: Tally) -> PartHits:
+    """Hits of each query among the visible rows that match, at least the k best of the part in the sense of
+    `ask.accuracy`, in no order. sought: None for no filter. Raises ViewOutdated as `matching` does."""
+    if sought is None:
+        return _unfiltered(part, ask, context, tally)
+    hot, tally.cached = matching(part, sought, ask.seq, context, ask.turn)
+    among = hot.among(part, ask.seq)
+    tally.filtered()
+    tally.estimated, tally.selectivity = hot.estimate, among.count / part.live
+    if not among.count:
+        return NO_HITS
+    if len(hot.positions) == len(part):
+        return _unfiltered(part, ask, context, tally)
+    return _Filtered(part, ask, sought, context, tally, hot, among).hits()
+
+
+def unfiltered_us(part: Part, ask: Ask, context: SearchContext) -> tuple[Choice | None, float]:
+    """How a part is searched without a filter: (what to ask of its index, None for exact search; estimated
+    microseconds).
+    """
+    exact_us = context.paces.exact_us(queries=len(ask), rows=len(part), dim=part.vectors.shape[1], layout=Layout.CONTIGUOUS)
+    k = _first_k(ask)
+    if part.native is None or part.live <= k:
+        return None, exact_us
+    choice = choice_for(part, part.native, ask, k, context.recall)
+    if choice.exact:
+        return None, exact_us
+    index_us = _index_us(part, ask, choice, context)
+    return (choice, index_us) if index_us < exact_us else (None, exact_us)
+
+
+def _unfiltered_choice(part: Part, ask: Ask, context: SearchContext) -> Choice | None:
+    """As the first of unfiltered_us.
+
+    Few queries with a recall target are the hot path: their choice was made by cost already.
+    """
+    if part.native is None or len(ask) >= TOGETHER_QUERIES or not isinstance(ask.accuracy, RecallTarget):
+        return unfiltered_us(part, ask, context)[0]
+    k = _first_k(ask)
+    if part.live <= k:
+        return None
+    choice = choice_for(part, part.native, ask, k, context.recall)
+    return None if choice.exact else choice
+
+
+def _unfiltered(part: Part, ask: Ask, context: SearchContext, tally: Tally) -> PartHits:
+    choice, native = _unfiltered_choice(part, ask, context), part.native
+    if native is None or choice is None:
+        return _exactly(part, ask, visible_stock(part, ask.seq), context, tally)
+    if not part.dead and ask.radius is None:
+        found = index_hits(part, native, ask, choice, tally)
+        if found is not None:
+            tally.plan = Plan.INDEX
+            hits, unlike = found
+            return hits if not len(unlike) else join_hits([hits, _carefully(part, native, ask, unlike, context, tally)])
+
+    def exact_us(queries: int) -> float:
+        return context.paces.exact_us(queries=queries, rows=len(part), dim=part.vectors.shape[1], layout=Layout.CONTIGUOUS)
+
+    descent = Descender(
+        part=part,
+        reliance=Reliance.on(part, native, _first_k(ask), choice),
+        ask=ask,
+        sieve=Sieve(part=part, mask=None, seq=ask.seq),
+        exact_us=exact_us,
+        paces=context.paces,
+        tally=tally,
+    ).run(expected_rank(k=_first_k(ask), matching=part.live, rows=len(part)))
+    return _finished(Plan.INDEX, descent, ask, visible_stock(part, ask.seq), part, context, tally)
+
+
+def _carefully(part: Part, native: NativeIndex, ask: Ask, unlike: Numbers, context: SearchContext, tally: Tally) -> PartHits:
+    """Hits of the queries numbered `unlike` (m,) without relying on what was measured with others."""
+    tally.fallbacks += len(unlike)
+    asked = ask.only(unlike)
+    choice = part.tuning.now.careful(ask.k, ask.accuracy.recall if isinstance(ask.accuracy, RecallTarget) else context.recall)
+    positions = None if choice.exact else nearest(part, native, asked, max(ask.k, choice.fetch), choice.breadth)[:, : ask.k]
+    if positions is None or positions.min() < 0:
+        return _compared(part, asked, visible_stock(part, ask.seq), context, tally).of(unlike)
+    tally.searched()
+    tally.breadth = max(tally.breadth, choice.breadth)
+    tally.candidates += positions.size
+    hits = scored(part, asked, np.arange(len(asked), dtype=np.int64).repeat(ask.k), positions.ravel())
+    tally.scored()
+    return hits.of(unlike)
+
+
+class _Filtered:
+    """One filter on one part for one group of queries. among: rows that match and live, at least one."""
+
+    def __init__(self, part: Part, ask: Ask, sought: Sought, context: SearchContext, tally: Tally, hot: HotFilter, among: Among) -> None:
+        self._part, self._ask, self._sought, self._context, self._tally = part, ask, sought, context, tally
+        self._hot, self._among = hot, among
+
+    def hits(self) -> PartHits:
+        """Hits by the cheaper plan."""
+        native = self._part.native
+        if native is None or native.breadth_name == LISTS or self._among.count <= _first_k(self._ask):
+            return self._exact()
+        choice = choice_for(self._part, native, self._ask, _first_k(self._ask), self._context.recall)
+        if choice.exact or self._exact_us(len(self._ask)) <= _index_us(self._part, self._ask, choice, self._context):
+            return self._exact()
+        return self._planned(native, choice)
+
+    def _mask(self) -> Mask:
+        """Which rows of the part match; made once, and counted in the cache."""
+        known = self._hot.has_mask
+        mask = self._hot.mask()
+        if not known:
+            self._context.hot.keep(self._part, self._sought.key, self._hot)
+        return mask
+
+    def _planned(self, native: NativeIndex, choice: Choice) -> PartHits:
+        part, ask, context, record = self._part, self._ask, self._context, self._hot.record
+        reliance = _as_unfiltered(part, native, _first_k(ask), choice)
+        if reliance is None:
+            return self._exact()
+        descender = Descender(
+            part=part,
+            reliance=reliance,
+            ask=ask,
+            sieve=Sieve(part=part, mask=self._mask(), seq=ask.seq),
+            exact_us=self._exact_us,
+            paces=context.paces,
+            tally=self._tally,
+        )
+        aim = expected_rank(k=_first_k(ask), matching=self._among.count, rows=len(part), spread=record.spread)
+        first = reliance.choice(aim)
+        if first.exact or not begin_in_index(
+            index_us=descender.cost_us(first, len(ask)),
+            exact_us=descender.exact_us(len(ask)),
+            fallback_share=record.fallback_share,
+        ):
+            return self._exact()
+        descent = descender.run(aim)
+        self._learn(record, descent)
+        self._tally.plan = Plan.INDEX_THEN_FILTER
+        if not len(descent.open):
+            return join_hits(descent.hits)
+        return _finished(Plan.INDEX_THEN_FILTER, descent, ask, self._stock(), part, context, self._tally)
+
+    def _learn(self, record: Record, descent: Descent) -> None:
+        mean = _first_k(self._ask) * len(self._part) / self._among.count
+        # A range search ends where the radius does, which says nothing of how deep the matches lie.
+        spread = None if descent.reached is None or self._ask.radius is not None else descent.reached / mean
+        self._hot.record = record.after(queries=len(self._ask), fallbacks=len(descent.open), spread=spread)
+        self._context.hot.keep(self._part, self._sought.key, self._hot)
+
+    def _exact(self) -> PartHits:
+        return _exactly(self._part, self._ask, self._stock(), self._context, self._tally)
+
+    def _exact_us(self, queries: int) -> float:
+        """Estimated cost of exact search, once its rows lie as `_stock` lays them."""
+        paces, dim = self._context.paces, self._part.vectors.shape[1]
+        if self._hot.gathered is not None or self._context.hot.may_gather(self._hot, dim):
+            return paces.exact_us(queries=queries, rows=len(self._hot.positions), dim=dim, layout=Layout.CONTIGUOUS)
+        return min(
+            paces.exact_us(queries=queries, rows=self._among.count, dim=dim, layout=Layout.SCATTERED),
+            paces.exact_us(queries=queries, rows=len(self._part), dim=dim, layout=Layout.CONTIGUOUS),
+        )
+
+    def _stock(self) -> Stock:
+        """The matching rows as they are compared most cheaply."""
+        part, hot, among = self._part, self._hot, self._among
+        dim, every = part.vectors.shape[1], among.count == len(part)
+        if not every and (hot.gathered is not None or self._context.hot.may_gather(hot, dim)):
+            gathered = self._context.hot.gather(part, self._sought.key, hot)
+            return Stock(
+                vectors=gathered.vectors, squares=gathered.squares, positions=hot.positions, counted=among.alive, count=among.count
+            )
+        queries, paces = len(self._ask), self._context.paces
+        scattered_us = paces.exact_us(queries=queries, rows=among.count, dim=dim, layout=Layout.SCATTERED)
+        if every or paces.exact_us(queries=queries, rows=len(part), dim=dim, layout=Layout.CONTIGUOUS) < scattered_us:
+            return Stock(vectors=part.vectors, squares=part.squares, counted=None if every else self._counted(), count=among.count)
+        return Stock(vectors=part.vectors, squares=part.squares, layout=Layout.SCATTERED, positions=among.positions, count=among.count)
+
+    def _counted(self) -> Mask:
+        """Which rows of the part match and live. (n,)."""
+        counted = np.zeros(len(self._part), dtype=bool)
+        counted[self._among.positions] = True
+        return counted
+
+
+def _index_us(part: Part, ask: Ask, choice: Choice, context: SearchContext) -> float:
+    """Estimated cost of one search of the index for each query; no filter makes it cheaper."""
+    us = part.tuning.now.us_of(choice.breadth, max(_first_k(ask), choice.fetch))
+    return context.paces.index_us(part.key, queries=len(ask), us=us)
+
+
+def _first_k(ask: Ask) -> int:
+    """Hits to look for first."""
+    return ask.k if ask.radius is None else min(ask.k, _RADIUS_RANK)
+
+
+def _as_unfiltered(part: Part, native: NativeIndex, k: int, choice: Choice) -> Reliance | None:
+    """On an index, for as much recall as an unfiltered search finds the first k hits with; None when that is exact.
+    choice: what it would ask of the index were no row dead."""
+    reliance = Reliance.on(part, native, k, choice)
+    if not part.dead:
+        return reliance
+    # Dead rows make the unfiltered search look deeper too, and so find more than it must.
+    deeper = reliance.choice(expected_rank(k=k, matching=part.live, rows=len(part)))
+    return None if deeper.exact else Reliance.on(part, native, k, deeper)
+
+
+def _finished(plan: Plan, descent: Descent, ask: Ask, stock: Stock, part: Part, context: SearchContext, tally: Tally) -> PartHits:
+    """The hits of the descent and, of the queries it left open, the exact ones."""
+    if not tally.breadth:
+        # The first round was already dearer than exact search, or no depth reliable enough: the index was not asked.
+        return _exactly(part, ask, stock, context, tally)
+    tally.plan = plan
+    tally.fallbacks += len(descent.open)
+    if not len(descent.open):
+        return join_hits(descent.hits)
+    exact = _compared(part, ask.only(descent.open), stock, context, tally)
+    return join_hits([*descent.hits, exact.of(descent.open)])
+
+
+def _exactly(part: Part, ask: Ask, stock: Stock, context: SearchContext, tally: Tally) -> PartHits:
+    tally.plan = Plan.EXACT
+    return _compared(part, ask, stock, context, tally)
+
+
+def _compared(part: Part, ask: Ask, stock: Stock, context: SearchContext, tally: Tally) -> PartHits:
+    """Exact hits, and their cost learnt."""
+    tally.searched()
+    kinds = kinds_of(part, stock)
+    if kinds is not None:
+        # It says nothing of what comparing rows costs.
+        return kinds_hits(part, ask, stock, kinds, tally)
+    before = tally.search_us + tally.score_us
+    hits = exact_hits(part, ask, stock, tally)
+    us = tally.search_us + tally.score_us - before
+    context.paces.learn_exact(queries=len(ask), rows=stock.compared, dim=part.vectors.shape[1], layout=stock.layout, us=us)
+    return hits

@@ -1,0 +1,136 @@
+"""Search of a view: every part for every group of queries, then one merge by (score, id).
+
+Owns the order of the final hits and where a radius cuts them off. Refuses writers: a view does not change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.collection import Metric
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.points import Matrix
+from shoal.core.scoring import prepared
+from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup
+from shoal.core.topk import hit_order, rank_in_group
+from shoal.core.turns import FREE, Turn
+from shoal.shard_worker.index.search.ask import Ask
+from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.explaining import PartExplain, Tally, explained
+from shoal.shard_worker.index.search.matching import Sought
+from shoal.shard_worker.index.search.planner import part_hits
+from shoal.shard_worker.index.view import NO_HITS, Found, PartHits, View, join_hits
+
+Numbers = npt.NDArray[np.int64]
+
+
+def search_view(
+    view: View,
+    queries: Matrix,
+    groups: tuple[QueryGroup, ...],
+    accuracy: Accuracy,
+    radius: float | None,
+    metric: Metric,
+    context: SearchContext,
+    turn: Turn = FREE,
+) -> tuple[Found, tuple[PartExplain, ...]]:
+    """The k best points of each query among those that match its group's filter and lie within the radius: exactly
+    min(k, such points) hits a query, in the order of the batch, by (score, id), best first. And how each part was
+    searched for each group, when context.explain is set.
+
+    queries: (nq, dim) float32 as given, of the collection's dimension, finite, and not zero under cosine; each stands
+    in exactly one group. accuracy Exact: the answer is that of the scoring kernel over all points, a tie at the k-th
+    place resolved by id; else recall is that of the unfiltered search. radius: a hit with exactly this score counts.
+    Raises InvalidArgument for groups that do not fit the batch or numbers out of range, ViewOutdated when a newer view
+    is to be taken, and what the turn raises.
+    """
+    _check(len(queries), groups, accuracy, radius)
+    ready = np.ascontiguousarray(prepared(queries, metric), dtype=np.float32)
+    hits: list[PartHits] = []
+    explain: list[PartExplain] = []
+    for number, group in enumerate(groups):
+        ask = Ask(queries=_asked(ready, group), seq=view.seq, k=group.k, metric=metric, accuracy=accuracy, radius=radius, turn=turn)
+        if not len(ask):
+            continue
+        sought = None if group.filter is None else Sought.of(group.filter)
+        for part in view.parts:
+            if not part.live:
+                continue
+            turn.pause()
+            tally = Tally(context.clock, turn)
+            hits.append(_renumbered(part_hits(part, ask, sought, context, tally), group.queries))
+            if context.explain:
+                explain.append(explained(part, tally, group=number, queries=len(ask)))
+    turn.pause()
+    joined = join_hits(hits) if hits else NO_HITS
+    if radius is not None:
+        joined = _within(joined, radius, metric)
+    return _best(joined, _wanted(groups, len(queries)), len(queries), metric), tuple(explain)
+
+
+def _check(queries: int, groups: Sequence[QueryGroup], accuracy: Accuracy, radius: float | None) -> None:
+    for group in groups:
+        if group.k < 1:
+            raise InvalidArgument(f"k is {group.k}, it must be at least 1", ErrorDetails(field="k"))
+    if sum([_size(group, queries) for group in groups]) != queries:
+        raise InvalidArgument(f"the groups do not hold each of {queries} queries once", ErrorDetails(field="groups"))
+    if radius is not None and math.isnan(radius):
+        raise InvalidArgument("radius is NaN, it must be a number", ErrorDetails(field="radius"))
+    if isinstance(accuracy, Breadth):
+        given = [breadth for breadth in (accuracy.ef, accuracy.nprobe) if breadth is not None]
+        if len(given) != 1 or given[0] < 1:
+            raise InvalidArgument(
+                f"ef is {accuracy.ef} and nprobe is {accuracy.nprobe}: one of them must be given, at least 1", ErrorDetails(field="params")
+            )
+
+
+def _size(group: QueryGroup, queries: int) -> int:
+    return queries if group.queries is None else len(group.queries)
+
+
+def _asked(ready: Matrix, group: QueryGroup) -> Matrix:
+    return ready if group.queries is None else ready.take(group.queries, axis=0)
+
+
+def _renumbered(hits: PartHits, queries: Numbers | None) -> PartHits:
+    """Hits of a group by the numbers of its queries in the batch."""
+    if queries is None:
+        return hits
+    return PartHits(query=queries.take(hits.query), ids=hits.ids, scores=hits.scores, rows=hits.rows)
+
+
+def _wanted(groups: Sequence[QueryGroup], queries: int) -> int | Numbers:
+    """k, one for all or (queries,)."""
+    if len(groups) == 1:
+        return groups[0].k
+    wanted: Numbers = np.zeros(queries, dtype=np.int64)
+    for group in groups:
+        wanted[slice(None) if group.queries is None else group.queries] = group.k
+    return wanted
+
+
+def _within(hits: PartHits, radius: float, metric: Metric) -> PartHits:
+    """Those of `hits` whose score is at least as good as the radius: scores are float32, and so is what they are
+    compared with, so that a radius of 0.7 does not miss the score that 0.7 is in float32."""
+    with np.errstate(over="ignore"):
+        rounded = np.float32(radius)
+    bound = rounded if np.isfinite(rounded) else np.float64(radius)
+    kept = np.flatnonzero(hits.scores <= bound if metric.smaller_is_better else hits.scores >= bound)
+    return PartHits(query=hits.query.take(kept), ids=hits.ids.take(kept), scores=hits.scores.take(kept), rows=hits.rows.take(kept))
+
+
+def _best(hits: PartHits, wanted: int | Numbers, queries: int, metric: Metric) -> Found:
+    """The `wanted` best of `hits` of each query, in order."""
+    order = hit_order(hits.query, hits.scores, hits.ids, metric)
+    if queries == 1 and isinstance(wanted, int):
+        order = order[:wanted]
+        counts = np.array([len(order)], dtype=np.int64)
+    else:
+        query = hits.query.take(order)
+        order = order[rank_in_group(query) < (wanted if isinstance(wanted, int) else wanted.take(query))]
+        counts = np.bincount(hits.query.take(order), minlength=queries)
+    return Found(counts=counts, ids=hits.ids.take(order), scores=hits.scores.take(order), rows=hits.rows.take(order))

@@ -1,0 +1,255 @@
+"""What can happen to a replica, and what it can want done. Plain values; the performer carries them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoal.core.errors import ShoalError
+from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
+from shoal.core.shard_config import ShardConfig
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, NoRoom
+from shoal.shard_worker.logic.replication.leadership import ReadLog, SendAppend, SwapConfig, SwapOutcome
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.logic.replication.request_memory import Forgetting
+
+Ticket = int
+"""Names one waiting caller."""
+
+
+DISK_LIMIT = "disk"
+"""ErrorDetails.limit of an error that says that the disk is full."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfigSeen:
+    """The shard's configuration as last seen, and the current registration of this worker (0: it has none)."""
+
+    config: ShardConfig
+    epoch: Revision
+    registration: Revision
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TermStored:
+    """A term was made durable."""
+
+    term: Term
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WriteAsked:
+    """A caller asks for a write. now_ms: wall clock."""
+
+    ticket: Ticket
+    request_id: RequestId
+    kind: RecordKind
+    body: bytes
+    now_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallerLeft:
+    """A caller does not wait any more (its deadline passed); its write goes on."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordsDurable:
+    """The record of this term and seq is durable here, and all before it."""
+
+    term: Term
+    through: Seq
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordsApplied:
+    """Committed records up to `through` are applied; affected: points per record, in order of seq."""
+
+    through: Seq
+    affected: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpaceChanged:
+    """Whether there is room for more points; no_room: None when there is."""
+
+    no_room: NoRoom | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StorageBroke:
+    """A write to the log or the store failed, or stored data proved damaged: this replica is over in this process."""
+
+    error: ShoalError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppendAsked:
+    """The primary of some term sends records, or a heartbeat."""
+
+    ticket: Ticket
+    append: Append
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeerAnswered:
+    """A member answered the append of this serial."""
+
+    peer: ReplicaId
+    serial: int
+    answer: AppendAnswer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeerSilent:
+    """The append of this serial was not answered; it may have arrived."""
+
+    peer: ReplicaId
+    serial: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogRead:
+    """Records for a member, read from the log; none when they are trimmed."""
+
+    peer: ReplicaId
+    from_seq: Seq
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogTrimmed:
+    """The log on disk begins behind the record of this term and seq now."""
+
+    term: Term
+    seq: Seq
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwapEnded:
+    """The swap of the configuration that was asked for on epoch `base` has ended. revision: the new epoch when it is
+    DONE, else 0.
+    """
+
+    base: Revision
+    outcome: SwapOutcome
+    revision: Revision = Revision(0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tick:
+    """Time passes. now_ms: of a clock that never goes back; every 100 ms or so while it leads members."""
+
+    now_ms: int
+
+
+ReplicaEvent = (
+    ConfigSeen
+    | TermStored
+    | WriteAsked
+    | CallerLeft
+    | RecordsDurable
+    | RecordsApplied
+    | SpaceChanged
+    | StorageBroke
+    | AppendAsked
+    | PeerAnswered
+    | PeerSilent
+    | LogRead
+    | LogTrimmed
+    | SwapEnded
+    | Tick
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreTerm:
+    """Make a term durable, then say TermStored."""
+
+    term: Term
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppendRecords:
+    """Append records to the log and make them durable, then say RecordsDurable."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApplyRecords:
+    """Apply committed records to the store and the indexes, then say RecordsApplied."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForgetRequests:
+    """Let go of remembered requests in the store, too."""
+
+    forgetting: Forgetting
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Acknowledge:
+    """Tell a caller that its write is committed and applied."""
+
+    ticket: Ticket
+    seq: Seq
+    affected: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refuse:
+    """Tell a caller why its write was not done, or may not have been."""
+
+    ticket: Ticket
+    error: ShoalError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TruncateLog:
+    """Cut every record with a higher seq from the log, in turn with AppendRecords. They were never committed."""
+
+    after: Seq
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerAppend:
+    """Answer the primary that sent an append."""
+
+    ticket: Ticket
+    answer: AppendAnswer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefuseAppend:
+    """Tell the primary that this replica cannot take appends."""
+
+    ticket: Ticket
+    error: ShoalError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FetchSnapshot:
+    """The primary's log does not reach back to what is missing here: take a snapshot of that replica."""
+
+    primary: ReplicaId
+
+
+ReplicaEffect = (
+    StoreTerm
+    | AppendRecords
+    | TruncateLog
+    | ApplyRecords
+    | ForgetRequests
+    | Acknowledge
+    | Refuse
+    | AnswerAppend
+    | RefuseAppend
+    | FetchSnapshot
+    | SendAppend
+    | ReadLog
+    | SwapConfig
+)

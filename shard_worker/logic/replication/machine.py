@@ -1,0 +1,492 @@
+"""The replica state machine: events in, effects out. It performs nothing and knows no clock, disk or network.
+
+It decides as design of replication says: a record is committed when every member of the isr has it durable; the store
+and the indexes see committed records only; a new primary makes its term durable, appends a no-op, and serves once that
+is committed. What a primary does for the other members is in `reign`; what a member does with what it is sent is here,
+as are writes.
+
+Invariants asserted here: a record is committed only while this replica leads, with |isr| >= min_isr (1); terms never
+fall (3); nothing at or below the commit point is cut (5); records are applied once, in order of seq (6).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shoal.core.errors import BUSY_RETRY_S, Applied, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
+from shoal.core.shard_config import ShardConfig, ShardState, leads, may_lead
+from shoal.shard_worker.logic.replication.append import Append, Diverged, Matched, NoRoom, Refused
+from shoal.shard_worker.logic.replication.events import (
+    DISK_LIMIT,
+    Acknowledge,
+    AnswerAppend,
+    AppendAsked,
+    AppendRecords,
+    ApplyRecords,
+    CallerLeft,
+    ConfigSeen,
+    FetchSnapshot,
+    ForgetRequests,
+    LogRead,
+    LogTrimmed,
+    PeerAnswered,
+    PeerSilent,
+    RecordsApplied,
+    RecordsDurable,
+    Refuse,
+    RefuseAppend,
+    ReplicaEffect,
+    ReplicaEvent,
+    SpaceChanged,
+    StorageBroke,
+    StoreTerm,
+    SwapEnded,
+    TermStored,
+    Tick,
+    Ticket,
+    TruncateLog,
+    WriteAsked,
+)
+from shoal.shard_worker.logic.replication.leadership import Reign
+from shoal.shard_worker.logic.replication.log_view import LogView
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.logic.replication.request_memory import Remembered, RequestMemory, TooOld, Unheard
+from shoal.shard_worker.logic.replication.roles import Broken, Idle, Leading, Opened, Rising, Role
+
+MAX_PENDING_WRITES = 256
+MAX_PENDING_BYTES = 256 * 1024 * 1024
+MAX_WAITING_APPENDS = 16
+LONGEST_TICK_MS = 500
+"""At most so much counts as passed from one tick to the next: while this process slept, nobody could answer it."""
+
+
+@dataclass
+class _Pending:
+    tickets: list[Ticket] = field(default_factory=list)
+    bytes: int = 0
+    request_id: RequestId | None = None
+
+
+class ReplicaMachine:
+    """State of one replica. Fed from one thread, one event at a time, in order."""
+
+    def __init__(self, opened: Opened, memory: RequestMemory) -> None:
+        self.shard, self.replica = opened.shard, opened.replica
+        self.known_term = opened.known_term
+        self.role: Role = Idle()
+        self.log = LogView(base=opened.base, runs=opened.runs, last_seq=opened.last_seq, tail=opened.tail)
+        self.commit_seq = opened.applied_seq
+        self.applied_seq = opened.applied_seq
+        self._handed_out = opened.applied_seq
+        self._memory = memory
+        self._last_time_ms = opened.last_time_ms
+        self._pending: dict[Seq, _Pending] = {}
+        self._by_request: dict[RequestId, Seq] = {}
+        self._pending_bytes = 0
+        self._no_room: NoRoom | None = None
+        self._has_served = False
+        self._config: ShardConfig | None = None
+        self._newest_epoch = Revision(0)
+        self._now_ms = 0
+        self._serials = itertools.count(1)
+        self._storing_term = opened.known_term
+        self._waiting: list[AppendAsked] = []
+        self._owed: list[tuple[Ticket, Seq]] = []
+        self._fresh_at: Seq | None = None
+        self._ticked_ms: int | None = None
+        self.behind: ReplicaId | None = None
+        """The primary whose log does not reach back to what is missing here. None again as soon as any primary's
+        records follow what is here: then a snapshot that was asked for before may lack what was promised since, and
+        must not be installed."""
+
+    def knows(self, request_id: RequestId) -> bool:
+        """Whether it has met this write before: it waits, was applied, or is too old to tell."""
+        return request_id in self._by_request or not isinstance(self._memory.look_up(request_id), Unheard)
+
+    @property
+    def last_seq(self) -> Seq:
+        """Seq of the last record in its log, committed or not."""
+        return self.log.last_seq
+
+    @property
+    def serves_writes(self) -> bool:
+        """Whether it is the primary, its folder is confirmed and its no-op is applied."""
+        if not isinstance(self.role, Leading):
+            return False
+        return self.role.config.state is ShardState.ACTIVE and self.applied_seq >= self.role.reign.noop
+
+    @property
+    def serves_reads(self) -> bool:
+        """Whether it has everything committed before this process began, as far as a primary told, and is not left
+        behind since.
+        """
+        if isinstance(self.role, Broken) or not self._has_served:
+            return False
+        return isinstance(self.role, Leading) or (self._config is not None and may_lead(self._config, self.replica))
+
+    @property
+    def kept_for_others(self) -> tuple[Seq, Seq]:
+        """The first record that its log must keep for other members, and the first that it should keep."""
+        if not isinstance(self.role, Leading):
+            return Seq(self.last_seq + 1), Seq(self.last_seq + 1)
+        return self.role.reign.needed_from(), self.role.reign.wanted_from()
+
+    @property
+    def wants_ticks(self) -> bool:
+        """Whether time matters to it: it leads other members."""
+        return isinstance(self.role, Leading) and self.role.reign.has_peers
+
+    @property
+    def role_name(self) -> str:
+        """The role in a word, for people."""
+        match self.role:
+            case Leading():
+                return "primary" if self.serves_writes else "starting"
+            case Rising():
+                return "starting"
+            case Broken():
+                return "failed"
+            case Idle():
+                if self._config is not None and self.replica in self._config.learners:
+                    return "learner"
+                return "backup" if self._has_served else "waiting"
+
+    def handle(self, event: ReplicaEvent) -> list[ReplicaEffect]:
+        """What to do about an event. Effects are to be carried out in order."""
+        if isinstance(event, CallerLeft):
+            self._forget_ticket(event.ticket)
+            return []
+        if isinstance(self.role, Broken):
+            return self._refuse_broken(event, self.role.error)
+        effects = self._react(event)
+        if isinstance(self.role, Leading):
+            effects += self._lead(self.role.reign)
+        return effects
+
+    def _react(self, event: ReplicaEvent) -> list[ReplicaEffect]:
+        match event:
+            case ConfigSeen():
+                return self._see_config(event)
+            case TermStored(term=term):
+                return self._begin_term(term)
+            case WriteAsked():
+                return self._accept_write(event)
+            case AppendAsked():
+                return self._see_append(event)
+            case RecordsDurable(term=term, through=through):
+                self.log.became_durable(term, through)
+                return [*self._answer_owed(), *self._apply_committed()]
+            case RecordsApplied():
+                return self._settle(event)
+            case SpaceChanged(no_room=no_room):
+                self._no_room = no_room
+            case StorageBroke(error=error):
+                return self._break(error)
+            case LogTrimmed(term=term, seq=seq):
+                self.log.trimmed((term, seq))
+            case Tick(now_ms=now_ms):
+                passed_ms = 0 if self._ticked_ms is None else now_ms - self._ticked_ms
+                self._now_ms += max(0, min(passed_ms, LONGEST_TICK_MS))
+                self._ticked_ms = now_ms
+            case PeerAnswered() | PeerSilent() | LogRead() | SwapEnded():
+                return self._hear_of_reign(event)
+            case CallerLeft():
+                pass
+        return []
+
+    # Leading
+
+    def _lead(self, reign: Reign) -> list[ReplicaEffect]:
+        """Commit what can be, ask for a change of the isr, send."""
+        reached = reign.commit_point()
+        if reached > self.commit_seq:
+            assert reached <= self.log.durable_seq, f"commit {reached} beyond durable {self.log.durable_seq}"
+            self.commit_seq = reached
+        effects = self._apply_committed()
+        effects += reign.change(self.commit_seq, self._now_ms)
+        effects += reign.pump(self.commit_seq, self._now_ms)
+        return effects
+
+    def _hear_of_reign(self, event: PeerAnswered | PeerSilent | LogRead | SwapEnded) -> list[ReplicaEffect]:
+        if not isinstance(self.role, Leading):
+            return []
+        reign = self.role.reign
+        match event:
+            case PeerAnswered(answer=Refused(known_term=term)):
+                return self._step_down(f"a member knows term {term}") if term > reign.config.term else []
+            case PeerAnswered(peer=peer, serial=serial, answer=answer):
+                reign.answered(peer, serial, answer)
+            case PeerSilent(peer=peer, serial=serial):
+                reign.silent(peer, serial)
+            case LogRead(peer=peer, from_seq=from_seq, records=records):
+                return list(reign.read(peer, from_seq, records, self.commit_seq, self._now_ms))
+            case SwapEnded(base=base, outcome=outcome, revision=revision):
+                reign.swapped(base, outcome, revision)
+                self._look_whether_fresh()
+        return []
+
+    def _see_config(self, event: ConfigSeen) -> list[ReplicaEffect]:
+        config = event.config
+        if event.epoch < self._newest_epoch:
+            return []
+        self._newest_epoch, self._config = event.epoch, config
+        if config.term < max(self.known_term, self._storing_term):
+            return []
+        if isinstance(self.role, Leading | Rising) and self.role.config.term == config.term:
+            return self._follow_config(config, event.epoch)
+        if leads(config, self.replica, event.registration) and config.term > self.known_term:
+            self.role = Rising(config=config, epoch=event.epoch)
+            return [*self._refuse_pending(_stepped_down("it was elected anew")), self._store_term(config.term)]
+        if config.term > self.known_term:
+            return self._step_down(f"term {config.term} belongs to another replica or to another life of this worker")
+        return []
+
+    def _follow_config(self, config: ShardConfig, epoch: Revision) -> list[ReplicaEffect]:
+        assert isinstance(self.role, Leading | Rising)
+        before = self.role.config
+        if (config.primary, config.primary_reg) != (before.primary, before.primary_reg):
+            return self._step_down("it has resigned")
+        match self.role:
+            case Rising():
+                self.role = Rising(config=config, epoch=epoch)
+            case Leading(reign=reign):
+                reign.follow(config, epoch)
+                self._look_whether_fresh()
+        return []
+
+    def _store_term(self, term: Term) -> StoreTerm:
+        self._storing_term = term
+        return StoreTerm(term=term)
+
+    def _begin_term(self, term: Term) -> list[ReplicaEffect]:
+        assert term >= self.known_term, f"term fell from {self.known_term} to {term}"
+        self.known_term = term
+        effects = self._take_waiting()
+        if not isinstance(self.role, Rising) or self.role.config.term > term:
+            return effects
+        if self.role.config.term < term:
+            return [*effects, *self._step_down(f"term {term} has begun")]
+        noop = self._next_record(term, RecordKind.NOOP, None, b"", self._last_time_ms)
+        reign = Reign(config=self.role.config, epoch=self.role.epoch, noop=noop.seq, log=self.log, serials=self._serials)
+        self.role = Leading(reign=reign)
+        return [*effects, AppendRecords(records=(noop,))]
+
+    def _step_down(self, reason: str) -> list[ReplicaEffect]:
+        self.role = Idle()
+        return self._refuse_pending(_stepped_down(reason))
+
+    def _break(self, error: ShoalError) -> list[ReplicaEffect]:
+        self.role = Broken(error=error)
+        effects: list[ReplicaEffect] = [RefuseAppend(ticket=each.ticket, error=error) for each in self._waiting]
+        effects += [RefuseAppend(ticket=ticket, error=error) for ticket, _ in self._owed]
+        self._waiting, self._owed = [], []
+        return [*effects, *self._refuse_pending(error)]
+
+    def _refuse_broken(self, event: ReplicaEvent, error: ShoalError) -> list[ReplicaEffect]:
+        match event:
+            case WriteAsked(ticket=ticket):
+                return [self._refused(ticket, _refusal_of(error))]
+            case AppendAsked(ticket=ticket):
+                return [RefuseAppend(ticket=ticket, error=error)]
+            case _:
+                return []
+
+    def _refuse_pending(self, error: ShoalError) -> list[ReplicaEffect]:
+        tickets = [ticket for pending in self._pending.values() for ticket in pending.tickets]
+        self._pending.clear()
+        self._by_request.clear()
+        self._pending_bytes = 0
+        return [self._refused(ticket, error, "maybe") for ticket in tickets]
+
+    # Following
+
+    def _see_append(self, event: AppendAsked) -> list[ReplicaEffect]:
+        append = event.append
+        if append.to != self.replica:
+            return [RefuseAppend(ticket=event.ticket, error=Unavailable(f"replica {append.to} of shard {self.shard} is not here"))]
+        if append.term < self.known_term:
+            return [AnswerAppend(ticket=event.ticket, answer=Refused(known_term=self.known_term))]
+        if append.term == self.known_term:
+            return self._take(event)
+        if len(self._waiting) >= MAX_WAITING_APPENDS:
+            return [RefuseAppend(ticket=event.ticket, error=ResourceExhausted("appends wait for their term to be stored"))]
+        self._waiting.append(event)
+        effects: list[ReplicaEffect] = []
+        if isinstance(self.role, Leading | Rising) and self.role.config.term < append.term:
+            effects += self._step_down(f"term {append.term} has begun")
+        if append.term > self._storing_term:
+            effects.append(self._store_term(append.term))
+        return effects
+
+    def _take_waiting(self) -> list[ReplicaEffect]:
+        """Appends whose term is durable now.
+
+        What an earlier primary is still owed is refused: its records may be cut.
+        """
+        effects: list[ReplicaEffect] = [AnswerAppend(ticket=ticket, answer=Refused(known_term=self.known_term)) for ticket, _ in self._owed]
+        self._owed = []
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            effects += self._see_append(event)
+        return effects
+
+    def _take(self, event: AppendAsked) -> list[ReplicaEffect]:
+        append = event.append
+        assert not isinstance(self.role, Leading), f"two primaries in term {append.term}: {self.replica} and {append.primary}"
+        continues, before = self._continues(append), self.behind
+        if append.behind or continues:
+            self.behind = None if continues else append.primary
+        if append.behind or not continues:
+            effects: list[ReplicaEffect] = [] if self.behind in (None, before) else [FetchSnapshot(primary=append.primary)]
+            return [*effects, AnswerAppend(ticket=event.ticket, answer=Diverged(summary=self.log.summary(self.commit_seq)))]
+        effects = self._take_records(append.records)
+        self.commit_seq = max(self.commit_seq, min(append.commit_seq, append.through))
+        self._fresh_at = append.commit_seq if self._fresh_at is None else self._fresh_at
+        self._look_whether_fresh()
+        self._owed.append((event.ticket, append.through))
+        return [*effects, *self._answer_owed(), *self._apply_committed()]
+
+    def _continues(self, append: Append) -> bool:
+        """Whether the records follow what is here: what is committed is the same everywhere."""
+        return append.prev_seq <= self.commit_seq or self.log.term_at(append.prev_seq) == append.prev_term
+
+    def _take_records(self, records: Sequence[Record]) -> list[ReplicaEffect]:
+        effects: list[ReplicaEffect] = []
+        fresh = [record for record in records if self.log.term_at(record.seq) != record.term and record.seq > self.commit_seq]
+        if not fresh:
+            return effects
+        if fresh[0].seq <= self.last_seq:
+            assert fresh[0].seq > self.commit_seq, f"record {fresh[0].seq} is committed and cannot be cut"
+            self.log.truncate_after(Seq(fresh[0].seq - 1))
+            effects.append(TruncateLog(after=Seq(fresh[0].seq - 1)))
+        for record in fresh:
+            self.log.append(record)
+            self._last_time_ms = max(self._last_time_ms, record.time_ms)
+        return [*effects, AppendRecords(records=tuple(fresh))]
+
+    def _answer_owed(self) -> list[ReplicaEffect]:
+        ready = [(ticket, through) for ticket, through in self._owed if through <= self.log.durable_seq]
+        self._owed = [(ticket, through) for ticket, through in self._owed if through > self.log.durable_seq]
+        return [AnswerAppend(ticket=ticket, answer=Matched(through=through, no_room=self._no_room)) for ticket, through in ready]
+
+    # Writing
+
+    def _accept_write(self, event: WriteAsked) -> list[ReplicaEffect]:
+        if not self.serves_writes or not isinstance(self.role, Leading):
+            return [self._refused(event.ticket, Unavailable(f"this replica is not the serving primary ({self.role_name})"))]
+        known = self._by_request.get(event.request_id)
+        if known is not None:
+            self._pending[known].tickets.append(event.ticket)
+            return []
+        match self._memory.look_up(event.request_id):
+            case Remembered(seq=seq, affected=affected):
+                return [Acknowledge(ticket=event.ticket, seq=seq, affected=affected)]
+            case TooOld(newest=newest):
+                return [self._refused(event.ticket, _too_old(event.request_id, newest), "maybe")]
+            case Unheard():
+                return self._append_write(event, self.role.reign)
+
+    def _append_write(self, event: WriteAsked, reign: Reign) -> list[ReplicaEffect]:
+        full = self._no_room or reign.no_room()
+        if full is not None and event.kind is RecordKind.UPSERT:
+            return [self._refused(event.ticket, ResourceExhausted(full.reason, ErrorDetails(limit=full.limit)))]
+        obstacle = reign.obstacle(self._now_ms)
+        if obstacle is not None:
+            return [self._refused(event.ticket, Unavailable(f"shard {self.shard} takes no writes now: {obstacle}"))]
+        if len(self._pending) >= MAX_PENDING_WRITES or self._pending_bytes + len(event.body) > MAX_PENDING_BYTES:
+            return [self._refused(event.ticket, queue_full(len(self._pending), self._pending_bytes))]
+        record = self._next_record(reign.config.term, event.kind, event.request_id, event.body, event.now_ms)
+        self._pending[record.seq] = _Pending(tickets=[event.ticket], bytes=len(event.body), request_id=event.request_id)
+        self._by_request[event.request_id] = record.seq
+        self._pending_bytes += len(event.body)
+        return [AppendRecords(records=(record,))]
+
+    def _next_record(self, term: Term, kind: RecordKind, request_id: RequestId | None, body: bytes, now_ms: int) -> Record:
+        self._last_time_ms = max(self._last_time_ms, now_ms)
+        seq = Seq(self.last_seq + 1)
+        record = Record(term=term, seq=seq, kind=kind, time_ms=self._last_time_ms, request_id=request_id, body=body)
+        self.log.append(record)
+        return record
+
+    # Committing
+
+    def _apply_committed(self) -> list[ReplicaEffect]:
+        """Hand out what is committed and durable here: the store must never be ahead of the log on the same disk."""
+        reached = min(self.commit_seq, self.log.durable_seq)
+        if reached <= self._handed_out:
+            return []
+        ready = tuple(self.log.record(Seq(seq)) for seq in range(self._handed_out + 1, reached + 1))
+        self._handed_out = Seq(reached)
+        return [ApplyRecords(records=ready)]
+
+    def _settle(self, event: RecordsApplied) -> list[ReplicaEffect]:
+        assert event.through <= self.commit_seq, f"applied {event.through} beyond commit {self.commit_seq}"
+        first = self.applied_seq + 1
+        assert event.through == first + len(event.affected) - 1, (
+            f"applied {len(event.affected)} records up to {event.through}, from {first}"
+        )
+        effects: list[ReplicaEffect] = []
+        remembered = []
+        for seq, affected in zip(range(first, event.through + 1), event.affected, strict=True):
+            record = self.log.record(Seq(seq))
+            if record.request_id is not None:
+                remembered.append(Remembered(request_id=record.request_id, seq=record.seq, affected=affected, time_ms=record.time_ms))
+            effects.extend(self._acknowledge(record.seq, affected))
+        self.applied_seq = event.through
+        self.log.applied(event.through, keep_recent=self.wants_ticks)
+        self._look_whether_fresh()
+        forgetting = self._memory.remember(remembered)
+        if forgetting.through or forgetting.clients:
+            effects.append(ForgetRequests(forgetting=forgetting))
+        return effects
+
+    def _look_whether_fresh(self) -> None:
+        """Whether it has applied what was committed when this process met a primary, or leads and serves."""
+        caught_up = self._fresh_at is not None and self.applied_seq >= self._fresh_at
+        self._has_served = self._has_served or self.serves_writes or caught_up
+
+    def _acknowledge(self, seq: Seq, affected: int) -> Sequence[ReplicaEffect]:
+        pending = self._pending.pop(seq, None)
+        if pending is None:
+            return ()
+        self._pending_bytes -= pending.bytes
+        if pending.request_id is not None:
+            self._by_request.pop(pending.request_id, None)
+        return [Acknowledge(ticket=ticket, seq=seq, affected=affected) for ticket in pending.tickets]
+
+    def _refused(self, ticket: Ticket, error: ShoalError, applied: Applied = "no") -> Refuse:
+        shard = str(self.shard)
+        details = ErrorDetails(shard=shard, limit=error.details.limit, applied={shard: applied}, retry_after_s=error.details.retry_after_s)
+        return Refuse(ticket=ticket, error=type(error)(error.message, details))
+
+    def _forget_ticket(self, ticket: Ticket) -> None:
+        for pending in self._pending.values():
+            if ticket in pending.tickets:
+                pending.tickets.remove(ticket)
+
+
+def _refusal_of(failure: ShoalError) -> ShoalError:
+    """What later writes hear of a storage that failed. Asking again at once does not make room on a disk."""
+    full = failure.details.limit == DISK_LIMIT
+    return ResourceExhausted(failure.message, failure.details) if full else failure
+
+
+def _stepped_down(reason: str) -> Unavailable:
+    return Unavailable(f"the primary stepped down: {reason}; the write may have been applied")
+
+
+def _too_old(request_id: RequestId, newest: int) -> ShoalError:
+    return PreconditionFailed(
+        f"write {request_id} is too old to tell whether it was applied (newest of this client: {newest}); use a new request id"
+    )
+
+
+def queue_full(writes: int, size: int) -> ShoalError:
+    """Return the refusal of a write that finds so many, of so many bytes, waiting."""
+    return ResourceExhausted(
+        f"{writes} writes of {size} bytes are waiting, at most {MAX_PENDING_WRITES} of {MAX_PENDING_BYTES} bytes may; send again later",
+        ErrorDetails(limit="pending_writes", retry_after_s=BUSY_RETRY_S),
+    )

@@ -1,0 +1,33 @@
+"""A log record: the unit that is appended, made durable, replicated, committed and applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from shoal.core.ids import RequestId, Seq, Term
+
+
+class RecordKind(IntEnum):
+    """What a record does when applied. Values are part of the log format."""
+
+    NOOP = 1
+    UPSERT = 2
+    DELETE = 3
+    DELETE_ROWS = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One entry of a shard's log.
+
+    time_ms: wall clock of the primary when it made the record (for the expiry of request ids, so that all replicas
+    agree); request_id: of the client's write, None for a no-op; body: opaque here, see shoal.wire.records.
+    """
+
+    term: Term
+    seq: Seq
+    kind: RecordKind
+    time_ms: int
+    request_id: RequestId | None
+    body: bytes

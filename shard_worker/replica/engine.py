@@ -1,0 +1,398 @@
+"""The synchronous half of a replica: log, store, index files and index, opened together and kept in step.
+
+Threads: the replica's one writer thread calls `save_term`, `append`, `apply`, `freeze`, `begin_build`, `swap`, `sweep`,
+`abandon`, `checkpoint_if_due` and `close`; a build thread calls `write_segment`; reads and `next_build` may run
+anywhere beside it. Refuses to decide: what is appended, committed and built is decided in `logic`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from shoal.core.collection import CollectionSpec
+from shoal.core.ids import Seq, Term
+from shoal.core.points import IdArray, Matrix
+from shoal.core.sizing import REPLICA_BASE_BYTES, store_cache_bytes
+from shoal.runtime.fault_points import fault_point
+from shoal.runtime.logs import event
+from shoal.runtime.metrics import Measure, unmeasured
+from shoal.shard_worker.index.build import BuildJob
+from shoal.shard_worker.index.replica_index import DEFAULT_BOUNDS, IndexStats, ReplicaIndex
+from shoal.shard_worker.index.sealed import VECTORS_SUFFIX, SealedSegment
+from shoal.shard_worker.index.search.hot_filters import HotFilters
+from shoal.shard_worker.logic.memory_ledger import ReplicaCost
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.logic.replication.request_memory import Forgetting, RequestMemory
+from shoal.shard_worker.logic.replication.roles import Opened
+from shoal.shard_worker.logic.segments.segment_plan import BuildPlan, plan_build
+from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.replica.opening import Opening
+from shoal.shard_worker.replica.reading import Reading
+from shoal.shard_worker.resources.allocator import give_back_free_memory
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
+from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
+from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, pin_snapshot
+from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
+from shoal.shard_worker.storage.store.mutation import Delete, DeleteRows, Mutation, Noop, RequestEntry, Rows, Upsert
+from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
+from shoal.shard_worker.storage.store.small_tables import SegmentEntry
+from shoal.wire.records import exact_delete_of_body, ids_of_body, points_of_body
+
+log = logging.getLogger("shoal.worker.engine")
+
+UNLIMITED = Seq(1 << 62)
+"""Behind every record: nobody else needs the log."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineSettings:
+    """growing_rows: bound of the growing segment; checkpoint_bytes: of applied but not checkpointed state;
+    retained_bytes: of a log that is kept for members that catch up; readers: connections
+    for reads, more than threads that read, so that the event loop never waits for one; flushed: see LogSettings;
+    payload_bounds: of the index over payloads; hot_filters: shared by the replicas of a worker."""
+
+    growing_rows: int = 10_000
+    log_file_bytes: int = 64 * 1024 * 1024
+    checkpoint_bytes: int = 64 * 1024 * 1024
+    retained_bytes: int = 512 * 1024 * 1024
+    readers: int = 4
+    flushed: Measure = unmeasured
+    payload_bounds: PayloadBounds = DEFAULT_BOUNDS
+    hot_filters: HotFilters = field(default_factory=HotFilters)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenSegment:
+    """The durable files of one sealed segment."""
+
+    name: str
+    entries: tuple[SegmentEntry, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beginning:
+    """What the state machine of an open replica begins with."""
+
+    opened: Opened
+    requests: RequestMemory
+
+
+class Engine:
+    """One open replica on disk and in memory. Made by `open`, ended by `close`."""
+
+    def __init__(
+        self,
+        *,
+        folder: ReplicaFolder,
+        log: ReplicaLog,
+        store: PointsStore,
+        index: ReplicaIndex,
+        reading: Reading,
+        settings: EngineSettings,
+    ) -> None:
+        self.reading = reading
+        """Its reads, from any thread."""
+        self._folder, self._log, self._store, self._index = folder, log, store, index
+        self._files = SegmentFiles(folder.segments_path)
+        self._settings = settings
+        self._forgetting = Forgetting()
+        self._kept_from = (UNLIMITED, UNLIMITED)
+        self._pinning, self._pin_lock = 0, threading.Lock()
+        self._segment_bytes = sum(entry.size_bytes for entry in store.segments())
+
+    @classmethod
+    def open(cls, folder: ReplicaFolder, spec: CollectionSpec, settings: EngineSettings) -> Engine:
+        """Open and verify everything; graphs are read from their files, and rows without an intact file are loaded to
+        be sealed.
+
+        Raises DataLoss for damage that cannot be mended from what is intact, PreconditionFailed, StorageFailed.
+        """
+        cluster_id, replica_id = folder.cluster_id, folder.ref.replica_id
+        store = PointsStore.open(
+            folder.store_path, cluster_id=cluster_id, replica_id=replica_id, settings=StoreSettings(readers=settings.readers)
+        )
+        try:
+            replica_log = ReplicaLog.open(
+                folder.path,
+                cluster_id=cluster_id,
+                replica_id=replica_id,
+                applied_seq=store.applied_seq,
+                settings=LogSettings(file_bytes=settings.log_file_bytes, flushed=settings.flushed),
+            )
+        except BaseException:
+            store.close()
+            raise
+        index = ReplicaIndex(
+            dim=spec.dim, metric=spec.metric, index=spec.index, growing_rows=settings.growing_rows, bounds=settings.payload_bounds
+        )
+        reading = Reading(
+            shard=folder.ref.shard, metric=spec.metric, recall=spec.recall, index=index, store=store, hot=settings.hot_filters
+        )
+        engine = cls(folder=folder, log=replica_log, store=store, index=index, reading=reading, settings=settings)
+        try:
+            engine._load()
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+    def beginning(self) -> Beginning:
+        """What the state machine begins with.
+
+        Takes as long as there are remembered writes and records that are not applied.
+        """
+        requests = RequestMemory(self._store.requests())
+        return Beginning(opened=self._opened(requests), requests=requests)
+
+    def _opened(self, memory_of: RequestMemory) -> Opened:
+        tail = tuple(self._log.read(Seq(self._store.applied_seq + 1)))
+        last_term, last_seq = self._log.last
+        newest_ms = max((record.time_ms for record in tail), default=memory_of.newest_ms)
+        return Opened(
+            shard=self._folder.ref.shard,
+            replica=self._folder.ref.replica_id,
+            known_term=Term(max(self._folder.known_term, last_term)),
+            base=self._log.base,
+            runs=tuple(self._log.term_starts.items()),
+            last_seq=last_seq,
+            applied_seq=self._store.applied_seq,
+            last_time_ms=newest_ms,
+            tail=tail,
+        )
+
+    @property
+    def tuning_folder(self) -> Path:
+        """Where what was learnt of searches is kept."""
+        return self._folder.path / "tuning"
+
+    # Writing
+
+    def save_term(self, term: Term) -> None:
+        """Make a term durable."""
+        self._folder.save_known_term(term)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Append the group; durable on return."""
+        self._log.append(records)
+
+    def truncate_after(self, seq: Seq) -> None:
+        """Cut every record with a higher seq, none of which was committed."""
+        self._log.truncate_after(seq)
+
+    def read_log(self, from_seq: Seq, max_bytes: int) -> tuple[Record, ...]:
+        """Records from from_seq on, one at least; from any thread.
+
+        Raises PreconditionFailed when they are trimmed, DataLoss.
+        """
+        return self._log.read_some(from_seq, max_bytes)
+
+    def pin_snapshot(self, into: Path) -> PinnedSnapshot:
+        """An immutable copy of the applied state below `into`, for other workers; beside writes, from any thread."""
+        with self._pin_lock:
+            self._pinning += 1
+        try:
+            return pin_snapshot(self._folder, self._store, self._term_at, into)
+        finally:
+            with self._pin_lock:
+                self._pinning -= 1
+
+    def _term_at(self, seq: Seq) -> Term:
+        """Term of a record that the log has, or that it begins behind."""
+        began = [term for term, first in self._log.term_starts.items() if first <= seq]
+        return began[-1] if began else self._log.base[0]
+
+    def keep_log(self, needed_from: Seq, wanted_from: Seq) -> None:
+        """Records from needed_from on are not trimmed, nor are those from wanted_from on within RETAINED_BYTES.
+
+        From any thread.
+        """
+        self._kept_from = (needed_from, wanted_from)
+
+    def forget(self, forgetting: Forgetting) -> None:
+        """Let the store forget these requests with the next records it applies."""
+        self._forgetting = Forgetting(
+            through=(*self._forgetting.through, *forgetting.through), clients=(*self._forgetting.clients, *forgetting.clients)
+        )
+
+    def apply(self, records: Sequence[Record]) -> tuple[int, ...]:
+        """Apply committed records, in one transaction of the store, then to the index, visible at once.
+
+        Points affected per record.
+        """
+        mutations = [_mutation(record) for record in records]
+        forgetting, self._forgetting = self._forgetting, Forgetting()
+        changes = self._store.apply(mutations, forget=forgetting.through, forget_clients=forgetting.clients)
+        for mutation, change in zip(mutations, changes, strict=True):
+            if isinstance(mutation, Upsert):
+                columns = mutation.columns
+                self._index.apply(change.seq, change.killed_rows, change.rows, columns.ids, columns.vectors, columns.payloads)
+            elif len(change.killed_rows):
+                self._index.apply(change.seq, change.killed_rows, *self._no_rows(), None)
+        fault_point("apply.indexed")
+        self._index.publish(records[-1].seq)
+        return tuple(change.affected for change in changes)
+
+    def checkpoint_if_due(self) -> None:
+        """Make the applied state durable and trim the log, once enough has gathered."""
+        if self._store.wal_bytes >= self._settings.checkpoint_bytes:
+            self._trim(self._store.checkpoint())
+
+    @property
+    def log_base(self) -> tuple[Term, Seq]:
+        """Term and seq of the record before the first one that the log keeps."""
+        return self._log.base
+
+    def _trim(self, through: Seq) -> None:
+        if self._pinning:
+            # The term of the last record of a snapshot is looked up here, when its state is already older than the
+            # newest one.
+            return
+        needed, wanted = self._kept_from
+        kept_from = wanted if self._log.size_bytes <= self._settings.retained_bytes else needed
+        self._log.trim(Seq(min(through, kept_from - 1)))
+
+    def close(self) -> None:
+        """Make everything durable, close, and give the memory of the index back. Call it after every read has ended."""
+        try:
+            self._log.close()
+        finally:
+            try:
+                self._store.close()
+            finally:
+                self._settings.hot_filters.forget(self._index.close())
+                give_back_free_memory()
+
+    # Building
+
+    def freeze(self) -> None:
+        """Close the growing segment, so that it is sealed next."""
+        self._index.freeze()
+
+    def freeze_worn(self) -> None:
+        """See ReplicaIndex."""
+        self._index.freeze_worn()
+
+    def next_build(self, *, everything: bool) -> BuildPlan | None:
+        """The build to begin next. everything: until one segment holds all."""
+        return plan_build(self._index.summary(), everything=everything)
+
+    def choose_index(self, index: str) -> None:
+        """From now on segments are to have this index."""
+        self._index.choose(index)
+
+    def save_memory(self, room_bytes: int) -> None:
+        """See ReplicaIndex."""
+        self._index.save_memory(room_bytes)
+
+    def waiting_reason(self) -> str:
+        """Why rows are kept exact although another index was chosen, in words; else ""."""
+        return self._index.waiting_reason()
+
+    def build_bytes(self, job: BuildJob) -> int:
+        """The most memory that a build takes, its result included."""
+        return self._index.build_bytes(job.rows, job.spec)
+
+    def begin_build(self, plan: BuildPlan) -> BuildJob:
+        """See ReplicaIndex."""
+        fault_point("build.begin")
+        return self._index.begin_build(plan)
+
+    def write_segment(self, job: BuildJob, sealed: SealedSegment) -> WrittenSegment:
+        """Make the result of a build durable as files."""
+        fault_point("build.built")
+        name = f"{job.seq:016d}-{uuid.uuid4().hex[:8]}"
+        if not sealed.rows_held:
+            return WrittenSegment(name=name, entries=())
+        written = [self._files.write(name + suffix, write) for suffix, write in sealed.files().items()]
+        if VECTORS_SUFFIX in sealed.files():
+            sealed.map_vectors(self._files.path(name + VECTORS_SUFFIX))
+        entries = tuple(
+            SegmentEntry(name=each.name, size_bytes=each.size_bytes, sha256=each.sha256, rows=sealed.rows_held, applied_seq=Seq(job.seq))
+            for each in written
+        )
+        return WrittenSegment(name=name, entries=entries)
+
+    def swap(self, job: BuildJob, sealed: SealedSegment, written: WrittenSegment) -> None:
+        """Put the result of a build in the place of its sources, in the store and in the index.
+
+        `sweep` then deletes their files.
+        """
+        replaced = set(job.replaces)
+        gone = [entry.name for entry in self._store.segments() if Path(entry.name).stem in replaced]
+        self._store.replace_segments(written.entries, gone)
+        fault_point("swap.named")
+        self._index.swap(job, sealed, written.name)
+        self._settings.hot_filters.forget(source.key for source in job.sources)
+        fault_point("swap.done")
+
+    def abandon(self, job: BuildJob) -> None:
+        """See ReplicaIndex."""
+        self._index.abandon(job)
+
+    def sweep(self) -> None:
+        """Delete files that have no name any more, after a checkpoint has made that durable; not while a snapshot is
+        pinned.
+        """
+        if self._pinning:
+            return
+        self._trim(self._store.checkpoint())
+        give_back_free_memory()
+        entries = self._store.segments()
+        self._segment_bytes = sum(entry.size_bytes for entry in entries)
+        self._files.remove_orphans({entry.name for entry in entries})
+
+    # Figures
+
+    def index_stats(self) -> IndexStats:
+        """What the index holds."""
+        return self._index.stats()
+
+    def cost(self) -> ReplicaCost:
+        """What it takes of the worker's memory."""
+        cost = self._index.cost()
+        caches = store_cache_bytes(self._store.size_bytes, self._settings.readers)
+        return replace(cost, held=cost.held + REPLICA_BASE_BYTES + caches)
+
+    def mean_point_bytes(self) -> float:
+        """Bytes of one point in the store, on average."""
+        return self._store.size_bytes / max(1, self._store.count())
+
+    def size_bytes(self) -> int:
+        """Bytes on disk."""
+        return self._store.size_bytes + self._log.size_bytes + self._segment_bytes
+
+    # Opening
+
+    def _load(self) -> None:
+        began, shard = time.monotonic(), self._folder.ref.shard
+        opening = Opening(shard=shard, store=self._store, files=self._files, index=self._index, bounds=self._settings.payload_bounds)
+        sealed, damaged = opening.load()
+        self.sweep()
+        opening.mend()
+        points, seconds = self._store.count(), f"{time.monotonic() - began:.2f}"
+        log.info(event("replica_opened", shard=shard, points=points, sealed=sealed, damaged_segments=damaged, seconds=seconds))
+
+    def _no_rows(self) -> tuple[Rows, IdArray, Matrix]:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty((0, self._store.dim), dtype=np.float32)
+
+
+def _mutation(record: Record) -> Mutation:
+    request = None if record.request_id is None else RequestEntry(request_id=record.request_id, time_ms=record.time_ms)
+    match record.kind:
+        case RecordKind.NOOP:
+            return Noop(seq=record.seq, request=request)
+        case RecordKind.UPSERT:
+            return Upsert(seq=record.seq, columns=points_of_body(record.body), request=request)
+        case RecordKind.DELETE:
+            return Delete(seq=record.seq, ids=ids_of_body(record.body), request=request)
+        case RecordKind.DELETE_ROWS:
+            ids, rows = exact_delete_of_body(record.body)
+            return DeleteRows(seq=record.seq, ids=ids, rows=rows, request=request)

@@ -1,0 +1,146 @@
+"""Reads of one replica: what its index finds, with payloads and vectors from its store, at one moment of both.
+
+A view of the index stays as it is while the store goes on. A hit whose row the store has replaced meanwhile cannot be
+completed; the answer is then None, and the caller asks a newer view.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from shoal.core.collection import Metric
+from shoal.core.filter import Filter
+from shoal.core.ids import ShardId
+from shoal.core.points import IdArray, StoredColumns, check_dim
+from shoal.core.shard_calls import ShardFound, ShardGet, ShardScroll, ShardSearch
+from shoal.core.topk import HitColumns, concat_ids
+from shoal.core.turns import FREE, Turn
+from shoal.shard_worker.index.replica_index import ReplicaIndex
+from shoal.shard_worker.index.search.context import SearchContext, ViewOutdated
+from shoal.shard_worker.index.search.cost import estimated_search_us
+from shoal.shard_worker.index.search.filtered_reading import count_view, ids_page, rows_matching
+from shoal.shard_worker.index.search.hot_filters import HotFilters
+from shoal.shard_worker.index.search.search import search_view
+from shoal.shard_worker.index.view import View
+from shoal.shard_worker.storage.store.mutation import Rows
+from shoal.shard_worker.storage.store.points_store import PointsStore
+
+ROWS_AT_ONCE = 2_048
+"""Points that are read from the store in one piece."""
+
+
+class Matching(NamedTuple):
+    """Points that match a filter. ids: (n,); rows: (n,) int64 theirs; more: whether there are others."""
+
+    ids: IdArray
+    rows: Rows
+    more: bool
+
+
+class Reading:
+    """Reads of one open replica, from any thread."""
+
+    def __init__(self, *, shard: ShardId, metric: Metric, recall: float, index: ReplicaIndex, store: PointsStore, hot: HotFilters) -> None:
+        """recall: target of searches that name none."""
+        self._shard, self._metric, self._index, self._store = shard, metric, index, store
+        self._context = SearchContext(hot=hot, read_payloads=partial(_payloads, store), clock=time.perf_counter, recall=recall)
+        self._explaining = replace(self._context, explain=True)
+
+    def aim(self, recall: float) -> None:
+        """Another target for searches that name none."""
+        self._context = replace(self._context, recall=recall)
+        self._explaining = replace(self._context, explain=True)
+
+    def view(self) -> View:
+        """What a read sees from now on."""
+        return self._index.view()
+
+    def estimated_us(self, view: View, call: ShardSearch) -> float:
+        """Estimated time of the index's part of a search, in microseconds."""
+        return estimated_search_us(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, self._context)
+
+    def search(self, view: View, call: ShardSearch, turn: Turn = FREE) -> ShardFound | None:
+        """Hits of the view; None when something that it needs from the store has been replaced meanwhile."""
+        check_dim(call.queries, self._index.dim, field="queries")
+        context = self._explaining if call.explain else self._context
+        try:
+            found, explains = search_view(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, context, turn)
+        except ViewOutdated:
+            return None
+        explain = tuple(each.of_shard(self._shard.number) for each in explains)
+        if not (call.with_payload or call.with_vectors):
+            return ShardFound(hits=HitColumns(counts=found.counts, ids=found.ids, scores=found.scores), explain=explain)
+        columns = self._stored(found.rows, call.with_vectors, call.with_payload, turn)
+        if columns is None:
+            return None
+        hits = HitColumns(counts=found.counts, ids=found.ids, scores=found.scores, payloads=columns.payloads, vectors=columns.vectors)
+        return ShardFound(hits=hits, explain=explain)
+
+    def get(self, call: ShardGet, turn: Turn = FREE) -> StoredColumns:
+        """Points by id."""
+        return self._store.get(call.ids, with_vectors=call.with_vectors, with_payloads=call.with_payload, check=turn.check)
+
+    def count(self) -> int:
+        """Number of points."""
+        return self._store.count()
+
+    def count_matching(self, view: View, filter: Filter, turn: Turn = FREE) -> int | None:
+        """Number of points of the view that match; None as search."""
+        try:
+            return count_view(view, filter, self._context, turn)
+        except ViewOutdated:
+            return None
+
+    def scroll(self, call: ShardScroll, turn: Turn = FREE) -> StoredColumns:
+        """Points in id order."""
+        return self._store.scroll(call.after, call.limit, with_vectors=call.with_vectors, with_payloads=call.with_payload, check=turn.check)
+
+    def scroll_matching(self, view: View, call: ShardScroll, filter: Filter, turn: Turn = FREE) -> StoredColumns | None:
+        """Points of the view that match, in id order; None as search."""
+        try:
+            rows, _ = ids_page(view, filter, call.after, call.limit, self._context, turn)
+        except ViewOutdated:
+            return None
+        return self._stored(rows, call.with_vectors, call.with_payload, turn)
+
+    def matching(self, view: View, filter: Filter, limit: int, turn: Turn = FREE) -> Matching | None:
+        """At most `limit` points of the view that match; None as search."""
+        try:
+            return Matching(*rows_matching(view, filter, limit, self._context, turn))
+        except ViewOutdated:
+            return None
+
+    def _stored(self, rows: Rows, with_vectors: bool, with_payloads: bool, turn: Turn) -> StoredColumns | None:
+        """What the store holds in these rows, or None when one of them was replaced.
+
+        Read in pieces: a row never changes, it only goes.
+        """
+        read: list[StoredColumns] = []
+        for start in range(0, max(1, len(rows)), ROWS_AT_ONCE):
+            turn.pause()
+            stored = self._store.rows(rows[start : start + ROWS_AT_ONCE], with_vectors=with_vectors, with_payloads=with_payloads)
+            if not stored.found.all():
+                return None
+            read.append(stored.columns)
+        return read[0] if len(read) == 1 else _joined(read, with_vectors, with_payloads)
+
+
+def _payloads(store: PointsStore, rows: Rows) -> tuple[bytes | None, ...] | None:
+    stored = store.rows(rows, with_vectors=False, with_payloads=True)
+    return stored.columns.payloads if stored.found.all() and stored.columns.payloads is not None else None
+
+
+def _joined(pieces: Sequence[StoredColumns], with_vectors: bool, with_payloads: bool) -> StoredColumns:
+    vectors = [piece.vectors for piece in pieces if piece.vectors is not None]
+    payloads = [piece.payloads for piece in pieces if piece.payloads is not None]
+    return StoredColumns(
+        ids=concat_ids([piece.ids for piece in pieces]),
+        vectors=np.concatenate(vectors) if with_vectors else None,
+        payloads=tuple(text for texts in payloads for text in texts) if with_payloads else None,
+    )

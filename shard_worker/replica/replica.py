@@ -1,0 +1,507 @@
+"""One open replica: writes through its machine, reads beside it, builds behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+from shoal.core.collection import CollectionSpec
+from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
+from shoal.core.filter import is_long
+from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
+from shoal.core.points import StoredColumns, check_dim
+from shoal.core.shard_calls import (
+    Consistency,
+    ReadTerms,
+    ReplicaStatus,
+    SegmentCurve,
+    ShardCount,
+    ShardDeleteMatching,
+    ShardFound,
+    ShardGet,
+    ShardMeasureRecall,
+    ShardRecall,
+    ShardScroll,
+    ShardSearch,
+    ShardStats,
+    ShardTune,
+    ShardUpsert,
+    ShardWrite,
+    WriteAck,
+)
+from shoal.core.shard_config import ShardConfig
+from shoal.core.turns import FREE, Asker, Turn
+from shoal.runtime.clock import boot_s
+from shoal.shard_worker.index.view import View
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, NoRoom
+from shoal.shard_worker.logic.replication.events import DISK_LIMIT, ConfigSeen, FetchSnapshot, SpaceChanged, Tick
+from shoal.shard_worker.logic.replication.machine import ReplicaMachine
+from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, served_term, sure_term
+from shoal.shard_worker.logic.replication.record import RecordKind
+from shoal.shard_worker.logic.replication.roles import Broken, Idle, Leading, Rising
+from shoal.shard_worker.replica.engine import Beginning, Engine
+from shoal.shard_worker.replica.promises import Promises
+from shoal.shard_worker.replica.reading import Matching
+from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
+from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
+from shoal.shard_worker.replica.sealing import Sealing
+from shoal.shard_worker.replica.write_bodies import body_of
+from shoal.shard_worker.replica.writer import Outward, Writer
+from shoal.shard_worker.resources.memory import MEMORY_LIMIT, WorkerMemory
+from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.tuning.tuner import Tuner
+from shoal.wire.records import exact_delete_body
+
+T = TypeVar("T")
+Ask = Callable[[View, Turn], T | None]
+"""Looks into a view; None when what it found was replaced meanwhile."""
+
+ON_LOOP_US = 300.0
+"""Searches estimated below this run on the event loop: handing one to a pool costs as much."""
+
+PAYLOAD_US = 6.0
+"""Estimated time to read one hit's payload, beside its bytes."""
+
+BYTE_US = 2e-3
+"""Estimated time for one byte of a stored point, its check included."""
+
+HIT_US = 0.2
+"""Estimated time to score, sort and carry one hit."""
+
+GROUPS_ON_LOOP = 8
+"""Searches of more groups do not run on the event loop, whatever they cost: estimating them takes time, too."""
+
+DELETED_AT_ONCE = 50_000
+"""Points that one delete by filter removes at most; the caller asks again for the rest."""
+
+UNDISTURBED_TRIES = 3
+"""Tries of a search beside the writer before it is run between writes, when hits keep being replaced under it."""
+
+BEHIND_S = 0.5
+"""How long a replica that does not lead waits for a record that a read needs: another one may have it already."""
+LARGE_BODY_BYTES = 256 * 1024
+LARGE_READ_POINTS, LARGE_READ_BYTES = 16, 256 * 1024
+
+
+class Replica:
+    """An open replica. Made and used on the event loop; `close` before it is dropped."""
+
+    def __init__(
+        self,
+        *,
+        shard: ShardId,
+        replica: ReplicaId,
+        spec: CollectionSpec,
+        engine: Engine,
+        beginning: Beginning,
+        pools: Pools,
+        memory: WorkerMemory,
+        lease_held: Callable[[Revision], bool],
+        peers: PeerCalls,
+        changed: Callable[[], None],
+    ) -> None:
+        """beginning: of the engine, read off the loop; memory: in whose account the replica is; lease_held: whether
+        this worker surely has that registration at the moment of the call; peers: reaches the other members; changed:
+        called on the loop when `behind` has changed."""
+        self.id = replica
+        self._shard, self._spec = shard, spec
+        self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
+        self._promises = Promises()
+        self._accounted, self._stored_bytes = Seq(-1), engine.mean_point_bytes()
+        self._registration = Revision(0)
+        self._progress = asyncio.Event()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._closing = False
+        self._no_disk: NoRoom | None = None
+        self._no_memory: NoRoom | None = None
+        self._changed = changed
+        machine = ReplicaMachine(beginning.opened, beginning.requests)
+        self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward)
+        self._replicate = Replicate(
+            peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(lambda _: engine.read_log(*asked), Asker())
+        )
+        self._reads = ReadsUnderWay(shard=shard, pools=pools)
+        self._reading = engine.reading
+        self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, spec=spec, folder=engine.tuning_folder)
+        self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, tuner=self._tuner)
+        self._sealing.kick()
+        self._tuner.kick()
+
+    @property
+    def behind(self) -> ReplicaId | None:
+        """The primary whose snapshot it needs, since that one's log does not reach back far enough."""
+        return self._writer.machine.behind
+
+    @property
+    def failure(self) -> ShoalError | None:
+        """Why the replica has FAILED in this process; None while it works."""
+        return self._writer.failure
+
+    @property
+    def role(self) -> str:
+        """Its role in a word: primary, starting, waiting, backup or failed."""
+        return self._writer.machine.role_name
+
+    @property
+    def status(self) -> ReplicaStatus:
+        """Itself, in the status of its worker."""
+        return ReplicaStatus(replica=self.id, role=self.role, applied_seq=self._writer.machine.applied_seq)
+
+    @property
+    def collection_name(self) -> str:
+        """Name of the collection it belongs to."""
+        return self._spec.name
+
+    @property
+    def writes_pending(self) -> int:
+        """Writes that wait for their acknowledgement."""
+        return self._writer.waiting
+
+    @property
+    def idle_term(self) -> Term | None:
+        """The term it knows, while it neither leads nor is about to; else None."""
+        machine = self._writer.machine
+        return machine.known_term if isinstance(machine.role, Idle) else None
+
+    def tell(self, config: ShardConfig, epoch: Revision, registration: Revision) -> None:
+        """Its configuration as last seen, and this worker's registration."""
+        self._registration = registration
+        self._writer.feed(Tick(now_ms=int(boot_s() * 1000)))
+        self._writer.feed(ConfigSeen(config=config, epoch=epoch, registration=registration))
+
+    def tell_space(self, reason: str | None) -> None:
+        """Whether there is room on the disk; reason: why not."""
+        self._no_disk = None if reason is None else NoRoom(reason=reason, limit=DISK_LIMIT)
+        self._writer.feed(SpaceChanged(no_room=self._no_disk or self._no_memory))
+        self._sealing.tell_space(reason)
+
+    def tick(self) -> None:
+        """Time has passed; to be called every 100 ms or so. Costs nothing where nobody waits for it."""
+        if self._writer.machine.wants_ticks:
+            self._writer.feed(Tick(now_ms=int(boot_s() * 1000)))
+
+    @property
+    def log_end(self) -> tuple[Term, Seq]:
+        """Term and seq of the last record of its log, committed or not."""
+        log = self._writer.machine.log
+        return log.last_term, log.last_seq
+
+    async def append(self, append: Append, timeout_s: float) -> AppendAnswer:
+        """Take what the shard's primary sends. Raises Unavailable, DeadlineExceeded, or why this replica failed."""
+        if self._closing:
+            raise Unavailable(f"shard {self._shard} is closing", self._details())
+        self._watch_memory()
+        return await self._writer.append(append, timeout_s)
+
+    async def snapshot(self, pin: Callable[[Engine], T]) -> T:
+        """Run `pin` on the engine in a thread; the replica is not closed before it ends.
+
+        A primary that does not serve yet gives its snapshot, too: it may wait for the very member that asks. Raises
+        Unavailable elsewhere.
+        """
+        if self._closing or not isinstance(self._writer.machine.role, Leading | Rising):
+            raise Unavailable(f"the replica of shard {self._shard} does not lead ({self.role})", self._details())
+        running = asyncio.create_task(asyncio.to_thread(pin, self._engine))
+        self._under_way.add(running)
+        running.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(running)
+
+    async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
+        """See ShardService."""
+        if isinstance(call, ShardDeleteMatching):
+            return await self._delete_matching(call, timeout_s)
+        self._watch_memory()
+        kind, encode = body_of(call, self._spec.dim)
+        large = isinstance(call, ShardUpsert) and call.points.vectors.nbytes > LARGE_BODY_BYTES
+        body = await self._pools.encode(encode) if large else encode()
+        write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
+        if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
+            # A write that is known is only answered, so it needs no room.
+            return await write
+        return await self._within_memory(write, len(call.points), len(body))
+
+    async def _within_memory(self, write: Coroutine[Any, Any, WriteAck], points: int, body_bytes: int) -> WriteAck:
+        """The write, with room for its points until they are applied or surely will not be."""
+        try:
+            claim = self._memory.admit(self._shard, points, body_bytes)
+        except BaseException:
+            write.close()
+            self._sealing.reclaim()
+            raise
+        try:
+            ack = await write
+        except (DeadlineExceeded, asyncio.CancelledError):
+            self._promises.keep(self._writer.machine.last_seq, claim)
+            self._promises.settle(self._writer.machine)
+            raise
+        except BaseException:
+            claim.give_back()
+            raise
+        claim.give_back()
+        return ack
+
+    def _account(self) -> None:
+        """Keep the worker's memory account true, whenever records were applied."""
+        applied = self._writer.machine.applied_seq
+        if applied != self._accounted or self._writer.failure is not None:
+            self._accounted = applied
+            self._memory.update(self._shard, self._engine.cost())
+            self._stored_bytes = self._engine.mean_point_bytes()
+        self._promises.settle(self._writer.machine)
+
+    def _watch_memory(self) -> None:
+        """A member takes what its primary has admitted. When that has filled its own worker, the primary has to know.
+        Who leads admits what there is room for."""
+        following = isinstance(self._writer.machine.role, Idle)
+        reason = self._memory.overfull() if following else None
+        if (reason is None) != (self._no_memory is None):
+            self._no_memory = None if reason is None else NoRoom(reason=reason, limit=MEMORY_LIMIT)
+            self._writer.feed(SpaceChanged(no_room=self._no_disk or self._no_memory))
+
+    async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
+        """See ShardService."""
+        _check_search(call, self._spec.dim)
+        deadline = boot_s() + timeout_s
+        began = await self._wait_for(call.terms, deadline)
+        self._tuner.offer(call.queries)
+        found = await self._undisturbed(
+            lambda view, turn: self._reading.search(view, call, turn),
+            call.terms.caller,
+            deadline,
+            lambda view: self._search_us(view, call),
+        )
+        self._check_primary(call.terms, began)
+        return found
+
+    async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
+        """See ShardService."""
+        large = len(call.ids) > LARGE_READ_POINTS or len(call.ids) * self._stored_bytes > LARGE_READ_BYTES
+        return await self._read(call.terms, timeout_s, partial(self._reading.get, call), in_pool=large)
+
+    async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
+        """See ShardService."""
+        filter = call.filter
+        if filter is None:
+            return await self._read(call.terms, timeout_s, partial(self._reading.scroll, call), in_pool=True)
+        return await self._read_view(call.terms, timeout_s, lambda view, turn: self._reading.scroll_matching(view, call, filter, turn))
+
+    async def count(self, call: ShardCount, timeout_s: float) -> int:
+        """See ShardService."""
+        filter = call.filter
+        if filter is None:
+            return await self._read(call.terms, timeout_s, lambda _: self._reading.count(), in_pool=False)
+        return await self._read_view(call.terms, timeout_s, lambda view, turn: self._reading.count_matching(view, filter, turn))
+
+    async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
+        """See ShardService."""
+        self._check_working()
+        return await self._tuner.tune(call, timeout_s)
+
+    async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
+        """See ShardService."""
+        self._check_working()
+        return await self._tuner.measure_recall(call, timeout_s)
+
+    async def optimize(self, timeout_s: float) -> None:
+        """See ShardService."""
+        self._check_working()
+        await self._sealing.optimize(timeout_s)
+
+    def tell_spec(self, spec: CollectionSpec) -> None:
+        """The collection's specification has changed: its index or its recall."""
+        self._spec = spec
+        self._reading.aim(spec.recall)
+        self._tuner.aim(spec.recall)
+        self._sealing.tell_index(spec.index)
+        self._memory.update(self._shard, self._engine.cost())
+
+    async def stats(self) -> ShardStats:
+        """See ShardService."""
+        return self.stats_now()
+
+    def stats_now(self) -> ShardStats:
+        """What it holds. May be called on any thread."""
+        machine, index = self._writer.machine, self._engine.index_stats()
+        return ShardStats(
+            shard=self._shard,
+            role=machine.role_name,
+            term=machine.known_term,
+            applied_seq=machine.applied_seq,
+            points=index.points,
+            growing_rows=index.growing_rows,
+            sealed_rows=index.sealed_rows,
+            segments=index.segments,
+            builds_pending=self._sealing.pending,
+            bytes=self._engine.size_bytes(),
+            memory_bytes=index.memory_bytes,
+            waiting=self._sealing.waiting,
+        )
+
+    def replication_now(self) -> tuple[int, int] | None:
+        """Where it is the primary: members in sync, and records that the furthest behind member lacks.
+
+        May be called on any thread.
+        """
+        role = self._writer.machine.role
+        return (len(role.config.isr), role.reign.furthest_behind()) if isinstance(role, Leading) else None
+
+    async def close(self) -> None:
+        """Refuse new calls, let reads and the build end, make everything durable."""
+        self._closing = True
+        self._progress.set()
+        try:
+            await self._reads.close()
+            await self._tuner.close()
+            await self._sealing.close()
+        finally:
+            await self._writer.close()
+            await self._replicate.close()
+            self._promises.give_all_back()
+            while self._under_way:
+                await asyncio.wait(self._under_way)
+            await asyncio.to_thread(self._engine.close)
+
+    async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[Turn], T], *, in_pool: bool) -> T:
+        deadline = boot_s() + timeout_s
+        began = await self._wait_for(terms, deadline)
+        result = await self._reads.in_pool(work, terms.caller, deadline) if in_pool else work(FREE)
+        self._check_primary(terms, began)
+        return result
+
+    async def _read_view(self, terms: ReadTerms, timeout_s: float, ask: Ask[T]) -> T:
+        deadline = boot_s() + timeout_s
+        began = await self._wait_for(terms, deadline)
+        result = await self._undisturbed(ask, terms.caller, deadline, lambda _: math.inf)
+        self._check_primary(terms, began)
+        return result
+
+    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: float, cost_us: Callable[[View], float]) -> T:
+        """The answer of a view whose rows the store still holds: `ask` says None while the writer replaces them under
+        it.
+        """
+        for _ in range(UNDISTURBED_TRIES):
+            view = self._reading.view()
+            if cost_us(view) <= ON_LOOP_US:
+                result = ask(view, FREE)
+            else:
+                result = await self._reads.in_pool(partial(ask, view), caller, deadline)
+            if result is not None:
+                return result
+        result = await self._reads.in_writer(lambda turn: ask(self._reading.view(), turn), self._writer.between_writes, deadline)
+        if result is None:
+            raise DataLoss(f"shard {self._shard} has lost rows that its index holds; check it with shoal fsck", self._details())
+        return result
+
+    def _search_us(self, view: View, call: ShardSearch) -> float:
+        if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
+            return math.inf
+        hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
+        cost = HIT_US * hits
+        if call.with_payload or call.with_vectors:
+            cost += hits * (PAYLOAD_US + self._stored_bytes * BYTE_US)
+        return cost if cost > ON_LOOP_US else cost + self._reading.estimated_us(view, call)
+
+    async def _delete_matching(self, call: ShardDeleteMatching, timeout_s: float) -> WriteAck:
+        """Found first, then written as "delete these where they still are": a point that is replaced in between is
+        spared.
+
+        Both in one term that this replica serves: else what an earlier primary, or another one in between, acknowledged
+        might be missed.
+        """
+        deadline = boot_s() + timeout_s
+        await self._wait_for(ReadTerms(), deadline)
+        began = self._serving()
+
+        def ask(view: View, turn: Turn) -> Matching | None:
+            return self._reading.matching(view, call.filter, DELETED_AT_ONCE, turn)
+
+        found = await self._undisturbed(ask, call.request_id.client, deadline, lambda _: math.inf)
+        body = await self._pools.encode(partial(exact_delete_body, found.ids, found.rows))
+        if self._serving() != began:
+            raise Unavailable(f"shard {self._shard} began another term while the points were looked for", self._details(not_applied=True))
+        answered_before = self._writer.machine.knows(call.request_id)
+        ack = await self._writer.write(
+            request_id=call.request_id,
+            kind=RecordKind.DELETE_ROWS,
+            body=body,
+            timeout_s=max(0.0, deadline - boot_s()),
+        )
+        # The answer to an earlier attempt says nothing of what was found now; another number than that, that points
+        # were replaced.
+        return dataclasses.replace(ack, more=answered_before or found.more or ack.affected != len(found.ids))
+
+    async def _wait_for(self, terms: ReadTerms, deadline: float) -> Term | None:
+        """Until the replica may answer under these terms. The term that it surely leads, which a primary read needs to
+        have.
+
+        Raises DeadlineExceeded, Unavailable, or why the replica failed.
+        """
+        self._check_working()
+        machine = self._writer.machine
+        until = deadline if isinstance(machine.role, Leading) else min(deadline, boot_s() + BEHIND_S)
+        while machine.applied_seq < terms.min_seq and not is_lost(terms.min_seq, machine, self._sure_term()):
+            self._progress.clear()
+            try:
+                async with asyncio.timeout(max(0.0, until - boot_s())):
+                    await self._progress.wait()
+            except TimeoutError:
+                kind = DeadlineExceeded if until == deadline else Unavailable
+                raise kind(
+                    f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}", self._details()
+                ) from None
+            self._check_working()
+        term = self._sure_term()
+        if term is None and terms.consistency is Consistency.PRIMARY:
+            raise Unavailable(f"the replica of shard {self._shard} is not surely the primary", self._details())
+        return term
+
+    def _check_working(self) -> None:
+        machine = self._writer.machine
+        if isinstance(machine.role, Broken):
+            raise type(machine.role.error)(machine.role.error.message, self._details())
+        if self._closing or not machine.serves_reads:
+            state = "closing" if self._closing else machine.role_name
+            raise Unavailable(f"the replica of shard {self._shard} is not ready ({state})", self._details())
+
+    def _check_primary(self, terms: ReadTerms, began: Term | None) -> None:
+        """After the result is fixed: whether this replica was certainly the primary all along, in the term that
+        `_wait_for` told.
+        """
+        if terms.consistency is Consistency.PRIMARY and not is_sure(began, self._sure_term()):
+            raise Unavailable(f"shard {self._shard} has another primary, or the same anew, since the read began", self._details())
+
+    def _sure_term(self) -> Term | None:
+        return sure_term(self._writer.machine, self._registration, self._lease_held)
+
+    def _serving(self) -> Term:
+        """The term that it leads and serves, as far as it knows. Raises Unavailable."""
+        term = served_term(self._writer.machine)
+        if term is None:
+            raise Unavailable(f"shard {self._shard} is not served by this replica ({self.role})", self._details(not_applied=True))
+        return term
+
+    def _details(self, *, not_applied: bool = False) -> ErrorDetails:
+        shard = str(self._shard)
+        return ErrorDetails(shard=shard, applied={shard: "no"} if not_applied else {})
+
+    def _outward(self, effect: Outward) -> None:
+        if isinstance(effect, FetchSnapshot):
+            self._changed()
+        else:
+            self._replicate.perform(effect)
+
+    def _progressed(self) -> None:
+        self._progress.set()
+        self._account()
+        self._sealing.kick()
+        self._tuner.kick()
+
+
+def _check_search(call: ShardSearch, dim: int) -> None:
+    check_dim(call.queries, dim, field="queries")
+    if any(group.k < 1 for group in call.groups):
+        raise InvalidArgument(f"k is {min(group.k for group in call.groups)}, it must be at least 1", ErrorDetails(field="k"))

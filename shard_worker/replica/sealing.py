@@ -1,0 +1,252 @@
+"""Seals and merges the segments of one replica in the background: one build at a time, in the worker's build thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable, to_keep
+from shoal.core.ids import ShardId
+from shoal.runtime.clock import boot_s
+from shoal.runtime.logs import event
+from shoal.shard_worker.index.build import BuildJob
+from shoal.shard_worker.logic.replication.events import DISK_LIMIT, StorageBroke
+from shoal.shard_worker.replica.engine import Engine
+from shoal.shard_worker.replica.writer import Writer
+from shoal.shard_worker.resources.memory import MEMORY_LIMIT, Claim, Shortage, WorkerMemory
+from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.tuning.tuner import Tuner
+
+log = logging.getLogger("shoal.worker.sealing")
+
+RETRY_S = 5.0
+"""Pause after a build that failed; its rows stay searchable, exactly."""
+
+
+class Sealing:
+    """Background builds of one replica. `kick` whenever rows were applied; `close` before the writer is closed."""
+
+    def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, pools: Pools, memory: WorkerMemory, tuner: Tuner) -> None:
+        self._shard, self._engine, self._writer, self._pools, self._memory = shard, engine, writer, pools, memory
+        self._tuner = tuner
+        self._shortage = ""
+        self._reclaiming = False
+        self._wake = asyncio.Event()
+        self._everything = 0
+        self._settled = asyncio.Event()
+        self._building = False
+        self._stop = asyncio.Event()
+        self._failure: ShoalError | None = None
+        self._no_space: str | None = None
+        self._running = asyncio.create_task(self._run())
+
+    @property
+    def pending(self) -> int:
+        """Builds that run or are due."""
+        return int(self._building or self._engine.next_build(everything=self._everything > 0) is not None)
+
+    @property
+    def waiting(self) -> str:
+        """Why a build that is due does not begin, or rows stay without the index that was chosen, in words; else ""."""
+        return self._no_space or (self._shortage if self.pending else "") or self._engine.waiting_reason()
+
+    def kick(self) -> None:
+        """Look whether there is something to build."""
+        self._wake.set()
+
+    def tell_index(self, index: str) -> None:
+        """The collection's index has changed: segments of another one are built anew."""
+        self._engine.choose_index(index)
+        self._shortage = ""
+        self._wake.set()
+
+    def reclaim(self) -> None:
+        """Memory is short: seal the growing segment if many of its rows are dead, so that they are given back."""
+        self._reclaiming = True
+        self._wake.set()
+
+    def tell_space(self, reason: str | None) -> None:
+        """Whether there is room on the disk; reason: why not.
+
+        Without it nothing is built: that takes room before it gives some.
+        """
+        self._no_space = reason
+        if reason is None:
+            self._wake.set()
+
+    async def optimize(self, timeout_s: float) -> None:
+        """Seal and merge everything that is there now into one segment.
+
+        Raises DeadlineExceeded (the work goes on), or why it failed.
+        """
+        deadline = boot_s() + timeout_s
+        self._failure = None
+        self._check_space()
+        await self._writer.between_writes(self._engine.freeze)
+        self._everything += 1
+        self._shortage = ""
+        try:
+            while self.pending:
+                self._raise_failure()
+                self._check_space()
+                self._check_memory()
+                self._settled.clear()
+                self._wake.set()
+                async with asyncio.timeout(max(0.0, deadline - boot_s())):
+                    await self._settled.wait()
+            self._raise_failure()
+            self._check_rows()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"shard {self._shard} was not optimized within {timeout_s:.0f} s; the work goes on", ErrorDetails(shard=str(self._shard))
+            ) from None
+        finally:
+            self._everything -= 1
+
+    async def close(self) -> None:
+        """Stop the build that runs, if any, and end."""
+        self._stop.set()
+        self._wake.set()
+        await self._running
+
+    def _check_space(self) -> None:
+        if self._no_space is not None:
+            raise ResourceExhausted(self._no_space, ErrorDetails(shard=str(self._shard), limit=DISK_LIMIT))
+
+    def _check_memory(self) -> None:
+        if self._shortage:
+            raise ResourceExhausted(self._shortage, ErrorDetails(shard=str(self._shard), limit=MEMORY_LIMIT))
+
+    def _check_rows(self) -> None:
+        reason = self._engine.waiting_reason()
+        if reason:
+            raise PreconditionFailed(f"shard {self._shard} stays exact: {reason}", ErrorDetails(shard=str(self._shard), field="index"))
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._writer.failure or self._failure, None
+        if failure is not None:
+            raise type(failure)(failure.message, replace(failure.details, shard=str(self._shard)))
+        if self._stop.is_set():
+            raise Unavailable(f"shard {self._shard} is closing", ErrorDetails(shard=str(self._shard)))
+
+    async def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                await self._wake.wait()
+                self._wake.clear()
+                await self._give_back_growing()
+                while not self._stop.is_set() and await self._build_next():
+                    pass
+                self._settled.set()
+        finally:
+            self._settled.set()
+
+    async def _give_back_growing(self) -> None:
+        if self._reclaiming and not self._stop.is_set() and self._writer.failure is None:
+            self._reclaiming = False
+            await self._writer.between_writes(self._engine.freeze_worn)
+
+    async def _build_next(self) -> bool:
+        """Do one build. Returns whether it is worth looking for another at once."""
+        if (
+            self._no_space is not None
+            or self._writer.failure is not None
+            or self._engine.next_build(everything=self._everything > 0) is None
+        ):
+            return False
+        async with self._pools.build_turn(self._stop) as taken:
+            return taken and await self._build_in_turn()
+
+    async def _build_in_turn(self) -> bool:
+        job: BuildJob | None = None
+        outcome, began = "stopped", boot_s()
+        self._building = True
+        self._pools.builds_running += 1
+        try:
+            job = await self._writer.between_writes(self._begin)
+            if job is None:
+                return False
+            with self._claim(job):
+                if await self._finish(job):
+                    outcome = "done"
+                    return True
+        except ShoalError as error:
+            outcome = "failed"
+            self._fail(error)
+        except Exception as error:
+            outcome = "failed"
+            log.exception(event("build_failed", shard=self._shard))
+            self._fail(Unavailable(f"building an index of shard {self._shard} failed: {type(error).__name__}: {error}"))
+        finally:
+            self._building = False
+            self._pools.builds_running -= 1
+            if job is not None or outcome == "failed":
+                self._pools.built(outcome, boot_s() - began)
+        if job is not None and not self._stop.is_set():
+            await self._abandon(job)
+        return False
+
+    async def _abandon(self, job: BuildJob) -> None:
+        try:
+            await self._writer.between_writes(lambda: self._engine.abandon(job))
+        except ShoalError as error:
+            log.warning(event("build_not_abandoned", shard=self._shard, reason=error.message))
+
+    def _claim(self, job: BuildJob) -> Claim:
+        """Memory for the build. Raises ResourceExhausted when there is none."""
+        claim = self._memory.reserve_build(self._shard, self._engine.build_bytes(job))
+        if isinstance(claim, Shortage):
+            self._shortage = claim.reason
+            raise ResourceExhausted(claim.reason, ErrorDetails(shard=str(self._shard), limit=MEMORY_LIMIT))
+        self._shortage = ""
+        return claim
+
+    def _begin(self) -> BuildJob | None:
+        # Room as if nothing were kept free for builds: what an index may take is decided for all of its rows and a
+        # copy.
+        self._engine.save_memory(self._memory.free_bytes)
+        self._memory.update(self._shard, self._engine.cost())
+        plan = self._engine.next_build(everything=self._everything > 0)
+        return None if plan is None else self._engine.begin_build(plan)
+
+    async def _finish(self, job: BuildJob) -> bool:
+        began = boot_s()
+        sealed = await self._pools.build(lambda: self._pools.builder.build(job, self._stopping), self._stop)
+        if sealed is None:
+            return False
+        self._check_space()
+        written = await self._pools.build(lambda: self._engine.write_segment(job, sealed), self._stop)
+        if written is None:
+            return False
+        self._check_space()
+        try:
+            if sealed.rows_held:
+                await self._tuner.measure_new(sealed.part(), written.name, boot_s() - began)
+            await self._writer.between_writes(lambda: self._engine.swap(job, sealed, written))
+        finally:
+            self._tuner.swapped(written.name)
+        self._memory.update(self._shard, self._engine.cost())
+        await self._sweep()
+        log.info(event("segment_sealed", shard=self._shard, rows=sealed.rows_held, inserted=job.inserts, seconds=f"{boot_s() - began:.2f}"))
+        return True
+
+    def _stopping(self) -> bool:
+        """Whether a build that runs is to end; from any thread."""
+        return self._stop.is_set() or self._pools.stopping.is_set()
+
+    async def _sweep(self) -> None:
+        """Delete the files that were replaced.
+
+        The build has succeeded; what fails here is the disk under the log or the store.
+        """
+        try:
+            await self._writer.between_writes(self._engine.sweep)
+        except ShoalError as error:
+            if not self._stop.is_set():
+                self._writer.feed(StorageBroke(error=to_keep(error)))
+
+    def _fail(self, error: ShoalError) -> None:
+        log.warning(event("build_failed", shard=self._shard, reason=error.message))
+        self._failure = to_keep(error)
+        asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)

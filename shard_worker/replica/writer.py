@@ -1,0 +1,295 @@
+"""The performer of the replica state machine: feeds it events, and carries out its effects in the replica's one writer
+thread.
+
+Effects that gather while the thread is busy are carried out together: that is the group commit (one flush a group).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable, to_keep
+from shoal.core.ids import RequestId
+from shoal.core.shard_calls import WriteAck
+from shoal.runtime.clock import wall_ms
+from shoal.runtime.fault_points import fault_point
+from shoal.runtime.logs import event
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
+from shoal.shard_worker.logic.replication.events import (
+    Acknowledge,
+    AnswerAppend,
+    AppendAsked,
+    AppendRecords,
+    ApplyRecords,
+    CallerLeft,
+    FetchSnapshot,
+    ForgetRequests,
+    LogTrimmed,
+    RecordsApplied,
+    RecordsDurable,
+    Refuse,
+    RefuseAppend,
+    ReplicaEffect,
+    ReplicaEvent,
+    StorageBroke,
+    StoreTerm,
+    TermStored,
+    TruncateLog,
+    WriteAsked,
+)
+from shoal.shard_worker.logic.replication.leadership import ReadLog, ReignEffect, SendAppend, SwapConfig
+from shoal.shard_worker.logic.replication.machine import ReplicaMachine
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.replica.engine import Engine
+
+log = logging.getLogger("shoal.worker.writer")
+
+T = TypeVar("T")
+
+Outward = ReignEffect | FetchSnapshot
+"""Effects that reach out of this replica."""
+
+
+class Writer:
+    """Drives one machine over one engine. Used from the event loop; `close` before the engine is closed."""
+
+    def __init__(
+        self, *, machine: ReplicaMachine, engine: Engine, progressed: Callable[[], None], outward: Callable[[Outward], None]
+    ) -> None:
+        """progressed: called on the loop after records were applied or the role changed; outward: carries out what is
+        not done here, without waiting for it."""
+        self.machine = machine
+        self.failure: ShoalError | None = None
+        self._engine = engine
+        self._progressed, self._outward = progressed, outward
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{machine.shard.number}")
+        self._loop = asyncio.get_running_loop()
+        self._work: list[ReplicaEffect] = []
+        self._wake = asyncio.Event()
+        self._callers: dict[int, asyncio.Future[WriteAck]] = {}
+        self._appends: dict[int, asyncio.Future[AppendAnswer]] = {}
+        self._next_ticket = 1
+        self._base = engine.log_base
+        self._closed = False
+        self._running = asyncio.create_task(self._run())
+
+    @property
+    def waiting(self) -> int:
+        """Writes that wait for their acknowledgement."""
+        return len(self._callers)
+
+    async def write(self, *, request_id: RequestId, kind: RecordKind, body: bytes, timeout_s: float) -> WriteAck:
+        """Have a write appended, committed and applied.
+
+        Raises what the machine refuses with, DeadlineExceeded, Unavailable.
+        """
+        if self._closed:
+            raise Unavailable(f"shard {self.machine.shard} is closing", ErrorDetails(applied={str(self.machine.shard): "no"}))
+        ticket = self._new_ticket()
+        answer: asyncio.Future[WriteAck] = self._loop.create_future()
+        self._callers[ticket] = answer
+        self.feed(WriteAsked(ticket=ticket, request_id=request_id, kind=kind, body=body, now_ms=wall_ms()))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            shard = str(self.machine.shard)
+            raise DeadlineExceeded(
+                f"the write to shard {shard} was not acknowledged within {timeout_s:.1f} s; it may be applied",
+                ErrorDetails(shard=shard, applied={shard: "maybe"}),
+            ) from None
+        finally:
+            if self._callers.pop(ticket, None) is not None and not answer.done():
+                self.feed(CallerLeft(ticket=ticket))
+            # A refusal would hold this frame, this frame the refusal: as a cycle, with the bytes of the write.
+            del answer
+
+    async def append(self, append: Append, timeout_s: float) -> AppendAnswer:
+        """Take what the primary sends.
+
+        Raises Unavailable, DeadlineExceeded (it may be taken yet), or why this replica failed.
+        """
+        if self._closed:
+            raise Unavailable(f"shard {self.machine.shard} is closing")
+        ticket = self._new_ticket()
+        answer: asyncio.Future[AppendAnswer] = self._loop.create_future()
+        self._appends[ticket] = answer
+        self.feed(AppendAsked(ticket=ticket, append=append))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise DeadlineExceeded(f"shard {self.machine.shard}: {len(append.records)} records were not durable in time") from None
+        finally:
+            self._appends.pop(ticket, None)
+            del answer
+
+    def _new_ticket(self) -> int:
+        ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
+        return ticket
+
+    def feed(self, happened: ReplicaEvent) -> None:
+        """Give the machine an event; on the event loop."""
+        role, before = self.machine.role_name, (self.machine.applied_seq, self.failure)
+        for effect in self._decided(happened):
+            match effect:
+                case Acknowledge(ticket=ticket, seq=seq, affected=affected):
+                    self._answer(ticket, WriteAck(seq=seq, affected=affected))
+                case Refuse(ticket=ticket, error=error):
+                    self._answer(ticket, error)
+                case AnswerAppend(ticket=ticket, answer=answer):
+                    self._answer_append(ticket, answer)
+                case RefuseAppend(ticket=ticket, error=error):
+                    self._answer_append(ticket, error)
+                case SendAppend() | ReadLog() | SwapConfig() | FetchSnapshot():
+                    self._outward(effect)
+                case _:
+                    self._work.append(effect)
+                    self._wake.set()
+        if isinstance(happened, StorageBroke):
+            self.failure = happened.error
+            log.error(event("replica_failed", shard=self.machine.shard, reason=happened.error.message))
+        self._engine.keep_log(*self.machine.kept_for_others)
+        if role != self.machine.role_name:
+            log.info(event("role", shard=self.machine.shard, role=self.machine.role_name, term=self.machine.known_term))
+        # Not for each tick and heartbeat: who waits for progress looks at much.
+        if role != self.machine.role_name or before != (self.machine.applied_seq, self.failure):
+            self._progressed()
+
+    def _decided(self, happened: ReplicaEvent) -> list[ReplicaEffect]:
+        """What the machine wants. An invariant that does not hold ends the replica, before anything wrong is done."""
+        try:
+            return self.machine.handle(happened)
+        except Exception as error:
+            log.exception(event("invariant_broken", shard=self.machine.shard))
+            self.failure = Internal(f"shard {self.machine.shard}: {type(error).__name__}: {error}")
+            return self.machine.handle(StorageBroke(error=self.failure))
+
+    async def between_writes(self, work: Callable[[], T]) -> T:
+        """Run something in the writer thread, so that nothing is applied meanwhile. Raises Unavailable once closed."""
+        if self._closed:
+            raise Unavailable(f"shard {self.machine.shard} is closing")
+        return await self._loop.run_in_executor(self._thread, self._told_after, work)
+
+    async def close(self) -> None:
+        """Finish what the thread does now, refuse what waits (it may be applied: it may be in the log), end the
+        thread.
+        """
+        self._closed = True
+        self._wake.set()
+        await self._running
+        # Off the loop: what waits in the thread may take long, and the loop keeps the lease.
+        await asyncio.to_thread(self._thread.shutdown)
+        shard = str(self.machine.shard)
+        for ticket in list(self._appends):
+            self._answer_append(ticket, Unavailable(f"shard {shard} is closing"))
+        for ticket in list(self._callers):
+            self._answer(ticket, Unavailable(f"shard {shard} is closing", ErrorDetails(shard=shard, applied={shard: "maybe"})))
+        # They lead to the replica that owns this writer: as a cycle, both would outlive their last use.
+        self._progressed, self._outward = _tell_nobody, _reach_nobody
+
+    def _answer(self, ticket: int, answer: WriteAck | ShoalError) -> None:
+        caller = self._callers.pop(ticket, None)
+        if caller is None or caller.done():
+            return
+        if isinstance(answer, WriteAck):
+            caller.set_result(answer)
+        else:
+            caller.set_exception(answer)
+
+    def _answer_append(self, ticket: int, answer: AppendAnswer | ShoalError) -> None:
+        primary = self._appends.pop(ticket, None)
+        if primary is None or primary.done():
+            return
+        if isinstance(answer, ShoalError):
+            primary.set_exception(answer)
+        else:
+            primary.set_result(answer)
+
+    async def _run(self) -> None:
+        while not self._closed:
+            await self._wake.wait()
+            self._wake.clear()
+            work, self._work = self._work, []
+            if work and self.failure is None:
+                await self._loop.run_in_executor(self._thread, self._perform, work)
+            # The next may be hours away; the records of these are large.
+            del work
+
+    def _perform(self, work: Sequence[ReplicaEffect]) -> None:
+        try:
+            self._store_term(work)
+            self._log(work)
+            # Appends do not wait for what is applied: the primary counts the time until they are durable.
+            self._apply(work)
+            self._engine.checkpoint_if_due()
+            self._tell_base()
+        except ShoalError as error:
+            self._say(StorageBroke(error=to_keep(error)))
+        except Exception as error:
+            log.exception(event("writer_failed", shard=self.machine.shard))
+            self._say(StorageBroke(error=Internal(f"the writer of shard {self.machine.shard} failed: {type(error).__name__}: {error}")))
+
+    def _told_after(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        finally:
+            self._tell_base()
+
+    def _tell_base(self) -> None:
+        """Whatever trimmed the log, the machine has to know before it looks for a record there."""
+        if self._engine.log_base != self._base:
+            self._base = self._engine.log_base
+            self._say(LogTrimmed(term=self._base[0], seq=self._base[1]))
+
+    def _store_term(self, work: Sequence[ReplicaEffect]) -> None:
+        terms = [effect.term for effect in work if isinstance(effect, StoreTerm)]
+        if terms:
+            self._engine.save_term(terms[-1])
+            self._say(TermStored(term=terms[-1]))
+
+    def _log(self, work: Sequence[ReplicaEffect]) -> None:
+        """Appends and cuts, in order; appends that follow each other with one flush."""
+        group: list[Record] = []
+        for effect in work:
+            match effect:
+                case AppendRecords(records=records):
+                    group += records
+                case TruncateLog(after=after):
+                    self._append(group)
+                    group = []
+                    self._engine.truncate_after(after)
+                case _:
+                    pass
+        self._append(group)
+
+    def _append(self, records: Sequence[Record]) -> None:
+        if records:
+            self._engine.append(records)
+            fault_point("writer.durable")
+            self._say(RecordsDurable(term=records[-1].term, through=records[-1].seq))
+
+    def _apply(self, work: Sequence[ReplicaEffect]) -> None:
+        for effect in work:
+            if isinstance(effect, ForgetRequests):
+                self._engine.forget(effect.forgetting)
+        records = [record for effect in work if isinstance(effect, ApplyRecords) for record in effect.records]
+        if records:
+            affected = self._engine.apply(records)
+            fault_point("writer.applied")
+            self._say(RecordsApplied(through=records[-1].seq, affected=affected))
+
+    def _say(self, happened: ReplicaEvent) -> None:
+        self._loop.call_soon_threadsafe(self.feed, happened)
+
+
+def _tell_nobody() -> None:
+    """Who was told of progress is gone."""
+
+
+def _reach_nobody(effect: Outward) -> None:
+    """Who reached out is gone."""

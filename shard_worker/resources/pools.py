@@ -1,0 +1,121 @@
+"""The thread pools that all replicas of a worker share: searches too long for the event loop, reads, and index builds.
+
+Reads take turns, so that one collection or caller does not hold up the others, and end when nobody waits for them (ADR
+13). Bounded: a search that finds too many others waiting is refused, not queued without end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+from shoal.core.turns import Asker, Turn
+from shoal.runtime.fair_pool import FairPool
+from shoal.shard_worker.index.native.threads import build_thread_init, search_thread_init
+from shoal.shard_worker.resources.builders import BUILD_HERE, Builder
+
+T = TypeVar("T")
+
+
+def _untold(outcome: str, seconds: float) -> None:
+    """Default for built."""
+
+
+class Pools:
+    """Made by the worker's role; `close` ends the threads."""
+
+    def __init__(
+        self, *, search_threads: int, build_threads: int, built: Callable[[str, float], None] = _untold, builder: Builder = BUILD_HERE
+    ) -> None:
+        """built: told the outcome (done, stopped, failed) and the seconds of every build that ended; builder: makes
+        segments.
+        """
+        self.built = built
+        self.builder = builder
+        self.builds_running = 0
+        self._reads = FairPool(
+            search_threads, name="search", what="searches and reads", limit="waiting_reads", initializer=search_thread_init
+        )
+        self.conversions = FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions")
+        """Where requests with long filters are read."""
+        self._encodes = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._build_threads = build_threads
+        self._builds = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=self._begin_builds)
+        self._measures = ThreadPoolExecutor(1, thread_name_prefix="measure", initializer=partial(build_thread_init, threads=1))
+        self._turn = asyncio.Lock()
+        self.stopping = threading.Event()
+        """Set when the worker ends: builds look at it and stop."""
+
+    @property
+    def reads_under_way(self) -> int:
+        """Searches and reads that run or wait for their turn."""
+        return len(self._reads)
+
+    async def read(self, work: Callable[[Turn], T], asker: Asker, until_s: float = math.inf) -> T:
+        """Run a search or a read in the pool. See FairPool.run."""
+        return await self._reads.run(work, asker, until_s)
+
+    async def encode(self, work: Callable[[], T]) -> T:
+        """Turn a large write into bytes, in a thread of its own: long searches must not hold up writes."""
+        return await asyncio.get_running_loop().run_in_executor(self._encodes, work)
+
+    @asynccontextmanager
+    async def build_turn(self, withdrawn: asyncio.Event) -> AsyncIterator[bool]:
+        """Wait for this worker's one turn to build, from the reservation of memory to the swap, first come first
+        served. Yields False, without the turn, when it was withdrawn before."""
+        taken = asyncio.create_task(self._turn.acquire())
+        withdrawal = asyncio.create_task(withdrawn.wait())
+        try:
+            await asyncio.wait({taken, withdrawal}, return_when=asyncio.FIRST_COMPLETED)
+            yield taken.done() and not withdrawn.is_set()
+        finally:
+            withdrawal.cancel()
+            if not taken.cancel() and not taken.cancelled():
+                self._turn.release()
+
+    async def build(self, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
+        """Run a build in the build thread: one at a time for the worker, at low priority.
+
+        Returns None when it was withdrawn before its turn came; one that runs is waited for.
+        """
+        return await self._run_unless(self._builds, work, withdrawn)
+
+    async def measure(self, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
+        """The same in a thread beside it, for what is short and must not wait for a long build: at low priority, on one
+        core.
+        """
+        return await self._run_unless(self._measures, work, withdrawn)
+
+    async def _run_unless(self, pool: ThreadPoolExecutor, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
+        future = pool.submit(work)
+        result = asyncio.wrap_future(future)
+        withdrawal = asyncio.create_task(withdrawn.wait())
+        either: set[asyncio.Future[Any]] = {result, withdrawal}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not result.done() and future.cancel():
+                return None
+            return await result
+        finally:
+            withdrawal.cancel()
+            # An error of the build would hold this frame, this frame the build: as a cycle, with all that was built
+            # from.
+            del future, result, either, work
+
+    def close(self) -> None:
+        """Stop builds and end the threads."""
+        self.stopping.set()
+        self._builds.shutdown(cancel_futures=True)
+        self._measures.shutdown(cancel_futures=True)
+        self._reads.close()
+        self.conversions.close()
+        self._encodes.shutdown(cancel_futures=True)
+
+    def _begin_builds(self) -> None:
+        build_thread_init(threads=self._build_threads)

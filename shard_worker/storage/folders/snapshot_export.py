@@ -1,0 +1,129 @@
+"""A snapshot that others may fetch: an immutable copy of a replica's applied state, pinned in a folder of its own.
+
+The store is copied in one state of it; the index files that this state names are linked, so that they outlive their
+deletion. Owns the pinned folder, which a restart of the worker sweeps. It gives out only what the manifest names.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shoal.core.errors import DataLoss, InvalidArgument, NotFound
+from shoal.core.ids import Seq, Term
+from shoal.runtime.fault_points import fault_point
+from shoal.shard_worker.storage.checksum import file_sha256
+from shoal.shard_worker.storage.durable import make_folder
+from shoal.shard_worker.storage.failure import read_failure, writes_retyped
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
+from shoal.shard_worker.storage.folders.snapshot_manifest import SEGMENTS_FOLDER, STORE_FILE, SnapshotFile, SnapshotManifest
+from shoal.shard_worker.storage.store.points_store import PointsStore
+from shoal.shard_worker.storage.store.small_tables import SegmentEntry
+
+PINNED_PREFIX = ".pin-"
+
+MOST_PIECE_BYTES = 4 * 1024 * 1024
+
+_TRIES = 3
+"""For a state of the store whose index files are all there: one that was just replaced may be deleted before it is
+linked.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PinnedSnapshot:
+    """A snapshot on disk until it is released. path: its folder."""
+
+    manifest: SnapshotManifest
+    path: Path
+
+    def release(self) -> None:
+        """Delete it; a second call does nothing. Raises StorageFailed."""
+        with writes_retyped(f"snapshot {self.path}"):
+            if self.path.exists():
+                shutil.rmtree(self.path)
+
+
+def pin_snapshot(folder: ReplicaFolder, store: PointsStore, term_of: Callable[[Seq], Term], into: Path) -> PinnedSnapshot:
+    """Copy the applied state of an open replica into a new folder below `into`, on the same file system; the writer
+    goes on.
+
+    From any thread; ended before the store is closed. term_of: term of the record at an applied seq. An index file that
+    is missing is left out: who opens the copy makes it anew. Raises DataLoss for damage, StorageFailed; then nothing is
+    left behind.
+    """
+    snapshot = str(uuid.uuid4())
+    path = into / f"{PINNED_PREFIX}{snapshot}"
+    try:
+        with writes_retyped(f"snapshot {path}"):
+            make_folder(path / SEGMENTS_FOLDER)
+            applied_seq, segments = _copy(folder, store, path)
+            fault_point("pin.copied")
+            files = (_store_file(path), *segments)
+        manifest = SnapshotManifest(snapshot=snapshot, term=term_of(applied_seq), seq=applied_seq, files=files)
+    except BaseException:
+        # what cannot be deleted now is swept at the next start
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return PinnedSnapshot(manifest=manifest, path=path)
+
+
+def read_piece(pinned: PinnedSnapshot, name: str, offset: int, max_bytes: int) -> bytes:
+    """Bytes of one file from `offset` on, as many as there are up to max_bytes.
+
+    Raises NotFound for a name that is not in the manifest or a snapshot that is released, InvalidArgument for an offset
+    behind the file or a size that is not from 1 to MOST_PIECE_BYTES, DataLoss when the file is shorter than it was.
+    """
+    file = next((each for each in pinned.manifest.files if each.name == name), None)
+    if file is None:
+        raise NotFound(f"snapshot {pinned.manifest.snapshot} has no file {name!r}")
+    if not 0 <= offset <= file.size_bytes or not 1 <= max_bytes <= MOST_PIECE_BYTES:
+        raise InvalidArgument(
+            f"{max_bytes} bytes at offset {offset} of {name}: it has {file.size_bytes}, a piece at most {MOST_PIECE_BYTES}"
+        )
+    wanted = min(max_bytes, file.size_bytes - offset)
+    try:
+        with (pinned.path / name).open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read(wanted)
+    except FileNotFoundError:
+        raise NotFound(f"snapshot {pinned.manifest.snapshot} is released") from None
+    except OSError as error:
+        raise read_failure(error, str(pinned.path / name)) from error
+    if len(data) < wanted:
+        raise DataLoss(f"{pinned.path / name} has fewer than the {file.size_bytes} bytes it had")
+    return data
+
+
+def _copy(folder: ReplicaFolder, store: PointsStore, path: Path) -> tuple[Seq, tuple[SnapshotFile, ...]]:
+    """Link the index files of a state of the store, then copy that state. Its seq and the linked files."""
+    for left in reversed(range(_TRIES)):
+        with store.frozen() as state:
+            linked = [entry for entry in state.segments if _link(folder.segments_path / entry.name, path / SEGMENTS_FOLDER / entry.name)]
+            if len(linked) == len(state.segments) or not left:
+                state.copy_to(path / STORE_FILE)
+                return state.applied_seq, tuple(_segment_file(entry) for entry in linked)
+        for entry in linked:
+            (path / SEGMENTS_FOLDER / entry.name).unlink()
+    raise AssertionError("the last try takes what there is")
+
+
+def _link(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _store_file(path: Path) -> SnapshotFile:
+    file = path / STORE_FILE
+    return SnapshotFile(name=STORE_FILE, size_bytes=file.stat().st_size, sha256=file_sha256(file))
+
+
+def _segment_file(entry: SegmentEntry) -> SnapshotFile:
+    return SnapshotFile(name=f"{SEGMENTS_FOLDER}/{entry.name}", size_bytes=entry.size_bytes, sha256=entry.sha256)

@@ -1,0 +1,261 @@
+"""A snapshot of another replica on its way here: fetched piece by piece into a folder beside the replica's, then put in
+its place.
+
+    .get-<replica id>/snapshot.json        what is being fetched
+    .get-<replica id>/parts/<name>         files that are not whole yet
+    .get-<replica id>/<name>               files that are, each with the right hash
+
+Owns that folder. What was fetched before an interruption counts: whole files by their hash, parts when the same file is
+still wanted. It refuses pieces out of order, files whose hash is not the manifest's, a store of another replica or
+cluster, and to take away what the replica has applied or may have acknowledged.
+
+Threads: one at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from shoal.core.errors import DataLoss, Internal, PreconditionFailed
+from shoal.core.ids import ReplicaId, Seq, Term
+from shoal.runtime.fault_points import fault_point
+from shoal.shard_worker.storage.checksum import file_sha256
+from shoal.shard_worker.storage.durable import fsync_path, make_folder, rename_durably
+from shoal.shard_worker.storage.failure import writes_retyped
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, write_identity
+from shoal.shard_worker.storage.folders.replica_swap import coming_path, remove_coming, swap_in
+from shoal.shard_worker.storage.folders.snapshot_manifest import (
+    SEGMENTS_FOLDER,
+    STORE_FILE,
+    SnapshotFile,
+    SnapshotManifest,
+    check_manifest,
+    may_hold_acknowledged,
+)
+from shoal.shard_worker.storage.log.log import ReplicaLog, closed_log_end
+from shoal.shard_worker.storage.sealed_json import read_sealed, write_sealed
+from shoal.shard_worker.storage.store.store_copy import adopt_store
+from shoal.shard_worker.storage.store.store_inspection import StoreInspection
+
+_MANIFEST, _PARTS = "snapshot.json", "parts"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missing:
+    """The next piece to fetch: of file `name` from `offset` on, `size_bytes` until its end."""
+
+    name: str
+    offset: int
+    size_bytes: int
+
+
+class SnapshotDownload:
+    """One snapshot for one replica. Made by `open`; `write` what is `missing`, then `finish`."""
+
+    def __init__(self, *, replica: ReplicaFolder, manifest: SnapshotManifest, source: ReplicaId, whole: set[str]) -> None:
+        self.manifest = manifest
+        self._replica, self._source = replica, source
+        self._folder = coming_path(replica.path)
+        self._whole = whole
+        self._left_out: set[str] = set()
+
+    @classmethod
+    def open(cls, replica: ReplicaFolder, manifest: SnapshotManifest, *, source: ReplicaId) -> SnapshotDownload:
+        """Begin, or go on after an interruption, also with a newer snapshot. The replica may be open meanwhile.
+
+        source: whose snapshot it is. Raises PreconditionFailed for a manifest that cannot be, StorageFailed.
+        """
+        check_manifest(manifest)
+        folder = coming_path(replica.path)
+        with writes_retyped(f"snapshot {folder}"):
+            make_folder(folder / _PARTS / SEGMENTS_FOLDER)
+            make_folder(folder / SEGMENTS_FOLDER)
+            _keep_only(folder, {file.name for file in manifest.files}, _parts_of(folder, manifest))
+            whole = {file.name for file in manifest.files if _is_whole(folder / file.name, file)}
+            _keep_only(folder, whole, {file.name for file in manifest.files})
+        files = json.dumps([astuple(file) for file in manifest.files])
+        write_sealed(folder / _MANIFEST, {"snapshot": manifest.snapshot, "files": files})
+        return cls(replica=replica, manifest=manifest, source=source, whole=whole)
+
+    @property
+    def seq(self) -> Seq:
+        """Seq of the last record in it."""
+        return self.manifest.seq
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of it that are here. Raises StorageFailed."""
+        with writes_retyped(f"snapshot {self._folder}"):
+            return sum(file.size_bytes if file.name in self._whole else _size(self._part(file.name)) for file in self.manifest.files)
+
+    def missing(self) -> Missing | None:
+        """What to fetch next; None when everything is here. Raises StorageFailed."""
+        for file in self.manifest.files:
+            if file.name not in self._whole | self._left_out:
+                with writes_retyped(f"snapshot {self._folder}"):
+                    at = _size(self._part(file.name))
+                return Missing(name=file.name, offset=at, size_bytes=file.size_bytes - at)
+        return None
+
+    def write(self, name: str, offset: int, data: bytes) -> None:
+        """Add the piece that `missing` named. The last one of a file makes it whole, and durable.
+
+        Raises Internal for another piece; DataLoss when the file came to an end too early or its hash is wrong: it is
+        then fetched from its beginning, and may be left out when that does not help; StorageFailed.
+        """
+        wanted = self.missing()
+        if wanted is None or (name, offset) != (wanted.name, wanted.offset) or len(data) > wanted.size_bytes:
+            raise Internal(f"{len(data)} bytes at offset {offset} of {name} are not what is missing: {wanted}")
+        with writes_retyped(f"snapshot {self._folder}"):
+            if wanted.size_bytes and not data:
+                self._part(name).unlink(missing_ok=True)
+                raise DataLoss(f"{name} of snapshot {self.manifest.snapshot} ended {wanted.size_bytes} bytes too early")
+            with self._part(name).open("ab") as stream:
+                stream.write(data)
+            if len(data) == wanted.size_bytes:
+                self._complete(self._file(name))
+
+    def leave_out(self, name: str) -> None:
+        """Do without an index file that its owner cannot give: whoever opens the replica makes it anew.
+
+        Raises Internal for the store.
+        """
+        if name == STORE_FILE:
+            raise Internal(f"a replica cannot do without {name}")
+        self._left_out.add(self._file(name).name)
+
+    def finish(self) -> ReplicaFolder:
+        """Verify everything and put it, as a whole replica, in the place of the replica's folder, which must be closed
+        by now.
+
+        The log begins behind the snapshot; the replica keeps its id, and the term it knows unless the snapshot's is
+        higher. Raises PreconditionFailed when something is missing, when the store is not the source's, or when the
+        replica has applied, or may have acknowledged, what lies behind the snapshot; DataLoss when a hash is wrong, and
+        the file is then missing again, or when the replica's own files are damaged; StorageFailed. The replica is as
+        before then, unless the disk refused the very exchange of folders: then WorkerFolder.open_replica finishes it.
+        """
+        wanted = self.missing()
+        if wanted is not None:
+            raise PreconditionFailed(f"snapshot {self.manifest.snapshot} is not whole: {wanted.name} is missing from {wanted.offset} on")
+        self._verify()
+        known_term = self._check_replica()
+        self._adopt()
+        self._fill(known_term)
+        with writes_retyped(f"snapshot {self._folder}"):
+            swap_in(self._replica.path)
+        return ReplicaFolder.load(self._replica.path, cluster_id=self._replica.cluster_id, ref=self._replica.ref)
+
+    def discard(self) -> None:
+        """Delete what was fetched. Raises StorageFailed."""
+        with writes_retyped(f"snapshot {self._folder}"):
+            remove_coming(self._replica.path)
+
+    def _complete(self, file: SnapshotFile) -> None:
+        part = self._part(file.name)
+        if not _is_whole(part, file):
+            part.unlink()
+            raise DataLoss(f"{file.name} of snapshot {self.manifest.snapshot} arrived damaged: its sha256 is not {file.sha256}")
+        fsync_path(part)
+        rename_durably(part, self._folder / file.name)
+        self._whole.add(file.name)
+        fault_point("install.received")
+
+    def _verify(self) -> None:
+        with writes_retyped(f"snapshot {self._folder}"):
+            for file in self.manifest.files:
+                if file.name in self._whole and not _is_whole(self._folder / file.name, file):
+                    self._whole.remove(file.name)
+                    (self._folder / file.name).unlink(missing_ok=True)
+                    raise DataLoss(f"{self._folder / file.name} is damaged: its sha256 is not {file.sha256}")
+
+    def _check_replica(self) -> Term:
+        """The term that the replica is to know. It must hold nothing that others count on and the snapshot lacks."""
+        replica = ReplicaFolder.load(self._replica.path, cluster_id=self._replica.cluster_id, ref=self._replica.ref)
+        with StoreInspection.opened(replica.store_path) as store:
+            applied_seq = store.counters().applied_seq
+        if applied_seq > self.manifest.seq:
+            raise PreconditionFailed(f"replica {replica.ref} has applied seq {applied_seq}, the snapshot ends with {self.manifest.seq}")
+        # It was open while the snapshot came: it may have caught up from a log, and be a member of the isr by now.
+        last = closed_log_end(replica.path, cluster_id=replica.cluster_id, replica_id=replica.ref.replica_id, applied_seq=applied_seq)
+        if may_hold_acknowledged(last, self.manifest):
+            raise PreconditionFailed(
+                f"the log of replica {replica.ref} ends with seq {last[1]} of term {last[0]}, "
+                f"the snapshot with {self.manifest.seq} of term {self.manifest.term}"
+            )
+        return max(replica.known_term, self.manifest.term)
+
+    def _adopt(self) -> None:
+        path = self._folder / STORE_FILE
+        # from here on its hash is another one: what an interruption leaves of it is fetched again
+        self._whole.discard(STORE_FILE)
+        replica = self._replica
+        with writes_retyped(f"snapshot {self._folder}"):
+            for beside in self._folder.glob(f"{STORE_FILE}-*"):
+                beside.unlink()
+        found = adopt_store(path, cluster_id=replica.cluster_id, source=self._source, replica_id=replica.ref.replica_id)
+        if found.applied_seq != self.manifest.seq:
+            raise DataLoss(f"{path} has applied seq {found.applied_seq}, its manifest says {self.manifest.seq}")
+        with writes_retyped(f"snapshot {self._folder}"):
+            fsync_path(path)
+        fault_point("install.adopted")
+
+    def _fill(self, known_term: Term) -> None:
+        """Make the fetched files a whole replica folder."""
+        replica = self._replica
+        ReplicaLog.create(
+            self._folder,
+            cluster_id=replica.cluster_id,
+            replica_id=replica.ref.replica_id,
+            base=(self.manifest.term, self.manifest.seq),
+        ).close()
+        write_identity(self._folder, cluster_id=replica.cluster_id, ref=replica.ref, known_term=known_term)
+        with writes_retyped(f"snapshot {self._folder}"):
+            shutil.rmtree(self._folder / _PARTS)
+            (self._folder / _MANIFEST).unlink()
+            fsync_path(self._folder / SEGMENTS_FOLDER)
+            fsync_path(self._folder)
+        fault_point("install.filled")
+
+    def _file(self, name: str) -> SnapshotFile:
+        found = next((file for file in self.manifest.files if file.name == name), None)
+        if found is None:
+            raise Internal(f"snapshot {self.manifest.snapshot} has no file {name!r}")
+        return found
+
+    def _part(self, name: str) -> Path:
+        return self._folder / _PARTS / name
+
+
+def _parts_of(folder: Path, manifest: SnapshotManifest) -> set[str]:
+    """Files of which a part that an earlier download left is a part of what is wanted now."""
+    try:
+        document = read_sealed(folder / _MANIFEST, {"snapshot": str, "files": str})
+        before = {SnapshotFile(name=name, size_bytes=size, sha256=sha256) for name, size, sha256 in json.loads(document["files"])}
+    except (DataLoss, PreconditionFailed):
+        # none, a damaged one, or a newer program's: parts are worth no more than to be fetched again
+        return set()
+    return {
+        file.name for file in manifest.files if file in before and (file.name != STORE_FILE or document["snapshot"] == manifest.snapshot)
+    }
+
+
+def _keep_only(folder: Path, whole: set[str], parts: set[str]) -> None:
+    """Delete everything but these files: what was never finished, or belongs to another snapshot."""
+    kept = {_MANIFEST, *whole, *(f"{_PARTS}/{name}" for name in parts)}
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir() and path.relative_to(folder).as_posix() not in kept:
+            path.unlink()
+
+
+def _is_whole(path: Path, file: SnapshotFile) -> bool:
+    return path.is_file() and _size(path) == file.size_bytes and file_sha256(path) == file.sha256
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,70 @@
+"""What a snapshot of a replica consists of: the list that its receiver goes by.
+
+Owns the names that files of a snapshot may have, so that neither side follows a path that the other made up.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from shoal.core.errors import PreconditionFailed
+from shoal.core.ids import Seq, Term
+
+STORE_FILE = "store.db"
+SEGMENTS_FOLDER = "segments"
+
+_SNAPSHOT = re.compile(r"[A-Za-z0-9-]{1,64}")
+_SEGMENT = re.compile(rf"{SEGMENTS_FOLDER}/[A-Za-z0-9][A-Za-z0-9._-]{{0,127}}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SnapshotFile:
+    """One immutable file. name: STORE_FILE, or SEGMENTS_FOLDER/ and a segment file's name; sha256: lower-case hex."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SnapshotManifest:
+    """The applied state of a replica. snapshot: names this copy; term, seq: of the last record in it."""
+
+    snapshot: str
+    term: Term
+    seq: Seq
+    files: tuple[SnapshotFile, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size_bytes for file in self.files)
+
+
+def may_hold_acknowledged(last: tuple[Term, Seq], manifest: SnapshotManifest) -> bool:
+    """Whether a log that ends with this record may hold one, behind the snapshot, that its replica has acknowledged for
+    good.
+
+    What is committed behind the snapshot follows its last record, so its term is not lower. Records of lower terms
+    there were never committed and never will be.
+    """
+    term, seq = last
+    return seq > manifest.seq and term >= manifest.term
+
+
+def check_manifest(manifest: SnapshotManifest) -> None:
+    """Raise PreconditionFailed for what no worker of this format sends: names, sizes and hashes are used as they
+    are.
+    """
+    names = [file.name for file in manifest.files]
+    if not _SNAPSHOT.fullmatch(manifest.snapshot):
+        raise PreconditionFailed(f"{manifest.snapshot!r} cannot name a snapshot")
+    if len(set(names)) != len(names) or STORE_FILE not in names:
+        raise PreconditionFailed(f"snapshot {manifest.snapshot} names a file twice or no {STORE_FILE}: {names}")
+    for file in manifest.files:
+        if file.name != STORE_FILE and not _SEGMENT.fullmatch(file.name):
+            raise PreconditionFailed(f"{file.name!r} cannot name a file of snapshot {manifest.snapshot}")
+        if file.size_bytes < 0 or not _SHA256.fullmatch(file.sha256):
+            raise PreconditionFailed(f"{file.name} of snapshot {manifest.snapshot} has {file.size_bytes} bytes and hash {file.sha256!r}")

@@ -1,0 +1,342 @@
+"""The log of one replica: the source of durability.
+
+Owns the files under `log/` and the watermark beside them: appends groups of records with one flush each, verifies
+everything when opened, reads records back, trims whole files from the beginning, cuts records from the end when it is
+told to. It refuses to go on after a write or flush that failed, to cut on its own what was durable, and to know what a
+body means.
+
+Threads: one writer calls append, truncate_after, trim and close; read and read_some may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from shoal.core.errors import Internal
+from shoal.core.ids import ClusterId, ReplicaId, Seq, Term
+from shoal.runtime.fault_points import fault_point
+from shoal.shard_worker.logic.replication.record import Record
+from shoal.shard_worker.storage.durable import flush, flush_data, fsync_path, make_folder
+from shoal.shard_worker.storage.failure import StorageFailed, write_failure
+from shoal.shard_worker.storage.log.frame import Frame, encode_group
+from shoal.shard_worker.storage.log.log_file import LogEnd, LogIdentity, create_log_file
+from shoal.shard_worker.storage.log.log_opening import OpenedLog, open_log_files, verify_log_files
+from shoal.shard_worker.storage.log.log_places import Place
+from shoal.shard_worker.storage.log.log_reading import place_behind, read_frames, read_group
+from shoal.shard_worker.storage.log.log_state import LogPart, LogState, new_state
+from shoal.shard_worker.storage.log.watermark import Watermark, load_watermark, save_watermark
+
+
+def _untold(seconds: float) -> None:
+    """Default for flushed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogSettings:
+    """file_bytes: size at which a new file is begun; the watermark is written after so many appends or bytes, whichever
+    is first.
+
+    flushed: told the seconds of each append with its flush, on the writer's thread.
+    """
+
+    file_bytes: int = 64 * 1024 * 1024
+    watermark_every_appends: int = 256
+    watermark_every_bytes: int = 16 * 1024 * 1024
+    flushed: Callable[[float], None] = _untold
+
+
+DEFAULT_LOG_SETTINGS = LogSettings()
+
+
+class ReplicaLog:
+    """An open log. Made by `create` or `open`, ended by `close`."""
+
+    def __init__(self, *, folder: Path, identity: LogIdentity, opened: OpenedLog, settings: LogSettings) -> None:
+        self._folder = folder
+        self._identity = identity
+        self._settings = settings
+        self._state = opened.state
+        self._unmarked_appends = 0
+        self._unmarked_bytes = 0
+        self._refusal: StorageFailed | None = None
+        self._descriptor: int | None = None
+        self.cut_bytes = opened.cut_bytes
+        """Bytes of a torn tail that opening has cut."""
+        with self._writing():
+            self._descriptor = _open_for_append(self._state.parts[-1].file.path)
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        *,
+        cluster_id: ClusterId,
+        replica_id: ReplicaId,
+        base: tuple[Term, Seq] = (Term(0), Seq(0)),
+        settings: LogSettings = DEFAULT_LOG_SETTINGS,
+    ) -> ReplicaLog:
+        """An empty, durable log in the replica folder `folder`, which holds no log. Raises StorageFailed.
+
+        base: term and seq of the record that the first one will follow, the last one of a snapshot; (0, 0) for a new
+        shard.
+        """
+        identity = LogIdentity(cluster_id=cluster_id, replica_id=replica_id)
+        before = LogEnd(term=base[0], seq=base[1], crc=0)
+        try:
+            make_folder(folder / "log")
+            file = create_log_file(folder / "log", identity, before)
+        except OSError as error:
+            raise write_failure(error, f"log {folder}") from error
+        save_watermark(_watermark_path(folder), Watermark(seq=before.seq, crc=before.crc, kept_from=file.first_seq))
+        return cls(folder=folder, identity=identity, opened=OpenedLog(state=new_state(file), cut_bytes=0), settings=settings)
+
+    @classmethod
+    def open(
+        cls, folder: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, applied_seq: Seq, settings: LogSettings = DEFAULT_LOG_SETTINGS
+    ) -> ReplicaLog:
+        """The log in the replica folder `folder`, verified to its end; what it then holds is durable.
+
+        applied_seq: how far the store has applied; the log must reach it and must not begin behind it. A torn tail is
+        cut. Raises DataLoss for damage, naming file, offset and seq; PreconditionFailed for a newer format or another
+        cluster's or replica's log; StorageFailed when the disk refuses.
+        """
+        identity = LogIdentity(cluster_id=cluster_id, replica_id=replica_id)
+        opened = open_log_files(folder / "log", identity, load_watermark(_watermark_path(folder)), applied_seq)
+        log = cls(folder=folder, identity=identity, opened=opened, settings=settings)
+        try:
+            log._mark(log._state)
+        except StorageFailed:
+            log.close()
+            raise
+        return log
+
+    @property
+    def last(self) -> tuple[Term, Seq]:
+        """Term and seq of the last record; the base when the log holds none."""
+        return self._state.end.term, self._state.end.seq
+
+    @property
+    def base(self) -> tuple[Term, Seq]:
+        """Term and seq of what precedes the first kept record; (0, 0) when nothing does."""
+        return self._state.base.term, self._state.base.seq
+
+    @property
+    def first_seq(self) -> Seq:
+        """Seq of the first record that is kept."""
+        return self._state.parts[0].file.first_seq
+
+    @property
+    def term_starts(self) -> Mapping[Term, Seq]:
+        """For each term of which records are kept: the seq of its first kept record. In order."""
+        return MappingProxyType(self._state.term_starts)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(part.size_bytes for part in self._state.parts)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Append the group; it is durable when the call returns: one write, one flush.
+
+        Raises Internal when the records do not continue the log and ResourceExhausted when one is too large: then
+        nothing was written. Raises StorageFailed when the disk refuses; the log is then dead and refuses everything
+        until it is opened anew.
+        """
+        self._check_usable()
+        if not records:
+            return
+        state = self._state
+        _check_continues(state.end, records)
+        group = encode_group(records, state.end.crc, self._identity.seed)
+        if not state.last_part_is_empty and state.parts[-1].size_bytes + len(group.data) > self._settings.file_bytes:
+            self._roll()
+        began = time.perf_counter()
+        with self._writing():
+            fault_point("log.write")
+            _write_all(self._open_descriptor(), group.data)
+            fault_point("log.written")
+            flush_data(self._open_descriptor())
+        fault_point("log.durable")
+        self._settings.flushed(time.perf_counter() - began)
+        self._advance(records, group.last_crc, len(group.data))
+
+    def read(self, from_seq: Seq) -> Iterator[Record]:
+        """Records from `from_seq` to what is now the last one, in order, each verified again.
+
+        Raises PreconditionFailed when `from_seq` is trimmed, also while iterating, or when what is to be read was cut
+        meanwhile; DataLoss for damage found while iterating.
+        """
+        return (frame.record for frame in self._frames(from_seq))
+
+    def read_some(self, from_seq: Seq, max_bytes: int) -> tuple[Record, ...]:
+        """Records from `from_seq` on: one if there is one, then as many as max_bytes allow, counted as they lie in the
+        log.
+
+        Reads little besides these, wherever in a file they lie. Raises as read.
+        """
+        with closing(self._frames(from_seq)) as frames:
+            return read_group(frames, max_bytes)
+
+    def truncate_after(self, seq: Seq) -> None:
+        """Cut every record with a higher seq, durable on return; the next one appended has seq+1.
+
+        The caller knows that they were never committed. A crash meanwhile leaves all of them, some of the first of
+        them, or none. Raises Internal when seq lies before the log's base, DataLoss when the record it names is
+        unreadable: nothing is cut then; StorageFailed when the disk refuses: the log is then dead.
+        """
+        self._check_usable()
+        state = self._state
+        if seq >= state.end.seq:
+            return
+        if seq < state.base.seq:
+            raise Internal(f"log {self._folder} begins with seq {self.first_seq} and cannot be cut behind seq {seq}")
+        kept = state.part_before(seq)
+        place = place_behind(state.parts[kept], self._identity.seed, seq)
+        fault_point("log.truncate")
+        # the watermark first: bytes that it calls durable must not be missing after a crash
+        shorter = state.truncated(place)
+        self._mark(shorter)
+        self._state = shorter
+        with self._writing():
+            self._cut(state.parts[kept + 1 :], place)
+        fault_point("log.truncated")
+
+    def trim(self, through_seq: Seq) -> int:
+        """Delete the files whose records all have seq <= through_seq, never the active one. Returns how many.
+
+        Only records whose effect a checkpoint of the store has made durable may be trimmed. Raises StorageFailed.
+        """
+        self._check_usable()
+        before, self._state = self._state, self._state.trimmed(through_seq)
+        going = before.parts[: len(before.parts) - len(self._state.parts)]
+        if not going:
+            return 0
+        fault_point("log.trim")
+        self._mark(self._state)
+        with self._writing():
+            for part in going:
+                fault_point("log.unlink")
+                part.file.path.unlink()
+            fault_point("log.unlinked")
+            fsync_path(self._folder / "log")
+        fault_point("log.trimmed")
+        return len(going)
+
+    def close(self) -> None:
+        """Write the watermark and close the file; a second call does nothing. Raises StorageFailed."""
+        if self._descriptor is None:
+            return
+        try:
+            if self._refusal is None:
+                self._mark(self._state)
+        finally:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+    def _frames(self, from_seq: Seq) -> Generator[Frame, None, None]:
+        state = self._state
+        return read_frames(state, self._identity.seed, from_seq=from_seq, was_cut=lambda: self._state.cuts != state.cuts)
+
+    def _roll(self) -> None:
+        with self._writing():
+            fault_point("log.roll")
+            file = create_log_file(self._folder / "log", self._identity, self._state.end)
+            self._write_to(file.path)
+        self._state = self._state.rolled(file)
+        fault_point("log.rolled")
+        self._mark(self._state)
+
+    def _cut(self, going: Sequence[LogPart], place: Place) -> None:
+        """Delete the files behind, the last one first, each for good: never may one be missing in the middle.
+
+        Then shorten.
+        """
+        if going:
+            self._write_to(self._state.parts[-1].file.path)
+        for part in reversed(going):
+            fault_point("log.drop")
+            part.file.path.unlink()
+            fsync_path(self._folder / "log")
+        fault_point("log.shorten")
+        os.ftruncate(self._open_descriptor(), place.offset)
+        flush(self._open_descriptor())
+
+    def _advance(self, records: Sequence[Record], last_crc: int, group_bytes: int) -> None:
+        self._state = self._state.appended(records, last_crc, group_bytes)
+        self._unmarked_appends += 1
+        self._unmarked_bytes += group_bytes
+        appends_due = self._unmarked_appends >= self._settings.watermark_every_appends
+        if appends_due or self._unmarked_bytes >= self._settings.watermark_every_bytes:
+            self._mark(self._state)
+
+    def _mark(self, state: LogState) -> None:
+        watermark = Watermark(seq=state.end.seq, crc=state.end.crc, kept_from=state.parts[0].file.first_seq)
+        try:
+            save_watermark(_watermark_path(self._folder), watermark)
+        except StorageFailed as error:
+            self._refusal = error
+            raise
+        fault_point("log.marked")
+        self._unmarked_appends = self._unmarked_bytes = 0
+
+    def _write_to(self, path: Path) -> None:
+        descriptor, self._descriptor = self._open_descriptor(), _open_for_append(path)
+        os.close(descriptor)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._refusal = write_failure(error, f"log {self._folder}")
+            raise self._refusal from error
+
+    def _check_usable(self) -> None:
+        if self._refusal is not None:
+            kind = type(self._refusal)
+            raise kind(f"log {self._folder} takes nothing more, an earlier write failed: {self._refusal.message}")
+        self._open_descriptor()
+
+    def _open_descriptor(self) -> int:
+        if self._descriptor is None:
+            raise Internal(f"log {self._folder} is closed")
+        return self._descriptor
+
+
+def closed_log_end(folder: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, applied_seq: Seq) -> tuple[Term, Seq]:
+    """Term and seq of the last record of the log in the replica folder `folder`, which nobody has open; nothing is
+    changed.
+
+    Raises DataLoss for damage, PreconditionFailed, StorageFailed.
+    """
+    identity = LogIdentity(cluster_id=cluster_id, replica_id=replica_id)
+    end = verify_log_files(folder / "log", identity, load_watermark(_watermark_path(folder)), applied_seq).end
+    return end.term, end.seq
+
+
+def _check_continues(end: LogEnd, records: Sequence[Record]) -> None:
+    term, seq = end.term, end.seq
+    for record in records:
+        if record.seq != seq + 1 or record.term < term:
+            raise Internal(f"record {record.seq} of term {record.term} does not continue the log after seq {seq} of term {term}")
+        term, seq = record.term, record.seq
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _open_for_append(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+
+def _watermark_path(folder: Path) -> Path:
+    return folder / "watermark.json"

@@ -1,0 +1,91 @@
+"""Reading records back from the files of an open log, one frame in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+
+from shoal.core.errors import DataLoss, PreconditionFailed
+from shoal.core.ids import Seq
+from shoal.shard_worker.logic.replication.record import Record
+from shoal.shard_worker.storage.failure import read_failure
+from shoal.shard_worker.storage.log.frame import Frame
+from shoal.shard_worker.storage.log.log_file import end_of, walk_frames
+from shoal.shard_worker.storage.log.log_places import SPACING_BYTES, Place
+from shoal.shard_worker.storage.log.log_state import LogPart, LogState
+
+
+def read_frames(state: LogState, seed: int, *, from_seq: Seq, was_cut: Callable[[], bool]) -> Generator[Frame, None, None]:
+    """Frames of `state` from from_seq to its end.
+
+    was_cut: whether the log's end was cut since it was in this state. Raises PreconditionFailed when from_seq lies
+    before the first file, or when what is to be read was trimmed or cut meanwhile (while iterating); DataLoss when a
+    record is no longer readable (while iterating).
+    """
+    first_seq = state.parts[0].file.first_seq
+    if from_seq < first_seq:
+        raise PreconditionFailed(f"the log begins with seq {first_seq}, seq {from_seq} is trimmed")
+    return _frames(state, seed, from_seq, was_cut)
+
+
+def read_group(frames: Iterable[Frame], max_bytes: int) -> tuple[Record, ...]:
+    """The records of the first frames: one, if there is one, then as many as fit into max_bytes as they lie in the
+    log.
+    """
+    records: list[Record] = []
+    size = 0
+    for frame in frames:
+        size += frame.size_bytes
+        if records and size > max_bytes:
+            break
+        records.append(frame.record)
+        if size >= max_bytes:
+            break
+    return tuple(records)
+
+
+def place_behind(part: LogPart, seed: int, seq: Seq) -> Place:
+    """The border behind the record `seq` of this file, or before the file's first one.
+
+    Raises DataLoss, StorageFailed.
+    """
+    if seq == part.file.before.seq:
+        return part.places.before(seq)
+    with closing(_frames_of(part, seed, seq, seq)) as found:
+        frame, offset = next(found)
+    return Place(end=end_of(frame), offset=offset)
+
+
+def _frames(state: LogState, seed: int, from_seq: Seq, was_cut: Callable[[], bool]) -> Generator[Frame, None, None]:
+    try:
+        for part, last in state.parts_with(from_seq):
+            with closing(_frames_of(part, seed, from_seq, last)) as found:
+                for frame, _ in found:
+                    yield frame
+    except DataLoss as error:
+        if was_cut():
+            raise PreconditionFailed(f"the end of the log was cut while it was to be read: {error.message}") from None
+        raise
+
+
+def _frames_of(part: LogPart, seed: int, from_seq: Seq, last: Seq) -> Generator[tuple[Frame, int], None, None]:
+    """Frames from_seq..last of one file, and where each ends."""
+    place = part.places.before(from_seq)
+    seq, offset = place.end.seq, place.offset
+    try:
+        with part.file.path.open("rb") as stream:
+            stream.seek(offset)
+            for frame in walk_frames(stream, place.end, seed):
+                seq, offset = frame.record.seq, offset + frame.size_bytes
+                if offset - place.offset >= SPACING_BYTES:
+                    place = Place(end=end_of(frame), offset=offset)
+                    part.places.note(place)
+                if seq >= from_seq:
+                    yield frame, offset
+                if seq >= last:
+                    return
+    except FileNotFoundError:
+        raise PreconditionFailed(f"{part.file.path} was trimmed while it was to be read") from None
+    except OSError as error:
+        raise read_failure(error, str(part.file.path)) from error
+    raise DataLoss(f"{part.file.path} at offset {offset}, seq {seq + 1}: the record is no longer readable")

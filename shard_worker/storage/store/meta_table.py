@@ -1,0 +1,91 @@
+"""The table `meta`: whose store it is, and how far it is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from shoal.core.errors import DataLoss, PreconditionFailed
+from shoal.core.ids import ClusterId, ReplicaId, Seq
+from shoal.shard_worker.storage.checksum import values_crc
+from shoal.shard_worker.storage.sealed_json import check_cluster, check_format
+from shoal.shard_worker.storage.store.schema import STORE_FORMAT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreIdentity:
+    """Whose store it is; dim: of its vectors."""
+
+    cluster_id: ClusterId
+    replica_id: ReplicaId
+    dim: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counters:
+    """How far the store is, and what must be in it.
+
+    next_row: never used before, also not by a row that is deleted; points: rows in `points`; keys_sum: sum of the
+    key_crc of these, modulo 2**32, by which a damaged index on id is noticed.
+    """
+
+    applied_seq: Seq = Seq(0)
+    next_row: int = 1
+    points: int = 0
+    keys_sum: int = 0
+
+
+def write_identity(connection: sqlite3.Connection, identity: StoreIdentity) -> None:
+    """Fill the table of a new store."""
+    _write(connection, {"format": STORE_FORMAT, "cluster_id": identity.cluster_id, "replica_id": identity.replica_id, "dim": identity.dim})
+    write_counters(connection, Counters())
+
+
+def write_replica_id(connection: sqlite3.Connection, replica_id: ReplicaId) -> None:
+    """Give the store to another replica, in the caller's transaction."""
+    _write(connection, {"replica_id": replica_id})
+
+
+def write_counters(connection: sqlite3.Connection, counters: Counters) -> None:
+    """Replace the counters, in the caller's transaction."""
+    _write(connection, asdict(counters))
+
+
+def read_identity(connection: sqlite3.Connection, path: Path, *, cluster_id: ClusterId, replica_id: ReplicaId) -> StoreIdentity:
+    """Check whose store it is. Raises PreconditionFailed for a newer format or another's store, DataLoss for damage."""
+    check_format(path, _read(connection, path, "format", int), STORE_FORMAT)
+    check_cluster(path, _read(connection, path, "cluster_id", str), cluster_id)
+    found = _read(connection, path, "replica_id", str)
+    if found != replica_id:
+        raise PreconditionFailed(f"{path} belongs to replica {found}, not to {replica_id}")
+    return StoreIdentity(cluster_id=cluster_id, replica_id=replica_id, dim=_read(connection, path, "dim", int))
+
+
+def read_counters(connection: sqlite3.Connection, path: Path) -> Counters:
+    """The counters as committed. Raises DataLoss for damage."""
+    return Counters(
+        applied_seq=Seq(_read(connection, path, "applied_seq", int)),
+        next_row=_read(connection, path, "next_row", int),
+        points=_read(connection, path, "points", int),
+        keys_sum=_read(connection, path, "keys_sum", int),
+    )
+
+
+def _write(connection: sqlite3.Connection, values: Mapping[str, int | str]) -> None:
+    connection.executemany(
+        "INSERT OR REPLACE INTO meta (key, value, crc) VALUES (?, ?, ?)",
+        [(key, value, values_crc((key, value))) for key, value in values.items()],
+    )
+
+
+def _read(connection: sqlite3.Connection, path: Path, key: str, kind: type[int] | type[str]) -> Any:
+    found = connection.execute("SELECT value, crc FROM meta WHERE key = ?", (key,)).fetchone()
+    if found is None:
+        raise DataLoss(f"{path} is damaged: meta holds no {key}")
+    value, crc = found
+    if not isinstance(value, kind) or values_crc((key, value)) != crc:
+        raise DataLoss(f"{path} is damaged: the crc of {key} in meta does not match")
+    return value

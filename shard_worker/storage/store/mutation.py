@@ -1,0 +1,76 @@
+"""What is applied to the store, and what that changed: plain values between the log, the store and the indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.ids import RequestId, Seq
+from shoal.core.points import IdArray, PointColumns
+
+Rows = npt.NDArray[np.int64]
+"""Row numbers, (n,) int64."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestEntry:
+    """A client's write, to be remembered. time_ms: of its record."""
+
+    request_id: RequestId
+    time_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upsert:
+    """Write points; the ids in `columns` are unique."""
+
+    seq: Seq
+    columns: PointColumns
+    request: RequestEntry | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delete:
+    """Remove points. Ids that do not exist are no error."""
+
+    seq: Seq
+    ids: IdArray
+    request: RequestEntry | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteRows:
+    """Remove those of the points that still live in the row they were found in: ids (n,), rows (n,) int64. A point that
+    was written anew since it was found has another row, and stays."""
+
+    seq: Seq
+    ids: IdArray
+    rows: Rows
+    request: RequestEntry | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Noop:
+    """Change nothing but the applied seq."""
+
+    seq: Seq
+    request: RequestEntry | None = None
+
+
+Mutation = Upsert | Delete | DeleteRows | Noop
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What one mutation did.
+
+    killed_rows: rows that are gone, ascending; rows: new rows, contiguous, row i holds point i of the upsert;
+    affected: points written or removed.
+    """
+
+    seq: Seq
+    killed_rows: Rows
+    rows: Rows
+    affected: int

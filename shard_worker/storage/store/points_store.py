@@ -1,0 +1,366 @@
+"""The applied state of one replica, store.db.
+
+Owns the points, the remembered requests, the names of the index files and how far all of them are: a function of the
+committed log. It refuses mutations out of order, rows whose crc does not match, and everything after a write that
+failed.
+
+Threads: one writer calls apply, replace_segments, checkpoint and close; everything else may be called from any thread
+beside it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from shoal.core.errors import DataLoss, ShoalError, Unavailable
+from shoal.core.ids import ClusterId, ReplicaId, Seq
+from shoal.core.points import IdArray, Matrix, PointId, StoredColumns
+from shoal.runtime.fault_points import fault_point
+from shoal.shard_worker.logic.replication.request_memory import Remembered
+from shoal.shard_worker.storage.durable import fsync_path
+from shoal.shard_worker.storage.failure import (
+    STORE_ERRORS,
+    DiskFull,
+    StorageFailed,
+    StoreError,
+    read_failure,
+    store_read_failure,
+    store_write_failure,
+    write_failure,
+)
+from shoal.shard_worker.storage.store.checkpoint import checkpoint
+from shoal.shard_worker.storage.store.meta_table import (
+    Counters,
+    StoreIdentity,
+    read_counters,
+    read_identity,
+    write_counters,
+    write_identity,
+)
+from shoal.shard_worker.storage.store.mutation import Change, Mutation, Rows
+from shoal.shard_worker.storage.store.points_reading import (
+    Check,
+    LiveRows,
+    Shape,
+    StoredRows,
+    read_by_id,
+    read_by_row,
+    read_live_rows,
+    read_page,
+    unchecked,
+)
+from shoal.shard_worker.storage.store.points_writing import apply_mutation
+from shoal.shard_worker.storage.store.read_pool import ReadPool
+from shoal.shard_worker.storage.store.schema import check_tables, connect_reader, connect_writer, create_tables
+from shoal.shard_worker.storage.store.small_tables import SegmentEntry, forget_requests, read_requests, read_segments, replace_segments
+from shoal.shard_worker.storage.store.store_copy import FrozenStore, frozen
+
+_VECTOR_CHUNK_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreSettings:
+    """readers: read connections; read_wait_s: how long a read waits for one.
+
+    A checkpoint waits `checkpoint_wait_s` for reads of older states, and `truncate_wait_s` for all reads to shrink the
+    write-ahead log.
+    """
+
+    readers: int = 4
+    read_wait_s: float = 10.0
+    checkpoint_wait_s: float = 1.0
+    truncate_wait_s: float = 0.05
+    writer_cache_bytes: int = 16 * 1024 * 1024
+    reader_cache_bytes: int = 2 * 1024 * 1024
+
+
+DEFAULT_STORE_SETTINGS = StoreSettings()
+
+
+class PointsStore:
+    """An open store. Made by `open`, ended by `close`."""
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        identity: StoreIdentity,
+        counters: Counters,
+        writer: sqlite3.Connection,
+        readers: ReadPool,
+        settings: StoreSettings,
+    ) -> None:
+        self._path, self._identity, self._settings = path, identity, settings
+        self._counters = counters
+        self._writer, self._readers = writer, readers
+        self._durable_seq = Seq(0)
+        self._refusal: ShoalError | None = None
+        self._freezing = threading.Lock()
+        self._frozen = 0
+
+    @staticmethod
+    def create(path: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, dim: int) -> None:
+        """A new, empty, durable store at `path`. Raises StorageFailed."""
+        identity = StoreIdentity(cluster_id=cluster_id, replica_id=replica_id, dim=dim)
+        try:
+            connection = create_tables(path)
+            try:
+                write_identity(connection, identity)
+            finally:
+                connection.close()
+            fsync_path(path)
+            fsync_path(path.parent)
+        except STORE_ERRORS as error:
+            raise store_write_failure(error, f"store {path}") from error
+        except OSError as error:
+            raise write_failure(error, f"store {path}") from error
+
+    @classmethod
+    def open(
+        cls, path: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, settings: StoreSettings = DEFAULT_STORE_SETTINGS
+    ) -> PointsStore:
+        """The store at `path`, at the last commit that reached the disk.
+
+        Raises DataLoss when it is missing or damaged, PreconditionFailed for a newer format or another cluster's or
+        replica's store.
+        """
+        if not path.is_file():
+            raise DataLoss(f"{path} is missing")
+        connections: list[sqlite3.Connection] = []
+        try:
+            connections.append(connect_writer(path, cache_bytes=settings.writer_cache_bytes, busy_wait_s=settings.checkpoint_wait_s))
+            identity = read_identity(connections[0], path, cluster_id=cluster_id, replica_id=replica_id)
+            check_tables(connections[0], path)
+            counters = read_counters(connections[0], path)
+            connect = partial(connect_reader, path, cache_bytes=settings.reader_cache_bytes, busy_wait_s=settings.read_wait_s)
+            readers = ReadPool(what=f"store {path}", connect=connect, size=settings.readers, wait_s=settings.read_wait_s)
+            return cls(path=path, identity=identity, counters=counters, writer=connections.pop(), readers=readers, settings=settings)
+        except STORE_ERRORS as error:
+            raise store_read_failure(error, f"store {path}") from error
+        finally:
+            for connection in connections:
+                connection.close()
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors."""
+        return self._identity.dim
+
+    @property
+    def applied_seq(self) -> Seq:
+        """Seq of the last mutation that is applied."""
+        return self._counters.applied_seq
+
+    @property
+    def next_row(self) -> int:
+        """Row number that the next new point takes. Row numbers only grow."""
+        return self._counters.next_row
+
+    def count(self) -> int:
+        """Number of points."""
+        return self._counters.points
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the database and of its write-ahead log. Raises StorageFailed."""
+        return _file_bytes(self._path) + self.wal_bytes
+
+    @property
+    def wal_bytes(self) -> int:
+        """Bytes of the write-ahead log: what the next checkpoint moves. Raises StorageFailed."""
+        return _file_bytes(self._path.with_name(self._path.name + "-wal"))
+
+    def apply(
+        self, mutations: Sequence[Mutation], *, forget: Sequence[tuple[str, int]] = (), forget_clients: Sequence[str] = ()
+    ) -> list[Change]:
+        """Apply the group in one transaction, with applied seq, next row and request ids. Returns one change a
+        mutation, in order.
+
+        forget: (client, number) pairs, requests up to and including the number; forget_clients: all requests of these.
+        Both concern what was remembered before this group: a client may come back in the group that forgets it. Raises
+        Internal, with nothing applied, when a mutation is not the next one or its columns do not fit together; DataLoss
+        for damage; StorageFailed when the disk refuses: the store then takes nothing more until it is opened anew.
+        """
+        with self._transaction() as connection:
+            forget_requests(connection, forget, forget_clients)
+            changes, counters = [], self._counters
+            for mutation in mutations:
+                applied = apply_mutation(connection, mutation, counters, self.dim)
+                counters = applied.counters
+                changes.append(applied.change)
+            write_counters(connection, counters)
+            fault_point("store.apply")
+        fault_point("store.applied")
+        self._counters = counters
+        return changes
+
+    def get(self, ids: IdArray, *, with_vectors: bool, with_payloads: bool, check: Check = unchecked) -> StoredColumns:
+        """The points with these ids, (n,), in the order asked, missing ones left out; all from one state of the store.
+
+        check: called between two pieces; what it raises ends the read. vectors: (found, dim) float32 as given. Raises
+        DataLoss for a row whose crc does not match; ResourceExhausted, Unavailable.
+        """
+        with self._readers.snapshot() as connection:
+            return read_by_id(connection, ids.tolist(), self._shape(with_vectors, with_payloads, check))
+
+    def rows(self, rows: Rows, *, with_vectors: bool, with_payloads: bool) -> StoredRows:
+        """The points in these rows, (n,) int64, in the order asked; missing rows are marked, not an error.
+
+        Raises as get.
+        """
+        with self._readers.snapshot() as connection:
+            return read_by_row(connection, rows.tolist(), self._shape(with_vectors, with_payloads))
+
+    def scroll(
+        self, after: PointId | None, limit: int, *, with_vectors: bool, with_payloads: bool, check: Check = unchecked
+    ) -> StoredColumns:
+        """At most `limit` points that follow `after` (None: from the beginning) in order of id, integers first.
+
+        As get.
+        """
+        with self._readers.snapshot() as connection:
+            return read_page(connection, after, limit, self._shape(with_vectors, with_payloads, check))
+
+    def live_rows(self) -> LiveRows:
+        """Every row and the id of its point, without reading vectors.
+
+        Raises DataLoss when these are not exactly the rows and ids that were written; ResourceExhausted, Unavailable.
+        """
+        with self._readers.snapshot() as connection:
+            return read_live_rows(connection, self._path)
+
+    def vectors_of(self, rows: Rows) -> Matrix:
+        """Vectors of rows (n,) int64 that exist, as given, (n, dim) float32; read in pieces, so that no snapshot is
+        held for long.
+
+        Raises DataLoss when a row does not exist: for rows that may be deleted meanwhile, use `rows`. Else as get.
+        """
+        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
+        step = max(1, _VECTOR_CHUNK_BYTES // (4 * self.dim))
+        for at in range(0, len(rows), step):
+            part = self.rows(rows[at : at + step], with_vectors=True, with_payloads=False)
+            if not part.found.all() or part.columns.vectors is None:
+                missing = rows[at : at + step][~part.found]
+                raise DataLoss(f"{self._path}: row {missing[0]} does not exist")
+            vectors[at : at + step] = part.columns.vectors
+        return vectors
+
+    def requests(self) -> list[Remembered]:
+        """Every write that is remembered, in order of seq. Raises DataLoss for a damaged row."""
+        with self._readers.snapshot() as connection:
+            return read_requests(connection, self._path)
+
+    def segments(self) -> list[SegmentEntry]:
+        """Every index file that is named, by name. Raises DataLoss for a damaged row."""
+        with self._readers.snapshot() as connection:
+            return read_segments(connection, self._path)
+
+    @contextmanager
+    def frozen(self) -> Iterator[FrozenStore]:
+        """One state of the store, to be copied while the writer goes on; left before the store is closed. See
+        store_copy.frozen.
+
+        The write-ahead log grows meanwhile: checkpoints are put off, for each would wait in vain.
+        """
+        with self._freezing:
+            self._frozen += 1
+        try:
+            with frozen(self._path, busy_wait_s=self._settings.read_wait_s) as state:
+                yield state
+        finally:
+            with self._freezing:
+                self._frozen -= 1
+
+    def replace_segments(self, add: Sequence[SegmentEntry], remove: Sequence[str]) -> None:
+        """Name files and take names away, in one step.
+
+        Durable with the next checkpoint: delete a file whose name was taken away only after it, or a crash brings the
+        name back. Raises Internal for a name that is already there or not there; else as apply.
+        """
+        with self._transaction() as connection:
+            replace_segments(connection, add, remove)
+            fault_point("store.name")
+        fault_point("store.named")
+
+    def checkpoint(self) -> Seq:
+        """Move the write-ahead log into the database. Returns the applied seq that is now certainly durable.
+
+        Why it is: under synchronous=NORMAL a commit is not flushed, but a checkpoint flushes the write-ahead log before
+        it copies its pages, and the database file before it counts them as copied. The writer's thread runs it, so the
+        applied seq read before is within these pages. When a read of an older state goes on for longer than
+        `checkpoint_wait_s`, or a state is frozen, nothing new is certain and the earlier answer is given; 0 before the
+        first checkpoint. Raises DataLoss, StorageFailed.
+        """
+        self._check_usable()
+        if self._frozen:
+            return self._durable_seq
+        applied_seq = self._counters.applied_seq
+        wait_s, truncate_wait_s = self._settings.checkpoint_wait_s, self._settings.truncate_wait_s
+        fault_point("store.checkpoint")
+        try:
+            if checkpoint(self._writer, wait_s=wait_s, truncate_wait_s=truncate_wait_s):
+                self._durable_seq = applied_seq
+        except STORE_ERRORS as error:
+            raise self._refuse_from_now_on(error) from error
+        fault_point("store.checkpointed")
+        return self._durable_seq
+
+    def close(self) -> None:
+        """Checkpoint and close; a second call does nothing.
+
+        Raises StorageFailed; Unavailable when a read does not end.
+        """
+        self._readers.close()
+        if self._refusal is None:
+            self._refusal = Unavailable(f"store {self._path} is closed")
+        try:
+            self._writer.close()
+        except STORE_ERRORS as error:
+            raise store_write_failure(error, f"store {self._path}") from error
+
+    def _shape(self, with_vectors: bool, with_payloads: bool, check: Check = unchecked) -> Shape:
+        return Shape(path=self._path, dim=self.dim, with_vectors=with_vectors, with_payloads=with_payloads, check=check)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._check_usable()
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except STORE_ERRORS:
+                # no way back is tried: the store is dead, and closing it rolls back
+                raise
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._writer.execute("COMMIT")
+        except STORE_ERRORS as error:
+            raise self._refuse_from_now_on(error) from error
+
+    def _refuse_from_now_on(self, error: StoreError) -> ShoalError:
+        failure = store_write_failure(error, f"store {self._path}")
+        kind = DiskFull if isinstance(failure, DiskFull) else StorageFailed
+        self._refusal = kind(f"store {self._path} takes nothing more, an earlier write failed: {failure.message}")
+        return failure
+
+    def _check_usable(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+
+
+def _file_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise read_failure(error, str(path)) from error

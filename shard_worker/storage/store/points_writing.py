@@ -1,0 +1,152 @@
+"""Applying mutations to the table `points`, inside the caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shoal.core.errors import DataLoss, Internal
+from shoal.core.ids import Seq
+from shoal.core.points import PointColumns, PointId
+from shoal.shard_worker.logic.replication.request_memory import Remembered
+from shoal.shard_worker.storage.checksum import key_crc, part_crc, point_crc
+from shoal.shard_worker.storage.store.chunks import in_chunks, marks
+from shoal.shard_worker.storage.store.meta_table import Counters
+from shoal.shard_worker.storage.store.mutation import Change, Delete, DeleteRows, Mutation, Noop, Rows, Upsert
+from shoal.shard_worker.storage.store.small_tables import remember_request
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Applied:
+    """What one mutation changed, and the counters after it."""
+
+    change: Change
+    counters: Counters
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Keys:
+    """Rows that came or went, ascending, and the sum of their key_crc."""
+
+    rows: Rows
+    crc_sum: int
+
+
+_ABSENT = object()
+_NOTHING = _Keys(rows=np.empty(0, dtype=np.int64), crc_sum=0)
+
+
+def apply_mutation(connection: sqlite3.Connection, mutation: Mutation, counters: Counters, dim: int) -> Applied:
+    """Apply one mutation and remember its request.
+
+    Raises Internal when it is not the next one or breaks its own contract; DataLoss when index and table disagree;
+    sqlite3.Error.
+    """
+    if mutation.seq != counters.applied_seq + 1:
+        raise Internal(f"mutation {mutation.seq} cannot be applied after {counters.applied_seq}")
+    match mutation:
+        case Upsert():
+            applied = _upsert(connection, mutation, counters, dim)
+        case Delete():
+            applied = _delete(connection, mutation, counters)
+        case DeleteRows():
+            applied = _delete_rows(connection, mutation, counters)
+        case Noop():
+            applied = _applied(mutation.seq, counters, killed=_NOTHING, made=_NOTHING, affected=0)
+    if mutation.request is not None:
+        remembered = Remembered(
+            request_id=mutation.request.request_id,
+            seq=mutation.seq,
+            affected=applied.change.affected,
+            time_ms=mutation.request.time_ms,
+        )
+        remember_request(connection, remembered)
+    return applied
+
+
+def _upsert(connection: sqlite3.Connection, upsert: Upsert, counters: Counters, dim: int) -> Applied:
+    columns = upsert.columns
+    ids: list[PointId] = columns.ids.tolist()
+    _check_columns(columns, ids, upsert.seq, dim)
+    killed = _kill(connection, ids)
+    connection.executemany(
+        "INSERT INTO points (row, id, seq, crc, payload_crc, vector_crc, payload, vector) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        _table_rows(columns, ids, counters.next_row, upsert.seq),
+    )
+    made = _keys(range(counters.next_row, counters.next_row + len(ids)), ids)
+    return _applied(upsert.seq, counters, killed=killed, made=made, affected=len(ids))
+
+
+def _delete(connection: sqlite3.Connection, delete: Delete, counters: Counters) -> Applied:
+    killed = _kill(connection, delete.ids.tolist())
+    return _applied(delete.seq, counters, killed=killed, made=_NOTHING, affected=len(killed.rows))
+
+
+def _delete_rows(connection: sqlite3.Connection, delete: DeleteRows, counters: Counters) -> Applied:
+    if len(delete.ids) != len(delete.rows):
+        raise Internal(f"delete {delete.seq} has {len(delete.rows)} rows for {len(delete.ids)} ids")
+    found = _rows_of(connection, delete.ids.tolist())
+    still = [row for row, point_id in zip(delete.rows.tolist(), delete.ids.tolist(), strict=True) if found.get(row, _ABSENT) == point_id]
+    killed = _remove(connection, {row: found[row] for row in still})
+    return _applied(delete.seq, counters, killed=killed, made=_NOTHING, affected=len(killed.rows))
+
+
+def _applied(seq: Seq, counters: Counters, *, killed: _Keys, made: _Keys, affected: int) -> Applied:
+    counters = Counters(
+        applied_seq=seq,
+        next_row=counters.next_row + len(made.rows),
+        points=counters.points + len(made.rows) - len(killed.rows),
+        keys_sum=(counters.keys_sum + made.crc_sum - killed.crc_sum) % 2**32,
+    )
+    return Applied(change=Change(seq=seq, killed_rows=killed.rows, rows=made.rows, affected=affected), counters=counters)
+
+
+def _kill(connection: sqlite3.Connection, ids: list[PointId]) -> _Keys:
+    """Delete the rows of those ids that exist."""
+    return _remove(connection, _rows_of(connection, ids))
+
+
+def _rows_of(connection: sqlite3.Connection, ids: list[PointId]) -> dict[int, PointId]:
+    """The row of each of those ids that exist."""
+    found: dict[int, PointId] = {}
+    for chunk in in_chunks(ids):
+        found.update(connection.execute(f"SELECT row, id FROM points WHERE id IN ({marks(len(chunk))})", chunk).fetchall())
+    return found
+
+
+def _remove(connection: sqlite3.Connection, found: dict[int, PointId]) -> _Keys:
+    rows = sorted(found)
+    deleted = connection.executemany("DELETE FROM points WHERE row = ?", [(row,) for row in rows]).rowcount if rows else 0
+    if deleted != len(rows):
+        raise DataLoss(f"index and table of points disagree: {len(rows)} rows found by id, {deleted} of them exist")
+    return _keys(rows, [found[row] for row in rows])
+
+
+def _keys(rows: Sequence[int], ids: Sequence[PointId]) -> _Keys:
+    return _Keys(rows=np.array(rows, dtype=np.int64), crc_sum=sum(map(key_crc, rows, ids)))
+
+
+def _check_columns(columns: PointColumns, ids: list[PointId], seq: Seq, dim: int) -> None:
+    if columns.vectors.shape != (len(ids), dim):
+        raise Internal(f"upsert {seq} has vectors of shape {columns.vectors.shape}, the store needs {(len(ids), dim)}")
+    if columns.payloads is not None and len(columns.payloads) != len(ids):
+        raise Internal(f"upsert {seq} has {len(columns.payloads)} payloads for {len(ids)} points")
+    if len(set(ids)) != len(ids):
+        raise Internal(f"upsert {seq} gives an id twice")
+
+
+def _table_rows(
+    columns: PointColumns, ids: list[PointId], first_row: int, seq: int
+) -> list[tuple[int, PointId, int, int, int, int, bytes | None, bytes]]:
+    width = 4 * columns.vectors.shape[1]
+    data = columns.vectors.astype("<f4", copy=False).tobytes()
+    payloads = columns.payloads or (None,) * len(ids)
+    made = []
+    for at, (point_id, payload) in enumerate(zip(ids, payloads, strict=True)):
+        row, vector = first_row + at, data[at * width : (at + 1) * width]
+        crcs = part_crc(payload), part_crc(vector)
+        made.append((row, point_id, seq, point_crc(row, point_id, seq, *crcs), *crcs, payload, vector))
+    return made

@@ -1,0 +1,222 @@
+"""Measures the index of one sealed segment: recall and time over a growing grid of breadths, against the exact answer.
+
+Runs in a build thread at low priority, in slices of some 20 ms, and stops between two when told to. Owns the grid and
+when it ends; what the recalls promise is decided in shoal.shard_worker.logic.tuning.recall_bounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.collection import Metric
+from shoal.core.scoring import pair_scores
+from shoal.shard_worker.index.likeness import remoteness
+from shoal.shard_worker.index.native.native_index import NativeIndex, inner_products, squared_distances
+from shoal.shard_worker.index.tuning import ANY_FETCH, FETCHES, RANKS, Measures, Shape, Tuning
+from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.logic.tuning.recall_bounds import expected_recalls, sure_recalls, with_stand_in_margin
+from shoal.shard_worker.tuning.truth import Sample, Truth, exact_truth
+
+Recalls = npt.NDArray[np.float64]
+
+MOST_BREADTH = 4_096
+GOOD_ENOUGH = 0.998
+"""Recall at the largest rank at which the grid ends: it has then all but no error left at smaller ones."""
+
+NOT_WORTH = 1.5
+"""The grid ends where a search costs so many times an exact one."""
+
+_GRID_RATIO = 1.4
+_BLOCK_US = 20_000.0
+_TIMED_CALLS = 7
+_TIMED_ROWS = 8_192
+_SELECT_US_PER_ROW = 7e-3
+_CALL_US = 30.0
+
+
+def calibrate(
+    part: Part,
+    sample: Sample,
+    *,
+    metric: Metric,
+    should_stop: Callable[[], bool],
+    clock: Callable[[], float],
+    ranks: tuple[int, ...] = RANKS,
+    most_s: float = math.inf,
+) -> Tuning | None:
+    """What the part's index gives for what; None when it was told to stop. should_stop: asked between slices of work,
+    and may take its time; clock: seconds; ranks: at which recall is measured, where the part has four times as many
+    rows; most_s: after so long no further breadth is begun. The part has an index and the sample at least one query.
+    """
+    began = clock()
+    native = part.native
+    assert native is not None, "only a part with an index is calibrated"
+    ranks = tuple(rank for rank in ranks if rank <= max(1, len(part) // 4))
+    truth = exact_truth(part, sample, ranks[-1], metric, should_stop)
+    if truth is None:
+        return None
+    survey = _Survey(part=part, native=native, sample=sample, truth=truth, ranks=ranks, clock=clock)
+    exact = _exact_pace(part, sample, metric, clock)
+    score_us = _score_us(part, sample, metric, clock)
+    limit_us = _CALL_US + len(part) * exact
+    breadths, us, recalls = [], [], []
+    for breadth in grid(native.breadth_name, native.max_breadth, ranks):
+        breadths.append(breadth)
+        us.append(survey.single_us(breadth))
+        measured = survey.recalls(breadth, us[-1], should_stop)
+        if measured is None:
+            return None
+        recalls.append(measured)
+        if us[-1] > NOT_WORTH * limit_us or measured[-1, -1].mean() >= GOOD_ENOUGH:
+            break
+        if clock() - began >= most_s:
+            break
+    measures = Measures(
+        breadths=tuple(breadths),
+        fetches=survey.fetches,
+        ranks=ranks,
+        **_tables(np.stack(recalls), breadths, ranks, sample, graph=native.breadth_name == "ef"),
+        us=tuple(np.minimum.accumulate(us[::-1])[::-1].tolist()),
+        score_us=score_us,
+        exact_call_us=_CALL_US,
+        exact_row_us=exact,
+        queries=len(sample),
+        real=sample.real,
+        remote=_remote(sample, truth, metric) if sample.real else (),
+    )
+    return Tuning(shape_of(part, native), measures)
+
+
+def shape_of(part: Part, native: NativeIndex) -> Shape:
+    """The part's index in numbers."""
+    return Shape(
+        breadth_name=native.breadth_name,
+        max_breadth=native.max_breadth,
+        quantised=native.quantised,
+        rows=len(part),
+        dim=part.vectors.shape[1],
+    )
+
+
+def grid(breadth_name: str, max_breadth: int, ranks: tuple[int, ...]) -> tuple[int, ...]:
+    """Breadths to try, ascending.
+
+    A graph is never searched narrower than rows are fetched, so its grid holds the ranks themselves.
+    """
+    if not breadth_name:
+        return (1,)
+    first, most = (8, min(MOST_BREADTH, max_breadth)) if breadth_name == "ef" else (1, max_breadth)
+    steps = {most}
+    value = float(min(first, most))
+    while value < most:
+        steps.add(round(value))
+        value = max(value * _GRID_RATIO, value + 1)
+    if breadth_name == "ef":
+        steps |= {rank for rank in ranks if first <= rank <= most}
+    return tuple(sorted(steps))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Survey:
+    """Searches of one index with one sample."""
+
+    part: Part
+    native: NativeIndex
+    sample: Sample
+    truth: Truth
+    ranks: tuple[int, ...]
+    clock: Callable[[], float]
+
+    @property
+    def fetches(self) -> tuple[int, ...]:
+        """Axis of the tables."""
+        return FETCHES if self.native.quantised else ANY_FETCH
+
+    def fetch(self, breadth: int) -> int:
+        """Rows to fetch at a breadth: all that any cell of the tables looks at, but no graph search is broadened by
+        them; one more for a row that stands in for a query and finds itself."""
+        wanted = FETCHES[-1] if self.native.quantised else self.ranks[-1]
+        if self.native.breadth_name == "ef":
+            wanted = min(wanted, breadth)
+        return min(wanted + (not self.sample.real), len(self.part))
+
+    def single_us(self, breadth: int) -> float:
+        """Time of a search for one query, few rows fetched: the least of some, since others on the machine only add to
+        it.
+        """
+        fetch, times = min(10, len(self.part)), []
+        for number in range(_TIMED_CALLS):
+            query = self.sample.queries[number % len(self.sample)][None, :]
+            began = self.clock()
+            self.native.search(query, fetch, breadth)
+            times.append(self.clock() - began)
+        return min(times) * 1e6
+
+    def recalls(self, breadth: int, us: float, should_stop: Callable[[], bool]) -> Recalls | None:
+        """Recall of each query, (fetches, ranks, m); None when it was told to stop."""
+        fetch = self.fetch(breadth)
+        found = np.empty((len(self.fetches), len(self.ranks), len(self.sample)))
+        step = max(1, int(_BLOCK_US / max(us, 10.0)))
+        for start in range(0, len(self.sample), step):
+            if should_stop():
+                return None
+            positions = self.native.search(self.sample.queries[start : start + step], fetch, breadth)
+            if not self.sample.real:
+                positions = self.sample.without_own(positions, start)
+            found_at = self.truth.found_at(positions, start)
+            places = self.truth.first_places[start : start + len(positions)]
+            for at, rank in enumerate(self.ranks):
+                near = places < rank
+                width = int(near.sum(axis=1).max())
+                for over, fetched in enumerate(self.fetches):
+                    hits = near[:, :width] & (found_at[:, :width] < (fetched if self.native.quantised else rank))
+                    found[over, at, start : start + len(positions)] = np.minimum(hits.sum(axis=1) / rank, 1.0)
+        return found
+
+
+def _tables(recalls: Recalls, breadths: list[int], ranks: tuple[int, ...], sample: Sample, *, graph: bool) -> dict[str, Recalls]:
+    """Expected and sure recalls from those of single queries, (breadths, fetches, ranks, m): sure for each kind of
+    query.
+    """
+    kinds = [recalls[..., sample.kinds == kind] for kind in np.unique(sample.kinds)]
+    surely = np.minimum.reduce([sure_recalls(kind, ranks, breadths) for kind in kinds])
+    return {
+        "expected": expected_recalls(recalls),
+        "surely": surely if sample.real else with_stand_in_margin(surely, breadths, graph=graph),
+    }
+
+
+def _remote(sample: Sample, truth: Truth, metric: Metric) -> tuple[float, ...]:
+    """How far the nearest rows of the queries lie, ascending."""
+    far = remoteness(sample.queries, truth.best, metric)
+    return tuple(np.sort(far[np.isfinite(far)]).tolist())
+
+
+def _exact_pace(part: Part, sample: Sample, metric: Metric, clock: Callable[[], float]) -> float:
+    """Microseconds to compare one query with one row of many."""
+    rows = np.ascontiguousarray(part.vectors[:_TIMED_ROWS], dtype=np.float32)
+    kernel = squared_distances if metric is Metric.L2 else inner_products
+    times = []
+    for number in range(_TIMED_CALLS):
+        began = clock()
+        kernel(sample.queries[number % len(sample)], rows)
+        times.append(clock() - began)
+    return min(times) * 1e6 / len(rows) + _SELECT_US_PER_ROW
+
+
+def _score_us(part: Part, sample: Sample, metric: Metric, clock: Callable[[], float]) -> float:
+    """Microseconds of the exact score of one row, scattered as hits are."""
+    count = min(256, len(part))
+    positions = np.linspace(0, len(part) - 1, count).astype(np.int64)
+    none = np.zeros(count, dtype=np.int64)
+    times = []
+    for number in range(_TIMED_CALLS):
+        began = clock()
+        pair_scores(sample.queries[number % len(sample)][None, :], part.vectors, none, positions, metric)
+        times.append(clock() - began)
+    return min(times) * 1e6 / count

@@ -1,0 +1,197 @@
+"""The exact answer to sample queries over all rows of a segment, in short steps that can be stopped, and who is in it.
+
+Dead rows are rows here: what is measured is the index, which holds them. A row that ties with another counts as found
+where either would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.collection import Metric
+from shoal.core.points import Matrix
+from shoal.core.scoring import pair_scores, prepared
+from shoal.shard_worker.index.view import Part
+
+Numbers = npt.NDArray[np.int64]
+
+ABSENT = np.iinfo(np.int64).max
+"""Where a row stands that was not found."""
+
+NO_ROW = -2
+"""Position of the own row of a query that is none; no search answers it."""
+
+_STEP_FLOATS = 1 << 26
+"""Products of a query's and a row's elements in one step: some 20 ms."""
+
+_MOST_DISTANCES = 1 << 21
+_TIES = 64
+"""Rows kept beyond the last wanted one, so that ties with it are seen."""
+
+_FAR = 10.0
+"""Times the spread of rows, for stand-ins far out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Sample:
+    """Queries to measure with. queries: (m, dim) float32, prepared, contiguous; own: (m,) positions of the rows that
+    stand in for queries and must not find themselves, NO_ROW for others; kinds: (m,) number of the kind of each, and a
+    promise has to hold for each kind by itself; real: whether users asked them."""
+
+    queries: Matrix
+    own: Numbers
+    kinds: Numbers
+    real: bool
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @classmethod
+    def asked(cls, queries: Matrix, metric: Metric, *others: Matrix) -> Sample:
+        """Real queries (m, dim) as they were asked; others: of other kinds, each (m, dim)."""
+        every = [queries, *others]
+        return cls(
+            queries=np.ascontiguousarray(prepared(np.concatenate(every), metric), dtype=np.float32),
+            own=np.full(sum(map(len, every)), NO_ROW, dtype=np.int64),
+            kinds=np.repeat(np.arange(len(every)), [len(each) for each in every]),
+            real=True,
+        )
+
+    @classmethod
+    def own_rows(cls, part: Part, most: int, rng: np.random.Generator, *, seq: int) -> Sample:
+        """At most `most` rows of the part that live at `seq`, in place of queries."""
+        alive = np.flatnonzero(part.deaths > seq)
+        positions = np.sort(rng.permutation(alive)[:most]).astype(np.int64)
+        vectors = np.ascontiguousarray(part.vectors.take(positions, axis=0), dtype=np.float32)
+        return cls(queries=vectors, own=positions, kinds=np.zeros(len(positions), dtype=np.int64), real=False)
+
+    @classmethod
+    def stand_ins(cls, part: Part, each: int, rng: np.random.Generator, *, seq: int, metric: Metric) -> Sample:
+        """At most `each` queries of each of some kinds, among which some are as hard as any that may be asked: rows
+        that live at `seq`, points between two rows, rows with noise, random directions, and where lengths count, far
+        out in these."""
+        rows = cls.own_rows(part, 4 * each, rng, seq=seq)
+        count = len(rows) // 4
+        if not count:
+            return rows
+        drawn = rng.permutation(rows.queries)
+        noise = rng.standard_normal((2, count, rows.queries.shape[1])) * rows.queries.std(axis=0)
+        around = rows.queries.mean(axis=0) if metric is Metric.L2 else 0.0
+        made = [(drawn[:count] + drawn[count : 2 * count]) / 2, drawn[2 * count : 3 * count] + noise[0], around + noise[1]]
+        if metric is Metric.L2:
+            made.append(around + _FAR * noise[1])
+        if metric is Metric.COSINE:
+            # What has no direction would be no query.
+            made = [np.where(np.abs(one).max(axis=1, keepdims=True) > 0, one, drawn[:count]) for one in made]
+        own = rng.permutation(rows.own)[:count]
+        others = prepared(np.concatenate(made).astype(np.float32), metric)
+        return cls(
+            queries=np.ascontiguousarray(np.concatenate([part.vectors.take(own, axis=0), others]), dtype=np.float32),
+            own=np.concatenate([own, np.full(len(others), NO_ROW, dtype=np.int64)]),
+            kinds=np.repeat(np.arange(1 + len(made)), count),
+            real=False,
+        )
+
+    def without_own(self, positions: Numbers, start: int = 0) -> Numbers:
+        """Positions (count, f) of queries from `start` on without the queries' own rows; (count, f - 1), best first as
+        before.
+        """
+        kept = positions != self.own[start : start + len(positions), None]
+        whole = kept.all(axis=1)
+        kept[whole, -1] = False
+        others: Numbers = positions[kept].reshape(len(positions), positions.shape[1] - 1)
+        return others
+
+
+class Truth:
+    """The nearest rows of each query of a sample, nearest first.
+
+    nearest: (m, kept) positions; first_places: (m, kept) place from 0 of each of them, of the first of those that tie;
+    places: how many places are whole, the last with all rows that tie, as far as there was room; rows: of the segment;
+    best: (m,) scores of the nearest row of each query.
+    """
+
+    def __init__(self, *, nearest: Numbers, first_places: Numbers, places: int, rows: int, best: npt.NDArray[np.float32]) -> None:
+        self.nearest, self.first_places, self.places, self.best = nearest, first_places, places, best
+        # One more: positions of -1, for nothing found, land there.
+        self._found_at: Numbers = np.full(rows + 1, ABSENT, dtype=np.int64)
+
+    def found_at(self, positions: Numbers, start: int = 0) -> Numbers:
+        """Where in `positions` (count, f), found for queries from `start` on, each of their nearest rows stands.
+        (count, kept).
+
+        ABSENT for those that were not found; -1 in positions is nothing. One call at a time.
+        """
+        found = np.empty((len(positions), self.nearest.shape[1]), dtype=np.int64)
+        columns = np.arange(positions.shape[1])
+        for number, row in enumerate(positions):
+            self._found_at[row] = columns
+            self._found_at[-1] = ABSENT
+            self._found_at.take(self.nearest[start + number], out=found[number])
+            self._found_at[row] = ABSENT
+        return found
+
+
+def exact_truth(part: Part, sample: Sample, places: int, metric: Metric, should_stop: Callable[[], bool]) -> Truth | None:
+    """The `places` nearest rows of each query, and what ties with the last; None when it was told to stop.
+
+    Steps take some 20 ms.
+    """
+    rows = len(part)
+    kept = min(rows, places + _TIES + 1)
+    nearest = _nearest(part, sample.queries, kept, metric, should_stop)
+    if nearest is None:
+        return None
+    nearest = sample.without_own(nearest) if not sample.real else nearest
+    scores = _scores(part, sample.queries, nearest, metric, should_stop)
+    if scores is None:
+        return None
+    order = np.argsort(scores if metric.smaller_is_better else -scores, axis=1, kind="stable")
+    nearest, scores = np.take_along_axis(nearest, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    place = np.broadcast_to(np.arange(nearest.shape[1]), nearest.shape)
+    begins = np.concatenate([np.ones((len(sample), 1), dtype=bool), scores[:, 1:] != scores[:, :-1]], axis=1)
+    first_places = np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+    return Truth(nearest=nearest, first_places=first_places, places=min(places, nearest.shape[1]), rows=rows, best=scores[:, 0])
+
+
+def _nearest(part: Part, queries: Matrix, kept: int, metric: Metric, should_stop: Callable[[], bool]) -> Numbers | None:
+    """About the `kept` nearest rows of each query, in no order, by matrix products. (m, kept)."""
+    count, dim = queries.shape
+    step = max(1, min(_STEP_FLOATS // (count * dim), _MOST_DISTANCES // count))
+    best = np.empty((count, 0), dtype=np.float32)
+    positions: Numbers = np.empty((count, 0), dtype=np.int64)
+    for start in range(0, len(part), step):
+        if should_stop():
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            distances = queries @ part.vectors[start : start + step].T
+            np.negative(distances, out=distances)
+            if metric is Metric.L2:
+                distances *= 2
+                distances += part.squares[start : start + step]
+        here = np.broadcast_to(np.arange(start, start + distances.shape[1]), distances.shape)
+        best, positions = np.concatenate([best, distances], axis=1), np.concatenate([positions, here], axis=1)
+        if best.shape[1] > kept:
+            at = np.argpartition(best, kept - 1, axis=1)[:, :kept]
+            best, positions = np.take_along_axis(best, at, axis=1), np.take_along_axis(positions, at, axis=1)
+    return positions
+
+
+def _scores(
+    part: Part, queries: Matrix, positions: Numbers, metric: Metric, should_stop: Callable[[], bool]
+) -> npt.NDArray[np.float32] | None:
+    """Scores of the rows at `positions` (m, f), by the scoring kernel."""
+    count, width = positions.shape
+    scores = np.empty((count, width), dtype=np.float32)
+    step = max(1, _STEP_FLOATS // 8 // (width * queries.shape[1]))
+    for start in range(0, count, step):
+        if should_stop():
+            return None
+        block = positions[start : start + step]
+        query_at = np.repeat(np.arange(start, start + len(block)), width)
+        scores[start : start + step] = pair_scores(queries, part.vectors, query_at, block.ravel(), metric).reshape(block.shape)
+    return scores

@@ -1,0 +1,180 @@
+"""Domain values as the JSON texts that lie in the store, and back.
+
+Text that is no such value is DataLoss, never a guess.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from shoal.core.cluster_map import LeaderEntry, WorkerEntry
+from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric, check_min_isr, check_recall
+from shoal.core.errors import DataLoss, InvalidArgument
+from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
+from shoal.core.index_spec import index_from_input
+from shoal.core.shard_calls import DEFAULT_RECALL
+from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.core.slots import SlotRange
+
+T = TypeVar("T")
+
+
+def encode_collection(collection: Collection) -> bytes:
+    """A collection as stored."""
+    spec = collection.spec
+    return _text(
+        {
+            "id": collection.id,
+            "name": spec.name,
+            "dim": spec.dim,
+            "metric": spec.metric,
+            "shards": spec.shards,
+            "replicas": spec.replicas,
+            "index": spec.index,
+            "recall": spec.recall,
+            "min_isr": spec.min_isr_set,
+            "state": collection.state,
+            "request_id": collection.request_id,
+        }
+    )
+
+
+def decode_collection(key: str, value: bytes, revision: int) -> Collection:
+    """A collection from its text; revision: modification revision of its key. Raises DataLoss."""
+
+    def build(raw: dict[str, Any]) -> Collection:
+        return Collection(
+            id=CollectionId(raw["id"]),
+            spec=CollectionSpec(
+                name=raw["name"],
+                dim=raw["dim"],
+                metric=Metric(raw["metric"]),
+                shards=raw["shards"],
+                replicas=raw["replicas"],
+                index=index_from_input(raw["index"], dim=raw["dim"]),
+                recall=_recall(raw),
+                min_isr_set=_min_isr(raw),
+            ),
+            state=CollectionState(raw["state"]),
+            request_id=raw["request_id"],
+            revision=Revision(revision),
+        )
+
+    return _decoded(key, value, build)
+
+
+def _recall(raw: dict[str, Any]) -> float:
+    # Collections that were made before targets could be set have none.
+    recall = raw.get("recall", DEFAULT_RECALL)
+    check_recall(recall)
+    return float(recall)
+
+
+def _min_isr(raw: dict[str, Any]) -> int:
+    # Collections that were made before it could be chosen have none.
+    min_isr = raw.get("min_isr", 0)
+    check_min_isr(min_isr, raw["replicas"])
+    return int(min_isr)
+
+
+def encode_shard(config: ShardConfig) -> bytes:
+    """A shard configuration as stored."""
+    return _text(
+        {
+            "term": config.term,
+            "primary": config.primary,
+            "primary_reg": config.primary_reg,
+            "isr": config.isr,
+            "elr": config.elr,
+            "learners": config.learners,
+            "worker_of": dict(config.worker_of),
+            "min_isr": config.min_isr,
+            "rf": config.rf,
+            "state": config.state,
+            "slots": [[part.start, part.end] for part in config.slots],
+            "leaving": config.leaving,
+        }
+    )
+
+
+def decode_shard(shard: ShardId, key: str, value: bytes) -> ShardConfig:
+    """A shard configuration from its text. Raises DataLoss."""
+
+    def build(raw: dict[str, Any]) -> ShardConfig:
+        return ShardConfig(
+            shard=shard,
+            term=Term(raw["term"]),
+            primary=ReplicaId(raw["primary"]),
+            primary_reg=Revision(raw["primary_reg"]),
+            isr=tuple(ReplicaId(each) for each in raw["isr"]),
+            elr=tuple(ReplicaId(each) for each in raw["elr"]),
+            learners=tuple(ReplicaId(each) for each in raw["learners"]),
+            worker_of={ReplicaId(replica): WorkerId(worker) for replica, worker in raw["worker_of"].items()},
+            min_isr=raw["min_isr"],
+            rf=raw["rf"],
+            state=ShardState(raw["state"]),
+            slots=tuple(SlotRange(start, end) for start, end in raw["slots"]),
+            leaving=tuple(ReplicaId(each) for each in raw.get("leaving", ())),
+        )
+
+    return _decoded(key, value, build)
+
+
+def encode_worker(worker: WorkerEntry) -> bytes:
+    """A worker's registration as stored."""
+    return _text(
+        {
+            "id": worker.id,
+            "address": worker.address,
+            "incarnation": worker.incarnation,
+            "pid": worker.pid,
+            "node": worker.node,
+            "zone": worker.zone,
+            "memory_budget_bytes": worker.memory_budget_bytes,
+            "file_budget": worker.file_budget,
+            "replica_files": worker.replica_files,
+        }
+    )
+
+
+def decode_worker(key: str, value: bytes, registration: int) -> WorkerEntry:
+    """A worker's registration from its text; registration: modification revision of its key. Raises DataLoss."""
+
+    def build(raw: dict[str, Any]) -> WorkerEntry:
+        return WorkerEntry(
+            id=WorkerId(raw["id"]),
+            address=raw["address"],
+            incarnation=raw["incarnation"],
+            pid=raw["pid"],
+            node=raw["node"],
+            zone=raw["zone"],
+            memory_budget_bytes=int(raw.get("memory_budget_bytes", 0)),
+            file_budget=int(raw.get("file_budget", 0)),
+            replica_files=int(raw.get("replica_files", 0)),
+            registration=Revision(registration),
+        )
+
+    return _decoded(key, value, build)
+
+
+def encode_leader(address: str) -> bytes:
+    """The leading coordinator as stored."""
+    return _text({"address": address})
+
+
+def decode_leader(key: str, value: bytes, created: int) -> LeaderEntry:
+    """The leading coordinator from its text; created: creation revision of its key. Raises DataLoss."""
+    return _decoded(key, value, lambda raw: LeaderEntry(address=raw["address"], created=Revision(created)))
+
+
+def _text(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True).encode("utf-8")
+
+
+def _decoded(key: str, value: bytes, build: Callable[[dict[str, Any]], T]) -> T:
+    try:
+        return build(json.loads(value))
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidArgument) as error:
+        raise DataLoss(f"the store's key {key} holds no readable value ({type(error).__name__}: {error})") from None

@@ -1,0 +1,100 @@
+"""One call to etcd: which endpoints it goes to, how long it may take, and what its failure means.
+
+A call goes on to the next endpoint while it surely changed nothing: reads after any failure, writes only before they
+were given to a connection. A write whose outcome is unknown is never sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import grpc.aio
+
+from shoal.core.errors import ShoalError, Unavailable
+from shoal.store.etcd.channels import EtcdEndpoint, EtcdEndpoints
+from shoal.store.etcd.verdict import Compacted, StaleToken, failed_read, failed_write
+from shoal.store.interface import StoreUnavailable
+
+Answer = TypeVar("Answer")
+Attempt = Callable[[EtcdEndpoint, float], Awaitable[Answer]]
+"""Asks one endpoint within so many seconds."""
+
+Verdict = Callable[[str, str, str], ShoalError]
+"""The error that a failed attempt is, from the endpoint's address and the gRPC status and details."""
+
+
+class EtcdCalls:
+    """Carries out calls over the endpoints of one client."""
+
+    def __init__(self, endpoints: EtcdEndpoints, dial_timeout_s: float) -> None:
+        self._endpoints = endpoints
+        self._dial_timeout_s = dial_timeout_s
+
+    async def read(self, attempt: Attempt[Answer], timeout_s: float) -> Answer:
+        """Carry out what may be repeated.
+
+        Each endpoint gets its share of the time. Raises StoreUnavailable or a refusal.
+        """
+        return await self._over_endpoints(attempt, timeout_s, verdict=failed_read, shared=True)
+
+    async def write(self, attempt: Attempt[Answer], timeout_s: float) -> Answer:
+        """Carry out what must not be repeated. Raises StoreUnavailable, OutcomeUnknown or a refusal."""
+        return await self._over_endpoints(attempt, timeout_s, verdict=failed_write, shared=False)
+
+    async def _over_endpoints(self, attempt: Attempt[Answer], timeout_s: float, *, verdict: Verdict, shared: bool) -> Answer:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
+        endpoints = self._endpoints.attempts()
+        failure: ShoalError = StoreUnavailable(f"no time was left for a call to etcd ({timeout_s:.3g} s)")
+        for position, endpoint in enumerate(endpoints):
+            share_s = (deadline - clock()) / (len(endpoints) - position)
+            if share_s <= 0:
+                break
+            share_end = clock() + share_s
+            try:
+                await endpoint.ready(min(share_s, self._dial_timeout_s))
+                answer = await _ask_as_user(attempt, endpoint, share_end if shared else deadline, verdict)
+            except Compacted:
+                raise
+            except Unavailable as error:
+                self._endpoints.order.failed(endpoint.index)
+                if not isinstance(error, StoreUnavailable):
+                    raise
+                failure = error
+            else:
+                self._endpoints.order.worked(endpoint.index)
+                return answer
+        raise failure
+
+
+async def _ask_as_user(attempt: Attempt[Answer], endpoint: EtcdEndpoint, end: float, verdict: Verdict) -> Answer:
+    """Ask with a token; once more with a new one when etcd does not know it (any more), which is before it does
+    anything.
+    """
+    clock = asyncio.get_running_loop().time
+    await endpoint.login(max(end - clock(), 0.0))
+    sent = endpoint.metadata
+    try:
+        return await _ask(attempt, endpoint, end - clock(), verdict)
+    except StaleToken:
+        if not endpoint.token.wanted:
+            raise
+    endpoint.token.forget(sent)
+    await endpoint.login(max(end - clock(), 0.0))
+    return await _ask(attempt, endpoint, end - clock(), verdict)
+
+
+async def _ask(attempt: Attempt[Answer], endpoint: EtcdEndpoint, timeout_s: float, verdict: Verdict) -> Answer:
+    try:
+        return await attempt(endpoint, max(timeout_s, 0.0))
+    except grpc.aio.AioRpcError as error:
+        raise verdict(endpoint.address, error.code().name, error.details() or "") from None
+    except asyncio.CancelledError:
+        # A channel that is closed under a call cancels the call, not the task: that is news for the caller, not his
+        # end.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise verdict(endpoint.address, "CANCELLED", "the connection was closed during the call") from None

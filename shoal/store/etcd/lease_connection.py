@@ -1,0 +1,127 @@
+"""The connection of a lease keeper to etcd: blocking calls on channels of its own, so that no event loop is in its way.
+
+It is not grpc.aio because every event loop of a process that uses grpc.aio is woken by one shared queue of completions:
+a second loop on the keeper's thread would depend on what it must be independent of.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import grpc
+
+from shoal.store.etcd import etcd_rpc_pb2 as rpc
+from shoal.store.etcd import etcd_rpc_pb2_grpc as stubs
+from shoal.store.etcd.channels import channel_options, credentials
+from shoal.store.etcd.endpoint_order import EndpointOrder
+from shoal.store.etcd.settings import EtcdSettings
+from shoal.store.etcd.token import EtcdToken
+from shoal.store.etcd.verdict import StaleToken, failed_login, failed_read
+from shoal.store.interface import LeaseId, LeaseNotFound, StoreUnavailable
+from shoal.wire.channels import open_channel
+
+Answer = TypeVar("Answer")
+Metadata = tuple[tuple[str, str], ...]
+Attempt = Callable[[Any, float, Metadata], Answer]
+"""Asks over a stub within so many seconds, with metadata."""
+
+
+class EtcdLeaseConnection:
+    """LeaseConnection over etcd.
+
+    Both of its calls may be repeated, so both go on to the next endpoint after any failure.
+    """
+
+    def __init__(self, settings: EtcdSettings) -> None:
+        self._settings = settings
+        self._order = EndpointOrder(len(settings.endpoints))
+        self._token = EtcdToken(settings.login)
+        self._channels: dict[int, grpc.Channel] = {}
+
+    def keep_alive(self, lease_id: LeaseId, timeout_s: float) -> int:
+        """See LeaseConnection."""
+        return self._over_endpoints(lambda lease, left_s, metadata: _renewed(lease, lease_id, left_s, metadata), timeout_s)
+
+    def revoke(self, lease_id: LeaseId, timeout_s: float) -> None:
+        """See LeaseConnection."""
+        request = rpc.LeaseRevokeRequest(ID=lease_id)
+        try:
+            self._over_endpoints(lambda lease, left_s, metadata: lease.LeaseRevoke(request, timeout=left_s, metadata=metadata), timeout_s)
+        except LeaseNotFound:
+            return
+
+    def close(self) -> None:
+        """See LeaseConnection."""
+        for channel in self._channels.values():
+            channel.close()
+
+    def _over_endpoints(self, attempt: Attempt[Answer], timeout_s: float) -> Answer:
+        deadline = time.monotonic() + timeout_s
+        attempts = self._order.attempts()
+        failure = StoreUnavailable(f"no time was left for a call to etcd ({timeout_s:.3g} s)")
+        for position, index in enumerate(attempts):
+            share_s = (deadline - time.monotonic()) / (len(attempts) - position)
+            if share_s <= 0:
+                break
+            try:
+                answer = self._ask_as_user(attempt, index, time.monotonic() + share_s)
+            except StoreUnavailable as error:
+                failure = error
+                self._order.failed(index)
+            else:
+                self._order.worked(index)
+                return answer
+        raise failure
+
+    def _ask_as_user(self, attempt: Attempt[Answer], index: int, end: float) -> Answer:
+        """Ask with a token; once more with a new one when etcd does not know it (any more)."""
+        self._login(index, end)
+        try:
+            return self._ask(attempt, index, end)
+        except StaleToken:
+            if not self._token.wanted:
+                raise
+        self._token.forget(self._token.metadata)
+        self._login(index, end)
+        return self._ask(attempt, index, end)
+
+    def _ask(self, attempt: Attempt[Answer], index: int, end: float) -> Answer:
+        lease = stubs.LeaseStub(self._channel(index))  # type: ignore[no-untyped-call]
+        address = self._settings.endpoints[index]
+        try:
+            return attempt(lease, max(end - time.monotonic(), 0.0), self._token.metadata)
+        except grpc.RpcError as error:
+            raise failed_read(address, error.code().name, error.details() or "") from None
+
+    def _login(self, index: int, end: float) -> None:
+        if self._token.known:
+            return
+        auth: Any = stubs.AuthStub(self._channel(index))  # type: ignore[no-untyped-call]
+        try:
+            answer = auth.Authenticate(self._token.request(), timeout=max(end - time.monotonic(), 0.0))
+        except grpc.RpcError as error:
+            failure = failed_login(self._settings.endpoints[index], self._token.user, error.code().name, error.details() or "")
+            if failure is not None:
+                raise failure from None
+            self._token.take("")
+        else:
+            self._token.take(answer.token)
+
+    def _channel(self, index: int) -> grpc.Channel:
+        if index not in self._channels:
+            address, options, tls = self._settings.endpoints[index], channel_options(self._settings), self._settings.tls
+            self._channels[index] = open_channel(address, options, credentials(tls) if tls else None)
+        return self._channels[index]
+
+
+def _renewed(lease: Any, lease_id: LeaseId, timeout_s: float, metadata: Metadata) -> int:
+    request = rpc.LeaseKeepAliveRequest(ID=lease_id)
+    call = lease.LeaseKeepAlive(iter((request,)), timeout=timeout_s, metadata=metadata)
+    try:
+        for answer in call:
+            return int(answer.TTL)
+    finally:
+        call.cancel()
+    raise StoreUnavailable(f"etcd ended the renewal of lease {lease_id:x} without an answer")

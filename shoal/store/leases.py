@@ -1,0 +1,158 @@
+"""Keeps one lease alive on a thread of its own, so that a busy event loop does not lose it, and a hung one does.
+
+The keeper owns the lease from its grant to its end: it renews it, says until when it is surely held, notices that it is
+gone, and revokes it on a clean stop. It never takes a new one: who lost a lease has to register anew, which is its
+owner's affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable
+
+from shoal.core.errors import ShoalError, Unavailable
+from shoal.store.interface import Lease, LeaseConnection, LeaseId, Store
+from shoal.store.lease_plan import Hold, Pause, Renew, next_step
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+"""Seconds on CLOCK_BOOTTIME: the monotonic clock stops in suspend, the lease does not."""
+
+
+def _ignore() -> None:
+    """Default for on_lost."""
+
+
+class LeaseKeeper:
+    """Holder of one lease. `is_held`, `deadline`, `lost` and `tick` may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        lease: Lease,
+        granted_at: float,
+        connection: LeaseConnection,
+        clock: Clock,
+        on_lost: Callable[[], None] = _ignore,
+    ) -> None:
+        """granted_at: clock before the grant was sent. on_lost: called once, on the keeper's thread, when the lease is
+        gone.
+        """
+        self.lease_id: LeaseId = lease.id
+        self._hold = Hold(ttl_s=float(lease.ttl_s), renewed_at=granted_at, tried_at=granted_at)
+        self._connection = connection
+        self._clock = clock
+        self._on_lost = on_lost
+        self._ticked_at = clock()
+        self._lost = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"lease-{lease.id:x}", daemon=True)
+
+    @property
+    def ttl_s(self) -> float:
+        """Time to live that the store granted, in seconds."""
+        return self._hold.ttl_s
+
+    @property
+    def renewed_at(self) -> float:
+        """Clock time at which the last renewal that succeeded, or the grant, was sent."""
+        return self._hold.renewed_at
+
+    @property
+    def deadline(self) -> float:
+        """Clock time until which, exclusive, the lease is surely held: 0.95 ttl after the last successful renewal was
+        sent.
+        """
+        return self._hold.deadline
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease is gone: the store said so, or the keeper failed and nobody renews it. Final."""
+        return self._lost.is_set()
+
+    def is_held(self, now: float) -> bool:
+        """Whether the lease is surely held at `now`. Ask after the result that depends on it is fixed."""
+        return now < self._hold.deadline and not self._lost.is_set() and not self._stopping.is_set()
+
+    def tick(self) -> None:
+        """Say that the main loop is alive. Without a tick for half the time to live, the lease is renewed no more."""
+        self._ticked_at = self._clock()
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Revoke the lease, as far as the store answers, and end the thread.
+
+        Blocks up to about two thirds of the ttl.
+        """
+        self._stopping.set()
+        self.join()
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait for the thread, which ends by itself when the lease is lost."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    async def aclose(self) -> None:
+        """`stop`, without blocking the event loop."""
+        await asyncio.to_thread(self.stop)
+
+    def step(self) -> float:
+        """Do what is due now. Returns the seconds to pause before the next step. Called by the keeper's thread."""
+        match next_step(self._hold, ticked_at=self._ticked_at, now=self._clock()):
+            case Pause(seconds=seconds):
+                return seconds
+            case Renew(timeout_s=timeout_s):
+                self._renew(timeout_s)
+                return 0.0
+
+    def _renew(self, timeout_s: float) -> None:
+        sent_at = self._clock()
+        self._hold = dataclasses.replace(self._hold, tried_at=sent_at)
+        try:
+            ttl_s = self._connection.keep_alive(self.lease_id, timeout_s)
+        except Unavailable as error:
+            log.warning("lease %x was not renewed: %s", self.lease_id, error.message)
+            return
+        if ttl_s > 0:
+            self._hold = Hold(ttl_s=float(ttl_s), renewed_at=sent_at, tried_at=sent_at)
+        else:
+            self._lose()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set() and not self._lost.is_set():
+                self._stopping.wait(self.step())
+            if not self._lost.is_set():
+                self._revoke()
+        except Exception:
+            # Nobody renews any more, so the lease is as good as gone and its owner must hear of it.
+            log.exception("keeper of lease %x failed", self.lease_id)
+            self._lose()
+        finally:
+            self._connection.close()
+
+    def _lose(self) -> None:
+        self._lost.set()
+        self._on_lost()
+
+    def _revoke(self) -> None:
+        try:
+            self._connection.revoke(self.lease_id, self._hold.ttl_s / 3)
+        except ShoalError as error:
+            log.warning("lease %x was not revoked and ends by itself in %g s: %s", self.lease_id, self._hold.ttl_s, error.message)
+
+
+async def hold_lease(store: Store, *, ttl_s: int, timeout_s: float, clock: Clock, on_lost: Callable[[], None] = _ignore) -> LeaseKeeper:
+    """A new lease of the store, kept from now on. Raises what `Store.grant_lease` raises."""
+    granted_at = clock()
+    lease = await store.grant_lease(ttl_s, timeout_s)
+    keeper = LeaseKeeper(lease=lease, granted_at=granted_at, connection=store.lease_connection(), clock=clock, on_lost=on_lost)
+    keeper.start()
+    return keeper

@@ -1,0 +1,55 @@
+"""A real etcd that wants TLS both ways and a user: root, shoal (may everything) and nobody (may nothing)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+
+from shoal.store.etcd import etcd_rpc_pb2 as rpc
+from shoal.store.etcd.settings import EtcdTls
+from tests.support.etcd.process import EtcdProcess
+from tests.support.network.certificates import Authority
+
+USER, PASSWORD = "shoal", "a pass word"
+CALL_S = 5.0
+
+
+class SecureEtcd(EtcdProcess):
+    """`client`: a certificate that it trusts; `authority`: who signed all of them."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.authority = Authority(folder, "ours")
+        self.client = self.authority.sign("client")
+        server = self.authority.sign("server")
+        files = (f"--cert-file={server.certificate}", f"--key-file={server.key}", f"--trusted-ca-file={self.authority.ca}")
+        super().__init__(folder, flags=(*files, "--client-cert-auth", "--bcrypt-cost=4"), tls=self.authority.context(self.client))
+
+    @property
+    def tls(self) -> EtcdTls:
+        """What a client of it is made with."""
+        return EtcdTls(
+            ca=self.authority.ca.read_bytes(), certificate=self.client.certificate.read_bytes(), key=self.client.key.read_bytes()
+        )
+
+    def enable_users(self) -> None:
+        """Make the users and ask everybody for one from now on. Once in the life of its data."""
+        # The requests of etcd's administration look like AuthenticateRequest: two texts, in fields 1 and 2.
+        credentials = grpc.ssl_channel_credentials(self.tls.ca, self.tls.key, self.tls.certificate)
+        with grpc.secure_channel(self.endpoint, credentials) as channel:
+
+            def ask(method: str, name: str = "", other: str = "") -> None:
+                call = channel.unary_unary(
+                    f"/etcdserverpb.Auth/{method}",
+                    request_serializer=rpc.AuthenticateRequest.SerializeToString,
+                    response_deserializer=bytes,
+                )
+                call(rpc.AuthenticateRequest(name=name, password=other), timeout=CALL_S)
+
+            ask("RoleAdd", "root")
+            for user, password in (("root", "r"), (USER, PASSWORD), ("nobody", "n")):
+                ask("UserAdd", user, password)
+            ask("UserGrantRole", "root", "root")
+            ask("UserGrantRole", USER, "root")
+            ask("AuthEnable")

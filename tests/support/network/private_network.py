@@ -1,0 +1,121 @@
+"""A network of its own for a cluster under test: each host in a network namespace, all on one bridge; its lines can be
+cut without a word.
+
+Needs root and iproute2. Nothing of it is seen from outside but the relay's ports on loopback (see net_relay), and it is
+gone when the test is; what a killed test left behind is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+ETCD, SERVERS = "10.213.0.1", "10.213.0.2"
+"""Addresses in the hub: of etcd, and of coordinators and routers."""
+
+_STEP_S = 20.0
+_FOLDER = Path("/run/netns")
+_PREFIX = "shoal-test-"
+_NOBODY = "02:00:00:00:00:00"
+"""A hardware address that no host has: what is sent there is lost, and nobody is told."""
+
+
+@functools.cache
+def why_no_network() -> str | None:
+    """Why such a network cannot be had here; None when it can."""
+    if os.geteuid() != 0:
+        return "a network namespace needs root"
+    name = f"{_PREFIX}{os.getpid()}-probe"
+    try:
+        _ip("netns", "add", name)
+        _ip("-n", name, "link", "add", "br0", "type", "bridge")
+        _ip("-n", name, "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+        subprocess.run([*_inside(name), "true"], check=True, capture_output=True, timeout=_STEP_S)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"a network namespace with a bridge cannot be made here: {error}"
+    finally:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            _ip("netns", "del", name)
+    return None
+
+
+class PrivateNetwork:
+    """A hub and hosts 0 to hosts - 1. Made by `open`, removed by `close`."""
+
+    def __init__(self, hosts: int) -> None:
+        self._hub = f"{_PREFIX}{os.getpid()}-hub"
+        self._hosts = [f"{_PREFIX}{os.getpid()}-{number}" for number in range(hosts)]
+        self._relay: subprocess.Popen[bytes] | None = None
+
+    def address(self, host: int) -> str:
+        return f"10.213.0.{host + 11}"
+
+    def inside(self, host: int | None) -> tuple[str, ...]:
+        """What goes before a command line that is to run on a host; None: in the hub."""
+        return _inside(self._hub if host is None else self._hosts[host])
+
+    def open(self) -> None:
+        """Make it. One network at a time in a process."""
+        _sweep()
+        _ip("netns", "add", self._hub)
+        _ip("-n", self._hub, "link", "set", "lo", "up")
+        _ip("-n", self._hub, "link", "add", "br0", "type", "bridge")
+        _ip("-n", self._hub, "link", "set", "br0", "up")
+        for address in (ETCD, SERVERS):
+            _ip("-n", self._hub, "addr", "add", f"{address}/24", "dev", "br0")
+        for number, name in enumerate(self._hosts):
+            _ip("netns", "add", name)
+            _ip("-n", self._hub, "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
+            _ip("-n", self._hub, "link", "set", f"v{number}", "master", "br0", "up")
+            _ip("-n", name, "link", "set", "lo", "up")
+            _ip("-n", name, "addr", "add", f"{self.address(number)}/24", "dev", "eth0")
+            _ip("-n", name, "link", "set", "eth0", "up")
+
+    def relay(self, targets: Iterable[str]) -> None:
+        """Reach each host:port of it from outside at the same port of loopback."""
+        command = [sys.executable, "-m", "tests.support.network.net_relay", str(os.getpid()), str(_FOLDER / self._hub), *targets]
+        self._relay = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
+        assert self._relay.stdout is not None
+        assert self._relay.stdout.readline() == b"ready\n", "the relay did not start"
+
+    def close(self) -> None:
+        if self._relay is not None:
+            self._relay.kill()
+            self._relay.communicate(timeout=_STEP_S)
+        for name in (*self._hosts, self._hub):
+            if (_FOLDER / name).exists():
+                _ip("netns", "del", name)
+
+    def isolate(self, host: int) -> None:
+        """Pull its cable."""
+        _ip("-n", self._hub, "link", "set", f"v{host}", "down")
+
+    def lose(self, host: int, address: str) -> None:
+        """Whatever the host sends to an address is lost from now on, one way."""
+        _ip("-n", self._hosts[host], "neigh", "replace", address, "lladdr", _NOBODY, "nud", "permanent", "dev", "eth0")
+
+    def heal(self, host: int) -> None:
+        """Its cable is in, and nothing that it sends is lost."""
+        _ip("-n", self._hub, "link", "set", f"v{host}", "up")
+        _ip("-n", self._hosts[host], "neigh", "flush", "dev", "eth0", "nud", "permanent")
+
+
+def _inside(name: str) -> tuple[str, ...]:
+    return ("nsenter", f"--net={_FOLDER / name}")
+
+
+def _sweep() -> None:
+    """Remove what dead tests left, and what an earlier network of this process left whose cluster did not start."""
+    for path in _FOLDER.glob(f"{_PREFIX}*") if _FOLDER.is_dir() else ():
+        owner = path.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner == str(os.getpid()) or not Path(f"/proc/{owner}").exists():
+            _ip("netns", "del", path.name)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=_STEP_S)

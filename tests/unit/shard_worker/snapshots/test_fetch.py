@@ -1,0 +1,222 @@
+"""A snapshot that was begun is gone on with: what is here is not fetched twice, and what is pinned over there is let go
+of in the end.
+"""
+
+import asyncio
+import math
+from pathlib import Path
+
+import pytest
+
+from shoal.core.errors import DeadlineExceeded, NotFound, ResourceExhausted, Unavailable
+from shoal.core.ids import Revision, WorkerId
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
+from shoal.shard_worker.snapshots import fetch as snapshot_fetch
+from shoal.shard_worker.snapshots.fetch import SnapshotFetch
+from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, read_piece
+from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
+from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+from shoal.shard_worker.storage.space import DiskSpace
+from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, upsert
+from tests.unit.shard_worker.storage.snapshot_world import HERE, SEQ, SHARD, SOURCE, TERM, Source, contents, is_a_copy, source_in
+
+PIECE = 4096
+INDEX_FILE = "segments/one.index"
+OVER_THERE = WorkerId("there")
+ENTRY = ShardEntry(
+    config=ShardConfig(
+        shard=SHARD,
+        term=TERM,
+        primary=SOURCE.replica_id,
+        primary_reg=Revision(1),
+        isr=(SOURCE.replica_id,),
+        elr=(),
+        learners=(HERE.replica_id,),
+        worker_of={SOURCE.replica_id: OVER_THERE, HERE.replica_id: WorkerId("here")},
+        min_isr=1,
+        rf=2,
+        state=ShardState.ACTIVE,
+        slots=(),
+    ),
+    epoch=Revision(2),
+)
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(snapshot_fetch, "PIECE_BYTES", PIECE)
+
+
+@pytest.fixture
+def source(tmp_path):
+    with source_in(tmp_path / "there") as made:
+        yield made
+
+
+class Owner:
+    """SnapshotCalls on the source's worker.
+
+    It gives so many pieces more, then `failure`; asked: the pieces that it gave.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.pins: dict[str, PinnedSnapshot] = {}
+        self.begun = 0
+        self.more: float = math.inf
+        self.failure: Exception = Unavailable("silent")
+        self.asked: list[tuple[str, int]] = []
+
+    async def begin_snapshot(self, worker, shard, replica, timeout_s):
+        assert (worker, shard, replica) == (OVER_THERE, SHARD, SOURCE.replica_id)
+        pinned = self.source.pin()
+        self.begun += 1
+        self.pins[pinned.manifest.snapshot] = pinned
+        return pinned.manifest
+
+    async def read_snapshot(self, worker, snapshot, name, offset, max_bytes, timeout_s):
+        if snapshot not in self.pins:
+            raise NotFound(f"snapshot {snapshot} is not pinned here")
+        if not self.more:
+            raise self.failure
+        self.more -= 1
+        self.asked.append((name, offset))
+        return read_piece(self.pins[snapshot], name, offset, max_bytes)
+
+    async def end_snapshot(self, worker, snapshot, timeout_s):
+        pinned = self.pins.pop(snapshot, None)
+        if pinned is not None:
+            pinned.release()
+
+    def forget_all(self) -> None:
+        for pinned in self.pins.values():
+            pinned.release()
+        self.pins.clear()
+
+    @property
+    def pieces(self) -> set[tuple[str, int]]:
+        """All that a snapshot pinned now consists of."""
+        pinned = self.source.pin()
+        pinned.release()
+        return {(file.name, at) for file in pinned.manifest.files for at in range(0, file.size_bytes, PIECE)}
+
+    @property
+    def store_pieces(self) -> int:
+        return sum(name == STORE_FILE for name, _ in self.pieces)
+
+
+def a_worker(folder: Path) -> WorkerFolder:
+    worker = WorkerFolder.open(folder, CLUSTER)
+    if not worker.exists(HERE):
+        worker.create(HERE, dim=DIM)
+    return worker
+
+
+async def fetched(fetch: SnapshotFetch, still_wanted=lambda: True) -> SnapshotDownload:
+    return await fetch.fetch(ENTRY, HERE.replica_id, SOURCE.replica_id, still_wanted)
+
+
+@pytest.mark.parametrize("failure", [Unavailable("silent"), DeadlineExceeded("slow")])
+def test_after_an_interruption_the_same_snapshot_is_gone_on_with_and_no_piece_is_fetched_twice(tmp_path, source, failure):
+    async def run():
+        worker, owner = a_worker(tmp_path / "here"), Owner(source)
+        owner.failure = failure
+        fetch = SnapshotFetch(peers=owner, folder=worker)
+        for _ in range(3):
+            owner.more = 2
+            with pytest.raises(type(failure)):
+                await fetched(fetch)
+            assert len(owner.pins) == 1
+        owner.more = math.inf
+        download = await fetched(fetch)
+        assert owner.begun == 1
+        assert len(owner.asked) == len(set(owner.asked))
+        assert set(owner.asked) == owner.pieces
+        assert owner.pins == {}
+        is_a_copy(download.finish(), source)
+        worker.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("of_the_index", [2, 4])
+def test_after_a_restart_a_newer_snapshot_takes_over_what_is_here_of_index_files_that_it_still_has(tmp_path, source, of_the_index):
+    """Four pieces are the whole index file, two a part of it.
+
+    The store has changed meanwhile, so it is fetched anew.
+    """
+
+    async def run():
+        worker, owner = a_worker(tmp_path / "here"), Owner(source)
+        owner.more = owner.store_pieces + of_the_index
+        with pytest.raises(Unavailable):
+            await fetched(SnapshotFetch(peers=owner, folder=worker))
+        worker.close()
+        source.store.apply([upsert(SEQ + 1, ["new"])])
+        before, owner.asked, owner.more = set(owner.asked), [], math.inf
+        worker = a_worker(tmp_path / "here")
+        download = await fetched(SnapshotFetch(peers=owner, folder=worker))
+        twice = before & set(owner.asked)
+        assert {name for name, _ in twice} == {STORE_FILE}
+        assert (INDEX_FILE, 0) in before
+        assert before | set(owner.asked) >= owner.pieces
+        assert "new" in contents(download.finish())
+        worker.close()
+
+    asyncio.run(run())
+
+
+def test_a_snapshot_that_its_owner_has_forgotten_is_begun_anew_with_the_files_that_are_here(tmp_path, source):
+    async def run():
+        worker, owner = a_worker(tmp_path / "here"), Owner(source)
+        fetch = SnapshotFetch(peers=owner, folder=worker)
+        owner.more = owner.store_pieces + 4
+        with pytest.raises(Unavailable):
+            await fetched(fetch)
+        owner.forget_all()
+        owner.more = math.inf
+        with pytest.raises(NotFound):
+            await fetched(fetch)
+        download = await fetched(fetch)
+        assert owner.begun == 2
+        assert [name for name, _ in owner.asked].count(INDEX_FILE) == 4
+        is_a_copy(download.finish(), source)
+        worker.close()
+
+    asyncio.run(run())
+
+
+def test_a_snapshot_that_is_not_wanted_any_more_is_let_go_of_at_its_owner(tmp_path, source):
+    async def run():
+        worker, owner = a_worker(tmp_path / "here"), Owner(source)
+        with pytest.raises(Unavailable, match="not wanted any more"):
+            await fetched(SnapshotFetch(peers=owner, folder=worker), lambda: len(owner.asked) < 2)
+        assert (owner.begun, len(owner.asked), owner.pins) == (1, 2, {})
+        worker.close()
+
+    asyncio.run(run())
+
+
+def test_a_snapshot_for_which_there_is_no_room_is_not_fetched_and_what_is_here_already_needs_none(tmp_path, source, monkeypatch):
+    async def run():
+        worker, owner = a_worker(tmp_path / "here"), Owner(source)
+        fetch = SnapshotFetch(peers=owner, folder=worker)
+        size = (await owner.begin_snapshot(OVER_THERE, SHARD, SOURCE.replica_id, 1.0)).size_bytes
+        owner.forget_all()
+        room = DiskSpace(used_bytes=899 * size + size // 2, free_bytes=101 * size - size // 2)
+        with monkeypatch.context() as patched:
+            patched.setattr(snapshot_fetch, "disk_space", lambda path: room)
+            with pytest.raises(ResourceExhausted, match="no room for a snapshot") as caught:
+                await fetched(fetch)
+            assert (caught.value.details.limit, owner.asked, owner.pins) == ("disk", [], {})
+        owner.more = owner.store_pieces
+        with pytest.raises(Unavailable):
+            await fetched(fetch)
+        owner.more = math.inf
+        with monkeypatch.context() as patched:
+            patched.setattr(snapshot_fetch, "disk_space", lambda path: room)
+            is_a_copy((await fetched(fetch)).finish(), source)
+        worker.close()
+
+    asyncio.run(run())

@@ -1,0 +1,196 @@
+"""Snapshots that a worker gives out: bounded in number, let go of when nobody reads them, never at the cost of its
+disk.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shoal.core.errors import NotFound, ResourceExhausted
+from shoal.shard_worker.hosting.host import Host
+from shoal.shard_worker.snapshots import source as snapshot_source
+from shoal.shard_worker.snapshots.source import FORGOTTEN_AFTER_S, MOST_PINS, SnapshotSource
+from shoal.shard_worker.storage.failure import StorageFailed
+from shoal.shard_worker.storage.folders import snapshot_export
+from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE
+from shoal.shard_worker.storage.space import DiskSpace
+from tests.unit.shard_worker.fleet import until
+from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, opened
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(snapshot_source, "boot_s", made)
+    return made
+
+
+@contextlib.asynccontextmanager
+async def source_of(folder: Path) -> AsyncIterator[SnapshotSource]:
+    """Of a worker with one replica of some points."""
+    async with opened(folder, term=1) as bench:
+        await bench.upsert(range(50), np.ones((50, DIM)))
+        source = SnapshotSource(host=Host(open={SHARD: bench.replica}), folder=folder, bytes_per_s=1 << 40)
+        try:
+            yield source
+        finally:
+            await source.close()
+
+
+def pins(folder: Path) -> set[str]:
+    return {path.name.removeprefix(".pin-") for path in folder.rglob(".pin-*")}
+
+
+def held_up(gate: threading.Event, began: threading.Event, real):
+    """`real`, which begins only once the gate is open."""
+
+    def waiting(*arguments):
+        began.set()
+        assert gate.wait(20.0)
+        return real(*arguments)
+
+    return waiting
+
+
+def test_a_pin_whose_fetcher_is_silent_is_let_go_of_when_another_one_begins(tmp_path, clock):
+    async def run():
+        async with source_of(tmp_path) as source:
+            silent = await source.begin(SHARD, REPLICA)
+            clock.now_s += FORGOTTEN_AFTER_S + 1
+            other = await source.begin(SHARD, REPLICA)
+            assert pins(tmp_path) == {other.snapshot}
+            with pytest.raises(NotFound, match="is not pinned here"):
+                await source.read(silent.snapshot, STORE_FILE, 0, 10)
+            assert len(await source.read(other.snapshot, STORE_FILE, 0, 10)) == 10
+
+    asyncio.run(run())
+
+
+def test_a_pin_whose_fetcher_is_silent_is_let_go_of_in_time(tmp_path, clock):
+    async def run():
+        async with source_of(tmp_path) as source:
+            silent = await source.begin(SHARD, REPLICA)
+            await source.forget_silent()
+            assert pins(tmp_path) == {silent.snapshot}
+            clock.now_s += FORGOTTEN_AFTER_S + 1
+            await source.forget_silent()
+            assert pins(tmp_path) == set()
+
+    asyncio.run(run())
+
+
+def test_a_pin_that_is_read_now_and_then_is_kept(tmp_path, clock):
+    async def run():
+        async with source_of(tmp_path) as source:
+            slow = await source.begin(SHARD, REPLICA)
+            for _ in range(3):
+                clock.now_s += FORGOTTEN_AFTER_S - 1
+                await source.end((await source.begin(SHARD, REPLICA)).snapshot)
+                assert len(await source.read(slow.snapshot, STORE_FILE, 0, 10)) == 10
+
+    asyncio.run(run())
+
+
+def test_a_pin_is_kept_while_a_piece_of_it_is_being_read_however_long_that_takes(tmp_path, clock, monkeypatch):
+    gate, began = threading.Event(), threading.Event()
+    monkeypatch.setattr(snapshot_source, "read_piece", held_up(gate, began, snapshot_source.read_piece))
+
+    async def run():
+        async with source_of(tmp_path) as source:
+            slow = await source.begin(SHARD, REPLICA)
+            reading = asyncio.create_task(source.read(slow.snapshot, STORE_FILE, 0, 10))
+            try:
+                await until(began.is_set)
+                clock.now_s += FORGOTTEN_AFTER_S + 1
+                other = await source.begin(SHARD, REPLICA)
+                assert pins(tmp_path) == {slow.snapshot, other.snapshot}
+            finally:
+                gate.set()
+            assert len(await reading) == 10
+
+    asyncio.run(run())
+
+
+def test_no_more_snapshots_are_pinned_at_once_than_the_bound_says_and_those_that_begin_count(tmp_path):
+    async def run():
+        async with source_of(tmp_path) as source:
+            outcomes = await asyncio.gather(*(source.begin(SHARD, REPLICA) for _ in range(MOST_PINS + 1)), return_exceptions=True)
+            refused = [each for each in outcomes if isinstance(each, BaseException)]
+            assert [type(each) for each in refused] == [ResourceExhausted]
+            assert len(pins(tmp_path)) == MOST_PINS
+            await source.end(pins(tmp_path).pop())
+            await source.begin(SHARD, REPLICA)
+
+    asyncio.run(run())
+
+
+def test_a_copy_that_would_bring_the_disk_to_where_upserts_are_refused_is_not_made(tmp_path, monkeypatch):
+    """The disk is below the bound; with the copy on it, it would be beyond, or just below."""
+
+    async def run():
+        async with source_of(tmp_path) as source:
+            size = source._host.open[SHARD].stats_now().bytes
+            beyond = DiskSpace(used_bytes=899 * size + size // 2, free_bytes=101 * size - size // 2)
+            below = DiskSpace(used_bytes=898 * size, free_bytes=102 * size)
+            monkeypatch.setattr(snapshot_source, "disk_space", lambda path: beyond)
+            with pytest.raises(ResourceExhausted, match="no room to pin a snapshot") as caught:
+                await source.begin(SHARD, REPLICA)
+            assert (caught.value.details.limit, caught.value.details.shard) == ("disk", str(SHARD))
+            assert pins(tmp_path) == set()
+            monkeypatch.setattr(snapshot_source, "disk_space", lambda path: below)
+            found = await source.begin(SHARD, REPLICA)
+            assert pins(tmp_path) == {found.snapshot}
+
+    asyncio.run(run())
+
+
+def test_exports_that_fail_leave_no_files_and_take_no_place_of_a_pin(tmp_path, monkeypatch):
+    def refuse(path: Path) -> str:
+        assert path.stat().st_size > 0, "the copy is there, and its folder is to be taken away again"
+        raise OSError(28, "no space left on device")
+
+    async def run():
+        async with source_of(tmp_path) as source:
+            with monkeypatch.context() as patched:
+                patched.setattr(snapshot_export, "file_sha256", refuse)
+                for _ in range(MOST_PINS + 1):
+                    with pytest.raises(StorageFailed, match="disk full"):
+                        await source.begin(SHARD, REPLICA)
+                    assert pins(tmp_path) == set()
+            for _ in range(MOST_PINS):
+                await source.begin(SHARD, REPLICA)
+
+    asyncio.run(run())
+
+
+def test_what_is_pinned_for_a_caller_who_has_left_is_let_go_of(tmp_path, monkeypatch):
+    gate, began = threading.Event(), threading.Event()
+    monkeypatch.setattr(snapshot_export, "file_sha256", held_up(gate, began, snapshot_export.file_sha256))
+
+    async def run():
+        async with source_of(tmp_path) as source:
+            beginning = asyncio.create_task(source.begin(SHARD, REPLICA))
+            try:
+                await until(began.is_set)
+                assert len(pins(tmp_path)) == 1
+                beginning.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await beginning
+            finally:
+                gate.set()
+            await until(lambda: pins(tmp_path) == set())
+
+    asyncio.run(run())

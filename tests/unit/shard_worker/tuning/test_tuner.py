@@ -1,0 +1,471 @@
+"""The background performer: measures what is due, makes way for builds, remembers, answers on demand, and ends."""
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable
+
+import faiss
+import numpy as np
+import pytest
+
+from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
+from shoal.core.ids import CollectionId, ShardId
+from shoal.core.scoring import scores
+from shoal.core.shard_calls import ShardFound, ShardMeasureRecall, ShardSearch, ShardTune
+from shoal.core.topk import HitColumns
+from shoal.shard_worker.index.view import Part, View
+from shoal.shard_worker.logic.tuning import tuning_lull
+from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.tuning import calibrate as calibration
+from shoal.shard_worker.tuning import tuner as module
+from shoal.shard_worker.tuning.calibrate import calibrate
+from shoal.shard_worker.tuning.tuner import Tuner
+from tests.unit.shard_worker.index.made_segments import built, clustered, form_of, frozen
+
+SHARD = ShardId(CollectionId("collection"), 3)
+DIM = 8
+
+
+class FixedReading:
+    """A replica of some parts, whose searches are all exact."""
+
+    def __init__(self, parts: list[Part]) -> None:
+        self.parts = parts
+        self.before_search: Callable[[], None] = lambda: None
+
+    def view(self) -> View:
+        return View(seq=1, parts=tuple(self.parts))
+
+    def search(self, view: View, call: ShardSearch) -> ShardFound:
+        self.before_search()
+        part = view.parts[0]
+        found = scores(call.queries[0], part.vectors, Metric.L2)
+        order = np.argsort(found, kind="stable")[: call.groups[0].k]
+        return ShardFound(hits=HitColumns(counts=np.array([len(order)]), ids=part.ids[order], scores=found[order]))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return built(form_of("HNSW8", DIM), (frozen(clustered(1, 600, DIM), Metric.L2),), tmp_path_factory.mktemp("segment"))
+
+
+@pytest.fixture
+def part(made) -> Part:
+    made.name = "segment"
+    made.part().tuning.now = module.Tuning.untuned(breadth_name="ef", max_breadth=600, quantised=False, rows=600, dim=DIM)
+    made._part = None
+    return made.part()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(module, "PAUSE_S", 0.001)
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    monkeypatch.setattr(tuning_lull, "QUIET_S", 0.0)
+    # How wide a grid is must not depend on how busy the machine is.
+    monkeypatch.setattr(calibration, "NOT_WORTH", math.inf)
+
+
+@pytest.fixture
+def pools():
+    made = Pools(search_threads=1, build_threads=1)
+    yield made
+    made.close()
+
+
+def tuner(reading: FixedReading, pools: Pools, folder) -> Tuner:
+    return Tuner(shard=SHARD, reading=reading, pools=pools, spec=CollectionSpec(name="c", dim=DIM, metric=Metric.L2), folder=folder)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in a thread
+            await asyncio.sleep(0.002)
+
+
+async def looked(background: Tuner, times: int = 3) -> None:
+    """It has looked so many times more at what is due, and done it."""
+    look, seen = background._next, 0
+
+    def counting() -> Part | None:
+        nonlocal seen
+        seen += 1
+        return look()
+
+    background._next = counting
+    await until(lambda: seen >= times)
+    background._next = look
+
+
+async def occupied(pools: Pools) -> tuple[threading.Event, asyncio.Task]:
+    """The build thread is busy until the event is set."""
+    began, release = threading.Event(), threading.Event()
+    busy = asyncio.create_task(pools.build(lambda: began.set() or release.wait(20), asyncio.Event()))
+    await until(began.is_set)
+    return release, busy
+
+
+def ask(background: Tuner, count: int) -> None:
+    for query in clustered(7, count, DIM):
+        background.offer(query[None, :])
+
+
+def test_new_segments_are_measured_on_their_rows_then_on_real_queries(part, pools, tmp_path):
+    async def run():
+        background = tuner(FixedReading([part]), pools, tmp_path / "tuning")
+        await until(lambda: part.tuning.now.measured)
+        assert not part.tuning.now.real
+        ask(background, 63)
+        await looked(background)
+        assert not part.tuning.now.real
+        ask(background, 1)
+        await until(lambda: part.tuning.now.real)
+        assert part.tuning.now.queries == 64
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_a_restart_does_not_measure_again(part, pools, tmp_path, monkeypatch):
+    async def run():
+        first = tuner(FixedReading([part]), pools, tmp_path / "tuning")
+        ask(first, 64)
+        await until(lambda: part.tuning.now.real)
+        await first.close()
+        known = part.tuning.now
+        part.tuning.now = module.Tuning.untuned(breadth_name="ef", max_breadth=600, quantised=False, rows=600, dim=DIM)
+        monkeypatch.setattr(module, "calibrate", lambda *_, **__: pytest.fail("measured again"))
+        second = tuner(FixedReading([part]), pools, tmp_path / "tuning")
+        await until(lambda: part.tuning.now.real)
+        assert part.tuning.now.breadth_for(5, 0.8) == known.breadth_for(5, 0.8)
+        answer = await second.measure_recall(ShardMeasureRecall(shard=SHARD, k=3, sample=5, recall=0.9), 20.0)
+        assert answer.real_queries
+        await second.close()
+
+    asyncio.run(run())
+
+
+def test_queries_asked_before_the_file_was_read_are_kept_beside_it(part, pools, tmp_path):
+    async def run():
+        first = tuner(FixedReading([]), pools, tmp_path)
+        ask(first, 10)
+        await first.close()
+        second = tuner(FixedReading([]), pools, tmp_path)
+        ask(second, 5)
+        await until(lambda: second._queries.asked.held == 15)
+        await second.close()
+
+    asyncio.run(run())
+
+
+def test_what_a_file_says_of_another_shape_is_not_believed(part, pools, tmp_path, made):
+    async def run():
+        first = tuner(FixedReading([part]), pools, tmp_path)
+        await until(lambda: part.tuning.now.measured)
+        await first.close()
+        rows = frozen(clustered(2, 500, DIM), Metric.L2)
+        other = built(form_of("HNSW8", DIM), (rows,), tmp_path)
+        other.name = "segment"
+        second = tuner(FixedReading([other.part()]), pools, tmp_path)
+        await until(lambda: other.part().tuning.now.measured)
+        assert other.part().tuning.now.shape.rows == 500
+        await second.close()
+
+    asyncio.run(run())
+
+
+def test_builds_go_first_but_not_for_ever(part, pools, tmp_path, monkeypatch):
+    attempts = []
+
+    def stopping(*args, should_stop, **kwargs):
+        attempts.append(should_stop())
+        pools.builds_running = 1
+        return None if should_stop() else module.Tuning.untuned(breadth_name="ef", max_breadth=600, quantised=False, rows=600, dim=DIM)
+
+    monkeypatch.setattr(module, "calibrate", stopping)
+
+    async def run():
+        pools.builds_running = 1
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        await looked(background)
+        assert attempts == [], "a build runs"
+        for number in range(1, module.PATIENCE + 1):
+            pools.builds_running = 0
+            background.kick()
+            await until(lambda number=number: background._gave_way == number)
+        await until(lambda: "segment" in background._standings)
+        assert len(attempts) == module.PATIENCE + 1
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_a_measurement_that_fails_is_logged_and_rests(part, pools, tmp_path, monkeypatch, caplog):
+    calls = []
+
+    def failing(*_, **__):
+        calls.append(1)
+        raise Internal("faiss could not search: broken") if len(calls) == 1 else ZeroDivisionError
+
+    monkeypatch.setattr(module, "calibrate", failing)
+    monkeypatch.setattr(module, "RETRY_S", 0.02)
+
+    async def run():
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        await until(lambda: len(calls) >= 2)
+        monkeypatch.setattr(module, "RETRY_S", 1e9)
+        await until(lambda: background._resting.get("segment", 0) > 1e8)
+        seen = len(calls)
+        await looked(background)
+        assert len(calls) == seen
+        await background.close()
+
+    asyncio.run(run())
+    assert "broken" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_close_stops_a_measurement(part, pools, tmp_path, monkeypatch):
+    began = threading.Event()
+
+    def long(*_, should_stop, **__):
+        began.set()
+        while not should_stop():
+            pass
+
+    monkeypatch.setattr(module, "calibrate", long)
+
+    async def run():
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        await until(began.is_set)
+        async with asyncio.timeout(10):
+            await background.close()
+
+    asyncio.run(run())
+
+
+def test_tune_answers_with_curves_and_keeps_them(part, pools, tmp_path):
+    async def run():
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        ask(background, 70)
+        (curve,) = await background.tune(ShardTune(shard=SHARD, k=10), 30.0)
+        assert (curve.shard, curve.segment, curve.index, curve.rows, curve.breadth_name) == (3, "segment", part.index, 600, "ef")
+        assert (curve.queries, curve.real_queries) == (70, True)
+        assert curve.exact_us > 0
+        assert [point.recall for point in curve.points] == sorted(point.recall for point in curve.points)
+        assert curve.points[-1].recall > 0.9
+        assert part.tuning.now.queries == 70
+        assert background._files.load_tables().keys() == {"segment"}
+        await background.close()
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def measured(monkeypatch) -> list[int]:
+    """Rows of every segment that was measured to the end, in order."""
+    ends: list[int] = []
+
+    def counting(part, sample, **options):
+        tuning = calibrate(part, sample, **options)
+        ends.extend([len(part)] * (tuning is not None))
+        return tuning
+
+    monkeypatch.setattr(module, "calibrate", counting)
+    return ends
+
+
+def test_a_measurement_that_waits_its_turn_is_left_to_tune(part, pools, tmp_path, measured):
+    async def run():
+        release, before = await occupied(pools)
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        await until(lambda: pools._builds._work_queue.qsize() == 1)
+        asked = asyncio.create_task(background.tune(ShardTune(shard=SHARD, k=10), 30.0))
+        await until(lambda: pools._builds._work_queue.qsize() == 2)
+        release.set()
+        await asyncio.gather(before, asked)
+        await looked(background)
+        assert measured == [600]
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_a_measurement_under_way_is_left_to_tune(part, pools, tmp_path, measured, monkeypatch):
+    counting, began = module.calibrate, threading.Event()
+
+    def held_up(part, sample, *, should_stop, **options):
+        if not began.is_set():
+            began.set()
+            while not should_stop():
+                pass
+        return counting(part, sample, should_stop=should_stop, **options)
+
+    monkeypatch.setattr(module, "calibrate", held_up)
+
+    async def run():
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        await until(began.is_set)
+        await background.tune(ShardTune(shard=SHARD, k=10), 30.0)
+        await looked(background)
+        assert measured == [600]
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_a_segment_that_is_gone_before_its_turn_is_not_measured(part, pools, tmp_path, measured):
+    async def run():
+        release, before = await occupied(pools)
+        reading = FixedReading([part])
+        background = tuner(reading, pools, tmp_path)
+        await until(lambda: pools._builds._work_queue.qsize() == 1)
+        reading.parts = []
+        release.set()
+        await before
+        await looked(background)
+        assert measured == []
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_after_a_tune_that_was_late_the_background_measures(part, pools, tmp_path, measured):
+    async def run():
+        release, before = await occupied(pools)
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        with pytest.raises(DeadlineExceeded):
+            await background.tune(ShardTune(shard=SHARD, k=10), 0.05)
+        assert measured == []
+        release.set()
+        await before
+        await until(lambda: part.tuning.now.measured)
+        assert measured == [600]
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_the_background_waits_for_a_lull_and_not_for_ever(part, pools, tmp_path, measured, monkeypatch):
+    monkeypatch.setattr(tuning_lull, "QUIET_S", 1e9)
+    monkeypatch.setattr(tuning_lull, "PATIENCE_S", 1e9)
+
+    async def run():
+        reading = FixedReading([])
+        background = tuner(reading, pools, tmp_path)
+        ask(background, 1)
+        reading.parts = [part]
+        await looked(background)
+        assert measured == []
+        monkeypatch.setattr(tuning_lull, "PATIENCE_S", 0.0)
+        await until(lambda: part.tuning.now.measured)
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_the_background_runs_on_one_core_and_rests_beside_searches(part, tmp_path, monkeypatch):
+    pools = Pools(search_threads=1, build_threads=2)
+    rests, threads = [], []
+
+    def resting(**times):
+        rests.append(tuning_lull.rest_s(**times))
+        return rests[-1]
+
+    def slices(*_, should_stop, **__):
+        threads.append(faiss.omp_get_max_threads())
+        for _ in range(3):
+            assert not should_stop()
+        return part.tuning.now
+
+    monkeypatch.setattr(module, "rest_s", resting)
+    monkeypatch.setattr(module, "calibrate", slices)
+    monkeypatch.setattr(tuning_lull, "QUIET_S", 1e9)
+    monkeypatch.setattr(tuning_lull, "PATIENCE_S", 0.0)
+
+    async def run():
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        ask(background, 1)
+        await until(lambda: "segment" in background._standings)
+        assert len(rests) == 3
+        assert all(rest > 0 for rest in rests)
+        await background.tune(ShardTune(shard=SHARD, k=10), 30.0)
+        assert len(rests) == 3, "who asks for it does not wait"
+        assert threads == [1, 2]
+        await background.close()
+
+    asyncio.run(run())
+    pools.close()
+
+
+def test_tune_that_is_late_says_so_and_its_work_ends(part, pools, tmp_path, monkeypatch):
+    ended = threading.Event()
+
+    def long(*_, should_stop, **__):
+        while not should_stop():
+            pass
+        ended.set()
+
+    async def run():
+        reading = FixedReading([])
+        background = tuner(reading, pools, tmp_path)
+        monkeypatch.setattr(module, "calibrate", long)
+        monkeypatch.setattr(background, "_next", lambda: None)
+        reading.parts = [part]
+        with pytest.raises(DeadlineExceeded, match="not measured within"):
+            await background.tune(ShardTune(shard=SHARD, k=10), 0.05)
+        await asyncio.to_thread(ended.wait, 10)
+        assert ended.is_set()
+        await background.close()
+        with pytest.raises(Unavailable, match="closing"):
+            await background.tune(ShardTune(shard=SHARD, k=10), 5.0)
+
+    asyncio.run(run())
+
+
+def test_measure_recall_samples_real_queries_or_points(part, pools, tmp_path):
+    async def run():
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        own = await background.measure_recall(ShardMeasureRecall(shard=SHARD, k=5, sample=9, recall=0.9), 30.0)
+        assert (own.shard, own.queries, own.real_queries, own.recall, own.lowest) == (3, 9, False, 1.0, 1.0)
+        assert own.search_us > 0
+        assert own.exact_us > 0
+        ask(background, 64)
+        real = await background.measure_recall(ShardMeasureRecall(shard=SHARD, k=5, sample=1_000, recall=0.9), 30.0)
+        assert (real.queries, real.real_queries) == (64, True)
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_measure_recall_of_nothing_and_beyond_its_time(part, pools, tmp_path):
+    async def run():
+        reading = FixedReading([])
+        background = tuner(reading, pools, tmp_path)
+        nothing = await background.measure_recall(ShardMeasureRecall(shard=SHARD, k=5, sample=9, recall=0.9), 30.0)
+        assert (nothing.queries, nothing.recall) == (0, 1.0)
+        reading.parts = [part]
+        release = threading.Event()
+        reading.before_search = lambda: release.wait(10) and None
+        with pytest.raises(DeadlineExceeded, match="answered 0 of 9 queries"):
+            await background.measure_recall(ShardMeasureRecall(shard=SHARD, k=5, sample=9, recall=0.9), 0.05)
+        release.set()
+        await background.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("bad", [{"k": 0}, {"sample": 0}, {"sample": 10_001}, {"recall": 0.0}, {"recall": 1.1}])
+def test_calls_that_make_no_sense_are_refused(pools, tmp_path, bad):
+    async def run():
+        background = tuner(FixedReading([]), pools, tmp_path)
+        with pytest.raises(InvalidArgument, match=next(iter(bad))):
+            await background.measure_recall(ShardMeasureRecall(**{"shard": SHARD, "k": 1, "sample": 1, "recall": 0.9, **bad}), 1.0)
+        if "k" in bad:
+            with pytest.raises(InvalidArgument, match="k is 0"):
+                await background.tune(ShardTune(shard=SHARD, k=0), 1.0)
+        await background.close()
+
+    asyncio.run(run())
