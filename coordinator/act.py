@@ -43,12 +43,12 @@ DONE, REJECTED, IN_DOUBT = "done", "rejected", "in_doubt"
 """How a step that was tried ends: committed; somebody was faster; the next round sees whether it was."""
 
 
-def transaction_of(step: Step, keys: Keys, reign: Revision) -> Transaction:
-    """The transaction of a step. reign: creation revision of our key `leader`; who leads no more has nothing
+def transaction_of(step: Step, keys: Keys, leadership: Revision) -> Transaction:
+    """The transaction of a step. leadership: creation revision of our key `leader`; who leads no more has nothing
     committed.
     """
     compares, operation = _swap_of(step, keys)
-    return Transaction(compares=(Created(key=keys.leader, create_revision=reign), *compares), then=(operation,))
+    return Transaction(compares=(Created(key=keys.leader, create_revision=leadership), *compares), then=(operation,))
 
 
 def _swap_of(step: Step, keys: Keys) -> tuple[tuple[Compare, ...], Operation]:
@@ -59,10 +59,10 @@ def _swap_of(step: Step, keys: Keys) -> tuple[tuple[Compare, ...], Operation]:
             absent = Absent(key=keys.shard(config.shard))
             return (absent, _as_is(collection, keys), *_are_live(live, keys)), put_shard(config, keys)
         case PlaceShardAnew(collection=collection, before=before, config=config, registrations=live):
-            return (*_reign_over(before, keys), _as_is(collection, keys), *_are_live(live, keys)), put_shard(config, keys)
+            return (*_old_term_over(before, keys), _as_is(collection, keys), *_are_live(live, keys)), put_shard(config, keys)
         case ElectPrimary(before=before, config=config):
             live = {config.worker_of[config.primary]: config.primary_reg}
-            return (*_reign_over(before, keys), *_are_live(live, keys)), put_shard(config, keys)
+            return (*_old_term_over(before, keys), *_are_live(live, keys)), put_shard(config, keys)
         case AddLearners(collection=collection, before=before, config=config, registrations=live):
             return (epoch_of(before, keys), _as_is(collection, keys), *_are_live(live, keys)), put_shard(config, keys)
         case SetReplication(collection=collection, before=before, config=config):
@@ -92,7 +92,7 @@ def _as_is(collection: Collection, keys: Keys) -> Compare:
     return Unchanged(key=keys.collection(collection.id), mod_revision=collection.revision)
 
 
-def _reign_over(before: ShardEntry, keys: Keys) -> tuple[Compare, ...]:
+def _old_term_over(before: ShardEntry, keys: Keys) -> tuple[Compare, ...]:
     config = before.config
     home = config.primary_worker
     # A primary that resigned is over by that very configuration, and so is one that has no worker any more.
@@ -147,17 +147,18 @@ class Actor:
         *,
         store: Store,
         keys: Keys,
-        reign: Callable[[], Revision | None],
+        leadership: Callable[[], Revision | None],
         at_once: int,
         timeout_s: float,
         told: Callable[[Step, str], None] = _untold,
     ) -> None:
-        """reign: says, at each moment, under which creation revision of the key `leader` we lead; None when we do not.
+        """leadership: says, at each moment, under which creation revision of the key `leader` we lead; None when we do
+        not.
 
         told: called with each step tried and its outcome: done, rejected or in_doubt.
         """
         self._told = told
-        self._store, self._keys, self._reign, self._timeout_s = store, keys, reign, timeout_s
+        self._store, self._keys, self._leadership, self._timeout_s = store, keys, leadership, timeout_s
         self._at_once = at_once
 
     async def carry_out(self, steps: Sequence[Step]) -> Revision:
@@ -174,10 +175,10 @@ class Actor:
 
     async def _in_turn(self, step: Step, places: asyncio.Semaphore) -> Revision:
         async with places:
-            reign = self._reign()
-            if reign is None:
+            leadership = self._leadership()
+            if leadership is None:
                 return Revision(0)
-            return await self._commit(step, transaction_of(step, self._keys, reign))
+            return await self._commit(step, transaction_of(step, self._keys, leadership))
 
     async def _commit(self, step: Step, transaction: Transaction) -> Revision:
         story = {"step": type(step).__name__, **story_of(step)}

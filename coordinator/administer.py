@@ -19,7 +19,7 @@ from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, N
 from shoal.core.ids import CollectionId, Revision
 from shoal.core.limits import Limits
 from shoal.core.shard_config import ShardState
-from shoal.runtime.change_signal import Bell
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.codecs import decode_collection, encode_collection
 from shoal.store.interface import (
     Absent,
@@ -44,8 +44,8 @@ _PAUSE_S = 0.1
 
 
 class Administrator:
-    """Creates, alters and drops collections. reign: as of Election; new_id: text that never comes twice; timeout_s: of
-    one store call.
+    """Creates, alters and drops collections. leadership: as of Election; new_id: text that never comes twice;
+    timeout_s: of one store call.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class Administrator:
         store: Store,
         keys: Keys,
         observer: MapObserver,
-        bell: Bell,
-        reign: Callable[[], Revision | None],
+        changes: ChangeSignal,
+        leadership: Callable[[], Revision | None],
         clock: Callable[[], float],
         new_id: Callable[[], str],
         limits: Limits,
         timeout_s: float,
     ) -> None:
-        self._store, self._keys, self._observer, self._bell = store, keys, observer, bell
-        self._reign, self._clock, self._new_id, self._timeout_s = reign, clock, new_id, timeout_s
+        self._store, self._keys, self._observer, self._changes = store, keys, observer, changes
+        self._leadership, self._clock, self._new_id, self._timeout_s = leadership, clock, new_id, timeout_s
         self._limits = limits
 
     async def create(self, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
@@ -79,7 +79,7 @@ class Administrator:
             found = await self._found_or_created(wanted, ends_at)
             if found is not None:
                 return await self._active(found, ends_at)
-            await self._bell.wait(self._bell.rings, min(_PAUSE_S, self._left(ends_at, spec.name)))
+            await self._changes.wait(self._changes.count, min(_PAUSE_S, self._left(ends_at, spec.name)))
         raise Unavailable(f"collection {spec.name!r} could not be created: the store's state kept changing", ErrorDetails(field="name"))
 
     async def alter(self, name: str, alteration: Alteration, timeout_s: float) -> None:
@@ -100,7 +100,7 @@ class Administrator:
                 check_replicas(self._observer.map, found.spec, wanted.spec)
             if await self._put(wanted, ends_at):
                 return
-            await self._bell.wait(self._bell.rings, min(_PAUSE_S, self._left(ends_at, name)))
+            await self._changes.wait(self._changes.count, min(_PAUSE_S, self._left(ends_at, name)))
         raise Unavailable(f"collection {name!r} could not be altered: the store's state kept changing", ErrorDetails(field="name"))
 
     async def drop(self, name: str, collection: CollectionId | None, timeout_s: float) -> None:
@@ -120,7 +120,7 @@ class Administrator:
         for _ in range(ATTEMPTS):
             if found is None or found.state is CollectionState.DROPPING or await self._dropped(found, ends_at):
                 return
-            await self._bell.wait(self._bell.rings, min(_PAUSE_S, self._left(ends_at, name)))
+            await self._changes.wait(self._changes.count, min(_PAUSE_S, self._left(ends_at, name)))
             found = await self._collection(found.id, ends_at)
         raise Unavailable(f"collection {name!r} could not be dropped: the store's state kept changing", ErrorDetails(field="name"))
 
@@ -128,7 +128,7 @@ class Administrator:
         """The collection as this request has made it, now or in an earlier attempt; None when it has to be tried
         again.
         """
-        reign = self._leading()
+        leadership = self._leading()
         found = admitted(await self._holder(wanted.spec.name, ends_at), wanted.spec, wanted.request_id)
         if found is not None:
             return found
@@ -137,7 +137,7 @@ class Administrator:
         check_replicas(self._observer.map, None, wanted.spec)
         name, key = self._keys.name(wanted.spec.name), self._keys.collection(wanted.id)
         transaction = Transaction(
-            compares=(Created(key=self._keys.leader, create_revision=reign), Absent(key=name), Absent(key=key)),
+            compares=(Created(key=self._keys.leader, create_revision=leadership), Absent(key=name), Absent(key=key)),
             then=(Put(key=name, value=wanted.id.encode("utf-8")), Put(key=key, value=encode_collection(wanted))),
         )
         revision = await self._committed(transaction, ends_at, wanted.spec.name)
@@ -153,9 +153,9 @@ class Administrator:
         """Whether this attempt has surely put `wanted` in the place of the revision it was made from, and done the
         rest.
         """
-        reign, key = self._leading(), self._keys.collection(wanted.id)
+        leadership, key = self._leading(), self._keys.collection(wanted.id)
         transaction = Transaction(
-            compares=(Created(key=self._keys.leader, create_revision=reign), Unchanged(key=key, mod_revision=wanted.revision)),
+            compares=(Created(key=self._keys.leader, create_revision=leadership), Unchanged(key=key, mod_revision=wanted.revision)),
             then=(Put(key=key, value=encode_collection(wanted)), *besides),
         )
         return await self._committed(transaction, ends_at, wanted.spec.name) is not None
@@ -166,7 +166,7 @@ class Administrator:
             now = cluster.collections.get(found.id)
             return cluster.revision >= found.revision and (now is None or now.state is not CollectionState.CREATING)
 
-        if not await self._bell.until(settled, ends_at - self._clock()):
+        if not await self._changes.until(settled, ends_at - self._clock()):
             raise DeadlineExceeded(f"collection {found.spec.name!r} is not ready yet ({self._progress(found)}); its creation goes on")
         now = self._observer.map.collections.get(found.id)
         if now is None or now.state is CollectionState.DROPPING:
@@ -181,7 +181,7 @@ class Administrator:
         return f"{active} of {found.spec.shards} shards are active{copies}"
 
     def _leading(self) -> Revision:
-        return proof_of_leadership(self._reign(), self._observer.map)
+        return proof_of_leadership(self._leadership(), self._observer.map)
 
     async def _holder(self, name: str, ends_at: float) -> Collection | None:
         entry = await self._get(self._keys.name(name), ends_at, name)

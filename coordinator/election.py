@@ -16,7 +16,7 @@ from shoal.coordinator.logic.campaign import Lead, Look, Move, Run, StandBy, Ste
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import Unavailable
 from shoal.core.ids import Revision
-from shoal.runtime.change_signal import Bell
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.logs import event
 from shoal.store.codecs import encode_leader
 from shoal.store.interface import Absent, Committed, LeaseNotFound, Put, Store, Transaction
@@ -29,13 +29,13 @@ log = logging.getLogger("shoal.coordinator.election")
 _TICKS_PER_TTL = 10
 
 
-def proof_of_leadership(reign: Revision | None, cluster: ClusterMap) -> Revision:
+def proof_of_leadership(leadership: Revision | None, cluster: ClusterMap) -> Revision:
     """The creation revision of our key `leader`, which transactions compare.
 
     Raises Unavailable, naming the leader, when we do not lead.
     """
-    if reign is not None:
-        return reign
+    if leadership is not None:
+        return leadership
     leader = cluster.leader
     raise Unavailable("no coordinator leads now" if leader is None else f"this coordinator does not lead, {leader.address} does")
 
@@ -51,21 +51,21 @@ class Election:
         store: Store,
         keys: Keys,
         observer: MapObserver,
-        bell: Bell,
+        changes: ChangeSignal,
         clock: Callable[[], float],
         lease_ttl_s: int,
         timeout_s: float,
     ) -> None:
-        self._store, self._keys, self._observer, self._bell, self._clock = store, keys, observer, bell, clock
+        self._store, self._keys, self._observer, self._changes, self._clock = store, keys, observer, changes, clock
         self._lease_ttl_s, self._timeout_s = lease_ttl_s, timeout_s
         self._keeper: LeaseKeeper | None = None
-        self._reign: Revision | None = None
+        self._leadership: Revision | None = None
         self._followed: str | None = None
 
-    def reign(self) -> Revision | None:
+    def leadership(self) -> Revision | None:
         """Creation revision of our key while we lead and surely hold its lease, else None."""
         keeper = self._keeper
-        return self._reign if keeper is not None and keeper.is_held(self._clock()) else None
+        return self._leadership if keeper is not None and keeper.is_held(self._clock()) else None
 
     def lease_age_s(self) -> float | None:
         """Seconds since our lease was last renewed; None without one. May be called on any thread."""
@@ -74,14 +74,14 @@ class Election:
 
     async def run(self, address: str) -> None:
         """Stand for election without end. address: host:port under which a leader is to be reached."""
-        await self._bell.until(lambda: self._observer.listed, timeout_s=None)
+        await self._changes.until(lambda: self._observer.listed, timeout_s=None)
         while True:
             keeper = await self._new_lease()
             ticking = asyncio.create_task(_tick(keeper))
             try:
                 await self._hold(keeper, address)
             finally:
-                self._end_reign("the lease is gone" if keeper.lost else "stopping")
+                self._end_leadership("the lease is gone" if keeper.lost else "stopping")
                 self._keeper = None
                 ticking.cancel()
                 await asyncio.gather(ticking, return_exceptions=True)
@@ -93,7 +93,7 @@ class Election:
                 return await hold_lease(self._store, ttl_s=self._lease_ttl_s, timeout_s=self._timeout_s, clock=self._clock)
             except Unavailable as error:
                 log.debug(event("no_lease_yet", reason=error.message))
-                await self._bell.wait(self._bell.rings, self._pause_s)
+                await self._changes.wait(self._changes.count, self._pause_s)
 
     @property
     def _pause_s(self) -> float:
@@ -103,9 +103,9 @@ class Election:
     async def _hold(self, keeper: LeaseKeeper, address: str) -> None:
         self._keeper = keeper
         while not keeper.lost:
-            heard = self._bell.rings
-            await self._make(next_move(self._observer.map, address=address, reign=self._reign), keeper, address)
-            await self._bell.wait(heard, self._pause_s)
+            heard = self._changes.count
+            await self._make(next_move(self._observer.map, address=address, leadership=self._leadership), keeper, address)
+            await self._changes.wait(heard, self._pause_s)
 
     async def _make(self, move: Move, keeper: LeaseKeeper, address: str) -> None:
         match move:
@@ -114,7 +114,7 @@ class Election:
             case Look():
                 await self._look(keeper)
             case StepDown(reason=reason):
-                self._end_reign(reason)
+                self._end_leadership(reason)
             case StandBy(leader=leader):
                 self._follow(leader)
             case Lead():
@@ -133,7 +133,7 @@ class Election:
             log.debug(event("not_elected", reason=error.message))
         else:
             if isinstance(answer, Committed):
-                self._begin_reign(answer.revision)
+                self._begin_leadership(answer.revision)
 
     async def _look(self, keeper: LeaseKeeper) -> None:
         try:
@@ -142,24 +142,24 @@ class Election:
             log.debug(event("leader_not_read", reason=error.message))
             return
         if found is not None and found.lease == keeper.lease_id:
-            self._begin_reign(found.create_revision)
+            self._begin_leadership(found.create_revision)
 
     def _follow(self, leader: str) -> None:
         if leader != self._followed:
             self._followed = leader
             log.info(event("stands_by", leader=leader))
 
-    def _begin_reign(self, created: Revision) -> None:
-        self._reign, self._followed = created, None
-        log.info(event("leads", reign=created))
-        self._bell.ring()
+    def _begin_leadership(self, created: Revision) -> None:
+        self._leadership, self._followed = created, None
+        log.info(event("leads", since_revision=created))
+        self._changes.notify()
 
-    def _end_reign(self, reason: str) -> None:
-        if self._reign is None:
+    def _end_leadership(self, reason: str) -> None:
+        if self._leadership is None:
             return
-        log.warning(event("leads_no_more", reign=self._reign, reason=reason))
-        self._reign = None
-        self._bell.ring()
+        log.warning(event("leads_no_more", since_revision=self._leadership, reason=reason))
+        self._leadership = None
+        self._changes.notify()
 
 
 async def _tick(keeper: LeaseKeeper) -> None:

@@ -13,7 +13,7 @@ from shoal.coordinator.logic.answers import Answers
 from shoal.coordinator.logic.reconcile import joining, questions, reconcile, unled
 from shoal.coordinator.logic.snapshot import Snapshot, Told
 from shoal.core.ids import Revision
-from shoal.runtime.change_signal import Bell
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.observe import MapObserver
 
 LOG_ENDS_S = 0.3
@@ -36,7 +36,7 @@ class Loop:
         self,
         *,
         observer: MapObserver,
-        bell: Bell,
+        changes: ChangeSignal,
         actor: Actor,
         reports: ReplicaReports,
         leads: Callable[[], bool],
@@ -46,7 +46,7 @@ class Loop:
         replace_after_s: float,
         steps_per_round: int,
     ) -> None:
-        self._observer, self._bell, self._actor, self._reports = observer, bell, actor, reports
+        self._observer, self._changes, self._actor, self._reports = observer, changes, actor, reports
         self._leads, self._new_seed, self._clock = leads, new_seed, clock
         self._every_s, self._replace_after_s, self._steps_per_round = every_s, replace_after_s, steps_per_round
         self._forget()
@@ -57,12 +57,12 @@ class Loop:
     async def run(self) -> None:
         """Go round without end."""
         while True:
-            heard = self._bell.rings
+            heard = self._changes.count
             if self._leads():
                 await self._see(await self.round())
             else:
                 self._forget()
-            await self._bell.wait(heard, self._pause_s())
+            await self._changes.wait(heard, self._pause_s())
 
     async def round(self) -> Revision:
         """One round. Returns the newest revision it committed, 0 for none."""
@@ -92,4 +92,4 @@ class Loop:
 
     async def _see(self, revision: Revision) -> None:
         # A round made from a map that lacks the last one's commits would only be rejected.
-        await self._bell.until(lambda: self._observer.map.revision >= revision, self._every_s)
+        await self._changes.until(lambda: self._observer.map.revision >= revision, self._every_s)

@@ -18,7 +18,7 @@ from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, N
 from shoal.core.ids import Revision, ShardId
 from shoal.core.recovery import ACCEPT_DATA_LOSS, AuditEntry, Recovery, RecoveryRequest
 from shoal.core.shard_config import ShardEntry
-from shoal.runtime.change_signal import Bell
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.logs import event
 from shoal.store.audit_codec import decode_audit, encode_audit
 from shoal.store.interface import Absent, Committed, Created, OutcomeUnknown, Put, Store, Transaction, Unchanged
@@ -41,8 +41,8 @@ _PAUSE_S = 0.1
 
 
 class Recoverer:
-    """reign: as of Election; clock: seconds; wall_ms: time of day; new_id: text that never comes twice; timeout_s: of
-    one store call.
+    """leadership: as of Election; clock: seconds; wall_ms: time of day; new_id: text that never comes twice; timeout_s:
+    of one store call.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class Recoverer:
         store: Store,
         keys: Keys,
         observer: MapObserver,
-        bell: Bell,
+        changes: ChangeSignal,
         reports: ReplicaReports,
-        reign: Callable[[], Revision | None],
+        leadership: Callable[[], Revision | None],
         clock: Callable[[], float],
         wall_ms: Callable[[], int],
         new_id: Callable[[], str],
         timeout_s: float,
     ) -> None:
-        self._store, self._keys, self._observer, self._bell, self._reports = store, keys, observer, bell, reports
-        self._reign, self._clock, self._wall_ms, self._new_id, self._timeout_s = reign, clock, wall_ms, new_id, timeout_s
+        self._store, self._keys, self._observer, self._changes, self._reports = store, keys, observer, changes, reports
+        self._leadership, self._clock, self._wall_ms, self._new_id, self._timeout_s = leadership, clock, wall_ms, new_id, timeout_s
 
     async def recover(self, request: RecoveryRequest, timeout_s: float) -> tuple[Recovery, bool]:
         """What is done, or would be, and whether it is done.
@@ -82,7 +82,7 @@ class Recoverer:
             if await self._committed(self._transaction(plan, before, request, named), ends_at):
                 log.warning(event("data_loss_accepted", shard=plan.recovery.shard, term=plan.recovery.term, asked_by=request.asked_by))
                 return plan.recovery, True
-            await self._bell.wait(self._bell.rings, min(_PAUSE_S, self._left(ends_at)))
+            await self._changes.wait(self._changes.count, min(_PAUSE_S, self._left(ends_at)))
         raise Unavailable(f"shard {_named(request)} could not be recovered: the store's state kept changing")
 
     async def audit(self, limit: int, before: str, timeout_s: float) -> tuple[tuple[AuditEntry, ...], str]:
@@ -90,7 +90,7 @@ class Recoverer:
 
         Raises Unavailable.
         """
-        proof_of_leadership(self._reign(), self._observer.map)
+        proof_of_leadership(self._leadership(), self._observer.map)
         listing = await self._store.list(self._keys.audits, min(self._timeout_s, timeout_s))
         names = {entry.key.removeprefix(self._keys.audits): entry for entry in listing.entries}
         wanted = sorted((name for name in names if not before or name < before), reverse=True)
@@ -100,7 +100,7 @@ class Recoverer:
 
     async def _earlier(self, request_id: str, ends_at: float) -> Recovery | None:
         """What this very request has done already."""
-        proof_of_leadership(self._reign(), self._observer.map)
+        proof_of_leadership(self._leadership(), self._observer.map)
         listing = await self._store.list(self._keys.audits, min(self._timeout_s, self._left(ends_at)))
         entries = (decode_audit(entry.key, entry.value) for entry in listing.entries)
         return next((entry.recovery for entry in entries if entry.request_id == request_id), None)
@@ -116,7 +116,7 @@ class Recoverer:
         return plan_recovery(entry.config, _named(request), cluster.workers, reports, request.worker), entry
 
     def _transaction(self, plan: RecoveryPlan, before: ShardEntry, request: RecoveryRequest, request_id: str) -> Transaction:
-        reign = proof_of_leadership(self._reign(), self._observer.map)
+        leadership = proof_of_leadership(self._leadership(), self._observer.map)
         now_ms = self._wall_ms()
         entry = AuditEntry(
             time_ms=now_ms,
@@ -130,7 +130,7 @@ class Recoverer:
         live = (Unchanged(key=self._keys.worker(worker), mod_revision=at) for worker, at in plan.registrations.items())
         gone = (Absent(key=self._keys.worker(worker)) for worker in plan.absent)
         return Transaction(
-            compares=(Created(key=self._keys.leader, create_revision=reign), epoch_of(before, self._keys), *live, *gone),
+            compares=(Created(key=self._keys.leader, create_revision=leadership), epoch_of(before, self._keys), *live, *gone),
             then=(put_shard(plan.config, self._keys), Put(key=self._keys.audit(now_ms, self._new_id()), value=encode_audit(entry))),
         )
 

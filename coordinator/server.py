@@ -20,7 +20,7 @@ from shoal.coordinator.service import CoordinatorService
 from shoal.coordinator.settings import CoordinatorSettings
 from shoal.core.errors import Internal
 from shoal.core.limits import Limits
-from shoal.runtime.change_signal import Bell
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s, wall_ms
 from shoal.runtime.logs import event
 from shoal.runtime.prometheus import metrics_of
@@ -54,10 +54,10 @@ class CoordinatorRole:
         self._settings = settings
         self._metrics = metrics_of(settings)
         self._store = open_store(settings)
-        self._bell = Bell()
+        self._changes = ChangeSignal()
         keys = Keys(settings.cluster_name)
         limits = Limits(message_bytes=settings.message_bytes)
-        self._observer = MapObserver(store=self._store, keys=keys, clock=boot_s, changed=self._bell.ring)
+        self._observer = MapObserver(store=self._store, keys=keys, clock=boot_s, changed=self._changes.notify)
         self._reports = GrpcReplicaReports(settings.message_bytes)
         self._election = self._new_election(keys)
         self._loop = self._new_loop(keys)
@@ -78,7 +78,7 @@ class CoordinatorRole:
     @property
     def leads(self) -> bool:
         """Whether this coordinator leads and surely holds its lease."""
-        return self._election.reign() is not None
+        return self._election.leadership() is not None
 
     async def start(self) -> None:
         """Listen, observe, stand for election.
@@ -90,7 +90,7 @@ class CoordinatorRole:
         self.address = await self._server.start()
         runs = (self._observer.run(), self._election.run(self.address), self._loop.run(), self._tell_health())
         self._tasks = [asyncio.create_task(run) for run in runs]
-        listed = asyncio.create_task(self._bell.until(lambda: self._observer.listed, timeout_s=None))
+        listed = asyncio.create_task(self._changes.until(lambda: self._observer.listed, timeout_s=None))
         try:
             await asyncio.wait({listed, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -122,19 +122,19 @@ class CoordinatorRole:
     async def _tell_health(self) -> None:
         told = False
         while True:
-            heard = self._bell.rings
+            heard = self._changes.count
             serving = self._observer.listed and self._observer.connected
             if serving != told:
                 await self._server.set_serving(serving)
                 told = serving
-            await self._bell.wait(heard, _HEALTH_EVERY_S)
+            await self._changes.wait(heard, _HEALTH_EVERY_S)
 
     def _new_election(self, keys: Keys) -> Election:
         return Election(
             store=self._store,
             keys=keys,
             observer=self._observer,
-            bell=self._bell,
+            changes=self._changes,
             clock=boot_s,
             lease_ttl_s=self._settings.lease_ttl_s,
             timeout_s=self._settings.store_timeout_s,
@@ -144,14 +144,14 @@ class CoordinatorRole:
         actor = Actor(
             store=self._store,
             keys=keys,
-            reign=self._election.reign,
+            leadership=self._election.leadership,
             at_once=COMMITS_AT_ONCE,
             timeout_s=self._settings.store_timeout_s,
             told=StepMeter(self._metrics),
         )
         return Loop(
             observer=self._observer,
-            bell=self._bell,
+            changes=self._changes,
             actor=actor,
             reports=self._reports,
             leads=lambda: self.leads,
@@ -167,9 +167,9 @@ class CoordinatorRole:
             store=self._store,
             keys=keys,
             observer=self._observer,
-            bell=self._bell,
+            changes=self._changes,
             reports=self._reports,
-            reign=self._election.reign,
+            leadership=self._election.leadership,
             clock=boot_s,
             wall_ms=wall_ms,
             new_id=lambda: str(uuid.uuid4()),
@@ -181,8 +181,8 @@ class CoordinatorRole:
             store=self._store,
             keys=keys,
             observer=self._observer,
-            bell=self._bell,
-            reign=self._election.reign,
+            changes=self._changes,
+            leadership=self._election.leadership,
             clock=boot_s,
             new_id=lambda: str(uuid.uuid4()),
             limits=limits,

@@ -43,13 +43,15 @@ class StepDown:
 Move = Run | Look | StandBy | Lead | StepDown
 
 
-def next_move(cluster: ClusterMap, *, address: str, reign: Revision | None) -> Move:
-    """What to do now. address: of this coordinator; reign: creation revision of the key while we hold it, else None."""
+def next_move(cluster: ClusterMap, *, address: str, leadership: Revision | None) -> Move:
+    """What to do now. address: of this coordinator; leadership: creation revision of the key while we hold it, else
+    None.
+    """
     seen = cluster.leader
-    if reign is None:
+    if leadership is None:
         if seen is None:
             return Run()
         return Look() if seen.address == address else StandBy(leader=seen.address)
-    if cluster.revision < reign or (seen is not None and seen.created == reign):
+    if cluster.revision < leadership or (seen is not None and seen.created == leadership):
         return Lead()
     return StepDown(reason="the key was deleted" if seen is None else f"{seen.address} leads")

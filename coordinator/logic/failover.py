@@ -1,4 +1,4 @@
-"""Who leads a shard whose primary is gone, and the configuration of the new reign (invariants 2 and 4 of the
+"""Who leads a shard whose primary is gone, and the configuration of the new term (invariants 2 and 4 of the
 replication design).
 """
 
@@ -30,7 +30,7 @@ def has_primary(config: ShardConfig, workers: Workers) -> bool:
 
 
 def has_resigned(config: ShardConfig) -> bool:
-    """Whether the primary itself gave its reign up, because its storage failed."""
+    """Whether the primary itself gave its term up, because its storage failed."""
     return config.primary_reg == 0
 
 
@@ -47,7 +47,7 @@ def candidates_of(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...
     return tuple(sorted(chosen, key=lambda member: member != config.primary))
 
 
-def heir_of(config: ShardConfig, workers: Workers, told: Told = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ReplicaId | None:
+def choose_candidate(config: ShardConfig, workers: Workers, told: Told = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ReplicaId | None:
     """Who shall lead: the candidate with the longest log, of those that are open. unled_s: how long nobody has.
 
     Where several may lead, one whose log is not open may have lost its disk and be about to resign. So it has to wait,
@@ -58,9 +58,9 @@ def heir_of(config: ShardConfig, workers: Workers, told: Told = _NOBODY_TOLD, *,
     candidates = candidates_of(config, workers)
     if not _others_may_lead(config) and not has_resigned(config):
         return next(iter(candidates), None)
-    heir = _longest(candidates, told)
-    if heir is not None or (_others_may_lead(config) and unled_s < UNTOLD_AFTER_S):
-        return heir
+    candidate = _longest(candidates, told)
+    if candidate is not None or (_others_may_lead(config) and unled_s < UNTOLD_AFTER_S):
+        return candidate
     spare = _longest(_live_elr(config, workers), told)
     if spare is not None:
         return spare
@@ -82,7 +82,7 @@ def _others_may_lead(config: ShardConfig) -> bool:
 
 
 def needs_election(config: ShardConfig, workers: Workers) -> bool:
-    """Whether nobody reigns, and nobody can go on reigning.
+    """Whether the shard has no live primary and the end of the last one's term can be proved.
 
     Not when the old primary has no worker although it never resigned: its end could not be proved.
     """
@@ -92,8 +92,8 @@ def needs_election(config: ShardConfig, workers: Workers) -> bool:
 def election_of(entry: ShardEntry, workers: Workers, told: Told = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ElectPrimary | None:
     """The election that a shard needs and can have now; None when it needs none, and when nobody may lead."""
     config = entry.config
-    heir = heir_of(config, workers, told, unled_s=unled_s) if needs_election(config, workers) else None
-    return None if heir is None else ElectPrimary(before=entry, config=next_reign(config, heir, workers))
+    candidate = choose_candidate(config, workers, told, unled_s=unled_s) if needs_election(config, workers) else None
+    return None if candidate is None else ElectPrimary(before=entry, config=next_term(config, candidate, workers))
 
 
 def to_be_asked(entries: Iterable[ShardEntry], workers: Workers) -> Mapping[WorkerId, tuple[ShardId, ...]]:
@@ -108,24 +108,24 @@ def to_be_asked(entries: Iterable[ShardEntry], workers: Workers) -> Mapping[Work
     return {worker: tuple(shards) for worker, shards in asked.items()}
 
 
-def next_reign(config: ShardConfig, heir: ReplicaId, workers: Workers) -> ShardConfig:
-    """The configuration with `heir`, whose worker is live, as primary in the next term.
+def next_term(config: ShardConfig, candidate: ReplicaId, workers: Workers) -> ShardConfig:
+    """The configuration with `candidate`, whose worker is live, as primary in the next term.
 
     An old primary whose worker is gone leaves the isr. It stays eligible (elr), as does everybody who may lead, until
     the new primary gives them up itself, before it commits anything: then its log is open, while here that may be
-    hearsay. An heir stays. One of the elr leads because nobody of the isr can, so it begins alone: since it became
+    hearsay. A candidate stays. One of the elr leads because nobody of the isr can, so it begins alone: since it became
     eligible nothing was committed without it.
     """
     returns = config.primary_worker in workers
     stay = tuple(member for member in config.isr if returns or member != config.primary)
-    isr = stay if heir in stay else (heir,)
+    isr = stay if candidate in stay else (candidate,)
     elr = tuple(dict.fromkeys(member for member in (*config.isr, *config.elr) if member not in isr))
     return dataclasses.replace(
         config,
         term=Term(config.term + 1),
-        primary=heir,
-        primary_reg=workers[config.worker_of[heir]].registration,
+        primary=candidate,
+        primary_reg=workers[config.worker_of[candidate]].registration,
         isr=isr,
         elr=elr,
-        leaving=tuple(member for member in config.leaving if member != heir),
+        leaving=tuple(member for member in config.leaving if member != candidate),
     )

@@ -26,7 +26,7 @@ def beginnings(snapshot: Snapshot, collection: Collection, placement: Placement)
     for number, slots in enumerate(split_evenly(spec.shards)):
         shard = ShardId(collection.id, number)
         before = cluster.shards.get(shard)
-        if before is not None and not _is_lost_at_birth(before, cluster):
+        if before is not None and not _is_lost_before_it_was_active(before, cluster):
             continue
         homes = placement.choose_several(collection.id, spec.replicas, taken=(), beside=())
         if not homes:
@@ -41,7 +41,7 @@ def beginnings(snapshot: Snapshot, collection: Collection, placement: Placement)
             yield PlaceShardAnew(collection=collection, before=before, config=anew, registrations=registrations)
 
 
-def _is_lost_at_birth(entry: ShardEntry, cluster: ClusterMap) -> bool:
+def _is_lost_before_it_was_active(entry: ShardEntry, cluster: ClusterMap) -> bool:
     """Whether a shard never became ACTIVE and its worker is gone: nothing can have been acknowledged, so it may begin
     elsewhere.
     """

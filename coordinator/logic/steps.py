@@ -50,7 +50,7 @@ class PlaceShardAnew:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ElectPrimary:
-    """Begin a new reign.
+    """Begin a new term.
 
     Relies on `before`, on the new primary's registration, and on the end of the old one's, unless it resigned.
     """

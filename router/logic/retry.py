@@ -29,7 +29,7 @@ def patience_of(*, now: float, timeout_s: float, patience_s: float | None = None
 
 
 def may_pass(error: ShoalError, config: ShardConfig | None, *, at_primary: bool) -> bool:
-    """Whether the same call may succeed later. A damaged primary gives up its reign where another replica may lead.
+    """Whether the same call may succeed later. A damaged primary gives up its term where another replica may lead.
 
     config: of the shard when it was asked, None when it was not; at_primary: whether only the primary may answer.
     """

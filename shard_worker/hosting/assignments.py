@@ -113,7 +113,7 @@ class Assignments:
             self._wake.clear()
             for step in next_steps(self._view()):
                 self._begin(step)
-            self._shut_broken()
+            self._shut_failed()
             await _wait_at_most(self._wake, LOOK_AGAIN_S)
 
     def tell_space(self, reason: str | None) -> None:
@@ -254,7 +254,7 @@ class Assignments:
         log.error(event("replica_failed", shard=shard, replica=replica, reason=reason.message))
         self._host.failed[shard] = FailedReplica(replica=replica, reason=to_keep(reason))
 
-    def _shut_broken(self) -> None:
+    def _shut_failed(self) -> None:
         """Close replicas that have FAILED and have no step under way: they answer nothing any more, and hold memory."""
         for shard, replica in list(self._host.open.items()):
             if shard not in self._busy and _state_of(replica.failure) is Local.FAILED:

@@ -42,7 +42,7 @@ from shoal.shard_worker.logic.replication.events import DISK_LIMIT, ConfigSeen, 
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, served_term, sure_term
 from shoal.shard_worker.logic.replication.record import RecordKind
-from shoal.shard_worker.logic.replication.roles import Broken, Idle, Leading, Rising
+from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
 from shoal.shard_worker.replica.promises import Promises
 from shoal.shard_worker.replica.reading import Matching
@@ -203,7 +203,7 @@ class Replica:
         A primary that does not serve yet gives its snapshot, too: it may wait for the very member that asks. Raises
         Unavailable elsewhere.
         """
-        if self._closing or not isinstance(self._writer.machine.role, Leading | Rising):
+        if self._closing or not isinstance(self._writer.machine.role, Leading | Candidate):
             raise Unavailable(f"the replica of shard {self._shard} does not lead ({self.role})", self._details())
         running = asyncio.create_task(asyncio.to_thread(pin, self._engine))
         self._under_way.add(running)
@@ -347,7 +347,7 @@ class Replica:
         May be called on any thread.
         """
         role = self._writer.machine.role
-        return (len(role.config.isr), role.reign.furthest_behind()) if isinstance(role, Leading) else None
+        return (len(role.config.isr), role.leadership.furthest_behind()) if isinstance(role, Leading) else None
 
     async def close(self) -> None:
         """Refuse new calls, let reads and the build end, make everything durable."""
@@ -461,7 +461,7 @@ class Replica:
 
     def _check_working(self) -> None:
         machine = self._writer.machine
-        if isinstance(machine.role, Broken):
+        if isinstance(machine.role, Failed):
             raise type(machine.role.error)(machine.role.error.message, self._details())
         if self._closing or not machine.serves_reads:
             state = "closing" if self._closing else machine.role_name

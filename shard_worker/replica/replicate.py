@@ -18,7 +18,7 @@ from shoal.core.shard_config import ShardConfig
 from shoal.runtime.logs import event
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
 from shoal.shard_worker.logic.replication.events import LogRead, PeerAnswered, PeerSilent, ReplicaEvent, SwapEnded
-from shoal.shard_worker.logic.replication.leadership import ReadLog, ReignEffect, SendAppend, SwapConfig, SwapOutcome
+from shoal.shard_worker.logic.replication.leadership import LeadershipEffect, ReadLog, SendAppend, SwapConfig, SwapOutcome
 from shoal.shard_worker.logic.replication.record import Record
 
 log = logging.getLogger("shoal.worker.replicate")
@@ -55,7 +55,7 @@ class Replicate:
         self._peers, self._feed, self._read_log = peers, feed, read_log
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def perform(self, effect: ReignEffect) -> None:
+    def perform(self, effect: LeadershipEffect) -> None:
         """Begin it."""
         match effect:
             case SendAppend():

@@ -41,7 +41,7 @@ from shoal.shard_worker.logic.replication.events import (
     TruncateLog,
     WriteAsked,
 )
-from shoal.shard_worker.logic.replication.leadership import ReadLog, ReignEffect, SendAppend, SwapConfig
+from shoal.shard_worker.logic.replication.leadership import LeadershipEffect, ReadLog, SendAppend, SwapConfig
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.replica.engine import Engine
@@ -50,7 +50,7 @@ log = logging.getLogger("shoal.worker.writer")
 
 T = TypeVar("T")
 
-Outward = ReignEffect | FetchSnapshot
+Outward = LeadershipEffect | FetchSnapshot
 """Effects that reach out of this replica."""
 
 

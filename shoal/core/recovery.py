@@ -34,7 +34,7 @@ class ReplicaPlace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recovery:
-    """chosen: whose data becomes the shard's; given_up: the others, whatever they hold; term: of the new reign."""
+    """chosen: whose data becomes the shard's; given_up: the others, whatever they hold; term: of the new term."""
 
     shard: ShardId
     term: Term

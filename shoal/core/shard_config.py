@@ -80,7 +80,7 @@ def may_lead(config: ShardConfig, replica: ReplicaId) -> bool:
 def leads(config: ShardConfig, replica: ReplicaId, registration: Revision) -> bool:
     """Whether `replica`, on a worker with this registration (0: none), is the elected primary.
 
-    A worker that registered again must be elected again: its old reign ended with its old registration.
+    A worker that registered again must be elected again: its old term ended with its old registration.
     """
     return config.primary == replica and registration != 0 and config.primary_reg == registration
 
@@ -152,7 +152,7 @@ def resigned(config: ShardConfig, member: ReplicaId, *, intact: bool) -> ShardCo
     """The configuration without a member whose storage failed, as its own worker may ask for it; None when it is the
     last that may lead.
 
-    A primary gives up its reign. intact: whether it still holds what it had; if so it stays eligible until another
+    A primary gives up its term. intact: whether it still holds what it had; if so it stays eligible until another
     leads.
     """
     if not any(other != member for other in (*config.isr, *config.elr)):
@@ -160,8 +160,8 @@ def resigned(config: ShardConfig, member: ReplicaId, *, intact: bool) -> ShardCo
     isr, elr = _without(config.isr, member), _without(config.elr, member)
     eligible = intact and may_lead(config, member)
     elr = (*elr, member) if eligible else elr
-    reign = Revision(0) if config.primary == member else config.primary_reg
-    left = replace(config, isr=isr, elr=elr, learners=_without(config.learners, member), primary_reg=reign)
+    leadership = Revision(0) if config.primary == member else config.primary_reg
+    left = replace(config, isr=isr, elr=elr, learners=_without(config.learners, member), primary_reg=leadership)
     return left if eligible else _behind(left, (member,))
 
 

@@ -1,7 +1,4 @@
-"""Wakes everyone who waits for a change of what is observed: the map, or who leads.
-
-Says that something changed, never what.
-"""
+"""Wakes all that wait for a change. It says that something changed, never what."""
 
 from __future__ import annotations
 
@@ -9,25 +6,25 @@ import asyncio
 from collections.abc import Callable
 
 
-class Bell:
-    """Rung by observer and election. Used from one event loop."""
+class ChangeSignal:
+    """A signal that something changed. count: changes so far. Used from one event loop."""
 
     def __init__(self) -> None:
-        self.rings = 0
+        self.count = 0
         self._next = asyncio.Event()
 
-    def ring(self) -> None:
-        """Wake all who wait."""
-        self.rings += 1
-        rung, self._next = self._next, asyncio.Event()
-        rung.set()
+    def notify(self) -> None:
+        """Count a change and wake all that wait."""
+        self.count += 1
+        changed, self._next = self._next, asyncio.Event()
+        changed.set()
 
     async def wait(self, heard: int, timeout_s: float) -> bool:
-        """Wait until the bell has rung since `rings` was `heard`. Returns whether it has within timeout_s seconds."""
-        return await self.until(lambda: self.rings != heard, timeout_s)
+        """Wait until there was a change since `count` was `heard`. Returns whether it has within timeout_s seconds."""
+        return await self.until(lambda: self.count != heard, timeout_s)
 
     async def until(self, met: Callable[[], bool], timeout_s: float | None) -> bool:
-        """Wait until `met()`, asked now and at each ring.
+        """Wait until `met()`, asked now and at each change.
 
         Returns whether it was within timeout_s seconds (None: no bound).
         """

@@ -170,7 +170,7 @@ def test_two_processes_one_leads_the_other_takes_over(etcd: EtcdProcess, launch:
                 assert three.end(signal.SIGINT) == 0
         finally:
             await store.close()
-        assert one.said("leads reign") == two.said("leads reign") == 1
+        assert one.said("leads since_revision") == two.said("leads since_revision") == 1
 
     asyncio.run(scenario())
 

@@ -51,12 +51,12 @@ class Coordinator(Process):
         """Start the process."""
         self.start()
         self._keeper: Keeper | None = None
-        self._reign: Revision | None = None
+        self._leadership: Revision | None = None
         self._absences, self._unled, self._answers = Absences(), Since(), Answers()
         self._said_closed: dict[ReplicaId, Revision] = {}
         self._open_now: frozenset[ReplicaId] = frozenset()
-        self._bell: list[Resume] = []
-        self._rung = False
+        self._changes: list[Resume] = []
+        self._changed = False
         self._rounds = 0
         self.observer = self._world.etcd.observe(self, lambda _: self._ring())
         self.spawn(self._stand())
@@ -67,17 +67,17 @@ class Coordinator(Process):
         """As it sees it."""
         return self.observer.map
 
-    def reign(self) -> Revision | None:
-        """As Election.reign."""
-        return self._reign if self._keeper is not None and self._keeper.is_held() else None
+    def leadership(self) -> Revision | None:
+        """As Election.leadership."""
+        return self._leadership if self._keeper is not None and self._keeper.is_held() else None
 
     def _ring(self) -> None:
-        waiting, self._bell = self._bell, []
-        self._rung = not waiting
+        waiting, self._changes = self._changes, []
+        self._changed = not waiting
         for resume in waiting:
             resume(None)
 
-    def _wait_for_bell(self, seconds: float) -> Wait:
+    def _wait_for_change(self, seconds: float) -> Wait:
         def begin(resume: Resume) -> None:
             done = False
 
@@ -87,7 +87,7 @@ class Coordinator(Process):
                     done = True
                     resume(None)
 
-            self._bell.append(once)
+            self._changes.append(once)
             self.after(seconds, lambda: once(None))
 
         return begin
@@ -106,16 +106,16 @@ class Coordinator(Process):
             while not keeper.lost:
                 yield from self._make_move(keeper)
                 yield self.sleep(TTL_S / 10)
-            self._reign = self._keeper = None
+            self._leadership = self._keeper = None
 
     def _make_move(self, keeper: Keeper) -> Steps:
-        match next_move(self.map, address=self.name, reign=self._reign):
+        match next_move(self.map, address=self.name, leadership=self._leadership):
             case Run():
                 yield from self._campaign(keeper)
             case Look():
                 yield from self._look(keeper)
             case StepDown():
-                self._reign = None
+                self._leadership = None
             case StandBy() | Lead():
                 pass
 
@@ -128,7 +128,7 @@ class Coordinator(Process):
         except Exception:
             return
         if isinstance(answer, Committed):
-            self._reign = answer.revision
+            self._leadership = answer.revision
             self._ring()
 
     def _look(self, keeper: Keeper) -> Steps:
@@ -139,23 +139,23 @@ class Coordinator(Process):
         except Exception:
             return
         if found is not None and found.lease == keeper.lease:
-            self._reign = found.create_revision
+            self._leadership = found.create_revision
             self._ring()
 
     def _go_round(self) -> Steps:
         while True:
-            if self.reign() is not None:
+            if self.leadership() is not None:
                 newest = yield from self._round()
                 for _ in range(4):
                     if self.map.revision >= newest:
                         break
-                    yield self._wait_for_bell(EVERY_S / 4)
+                    yield self._wait_for_change(EVERY_S / 4)
             else:
                 self._absences, self._unled, self._answers = Absences(), Since(), Answers()
                 self._said_closed.clear()
-            if not self._rung:
-                yield self._wait_for_bell(ASK_AGAIN_S if self._unled.seconds(self.clock()) else EVERY_S)
-            self._rung = False
+            if not self._changed:
+                yield self._wait_for_change(ASK_AGAIN_S if self._unled.seconds(self.clock()) else EVERY_S)
+            self._changed = False
 
     def _round(self) -> Steps:
         seen, now = self.map, self.clock()
@@ -243,8 +243,8 @@ class Coordinator(Process):
 
     def _commit(self, step: Step) -> Steps:
         self._check(step)
-        reign = self.reign()
-        if reign is None:
+        leadership = self.leadership()
+        if leadership is None:
             return Revision(0)
-        answer = yield self._world.etcd.commit(self, transaction_of(step, KEYS, reign), TIMEOUT_S)
+        answer = yield self._world.etcd.commit(self, transaction_of(step, KEYS, leadership), TIMEOUT_S)
         return answer.revision if isinstance(answer, Committed) else Revision(0)

@@ -25,7 +25,7 @@ def wiped_disk_returns(seed: int) -> Stage:
     return stage
 
 
-def wiped_heir_returns_first(seed: int) -> Stage:
+def wiped_candidate_returns_first(seed: int) -> Stage:
     """Of two copies, both down, the one that lost its disk comes back long before the other: it must neither lead nor
     count.
     """
@@ -272,7 +272,7 @@ def _wipe(stage: Stage, worker: Worker) -> None:
 
 DATA_LOSS_SCRIPTS = (
     wiped_disk_returns,
-    wiped_heir_returns_first,
+    wiped_candidate_returns_first,
     damaged_copy_is_silent_for_a_moment,
     damaged_copy_is_never_heard,
     successor_cannot_catch_up,

@@ -22,11 +22,10 @@ from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig
 from shoal.shard_worker.logic import hosting
 from shoal.shard_worker.logic.hosting import CreateReplica
-from shoal.shard_worker.logic.replication import leadership as reign
+from shoal.shard_worker.logic.replication import leadership, primary_read
 from shoal.shard_worker.logic.replication import machine as replica_machine
-from shoal.shard_worker.logic.replication import primary_read
 from shoal.shard_worker.logic.replication.events import AppendAsked
-from shoal.shard_worker.logic.replication.leadership import Reign
+from shoal.shard_worker.logic.replication.leadership import Leadership
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.request_memory import RequestMemory, Unheard
 from shoal.shard_worker.logic.replication.roles import Leading
@@ -80,7 +79,7 @@ def _however_small(config: ShardConfig, durable: Mapping[ReplicaId, Seq], joinin
     return min(durable.get(member, Seq(0)) for member in {*config.isr, *joining})
 
 
-def _shrinks_at_once(self: Reign) -> Seq:
+def _shrinks_at_once(self: Leadership) -> Seq:
     asked = self._proposal.config if self._proposal is not None else self.config
     config = asked if len(asked.isr) < len(self.config.isr) else self.config
     durable: dict[ReplicaId, Seq] = {peer.id: peer.match for peer in self.peers.values()}
@@ -88,12 +87,12 @@ def _shrinks_at_once(self: Reign) -> Seq:
     return shard_config.commit_point(config, durable, asked.isr)
 
 
-def _joins_when_it_is_done(self: Reign) -> tuple[ReplicaId, ...]:
+def _joins_when_it_is_done(self: Leadership) -> tuple[ReplicaId, ...]:
     proposal = self._proposal
     return proposal.config.isr if proposal is not None and proposal.in_doubt else ()
 
 
-def _joins_while_it_is_sure(self: Reign) -> tuple[ReplicaId, ...]:
+def _joins_while_it_is_sure(self: Leadership) -> tuple[ReplicaId, ...]:
     proposal = self._proposal
     return () if proposal is None or proposal.in_doubt else proposal.config.isr
 
@@ -162,11 +161,11 @@ def _snapshots_are_taken_blindly() -> Any:
         yield
 
 
-_next_reign = failover.next_reign
+_next_term = failover.next_term
 
 
-def _gives_up_for_the_elected(config: ShardConfig, heir: ReplicaId, workers: Any) -> ShardConfig:
-    after = _next_reign(config, heir, workers)
+def _gives_up_for_the_elected(config: ShardConfig, candidate: ReplicaId, workers: Any) -> ShardConfig:
+    after = _next_term(config, candidate, workers)
     return shard_config.without_eligible(after) if len(after.isr) >= after.min_isr else after
 
 
@@ -180,7 +179,7 @@ def _remembers_one_round(self: Answers, asked: Any, told: Told, cluster: Any) ->
 @contextmanager
 def _everybody_is_spare() -> Any:
     with ExitStack() as stack:
-        for module in (shard_config, reign, replication):
+        for module in (shard_config, leadership, replication):
             stack.enter_context(patch.object(module, "is_spare", lambda config, replica: True))
         stack.enter_context(patch.object(replication, "_may_go", lambda config, member, snapshot: True))
         yield
@@ -200,13 +199,13 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="inv 1: committed is durable on all of the isr",
         patched="shard_config.commit_point",
-        breaking=_attribute(reign, "commit_point", _most_of_isr),
+        breaking=_attribute(leadership, "commit_point", _most_of_isr),
         caught_by=("primary_cut_from_members",),
     ),
     Mutation(
         rule="inv 1: |isr| >= min_isr",
         patched="shard_config.commit_point",
-        breaking=_attribute(reign, "commit_point", _however_small),
+        breaking=_attribute(leadership, "commit_point", _however_small),
         caught_by=("primary_cut_from_members",),
     ),
     Mutation(
@@ -216,16 +215,16 @@ MUTATIONS: tuple[Mutation, ...] = (
         caught_by=("nobody_leads_who_lacks_something",),
     ),
     Mutation(
-        rule="an heir that may have lost its disk waits",
+        rule="a candidate that may have lost its disk waits",
         patched="failover.heir_of",
-        breaking=_attribute(failover, "heir_of", _elects_whoever_is_live),
+        breaking=_attribute(failover, "choose_candidate", _elects_whoever_is_live),
         caught_by=("wiped_heir_returns_first",),
         starred=False,
     ),
     Mutation(
         rule="who is eligible is given up by the new primary, not by the coordinator",
         patched="failover.next_reign",
-        breaking=_attribute(failover, "next_reign", _gives_up_for_the_elected),
+        breaking=_attribute(failover, "next_term", _gives_up_for_the_elected),
         caught_by=("damaged_copy_is_never_heard",),
         starred=False,
     ),
@@ -247,7 +246,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="the eligible are given up only once all of the isr has the no-op",
         patched="Reign._has_begun",
-        breaking=_attribute(Reign, "_has_begun", lambda self: True),
+        breaking=_attribute(Leadership, "_has_begun", lambda self: True),
         caught_by=("two_of_three_are_lost_before_the_term_begins",),
         starred=False,
     ),
@@ -324,25 +323,25 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="shrink waits until it is done",
         patched="Reign.commit_point",
-        breaking=_attribute(Reign, "commit_point", _shrinks_at_once),
+        breaking=_attribute(Leadership, "commit_point", _shrinks_at_once),
         caught_by=("lost_answer_of_a_shrink",),
     ),
     Mutation(
         rule="expand requires acks before it is sent",
         patched="Reign._joining",
-        breaking=_attribute(Reign, "_joining", _joins_when_it_is_done),
+        breaking=_attribute(Leadership, "_joining", _joins_when_it_is_done),
         caught_by=("lost_answer_of_an_expansion",),
     ),
     Mutation(
         rule="expand requires acks while it is unknown",
         patched="Reign._joining",
-        breaking=_attribute(Reign, "_joining", _joins_while_it_is_sure),
+        breaking=_attribute(Leadership, "_joining", _joins_while_it_is_sure),
         caught_by=("lost_answer_of_an_expansion",),
     ),
     Mutation(
         rule="a joiner holds every committed record",
         patched="Reign._may_join",
-        breaking=_attribute(Reign, "_may_join", lambda self, peer, *_: peer.id not in self.config.isr and not peer.silent),
+        breaking=_attribute(Leadership, "_may_join", lambda self, peer, *_: peer.id not in self.config.isr and not peer.silent),
         caught_by=("lost_answer_of_an_expansion",),
         starred=False,
     ),

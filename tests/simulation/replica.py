@@ -51,7 +51,7 @@ from shoal.shard_worker.logic.replication.leadership import ReadLog, SendAppend,
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, sure_term
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
-from shoal.shard_worker.logic.replication.roles import Broken, Idle
+from shoal.shard_worker.logic.replication.roles import Failed, Idle
 from tests.simulation.disk import ReplicaDisk, WorkerDisk
 from tests.simulation.scheduler import Process, Resume, Steps, Wait
 
@@ -194,7 +194,7 @@ class Replica:
 
     def _trouble(self) -> ShoalError | None:
         role = self.machine.role
-        if isinstance(role, Broken):
+        if isinstance(role, Failed):
             return role.error
         return Unavailable("not ready") if self.closed or not self.machine.serves_reads else None
 
@@ -299,7 +299,7 @@ class Replica:
     def _wake_readers(self) -> None:
         waiting, self._waiting = self._waiting, []
         for min_seq, again in waiting:
-            if self.machine.applied_seq >= min_seq or isinstance(self.machine.role, Broken):
+            if self.machine.applied_seq >= min_seq or isinstance(self.machine.role, Failed):
                 again()
             else:
                 self._waiting.append((min_seq, again))

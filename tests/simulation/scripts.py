@@ -37,7 +37,7 @@ def lost_answer_of_an_expansion(seed: int) -> Stage:
 
 
 def primary_killed_at_an_expansion(seed: int) -> Stage:
-    """The primary dies with its expansion under way; the joiner may have become the heir."""
+    """The primary dies with its expansion under way; the joiner may have become the candidate."""
     stage = Stage(seed)
     joiner = _left_out(stage)
     stage.world.network.heal()
@@ -79,13 +79,13 @@ def primary_cut_from_members(seed: int) -> Stage:
     primary = stage.primary
     stage.cut_from_members(primary)
     stage.run(10.0)
-    hold(stage.config.primary_worker == primary.me, "heals", "a primary that reaches etcd lost its reign")
+    hold(stage.config.primary_worker == primary.me, "heals", "a primary that reaches etcd lost its term")
     stage.finish()
     return stage
 
 
 def primary_cut_from_etcd(seed: int) -> Stage:
-    """The primary reaches the members but not etcd: another is elected, whose first append ends the old reign."""
+    """The primary reaches the members but not etcd: another is elected, whose first append ends the old term."""
     stage = Stage(seed)
     stage.until_written(20)
     stage.cut_from_etcd(stage.primary)
@@ -183,8 +183,8 @@ def cut_off_primary_is_asked(seed: int) -> Stage:
 
 
 def new_primary_asked_before_its_noop(seed: int) -> Stage:
-    """A write is acknowledged and nobody else heard that it is committed; the heir is asked before it can commit its
-    no-op.
+    """A write is acknowledged and nobody else heard that it is committed; the candidate is asked before it can commit
+    its no-op.
     """
     stage = Stage(seed)
     world, primary = stage.world, stage.primary
@@ -200,8 +200,8 @@ def new_primary_asked_before_its_noop(seed: int) -> Stage:
 
 
 def primary_read_begun_before_the_noop(seed: int) -> Stage:
-    """A write is acknowledged and nobody else heard that it is committed; the heir is asked as it commits that write
-    and its no-op, before it has applied them, and answers when it serves."""
+    """A write is acknowledged and nobody else heard that it is committed; the candidate is asked as it commits that
+    write and its no-op, before it has applied them, and answers when it serves."""
     stage = Stage(seed)
     world, primary = stage.world, stage.primary
     _commit_unheard(stage)
@@ -217,7 +217,7 @@ def primary_read_begun_before_the_noop(seed: int) -> Stage:
                 asked.append(client.name)
 
     world.watcher.on_commit = committed
-    stage.until(lambda: bool(asked), "commit by the heir")
+    stage.until(lambda: bool(asked), "commit by the candidate")
     stage.run(2.0)
     stage.finish()
     return stage
@@ -252,8 +252,8 @@ def snapshot_overtaken(seed: int) -> Stage:
     must stay.
     """
     stage = Stage(seed, workers=3)
-    primary, (learner, heir) = stage.primary, stage.backups()
-    heir.hosting.open[stage.world.shard].keep_log()
+    primary, (learner, candidate) = stage.primary, stage.backups()
+    candidate.hosting.open[stage.world.shard].keep_log()
     stage.cut_from_members(learner)
     stage.until(lambda: len(stage.config.isr) == 2, "shrink")
     behind, leading = learner.hosting.open[stage.world.shard], primary.hosting.open[stage.world.shard]
@@ -276,13 +276,13 @@ def elected_replica_crashes(seed: int) -> Stage:
         victim = stage.primary
         victim.crash(power=turn % 2 == 0)
         stage.until_elected()
-        heir = stage.primary
+        candidate = stage.primary
         stage.run(0.0005 + 0.0015 * ((seed + turn) % 6))
-        if heir.alive:
-            heir.crash(power=True)
+        if candidate.alive:
+            candidate.crash(power=True)
         victim.boot()
         stage.run(2.0)
-        heir.boot()
+        candidate.boot()
         stage.until_written(5)
     stage.finish()
     return stage

@@ -62,7 +62,7 @@ class ReplicaWatcher:
         config = role.config
         leader = self._leader_of.setdefault(config.term, replica.id)
         hold(leader == replica.id, "inv 4: one replica commits in a term", f"{leader} and {replica.id} in term {config.term}")
-        under = self._configurations.by_epoch.get(role.reign.epoch)
+        under = self._configurations.by_epoch.get(role.leadership.epoch)
         if under is None or len(under.isr) < under.min_isr:
             raise Violation("inv 1: |isr| >= min_isr", f"{replica.id} commits {reached} under {under}")
         hold(not under.elr, "inv 10: nothing is committed beside who is eligible", f"{replica.id} commits {reached} under {under}")
@@ -74,6 +74,6 @@ class ReplicaWatcher:
         newest = self._configurations.newest
         assert newest is not None
         for member in (*newest.config.isr, *newest.config.elr):
-            self._holdings.check_holds(member, self._committed, reached, f"{replica.id} commits it under epoch {role.reign.epoch}")
+            self._holdings.check_holds(member, self._committed, reached, f"{replica.id} commits it under epoch {role.leadership.epoch}")
         if self.on_commit is not None:
             self.on_commit(replica, reached)

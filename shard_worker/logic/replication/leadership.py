@@ -1,7 +1,7 @@
 """The primary's half of replication: how far each member is, what to send it next, and which change of the isr to ask
 for.
 
-It performs nothing. A reign begins with the primary's no-op and ends when the machine drops it; nothing of it outlives
+It performs nothing. A term begins with the primary's no-op and ends when the machine drops it; nothing of it outlives
 the term. At most one swap of the configuration is asked for at a time. From before it is sent until its outcome is
 surely known, a record counts as committed only when it is on the isr before the swap and on the isr after it.
 """
@@ -71,7 +71,7 @@ class SwapConfig:
     config: ShardConfig
 
 
-ReignEffect = SendAppend | ReadLog | SwapConfig
+LeadershipEffect = SendAppend | ReadLog | SwapConfig
 
 
 @dataclass
@@ -120,7 +120,7 @@ class Proposal:
     under_way: bool = True
 
 
-class Reign:
+class Leadership:
     """One term of a primary. Used by one thread; `log` is the machine's."""
 
     def __init__(self, *, config: ShardConfig, epoch: Revision, noop: Seq, log: LogView, serials: Iterator[int]) -> None:
@@ -215,7 +215,7 @@ class Reign:
             case Diverged(summary=summary):
                 self._find_divergence(peer, summary)
             case _:
-                raise AssertionError(f"a reign does not take {answer}")
+                raise AssertionError(f"a leadership does not take {answer}")
 
     def silent(self, peer_id: ReplicaId, serial: int) -> None:
         """An append was not answered: it may have arrived or not."""
@@ -224,7 +224,7 @@ class Reign:
             peer.serial, peer.silent, peer.told_commit = 0, True, Seq(0)
             peer.next = Seq(min(peer.next, peer.match + 1)) if peer.match else peer.next
 
-    def read(self, peer_id: ReplicaId, from_seq: Seq, records: tuple[Record, ...], commit_seq: Seq, now_ms: int) -> list[ReignEffect]:
+    def read(self, peer_id: ReplicaId, from_seq: Seq, records: tuple[Record, ...], commit_seq: Seq, now_ms: int) -> list[LeadershipEffect]:
         """Records for a member came from the log; none: they are trimmed, so it needs a snapshot."""
         peer = self.peers.get(peer_id)
         if peer is None or not peer.reading:
@@ -261,12 +261,12 @@ class Reign:
 
     # Effects
 
-    def pump(self, commit_seq: Seq, now_ms: int) -> list[ReignEffect]:
+    def pump(self, commit_seq: Seq, now_ms: int) -> list[LeadershipEffect]:
         """What is to be sent now."""
         found = (self._next_for(peer, commit_seq, now_ms) for peer in list(self.peers.values()))
         return [effect for effect in found if effect is not None]
 
-    def change(self, commit_seq: Seq, now_ms: int) -> list[ReignEffect]:
+    def change(self, commit_seq: Seq, now_ms: int) -> list[LeadershipEffect]:
         """The change of the isr to ask for now, if any."""
         proposal = self._proposal
         if proposal is not None:
@@ -316,7 +316,7 @@ class Reign:
             return False
         return peer.match >= max(commit_seq, self.noop) and peer.waited_ms(now_ms) < SHRINK_AFTER_MS
 
-    def _next_for(self, peer: Peer, commit_seq: Seq, now_ms: int) -> ReignEffect | None:
+    def _next_for(self, peer: Peer, commit_seq: Seq, now_ms: int) -> LeadershipEffect | None:
         if peer.serial or peer.reading or peer.estranged:
             return None
         since_ms = HEARTBEAT_MS if peer.sent_ms is None else now_ms - peer.sent_ms

@@ -2,8 +2,8 @@
 
 It decides as design of replication says: a record is committed when every member of the isr has it durable; the store
 and the indexes see committed records only; a new primary makes its term durable, appends a no-op, and serves once that
-is committed. What a primary does for the other members is in `reign`; what a member does with what it is sent is here,
-as are writes.
+is committed. What a primary does for the other members is in `leadership`; what a member does with what it is sent is
+here, as are writes.
 
 Invariants asserted here: a record is committed only while this replica leads, with |isr| >= min_isr (1); terms never
 fall (3); nothing at or below the commit point is cut (5); records are applied once, in order of seq (6).
@@ -50,11 +50,11 @@ from shoal.shard_worker.logic.replication.events import (
     TruncateLog,
     WriteAsked,
 )
-from shoal.shard_worker.logic.replication.leadership import Reign
+from shoal.shard_worker.logic.replication.leadership import Leadership
 from shoal.shard_worker.logic.replication.log_view import LogView
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Remembered, RequestMemory, TooOld, Unheard
-from shoal.shard_worker.logic.replication.roles import Broken, Idle, Leading, Opened, Rising, Role
+from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading, Opened, Role
 
 MAX_PENDING_WRITES = 256
 MAX_PENDING_BYTES = 256 * 1024 * 1024
@@ -116,14 +116,14 @@ class ReplicaMachine:
         """Whether it is the primary, its folder is confirmed and its no-op is applied."""
         if not isinstance(self.role, Leading):
             return False
-        return self.role.config.state is ShardState.ACTIVE and self.applied_seq >= self.role.reign.noop
+        return self.role.config.state is ShardState.ACTIVE and self.applied_seq >= self.role.leadership.noop
 
     @property
     def serves_reads(self) -> bool:
         """Whether it has everything committed before this process began, as far as a primary told, and is not left
         behind since.
         """
-        if isinstance(self.role, Broken) or not self._has_served:
+        if isinstance(self.role, Failed) or not self._has_served:
             return False
         return isinstance(self.role, Leading) or (self._config is not None and may_lead(self._config, self.replica))
 
@@ -132,12 +132,12 @@ class ReplicaMachine:
         """The first record that its log must keep for other members, and the first that it should keep."""
         if not isinstance(self.role, Leading):
             return Seq(self.last_seq + 1), Seq(self.last_seq + 1)
-        return self.role.reign.needed_from(), self.role.reign.wanted_from()
+        return self.role.leadership.needed_from(), self.role.leadership.wanted_from()
 
     @property
     def wants_ticks(self) -> bool:
         """Whether time matters to it: it leads other members."""
-        return isinstance(self.role, Leading) and self.role.reign.has_peers
+        return isinstance(self.role, Leading) and self.role.leadership.has_peers
 
     @property
     def role_name(self) -> str:
@@ -145,9 +145,9 @@ class ReplicaMachine:
         match self.role:
             case Leading():
                 return "primary" if self.serves_writes else "starting"
-            case Rising():
+            case Candidate():
                 return "starting"
-            case Broken():
+            case Failed():
                 return "failed"
             case Idle():
                 if self._config is not None and self.replica in self._config.learners:
@@ -159,11 +159,11 @@ class ReplicaMachine:
         if isinstance(event, CallerLeft):
             self._forget_ticket(event.ticket)
             return []
-        if isinstance(self.role, Broken):
-            return self._refuse_broken(event, self.role.error)
+        if isinstance(self.role, Failed):
+            return self._refuse_failed(event, self.role.error)
         effects = self._react(event)
         if isinstance(self.role, Leading):
-            effects += self._lead(self.role.reign)
+            effects += self._lead(self.role.leadership)
         return effects
 
     def _react(self, event: ReplicaEvent) -> list[ReplicaEffect]:
@@ -192,39 +192,39 @@ class ReplicaMachine:
                 self._now_ms += max(0, min(passed_ms, LONGEST_TICK_MS))
                 self._ticked_ms = now_ms
             case PeerAnswered() | PeerSilent() | LogRead() | SwapEnded():
-                return self._hear_of_reign(event)
+                return self._hear_of_members(event)
             case CallerLeft():
                 pass
         return []
 
     # Leading
 
-    def _lead(self, reign: Reign) -> list[ReplicaEffect]:
+    def _lead(self, leadership: Leadership) -> list[ReplicaEffect]:
         """Commit what can be, ask for a change of the isr, send."""
-        reached = reign.commit_point()
+        reached = leadership.commit_point()
         if reached > self.commit_seq:
             assert reached <= self.log.durable_seq, f"commit {reached} beyond durable {self.log.durable_seq}"
             self.commit_seq = reached
         effects = self._apply_committed()
-        effects += reign.change(self.commit_seq, self._now_ms)
-        effects += reign.pump(self.commit_seq, self._now_ms)
+        effects += leadership.change(self.commit_seq, self._now_ms)
+        effects += leadership.pump(self.commit_seq, self._now_ms)
         return effects
 
-    def _hear_of_reign(self, event: PeerAnswered | PeerSilent | LogRead | SwapEnded) -> list[ReplicaEffect]:
+    def _hear_of_members(self, event: PeerAnswered | PeerSilent | LogRead | SwapEnded) -> list[ReplicaEffect]:
         if not isinstance(self.role, Leading):
             return []
-        reign = self.role.reign
+        leadership = self.role.leadership
         match event:
             case PeerAnswered(answer=Refused(known_term=term)):
-                return self._step_down(f"a member knows term {term}") if term > reign.config.term else []
+                return self._step_down(f"a member knows term {term}") if term > leadership.config.term else []
             case PeerAnswered(peer=peer, serial=serial, answer=answer):
-                reign.answered(peer, serial, answer)
+                leadership.answered(peer, serial, answer)
             case PeerSilent(peer=peer, serial=serial):
-                reign.silent(peer, serial)
+                leadership.silent(peer, serial)
             case LogRead(peer=peer, from_seq=from_seq, records=records):
-                return list(reign.read(peer, from_seq, records, self.commit_seq, self._now_ms))
+                return list(leadership.read(peer, from_seq, records, self.commit_seq, self._now_ms))
             case SwapEnded(base=base, outcome=outcome, revision=revision):
-                reign.swapped(base, outcome, revision)
+                leadership.swapped(base, outcome, revision)
                 self._look_whether_fresh()
         return []
 
@@ -235,25 +235,25 @@ class ReplicaMachine:
         self._newest_epoch, self._config = event.epoch, config
         if config.term < max(self.known_term, self._storing_term):
             return []
-        if isinstance(self.role, Leading | Rising) and self.role.config.term == config.term:
+        if isinstance(self.role, Leading | Candidate) and self.role.config.term == config.term:
             return self._follow_config(config, event.epoch)
         if leads(config, self.replica, event.registration) and config.term > self.known_term:
-            self.role = Rising(config=config, epoch=event.epoch)
+            self.role = Candidate(config=config, epoch=event.epoch)
             return [*self._refuse_pending(_stepped_down("it was elected anew")), self._store_term(config.term)]
         if config.term > self.known_term:
             return self._step_down(f"term {config.term} belongs to another replica or to another life of this worker")
         return []
 
     def _follow_config(self, config: ShardConfig, epoch: Revision) -> list[ReplicaEffect]:
-        assert isinstance(self.role, Leading | Rising)
+        assert isinstance(self.role, Leading | Candidate)
         before = self.role.config
         if (config.primary, config.primary_reg) != (before.primary, before.primary_reg):
             return self._step_down("it has resigned")
         match self.role:
-            case Rising():
-                self.role = Rising(config=config, epoch=epoch)
-            case Leading(reign=reign):
-                reign.follow(config, epoch)
+            case Candidate():
+                self.role = Candidate(config=config, epoch=epoch)
+            case Leading(leadership=leadership):
+                leadership.follow(config, epoch)
                 self._look_whether_fresh()
         return []
 
@@ -265,13 +265,13 @@ class ReplicaMachine:
         assert term >= self.known_term, f"term fell from {self.known_term} to {term}"
         self.known_term = term
         effects = self._take_waiting()
-        if not isinstance(self.role, Rising) or self.role.config.term > term:
+        if not isinstance(self.role, Candidate) or self.role.config.term > term:
             return effects
         if self.role.config.term < term:
             return [*effects, *self._step_down(f"term {term} has begun")]
         noop = self._next_record(term, RecordKind.NOOP, None, b"", self._last_time_ms)
-        reign = Reign(config=self.role.config, epoch=self.role.epoch, noop=noop.seq, log=self.log, serials=self._serials)
-        self.role = Leading(reign=reign)
+        leadership = Leadership(config=self.role.config, epoch=self.role.epoch, noop=noop.seq, log=self.log, serials=self._serials)
+        self.role = Leading(leadership=leadership)
         return [*effects, AppendRecords(records=(noop,))]
 
     def _step_down(self, reason: str) -> list[ReplicaEffect]:
@@ -279,13 +279,13 @@ class ReplicaMachine:
         return self._refuse_pending(_stepped_down(reason))
 
     def _break(self, error: ShoalError) -> list[ReplicaEffect]:
-        self.role = Broken(error=error)
+        self.role = Failed(error=error)
         effects: list[ReplicaEffect] = [RefuseAppend(ticket=each.ticket, error=error) for each in self._waiting]
         effects += [RefuseAppend(ticket=ticket, error=error) for ticket, _ in self._owed]
         self._waiting, self._owed = [], []
         return [*effects, *self._refuse_pending(error)]
 
-    def _refuse_broken(self, event: ReplicaEvent, error: ShoalError) -> list[ReplicaEffect]:
+    def _refuse_failed(self, event: ReplicaEvent, error: ShoalError) -> list[ReplicaEffect]:
         match event:
             case WriteAsked(ticket=ticket):
                 return [self._refused(ticket, _refusal_of(error))]
@@ -315,7 +315,7 @@ class ReplicaMachine:
             return [RefuseAppend(ticket=event.ticket, error=ResourceExhausted("appends wait for their term to be stored"))]
         self._waiting.append(event)
         effects: list[ReplicaEffect] = []
-        if isinstance(self.role, Leading | Rising) and self.role.config.term < append.term:
+        if isinstance(self.role, Leading | Candidate) and self.role.config.term < append.term:
             effects += self._step_down(f"term {append.term} has begun")
         if append.term > self._storing_term:
             effects.append(self._store_term(append.term))
@@ -387,18 +387,18 @@ class ReplicaMachine:
             case TooOld(newest=newest):
                 return [self._refused(event.ticket, _too_old(event.request_id, newest), "maybe")]
             case Unheard():
-                return self._append_write(event, self.role.reign)
+                return self._append_write(event, self.role.leadership)
 
-    def _append_write(self, event: WriteAsked, reign: Reign) -> list[ReplicaEffect]:
-        full = self._no_room or reign.no_room()
+    def _append_write(self, event: WriteAsked, leadership: Leadership) -> list[ReplicaEffect]:
+        full = self._no_room or leadership.no_room()
         if full is not None and event.kind is RecordKind.UPSERT:
             return [self._refused(event.ticket, ResourceExhausted(full.reason, ErrorDetails(limit=full.limit)))]
-        obstacle = reign.obstacle(self._now_ms)
+        obstacle = leadership.obstacle(self._now_ms)
         if obstacle is not None:
             return [self._refused(event.ticket, Unavailable(f"shard {self.shard} takes no writes now: {obstacle}"))]
         if len(self._pending) >= MAX_PENDING_WRITES or self._pending_bytes + len(event.body) > MAX_PENDING_BYTES:
             return [self._refused(event.ticket, queue_full(len(self._pending), self._pending_bytes))]
-        record = self._next_record(reign.config.term, event.kind, event.request_id, event.body, event.now_ms)
+        record = self._next_record(leadership.config.term, event.kind, event.request_id, event.body, event.now_ms)
         self._pending[record.seq] = _Pending(tickets=[event.ticket], bytes=len(event.body), request_id=event.request_id)
         self._by_request[event.request_id] = record.seq
         self._pending_bytes += len(event.body)

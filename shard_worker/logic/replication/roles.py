@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.shard_config import ShardConfig
-from shoal.shard_worker.logic.replication.leadership import Reign
+from shoal.shard_worker.logic.replication.leadership import Leadership
 from shoal.shard_worker.logic.replication.record import Record
 
 
@@ -17,7 +17,7 @@ class Idle:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rising:
+class Candidate:
     """Elected; its term is being made durable."""
 
     config: ShardConfig
@@ -28,22 +28,22 @@ class Rising:
 class Leading:
     """Leads; serves from the moment its no-op is committed and applied."""
 
-    reign: Reign
+    leadership: Leadership
 
     @property
     def config(self) -> ShardConfig:
         """The configuration of its term, as last seen."""
-        return self.reign.config
+        return self.leadership.config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Broken:
+class Failed:
     """Its storage failed in this process. It answers nothing any more."""
 
     error: ShoalError
 
 
-Role = Idle | Rising | Leading | Broken
+Role = Idle | Candidate | Leading | Failed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

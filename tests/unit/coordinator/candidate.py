@@ -21,7 +21,7 @@ from shoal.core.ids import ReplicaId, Seq, Term, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import replica_on
-from shoal.runtime.change_signal import Bell
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.cluster_view import cluster_map_of
 from shoal.store.codecs import encode_shard, encode_worker
 from shoal.store.interface import Listed, Put, Store, Transaction, Unchanged
@@ -80,17 +80,17 @@ class Candidate:
     def __init__(self, cluster: MemoryCluster, clock: Clock, address: str = "one:1", every_s: float = 0.05) -> None:
         """`loop_clock` is that of the rounds alone, so that time may pass in them without ending leases."""
         self.loop_clock = Clock()
-        self.store, self.bell, self.address = MemoryStore(cluster), Bell(), address
+        self.store, self.changes, self.address = MemoryStore(cluster), ChangeSignal(), address
         self.reports = Reports(lambda: self.observer.map)
         ids = itertools.count(1)
-        self.observer = MapObserver(store=self.store, keys=KEYS, clock=clock, changed=self.bell.ring)
+        self.observer = MapObserver(store=self.store, keys=KEYS, clock=clock, changed=self.changes.notify)
         self.election = Election(
-            store=self.store, keys=KEYS, observer=self.observer, bell=self.bell, clock=clock, lease_ttl_s=TTL_S, timeout_s=1.0
+            store=self.store, keys=KEYS, observer=self.observer, changes=self.changes, clock=clock, lease_ttl_s=TTL_S, timeout_s=1.0
         )
-        self.actor = Actor(store=self.store, keys=KEYS, reign=self.election.reign, at_once=4, timeout_s=1.0)
+        self.actor = Actor(store=self.store, keys=KEYS, leadership=self.election.leadership, at_once=4, timeout_s=1.0)
         self.loop = Loop(
             observer=self.observer,
-            bell=self.bell,
+            changes=self.changes,
             actor=self.actor,
             reports=self.reports,
             leads=lambda: self.leads,
@@ -104,8 +104,8 @@ class Candidate:
             store=self.store,
             keys=KEYS,
             observer=self.observer,
-            bell=self.bell,
-            reign=self.election.reign,
+            changes=self.changes,
+            leadership=self.election.leadership,
             clock=asyncio.get_running_loop().time,
             new_id=lambda: f"{address} id {next(ids)}",
             limits=DEFAULT_LIMITS,
@@ -115,9 +115,9 @@ class Candidate:
             store=self.store,
             keys=KEYS,
             observer=self.observer,
-            bell=self.bell,
+            changes=self.changes,
             reports=self.reports,
-            reign=self.election.reign,
+            leadership=self.election.leadership,
             clock=asyncio.get_running_loop().time,
             wall_ms=lambda: 1_700_000_000_000 + next(ids),
             new_id=lambda: f"{address} id {next(ids)}",
@@ -127,7 +127,7 @@ class Candidate:
 
     @property
     def leads(self) -> bool:
-        return self.election.reign() is not None
+        return self.election.leadership() is not None
 
     def start(self, *, acting: bool = True) -> None:
         runs = [self.observer.run(), self.election.run(self.address), *([self.loop.run()] if acting else [])]

@@ -32,14 +32,14 @@ def check_step(step: Step, now: ClusterMap) -> None:
             assert now.cluster is None
         case CreateShard(config=config):
             assert config.shard not in now.shards
-            _check_birth(config, now)
+            _check_initial_placement(config, now)
         case PlaceShardAnew(config=config):
             old = now.shards[config.shard].config
             assert old.state is ShardState.CREATING, "an ACTIVE shard was begun anew: its data would be lost"
             assert config.term > old.term
             assert not {*config.members} & {*old.worker_of}
             assert all(is_gone(config, member) for member in config.worker_of if member in old.worker_of)
-            _check_birth(config, now)
+            _check_initial_placement(config, now)
         case ElectPrimary(config=config):
             _check_election(config, now.shards[config.shard].config, now)
         case SetReplication(config=config):
@@ -74,7 +74,7 @@ def check_shape(config: ShardConfig) -> None:
     assert len(set(config.worker_of.values())) == len(config.worker_of), "two replicas of a shard are on one worker"
 
 
-def _check_birth(config: ShardConfig, now: ClusterMap) -> None:
+def _check_initial_placement(config: ShardConfig, now: ClusterMap) -> None:
     collection = now.collections[config.shard.collection]
     check_shape(config)
     assert collection.state is CollectionState.CREATING
@@ -99,7 +99,7 @@ def _check_election(config: ShardConfig, old: ShardConfig, now: ClusterMap) -> N
     assert {*config.isr, *config.elr} == {*old.isr, *old.elr}, "a replica that may lead was given up on hearsay"
     assert {*old.isr} & {*config.isr} or config.primary in old.elr, "the isr was replaced, though one of it leads"
     over = old.primary_reg == 0 or home not in now.workers or now.workers[home].registration != old.primary_reg
-    assert over, "a living reign was ended"
+    assert over, "a living term was ended"
 
 
 def _unchanged(config: ShardConfig, old: ShardConfig, *but: str) -> None:
@@ -107,7 +107,7 @@ def _unchanged(config: ShardConfig, old: ShardConfig, *but: str) -> None:
     assert dataclasses.replace(config, **{name: getattr(old, name) for name in but}) == old
 
 
-def _reigns(config: ShardConfig, now: ClusterMap) -> bool:
+def _leads(config: ShardConfig, now: ClusterMap) -> bool:
     home = config.primary_worker
     return home is not None and home in now.workers and leads(config, config.primary, now.workers[home].registration)
 

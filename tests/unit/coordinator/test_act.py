@@ -45,7 +45,7 @@ HOMELESS = ShardEntry(config=shard_config(SHARD, {}, isr=["r0"], primary_reg=5),
 MINE = Created(key=KEYS.leader, create_revision=Revision(7))
 AS_IS = Unchanged(key=KEYS.collection(COLLECTION.id), mod_revision=Revision(30))
 EPOCH = Unchanged(key=KEYS.shard(SHARD), mod_revision=Revision(40))
-OLD_REIGN_OVER = Changed(key=KEYS.worker("w0"), mod_revision=Revision(5))  # type: ignore[arg-type]
+OLD_TERM_OVER = Changed(key=KEYS.worker("w0"), mod_revision=Revision(5))  # type: ignore[arg-type]
 LEARNER_LIVES = Unchanged(key=KEYS.worker(WorkerId("w2")), mod_revision=Revision(8))
 NEW_HOME_LIVES = Unchanged(key=KEYS.worker("w1"), mod_revision=Revision(6))  # type: ignore[arg-type]
 
@@ -61,10 +61,10 @@ NEW_HOME_LIVES = Unchanged(key=KEYS.worker("w1"), mod_revision=Revision(6))  # t
         ),
         (
             PlaceShardAnew(collection=COLLECTION, before=OLD, config=NEW, registrations=LIVE),
-            {EPOCH, OLD_REIGN_OVER, AS_IS, NEW_HOME_LIVES, LEARNER_LIVES},
+            {EPOCH, OLD_TERM_OVER, AS_IS, NEW_HOME_LIVES, LEARNER_LIVES},
             KEYS.shard(SHARD),
         ),
-        (ElectPrimary(before=OLD, config=NEW), {EPOCH, OLD_REIGN_OVER, NEW_HOME_LIVES}, KEYS.shard(SHARD)),
+        (ElectPrimary(before=OLD, config=NEW), {EPOCH, OLD_TERM_OVER, NEW_HOME_LIVES}, KEYS.shard(SHARD)),
         (ElectPrimary(before=RESIGNED, config=NEW), {EPOCH, NEW_HOME_LIVES}, KEYS.shard(SHARD)),
         (SetReplication(collection=COLLECTION, before=OLD, config=NEW), {EPOCH, AS_IS}, KEYS.shard(SHARD)),
         (
@@ -134,8 +134,8 @@ class Counting(MemoryStore):
 def test_commits_run_beside_each_other_up_to_the_bound() -> None:
     async def scenario() -> None:
         store = Counting(MemoryCluster(Clock()))
-        reign = await leading(store)
-        actor = Actor(store=store, keys=KEYS, reign=lambda: reign, at_once=3, timeout_s=1.0)
+        leadership = await leading(store)
+        actor = Actor(store=store, keys=KEYS, leadership=lambda: leadership, at_once=3, timeout_s=1.0)
         await actor.carry_out(deletions(10))
         assert (store.most, store.commits) == (3, 11)
 
@@ -145,8 +145,8 @@ def test_commits_run_beside_each_other_up_to_the_bound() -> None:
 def test_nothing_more_is_tried_once_leadership_ends() -> None:
     async def scenario() -> None:
         store = Counting(MemoryCluster(Clock()))
-        reign = await leading(store)
-        actor = Actor(store=store, keys=KEYS, reign=lambda: reign if store.commits < 4 else None, at_once=1, timeout_s=1.0)
+        leadership = await leading(store)
+        actor = Actor(store=store, keys=KEYS, leadership=lambda: leadership if store.commits < 4 else None, at_once=1, timeout_s=1.0)
         assert await actor.carry_out(deletions(10)) > 0
         assert store.commits == 4
 
@@ -157,9 +157,9 @@ def test_nothing_more_is_tried_once_leadership_ends() -> None:
 def test_a_step_in_doubt_is_told_and_left_to_the_next_round(fault: CommitFault, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         store = Counting(MemoryCluster(Clock()))
-        reign = await leading(store)
+        leadership = await leading(store)
         store.fail_next_commit(fault)
-        actor = Actor(store=store, keys=KEYS, reign=lambda: reign, at_once=1, timeout_s=1.0)
+        actor = Actor(store=store, keys=KEYS, leadership=lambda: leadership, at_once=1, timeout_s=1.0)
         assert await actor.carry_out([CreateCluster(cluster=ClusterId("x"))]) == 0
         assert store.commits == 2
         found = await store.get(KEYS.cluster, 1.0)
@@ -174,10 +174,10 @@ def test_done_and_rejected_steps_are_told_with_their_revision(caplog: pytest.Log
 
     async def scenario() -> None:
         store = MemoryStore(MemoryCluster(Clock()))
-        reign = await leading(store)
-        actor = Actor(store=store, keys=KEYS, reign=lambda: reign, at_once=1, timeout_s=1.0)
+        leadership = await leading(store)
+        actor = Actor(store=store, keys=KEYS, leadership=lambda: leadership, at_once=1, timeout_s=1.0)
         revision = await actor.carry_out([CreateCluster(cluster=ClusterId("x"))])
-        assert revision == reign + 1
+        assert revision == leadership + 1
         assert await actor.carry_out([CreateCluster(cluster=ClusterId("y"))]) == 0
 
     asyncio.run(scenario())
@@ -189,7 +189,7 @@ def test_what_is_no_matter_of_availability_is_raised() -> None:
     async def scenario() -> None:
         store = MemoryStore(MemoryCluster(Clock()))
         await store.close()
-        actor = Actor(store=store, keys=KEYS, reign=lambda: Revision(1), at_once=2, timeout_s=1.0)
+        actor = Actor(store=store, keys=KEYS, leadership=lambda: Revision(1), at_once=2, timeout_s=1.0)
         with pytest.raises(PreconditionFailed, match="closed"):
             await actor.carry_out(deletions(3))
 

@@ -219,15 +219,15 @@ def test_a_leader_that_does_not_know_of_its_end_creates_and_drops_nothing() -> N
     async def scenario(it: Office) -> None:
         async with it.open("w0"):
             made = await it.admin.create(SPEC, "r", 10.0)
-            reign = it.one.election.reign()
+            leadership = it.one.election.leadership()
             await it.one.store.commit(Transaction(then=(Delete(key=KEYS.leader),)), 1.0)
-            await eventually(lambda: it.one.election.reign() not in {None, reign})
+            await eventually(lambda: it.one.election.leadership() not in {None, leadership})
             stale = Administrator(
                 store=it.one.store,
                 keys=KEYS,
                 observer=it.one.observer,
-                bell=it.one.bell,
-                reign=lambda: reign,
+                changes=it.one.changes,
+                leadership=lambda: leadership,
                 clock=asyncio.get_running_loop().time,
                 new_id=lambda: "stale",
                 limits=DEFAULT_LIMITS,

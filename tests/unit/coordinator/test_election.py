@@ -20,15 +20,15 @@ def test_the_first_leads_the_second_stands_by_and_takes_over_at_once_from_a_clea
         one, two = Candidate(cluster, clock, "one:1"), Candidate(cluster, clock, "two:1")
         one.start(acting=False)
         await one.leading()
-        reign = one.election.reign()
-        assert reign is not None
+        leadership = one.election.leadership()
+        assert leadership is not None
         async with running(two, acting=False):
-            await eventually(lambda: two.observer.map.leader == LeaderEntry(address="one:1", created=reign))
+            await eventually(lambda: two.observer.map.leader == LeaderEntry(address="one:1", created=leadership))
             assert not two.leads
             await one.stop()
             # No time passed on the clock: the lease was given back, not waited for.
             await two.leading()
-            assert (two.election.reign() or 0) > reign
+            assert (two.election.leadership() or 0) > leadership
 
     asyncio.run(scenario())
 
@@ -68,7 +68,7 @@ def test_a_campaign_in_doubt_ends_in_leading(fault: CommitFault) -> None:
             await one.leading()
             found = await one.store.get(KEYS.leader, 1.0)
             assert found is not None
-            assert found.create_revision == one.election.reign()
+            assert found.create_revision == one.election.leadership()
 
     asyncio.run(scenario())
 
@@ -84,8 +84,8 @@ def test_a_key_of_the_same_address_under_another_lease_is_a_predecessor_and_wait
         one = Candidate(cluster, clock, "one:1")
         async with running(one, acting=False):
             await eventually(lambda: one.observer.map.leader is not None)
-            heard = one.bell.rings
-            await one.bell.wait(heard, 0.2)
+            heard = one.changes.count
+            await one.changes.wait(heard, 0.2)
             assert not one.leads
             await before.revoke_lease(lease.id, 1.0)
             await one.leading()
@@ -93,7 +93,7 @@ def test_a_key_of_the_same_address_under_another_lease_is_a_predecessor_and_wait
     asyncio.run(scenario())
 
 
-def test_a_deleted_key_ends_the_reign_and_the_next_one_is_another(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_deleted_key_ends_the_leadership_and_the_next_one_is_another(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
 
     async def scenario() -> None:
@@ -101,11 +101,11 @@ def test_a_deleted_key_ends_the_reign_and_the_next_one_is_another(caplog: pytest
         one = Candidate(MemoryCluster(clock), clock)
         async with running(one, acting=False):
             await one.leading()
-            first = one.election.reign()
+            first = one.election.leadership()
             assert first is not None
             await one.store.commit(Transaction(then=(Delete(key=KEYS.leader),)), 1.0)
-            await eventually(lambda: one.election.reign() not in {None, first})
-            assert (one.election.reign() or 0) > first
+            await eventually(lambda: one.election.leadership() not in {None, first})
+            assert (one.election.leadership() or 0) > first
 
     asyncio.run(scenario())
     lines = [record.getMessage().split()[0] for record in caplog.records if record.name == "shoal.coordinator.election"]
@@ -119,10 +119,10 @@ def test_a_lost_lease_is_replaced_and_leadership_won_again() -> None:
         one = Candidate(cluster, clock)
         async with running(one, acting=False):
             await one.leading()
-            first = one.election.reign()
+            first = one.election.leadership()
             clock.advance(1.01 * TTL_S)
             cluster.expire()
             assert not one.leads
-            await eventually(lambda: one.leads and one.election.reign() != first)
+            await eventually(lambda: one.leads and one.election.leadership() != first)
 
     asyncio.run(scenario())

@@ -16,7 +16,7 @@ from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.ids import Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardState
-from shoal.runtime.change_signal import Bell
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.codecs import encode_shard
 from shoal.store.interface import Delete, Put, Transaction
 from shoal.store.observe import MapObserver
@@ -146,7 +146,7 @@ def test_a_leader_that_does_not_know_of_its_end_commits_nothing() -> None:
             # It sees neither the end of its key nor the shard's change: its watch is late, its lease is held.
             stale = one.observer.map
             await other.commit(Transaction(then=(Delete(key=KEYS.leader),)), 1.0)
-            assert one.election.reign() is not None
+            assert one.election.leadership() is not None
             assert stale.cluster is None
             assert await one.loop.round() == 0
             assert await other.get(KEYS.cluster, 1.0) is None
@@ -176,10 +176,10 @@ class Busy:
 
 def test_the_next_round_waits_for_a_map_with_the_commits_of_the_last() -> None:
     async def scenario() -> None:
-        bell, late, busy = Bell(), Late(map=ClusterMap(revision=Revision(10))), Busy()
+        changes, late, busy = ChangeSignal(), Late(map=ClusterMap(revision=Revision(10))), Busy()
         loop = Loop(
             observer=cast(MapObserver, late),
-            bell=bell,
+            changes=changes,
             actor=cast(Actor, busy),
             reports=Reports(),
             leads=lambda: True,
@@ -194,12 +194,12 @@ def test_the_next_round_waits_for_a_map_with_the_commits_of_the_last() -> None:
             await eventually(lambda: busy.rounds == 1)
             for revision in range(11, 50):
                 late.map = ClusterMap(revision=Revision(revision))
-                bell.ring()
+                changes.notify()
                 for _ in range(5):
                     await asyncio.sleep(0)
                 assert busy.rounds == 1
             late.map = ClusterMap(revision=Revision(50))
-            bell.ring()
+            changes.notify()
             await eventually(lambda: busy.rounds == 2)
         finally:
             running.cancel()
@@ -230,7 +230,7 @@ def test_rounds_do_not_spin_when_nothing_can_be_done() -> None:
             await one.store.commit(Transaction(then=(Put(key=KEYS.shard(config.shard), value=encode_shard(config)),)), 1.0)
             await eventually(lambda: bool(one.observer.map.shards))
             before = latest[0]
-            await one.bell.wait(one.bell.rings, 1.0)
+            await one.changes.wait(one.changes.count, 1.0)
             assert 1 <= latest[0] - before <= 8
 
     asyncio.run(scenario())

@@ -68,6 +68,6 @@ def _led(config: ShardConfig, cluster: ClusterMap, made: set[ReplicaId]) -> Shar
 def commits(config: ShardConfig, cluster: ClusterMap) -> bool:
     """Whether a write can be committed now."""
     home = config.primary_worker
-    reigns = home is not None and home in cluster.workers and leads(config, config.primary, cluster.workers[home].registration)
+    led = home is not None and home in cluster.workers and leads(config, config.primary, cluster.workers[home].registration)
     whole = all(config.worker_of.get(member) in cluster.workers for member in config.isr)
-    return reigns and whole and config.state is ShardState.ACTIVE and may_commit(config)
+    return led and whole and config.state is ShardState.ACTIVE and may_commit(config)

@@ -102,7 +102,7 @@ class World:
     def __init__(self) -> None:
         self.state = MemoryState()
         self.put(Put(key=KEYS.leader, value=encode_leader("here:1")))
-        self.reign = self.state.revision
+        self.leadership = self.state.revision
         self.now_s, self.told, self.holders = 1000.0, 0, dict[ShardId, set[ReplicaId]]()
         self._absences, self._made = Absences(), set[ReplicaId]()
         self._seeds = 0
@@ -157,7 +157,7 @@ class World:
     def act(self, step: Step) -> Committed | Rejected:
         """Commit one step, after checking that it would be right now if it is committed now."""
         before = self.map
-        answer = self.state.commit(transaction_of(step, KEYS, self.reign))
+        answer = self.state.commit(transaction_of(step, KEYS, self.leadership))
         if isinstance(answer, Committed):
             check_step(step, before)
             self._check_holders(step)

@@ -185,13 +185,13 @@ class Fleet:
             operations.append(Put(key=KEYS.collection(collection.id), value=encode_collection(collection)))
         assert isinstance(await self._store.commit(Transaction(then=tuple(operations)), 1.0), Committed)
 
-    async def elect(self, heir: Member, *, without: tuple[ReplicaId, ...]) -> None:
-        """A new reign, as a failover makes it."""
+    async def elect(self, candidate: Member, *, without: tuple[ReplicaId, ...]) -> None:
+        """A new term, as a failover makes it."""
         before = await self.config()
-        replica = next(each for each, home in before.worker_of.items() if home == heir.id)
+        replica = next(each for each, home in before.worker_of.items() if home == candidate.id)
         assert replica in before.isr
         isr = tuple(each for each in before.isr if each not in without)
-        registration = heir.membership.registration
+        registration = candidate.membership.registration
         changes = dataclasses.replace(before, term=Term(before.term + 1), primary=replica, primary_reg=registration, isr=isr)
         await self.put(None, dataclasses.replace(changes, learners=(*before.learners, *without)))
 

@@ -33,7 +33,7 @@ def serves(member: Member) -> bool:
     return member.replica is not None and member.replica.role == "primary"
 
 
-async def heir_that_does_not_serve(world: Fleet) -> Member:
+async def candidate_that_does_not_serve(world: Fleet) -> Member:
     """Elected, but its no-op cannot be committed while the world is cut; points 1 and 2 were acknowledged before."""
     a, b, c = await trio(world)
     await world.upsert(a, [1, 2], 1.0)
@@ -206,7 +206,7 @@ def test_a_primary_read_that_began_before_the_primary_served_is_refused_though_i
 
     async def run():
         async with fleet(tmp_path) as world:
-            b = await heir_that_does_not_serve(world)
+            b = await candidate_that_does_not_serve(world)
             began, serves_now = threading.Event(), threading.Event()
             scroll = b.replica._reading.scroll
 
@@ -255,9 +255,9 @@ def test_a_learner_whose_worker_is_full_follows_without_joining_until_it_has_roo
             await until(lambda: serves(a) and c.replica is not None)
             fill(c, True)
             world.cut.clear()
-            reign = a.replica._writer.machine.role.reign
-            await until(lambda: c.replica.id in reign.peers)
-            learner = reign.peers[c.replica.id]
+            leadership = a.replica._writer.machine.role.leadership
+            await until(lambda: c.replica.id in leadership.peers)
+            learner = leadership.peers[c.replica.id]
             ack = await world.upsert(a, range(10), 1.0)
             await until(lambda: learner.match >= ack.seq)
             ack = await world.upsert(a, range(5), 2.0)
@@ -361,7 +361,7 @@ def test_a_delete_by_filter_is_refused_by_a_primary_that_does_not_serve_yet(tmp_
 
     async def run():
         async with fleet(tmp_path) as world:
-            b = await heir_that_does_not_serve(world)
+            b = await candidate_that_does_not_serve(world)
             call = ShardDeleteMatching(shard=SHARD, epoch=Revision(0), request_id=RequestId("deleter", 1), filter=THE_FIRST_TWO)
             with pytest.raises(Unavailable, match="not served by this replica") as caught:
                 await b.host.write(call, 10.0)
@@ -403,13 +403,13 @@ def test_a_delete_by_filter_is_refused_when_another_term_begins_while_it_looks_f
     asyncio.run(run())
 
 
-def test_an_heir_that_had_no_memory_while_it_followed_takes_upserts_when_it_has(tmp_path):
+def test_an_candidate_that_had_no_memory_while_it_followed_takes_upserts_when_it_has(tmp_path):
     async def run():
         async with fleet(tmp_path) as world:
             a, b, _ = await trio(world)
             fill_memory(b, True)
-            reign = a.replica._writer.machine.role.reign
-            await until(lambda: reign.peers[b.replica.id].no_room is not None)
+            leadership = a.replica._writer.machine.role.leadership
+            await until(lambda: leadership.peers[b.replica.id].no_room is not None)
             old = a.replica.id
             world.cut.add(a.id)
             await world.elect(b, without=(old,))

@@ -16,7 +16,7 @@ def led_by(address: str, created: int) -> ClusterMap:
 
 
 @pytest.mark.parametrize(
-    ("cluster", "reign", "expected"),
+    ("cluster", "leadership", "expected"),
     [
         (NOBODY, None, Run()),
         (led_by("other:1", 60), None, StandBy(leader="other:1")),
@@ -29,5 +29,5 @@ def led_by(address: str, created: int) -> ClusterMap:
         (led_by("me:1", 70), 60, StepDown(reason="me:1 leads")),
     ],
 )
-def test_next_move(cluster: ClusterMap, reign: int | None, expected: Move) -> None:
-    assert next_move(cluster, address="me:1", reign=None if reign is None else Revision(reign)) == expected
+def test_next_move(cluster: ClusterMap, leadership: int | None, expected: Move) -> None:
+    assert next_move(cluster, address="me:1", leadership=None if leadership is None else Revision(leadership)) == expected

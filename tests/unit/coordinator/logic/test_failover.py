@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.coordinator.logic.failover import UNTOLD_AFTER_S, election_of, heir_of, to_be_asked
+from shoal.coordinator.logic.failover import UNTOLD_AFTER_S, choose_candidate, election_of, to_be_asked
 from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
@@ -39,7 +39,7 @@ def elected(config: ShardConfig, workers: dict[WorkerId, WorkerEntry], **told: t
     return election.config
 
 
-def test_a_primary_that_reigns_is_left_alone() -> None:
+def test_a_primary_that_leads_is_left_alone() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)
     assert elected(config, live(w0=7, w1=8)) is None
 
@@ -114,7 +114,7 @@ def test_an_old_primary_that_is_to_leave_is_not_gone_before_the_new_one_gives_it
     assert not is_gone(after, ReplicaId("r0"))
 
 
-def test_an_heir_that_was_to_leave_stays() -> None:
+def test_an_candidate_that_was_to_leave_stays() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0", "r1"], leaving=["r1"], primary_reg=7)
     after = elected(config, live(w1=8))
     assert after is not None
@@ -194,15 +194,17 @@ def test_where_several_may_lead_nobody_does_who_has_not_told_that_its_log_is_ope
 def test_where_several_may_lead_one_that_has_told_that_its_log_is_not_open_is_never_elected_for_its_silence() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)
     wiped = closed("r1")
-    assert heir_of(config, live(w1=8), wiped, unled_s=10 * UNTOLD_AFTER_S) is None
-    assert heir_of(config, live(w1=8), Told(), unled_s=UNTOLD_AFTER_S) == "r1"
-    assert heir_of(config, live(w0=12, w1=8), wiped, unled_s=UNTOLD_AFTER_S) == "r0", "whose worker does not answer, and may be well"
+    assert choose_candidate(config, live(w1=8), wiped, unled_s=10 * UNTOLD_AFTER_S) is None
+    assert choose_candidate(config, live(w1=8), Told(), unled_s=UNTOLD_AFTER_S) == "r1"
+    assert choose_candidate(config, live(w0=12, w1=8), wiped, unled_s=UNTOLD_AFTER_S) == "r0", (
+        "whose worker does not answer, and may be well"
+    )
 
 
 def test_an_answer_about_one_shard_says_nothing_of_another_that_was_not_asked_about() -> None:
     alone = shard_config(SHARD, HOMES, isr=["r1"], learners=["r0"], primary_reg=7)
     told = closed("r1")
-    assert heir_of(alone, live(w1=12), told) == "r1"
+    assert choose_candidate(alone, live(w1=12), told) == "r1"
 
 
 def test_one_of_the_elr_leads_while_the_log_of_who_is_in_sync_does_not_open() -> None:
@@ -210,8 +212,8 @@ def test_one_of_the_elr_leads_while_the_log_of_who_is_in_sync_does_not_open() ->
     workers = live(w0=12, w1=8, w2=9)
     told = Told(ends=ends(r1=(1, 5), r2=(1, 6)).ends, closed=frozenset({ReplicaId("r0")}))
     assert set(to_be_asked([ShardEntry(config=config, epoch=Revision(9))], workers)) == {"w0", "w1", "w2"}
-    assert heir_of(config, workers, told, unled_s=UNTOLD_AFTER_S - 0.1) is None
-    assert heir_of(config, workers, told, unled_s=UNTOLD_AFTER_S) == "r2"
+    assert choose_candidate(config, workers, told, unled_s=UNTOLD_AFTER_S - 0.1) is None
+    assert choose_candidate(config, workers, told, unled_s=UNTOLD_AFTER_S) == "r2"
     election = election_of(ShardEntry(config=config, epoch=Revision(9)), workers, told, unled_s=UNTOLD_AFTER_S)
     assert election is not None
     assert (election.config.isr, election.config.elr) == (("r2",), ("r0", "r1"))
@@ -222,16 +224,16 @@ def test_a_primary_that_resigned_for_one_that_cannot_open_its_log_leads_again_wh
     config = resigned(before, ReplicaId("r0"), intact=True)
     assert config is not None
     told = Told(ends=ends(r0=(1, 5)).ends, closed=frozenset({ReplicaId("r1")}))
-    assert heir_of(config, live(w0=7, w1=8), told, unled_s=UNTOLD_AFTER_S) == "r0"
+    assert choose_candidate(config, live(w0=7, w1=8), told, unled_s=UNTOLD_AFTER_S) == "r0"
 
 
 def test_workers_are_asked_only_where_several_may_lead() -> None:
     other = ShardId(CollectionId("c"), 1)
-    reigns = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)
+    leads = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)
     choice = shard_config(other, HOMES, isr=["r3", "r1", "r2"], learners=["r0"], primary_reg=7)
     alone = shard_config(ShardId(CollectionId("c"), 2), {"r1": "w1"}, isr=["r1"], primary_reg=7)
     workers = live(w0=7, w1=8, w2=9)
-    entries = [ShardEntry(config=config, epoch=Revision(9)) for config in (reigns, choice, alone)]
+    entries = [ShardEntry(config=config, epoch=Revision(9)) for config in (leads, choice, alone)]
     assert to_be_asked(entries, workers) == {"w1": (other,), "w2": (other,)}
     gone = resigned(shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7, min_isr=2), ReplicaId("r0"), intact=True)
     assert gone is not None
@@ -252,10 +254,10 @@ def test_nobody_is_elected_who_may_miss_a_committed_record(
     config = shard_config(SHARD, HOMES, isr=isr, elr=elr, primary_reg=2, min_isr=min_isr, state=ShardState.ACTIVE)
     workers = live(**registrations)
     after = elected(config, workers, **told)
-    reigns = registrations.get(HOMES[isr[0]]) == 2
+    leads = registrations.get(HOMES[isr[0]]) == 2
     may = {each for each in [*isr, *elr] if HOMES[each] in registrations}
-    assert (after is None) == (reigns or not may)
-    assert (heir_of(config, workers, unled_s=UNTOLD_AFTER_S) is None) == (not may)
+    assert (after is None) == (leads or not may)
+    assert (choose_candidate(config, workers, unled_s=UNTOLD_AFTER_S) is None) == (not may)
     if after is not None:
         assert after.primary in may
         assert after.term == config.term + 1

@@ -201,7 +201,7 @@ def test_a_coordinator_that_leads_no_more_commits_nothing() -> None:
     world = World()
     world.register("w0")
     world.put_collection(collection_of("c", shards=2))
-    world.reign = Revision(world.reign + 1)
+    world.leadership = Revision(world.leadership + 1)
     before = world.state.revision
     assert len(world.round()) == 3
     assert world.state.revision == before

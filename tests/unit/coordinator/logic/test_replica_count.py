@@ -194,7 +194,7 @@ def test_who_shares_a_zone_leaves_before_who_does_not() -> None:
     assert step.replica == "r1"
 
 
-def test_without_a_primary_that_reigns_or_before_it_has_its_folder_nothing_is_done() -> None:
+def test_without_a_primary_that_leads_or_before_it_has_its_folder_nothing_is_done() -> None:
     config = shard_config(SHARD, {"r0": "w0"}, isr=["r0"], rf=1)
     assert step_of(config, live=("w1", "w2", "w3")) is None
     assert step_of(shard_config(SHARD, {"r0": "w0"}, isr=["r0"], rf=1, primary_reg=9)) is None

@@ -99,7 +99,7 @@ def test_the_last_that_may_lead_does_not_resign():
     assert resigned(config("a", elr="b", min_isr=2), A, intact=False) is not None
 
 
-def test_a_primary_that_resigns_ends_its_reign_and_stays_eligible_only_intact():
+def test_a_primary_that_resigns_ends_its_leadership_and_stays_eligible_only_intact():
     damaged = resigned(config("ab", min_isr=2), A, intact=False)
     assert damaged is not None
     assert (damaged.isr, damaged.elr, damaged.learners, damaged.primary_reg) == ((B,), (), (A,), 0)

@@ -18,8 +18,8 @@ from shoal.shard_worker.logic.replication.leadership import (
     RETRY_MS,
     SHRINK_AFTER_MS,
     STALLED_MS,
+    Leadership,
     ReadLog,
-    Reign,
     SendAppend,
     SwapConfig,
     SwapOutcome,
@@ -59,14 +59,14 @@ def record(term: int, seq: int) -> Record:
 
 
 class Play:
-    """A reign over a log of some records of term 1 and a no-op, and what it wants done."""
+    """A term over a log of some records of term 1 and a no-op, and what it wants done."""
 
     def __init__(self, config: ShardConfig, *, before: int = 4, base: int = 0) -> None:
         kept = [record(1, seq) for seq in range(base + 1, before + 1)]
         runs = ((Term(1), Seq(base + 1)),) if kept else ()
         self.log = LogView(base=(Term(1 if base else 0), Seq(base)), runs=runs, last_seq=Seq(before), tail=kept)
         self.log.append(record(2, before + 1))
-        self.reign = Reign(config=config, epoch=EPOCH, noop=Seq(before + 1), log=self.log, serials=itertools.count(1))
+        self.leadership = Leadership(config=config, epoch=EPOCH, noop=Seq(before + 1), log=self.log, serials=itertools.count(1))
         self.now_ms = 0
         self.commit = Seq(0)
         self.sent: dict[ReplicaId, SendAppend] = {}
@@ -74,8 +74,8 @@ class Play:
 
     def go(self, ms: int = 0) -> list[object]:
         self.now_ms += ms
-        self.commit = max(self.commit, self.reign.commit_point())
-        effects = [*self.reign.change(self.commit, self.now_ms), *self.reign.pump(self.commit, self.now_ms)]
+        self.commit = max(self.commit, self.leadership.commit_point())
+        effects = [*self.leadership.change(self.commit, self.now_ms), *self.leadership.pump(self.commit, self.now_ms)]
         self.sent |= {each.append.to: each for each in effects if isinstance(each, SendAppend)}
         return effects
 
@@ -88,12 +88,12 @@ class Play:
     def matched(self, member: ReplicaId, through: int | None = None) -> None:
         sent = self.sent[member]
         reached = sent.append.through if through is None else Seq(through)
-        self.reign.answered(member, sent.serial, Matched(through=reached))
+        self.leadership.answered(member, sent.serial, Matched(through=reached))
 
     def diverged(self, member: ReplicaId, last: int, *, committed: int = 0, term: int = 1, first: int = 1) -> None:
         runs = ((Term(term), Seq(first)),) if last else ()
         summary = LogSummary(last_seq=Seq(last), commit_seq=Seq(committed), runs=runs)
-        self.reign.answered(member, self.sent[member].serial, Diverged(summary=summary))
+        self.leadership.answered(member, self.sent[member].serial, Diverged(summary=summary))
 
     def swaps(self, effects: list[object]) -> list[SwapConfig]:
         return [each for each in effects if isinstance(each, SwapConfig)]
@@ -110,16 +110,16 @@ def test_a_record_is_committed_when_all_of_the_isr_have_it():
     play = Play(config())
     play.go()
     play.flush()
-    assert play.reign.commit_point() == 0
+    assert play.leadership.commit_point() == 0
     play.matched(B)
-    assert play.reign.commit_point() == 5
+    assert play.leadership.commit_point() == 5
 
 
 def test_nothing_is_committed_below_min_isr():
     play = Play(config(isr=(P,), min_isr=2))
     play.flush()
-    assert play.reign.commit_point() == 0
-    assert play.reign.obstacle(0) is not None
+    assert play.leadership.commit_point() == 0
+    assert play.leadership.obstacle(0) is not None
 
 
 def test_a_member_of_the_isr_is_sent_the_noop_and_a_learner_is_first_asked_what_it_has():
@@ -139,7 +139,7 @@ def test_a_learner_gets_what_it_lacks_and_joins_once_it_has_all_that_is_committe
     assert [each.seq for each in play.sent[L].append.records] == [3, 4, 5]
     play.matched(L)
     (swap,) = play.swaps(play.go())
-    assert (swap.base, swap.config) == (EPOCH, expanded(play.reign.config, L))
+    assert (swap.base, swap.config) == (EPOCH, expanded(play.leadership.config, L))
 
 
 def test_a_learner_that_lacks_the_noop_does_not_join_although_nothing_else_is_committed():
@@ -156,12 +156,12 @@ def test_from_before_the_swap_is_sent_until_its_outcome_is_known_the_joiner_is_n
     assert play.swaps(play.go())
     play.append()
     play.flush()
-    assert play.reign.commit_point() == 5
-    play.reign.swapped(EPOCH, SwapOutcome.UNKNOWN, Revision(0))
-    assert play.reign.commit_point() == 5
+    assert play.leadership.commit_point() == 5
+    play.leadership.swapped(EPOCH, SwapOutcome.UNKNOWN, Revision(0))
+    assert play.leadership.commit_point() == 5
     play.go()
     play.matched(L)
-    assert play.reign.commit_point() == 6
+    assert play.leadership.commit_point() == 6
 
 
 def test_a_swap_of_unknown_outcome_is_asked_again_and_its_rejection_waits_for_a_newer_configuration():
@@ -169,16 +169,16 @@ def test_a_swap_of_unknown_outcome_is_asked_again_and_its_rejection_waits_for_a_
     play.flush()
     play.joined()
     (first,) = play.swaps(play.go())
-    play.reign.swapped(EPOCH, SwapOutcome.UNKNOWN, Revision(0))
+    play.leadership.swapped(EPOCH, SwapOutcome.UNKNOWN, Revision(0))
     assert play.swaps(play.go(10)) == []
     assert play.swaps(play.go(2_000)) == [first]
-    play.reign.swapped(EPOCH, SwapOutcome.REJECTED, Revision(0))
+    play.leadership.swapped(EPOCH, SwapOutcome.REJECTED, Revision(0))
     play.append()
     play.flush()
-    assert play.reign.commit_point() == 5, "the first attempt may have taken it in"
+    assert play.leadership.commit_point() == 5, "the first attempt may have taken it in"
     assert play.swaps(play.go(2_000)) == []
-    play.reign.follow(config(isr=(P,), learners=(L,)), Revision(11))
-    assert play.reign.commit_point() == 6, "a newer configuration without it: it never will be in"
+    play.leadership.follow(config(isr=(P,), learners=(L,)), Revision(11))
+    assert play.leadership.commit_point() == 6, "a newer configuration without it: it never will be in"
 
 
 def test_a_member_without_progress_is_left_out_but_counts_until_that_is_done():
@@ -188,10 +188,10 @@ def test_a_member_without_progress_is_left_out_but_counts_until_that_is_done():
     play.matched(L)
     assert play.swaps(play.go(SHRINK_AFTER_MS - 1)) == []
     (swap,) = play.swaps(play.go(1))
-    assert swap.config == shrunk(play.reign.config, B)
-    assert play.reign.commit_point() == 0
-    play.reign.swapped(EPOCH, SwapOutcome.DONE, Revision(11))
-    assert play.reign.commit_point() == 5
+    assert swap.config == shrunk(play.leadership.config, B)
+    assert play.leadership.commit_point() == 0
+    play.leadership.swapped(EPOCH, SwapOutcome.DONE, Revision(11))
+    assert play.leadership.commit_point() == 5
 
 
 def test_a_member_that_is_sent_a_large_record_is_given_the_time_it_takes_before_it_is_left_out():
@@ -203,9 +203,9 @@ def test_a_member_that_is_sent_a_large_record_is_given_the_time_it_takes_before_
     play.go()
     assert [each.seq for each in play.sent[B].append.records] == [6]
     assert play.swaps(play.go(STALLED_MS + SHRINK_AFTER_MS - 1)) == []
-    assert play.reign.obstacle(play.now_ms) is None
+    assert play.leadership.obstacle(play.now_ms) is None
     (swap,) = play.swaps(play.go(1))
-    assert swap.config == shrunk(play.reign.config, B)
+    assert swap.config == shrunk(play.leadership.config, B)
 
 
 def test_a_learner_without_room_joins_once_it_has_some_and_refuses_no_upsert_until_then():
@@ -215,13 +215,13 @@ def test_a_learner_without_room_joins_once_it_has_some_and_refuses_no_upsert_unt
     play.matched(B)
     play.diverged(L, 4)
     play.go()
-    play.reign.answered(L, play.sent[L].serial, Matched(through=Seq(5), no_room=NO_ROOM))
+    play.leadership.answered(L, play.sent[L].serial, Matched(through=Seq(5), no_room=NO_ROOM))
     assert play.swaps(play.go()) == []
-    assert play.reign.no_room() is None
+    assert play.leadership.no_room() is None
     play.go(HEARTBEAT_MS)
     play.matched(L)
     (swap,) = play.swaps(play.go())
-    assert swap.config == expanded(play.reign.config, L)
+    assert swap.config == expanded(play.leadership.config, L)
 
 
 def test_a_learner_without_room_joins_all_the_same_where_nothing_can_be_committed_without_it_and_upserts_are_refused_then():
@@ -230,10 +230,10 @@ def test_a_learner_without_room_joins_all_the_same_where_nothing_can_be_committe
     play.go()
     play.diverged(L, 4)
     play.go()
-    play.reign.answered(L, play.sent[L].serial, Matched(through=Seq(5), no_room=NO_ROOM))
+    play.leadership.answered(L, play.sent[L].serial, Matched(through=Seq(5), no_room=NO_ROOM))
     (swap,) = play.swaps(play.go())
-    assert swap.config == expanded(play.reign.config, L)
-    full = play.reign.no_room()
+    assert swap.config == expanded(play.leadership.config, L)
+    full = play.leadership.no_room()
     assert full is not None
     assert (NO_ROOM.reason in full.reason, full.limit) == (True, "memory")
 
@@ -242,7 +242,7 @@ def test_nobody_is_left_out_below_min_isr_and_writes_are_refused_then():
     play = Play(config(isr=(P, B), min_isr=2))
     play.go()
     assert play.swaps(play.go(10_000)) == []
-    assert "does not answer" in (play.reign.obstacle(play.now_ms) or "")
+    assert "does not answer" in (play.leadership.obstacle(play.now_ms) or "")
 
 
 def test_a_member_with_a_tombstone_is_left_out_and_never_taken_in():
@@ -252,8 +252,8 @@ def test_a_member_with_a_tombstone_is_left_out_and_never_taken_in():
     needed = Play(config(isr=(P, B), leaving=(B,), rf=2))
     assert needed.swaps(needed.go()) == [], "nobody is in sync in its place"
     unsure = Play(config(isr=(P, B, L), leaving=(B,), rf=2))
-    sent = {each.append.to: each for each in unsure.reign.pump(Seq(0), 0) if isinstance(each, SendAppend)}
-    unsure.reign.silent(L, sent[L].serial)
+    sent = {each.append.to: each for each in unsure.leadership.pump(Seq(0), 0) if isinstance(each, SendAppend)}
+    unsure.leadership.silent(L, sent[L].serial)
     assert unsure.swaps(unsure.go()) == [], "who is to keep the data does not answer"
     other = Play(config(isr=(P,), learners=(L,), leaving=(L,)))
     other.flush()
@@ -268,7 +268,7 @@ def test_who_takes_the_place_of_one_that_leaves_is_let_in_before_it_goes():
     play.joined()
     (swap,) = play.swaps(play.go())
     assert swap.config.isr == (P, B, L)
-    play.reign.swapped(EPOCH, SwapOutcome.DONE, Revision(11))
+    play.leadership.swapped(EPOCH, SwapOutcome.DONE, Revision(11))
     (swap,) = play.swaps(play.go())
     assert (swap.config.isr, swap.config.learners, swap.config.leaving) == ((P, L), (), (B,))
 
@@ -282,10 +282,10 @@ def test_who_is_eligible_is_given_up_before_anything_is_committed_without_it():
     (swap,) = play.swaps(play.go())
     assert play.commit == 0
     assert (swap.config.isr, swap.config.elr, swap.config.learners) == ((P, L), (), (B,))
-    play.reign.swapped(EPOCH, SwapOutcome.UNKNOWN, Revision(0))
+    play.leadership.swapped(EPOCH, SwapOutcome.UNKNOWN, Revision(0))
     play.go()
     assert play.commit == 0, "it may not have happened: then B may be elected"
-    play.reign.follow(swap.config, Revision(12))
+    play.leadership.follow(swap.config, Revision(12))
     play.go()
     assert play.commit == 5
     too_few = Play(config(isr=(P,), elr=(B,), min_isr=2))
@@ -298,7 +298,7 @@ def test_one_append_is_under_way_to_a_member_and_its_answer_is_taken_once():
     first = play.sent[B]
     play.append()
     assert play.go() == []
-    play.reign.answered(B, first.serial + 99, Matched(through=Seq(5)))
+    play.leadership.answered(B, first.serial + 99, Matched(through=Seq(5)))
     assert play.go() == []
     play.matched(B)
     play.go()
@@ -311,7 +311,7 @@ def test_one_that_is_silent_gets_heartbeats_and_what_was_sent_is_sent_again_once
     play.matched(B)
     play.append()
     play.go()
-    play.reign.silent(B, play.sent[B].serial)
+    play.leadership.silent(B, play.sent[B].serial)
     assert [each for each in play.go() if each.append.to == B] == []
     play.go(RETRY_MS)
     assert (play.sent[B].append.records, play.sent[B].append.prev_seq) == ((), 5)
@@ -339,13 +339,13 @@ def test_records_that_memory_does_not_hold_are_read_and_must_be_those_of_this_lo
     play.diverged(L, 2)
     (read,) = [each for each in play.go() if isinstance(each, ReadLog)]
     assert (read.peer, read.from_seq) == (L, 3)
-    (sent,) = play.reign.read(L, Seq(3), (record(1, 3), record(1, 4)), play.commit, play.now_ms)
+    (sent,) = play.leadership.read(L, Seq(3), (record(1, 3), record(1, 4)), play.commit, play.now_ms)
     assert [each.seq for each in sent.append.records] == [3, 4]
     play.sent[L] = sent
     play.matched(L, 2)
-    play.reign.peers[L].next = Seq(3)
+    play.leadership.peers[L].next = Seq(3)
     play.go()
-    (stale,) = play.reign.read(L, Seq(3), (record(9, 3),), play.commit, play.now_ms)
+    (stale,) = play.leadership.read(L, Seq(3), (record(9, 3),), play.commit, play.now_ms)
     assert stale.append.records == ()
 
 
@@ -357,7 +357,7 @@ def test_one_that_is_behind_the_beginning_of_the_log_is_told_where_that_is_and_t
     play.go()
     append = play.sent[L].append
     assert (append.behind, append.prev_term, append.prev_seq, append.records) == (True, 1, 10, ())
-    assert play.reign.wanted_from() == 11
+    assert play.leadership.wanted_from() == 11
     play.diverged(L, 15, committed=15)
     play.go()
     assert not play.sent[L].append.behind
@@ -368,7 +368,7 @@ def test_one_that_has_committed_what_this_log_lacks_is_not_of_this_history():
     play = Play(config(isr=(P, B, L)))
     play.go()
     play.diverged(B, 9, committed=9)
-    assert play.swaps(play.go())[0].config == shrunk(play.reign.config, B)
+    assert play.swaps(play.go())[0].config == shrunk(play.leadership.config, B)
 
 
 def test_a_member_that_lost_what_it_had_counts_no_more():
@@ -380,7 +380,7 @@ def test_a_member_that_lost_what_it_had_counts_no_more():
     play.flush()
     play.go()
     play.diverged(B, 3)
-    assert play.reign.commit_point() == 0
+    assert play.leadership.commit_point() == 0
     assert play.swaps(play.go())[0].config.isr == (P,)
 
 
@@ -392,8 +392,8 @@ def test_a_swap_that_surely_was_not_done_needs_the_joiner_no_more(outcome: SwapO
     play.go()
     play.append()
     play.flush()
-    play.reign.swapped(EPOCH, outcome, Revision(0))
-    assert play.reign.commit_point() == 6
+    play.leadership.swapped(EPOCH, outcome, Revision(0))
+    assert play.leadership.commit_point() == 6
 
 
 events = st.lists(
@@ -407,7 +407,7 @@ def test_whatever_happens_what_is_committed_is_on_the_isr_that_may_be_in_force(h
     """force: configurations of which one is in force, as far as anybody could tell."""
     play = Play(config(isr=(P, B), learners=(L, M), rf=4, min_isr=2))
     has = dict.fromkeys((B, L, M), 0)
-    force = [play.reign.config]
+    force = [play.leadership.config]
     committed = 0
     for what, member in history:
         match what:
@@ -421,21 +421,21 @@ def test_whatever_happens_what_is_committed_is_on_the_isr_that_may_be_in_force(h
                 has[member] = max(has[member], reached)
                 del play.sent[member]
             case "silent" if member in play.sent:
-                play.reign.silent(member, play.sent.pop(member).serial)
+                play.leadership.silent(member, play.sent.pop(member).serial)
             case "done" | "unknown" | "rejected" if len(force) == 2:
                 outcome = SwapOutcome(what)
-                play.reign.swapped(play.reign.epoch, outcome, Revision(play.reign.epoch + 1))
-                force = force if outcome is SwapOutcome.UNKNOWN else [play.reign.config]
+                play.leadership.swapped(play.leadership.epoch, outcome, Revision(play.leadership.epoch + 1))
+                force = force if outcome is SwapOutcome.UNKNOWN else [play.leadership.config]
                 if outcome is SwapOutcome.REJECTED:
-                    play.reign.follow(play.reign.config, Revision(play.reign.epoch + 1))
-                    force = [play.reign.config]
+                    play.leadership.follow(play.leadership.config, Revision(play.leadership.epoch + 1))
+                    force = [play.leadership.config]
             case "time":
                 play.now_ms += 700
             case _:
                 pass
         swaps = play.swaps(play.go())
-        force = [play.reign.config, swaps[0].config] if swaps else force
-        now = play.reign.commit_point()
+        force = [play.leadership.config, swaps[0].config] if swaps else force
+        now = play.leadership.commit_point()
         if now > committed:
             committed = now
             for each in force:
