@@ -34,7 +34,7 @@ from shoal.core.ids import Revision
 from shoal.core.shard_config import ShardConfig, ShardEntry
 from shoal.runtime.logs import event
 from shoal.store.codecs import encode_collection, encode_shard
-from shoal.store.interface import Absent, Changed, Committed, Compare, Created, Delete, Operation, Put, Store, Transaction, Unchanged
+from shoal.store.interface import Absent, Changed, Committed, Compare, Created, DeleteKey, Operation, Put, Store, Transaction, Unchanged
 from shoal.store.keys import Keys
 
 log = logging.getLogger("shoal.coordinator.act")
@@ -76,9 +76,9 @@ def _swap_of(step: Step, keys: Keys) -> tuple[tuple[Compare, ...], Operation]:
             active = dataclasses.replace(collection, state=CollectionState.ACTIVE)
             return (_as_is(collection, keys),), Put(key=keys.collection(collection.id), value=encode_collection(active))
         case DeleteShard(entry=entry):
-            return (epoch_of(entry, keys),), Delete(key=keys.shard(entry.config.shard))
+            return (epoch_of(entry, keys),), DeleteKey(key=keys.shard(entry.config.shard))
         case DeleteCollection(collection=collection):
-            return (_as_is(collection, keys),), Delete(key=keys.collection(collection.id))
+            return (_as_is(collection, keys),), DeleteKey(key=keys.collection(collection.id))
         case _:
             assert_never(step)
 

@@ -25,7 +25,7 @@ from shoal.store.interface import (
     Absent,
     Committed,
     Created,
-    Delete,
+    DeleteKey,
     Operation,
     OutcomeUnknown,
     Put,
@@ -147,7 +147,7 @@ class Administrator:
         """Whether the tombstone was surely put by this attempt."""
         # No compare of the name: while the collection is not DROPPING, the name is its own.
         tombstone = dataclasses.replace(found, state=CollectionState.DROPPING)
-        return await self._put(tombstone, ends_at, Delete(key=self._keys.name(found.spec.name)))
+        return await self._put(tombstone, ends_at, DeleteKey(key=self._keys.name(found.spec.name)))
 
     async def _put(self, wanted: Collection, ends_at: float, *besides: Operation) -> bool:
         """Whether this attempt has surely put `wanted` in the place of the revision it was made from, and done the

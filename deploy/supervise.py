@@ -14,9 +14,9 @@ from shoal.deploy.logic.supervision import (
     Kill,
     Leave,
     MemberState,
-    Patience,
     Resting,
     Running,
+    StartPatience,
     after_answer,
     after_creation,
     after_detachment,
@@ -69,12 +69,12 @@ class Supervisor:
         launcher: Launcher,
         clock: Callable[[], float],
         say: Callable[[str], None],
-        patience: Patience | None = None,
+        patience: StartPatience | None = None,
     ) -> None:
         """clock: monotonic seconds. say: takes one line for people."""
         self._plans = {plan.name: plan for plan in plans}
         self._launcher, self._clock, self._say = launcher, clock, say
-        self._patience = patience or Patience()
+        self._patience = patience or StartPatience()
         self._states: dict[str, MemberState] = {name: Resting(due_s=clock()) for name in self._plans}
         self._away: set[str] = set()
         self._homeless: set[str] = set()

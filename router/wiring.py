@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shoal.core.limits import Limits
 from shoal.router.cluster.finder import Finder, Names
-from shoal.router.cluster.view import Clock, View
+from shoal.router.cluster.view import Clock, ClusterView
 from shoal.router.cluster.workers import Tended, Workers
 from shoal.router.shards.every_replica import EveryReplica
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
@@ -37,7 +37,7 @@ class Router:
 
 def make_router(
     *,
-    view: View,
+    view: ClusterView,
     workers: Workers,
     names: Names,
     leader: LeaderCalls,

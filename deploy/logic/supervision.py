@@ -37,7 +37,7 @@ MemberState = Running | Resting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
+class StartPatience:
     """start_s: for the first sign of life of a new process; silence_s: between two signs of a running one. Seconds."""
 
     start_s: float = 120.0
@@ -64,7 +64,7 @@ class Kill:
 Step = Leave | Create | Kill
 
 
-def next_step(state: MemberState, now_s: float, patience: Patience) -> Step:
+def next_step(state: MemberState, now_s: float, patience: StartPatience) -> Step:
     """What is due for one process at now_s."""
     match state:
         case Resting(due_s=due_s):

@@ -21,7 +21,7 @@ from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.deploy.logic.supervision import pause_s
 from shoal.deploy.plans import ProcessPlan
 from shoal.deploy.processes.die_with_parent import DYING_WITH_US
-from shoal.deploy.ray.link_messages import Answer, Failure, Joined, Reply, Request, Verb
+from shoal.deploy.ray.link_messages import Answer, Failure, Joined, LinkRequest, Reply, Verb
 from shoal.deploy.reports import Creation, Report
 
 JOIN_TIMEOUT_S = 30.0
@@ -41,7 +41,7 @@ class RayLink:
         """address: host:port of Ray; child: the command of the other end, to which its arguments are added."""
         self._address, self._cluster_name, self._command = address, cluster_name, child
         self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection[Request, Reply] | None = None
+        self._pipe: Connection[LinkRequest, Reply] | None = None
         self._joined = self._joined_before = False
         self._since_s = 0.0
         self._failures = 0
@@ -136,7 +136,7 @@ class RayLink:
         if self._pipe is None or not self._joined:
             raise Unavailable(f"the Ray cluster at {self._address} is not joined")
         with contextlib.suppress(OSError):
-            self._pipe.send(Request(verb=verb, arguments=arguments))
+            self._pipe.send(LinkRequest(verb=verb, arguments=arguments))
         match self._received(timeout_s, f"the Ray cluster at {self._address} failed"):
             case None:
                 raise self._lost(f"the Ray cluster at {self._address} did not answer '{verb}' within {timeout_s:.0f} s")

@@ -11,7 +11,7 @@ Verb = Literal["check_labels", "create", "poll", "stop", "kill"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class LinkRequest:
     """Do this; one reply follows."""
 
     verb: Verb

@@ -14,12 +14,12 @@ from typing import Any
 from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.deploy.ray.cluster import check_labels, first_line, given_ray
 from shoal.deploy.ray.launch import RayLauncher
-from shoal.deploy.ray.link_messages import Answer, Failure, Joined, Reply, Request
+from shoal.deploy.ray.link_messages import Answer, Failure, Joined, LinkRequest, Reply
 
 
 def main(descriptor: int, address: str, cluster_name: str) -> int:
     """Serve requests until the pipe closes. Returns the exit code: 1 after a failure of Ray, which was sent."""
-    pipe: Connection[Reply, Request] = Connection(descriptor)
+    pipe: Connection[Reply, LinkRequest] = Connection(descriptor)
     with pipe, contextlib.suppress(BrokenPipeError, EOFError):
         try:
             with given_ray(address):
@@ -36,7 +36,7 @@ def main(descriptor: int, address: str, cluster_name: str) -> int:
     return 1
 
 
-def _serve(pipe: Connection[Reply, Request], launcher: RayLauncher) -> None:
+def _serve(pipe: Connection[Reply, LinkRequest], launcher: RayLauncher) -> None:
     while True:
         request = pipe.recv()
         try:
@@ -45,7 +45,7 @@ def _serve(pipe: Connection[Reply, Request], launcher: RayLauncher) -> None:
             pipe.send(Failure(message=error.message, refused=True))
 
 
-def _done(launcher: RayLauncher, request: Request) -> Any:
+def _done(launcher: RayLauncher, request: LinkRequest) -> Any:
     match request.verb:
         case "check_labels":
             return dict(check_labels(*request.arguments))

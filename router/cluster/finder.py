@@ -10,8 +10,8 @@ from shoal.core.collection import Collection, check_name
 from shoal.core.errors import ErrorDetails, NotFound, Unavailable
 from shoal.core.ids import Revision
 from shoal.core.limits import Limits
-from shoal.router.cluster.view import Clock, View, wait_until
-from shoal.router.logic.retry import Patience
+from shoal.router.cluster.view import Clock, ClusterView, wait_until
+from shoal.router.logic.retry import RetryPatience
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
 
@@ -44,10 +44,10 @@ class StoreNames:
 class Finder:
     """Collections by name."""
 
-    def __init__(self, *, view: View, names: Names, clock: Clock, limits: Limits) -> None:
+    def __init__(self, *, view: ClusterView, names: Names, clock: Clock, limits: Limits) -> None:
         self._view, self._names, self._clock, self._limits = view, names, clock, limits
 
-    async def usable(self, name: str, patience: Patience) -> Collection:
+    async def usable(self, name: str, patience: RetryPatience) -> Collection:
         """A collection that can be read and written.
 
         Raises InvalidArgument for what can be no name, NotFound, and Unavailable while it is being created, when it
@@ -69,12 +69,12 @@ class Finder:
                     raise
                 await self._view.wait_for_change(seen, left_s)
 
-    async def newest(self, name: str, patience: Patience) -> Collection:
+    async def newest(self, name: str, patience: RetryPatience) -> Collection:
         """As `usable`, of what the store says has the name now."""
         await self._catch_up(name, patience)
         return await self.usable(name, patience)
 
-    async def known(self, name: str, patience: Patience) -> Collection:
+    async def known(self, name: str, patience: RetryPatience) -> Collection:
         """The collection of that name, also while it is being created. Raises as `usable`, but for that."""
         found = self._view.current.by_name.get(name)
         if found is not None:
@@ -82,7 +82,7 @@ class Finder:
         await self._catch_up(name, patience)
         return self._view.current.by_name.get(name) or self._view.current.collection(name)
 
-    async def _catch_up(self, name: str, patience: Patience) -> None:
+    async def _catch_up(self, name: str, patience: RetryPatience) -> None:
         check_name(name, self._limits)
         taken_at = await self._revision_of(name, patience)
         if taken_at is None:
@@ -91,7 +91,7 @@ class Finder:
         if not await wait_until(self._view, self._clock, lambda cluster: cluster.revision >= taken_at, until):
             raise Unavailable(f"the router's view lags behind the store, which knows collection {name!r}", ErrorDetails(field="collection"))
 
-    async def _revision_of(self, name: str, patience: Patience) -> Revision | None:
+    async def _revision_of(self, name: str, patience: RetryPatience) -> Revision | None:
         left_s = min(patience.deadline - self._clock(), _LOOK_UP_S)
         try:
             return await self._names.revision_of(name, left_s)

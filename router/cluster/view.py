@@ -16,7 +16,7 @@ Clock = Callable[[], float]
 """Seconds on a clock that never jumps."""
 
 
-class View(Protocol):
+class ClusterView(Protocol):
     """What the router knows of the cluster."""
 
     @property
@@ -38,7 +38,7 @@ class MapView:
 
     @property
     def current(self) -> ClusterMap:
-        """See View."""
+        """See ClusterView."""
         if self._current is None:
             raise Unavailable("the router has not heard from the store yet")
         return self._current
@@ -57,7 +57,7 @@ class MapView:
             await self._changed.wait()
 
     async def wait_for_change(self, seen: ClusterMap, timeout_s: float) -> None:
-        """See View."""
+        """See ClusterView."""
         if self._current is not seen:
             return
         try:
@@ -67,7 +67,7 @@ class MapView:
             return
 
 
-async def wait_until(view: View, clock: Clock, holds: Callable[[ClusterMap], bool], until: float) -> bool:
+async def wait_until(view: ClusterView, clock: Clock, holds: Callable[[ClusterMap], bool], until: float) -> bool:
     """Wait for a map for which `holds`, at most until that time on the clock. Returns whether there is one."""
     while not holds(seen := view.current):
         left_s = until - clock()

@@ -11,12 +11,12 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import Unavailable
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
-from shoal.router.cluster.view import View
+from shoal.router.cluster.view import ClusterView
 
 _TEND_EVERY_S = 60.0
 
 
-class Connection(ShardService, Protocol):
+class WorkerConnection(ShardService, Protocol):
     """Calls on a worker in another process."""
 
     async def close(self) -> None:
@@ -30,11 +30,11 @@ class Workers:
     here: the workers of this process.
     """
 
-    def __init__(self, *, connect: Callable[[str], Connection], local: Mapping[WorkerId, ShardService] | None = None) -> None:
+    def __init__(self, *, connect: Callable[[str], WorkerConnection], local: Mapping[WorkerId, ShardService] | None = None) -> None:
         self._connect = connect
         self._local = local or {}
         self.here = frozenset(self._local)
-        self._connections: dict[tuple[WorkerId, str], Connection] = {}
+        self._connections: dict[tuple[WorkerId, str], WorkerConnection] = {}
 
     def service(self, cluster: ClusterMap, worker: WorkerId) -> ShardService:
         """Who answers for the worker.
@@ -72,7 +72,7 @@ class Tended(Protocol):
         ...
 
 
-async def tend(all_tended: Sequence[Tended], view: View) -> None:
+async def tend(all_tended: Sequence[Tended], view: ClusterView) -> None:
     """Tell them each new map, until cancelled: the other end of a connection that is frozen would not be noticed
     otherwise.
     """

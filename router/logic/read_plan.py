@@ -9,7 +9,7 @@ from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import RecallTarget, ShardCount, ShardGet, ShardScroll, ShardSearch
 from shoal.core.shard_config import ShardConfig, ShardEntry
 from shoal.router.logic.questions import CountQuestion, GetQuestion, ScrollQuestion, SearchQuestion
-from shoal.router.logic.write_plan import Part
+from shoal.router.logic.write_plan import ShardPart
 
 
 def shards_of(collection: Collection) -> tuple[ShardId, ...]:
@@ -75,7 +75,7 @@ def search_calls(question: SearchQuestion, collection: Collection) -> list[Shard
     ]
 
 
-def get_calls(question: GetQuestion, collection: Collection, parts: list[Part]) -> list[ShardGet]:
+def get_calls(question: GetQuestion, collection: Collection, parts: list[ShardPart]) -> list[ShardGet]:
     """The get of each shard that owns some of the ids. parts: of question.ids."""
     reading = question.reading
     return [

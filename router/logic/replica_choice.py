@@ -18,7 +18,7 @@ _HERE_FACTOR = 0.8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Load:
+class ReplicaLoad:
     """What is known of a worker, for reads of one shard. in_flight: reads under way there; latency_s: smoothed, None
     before the first answer; here: whether it is in this process; gate: the worse one of the worker's breaker and the
     replica's."""
@@ -29,11 +29,11 @@ class Load:
     gate: Gate = Gate.PASSES
 
 
-UNKNOWN = Load()
+UNKNOWN = ReplicaLoad()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class ReplicaChoice:
     """A replica to ask. probe: whether this read finds out if it works again."""
 
     replica: ReplicaId
@@ -47,8 +47,8 @@ def may_read(config: ShardConfig, consistency: Consistency) -> tuple[ReplicaId, 
 
 
 def replicas_to_ask(
-    config: ShardConfig, consistency: Consistency, live: Collection[WorkerId], loads: Mapping[WorkerId, Load]
-) -> tuple[Choice, ...]:
+    config: ShardConfig, consistency: Consistency, live: Collection[WorkerId], loads: Mapping[WorkerId, ReplicaLoad]
+) -> tuple[ReplicaChoice, ...]:
     """The replicas that a read asks, one after the other. live: workers that can be called.
 
     Those whose breaker is shut come last, those of elr after the isr, a probe before the others; then the least loaded,
@@ -58,7 +58,7 @@ def replicas_to_ask(
     homes = [(replica, config.worker_of[replica]) for replica in may_read(config, consistency) if config.worker_of.get(replica) in live]
     if len(homes) == 1:
         ((replica, worker),) = homes
-        return (Choice(replica=replica, worker=worker, probe=loads.get(worker, UNKNOWN).gate is Gate.PROBES),)
+        return (ReplicaChoice(replica=replica, worker=worker, probe=loads.get(worker, UNKNOWN).gate is Gate.PROBES),)
     known = [load.latency_s for _, worker in homes if (load := loads.get(worker, UNKNOWN)).latency_s is not None]
     usual_s = min(known, default=_USUAL_S)
 
@@ -72,5 +72,5 @@ def replicas_to_ask(
 
     ordered = sorted(homes, key=rank)
     return tuple(
-        Choice(replica=replica, worker=worker, probe=loads.get(worker, UNKNOWN).gate is Gate.PROBES) for replica, worker in ordered
+        ReplicaChoice(replica=replica, worker=worker, probe=loads.get(worker, UNKNOWN).gate is Gate.PROBES) for replica, worker in ordered
     )

@@ -13,7 +13,7 @@ _DOUBLINGS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
+class RetryPatience:
     """Both in seconds on the router's clock. deadline: no call may last longer; give_up_at: no new attempt begins
     later.
     """
@@ -22,10 +22,10 @@ class Patience:
     give_up_at: float
 
 
-def patience_of(*, now: float, timeout_s: float, patience_s: float | None = None) -> Patience:
+def patience_of(*, now: float, timeout_s: float, patience_s: float | None = None) -> RetryPatience:
     """Patience of a call that may take timeout_s seconds and is tried again for patience_s of them (None: for all)."""
     deadline = now + timeout_s
-    return Patience(deadline=deadline, give_up_at=deadline if patience_s is None else min(deadline, now + patience_s))
+    return RetryPatience(deadline=deadline, give_up_at=deadline if patience_s is None else min(deadline, now + patience_s))
 
 
 def may_pass(error: ShoalError, config: ShardConfig | None, *, at_primary: bool) -> bool:
@@ -38,7 +38,7 @@ def may_pass(error: ShoalError, config: ShardConfig | None, *, at_primary: bool)
     return at_primary and isinstance(error, DataLoss) and any(each != config.primary for each in (*config.isr, *config.elr))
 
 
-def wait_before_retry(attempt: int, now: float, patience: Patience) -> float | None:
+def wait_before_retry(attempt: int, now: float, patience: RetryPatience) -> float | None:
     """Seconds to wait before attempt number `attempt` + 1 (the first is 0), or None to give up."""
     left_s = patience.give_up_at - now
     if left_s <= _FIRST_WAIT_S:

@@ -15,7 +15,7 @@ from shoal.core.slots import owners_of_slots, slots_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class ShardPart:
     """The points of one shard. positions: (n,) ascending positions in the call; None for all of them (nothing is copied
     then).
     """
@@ -32,7 +32,7 @@ class Part:
         return ids if self.positions is None else ids[self.positions]
 
 
-def parts_of(ids: IdArray, shards: Sequence[ShardEntry], collection: str) -> list[Part]:
+def parts_of(ids: IdArray, shards: Sequence[ShardEntry], collection: str) -> list[ShardPart]:
     """One part for each shard that owns some of the ids, by number. ids: (n,), n > 0.
 
     Raises Unavailable when nobody owns the slot of an id. collection: its name, for the message.
@@ -45,7 +45,7 @@ def parts_of(ids: IdArray, shards: Sequence[ShardEntry], collection: str) -> lis
             f"no shard of collection {collection!r} owns the slot of ids[{index}] ({ids[index]!r})", ErrorDetails(field="ids", index=index)
         )
     if lowest == owners.max():
-        return [Part(number=lowest, positions=None)]
+        return [ShardPart(number=lowest, positions=None)]
     order = np.argsort(owners, kind="stable")
     numbers, starts = np.unique(owners[order], return_index=True)
-    return [Part(number=int(number), positions=run) for number, run in zip(numbers, np.split(order, starts[1:]), strict=True)]
+    return [ShardPart(number=int(number), positions=run) for number, run in zip(numbers, np.split(order, starts[1:]), strict=True)]

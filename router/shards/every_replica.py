@@ -16,12 +16,12 @@ from shoal.core.collection import Collection
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import ShardService, ShardStats
-from shoal.router.cluster.view import Clock, View
+from shoal.router.cluster.view import Clock, ClusterView
 from shoal.router.cluster.workers import Workers
 from shoal.router.logic.gather import shard_figures
 from shoal.router.logic.outcomes import Answered, Missed, Outcome, deadline_passed, named, values_of_all
 from shoal.router.logic.read_plan import is_in_sync, shard_name, shards_of
-from shoal.router.logic.retry import Patience, wait_before_retry
+from shoal.router.logic.retry import RetryPatience, wait_before_retry
 from shoal.router.shards.scatter import Scatter, ShardTask
 from shoal.router.shards.under_way import UnderWay
 
@@ -35,14 +35,14 @@ Ask = Callable[[ShardService, ShardId, float], Awaitable[T]]
 class EveryReplica:
     """stats_timeout_s: how long one of several replicas may take to say what it holds."""
 
-    view: View
+    view: ClusterView
     workers: Workers
     scatter: Scatter
     under_way: UnderWay
     clock: Clock
     stats_timeout_s: float
 
-    async def stats(self, collection: Collection, patience: Patience) -> list[ShardStats]:
+    async def stats(self, collection: Collection, patience: RetryPatience) -> list[ShardStats]:
         """What each shard holds, by number, as its replicas say together. One that is down, or silent, is left out.
 
         Raises when no replica in sync of a shard says anything, nor its primary before the patience ends.
@@ -56,7 +56,7 @@ class EveryReplica:
         told |= dict(zip(rest, answers, strict=True))
         return [told[shard] for shard in shards]
 
-    async def do(self, collection: Collection, ask: Ask[T], patience: Patience) -> list[T]:
+    async def do(self, collection: Collection, ask: Ask[T], patience: RetryPatience) -> list[T]:
         """What the primaries answer, by number, once every other replica in sync on a live worker has done the same.
 
         One that leaves the isr or the map meanwhile is not waited for. Raises the worst error of all.
@@ -70,7 +70,7 @@ class EveryReplica:
         values_of_all([*done, *(outcome for task in beside if (outcome := task.result()) is not None)])
         return values_of_all(done)
 
-    async def _figures(self, shard: ShardId, patience: Patience) -> ShardStats | None:
+    async def _figures(self, shard: ShardId, patience: RetryPatience) -> ShardStats | None:
         """None where there is one replica only, or none in sync says anything."""
         cluster = self.view.current
         entry = cluster.shards.get(shard)
@@ -96,7 +96,7 @@ class EveryReplica:
         return [] if entry is None else [each for each in entry.config.isr if each != entry.config.primary]
 
     async def _beside(
-        self, collection: Collection, shard: ShardId, replica: ReplicaId, ask: Ask[T], patience: Patience
+        self, collection: Collection, shard: ShardId, replica: ReplicaId, ask: Ask[T], patience: RetryPatience
     ) -> Outcome[T] | None:
         """What became of the call on one replica that does not lead; None when it is not waited for, or leads now and
         is asked as such.

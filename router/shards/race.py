@@ -16,7 +16,7 @@ from shoal.core.ids import ShardId
 from shoal.router.cluster.view import Clock
 from shoal.router.logic.hedge import hedge_at, silent_at
 from shoal.router.logic.outcomes import may_be_answered_elsewhere, worst_of_copies
-from shoal.router.logic.replica_choice import Choice
+from shoal.router.logic.replica_choice import ReplicaChoice
 from shoal.router.shards.metrics import ShardCallMeter
 from shoal.router.shards.traffic import Sent, Traffic
 
@@ -35,8 +35,8 @@ class Race(Generic[T]):
         self,
         *,
         shard: ShardId,
-        choices: Sequence[Choice],
-        ask: Callable[[Choice], Coroutine[Any, Any, T]],
+        choices: Sequence[ReplicaChoice],
+        ask: Callable[[ReplicaChoice], Coroutine[Any, Any, T]],
         kind: str,
         traffic: Traffic,
         clock: Clock,
@@ -76,7 +76,7 @@ class Race(Generic[T]):
         self._running[task] = sent
         return task
 
-    async def _copy(self, choice: Choice, sent: Sent) -> T:
+    async def _copy(self, choice: ReplicaChoice, sent: Sent) -> T:
         """The read at one replica. Remembers how it ended."""
         try:
             value = await self._ask(choice)

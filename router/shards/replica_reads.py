@@ -14,7 +14,7 @@ from shoal.core.shard_config import ShardConfig, ShardEntry, may_lead
 from shoal.router.cluster.view import Clock
 from shoal.router.cluster.workers import Workers
 from shoal.router.logic.read_plan import is_still_led
-from shoal.router.logic.replica_choice import Choice, may_read, replicas_to_ask
+from shoal.router.logic.replica_choice import ReplicaChoice, may_read, replicas_to_ask
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 from shoal.router.shards.race import Race
 from shoal.router.shards.traffic import Traffic
@@ -76,14 +76,14 @@ class ReplicaReads:
         )
         return await race.run()
 
-    def _choices(self, read: ReplicaRead[T]) -> tuple[Choice, ...]:
+    def _choices(self, read: ReplicaRead[T]) -> tuple[ReplicaChoice, ...]:
         config, consistency, here = read.entry.config, read.kind.consistency, self._workers.here
         homes = [config.worker_of[each] for each in may_read(config, consistency) if each in config.worker_of]
         live = {worker for worker in homes if worker in read.seen.workers or worker in here}
         loads = self._traffic.loads(config.shard, live, here) if len(live) > 1 else {}
         return replicas_to_ask(config, consistency, live, loads)
 
-    async def _only_answer(self, read: ReplicaRead[T], choice: Choice) -> T:
+    async def _only_answer(self, read: ReplicaRead[T], choice: ReplicaChoice) -> T:
         """Where there is no choice there is nothing to learn, but that the worker lives."""
         try:
             value = await self._ask(read, choice)
@@ -94,14 +94,14 @@ class ReplicaReads:
         self._meter.ended("ok")
         return value
 
-    async def _ask(self, read: ReplicaRead[T], choice: Choice) -> T:
+    async def _ask(self, read: ReplicaRead[T], choice: ReplicaChoice) -> T:
         config = read.entry.config
         service = self._workers.service(read.seen, choice.worker)
         holds = partial(is_still_led, config) if read.kind.consistency is Consistency.PRIMARY else partial(_may_answer, choice)
         return await self._under_way.run(config.shard, holds, read.call(service, read.entry, read.deadline - self._clock()))
 
 
-def _may_answer(choice: Choice, newest: ShardConfig | None) -> bool:
+def _may_answer(choice: ReplicaChoice, newest: ShardConfig | None) -> bool:
     return newest is not None and may_lead(newest, choice.replica)
 
 

@@ -16,11 +16,11 @@ from shoal.core.errors import Applied, ShoalError
 from shoal.core.ids import ShardId
 from shoal.core.shard_calls import Consistency, ShardService
 from shoal.core.shard_config import ShardConfig, ShardEntry
-from shoal.router.cluster.view import Clock, View
+from shoal.router.cluster.view import Clock, ClusterView
 from shoal.router.cluster.workers import Workers
 from shoal.router.logic.outcomes import Answered, Missed, Outcome, applied_after, deadline_passed, named
 from shoal.router.logic.read_plan import is_still_led, primary_worker, shard_entry, shard_name
-from shoal.router.logic.retry import Patience, may_pass, wait_before_retry
+from shoal.router.logic.retry import RetryPatience, may_pass, wait_before_retry
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 from shoal.router.shards.replica_reads import ReadKind, ReplicaRead, ReplicaReads
 from shoal.router.shards.under_way import UnderWay
@@ -51,7 +51,7 @@ class Scatter:
     def __init__(
         self,
         *,
-        view: View,
+        view: ClusterView,
         workers: Workers,
         replicas: ReplicaReads,
         under_way: UnderWay,
@@ -61,7 +61,7 @@ class Scatter:
         self._view, self._workers, self._clock, self._meter = view, workers, clock, meter
         self._replicas, self._under_way = replicas, under_way
 
-    async def each(self, collection: Collection, tasks: Sequence[ShardTask[T]], patience: Patience) -> list[Outcome[T]]:
+    async def each(self, collection: Collection, tasks: Sequence[ShardTask[T]], patience: RetryPatience) -> list[Outcome[T]]:
         """What became of each task, in their order. Raises nothing that a shard answered."""
         if len(tasks) == 1:
             return [await self._one(collection, tasks[0], patience)]
@@ -69,7 +69,7 @@ class Scatter:
             running = [group.create_task(self._one(collection, task, patience)) for task in tasks]
         return [each.result() for each in running]
 
-    async def _one(self, collection: Collection, task: ShardTask[T], patience: Patience) -> Outcome[T]:
+    async def _one(self, collection: Collection, task: ShardTask[T], patience: RetryPatience) -> Outcome[T]:
         name, shard = shard_name(collection, task.number), ShardId(collection.id, task.number)
         applied: Applied = "no"
         error: ShoalError = deadline_passed(name)

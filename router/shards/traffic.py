@@ -14,7 +14,7 @@ from shoal.router.cluster.view import Clock
 from shoal.router.logic.breaker import CLOSED, Blame, Breaker, Gate, after_failure, blamed, gate, with_probe
 from shoal.router.logic.hedge import HedgeBudget
 from shoal.router.logic.latency import RecentTimes, Smoothed
-from shoal.router.logic.replica_choice import Choice, Load
+from shoal.router.logic.replica_choice import ReplicaChoice, ReplicaLoad
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 
 
@@ -52,7 +52,7 @@ class Traffic:
         self._registrations: Mapping[WorkerId, Revision] = {}
         self.hedges = HedgeBudget()
 
-    def loads(self, shard: ShardId, workers: Iterable[WorkerId], here: frozenset[WorkerId]) -> dict[WorkerId, Load]:
+    def loads(self, shard: ShardId, workers: Iterable[WorkerId], here: frozenset[WorkerId]) -> dict[WorkerId, ReplicaLoad]:
         """What is known of these workers, for a read of that shard. here: those in this process."""
         now = self._clock()
         return {worker: self._load(worker, shard, now, worker in here) for worker in workers}
@@ -70,7 +70,7 @@ class Traffic:
         if known is not None:
             known.heard_at = self._clock()
 
-    def sent(self, shard: ShardId, choice: Choice) -> Sent:
+    def sent(self, shard: ShardId, choice: ReplicaChoice) -> Sent:
         """A read is sent. Its end must be told, by one of the three below."""
         now, place = self._clock(), (choice.worker, shard)
         known = self._of(choice.worker)
@@ -156,12 +156,12 @@ class Traffic:
             self._meter.breaker_opened()
         return after
 
-    def _load(self, worker: WorkerId, shard: ShardId, now: float, here: bool) -> Load:
+    def _load(self, worker: WorkerId, shard: ShardId, now: float, here: bool) -> ReplicaLoad:
         replica = gate(self._replicas.get((worker, shard), CLOSED), now)
         known = self._workers.get(worker)
         if known is None:
-            return Load(here=here, gate=replica)
-        return Load(
+            return ReplicaLoad(here=here, gate=replica)
+        return ReplicaLoad(
             in_flight=known.in_flight,
             latency_s=None if known.latency is None else known.latency.now(now),
             here=here,

@@ -18,12 +18,12 @@ from shoal.core.limits import Limits
 from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
 from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardService, ShardTune
 from shoal.router.cluster.finder import Finder
-from shoal.router.cluster.view import Clock, View, wait_until
+from shoal.router.cluster.view import Clock, ClusterView, wait_until
 from shoal.router.logic.gather import gather_figures
 from shoal.router.logic.outcomes import values_of_all
 from shoal.router.logic.questions import CollectionFigures
 from shoal.router.logic.read_plan import shards_of
-from shoal.router.logic.retry import Patience, patience_of, wait_before_retry
+from shoal.router.logic.retry import RetryPatience, patience_of, wait_before_retry
 from shoal.router.shards.every_replica import EveryReplica
 from shoal.router.shards.scatter import Scatter, ShardTask
 
@@ -73,7 +73,7 @@ class Administration:
     def __init__(
         self,
         *,
-        view: View,
+        view: ClusterView,
         finder: Finder,
         scatter: Scatter,
         replicas: EveryReplica,
@@ -190,7 +190,7 @@ class Administration:
         tasks = [_task(shard, ask) for shard in shards_of(collection)]
         return tuple(values_of_all(await self._scatter.each(collection, tasks, until_deadline)))
 
-    async def _forward(self, patience: Patience, call: Callable[[str, float], Awaitable[T]]) -> T:
+    async def _forward(self, patience: RetryPatience, call: Callable[[str, float], Awaitable[T]]) -> T:
         error: ShoalError = DeadlineExceeded("no time was left to ask the coordinator")
         for attempt in itertools.count():
             seen, left_s = self._view.current, patience.deadline - self._clock()
@@ -206,7 +206,7 @@ class Administration:
             await self._view.wait_for_change(seen, wait_s)
         raise error
 
-    async def _catch_up(self, holds: Callable[[ClusterMap], bool], patience: Patience) -> None:
+    async def _catch_up(self, holds: Callable[[ClusterMap], bool], patience: RetryPatience) -> None:
         """Let the caller find here what the leader did; a view that lags for long does not undo it, so that is no
         error.
         """

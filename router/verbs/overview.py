@@ -8,7 +8,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import ShoalError
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import WorkerStatus
-from shoal.router.cluster.view import View
+from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Workers
 from shoal.router.logic.health import ClusterHealth, cluster_health
 
@@ -16,7 +16,7 @@ from shoal.router.logic.health import ClusterHealth, cluster_health
 class Overview:
     """State of the cluster. status_timeout_s: how long one worker may take to answer."""
 
-    def __init__(self, *, view: View, workers: Workers, status_timeout_s: float) -> None:
+    def __init__(self, *, view: ClusterView, workers: Workers, status_timeout_s: float) -> None:
         self._view, self._workers, self._status_timeout_s = view, workers, status_timeout_s
 
     async def describe(self, timeout_s: float) -> ClusterHealth:

@@ -16,7 +16,7 @@ from shoal.core.shard_calls import ShardService
 from shoal.core.topk import MANY_HITS, HitColumns
 from shoal.core.turns import Asker, Turn
 from shoal.router.cluster.finder import Finder
-from shoal.router.cluster.view import Clock, View
+from shoal.router.cluster.view import Clock, ClusterView
 from shoal.router.logic.checks import (
     SCROLL_POINTS,
     check_answer_bytes,
@@ -40,7 +40,7 @@ from shoal.router.logic.questions import (
     without_repeats,
 )
 from shoal.router.logic.read_plan import count_calls, get_calls, scroll_calls, search_calls, shards_of
-from shoal.router.logic.retry import Patience, patience_of
+from shoal.router.logic.retry import RetryPatience, patience_of
 from shoal.router.logic.write_plan import parts_of
 from shoal.router.shards.replica_reads import ReadKind
 from shoal.router.shards.scatter import Scatter, ShardTask
@@ -67,7 +67,7 @@ class Reads:
     """Reads of points. Every call raises ShoalErrors that name the shard at fault; timeout_s bounds it in full."""
 
     def __init__(
-        self, *, view: View, finder: Finder, scatter: Scatter, conversions: FairPool, clock: Clock, limits: Limits, patience_s: float
+        self, *, view: ClusterView, finder: Finder, scatter: Scatter, conversions: FairPool, clock: Clock, limits: Limits, patience_s: float
     ) -> None:
         """conversions: checks long filters."""
         self._conversions = conversions
@@ -118,7 +118,7 @@ class Reads:
             except ResourceExhausted as error:
                 count = _smaller(count, error)
 
-    async def _found(self, question: GetQuestion, collection: Collection, patience: Patience) -> list[StoredColumns]:
+    async def _found(self, question: GetQuestion, collection: Collection, patience: RetryPatience) -> list[StoredColumns]:
         once = dataclasses.replace(question, ids=without_repeats(question.ids))
         parts = parts_of(once.ids, self._view.current.shards_of(collection.id), collection.spec.name)
         calls, kind = get_calls(once, collection, parts), _kind("get", question.reading)
@@ -151,13 +151,15 @@ class Reads:
             except ResourceExhausted as error:
                 limit = _smaller(limit, error)
 
-    async def _page(self, question: ScrollQuestion, collection: Collection, limit: int, patience: Patience) -> Page:
+    async def _page(self, question: ScrollQuestion, collection: Collection, limit: int, patience: RetryPatience) -> Page:
         calls, kind = scroll_calls(question, shards_of(collection), limit), _kind("scroll", question.reading)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.scroll(call, left_s), kind, patience)
         page = gather_page(values_of_all(outcomes), limit, self._limits.message_bytes)
         return dataclasses.replace(page, collection=collection.id)
 
-    async def _checked(self, check: Callable[[Turn], None], filters: Sequence[Filter | None], reading: Reading, patience: Patience) -> None:
+    async def _checked(
+        self, check: Callable[[Turn], None], filters: Sequence[Filter | None], reading: Reading, patience: RetryPatience
+    ) -> None:
         """Check a question, beside the event loop where that takes a while."""
         long = are_long(filters)
         await self._conversions.aside(check, Asker(caller=reading.caller), patience.deadline, long=long)
@@ -168,12 +170,12 @@ class Reads:
         calls: Sequence[C],
         ask: Callable[[ShardService, C, float], Awaitable[T]],
         kind: ReadKind,
-        patience: Patience,
+        patience: RetryPatience,
     ) -> list[Outcome[T]]:
         tasks = [_task(call, ask, kind) for call in calls]
         return await self._scatter.each(collection, tasks, patience)
 
-    def _patience(self, timeout_s: float) -> Patience:
+    def _patience(self, timeout_s: float) -> RetryPatience:
         return patience_of(now=self._clock(), timeout_s=timeout_s, patience_s=self._patience_s)
 
 

@@ -15,13 +15,13 @@ from shoal.core.shard_calls import ShardDelete, ShardDeleteMatching, ShardServic
 from shoal.core.shard_config import ShardEntry
 from shoal.core.turns import Asker
 from shoal.router.cluster.finder import Finder
-from shoal.router.cluster.view import Clock, View
+from shoal.router.cluster.view import Clock, ClusterView
 from shoal.router.logic.checks import check_delete, check_delete_matching, check_upsert
 from shoal.router.logic.outcomes import Missed, Outcome, after_earlier, values_of_write
 from shoal.router.logic.questions import Delete, DeleteMatching, Upsert, Written, without_repeats
 from shoal.router.logic.read_plan import shards_of
-from shoal.router.logic.retry import Patience, patience_of
-from shoal.router.logic.write_plan import Part, parts_of
+from shoal.router.logic.retry import RetryPatience, patience_of
+from shoal.router.logic.write_plan import ShardPart, parts_of
 from shoal.router.shards.scatter import Scatter, ShardTask
 from shoal.runtime.fair_pool import FairPool
 
@@ -32,7 +32,7 @@ class Writes:
     """
 
     def __init__(
-        self, *, view: View, finder: Finder, scatter: Scatter, clock: Clock, limits: Limits, client: str, conversions: FairPool
+        self, *, view: ClusterView, finder: Finder, scatter: Scatter, clock: Clock, limits: Limits, client: str, conversions: FairPool
     ) -> None:
         self._view, self._finder, self._scatter = view, finder, scatter
         self._clock, self._limits, self._client, self._conversions = clock, limits, client, conversions
@@ -45,7 +45,7 @@ class Writes:
         check_upsert(order.points, collection.spec, self._limits)
         request_id = order.request_id or self._next_id()
 
-        def shard_write(part: Part) -> Callable[[Revision], ShardWrite]:
+        def shard_write(part: ShardPart) -> Callable[[Revision], ShardWrite]:
             shard, points = ShardId(collection.id, part.number), part.of_points(order.points)
             return lambda epoch: ShardUpsert(shard=shard, epoch=epoch, request_id=request_id, points=points)
 
@@ -58,7 +58,7 @@ class Writes:
         check_delete(order.ids, self._limits)
         request_id, ids = order.request_id or self._next_id(), without_repeats(order.ids)
 
-        def shard_write(part: Part) -> Callable[[Revision], ShardWrite]:
+        def shard_write(part: ShardPart) -> Callable[[Revision], ShardWrite]:
             shard, own = ShardId(collection.id, part.number), part.of_ids(ids)
             return lambda epoch: ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=own)
 
@@ -84,7 +84,7 @@ class Writes:
         return _written(collection, [each.result() for each in running])
 
     async def _delete_rest(
-        self, collection: Collection, shard: ShardId, filter: Filter, request_id: RequestId, until_deadline: Patience
+        self, collection: Collection, shard: ShardId, filter: Filter, request_id: RequestId, until_deadline: RetryPatience
     ) -> Outcome[WriteAck]:
         """Delete what matches in one shard, call after call. The first one carries request_id."""
         so_far: WriteAck | None = None
@@ -100,8 +100,8 @@ class Writes:
         self,
         collection: Collection,
         ids: IdArray,
-        shard_write: Callable[[Part], Callable[[Revision], ShardWrite]],
-        until_deadline: Patience,
+        shard_write: Callable[[ShardPart], Callable[[Revision], ShardWrite]],
+        until_deadline: RetryPatience,
     ) -> Written:
         parts = parts_of(ids, self._view.current.shards_of(collection.id), collection.spec.name)
         tasks = [_task(part.number, shard_write(part)) for part in parts]

@@ -23,7 +23,7 @@ from shoal.shard_worker.index.native.native_index import NativeIndex, Packed
 from shoal.shard_worker.index.native.native_task import Material, NativeTask, PackedIndex, carried_rows, unpacked
 from shoal.shard_worker.index.native.native_training import trained_index
 from shoal.shard_worker.index.sealed import SealedSegment
-from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.segments.segment_form import SealedForm
 from shoal.shard_worker.payload.sealed import SealedPayloads
 
@@ -38,7 +38,7 @@ class Source:
 
     key: int
     name: str
-    part: Part
+    part: SegmentView
     positions: npt.NDArray[np.int64]
     trained_rows: int = 0
 

@@ -17,7 +17,7 @@ from shoal.core.points import IdArray, Matrix
 from shoal.shard_worker.index.lookup import Positions, Rows, find_ascending
 from shoal.shard_worker.index.ties import Ties
 from shoal.shard_worker.index.tuning import Tuning, TuningSlot
-from shoal.shard_worker.index.view import ALIVE, Part
+from shoal.shard_worker.index.view import ALIVE, SegmentView
 from shoal.shard_worker.logic.memory_ledger import GrowingSize
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 from shoal.shard_worker.payload.growing import GrowingPayloads
@@ -48,7 +48,7 @@ class GrowingSegment:
         self._payloads = GrowingPayloads(bounds)
         self._tuning = TuningSlot(Tuning.untuned(breadth_name="", max_breadth=0, quantised=False, rows=capacity, dim=dim))
         self._ties = Ties()
-        self._part: Part | None = None
+        self._part: SegmentView | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -99,11 +99,11 @@ class GrowingSegment:
         self.state = SegmentState.FROZEN
         self._part = None
 
-    def part(self) -> Part:
+    def part(self) -> SegmentView:
         """All its rows as the next view sees them."""
         if self._part is None:
             count = self._count
-            self._part = Part(
+            self._part = SegmentView(
                 key=self.key,
                 state=self.state,
                 vectors=self._vectors[:count],

@@ -25,7 +25,7 @@ from shoal.shard_worker.index.build import BuildJob, Source
 from shoal.shard_worker.index.growing import GrowingSegment
 from shoal.shard_worker.index.lookup import Positions, Rows
 from shoal.shard_worker.index.sealed import SealedSegment
-from shoal.shard_worker.index.view import ALIVE, View
+from shoal.shard_worker.index.view import ALIVE, IndexView
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost
 from shoal.shard_worker.logic.segments.segment_form import FLAT_ROWS, SealedForm, saving_for
 from shoal.shard_worker.logic.segments.segment_plan import WORN_DIVISOR, BuildPlan, SegmentState, SegmentSummary
@@ -78,7 +78,7 @@ class ReplicaIndex:
         self._settled: tuple[Segment, ...] = ()
         """Frozen and sealed segments, oldest first."""
         self._growing = self._new_growing()
-        self._view = View(seq=0, parts=())
+        self._view = IndexView(seq=0, parts=())
 
     @property
     def dim(self) -> int:
@@ -92,7 +92,7 @@ class ReplicaIndex:
 
     # Readers
 
-    def view(self) -> View:
+    def view(self) -> IndexView:
         """Everything published so far, as an immutable value."""
         return self._view
 
@@ -140,7 +140,7 @@ class ReplicaIndex:
             raise Internal(f"cannot publish {seq}: record {self._applied} is applied")
         self._applied = seq
         segments = (*self._settled, self._growing)
-        self._view = View(seq=seq, parts=tuple(segment.part() for segment in segments if len(segment)))
+        self._view = IndexView(seq=seq, parts=tuple(segment.part() for segment in segments if len(segment)))
 
     def freeze(self) -> None:
         """Close the growing segment, so that the next build takes it."""
@@ -286,7 +286,7 @@ class ReplicaIndex:
         keys = tuple(segment.key for segment in (*self._settled, self._growing))
         self._settled, self._job = (), None
         self._growing = self._new_growing()
-        self._view = View(seq=self._view.seq, parts=())
+        self._view = IndexView(seq=self._view.seq, parts=())
         return keys
 
     # Within

@@ -25,7 +25,7 @@ from shoal.shard_worker.index.native.native_index import NativeIndex
 from shoal.shard_worker.index.prepared_vectors import map_vectors, write_vectors
 from shoal.shard_worker.index.ties import Ties
 from shoal.shard_worker.index.tuning import Tuning, TuningSlot
-from shoal.shard_worker.index.view import ALIVE, Part
+from shoal.shard_worker.index.view import ALIVE, SegmentView
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 from shoal.shard_worker.payload.sealed import SealedPayloads
 
@@ -73,7 +73,7 @@ class SealedSegment:
         self._string_bytes = string_bytes(ids)
         self._tuning = TuningSlot(_untuned(native, dim))
         self._ties = Ties()
-        self._part: Part | None = None
+        self._part: SegmentView | None = None
         self._vectors: Matrix | None = None
         self._squares: npt.NDArray[np.float32] = np.empty(0, dtype=np.float32)
         self._reach = 0.0
@@ -181,12 +181,12 @@ class SealedSegment:
         self.dead = int(np.count_nonzero(deaths != ALIVE))
         self._part = None
 
-    def part(self) -> Part:
+    def part(self) -> SegmentView:
         """Its rows as the next view sees them. Raises Internal while its vectors are written nowhere."""
         if self._vectors is None:
             raise Internal(f"the vectors of segment {self.name!r} ({self.form}) are not mapped yet")
         if self._part is None or (self._part.key, self._part.name) != (self.key, self.name):
-            self._part = Part(
+            self._part = SegmentView(
                 key=self.key,
                 state=SegmentState.SEALED,
                 name=self.name,

@@ -46,7 +46,7 @@ reading.
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class BreadthChoice:
     """What to ask of an index. breadth: ef or nprobe, 1 where the index has none; 0: search exactly, since no breadth
     is known to do or none is cheaper; fetch: rows to take from the index, all of them to be scored exactly; 0 when
     exact."""
@@ -60,11 +60,11 @@ class Choice:
         return self.breadth == 0
 
 
-EXACT = Choice(0, 0)
+EXACT = BreadthChoice(0, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Shape:
+class IndexShape:
     """An index in numbers. breadth_name: ef, nprobe or ""; max_breadth: largest useful breadth; quantised: whether its
     codes are lossy; rows: it holds, dead ones included; dim: of its vectors."""
 
@@ -107,18 +107,18 @@ class Tuning:
     Immutable but for `likeness`, which may come to doubt it.
     """
 
-    def __init__(self, shape: Shape, measures: Measures) -> None:
+    def __init__(self, shape: IndexShape, measures: Measures) -> None:
         self.shape, self.measures = shape, measures
         self.queries, self.real = measures.queries, measures.real
         self.likeness = Likeness(measures.remote)
-        self._chosen: dict[tuple[int, float, bool], Choice] = {}
+        self._chosen: dict[tuple[int, float, bool], BreadthChoice] = {}
         self._recalls: dict[tuple[int, int, int], float] = {}
         self._ranks: dict[tuple[float, int, int], int] = {}
 
     @classmethod
     def untuned(cls, *, breadth_name: str, max_breadth: int, quantised: bool, rows: int, dim: int) -> Tuning:
         """Before anything was measured: the rule of `rule_measures`. Arguments: as Shape."""
-        shape = Shape(breadth_name=breadth_name, max_breadth=max_breadth, quantised=quantised, rows=rows, dim=dim)
+        shape = IndexShape(breadth_name=breadth_name, max_breadth=max_breadth, quantised=quantised, rows=rows, dim=dim)
         return cls(shape, rule_measures(shape))
 
     @property
@@ -131,11 +131,11 @@ class Tuning:
         """Whether it was measured on queries like those that are asked now, as far as is known."""
         return self.real and not self.likeness.doubted
 
-    def choice(self, k: int, recall: float) -> Choice:
+    def choice(self, k: int, recall: float) -> BreadthChoice:
         """What to ask for now, for the first k hits to have this recall."""
         return self.breadth_for(k, recall) if self.trusted else self.careful(k, recall)
 
-    def careful(self, k: int, recall: float) -> Choice:
+    def careful(self, k: int, recall: float) -> BreadthChoice:
         """The same for queries that are not known to be like those measured: EXACT, but where that is dear and
         something is known.
 
@@ -146,12 +146,12 @@ class Tuning:
             return EXACT
         return self._widest(k) if self.real else self.breadth_for(k, recall)
 
-    def breadth_for(self, k: int, recall: float) -> Choice:
+    def breadth_for(self, k: int, recall: float) -> BreadthChoice:
         """The least costly choice that surely gives the first k hits this recall on queries like those measured; EXACT
         when there is none or comparing every row is cheaper."""
         return self._choice(k, recall, sure=True)
 
-    def breadth_expected(self, rank: int, recall: float) -> Choice:
+    def breadth_expected(self, rank: int, recall: float) -> BreadthChoice:
         """The least costly choice with recall_at(rank, breadth, fetch) >= recall, EXACT as above: for keeping pace with
         another search of this index, where margins for chance would count twice."""
         return self._choice(rank, recall, sure=False)
@@ -250,7 +250,7 @@ class Tuning:
         reached = max(breadth, fetch) if self.shape.breadth_name == "ef" else breadth
         return CurvePoint(breadth=reached, fetch=fetch, recall=self.recall_at(k, reached, fetch), us=self.us_of(reached, fetch))
 
-    def _choice(self, k: int, recall: float, *, sure: bool) -> Choice:
+    def _choice(self, k: int, recall: float, *, sure: bool) -> BreadthChoice:
         key = (k, recall, sure)
         found = self._chosen.get(key)
         if found is None:
@@ -259,14 +259,14 @@ class Tuning:
             found = self._chosen[key] = self._least(k, recall, sure=sure)
         return found
 
-    def _least(self, k: int, recall: float, *, sure: bool) -> Choice:
+    def _least(self, k: int, recall: float, *, sure: bool) -> BreadthChoice:
         rows = self.shape.rows
         if k >= rows or recall >= 1.0 or self.shape.max_breadth < 1:
             return EXACT
         candidates = [EXACT, *(self._with_fetch(k, fetch, recall, sure=sure) for fetch in self._fetches(k))]
         return min(candidates, key=lambda choice: self.us_of(choice.breadth, choice.fetch))
 
-    def _widest(self, k: int) -> Choice:
+    def _widest(self, k: int) -> BreadthChoice:
         if k >= self.shape.rows or self.shape.max_breadth < 1:
             return EXACT
         most_us = _WIDE_SHARE * self.exact_us(self.shape.rows)
@@ -274,10 +274,10 @@ class Tuning:
             for fetch in reversed(self._fetches(k)):
                 reached = max(breadth, fetch) if self.shape.breadth_name == "ef" else breadth
                 if self.us_of(reached, fetch) <= most_us:
-                    return Choice(reached, fetch)
+                    return BreadthChoice(reached, fetch)
         return EXACT
 
-    def _with_fetch(self, k: int, fetch: int, recall: float, *, sure: bool) -> Choice:
+    def _with_fetch(self, k: int, fetch: int, recall: float, *, sure: bool) -> BreadthChoice:
         """The least breadth that does when so many rows are fetched, EXACT for none."""
         shape = self.shape
         scale = max(1.0, k / self.measures.ranks[-1])
@@ -288,8 +288,8 @@ class Tuning:
             return EXACT
         breadth = math.ceil(least * scale - 1e-9)
         if shape.breadth_name == "ef":
-            return Choice(max(breadth, fetch), fetch) if breadth <= shape.max_breadth else EXACT
-        return Choice(max(1, min(breadth, shape.max_breadth)), fetch)
+            return BreadthChoice(max(breadth, fetch), fetch) if breadth <= shape.max_breadth else EXACT
+        return BreadthChoice(max(1, min(breadth, shape.max_breadth)), fetch)
 
     def _column(self, tables: list[list[list[float]]], rank: int, fetch: float) -> list[float]:
         """Recall by breadth at a rank and a number of fetched rows, between the measured ones where need be."""
@@ -313,7 +313,7 @@ class TuningSlot:
         self.now = now
 
 
-def rule_measures(shape: Shape) -> Measures:
+def rule_measures(shape: IndexShape) -> Measures:
     """What is assumed before anything was measured: it prices searches, and serves those whose breadth was given. No
     search that is to have a recall relies on it.
 
@@ -342,7 +342,7 @@ def rule_measures(shape: Shape) -> Measures:
     )
 
 
-def _assumed(shape: Shape, breadth: int, fetch: int, rank: int) -> float:
+def _assumed(shape: IndexShape, breadth: int, fetch: int, rank: int) -> float:
     lost = 0.04 * 16 * rank / fetch if shape.quantised else 0.0
     if shape.breadth_name == "ef":
         lost += 0.05 * (max(64, 4 * rank) / breadth) ** 1.16
@@ -351,7 +351,7 @@ def _assumed(shape: Shape, breadth: int, fetch: int, rank: int) -> float:
     return max(0.0, 1.0 - lost)
 
 
-def _assumed_us(shape: Shape, breadth: int) -> float:
+def _assumed_us(shape: IndexShape, breadth: int) -> float:
     if shape.breadth_name == "ef":
         return 10.0 + breadth * (0.7 + 2.2e-3 * shape.dim)
     share = breadth / max(1, shape.max_breadth) if shape.breadth_name else 1.0

@@ -28,7 +28,7 @@ ALIVE = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Part:
+class SegmentView:
     """One segment as a view sees it: n rows, in columns.
 
     key: of the segment, never used again by another; name: of a sealed segment's files, "" of others; index: canonical
@@ -65,11 +65,11 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class View:
+class IndexView:
     """All segments at sequence number `seq`: it holds every point that lived then exactly once."""
 
     seq: int
-    parts: tuple[Part, ...]
+    parts: tuple[SegmentView, ...]
 
     @property
     def points(self) -> int:
@@ -97,7 +97,7 @@ class PartHits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Found:
+class IndexHits:
     """Hits of a batch, flat: those of query 0 first, best first within a query.
 
     counts: (nq,) int64, hits per query; ids: (hits,); scores: (hits,) float32; rows: (hits,) int64 row numbers of the

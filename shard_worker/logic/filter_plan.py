@@ -47,7 +47,7 @@ class Plan(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class FilterHistory:
     """What earlier queries with one filter met in the index of one segment, older ones fading.
 
     queries, fallbacks: those that began in the index, and of them those that had to be finished exactly; spread: rank
@@ -64,7 +64,7 @@ class Record:
         """Expected share of queries that will have to be finished exactly."""
         return (self.fallbacks + _PRIOR_FALLBACKS) / (self.queries + _PRIOR_QUERIES)
 
-    def after(self, *, queries: int, fallbacks: int, spread: float | None) -> Record:
+    def after(self, *, queries: int, fallbacks: int, spread: float | None) -> FilterHistory:
         """With one more batch. spread: that SPREAD_SHARE of those of its queries needed that ended in the index; None:
         none did.
         """

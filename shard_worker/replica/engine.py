@@ -31,17 +31,17 @@ from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Forgetting, RequestMemory
-from shoal.shard_worker.logic.replication.roles import Opened
+from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
 from shoal.shard_worker.logic.segments.segment_plan import BuildPlan, plan_build
 from shoal.shard_worker.payload.matched import PayloadBounds
 from shoal.shard_worker.replica.opening import Opening
-from shoal.shard_worker.replica.reading import Reading
+from shoal.shard_worker.replica.reading import ReplicaReading
 from shoal.shard_worker.resources.allocator import give_back_free_memory
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
 from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, pin_snapshot
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
-from shoal.shard_worker.storage.store.mutation import Delete, DeleteRows, Mutation, Noop, RequestEntry, Rows, Upsert
+from shoal.shard_worker.storage.store.mutation import DeleteRows, Mutation, Noop, PutRows, RemoveRows, RequestEntry, Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 from shoal.wire.records import exact_delete_of_body, ids_of_body, points_of_body
@@ -81,7 +81,7 @@ class WrittenSegment:
 class Beginning:
     """What the state machine of an open replica begins with."""
 
-    opened: Opened
+    opened: ReplicaAtOpening
     requests: RequestMemory
 
 
@@ -95,7 +95,7 @@ class Engine:
         log: ReplicaLog,
         store: PointsStore,
         index: ReplicaIndex,
-        reading: Reading,
+        reading: ReplicaReading,
         settings: EngineSettings,
     ) -> None:
         self.reading = reading
@@ -133,7 +133,7 @@ class Engine:
         index = ReplicaIndex(
             dim=spec.dim, metric=spec.metric, index=spec.index, growing_rows=settings.growing_rows, bounds=settings.payload_bounds
         )
-        reading = Reading(
+        reading = ReplicaReading(
             shard=folder.ref.shard, metric=spec.metric, recall=spec.recall, index=index, store=store, hot=settings.hot_filters
         )
         engine = cls(folder=folder, log=replica_log, store=store, index=index, reading=reading, settings=settings)
@@ -152,11 +152,11 @@ class Engine:
         requests = RequestMemory(self._store.requests())
         return Beginning(opened=self._opened(requests), requests=requests)
 
-    def _opened(self, memory_of: RequestMemory) -> Opened:
+    def _opened(self, memory_of: RequestMemory) -> ReplicaAtOpening:
         tail = tuple(self._log.read(Seq(self._store.applied_seq + 1)))
         last_term, last_seq = self._log.last
         newest_ms = max((record.time_ms for record in tail), default=memory_of.newest_ms)
-        return Opened(
+        return ReplicaAtOpening(
             shard=self._folder.ref.shard,
             replica=self._folder.ref.replica_id,
             known_term=Term(max(self._folder.known_term, last_term)),
@@ -231,7 +231,7 @@ class Engine:
         forgetting, self._forgetting = self._forgetting, Forgetting()
         changes = self._store.apply(mutations, forget=forgetting.through, forget_clients=forgetting.clients)
         for mutation, change in zip(mutations, changes, strict=True):
-            if isinstance(mutation, Upsert):
+            if isinstance(mutation, PutRows):
                 columns = mutation.columns
                 self._index.apply(change.seq, change.killed_rows, change.rows, columns.ids, columns.vectors, columns.payloads)
             elif len(change.killed_rows):
@@ -390,9 +390,9 @@ def _mutation(record: Record) -> Mutation:
         case RecordKind.NOOP:
             return Noop(seq=record.seq, request=request)
         case RecordKind.UPSERT:
-            return Upsert(seq=record.seq, columns=points_of_body(record.body), request=request)
+            return PutRows(seq=record.seq, columns=points_of_body(record.body), request=request)
         case RecordKind.DELETE:
-            return Delete(seq=record.seq, ids=ids_of_body(record.body), request=request)
+            return RemoveRows(seq=record.seq, ids=ids_of_body(record.body), request=request)
         case RecordKind.DELETE_ROWS:
             ids, rows = exact_delete_of_body(record.body)
             return DeleteRows(seq=record.seq, ids=ids, rows=rows, request=request)

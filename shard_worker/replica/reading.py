@@ -27,7 +27,7 @@ from shoal.shard_worker.index.search.cost import estimated_search_us
 from shoal.shard_worker.index.search.filtered_reading import count_view, ids_page, rows_matching
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.search import search_view
-from shoal.shard_worker.index.view import View
+from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.storage.store.mutation import Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore
 
@@ -43,7 +43,7 @@ class Matching(NamedTuple):
     more: bool
 
 
-class Reading:
+class ReplicaReading:
     """Reads of one open replica, from any thread."""
 
     def __init__(self, *, shard: ShardId, metric: Metric, recall: float, index: ReplicaIndex, store: PointsStore, hot: HotFilters) -> None:
@@ -57,15 +57,15 @@ class Reading:
         self._context = replace(self._context, recall=recall)
         self._explaining = replace(self._context, explain=True)
 
-    def view(self) -> View:
+    def view(self) -> IndexView:
         """What a read sees from now on."""
         return self._index.view()
 
-    def estimated_us(self, view: View, call: ShardSearch) -> float:
+    def estimated_us(self, view: IndexView, call: ShardSearch) -> float:
         """Estimated time of the index's part of a search, in microseconds."""
         return estimated_search_us(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, self._context)
 
-    def search(self, view: View, call: ShardSearch, turn: Turn = FREE) -> ShardFound | None:
+    def search(self, view: IndexView, call: ShardSearch, turn: Turn = FREE) -> ShardFound | None:
         """Hits of the view; None when something that it needs from the store has been replaced meanwhile."""
         check_dim(call.queries, self._index.dim, field="queries")
         context = self._explaining if call.explain else self._context
@@ -90,7 +90,7 @@ class Reading:
         """Number of points."""
         return self._store.count()
 
-    def count_matching(self, view: View, filter: Filter, turn: Turn = FREE) -> int | None:
+    def count_matching(self, view: IndexView, filter: Filter, turn: Turn = FREE) -> int | None:
         """Number of points of the view that match; None as search."""
         try:
             return count_view(view, filter, self._context, turn)
@@ -101,7 +101,7 @@ class Reading:
         """Points in id order."""
         return self._store.scroll(call.after, call.limit, with_vectors=call.with_vectors, with_payloads=call.with_payload, check=turn.check)
 
-    def scroll_matching(self, view: View, call: ShardScroll, filter: Filter, turn: Turn = FREE) -> StoredColumns | None:
+    def scroll_matching(self, view: IndexView, call: ShardScroll, filter: Filter, turn: Turn = FREE) -> StoredColumns | None:
         """Points of the view that match, in id order; None as search."""
         try:
             rows, _ = ids_page(view, filter, call.after, call.limit, self._context, turn)
@@ -109,7 +109,7 @@ class Reading:
             return None
         return self._stored(rows, call.with_vectors, call.with_payload, turn)
 
-    def matching(self, view: View, filter: Filter, limit: int, turn: Turn = FREE) -> Matching | None:
+    def matching(self, view: IndexView, filter: Filter, limit: int, turn: Turn = FREE) -> Matching | None:
         """At most `limit` points of the view that match; None as search."""
         try:
             return Matching(*rows_matching(view, filter, limit, self._context, turn))

@@ -36,7 +36,7 @@ from shoal.core.shard_calls import (
 from shoal.core.shard_config import ShardConfig
 from shoal.core.turns import FREE, Asker, Turn
 from shoal.runtime.clock import boot_s
-from shoal.shard_worker.index.view import View
+from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, NoRoom
 from shoal.shard_worker.logic.replication.events import DISK_LIMIT, ConfigSeen, FetchSnapshot, SpaceChanged, Tick
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
@@ -57,7 +57,7 @@ from shoal.shard_worker.tuning.tuner import Tuner
 from shoal.wire.records import exact_delete_body
 
 T = TypeVar("T")
-Ask = Callable[[View, Turn], T | None]
+Ask = Callable[[IndexView, Turn], T | None]
 """Looks into a view; None when what it found was replaced meanwhile."""
 
 ON_LOOP_US = 300.0
@@ -379,7 +379,7 @@ class Replica:
         self._check_primary(terms, began)
         return result
 
-    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: float, cost_us: Callable[[View], float]) -> T:
+    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: float, cost_us: Callable[[IndexView], float]) -> T:
         """The answer of a view whose rows the store still holds: `ask` says None while the writer replaces them under
         it.
         """
@@ -396,7 +396,7 @@ class Replica:
             raise DataLoss(f"shard {self._shard} has lost rows that its index holds; check it with shoal fsck", self._details())
         return result
 
-    def _search_us(self, view: View, call: ShardSearch) -> float:
+    def _search_us(self, view: IndexView, call: ShardSearch) -> float:
         if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
             return math.inf
         hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
@@ -416,7 +416,7 @@ class Replica:
         await self._wait_for(ReadTerms(), deadline)
         began = self._serving()
 
-        def ask(view: View, turn: Turn) -> Matching | None:
+        def ask(view: IndexView, turn: Turn) -> Matching | None:
             return self._reading.matching(view, call.filter, DELETED_AT_ONCE, turn)
 
         found = await self._undisturbed(ask, call.request_id.client, deadline, lambda _: math.inf)

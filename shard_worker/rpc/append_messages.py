@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shoal.core.errors import InvalidArgument
 from shoal.core.ids import ReplicaId, RequestId, Seq, Term
-from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, Diverged, LogSummary, Matched, NoRoom, Refused
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, Diverged, LogMatches, LogSummary, NoRoom, Refused
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.v1 import common_pb2, replication_pb2
 from shoal.wire.shard_calls import shard_from_message, shard_to_message
@@ -50,7 +50,7 @@ def append_from_message(message: replication_pb2.AppendRequest) -> Append:
 def answer_to_message(answer: AppendAnswer) -> replication_pb2.AppendResponse:
     """The answer to an append as sent."""
     match answer:
-        case Matched(through=through, no_room=no_room):
+        case LogMatches(through=through, no_room=no_room):
             reason, limit = ("", "") if no_room is None else (no_room.reason, no_room.limit)
             return replication_pb2.AppendResponse(matched=replication_pb2.Matched(through=through, no_room=reason, no_room_limit=limit))
         case Diverged(summary=summary):
@@ -67,7 +67,7 @@ def answer_from_message(message: replication_pb2.AppendResponse) -> AppendAnswer
         case "matched":
             found = message.matched
             no_room = NoRoom(reason=found.no_room, limit=found.no_room_limit) if found.no_room else None
-            return Matched(through=Seq(found.through), no_room=no_room)
+            return LogMatches(through=Seq(found.through), no_room=no_room)
         case "diverged":
             parted = message.diverged
             runs = tuple((Term(run.term), Seq(run.first_seq)) for run in parted.runs)

@@ -17,10 +17,10 @@ from shoal.core.collection import Metric
 from shoal.core.scoring import pair_scores
 from shoal.shard_worker.index.likeness import remoteness
 from shoal.shard_worker.index.native.native_index import NativeIndex, inner_products, squared_distances
-from shoal.shard_worker.index.tuning import ANY_FETCH, FETCHES, RANKS, Measures, Shape, Tuning
-from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.index.tuning import ANY_FETCH, FETCHES, RANKS, IndexShape, Measures, Tuning
+from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.tuning.recall_bounds import expected_recalls, sure_recalls, with_stand_in_margin
-from shoal.shard_worker.tuning.truth import Sample, Truth, exact_truth
+from shoal.shard_worker.tuning.truth import QuerySample, Truth, exact_truth
 
 Recalls = npt.NDArray[np.float64]
 
@@ -40,8 +40,8 @@ _CALL_US = 30.0
 
 
 def calibrate(
-    part: Part,
-    sample: Sample,
+    part: SegmentView,
+    sample: QuerySample,
     *,
     metric: Metric,
     should_stop: Callable[[], bool],
@@ -92,9 +92,9 @@ def calibrate(
     return Tuning(shape_of(part, native), measures)
 
 
-def shape_of(part: Part, native: NativeIndex) -> Shape:
+def shape_of(part: SegmentView, native: NativeIndex) -> IndexShape:
     """The part's index in numbers."""
-    return Shape(
+    return IndexShape(
         breadth_name=native.breadth_name,
         max_breadth=native.max_breadth,
         quantised=native.quantised,
@@ -125,9 +125,9 @@ def grid(breadth_name: str, max_breadth: int, ranks: tuple[int, ...]) -> tuple[i
 class _Survey:
     """Searches of one index with one sample."""
 
-    part: Part
+    part: SegmentView
     native: NativeIndex
-    sample: Sample
+    sample: QuerySample
     truth: Truth
     ranks: tuple[int, ...]
     clock: Callable[[], float]
@@ -179,7 +179,7 @@ class _Survey:
         return found
 
 
-def _tables(recalls: Recalls, breadths: list[int], ranks: tuple[int, ...], sample: Sample, *, graph: bool) -> dict[str, Recalls]:
+def _tables(recalls: Recalls, breadths: list[int], ranks: tuple[int, ...], sample: QuerySample, *, graph: bool) -> dict[str, Recalls]:
     """Expected and sure recalls from those of single queries, (breadths, fetches, ranks, m): sure for each kind of
     query.
     """
@@ -191,13 +191,13 @@ def _tables(recalls: Recalls, breadths: list[int], ranks: tuple[int, ...], sampl
     }
 
 
-def _remote(sample: Sample, truth: Truth, metric: Metric) -> tuple[float, ...]:
+def _remote(sample: QuerySample, truth: Truth, metric: Metric) -> tuple[float, ...]:
     """How far the nearest rows of the queries lie, ascending."""
     far = remoteness(sample.queries, truth.best, metric)
     return tuple(np.sort(far[np.isfinite(far)]).tolist())
 
 
-def _exact_pace(part: Part, sample: Sample, metric: Metric, clock: Callable[[], float]) -> float:
+def _exact_pace(part: SegmentView, sample: QuerySample, metric: Metric, clock: Callable[[], float]) -> float:
     """Microseconds to compare one query with one row of many."""
     rows = np.ascontiguousarray(part.vectors[:_TIMED_ROWS], dtype=np.float32)
     kernel = squared_distances if metric is Metric.L2 else inner_products
@@ -209,7 +209,7 @@ def _exact_pace(part: Part, sample: Sample, metric: Metric, clock: Callable[[], 
     return min(times) * 1e6 / len(rows) + _SELECT_US_PER_ROW
 
 
-def _score_us(part: Part, sample: Sample, metric: Metric, clock: Callable[[], float]) -> float:
+def _score_us(part: SegmentView, sample: QuerySample, metric: Metric, clock: Callable[[], float]) -> float:
     """Microseconds of the exact score of one row, scattered as hits are."""
     count = min(256, len(part))
     positions = np.linspace(0, len(part) - 1, count).astype(np.int64)

@@ -16,19 +16,19 @@ from shoal.core.ids import ShardId
 from shoal.core.points import IdArray, Matrix
 from shoal.core.shard_calls import Accuracy, Exact, QueryGroup, RecallTarget, ShardFound, ShardMeasureRecall, ShardSearch
 from shoal.core.topk import HitColumns
-from shoal.shard_worker.index.view import View
+from shoal.shard_worker.index.view import IndexView
 
 Scores = npt.NDArray[np.float32]
 
 
-class Reading(Protocol):
+class ProbedReads(Protocol):
     """Reads of one replica, from any thread."""
 
-    def view(self) -> View:
+    def view(self) -> IndexView:
         """What a read sees from now on."""
         ...
 
-    def search(self, view: View, call: ShardSearch) -> ShardFound | None:
+    def search(self, view: IndexView, call: ShardSearch) -> ShardFound | None:
         """Hits of the view; None when a newer one is to be taken."""
         ...
 
@@ -59,7 +59,7 @@ class Probed:
     exact_us: float
 
 
-def stand_ins(view: View, most: int, random: np.random.Generator) -> ProbeQueries | None:
+def stand_ins(view: IndexView, most: int, random: np.random.Generator) -> ProbeQueries | None:
     """At most `most` points of the view in place of queries; None when it has no points."""
     alive = [np.flatnonzero(part.deaths > view.seq) for part in view.parts]
     owners = np.repeat(np.arange(len(alive)), [len(rows) for rows in alive])
@@ -78,7 +78,7 @@ def stand_ins(view: View, most: int, random: np.random.Generator) -> ProbeQuerie
 
 
 def probe(
-    reading: Reading, shard: ShardId, queries: ProbeQueries, call: ShardMeasureRecall, metric: Metric, clock: Callable[[], float]
+    reading: ProbedReads, shard: ShardId, queries: ProbeQueries, call: ShardMeasureRecall, metric: Metric, clock: Callable[[], float]
 ) -> list[Probed]:
     """Search each query alone, twice.
 
@@ -102,7 +102,7 @@ def probe(
 
 
 def _timed(
-    reading: Reading, view: View, shard: ShardId, query: Matrix, k: int, accuracy: Accuracy, clock: Callable[[], float]
+    reading: ProbedReads, view: IndexView, shard: ShardId, query: Matrix, k: int, accuracy: Accuracy, clock: Callable[[], float]
 ) -> tuple[HitColumns | None, float]:
     call = ShardSearch(shard=shard, queries=query, groups=(QueryGroup(k=k),), accuracy=accuracy, with_payload=False)
     began = clock()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from shoal.core.collection import Metric
 from shoal.core.points import Matrix
 from shoal.core.scoring import pair_scores, prepared
-from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.index.view import SegmentView
 
 Numbers = npt.NDArray[np.int64]
 
@@ -37,7 +37,7 @@ _FAR = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Sample:
+class QuerySample:
     """Queries to measure with. queries: (m, dim) float32, prepared, contiguous; own: (m,) positions of the rows that
     stand in for queries and must not find themselves, NO_ROW for others; kinds: (m,) number of the kind of each, and a
     promise has to hold for each kind by itself; real: whether users asked them."""
@@ -51,7 +51,7 @@ class Sample:
         return len(self.queries)
 
     @classmethod
-    def asked(cls, queries: Matrix, metric: Metric, *others: Matrix) -> Sample:
+    def asked(cls, queries: Matrix, metric: Metric, *others: Matrix) -> QuerySample:
         """Real queries (m, dim) as they were asked; others: of other kinds, each (m, dim)."""
         every = [queries, *others]
         return cls(
@@ -62,7 +62,7 @@ class Sample:
         )
 
     @classmethod
-    def own_rows(cls, part: Part, most: int, rng: np.random.Generator, *, seq: int) -> Sample:
+    def own_rows(cls, part: SegmentView, most: int, rng: np.random.Generator, *, seq: int) -> QuerySample:
         """At most `most` rows of the part that live at `seq`, in place of queries."""
         alive = np.flatnonzero(part.deaths > seq)
         positions = np.sort(rng.permutation(alive)[:most]).astype(np.int64)
@@ -70,7 +70,7 @@ class Sample:
         return cls(queries=vectors, own=positions, kinds=np.zeros(len(positions), dtype=np.int64), real=False)
 
     @classmethod
-    def stand_ins(cls, part: Part, each: int, rng: np.random.Generator, *, seq: int, metric: Metric) -> Sample:
+    def stand_ins(cls, part: SegmentView, each: int, rng: np.random.Generator, *, seq: int, metric: Metric) -> QuerySample:
         """At most `each` queries of each of some kinds, among which some are as hard as any that may be asked: rows
         that live at `seq`, points between two rows, rows with noise, random directions, and where lengths count, far
         out in these."""
@@ -136,7 +136,7 @@ class Truth:
         return found
 
 
-def exact_truth(part: Part, sample: Sample, places: int, metric: Metric, should_stop: Callable[[], bool]) -> Truth | None:
+def exact_truth(part: SegmentView, sample: QuerySample, places: int, metric: Metric, should_stop: Callable[[], bool]) -> Truth | None:
     """The `places` nearest rows of each query, and what ties with the last; None when it was told to stop.
 
     Steps take some 20 ms.
@@ -158,7 +158,7 @@ def exact_truth(part: Part, sample: Sample, places: int, metric: Metric, should_
     return Truth(nearest=nearest, first_places=first_places, places=min(places, nearest.shape[1]), rows=rows, best=scores[:, 0])
 
 
-def _nearest(part: Part, queries: Matrix, kept: int, metric: Metric, should_stop: Callable[[], bool]) -> Numbers | None:
+def _nearest(part: SegmentView, queries: Matrix, kept: int, metric: Metric, should_stop: Callable[[], bool]) -> Numbers | None:
     """About the `kept` nearest rows of each query, in no order, by matrix products. (m, kept)."""
     count, dim = queries.shape
     step = max(1, min(_STEP_FLOATS // (count * dim), _MOST_DISTANCES // count))
@@ -182,7 +182,7 @@ def _nearest(part: Part, queries: Matrix, kept: int, metric: Metric, should_stop
 
 
 def _scores(
-    part: Part, queries: Matrix, positions: Numbers, metric: Metric, should_stop: Callable[[], bool]
+    part: SegmentView, queries: Matrix, positions: Numbers, metric: Metric, should_stop: Callable[[], bool]
 ) -> npt.NDArray[np.float32] | None:
     """Scores of the rows at `positions` (m, f), by the scoring kernel."""
     count, width = positions.shape

@@ -33,7 +33,7 @@ from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
 from shoal.shard_worker.index.native.threads import alone
 from shoal.shard_worker.index.tuning import DEAR_US, Tuning
-from shoal.shard_worker.index.view import Part, View
+from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 from shoal.shard_worker.logic.tuning.query_drift import misses
 from shoal.shard_worker.logic.tuning.tuning_lull import may_begin, rest_s
@@ -41,8 +41,8 @@ from shoal.shard_worker.logic.tuning.tuning_plan import Due, Measurable, Standin
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.tuning.calibrate import calibrate, shape_of
 from shoal.shard_worker.tuning.query_kinds import LATEST, QueryKinds
-from shoal.shard_worker.tuning.recall_probe import Probed, ProbeQueries, Reading, probe, stand_ins
-from shoal.shard_worker.tuning.truth import Sample
+from shoal.shard_worker.tuning.recall_probe import Probed, ProbedReads, ProbeQueries, probe, stand_ins
+from shoal.shard_worker.tuning.truth import QuerySample
 from shoal.shard_worker.tuning.tuning_files import Learnt, TuningFiles
 
 log = logging.getLogger("shoal.worker.tuning")
@@ -91,7 +91,7 @@ class Tuner:
     """Background tuning of one replica. Made on its event loop; `kick` whenever there may be new segments, `offer` with
     every search, `close` before its engine."""
 
-    def __init__(self, *, shard: ShardId, reading: Reading, pools: Pools, spec: CollectionSpec, folder: Path, seed: int = 0) -> None:
+    def __init__(self, *, shard: ShardId, reading: ProbedReads, pools: Pools, spec: CollectionSpec, folder: Path, seed: int = 0) -> None:
         """folder: for what is remembered, made when there is something."""
         self._shard, self._reading, self._pools = shard, reading, pools
         self._metric, self._dim, self._recall = spec.metric, spec.dim, spec.recall
@@ -138,7 +138,7 @@ class Tuner:
         if self._queries.heard != self._saved:
             await self._save()
 
-    async def measure_new(self, part: Part, name: str, build_s: float) -> None:
+    async def measure_new(self, part: SegmentView, name: str, build_s: float) -> None:
         """Measure a segment that is about to be swapped in as `name`, after a build of build_s: then its first search
         takes the index, else it is searched exactly until it was measured. Without enough real queries only where exact
         searches are dear."""
@@ -231,7 +231,7 @@ class Tuner:
             pass
         self._wake.clear()
 
-    def _next(self) -> tuple[Part, bool] | None:
+    def _next(self) -> tuple[SegmentView, bool] | None:
         """The segment to measure next and whether that is urgent; None while there is none, or builds or searches are
         to go first.
         """
@@ -254,7 +254,7 @@ class Tuner:
             return None
         return (part, False) if may_begin(now_s=now, searched_s=self._searched_s, due_s=self._due_s) else None
 
-    def _due(self, parts: Mapping[str, Part], now_s: float) -> tuple[Due, ...]:
+    def _due(self, parts: Mapping[str, SegmentView], now_s: float) -> tuple[Due, ...]:
         segments = [
             Measurable(name=name, rows=len(part), standing=self._standings.get(name), doubted=part.tuning.now.likeness.doubted)
             for name, part in parts.items()
@@ -266,7 +266,7 @@ class Tuner:
         parts = {part.name: part for part in _measurable(self._reading.view())}
         return any(each.urgent and each.name not in self._resting for each in self._due(parts, boot_s()))
 
-    def _begin_kind_if_doubted(self, parts: Mapping[str, Part], *, with_latest: bool = False) -> None:
+    def _begin_kind_if_doubted(self, parts: Mapping[str, SegmentView], *, with_latest: bool = False) -> None:
         """Gather queries by themselves from when a segment was found to be measured on others."""
         doubting = any(part.tuning.now.likeness.doubted for part in parts.values())
         if doubting and not self._doubting:
@@ -274,7 +274,7 @@ class Tuner:
             self._queries.begin_kind(with_latest=with_latest)
         self._doubting = doubting
 
-    def _recall_what_was_learnt(self, name: str, part: Part) -> None:
+    def _recall_what_was_learnt(self, name: str, part: SegmentView) -> None:
         """Use what a file says of a segment that was not measured by this process."""
         learnt = self._learnt.get(name)
         if learnt is None or name in self._standings or part.native is None:
@@ -288,7 +288,7 @@ class Tuner:
             for name in [name for name in known if name not in names]:
                 del known[name]
 
-    async def _measure_in_background(self, part: Part, urgent: bool) -> bool:
+    async def _measure_in_background(self, part: SegmentView, urgent: bool) -> bool:
         """Returns whether it is worth looking for another at once."""
         insists, standing = urgent or self._gave_way >= PATIENCE, self._standings.get(part.name)
 
@@ -314,7 +314,7 @@ class Tuner:
         await self._save()
         return True
 
-    def _is_settled(self, part: Part, standing: Standing | None) -> bool:
+    def _is_settled(self, part: SegmentView, standing: Standing | None) -> bool:
         """Whether a segment of which this was known need not be measured any more: `tune` does it or has done it, or it
         is gone.
         """
@@ -328,7 +328,7 @@ class Tuner:
 
     async def _measure(
         self,
-        part: Part,
+        part: SegmentView,
         name: str,
         withdrawn: Callable[[], bool],
         *,
@@ -430,7 +430,7 @@ class Tuner:
         await asyncio.to_thread(self._files.save, queries, tables)
         self._saved = heard
 
-    def _curve(self, part: Part, tuning: Tuning, k: int) -> SegmentCurve:
+    def _curve(self, part: SegmentView, tuning: Tuning, k: int) -> SegmentCurve:
         return SegmentCurve(
             shard=self._shard.number,
             segment=part.name,
@@ -468,20 +468,20 @@ class _Rests:
         self.rested_s += self._began_s - now
 
 
-def _sample(part: Part, real: Sequence[Matrix], size: int, random: np.random.Generator, *, seq: int, metric: Metric) -> Sample:
+def _sample(part: SegmentView, real: Sequence[Matrix], size: int, random: np.random.Generator, *, seq: int, metric: Metric) -> QuerySample:
     """What to measure a segment with: real queries, of each kind some, or what stands in for them."""
     if real:
-        return Sample.asked(real[0], metric, *real[1:])
+        return QuerySample.asked(real[0], metric, *real[1:])
     if part.tuning.now.exact_us(len(part)) > DEAR_US:
-        return Sample.stand_ins(part, STAND_INS, random, seq=seq, metric=metric)
-    return Sample.own_rows(part, size, random, seq=seq)
+        return QuerySample.stand_ins(part, STAND_INS, random, seq=seq, metric=metric)
+    return QuerySample.own_rows(part, size, random, seq=seq)
 
 
-def _measurable(view: View) -> list[Part]:
+def _measurable(view: IndexView) -> list[SegmentView]:
     return [part for part in view.parts if part.state is SegmentState.SEALED and part.native is not None and part.name]
 
 
-def _fits(tuning: Tuning, part: Part) -> bool:
+def _fits(tuning: Tuning, part: SegmentView) -> bool:
     assert part.native is not None
     shape = shape_of(part, part.native)
     known = tuning.shape

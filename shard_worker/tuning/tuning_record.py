@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shoal.core.errors import DataLoss
-from shoal.shard_worker.index.tuning import Measures, Shape, Tuning
+from shoal.shard_worker.index.tuning import IndexShape, Measures, Tuning
 
 
 def tuning_to_json(tuning: Tuning) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def tuning_to_json(tuning: Tuning) -> dict[str, Any]:
 def tuning_from_json(record: Any) -> Tuning:
     """The Tuning of a record. Raises DataLoss when it is none."""
     try:
-        shape = Shape(
+        shape = IndexShape(
             breadth_name=str(record["breadth_name"]),
             max_breadth=int(record["max_breadth"]),
             quantised=bool(record["quantised"]),

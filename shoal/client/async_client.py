@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from shoal.client.async_driver import AsyncDriver, AsyncTransport
 from shoal.client.async_transport import AsyncGrpcTransport
-from shoal.client.batches import Batches, Part, iterated
+from shoal.client.batches import Batches, BatchWrite, iterated
 from shoal.client.client import Client
 from shoal.client.flow import Flow
 from shoal.client.progress import Progress, Shown
@@ -203,7 +203,7 @@ class AsyncClient:
             await self._parts(gathering, gathering.rest(), told)
         return gathering.written
 
-    async def _parts(self, gathering: Batches, parts: Iterator[Part], told: Progress | None) -> None:
+    async def _parts(self, gathering: Batches, parts: Iterator[BatchWrite], told: Progress | None) -> None:
         for part in parts:
             with gathering.naming(part):
                 done = part.write.counting(told, before=gathering.written, total=part.told)

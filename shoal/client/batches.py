@@ -32,7 +32,7 @@ MakeWrite = Callable[[PointColumns], tuple[Write, Flow[None] | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class BatchWrite:
     """Some batches as one write. before: what to run first; numbers: of the batches, from 0; starts: position in the
     write of the first point of each; told: points of all batches up to here."""
 
@@ -54,7 +54,7 @@ class Batches:
         self._waiting: list[tuple[int, PointColumns]] = []
         self._bytes = 0
 
-    def take(self, batch: Any) -> Iterator[Part]:
+    def take(self, batch: Any) -> Iterator[BatchWrite]:
         """Parts to be written before the next batch is asked for.
 
         Raises InvalidArgument for a bad batch, after the parts before it: so all batches before a bad one are written.
@@ -73,7 +73,7 @@ class Batches:
         if self._bytes >= GATHERED_BYTES:
             yield from self.rest()
 
-    def rest(self) -> Iterator[Part]:
+    def rest(self) -> Iterator[BatchWrite]:
         """The last part, if batches are waiting."""
         if not self._waiting:
             return
@@ -81,12 +81,12 @@ class Batches:
         lengths = [len(points) for _, points in gathered]
         write, before = self._make(_together([points for _, points in gathered]))
         numbers = tuple(number for number, _ in gathered)
-        yield Part(
+        yield BatchWrite(
             write=write, before=before, numbers=numbers, starts=tuple(itertools.accumulate(lengths[:-1], initial=0)), told=self._told
         )
 
     @contextmanager
-    def naming(self, part: Part) -> Iterator[None]:
+    def naming(self, part: BatchWrite) -> Iterator[None]:
         """Within, errors of the part are re-told: the batch, the position in it, and what was written before."""
         try:
             yield

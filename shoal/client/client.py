@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-from shoal.client.batches import Batches, Part, iterated
+from shoal.client.batches import Batches, BatchWrite, iterated
 from shoal.client.flow import Flow
 from shoal.client.progress import Progress, Shown
 from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point, ShardRecovery
@@ -234,7 +234,7 @@ class Client:
             self._parts(gathering, gathering.rest(), told)
         return gathering.written
 
-    def _parts(self, gathering: Batches, parts: Iterator[Part], told: Progress | None) -> None:
+    def _parts(self, gathering: Batches, parts: Iterator[BatchWrite], told: Progress | None) -> None:
         for part in parts:
             with gathering.naming(part):
                 done = part.write.counting(told, before=gathering.written, total=part.told)

@@ -48,7 +48,7 @@ def read_json(text: str, *, unique_keys: bool = False) -> Any:
 
     Raises ValueError for what is no JSON, DuplicateKey for such a key.
     """
-    return _Reader(text, unique_keys).read()
+    return _JsonReader(text, unique_keys).read()
 
 
 def write_json(value: Any, scalar: Callable[[Any], str], *, comma: str = ", ", colon: str = ": ") -> str:
@@ -84,7 +84,7 @@ def _members(value: Any, colon: str) -> Iterator[tuple[str, Any]]:
     return (("", member) for member in value)
 
 
-class _Reader:
+class _JsonReader:
     """One reading of a text.
 
     `_within`: the objects and lists that are not closed yet, each with the key whose value is awaited.

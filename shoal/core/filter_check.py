@@ -16,7 +16,7 @@ _SHOWN_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FilterPlace:
     """Where in a filter something stands, for messages. text: as a user would point at it, "" for the root; depth:
     nodes above.
     """
@@ -24,14 +24,14 @@ class Place:
     text: str = ""
     depth: int = 0
 
-    def within(self, step: str) -> Place:
+    def within(self, step: str) -> FilterPlace:
         """The place one step further, in the same node."""
         shown = step if len(step) <= _SHOWN_CHARACTERS else step[:_SHOWN_CHARACTERS] + "..."
-        return Place(f"{self.text}.{shown}" if self.text else shown, self.depth)
+        return FilterPlace(f"{self.text}.{shown}" if self.text else shown, self.depth)
 
-    def inside(self, step: str) -> Place:
+    def inside(self, step: str) -> FilterPlace:
         """The place one step further, in a node below."""
-        return Place(self.within(step).text, self.depth + 1)
+        return FilterPlace(self.within(step).text, self.depth + 1)
 
     def error(self, message: str, limit: str | None = None) -> InvalidArgument:
         """The error of what is wrong here. limit: the bound it broke."""
@@ -43,7 +43,7 @@ def check_filter(filter: Filter, limits: Limits) -> None:
     """Raise InvalidArgument naming the place and the bound when a filter breaks one, or holds what no filter may:
     floats that are not finite, ranges without bounds or with bounds of two kinds, empty keys."""
     check_size(filter, limits)
-    for node, place in _nodes(filter, Place()):
+    for node, place in _nodes(filter, FilterPlace()):
         match node:
             case In(path, values):
                 _check_path(path, place, limits)
@@ -85,7 +85,7 @@ def constant_truth(filter: Filter) -> bool | None:
 def check_size(filter: Filter, limits: Limits) -> None:
     """Raise InvalidArgument when a filter is too deep or has too many conditions or values in all."""
     conditions = values = 0
-    for node, place in _nodes(filter, Place()):
+    for node, place in _nodes(filter, FilterPlace()):
         check_depth(place, limits)
         match node:
             case In(_, listed) | HasId(listed):
@@ -95,18 +95,18 @@ def check_size(filter: Filter, limits: Limits) -> None:
             case _:
                 conditions += 1
         if conditions > limits.filter_conditions:
-            raise Place().error(f"it has more than {limits.filter_conditions} conditions", "filter_conditions")
+            raise FilterPlace().error(f"it has more than {limits.filter_conditions} conditions", "filter_conditions")
         if values > limits.filter_values:
-            raise Place().error(f"it lists more than {limits.filter_values} values in all", "filter_values")
+            raise FilterPlace().error(f"it lists more than {limits.filter_values} values in all", "filter_values")
 
 
-def check_depth(place: Place, limits: Limits) -> None:
+def check_depth(place: FilterPlace, limits: Limits) -> None:
     """Raise InvalidArgument when what stands here stands too deep."""
     if place.depth >= limits.filter_depth:
         raise place.error(f"the filter is more than {limits.filter_depth} levels deep", "filter_depth")
 
 
-def check_scalars(values: Sequence[Scalar], place: Place, limits: Limits) -> None:
+def check_scalars(values: Sequence[Scalar], place: FilterPlace, limits: Limits) -> None:
     """Raise as `check_scalar` does for the first value that is wrong. Long lists of one kind are checked as a whole."""
     kinds = set(map(type, values))
     if kinds == {int}:
@@ -117,7 +117,7 @@ def check_scalars(values: Sequence[Scalar], place: Place, limits: Limits) -> Non
         check_scalar(value, place, limits)
 
 
-def check_scalar(value: Scalar, place: Place, limits: Limits) -> None:
+def check_scalar(value: Scalar, place: FilterPlace, limits: Limits) -> None:
     """Raise InvalidArgument for a float that is not finite, and for a text or integer that is too long."""
     match value:
         case None | bool():
@@ -134,14 +134,14 @@ def check_scalar(value: Scalar, place: Place, limits: Limits) -> None:
                 raise place.error(f"{value} is no value that a field can have")
 
 
-def check_key(key: str, place: Place, limits: Limits) -> None:
+def check_key(key: str, place: FilterPlace, limits: Limits) -> None:
     """Raise InvalidArgument for a key of a path that is empty or too long."""
     if not key:
         raise place.error(r"a path must not have an empty key; a dot inside a key is written \.")
     _check_text(key, "a key", place, limits)
 
 
-def check_ids_here(ids: Sequence[int | str], place: Place, limits: Limits) -> None:
+def check_ids_here(ids: Sequence[int | str], place: FilterPlace, limits: Limits) -> None:
     """Raise InvalidArgument for what is no id."""
     try:
         ids_from_input(ids, limits)
@@ -149,13 +149,13 @@ def check_ids_here(ids: Sequence[int | str], place: Place, limits: Limits) -> No
         raise place.error(error.message, error.details.limit) from None
 
 
-def check_path_length(keys: int, place: Place, limits: Limits) -> None:
+def check_path_length(keys: int, place: FilterPlace, limits: Limits) -> None:
     """Raise InvalidArgument for a path of no or too many keys."""
     if not 1 <= keys <= limits.filter_path_keys:
         raise place.error(f"a path has {keys} keys, 1-{limits.filter_path_keys} are allowed", "filter_path_keys")
 
 
-def kind_of_bound(value: Scalar, place: Place) -> type[str] | type[float]:
+def kind_of_bound(value: Scalar, place: FilterPlace) -> type[str] | type[float]:
     """Whether a bound is a text or a number. Raises InvalidArgument for what has no order."""
     if isinstance(value, str):
         return str
@@ -164,7 +164,7 @@ def kind_of_bound(value: Scalar, place: Place) -> type[str] | type[float]:
     raise place.error(f"a range is bounded by a number or a text, not by {value!r}")
 
 
-def _check_bounds(node: Range, place: Place, limits: Limits) -> None:
+def _check_bounds(node: Range, place: FilterPlace, limits: Limits) -> None:
     bounds = [bound for bound in (node.gt, node.gte, node.lt, node.lte) if bound is not None]
     if len({kind_of_bound(bound, place) for bound in bounds}) != 1:
         raise place.error(f"a range needs bounds, all numbers or all texts, not {bounds!r}")
@@ -172,13 +172,13 @@ def _check_bounds(node: Range, place: Place, limits: Limits) -> None:
         check_scalar(bound, place, limits)
 
 
-def _check_path(path: Path, place: Place, limits: Limits) -> None:
+def _check_path(path: Path, place: FilterPlace, limits: Limits) -> None:
     check_path_length(len(path), place, limits)
     for key in path:
         check_key(key, place, limits)
 
 
-def _check_text(text: str, what: str, place: Place, limits: Limits) -> None:
+def _check_text(text: str, what: str, place: FilterPlace, limits: Limits) -> None:
     if text.isascii() and len(text) <= limits.filter_text_bytes:
         return
     try:
@@ -189,7 +189,7 @@ def _check_text(text: str, what: str, place: Place, limits: Limits) -> None:
         raise place.error(f"{what} has {size} bytes, at most {limits.filter_text_bytes} are allowed", "filter_text_bytes")
 
 
-def _nodes(filter: Filter, place: Place) -> Iterator[tuple[Filter, Place]]:
+def _nodes(filter: Filter, place: FilterPlace) -> Iterator[tuple[Filter, FilterPlace]]:
     """Every node with its place, a node before what is in it, so that whoever refuses a deep one ends the walk."""
     open_nodes = [(filter, place)]
     while open_nodes:

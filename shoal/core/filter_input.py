@@ -21,7 +21,7 @@ import numpy as np
 
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Path, Prefix, Range, Scalar
 from shoal.core.filter_check import (
-    Place,
+    FilterPlace,
     check_depth,
     check_ids_here,
     check_key,
@@ -51,7 +51,7 @@ def filter_from_input(value: Any, limits: Limits) -> Filter:
 
     Raises InvalidArgument (field "filter") that names the place and what is allowed there.
     """
-    found = _filter(value, Place(), limits)
+    found = _filter(value, FilterPlace(), limits)
     check_size(found, limits)
     return found
 
@@ -83,7 +83,7 @@ def filter_to_input(filter: Filter) -> dict[str, Any]:
             return {path_to_text(path): {"$prefix": text}}
 
 
-def path_from_text(text: str, place: Place, limits: Limits) -> Path:
+def path_from_text(text: str, place: FilterPlace, limits: Limits) -> Path:
     """The keys of a dotted path. Raises InvalidArgument for an empty key and for an escape that is none."""
     keys, key, signs = [], "", iter(text)
     for sign in signs:
@@ -109,7 +109,7 @@ def path_to_text(path: Path) -> str:
     return "\\" + text if text.startswith("$") else text
 
 
-def _filter(value: Any, place: Place, limits: Limits) -> Filter:
+def _filter(value: Any, place: FilterPlace, limits: Limits) -> Filter:
     check_depth(place, limits)
     if not isinstance(value, Mapping):
         raise place.error(f"a filter is a dict such as {{'label': 3}}, not {_shown(value)}")
@@ -117,7 +117,7 @@ def _filter(value: Any, place: Place, limits: Limits) -> Filter:
     return terms[0] if len(terms) == 1 else And(tuple(terms))
 
 
-def _entry(key: Any, operand: Any, place: Place, limits: Limits) -> list[Filter]:
+def _entry(key: Any, operand: Any, place: FilterPlace, limits: Limits) -> list[Filter]:
     """The conditions of one key of a filter."""
     if not isinstance(key, str):
         raise place.error(f"a key must be a text: the path of a field, or an operator; not {_shown(key)}")
@@ -136,7 +136,7 @@ def _entry(key: Any, operand: Any, place: Place, limits: Limits) -> list[Filter]
     return _field_conditions(path_from_text(key, here, limits), operand, here, limits)
 
 
-def _terms(operand: Any, place: Place, operator: str, limits: Limits) -> tuple[Filter, ...]:
+def _terms(operand: Any, place: FilterPlace, operator: str, limits: Limits) -> tuple[Filter, ...]:
     here = place.within(operator)
     if not isinstance(operand, (list, tuple)):
         raise here.error(f"{operator} takes a list of filters, not {_shown(operand)}")
@@ -145,7 +145,7 @@ def _terms(operand: Any, place: Place, operator: str, limits: Limits) -> tuple[F
     return tuple(_filter(each, place.inside(f"{operator}[{number}]"), limits) for number, each in enumerate(operand))
 
 
-def _field_conditions(path: Path, operand: Any, place: Place, limits: Limits) -> list[Filter]:
+def _field_conditions(path: Path, operand: Any, place: FilterPlace, limits: Limits) -> list[Filter]:
     """The conditions on one field: a value, or operators, each a condition of its own."""
     check_depth(place, limits)
     if not isinstance(operand, Mapping):
@@ -157,7 +157,7 @@ def _field_conditions(path: Path, operand: Any, place: Place, limits: Limits) ->
     return [_condition(path, operator, each, place, limits) for operator, each in operand.items()]
 
 
-def _condition(path: Path, operator: str, operand: Any, field: Place, limits: Limits) -> Filter:
+def _condition(path: Path, operator: str, operand: Any, field: FilterPlace, limits: Limits) -> Filter:
     place = field.within(operator)
     match operator:
         case "$in":
@@ -171,20 +171,20 @@ def _condition(path: Path, operator: str, operand: Any, field: Place, limits: Li
     return _SCALAR_CONDITIONS[operator](path, _scalar(operand, place, limits), place)
 
 
-def _negated(path: Path, operand: Any, place: Place, limits: Limits) -> Filter:
+def _negated(path: Path, operand: Any, place: FilterPlace, limits: Limits) -> Filter:
     if not isinstance(operand, Mapping):
         raise place.error(f"$not takes operators such as {{'$gt': 3}}, not {_shown(operand)}; use $ne for a value")
     terms = _field_conditions(path, operand, place, limits)
     return terms[0] if len(terms) == 1 else And(tuple(terms))
 
 
-def _prefix(path: Path, value: Scalar, place: Place) -> Filter:
+def _prefix(path: Path, value: Scalar, place: FilterPlace) -> Filter:
     if not isinstance(value, str):
         raise place.error(f"$prefix takes a text, not {_shown(value)}")
     return Prefix(path, value)
 
 
-_SCALAR_CONDITIONS: Mapping[str, Callable[[Path, Any, Place], Filter]] = {
+_SCALAR_CONDITIONS: Mapping[str, Callable[[Path, Any, FilterPlace], Filter]] = {
     "$eq": lambda path, value, _: In(path, (value,)),
     "$ne": lambda path, value, _: Not(In(path, (value,))),
     "$gt": lambda path, value, _: Range(path, gt=value),
@@ -196,7 +196,7 @@ _SCALAR_CONDITIONS: Mapping[str, Callable[[Path, Any, Place], Filter]] = {
 }
 
 
-def _id_conditions(operand: Any, place: Place, limits: Limits) -> list[Filter]:
+def _id_conditions(operand: Any, place: FilterPlace, limits: Limits) -> list[Filter]:
     if not isinstance(operand, Mapping):
         return [_has_id(operand, place, limits)]
     _check_operators(operand, _ID_OPERATORS, place)
@@ -210,13 +210,13 @@ def _id_conditions(operand: Any, place: Place, limits: Limits) -> list[Filter]:
     return found
 
 
-def _has_id(operand: Any, place: Place, limits: Limits) -> HasId:
+def _has_id(operand: Any, place: FilterPlace, limits: Limits) -> HasId:
     ids = tuple(_plain(each) for each in _elements(operand)) if _is_list(operand) else (_plain(operand),)
     check_ids_here(ids, place, limits)
     return HasId(_ordered(operand, ids))
 
 
-def _check_operators(operand: Mapping[Any, Any], allowed: tuple[str, ...], place: Place) -> None:
+def _check_operators(operand: Mapping[Any, Any], allowed: tuple[str, ...], place: FilterPlace) -> None:
     if not operand:
         raise place.error(f"no operator is given, allowed are {_listed(allowed)}")
     for key in operand:
@@ -226,7 +226,7 @@ def _check_operators(operand: Mapping[Any, Any], allowed: tuple[str, ...], place
             raise place.within(str(key)).error(f"unknown operator {_cut(str(key))!r}, allowed are {_listed(allowed)}")
 
 
-def _scalars(operand: Any, place: Place, limits: Limits) -> tuple[Scalar, ...]:
+def _scalars(operand: Any, place: FilterPlace, limits: Limits) -> tuple[Scalar, ...]:
     if not _is_list(operand):
         raise place.error(f"a list of values is needed, not {_shown(operand)}")
     values = tuple(_elements(operand))
@@ -236,7 +236,7 @@ def _scalars(operand: Any, place: Place, limits: Limits) -> tuple[Scalar, ...]:
     return _ordered(operand, values)
 
 
-def _scalar(value: Any, place: Place, limits: Limits) -> Scalar:
+def _scalar(value: Any, place: FilterPlace, limits: Limits) -> Scalar:
     plain = _plain(value)
     if _is_list(plain):
         raise place.error("one value is needed, not a list; use $in to allow several")
@@ -252,7 +252,7 @@ def _as_stored(value: Any) -> str:
     return ": give it as it is stored, as a text or a number" if isinstance(value, dates) else ""
 
 
-def _flag(operand: Any, place: Place) -> bool:
+def _flag(operand: Any, place: FilterPlace) -> bool:
     plain = _plain(operand)
     if not isinstance(plain, bool):
         raise place.error(f"$exists takes true or false, not {_shown(operand)}")

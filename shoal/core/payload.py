@@ -39,7 +39,7 @@ _DIGITS = bytes(0x30 if sign in b"0123456789" else 0x20 for sign in range(256))
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PayloadFault:
     """Why a payload is not legal. path: the way to what is wrong; what: as the end of a sentence; limit: the bound it
     breaks.
     """
@@ -64,7 +64,7 @@ def payload_to_json(payload: Any, index: int, limits: Limits = DEFAULT_LIMITS) -
     if payload is None:
         return None
     if not isinstance(payload, Mapping):
-        raise Fault((), f"must be a dict or None, not {type(payload).__name__}").error(index)
+        raise PayloadFault((), f"must be a dict or None, not {type(payload).__name__}").error(index)
     text = _encoded(payload) if _is_bounded(payload, limits) else None
     if text is None or _may_hold_long_integer(text, limits):
         if (fault := first_fault(payload, limits)) is not None:
@@ -120,7 +120,7 @@ def check_payloads(payloads: Sequence[bytes | None], limits: Limits) -> None:
             raise fault.error(index)
 
 
-def text_fault(data: bytes, limits: Limits) -> Fault | None:
+def text_fault(data: bytes, limits: Limits) -> PayloadFault | None:
     """Why a text is no legal payload, its length aside; None when it is."""
     named = len(data) <= _NAMED_BYTES
     if not named and nesting(data) > limits.payload_depth:
@@ -129,13 +129,13 @@ def text_fault(data: bytes, limits: Limits) -> Fault | None:
         text = data.decode("utf-8")
         value = read_json(text, unique_keys=True) if named else _LEGAL.decode(text)
     except DuplicateKey as error:
-        return Fault(error.path[:-1], f"gives the key {_shown_key(str(error.path[-1]))!r} twice in one object")
+        return PayloadFault(error.path[:-1], f"gives the key {_shown_key(str(error.path[-1]))!r} twice in one object")
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        return Fault((), f"is not JSON: {error}")
+        return PayloadFault((), f"is not JSON: {error}")
     except ValueError as error:
-        return Fault((), f"holds a number that is not allowed: {error}")
+        return PayloadFault((), f"holds a number that is not allowed: {error}")
     if type(value) is not dict:
-        return Fault((), "is not a JSON object")
+        return PayloadFault((), "is not a JSON object")
     return first_fault(value, limits)
 
 
@@ -156,7 +156,7 @@ def plain_value(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) and value.dtype.kind not in "mM" else value
 
 
-def first_fault(payload: Mapping[Any, Any], limits: Limits) -> Fault | None:
+def first_fault(payload: Mapping[Any, Any], limits: Limits) -> PayloadFault | None:
     """The first thing in a payload that is not legal, its length in bytes aside; None when all is."""
     path: list[Step] = []
     within: list[Iterator[tuple[Any, Any]]] = [iter(payload.items())]
@@ -170,9 +170,9 @@ def first_fault(payload: Mapping[Any, Any], limits: Limits) -> Fault | None:
         step, value = found
         members += 1
         if members > limits.payload_bytes:
-            return Fault((), f"holds more than {limits.payload_bytes} values", "payload_bytes")
+            return PayloadFault((), f"holds more than {limits.payload_bytes} values", "payload_bytes")
         if not isinstance(within[-1], enumerate) and (reason := _unfit_key(step)):
-            return Fault(tuple(path), reason)
+            return PayloadFault(tuple(path), reason)
         here = (*path, step)
         if isinstance(value, (Mapping, list, tuple)):
             if len(within) >= limits.payload_depth:
@@ -180,7 +180,7 @@ def first_fault(payload: Mapping[Any, Any], limits: Limits) -> Fault | None:
             path.append(step)
             within.append(iter(value.items()) if isinstance(value, Mapping) else enumerate(value))
         elif (reason_and_limit := _unfit_value(value, limits)) is not None:
-            return Fault(here, *reason_and_limit)
+            return PayloadFault(here, *reason_and_limit)
     return None
 
 
@@ -322,12 +322,12 @@ _UNIQUE_KEYS = json.JSONDecoder(object_pairs_hook=_unique)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), default=_converted)
 
 
-def _too_deep(path: tuple[Step, ...], limits: Limits) -> Fault:
-    return Fault(path, f"is deeper than the {limits.payload_depth} levels that a payload may have", "payload_depth")
+def _too_deep(path: tuple[Step, ...], limits: Limits) -> PayloadFault:
+    return PayloadFault(path, f"is deeper than the {limits.payload_depth} levels that a payload may have", "payload_depth")
 
 
-def _too_long(size: int, limits: Limits) -> Fault:
-    return Fault((), f"has {size} bytes, at most {limits.payload_bytes} are allowed", "payload_bytes")
+def _too_long(size: int, limits: Limits) -> PayloadFault:
+    return PayloadFault((), f"has {size} bytes, at most {limits.payload_bytes} are allowed", "payload_bytes")
 
 
 def _shown_path(path: tuple[Step, ...]) -> str:

@@ -69,7 +69,7 @@ class _Served:
 
 
 @dataclass(slots=True)
-class _Work:
+class _WaitingWork:
     asker: Asker
     begun: bool = False
     charged_s: float = 0.0
@@ -87,7 +87,7 @@ class Turns:
     def __init__(self, *, at_once: int, most_put_off: int, slice_s: float, most: int) -> None:
         self._at_once, self._usually_begun, self._slice_s, self._most = at_once, at_once + most_put_off, slice_s, most
         self.most_begun = 2 * self._usually_begun
-        self._works: dict[int, _Work] = {}
+        self._works: dict[int, _WaitingWork] = {}
         self._collections: dict[str, _Served] = {}
         self._callers: dict[Asker, _Served] = {}
         self._floor_s = 0.0
@@ -108,7 +108,7 @@ class Turns:
 
     def ask(self, work: int, asker: Asker) -> None:
         """It wants a turn, behind the other works of its caller."""
-        self._works[work] = _Work(asker)
+        self._works[work] = _WaitingWork(asker)
         collection = self._collections.get(asker.collection)
         if collection is None:
             # As much as those that are served now, so that nobody is paid for having been away.
@@ -186,7 +186,7 @@ class Turns:
         wanted = [asker for asker, caller in self._callers.items() if caller.waiting and self._may_go(self._works[caller.waiting[0]])]
         return min(wanted, key=self._standing, default=None)
 
-    def _may_go(self, work: _Work) -> bool:
+    def _may_go(self, work: _WaitingWork) -> bool:
         """Whether it has begun, or may begin."""
         if work.begun or self._begun < self._usually_begun:
             return True
@@ -195,7 +195,7 @@ class Turns:
     def _standing(self, asker: Asker) -> tuple[float, float]:
         return self._collections[asker.collection].served_s, self._callers[asker].served_s
 
-    def _give_slice(self, work: _Work) -> None:
+    def _give_slice(self, work: _WaitingWork) -> None:
         """It counts when it is given, so that the next one is another's.
 
         Newcomers are where those are that are served now.
@@ -205,17 +205,17 @@ class Turns:
         collection.floor_s = max(collection.floor_s, caller.served_s)
         self._charge(work, self._slice_s)
 
-    def _charge(self, work: _Work, seconds: float) -> None:
+    def _charge(self, work: _WaitingWork, seconds: float) -> None:
         work.charged_s += seconds
         self._collections[work.asker.collection].served_s += seconds
         self._callers[work.asker].served_s += seconds
 
-    def _settle(self, work: _Work, held_s: float) -> None:
+    def _settle(self, work: _WaitingWork, held_s: float) -> None:
         """What lasted so long counts as that, not as what was given."""
         self._charge(work, held_s - work.charged_s)
         work.charged_s = 0.0
 
-    def _leave(self, work: _Work) -> None:
+    def _leave(self, work: _WaitingWork) -> None:
         asker = work.asker
         collection, caller = self._collections[asker.collection], self._callers[asker]
         self._begun -= work.begun

@@ -99,13 +99,13 @@ class Put:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Delete:
+class DeleteKey:
     """Remove a key; nothing when it does not exist."""
 
     key: str
 
 
-Operation = Put | Delete
+Operation = Put | DeleteKey
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
-from shoal.store.interface import Delete, Put, Transaction
+from shoal.store.interface import DeleteKey, Put, Transaction
 
 MAX_OPERATIONS = 128
 """etcd's --max-txn-ops: operations, and also compares, of one transaction."""
@@ -58,7 +58,7 @@ def request_bytes(transaction: Transaction) -> int:
 
 
 def _check_operated_once(transaction: Transaction) -> None:
-    seen: dict[str, Put | Delete] = {}
+    seen: dict[str, Put | DeleteKey] = {}
     for operation in transaction.then:
         if operation.key in seen:
             raise InvalidArgument(f"transaction operates on key {operation.key!r} twice", ErrorDetails(field="then"))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, cast
 
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Path, Prefix, Range, Scalar
-from shoal.core.filter_check import Place
+from shoal.core.filter_check import FilterPlace
 from shoal.core.points import INT64_MAX, INT64_MIN, id_array
 from shoal.core.turns import FREE, Turn
 from shoal.v1 import filter_pb2
@@ -48,7 +48,7 @@ def filter_from_message(message: filter_pb2.Filter, turn: Turn = FREE) -> Filter
     Raises InvalidArgument (field "filter") naming the place, for a message that is too deep, lacks a part or holds no
     integer where there should be one; and what the turn raises.
     """
-    return _Reader(turn).filter(message, Place())
+    return _FilterReader(turn).filter(message, FilterPlace())
 
 
 def are_long_messages(messages: Iterable[filter_pb2.Filter]) -> bool:
@@ -124,13 +124,13 @@ def _write_scalar(message: filter_pb2.Scalar, value: Scalar) -> None:
             message.big_integer = str(value)
 
 
-class _Reader:
+class _FilterReader:
     """Reads a filter in bounded pieces."""
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
 
-    def filter(self, message: filter_pb2.Filter, place: Place) -> Filter:
+    def filter(self, message: filter_pb2.Filter, place: FilterPlace) -> Filter:
         """The filter that stands at this place."""
         self._turn.pause()
         if place.depth >= DEEPEST_FILTER:
@@ -149,10 +149,10 @@ class _Reader:
             case _:
                 return self._test(message.field, place.within(".".join(message.field.path)))
 
-    def _list(self, message: filter_pb2.FilterList, place: Place, name: str) -> tuple[Filter, ...]:
+    def _list(self, message: filter_pb2.FilterList, place: FilterPlace, name: str) -> tuple[Filter, ...]:
         return tuple([self.filter(each, place.inside(f"{name}[{number}]")) for number, each in enumerate(message.filters)])
 
-    def _test(self, message: filter_pb2.FieldTest, place: Place) -> Filter:
+    def _test(self, message: filter_pb2.FieldTest, place: FilterPlace) -> Filter:
         path: Path = tuple(message.path)
         if not path:
             raise place.error("a field test has no path")
@@ -170,7 +170,7 @@ class _Reader:
             case _:
                 raise place.error("a field test needs one of in, range, exists, contains, prefix")
 
-    def _scalars(self, messages: Sequence[filter_pb2.Scalar], place: Place) -> tuple[Scalar, ...]:
+    def _scalars(self, messages: Sequence[filter_pb2.Scalar], place: FilterPlace) -> tuple[Scalar, ...]:
         values: list[Scalar] = []
         for start in range(0, len(messages), _VALUES_AT_ONCE):
             self._turn.pause()
@@ -178,21 +178,21 @@ class _Reader:
         return tuple(values)
 
 
-def _range_from_message(path: Path, message: filter_pb2.FieldRange, place: Place) -> Range:
+def _range_from_message(path: Path, message: filter_pb2.FieldRange, place: FilterPlace) -> Range:
     bounds = {name: _bound_from_message(getattr(message, name), place.within(name)) for name in _BOUNDS if message.HasField(name)}
     if not bounds:
         raise place.error("a range needs one of gt, gte, lt, lte")
     return Range(path, **bounds)
 
 
-def _bound_from_message(message: filter_pb2.Scalar, place: Place) -> str | int | float:
+def _bound_from_message(message: filter_pb2.Scalar, place: FilterPlace) -> str | int | float:
     bound = _scalar_from_message(message, place)
     if bound is None or isinstance(bound, bool):
         raise place.error(f"a range is bounded by a number or a text, not by {bound!r}")
     return bound
 
 
-def _scalar_from_message(message: filter_pb2.Scalar, place: Place) -> Scalar:
+def _scalar_from_message(message: filter_pb2.Scalar, place: FilterPlace) -> Scalar:
     kind = message.WhichOneof("value")
     if kind in _PLAIN_VALUES:
         return cast(Scalar, getattr(message, kind))
@@ -203,7 +203,7 @@ def _scalar_from_message(message: filter_pb2.Scalar, place: Place) -> Scalar:
     raise place.error("a value is missing; null is said by null: true")
 
 
-def _big_integer(text: str, place: Place) -> int:
+def _big_integer(text: str, place: FilterPlace) -> int:
     digits = text.removeprefix("-")
     if len(digits) > _BIG_INTEGER_DIGITS or not (digits.isascii() and digits.isdigit()):
         raise place.error(f"big_integer must be 1-{_BIG_INTEGER_DIGITS} decimal digits, with a sign before them if negative")

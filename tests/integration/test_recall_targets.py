@@ -21,10 +21,10 @@ from shoal.shard_worker.index import tuning as tuning_module
 from shoal.shard_worker.index.search.approximate import nearest
 from shoal.shard_worker.index.search.ask import Ask
 from shoal.shard_worker.index.tuning import Tuning
-from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.segments.segment_form import SealedForm
 from shoal.shard_worker.tuning.calibrate import calibrate
-from shoal.shard_worker.tuning.truth import Sample
+from shoal.shard_worker.tuning.truth import QuerySample
 from tests.support.data_sets import load
 from tests.support.scope import LONG, cells
 from tests.unit.shard_worker.index.made_segments import built, frozen
@@ -67,11 +67,11 @@ def prepared_data(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, Metric
 
 
 @pytest.fixture(scope="module")
-def segment(tmp_path_factory) -> Callable[[str, str], Part]:
+def segment(tmp_path_factory) -> Callable[[str, str], SegmentView]:
     """Segments as a replica builds them, by data set and index, each built once."""
 
     @functools.cache
-    def make(name: str, index: str) -> Part:
+    def make(name: str, index: str) -> SegmentView:
         vectors, _, _, metric = prepared_data(name)
         dim = vectors.shape[1]
         form = SealedForm(dim=dim, metric=metric, spec=parse_index(index, dim))
@@ -80,14 +80,14 @@ def segment(tmp_path_factory) -> Callable[[str, str], Part]:
     return make
 
 
-def calibrated(part: Part, sample: Sample, metric: Metric) -> Tuning:
+def calibrated(part: SegmentView, sample: QuerySample, metric: Metric) -> Tuning:
     ticks = iter(range(10**9))
     tuning = calibrate(part, sample, metric=metric, should_stop=bool, clock=lambda: next(ticks) * 1e-6, ranks=RANKS)
     assert tuning is not None
     return tuning
 
 
-def recall_of(part: Part, queries: np.ndarray, truth: np.ndarray, metric: Metric, choice: tuple[int, int], k: int) -> float:
+def recall_of(part: SegmentView, queries: np.ndarray, truth: np.ndarray, metric: Metric, choice: tuple[int, int], k: int) -> float:
     breadth, fetch = choice
     ask = Ask(queries=np.ascontiguousarray(queries), seq=1, k=k, metric=metric)
     positions = nearest(part, part.native, ask, fetch, breadth)[:, :k]
@@ -105,7 +105,7 @@ def test_half_of_the_queries_choose_for_the_other_half(name, index, segment):
     for split in range(SPLITS[name]):
         order = np.random.default_rng(split).permutation(len(queries))
         ours, others = order[: min(len(order) // 2, 200)], order[len(order) // 2 :]
-        tuning = calibrated(part, Sample.asked(queries[ours], metric), metric)
+        tuning = calibrated(part, QuerySample.asked(queries[ours], metric), metric)
         for target in TARGETS:
             for k in KS:
                 choice = tuning.breadth_for(k, target)
@@ -121,7 +121,7 @@ def test_what_stands_in_chooses_for_real_queries(name, index, segment, monkeypat
     """Where exact search is dear; elsewhere it is what is done until real queries were measured."""
     _, queries, truth, metric = prepared_data(name)
     part = segment(name, index)
-    tuning = calibrated(part, Sample.stand_ins(part, 64, np.random.default_rng(0), seq=1, metric=metric), metric)
+    tuning = calibrated(part, QuerySample.stand_ins(part, 64, np.random.default_rng(0), seq=1, metric=metric), metric)
     assert tuning.choice(10, 0.8).exact
     monkeypatch.setattr(tuning_module, "DEAR_US", -1.0)
     missed = {}
@@ -154,7 +154,7 @@ def test_fashion_under_inner_products(tmp_path):
     flat = faiss.IndexFlatIP(784)
     flat.add(vectors)
     truth = flat.search(queries, max(KS))[1]
-    tuning = calibrated(part, Sample.asked(queries[:256], Metric.IP), Metric.IP)
+    tuning = calibrated(part, QuerySample.asked(queries[:256], Metric.IP), Metric.IP)
     for k in KS:
         choice = tuning.choice(k, 0.95)
         assert not choice.exact, "the graph reaches the target"

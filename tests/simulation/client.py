@@ -11,8 +11,8 @@ from shoal.core.shard_calls import Consistency, ReadTerms, WriteAck
 from shoal.core.shard_config import ShardEntry
 from shoal.router.logic.outcomes import applied_after
 from shoal.router.logic.read_plan import is_still_led, primary_worker
-from shoal.router.logic.replica_choice import UNKNOWN, Load, replicas_to_ask
-from shoal.router.logic.retry import Patience, may_pass, patience_of, wait_before_retry
+from shoal.router.logic.replica_choice import UNKNOWN, ReplicaLoad, replicas_to_ask
+from shoal.router.logic.retry import RetryPatience, may_pass, patience_of, wait_before_retry
 from shoal.shard_worker.logic.replication.record import RecordKind
 from tests.simulation.etcd import Observer
 from tests.simulation.replica import Found
@@ -128,7 +128,7 @@ class Client(Process):
 
         worker.read(self._world.shard, key, terms, READ_PATIENCE_S, ended)
 
-    def _read_until(self, patience: Patience, terms: ReadTerms, key: str) -> Steps:
+    def _read_until(self, patience: RetryPatience, terms: ReadTerms, key: str) -> Steps:
         def ask(entry: ShardEntry, worker: WorkerId, left_s: float, answer: Resume) -> None:
             self._world.workers[worker].read(entry.config.shard, key, terms, left_s, answer)
 
@@ -156,7 +156,7 @@ class Client(Process):
             return []
         random = self.scheduler.random
         live = self.observer.map.workers
-        loads = {worker: Load(in_flight=random.randrange(4)) if random.random() < 0.5 else UNKNOWN for worker in sorted(live)}
+        loads = {worker: ReplicaLoad(in_flight=random.randrange(4)) if random.random() < 0.5 else UNKNOWN for worker in sorted(live)}
         return [each.worker for each in replicas_to_ask(entry.config, terms.consistency, live, loads)]
 
     def _call(self, entry: ShardEntry, worker: WorkerId, ask: Any, left_s: float) -> Wait:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Forgetting, Remembered, RequestMemory
-from shoal.shard_worker.logic.replication.roles import Opened
+from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
 
 PER_CLIENT = 48
 """Small, so that forgetting happens in a short history; a client has one write at a time under way."""
@@ -139,14 +139,14 @@ class ReplicaDisk:
         self.known_term = max(self.known_term, known_term)
         self.make_checkpoint()
 
-    def opened(self) -> Opened:
+    def opened(self) -> ReplicaAtOpening:
         """What a state machine begins with."""
         runs: list[tuple[Term, Seq]] = []
         for record in self.log:
             if not runs or runs[-1][0] != record.term:
                 runs.append((record.term, record.seq))
         tail = tuple(self.log[self.store.applied - self.base[1] :])
-        return Opened(
+        return ReplicaAtOpening(
             shard=self.shard,
             replica=self.replica,
             known_term=Term(max(self.known_term, self.last_term)),

@@ -16,7 +16,7 @@ from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalErr
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
 from shoal.core.shard_calls import Consistency, ReadTerms, WriteAck
 from shoal.core.shard_config import ShardConfig
-from shoal.shard_worker.logic.replication.append import Append, Matched, NoRoom
+from shoal.shard_worker.logic.replication.append import Append, LogMatches, NoRoom
 from shoal.shard_worker.logic.replication.events import (
     DISK_LIMIT,
     Acknowledge,
@@ -241,7 +241,7 @@ class Replica:
             case AnswerAppend(ticket=ticket, answer=answer):
                 append, tell = self._appends.pop(ticket, (None, None))
                 if append is not None and tell is not None:
-                    if isinstance(answer, Matched):
+                    if isinstance(answer, LogMatches):
                         self._watcher.matched(self, append)
                     tell(answer)
             case RefuseAppend(ticket=ticket, error=error):

@@ -24,8 +24,8 @@ from shoal.shard_worker.index.search.ask import Ask
 from shoal.shard_worker.index.search.exact import scored
 from shoal.shard_worker.index.search.explaining import Tally
 from shoal.shard_worker.index.search.paces import Paces
-from shoal.shard_worker.index.tuning import DEAR_US, EXACT, Choice, Tuning
-from shoal.shard_worker.index.view import Part, PartHits
+from shoal.shard_worker.index.tuning import DEAR_US, EXACT, BreadthChoice, Tuning
+from shoal.shard_worker.index.view import PartHits, SegmentView
 from shoal.shard_worker.logic.filter_plan import SPREAD_SHARE, next_rank, required_recall
 
 Numbers = npt.NDArray[np.int64]
@@ -40,7 +40,7 @@ _BLOCK_POSITIONS = 1 << 20
 """Positions that are fetched at once: with what is computed from them, about 50 MB."""
 
 
-def choice_for(part: Part, native: NativeIndex, ask: Ask, k: int, recall: float) -> Choice:
+def choice_for(part: SegmentView, native: NativeIndex, ask: Ask, k: int, recall: float) -> BreadthChoice:
     """What the accuracy asked for means for the first k hits of this part. recall: the target where none is named."""
     tuning = part.tuning.now
     match ask.accuracy:
@@ -53,12 +53,12 @@ def choice_for(part: Part, native: NativeIndex, ask: Ask, k: int, recall: float)
                 return usual
             # Where the usual search would be exact it says nothing of how many rows to score.
             fetch = _UNTOLD_FETCH * k if usual.exact and native.quantised else usual.fetch
-            return Choice(min(given, native.max_breadth), max(k, fetch))
+            return BreadthChoice(min(given, native.max_breadth), max(k, fetch))
         case _:
             return EXACT
 
 
-def index_hits(part: Part, native: NativeIndex, ask: Ask, choice: Choice, tally: Tally) -> tuple[PartHits, Numbers] | None:
+def index_hits(part: SegmentView, native: NativeIndex, ask: Ask, choice: BreadthChoice, tally: Tally) -> tuple[PartHits, Numbers] | None:
     """The k best hits of the index for each query, where all rows count, and the numbers (m,) of queries that turned
     out to be unlike those measured, for which nothing is promised and no hit given; None when it found fewer than k for
     one of them."""
@@ -77,7 +77,7 @@ def index_hits(part: Part, native: NativeIndex, ask: Ask, choice: Choice, tally:
     return hits.at(kept), np.flatnonzero(unlike)
 
 
-def _unlike(part: Part, ask: Ask, best: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_] | None:
+def _unlike(part: SegmentView, ask: Ask, best: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_] | None:
     """Which queries are not like those that the breadth was chosen by, from the scores (nq,) of the first hits of an
     unfiltered search of the index; None for none. Who gave the breadth itself has answered for it."""
     tuning = part.tuning.now
@@ -86,7 +86,7 @@ def _unlike(part: Part, ask: Ask, best: npt.NDArray[np.float32]) -> npt.NDArray[
     return tuning.likeness.unlike(remoteness(ask.queries, best, ask.metric))
 
 
-def nearest(part: Part, native: NativeIndex, ask: Ask, fetch: int, breadth: int) -> Numbers:
+def nearest(part: SegmentView, native: NativeIndex, ask: Ask, fetch: int, breadth: int) -> Numbers:
     """Positions of the first `fetch` hits of the index, best first by exact distance, -1 at the end where it found
     fewer. (nq, fetch).
 
@@ -102,7 +102,7 @@ def nearest(part: Part, native: NativeIndex, ask: Ask, fetch: int, breadth: int)
     return found
 
 
-def _nearest(part: Part, native: NativeIndex, queries: Matrix, metric: Metric, fetch: int, breadth: int) -> Numbers:
+def _nearest(part: SegmentView, native: NativeIndex, queries: Matrix, metric: Metric, fetch: int, breadth: int) -> Numbers:
     positions: Numbers = native.search(queries, fetch, breadth)
     if not native.quantised:
         return positions
@@ -114,7 +114,7 @@ def _nearest(part: Part, native: NativeIndex, queries: Matrix, metric: Metric, f
 class Sieve:
     """Which rows count. mask: (n,) those that match, None: all; seq: of the view."""
 
-    part: Part
+    part: SegmentView
     mask: npt.NDArray[np.bool_] | None
     seq: int
 
@@ -139,7 +139,7 @@ class Reliance:
     least: int
 
     @classmethod
-    def on(cls, part: Part, native: NativeIndex, k: int, unfiltered: Choice) -> Reliance:
+    def on(cls, part: SegmentView, native: NativeIndex, k: int, unfiltered: BreadthChoice) -> Reliance:
         """Such that a search has the recall that the first k hits have with the choice `unfiltered` where all rows
         count.
         """
@@ -148,19 +148,19 @@ class Reliance:
         recall = tuning.recall_at(k, breadth, max(k, unfiltered.fetch))
         return cls(native=native, tuning=tuning, required=required_recall(recall), least=unfiltered.breadth)
 
-    def choice(self, aim: int) -> Choice:
+    def choice(self, aim: int) -> BreadthChoice:
         """What to ask of the index to rely on its first `aim` hits; EXACT when it cannot be relied on."""
         wanted = self.tuning.breadth_expected(aim, self.required)
         if wanted.exact:
             return EXACT
         breadth = max(wanted.breadth, self.least)
         if not self.native.is_graph:
-            return Choice(breadth, max(wanted.fetch, aim))
+            return BreadthChoice(breadth, max(wanted.fetch, aim))
         # A graph finds as many rows as it is broad anyway: seeing them costs nothing and saves a second search.
         breadth = max(breadth, aim)
-        return Choice(breadth, max(wanted.fetch, aim if self.native.quantised else breadth))
+        return BreadthChoice(breadth, max(wanted.fetch, aim if self.native.quantised else breadth))
 
-    def reaches(self, choice: Choice, aim: int, closing: Numbers) -> npt.NDArray[np.bool_]:
+    def reaches(self, choice: BreadthChoice, aim: int, closing: Numbers) -> npt.NDArray[np.bool_]:
         """Which ranks `closing` (m,) are reached by the choice made for `aim`, and reliable; 0 is not reached."""
         reliable = aim
         if (closing > aim).any():
@@ -185,7 +185,7 @@ class Descender:
     exactly.
     """
 
-    part: Part
+    part: SegmentView
     reliance: Reliance
     ask: Ask
     sieve: Sieve
@@ -193,7 +193,7 @@ class Descender:
     paces: Paces
     tally: Tally
 
-    def cost_us(self, choice: Choice, queries: int) -> float:
+    def cost_us(self, choice: BreadthChoice, queries: int) -> float:
         """Estimated cost of one round."""
         return self.paces.index_us(self.part.key, queries=queries, us=self.reliance.tuning.us_of(choice.breadth, choice.fetch))
 
@@ -241,7 +241,7 @@ class Descender:
         unlike = _unlike(self.part, ask, best if ask.metric is Metric.L2 else np.negative(best, out=best))
         return NO_QUERIES if unlike is None or self.exact_us(1) > DEAR_US else np.flatnonzero(unlike)
 
-    def _round(self, block: Numbers, choice: Choice) -> tuple[Numbers, tuple[Numbers, npt.NDArray[np.bool_]]]:
+    def _round(self, block: Numbers, choice: BreadthChoice) -> tuple[Numbers, tuple[Numbers, npt.NDArray[np.bool_]]]:
         """One search of the queries numbered `block` (m,). (closing, (positions, wanted)): rank at which a query has
         all it wants, 0 where it has not, (m,); what the index found and which of it is wanted, both (m, fetch)."""
         ask = self.ask if len(block) == len(self.ask) else self.ask.only(block)
@@ -269,7 +269,7 @@ class Descender:
         self.tally.scored()
         return [hits]
 
-    def _learn(self, choice: Choice, queries: int, positions: Numbers) -> None:
+    def _learn(self, choice: BreadthChoice, queries: int, positions: Numbers) -> None:
         tally = self.tally
         us = tally.searched()
         self.paces.learn_index(self.part.key, queries=queries, expected_us=self.reliance.tuning.us_of(choice.breadth, choice.fetch), us=us)

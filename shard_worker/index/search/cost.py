@@ -11,7 +11,7 @@ from shoal.shard_worker.index.search.context import SearchContext
 from shoal.shard_worker.index.search.matching import Sought
 from shoal.shard_worker.index.search.paces import Layout
 from shoal.shard_worker.index.search.planner import unfiltered_us
-from shoal.shard_worker.index.view import Part, View
+from shoal.shard_worker.index.view import IndexView, SegmentView
 
 UNKNOWN_FILTER_US = 10_000.0
 """Taken for matching a filter whose rows are not known: it may have to read payloads."""
@@ -21,7 +21,7 @@ _PART_US = 15.0
 
 
 def estimated_search_us(
-    view: View,
+    view: IndexView,
     queries: Matrix,
     groups: tuple[QueryGroup, ...],
     accuracy: Accuracy,
@@ -39,7 +39,7 @@ def estimated_search_us(
     return total
 
 
-def _part_us(part: Part, ask: Ask, sought: Sought | None, context: SearchContext) -> float:
+def _part_us(part: SegmentView, ask: Ask, sought: Sought | None, context: SearchContext) -> float:
     everything_us = unfiltered_us(part, ask, context)[1]
     if sought is None:
         return everything_us

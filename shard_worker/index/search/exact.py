@@ -23,7 +23,7 @@ from shoal.shard_worker.index.search.ask import Ask
 from shoal.shard_worker.index.search.explaining import Tally
 from shoal.shard_worker.index.search.paces import TOGETHER_QUERIES, Layout
 from shoal.shard_worker.index.ties import first_by_rank
-from shoal.shard_worker.index.view import NO_HITS, Part, PartHits, join_hits
+from shoal.shard_worker.index.view import NO_HITS, PartHits, SegmentView, join_hits
 
 Numbers = npt.NDArray[np.int64]
 Lengths = npt.NDArray[np.float64]
@@ -73,13 +73,13 @@ class Stock:
             yield Stock(vectors=self.vectors.take(at, axis=0), squares=self.squares.take(at), positions=at, count=len(at))
 
 
-def visible_stock(part: Part, seq: int) -> Stock:
+def visible_stock(part: SegmentView, seq: int) -> Stock:
     """All rows of a part that live at `seq`."""
     counted = part.deaths > seq if part.dead else None
     return Stock(vectors=part.vectors, squares=part.squares, counted=counted, count=part.live)
 
 
-def exact_hits(part: Part, ask: Ask, stock: Stock | None = None, tally: Tally | None = None) -> PartHits:
+def exact_hits(part: SegmentView, ask: Ask, stock: Stock | None = None, tally: Tally | None = None) -> PartHits:
     """The k best rows of the stock (None: all visible ones) for each query by (score, id), in no order, and often some
     more; fewer than k when it has fewer."""
     stock = visible_stock(part, ask.seq) if stock is None else stock
@@ -98,7 +98,7 @@ def exact_hits(part: Part, ask: Ask, stock: Stock | None = None, tally: Tally | 
     return join_hits(found)
 
 
-def _best_of(part: Part, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
+def _best_of(part: SegmentView, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
     """Hits of candidates without those that many others beat: where nearly all rows tie, or one long vector blurs all
     distances, memory and time would grow with rows times queries. query: (candidates,) ascending."""
     count = len(query)
@@ -111,7 +111,7 @@ def _best_of(part: Part, ask: Ask, query: Numbers, position: Numbers) -> PartHit
     return PartHits(query=query.take(kept), ids=part.ids.take(position), scores=scores.take(kept), rows=part.rows.take(position))
 
 
-def _scores_of(part: Part, ask: Ask, query: Numbers, position: Numbers) -> npt.NDArray[np.float32]:
+def _scores_of(part: SegmentView, ask: Ask, query: Numbers, position: Numbers) -> npt.NDArray[np.float32]:
     """Scores of many candidates; of those with equal vectors one is scored for all."""
     firsts = part.ties.firsts(part.vectors)
     if firsts is None:
@@ -126,7 +126,7 @@ def _scores_of(part: Part, ask: Ask, query: Numbers, position: Numbers) -> npt.N
     return scores.take(pairs)
 
 
-def scored(part: Part, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
+def scored(part: SegmentView, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
     """Hits at `position` (hits,) of the part for the queries numbered `query` (hits,), with their final scores."""
     return PartHits(
         query=query,
@@ -136,7 +136,7 @@ def scored(part: Part, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
     )
 
 
-def _candidates(part: Part, ask: Ask, stock: Stock) -> Iterator[Near]:
+def _candidates(part: SegmentView, ask: Ask, stock: Stock) -> Iterator[Near]:
     """Rows that may be among the best, by position in the part."""
     if len(ask) < TOGETHER_QUERIES:
         yield from _one_by_one(_Hunt(part, ask, stock), len(ask))
@@ -159,7 +159,7 @@ def _one_by_one(hunt: _Hunt, count: int) -> Iterator[Near]:
 class _Hunt:
     """Preselection in one stock for one batch. Positions are those in the stock until `placed`."""
 
-    def __init__(self, part: Part, ask: Ask, stock: Stock) -> None:
+    def __init__(self, part: SegmentView, ask: Ask, stock: Stock) -> None:
         self._part = part
         self._stock, self._turn = stock, ask.turn
         self._queries = ask.queries

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shoal.core.shard_calls import SegmentExplain
 from shoal.core.turns import FREE, Turn
-from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.filter_plan import Plan
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 
@@ -88,7 +88,7 @@ class PartExplain:
         return SegmentExplain(shard=shard, **{name: getattr(self, name) for name in self.__slots__})
 
 
-def explained(part: Part, tally: Tally, *, group: int, queries: int) -> PartExplain:
+def explained(part: SegmentView, tally: Tally, *, group: int, queries: int) -> PartExplain:
     """The tally of a part in words and figures."""
     return PartExplain(
         group=group,

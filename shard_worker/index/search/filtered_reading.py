@@ -18,7 +18,7 @@ from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.index.search.context import SearchContext
 from shoal.shard_worker.index.search.hot_filters import Positions
 from shoal.shard_worker.index.search.matching import Sought, matching
-from shoal.shard_worker.index.view import Part, View
+from shoal.shard_worker.index.view import IndexView, SegmentView
 
 Rows = npt.NDArray[np.int64]
 
@@ -26,7 +26,7 @@ _TEXTS_AT_ONCE = 1 << 15
 """Ids of a segment with texts among them that are ordered in one piece."""
 
 
-def count_view(view: View, filter: Filter | None, context: SearchContext, turn: Turn = FREE) -> int:
+def count_view(view: IndexView, filter: Filter | None, context: SearchContext, turn: Turn = FREE) -> int:
     """Number of points that match; None: of all points. Raises ViewOutdated when a newer view is to be taken."""
     if filter is None:
         return view.points
@@ -34,7 +34,7 @@ def count_view(view: View, filter: Filter | None, context: SearchContext, turn: 
 
 
 def ids_page(
-    view: View, filter: Filter | None, after: PointId | None, limit: int, context: SearchContext, turn: Turn = FREE
+    view: IndexView, filter: Filter | None, after: PointId | None, limit: int, context: SearchContext, turn: Turn = FREE
 ) -> tuple[Rows, IdArray]:
     """(rows, ids) of the first `limit` points that match and whose ids follow `after`, in id order, integers before
     strings.
@@ -48,7 +48,7 @@ def ids_page(
     return rows.take(order), ids.take(order)
 
 
-def rows_matching(view: View, filter: Filter, limit: int, context: SearchContext, turn: Turn = FREE) -> tuple[IdArray, Rows, bool]:
+def rows_matching(view: IndexView, filter: Filter, limit: int, context: SearchContext, turn: Turn = FREE) -> tuple[IdArray, Rows, bool]:
     """(ids, rows, more): at most `limit` points that match, in no order, and whether there are others.
 
     Raises ViewOutdated when a newer view is to be taken.
@@ -67,7 +67,7 @@ def rows_matching(view: View, filter: Filter, limit: int, context: SearchContext
     return concat_ids(ids), np.concatenate([np.empty(0, dtype=np.int64), *rows]), more
 
 
-def _matches(view: View, filter: Filter | None, context: SearchContext, turn: Turn) -> Iterator[tuple[Part, Positions]]:
+def _matches(view: IndexView, filter: Filter | None, context: SearchContext, turn: Turn) -> Iterator[tuple[SegmentView, Positions]]:
     """Parts and the positions of their visible rows that match."""
     sought = None if filter is None else Sought.of(filter)
     for part in view.parts:
@@ -81,7 +81,7 @@ def _matches(view: View, filter: Filter | None, context: SearchContext, turn: Tu
             yield part, hot.among(part, view.seq).positions
 
 
-def _first(part: Part, positions: Positions, after: PointId | None, limit: int, turn: Turn) -> tuple[Rows, IdArray]:
+def _first(part: SegmentView, positions: Positions, after: PointId | None, limit: int, turn: Turn) -> tuple[Rows, IdArray]:
     """(rows, ids) of the `limit` smallest ids after `after`, in no order."""
     if part.ids.dtype == np.int64 or len(positions) <= _TEXTS_AT_ONCE:
         return _first_at_once(part, positions, after, limit)
@@ -97,7 +97,7 @@ def _first(part: Part, positions: Positions, after: PointId | None, limit: int, 
     return part.rows.take(firsts), part.ids.take(firsts)
 
 
-def _first_at_once(part: Part, positions: Positions, after: PointId | None, limit: int) -> tuple[Rows, IdArray]:
+def _first_at_once(part: SegmentView, positions: Positions, after: PointId | None, limit: int) -> tuple[Rows, IdArray]:
     ids = part.ids.take(positions)
     if after is not None:
         following = _following(ids, after)

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.points import Matrix
-from shoal.shard_worker.index.view import Part
-from shoal.shard_worker.logic.filter_plan import Record
+from shoal.shard_worker.index.view import SegmentView
+from shoal.shard_worker.logic.filter_plan import FilterHistory
 
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -67,16 +67,16 @@ class HotFilter:
         self.estimate = estimate
         self.verified_seq = verified_seq
         self.uses = 1
-        self.record = Record()
+        self.record = FilterHistory()
         self.gathered: Gathered | None = None
         self._mask: Mask | None = None
         self._among: Among | None = None
 
-    def holds_for(self, part: Part, seq: int) -> bool:
+    def holds_for(self, part: SegmentView, seq: int) -> bool:
         """Whether it says the truth about this part in a view at `seq`."""
         return self.rows == len(part) and seq >= self.verified_seq
 
-    def among(self, part: Part, seq: int) -> Among:
+    def among(self, part: SegmentView, seq: int) -> Among:
         """The matching rows that live at `seq`."""
         known = self._among
         if known is not None and known.dead == part.dead:
@@ -129,7 +129,7 @@ class HotFilters:
         """Memory held, at most the limit."""
         return self._bytes
 
-    def find(self, part: Part, key: str, seq: int) -> HotFilter | None:
+    def find(self, part: SegmentView, key: str, seq: int) -> HotFilter | None:
         """What is known of filter `key` on this part, when it holds for a view at `seq`; used once more."""
         with self._lock:
             entry = self._entries.get((part.key, key))
@@ -139,12 +139,12 @@ class HotFilters:
             entry[0].uses += 1
             return entry[0]
 
-    def peek(self, part: Part, key: str, seq: int) -> HotFilter | None:
+    def peek(self, part: SegmentView, key: str, seq: int) -> HotFilter | None:
         """As find, without counting as a use."""
         entry = self._entries.get((part.key, key))
         return entry[0] if entry is not None and entry[0].holds_for(part, seq) else None
 
-    def keep(self, part: Part, key: str, hot: HotFilter) -> None:
+    def keep(self, part: SegmentView, key: str, hot: HotFilter) -> None:
         """Remember, or count again after it has grown, and forget others beyond the bound."""
         held = hot.memory_bytes() + len(key)
         with self._lock:
@@ -160,7 +160,7 @@ class HotFilters:
         """Whether its vectors are worth a place: used often enough, and not most of all there is."""
         return hot.uses >= _HOT_USES and len(hot.positions) * dim * 4 <= self._limit * _LARGEST_SHARE
 
-    def gather(self, part: Part, key: str, hot: HotFilter) -> Gathered:
+    def gather(self, part: SegmentView, key: str, hot: HotFilter) -> Gathered:
         """Vectors of its matching rows, kept from now on."""
         known = hot.gathered
         if known is not None:

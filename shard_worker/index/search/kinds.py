@@ -16,18 +16,18 @@ from shoal.shard_worker.index.search.exact import Stock
 from shoal.shard_worker.index.search.explaining import Tally
 from shoal.shard_worker.index.search.paces import Layout
 from shoal.shard_worker.index.ties import Kinds, first_by_rank
-from shoal.shard_worker.index.view import NO_HITS, Part, PartHits, join_hits
+from shoal.shard_worker.index.view import NO_HITS, PartHits, SegmentView, join_hits
 
 Numbers = npt.NDArray[np.int64]
 
 
-def kinds_of(part: Part, stock: Stock) -> Kinds | None:
+def kinds_of(part: SegmentView, stock: Stock) -> Kinds | None:
     """The few different vectors of a part, when that is known by now; None where the stock is only some of its rows."""
     whole = stock.layout is Layout.CONTIGUOUS and stock.positions is None
     return part.ties.kinds(part.ids) if whole else None
 
 
-def kinds_hits(part: Part, ask: Ask, stock: Stock, kinds: Kinds, tally: Tally) -> PartHits:
+def kinds_hits(part: SegmentView, ask: Ask, stock: Stock, kinds: Kinds, tally: Tally) -> PartHits:
     """As exact_hits, of all rows of a part that count."""
     rows, starts = kinds.rows, kinds.starts
     if stock.counted is not None:
@@ -40,7 +40,7 @@ def kinds_hits(part: Part, ask: Ask, stock: Stock, kinds: Kinds, tally: Tally) -
     return join_hits(found) if found else NO_HITS
 
 
-def _of_query(part: Part, ask: Ask, first: Numbers, rows: npt.NDArray[np.int32], starts: Numbers, number: int) -> PartHits:
+def _of_query(part: SegmentView, ask: Ask, first: Numbers, rows: npt.NDArray[np.int32], starts: Numbers, number: int) -> PartHits:
     sizes = np.diff(starts)
     filled = np.flatnonzero(sizes)
     scores = pair_scores(ask.queries, part.vectors, np.full(len(filled), number, dtype=np.int64), first[filled], ask.metric)

@@ -18,7 +18,7 @@ from shoal.core.payload import payload_from_json
 from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.index.search.context import SearchContext, ViewOutdated
 from shoal.shard_worker.index.search.hot_filters import HotFilter, Positions
-from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.read_pace import ReadPace
 
 
@@ -35,7 +35,7 @@ class Sought:
         return cls(filter=filter, key=filter_key(filter))
 
 
-def matching(part: Part, sought: Sought, seq: int, context: SearchContext, turn: Turn = FREE) -> tuple[HotFilter, bool]:
+def matching(part: SegmentView, sought: Sought, seq: int, context: SearchContext, turn: Turn = FREE) -> tuple[HotFilter, bool]:
     """The rows of the part that match, and whether they were known.
 
     Raises ViewOutdated when the payload of a row that lives at `seq` has been replaced meanwhile, and what the turn
@@ -63,7 +63,7 @@ def _ascending(positions: BitMap) -> Positions:
     return found.astype(np.int64)
 
 
-def _verified(part: Part, filter: Filter, unsure: Positions, seq: int, context: SearchContext, turn: Turn) -> Positions:
+def _verified(part: SegmentView, filter: Filter, unsure: Positions, seq: int, context: SearchContext, turn: Turn) -> Positions:
     """Those of `unsure` whose payload matches; dead rows are left out."""
     alive = unsure[part.deaths.take(unsure) > seq]
     judge, pace, start = predicate_of(filter, turn.pause), ReadPace(), 0
@@ -76,7 +76,7 @@ def _verified(part: Part, filter: Filter, unsure: Positions, seq: int, context: 
     return np.concatenate(kept)
 
 
-def _judged(part: Part, judge: Predicate, positions: Positions, context: SearchContext, pace: ReadPace, turn: Turn) -> Positions:
+def _judged(part: SegmentView, judge: Predicate, positions: Positions, context: SearchContext, pace: ReadPace, turn: Turn) -> Positions:
     payloads = context.read_payloads(part.rows.take(positions))
     if payloads is None:
         raise ViewOutdated(f"one of {len(positions)} points that segment {part.key} must read has been replaced, search a newer view")

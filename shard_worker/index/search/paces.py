@@ -42,7 +42,7 @@ class Layout(StrEnum):
     SCATTERED = "scattered"
 
 
-class _Work(StrEnum):
+class _MeasuredWork(StrEnum):
     """Kinds of arithmetic with their own pace, in microseconds a float."""
 
     ALONE = "alone"
@@ -57,7 +57,7 @@ class Paces:
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._us_per_float: dict[_Work, float] = {}
+        self._us_per_float: dict[_MeasuredWork, float] = {}
         self._index_scale: dict[int, float] = {}
 
     def exact_us(self, *, queries: int, rows: int, dim: int, layout: Layout) -> float:
@@ -66,7 +66,7 @@ class Paces:
 
     def gather_us(self, *, rows: int, dim: int) -> float:
         """Microseconds to copy scattered rows into one block."""
-        return rows * dim * self._pace(_Work.GATHER, dim)
+        return rows * dim * self._pace(_MeasuredWork.GATHER, dim)
 
     def learn_exact(self, *, queries: int, rows: int, dim: int, layout: Layout, us: float) -> None:
         """Such a search took `us`."""
@@ -96,25 +96,25 @@ class Paces:
     def _arithmetic_us(self, queries: int, rows: int, dim: int, layout: Layout) -> float:
         return sum(floats * self._pace(work, dim) for work, floats in _parts(queries, rows, dim, layout))
 
-    def _pace(self, work: _Work, dim: int) -> float:
+    def _pace(self, work: _MeasuredWork, dim: int) -> float:
         if not self._us_per_float:
             with self._lock:
                 if not self._us_per_float:
                     self._us_per_float = self._measured(dim)
         return self._us_per_float[work]
 
-    def _measured(self, dim: int) -> dict[_Work, float]:
+    def _measured(self, dim: int) -> dict[_MeasuredWork, float]:
         """Each kind of work timed on a small matrix: about two milliseconds in all."""
         rows = max(TOGETHER_QUERIES, min(_SEED_ROWS, _SEED_FLOATS // dim))
         matrix = np.full((rows, dim), 0.5, dtype=np.float32)
         queries = matrix[:TOGETHER_QUERIES] + np.float32(0.25)
         # An odd stride visits every row in an order that no prefetcher foresees for long.
         positions = np.ascontiguousarray((np.arange(rows, dtype=np.int64) * 1_009) % rows)
-        works: dict[_Work, tuple[int, Callable[[], object]]] = {
-            _Work.ALONE: (1, lambda: squared_distances(queries[0], matrix)),
-            _Work.SCATTERED: (1, lambda: distances_at(queries[:1], matrix, positions[None, :], Metric.L2)),
-            _Work.TOGETHER: (TOGETHER_QUERIES, lambda: queries @ matrix.T),
-            _Work.GATHER: (1, lambda: matrix.take(positions, axis=0)),
+        works: dict[_MeasuredWork, tuple[int, Callable[[], object]]] = {
+            _MeasuredWork.ALONE: (1, lambda: squared_distances(queries[0], matrix)),
+            _MeasuredWork.SCATTERED: (1, lambda: distances_at(queries[:1], matrix, positions[None, :], Metric.L2)),
+            _MeasuredWork.TOGETHER: (TOGETHER_QUERIES, lambda: queries @ matrix.T),
+            _MeasuredWork.GATHER: (1, lambda: matrix.take(positions, axis=0)),
         }
         return {work: self._seed(work, self._timed_us(run) / (count * rows * dim)) for work, (count, run) in works.items()}
 
@@ -123,13 +123,18 @@ class Paces:
         run()
         return (self._clock() - began) * 1e6
 
-    def _seed(self, work: _Work, us_per_float: float) -> float:
+    def _seed(self, work: _MeasuredWork, us_per_float: float) -> float:
         """A measurement within a plausible range: one interrupted by the scheduler says nothing."""
         usual = _SEED_US_PER_FLOAT[work]
         return min(max(us_per_float, usual / _MOST_AT_ONCE), usual * _MOST_AT_ONCE)
 
 
-_SEED_US_PER_FLOAT = {_Work.ALONE: 1.2e-4, _Work.SCATTERED: 3.5e-4, _Work.TOGETHER: 5e-5, _Work.GATHER: 3.5e-4}
+_SEED_US_PER_FLOAT = {
+    _MeasuredWork.ALONE: 1.2e-4,
+    _MeasuredWork.SCATTERED: 3.5e-4,
+    _MeasuredWork.TOGETHER: 5e-5,
+    _MeasuredWork.GATHER: 3.5e-4,
+}
 """Usual paces (measured at dimensions 128 and 784, rows in memory)."""
 
 
@@ -138,13 +143,13 @@ def _fixed_us(queries: int, rows: int) -> float:
     return CALL_US + queries * rows * _SELECT_US_PER_ROW
 
 
-def _parts(queries: int, rows: int, dim: int, layout: Layout) -> list[tuple[_Work, int]]:
+def _parts(queries: int, rows: int, dim: int, layout: Layout) -> list[tuple[_MeasuredWork, int]]:
     """The arithmetic of an exact search: (kind, floats)."""
     floats = rows * dim
     if queries < TOGETHER_QUERIES:
-        return [(_Work.ALONE if layout is Layout.CONTIGUOUS else _Work.SCATTERED, queries * floats)]
-    together = [(_Work.TOGETHER, queries * floats)]
-    return together if layout is Layout.CONTIGUOUS else [(_Work.GATHER, floats), *together]
+        return [(_MeasuredWork.ALONE if layout is Layout.CONTIGUOUS else _MeasuredWork.SCATTERED, queries * floats)]
+    together = [(_MeasuredWork.TOGETHER, queries * floats)]
+    return together if layout is Layout.CONTIGUOUS else [(_MeasuredWork.GATHER, floats), *together]
 
 
 def _correction(us: float, expected_us: float) -> float:

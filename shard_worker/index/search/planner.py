@@ -21,9 +21,9 @@ from shoal.shard_worker.index.search.hot_filters import Among, HotFilter, Mask
 from shoal.shard_worker.index.search.kinds import kinds_hits, kinds_of
 from shoal.shard_worker.index.search.matching import Sought, matching
 from shoal.shard_worker.index.search.paces import TOGETHER_QUERIES, Layout
-from shoal.shard_worker.index.tuning import Choice
-from shoal.shard_worker.index.view import NO_HITS, Part, PartHits, join_hits
-from shoal.shard_worker.logic.filter_plan import Plan, Record, begin_in_index, expected_rank
+from shoal.shard_worker.index.tuning import BreadthChoice
+from shoal.shard_worker.index.view import NO_HITS, PartHits, SegmentView, join_hits
+from shoal.shard_worker.logic.filter_plan import FilterHistory, Plan, begin_in_index, expected_rank
 
 Numbers = npt.NDArray[np.int64]
 
@@ -36,7 +36,7 @@ _RADIUS_RANK = 64
 """Hits a range search looks for first: k bounds its answer and may be far more than lie within the radius."""
 
 
-def part_hits(part: Part, ask: Ask, sought: Sought | None, context: SearchContext, tally: Tally) -> PartHits:
+def part_hits(part: SegmentView, ask: Ask, sought: Sought | None, context: SearchContext, tally: Tally) -> PartHits:
     """Hits of each query among the visible rows that match, at least the k best of the part in the sense of
     `ask.accuracy`, in no order. sought: None for no filter. Raises ViewOutdated as `matching` does."""
     if sought is None:
@@ -52,7 +52,7 @@ def part_hits(part: Part, ask: Ask, sought: Sought | None, context: SearchContex
     return _Filtered(part, ask, sought, context, tally, hot, among).hits()
 
 
-def unfiltered_us(part: Part, ask: Ask, context: SearchContext) -> tuple[Choice | None, float]:
+def unfiltered_us(part: SegmentView, ask: Ask, context: SearchContext) -> tuple[BreadthChoice | None, float]:
     """How a part is searched without a filter: (what to ask of its index, None for exact search; estimated
     microseconds).
     """
@@ -67,7 +67,7 @@ def unfiltered_us(part: Part, ask: Ask, context: SearchContext) -> tuple[Choice 
     return (choice, index_us) if index_us < exact_us else (None, exact_us)
 
 
-def _unfiltered_choice(part: Part, ask: Ask, context: SearchContext) -> Choice | None:
+def _unfiltered_choice(part: SegmentView, ask: Ask, context: SearchContext) -> BreadthChoice | None:
     """As the first of unfiltered_us.
 
     Few queries with a recall target are the hot path: their choice was made by cost already.
@@ -81,7 +81,7 @@ def _unfiltered_choice(part: Part, ask: Ask, context: SearchContext) -> Choice |
     return None if choice.exact else choice
 
 
-def _unfiltered(part: Part, ask: Ask, context: SearchContext, tally: Tally) -> PartHits:
+def _unfiltered(part: SegmentView, ask: Ask, context: SearchContext, tally: Tally) -> PartHits:
     choice, native = _unfiltered_choice(part, ask, context), part.native
     if native is None or choice is None:
         return _exactly(part, ask, visible_stock(part, ask.seq), context, tally)
@@ -107,7 +107,7 @@ def _unfiltered(part: Part, ask: Ask, context: SearchContext, tally: Tally) -> P
     return _finished(Plan.INDEX, descent, ask, visible_stock(part, ask.seq), part, context, tally)
 
 
-def _carefully(part: Part, native: NativeIndex, ask: Ask, unlike: Numbers, context: SearchContext, tally: Tally) -> PartHits:
+def _carefully(part: SegmentView, native: NativeIndex, ask: Ask, unlike: Numbers, context: SearchContext, tally: Tally) -> PartHits:
     """Hits of the queries numbered `unlike` (m,) without relying on what was measured with others."""
     tally.fallbacks += len(unlike)
     asked = ask.only(unlike)
@@ -126,7 +126,9 @@ def _carefully(part: Part, native: NativeIndex, ask: Ask, unlike: Numbers, conte
 class _Filtered:
     """One filter on one part for one group of queries. among: rows that match and live, at least one."""
 
-    def __init__(self, part: Part, ask: Ask, sought: Sought, context: SearchContext, tally: Tally, hot: HotFilter, among: Among) -> None:
+    def __init__(
+        self, part: SegmentView, ask: Ask, sought: Sought, context: SearchContext, tally: Tally, hot: HotFilter, among: Among
+    ) -> None:
         self._part, self._ask, self._sought, self._context, self._tally = part, ask, sought, context, tally
         self._hot, self._among = hot, among
 
@@ -148,7 +150,7 @@ class _Filtered:
             self._context.hot.keep(self._part, self._sought.key, self._hot)
         return mask
 
-    def _planned(self, native: NativeIndex, choice: Choice) -> PartHits:
+    def _planned(self, native: NativeIndex, choice: BreadthChoice) -> PartHits:
         part, ask, context, record = self._part, self._ask, self._context, self._hot.record
         reliance = _as_unfiltered(part, native, _first_k(ask), choice)
         if reliance is None:
@@ -177,7 +179,7 @@ class _Filtered:
             return join_hits(descent.hits)
         return _finished(Plan.INDEX_THEN_FILTER, descent, ask, self._stock(), part, context, self._tally)
 
-    def _learn(self, record: Record, descent: Descent) -> None:
+    def _learn(self, record: FilterHistory, descent: Descent) -> None:
         mean = _first_k(self._ask) * len(self._part) / self._among.count
         # A range search ends where the radius does, which says nothing of how deep the matches lie.
         spread = None if descent.reached is None or self._ask.radius is not None else descent.reached / mean
@@ -219,7 +221,7 @@ class _Filtered:
         return counted
 
 
-def _index_us(part: Part, ask: Ask, choice: Choice, context: SearchContext) -> float:
+def _index_us(part: SegmentView, ask: Ask, choice: BreadthChoice, context: SearchContext) -> float:
     """Estimated cost of one search of the index for each query; no filter makes it cheaper."""
     us = part.tuning.now.us_of(choice.breadth, max(_first_k(ask), choice.fetch))
     return context.paces.index_us(part.key, queries=len(ask), us=us)
@@ -230,7 +232,7 @@ def _first_k(ask: Ask) -> int:
     return ask.k if ask.radius is None else min(ask.k, _RADIUS_RANK)
 
 
-def _as_unfiltered(part: Part, native: NativeIndex, k: int, choice: Choice) -> Reliance | None:
+def _as_unfiltered(part: SegmentView, native: NativeIndex, k: int, choice: BreadthChoice) -> Reliance | None:
     """On an index, for as much recall as an unfiltered search finds the first k hits with; None when that is exact.
     choice: what it would ask of the index were no row dead."""
     reliance = Reliance.on(part, native, k, choice)
@@ -241,7 +243,7 @@ def _as_unfiltered(part: Part, native: NativeIndex, k: int, choice: Choice) -> R
     return None if deeper.exact else Reliance.on(part, native, k, deeper)
 
 
-def _finished(plan: Plan, descent: Descent, ask: Ask, stock: Stock, part: Part, context: SearchContext, tally: Tally) -> PartHits:
+def _finished(plan: Plan, descent: Descent, ask: Ask, stock: Stock, part: SegmentView, context: SearchContext, tally: Tally) -> PartHits:
     """The hits of the descent and, of the queries it left open, the exact ones."""
     if not tally.breadth:
         # The first round was already dearer than exact search, or no depth reliable enough: the index was not asked.
@@ -254,12 +256,12 @@ def _finished(plan: Plan, descent: Descent, ask: Ask, stock: Stock, part: Part, 
     return join_hits([*descent.hits, exact.of(descent.open)])
 
 
-def _exactly(part: Part, ask: Ask, stock: Stock, context: SearchContext, tally: Tally) -> PartHits:
+def _exactly(part: SegmentView, ask: Ask, stock: Stock, context: SearchContext, tally: Tally) -> PartHits:
     tally.plan = Plan.EXACT
     return _compared(part, ask, stock, context, tally)
 
 
-def _compared(part: Part, ask: Ask, stock: Stock, context: SearchContext, tally: Tally) -> PartHits:
+def _compared(part: SegmentView, ask: Ask, stock: Stock, context: SearchContext, tally: Tally) -> PartHits:
     """Exact hits, and their cost learnt."""
     tally.searched()
     kinds = kinds_of(part, stock)

@@ -23,13 +23,13 @@ from shoal.shard_worker.index.search.context import SearchContext
 from shoal.shard_worker.index.search.explaining import PartExplain, Tally, explained
 from shoal.shard_worker.index.search.matching import Sought
 from shoal.shard_worker.index.search.planner import part_hits
-from shoal.shard_worker.index.view import NO_HITS, Found, PartHits, View, join_hits
+from shoal.shard_worker.index.view import NO_HITS, IndexHits, IndexView, PartHits, join_hits
 
 Numbers = npt.NDArray[np.int64]
 
 
 def search_view(
-    view: View,
+    view: IndexView,
     queries: Matrix,
     groups: tuple[QueryGroup, ...],
     accuracy: Accuracy,
@@ -37,7 +37,7 @@ def search_view(
     metric: Metric,
     context: SearchContext,
     turn: Turn = FREE,
-) -> tuple[Found, tuple[PartExplain, ...]]:
+) -> tuple[IndexHits, tuple[PartExplain, ...]]:
     """The k best points of each query among those that match its group's filter and lie within the radius: exactly
     min(k, such points) hits a query, in the order of the batch, by (score, id), best first. And how each part was
     searched for each group, when context.explain is set.
@@ -123,7 +123,7 @@ def _within(hits: PartHits, radius: float, metric: Metric) -> PartHits:
     return PartHits(query=hits.query.take(kept), ids=hits.ids.take(kept), scores=hits.scores.take(kept), rows=hits.rows.take(kept))
 
 
-def _best(hits: PartHits, wanted: int | Numbers, queries: int, metric: Metric) -> Found:
+def _best(hits: PartHits, wanted: int | Numbers, queries: int, metric: Metric) -> IndexHits:
     """The `wanted` best of `hits` of each query, in order."""
     order = hit_order(hits.query, hits.scores, hits.ids, metric)
     if queries == 1 and isinstance(wanted, int):
@@ -133,4 +133,4 @@ def _best(hits: PartHits, wanted: int | Numbers, queries: int, metric: Metric) -
         query = hits.query.take(order)
         order = order[rank_in_group(query) < (wanted if isinstance(wanted, int) else wanted.take(query))]
         counts = np.bincount(hits.query.take(order), minlength=queries)
-    return Found(counts=counts, ids=hits.ids.take(order), scores=hits.scores.take(order), rows=hits.rows.take(order))
+    return IndexHits(counts=counts, ids=hits.ids.take(order), scores=hits.scores.take(order), rows=hits.rows.take(order))

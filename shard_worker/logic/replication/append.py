@@ -53,7 +53,7 @@ class NoRoom:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Matched:
+class LogMatches:
     """Durable, and equal to the primary's log, up to `through`. no_room: None while upserts find room here."""
 
     through: Seq
@@ -74,4 +74,4 @@ class Refused:
     known_term: Term
 
 
-AppendAnswer = Matched | Diverged | Refused
+AppendAnswer = LogMatches | Diverged | Refused

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from shoal.core.ids import ReplicaId, Revision, Seq, WorkerId
 from shoal.core.shard_config import ShardConfig, commit_point, expanded, is_spare, keepers, may_shrink, shrunk, without_eligible
-from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, Diverged, LogSummary, Matched, NoRoom
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, Diverged, LogMatches, LogSummary, NoRoom
 from shoal.shard_worker.logic.replication.log_view import LogView
 from shoal.shard_worker.logic.replication.record import Record
 
@@ -206,7 +206,7 @@ class Leadership:
             return
         peer.serial, peer.silent = 0, False
         match answer:
-            case Matched(through=through, no_room=no_room):
+            case LogMatches(through=through, no_room=no_room):
                 progress = through > peer.match or peer.sent_all
                 peer.match = max(peer.match, through)
                 peer.next = Seq(max(peer.next, peer.match + 1))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from shoal.core.errors import BUSY_RETRY_S, Applied, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
 from shoal.core.shard_config import ShardConfig, ShardState, leads, may_lead
-from shoal.shard_worker.logic.replication.append import Append, Diverged, Matched, NoRoom, Refused
+from shoal.shard_worker.logic.replication.append import Append, Diverged, LogMatches, NoRoom, Refused
 from shoal.shard_worker.logic.replication.events import (
     DISK_LIMIT,
     Acknowledge,
@@ -54,7 +54,7 @@ from shoal.shard_worker.logic.replication.leadership import Leadership
 from shoal.shard_worker.logic.replication.log_view import LogView
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Remembered, RequestMemory, TooOld, Unheard
-from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading, Opened, Role
+from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading, ReplicaAtOpening, Role
 
 MAX_PENDING_WRITES = 256
 MAX_PENDING_BYTES = 256 * 1024 * 1024
@@ -73,7 +73,7 @@ class _Pending:
 class ReplicaMachine:
     """State of one replica. Fed from one thread, one event at a time, in order."""
 
-    def __init__(self, opened: Opened, memory: RequestMemory) -> None:
+    def __init__(self, opened: ReplicaAtOpening, memory: RequestMemory) -> None:
         self.shard, self.replica = opened.shard, opened.replica
         self.known_term = opened.known_term
         self.role: Role = Idle()
@@ -370,7 +370,7 @@ class ReplicaMachine:
     def _answer_owed(self) -> list[ReplicaEffect]:
         ready = [(ticket, through) for ticket, through in self._owed if through <= self.log.durable_seq]
         self._owed = [(ticket, through) for ticket, through in self._owed if through > self.log.durable_seq]
-        return [AnswerAppend(ticket=ticket, answer=Matched(through=through, no_room=self._no_room)) for ticket, through in ready]
+        return [AnswerAppend(ticket=ticket, answer=LogMatches(through=through, no_room=self._no_room)) for ticket, through in ready]
 
     # Writing
 

@@ -47,7 +47,7 @@ Role = Idle | Candidate | Leading | Failed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Opened:
+class ReplicaAtOpening:
     """What a replica finds on its disk. base: term and seq of the record before the first one that its log keeps; runs:
     first kept seq of each term; tail: records of the log behind applied_seq, in order."""
 

@@ -25,9 +25,9 @@ from shoal.shard_worker.logic.replication.record import Record
 from shoal.shard_worker.storage.durable import flush, flush_data, fsync_path, make_folder
 from shoal.shard_worker.storage.failure import StorageFailed, write_failure
 from shoal.shard_worker.storage.log.frame import Frame, encode_group
-from shoal.shard_worker.storage.log.log_file import LogEnd, LogIdentity, create_log_file
+from shoal.shard_worker.storage.log.log_file import ChainEnd, LogIdentity, create_log_file
 from shoal.shard_worker.storage.log.log_opening import OpenedLog, open_log_files, verify_log_files
-from shoal.shard_worker.storage.log.log_places import Place
+from shoal.shard_worker.storage.log.log_places import RecordBorder
 from shoal.shard_worker.storage.log.log_reading import place_behind, read_frames, read_group
 from shoal.shard_worker.storage.log.log_state import LogPart, LogState, new_state
 from shoal.shard_worker.storage.log.watermark import Watermark, load_watermark, save_watermark
@@ -87,7 +87,7 @@ class ReplicaLog:
         shard.
         """
         identity = LogIdentity(cluster_id=cluster_id, replica_id=replica_id)
-        before = LogEnd(term=base[0], seq=base[1], crc=0)
+        before = ChainEnd(term=base[0], seq=base[1], crc=0)
         try:
             make_folder(folder / "log")
             file = create_log_file(folder / "log", identity, before)
@@ -252,7 +252,7 @@ class ReplicaLog:
         fault_point("log.rolled")
         self._mark(self._state)
 
-    def _cut(self, going: Sequence[LogPart], place: Place) -> None:
+    def _cut(self, going: Sequence[LogPart], place: RecordBorder) -> None:
         """Delete the files behind, the last one first, each for good: never may one be missing in the middle.
 
         Then shorten.
@@ -320,7 +320,7 @@ def closed_log_end(folder: Path, *, cluster_id: ClusterId, replica_id: ReplicaId
     return end.term, end.seq
 
 
-def _check_continues(end: LogEnd, records: Sequence[Record]) -> None:
+def _check_continues(end: ChainEnd, records: Sequence[Record]) -> None:
     term, seq = end.term, end.seq
     for record in records:
         if record.seq != seq + 1 or record.term < term:

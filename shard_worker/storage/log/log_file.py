@@ -46,7 +46,7 @@ class LogIdentity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LogEnd:
+class ChainEnd:
     """Where a chain of records ends: term, seq and crc of its last record."""
 
     term: Term
@@ -54,7 +54,7 @@ class LogEnd:
     crc: int
 
 
-BEFORE_FIRST = LogEnd(term=Term(0), seq=Seq(0), crc=0)
+BEFORE_FIRST = ChainEnd(term=Term(0), seq=Seq(0), crc=0)
 """End of a log that never held a record."""
 
 
@@ -63,7 +63,7 @@ class LogFile:
     """One file of a log. before: end of the chain that it continues; header_bytes: where its first frame begins."""
 
     path: Path
-    before: LogEnd
+    before: ChainEnd
     header_bytes: int
 
     @property
@@ -72,7 +72,7 @@ class LogFile:
         return Seq(self.before.seq + 1)
 
 
-def create_log_file(folder: Path, identity: LogIdentity, before: LogEnd) -> LogFile:
+def create_log_file(folder: Path, identity: LogIdentity, before: ChainEnd) -> LogFile:
     """A durable file without records.
 
     It appears whole, so a damaged header is never the trace of a crash. Raises OSError.
@@ -113,7 +113,7 @@ def read_log_file(path: Path, stream: BinaryIO, identity: LogIdentity) -> LogFil
     return LogFile(path=path, before=before, header_bytes=header_bytes)
 
 
-def walk_frames(stream: BinaryIO, end: LogEnd, seed: int) -> Iterator[Frame]:
+def walk_frames(stream: BinaryIO, end: ChainEnd, seed: int) -> Iterator[Frame]:
     """Frames from the stream's position on for as long as each is right and continues the chain after `end`.
 
     Raises OSError.
@@ -123,14 +123,14 @@ def walk_frames(stream: BinaryIO, end: LogEnd, seed: int) -> Iterator[Frame]:
         end = end_of(frame)
 
 
-def continues(frame: Frame, end: LogEnd) -> bool:
+def continues(frame: Frame, end: ChainEnd) -> bool:
     """Whether the frame is the next one of the chain."""
     return frame.previous_crc == end.crc and frame.record.seq == end.seq + 1 and frame.record.term >= end.term
 
 
-def end_of(frame: Frame) -> LogEnd:
+def end_of(frame: Frame) -> ChainEnd:
     """End of a chain whose last frame this is."""
-    return LogEnd(term=frame.record.term, seq=frame.record.seq, crc=frame.crc)
+    return ChainEnd(term=frame.record.term, seq=frame.record.seq, crc=frame.crc)
 
 
 def make_tail_durable(path: Path, proven_bytes: int, good_bytes: int) -> None:
@@ -151,7 +151,7 @@ def make_tail_durable(path: Path, proven_bytes: int, good_bytes: int) -> None:
         os.close(descriptor)
 
 
-def _encode_header(identity: LogIdentity, before: LogEnd) -> bytes:
+def _encode_header(identity: LogIdentity, before: ChainEnd) -> bytes:
     cluster, replica = identity.cluster_id.encode("utf-8"), identity.replica_id.encode("utf-8")
     fixed = _FIXED.pack(before.seq + 1, before.term, before.crc, len(cluster), len(replica))
     header_bytes = _PREFIX.size + len(fixed) + len(cluster) + len(replica) + _CRC.size
@@ -159,11 +159,11 @@ def _encode_header(identity: LogIdentity, before: LogEnd) -> bytes:
     return checked + _CRC.pack(crc32c(checked))
 
 
-def _decode_header(path: Path, rest: bytes, identity: LogIdentity) -> LogEnd:
+def _decode_header(path: Path, rest: bytes, identity: LogIdentity) -> ChainEnd:
     first_seq, previous_term, previous_crc, cluster_bytes, replica_bytes = _FIXED.unpack_from(rest)
     cluster_at, replica_at = _FIXED.size, _FIXED.size + cluster_bytes
     check_cluster(path, rest[cluster_at:replica_at].decode("utf-8"), identity.cluster_id)
     replica = rest[replica_at : replica_at + replica_bytes].decode("utf-8")
     if replica != identity.replica_id:
         raise PreconditionFailed(f"{path} belongs to replica {replica}, not to {identity.replica_id}")
-    return LogEnd(term=Term(previous_term), seq=Seq(first_seq - 1), crc=previous_crc)
+    return ChainEnd(term=Term(previous_term), seq=Seq(first_seq - 1), crc=previous_crc)

@@ -16,7 +16,7 @@ from shoal.shard_worker.storage.durable import remove_temporaries
 from shoal.shard_worker.storage.failure import read_failure, write_failure
 from shoal.shard_worker.storage.log.frame import Frame, holds_frame
 from shoal.shard_worker.storage.log.log_file import (
-    LogEnd,
+    ChainEnd,
     LogFile,
     LogIdentity,
     end_of,
@@ -25,7 +25,7 @@ from shoal.shard_worker.storage.log.log_file import (
     read_log_file,
     walk_frames,
 )
-from shoal.shard_worker.storage.log.log_places import SPACING_BYTES, Place, Places
+from shoal.shard_worker.storage.log.log_places import SPACING_BYTES, Places, RecordBorder
 from shoal.shard_worker.storage.log.log_state import LogPart, LogState
 from shoal.shard_worker.storage.log.watermark import Watermark
 
@@ -50,7 +50,7 @@ class VerifiedLog:
     files: tuple[LogFile, ...]
     extents: tuple[Extent, ...]
     places: tuple[Places, ...]
-    end: LogEnd
+    end: ChainEnd
     term_starts: dict[Term, Seq]
 
     @property
@@ -120,7 +120,7 @@ class _Chain:
         self._applied_seq = applied_seq
         self.files: list[LogFile] = []
         self.places: list[Places] = []
-        self.end = LogEnd(term=Term(0), seq=Seq(0), crc=0)
+        self.end = ChainEnd(term=Term(0), seq=Seq(0), crc=0)
         self.term_starts: dict[Term, Seq] = {}
 
     def add(self, path: Path, *, is_last: bool) -> Extent:
@@ -140,7 +140,7 @@ class _Chain:
                 proven = good if frame.record.seq <= self._watermark.seq else proven
                 self._take(path, frame)
                 if good - noted >= SPACING_BYTES:
-                    self.places[-1].note(Place(end=self.end, offset=good))
+                    self.places[-1].note(RecordBorder(end=self.end, offset=good))
                     noted = good
             total = os.fstat(stream.fileno()).st_size
             if good < total or is_last:
@@ -172,7 +172,7 @@ class _Chain:
         self._check_witness(path, self.end)
         self._seen(path, frame.record)
 
-    def _check_witness(self, path: Path, end: LogEnd) -> None:
+    def _check_witness(self, path: Path, end: ChainEnd) -> None:
         if end.seq == self._watermark.seq and end.crc != self._watermark.crc:
             raise DataLoss(f"{path}: record {end.seq} is not the one that the watermark saw")
 

@@ -12,30 +12,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shoal.core.ids import Seq
-from shoal.shard_worker.storage.log.log_file import LogEnd, LogFile
+from shoal.shard_worker.storage.log.log_file import ChainEnd, LogFile
 
 SPACING_BYTES = 128 * 1024
 """Between two borders that are kept, at least. What a read walks in vain is at most about twice as much."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class RecordBorder:
     """end: of the chain before it; offset: where in the file the next frame begins."""
 
-    end: LogEnd
+    end: ChainEnd
     offset: int
 
 
 class Places:
     """Borders of one file, in order. Any thread may note and ask."""
 
-    def __init__(self, file: LogFile, more: Iterable[Place] = ()) -> None:
+    def __init__(self, file: LogFile, more: Iterable[RecordBorder] = ()) -> None:
         self._lock = threading.Lock()
-        self._places = [Place(end=file.before, offset=file.header_bytes)]
+        self._places = [RecordBorder(end=file.before, offset=file.header_bytes)]
         for place in more:
             self.note(place)
 
-    def note(self, place: Place) -> None:
+    def note(self, place: RecordBorder) -> None:
         """Keep a border, unless one is known nearby."""
         with self._lock:
             at = bisect_left(self._places, place.offset, key=_offset)
@@ -44,7 +44,7 @@ class Places:
             if not near_left and not near_right:
                 self._places.insert(at, place)
 
-    def before(self, seq: Seq) -> Place:
+    def before(self, seq: Seq) -> RecordBorder:
         """The last known border that the record `seq` lies behind; the beginning of the file for a record before the
         file.
         """
@@ -57,9 +57,9 @@ class Places:
             return Places(file, [place for place in self._places if place.end.seq <= seq])
 
 
-def _offset(place: Place) -> int:
+def _offset(place: RecordBorder) -> int:
     return place.offset
 
 
-def _seq(place: Place) -> Seq:
+def _seq(place: RecordBorder) -> Seq:
     return place.end.seq

@@ -11,7 +11,7 @@ from shoal.shard_worker.logic.replication.record import Record
 from shoal.shard_worker.storage.failure import read_failure
 from shoal.shard_worker.storage.log.frame import Frame
 from shoal.shard_worker.storage.log.log_file import end_of, walk_frames
-from shoal.shard_worker.storage.log.log_places import SPACING_BYTES, Place
+from shoal.shard_worker.storage.log.log_places import SPACING_BYTES, RecordBorder
 from shoal.shard_worker.storage.log.log_state import LogPart, LogState
 
 
@@ -44,7 +44,7 @@ def read_group(frames: Iterable[Frame], max_bytes: int) -> tuple[Record, ...]:
     return tuple(records)
 
 
-def place_behind(part: LogPart, seed: int, seq: Seq) -> Place:
+def place_behind(part: LogPart, seed: int, seq: Seq) -> RecordBorder:
     """The border behind the record `seq` of this file, or before the file's first one.
 
     Raises DataLoss, StorageFailed.
@@ -53,7 +53,7 @@ def place_behind(part: LogPart, seed: int, seq: Seq) -> Place:
         return part.places.before(seq)
     with closing(_frames_of(part, seed, seq, seq)) as found:
         frame, offset = next(found)
-    return Place(end=end_of(frame), offset=offset)
+    return RecordBorder(end=end_of(frame), offset=offset)
 
 
 def _frames(state: LogState, seed: int, from_seq: Seq, was_cut: Callable[[], bool]) -> Generator[Frame, None, None]:
@@ -78,7 +78,7 @@ def _frames_of(part: LogPart, seed: int, from_seq: Seq, last: Seq) -> Generator[
             for frame in walk_frames(stream, place.end, seed):
                 seq, offset = frame.record.seq, offset + frame.size_bytes
                 if offset - place.offset >= SPACING_BYTES:
-                    place = Place(end=end_of(frame), offset=offset)
+                    place = RecordBorder(end=end_of(frame), offset=offset)
                     part.places.note(place)
                 if seq >= from_seq:
                     yield frame, offset

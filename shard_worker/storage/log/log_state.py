@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from shoal.core.ids import Seq, Term
 from shoal.shard_worker.logic.replication.record import Record
-from shoal.shard_worker.storage.log.log_file import LogEnd, LogFile
-from shoal.shard_worker.storage.log.log_places import Place, Places
+from shoal.shard_worker.storage.log.log_file import ChainEnd, LogFile
+from shoal.shard_worker.storage.log.log_places import Places, RecordBorder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,12 +31,12 @@ class LogState:
     how often the end was cut, so that a reader of an earlier value can tell a cut from damage."""
 
     parts: tuple[LogPart, ...]
-    end: LogEnd
+    end: ChainEnd
     term_starts: Mapping[Term, Seq]
     cuts: int = 0
 
     @property
-    def base(self) -> LogEnd:
+    def base(self) -> ChainEnd:
         """End of the chain before the first kept record."""
         return self.parts[0].file.before
 
@@ -48,9 +48,9 @@ class LogState:
     def appended(self, records: Sequence[Record], last_crc: int, group_bytes: int) -> LogState:
         """With a group of records, at least one, in the last file."""
         last = records[-1]
-        end = LogEnd(term=last.term, seq=last.seq, crc=last_crc)
+        end = ChainEnd(term=last.term, seq=last.seq, crc=last_crc)
         part = dataclasses.replace(self.parts[-1], size_bytes=self.parts[-1].size_bytes + group_bytes)
-        part.places.note(Place(end=end, offset=part.size_bytes))
+        part.places.note(RecordBorder(end=end, offset=part.size_bytes))
         starts = self.term_starts
         if last.term not in starts:
             starts = dict(sorted({**{record.term: record.seq for record in reversed(records)}, **starts}.items()))
@@ -66,7 +66,18 @@ class LogState:
         if not going:
             return self
         kept = self.parts[going:]
-        return dataclasses.replace(self, parts=kept, term_starts=_starts_from(self.term_starts, kept[0].file.first_seq))
+        return dataclasses.replace(self, parts=kept, term_starts=self._starts_from(kept[0].file.first_seq))
+
+    def _starts_from(self, first_seq: Seq) -> dict[Term, Seq]:
+        """The table without what lies before `first_seq`.
+
+        Of the terms that begin before it, only the last one can have records from there on, and it has none when a cut
+        has left the files from there on empty.
+        """
+        early = [term for term, seq in self.term_starts.items() if seq < first_seq]
+        kept = {term: seq for term, seq in self.term_starts.items() if seq >= first_seq}
+        reaches = bool(early) and first_seq not in kept.values() and first_seq <= self.end.seq
+        return {early[-1]: first_seq, **kept} if reaches else kept
 
     def part_before(self, seq: Seq) -> int:
         """Index of the last part that begins at or before the end of the record `seq`: what a cut behind it leaves as
@@ -74,7 +85,7 @@ class LogState:
         """
         return max(at for at, part in enumerate(self.parts) if part.file.before.seq <= seq)
 
-    def truncated(self, place: Place) -> LogState:
+    def truncated(self, place: RecordBorder) -> LogState:
         """Without what lies behind `place`, which is in the part that `part_before` names."""
         at, seq = self.part_before(place.end.seq), place.end.seq
         part = self.parts[at]
@@ -96,13 +107,3 @@ def new_part(file: LogFile) -> LogPart:
 def new_state(file: LogFile) -> LogState:
     """A log of one file without records."""
     return LogState(parts=(new_part(file),), end=file.before, term_starts={})
-
-
-def _starts_from(term_starts: Mapping[Term, Seq], first_seq: Seq) -> dict[Term, Seq]:
-    """The table without what lies before `first_seq`: of the terms that begin before it only the last one can still
-    have records.
-    """
-    early = [term for term, seq in term_starts.items() if seq < first_seq]
-    kept = {term: seq for term, seq in term_starts.items() if seq >= first_seq}
-    reaches = bool(early) and first_seq not in kept.values()
-    return {early[-1]: first_seq, **kept} if reaches else kept

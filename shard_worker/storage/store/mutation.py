@@ -23,7 +23,7 @@ class RequestEntry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Upsert:
+class PutRows:
     """Write points; the ids in `columns` are unique."""
 
     seq: Seq
@@ -32,7 +32,7 @@ class Upsert:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Delete:
+class RemoveRows:
     """Remove points. Ids that do not exist are no error."""
 
     seq: Seq
@@ -59,7 +59,7 @@ class Noop:
     request: RequestEntry | None = None
 
 
-Mutation = Upsert | Delete | DeleteRows | Noop
+Mutation = PutRows | RemoveRows | DeleteRows | Noop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

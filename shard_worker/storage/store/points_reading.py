@@ -39,7 +39,7 @@ def unchecked() -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shape:
+class WantedColumns:
     """What is wanted of a point. dim: of the stored vectors; check: called between two pieces of a read."""
 
     path: Path
@@ -72,7 +72,7 @@ class _Point(NamedTuple):
     vector: bytes | None
 
 
-def read_by_id(connection: sqlite3.Connection, ids: Sequence[PointId], shape: Shape) -> StoredColumns:
+def read_by_id(connection: sqlite3.Connection, ids: Sequence[PointId], shape: WantedColumns) -> StoredColumns:
     """The points with these ids, in this order; missing ones are left out."""
     found: dict[PointId, _Point] = {}
     for chunk in in_chunks(ids):
@@ -83,7 +83,7 @@ def read_by_id(connection: sqlite3.Connection, ids: Sequence[PointId], shape: Sh
     return _columns([found[point_id] for point_id in ids if point_id in found], shape)
 
 
-def read_by_row(connection: sqlite3.Connection, rows: Sequence[int], shape: Shape) -> StoredRows:
+def read_by_row(connection: sqlite3.Connection, rows: Sequence[int], shape: WantedColumns) -> StoredRows:
     """The points in these rows, in this order."""
     found: dict[int, _Point] = {}
     for chunk in in_chunks(rows):
@@ -92,7 +92,7 @@ def read_by_row(connection: sqlite3.Connection, rows: Sequence[int], shape: Shap
     return StoredRows(found=mask, columns=_columns([found[row] for row in rows if row in found], shape))
 
 
-def read_page(connection: sqlite3.Connection, after: PointId | None, limit: int, shape: Shape) -> StoredColumns:
+def read_page(connection: sqlite3.Connection, after: PointId | None, limit: int, shape: WantedColumns) -> StoredColumns:
     """At most `limit` points whose ids follow `after`, in order of id."""
     points: list[_Point] = []
     while len(points) < limit:
@@ -128,7 +128,7 @@ def _keys_sum(keys: Sequence[tuple[Any, Any]]) -> int | None:
         return None
 
 
-def _select(connection: sqlite3.Connection, source: str, values: Sequence[Any], shape: Shape) -> Iterable[_Point]:
+def _select(connection: sqlite3.Connection, source: str, values: Sequence[Any], shape: WantedColumns) -> Iterable[_Point]:
     # Only what is wanted is read: a vector is most of a row. Fetched whole: a statement that an error leaves unfinished
     # would hold up the next checkpoint.
     wanted = f"{'payload' if shape.with_payloads else 'NULL'}, {'vector' if shape.with_vectors else 'NULL'}"
@@ -154,7 +154,7 @@ def _crc(row: Any, point_id: Any, seq: Any, crcs: Any) -> int | None:
         return None
 
 
-def _columns(points: Sequence[_Point], shape: Shape) -> StoredColumns:
+def _columns(points: Sequence[_Point], shape: WantedColumns) -> StoredColumns:
     return StoredColumns(
         ids=id_array(point.id for point in points),
         vectors=_matrix(points, shape.dim) if shape.with_vectors else None,

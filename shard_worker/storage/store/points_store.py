@@ -49,8 +49,8 @@ from shoal.shard_worker.storage.store.mutation import Change, Mutation, Rows
 from shoal.shard_worker.storage.store.points_reading import (
     Check,
     LiveRows,
-    Shape,
     StoredRows,
+    WantedColumns,
     read_by_id,
     read_by_row,
     read_live_rows,
@@ -326,8 +326,8 @@ class PointsStore:
         except STORE_ERRORS as error:
             raise store_write_failure(error, f"store {self._path}") from error
 
-    def _shape(self, with_vectors: bool, with_payloads: bool, check: Check = unchecked) -> Shape:
-        return Shape(path=self._path, dim=self.dim, with_vectors=with_vectors, with_payloads=with_payloads, check=check)
+    def _shape(self, with_vectors: bool, with_payloads: bool, check: Check = unchecked) -> WantedColumns:
+        return WantedColumns(path=self._path, dim=self.dim, with_vectors=with_vectors, with_payloads=with_payloads, check=check)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -15,7 +15,7 @@ from shoal.shard_worker.logic.replication.request_memory import Remembered
 from shoal.shard_worker.storage.checksum import key_crc, part_crc, point_crc
 from shoal.shard_worker.storage.store.chunks import in_chunks, marks
 from shoal.shard_worker.storage.store.meta_table import Counters
-from shoal.shard_worker.storage.store.mutation import Change, Delete, DeleteRows, Mutation, Noop, Rows, Upsert
+from shoal.shard_worker.storage.store.mutation import Change, DeleteRows, Mutation, Noop, PutRows, RemoveRows, Rows
 from shoal.shard_worker.storage.store.small_tables import remember_request
 
 
@@ -48,9 +48,9 @@ def apply_mutation(connection: sqlite3.Connection, mutation: Mutation, counters:
     if mutation.seq != counters.applied_seq + 1:
         raise Internal(f"mutation {mutation.seq} cannot be applied after {counters.applied_seq}")
     match mutation:
-        case Upsert():
+        case PutRows():
             applied = _upsert(connection, mutation, counters, dim)
-        case Delete():
+        case RemoveRows():
             applied = _delete(connection, mutation, counters)
         case DeleteRows():
             applied = _delete_rows(connection, mutation, counters)
@@ -67,7 +67,7 @@ def apply_mutation(connection: sqlite3.Connection, mutation: Mutation, counters:
     return applied
 
 
-def _upsert(connection: sqlite3.Connection, upsert: Upsert, counters: Counters, dim: int) -> Applied:
+def _upsert(connection: sqlite3.Connection, upsert: PutRows, counters: Counters, dim: int) -> Applied:
     columns = upsert.columns
     ids: list[PointId] = columns.ids.tolist()
     _check_columns(columns, ids, upsert.seq, dim)
@@ -80,7 +80,7 @@ def _upsert(connection: sqlite3.Connection, upsert: Upsert, counters: Counters, 
     return _applied(upsert.seq, counters, killed=killed, made=made, affected=len(ids))
 
 
-def _delete(connection: sqlite3.Connection, delete: Delete, counters: Counters) -> Applied:
+def _delete(connection: sqlite3.Connection, delete: RemoveRows, counters: Counters) -> Applied:
     killed = _kill(connection, delete.ids.tolist())
     return _applied(delete.seq, counters, killed=killed, made=_NOTHING, affected=len(killed.rows))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from shoal.core.ids import Revision
 from shoal.store.etcd import etcd_rpc_pb2 as rpc
-from shoal.store.etcd.watch_progress import Canceled, Changes, Deleted, HistoryCompacted, Opened, StillThere, StreamMessage
+from shoal.store.etcd.watch_progress import Canceled, Changes, Deleted, HistoryCompacted, StillThere, StreamMessage, WatchCreated
 from shoal.store.interface import (
     Absent,
     Changed,
     Committed,
     Compare,
     Created,
-    Delete,
+    DeleteKey,
     LeaseId,
     Operation,
     Put,
@@ -74,7 +74,7 @@ def from_watch_response(response: rpc.WatchResponse) -> StreamMessage:
     if response.canceled:
         return Canceled(reason=response.cancel_reason or "no reason given")
     if response.created:
-        return Opened(revision=Revision(response.header.revision))
+        return WatchCreated(revision=Revision(response.header.revision))
     if response.events:
         return Changes(events=tuple(_from_event(event) for event in response.events), more=response.fragment)
     return StillThere()
@@ -103,5 +103,5 @@ def _to_operation(operation: Operation) -> rpc.RequestOp:
     match operation:
         case Put(key=key, value=value, lease_id=lease_id):
             return rpc.RequestOp(request_put=rpc.PutRequest(key=encode_key(key), value=value, lease=lease_id or 0))
-        case Delete(key=key):
+        case DeleteKey(key=key):
             return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=encode_key(key)))

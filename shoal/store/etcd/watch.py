@@ -13,7 +13,7 @@ from shoal.store.etcd.backoff import backoff_s
 from shoal.store.etcd.channels import EtcdEndpoint, EtcdEndpoints
 from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.etcd.verdict import StaleToken
-from shoal.store.etcd.watch_progress import Advance, Opened, Position, Relist, Reopen, absorb
+from shoal.store.etcd.watch_progress import Advance, Position, Relist, Reopen, WatchCreated, absorb
 from shoal.store.etcd.watch_stream import EtcdWatchStream
 from shoal.store.interface import Delta, Listed, Listing, StoreUnavailable
 
@@ -149,7 +149,7 @@ class EtcdWatch:
                     for delta in deltas:
                         await self._queue.put(delta)
                         self._position = Position(revision=delta.revision)
-                    if isinstance(message, Opened):
+                    if isinstance(message, WatchCreated):
                         self._note(None)
                         self._failures = 0
                 case Relist(reason=reason):

@@ -28,7 +28,7 @@ Event = Versioned | Deleted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Opened:
+class WatchCreated:
     """The server watches now. revision: of the store as this server knows it."""
 
     revision: Revision
@@ -61,7 +61,7 @@ class StillThere:
     """The server is alive and has nothing to say. Its revision is not trusted: old servers send it ahead of events."""
 
 
-StreamMessage = Opened | Changes | HistoryCompacted | Canceled | StillThere
+StreamMessage = WatchCreated | Changes | HistoryCompacted | Canceled | StillThere
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,9 +99,9 @@ class Reopen:
 def absorb(position: Position, message: StreamMessage) -> Advance | Relist | Reopen:
     """What a message means for a watch at that position."""
     match message:
-        case Opened(revision=revision) if revision < position.revision:
+        case WatchCreated(revision=revision) if revision < position.revision:
             return Relist(reason=f"the store is at revision {revision}, the watch was at {position.revision}: history was lost")
-        case Opened() | StillThere():
+        case WatchCreated() | StillThere():
             return Advance(position=position, deltas=())
         case Changes(events=events, more=more):
             return _advanced(position, events, more)

@@ -12,7 +12,7 @@ from shoal.store.interface import (
     Committed,
     Compare,
     Created,
-    Delete,
+    DeleteKey,
     LeaseId,
     LeaseNotFound,
     Operation,
@@ -53,7 +53,7 @@ def test_a_key_created_again_has_a_new_create_revision(in_world: InWorld) -> Non
     async def scenario(world: World) -> None:
         store = world.client()
         await put(store, world.key("a"), b"one")
-        await store.commit(Transaction(then=(Delete(key=world.key("a")),)), CALL_S)
+        await store.commit(Transaction(then=(DeleteKey(key=world.key("a")),)), CALL_S)
         assert await store.get(world.key("a"), CALL_S) is None
         again = await put(store, world.key("a"), b"two")
         assert (await present(store, world.key("a"))).create_revision == again
@@ -66,7 +66,7 @@ def test_all_operations_of_a_transaction_share_one_revision(in_world: InWorld) -
         store = world.client()
         await put(store, world.key("gone"), b"")
         keys = [world.key(f"k{number}") for number in range(5)]
-        then: tuple[Operation, ...] = (*(Put(key=key, value=b"v") for key in keys), Delete(key=world.key("gone")))
+        then: tuple[Operation, ...] = (*(Put(key=key, value=b"v") for key in keys), DeleteKey(key=world.key("gone")))
         outcome = await store.commit(Transaction(then=then), CALL_S)
         assert isinstance(outcome, Committed)
         assert {(await present(store, key)).mod_revision for key in keys} == {outcome.revision}
@@ -79,7 +79,7 @@ def test_a_delete_of_nothing_commits_and_changes_nothing(in_world: InWorld) -> N
     async def scenario(world: World) -> None:
         store = world.client()
         revision = await put(store, world.key("a"), b"")
-        outcome = await store.commit(Transaction(then=(Delete(key=world.key("none")),)), CALL_S)
+        outcome = await store.commit(Transaction(then=(DeleteKey(key=world.key("none")),)), CALL_S)
         assert isinstance(outcome, Committed)
         assert (await present(store, world.key("a"))).mod_revision == revision
 
@@ -107,7 +107,7 @@ def test_each_compare_holds_when_it_says(in_world: InWorld) -> None:
         created, modified = await put(store, key, b"one"), await put(store, key, b"two")
         for deleted in (False, True):
             if deleted:
-                await store.commit(Transaction(then=(Delete(key=key),)), CALL_S)
+                await store.commit(Transaction(then=(DeleteKey(key=key),)), CALL_S)
             for compare, holds_now, holds_deleted in _compares(key, created, modified):
                 outcome = await store.commit(Transaction(compares=(compare,), then=()), CALL_S)
                 expected = holds_deleted if deleted else holds_now
@@ -150,10 +150,10 @@ def test_what_breaks_a_limit_is_refused_and_the_limit_itself_is_not(in_world: In
         most = tuple(Put(key=world.key(f"{number:03}"), value=b"v") for number in range(MAX_OPERATIONS))
         largest = Put(key=world.key("large"), value=b"x" * (MAX_REQUEST_BYTES - 64 - len(world.key("large"))))
         refused = [
-            Transaction(then=(*most, Delete(key=world.key("more")))),
+            Transaction(then=(*most, DeleteKey(key=world.key("more")))),
             Transaction(compares=(*(Absent(key=put.key) for put in most), Absent(key=world.key("more"))), then=()),
             Transaction(then=(Put(key=largest.key, value=largest.value + b"x"),)),
-            Transaction(then=(most[0], Delete(key=most[0].key))),
+            Transaction(then=(most[0], DeleteKey(key=most[0].key))),
             Transaction(then=(Put(key="", value=b""),)),
             Transaction(then=(Put(key="\ud800", value=b""),)),
         ]

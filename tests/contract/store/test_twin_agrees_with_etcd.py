@@ -22,7 +22,7 @@ from shoal.store.interface import (
     Changed,
     Compare,
     Created,
-    Delete,
+    DeleteKey,
     Delta,
     LeaseId,
     LeaseNotFound,
@@ -166,7 +166,7 @@ def _compare(step: CompareStep, prefix: str, seen: list[Revision]) -> Compare:
 def _operation(step: OperationStep, prefix: str, leases: list[LeaseId]) -> Operation:
     key = prefix + step.key
     if step.value is None:
-        return Delete(key=key)
+        return DeleteKey(key=key)
     return Put(key=key, value=step.value, lease_id=None if step.lease is None else leases[step.lease])
 
 

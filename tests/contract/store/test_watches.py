@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from shoal.core.errors import PreconditionFailed
-from shoal.store.interface import Delete, Delta, Listed, Put, Store, Transaction
+from shoal.store.interface import DeleteKey, Delta, Listed, Put, Store, Transaction
 from tests.contract.store.conftest import InWorld
 from tests.contract.store.worlds import CALL_S, World, present, put
 from tests.support.eventually import Replica, connected, disconnected, heard
@@ -34,10 +34,10 @@ def test_a_watch_says_all_that_a_revision_changed_in_one_delta(in_world: InWorld
             await heard(watch)
             then = (
                 Put(key=world.key("b"), value=b"2"),
-                Delete(key=world.key("gone")),
+                DeleteKey(key=world.key("gone")),
                 Put(key=world.key("a"), value=b"1"),
                 Put(key=f"/elsewhere{world.prefix}", value=b"not watched"),
-                Delete(key=world.key("never was")),
+                DeleteKey(key=world.key("never was")),
             )
             outcome = await store.commit(Transaction(then=then), CALL_S)
             delta = await heard(watch)

@@ -12,7 +12,7 @@ from shoal.core.ids import Revision
 from shoal.store.etcd import etcd_rpc_pb2, etcd_rpc_pb2_grpc
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import EtcdSettings
-from shoal.store.interface import Committed, Delete, Put, Rejected, Store, Transaction, Versioned
+from shoal.store.interface import Committed, DeleteKey, Put, Rejected, Store, Transaction, Versioned
 from tests.support.eventually import eventually
 from tests.support.network.tcp_proxy import TcpProxy
 from tests.twins.store.client import CommitFault, MemoryStore
@@ -210,6 +210,6 @@ async def compact_etcd(address: str, revision: Revision) -> None:
 
 
 async def _put_or_delete(store: Store, key: str, value: bytes | None) -> Revision:
-    operation = Delete(key=key) if value is None else Put(key=key, value=value)
+    operation = DeleteKey(key=key) if value is None else Put(key=key, value=value)
     outcome = await store.commit(Transaction(then=(operation,)), CALL_S)
     return outcome.revision

@@ -16,7 +16,7 @@ from shoal.store.interface import (
     Committed,
     Compare,
     Created,
-    Delete,
+    DeleteKey,
     Delta,
     Lease,
     LeaseId,
@@ -102,7 +102,7 @@ class MemoryState:
         """End a lease and its keys."""
         if self._leases.pop(lease_id, None) is not None:
             keys = sorted(key for key, entry in self._entries.items() if entry.lease == lease_id)
-            self._apply([Delete(key=key) for key in keys])
+            self._apply([DeleteKey(key=key) for key in keys])
 
     def expire(self, now: float) -> bool:
         """End all leases whose time is over. Returns whether there were any."""
@@ -131,7 +131,7 @@ class MemoryState:
             match operation:
                 case Put():
                     changed.append(self._put(operation, revision))
-                case Delete(key=key):
+                case DeleteKey(key=key):
                     if self._entries.pop(key, None) is not None:
                         deleted.append(key)
         if changed or deleted:

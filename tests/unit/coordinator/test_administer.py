@@ -23,7 +23,7 @@ from shoal.core.errors import (
 from shoal.core.ids import CollectionId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.store.codecs import encode_worker
-from shoal.store.interface import Delete, Put, StoreUnavailable, Transaction
+from shoal.store.interface import DeleteKey, Put, StoreUnavailable, Transaction
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
 from tests.unit.coordinator.candidate import Candidate, Clock, Workers, eventually, running
@@ -220,7 +220,7 @@ def test_a_leader_that_does_not_know_of_its_end_creates_and_drops_nothing() -> N
         async with it.open("w0"):
             made = await it.admin.create(SPEC, "r", 10.0)
             leadership = it.one.election.leadership()
-            await it.one.store.commit(Transaction(then=(Delete(key=KEYS.leader),)), 1.0)
+            await it.one.store.commit(Transaction(then=(DeleteKey(key=KEYS.leader),)), 1.0)
             await eventually(lambda: it.one.election.leadership() not in {None, leadership})
             stale = Administrator(
                 store=it.one.store,

@@ -6,7 +6,7 @@ import pytest
 
 from shoal.core.cluster_map import LeaderEntry
 from shoal.store.codecs import encode_leader
-from shoal.store.interface import Delete, Put, Transaction
+from shoal.store.interface import DeleteKey, Put, Transaction
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
 from tests.unit.coordinator.candidate import TTL_S, Candidate, Clock, eventually, running
@@ -103,7 +103,7 @@ def test_a_deleted_key_ends_the_leadership_and_the_next_one_is_another(caplog: p
             await one.leading()
             first = one.election.leadership()
             assert first is not None
-            await one.store.commit(Transaction(then=(Delete(key=KEYS.leader),)), 1.0)
+            await one.store.commit(Transaction(then=(DeleteKey(key=KEYS.leader),)), 1.0)
             await eventually(lambda: one.election.leadership() not in {None, first})
             assert (one.election.leadership() or 0) > first
 

@@ -18,7 +18,7 @@ from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardState
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.codecs import encode_shard
-from shoal.store.interface import Delete, Put, Transaction
+from shoal.store.interface import DeleteKey, Put, Transaction
 from shoal.store.observe import MapObserver
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
@@ -145,7 +145,7 @@ def test_a_leader_that_does_not_know_of_its_end_commits_nothing() -> None:
             await eventually(lambda: one.observer.map.leader is not None)
             # It sees neither the end of its key nor the shard's change: its watch is late, its lease is held.
             stale = one.observer.map
-            await other.commit(Transaction(then=(Delete(key=KEYS.leader),)), 1.0)
+            await other.commit(Transaction(then=(DeleteKey(key=KEYS.leader),)), 1.0)
             assert one.election.leadership() is not None
             assert stale.cluster is None
             assert await one.loop.round() == 0
@@ -253,7 +253,7 @@ def test_before_an_election_the_candidates_are_asked_and_the_longest_log_wins() 
             longest = before.isr[-1]
             one.reports.ends = {longest: LogEnd(term=Term(1), seq=Seq(9))}
             assert before.primary_worker is not None
-            await one.store.commit(Transaction(then=(Delete(key=KEYS.worker(before.primary_worker)),)), 1.0)
+            await one.store.commit(Transaction(then=(DeleteKey(key=KEYS.worker(before.primary_worker)),)), 1.0)
             await eventually(lambda: one.observer.map.shards[shard].config.term == before.term + 1)
             after = one.observer.map.shards[shard].config
             assert after.primary == longest
@@ -279,7 +279,7 @@ def test_a_lost_replica_is_replaced_when_that_is_due_and_not_before() -> None:
             await eventually(lambda: len(one.observer.map.shards[shard].config.isr) == 2)
             before = one.observer.map.shards[shard].config
             lost = before.isr[1]
-            await one.store.commit(Transaction(then=(Delete(key=KEYS.worker(before.worker_of[lost])),)), 1.0)
+            await one.store.commit(Transaction(then=(DeleteKey(key=KEYS.worker(before.worker_of[lost])),)), 1.0)
             await eventually(lambda: one.observer.map.shards[shard].config.learners == (lost,))
             one.loop_clock.advance(REPLACE_AFTER_S - 1.0)
             await one.loop.round()

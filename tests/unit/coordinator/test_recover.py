@@ -15,7 +15,7 @@ from shoal.core.ids import ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import ACCEPT_DATA_LOSS, LogEnd, RecoveryRequest
 from shoal.core.shard_config import ShardConfig
 from shoal.store.codecs import encode_collection, encode_shard, encode_worker
-from shoal.store.interface import Delete, Put, Transaction
+from shoal.store.interface import DeleteKey, Put, Transaction
 from tests.twins.store.client import CommitFault
 from tests.twins.store.cluster import MemoryCluster
 from tests.unit.coordinator.candidate import Candidate, Clock, eventually, running
@@ -34,7 +34,7 @@ class Shore:
     def __init__(self, one: Candidate) -> None:
         self.one = one
 
-    async def put(self, *operations: Put | Delete) -> None:
+    async def put(self, *operations: Put | DeleteKey) -> None:
         await self.one.store.commit(Transaction(then=operations), 1.0)
         listing = await self.one.store.list(KEYS.prefix, 1.0)
         await eventually(lambda: self.one.observer.map.revision >= listing.revision)

@@ -22,7 +22,7 @@ from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import SLOTS, SlotRange
 from shoal.store.cluster_view import cluster_map_of
 from shoal.store.codecs import encode_collection, encode_leader, encode_shard, encode_worker
-from shoal.store.interface import Committed, Delete, Listed, Operation, Put, Rejected, Transaction
+from shoal.store.interface import Committed, DeleteKey, Listed, Operation, Put, Rejected, Transaction
 from shoal.store.keys import Keys
 from tests.twins.store.state import MemoryState
 from tests.unit.coordinator.rules import check_shape, check_step
@@ -120,7 +120,7 @@ class World:
         self.put(Put(key=KEYS.worker(WorkerId(name)), value=encode_worker(worker_entry(name))))
 
     def vanish(self, name: str) -> None:
-        self.state.commit(Transaction(then=(Delete(key=KEYS.worker(WorkerId(name))),)))
+        self.state.commit(Transaction(then=(DeleteKey(key=KEYS.worker(WorkerId(name))),)))
 
     def put_collection(self, collection: Collection) -> None:
         self.put(Put(key=KEYS.collection(collection.id), value=encode_collection(collection)))

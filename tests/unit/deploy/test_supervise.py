@@ -8,7 +8,7 @@ import pytest
 
 from shoal.coordinator.settings import CoordinatorSettings
 from shoal.core.errors import PreconditionFailed, Unavailable
-from shoal.deploy.logic.supervision import Patience
+from shoal.deploy.logic.supervision import StartPatience
 from shoal.deploy.plans import CoordinatorPlan, ProcessPlan
 from shoal.deploy.reports import Alive, Creation, Ended, Report
 from shoal.deploy.supervise import Supervisor
@@ -64,7 +64,7 @@ class TableLauncher:
 
 
 class World:
-    def __init__(self, *names: str, patience: Patience | None = None) -> None:
+    def __init__(self, *names: str, patience: StartPatience | None = None) -> None:
         self.now_s, self.lines, self.launcher = 0.0, [], TableLauncher()
         self.lines: list[str]
         self.supervisor = Supervisor(
@@ -115,7 +115,7 @@ def test_what_keeps_ending_is_created_ever_more_slowly() -> None:
 
 
 def test_a_silent_process_is_killed_and_replaced() -> None:
-    world = World("a", patience=Patience(start_s=5.0, silence_s=5.0))
+    world = World("a", patience=StartPatience(start_s=5.0, silence_s=5.0))
     world.turn()
     world.now_s = 6.0
     world.turn()
@@ -152,7 +152,7 @@ def test_stopping_keeps_the_order_and_tells_who_was_late() -> None:
 
 
 def test_while_nothing_can_be_heard_all_is_left_alone_and_said_once() -> None:
-    world = World("a", "b", patience=Patience(start_s=5.0, silence_s=5.0))
+    world = World("a", "b", patience=StartPatience(start_s=5.0, silence_s=5.0))
     world.turn()
     world.launcher.broken = "Ray is away"
     for _ in range(9):

@@ -18,7 +18,7 @@ from shoal.core.filter import Contains, Or
 from shoal.core.ids import RequestId
 from shoal.core.shard_calls import QueryGroup, ReadTerms, ShardCount, ShardDeleteMatching, ShardGet, ShardScroll, ShardSearch
 from shoal.core.turns import Turn
-from shoal.shard_worker.index.view import View
+from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.replica import reading
 from tests.unit.shard_worker.replica_bench import DIM, SHARD, Bench, opened
 
@@ -38,7 +38,7 @@ class Endless:
         bench.replica._reading.search = self.search  # type: ignore[method-assign]
         bench.replica._reading.estimated_us = lambda view, call: 1e9  # type: ignore[method-assign]
 
-    def search(self, view: View, call: ShardSearch, turn: Turn) -> Any:
+    def search(self, view: IndexView, call: ShardSearch, turn: Turn) -> Any:
         if call.terms.caller == "short":
             return self._real(view, call, turn)
         with self._lock:

@@ -12,9 +12,9 @@ from shoal.deploy.logic.supervision import (
     Kill,
     Leave,
     MemberState,
-    Patience,
     Resting,
     Running,
+    StartPatience,
     after_answer,
     after_creation,
     after_detachment,
@@ -24,7 +24,7 @@ from shoal.deploy.logic.supervision import (
     while_homeless,
 )
 
-PATIENCE = Patience(start_s=100.0, silence_s=10.0)
+PATIENCE = StartPatience(start_s=100.0, silence_s=10.0)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.errors import BY_STATUS, DataLoss, InvalidArgument, ShoalError, Unavailable
-from shoal.router.logic.retry import Patience, may_pass, patience_of, wait_before_retry
+from shoal.router.logic.retry import RetryPatience, may_pass, patience_of, wait_before_retry
 from tests.unit.router.configs import config_of
 
-LONG = Patience(deadline=1_000.0, give_up_at=1_000.0)
+LONG = RetryPatience(deadline=1_000.0, give_up_at=1_000.0)
 
 
 def test_waits_double_up_to_half_a_second() -> None:

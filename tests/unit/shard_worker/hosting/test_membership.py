@@ -15,7 +15,7 @@ from shoal.core.ids import Revision, WorkerId
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.hosting.membership import Membership
 from shoal.store.codecs import decode_worker, encode_worker
-from shoal.store.interface import Delete, Put, Transaction
+from shoal.store.interface import DeleteKey, Put, Transaction
 from shoal.store.keys import Keys
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
@@ -134,7 +134,7 @@ def test_a_worker_whose_place_another_process_took_ends_and_leaves_the_other_alo
         world = World()
         async with running(world) as task:
             await until(lambda: world.membership.registration != 0)
-            await world.other.commit(Transaction(then=(Delete(key=KEYS.worker(ME)),)), 1.0)
+            await world.other.commit(Transaction(then=(DeleteKey(key=KEYS.worker(ME)),)), 1.0)
             await world.put("usurper")
             world.expire_leases()
             with pytest.raises(PreconditionFailed, match="another process"):

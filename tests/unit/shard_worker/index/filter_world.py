@@ -24,8 +24,8 @@ from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.index.search.context import SearchContext
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.paces import Paces
-from shoal.shard_worker.index.tuning import EXACT, Choice
-from shoal.shard_worker.index.view import ALIVE, Found, Part, View
+from shoal.shard_worker.index.tuning import EXACT, BreadthChoice
+from shoal.shard_worker.index.view import ALIVE, IndexHits, IndexView, SegmentView
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 from shoal.shard_worker.payload.matched import Matched
 
@@ -91,8 +91,8 @@ class FakeTuning:
             return 0.0
         return float(self._table[number, row, column])
 
-    def breadth_for(self, k: int, recall: float) -> Choice:
-        choices = [Choice(breadth, k * multiple) for multiple in self._multiples for breadth in self._breadths]
+    def breadth_for(self, k: int, recall: float) -> BreadthChoice:
+        choices = [BreadthChoice(breadth, k * multiple) for multiple in self._multiples for breadth in self._breadths]
         return next((choice for choice in choices if self.recall_at(k, choice.breadth, choice.fetch) >= recall), EXACT)
 
     breadth_expected = choice = careful = breadth_for
@@ -139,7 +139,7 @@ class World:
     """Parts as a view has them, and all live points in a dictionary: id to (vector as given, payload)."""
 
     metric: Metric
-    view: View
+    view: IndexView
     points: dict[PointId, tuple[np.ndarray, Mapping[str, Any] | None]]
     texts: dict[int, bytes | None]
     gone: set[int] = field(default_factory=set)
@@ -196,16 +196,16 @@ def world(metric: Metric, pieces: Sequence[Piece], asked: np.ndarray) -> World:
             texts[int(part.rows[at])] = None if payload is None else json.dumps(payload).encode()
             if at not in dead:
                 points[point_id] = (vector, payload)
-    return World(metric=metric, view=View(seq=SEQ, parts=tuple(parts)), points=points, texts=texts)
+    return World(metric=metric, view=IndexView(seq=SEQ, parts=tuple(parts)), points=points, texts=texts)
 
 
-def _part(key: int, piece: Piece, metric: Metric, first_row: int, asked: np.ndarray) -> Part:
+def _part(key: int, piece: Piece, metric: Metric, first_row: int, asked: np.ndarray) -> SegmentView:
     vectors = np.ascontiguousarray(prepared(piece.vectors.astype(np.float32), metric))
     squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     deaths = np.full(len(vectors), ALIVE, dtype=np.int64)
     deaths[list(piece.dead)] = SEQ - 1
     native = FakeNative(vectors, metric, piece.kind) if piece.kind else None
-    return Part(
+    return SegmentView(
         key=key,
         name=f"segment-{key}" if native else "",
         state=SegmentState.SEALED if native else SegmentState.GROWING,
@@ -244,7 +244,7 @@ def truth(world: World, queries: np.ndarray, filter: Filter | None, k: int | Non
     return answers
 
 
-def by_query(found: Found) -> list[Hits]:
+def by_query(found: IndexHits) -> list[Hits]:
     """Hits of each query."""
     ends = np.cumsum(found.counts)
     return [

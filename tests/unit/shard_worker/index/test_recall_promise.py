@@ -21,11 +21,11 @@ from shoal.shard_worker.index.search.context import SearchContext
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.search import search_view
 from shoal.shard_worker.index.tuning import Tuning
-from shoal.shard_worker.index.view import Part, View
+from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.logic.filter_plan import Plan
 from shoal.shard_worker.tuning import calibrate as calibration
 from shoal.shard_worker.tuning.calibrate import calibrate
-from shoal.shard_worker.tuning.truth import Sample
+from shoal.shard_worker.tuning.truth import QuerySample
 from tests.support.scope import LONG, cells
 from tests.unit.shard_worker.index.filter_world import SteadyPaces
 from tests.unit.shard_worker.index.hostile_vectors import DATA, QUERIES, queries_of, rows_of
@@ -55,7 +55,7 @@ class Case:
 
     def __init__(self, kind: str, metric: Metric, seed: int, folder: Path, index: str = "HNSW16") -> None:
         self.rows, self.metric, self.seed = rows_of(kind, ROWS, DIM, seed), metric, seed
-        self.part: Part = built(form_of(index, DIM, metric), (frozen(self.rows, metric),), folder).part()
+        self.part: SegmentView = built(form_of(index, DIM, metric), (frozen(self.rows, metric),), folder).part()
         self._context = SearchContext(
             hot=HotFilters(1 << 26),
             read_payloads=lambda rows: [payload_of(row) for row in rows.tolist()],
@@ -64,19 +64,19 @@ class Case:
             explain=True,
         )
 
-    def measure(self, sample: Sample) -> Tuning:
+    def measure(self, sample: QuerySample) -> Tuning:
         ticks = itertools.count()
         found = calibrate(self.part, sample, metric=self.metric, should_stop=bool, clock=lambda: next(ticks) * 1e-6)
         assert found is not None
         return found
 
-    def asked(self, *kinds: str) -> Sample:
+    def asked(self, *kinds: str) -> QuerySample:
         first, *others = (queries_of(kind, self.rows, 256, 7 + self.seed) for kind in kinds)
-        return Sample.asked(first, self.metric, *others)
+        return QuerySample.asked(first, self.metric, *others)
 
     def recalls(self, queries: np.ndarray, k: int, filter: Filter | None) -> tuple[np.ndarray, set[str]]:
         """Recall of each query, searched alone, by score: ties are equally good. And the plans that were taken."""
-        view, group = View(seq=1, parts=(self.part,)), (QueryGroup(k=k, filter=filter),)
+        view, group = IndexView(seq=1, parts=(self.part,)), (QueryGroup(k=k, filter=filter),)
         truth, _ = search_view(view, queries, group, Exact(), None, self.metric, self._context)
         ends = np.cumsum(truth.counts)
         recalls, plans = [], set()
@@ -137,7 +137,7 @@ def test_kinds_that_were_measured_each_have_their_recall(case):
 
 def test_where_exact_search_is_dear_stand_ins_choose_for_whatever_is_asked(case, monkeypatch):
     monkeypatch.setattr(tuning_module, "DEAR_US", -1.0)
-    sample = Sample.stand_ins(case.part, 64, np.random.default_rng(3), seq=1, metric=case.metric)
+    sample = QuerySample.stand_ins(case.part, 64, np.random.default_rng(3), seq=1, metric=case.metric)
     case.part.tuning.now = case.measure(sample)
     missed = {}
     for kind in QUERIES if LONG else ("between", "far"):
@@ -176,7 +176,7 @@ def test_a_batch_is_answered_as_its_queries_are(tmp_path):
     case.part.tuning.now = case.measure(case.asked("rows"))
     near, far = queries_of("rows", case.rows, 40, 5), queries_of("far", case.rows, 3, 6)
     mixed = np.concatenate([near[:20], far[:1], near[20:], far[1:]])
-    view, group = View(seq=1, parts=(case.part,)), (QueryGroup(k=5),)
+    view, group = IndexView(seq=1, parts=(case.part,)), (QueryGroup(k=5),)
     truth, _ = search_view(view, mixed, group, Exact(), None, Metric.L2, case._context)
     found, explain = search_view(view, mixed, group, RecallTarget(TARGET), None, Metric.L2, case._context)
     assert found.counts.tolist() == [5] * 43

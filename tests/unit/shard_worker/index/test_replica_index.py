@@ -13,7 +13,7 @@ from shoal.core.collection import Metric
 from shoal.core.errors import Internal, InvalidArgument
 from shoal.core.points import PointId
 from shoal.shard_worker.index.build import BuildJob
-from shoal.shard_worker.index.view import View
+from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.logic.segments.segment_plan import BuildPlan, plan_build
 from tests.unit.shard_worker.index.twin import (
     INDEXES,
@@ -47,7 +47,7 @@ class _Run:
         self.metric = metric
         self.job: BuildJob | None = None
         self.sealed = None
-        self.history: list[tuple[View, Mapping[PointId, np.ndarray]]] = []
+        self.history: list[tuple[IndexView, Mapping[PointId, np.ndarray]]] = []
 
     def step(self, verb: str, argument: object) -> None:
         if verb in {"upsert", "delete"}:

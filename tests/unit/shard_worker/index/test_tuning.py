@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.shard_worker.index import tuning as tuning_module
-from shoal.shard_worker.index.tuning import ANY_FETCH, EXACT, FETCHES, RANKS, Choice, Measures, Shape, Tuning
+from shoal.shard_worker.index.tuning import ANY_FETCH, EXACT, FETCHES, RANKS, BreadthChoice, IndexShape, Measures, Tuning
 from shoal.shard_worker.logic.tuning.recall_bounds import monotone, tolerated
 
 ROWS = 100_000
@@ -41,7 +41,7 @@ def tuning(
         queries=100,
         real=True,
     )
-    shape = Shape(breadth_name=breadth_name, max_breadth=1 << (top - 1), quantised=quantised, rows=ROWS, dim=8)
+    shape = IndexShape(breadth_name=breadth_name, max_breadth=1 << (top - 1), quantised=quantised, rows=ROWS, dim=8)
     return Tuning(shape, measures)
 
 
@@ -82,7 +82,7 @@ def test_breadth_expected_agrees_with_trying_every_breadth(shape, k, recall, exa
     known = tuning(breadth_name=shape[0], quantised=shape[1], exact_row_us=exact_row_us)
     choice = known.breadth_expected(k, recall)
     tried = [
-        Choice(max(breadth, fetch) if shape[0] == "ef" else breadth, fetch)
+        BreadthChoice(max(breadth, fetch) if shape[0] == "ef" else breadth, fetch)
         for fetch in sorted({k, *(fetch for fetch in FETCHES if shape[1] and fetch > k)})
         for breadth in range(8 if shape[0] else 1, (512 if shape[0] else 1) + 1)
     ]
@@ -230,5 +230,5 @@ def test_choices_are_remembered_up_to_a_bound():
     assert math.isclose(known.us_of(first.breadth, first.fetch), known.us_of(*_pair(known.breadth_for(10, 0.9))))
 
 
-def _pair(choice: Choice) -> tuple[int, int]:
+def _pair(choice: BreadthChoice) -> tuple[int, int]:
     return choice.breadth, choice.fetch

@@ -18,7 +18,7 @@ from shoal.shard_worker.index.sealed import SealedSegment
 from shoal.shard_worker.index.search.context import SearchContext
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.search import search_view
-from shoal.shard_worker.index.view import Found, View
+from shoal.shard_worker.index.view import IndexHits, IndexView
 from shoal.shard_worker.logic.segments.segment_plan import plan_build
 
 NEVER: Callable[[], bool] = bool
@@ -44,7 +44,7 @@ def _best_first(hit: tuple[PointId, float], metric: Metric) -> tuple[bool, float
     return (False, score if metric.smaller_is_better else -score, id_order(point_id))
 
 
-def by_query(found: Found) -> list[Hits]:
+def by_query(found: IndexHits) -> list[Hits]:
     """Hits of each query."""
     ends = np.cumsum(found.counts)
     return [
@@ -122,7 +122,7 @@ def new_index(metric: Metric, dim: int, *, index: str = "hnsw", growing_rows: in
     return ReplicaIndex(dim=dim, metric=metric, index=index, growing_rows=growing_rows, flat_rows=flat_rows)
 
 
-def search(index: ReplicaIndex, view: View, queries: np.ndarray, k: int, *, exact: bool, ef: int) -> Found:
+def search(index: ReplicaIndex, view: IndexView, queries: np.ndarray, k: int, *, exact: bool, ef: int) -> IndexHits:
     """Without a filter."""
     accuracy = Exact() if exact else Breadth(ef=ef)
     context = SearchContext(hot=HotFilters(), read_payloads=lambda rows: None, clock=time.perf_counter)
@@ -134,11 +134,11 @@ def random_points(seed: int, count: int, dim: int, first_id: int = 0) -> dict[Po
     return {first_id + at: vectors[at] for at in range(count)}
 
 
-def exact(index: ReplicaIndex, view: View, queries: np.ndarray, k: int) -> list[Hits]:
+def exact(index: ReplicaIndex, view: IndexView, queries: np.ndarray, k: int) -> list[Hits]:
     return by_query(search(index, view, queries, k, exact=True, ef=64))
 
 
-def approximate(index: ReplicaIndex, view: View, queries: np.ndarray, k: int, ef: int = 64) -> list[Hits]:
+def approximate(index: ReplicaIndex, view: IndexView, queries: np.ndarray, k: int, ef: int = 64) -> list[Hits]:
     return by_query(search(index, view, queries, k, exact=False, ef=ef))
 
 

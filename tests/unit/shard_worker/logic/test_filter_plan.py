@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.shard_worker.logic.filter_plan import Record, begin_in_index, expected_rank, next_rank, required_recall
+from shoal.shard_worker.logic.filter_plan import FilterHistory, begin_in_index, expected_rank, next_rank, required_recall
 
 
 @given(k=st.integers(1, 500), rows=st.integers(1, 10**7), share=st.floats(1e-6, 1.0), spread=st.floats(0, 64))
@@ -56,7 +56,7 @@ def test_the_index_is_tried_while_it_is_cheaper_with_the_fallbacks_it_will_take(
 
 
 def test_a_filter_whose_queries_fall_back_soon_starts_exact() -> None:
-    record = Record()
+    record = FilterHistory()
     assert begin_in_index(index_us=100, exact_us=1_000, fallback_share=record.fallback_share)
     for _ in range(6):
         record = record.after(queries=1, fallbacks=1, spread=None)
@@ -64,13 +64,13 @@ def test_a_filter_whose_queries_fall_back_soon_starts_exact() -> None:
 
 
 def test_one_hard_query_does_not_condemn_a_filter() -> None:
-    record = Record().after(queries=1, fallbacks=1, spread=None)
+    record = FilterHistory().after(queries=1, fallbacks=1, spread=None)
     assert begin_in_index(index_us=100, exact_us=1_000, fallback_share=record.fallback_share)
 
 
 @given(st.lists(st.tuples(st.integers(1, 5_000), st.floats(0, 1), st.one_of(st.none(), st.floats(0, 1e6))), max_size=30))
 def test_a_record_stays_within_bounds_whatever_happens(batches: list[tuple[int, float, float | None]]) -> None:
-    record = Record()
+    record = FilterHistory()
     for queries, share, spread in batches:
         record = record.after(queries=queries, fallbacks=int(queries * share), spread=spread)
         assert 0 < record.fallback_share <= 1
@@ -79,14 +79,14 @@ def test_a_record_stays_within_bounds_whatever_happens(batches: list[tuple[int, 
 
 
 def test_old_queries_are_forgotten() -> None:
-    record = Record().after(queries=1_000, fallbacks=1_000, spread=None)
+    record = FilterHistory().after(queries=1_000, fallbacks=1_000, spread=None)
     for _ in range(40):
         record = record.after(queries=50, fallbacks=0, spread=1.0)
     assert record.fallback_share < 0.05
 
 
 def test_the_spread_follows_what_three_queries_in_four_need() -> None:
-    record = Record()
+    record = FilterHistory()
     rng = np.random.default_rng(1)
     needed = rng.uniform(0.5, 2.0, size=2_000)
     for spread in needed:
@@ -95,7 +95,7 @@ def test_the_spread_follows_what_three_queries_in_four_need() -> None:
 
 
 def test_a_few_queries_far_from_all_that_matches_do_not_make_the_others_look_as_deep() -> None:
-    record = Record()
+    record = FilterHistory()
     for needed in np.random.default_rng(1).choice([1.0, 60.0], p=[0.9, 0.1], size=500):
         record = record.after(queries=1, fallbacks=0, spread=float(needed))
     assert record.spread < 2.5
@@ -103,7 +103,7 @@ def test_a_few_queries_far_from_all_that_matches_do_not_make_the_others_look_as_
 
 @pytest.mark.parametrize("spread", [0.1, 20.0])
 def test_a_batch_teaches_more_than_a_query(spread: float) -> None:
-    one, many = (Record().after(queries=queries, fallbacks=0, spread=spread) for queries in (1, 100))
+    one, many = (FilterHistory().after(queries=queries, fallbacks=0, spread=spread) for queries in (1, 100))
     assert abs(np.log(many.spread / spread)) < abs(np.log(one.spread / spread))
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardState
-from shoal.shard_worker.logic.replication.append import Append, Diverged, Matched, NoRoom, Refused
+from shoal.shard_worker.logic.replication.append import Append, Diverged, LogMatches, NoRoom, Refused
 from shoal.shard_worker.logic.replication.events import (
     AnswerAppend,
     AppendAsked,
@@ -27,7 +27,7 @@ from shoal.shard_worker.logic.replication.events import (
 from shoal.shard_worker.logic.replication.machine import LONGEST_TICK_MS, ReplicaMachine
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import RequestMemory
-from shoal.shard_worker.logic.replication.roles import Idle, Leading, Opened
+from shoal.shard_worker.logic.replication.roles import Idle, Leading, ReplicaAtOpening
 
 ME, P = ReplicaId("me"), ReplicaId("p")
 SHARD = ShardId(CollectionId("c"), 0)
@@ -43,7 +43,7 @@ def follower(*terms: int, known: int = 1, applied: int = 0) -> ReplicaMachine:
     runs: dict[Term, Seq] = {}
     for each in records:
         runs.setdefault(each.term, each.seq)
-    opened = Opened(
+    opened = ReplicaAtOpening(
         shard=SHARD,
         replica=ME,
         known_term=Term(known),
@@ -100,12 +100,12 @@ def test_records_that_follow_are_appended_and_answered_once_they_are_durable():
     machine = follower(1)
     new = record(1, 2)
     assert machine.handle(asked(1, (1, 1), new)) == [AppendRecords(records=(new,))]
-    assert machine.handle(durable(1, 2)) == [AnswerAppend(ticket=1, answer=Matched(through=Seq(2)))]
+    assert machine.handle(durable(1, 2)) == [AnswerAppend(ticket=1, answer=LogMatches(through=Seq(2)))]
 
 
 def test_a_heartbeat_is_answered_at_once_but_not_before_what_it_covers_is_durable():
     machine = follower(1)
-    assert machine.handle(asked(1, (1, 1))) == [AnswerAppend(ticket=1, answer=Matched(through=Seq(1)))]
+    assert machine.handle(asked(1, (1, 1))) == [AnswerAppend(ticket=1, answer=LogMatches(through=Seq(1)))]
     machine.handle(asked(1, (1, 1), record(1, 2), ticket=2))
     assert machine.handle(asked(1, (1, 2), ticket=3)) == []
     assert [each.ticket for each in machine.handle(durable(1, 2))] == [2, 3]
@@ -122,7 +122,7 @@ def test_a_new_term_is_durable_before_anything_is_answered():
     assert machine.handle(asked(2, (1, 1), ticket=2)) == []
     assert machine.known_term == 1
     answers = machine.handle(TermStored(term=Term(2)))
-    assert answers == [AnswerAppend(ticket=ticket, answer=Matched(through=Seq(1))) for ticket in (1, 2)]
+    assert answers == [AnswerAppend(ticket=ticket, answer=LogMatches(through=Seq(1))) for ticket in (1, 2)]
 
 
 def test_what_an_earlier_primary_is_still_owed_is_refused_when_a_new_term_begins():
@@ -133,7 +133,7 @@ def test_what_an_earlier_primary_is_still_owed_is_refused_when_a_new_term_begins
     assert first == AnswerAppend(ticket=1, answer=Refused(known_term=Term(2)))
     assert rest == [TruncateLog(after=Seq(1)), AppendRecords(records=(record(2, 2),))]
     assert machine.handle(durable(1, 2)) == [], "the flush of a record that was cut"
-    assert machine.handle(durable(2, 2)) == [AnswerAppend(ticket=2, answer=Matched(through=Seq(2)))]
+    assert machine.handle(durable(2, 2)) == [AnswerAppend(ticket=2, answer=LogMatches(through=Seq(2)))]
 
 
 def test_another_replicas_append_is_not_taken():
@@ -260,7 +260,7 @@ def test_a_member_becomes_equal_to_the_primary_and_never_cuts_what_is_committed(
                 case AppendRecords(records=new):
                     log += [each.term for each in new]
                     effects += machine.handle(durable(new[-1].term, new[-1].seq))
-                case AnswerAppend(answer=Matched(through=through)):
+                case AnswerAppend(answer=LogMatches(through=through)):
                     following = max(following, through)
                     assert log[:through] == [primary.term_at(Seq(seq)) for seq in range(1, through + 1)]
                 case AnswerAppend(answer=Diverged(summary=summary)):
@@ -274,7 +274,7 @@ def test_a_member_says_in_its_answers_that_it_has_no_room_as_long_as_it_has_none
     machine = follower(1)
     no_room = NoRoom(reason="disk full", limit="disk")
     machine.handle(SpaceChanged(no_room=no_room))
-    full = Matched(through=Seq(1), no_room=no_room)
+    full = LogMatches(through=Seq(1), no_room=no_room)
     assert machine.handle(asked(1, (1, 1))) == [AnswerAppend(ticket=1, answer=full)]
     machine.handle(SpaceChanged(no_room=None))
-    assert machine.handle(asked(1, (1, 1))) == [AnswerAppend(ticket=1, answer=Matched(through=Seq(1)))]
+    assert machine.handle(asked(1, (1, 1))) == [AnswerAppend(ticket=1, answer=LogMatches(through=Seq(1)))]

@@ -13,7 +13,7 @@ from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, Sh
 from shoal.runtime.clock import boot_s
 from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
-from shoal.shard_worker.logic.replication.append import Append, Diverged, LogSummary, Matched, NoRoom, Refused
+from shoal.shard_worker.logic.replication.append import Append, Diverged, LogMatches, LogSummary, NoRoom, Refused
 from shoal.shard_worker.logic.replication.events import PeerAnswered, PeerSilent
 from shoal.shard_worker.logic.replication.leadership import STALLED_MS, SendAppend
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
@@ -52,7 +52,7 @@ class SlowLink:
         self.granted_s.append(timeout_s)
         if sum(len(record.body) for record in append.records) > timeout_s * SLOWEST_LINK_BYTES_PER_S:
             raise DeadlineExceeded("the link is slow")
-        return Matched(through=append.through)
+        return LogMatches(through=append.through)
 
     async def swap(self, config, base):
         raise AssertionError(f"a swap on {base}")
@@ -64,7 +64,7 @@ def test_an_append_of_any_size_gets_over_the_slowest_link_and_one_without_record
         heard, link, append = asyncio.Queue(), SlowLink(), append_of(*(bytes(size) for size in sizes))
         replicate = Replicate(peers=link, feed=heard.put_nowait, read_log=None)
         replicate.perform(SendAppend(worker=OTHER, serial=1, append=append))
-        assert await asyncio.wait_for(heard.get(), 20.0) == PeerAnswered(peer=B, serial=1, answer=Matched(through=append.through))
+        assert await asyncio.wait_for(heard.get(), 20.0) == PeerAnswered(peer=B, serial=1, answer=LogMatches(through=append.through))
         replicate.perform(SendAppend(worker=OTHER, serial=2, append=append_of()))
         await asyncio.wait_for(heard.get(), 20.0)
         assert link.granted_s[-1] * 1_000 < STALLED_MS
@@ -119,8 +119,8 @@ async def wire_to(member: Member) -> AsyncIterator[GrpcPeers]:
 @pytest.mark.parametrize(
     "answer",
     [
-        Matched(through=Seq(5)),
-        Matched(through=Seq(5), no_room=NoRoom(reason="too much", limit="memory")),
+        LogMatches(through=Seq(5)),
+        LogMatches(through=Seq(5), no_room=NoRoom(reason="too much", limit="memory")),
         Diverged(summary=LogSummary(last_seq=Seq(4), commit_seq=Seq(3), runs=((Term(1), Seq(1)),))),
         Refused(known_term=Term(9)),
     ],

@@ -11,7 +11,7 @@ from shoal.core.ids import ClusterId, ReplicaId, RequestId, Seq, Term
 from shoal.core.points import PointColumns, PointId, id_array
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
-from shoal.shard_worker.storage.store.mutation import Delete, RequestEntry, Upsert
+from shoal.shard_worker.storage.store.mutation import PutRows, RemoveRows, RequestEntry
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
 
 CLUSTER, REPLICA = ClusterId("cluster-a"), ReplicaId("replica-a")
@@ -67,13 +67,13 @@ def columns(ids: Sequence[PointId], *, salt: float = 0.0, payloads: Sequence[byt
     return PointColumns(ids=id_array(ids), vectors=vectors.reshape(len(ids), dim), payloads=None if payloads is None else tuple(payloads))
 
 
-def upsert(seq: int, ids: Sequence[PointId], *, salt: float = 0.0, request: RequestId | None = None) -> Upsert:
+def upsert(seq: int, ids: Sequence[PointId], *, salt: float = 0.0, request: RequestId | None = None) -> PutRows:
     payloads = [f'{{"salt":{salt}}}'.encode() if at % 2 == 0 else None for at in range(len(ids))]
-    return Upsert(seq=Seq(seq), columns=columns(ids, salt=salt, payloads=payloads), request=_entry(request))
+    return PutRows(seq=Seq(seq), columns=columns(ids, salt=salt, payloads=payloads), request=_entry(request))
 
 
-def delete(seq: int, ids: Sequence[PointId], *, request: RequestId | None = None) -> Delete:
-    return Delete(seq=Seq(seq), ids=id_array(ids), request=_entry(request))
+def delete(seq: int, ids: Sequence[PointId], *, request: RequestId | None = None) -> RemoveRows:
+    return RemoveRows(seq=Seq(seq), ids=id_array(ids), request=_entry(request))
 
 
 def _entry(request: RequestId | None) -> RequestEntry | None:

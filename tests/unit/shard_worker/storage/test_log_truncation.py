@@ -275,6 +275,18 @@ def test_readers_beside_the_writer_see_whole_records_in_order_or_are_told(tmp_pa
     log.close()
 
 
+def test_a_log_whose_last_file_was_emptied_by_a_cut_has_no_terms_once_the_others_are_trimmed(tmp_path):
+    log = create_behind(tmp_path, 0, 0, LogSettings(file_bytes=150, watermark_every_appends=3))
+    log.append([record(1, term=1)])
+    log.append([record(2, term=1), record(3, term=1)])
+    log.truncate_after(Seq(1))
+    log.trim(Seq(1))
+    assert (log.base, dict(log.term_starts)) == ((1, 1), {})
+    log.append([record(2, term=2)])
+    assert dict(log.term_starts) == {2: 2}
+    log.close()
+
+
 class AnyLog(RuleBasedStateMachine):
     """A log beside a list of records."""
 

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from shoal.core.ids import RequestId, Seq
 from shoal.core.points import PointColumns, id_array, id_order
 from shoal.shard_worker.logic.replication.request_memory import Remembered
-from shoal.shard_worker.storage.store.mutation import Delete, Noop, RequestEntry, Upsert
+from shoal.shard_worker.storage.store.mutation import Noop, PutRows, RemoveRows, RequestEntry
 from tests.unit.shard_worker.storage.builders import DIM, new_store, open_store
 
 IDS = st.one_of(st.integers(-3, 6), st.sampled_from(["1", "2", "a", "é", "\x00", "z" * 30]), st.sampled_from([-(2**63), 2**63 - 1]))
@@ -54,7 +54,7 @@ class StoreModel(RuleBasedStateMachine):
             mutation, change = self._upsert(argument, entry)
         elif verb == "delete":
             killed = sorted(self.points.pop(each)[0] for each in set(argument) if each in self.points)
-            mutation = Delete(seq=Seq(self.seq), ids=id_array(argument), request=entry)
+            mutation = RemoveRows(seq=Seq(self.seq), ids=id_array(argument), request=entry)
             change = (self.seq, killed, [], len(killed))
         else:
             mutation, change = Noop(seq=Seq(self.seq), request=entry), (self.seq, [], [], 0)
@@ -75,7 +75,7 @@ class StoreModel(RuleBasedStateMachine):
             vectors=np.array([vector for vector, _ in given.values()], dtype=np.float32).reshape(len(given), DIM),
             payloads=tuple(payload for _, payload in given.values()),
         )
-        return Upsert(seq=Seq(self.seq), columns=columns, request=entry), (self.seq, killed, rows, len(given))
+        return PutRows(seq=Seq(self.seq), columns=columns, request=entry), (self.seq, killed, rows, len(given))
 
     @rule()
     def reopen(self):

@@ -8,9 +8,9 @@ import pytest
 from shoal.core.collection import Metric
 from shoal.core.scoring import prepared, scores
 from shoal.shard_worker.index.tuning import RANKS, Tuning
-from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.tuning.calibrate import calibrate, grid
-from shoal.shard_worker.tuning.truth import Sample
+from shoal.shard_worker.tuning.truth import QuerySample
 from tests.unit.shard_worker.index.made_segments import built, clustered, form_of, frozen
 
 ROWS, DIM = 2_000, 16
@@ -30,25 +30,25 @@ class CheapIndexClock:
 
 
 @pytest.fixture(scope="module", params=["HNSW16,Flat", "IVF32,Flat", "HNSW16,SQ8", "IVF32,PQ8x4", "PQ8x4"])
-def part(request, tmp_path_factory) -> Part:
+def part(request, tmp_path_factory) -> SegmentView:
     vectors = clustered(2, ROWS, DIM)
     sealed = built(form_of(request.param, DIM), (frozen(vectors, Metric.L2),), tmp_path_factory.mktemp("segment"))
     sealed.name = "segment"
     return sealed.part()
 
 
-def tuned(part: Part, sample: Sample, metric: Metric = Metric.L2) -> Tuning:
+def tuned(part: SegmentView, sample: QuerySample, metric: Metric = Metric.L2) -> Tuning:
     tuning = calibrate(part, sample, metric=metric, should_stop=bool, clock=CheapIndexClock())
     assert tuning is not None
     return tuning
 
 
-def all_distances(part: Part, queries: np.ndarray) -> np.ndarray:
+def all_distances(part: SegmentView, queries: np.ndarray) -> np.ndarray:
     """Of every query and every row. (nq, n)."""
     return np.stack([scores(query, part.vectors, Metric.L2) for query in queries])
 
 
-def recall_of(part: Part, queries: np.ndarray, distances: np.ndarray, k: int, breadth: int, fetch: int) -> float:
+def recall_of(part: SegmentView, queries: np.ndarray, distances: np.ndarray, k: int, breadth: int, fetch: int) -> float:
     """The dumb way: the k best of what the index gives, by all distances."""
     found = []
     for query, every in zip(queries, distances, strict=True):
@@ -60,7 +60,7 @@ def recall_of(part: Part, queries: np.ndarray, distances: np.ndarray, k: int, br
 
 def test_expected_recall_is_that_of_a_search(part):
     queries = clustered(3, 60, DIM)
-    tuning = tuned(part, Sample.asked(queries, Metric.L2))
+    tuning = tuned(part, QuerySample.asked(queries, Metric.L2))
     measures, distances = tuning.measures, all_distances(part, queries)
     assert (tuning.queries, tuning.real) == (60, True)
     assert measures.ranks == tuple(rank for rank in RANKS if rank <= ROWS // 4)
@@ -75,7 +75,7 @@ def test_expected_recall_is_that_of_a_search(part):
 
 
 def test_a_choice_holds_for_other_queries(part):
-    tuning = tuned(part, Sample.asked(clustered(4, 200, DIM), Metric.L2))
+    tuning = tuned(part, QuerySample.asked(clustered(4, 200, DIM), Metric.L2))
     others = clustered(5, 800, DIM)
     distances = all_distances(part, others)
     chosen = 0
@@ -89,18 +89,18 @@ def test_a_choice_holds_for_other_queries(part):
 
 
 def test_rows_that_stand_in_promise_less_than_they_show(part):
-    sample = Sample.own_rows(part, 100, np.random.default_rng(0), seq=0)
+    sample = QuerySample.own_rows(part, 100, np.random.default_rng(0), seq=0)
     tuning = tuned(part, sample)
     assert not tuning.real
     assert (tuning.measures.surely <= tuning.measures.expected + 1e-12).all()
-    real = tuned(part, Sample.asked(clustered(4, 100, DIM), Metric.L2))
+    real = tuned(part, QuerySample.asked(clustered(4, 100, DIM), Metric.L2))
     for k in (1, 10):
         careful, sure = tuning.breadth_for(k, 0.9), real.breadth_for(k, 0.9)
         assert careful.exact or tuning.us_of(careful.breadth, careful.fetch) >= tuning.us_of(sure.breadth, sure.fetch)
 
 
 def test_it_stops_when_told(part):
-    sample = Sample.asked(clustered(3, 20, DIM), Metric.L2)
+    sample = QuerySample.asked(clustered(3, 20, DIM), Metric.L2)
     asked = 0
 
     def never() -> bool:
@@ -115,7 +115,9 @@ def test_it_stops_when_told(part):
 
 
 def test_times_are_measured(part):
-    tuning = calibrate(part, Sample.asked(clustered(3, 20, DIM), Metric.L2), metric=Metric.L2, should_stop=bool, clock=time.perf_counter)
+    tuning = calibrate(
+        part, QuerySample.asked(clustered(3, 20, DIM), Metric.L2), metric=Metric.L2, should_stop=bool, clock=time.perf_counter
+    )
     assert tuning is not None
     costs = (*tuning.measures.us, tuning.measures.score_us, tuning.measures.exact_row_us)
     assert all(0 < cost < 1e6 for cost in costs)
@@ -126,7 +128,7 @@ def test_times_are_measured(part):
 def test_other_metrics(metric, tmp_path):
     vectors = clustered(6, ROWS, DIM)
     part = built(form_of("HNSW16", DIM, metric), (frozen(vectors, metric),), tmp_path).part()
-    tuning = tuned(part, Sample.asked(clustered(7, 100, DIM), metric), metric)
+    tuning = tuned(part, QuerySample.asked(clustered(7, 100, DIM), metric), metric)
     choice = tuning.breadth_for(10, 0.9)
     queries = prepared(clustered(8, 100, DIM), metric)
     truth = np.argsort(-(queries @ part.vectors.T), axis=1)[:, :10]
@@ -139,7 +141,7 @@ def test_other_metrics(metric, tmp_path):
 def test_equal_rows_count_as_found_whichever_is_found(tmp_path):
     vectors = np.repeat(clustered(9, 400, DIM), 5, axis=0)
     part = built(form_of("HNSW16", DIM), (frozen(vectors, Metric.L2),), tmp_path).part()
-    tuning = tuned(part, Sample.asked(vectors[::40].copy(), Metric.L2))
+    tuning = tuned(part, QuerySample.asked(vectors[::40].copy(), Metric.L2))
     assert tuning.recall_at(3, 500, 3) >= 0.9, "any three of five equal rows are an exact answer"
 
 

@@ -8,7 +8,7 @@ from shoal.core.ids import CollectionId, ShardId
 from shoal.core.scoring import scores
 from shoal.core.shard_calls import Exact, RecallTarget, ShardFound, ShardMeasureRecall, ShardSearch
 from shoal.core.topk import HitColumns
-from shoal.shard_worker.index.view import Part, View
+from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.tuning.recall_probe import ProbeQueries, probe, stand_ins
 from tests.unit.shard_worker.index.made_segments import frozen
 
@@ -18,15 +18,15 @@ SHARD = ShardId(CollectionId("collection"), 0)
 class HalfBlind:
     """Answers like a replica; searches that are not exact never see rows whose id is odd."""
 
-    def __init__(self, parts: list[Part], *, outdated: int = 0) -> None:
-        self._view = View(seq=5, parts=tuple(parts))
+    def __init__(self, parts: list[SegmentView], *, outdated: int = 0) -> None:
+        self._view = IndexView(seq=5, parts=tuple(parts))
         self.outdated = outdated
         self.targets: list[object] = []
 
-    def view(self) -> View:
+    def view(self) -> IndexView:
         return self._view
 
-    def search(self, view: View, call: ShardSearch) -> ShardFound | None:
+    def search(self, view: IndexView, call: ShardSearch) -> ShardFound | None:
         self.targets.append(call.accuracy)
         if self.outdated:
             self.outdated -= 1
@@ -39,7 +39,7 @@ class HalfBlind:
         return ShardFound(hits=hits)
 
 
-def line(count: int, first_row: int = 0) -> Part:
+def line(count: int, first_row: int = 0) -> SegmentView:
     """Points on a line, id = 1,000,000 + row."""
     vectors = np.arange(first_row, first_row + count, dtype=np.float32)[:, None] * np.ones((1, 2), dtype=np.float32)
     return frozen(vectors, Metric.L2, first_row=first_row).part
@@ -81,15 +81,15 @@ def test_queries_whose_view_was_outdated_are_left_out():
 def test_a_replica_without_points_has_nothing_to_miss():
     queries = ProbeQueries(queries=np.zeros((1, 2), dtype=np.float32), own=None)
     assert measured(HalfBlind([line(0)]), queries, 2) == []
-    assert stand_ins(View(seq=5, parts=()), 3, np.random.default_rng(0)) is None
-    assert stand_ins(View(seq=5, parts=(line(0),)), 3, np.random.default_rng(0)) is None
+    assert stand_ins(IndexView(seq=5, parts=()), 3, np.random.default_rng(0)) is None
+    assert stand_ins(IndexView(seq=5, parts=(line(0),)), 3, np.random.default_rng(0)) is None
 
 
 def test_points_that_live_stand_in_each_once():
     parts = (line(5), line(3, first_row=5), line(4, first_row=8))
     parts[0].deaths[:3] = 4
     parts[2].deaths[:] = 6
-    view = View(seq=5, parts=parts)
+    view = IndexView(seq=5, parts=parts)
     alive = {1_000_003, 1_000_004, *range(1_000_005, 1_000_012)}
     everybody = stand_ins(view, 100, np.random.default_rng(0))
     assert everybody is not None

@@ -15,7 +15,7 @@ from shoal.core.ids import CollectionId, ShardId
 from shoal.core.scoring import scores
 from shoal.core.shard_calls import ShardFound, ShardMeasureRecall, ShardSearch, ShardTune
 from shoal.core.topk import HitColumns
-from shoal.shard_worker.index.view import Part, View
+from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.logic.tuning import tuning_lull
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.tuning import calibrate as calibration
@@ -31,14 +31,14 @@ DIM = 8
 class FixedReading:
     """A replica of some parts, whose searches are all exact."""
 
-    def __init__(self, parts: list[Part]) -> None:
+    def __init__(self, parts: list[SegmentView]) -> None:
         self.parts = parts
         self.before_search: Callable[[], None] = lambda: None
 
-    def view(self) -> View:
-        return View(seq=1, parts=tuple(self.parts))
+    def view(self) -> IndexView:
+        return IndexView(seq=1, parts=tuple(self.parts))
 
-    def search(self, view: View, call: ShardSearch) -> ShardFound:
+    def search(self, view: IndexView, call: ShardSearch) -> ShardFound:
         self.before_search()
         part = view.parts[0]
         found = scores(call.queries[0], part.vectors, Metric.L2)
@@ -52,7 +52,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def part(made) -> Part:
+def part(made) -> SegmentView:
     made.name = "segment"
     made.part().tuning.now = module.Tuning.untuned(breadth_name="ef", max_breadth=600, quantised=False, rows=600, dim=DIM)
     made._part = None
@@ -89,7 +89,7 @@ async def looked(background: Tuner, times: int = 3) -> None:
     """It has looked so many times more at what is due, and done it."""
     look, seen = background._next, 0
 
-    def counting() -> Part | None:
+    def counting() -> SegmentView | None:
         nonlocal seen
         seen += 1
         return look()

@@ -10,7 +10,7 @@ from shoal.core.errors import DataLoss, PreconditionFailed
 from shoal.core.ids import Revision, WorkerId
 from shoal.store import observe
 from shoal.store.codecs import encode_worker
-from shoal.store.interface import Delete, Operation, Put, Transaction
+from shoal.store.interface import DeleteKey, Operation, Put, Transaction
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
 from tests.twins.store.client import MemoryStore
@@ -78,7 +78,7 @@ def test_the_map_follows_the_store() -> None:
             await it.put(Put(key=KEYS.worker(WORKER.id), value=encode_worker(WORKER)))
             await eventually(lambda: WORKER.id in it.observer.map.workers)
             assert it.changes > heard
-            await it.put(Delete(key=KEYS.worker(WORKER.id)))
+            await it.put(DeleteKey(key=KEYS.worker(WORKER.id)))
             await eventually(lambda: not it.observer.map.workers)
 
     asyncio.run(scenario())
@@ -131,7 +131,7 @@ def test_a_start_is_no_reason_to_complain_for_some_seconds(monkeypatch: pytest.M
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("after", [Put(key=KEYS.cluster, value=b"two"), Delete(key=KEYS.cluster)])
+@pytest.mark.parametrize("after", [Put(key=KEYS.cluster, value=b"two"), DeleteKey(key=KEYS.cluster)])
 def test_a_store_that_becomes_another_cluster_or_empty_is_refused(after: Operation) -> None:
     async def scenario() -> None:
         async with Watched() as it:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from shoal.core.errors import InvalidArgument
 from shoal.core.ids import Revision
 from shoal.store.etcd.convert import decode_key, encode_key, end_of_prefix, to_txn
-from shoal.store.interface import Absent, Changed, Created, Delete, LeaseId, Put, Transaction, Unchanged
+from shoal.store.interface import Absent, Changed, Created, DeleteKey, LeaseId, Put, Transaction, Unchanged
 from shoal.store.transaction_limits import check_key, check_transaction, check_ttl, request_bytes
 
 keys = st.text(min_size=1, max_size=300)
@@ -19,7 +19,7 @@ compares = st.one_of(
     st.builds(Changed, key=keys, mod_revision=revisions),
 )
 leases = st.one_of(st.none(), st.integers(1, 2**63 - 1).map(LeaseId))
-operations = st.one_of(st.builds(Put, key=keys, value=st.binary(max_size=300), lease_id=leases), st.builds(Delete, key=keys))
+operations = st.one_of(st.builds(Put, key=keys, value=st.binary(max_size=300), lease_id=leases), st.builds(DeleteKey, key=keys))
 
 
 @given(st.lists(compares, max_size=4), st.lists(operations, max_size=4))
@@ -30,9 +30,9 @@ def test_a_transaction_is_never_larger_on_the_wire_than_it_is_counted(compares: 
 
 def test_the_error_names_the_values() -> None:
     with pytest.raises(InvalidArgument, match="129 operations, at most 128"):
-        check_transaction(Transaction(then=tuple(Delete(key=str(number)) for number in range(129))))
+        check_transaction(Transaction(then=tuple(DeleteKey(key=str(number)) for number in range(129))))
     with pytest.raises(InvalidArgument, match="key 'a' twice"):
-        check_transaction(Transaction(then=(Delete(key="a"), Put(key="a", value=b""))))
+        check_transaction(Transaction(then=(DeleteKey(key="a"), Put(key="a", value=b""))))
     with pytest.raises(InvalidArgument, match="ttl of a lease is 0 s"):
         check_ttl(0)
     for key in ("", "\udcff"):

@@ -11,7 +11,7 @@ from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallT
 from shoal.shard_worker.index.search.context import SearchContext
 from shoal.shard_worker.index.search.cost import UNKNOWN_FILTER_US, estimated_search_us
 from shoal.shard_worker.index.search.search import search_view
-from shoal.shard_worker.index.view import View
+from shoal.shard_worker.index.view import IndexView
 from tests.unit.shard_worker.index.filter_world import Piece, SteadyPaces, World, world
 
 DIM, ROWS = 16, 3_000
@@ -51,7 +51,7 @@ def test_a_search_so_broad_that_it_becomes_exact_costs_as_much() -> None:
 
 def test_an_empty_view_costs_little() -> None:
     context = _world().context()
-    empty = View(seq=1, parts=())
+    empty = IndexView(seq=1, parts=())
     queries = np.zeros((1, DIM), dtype=np.float32)
     assert estimated_search_us(empty, queries, (QueryGroup(k=10),), Exact(), None, Metric.L2, context) < 100
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from shoal.shard_worker.index.search.hot_filters import HotFilter, HotFilters
-from shoal.shard_worker.index.view import ALIVE, Part
+from shoal.shard_worker.index.view import ALIVE, SegmentView
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 from tests.unit.shard_worker.index.filter_world import Slot, TruthPayloads
 
 DIM = 16
 
 
-def _part(*, key: int = 1, rows: int = 100, dead: tuple[int, ...] = (), seq: int = 5) -> Part:
+def _part(*, key: int = 1, rows: int = 100, dead: tuple[int, ...] = (), seq: int = 5) -> SegmentView:
     deaths = np.full(rows, ALIVE)
     deaths[list(dead)] = seq
     vectors = np.random.default_rng(0).random((rows, DIM)).astype(np.float32)
-    return Part(
+    return SegmentView(
         key=key,
         state=SegmentState.SEALED,
         vectors=vectors,

@@ -13,7 +13,7 @@ from shoal.core.filter import Filter, HasId, In, Not, Range
 from shoal.core.filter_truth import matches
 from shoal.shard_worker.index.search.context import SearchContext, ViewOutdated
 from shoal.shard_worker.index.search.matching import Sought, matching
-from shoal.shard_worker.index.view import Part
+from shoal.shard_worker.index.view import SegmentView
 from tests.unit.shard_worker.index.filter_world import SEQ, Piece, World, world
 
 ROWS = 60
@@ -34,12 +34,12 @@ def _world(*, dead: tuple[int, ...] = (), every: int = 0) -> World:
     return world(Metric.L2, [piece], rng.random((4, 4)))
 
 
-def _positions(part: Part, filter: Filter, context: SearchContext, seq: int = SEQ) -> list[int]:
+def _positions(part: SegmentView, filter: Filter, context: SearchContext, seq: int = SEQ) -> list[int]:
     hot, _ = matching(part, Sought.of(filter), seq, context)
     return hot.among(part, seq).positions.tolist()
 
 
-def _expected(part: Part, filter: Filter) -> list[int]:
+def _expected(part: SegmentView, filter: Filter) -> list[int]:
     payloads = part.payloads.payloads
     return [at for at in range(len(part)) if part.deaths[at] > SEQ and matches(filter, payloads[at], part.ids[at])]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardState, expanded, shrunk
-from shoal.shard_worker.logic.replication.append import Diverged, LogSummary, Matched, NoRoom
+from shoal.shard_worker.logic.replication.append import Diverged, LogMatches, LogSummary, NoRoom
 from shoal.shard_worker.logic.replication.leadership import (
     BYTES_PER_MS,
     HEARTBEAT_MS,
@@ -88,7 +88,7 @@ class Play:
     def matched(self, member: ReplicaId, through: int | None = None) -> None:
         sent = self.sent[member]
         reached = sent.append.through if through is None else Seq(through)
-        self.leadership.answered(member, sent.serial, Matched(through=reached))
+        self.leadership.answered(member, sent.serial, LogMatches(through=reached))
 
     def diverged(self, member: ReplicaId, last: int, *, committed: int = 0, term: int = 1, first: int = 1) -> None:
         runs = ((Term(term), Seq(first)),) if last else ()
@@ -215,7 +215,7 @@ def test_a_learner_without_room_joins_once_it_has_some_and_refuses_no_upsert_unt
     play.matched(B)
     play.diverged(L, 4)
     play.go()
-    play.leadership.answered(L, play.sent[L].serial, Matched(through=Seq(5), no_room=NO_ROOM))
+    play.leadership.answered(L, play.sent[L].serial, LogMatches(through=Seq(5), no_room=NO_ROOM))
     assert play.swaps(play.go()) == []
     assert play.leadership.no_room() is None
     play.go(HEARTBEAT_MS)
@@ -230,7 +230,7 @@ def test_a_learner_without_room_joins_all_the_same_where_nothing_can_be_committe
     play.go()
     play.diverged(L, 4)
     play.go()
-    play.leadership.answered(L, play.sent[L].serial, Matched(through=Seq(5), no_room=NO_ROOM))
+    play.leadership.answered(L, play.sent[L].serial, LogMatches(through=Seq(5), no_room=NO_ROOM))
     (swap,) = play.swaps(play.go())
     assert swap.config == expanded(play.leadership.config, L)
     full = play.leadership.no_room()
@@ -298,7 +298,7 @@ def test_one_append_is_under_way_to_a_member_and_its_answer_is_taken_once():
     first = play.sent[B]
     play.append()
     assert play.go() == []
-    play.leadership.answered(B, first.serial + 99, Matched(through=Seq(5)))
+    play.leadership.answered(B, first.serial + 99, LogMatches(through=Seq(5)))
     assert play.go() == []
     play.matched(B)
     play.go()

@@ -25,9 +25,10 @@ from shoal.shard_worker.logic.replication.events import (
     TermStored,
     WriteAsked,
 )
-from shoal.shard_worker.logic.replication.machine import MAX_PENDING_WRITES, Opened, ReplicaMachine
+from shoal.shard_worker.logic.replication.machine import MAX_PENDING_WRITES, ReplicaMachine
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Remembered, RequestMemory
+from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
 
 ME, OTHER = ReplicaId("me"), ReplicaId("other")
 SHARD = ShardId(CollectionId("c"), 0)
@@ -50,9 +51,9 @@ def config(term: int, *, primary: ReplicaId = ME, reg: int = 7, state: ShardStat
     )
 
 
-def opened(*, term: int = 0, applied: int = 0, tail: tuple[Record, ...] = ()) -> Opened:
+def opened(*, term: int = 0, applied: int = 0, tail: tuple[Record, ...] = ()) -> ReplicaAtOpening:
     last = tail[-1].seq if tail else Seq(applied)
-    return Opened(
+    return ReplicaAtOpening(
         shard=SHARD,
         replica=ME,
         known_term=Term(term),

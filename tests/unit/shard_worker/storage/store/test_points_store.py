@@ -9,7 +9,7 @@ from shoal.core.ids import ClusterId, ReplicaId, RequestId, Seq
 from shoal.shard_worker.logic.replication.request_memory import Remembered
 from shoal.shard_worker.storage.failure import DiskFull, StorageFailed
 from shoal.shard_worker.storage.store import points_reading
-from shoal.shard_worker.storage.store.mutation import Noop, Upsert
+from shoal.shard_worker.storage.store.mutation import Noop, PutRows
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, REPLICA, columns, delete, new_store, open_store, upsert
@@ -38,7 +38,7 @@ def test_a_new_store_is_empty(store):
 
 def test_points_are_given_back_as_they_came(store):
     given = columns([7, "7", -1, "ä", 2**63 - 1], payloads=[b'{"a":1}', None, b"{}", None, b'{"b":"\xc3\xa4"}'])
-    (change,) = store.apply([Upsert(seq=Seq(1), columns=given)])
+    (change,) = store.apply([PutRows(seq=Seq(1), columns=given)])
     assert (change.seq, change.killed_rows.tolist(), change.rows.tolist(), change.affected) == (1, [], [1, 2, 3, 4, 5], 5)
     asked = np.array(["ä", 7, "missing", 2**63 - 1, "7", 8, 7], dtype=object)
     found = store.get(asked, with_vectors=True, with_payloads=True)
@@ -50,7 +50,7 @@ def test_points_are_given_back_as_they_came(store):
 
 
 def test_an_empty_payload_is_not_a_missing_one(store):
-    store.apply([Upsert(seq=Seq(1), columns=columns([1, 2], payloads=[b"", None]))])
+    store.apply([PutRows(seq=Seq(1), columns=columns([1, 2], payloads=[b"", None]))])
     assert store.get(np.array([1, 2]), with_vectors=False, with_payloads=True).payloads == (b"", None)
 
 
@@ -120,9 +120,9 @@ def test_a_mutation_out_of_order_is_refused_and_the_whole_group_with_it(store):
 
 def test_columns_that_do_not_fit_are_refused_with_their_group(store):
     wrong = [
-        (Upsert(seq=Seq(2), columns=columns([1], dim=DIM + 1)), r"vectors of shape \(1, 4\), the store needs \(1, 3\)"),
-        (Upsert(seq=Seq(2), columns=columns([1, 2], payloads=[None])), "has 1 payloads for 2 points"),
-        (Upsert(seq=Seq(2), columns=columns([1, 2, 1])), "gives an id twice"),
+        (PutRows(seq=Seq(2), columns=columns([1], dim=DIM + 1)), r"vectors of shape \(1, 4\), the store needs \(1, 3\)"),
+        (PutRows(seq=Seq(2), columns=columns([1, 2], payloads=[None])), "has 1 payloads for 2 points"),
+        (PutRows(seq=Seq(2), columns=columns([1, 2, 1])), "gives an id twice"),
     ]
     for mutation, message in wrong:
         with pytest.raises(Internal, match=message):
@@ -171,7 +171,7 @@ def test_rows_are_read_by_number_and_missing_ones_are_marked(store):
 def test_vectors_are_read_in_pieces(store, monkeypatch):
     monkeypatch.setattr("shoal.shard_worker.storage.store.points_store._VECTOR_CHUNK_BYTES", 4 * DIM * 4)
     given = columns(list(range(11)))
-    store.apply([Upsert(seq=Seq(1), columns=given)])
+    store.apply([PutRows(seq=Seq(1), columns=given)])
     rows = store.live_rows().rows[::-1]
     assert store.vectors_of(rows).tolist() == given.vectors[::-1].tolist()
     assert store.vectors_of(rows[:0]).shape == (0, DIM)

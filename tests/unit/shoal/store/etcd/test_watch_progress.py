@@ -13,11 +13,11 @@ from shoal.store.etcd.watch_progress import (
     Deleted,
     Event,
     HistoryCompacted,
-    Opened,
     Position,
     Relist,
     Reopen,
     StillThere,
+    WatchCreated,
     absorb,
 )
 from shoal.store.interface import Delta, Versioned
@@ -62,12 +62,12 @@ def test_the_last_revision_is_held_while_more_of_it_may_follow() -> None:
 
 
 def test_an_opening_or_a_sign_of_life_moves_nothing() -> None:
-    for message in (Opened(revision=Revision(9)), StillThere()):
+    for message in (WatchCreated(revision=Revision(9)), StillThere()):
         assert absorb(_at(9), message) == Advance(position=_at(9), deltas=())
 
 
 def test_a_store_that_went_back_is_listed_again() -> None:
-    assert isinstance(absorb(_at(9), Opened(revision=Revision(8))), Relist)
+    assert isinstance(absorb(_at(9), WatchCreated(revision=Revision(8))), Relist)
 
 
 def test_compacted_history_is_listed_again() -> None:
