@@ -177,8 +177,8 @@ class Administrator:
         entries = self._observer.map.shards_of(found.id)
         active = sum(entry.config.state is ShardState.ACTIVE for entry in entries)
         ready = sum(is_usable(entry.config) for entry in entries)
-        copies = f", {ready} of them with {found.spec.min_isr} copies in sync" if found.spec.min_isr > 1 else ""
-        return f"{active} of {found.spec.shards} shards are active{copies}"
+        in_sync = f", {ready} of them with {found.spec.min_isr} replicas in sync" if found.spec.min_isr > 1 else ""
+        return f"{active} of {found.spec.shards} shards are active{in_sync}"
 
     def _leading(self) -> Revision:
         return proof_of_leadership(self._leadership(), self._observer.map)

@@ -1,5 +1,5 @@
-"""`python -m tests.house.settings_pages` writes docs/reference/settings.md and deploy/samples/*.toml from the settings classes. A
-test compares.
+"""`python -m tests.house.settings_pages` writes docs/reference/settings.md and deploy/samples/*.toml from the settings
+classes. A test compares.
 """
 
 from __future__ import annotations

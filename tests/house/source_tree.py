@@ -53,9 +53,7 @@ def pages() -> list[Path]:
 def prose(source: str) -> list[tuple[int, str]]:
     """Return the comments and docstrings of a source text, each with the number of its first line."""
     comments = [
-        (token.start[0], token.string)
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
+        (token.start[0], token.string) for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT
     ]
     docstrings = [
         (node.lineno, node.value.value)

@@ -1,5 +1,5 @@
-"""Every metric is described in docs/reference/metrics.md, word for word, and nothing else is; all of them are in the lists of
-their rooms.
+"""Every metric is described in docs/reference/metrics.md, word for word, and nothing else is; all of them are in the
+lists of their rooms.
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ def test_a_long_line_is_noticed_where_it_can_be_wrapped() -> None:
 
 
 def test_every_page_is_found_from_the_first_one() -> None:
-    linked = {(START.parent / link.partition("#")[0]).resolve() for link in re.findall(r"\]\(([^)\s]+)\)", START.read_text(encoding="utf-8"))}
+    linked = {
+        (START.parent / link.partition("#")[0]).resolve() for link in re.findall(r"\]\(([^)\s]+)\)", START.read_text(encoding="utf-8"))
+    }
     decisions = set((ROOT / "docs/adr").glob("[0-9]*.md"))
     assert {page for page in pages() if page.is_relative_to(ROOT / "docs")} - linked - decisions == {START}
 

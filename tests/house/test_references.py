@@ -60,7 +60,7 @@ def texts() -> Iterator[tuple[str, str]]:
 
 def is_path(token: str) -> bool:
     """Whether a quoted token names a file or folder of the project."""
-    first = token.split("/")[0]
+    first = token.partition("/")[0]
     return token.endswith((".py", ".proto")) or ("/" in token and first in TOP)
 
 

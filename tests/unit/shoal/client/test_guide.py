@@ -1,4 +1,7 @@
-"""The guide keeps what it promises: its truth table is true, its operators are all there are, its examples are Python."""
+"""The guide keeps what it promises: its truth table is true, its operators are all there are, its examples are Python.
+
+So does the page of errors.
+"""
 
 import ast
 import json
