@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,13 @@ def headings_of(page: Path) -> set[str]:
     return set(re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
-def texts() -> Iterator[tuple[str, str]]:
+@cache
+def texts() -> list[tuple[str, str]]:
     """Documents, and the comments and docstrings of code, each with its place."""
+    return list(_texts())
+
+
+def _texts() -> Iterator[tuple[str, str]]:
     for page in pages():
         if page != HISTORY:
             yield str(page.relative_to(ROOT)), page.read_text(encoding="utf-8")
