@@ -34,7 +34,7 @@ from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from tests.integration.memory_child import CONFIG, REPLICA, SHARD
-from tests.unit.shard_worker.replica_bench import Alone
+from tests.support.worker.replica_bench import Alone
 
 DIM, POINTS, BATCH, ROUNDS, READERS, PATIENCE_S = 512, 6_000, 6_000, 11, 2, 60.0
 SPEC = CollectionSpec(name="c", dim=DIM, index="flat")

@@ -21,7 +21,7 @@ from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.keys import Keys
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc
 from tests.support.etcd.process import EtcdProcess
-from tests.unit.coordinator.candidate import Workers
+from tests.twins.coordinator.candidate import Workers
 
 KEYS = Keys("it")
 TTL_S = 2

@@ -29,10 +29,10 @@ from shoal.core.shard_config import ShardEntry
 from shoal.runtime.metrics import Measure, MetricSpec, NoMetrics
 from shoal.store.codecs import encode_leader
 from shoal.store.interface import Absent, Changed, Committed, Compare, Created, Put, Rejected, Transaction, Unchanged
+from tests.twins.coordinator.candidate import Clock
+from tests.twins.coordinator.world import KEYS, collection_of, shard_config
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.coordinator.candidate import Clock
-from tests.unit.coordinator.world import KEYS, collection_of, shard_config
 
 COLLECTION = collection_of("c", revision=30)
 SHARD = ShardId(COLLECTION.id, 0)

@@ -24,10 +24,10 @@ from shoal.core.ids import CollectionId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.store.codecs import encode_worker
 from shoal.store.interface import DeleteKey, Put, StoreUnavailable, Transaction
+from tests.twins.coordinator.candidate import Candidate, Clock, Workers, eventually, running
+from tests.twins.coordinator.world import KEYS, worker_entry
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.coordinator.candidate import Candidate, Clock, Workers, eventually, running
-from tests.unit.coordinator.world import KEYS, worker_entry
 
 SPEC = CollectionSpec(name="fashion", dim=4, shards=2)
 

@@ -7,10 +7,10 @@ import pytest
 from shoal.core.cluster_map import LeaderEntry
 from shoal.store.codecs import encode_leader
 from shoal.store.interface import DeleteKey, Put, Transaction
+from tests.twins.coordinator.candidate import TTL_S, Candidate, Clock, eventually, running
+from tests.twins.coordinator.world import KEYS
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.coordinator.candidate import TTL_S, Candidate, Clock, eventually, running
-from tests.unit.coordinator.world import KEYS
 
 
 def test_the_first_leads_the_second_stands_by_and_takes_over_at_once_from_a_clean_stop() -> None:

@@ -20,10 +20,10 @@ from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.codecs import encode_shard
 from shoal.store.interface import DeleteKey, Put, Transaction
 from shoal.store.observe import MapObserver
+from tests.twins.coordinator.candidate import Candidate, Clock, Reports, Workers, eventually, running
+from tests.twins.coordinator.world import KEYS, REPLACE_AFTER_S, shard_config
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.coordinator.candidate import Candidate, Clock, Reports, Workers, eventually, running
-from tests.unit.coordinator.world import KEYS, REPLACE_AFTER_S, shard_config
 
 SPEC = CollectionSpec(name="fashion", dim=4, shards=20)
 

@@ -16,10 +16,10 @@ from shoal.core.recovery import ACCEPT_DATA_LOSS, LogEnd, RecoveryRequest
 from shoal.core.shard_config import ShardConfig
 from shoal.store.codecs import encode_collection, encode_shard, encode_worker
 from shoal.store.interface import DeleteKey, Put, Transaction
+from tests.twins.coordinator.candidate import Candidate, Clock, eventually, running
+from tests.twins.coordinator.world import KEYS, collection_of, shard_config, worker_entry
 from tests.twins.store.client import CommitFault
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.coordinator.candidate import Candidate, Clock, eventually, running
-from tests.unit.coordinator.world import KEYS, collection_of, shard_config, worker_entry
 
 COLLECTION = collection_of("c", state=CollectionState.ACTIVE, replicas=3)
 SHARD = ShardId(COLLECTION.id, 0)

@@ -8,7 +8,7 @@ import pytest
 from shoal.core.errors import Unavailable
 from shoal.router.cluster.view import MapView
 from shoal.router.cluster.workers import Workers, tend
-from tests.unit.router.twin import TwinCluster, TwinWorker
+from tests.twins.cluster import TwinCluster, TwinWorker
 
 
 def test_one_connection_serves_all_calls_on_a_worker() -> None:

@@ -36,9 +36,9 @@ from shoal.store.codecs import encode_collection, encode_shard
 from shoal.store.interface import Committed, Operation, Put, Rejected, Transaction
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
+from tests.support.worker.replica_bench import Alone
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.shard_worker.replica_bench import Alone
 
 KEYS = Keys("test")
 MIB = 1024 * 1024

@@ -24,7 +24,7 @@ from shoal.core.shard_calls import (
     ShardScroll,
     ShardSearch,
 )
-from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, SPEC, opened
+from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC, opened
 
 RNG = np.random.default_rng(7)
 

@@ -14,7 +14,7 @@ from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.log.log import ReplicaLog
 from shoal.shard_worker.storage.store.points_store import PointsStore
-from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, files_under, record, upsert
+from tests.support.worker.storage_parts import CLUSTER, DIM, files_under, record, upsert
 
 REPOSITORY = Path(__file__).parents[5]
 REF = ReplicaRef(ShardId(CollectionId("c1"), 3), ReplicaId("r1"))

@@ -12,7 +12,7 @@ from shoal.shard_worker.storage.store import points_reading
 from shoal.shard_worker.storage.store.mutation import Noop, PutRows
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
-from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, REPLICA, columns, delete, new_store, open_store, upsert
+from tests.support.worker.storage_parts import CLUSTER, DIM, REPLICA, columns, delete, new_store, open_store, upsert
 
 
 @pytest.fixture

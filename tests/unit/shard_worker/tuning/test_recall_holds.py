@@ -19,9 +19,9 @@ from shoal.shard_worker.index import tuning as tuning_module
 from shoal.shard_worker.logic.tuning import tuning_lull
 from shoal.shard_worker.tuning import calibrate as calibration
 from shoal.shard_worker.tuning import tuner as tuner_module
+from tests.support.examples.hostile_vectors import queries_of, rows_of
 from tests.support.scope import LONG, cells
-from tests.unit.shard_worker.index.hostile_vectors import queries_of, rows_of
-from tests.unit.shard_worker.replica_bench import SHARD, Bench, opened
+from tests.support.worker.replica_bench import SHARD, Bench, opened
 
 DIM = 32
 ROWS, GROWING = (24_000, 4_000) if LONG else (6_000, 1_200)

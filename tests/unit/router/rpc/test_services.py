@@ -18,7 +18,7 @@ from shoal.router.rpc.requests import timeout_of
 from shoal.router.rpc.search_service import SearchService
 from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, points_pb2, search_pb2
 from shoal.wire.columns import ids_from_message, ids_to_message, vectors_from_message, vectors_to_message
-from tests.unit.router.twin import TwinCluster
+from tests.twins.cluster import TwinCluster
 
 VECTORS = np.arange(24, dtype=np.float32).reshape(6, 4)
 IDS = [5, "x", 3, "1", 1, -2]

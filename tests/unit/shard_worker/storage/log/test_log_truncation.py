@@ -20,7 +20,7 @@ from shoal.shard_worker.storage.log import log_file
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
 from shoal.shard_worker.storage.log.log_places import SPACING_BYTES
 from shoal.shard_worker.storage.log.watermark import load_watermark
-from tests.unit.shard_worker.storage.builders import (
+from tests.support.worker.storage_parts import (
     CLUSTER,
     REPLICA,
     create_log,

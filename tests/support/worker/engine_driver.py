@@ -18,7 +18,7 @@ from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.replica.engine import Engine, EngineSettings
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef, fill_replica_folder
 from shoal.wire.records import delete_body, exact_delete_body, upsert_body
-from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, SPEC
+from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC
 
 CLUSTER = ClusterId("cluster")
 REF = ReplicaRef(SHARD, REPLICA)

@@ -12,8 +12,8 @@ from shoal.core.errors import DataLoss
 from shoal.core.filter import Filter
 from shoal.core.points import PointId
 from shoal.core.shard_calls import Exact, QueryGroup, ShardScroll, ShardSearch
-from tests.unit.shard_worker.engine_driver import ENOUGH, Driven
-from tests.unit.shard_worker.replica_bench import SHARD
+from tests.support.worker.engine_driver import ENOUGH, Driven
+from tests.support.worker.replica_bench import SHARD
 
 
 def stored(driven: Driven) -> dict[PointId, tuple[list[float], dict[str, Any] | None]]:

@@ -15,7 +15,7 @@ from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.log.log import ReplicaLog
 from shoal.shard_worker.storage.store.points_store import PointsStore
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
-from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, record, upsert
+from tests.support.worker.storage_parts import CLUSTER, DIM, record, upsert
 
 SHARD = ShardId(CollectionId("c1"), 3)
 SOURCE, HERE = ReplicaRef(SHARD, ReplicaId("source")), ReplicaRef(SHARD, ReplicaId("here"))

@@ -14,7 +14,7 @@ from shoal.core.recovery import RecoveryRequest
 from shoal.router.rpc.collections_service import CollectionsService
 from shoal.v1 import collections_pb2
 from shoal.wire.recovery import recovery_from_message, request_to_message
-from tests.unit.router.twin import TwinCluster
+from tests.twins.cluster import TwinCluster
 
 ASKED = RecoveryRequest(name="a", number=1, worker=WorkerId("w1"), accept_data_loss=True, reason="why", asked_by="me@here", request_id="r1")
 

@@ -9,7 +9,7 @@ from shoal.core.ids import RequestId, Seq
 from shoal.core.points import PointColumns, id_array, id_order
 from shoal.shard_worker.logic.replication.request_memory import Remembered
 from shoal.shard_worker.storage.store.mutation import Noop, PutRows, RemoveRows, RequestEntry
-from tests.unit.shard_worker.storage.builders import DIM, new_store, open_store
+from tests.support.worker.storage_parts import DIM, new_store, open_store
 
 IDS = st.one_of(st.integers(-3, 6), st.sampled_from(["1", "2", "a", "é", "\x00", "z" * 30]), st.sampled_from([-(2**63), 2**63 - 1]))
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)

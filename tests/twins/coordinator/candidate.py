@@ -27,10 +27,10 @@ from shoal.store.codecs import encode_shard, encode_worker
 from shoal.store.interface import Listed, Put, Store, Transaction, Unchanged
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
+from tests.twins.coordinator.workers_model import worked
+from tests.twins.coordinator.world import KEYS, REPLACE_AFTER_S, worker_entry
 from tests.twins.store.client import MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.coordinator.workers_model import worked
-from tests.unit.coordinator.world import KEYS, REPLACE_AFTER_S, worker_entry
 
 TTL_S = 5
 STORE_TIMEOUT_S = 5.0

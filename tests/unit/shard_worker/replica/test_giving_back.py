@@ -23,7 +23,7 @@ from shoal.shard_worker.resources.os_limits import open_files
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
-from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, SPEC, Alone, Bench, opened
+from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC, Alone, Bench, opened
 
 WORKER_FILES = 1
 """The lock of the worker's folder."""

@@ -19,7 +19,7 @@ from shoal.runtime.fair_pool import FairPool
 from shoal.v1 import common_pb2, points_pb2, search_pb2
 from shoal.wire.columns import ids_to_message, vectors_to_message
 from shoal.wire.filters import are_long_messages, filter_from_message, filter_to_message
-from tests.unit.router.test_services import Context, Front
+from tests.unit.router.rpc.test_services import Context, Front
 
 SHORT = In(("label",), (1, 2))
 LONG = {

@@ -9,8 +9,8 @@ import pytest
 
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
-from tests.unit.shard_worker.storage.builders import CLUSTER, DIM
-from tests.unit.shard_worker.storage.snapshot_world import HERE, Source, source_in
+from tests.support.worker.snapshot_world import HERE, Source, source_in
+from tests.support.worker.storage_parts import CLUSTER, DIM
 
 
 @pytest.fixture

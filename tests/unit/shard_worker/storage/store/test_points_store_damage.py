@@ -9,7 +9,7 @@ import pytest
 from shoal.core.errors import DataLoss
 from shoal.core.ids import RequestId, Seq
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
-from tests.unit.shard_worker.storage.builders import new_store, open_store, upsert
+from tests.support.worker.storage_parts import new_store, open_store, upsert
 
 IDS = [1, 2, "three", 4]
 

@@ -14,7 +14,7 @@ from shoal.core.ids import RequestId
 from shoal.core.shard_calls import QueryGroup, ShardCount, ShardSearch
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.wire.shard_calls import request_id_from_message, request_id_to_message
-from tests.unit.shard_worker.replica_bench import DIM, SHARD, Bench, opened
+from tests.support.worker.replica_bench import DIM, SHARD, Bench, opened
 
 
 def vectors(count: int) -> np.ndarray:

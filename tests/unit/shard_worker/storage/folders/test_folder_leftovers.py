@@ -8,7 +8,7 @@ from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
 from shoal.shard_worker.storage.folders.replica_swap import mend_swap, swap_in
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder, aside_folders
-from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, files_under
+from tests.support.worker.storage_parts import CLUSTER, DIM, files_under
 
 SHARD, OTHER_SHARD = ShardId(CollectionId("c1"), 3), ShardId(CollectionId("c1"), 4)
 REF, SECOND, OTHER = ReplicaRef(SHARD, ReplicaId("r1")), ReplicaRef(SHARD, ReplicaId("r2")), ReplicaRef(OTHER_SHARD, ReplicaId("r3"))

@@ -14,7 +14,7 @@ from shoal.core.points import id_array
 from shoal.core.shard_calls import ShardCount, ShardGet
 from shoal.shard_worker.fsck.replica_check import check_replica
 from shoal.shard_worker.fsck.targets import Target
-from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, opened
+from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, opened
 
 LONG = "x" * 200
 LEVELS = 5 * sys.getrecursionlimit()

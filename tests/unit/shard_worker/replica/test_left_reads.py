@@ -20,7 +20,7 @@ from shoal.core.shard_calls import QueryGroup, ReadTerms, ShardCount, ShardDelet
 from shoal.core.turns import Turn
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.replica import reading
-from tests.unit.shard_worker.replica_bench import DIM, SHARD, Bench, opened
+from tests.support.worker.replica_bench import DIM, SHARD, Bench, opened
 
 THREADS, MANY = 2, 100
 FILTER = Or(tuple(Contains(("text",), f"absent {number}") for number in range(50)))

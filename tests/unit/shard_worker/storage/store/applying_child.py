@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shoal.core.ids import RequestId
 from shoal.shard_worker.storage.store.mutation import Mutation
-from tests.unit.shard_worker.storage.builders import delete, open_store, upsert
+from tests.support.worker.storage_parts import delete, open_store, upsert
 
 
 def group_after(seq: int) -> list[Mutation]:

@@ -24,9 +24,9 @@ from shoal.store.cluster_view import cluster_map_of
 from shoal.store.codecs import encode_collection, encode_leader, encode_shard, encode_worker
 from shoal.store.interface import Committed, DeleteKey, Listed, Operation, Put, Rejected, Transaction
 from shoal.store.keys import Keys
+from tests.twins.coordinator.rules import check_shape, check_step
+from tests.twins.coordinator.workers_model import commits, worked
 from tests.twins.store.state import MemoryState
-from tests.unit.coordinator.rules import check_shape, check_step
-from tests.unit.coordinator.workers_model import commits, worked
 
 KEYS = Keys("test")
 REPLACE_AFTER_S = 600.0

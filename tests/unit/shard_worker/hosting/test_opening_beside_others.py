@@ -19,8 +19,8 @@ from shoal.store.codecs import encode_collection, encode_shard
 from shoal.store.interface import Committed, Put, Transaction
 from shoal.v1 import replication_pb2
 from shoal.wire.shard_calls import shard_to_message
+from tests.support.worker.fleet import DIM, KEYS, SHARD, Fleet, Member, fleet, until
 from tests.twins.store.client import MemoryStore
-from tests.unit.shard_worker.fleet import DIM, KEYS, SHARD, Fleet, Member, fleet, until
 
 SLOW = ShardId(CollectionId("slow"), 0)
 

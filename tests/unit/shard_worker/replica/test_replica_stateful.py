@@ -23,8 +23,8 @@ from shoal.runtime.fault_points import SimulatedCrash, armed
 from shoal.shard_worker.fsck.finding import Verdict
 from shoal.shard_worker.fsck.replica_check import check_replica
 from shoal.shard_worker.fsck.targets import Target
-from tests.unit.shard_worker.engine_driver import Driven
-from tests.unit.shard_worker.engine_reading import count, matching, nearest, stored
+from tests.support.worker.engine_driver import Driven
+from tests.support.worker.engine_reading import count, matching, nearest, stored
 
 IDS = st.one_of(st.integers(-2, 12), st.sampled_from(["1", "a", "é"]))
 POINT = st.tuples(st.lists(st.integers(-3, 3), min_size=4, max_size=4), st.none() | st.fixed_dictionaries({"class": st.integers(0, 2)}))

@@ -11,7 +11,7 @@ import numpy as np
 from shoal.core.filter import Filter
 from shoal.core.points import PointId
 from shoal.core.shard_calls import Exact, QueryGroup, ShardCount, ShardDeleteMatching, ShardScroll, ShardSearch
-from tests.unit.shard_worker.replica_bench import SHARD, Bench
+from tests.support.worker.replica_bench import SHARD, Bench
 
 Stored = tuple[PointId, tuple[float, ...], dict[str, Any] | None]
 PAGE = 7

@@ -26,9 +26,9 @@ from shoal.shard_worker.logic.filter_plan import Plan
 from shoal.shard_worker.tuning import calibrate as calibration
 from shoal.shard_worker.tuning.calibrate import calibrate
 from shoal.shard_worker.tuning.truth import QuerySample
+from tests.support.examples.hostile_vectors import DATA, QUERIES, queries_of, rows_of
 from tests.support.scope import LONG, cells
 from tests.unit.shard_worker.index.filter_world import SteadyPaces
-from tests.unit.shard_worker.index.hostile_vectors import DATA, QUERIES, queries_of, rows_of
 from tests.unit.shard_worker.index.made_segments import built, form_of, frozen, payload_of
 
 ROWS, DIM = (6_000, 24) if LONG else (2_000, 16)

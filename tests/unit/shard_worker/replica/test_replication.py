@@ -16,7 +16,7 @@ from shoal.shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
 from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.snapshots import fetch as snapshot_fetch
 from shoal.shard_worker.storage.folders.snapshot_manifest import SEGMENTS_FOLDER
-from tests.unit.shard_worker.fleet import DIM, SHARD, Fleet, FleetPeers, Member, fleet, until
+from tests.support.worker.fleet import DIM, SHARD, Fleet, FleetPeers, Member, fleet, until
 
 THE_FIRST_TWO = HasId(ids=(1, 2))
 

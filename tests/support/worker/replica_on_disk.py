@@ -17,8 +17,8 @@ from shoal.shard_worker.fsck.replica_check import check_replica
 from shoal.shard_worker.fsck.targets import Target
 from shoal.shard_worker.storage.checksum import part_crc, point_crc
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
-from tests.unit.shard_worker.engine_driver import CLUSTER, REF, Driven
-from tests.unit.shard_worker.replica_bench import DIM, SPEC
+from tests.support.worker.engine_driver import CLUSTER, REF, Driven
+from tests.support.worker.replica_bench import DIM, SPEC
 
 POINTS = 20
 

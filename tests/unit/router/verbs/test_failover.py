@@ -16,7 +16,7 @@ from shoal.core.shard_calls import Consistency
 from shoal.router.cluster.workers import tend
 from shoal.router.logic.questions import CountQuestion, Reading, Upsert, Written
 from shoal.router.shards.under_way import UnderWay
-from tests.unit.router.twin import TwinCluster
+from tests.twins.cluster import TwinCluster
 from tests.unit.router.virtual_time import FakeClock, run
 
 SHARD = ShardId(CollectionId("id-a"), 0)

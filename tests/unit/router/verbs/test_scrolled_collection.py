@@ -10,7 +10,7 @@ import pytest
 from shoal.core.errors import NotFound
 from shoal.core.ids import CollectionId, Revision, ShardId
 from shoal.router.logic.questions import Page, ScrollQuestion
-from tests.unit.router.twin import TwinCluster
+from tests.twins.cluster import TwinCluster
 from tests.unit.router.verbs.test_reads import loaded
 
 
