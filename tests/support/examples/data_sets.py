@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-_DEFAULT = Path(__file__).resolve().parents[3] / "shared" / "data"
+from tests.support.repository import ROOT
+
+_DEFAULT = ROOT.parent / "shared" / "data"
 
 
 def load(name: str) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import pytest
 
 from shoal.shard_worker.fsck.__main__ import main
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
-from tests.house.source_tree import ROOT
+from tests.support.repository import ROOT
 from tests.support.worker.engine_driver import CLUSTER
 from tests.support.worker.replica_on_disk import change, flip, forge, make_worker
 

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import typer
@@ -14,8 +13,9 @@ from shoal.cli import fsck, output, up
 from shoal.cli.advice import next_step
 from shoal.cli.main import app, exit_code
 from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, PreconditionFailed, ResourceExhausted, Unavailable
+from tests.support.repository import ROOT
 
-DOCUMENT = Path(__file__).parents[4] / "docs" / "cli.md"
+DOCUMENT = ROOT / "docs" / "cli.md"
 
 
 def leaves(command, path):

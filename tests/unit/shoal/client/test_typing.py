@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = Path(__file__).with_name("typed_example.py")
-ROOT = Path(__file__).parents[4]
 
 MISTAKES = """
+from tests.support.repository import ROOT
 import shoal
 
 async def wrong() -> None:

@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
+from tests.support.repository import ROOT
 from tests.support.worker.storage_parts import new_store, open_store
 from tests.unit.shard_worker.storage.store.applying_child import group_after
 
-REPOSITORY = Path(__file__).parents[4]
 KILLS = 4
 
 
@@ -28,7 +27,7 @@ def killed_after(folder, groups):
     Returns the last seq it said it had applied.
     """
     command = [sys.executable, "-m", "tests.unit.shard_worker.storage.store.applying_child", str(folder)]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         try:
             said = [child.stdout.readline() for _ in range(groups)]
         finally:
