@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.repository import ROOT
+
 EXAMPLE = Path(__file__).with_name("typed_example.py")
 
 MISTAKES = """
-from tests.support.repository import ROOT
 import shoal
 
 async def wrong() -> None:
