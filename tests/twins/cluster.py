@@ -45,7 +45,7 @@ from shoal.core.shard_calls import (
     WriteAck,
 )
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
-from shoal.core.slots import split_evenly
+from shoal.core.slots import SlotRange, split_evenly
 from shoal.core.topk import HitColumns, hit_order
 from shoal.router.cluster.workers import Workers
 from shoal.router.shards.metrics import ShardCallMeter
@@ -442,7 +442,7 @@ def worker_entry(worker: WorkerId, registration: int = 5) -> WorkerEntry:
     return WorkerEntry(id=worker, address=f"{worker}:1", incarnation="i", pid=7, node="n", zone="z", registration=Revision(registration))
 
 
-def shard_entry(shard: ShardId, homes: list[WorkerId], slots: object, state: ShardState = ShardState.ACTIVE) -> ShardEntry:
+def shard_entry(shard: ShardId, homes: list[WorkerId], slots: SlotRange, state: ShardState = ShardState.ACTIVE) -> ShardEntry:
     """The first one leads."""
     names = [f"replica-{shard}", *(f"replica-{shard}-{at}" for at in range(1, len(homes)))]
     replicas = tuple(map(ReplicaId, names))

@@ -25,7 +25,8 @@ SIDES = ("gt", "gte", "lt", "lte")
 
 def ranges(most: int = 4) -> st.SearchStrategy[Range]:
     """Ranges of one to `most` bounds."""
-    bounds = st.one_of(st.dictionaries(st.sampled_from(SIDES), kind, min_size=1, max_size=most) for kind in (numbers, texts))
+    kinds: tuple[st.SearchStrategy[float | str], ...] = (numbers, texts)
+    bounds = st.one_of([st.dictionaries(st.sampled_from(SIDES), kind, min_size=1, max_size=most) for kind in kinds])
     return st.builds(lambda path, given: Range(path, **given), paths, bounds)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
+Vectors = npt.NDArray[np.float32]
 DATA = ("uneven", "copies", "gaussian", "clusters", "one-hot", "low dimension")
 QUERIES = ("rows", "random", "between", "far", "opposite")
 
 
-def rows_of(kind: str, rows: int, dim: int, seed: int) -> np.ndarray:
+def rows_of(kind: str, rows: int, dim: int, seed: int) -> Vectors:
     """(rows, dim) float32. uneven: all positive, of very different lengths; copies: groups of 100 equal ones; low
     dimension: three in many."""
     rng = np.random.default_rng(seed)
@@ -29,7 +31,7 @@ def rows_of(kind: str, rows: int, dim: int, seed: int) -> np.ndarray:
     return made.astype(np.float32)
 
 
-def queries_of(kind: str, rows: np.ndarray, count: int, seed: int) -> np.ndarray:
+def queries_of(kind: str, rows: Vectors, count: int, seed: int) -> Vectors:
     """(count, dim) float32. rows: near some of them; far: in random directions, twenty times as long as rows."""
     rng = np.random.default_rng(seed)
     drawn = rows[rng.integers(0, len(rows), (2, count))]
@@ -45,4 +47,4 @@ def queries_of(kind: str, rows: np.ndarray, count: int, seed: int) -> np.ndarray
             made = 0.1 * noise - drawn[0]
         case _:
             made = noise
-    return made.astype(np.float32)
+    return np.asarray(made, dtype=np.float32)

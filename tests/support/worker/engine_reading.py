@@ -19,6 +19,8 @@ from tests.support.worker.replica_bench import SHARD
 def stored(driven: Driven) -> dict[PointId, tuple[list[float], dict[str, Any] | None]]:
     """Every point of the store: vector and payload by id."""
     page = driven.engine.reading.scroll(ShardScroll(shard=SHARD, after=None, limit=ENOUGH, with_vectors=True))
+    assert page.vectors is not None
+    assert page.payloads is not None
     payloads = [None if text is None else json.loads(text) for text in page.payloads]
     return {each: (vector, payload) for each, vector, payload in zip(page.ids.tolist(), page.vectors.tolist(), payloads, strict=True)}
 
@@ -29,7 +31,7 @@ def nearest(driven: Driven, query: Sequence[float], k: int, filter: Filter | Non
     found = driven.engine.reading.search(driven.engine.reading.view(), call)
     if found is None:
         raise DataLoss("a row that the index holds is not in the store")
-    return found.hits.ids.tolist()
+    return list(found.hits.ids.tolist())
 
 
 def count(driven: Driven, filter: Filter | None = None) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.errors import DeadlineExceeded, Unavailable
-from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term, WorkerId
-from shoal.core.points import PointColumns, id_array
+from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.points import PointColumns, PointId, StoredColumns, id_array
 from shoal.core.shard_calls import ReadTerms, ShardDelete, ShardScroll, ShardUpsert, WriteAck
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
@@ -22,12 +22,15 @@ from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.hosting.membership import Membership
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
+from shoal.shard_worker.logic.replication.leadership import SwapOutcome
 from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.snapshots.fetch import SnapshotFetch
 from shoal.shard_worker.snapshots.source import SnapshotSource
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotManifest
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.store.codecs import decode_shard, encode_collection, encode_shard
 from shoal.store.interface import Committed, Put, Transaction
@@ -48,19 +51,19 @@ class FleetPeers:
     def __init__(self, fleet: "Fleet", me: "Member") -> None:
         self._fleet, self._me = fleet, me
 
-    async def append(self, worker, append, timeout_s):
+    async def append(self, worker: WorkerId, append: Append, timeout_s: float) -> AppendAnswer:
         return await self._to(worker).host.replica(append.shard).append(append, timeout_s)
 
-    async def swap(self, config, base):
+    async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
         return await self._me.swaps.swap(config, base, config.primary_reg)
 
-    async def begin_snapshot(self, worker, shard, replica, timeout_s):
+    async def begin_snapshot(self, worker: WorkerId, shard: ShardId, replica: ReplicaId, timeout_s: float) -> SnapshotManifest:
         return await self._to(worker).source.begin(shard, replica)
 
-    async def read_snapshot(self, worker, snapshot, name, offset, max_bytes, timeout_s):
+    async def read_snapshot(self, worker: WorkerId, snapshot: str, name: str, offset: int, max_bytes: int, timeout_s: float) -> bytes:
         return await self._to(worker).source.read(snapshot, name, offset, max_bytes)
 
-    async def end_snapshot(self, worker, snapshot, timeout_s):
+    async def end_snapshot(self, worker: WorkerId, snapshot: str, timeout_s: float) -> None:
         await self._to(worker).source.end(snapshot)
 
     def _to(self, worker: WorkerId) -> "Member":
@@ -206,32 +209,39 @@ class Fleet:
                 await asyncio.sleep(0.01)
         return await self.config()
 
-    async def upsert_until_refused(self, primary: Member, ids, value: float) -> None:
+    async def upsert_until_refused(self, primary: Member, ids: Sequence[PointId], value: float) -> None:
         """Write again and again, as long as a write is only not acknowledged. Raises what refuses one."""
         while True:
             with contextlib.suppress(DeadlineExceeded):
                 await self.upsert(primary, ids, value, timeout_s=0.2)
 
-    async def upsert(self, primary: Member, ids, value: float, *, request_id: RequestId | None = None, timeout_s: float = 10.0) -> WriteAck:
+    async def upsert(
+        self,
+        primary: Member,
+        ids: Sequence[PointId],
+        value: float,
+        *,
+        request_id: RequestId | None = None,
+        timeout_s: float = 10.0,
+    ) -> WriteAck:
         vectors = np.full((len(ids), DIM), value, dtype=np.float32)
         points = PointColumns(ids=id_array(ids), vectors=vectors, payloads=None)
         call = ShardUpsert(shard=SHARD, epoch=Revision(0), request_id=request_id or self._next(), points=points)
         return await primary.host.write(call, timeout_s)
 
-    async def delete(self, primary: Member, ids) -> WriteAck:
+    async def delete(self, primary: Member, ids: Sequence[PointId]) -> WriteAck:
         return await primary.host.write(ShardDelete(shard=SHARD, epoch=Revision(0), request_id=self._next(), ids=id_array(ids)), 10.0)
 
-    async def content(self, member: Member, at_least: int = 0) -> dict[int, float]:
+    async def content(self, member: Member, at_least: Seq = Seq(0)) -> dict[PointId, float]:
         """What a replica holds, once it has applied so much: the first component by id."""
         terms = ReadTerms(min_seq=at_least)
         call = ShardScroll(shard=SHARD, after=None, limit=10_000, filter=None, with_payload=False, with_vectors=True, terms=terms)
         page = await self._when_ready(lambda: member.host.scroll(call, 10.0))
+        assert page.vectors is not None
         return dict(zip(page.ids.tolist(), page.vectors[:, 0].tolist(), strict=True))
 
-    async def _when_ready(self, read):
-        """A replica that has just joined says that it is not ready until it has seen so itself, and is then asked
-        again.
-        """
+    async def _when_ready(self, read: Callable[[], Awaitable[StoredColumns]]) -> StoredColumns:
+        """Read again while the replica says that it is not ready: one that has just joined does not know it yet."""
         async with asyncio.timeout(20.0):
             while True:
                 try:
@@ -244,7 +254,8 @@ class Fleet:
         return RequestId("client", self._numbers)
 
 
-async def until(holds) -> None:
+async def until(holds: Callable[[], object]) -> None:
+    """Return once `holds()` is true. Raises TimeoutError after 20 s."""
     async with asyncio.timeout(20.0):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

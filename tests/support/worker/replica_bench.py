@@ -1,20 +1,25 @@
-"""A replica over a real folder, without sockets: what the tests of this folder share."""
+"""One replica that leads its shard: over a real folder, without sockets and without peers."""
 
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.filter import Filter
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term, WorkerId
-from shoal.core.points import PointColumns, id_array
+from shoal.core.points import PointColumns, PointId, id_array
 from shoal.core.shard_calls import QueryGroup, ShardDelete, ShardDeleteMatching, ShardSearch, ShardUpsert, WriteAck
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
+from shoal.core.topk import HitColumns
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
+from shoal.shard_worker.logic.replication.leadership import SwapOutcome
 from shoal.shard_worker.replica.engine import Engine, EngineSettings
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.memory import unbounded_memory
@@ -48,10 +53,10 @@ def config(term: int) -> ShardConfig:
 class Alone:
     """PeerCalls of a replica that has no peers."""
 
-    async def append(self, worker, append, timeout_s):
+    async def append(self, worker: WorkerId, append: Append, timeout_s: float) -> AppendAnswer:
         raise AssertionError(f"an append to {worker}")
 
-    async def swap(self, config, base):
+    async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
         raise AssertionError(f"a swap on {base}")
 
 
@@ -66,19 +71,26 @@ class Bench:
         self.numbers += 1
         return RequestId(f"client-{self.epoch}", self.numbers)
 
-    async def upsert(self, ids, vectors, payloads=None, *, request_id: RequestId | None = None) -> WriteAck:
+    async def upsert(
+        self,
+        ids: Sequence[PointId],
+        vectors: ArrayLike,
+        payloads: tuple[bytes | None, ...] | None = None,
+        *,
+        request_id: RequestId | None = None,
+    ) -> WriteAck:
         columns = PointColumns(ids=id_array(ids), vectors=np.asarray(vectors, dtype=np.float32).reshape(len(ids), -1), payloads=payloads)
         call = ShardUpsert(shard=SHARD, epoch=self.epoch, request_id=request_id or self.next_id(), points=columns)
         return await self.replica.write(call, 20.0)
 
-    async def delete(self, ids) -> WriteAck:
+    async def delete(self, ids: Sequence[PointId]) -> WriteAck:
         return await self.replica.write(ShardDelete(shard=SHARD, epoch=self.epoch, request_id=self.next_id(), ids=id_array(ids)), 20.0)
 
     async def delete_matching(self, filter: Filter) -> WriteAck:
         call = ShardDeleteMatching(shard=SHARD, epoch=self.epoch, request_id=self.next_id(), filter=filter)
         return await self.replica.write(call, 20.0)
 
-    async def search(self, query, k: int, *, filter: Filter | None = None, **options):
+    async def search(self, query: ArrayLike, k: int, *, filter: Filter | None = None, **options: Any) -> HitColumns:
         queries = np.asarray(query, dtype=np.float32).reshape(-1, DIM)
         call = ShardSearch(shard=SHARD, queries=queries, groups=(QueryGroup(k=k, filter=filter),), **options)
         return (await self.replica.search(call, 20.0)).hits

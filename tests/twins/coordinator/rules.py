@@ -98,7 +98,7 @@ def _check_election(config: ShardConfig, old: ShardConfig, now: ClusterMap) -> N
     home = old.primary_worker
     assert {*config.isr, *config.elr} == {*old.isr, *old.elr}, "a replica that may lead was given up on hearsay"
     assert {*old.isr} & {*config.isr} or config.primary in old.elr, "the isr was replaced, though one of it leads"
-    over = old.primary_reg == 0 or home not in now.workers or now.workers[home].registration != old.primary_reg
+    over = old.primary_reg == 0 or home is None or home not in now.workers or now.workers[home].registration != old.primary_reg
     assert over, "a living term was ended"
 
 
