@@ -22,7 +22,7 @@ from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
 from shoal.shard_worker.logic.replication.leadership import SwapOutcome
 from shoal.shard_worker.replica.engine import Engine, EngineSettings
 from shoal.shard_worker.replica.replica import Replica
-from shoal.shard_worker.resources.memory import unbounded_memory
+from shoal.shard_worker.resources.memory import WorkerMemory, unbounded_memory
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
@@ -62,7 +62,13 @@ class Alone:
 
 @dataclasses.dataclass
 class Bench:
+    """A replica with what its worker gives it. lease: one flag, whether the worker surely has its registration."""
+
     replica: Replica
+    engine: Engine
+    pools: Pools
+    memory: WorkerMemory
+    settings: EngineSettings
     epoch: Revision
     lease: list[bool]
     numbers: int = 0
@@ -128,7 +134,9 @@ async def opened(
             while (await replica.stats()).role != "primary":
                 assert replica.failure is None, replica.failure
                 await asyncio.sleep(0.001)
-            yield Bench(replica=replica, epoch=Revision(100 + term), lease=lease)
+            yield Bench(
+                replica=replica, engine=engine, pools=pools, memory=memory, settings=settings, epoch=Revision(100 + term), lease=lease
+            )
         finally:
             await replica.close()
     finally:

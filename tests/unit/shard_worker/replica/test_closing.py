@@ -40,7 +40,7 @@ def test_a_disk_that_fails_after_a_build_breaks_the_replica_and_it_still_closes(
     async def run():
         async with opened(tmp_path, term=1) as bench:
             await bench.upsert(range(3_000), vectors(3_000))
-            engine = bench.replica._engine
+            engine = bench.engine
 
             def refuse() -> None:
                 raise StorageFailed("disk full")
@@ -58,7 +58,7 @@ def test_optimize_tells_at_once_why_it_cannot(tmp_path):
     async def run():
         async with opened(tmp_path, term=1) as bench:
             await bench.upsert(range(500), vectors(500))
-            engine = bench.replica._engine
+            engine = bench.engine
 
             def refuse(job, sealed):
                 raise StorageFailed("no room for a segment")
@@ -85,7 +85,7 @@ def test_closing_does_not_wait_for_another_replicas_build(tmp_path):
     async def run():
         gate = threading.Event()
         async with opened(tmp_path, term=1, growing_rows=1_000) as bench:
-            other = asyncio.create_task(bench.replica._pools.build(gate.wait, asyncio.Event()))
+            other = asyncio.create_task(bench.pools.build(gate.wait, asyncio.Event()))
             await bench.upsert(range(3_000), vectors(3_000))
             await closing(bench)
             assert not other.done()
@@ -99,15 +99,22 @@ def test_closing_beside_optimize_keeps_the_loop_running_and_answers_it(tmp_path)
     async def run():
         async with opened(tmp_path, term=1) as bench:
             await bench.upsert(range(500), vectors(500))
-            gate = threading.Event()
-            busy = asyncio.create_task(bench.replica._writer.between_writes(lambda: gate.wait(60)))
+            gate, append = threading.Event(), bench.engine.append
+
+            def append_late(records):
+                assert gate.wait(60)
+                append(records)
+
+            bench.engine.append = append_late
+            busy = asyncio.create_task(bench.upsert([1], vectors(1)))
             await asyncio.sleep(0)
             optimizing = asyncio.create_task(bench.replica.optimize(60.0))
             await asyncio.sleep(0)
             ending = asyncio.create_task(closing(bench))
             asyncio.get_running_loop().call_later(0.5, gate.set)
             assert await ticks_during(ending) < 0.4
-            await busy
+            await asyncio.wait({busy}, timeout=20.0)
+            assert busy.done()
             with pytest.raises(Unavailable, match="closing"):
                 await asyncio.wait_for(optimizing, 20.0)
 
@@ -119,7 +126,7 @@ def test_a_search_is_given_up_at_its_deadline_and_holds_up_no_write(tmp_path):
         async with opened(tmp_path, term=1) as bench:
             await bench.upsert(range(500), vectors(500))
             gate = threading.Event()
-            reading, search = bench.replica._reading, bench.replica._reading.search
+            reading, search = bench.engine.reading, bench.engine.reading.search
 
             def slow(view, call, turn):
                 assert gate.wait(60)
@@ -172,13 +179,13 @@ def test_everything_is_released_although_a_part_fails_to_close(tmp_path):
     async def run():
         async with opened(tmp_path, term=1) as bench:
             await bench.upsert([1], vectors(1))
-            real = bench.replica._engine.close
+            real = bench.engine.close
 
             def refuse() -> None:
                 real()
                 raise StorageFailed("cannot close")
 
-            bench.replica._engine.close = refuse
+            bench.engine.close = refuse
 
     with pytest.raises(ShoalError, match="cannot close"):
         asyncio.run(run())

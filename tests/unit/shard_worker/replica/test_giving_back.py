@@ -49,7 +49,7 @@ def a_search() -> ShardSearch:
 
 def parts_of(bench: Bench) -> dict[str, weakref.ref]:
     """What a replica is made of, and the arrays that its memory is."""
-    replica, engine = bench.replica, bench.replica._engine
+    replica, engine = bench.replica, bench.engine
     held = {"replica": replica, "writer": replica._writer, "machine": replica._writer.machine, "engine": engine}
     held |= {"index": engine._index, "store": engine._store, "log": engine._log, "growing": engine._index._growing}
     held |= {f"segment {segment.key}": segment for segment in engine._index._settled}
@@ -85,7 +85,7 @@ def test_the_arrays_of_a_closed_index_go_although_somebody_still_holds_the_repli
             await bench.search(vectors(1), 3, filter=filter_from_input({"$id": {"$ne": 5}}, DEFAULT_LIMITS))
             replica, parts = bench.replica, parts_of(bench)
         assert [name for name in alive(parts) if name.startswith(("segment", "vectors", "growing"))] == []
-        assert replica._engine._settings.hot_filters.memory_bytes == 0
+        assert bench.settings.hot_filters.memory_bytes == 0
         assert replica.stats_now().memory_bytes < 1_000_000
 
     with no_collector():
@@ -109,7 +109,7 @@ def test_a_replica_opens_as_many_files_as_is_told_and_closes_them(tmp_path):
 
 
 async def searches_that_fail(bench: Bench) -> None:
-    reading, gate = bench.replica._reading, threading.Event()
+    reading, gate = bench.engine.reading, threading.Event()
 
     def late(view, call, turn):
         assert gate.wait(60)
@@ -145,22 +145,22 @@ async def a_build_that_fails(bench: Bench) -> None:
     def refuse(job, sealed):
         raise StorageFailed("no room for a segment")
 
-    bench.replica._engine.write_segment = refuse
+    bench.engine.write_segment = refuse
     with pytest.raises(StorageFailed):
         await bench.replica.optimize(20.0)
-    del bench.replica._engine.write_segment
+    del bench.engine.write_segment
 
 
 async def a_write_that_fails(bench: Bench) -> None:
     def refuse(records):
         raise StorageFailed("the disk is gone")
 
-    bench.replica._engine.append = refuse
+    bench.engine.append = refuse
     with pytest.raises(StorageFailed):
         await bench.upsert(range(900), vectors(900))
     with pytest.raises(ShoalError):
         await bench.upsert(range(900), vectors(900))
-    del bench.replica._engine.append
+    del bench.engine.append
 
 
 @pytest.mark.parametrize("ends", [searches_that_fail, calls_that_are_refused, a_build_that_fails, a_write_that_fails])

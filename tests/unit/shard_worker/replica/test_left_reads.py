@@ -20,6 +20,8 @@ from shoal.core.shard_calls import QueryGroup, ReadTerms, ShardCount, ShardDelet
 from shoal.core.turns import Turn
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.replica import reading
+from shoal.shard_worker.replica.replica import UNDISTURBED_TRIES
+from shoal.shard_worker.storage.store.read_pool import ReadPool
 from tests.support.worker.replica_bench import DIM, SHARD, Bench, opened
 
 THREADS, MANY = 2, 100
@@ -34,9 +36,9 @@ class Endless:
 
     def __init__(self, bench: Bench) -> None:
         self.begun, self.ended, self._lock = 0, 0, threading.Lock()
-        self._real = bench.replica._reading.search
-        bench.replica._reading.search = self.search  # type: ignore[method-assign]
-        bench.replica._reading.estimated_us = lambda view, call: 1e9  # type: ignore[method-assign]
+        self._real = bench.engine.reading.search
+        bench.engine.reading.search = self.search  # type: ignore[method-assign]
+        bench.engine.reading.estimated_us = lambda view, call: 1e9  # type: ignore[method-assign]
 
     def search(self, view: IndexView, call: ShardSearch, turn: Turn) -> Any:
         if call.terms.caller == "short":
@@ -131,20 +133,23 @@ def test_closing_does_not_wait_for_a_backlog_and_tells_its_callers(tmp_path: Pat
     ],
     ids=["search", "count", "scroll matching", "scroll", "get", "delete"],
 )
-def test_what_waits_beyond_its_deadline_reads_nothing(tmp_path: Path, ask: Callable[[Bench], Coroutine[Any, Any, Any]]) -> None:
+def test_what_waits_beyond_its_deadline_reads_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Bench], Coroutine[Any, Any, Any]]
+) -> None:
     async def story(bench: Bench) -> None:
         endless = Endless(bench)
         busy = [asyncio.create_task(bench.replica.search(search_of("heavy"), LONG_S)) for _ in range(THREADS)]
         await until(lambda: endless.begun == THREADS)
-        read = bench.replica._engine._store._readers
-        snapshots, real = [], read.snapshot
-        read.snapshot = lambda: snapshots.append(1) or real()  # type: ignore[func-returns-value,method-assign,assignment,return-value]
+        snapshots, real = [], ReadPool.snapshot
+        monkeypatch.setattr(ReadPool, "snapshot", lambda pool: snapshots.append(1) or real(pool))  # type: ignore[func-returns-value]
         with pytest.raises(DeadlineExceeded):
             await ask(bench)
         for task in busy:
             task.cancel()
         await asyncio.gather(*busy, return_exceptions=True)
         assert snapshots == []
+        await bench.replica.get(ShardGet(shard=SHARD, ids=np.arange(40)), LONG_S)
+        assert snapshots == [1], "a read in time is one that this test would have seen"
 
     at(tmp_path, story)
 
@@ -157,17 +162,19 @@ def test_a_read_between_writes_ends_when_its_caller_leaves(tmp_path: Path) -> No
     """The last resort of a read that the writer keeps disturbing holds up all writes."""
 
     async def story(bench: Bench) -> None:
-        begun, looked = threading.Event(), threading.Event()
+        begun, tried = threading.Event(), list[ShardSearch]()
 
-        def endless(turn: Turn) -> None:
+        def disturbed(view: IndexView, call: ShardSearch, turn: Turn) -> None:
+            tried.append(call)
+            if len(tried) <= UNDISTURBED_TRIES:
+                return
             begun.set()
             while True:
                 turn.pause()
-                looked.set()
                 threading.Event().wait(0.001)
 
-        replica = bench.replica
-        reading = asyncio.create_task(replica._reads.in_writer(endless, replica._writer.between_writes, 1e12))
+        bench.engine.reading.search = disturbed  # type: ignore[method-assign,assignment]
+        reading = asyncio.create_task(bench.replica.search(search_of("disturbed"), LONG_S))
         await until(begun.is_set)
         reading.cancel()
         async with asyncio.timeout(LONG_S):

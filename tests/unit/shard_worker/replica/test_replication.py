@@ -349,7 +349,7 @@ def test_a_read_of_what_was_given_up_waits_at_backups_only(tmp_path):
             assert (await a.host.scroll(call, 20.0)).ids.tolist() == [1]
             with pytest.raises(Unavailable, match=f"the read needs {terms.min_seq}"):
                 await b.host.scroll(call, 20.0)
-            a.replica._lease_held = lambda _: False
+            a.sure_of_lease = False
             with pytest.raises(DeadlineExceeded):
                 await a.host.scroll(call, 0.2)
 
