@@ -347,7 +347,7 @@ class TwinCluster:
         self.names, self.leader = FakeNames(), FakeLeader()
         self.connected: list[str] = []
         self._made = 0
-        self.calls = Workers(connect=self._connect)
+        self.calls = Workers(connect=self.connect)
         self.limits = limits or Limits()
         self.router: Router = make_router(
             view=self.view,
@@ -424,7 +424,7 @@ class TwinCluster:
         """All points of all shards."""
         return {key: value for worker in self.workers.values() for shard in worker.shards.values() for key, value in shard.points.items()}
 
-    def _connect(self, address: str) -> TwinWorker:
+    def connect(self, address: str) -> TwinWorker:
         self.connected.append(address)
         return self.workers[WorkerId(address.partition(":")[0])]
 

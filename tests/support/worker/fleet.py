@@ -88,7 +88,7 @@ class Member:
         self.swaps = ConfigSwaps(store=self.store, keys=KEYS, me=self.id)
         self.source = SnapshotSource(host=self.host, folder=self.folder.path, bytes_per_s=1 << 40)
         peers = FleetPeers(fleet, self)
-        folders = WorkerReplicaFolders(
+        self.folders = WorkerReplicaFolders(
             folder=self.folder,
             settings=settings,
             pools=self.pools,
@@ -102,7 +102,7 @@ class Member:
             swaps=self.swaps,
             me=self.id,
             membership=self.membership,
-            folders=folders,
+            folders=self.folders,
             snapshots=SnapshotFetch(peers=peers, folder=self.folder),
         )
         self.observer = MapObserver(store=self.store, keys=KEYS, clock=boot_s, changed=lambda: self.assignments.see_map(self.observer.map))

@@ -113,8 +113,7 @@ def test_a_replica_that_cannot_begin_leaves_no_files_open(tmp_path, monkeypatch)
             a = await world.add("a")
             await world.place(a, min_isr=1)
             await until(lambda: a.replica is not None and a.replica.role == "primary")
-            spec = a.replica._spec
-            folders, replica = a.assignments._folders, a.replica.id
+            replica, spec = a.replica.id, a.observer.map.collections[SHARD.collection].spec
             await world.stop(a)
             closed = []
             real = Engine.close
@@ -125,7 +124,7 @@ def test_a_replica_that_cannot_begin_leaves_no_files_open(tmp_path, monkeypatch)
 
             monkeypatch.setattr(Engine, "beginning", refuse)
             with pytest.raises(StorageFailed):
-                await folders.open(SHARD, replica, spec)
+                await a.folders.open(SHARD, replica, spec)
             assert len(closed) == 1
 
     asyncio.run(run())

@@ -14,6 +14,7 @@ from shoal.core.points import PointColumns, id_array
 from shoal.core.shard_calls import Consistency, ReadTerms, ShardDeleteMatching, ShardScroll, ShardUpsert
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
 from shoal.shard_worker.replica.engine import EngineSettings
+from shoal.shard_worker.replica.reading import ReplicaReading
 from shoal.shard_worker.snapshots import fetch as snapshot_fetch
 from shoal.shard_worker.storage.folders.snapshot_manifest import SEGMENTS_FOLDER
 from tests.support.worker.fleet import DIM, SHARD, Fleet, FleetPeers, Member, fleet, until
@@ -199,7 +200,7 @@ def test_what_an_old_primary_promised_its_callers_is_given_back(tmp_path):
     asyncio.run(run())
 
 
-def test_a_primary_read_that_began_before_the_primary_served_is_refused_though_it_serves_when_the_read_ends(tmp_path):
+def test_a_primary_read_that_began_before_the_primary_served_is_refused_though_it_serves_when_the_read_ends(tmp_path, monkeypatch):
     """It could miss what an earlier primary acknowledged and the new one had not applied yet (seed 101370 of the
     simulation).
     """
@@ -208,15 +209,15 @@ def test_a_primary_read_that_began_before_the_primary_served_is_refused_though_i
         async with fleet(tmp_path) as world:
             b = await candidate_that_does_not_serve(world)
             began, serves_now = threading.Event(), threading.Event()
-            scroll = b.replica._reading.scroll
+            scroll = ReplicaReading.scroll
 
-            def scroll_slowly(call, turn):
-                found = scroll(call, turn)
+            def scroll_slowly(reading, call, turn):
+                found = scroll(reading, call, turn)
                 began.set()
                 assert serves_now.wait(20.0)
                 return found
 
-            b.replica._reading.scroll = scroll_slowly
+            monkeypatch.setattr(ReplicaReading, "scroll", scroll_slowly)
             terms = ReadTerms(consistency=Consistency.PRIMARY)
             call = ShardScroll(shard=SHARD, after=None, limit=10, filter=None, with_payload=False, with_vectors=True, terms=terms)
             read = asyncio.create_task(b.host.scroll(call, 20.0))
@@ -374,13 +375,13 @@ def test_a_delete_by_filter_is_refused_by_a_primary_that_does_not_serve_yet(tmp_
     asyncio.run(run())
 
 
-def test_a_delete_by_filter_is_refused_when_another_term_begins_while_it_looks_for_points(tmp_path):
+def test_a_delete_by_filter_is_refused_when_another_term_begins_while_it_looks_for_points(tmp_path, monkeypatch):
     async def run():
         async with fleet(tmp_path) as world:
             a, _, _ = await trio(world)
             await world.upsert(a, [1, 2], 1.0)
             found, goes_on = threading.Event(), threading.Event()
-            matching = a.replica._reading.matching
+            matching = ReplicaReading.matching
 
             def match_slowly(*asked):
                 matched = matching(*asked)
@@ -388,7 +389,7 @@ def test_a_delete_by_filter_is_refused_when_another_term_begins_while_it_looks_f
                 assert goes_on.wait(20.0)
                 return matched
 
-            a.replica._reading.matching = match_slowly
+            monkeypatch.setattr(ReplicaReading, "matching", match_slowly)
             call = ShardDeleteMatching(shard=SHARD, epoch=Revision(0), request_id=RequestId("deleter", 1), filter=THE_FIRST_TWO)
             deleting = asyncio.create_task(a.host.write(call, 20.0))
             await until(lambda: found.is_set() or deleting.done())

@@ -73,9 +73,8 @@ class Watch:
 
     async def ask_until_the_index_is_relied_on(self, kind: str) -> None:
         """Or was found not to do."""
-        tuner = self.bench.replica._tuner
         async with asyncio.timeout(60):
-            while any(part.native is not None and not part.tuning.now.trusted for part in tuner._reading.view().parts):
+            while any(part.native is not None and not part.tuning.now.trusted for part in self.bench.engine.reading.view().parts):
                 await self.ask(kind, 10)
 
     def short_windows(self) -> dict[int, float]:

@@ -56,7 +56,7 @@ class Case:
     def __init__(self, kind: str, metric: Metric, seed: int, folder: Path, index: str = "HNSW16") -> None:
         self.rows, self.metric, self.seed = rows_of(kind, ROWS, DIM, seed), metric, seed
         self.part: SegmentView = built(form_of(index, DIM, metric), (frozen(self.rows, metric),), folder).part()
-        self._context = SearchContext(
+        self.context = SearchContext(
             hot=HotFilters(1 << 26),
             read_payloads=lambda rows: [payload_of(row) for row in rows.tolist()],
             clock=lambda: 0.0,
@@ -77,12 +77,12 @@ class Case:
     def recalls(self, queries: np.ndarray, k: int, filter: Filter | None) -> tuple[np.ndarray, set[str]]:
         """Recall of each query, searched alone, by score: ties are equally good. And the plans that were taken."""
         view, group = IndexView(seq=1, parts=(self.part,)), (QueryGroup(k=k, filter=filter),)
-        truth, _ = search_view(view, queries, group, Exact(), None, self.metric, self._context)
+        truth, _ = search_view(view, queries, group, Exact(), None, self.metric, self.context)
         ends = np.cumsum(truth.counts)
         recalls, plans = [], set()
         for number, end in enumerate(ends.tolist()):
             query, count = queries[number : number + 1], int(truth.counts[number])
-            found, explain = search_view(view, query, group, RecallTarget(TARGET), None, self.metric, self._context)
+            found, explain = search_view(view, query, group, RecallTarget(TARGET), None, self.metric, self.context)
             last = truth.scores[end - 1]
             good = found.scores <= last if self.metric is Metric.L2 else found.scores >= last
             assert len(found.scores) == count, "an answer is never short"
@@ -177,8 +177,8 @@ def test_a_batch_is_answered_as_its_queries_are(tmp_path):
     near, far = queries_of("rows", case.rows, 40, 5), queries_of("far", case.rows, 3, 6)
     mixed = np.concatenate([near[:20], far[:1], near[20:], far[1:]])
     view, group = IndexView(seq=1, parts=(case.part,)), (QueryGroup(k=5),)
-    truth, _ = search_view(view, mixed, group, Exact(), None, Metric.L2, case._context)
-    found, explain = search_view(view, mixed, group, RecallTarget(TARGET), None, Metric.L2, case._context)
+    truth, _ = search_view(view, mixed, group, Exact(), None, Metric.L2, case.context)
+    found, explain = search_view(view, mixed, group, RecallTarget(TARGET), None, Metric.L2, case.context)
     assert found.counts.tolist() == [5] * 43
     assert 3 <= explain[0].fallbacks <= 6, "the three, and hardly any other"
     same = (found.scores == truth.scores).reshape(43, 5)
