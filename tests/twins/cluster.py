@@ -53,7 +53,7 @@ from shoal.router.wiring import Router, make_router
 from shoal.runtime.clock import boot_s
 from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.metrics import Metrics, NoMetrics
-from tests.unit.router.virtual_time import FakeClock, LiveView, ScriptedView
+from tests.twins.virtual_time import FakeClock, LiveView, ScriptedView
 
 MEMORY_BYTES = 1_000
 

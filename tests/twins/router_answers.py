@@ -76,7 +76,7 @@ AUDITED = AuditEntry(
 )
 
 
-class Clock:
+class PausingClock:
     """Seconds that pass when somebody sleeps or a call takes time."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class MockTransport(SentRequests):
 class MockedClient(Client):
     """A client whose transport is `mock`; with a clock, pauses only move that clock."""
 
-    def __init__(self, mock: MockTransport, address: Any, clock: Clock | None, timeout: float | None) -> None:
+    def __init__(self, mock: MockTransport, address: Any, clock: PausingClock | None, timeout: float | None) -> None:
         super().__init__(address, timeout=timeout, transport=mock)
         self.mock = mock
         if clock is not None:
@@ -132,7 +132,7 @@ class MockedClient(Client):
 
 
 def client_with(
-    answer: Callable[..., Any], *, address: Any = "one:1", clock: Clock | None = None, timeout: float | None = None
+    answer: Callable[..., Any], *, address: Any = "one:1", clock: PausingClock | None = None, timeout: float | None = None
 ) -> MockedClient:
     """Return a client whose every request is answered by `answer`."""
     return MockedClient(MockTransport(answer), address, clock, timeout)
@@ -322,7 +322,7 @@ class AsyncMockTransport(SentRequests):
 class MockedAsyncClient(AsyncClient):
     """An async client whose transport is `mock`; with a clock, pauses only move that clock."""
 
-    def __init__(self, mock: AsyncMockTransport, address: Any, clock: Clock | None, timeout: float | None) -> None:
+    def __init__(self, mock: AsyncMockTransport, address: Any, clock: PausingClock | None, timeout: float | None) -> None:
         super().__init__(address, timeout=timeout, transport=mock)
         self.mock = mock
         if clock is not None:
@@ -330,7 +330,7 @@ class MockedAsyncClient(AsyncClient):
 
 
 def async_client_with(
-    answer: Callable[..., Any], *, address: Any = "one:1", clock: Clock | None = None, timeout: float | None = None
+    answer: Callable[..., Any], *, address: Any = "one:1", clock: PausingClock | None = None, timeout: float | None = None
 ) -> MockedAsyncClient:
     """Return an async client whose every request is answered by `answer`."""
     return MockedAsyncClient(AsyncMockTransport(answer), address, clock, timeout)

@@ -24,7 +24,7 @@ SOURCE, HERE = ReplicaRef(SHARD, ReplicaId("source")), ReplicaRef(SHARD, Replica
 SEQ, TERM = Seq(20), Term(4)
 
 
-class Source:
+class CopiedReplica:
     """The primary's replica: SEQ records applied, two index files."""
 
     def __init__(self, path: Path) -> None:
@@ -50,8 +50,8 @@ class Source:
 
 
 @contextmanager
-def source_in(path: Path) -> Iterator[Source]:
-    made = Source(path)
+def source_in(path: Path) -> Iterator[CopiedReplica]:
+    made = CopiedReplica(path)
     try:
         yield made
     finally:
@@ -84,7 +84,7 @@ def contents(folder: ReplicaFolder) -> dict[object, tuple[list[float], bytes | N
         store.close()
 
 
-def is_a_copy(folder: ReplicaFolder, source: Source, *, known_term: int = TERM) -> None:
+def is_a_copy(folder: ReplicaFolder, source: CopiedReplica, *, known_term: int = TERM) -> None:
     """Everything of a replica that took the snapshot is there, and it goes on from there."""
     assert folder.known_term == known_term
     store = PointsStore.open(folder.store_path, cluster_id=CLUSTER, replica_id=folder.ref.replica_id)

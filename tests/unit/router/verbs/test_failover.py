@@ -17,7 +17,7 @@ from shoal.router.cluster.workers import tend
 from shoal.router.logic.questions import CountQuestion, Reading, Upsert, Written
 from shoal.router.shards.under_way import UnderWay
 from tests.twins.cluster import TwinCluster
-from tests.unit.router.virtual_time import FakeClock, run
+from tests.twins.virtual_time import FakeClock, run
 
 SHARD = ShardId(CollectionId("id-a"), 0)
 POINTS = PointColumns(ids=id_array([1, 2, 3]), vectors=np.ones((3, 4), dtype=np.float32), payloads=None)

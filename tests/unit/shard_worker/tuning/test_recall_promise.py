@@ -28,8 +28,8 @@ from shoal.shard_worker.tuning.calibrate import calibrate
 from shoal.shard_worker.tuning.truth import QuerySample
 from tests.support.examples.hostile_vectors import DATA, QUERIES, queries_of, rows_of
 from tests.support.scope import LONG, cells
-from tests.unit.shard_worker.index.filter_world import SteadyPaces
-from tests.unit.shard_worker.index.made_segments import built, form_of, frozen, payload_of
+from tests.support.worker.made_segments import built, form_of, frozen, payload_of
+from tests.support.worker.steady_paces import SteadyPaces
 
 ROWS, DIM = (6_000, 24) if LONG else (2_000, 16)
 WINDOW = 200

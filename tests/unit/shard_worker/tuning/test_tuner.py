@@ -22,7 +22,7 @@ from shoal.shard_worker.tuning import calibrate as calibration
 from shoal.shard_worker.tuning import tuner as module
 from shoal.shard_worker.tuning.calibrate import calibrate
 from shoal.shard_worker.tuning.tuner import Tuner
-from tests.unit.shard_worker.index.made_segments import built, clustered, form_of, frozen
+from tests.support.worker.made_segments import built, clustered, form_of, frozen
 
 SHARD = ShardId(CollectionId("collection"), 3)
 DIM = 8

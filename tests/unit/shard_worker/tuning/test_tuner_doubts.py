@@ -14,7 +14,7 @@ from shoal.shard_worker.index.tuning import Tuning
 from shoal.shard_worker.logic.tuning import tuning_lull
 from shoal.shard_worker.tuning import tuner as module
 from shoal.shard_worker.tuning.tuner import Tuner
-from tests.unit.shard_worker.index.made_segments import clustered
+from tests.support.worker.made_segments import clustered
 from tests.unit.shard_worker.tuning.test_tuner import DIM, FixedReading, ask, impatient, looked, made, part, pools, tuner, until
 
 __all__ = ["impatient", "made", "part", "pools"]

@@ -16,7 +16,8 @@ from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or,
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
 from shoal.shard_worker.index.search.context import SearchContext
 from shoal.shard_worker.index.search.search import search_view
-from tests.unit.shard_worker.index.filter_world import Hits, Piece, SteadyPaces, World, by_query, clustered, recall, truth, world
+from tests.support.worker.steady_paces import SteadyPaces
+from tests.unit.shard_worker.index.filter_world import Hits, Piece, World, by_query, clustered, recall, truth, world
 
 DIM, ROWS, QUERIES = 16, 2_400, 120
 TOLERANCE, CHANCE_HITS = 0.01, 3

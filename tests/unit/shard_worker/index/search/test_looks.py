@@ -24,7 +24,8 @@ from shoal.shard_worker.index.search.search import search_view
 from shoal.shard_worker.payload.growing import GrowingPayloads
 from shoal.shard_worker.payload.matched import PayloadBounds
 from shoal.shard_worker.payload.sealed import SealedPayloads
-from tests.unit.shard_worker.index.filter_world import FakeNative, Piece, SteadyPaces, World, world
+from tests.support.worker.steady_paces import SteadyPaces
+from tests.unit.shard_worker.index.filter_world import FakeNative, Piece, World, world
 from tests.unit.shard_worker.index.twin import Writer, new_index
 
 CONDITIONS = 200

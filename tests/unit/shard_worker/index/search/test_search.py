@@ -14,7 +14,8 @@ from shoal.core.filter import In, Not, Range
 from shoal.core.scoring import scores
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget, SegmentExplain
 from shoal.shard_worker.index.search.search import search_view
-from tests.unit.shard_worker.index.filter_world import Piece, SteadyPaces, World, by_query, clustered, recall, truth, world
+from tests.support.worker.steady_paces import SteadyPaces
+from tests.unit.shard_worker.index.filter_world import Piece, World, by_query, clustered, recall, truth, world
 
 DIM, ROWS = 8, 1_500
 FILTERS = [None, In(("label",), (1,)), Range(("u",), lt=0.5), Not(In(("label",), (2, 3))), In(("label",), (77,))]

@@ -9,12 +9,12 @@ import pytest
 
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
-from tests.support.worker.snapshot_world import HERE, Source, source_in
+from tests.support.worker.snapshot_world import HERE, CopiedReplica, source_in
 from tests.support.worker.storage_parts import CLUSTER, DIM
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Iterator[Source]:
+def source(tmp_path: Path) -> Iterator[CopiedReplica]:
     with source_in(tmp_path / "there") as made:
         yield made
 

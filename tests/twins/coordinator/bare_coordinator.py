@@ -38,7 +38,7 @@ PATIENCE_S = 20.0
 """How long a test waits for what must happen, in real seconds."""
 
 
-class Clock:
+class ManualClock:
     """Seconds that pass when the test says so."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Clock:
         self.now += seconds
 
 
-class Reports:
+class ScriptedReports:
     """What workers would tell of their replicas; asked: how often they were asked for log ends, about which shards;
     all_open: every replica that is asked about is open, and its log as long as any."""
 
@@ -74,14 +74,14 @@ class Reports:
         return {each.id: self.failed.get(each.id, frozenset()) for each in workers}
 
 
-class Candidate:
+class BareCoordinator:
     """One coordinator: observer, election, loop and administrator on a client of its own."""
 
-    def __init__(self, cluster: MemoryCluster, clock: Clock, address: str = "one:1", every_s: float = 0.05) -> None:
+    def __init__(self, cluster: MemoryCluster, clock: ManualClock, address: str = "one:1", every_s: float = 0.05) -> None:
         """`loop_clock` is that of the rounds alone, so that time may pass in them without ending leases."""
-        self.loop_clock = Clock()
+        self.loop_clock = ManualClock()
         self.store, self.changes, self.address = MemoryStore(cluster), ChangeSignal(), address
-        self.reports = Reports(lambda: self.observer.map)
+        self.reports = ScriptedReports(lambda: self.observer.map)
         ids = itertools.count(1)
         self.observer = MapObserver(store=self.store, keys=KEYS, clock=clock, changed=self.changes.notify)
         self.election = Election(
@@ -146,7 +146,7 @@ class Candidate:
 
 
 @asynccontextmanager
-async def running(*candidates: Candidate, acting: bool = True) -> AsyncIterator[None]:
+async def running(*candidates: BareCoordinator, acting: bool = True) -> AsyncIterator[None]:
     for candidate in candidates:
         candidate.start(acting=acting)
     try:
@@ -156,7 +156,7 @@ async def running(*candidates: Candidate, acting: bool = True) -> AsyncIterator[
             await candidate.stop()
 
 
-class Workers:
+class ModelWorkers:
     """Live workers: register, open what is placed on them, let go of what is dropped, until the context ends."""
 
     def __init__(self, store: Store, *names: str, keys: Keys = KEYS) -> None:
