@@ -1,4 +1,4 @@
-"""What a cluster still lacks before it can be called ready: asked of its router, from outside, as a client would."""
+"""Finds out what a cluster still lacks before it is ready, by asking its router as a client does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import shoal
@@ -17,6 +16,7 @@ from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
 from shoal.store.keys import Keys
 from shoal.wire.channels import open_channel
+from shoal.wire.remote_call import call_remote_blocking
 
 ASK_TIMEOUT_S = 2.0
 _SHOWN = 3
@@ -24,9 +24,11 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outlook:
-    """A cluster seen from outside. lacking: what is missing before it is ready, None for nothing; failed: a line for
-    each shard that needs people, or a worker that is not one of these; foreign: the router is that of another
-    cluster."""
+    """What the router tells of a cluster.
+
+    lacking: what is missing before the cluster is ready, None when nothing is. failed: a line for each shard that waits
+    for an operator or for a worker that this program has not started. foreign: the router belongs to another cluster.
+    """
 
     lacking: str | None
     failed: tuple[str, ...] = ()
@@ -34,14 +36,14 @@ class Outlook:
 
 
 class OwnId:
-    """The id of the cluster that is ours, from its etcd; asked for until there is one."""
+    """The id of our own cluster, read from its etcd and then remembered."""
 
     def __init__(self, settings: EtcdAccessSettings, endpoints: tuple[str, ...]) -> None:
         self._settings, self._endpoints = settings, endpoints
         self._known: str | None = None
 
     def get(self) -> str | None:
-        """The id; None as long as no coordinator has led, or etcd does not answer."""
+        """Return the id. Returns None while no coordinator has led yet or etcd does not answer."""
         if self._known is None:
             with contextlib.suppress(Unavailable):
                 self._known = asyncio.run(self._ask())
@@ -57,7 +59,7 @@ class OwnId:
 
 
 def look(address: str, workers: int, own_id: str | None) -> Outlook:
-    """The cluster behind a router, which should have that id and that many workers. Takes a few seconds at most."""
+    """Ask the router for its cluster, which should have this id and this many workers. Takes a few seconds at most."""
     if not _serves(address):
         return Outlook(lacking="the router")
     try:
@@ -71,10 +73,10 @@ def look(address: str, workers: int, own_id: str | None) -> Outlook:
 
 
 def missing(info: ClusterInfo, workers: int) -> str | None:
-    """What the cluster lacks, None when nothing.
+    """Return what the cluster lacks, None when nothing.
 
-    A shard that FAILED is not waited for, since only people can repair it, nor one that lacks a worker although all are
-    up that were started: the others need not wait for it, and while they run its replicas may be replaced.
+    Two kinds of shards are not waited for: a failed one, since only an operator can repair it, and one that lacks a
+    worker although all workers that were started are up. The cluster may replace its replicas while it serves.
     """
     if info.leader is None:
         return "a coordinator that leads"
@@ -86,7 +88,7 @@ def missing(info: ClusterInfo, workers: int) -> str | None:
 
 
 def failed_shards(info: ClusterInfo) -> tuple[str, ...]:
-    """Each shard that needs people, or a worker that is not there: which it is, and why."""
+    """Return a line for each shard that waits for an operator or for a missing worker: its name, and why."""
     return tuple(
         f"{shard.collection}/{shard.shard}: {shard.detail}" for shard in info.shards if shard.state != "ok" and _needs_people(shard)
     )
@@ -99,8 +101,9 @@ def _needs_people(shard: ShardInfo) -> bool:
 def _serves(address: str) -> bool:
     with open_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=ASK_TIMEOUT_S)
-        except grpc.RpcError:
+            check = health_pb2_grpc.HealthStub(channel).Check
+            answer = call_remote_blocking(check, health_pb2.HealthCheckRequest(), ASK_TIMEOUT_S, f"router at {address}")
+        except ShoalError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
