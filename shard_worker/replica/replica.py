@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from shoal.core.collection import CollectionSpec
+from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
 from shoal.core.filter import is_long
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
@@ -265,7 +266,7 @@ class Replica:
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
         _check_search(call, self._spec.dim)
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(call.terms, deadline)
         self._tuner.offer(call.queries)
         found = await self._undisturbed(
@@ -366,20 +367,20 @@ class Replica:
             await asyncio.to_thread(self._engine.close)
 
     async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[Turn], T], *, in_pool: bool) -> T:
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(terms, deadline)
         result = await self._reads.in_pool(work, terms.caller, deadline) if in_pool else work(FREE)
         self._check_primary(terms, began)
         return result
 
     async def _read_view(self, terms: ReadTerms, timeout_s: float, ask: Ask[T]) -> T:
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(terms, deadline)
         result = await self._undisturbed(ask, terms.caller, deadline, lambda _: math.inf)
         self._check_primary(terms, began)
         return result
 
-    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: float, cost_us: Callable[[IndexView], float]) -> T:
+    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: Deadline, cost_us: Callable[[IndexView], float]) -> T:
         """The answer of a view whose rows the store still holds: `ask` says None while the writer replaces them under
         it.
         """
@@ -412,7 +413,7 @@ class Replica:
         Both in one term that this replica serves: else what an earlier primary, or another one in between, acknowledged
         might be missed.
         """
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         await self._wait_for(ReadTerms(), deadline)
         began = self._serving()
 
@@ -428,13 +429,13 @@ class Replica:
             request_id=call.request_id,
             kind=RecordKind.DELETE_ROWS,
             body=body,
-            timeout_s=max(0.0, deadline - boot_s()),
+            timeout_s=deadline.left_s,
         )
         # The answer to an earlier attempt says nothing of what was found now; another number than that, that points
         # were replaced.
         return dataclasses.replace(ack, more=answered_before or found.more or ack.affected != len(found.ids))
 
-    async def _wait_for(self, terms: ReadTerms, deadline: float) -> Term | None:
+    async def _wait_for(self, terms: ReadTerms, deadline: Deadline) -> Term | None:
         """Until the replica may answer under these terms. The term that it surely leads, which a primary read needs to
         have.
 
@@ -442,11 +443,11 @@ class Replica:
         """
         self._check_working()
         machine = self._writer.machine
-        until = deadline if isinstance(machine.role, Leading) else min(deadline, boot_s() + BEHIND_S)
+        until = deadline if isinstance(machine.role, Leading) else deadline.sooner(BEHIND_S)
         while machine.applied_seq < terms.min_seq and not is_lost(terms.min_seq, machine, self._sure_term()):
             self._progress.clear()
             try:
-                async with asyncio.timeout(max(0.0, until - boot_s())):
+                async with asyncio.timeout(until.left_s):
                     await self._progress.wait()
             except TimeoutError:
                 kind = DeadlineExceeded if until == deadline else Unavailable

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
+from shoal.core.deadline import Deadline
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable, to_keep
 from shoal.core.ids import ShardId
 from shoal.runtime.clock import boot_s
@@ -80,7 +81,7 @@ class Sealing:
 
         Raises DeadlineExceeded (the work goes on), or why it failed.
         """
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         self._failure = None
         self._check_space()
         await self._writer.between_writes(self._engine.freeze)
@@ -93,7 +94,7 @@ class Sealing:
                 self._check_memory()
                 self._settled.clear()
                 self._wake.set()
-                async with asyncio.timeout(max(0.0, deadline - boot_s())):
+                async with asyncio.timeout(deadline.left_s):
                     await self._settled.wait()
             self._raise_failure()
             self._check_rows()
