@@ -36,6 +36,7 @@ from shoal.core.shard_calls import (
 )
 from shoal.core.shard_config import ShardConfig
 from shoal.core.turns import FREE, Asker, Turn
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, NoRoom
@@ -114,7 +115,7 @@ class Replica:
         self._promises = Promises()
         self._accounted, self._stored_bytes = Seq(-1), engine.mean_point_bytes()
         self._registration = Revision(0)
-        self._progress = asyncio.Event()
+        self._progress = ChangeSignal()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._no_disk: NoRoom | None = None
@@ -353,7 +354,7 @@ class Replica:
     async def close(self) -> None:
         """Refuse new calls, let reads and the build end, make everything durable."""
         self._closing = True
-        self._progress.set()
+        self._progress.notify()
         try:
             await self._reads.close()
             await self._tuner.close()
@@ -445,15 +446,10 @@ class Replica:
         machine = self._writer.machine
         until = deadline if isinstance(machine.role, Leading) else deadline.sooner(BEHIND_S)
         while machine.applied_seq < terms.min_seq and not is_lost(terms.min_seq, machine, self._sure_term()):
-            self._progress.clear()
-            try:
-                async with asyncio.timeout(until.left_s):
-                    await self._progress.wait()
-            except TimeoutError:
+            if not await self._progress.wait(self._progress.count, until.left_s):
                 kind = DeadlineExceeded if until == deadline else Unavailable
-                raise kind(
-                    f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}", self._details()
-                ) from None
+                late = f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}"
+                raise kind(late, self._details())
             self._check_working()
         term = self._sure_term()
         if term is None and terms.consistency is Consistency.PRIMARY:
@@ -496,7 +492,7 @@ class Replica:
             self._replicate.perform(effect)
 
     def _progressed(self) -> None:
-        self._progress.set()
+        self._progress.notify()
         self._account()
         self._sealing.kick()
         self._tuner.kick()

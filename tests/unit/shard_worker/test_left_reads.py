@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shoal.core.deadline import Deadline
 from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.core.filter import Contains, Or
 from shoal.core.ids import RequestId
 from shoal.core.shard_calls import QueryGroup, ReadTerms, ShardCount, ShardDeleteMatching, ShardGet, ShardScroll, ShardSearch
 from shoal.core.turns import Turn
+from shoal.runtime.clock import boot_s
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.replica import reading
 from tests.unit.shard_worker.replica_bench import DIM, SHARD, Bench, opened
@@ -167,7 +169,7 @@ def test_a_read_between_writes_ends_when_its_caller_leaves(tmp_path: Path) -> No
                 threading.Event().wait(0.001)
 
         replica = bench.replica
-        reading = asyncio.create_task(replica._reads.in_writer(endless, replica._writer.between_writes, 1e12))
+        reading = asyncio.create_task(replica._reads.in_writer(endless, replica._writer.between_writes, Deadline(boot_s, 1e12)))
         await until(begun.is_set)
         reading.cancel()
         async with asyncio.timeout(LONG_S):
