@@ -378,7 +378,7 @@ def test_more_replicas_than_workers_are_refused_naming_both_numbers() -> None:
 def test_a_creation_that_waits_for_copies_says_so() -> None:
     async def scenario(it: Office) -> None:
         async with it.open("w0", "w1", acting=False):
-            with pytest.raises(DeadlineExceeded, match=r"0 of 2 shards are active, 0 of them with 2 copies in sync"):
+            with pytest.raises(DeadlineExceeded, match=r"0 of 2 shards are active, 0 of them with 2 replicas in sync"):
                 await it.admin.create(dataclasses.replace(SPEC, replicas=2, min_isr_set=2), "r", 0.2)
 
     office(scenario)
