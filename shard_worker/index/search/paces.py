@@ -64,10 +64,6 @@ class Paces:
         """Microseconds to compare every one of `queries` with `rows` rows."""
         return _fixed_us(queries, rows) + self._arithmetic_us(queries, rows, dim, layout)
 
-    def gather_us(self, *, rows: int, dim: int) -> float:
-        """Microseconds to copy scattered rows into one block."""
-        return rows * dim * self._pace(_MeasuredWork.GATHER, dim)
-
     def learn_exact(self, *, queries: int, rows: int, dim: int, layout: Layout, us: float) -> None:
         """Such a search took `us`."""
         expected = self._arithmetic_us(queries, rows, dim, layout)
