@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from shoal.coordinator.logic.reconcile import Questions
 from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import ShoalError
-from shoal.core.ids import ReplicaId, Seq, ShardId, Term, WorkerId
+from shoal.core.ids import ReplicaId, Seq, Term, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.runtime.logs import event
 from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_pb2_grpc
@@ -26,8 +27,6 @@ log = logging.getLogger("shoal.coordinator.log_ends")
 # Generated code carries no types.
 _REPLICATION_STUB: Any = replication_pb2_grpc.ReplicationStub
 _WORKER_STUB: Any = worker_pb2_grpc.WorkerStub
-
-Questions = Mapping[WorkerId, Sequence[ShardId]]
 
 
 class ReplicaReports(Protocol):

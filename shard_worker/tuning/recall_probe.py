@@ -4,7 +4,6 @@ view.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.collection import Metric
+from shoal.core.deadline import Clock
 from shoal.core.ids import ShardId
 from shoal.core.points import IdArray, Matrix
 from shoal.core.shard_calls import Accuracy, Exact, QueryGroup, RecallTarget, ShardFound, ShardMeasureRecall, ShardSearch
@@ -78,7 +78,7 @@ def stand_ins(view: IndexView, most: int, random: np.random.Generator) -> ProbeQ
 
 
 def probe(
-    reading: ProbedReads, shard: ShardId, queries: ProbeQueries, call: ShardMeasureRecall, metric: Metric, clock: Callable[[], float]
+    reading: ProbedReads, shard: ShardId, queries: ProbeQueries, call: ShardMeasureRecall, metric: Metric, clock: Clock
 ) -> list[Probed]:
     """Search each query alone, twice.
 
@@ -102,7 +102,7 @@ def probe(
 
 
 def _timed(
-    reading: ProbedReads, view: IndexView, shard: ShardId, query: Matrix, k: int, accuracy: Accuracy, clock: Callable[[], float]
+    reading: ProbedReads, view: IndexView, shard: ShardId, query: Matrix, k: int, accuracy: Accuracy, clock: Clock
 ) -> tuple[HitColumns | None, float]:
     call = ShardSearch(shard=shard, queries=query, groups=(QueryGroup(k=k),), accuracy=accuracy, with_payload=False)
     began = clock()

@@ -14,6 +14,7 @@ from enum import StrEnum
 import numpy as np
 
 from shoal.core.collection import Metric
+from shoal.core.deadline import Clock
 from shoal.shard_worker.index.native.distances import distances_at
 from shoal.shard_worker.index.native.native_index import squared_distances
 
@@ -54,7 +55,7 @@ class _MeasuredWork(StrEnum):
 class Paces:
     """Learnt costs of one replica, whose vectors have one dimension. clock: seconds, for the first measurement."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._us_per_float: dict[_MeasuredWork, float] = {}

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from shoal.coordinator.act import Actor
 from shoal.coordinator.administer import Administrator
 from shoal.coordinator.election import Election
-from shoal.coordinator.log_ends import Questions
+from shoal.coordinator.logic.reconcile import Questions
 from shoal.coordinator.logic.snapshot import Told
 from shoal.coordinator.loop import Loop
 from shoal.coordinator.recover import Recoverer
