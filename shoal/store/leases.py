@@ -37,8 +37,8 @@ class LeaseKeeper:
         clock: Clock,
         on_lost: Callable[[], None] = _ignore,
     ) -> None:
-        """clock: goes on while the machine is suspended, as the lease does. granted_at: its reading before the grant was
-        sent. on_lost: called once, on the keeper's thread, when the lease is gone.
+        """clock: goes on while the machine is suspended, as the lease does. granted_at: its reading before the grant
+        was sent. on_lost: called once, on the keeper's thread, when the lease is gone.
         """
         self.lease_id: LeaseId = lease.id
         self._hold = Hold(ttl_s=float(lease.ttl_s), renewed_at=granted_at, tried_at=granted_at)
