@@ -16,8 +16,9 @@ from shoal.router.verbs.reads import FEWER_POINTS, Reads
 from shoal.router.verbs.writes import Writes
 from shoal.runtime.fair_pool import FairPool
 from shoal.v1 import common_pb2, points_pb2, points_pb2_grpc
-from shoal.wire.columns import id_from_message, ids_from_message, points_from_message, points_to_message
+from shoal.wire.columns import id_from_message, ids_from_message, points_to_message
 from shoal.wire.filters import filter_from_message
+from shoal.wire.point_bytes import points_from_request
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
 
     async def Upsert(self, request: points_pb2.UpsertRequest, context: Any) -> points_pb2.UpsertResponse:
         """Write points."""
-        order = Upsert(collection=request.collection, points=points_from_message(request.points), request_id=request_id_of(request))
+        order = Upsert(collection=request.collection, points=points_from_request(request.points), request_id=request_id_of(request))
         written = await self._writes.upsert(order, self._timeout(context))
         return points_pb2.UpsertResponse(written=_seqs(written))
 

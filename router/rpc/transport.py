@@ -61,12 +61,14 @@ class GrpcShardService:
         """conversions: writes requests with long filters."""
         self._channel, self._name, self._conversions = channel, name, conversions
         self._stub: Any = _WORKER_STUB(channel)
+        self._write: Any = channel.unary_unary(wire.WRITE_PATH, None, wire.ack_from_bytes)
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         """See ShardService."""
         filters = [call.filter] if isinstance(call, ShardDeleteMatching) else []
-        request = await self._written(partial(wire.write_to_message, call), filters, call.request_id.client, timeout_s)
-        return wire.ack_from_message(await self._call(self._stub.Write, request, timeout_s))
+        request = await self._written(partial(wire.write_to_bytes, call), filters, call.request_id.client, timeout_s)
+        ack: WriteAck = await self._call(self._write, request, timeout_s)
+        return ack
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""

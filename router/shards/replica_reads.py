@@ -35,15 +35,15 @@ class ReadKind:
 class ReplicaRead(Generic[T]):
     """A read of one shard.
 
-    shard: its name, for messages; call: given who answers, the configuration and the seconds it may take; deadline: on
-    the router's clock.
+    shard: its name, for messages; call: takes the service that answers and the seconds that it may take;
+    deadline: on the router's clock.
     """
 
     seen: ClusterMap
     entry: ShardEntry
     shard: str
     kind: ReadKind
-    call: Callable[[ShardService, ShardEntry, float], Awaitable[T]]
+    call: Callable[[ShardService, float], Awaitable[T]]
     deadline: float
 
 
@@ -98,7 +98,7 @@ class ReplicaReads:
         config = read.entry.config
         service = self._workers.service(read.seen, choice.worker)
         holds = partial(is_still_led, config) if read.kind.consistency is Consistency.PRIMARY else partial(_may_answer, choice)
-        return await self._under_way.run(config.shard, holds, read.call(service, read.entry, read.deadline - self._clock()))
+        return await self._under_way.run(config.shard, holds, read.call(service, read.deadline - self._clock()))
 
 
 def _may_answer(choice: ReplicaChoice, newest: ShardConfig | None) -> bool:

@@ -30,13 +30,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ShardTask(Generic[T]):
-    """One shard and the call on it, given who answers, the shard's configuration now and the seconds it may take.
-
-    read: what kind of read it is, which any replica answers that its consistency allows; None: the primary answers.
-    """
+    """One shard and the call on it. call: takes the service that answers and the seconds that it may take; read: the
+    kind of a read, which any replica that its consistency allows may answer; None: the primary answers."""
 
     number: int
-    call: Callable[[ShardService, ShardEntry, float], Awaitable[T]]
+    call: Callable[[ShardService, float], Awaitable[T]]
     read: ReadKind | None = None
 
     @property
@@ -107,7 +105,7 @@ class Scatter:
         """Ask the primary, as long as the map says that it leads."""
         config = entry.config
         try:
-            value = await self._under_way.run(config.shard, partial(is_still_led, config), task.call(service, entry, left_s))
+            value = await self._under_way.run(config.shard, partial(is_still_led, config), task.call(service, left_s))
         except ShoalError as error:
             self._meter.ended(error.status)
             raise

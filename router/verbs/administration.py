@@ -214,7 +214,7 @@ class Administration:
 
 
 def _task(shard: ShardId, ask: Callable[[ShardService, ShardId, float], Awaitable[T]]) -> ShardTask[T]:
-    return ShardTask(shard.number, lambda service, _, left_s: ask(service, shard, left_s))
+    return ShardTask(shard.number, lambda service, left_s: ask(service, shard, left_s))
 
 
 def _leader_address(cluster: ClusterMap) -> str:

@@ -191,7 +191,7 @@ def _smaller(count: int, error: ResourceExhausted) -> int:
 
 
 def _task(call: C, ask: Callable[[ShardService, C, float], Awaitable[T]], kind: ReadKind) -> ShardTask[T]:
-    return ShardTask(call.shard.number, lambda service, _, left_s: ask(service, call, left_s), kind)
+    return ShardTask(call.shard.number, lambda service, left_s: ask(service, call, left_s), kind)
 
 
 def _kind(verb: str, reading: Reading) -> ReadKind:

@@ -21,11 +21,11 @@ from shoal.wire.columns import (
     hits_from_message,
     id_to_message,
     ids_to_message,
-    points_to_message,
     stored_from_message,
     vectors_to_message,
 )
 from shoal.wire.filters import filter_to_message, optional_filter_to_message
+from shoal.wire.point_bytes import point_pieces, varint
 from shoal.wire.recall import curve_from_message, recall_from_message
 from shoal.wire.recovery import audit_from_message, recovery_from_message, request_to_message
 from shoal.wire.searches import explain_from_message, groups_to_message
@@ -46,7 +46,8 @@ class Method:
 
 def encoded(method: Method, request: calls.Request, message_bytes: int) -> bytes:
     """Bytes of a request. Raises ResourceExhausted when they are more than message_bytes."""
-    data = method.encode(request).SerializeToString()
+    made = method.encode(request)
+    data = made if isinstance(made, bytes) else made.SerializeToString()
     if len(data) > message_bytes:
         raise ResourceExhausted(
             f"the request has {len(data)} bytes, a message may have {message_bytes}: send less at once",
@@ -83,12 +84,10 @@ def _alter(request: calls.AlterCollection) -> Message:
     )
 
 
-def _upsert(request: calls.Upsert) -> Message:
-    return points_pb2.UpsertRequest(
-        collection=request.collection,
-        points=points_to_message(request.points),
-        request_id=request_id_to_message(request.request_id),
-    )
+def _upsert(request: calls.Upsert) -> bytes:
+    message = points_pb2.UpsertRequest(collection=request.collection, request_id=request_id_to_message(request.request_id))
+    pieces = point_pieces(request.points)
+    return b"".join([message.SerializeToString(), b"\x12", varint(sum(map(len, pieces))), *pieces])
 
 
 def _delete(request: calls.Delete) -> Message:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.filter import Filter
-from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, ShardId, Term
+from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
 from shoal.core.topk import HitColumns
 
@@ -41,14 +41,9 @@ class ReadTerms:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardUpsert:
-    """Upsert of points that all belong to `shard`.
-
-    epoch: of the shard configuration the sender believes in. Nobody refuses an older one: terms fence writes, and the
-    epoch rises with each change of the isr.
-    """
+    """Upsert of points that all belong to `shard`."""
 
     shard: ShardId
-    epoch: Revision
     request_id: RequestId
     points: PointColumns
 
@@ -58,7 +53,6 @@ class ShardDelete:
     """Delete of ids that all belong to `shard`."""
 
     shard: ShardId
-    epoch: Revision
     request_id: RequestId
     ids: IdArray
 
@@ -70,7 +64,6 @@ class ShardDeleteMatching:
     """
 
     shard: ShardId
-    epoch: Revision
     request_id: RequestId
     filter: Filter
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter
-from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term
+from shoal.core.ids import CollectionId, ReplicaId, RequestId, Seq, ShardId, Term
 from shoal.core.points import INT64_MAX
 from shoal.core.shard_calls import (
     Consistency,
@@ -28,10 +28,9 @@ from shoal.wire.columns import (
     id_to_message,
     ids_from_message,
     ids_to_message,
-    points_from_message,
-    points_to_message,
 )
 from shoal.wire.filters import filter_from_message, filter_to_message, optional_filter_to_message
+from shoal.wire.point_bytes import point_pieces, points_from_bytes, varint
 
 _CONSISTENCY = {
     Consistency.ANY: common_pb2.CONSISTENCY_ANY,
@@ -90,33 +89,37 @@ def terms_from_message(message: worker_pb2.ReadTerms) -> ReadTerms:
     return ReadTerms(consistency=consistency_from_message(message.consistency), min_seq=Seq(message.min_seq), caller=message.caller)
 
 
-def write_to_message(call: ShardWrite, turn: Turn = FREE) -> worker_pb2.ShardWriteRequest:
-    """Write as a message."""
-    message = worker_pb2.ShardWriteRequest(
-        shard=shard_to_message(call.shard), epoch=call.epoch, request_id=request_id_to_message(call.request_id)
-    )
+WRITE_PATH = "/shoal.v1.Worker/Write"
+
+_UPSERT = b"\x22"
+"""Tag of field 4 of ShardWriteRequest."""
+
+
+def write_to_bytes(call: ShardWrite, turn: Turn = FREE) -> bytes:
+    """Return the bytes of a write's message. The points of an upsert are copied once."""
+    message = worker_pb2.ShardWriteRequest(shard=shard_to_message(call.shard), request_id=request_id_to_message(call.request_id))
     match call:
         case ShardUpsert(points=points):
-            message.upsert.CopyFrom(points_to_message(points))
+            pieces = point_pieces(points)
+            return b"".join([message.SerializeToString(), _UPSERT, varint(sum(map(len, pieces))), *pieces])
         case ShardDelete(ids=ids):
             message.delete.CopyFrom(ids_to_message(ids))
         case ShardDeleteMatching(filter=filter):
             message.delete_matching.CopyFrom(filter_to_message(filter, turn))
-    return message
+    return message.SerializeToString()
 
 
 def write_from_message(message: worker_pb2.ShardWriteRequest, turn: Turn = FREE) -> ShardWrite:
     """Write from a message. Raises InvalidArgument when it carries no change."""
-    shard, epoch = shard_from_message(message.shard), Revision(message.epoch)
-    request_id = request_id_from_message(message.request_id)
+    shard, request_id = shard_from_message(message.shard), request_id_from_message(message.request_id)
     match message.WhichOneof("write"):
         case "upsert":
-            return ShardUpsert(shard=shard, epoch=epoch, request_id=request_id, points=points_from_message(message.upsert))
+            return ShardUpsert(shard=shard, request_id=request_id, points=points_from_bytes(message.upsert))
         case "delete":
-            return ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=ids_from_message(message.delete))
+            return ShardDelete(shard=shard, request_id=request_id, ids=ids_from_message(message.delete))
         case "delete_matching":
             filter = filter_from_message(message.delete_matching, turn)
-            return ShardDeleteMatching(shard=shard, epoch=epoch, request_id=request_id, filter=filter)
+            return ShardDeleteMatching(shard=shard, request_id=request_id, filter=filter)
         case _:
             raise InvalidArgument("a write needs an upsert or a delete", ErrorDetails(field="write"))
 
@@ -126,8 +129,9 @@ def ack_to_message(ack: WriteAck) -> worker_pb2.ShardWriteResponse:
     return worker_pb2.ShardWriteResponse(seq=ack.seq, affected=ack.affected, more=ack.more)
 
 
-def ack_from_message(message: worker_pb2.ShardWriteResponse) -> WriteAck:
-    """Acknowledgement from a message."""
+def ack_from_bytes(data: bytes) -> WriteAck:
+    """Return the acknowledgement of a message's bytes."""
+    message = worker_pb2.ShardWriteResponse.FromString(data)
     return WriteAck(seq=Seq(message.seq), affected=message.affected, more=message.more)
 
 

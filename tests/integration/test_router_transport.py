@@ -57,7 +57,7 @@ SEARCH = ShardSearch(
     explain=True,
     with_vectors=True,
 )
-UPSERT = ShardUpsert(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 1), points=POINTS)
+UPSERT = ShardUpsert(shard=SHARD, request_id=RequestId("me", 1), points=POINTS)
 
 
 def twin_worker() -> TwinWorker:
@@ -89,7 +89,7 @@ async def answers(service: ShardService) -> list[object]:
     page = await service.scroll(ShardScroll(shard=SHARD, after=-1, limit=5), WAIT_S)
     await service.optimize(SHARD, WAIT_S)
     stats, status = await service.stats(SHARD, WAIT_S), await service.status(WAIT_S)
-    removed = await service.write(ShardDelete(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 2), ids=id_array([4, 8])), WAIT_S)
+    removed = await service.write(ShardDelete(shard=SHARD, request_id=RequestId("me", 2), ids=id_array([4, 8])), WAIT_S)
     return [
         written,
         (hits.counts.tolist(), hits.ids.tolist(), hits.scores.tolist(), hits.payloads, hits.vectors.tolist(), found.explain),
@@ -102,7 +102,7 @@ async def answers(service: ShardService) -> list[object]:
         await service.count(ShardCount(shard=SHARD, filter=Not(HAS_A)), WAIT_S),
         await service.tune(ShardTune(shard=SHARD, k=7), WAIT_S),
         await service.measure_recall(ShardMeasureRecall(shard=SHARD, k=7, sample=5, recall=0.75), WAIT_S),
-        await service.write(ShardDeleteMatching(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 3), filter=Not(HAS_A)), WAIT_S),
+        await service.write(ShardDeleteMatching(shard=SHARD, request_id=RequestId("me", 3), filter=Not(HAS_A)), WAIT_S),
     ]
 
 
@@ -202,7 +202,7 @@ def test_a_message_larger_than_allowed_is_exhausted_not_internal() -> None:
         vectors = np.zeros((1_000, 1_000), dtype=np.float32)
         points = PointColumns(ids=np.arange(1_000), vectors=vectors, payloads=None)
         with pytest.raises(ResourceExhausted, match="send fewer points"):
-            await remote.write(ShardUpsert(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 1), points=points), WAIT_S)
+            await remote.write(ShardUpsert(shard=SHARD, request_id=RequestId("me", 1), points=points), WAIT_S)
 
     over_grpc(check)
 
