@@ -10,14 +10,15 @@ from shoal.core.collection import Collection
 from shoal.core.filter import Filter, is_long
 from shoal.core.ids import RequestId, ShardId
 from shoal.core.limits import Limits
-from shoal.core.points import IdArray
+from shoal.core.points import IdArray, without_repeats
+from shoal.core.replies import Written
+from shoal.core.requests import Delete, DeleteMatching, ShardToken, Upsert
 from shoal.core.shard_calls import ShardDelete, ShardDeleteMatching, ShardUpsert, ShardWrite, WriteAck
 from shoal.core.turns import Asker
 from shoal.router.cluster.finder import Finder
 from shoal.router.cluster.view import Clock, ClusterView
 from shoal.router.logic.checks import check_delete, check_delete_matching, check_upsert
 from shoal.router.logic.outcomes import Missed, Outcome, after_earlier, values_of_write
-from shoal.router.logic.questions import Delete, DeleteMatching, Upsert, Written, without_repeats
 from shoal.router.logic.read_plan import shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of
 from shoal.router.logic.write_plan import ShardPart, parts_of
@@ -111,11 +112,8 @@ class Writes:
 
 def _written(collection: Collection, outcomes: Sequence[Outcome[WriteAck]]) -> Written:
     acks = values_of_write(outcomes)
-    return Written(
-        collection=collection.id,
-        seqs={each.number: ack.seq for each, ack in zip(outcomes, acks, strict=True)},
-        affected=sum(ack.affected for ack in acks),
-    )
+    tokens = (ShardToken(collection.id, each.number, ack.seq) for each, ack in zip(outcomes, acks, strict=True))
+    return Written(tokens=tuple(sorted(tokens, key=lambda token: token.shard)), affected=sum(ack.affected for ack in acks))
 
 
 def _task(write: ShardWrite) -> ShardTask[WriteAck]:

@@ -84,6 +84,16 @@ def id_ranks(ids: IdArray) -> npt.NDArray[np.int64]:
     return np.fromiter(map(ranked.__getitem__, listed), dtype=np.int64, count=len(ids))
 
 
+def without_repeats(ids: IdArray) -> IdArray:
+    """Return the ids in the order of their first appearance, each once."""
+    once = dict.fromkeys(ids.tolist())
+    if len(once) == len(ids):
+        return ids
+    column = np.empty(len(once), dtype=ids.dtype)
+    column[:] = list(once)
+    return column
+
+
 def ids_from_input(values: Any, limits: Limits, *, ordered: bool = False) -> IdArray:
     """Column of ids from what a caller gave: ints or strings, list or array; a set unless they have to be in an order.
 

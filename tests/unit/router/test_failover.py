@@ -12,9 +12,10 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, NotFound, ShoalError, Unavailable
 from shoal.core.ids import CollectionId, RequestId, ShardId
 from shoal.core.points import PointColumns, id_array
+from shoal.core.replies import Written
+from shoal.core.requests import Count, ReadAs, Upsert
 from shoal.core.shard_calls import Consistency
 from shoal.router.cluster.workers import tend
-from shoal.router.logic.questions import CountQuestion, Reading, Upsert, Written
 from shoal.router.shards.under_way import UnderWay
 from tests.unit.router.twin import TwinCluster
 from tests.unit.router.virtual_time import FakeClock, run
@@ -35,8 +36,8 @@ async def upsert(cluster: TwinCluster, timeout_s: float = 60.0) -> Written:
 
 
 async def count(cluster: TwinCluster) -> int:
-    reading = Reading(consistency=Consistency.PRIMARY)
-    return await cluster.router.reads.count(CountQuestion(collection="a", reading=reading), 60.0)
+    read = ReadAs(consistency=Consistency.PRIMARY)
+    return await cluster.router.reads.count(Count(collection="a", read=read), 60.0)
 
 
 def took_s(cluster: TwinCluster, call: Callable[[TwinCluster], Awaitable[object]], *events: tuple[float, Callable[[], None]]) -> float:

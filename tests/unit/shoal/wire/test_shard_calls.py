@@ -27,6 +27,7 @@ from shoal.core.shard_calls import (
 )
 from shoal.v1 import common_pb2, worker_pb2
 from shoal.wire import shard_calls as wire
+from shoal.wire.call_parts import consistency_from_message
 from tests.unit.shoal.core.filter_strategies import filters
 from tests.unit.shoal.wire.strategies import (
     id_lists,
@@ -188,6 +189,6 @@ def test_a_workers_status_comes_back(
 
 
 def test_consistency_that_is_not_said_is_session_and_unknown_ones_are_refused() -> None:
-    assert wire.consistency_from_message(common_pb2.CONSISTENCY_UNSPECIFIED) is Consistency.SESSION
+    assert consistency_from_message(common_pb2.CONSISTENCY_UNSPECIFIED) is Consistency.SESSION
     with pytest.raises(InvalidArgument, match="consistency is 4"):
-        wire.consistency_from_message(4)
+        consistency_from_message(4)
