@@ -58,6 +58,7 @@ class Alone:
 @dataclasses.dataclass
 class Bench:
     replica: Replica
+    engine: Engine
     client: str
     lease: list[bool]
     numbers: int = 0
@@ -116,7 +117,7 @@ async def opened(
             while (await replica.stats()).role != "primary":
                 assert replica.failure is None, replica.failure
                 await asyncio.sleep(0.001)
-            yield Bench(replica=replica, client=f"client-{term}", lease=lease)
+            yield Bench(replica=replica, engine=engine, client=f"client-{term}", lease=lease)
         finally:
             await replica.close()
     finally:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from shoal.core.replies import Written
 from shoal.core.requests import Delete, DeleteMatching, Upsert
 from shoal.core.shard_calls import ShardWrite, WriteAck
 from shoal.router.logic.checks import is_empty
+from shoal.wire.point_bytes import points_from_bytes, points_to_bytes
+from tests.support.json_parses import counted_parses
 from tests.unit.router.twin import TwinCluster
 from tests.unit.shoal.core.filter_strategies import filters, payloads
 
@@ -330,3 +333,27 @@ def test_an_id_to_delete_is_sent_once_however_often_it_is_given() -> None:
     delete(cluster, [5, "5", 5, "5", 5])
     sent = [each for worker in cluster.workers.values() for call in worker.calls for each in call.ids.tolist()]
     assert sorted(sent, key=str) == [5, "5"]
+
+
+def test_an_upsert_parses_each_payload_once_in_the_router(monkeypatch: pytest.MonkeyPatch) -> None:
+    for shards in (1, 3):
+        cluster = TwinCluster()
+        cluster.add("a", shards=shards)
+        texts = tuple(b'{"n":%d}' % number for number in range(1_000))
+        points = columns(list(range(1_000)), payloads=texts)
+        parsed = counted_parses(monkeypatch)
+        asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=points), 10.0))
+        assert parsed == Counter(text.decode() for text in texts)
+        monkeypatch.undo()
+
+
+def test_one_shard_is_sent_the_bytes_that_came_and_several_their_parts() -> None:
+    for shards in (1, 3):
+        cluster = TwinCluster()
+        cluster.add("a", shards=shards)
+        points = points_from_bytes(points_to_bytes(columns(list(range(50)))))
+        asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=points), 10.0))
+        sent = [call.points for worker in cluster.workers.values() for call in worker.calls]
+        assert len(sent) == shards
+        assert [each.encoded is points.encoded for each in sent] == [shards == 1] * shards
+        assert sorted(value for each in sent for value in points_from_bytes(points_to_bytes(each)).ids.tolist()) == list(range(50))
