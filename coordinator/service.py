@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import grpc
-
 from shoal.coordinator.administer import Administrator
 from shoal.coordinator.recover import Recoverer
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.core.replies import AuditPage, ShardRecovery
+from shoal.runtime.interceptor import Context
 from shoal.v1 import coordinator_pb2_grpc
 from shoal.wire import collections, recovery
 
@@ -19,8 +18,6 @@ UNBOUNDED_CALL_S = 60.0
 
 _MARGIN_PART = 0.1
 _MARGIN_S = 0.2
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):

@@ -1,7 +1,4 @@
-"""Workers and coordinators over gRPC.
-
-The only files of the router that know internal stubs are this one and grpc_calls.
-"""
+"""Workers and coordinators over gRPC. No other file of the router knows their stubs."""
 
 from __future__ import annotations
 
@@ -35,12 +32,12 @@ from shoal.core.shard_calls import (
 )
 from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker, Turn
-from shoal.router.rpc.grpc_calls import call_remote
 from shoal.runtime.fair_pool import FairPool
 from shoal.v1 import coordinator_pb2_grpc, worker_pb2_grpc
 from shoal.wire import collections, recall, recovery, searches
 from shoal.wire import shard_calls as wire
 from shoal.wire.channels import client_options, open_aio_channel
+from shoal.wire.remote_call import call_remote
 
 T = TypeVar("T")
 

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from shoal.core.alteration import altered_spec
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState, check_name, check_range, check_recall
+from shoal.core.deadline import Clock
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, ShoalError, Unavailable
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.limits import Limits
@@ -19,7 +20,7 @@ from shoal.core.replies import AuditPage, CollectionInfo, CollectionSummary, Sha
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, MeasureRecall, RecoverShard, TuneCollection
 from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardService, ShardTune
 from shoal.router.cluster.finder import Finder
-from shoal.router.cluster.view import Clock, ClusterView, wait_until
+from shoal.router.cluster.view import ClusterView, wait_until
 from shoal.router.logic.gather import gather_figures
 from shoal.router.logic.outcomes import values_of_all
 from shoal.router.logic.read_plan import shards_of
@@ -87,7 +88,7 @@ class Administration:
         """Create a collection. Returns when it is usable, through this router too."""
         request.spec(self._limits)
         _check_length("request_id", request.request_id)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         named = dataclasses.replace(request, request_id=request.request_id or self._new_request_id())
         created = await self._forward(until_deadline, lambda address, left_s: self._leader.create(address, named, left_s))
         await self._catch_up(lambda cluster: _is_active(cluster, created), until_deadline)
@@ -99,7 +100,7 @@ class Administration:
         Segments are built anew, and replicas come and go, after it has returned; `describe` shows that.
         """
         check_name(request.name, self._limits)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         before = _owner(self._view.current, request.name)
         await self._forward(until_deadline, lambda address, left_s: self._leader.alter(address, request, left_s))
         await self._catch_up(lambda cluster: _is_altered(cluster, request, before), until_deadline)
@@ -111,7 +112,7 @@ class Administration:
         """
         check_name(request.name, self._limits)
         _check_length("collection_id", request.collection_id)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         before = CollectionId(request.collection_id) if request.collection_id else _owner(self._view.current, request.name)
         # Without an id: if the name was there before and is missing at a later attempt, an attempt whose answer was
         # lost has dropped the collection.
@@ -135,14 +136,14 @@ class Administration:
         for field in ("request_id", "worker", "asked_by"):
             _check_length(field, getattr(asked, field) or "")
         check_name(asked.name, self._limits)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         asked_by, request_id = f"{asked.asked_by or 'somebody'} from {caller}", asked.request_id or self._new_request_id()
         named = RecoverShard(asked=dataclasses.replace(asked, asked_by=asked_by, request_id=request_id))
         return await self._forward(until_deadline, lambda address, left_s: self._leader.recover(address, named, left_s))
 
     async def audit(self, request: ListAudit, timeout_s: float) -> AuditPage:
         """Return a page of the audit, newest first."""
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         return await self._forward(until_deadline, lambda address, left_s: self._leader.audit(address, request, left_s))
 
     def listed(self) -> tuple[CollectionSummary, ...]:
@@ -152,7 +153,7 @@ class Administration:
 
     async def describe(self, name: str, timeout_s: float) -> CollectionInfo:
         """Return a collection and what its shards hold, see `shard_figures`; while it is created they hold nothing."""
-        patience = patience_of(now=self._clock(), timeout_s=timeout_s, patience_s=self._patience_s)
+        patience = patience_of(clock=self._clock, timeout_s=timeout_s, patience_s=self._patience_s)
         collection = await self._finder.known(name, patience)
         creating = collection.state is CollectionState.CREATING
         return gather_figures(collection, () if creating else await self._replicas.stats(collection, patience))
@@ -161,7 +162,7 @@ class Administration:
         """Seal and merge everything, on every replica in sync whose worker lives. Returns when no row that was there is
         growing and no build is pending.
         """
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(name, until_deadline)
         await self._replicas.do(collection, lambda service, shard, left_s: service.optimize(shard, left_s), until_deadline)
 
@@ -171,7 +172,7 @@ class Administration:
         Returns the curves of the primaries, by shard, of every segment that has an index.
         """
         check_range("k", request.k, self._limits.k)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(request.name, until_deadline)
         curves = await self._replicas.do(
             collection, lambda service, shard, left_s: service.tune(ShardTune(shard=shard, k=request.k), left_s), until_deadline
@@ -184,7 +185,7 @@ class Administration:
         check_range("sample", request.sample, MAX_SAMPLE)
         if request.recall is not None:
             check_recall(request.recall)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(request.name, until_deadline)
         target = collection.spec.recall if request.recall is None else request.recall
 
@@ -198,14 +199,14 @@ class Administration:
     async def _forward(self, patience: RetryPatience, call: Callable[[str, float], Awaitable[T]]) -> T:
         error: ShoalError = DeadlineExceeded("no time was left to ask the coordinator")
         for attempt in itertools.count():
-            seen, left_s = self._view.current, patience.deadline - self._clock()
-            if left_s <= 0:
+            seen = self._view.current
+            if patience.deadline.passed:
                 break
             try:
-                return await call(_leader_address(seen), left_s)
+                return await call(_leader_address(seen), patience.deadline.left_s)
             except ShoalError as failure:
                 error = failure
-            wait_s = wait_before_retry(attempt, self._clock(), patience) if error.retryable else None
+            wait_s = wait_before_retry(attempt, patience.attempts.left_s) if error.retryable else None
             if wait_s is None:
                 break
             await self._view.wait_for_change(seen, wait_s)
@@ -215,7 +216,7 @@ class Administration:
         """Wait until this router's map shows what the leader did. A map that lags for long is no error: the change is
         made.
         """
-        await wait_until(self._view, self._clock, holds, min(patience.deadline, self._clock() + _CATCH_UP_S))
+        await wait_until(self._view, holds, patience.deadline.sooner(_CATCH_UP_S))
 
 
 def _task(shard: ShardId, ask: Callable[[ShardService, ShardId, float], Awaitable[T]]) -> ShardTask[T]:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import grpc
-
 from shoal.core.recovery import LogEnd
+from shoal.runtime.interceptor import Context
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.rpc import replication_messages as messages
 from shoal.shard_worker.snapshots.source import SnapshotSource
@@ -17,8 +16,6 @@ from shoal.v1 import replication_pb2_grpc
 from shoal.wire.log_ends import log_ends_to_message, shards_of_request
 
 DEFAULT_TIMEOUT_S = 60.0
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ReplicationServicer(replication_pb2_grpc.ReplicationServicer):

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-import grpc
-
 from shoal.core.shard_calls import ShardService
 from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
+from shoal.runtime.interceptor import Context
 from shoal.v1 import worker_pb2_grpc
 from shoal.wire import recall, searches
 from shoal.wire import shard_calls as wire
@@ -20,8 +19,6 @@ from shoal.wire.filters import has_long_filters
 DEFAULT_TIMEOUT_S = 60.0
 
 T = TypeVar("T")
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class WorkerServicer(worker_pb2_grpc.WorkerServicer):

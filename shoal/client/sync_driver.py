@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Protocol, TypeVar
 
 from shoal.client.flow import Call, Flow, Reply, Sleep
+from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed, ShoalError
 from shoal.core.requests import Request
 
@@ -35,7 +36,7 @@ class SyncDriver:
         self,
         transport: Transport,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
         sleep: Callable[[float], Any] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:

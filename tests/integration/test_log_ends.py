@@ -37,7 +37,7 @@ class Teller(replication_pb2_grpc.ReplicationServicer, worker_pb2_grpc.WorkerSer
         if self.silent:
             await asyncio.Event().wait()
         ends = [
-            replication_pb2.LogEnd(shard=shard, replica=f"{self.name}-{shard.number}", term=4, seq=7 + shard.number)
+            replication_pb2.LogEnd(replica=f"{self.name}-{shard.number}", term=4, seq=7 + shard.number)
             for shard in request.shards
             if shard_from_message(shard) != SHARDS[2]
         ]

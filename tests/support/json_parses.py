@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from shoal.core import payload
+from shoal.core import deep_json, payload
 
 
 def counted_parses(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count from now on. Returns the number of times that each text was parsed, which goes on growing."""
     counts: Counter[str] = Counter()
-    decode, read_deep = json.JSONDecoder.decode, payload.read_json
+    decode, read_deep = json.JSONDecoder.decode, deep_json.read_json
 
     def counting(self: json.JSONDecoder, text: str, *rest: Any) -> Any:
         counts[text] += 1

@@ -14,7 +14,7 @@ from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, MeasureRecall, TuneCollection
 from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardStats, ShardTune
 from shoal.router.logic.gather import gather_figures
-from tests.unit.router.twin import TwinCluster
+from tests.twins.cluster import TwinCluster
 
 REQUEST = CreateCollection(name="a", dim=4, shards=2, request_id="mine")
 

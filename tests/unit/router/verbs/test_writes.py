@@ -22,9 +22,9 @@ from shoal.core.requests import Delete, DeleteMatching, Upsert
 from shoal.core.shard_calls import ShardWrite, WriteAck
 from shoal.router.logic.checks import is_empty
 from shoal.wire.point_bytes import points_from_bytes, points_to_bytes
+from tests.support.examples.filters import filters, payloads
 from tests.support.json_parses import counted_parses
-from tests.unit.router.twin import TwinCluster
-from tests.unit.shoal.core.filter_strategies import filters, payloads
+from tests.twins.cluster import TwinCluster
 
 ME = RequestId("me", 7)
 EVEN, ODD = list(range(0, 60)), list(range(60, 120))

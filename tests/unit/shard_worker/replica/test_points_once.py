@@ -18,7 +18,7 @@ from shoal.v1 import worker_pb2
 from shoal.wire.point_bytes import points_to_bytes
 from shoal.wire.shard_calls import write_from_message, write_to_bytes
 from tests.support.json_parses import counted_parses
-from tests.unit.shard_worker.replica_bench import DIM, SHARD, Bench, opened
+from tests.support.worker.replica_bench import DIM, SHARD, Bench, opened
 
 COUNT = 1_000
 POINTS = PointColumns(

@@ -16,26 +16,25 @@ from shoal.core.ids import RequestId
 from shoal.core.points import PointColumns, StoredColumns, id_array
 from shoal.core.replies import Got, Page, Written
 from shoal.core.requests import Count, Delete, DeleteMatching, Get, ReadAs, Scroll, ShardToken, Upsert
-from shoal.core.shard_calls import Consistency
 from shoal.v1 import points_pb2
 from shoal.wire import points as wire
-from tests.unit.shoal.core.filter_strategies import filters
+from tests.support.examples.filters import filters
 from tests.unit.shoal.wire.strategies import (
     id_lists,
     over_the_wire,
     point_columns,
     point_ids,
+    reads,
     same_ids,
     same_matrix,
     same_payloads,
     stored_columns,
+    tokens,
 )
 
 uint32, uint64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 names = st.text(max_size=5)
 request_ids = st.none() | st.builds(RequestId, st.text(min_size=1, max_size=8), st.integers(0, 2**63 - 1))
-tokens = st.lists(st.builds(ShardToken, names, uint32, uint64), max_size=3).map(tuple)
-reads = st.builds(ReadAs, consistency=st.sampled_from(list(Consistency)), tokens=tokens)
 flags = st.booleans()
 
 

@@ -21,7 +21,7 @@ from shoal.wire.recovery import (
     recovery_from_message,
     recovery_to_message,
 )
-from tests.unit.shoal.recovery_strategies import entries, recoveries, requests
+from tests.support.examples.recoveries import entries, recoveries, requests
 from tests.unit.shoal.wire.strategies import over_the_wire
 
 

@@ -30,18 +30,18 @@ from shoal.wire.searches import (
     shard_search_from_message,
     shard_search_to_message,
 )
-from tests.unit.shoal.core.filter_strategies import filters
+from tests.support.examples.filters import filters
 from tests.unit.shoal.wire.strategies import (
     hit_columns,
     matrices,
     over_the_wire,
     read_terms,
+    reads,
     same_ids,
     same_matrix,
     same_payloads,
     shard_ids,
 )
-from tests.unit.shoal.wire.test_points import reads
 
 uint32 = st.integers(0, 2**32 - 1)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
