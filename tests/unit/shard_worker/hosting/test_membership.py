@@ -1,5 +1,5 @@
-"""Registration of a worker over the in-memory store: first, after a lost lease, over a dead predecessor, beside another
-process.
+"""Registration of a worker over the in-memory store: first, after a lost lease, over a dead predecessor, and beside
+another process.
 """
 
 import asyncio
