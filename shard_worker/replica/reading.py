@@ -23,11 +23,10 @@ from shoal.core.shard_calls import ShardFound, ShardGet, ShardScroll, ShardSearc
 from shoal.core.topk import HitColumns, concat_ids
 from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.index.replica_index import ReplicaIndex
-from shoal.shard_worker.index.search.context import SearchContext, ViewOutdated
-from shoal.shard_worker.index.search.cost import estimated_search_us
+from shoal.shard_worker.index.search.ask import SearchContext, ViewOutdated
 from shoal.shard_worker.index.search.filtered_reading import count_view, ids_page, rows_matching
 from shoal.shard_worker.index.search.hot_filters import HotFilters
-from shoal.shard_worker.index.search.search import search_view
+from shoal.shard_worker.index.search.search import estimated_search_us, search_view
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.storage.store.mutation import Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore

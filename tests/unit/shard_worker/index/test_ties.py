@@ -19,7 +19,7 @@ from shoal.core.points import PointId, id_array, id_order, id_ranks
 from shoal.core.shard_calls import Exact, QueryGroup
 from shoal.shard_worker.index import ties
 from shoal.shard_worker.index.search import exact, kinds
-from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.ask import SearchContext
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.search import search_view
 from shoal.shard_worker.index.ties import Ties, first_by_rank
