@@ -1,4 +1,4 @@
-"""Search a view: every part for every group of queries, then one merge by (score, id). And estimate what that will cost.
+"""Search a view: every part for every group of queries, then one merge by (score, id). And estimate the cost of that.
 
 Owns the order of the final hits and where a radius cuts them off. Never writes: a view does not change. An estimate is
 right within a factor of two either way, and evaluates no filter: one whose rows are not known yet counts as dear.
