@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import shoal
@@ -18,6 +17,7 @@ from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
 from shoal.store.keys import Keys
 from shoal.wire.channels import open_channel
+from shoal.wire.remote_call import call_remote_blocking
 
 ASK_TIMEOUT_S = 2.0
 _SHOWN = 3
@@ -102,8 +102,9 @@ def _needs_people(shard: ShardInfo) -> bool:
 def _serves(address: str) -> bool:
     with open_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=ASK_TIMEOUT_S)
-        except grpc.RpcError:
+            check = health_pb2_grpc.HealthStub(channel).Check
+            answer = call_remote_blocking(check, health_pb2.HealthCheckRequest(), ASK_TIMEOUT_S, f"router at {address}")
+        except ShoalError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 

@@ -112,8 +112,6 @@ def _blocks(payloads: Iterable[bytes | None]) -> Iterator[tuple[bytes | None, ..
 Piece = tuple[PayloadTable, Mapping]
 """A table with the new positions of its rows."""
 
-Indexed = tuple[FieldIndex, Mapping]
-
 
 def row_mapping(rows: int, positions: npt.NDArray[np.int64], first: int) -> Mapping:
     """New positions (rows,) when the rows at `positions` (m,) become first, first + 1, ... in that order."""

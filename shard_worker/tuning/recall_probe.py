@@ -4,7 +4,7 @@ view.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.collection import Metric
+from shoal.core.deadline import Clock
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.ids import ShardId
 from shoal.core.points import IdArray, Matrix
@@ -108,7 +109,7 @@ def stand_ins(view: IndexView, most: int, random: np.random.Generator) -> ProbeQ
 
 
 def probe(
-    reading: ProbedReads, shard: ShardId, queries: ProbeQueries, call: ShardMeasureRecall, metric: Metric, clock: Callable[[], float]
+    reading: ProbedReads, shard: ShardId, queries: ProbeQueries, call: ShardMeasureRecall, metric: Metric, clock: Clock
 ) -> list[Probed]:
     """Search each query alone, twice.
 
@@ -132,7 +133,7 @@ def probe(
 
 
 def _timed(
-    reading: ProbedReads, view: IndexView, shard: ShardId, query: Matrix, k: int, accuracy: Accuracy, clock: Callable[[], float]
+    reading: ProbedReads, view: IndexView, shard: ShardId, query: Matrix, k: int, accuracy: Accuracy, clock: Clock
 ) -> tuple[HitColumns | None, float]:
     call = ShardSearch(shard=shard, queries=query, groups=(QueryGroup(k=k),), accuracy=accuracy, with_payload=False)
     began = clock()

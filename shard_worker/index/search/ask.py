@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.collection import Metric
+from shoal.core.deadline import Clock
 from shoal.core.errors import Unavailable
 from shoal.core.points import Matrix
 from shoal.core.shard_calls import DEFAULT_RECALL, Accuracy, Exact
@@ -60,7 +61,7 @@ class SearchContext:
 
     hot: HotFilters
     read_payloads: ReadPayloads
-    clock: Callable[[], float]
+    clock: Clock
     paces: Paces = field(default_factory=Paces)
     explain: bool = False
     recall: float = DEFAULT_RECALL

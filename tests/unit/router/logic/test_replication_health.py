@@ -14,8 +14,8 @@ from shoal.core.ids import ReplicaId, Seq, WorkerId
 from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.router.logic.replication_health import ReplicaHealth, replicas_of, replication_of
+from tests.twins.cluster import worker_entry
 from tests.unit.router.configs import SHARD, config_of, configs
-from tests.unit.router.twin import worker_entry
 
 ALL = ("wp", "wq", "wr", "ws", "wt")
 THREE = config_of(isr=("p", "q", "r"), min_isr=2)

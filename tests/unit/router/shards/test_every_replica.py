@@ -13,8 +13,8 @@ from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term
 from shoal.core.shard_calls import ShardStats
 from shoal.router.logic.gather import shard_figures
+from tests.twins.cluster import TwinCluster
 from tests.unit.router.configs import SHARD, config_of
-from tests.unit.router.twin import TwinCluster
 
 FIRST = ShardId(CollectionId("id-a"), 0)
 

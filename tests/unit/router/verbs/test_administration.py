@@ -13,7 +13,7 @@ from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term
 from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardStats, ShardTune
 from shoal.router.logic.gather import gather_figures
-from tests.unit.router.twin import TwinCluster
+from tests.twins.cluster import TwinCluster
 
 SPEC = CollectionSpec(name="a", dim=4, shards=2)
 

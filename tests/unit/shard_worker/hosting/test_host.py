@@ -7,7 +7,7 @@ import pytest
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ShardId
 from shoal.shard_worker.hosting.host import Host
-from tests.unit.shard_worker.replica_bench import SHARD, opened
+from tests.support.worker.replica_bench import SHARD, opened
 
 
 def test_a_replica_that_leads_serves(tmp_path: Any) -> None:

@@ -10,7 +10,7 @@ from shoal.core.shard_calls import Exact, RecallTarget, ShardFound, ShardMeasure
 from shoal.core.topk import HitColumns
 from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.tuning.recall_probe import ProbeQueries, probe, stand_ins
-from tests.unit.shard_worker.index.made_segments import frozen
+from tests.support.worker.made_segments import frozen
 
 SHARD = ShardId(CollectionId("collection"), 0)
 

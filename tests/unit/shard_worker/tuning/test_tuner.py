@@ -27,7 +27,7 @@ from shoal.shard_worker.tuning.calibrate import calibrate
 from shoal.shard_worker.tuning.query_kinds import QueryKinds
 from shoal.shard_worker.tuning.tuner import Tuner
 from shoal.shard_worker.tuning.tuning_files import TuningFiles
-from tests.unit.shard_worker.index.made_segments import built, clustered, form_of, frozen
+from tests.support.worker.made_segments import built, clustered, form_of, frozen
 
 SHARD = ShardId(CollectionId("collection"), 3)
 DIM = 8

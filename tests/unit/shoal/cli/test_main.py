@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import typer
@@ -23,8 +22,9 @@ from shoal.core.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from tests.support.repository import ROOT
 
-DOCUMENT = Path(__file__).parents[4] / "docs" / "cli.md"
+DOCUMENT = ROOT / "docs" / "cli.md"
 
 
 def leaves(command, path):

@@ -18,7 +18,7 @@ from shoal.core.errors import (
     ShoalError,
     Unavailable,
 )
-from tests.twins.router_answers import Clock, MockTransport
+from tests.twins.router_answers import MockTransport, PausingClock
 
 READ = Count(collection="c", filter=None, read=ReadAs())
 CREATE = CreateCollection(name="c", dim=2, metric="l2", shards=1, replicas=1, index="auto", recall=0.95, request_id="r")
@@ -26,7 +26,7 @@ CREATE = CreateCollection(name="c", dim=2, metric="l2", shards=1, replicas=1, in
 
 def run(request, outcomes, *, addresses=("one:1",), timeout_s=10.0, call_s=0.0, routers=None):
     """Drive `answered`; outcomes are answered one after the other, the last one for ever."""
-    clock, script = Clock(), list(outcomes)
+    clock, script = PausingClock(), list(outcomes)
 
     def answer(address, sent, granted_s):
         outcome = script.pop(0) if len(script) > 1 else script[0]
@@ -174,7 +174,7 @@ def test_not_found_is_not_found_whatever_went_wrong_before():
 
 def test_time_spent_before_is_not_granted_again():
     mock = MockTransport(lambda *_: 1)
-    driver = SyncDriver(mock, clock=Clock())
+    driver = SyncDriver(mock, clock=PausingClock())
     driver.run(answered(READ, timeout_s=10.0, routers=Routers(("one:1",)), elapsed_s=4.0))
     driver.run(answered(READ, timeout_s=10.0, routers=Routers(("one:1",)), elapsed_s=10.5))
     assert [timeout for _, _, timeout in mock.sent] == [6.0, LEAST_ATTEMPT_S]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, NotConnected, ResourceExhausted, ShoalError, Unavailable
 from shoal.wire.grpc_words import foreign_error
 from shoal.wire.status import code_of, details_to_metadata, error_from_exception, error_from_rpc, message_of
+from tests.support.examples.grpc_says import GRPC_SAYS
 
 FAILED = "failed to connect to all addresses; last error: "
 BUSY = "the server takes no more calls for the moment"
@@ -80,27 +81,6 @@ SAID = [
     ("UNIMPLEMENTED", "Method not found!", Internal, None),
     ("DATA_LOSS", "unrequited", None, None),
 ]
-
-GRPC_SAYS = (
-    "stream removed",
-    "socket closed",
-    "rst_stream",
-    "goaway",
-    "deadline exceeded",
-    "all addresses",
-    "last error",
-    "ipv4:",
-    "ipv6:",
-    "http2",
-    "settings",
-    "recvmsg",
-    "larger than max",
-    "deserializ",
-    "errno",
-    "(111)",
-    "ares",
-    "exception",
-)
 
 
 @pytest.mark.parametrize(("code", "text", "kind", "words"), SAID, ids=[text[-40:] for _, text, _, _ in SAID])

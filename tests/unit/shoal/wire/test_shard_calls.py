@@ -27,7 +27,7 @@ from shoal.core.shard_calls import (
 )
 from shoal.v1 import common_pb2, worker_pb2
 from shoal.wire import shard_calls as wire
-from tests.unit.shoal.core.filter_strategies import filters
+from tests.support.examples.filters import filters
 from tests.unit.shoal.wire.strategies import (
     id_lists,
     over_the_wire,
