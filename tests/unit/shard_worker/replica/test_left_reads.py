@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shoal.shard_worker.storage.store.connections import ReadPool
 
 from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.core.filter import Contains, Or
@@ -22,6 +21,7 @@ from shoal.core.turns import Turn
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.replica import reading
 from shoal.shard_worker.replica.replica import UNDISTURBED_TRIES
+from shoal.shard_worker.storage.store.connections import ReadPool
 from tests.support.worker.replica_bench import DIM, SHARD, Bench, opened
 
 THREADS, MANY = 2, 100
