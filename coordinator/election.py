@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import assert_never
 
 from shoal.coordinator.logic.campaign import Lead, Look, Move, Run, StandBy, StepDown, next_move
 from shoal.core.cluster_map import ClusterMap
+from shoal.core.deadline import Clock
 from shoal.core.errors import Unavailable
 from shoal.core.ids import Revision
 from shoal.runtime.change_signal import ChangeSignal
@@ -52,7 +52,7 @@ class Election:
         keys: Keys,
         observer: MapObserver,
         changes: ChangeSignal,
-        clock: Callable[[], float],
+        clock: Clock,
         lease_ttl_s: int,
         timeout_s: float,
     ) -> None:

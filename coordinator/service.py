@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import grpc
-
 from shoal.coordinator.administer import Administrator
 from shoal.coordinator.recover import Recoverer
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
+from shoal.runtime.interceptor import Context
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc
 from shoal.wire.collections import alteration_from_message, spec_from_message
 from shoal.wire.recovery import audit_to_message, recovery_to_message, request_from_message
@@ -22,8 +19,6 @@ DEFAULT_ENTRIES = 100
 
 _MARGIN_PART = 0.1
 _MARGIN_S = 0.2
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):

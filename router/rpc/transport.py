@@ -1,7 +1,4 @@
-"""Workers and coordinators over gRPC.
-
-The only files of the router that know internal stubs are this one and grpc_calls.
-"""
+"""Workers and coordinators over gRPC. No other file of the router knows their stubs."""
 
 from __future__ import annotations
 
@@ -36,7 +33,6 @@ from shoal.core.shard_calls import (
 )
 from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker, Turn
-from shoal.router.rpc.grpc_calls import call_remote
 from shoal.runtime.fair_pool import FairPool
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2, worker_pb2_grpc
 from shoal.wire import recall
@@ -45,6 +41,7 @@ from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.collections import alteration_to_message, spec_to_message
 from shoal.wire.columns import stored_from_message
 from shoal.wire.recovery import audit_from_message, recovery_from_message, request_to_message
+from shoal.wire.remote_call import call_remote
 from shoal.wire.searches import found_from_message, search_to_message
 
 T = TypeVar("T")

@@ -12,13 +12,14 @@ from typing import Protocol, TypeVar
 from shoal.core.alteration import Alteration, altered_spec
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name, check_range, check_recall
+from shoal.core.deadline import Clock
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, NotFound, ShoalError, Unavailable
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.limits import Limits
 from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
 from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardService, ShardTune
 from shoal.router.cluster.finder import Finder
-from shoal.router.cluster.view import Clock, ClusterView, wait_until
+from shoal.router.cluster.view import ClusterView, wait_until
 from shoal.router.logic.gather import gather_figures
 from shoal.router.logic.outcomes import values_of_all
 from shoal.router.logic.questions import CollectionFigures
@@ -89,7 +90,7 @@ class Administration:
 
     async def create(self, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
         """Create a collection; returns when it is usable, here too. request_id: "" for a call that is not repeated."""
-        until_deadline, named = patience_of(now=self._clock(), timeout_s=timeout_s), request_id or self._new_request_id()
+        until_deadline, named = patience_of(clock=self._clock, timeout_s=timeout_s), request_id or self._new_request_id()
         created = await self._forward(until_deadline, lambda address, left_s: self._leader.create(address, spec, named, left_s))
         await self._catch_up(lambda cluster: _is_active(cluster, created), until_deadline)
         return created
@@ -100,7 +101,7 @@ class Administration:
         Segments are built anew behind it, as `describe` shows, and replicas come and go.
         """
         check_name(name, self._limits)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         before = _owner(self._view.current, name)
         await self._forward(until_deadline, lambda address, left_s: self._leader.alter(address, name, alteration, left_s))
         await self._catch_up(lambda cluster: _is_altered(cluster, name, before, alteration), until_deadline)
@@ -112,7 +113,7 @@ class Administration:
         NotFound.
         """
         check_name(name, self._limits)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         before = collection or _owner(self._view.current, name)
         # Without an id: a name that was there and is not at a later attempt was freed by an attempt whose answer got
         # lost.
@@ -133,13 +134,13 @@ class Administration:
     async def recover(self, request: RecoveryRequest, timeout_s: float) -> tuple[Recovery, bool]:
         """Recover a shard that lost every replica that may lead, or tell what would be done, and whether it is done."""
         check_name(request.name, self._limits)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         named = dataclasses.replace(request, request_id=request.request_id or self._new_request_id())
         return await self._forward(until_deadline, lambda address, left_s: self._leader.recover(address, named, left_s))
 
     async def audit(self, limit: int, before: str, timeout_s: float) -> tuple[tuple[AuditEntry, ...], str]:
         """A page of the audit, newest first, and what to give as `before` for the next one, "" when there is none."""
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         return await self._forward(until_deadline, lambda address, left_s: self._leader.audit(address, limit, before, left_s))
 
     def listed(self) -> tuple[Collection, ...]:
@@ -148,7 +149,7 @@ class Administration:
 
     async def describe(self, name: str, timeout_s: float) -> CollectionFigures:
         """A collection and what its shards hold, see `shard_figures`; while it is being created they hold nothing."""
-        patience = patience_of(now=self._clock(), timeout_s=timeout_s, patience_s=self._patience_s)
+        patience = patience_of(clock=self._clock, timeout_s=timeout_s, patience_s=self._patience_s)
         collection = await self._finder.known(name, patience)
         if collection.state is CollectionState.CREATING:
             return CollectionFigures(collection=collection)
@@ -157,7 +158,7 @@ class Administration:
     async def optimize(self, name: str, timeout_s: float) -> None:
         """Seal and merge everything, on every replica in sync whose worker lives; returns when no row that was there is
         growing and no build is pending."""
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(name, until_deadline)
         await self._replicas.do(collection, lambda service, shard, left_s: service.optimize(shard, left_s), until_deadline)
 
@@ -165,7 +166,7 @@ class Administration:
         """Recall against cost of every segment that has an index, by shard: measured now on every replica in sync whose
         worker lives, told of the primary's."""
         check_range("k", k, self._limits.k)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(name, until_deadline)
         curves = await self._replicas.do(
             collection, lambda service, shard, left_s: service.tune(ShardTune(shard=shard, k=k), left_s), until_deadline
@@ -180,7 +181,7 @@ class Administration:
         check_range("sample", sample, MAX_SAMPLE)
         if recall is not None:
             check_recall(recall)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(name, until_deadline)
         target = collection.spec.recall if recall is None else recall
 
@@ -193,14 +194,14 @@ class Administration:
     async def _forward(self, patience: RetryPatience, call: Callable[[str, float], Awaitable[T]]) -> T:
         error: ShoalError = DeadlineExceeded("no time was left to ask the coordinator")
         for attempt in itertools.count():
-            seen, left_s = self._view.current, patience.deadline - self._clock()
-            if left_s <= 0:
+            seen = self._view.current
+            if patience.deadline.passed:
                 break
             try:
-                return await call(_leader_address(seen), left_s)
+                return await call(_leader_address(seen), patience.deadline.left_s)
             except ShoalError as failure:
                 error = failure
-            wait_s = wait_before_retry(attempt, self._clock(), patience) if error.retryable else None
+            wait_s = wait_before_retry(attempt, patience.attempts.left_s) if error.retryable else None
             if wait_s is None:
                 break
             await self._view.wait_for_change(seen, wait_s)
@@ -210,7 +211,7 @@ class Administration:
         """Let the caller find here what the leader did; a view that lags for long does not undo it, so that is no
         error.
         """
-        await wait_until(self._view, self._clock, holds, min(patience.deadline, self._clock() + _CATCH_UP_S))
+        await wait_until(self._view, holds, patience.deadline.sooner(_CATCH_UP_S))
 
 
 def _task(shard: ShardId, ask: Callable[[ShardService, ShardId, float], Awaitable[T]]) -> ShardTask[T]:

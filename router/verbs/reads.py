@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from shoal.core.collection import Collection
+from shoal.core.deadline import Clock
 from shoal.core.errors import ResourceExhausted, is_passing
 from shoal.core.filter import Filter, are_long
 from shoal.core.ids import ShardId
@@ -16,7 +17,7 @@ from shoal.core.shard_calls import ShardService
 from shoal.core.topk import MANY_HITS, HitColumns
 from shoal.core.turns import Asker, Turn
 from shoal.router.cluster.finder import Finder
-from shoal.router.cluster.view import Clock, ClusterView
+from shoal.router.cluster.view import ClusterView
 from shoal.router.logic.checks import (
     SCROLL_POINTS,
     check_answer_bytes,
@@ -176,7 +177,7 @@ class Reads:
         return await self._scatter.each(collection, tasks, patience)
 
     def _patience(self, timeout_s: float) -> RetryPatience:
-        return patience_of(now=self._clock(), timeout_s=timeout_s, patience_s=self._patience_s)
+        return patience_of(clock=self._clock, timeout_s=timeout_s, patience_s=self._patience_s)
 
 
 def _smaller(count: int, error: ResourceExhausted) -> int:

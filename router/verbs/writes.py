@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from shoal.core.collection import Collection
+from shoal.core.deadline import Clock
 from shoal.core.filter import Filter, is_long
 from shoal.core.ids import RequestId, Revision, ShardId
 from shoal.core.limits import Limits
@@ -15,7 +16,7 @@ from shoal.core.shard_calls import ShardDelete, ShardDeleteMatching, ShardServic
 from shoal.core.shard_config import ShardEntry
 from shoal.core.turns import Asker
 from shoal.router.cluster.finder import Finder
-from shoal.router.cluster.view import Clock, ClusterView
+from shoal.router.cluster.view import ClusterView
 from shoal.router.logic.checks import check_delete, check_delete_matching, check_upsert
 from shoal.router.logic.outcomes import Missed, Outcome, after_earlier, values_of_write
 from shoal.router.logic.questions import Delete, DeleteMatching, Upsert, Written, without_repeats
@@ -40,7 +41,7 @@ class Writes:
 
     async def upsert(self, order: Upsert, timeout_s: float) -> Written:
         """Write points; returns when every shard has acknowledged. The error of a failure says what each shard did."""
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         check_upsert(order.points, collection.spec, self._limits)
         request_id = order.request_id or self._next_id()
@@ -53,7 +54,7 @@ class Writes:
 
     async def delete(self, order: Delete, timeout_s: float) -> Written:
         """Remove points by id; one that does not exist is no error."""
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         check_delete(order.ids, self._limits)
         request_id, ids = order.request_id or self._next_id(), without_repeats(order.ids)
@@ -67,7 +68,7 @@ class Writes:
     async def delete_matching(self, order: DeleteMatching, timeout_s: float) -> Written:
         """Remove the points that match. Each shard is asked again, under a new request id, until no such point is left;
         when time runs out in between, the error says that a part may be gone, and calling again goes on."""
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         request_id = order.request_id or self._next_id()
         await self._conversions.aside(

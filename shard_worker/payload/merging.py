@@ -19,8 +19,6 @@ from shoal.shard_worker.payload.words import merge_strings
 Piece = tuple[PayloadTable, Mapping]
 """A table with the new positions of its rows."""
 
-Indexed = tuple[FieldIndex, Mapping]
-
 
 def row_mapping(rows: int, positions: npt.NDArray[np.int64], first: int) -> Mapping:
     """New positions (rows,) when the rows at `positions` (m,) become first, first + 1, ... in that order."""

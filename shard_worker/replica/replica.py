@@ -10,8 +10,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from shoal.core.collection import CollectionSpec
+from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
 from shoal.core.filter import is_long
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.points import StoredColumns, check_dim
 from shoal.core.shard_calls import (
@@ -35,6 +37,7 @@ from shoal.core.shard_calls import (
 )
 from shoal.core.shard_config import ShardConfig
 from shoal.core.turns import FREE, Asker, Turn
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, NoRoom
@@ -113,7 +116,7 @@ class Replica:
         self._promises = Promises()
         self._accounted, self._stored_bytes = Seq(-1), engine.mean_point_bytes()
         self._registration = Revision(0)
-        self._progress = asyncio.Event()
+        self._progress = ChangeSignal()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._no_disk: NoRoom | None = None
@@ -142,8 +145,8 @@ class Replica:
         return self._writer.failure
 
     @property
-    def role(self) -> str:
-        """Its role in a word: primary, starting, waiting, backup or failed."""
+    def role(self) -> ReplicaRole:
+        """Return what it does."""
         return self._writer.machine.role_name
 
     @property
@@ -265,7 +268,7 @@ class Replica:
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
         _check_search(call, self._spec.dim)
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(call.terms, deadline)
         self._tuner.offer(call.queries)
         found = await self._undisturbed(
@@ -352,7 +355,7 @@ class Replica:
     async def close(self) -> None:
         """Refuse new calls, let reads and the build end, make everything durable."""
         self._closing = True
-        self._progress.set()
+        self._progress.notify()
         try:
             await self._reads.close()
             await self._tuner.close()
@@ -366,20 +369,20 @@ class Replica:
             await asyncio.to_thread(self._engine.close)
 
     async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[Turn], T], *, in_pool: bool) -> T:
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(terms, deadline)
         result = await self._reads.in_pool(work, terms.caller, deadline) if in_pool else work(FREE)
         self._check_primary(terms, began)
         return result
 
     async def _read_view(self, terms: ReadTerms, timeout_s: float, ask: Ask[T]) -> T:
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(terms, deadline)
         result = await self._undisturbed(ask, terms.caller, deadline, lambda _: math.inf)
         self._check_primary(terms, began)
         return result
 
-    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: float, cost_us: Callable[[IndexView], float]) -> T:
+    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: Deadline, cost_us: Callable[[IndexView], float]) -> T:
         """The answer of a view whose rows the store still holds: `ask` says None while the writer replaces them under
         it.
         """
@@ -412,7 +415,7 @@ class Replica:
         Both in one term that this replica serves: else what an earlier primary, or another one in between, acknowledged
         might be missed.
         """
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         await self._wait_for(ReadTerms(), deadline)
         began = self._serving()
 
@@ -428,13 +431,13 @@ class Replica:
             request_id=call.request_id,
             kind=RecordKind.DELETE_ROWS,
             body=body,
-            timeout_s=max(0.0, deadline - boot_s()),
+            timeout_s=deadline.left_s,
         )
         # The answer to an earlier attempt says nothing of what was found now; another number than that, that points
         # were replaced.
         return dataclasses.replace(ack, more=answered_before or found.more or ack.affected != len(found.ids))
 
-    async def _wait_for(self, terms: ReadTerms, deadline: float) -> Term | None:
+    async def _wait_for(self, terms: ReadTerms, deadline: Deadline) -> Term | None:
         """Until the replica may answer under these terms. The term that it surely leads, which a primary read needs to
         have.
 
@@ -442,17 +445,12 @@ class Replica:
         """
         self._check_working()
         machine = self._writer.machine
-        until = deadline if isinstance(machine.role, Leading) else min(deadline, boot_s() + BEHIND_S)
+        until = deadline if isinstance(machine.role, Leading) else deadline.sooner(BEHIND_S)
         while machine.applied_seq < terms.min_seq and not is_lost(terms.min_seq, machine, self._sure_term()):
-            self._progress.clear()
-            try:
-                async with asyncio.timeout(max(0.0, until - boot_s())):
-                    await self._progress.wait()
-            except TimeoutError:
+            if not await self._progress.wait(self._progress.count, until.left_s):
                 kind = DeadlineExceeded if until == deadline else Unavailable
-                raise kind(
-                    f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}", self._details()
-                ) from None
+                late = f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}"
+                raise kind(late, self._details())
             self._check_working()
         term = self._sure_term()
         if term is None and terms.consistency is Consistency.PRIMARY:
@@ -495,7 +493,7 @@ class Replica:
             self._replicate.perform(effect)
 
     def _progressed(self) -> None:
-        self._progress.set()
+        self._progress.notify()
         self._account()
         self._sealing.kick()
         self._tuner.kick()

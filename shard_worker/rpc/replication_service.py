@@ -5,11 +5,8 @@ Decides nothing.
 
 from __future__ import annotations
 
-from typing import Any
-
-import grpc
-
 from shoal.core.ids import ReplicaId
+from shoal.runtime.interceptor import Context
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.rpc.append_messages import answer_to_message, append_from_message
 from shoal.shard_worker.snapshots.source import SnapshotSource
@@ -17,8 +14,6 @@ from shoal.v1 import replication_pb2, replication_pb2_grpc
 from shoal.wire.shard_calls import shard_from_message
 
 DEFAULT_TIMEOUT_S = 60.0
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ReplicationServicer(replication_pb2_grpc.ReplicationServicer):

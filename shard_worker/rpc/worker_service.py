@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
-
-import grpc
+from typing import TypeVar
 
 from shoal.core.shard_calls import ShardService
 from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
+from shoal.runtime.interceptor import Context
 from shoal.v1 import filter_pb2, worker_pb2, worker_pb2_grpc
 from shoal.wire import recall
 from shoal.wire import shard_calls as wire
@@ -22,8 +21,6 @@ from shoal.wire.searches import found_to_message, search_from_message
 DEFAULT_TIMEOUT_S = 60.0
 
 T = TypeVar("T")
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class WorkerServicer(worker_pb2_grpc.WorkerServicer):

@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from shoal.client.calls import Request
 from shoal.client.flow import Call, Flow, Reply, Sleep
+from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed, ShoalError
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ class AsyncDriver:
         self,
         transport: AsyncTransport,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
         sleep: Callable[[float], Awaitable[Any]] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from shoal.client.calls import Request
 from shoal.client.flow import Call, Flow, Reply, Sleep
+from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed, ShoalError
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class SyncDriver:
         self,
         transport: Transport,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
         sleep: Callable[[float], Any] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
 from google.protobuf.message import DecodeError
+from grpc.aio import AbortError
 
 from shoal.core.errors import Internal, InvalidArgument, ShoalError
+from shoal.runtime.interceptor import Context, Deserializer, Handler, UnaryInterceptor
 from shoal.runtime.logs import event
 from shoal.wire.status import code_of, details_to_metadata, message_of
 
@@ -23,50 +23,25 @@ log = logging.getLogger("shoal.server")
 
 @dataclass(frozen=True, slots=True)
 class _Unreadable:
-    """Stands for a request that is no message: the handler cannot be asked, and the caller is told why."""
+    """Takes the place of a request that cannot be parsed, until the handler's turn comes to answer with an error."""
 
     reason: str
 
 
-Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
+def error_interceptor() -> UnaryInterceptor:
+    """Make the interceptor that ends a call with the status of the error that its handler raised."""
+    return UnaryInterceptor(_guarded, _reading)
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Wraps unary handlers; streaming ones (health watch) pass untouched."""
-
-    def __init__(self) -> None:
-        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Wrap the handler that would serve the call; made once for each method."""
-        method = handler_call_details.method
-        known = self._wrapped.get(method)
-        if known is not None:
-            return known
-        handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming or handler.response_streaming:
-            return handler
-        self._wrapped[method] = grpc.unary_unary_rpc_method_handler(
-            _guarded(handler.unary_unary, method),  # type: ignore[arg-type]
-            request_deserializer=_reading(handler.request_deserializer),
-            response_serializer=handler.response_serializer,
-        )
-        return self._wrapped[method]
-
-
-def _guarded(handle: Handler, method: str) -> Handler:
-    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+def _guarded(method: str, handle: Handler) -> Handler:
+    async def guarded(request: Any, context: Context) -> Any:
         try:
             if isinstance(request, _Unreadable):
                 raise InvalidArgument(f"{method} cannot read its request: {request.reason}")
             return await handle(request, context)
         except ShoalError as error:
             await _abort(context, error)
-        except (asyncio.CancelledError, grpc.aio.AbortError):
+        except (asyncio.CancelledError, AbortError):
             raise
         except Exception as error:
             log.exception(event("handler_failed", method=method))
@@ -75,9 +50,11 @@ def _guarded(handle: Handler, method: str) -> Handler:
     return guarded
 
 
-def _reading(deserialize: Any) -> Callable[[bytes], Any]:
-    """gRPC answers UNKNOWN to what protobuf cannot read: other bytes, a text that is no UTF-8, more than 100 messages
-    in each other.
+def _reading(deserialize: Deserializer) -> Deserializer:
+    """Return a deserializer that never raises.
+
+    gRPC itself would answer UNKNOWN to what protobuf cannot parse: foreign bytes, a text that is not UTF-8, or more
+    than 100 nested messages.
     """
 
     def read(data: bytes) -> Any:
@@ -89,5 +66,5 @@ def _reading(deserialize: Any) -> Callable[[bytes], Any]:
     return read
 
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: ShoalError) -> None:
+async def _abort(context: Context, error: ShoalError) -> None:
     await context.abort(code_of(error), message_of(error), details_to_metadata(error))

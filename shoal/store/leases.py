@@ -13,14 +13,12 @@ import logging
 import threading
 from collections.abc import Callable
 
+from shoal.core.deadline import Clock
 from shoal.core.errors import ShoalError, Unavailable
 from shoal.store.interface import Lease, LeaseConnection, LeaseId, Store
 from shoal.store.lease_plan import Hold, Pause, Renew, next_step
 
 log = logging.getLogger(__name__)
-
-Clock = Callable[[], float]
-"""Seconds on CLOCK_BOOTTIME: the monotonic clock stops in suspend, the lease does not."""
 
 
 def _ignore() -> None:
@@ -39,8 +37,8 @@ class LeaseKeeper:
         clock: Clock,
         on_lost: Callable[[], None] = _ignore,
     ) -> None:
-        """granted_at: clock before the grant was sent. on_lost: called once, on the keeper's thread, when the lease is
-        gone.
+        """clock: goes on while the machine is suspended, as the lease does. granted_at: its reading before the grant
+        was sent. on_lost: called once, on the keeper's thread, when the lease is gone.
         """
         self.lease_id: LeaseId = lease.id
         self._hold = Hold(ttl_s=float(lease.ttl_s), renewed_at=granted_at, tried_at=granted_at)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 
 from shoal.core.cluster_map import ClusterMap
+from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed
 from shoal.store.cluster_view import cluster_map_of, next_cluster_map
 from shoal.store.interface import Delta, Listed, Store, Watch
@@ -29,7 +30,7 @@ COMPLAIN_EVERY_S = 10.0
 class MapObserver:
     """The newest map. Calls `changed` whenever there is a newer one, and when the store comes or goes."""
 
-    def __init__(self, *, store: Store, keys: Keys, clock: Callable[[], float], changed: Callable[[], None]) -> None:
+    def __init__(self, *, store: Store, keys: Keys, clock: Clock, changed: Callable[[], None]) -> None:
         self._store, self._keys, self._clock, self._changed = store, keys, clock, changed
         self._map: ClusterMap | None = None
         self._complained_at: float | None = None

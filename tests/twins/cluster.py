@@ -18,6 +18,7 @@ from shoal.core.collection import Collection, CollectionSpec, CollectionState, M
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
 from shoal.core.filter import Filter
 from shoal.core.filter_truth import matches
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import Limits
 from shoal.core.payload import payload_from_json
@@ -161,7 +162,7 @@ class TwinWorker:
         await self._pause()
         return ShardStats(
             shard=shard,
-            role="primary",
+            role=ReplicaRole.PRIMARY,
             term=Term(1),
             applied_seq=Seq(held.seq),
             points=len(held.points),

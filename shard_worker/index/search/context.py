@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from shoal.core.deadline import Clock
 from shoal.core.errors import Unavailable
 from shoal.core.shard_calls import DEFAULT_RECALL
 from shoal.shard_worker.index.search.hot_filters import HotFilters
@@ -31,7 +32,7 @@ class SearchContext:
 
     hot: HotFilters
     read_payloads: ReadPayloads
-    clock: Callable[[], float]
+    clock: Clock
     paces: Paces = field(default_factory=Paces)
     explain: bool = False
     recall: float = DEFAULT_RECALL

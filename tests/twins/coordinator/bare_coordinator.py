@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager
 from shoal.coordinator.act import Actor
 from shoal.coordinator.administer import Administrator
 from shoal.coordinator.election import Election
-from shoal.coordinator.log_ends import Questions
+from shoal.coordinator.logic.reconcile import Questions
 from shoal.coordinator.logic.snapshot import Told
 from shoal.coordinator.loop import Loop
 from shoal.coordinator.recover import Recoverer
+from shoal.coordinator.user_request import UserRequests
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.ids import ReplicaId, Seq, Term, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
@@ -100,29 +101,24 @@ class BareCoordinator:
             replace_after_s=REPLACE_AFTER_S,
             steps_per_round=8,
         )
-        self.administrator = Administrator(
+        self.requests = UserRequests(
             store=self.store,
             keys=KEYS,
             observer=self.observer,
             changes=self.changes,
             leadership=self.election.leadership,
             clock=asyncio.get_running_loop().time,
-            new_id=lambda: f"{address} id {next(ids)}",
-            limits=DEFAULT_LIMITS,
-            timeout_s=1.0,
+            call_s=1.0,
         )
-        self.recoverer = Recoverer(
-            store=self.store,
-            keys=KEYS,
-            observer=self.observer,
-            changes=self.changes,
-            reports=self.reports,
-            leadership=self.election.leadership,
-            clock=asyncio.get_running_loop().time,
-            wall_ms=lambda: 1_700_000_000_000 + next(ids),
-            new_id=lambda: f"{address} id {next(ids)}",
-            timeout_s=1.0,
-        )
+
+        def new_id() -> str:
+            return f"{address} id {next(ids)}"
+
+        def wall_ms() -> int:
+            return 1_700_000_000_000 + next(ids)
+
+        self.administrator = Administrator(requests=self.requests, keys=KEYS, new_id=new_id, limits=DEFAULT_LIMITS)
+        self.recoverer = Recoverer(requests=self.requests, keys=KEYS, reports=self.reports, wall_ms=wall_ms, new_id=new_id)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property

@@ -222,17 +222,8 @@ def test_a_leader_that_does_not_know_of_its_end_creates_and_drops_nothing() -> N
             leadership = it.one.election.leadership()
             await it.one.store.commit(Transaction(then=(DeleteKey(key=KEYS.leader),)), 1.0)
             await eventually(lambda: it.one.election.leadership() not in {None, leadership})
-            stale = Administrator(
-                store=it.one.store,
-                keys=KEYS,
-                observer=it.one.observer,
-                changes=it.one.changes,
-                leadership=lambda: leadership,
-                clock=asyncio.get_running_loop().time,
-                new_id=lambda: "stale",
-                limits=DEFAULT_LIMITS,
-                timeout_s=1.0,
-            )
+            requests = dataclasses.replace(it.one.requests, leadership=lambda: leadership)
+            stale = Administrator(requests=requests, keys=KEYS, new_id=lambda: "stale", limits=DEFAULT_LIMITS)
             for call in (stale.create(dataclasses.replace(SPEC, name="other"), "r", 10.0), stale.drop("fashion", None, 10.0)):
                 with pytest.raises(Unavailable, match="kept changing"):
                     await call
@@ -387,7 +378,7 @@ def test_more_replicas_than_workers_are_refused_naming_both_numbers() -> None:
 def test_a_creation_that_waits_for_copies_says_so() -> None:
     async def scenario(it: Office) -> None:
         async with it.open("w0", "w1", acting=False):
-            with pytest.raises(DeadlineExceeded, match=r"0 of 2 shards are active, 0 of them with 2 copies in sync"):
+            with pytest.raises(DeadlineExceeded, match=r"0 of 2 shards are active, 0 of them with 2 replicas in sync"):
                 await it.admin.create(dataclasses.replace(SPEC, replicas=2, min_isr_set=2), "r", 0.2)
 
     office(scenario)

@@ -258,13 +258,13 @@ def test_a_learner_whose_worker_is_full_follows_without_joining_until_it_has_roo
             world.cut.clear()
             leadership = a.replica._writer.machine.role.leadership
             await until(lambda: c.replica.id in leadership.peers)
-            learner = leadership.peers[c.replica.id]
             ack = await world.upsert(a, range(10), 1.0)
-            await until(lambda: learner.match >= ack.seq)
+            await until(lambda: leadership.peers[c.replica.id].match >= ack.seq)
             ack = await world.upsert(a, range(5), 2.0)
-            await until(lambda: learner.match >= ack.seq)
-            assert learner.no_room is not None
-            assert learner.no_room.limit == limit
+            await until(lambda: leadership.peers[c.replica.id].match >= ack.seq)
+            no_room = leadership.peers[c.replica.id].no_room
+            assert no_room is not None
+            assert no_room.limit == limit
             assert c.replica.id in (await world.config()).learners
             fill(c, False)
             await world.until_isr(3)

@@ -16,7 +16,7 @@ import pytest
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget, ShardFound, ShardSearch
 from shoal.shard_worker.index import tuning as tuning_module
-from shoal.shard_worker.logic.tuning import tuning_lull
+from shoal.shard_worker.logic.tuning import tuning_plan
 from shoal.shard_worker.tuning import calibrate as calibration
 from shoal.shard_worker.tuning import tuner as tuner_module
 from tests.support.examples.hostile_vectors import queries_of, rows_of
@@ -39,7 +39,7 @@ def index_where_it_may_be(monkeypatch):
     monkeypatch.setattr(tuning_module, "DEAR_US", math.inf)
     monkeypatch.setattr(tuner_module, "DEAR_US", math.inf)
     monkeypatch.setattr(tuner_module, "LOOK_S", 0.05)
-    monkeypatch.setattr(tuning_lull, "QUIET_S", 0.0)
+    monkeypatch.setattr(tuning_plan, "QUIET_S", 0.0)
 
 
 class Watch:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from shoal.core.errors import Internal
-from shoal.core.shard_calls import ShardFound, ShardSearch
+from shoal.core.shard_calls import Exact, ShardFound, ShardSearch
 from shoal.shard_worker.index.tuning import Tuning
-from shoal.shard_worker.logic.tuning import tuning_lull
+from shoal.shard_worker.logic.tuning import tuning_plan
+from shoal.shard_worker.tuning import measuring
 from shoal.shard_worker.tuning import tuner as module
 from shoal.shard_worker.tuning.tuner import Tuner
+from shoal.shard_worker.tuning.tuning_files import TuningFiles
 from tests.support.worker.made_segments import clustered
 from tests.unit.shard_worker.tuning.test_tuner import DIM, FixedReading, ask, impatient, looked, made, part, pools, tuner, until
 
@@ -29,20 +31,25 @@ def far_queries(background: Tuner, part, count: int) -> None:
 
 @pytest.mark.parametrize("dear", [False, True])
 def test_a_segment_is_measured_before_its_swap_where_queries_are_known_or_exact_search_is_dear(part, pools, tmp_path, monkeypatch, dear):
-    monkeypatch.setattr(module, "DEAR_US", -1.0 if dear else math.inf)
+    for each in (module, measuring):
+        monkeypatch.setattr(each, "DEAR_US", -1.0 if dear else math.inf)
 
     async def run():
-        background = tuner(FixedReading([]), pools, tmp_path)
+        reading = FixedReading([])
+        background = tuner(reading, pools, tmp_path)
         await background.measure_new(part, "coming", 0.1)
         assert (part.tuning.now.measured, part.tuning.now.real) == (dear, False)
         ask(background, 64)
         await background.measure_new(part, "coming", 0.1)
         assert part.tuning.now.trusted
-        await looked(background)
-        assert "coming" in background._standings, "it is remembered while it is not in the view yet"
-        background.swapped("coming")
-        await until(lambda: "coming" not in background._standings)
+        await looked(reading)
         await background.close()
+        assert TuningFiles(tmp_path).load_tables().keys() == {"coming"}, "it is remembered while it is not in the view yet"
+        restarted = tuner(reading, pools, tmp_path)
+        await looked(reading)
+        ask(restarted, 1)
+        await restarted.close()
+        assert TuningFiles(tmp_path).load_tables() == {}, "it never came into the view"
 
     asyncio.run(run())
 
@@ -51,7 +58,7 @@ def test_a_measurement_before_a_swap_that_fails_leaves_the_segment_exact(part, p
     def failing(*_, **__):
         raise Internal("faiss could not search: broken")
 
-    monkeypatch.setattr(module, "calibrate", failing)
+    monkeypatch.setattr(measuring, "calibrate", failing)
 
     async def run():
         background = tuner(FixedReading([]), pools, tmp_path)
@@ -66,32 +73,34 @@ def test_a_measurement_before_a_swap_that_fails_leaves_the_segment_exact(part, p
 
 def test_what_was_measured_before_a_swap_is_found_after_a_restart(part, pools, tmp_path):
     async def run():
-        background = tuner(FixedReading([]), pools, tmp_path)
+        reading = FixedReading([])
+        background = tuner(reading, pools, tmp_path)
         ask(background, 64)
         await background.measure_new(part, part.name, 0.1)
-        background._reading.parts = [part]
+        reading.parts = [part]
         background.swapped(part.name)
-        await until(lambda: part.name in background._files.load_tables())
+        await until(lambda: part.name in TuningFiles(tmp_path).load_tables())
         await background.close()
 
     asyncio.run(run())
 
 
 def test_other_queries_make_a_segment_exact_until_it_was_measured_on_enough_of_them(part, pools, tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning_lull, "QUIET_S", 1e9)
-    monkeypatch.setattr(tuning_lull, "PATIENCE_S", 1e9)
+    monkeypatch.setattr(tuning_plan, "QUIET_S", 1e9)
+    monkeypatch.setattr(tuning_plan, "PATIENCE_S", 1e9)
 
     async def run():
-        background = tuner(FixedReading([part]), pools, tmp_path)
+        reading = FixedReading([part])
+        background = tuner(reading, pools, tmp_path)
         pools.builds_running = 1
         ask(background, 64)
         await until(lambda: part.tuning.now.trusted)
         far_queries(background, part, 10)
         assert not part.tuning.now.trusted
         assert part.tuning.now.choice(5, 0.5).exact
-        await looked(background)
+        await looked(reading)
         far_queries(background, part, 63)
-        await looked(background)
+        await looked(reading)
         assert not part.tuning.now.trusted
         far_queries(background, part, 1)
         await until(lambda: part.tuning.now.trusted)
@@ -108,22 +117,23 @@ def test_the_latest_queries_are_checked_and_what_they_miss_is_doubted(part, pool
     class Failing(FixedReading):
         def search(self, view, call: ShardSearch) -> ShardFound:
             found = super().search(view, call)
-            worse = found.hits.scores + (0.0 if type(call.accuracy).__name__ == "Exact" else self.worse)
+            exact = isinstance(call.accuracy, Exact)
+            self.quick += not exact
+            worse = found.hits.scores + (0.0 if exact else self.worse)
             return ShardFound(hits=type(found.hits)(counts=found.hits.counts, ids=found.hits.ids, scores=worse))
 
     async def run():
         reading = Failing([part])
-        reading.worse = 0.0
+        reading.worse, reading.quick = 0.0, 0
         background = tuner(reading, pools, tmp_path)
         ask(background, 200)
-        await until(lambda: part.tuning.now.trusted and background._checked > 0)
+        await until(lambda: part.tuning.now.trusted and reading.quick > 0)
         first = part.tuning.now
-        await looked(background)
+        await looked(reading)
         assert not first.likeness.doubted
         reading.worse = 1e6
         ask(background, 64)
         await until(lambda: first.likeness.doubted)
-        await until(lambda: background._queries.asked.newest >= 64)
         reading.worse = 0.0
         await until(lambda: part.tuning.now.trusted)
         assert part.tuning.now is not first

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from shoal.core.errors import ErrorDetails, InvalidArgument, Unavailable
-from shoal.router.rpc.grpc_calls import call_remote
+from shoal.wire.remote_call import call_remote
 from shoal.wire.status import details_to_metadata
 
 
