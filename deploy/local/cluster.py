@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.core.addresses import joined
-from shoal.core.errors import PreconditionFailed, ShoalError, Unavailable
+from shoal.core.errors import NotInstalled, ShoalError, Unavailable
 from shoal.deploy.folder import ClusterFolder, FolderLock
 from shoal.deploy.local.etcd_binary import find_etcd
 from shoal.deploy.local.etcd_child import EtcdChild
@@ -53,7 +53,7 @@ def run(settings: LocalSettings, stop: StopSignals) -> None:
     folder.create()
     folder.check(with_roles=not settings.ray_address)
     if importlib.util.find_spec("ray") is None:
-        raise PreconditionFailed("ray is not installed; pip install 'shoal[server]'")
+        raise NotInstalled("ray is not installed; pip install 'shoal[server]'")
     with Terminal() as terminal:
         with FolderLock(folder), terminal.to_ourselves(folder.log("up"), settings.log_level):
             try:

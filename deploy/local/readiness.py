@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import shoal
 from shoal.client.results import ClusterInfo, ShardInfo
 from shoal.core.errors import ShoalError, Unavailable
+from shoal.core.health import ReplicationCondition, ShardCondition, WorkerCondition
 from shoal.runtime.role_settings import EtcdAccessSettings
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
@@ -80,22 +81,25 @@ def missing(info: ClusterInfo, workers: int) -> str | None:
     """
     if info.leader is None:
         return "a coordinator that leads"
-    up = sum(worker.state == "up" for worker in info.workers)
+    up = sum(worker.state is WorkerCondition.UP for worker in info.workers)
     if up < workers:
         return f"workers ({up} of {workers} are there)"
-    waiting = [f"{shard.collection}/{shard.shard}" for shard in info.shards if shard.state != "ok" and not _needs_people(shard)]
+    waiting = [f"{shard.collection}/{shard.shard}" for shard in _not_ok(info) if not _needs_people(shard)]
     return f"shards that do not answer yet ({_few(waiting)})" if waiting else None
 
 
 def failed_shards(info: ClusterInfo) -> tuple[str, ...]:
-    """Return a line for each shard that waits for an operator or for a missing worker: its name, and why."""
-    return tuple(
-        f"{shard.collection}/{shard.shard}: {shard.detail}" for shard in info.shards if shard.state != "ok" and _needs_people(shard)
-    )
+    """Return a line for each shard that needs people, or a worker that was not started: its name, and why."""
+    return tuple(f"{shard.collection}/{shard.shard}: {shard.detail}" for shard in _not_ok(info) if _needs_people(shard))
+
+
+def _not_ok(info: ClusterInfo) -> list[ShardInfo]:
+    return [shard for shard in info.shards if shard.state is not ShardCondition.OK]
 
 
 def _needs_people(shard: ShardInfo) -> bool:
-    return shard.state == "failed" or shard.replication in ("unavailable", "read only")
+    cut_off = (ReplicationCondition.UNAVAILABLE, ReplicationCondition.READ_ONLY)
+    return shard.state is ShardCondition.FAILED or shard.replication in cut_off
 
 
 def _serves(address: str) -> bool:

@@ -1,4 +1,4 @@
-"""The state of the cluster in words, from the map and from what the workers say about themselves."""
+"""Judge the state of the cluster, from the cluster map and from what the workers say about themselves."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
+from shoal.core.health import ReplicationCondition, ShardCondition, WorkerCondition
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
-from shoal.router.logic.replication_health import ReplicaHealth, Replication, Statuses, replicas_of, replication_of
+from shoal.router.logic.replication_health import Cause, ReplicaHealth, Replication, Statuses, replicas_of, replication_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerHealth:
-    """One worker. state: up, unreachable (registered, but does not answer) or down (holds replicas, but is not
-    registered); memory_bytes: resident size; memory_budget_bytes: what its replicas and builds may use;
+    """One worker. memory_bytes: resident size; memory_budget_bytes: what its replicas and builds may use;
     memory_used_bytes: of that; disk: in words, when its disk is full or nearly so; file_limit: files that its process
     may have open, 0 when not known; files_open: those that it has."""
 
     id: WorkerId
-    state: str
+    state: WorkerCondition
     address: str = ""
     pid: int = 0
     node: str = ""
@@ -37,21 +37,20 @@ class WorkerHealth:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardHealth:
-    """One shard. primary, isr, elr, learners, leaving: worker ids; state: ok (its primary answers), creating, opening,
-    no primary or failed; replication: see Replication; detail: why, unless both are ok; memory_bytes: of its primary, 0
-    when that does not say; rf: replicas wanted; min_isr: replicas in sync that a write needs; replicas: each of
-    them."""
+    """One shard. primary, isr, elr, learners, leaving: worker ids; detail: in words, why state or replication is not
+    OK; memory_bytes: of its primary, 0 when its worker does not say; rf: replicas wanted; min_isr: replicas in sync
+    that a write needs; replicas: each of them."""
 
     collection: str
     number: int
-    state: str
+    state: ShardCondition
     detail: str = ""
     term: int = 0
     primary: str = ""
     isr: tuple[WorkerId, ...] = ()
     learners: tuple[WorkerId, ...] = ()
     memory_bytes: int = 0
-    replication: str = "creating"
+    replication: ReplicationCondition = ReplicationCondition.CREATING
     elr: tuple[WorkerId, ...] = ()
     leaving: tuple[WorkerId, ...] = ()
     rf: int = 0
@@ -61,7 +60,7 @@ class ShardHealth:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterHealth:
-    """The whole cluster. leader: address of the leading coordinator, "" when there is none."""
+    """The whole cluster. leader: address of the leading coordinator, "" when none leads."""
 
     cluster_id: str
     leader: str
@@ -70,7 +69,7 @@ class ClusterHealth:
 
 
 def cluster_health(cluster: ClusterMap, statuses: Statuses) -> ClusterHealth:
-    """The state of every worker, by id, and of every shard, by collection name and number."""
+    """Return the state of every worker, by id, and of every shard, by collection name and number."""
     return ClusterHealth(
         cluster_id=cluster.cluster or "",
         leader=cluster.leader.address if cluster.leader else "",
@@ -86,14 +85,15 @@ def _named_workers(cluster: ClusterMap) -> Iterable[WorkerId]:
 def _worker(cluster: ClusterMap, statuses: Statuses, worker: WorkerId) -> WorkerHealth:
     entry = cluster.workers.get(worker)
     if entry is None:
-        return WorkerHealth(id=worker, state="down")
+        return WorkerHealth(id=worker, state=WorkerCondition.DOWN)
     status = statuses.get(worker)
-    known = WorkerHealth(id=worker, state="unreachable", address=entry.address, pid=entry.pid, node=entry.node, zone=entry.zone)
+    silent = WorkerCondition.UNREACHABLE
+    known = WorkerHealth(id=worker, state=silent, address=entry.address, pid=entry.pid, node=entry.node, zone=entry.zone)
     if not isinstance(status, WorkerStatus):
         return dataclasses.replace(known, memory_budget_bytes=entry.memory_budget_bytes)
     return dataclasses.replace(
         known,
-        state="up",
+        state=WorkerCondition.UP,
         memory_bytes=status.memory_bytes,
         memory_budget_bytes=status.memory_budget_bytes,
         memory_used_bytes=status.memory_used_bytes,
@@ -113,15 +113,16 @@ def _shards(cluster: ClusterMap, statuses: Statuses) -> Iterable[ShardHealth]:
 def _shard(cluster: ClusterMap, statuses: Statuses, collection: Collection, number: int) -> ShardHealth:
     entry = cluster.shards.get(ShardId(collection.id, number))
     if entry is None:
-        return ShardHealth(collection=collection.spec.name, number=number, state="creating", detail="not placed on a worker yet")
+        unplaced = ShardCondition.CREATING
+        return ShardHealth(collection=collection.spec.name, number=number, state=unplaced, detail="not placed on a worker yet")
     config = entry.config
-    state, why = _state(cluster, statuses, config)
+    finding = _find(cluster, statuses, config)
     replication = replication_of(cluster, statuses, config, f"{collection.spec.name}/{number}")
     return ShardHealth(
         collection=collection.spec.name,
         number=number,
-        state=state,
-        detail=_detail(why, replication, alone=len(config.worker_of) <= 1 and config.rf == 1),
+        state=finding.state,
+        detail=_detail(finding, replication, config),
         term=config.term,
         primary=config.primary_worker or "",
         isr=_homes(config, config.isr),
@@ -136,12 +137,25 @@ def _shard(cluster: ClusterMap, statuses: Statuses, collection: Collection, numb
     )
 
 
-def _detail(why: str, replication: Replication, *, alone: bool) -> str:
-    """alone: the shard has one replica only, so that its state tells everything."""
-    if alone:
-        return why
-    causes = "; ".join(cause for cause in replication.causes if cause not in why)
-    return "; ".join(part for part in (why, replication.summary, causes) if part)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Finding:
+    """Whether a shard answers. why: in words, "" when it is OK; lost: the replica whose loss `why` tells already."""
+
+    state: ShardCondition
+    why: str = ""
+    lost: ReplicaId | None = None
+
+
+def _detail(finding: _Finding, replication: Replication, config: ShardConfig) -> str:
+    if len(config.worker_of) <= 1 and config.rf == 1:
+        # The state of the only replica tells everything.
+        return finding.why
+    causes = "; ".join(cause.words for cause in replication.causes if not _is_told(cause, finding))
+    return "; ".join(part for part in (finding.why, replication.summary, causes) if part)
+
+
+def _is_told(cause: Cause, finding: _Finding) -> bool:
+    return cause.replica is not None and cause.replica == finding.lost
 
 
 def _memory(statuses: Statuses, config: ShardConfig) -> int:
@@ -150,35 +164,43 @@ def _memory(statuses: Statuses, config: ShardConfig) -> int:
     return status.replica_bytes.get(str(config.shard), 0) if isinstance(status, WorkerStatus) else 0
 
 
-def _state(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tuple[str, str]:
+def _find(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> _Finding:
     worker = config.primary_worker
     if worker is None:
-        return "no primary", "the replica that led it was dropped"
+        return _Finding(state=ShardCondition.NO_PRIMARY, why="the replica that led it was dropped")
     entry = cluster.workers.get(worker)
     if entry is None:
-        return _without_primary(config, f"worker {worker} is down")
+        return _without_primary(config, f"worker {worker} is down", lost=config.primary)
     status = statuses.get(worker)
     if not isinstance(status, WorkerStatus):
-        return _without_primary(config, f"worker {worker} is unreachable: {status.message if status else 'it was not asked'}")
+        why = f"worker {worker} is unreachable: {status.message if status else 'it was not asked'}"
+        return _without_primary(config, why, lost=config.primary)
     reason = status.failed.get(str(config.shard))
     if not config.primary_reg:
         return _without_primary(config, f"the primary on worker {worker} has resigned{'' if reason is None else f': {reason}'}")
-    if reason is not None and any(each != config.primary for each in (*config.isr, *config.elr)):
-        return _without_primary(config, f"the replica on worker {worker} has failed: {reason}")
     if reason is not None:
-        # A shard that was never made has nothing to lose: its worker has not begun yet, and says why.
-        return ("creating" if config.state is ShardState.CREATING else "failed"), f"on worker {worker}: {reason}"
+        return _failed(config, worker, reason)
     if entry.registration != config.primary_reg:
         return _without_primary(config, f"worker {worker} has come back and is not elected again yet")
     if config.state is ShardState.CREATING:
-        return "creating", f"worker {worker} is making its folder"
+        return _Finding(state=ShardCondition.CREATING, why=f"worker {worker} is making its folder")
     if str(config.shard) not in status.serving:
-        return "opening", f"worker {worker} is opening it"
-    return "ok", ""
+        return _Finding(state=ShardCondition.OPENING, why=f"worker {worker} is opening it")
+    return _Finding(state=ShardCondition.OK)
 
 
-def _without_primary(config: ShardConfig, why: str) -> tuple[str, str]:
-    return ("creating" if config.state is ShardState.CREATING else "no primary"), why
+def _failed(config: ShardConfig, worker: WorkerId, reason: str) -> _Finding:
+    if any(each != config.primary for each in (*config.isr, *config.elr)):
+        return _without_primary(config, f"the replica on worker {worker} has failed: {reason}", lost=config.primary)
+    # A shard that is still being created holds no data yet, so nothing of it can be damaged: its worker has not begun,
+    # and says why.
+    state = ShardCondition.CREATING if config.state is ShardState.CREATING else ShardCondition.FAILED
+    return _Finding(state=state, why=f"on worker {worker}: {reason}")
+
+
+def _without_primary(config: ShardConfig, why: str, lost: ReplicaId | None = None) -> _Finding:
+    creating = config.state is ShardState.CREATING
+    return _Finding(state=ShardCondition.CREATING if creating else ShardCondition.NO_PRIMARY, why=why, lost=lost)
 
 
 def _homes(config: ShardConfig, replicas: Iterable[ReplicaId]) -> tuple[WorkerId, ...]:

@@ -13,6 +13,7 @@ from shoal.core.collection import CollectionSpec
 from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
 from shoal.core.filter import is_long
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.points import StoredColumns, check_dim
 from shoal.core.shard_calls import (
@@ -144,8 +145,8 @@ class Replica:
         return self._writer.failure
 
     @property
-    def role(self) -> str:
-        """Its role in a word: primary, starting, waiting, backup or failed."""
+    def role(self) -> ReplicaRole:
+        """Return what it does."""
         return self._writer.machine.role_name
 
     @property

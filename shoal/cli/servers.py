@@ -7,18 +7,18 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-from shoal.core.errors import PreconditionFailed
+from shoal.core.errors import NotInstalled
 from shoal.runtime.stop_signals import block_ending_signals, unblock_ending_signals
 
 
 def become(command: str, program: str, words: Iterable[str], needed: Sequence[str]) -> None:
     """Replace this process by `python -m program words...`; its exit code is then the command's.
 
-    needed: packages of others that must be installed. Raises PreconditionFailed naming the first that is not.
+    needed: packages of others that must be installed. Raises NotInstalled naming the first that is not.
     """
     missing = next((name for name in needed if importlib.util.find_spec(name) is None), None)
     if missing is not None:
-        raise PreconditionFailed(f"`{command}` needs {missing}, a server package that is not installed: pip install 'shoal[server]'")
+        raise NotInstalled(f"`{command}` needs {missing}, a server package that is not installed: pip install 'shoal[server]'")
     # Until the program takes them, they wait: its start takes long enough to be interrupted.
     block_ending_signals()
     try:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from shoal.client.calls import Request
 from shoal.client.doubt import Doubt
 from shoal.client.routers import Routers
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
+from shoal.core.errors import DeadlineExceeded, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
 
 T = TypeVar("T")
 
@@ -127,12 +127,12 @@ def _final(request: Request, error: ShoalError, earlier: ShoalError | None, doub
     doubt = _doubt_in_words(doubted) if request.writes else ""
     match error:
         case Unavailable():
-            return Unavailable(f"{error.message} (gave up after {tries}{doubt})", error.details)
+            return type(error)(f"{error.message} (gave up after {tries}{doubt})", error.details)
         case ResourceExhausted() if is_passing(error):
             return ResourceExhausted(f"{error.message} (gave up after {tries}{doubt})", error.details)
         case DeadlineExceeded():
             before = f"; before that: {earlier.message}" if earlier is not None else ""
-            return DeadlineExceeded(f"{_late(error, timeout_s)}{before}{doubt}", error.details)
+            return DeadlineExceeded(f"{error.message} (the deadline was {timeout_s:g} s){before}{doubt}", error.details)
         case _:
             return error
 
@@ -141,8 +141,3 @@ def _doubt_in_words(doubt: Doubt) -> str:
     if set(doubt.applied.values()) == {"no"}:
         return "; nothing was applied"
     return "; it may have been applied, calling again with the same input is safe"
-
-
-def _late(error: ShoalError, timeout_s: float) -> str:
-    said = error.message if error.details != ErrorDetails() or "deadline exceeded" not in error.message.lower() else "no answer came"
-    return f"{said} (the deadline was {timeout_s:g} s)"

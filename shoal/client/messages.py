@@ -15,6 +15,7 @@ from shoal.client import calls
 from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, ReplicaInfo, ShardInfo, ShardRecovery, WorkerInfo
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import ErrorDetails, Internal, InvalidArgument, ResourceExhausted
+from shoal.core.health import MemberRole, ReplicaRole, ReplicationCondition, ShardCondition, WorkerCondition
 from shoal.core.shard_calls import DEFAULT_RECALL, Breadth, Exact, QueryGroup, RecallTarget
 from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, points_pb2, search_pb2
 from shoal.wire.columns import (
@@ -231,7 +232,13 @@ def _info(message: collections_pb2.DescribeCollectionResponse) -> CollectionInfo
 
 
 def _replica(message: cluster_pb2.ReplicaInfo) -> ReplicaInfo:
-    return ReplicaInfo(id=message.id, worker=message.worker, role=message.role, state=message.state, applied_seq=message.applied_seq)
+    return ReplicaInfo(
+        id=message.id,
+        worker=message.worker,
+        role=MemberRole(message.role),
+        state=ReplicaRole(message.state),
+        applied_seq=message.applied_seq,
+    )
 
 
 def _cluster(message: cluster_pb2.DescribeClusterResponse) -> ClusterInfo:
@@ -245,7 +252,7 @@ def _cluster(message: cluster_pb2.DescribeClusterResponse) -> ClusterInfo:
                 pid=each.pid,
                 node=each.node,
                 zone=each.zone,
-                state=each.state,
+                state=WorkerCondition(each.state),
                 memory=each.memory_bytes,
                 disk=each.disk,
                 memory_budget=each.memory_budget_bytes,
@@ -263,10 +270,10 @@ def _cluster(message: cluster_pb2.DescribeClusterResponse) -> ClusterInfo:
                 primary=each.primary,
                 isr=tuple(each.isr),
                 learners=tuple(each.learners),
-                state=each.state,
+                state=ShardCondition(each.state),
                 detail=each.detail,
                 memory=each.memory_bytes,
-                replication=each.replication,
+                replication=ReplicationCondition(each.replication),
                 elr=tuple(each.elr),
                 leaving=tuple(each.leaving),
                 rf=each.rf,

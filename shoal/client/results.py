@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.collection import CollectionSpec
+from shoal.core.health import MemberRole, ReplicaRole, ReplicationCondition, ShardCondition, WorkerCondition
 from shoal.core.payload import payload_from_json
 from shoal.core.points import Matrix, PointId, StoredColumns
 from shoal.core.recovery import Recovery
@@ -102,15 +103,15 @@ class CollectionInfo:
 class WorkerInfo:
     """A worker. state: up, unreachable or down; memory: resident bytes of its process, 0 when it does not answer; disk:
     in words, when its disk is full or nearly so, else ""; memory_budget: bytes that its replicas and builds may use, 0
-    when not known; memory_used: of these, what is reserved for running builds included; file_limit: files that its
-    process may have open, 0 when not known; files_open: those that it has."""
+    when not known; memory_used: of these, with what is reserved for running builds; file_limit: files that its process
+    may have open, 0 when not known; files_open: those that it has."""
 
     id: str
     address: str
     pid: int
     node: str
     zone: str
-    state: str
+    state: WorkerCondition
     memory: int
     disk: str = ""
     memory_budget: int = 0
@@ -122,13 +123,13 @@ class WorkerInfo:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaInfo:
     """A replica of a shard. role: by configuration: primary, isr (in sync), elr (may lead), learner (catches up) or
-    leaving; state: what its worker says that it does, as primary, backup or learner, "failed", or "" when it does not
-    say; applied_seq: position in the log up to which it has applied the writes, 0 when not known."""
+    leaving; state: what it does, as its worker says: primary, starting, waiting, backup, learner, failed, or "" when it
+    does not say; applied_seq: position in the log up to which it has applied the writes, 0 when not known."""
 
     id: str
     worker: str
-    role: str
-    state: str
+    role: MemberRole
+    state: ReplicaRole
     applied_seq: int
 
 
@@ -149,10 +150,10 @@ class ShardInfo:
     primary: str
     isr: tuple[str, ...]
     learners: tuple[str, ...]
-    state: str
+    state: ShardCondition
     detail: str
     memory: int = 0
-    replication: str = "ok"
+    replication: ReplicationCondition = ReplicationCondition.OK
     elr: tuple[str, ...] = ()
     leaving: tuple[str, ...] = ()
     rf: int = 1
@@ -172,8 +173,8 @@ class ClusterInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardRecovery:
-    """done: whether it was carried out or, without accept_data_loss, only planned; recovery: who is believed, who is
-    given up.
+    """done: whether it was carried out or, without accept_data_loss, only planned; recovery: which replica is believed,
+    and which are given up.
     """
 
     done: bool
@@ -201,7 +202,7 @@ def mark_more(answer: Sequence[Hits], groups: Sequence[QueryGroup]) -> None:
 
 
 def mark_explain(answer: Sequence[Hits], groups: Sequence[QueryGroup], explain: Sequence[SegmentExplain]) -> None:
-    """Give each query what is told of its group."""
+    """Set `explain` of each query to what is told of its group."""
     for number, group in enumerate(groups):
         told = tuple(each for each in explain if each.group == number)
         for at in _positions(group, len(answer)):

@@ -54,6 +54,7 @@ from shoal.client.search_input import (
     radius_from_input,
     recall_from_input,
 )
+from shoal.core.collection import CollectionState
 from shoal.core.errors import ErrorDetails, InvalidArgument, NotFound
 from shoal.core.ids import WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
@@ -136,7 +137,7 @@ class Verbs:
         """Drop what has the name now, and nothing else: retries go by its id, which is never given again."""
         checked, timeout_s = inputs.name_from_input(name, "name"), self._seconds(timeout, WRITE_TIMEOUT_S)
         listed = yield from reply_to(ListCollections(), timeout_s=timeout_s, routers=self.routers)
-        found = [each.id for each in listed.value if each.name == checked and each.state != "dropping"]
+        found = [each.id for each in listed.value if each.name == checked and each.state != CollectionState.DROPPING]
         if not found:
             raise NotFound(f"collection {checked!r} does not exist", ErrorDetails(field="name"))
         request = DropCollection(name=checked, collection_id=found[0])

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.filter import Filter
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
 from shoal.core.topk import HitColumns
@@ -284,7 +285,7 @@ class ShardStats:
     why a build that is due does not begin, else ""."""
 
     shard: ShardId
-    role: str
+    role: ReplicaRole
     term: Term
     applied_seq: Seq
     points: int
@@ -299,10 +300,10 @@ class ShardStats:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaStatus:
-    """A replica that is open. role: what it does, in a word: primary, starting, waiting, backup, learner or failed."""
+    """A replica that is open."""
 
     replica: ReplicaId
-    role: str
+    role: ReplicaRole
     applied_seq: Seq
 
 

@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from shoal.core.addresses import joined
-from shoal.core.errors import PreconditionFailed, Unavailable
+from shoal.core.errors import NotInstalled, Unavailable
 from shoal.runtime.error_interceptor import error_interceptor
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, NoMetrics
@@ -49,12 +49,12 @@ class GrpcServer:
     def enable_reflection(self, *services: str) -> None:
         """Answer gRPC reflection about these services, by full name.
 
-        Raises PreconditionFailed when its package is not installed.
+        Raises NotInstalled when its package is not installed.
         """
         try:
             reflection = importlib.import_module("grpc_reflection.v1alpha.reflection")
         except ModuleNotFoundError as error:
-            raise PreconditionFailed(f"reflection needs {error.name}, which is not installed: pip install 'shoal[server]'") from None
+            raise NotInstalled(f"reflection needs {error.name}, which is not installed: pip install 'shoal[server]'") from None
         reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc)
 
     async def start(self) -> str:

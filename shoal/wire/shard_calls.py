@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import INT64_MAX
 from shoal.core.shard_calls import (
@@ -212,7 +213,7 @@ def stats_from_message(shard: ShardId, message: worker_pb2.ShardStatsResponse) -
     """What a replica holds, from a message."""
     return ShardStats(
         shard=shard,
-        role=message.role,
+        role=ReplicaRole(message.role),
         term=Term(message.term),
         applied_seq=Seq(message.applied_seq),
         points=message.points,
@@ -258,7 +259,7 @@ def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatu
         files_open=message.files_open,
         replica_bytes=dict(message.replica_bytes),
         replicas={
-            shard: ReplicaStatus(replica=ReplicaId(each.replica), role=each.role, applied_seq=Seq(each.applied_seq))
+            shard: ReplicaStatus(replica=ReplicaId(each.replica), role=ReplicaRole(each.role), applied_seq=Seq(each.applied_seq))
             for shard, each in message.replicas.items()
         },
     )

@@ -12,7 +12,7 @@ from shoal.coordinator.settings import CoordinatorSettings
 from shoal.deploy.settings import LocalSettings
 from shoal.router.settings import RouterSettings
 from shoal.shard_worker.settings import WorkerSettings
-from tests.house.source_tree import ROOT
+from tests.support.repository import ROOT
 
 KINDS: dict[str, tuple[str, type[Any]]] = {
     "up": ("shoal up", LocalSettings),

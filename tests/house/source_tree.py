@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 PACKAGES = ("shoal", "coordinator", "shard_worker", "router", "deploy")
 TEXT_SUFFIXES = {".py", ".pyi", ".md", ".toml", ".proto", ".sh", ".txt", ".yaml", ".yml", ".json", ""}
 TEXT_FOLDERS = (*PACKAGES, "proto", "tests", "docs", "bench", ".ci")

@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from tests.house.source_tree import PACKAGES, ROOT, python_files
+from tests.house.source_tree import PACKAGES, python_files
+from tests.support.repository import ROOT
 
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 TOKEN = "RAY_AUTH_MODE=token"

@@ -9,7 +9,8 @@ from fnmatch import fnmatch
 
 import pytest
 
-from tests.house.source_tree import PACKAGES, ROOT, imports, python_files
+from tests.house.source_tree import PACKAGES, imports, python_files
+from tests.support.repository import ROOT
 
 ROOMS = {
     "ray": ("deploy/*",),

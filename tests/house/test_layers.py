@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.source_tree import PACKAGES, ROOT
+from tests.house.source_tree import PACKAGES
+from tests.support.repository import ROOT
 
 BREACHES = {
     "coordinator/planted.py": "import shoal.router.settings",

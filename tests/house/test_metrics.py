@@ -12,7 +12,8 @@ import shoal.router.shards.metrics
 import shoal.runtime.metrics
 import shoal.shard_worker.metrics
 from shoal.runtime.metrics import SERVER_METRICS, MetricSpec
-from tests.house.source_tree import PACKAGES, ROOT, python_files
+from tests.house.source_tree import PACKAGES, python_files
+from tests.support.repository import ROOT
 
 ROOMS = {
     shoal.runtime.metrics: SERVER_METRICS,

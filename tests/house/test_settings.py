@@ -11,7 +11,7 @@ import pytest
 
 from shoal.runtime.settings import load_settings
 from tests.house.settings_pages import KINDS, page, sample
-from tests.house.source_tree import ROOT
+from tests.support.repository import ROOT
 
 STALE = "run python -m tests.house.settings_pages"
 

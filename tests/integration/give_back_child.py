@@ -15,6 +15,7 @@ import json
 import resource
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -33,8 +34,9 @@ from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+from shoal.shard_worker.storage.log.log import ReplicaLog
 from tests.integration.memory_child import CONFIG, REPLICA, SHARD
-from tests.unit.shard_worker.replica_bench import Alone
+from tests.support.worker.replica_bench import Alone
 
 DIM, POINTS, BATCH, ROUNDS, READERS, PATIENCE_S = 512, 6_000, 6_000, 11, 2, 60.0
 SPEC = CollectionSpec(name="c", dim=DIM, index="flat")
@@ -138,11 +140,10 @@ async def changes(worker: Worker) -> None:
     await replica.optimize(PATIENCE_S)
     worker.say("emptied by half")
 
-    def refuse(records: object) -> None:
+    def refuse(log: ReplicaLog, records: object) -> None:
         raise StorageFailed("the disk is gone")
 
-    replica._engine.append = refuse  # type: ignore[method-assign]
-    with contextlib.suppress(StorageFailed):
+    with mock.patch.object(ReplicaLog, "append", refuse), contextlib.suppress(StorageFailed):
         await worker.fill(replica, BATCH)
     assert replica.failure is not None
     await worker.close(replica)

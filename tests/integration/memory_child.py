@@ -31,7 +31,7 @@ from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.os_limits import memory_limits
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
-from tests.unit.shard_worker.replica_bench import Alone
+from tests.support.worker.replica_bench import Alone
 
 SHARD, REPLICA = ShardId(CollectionId("c"), 0), ReplicaId("r")
 MIB = 1024 * 1024

@@ -16,7 +16,7 @@ import pytest
 
 import shoal
 from tests.support.etcd.process import free_port
-from tests.unit.shoal.wire.test_grpc_words import GRPC_SAYS
+from tests.support.examples.grpc_says import GRPC_SAYS
 
 TIMEOUT_S = 0.6
 HTTP1 = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"

@@ -38,8 +38,8 @@ from shoal.shard_worker.rpc.worker_service import WorkerServicer
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2_grpc
 from shoal.wire.recovery import audit_to_message, recovery_to_message, request_from_message
 from tests.support.etcd.process import free_port
+from tests.twins.cluster import MEMORY_BYTES, TwinCluster, TwinWorker, new_conversions
 from tests.twins.router_answers import AUDITED, RECOVERY
-from tests.unit.router.twin import MEMORY_BYTES, TwinCluster, TwinWorker, new_conversions
 
 SHARD = ShardId("id-a", 0)
 MESSAGE_BYTES = 1_000_000

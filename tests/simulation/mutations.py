@@ -341,7 +341,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="a joiner holds every committed record",
         patched="Leadership._may_join",
-        breaking=_attribute(Leadership, "_may_join", lambda self, peer, *_: peer.id not in self.config.isr and not peer.silent),
+        breaking=_attribute(Leadership, "_may_join", lambda self, peer, *_: peer.id not in self.config.isr and peer.keeps_up),
         caught_by=("lost_answer_of_an_expansion",),
         starred=False,
     ),

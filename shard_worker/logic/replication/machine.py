@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shoal.core.errors import BUSY_RETRY_S, Applied, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
 from shoal.core.shard_config import ShardConfig, ShardState, leads, may_lead
 from shoal.shard_worker.logic.replication.append import Append, Diverged, LogMatches, NoRoom, Refused
@@ -140,19 +141,19 @@ class ReplicaMachine:
         return isinstance(self.role, Leading) and self.role.leadership.has_peers
 
     @property
-    def role_name(self) -> str:
-        """The role in a word, for people."""
+    def role_name(self) -> ReplicaRole:
+        """Return what it does, as it is told to others."""
         match self.role:
             case Leading():
-                return "primary" if self.serves_writes else "starting"
+                return ReplicaRole.PRIMARY if self.serves_writes else ReplicaRole.STARTING
             case Candidate():
-                return "starting"
+                return ReplicaRole.STARTING
             case Failed():
-                return "failed"
+                return ReplicaRole.FAILED
             case Idle():
                 if self._config is not None and self.replica in self._config.learners:
-                    return "learner"
-                return "backup" if self._has_served else "waiting"
+                    return ReplicaRole.LEARNER
+                return ReplicaRole.BACKUP if self._has_served else ReplicaRole.WAITING
 
     def handle(self, event: ReplicaEvent) -> list[ReplicaEffect]:
         """What to do about an event. Effects are to be carried out in order."""

@@ -23,7 +23,7 @@ from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardState
 from shoal.core.slots import SlotRange, split_evenly
-from tests.unit.coordinator.world import World, collection_of, map_of, shard_config, worker_entry
+from tests.twins.coordinator.world import World, collection_of, map_of, shard_config, worker_entry
 
 WORKERS = ("w0", "w1", "w2", "w3", "w4")
 

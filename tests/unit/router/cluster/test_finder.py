@@ -11,9 +11,9 @@ from shoal.router.cluster.finder import Finder, StoreNames
 from shoal.router.logic.retry import patience_of
 from shoal.store.interface import Put, Transaction
 from shoal.store.keys import Keys
+from tests.twins.cluster import TwinCluster
 from tests.twins.store.client import MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.router.twin import TwinCluster
 
 
 def find(cluster: TwinCluster, name: str, timeout_s: float = 10.0) -> Collection:

@@ -10,7 +10,7 @@ from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import ShardState
 from shoal.router.logic.health import Statuses, cluster_health
-from tests.unit.router.twin import TwinCluster, worker_entry
+from tests.twins.cluster import TwinCluster, worker_entry
 
 UP = WorkerStatus(memory_bytes=11, failed={}, serving=frozenset({"id-a/0", "id-a/1"}))
 FIRST = ShardId("id-a", 0)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from shoal.core.alteration import Alteration
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
+from shoal.core.health import MemberRole, ReplicaRole, ReplicationCondition, ShardCondition, WorkerCondition
 from shoal.core.ids import CollectionId, ReplicaId, Seq, WorkerId
 from shoal.core.limits import Limits
 from shoal.core.shard_calls import CurvePoint, SegmentCurve, ShardRecall
@@ -108,19 +109,19 @@ def test_a_description_says_what_builds_wait_for() -> None:
 SHARD = ShardHealth(
     collection="n",
     number=0,
-    state="ok",
-    replication="read only",
+    state=ShardCondition.OK,
+    replication=ReplicationCondition.READ_ONLY,
     elr=(WorkerId("w2"),),
     leaving=(WorkerId("w3"),),
     rf=3,
     min_isr=2,
-    replicas=(ReplicaHealth(id=ReplicaId("r"), worker=WorkerId("w"), role="isr", state="backup", applied_seq=Seq(9)),),
+    replicas=(ReplicaHealth(id=ReplicaId("r"), worker=WorkerId("w"), role=MemberRole.ISR, state=ReplicaRole.BACKUP, applied_seq=Seq(9)),),
 )
 
 
 class Looker:
     async def describe(self, timeout_s: float) -> ClusterHealth:
-        worker = WorkerHealth(id=WorkerId("w"), state="up", memory_bytes=3, memory_budget_bytes=20, memory_used_bytes=9)
+        worker = WorkerHealth(id=WorkerId("w"), state=WorkerCondition.UP, memory_bytes=3, memory_budget_bytes=20, memory_used_bytes=9)
         return ClusterHealth(cluster_id="c", leader="", workers=(worker,), shards=(dataclasses.replace(SHARD, memory_bytes=7),))
 
 

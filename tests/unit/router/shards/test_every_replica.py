@@ -9,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.core.errors import DataLoss, ResourceExhausted, Unavailable
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term
 from shoal.core.shard_calls import ShardStats
 from shoal.router.logic.gather import shard_figures
+from tests.twins.cluster import TwinCluster
 from tests.unit.router.configs import SHARD, config_of
-from tests.unit.router.twin import TwinCluster
 
 FIRST = ShardId(CollectionId("id-a"), 0)
 
 STATS = ShardStats(
     shard=SHARD,
-    role="backup",
+    role=ReplicaRole.BACKUP,
     term=Term(1),
     applied_seq=Seq(7),
     points=1,

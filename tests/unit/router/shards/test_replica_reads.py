@@ -17,8 +17,8 @@ from shoal.core.shard_calls import Consistency
 from shoal.router.cluster.workers import tend
 from shoal.router.logic.questions import CountQuestion, Reading
 from shoal.runtime.metrics import Measure, MetricSpec, NoMetrics
-from tests.unit.router.twin import TwinCluster
-from tests.unit.router.virtual_time import FakeClock, run
+from tests.twins.cluster import TwinCluster
+from tests.twins.virtual_time import FakeClock, run
 
 T = TypeVar("T")
 

@@ -9,10 +9,11 @@ from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import LeaderEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term
 from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardStats, ShardTune
 from shoal.router.logic.gather import gather_figures
-from tests.unit.router.twin import TwinCluster
+from tests.twins.cluster import TwinCluster
 
 SPEC = CollectionSpec(name="a", dim=4, shards=2)
 
@@ -300,7 +301,7 @@ def test_measurements_that_cannot_be_are_refused_by_name(changes: dict[str, floa
 def test_what_builds_wait_for_is_told_once_and_bounded() -> None:
     stats = ShardStats(
         shard=ShardId(CollectionId("c"), 0),
-        role="primary",
+        role=ReplicaRole.PRIMARY,
         term=Term(1),
         applied_seq=Seq(1),
         points=0,

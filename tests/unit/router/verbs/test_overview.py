@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from shoal.core.errors import DeadlineExceeded
-from tests.unit.router.twin import MEMORY_BYTES, TwinCluster
+from tests.twins.cluster import MEMORY_BYTES, TwinCluster
 
 
 def test_every_worker_is_asked_with_a_short_deadline_and_one_that_is_silent_is_no_error() -> None:

@@ -28,8 +28,8 @@ from shoal.core.points import PointColumns, PointId, id_array, id_order
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import Accuracy, Breadth, Consistency, Exact, QueryGroup, RecallTarget
 from shoal.router.logic.questions import CountQuestion, GetQuestion, Reading, ScrollQuestion, SearchQuestion, Upsert
-from tests.unit.router.twin import TwinCluster
-from tests.unit.shoal.core.filter_strategies import filters, payloads
+from tests.support.examples.filters import filters, payloads
+from tests.twins.cluster import TwinCluster
 
 point_ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(min_size=1, max_size=8))
 

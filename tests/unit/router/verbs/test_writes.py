@@ -19,8 +19,8 @@ from shoal.core.points import PointColumns, PointId, id_array
 from shoal.core.shard_calls import ShardWrite, WriteAck
 from shoal.router.logic.checks import is_empty
 from shoal.router.logic.questions import Delete, DeleteMatching, Upsert, Written
-from tests.unit.router.twin import TwinCluster
-from tests.unit.shoal.core.filter_strategies import filters, payloads
+from tests.support.examples.filters import filters, payloads
+from tests.twins.cluster import TwinCluster
 
 ME = RequestId("me", 7)
 EVEN, ODD = list(range(0, 60)), list(range(60, 120))

@@ -8,7 +8,7 @@ import pytest
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import DeadlineExceeded, Unavailable
-from tests.unit.shard_worker.fleet import SHARD, Fleet, Member, fleet, until
+from tests.support.worker.fleet import SHARD, Fleet, Member, fleet, until
 
 
 async def pair(world: Fleet) -> tuple[Member, Member]:

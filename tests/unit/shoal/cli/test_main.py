@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import typer
@@ -13,9 +12,19 @@ import typer
 from shoal.cli import fsck, output, up
 from shoal.cli.advice import next_step
 from shoal.cli.main import app, exit_code
-from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, PreconditionFailed, ResourceExhausted, Unavailable
+from shoal.core.errors import (
+    BY_STATUS,
+    ErrorDetails,
+    Internal,
+    NotConnected,
+    NotInstalled,
+    PreconditionFailed,
+    ResourceExhausted,
+    Unavailable,
+)
+from tests.support.repository import ROOT
 
-DOCUMENT = Path(__file__).parents[4] / "docs" / "cli.md"
+DOCUMENT = ROOT / "docs" / "cli.md"
 
 
 def leaves(command, path):
@@ -183,14 +192,15 @@ def test_every_error_has_something_to_do_next():
     for kind in BY_STATUS.values():
         assert next_step(kind("x"))
     assert "report" in next_step(Internal("x"))
-    assert "`shoal up`" in next_step(Unavailable("failed to connect to all addresses"))
+    assert next_step(NotInstalled("x")) == "then try again"
+    assert "`shoal up`" in next_step(NotConnected("nothing listens there"))
     assert "--address" in next_step(Unavailable("no router answers"))
     assert "what the shard waits for" in next_step(Unavailable("shard c/0 has no primary", ErrorDetails(shard="c/0")))
     assert "smaller index" in next_step(ResourceExhausted("x", ErrorDetails(limit="memory")))
     assert "smaller index" not in next_step(ResourceExhausted("x", ErrorDetails(limit="message_bytes")))
     assert "another index" in next_step(PreconditionFailed("x", ErrorDetails(field="index")))
     assert "another index" not in next_step(PreconditionFailed("x"))
-    behind = Unavailable("shard c/0: worker at h:1: failed to connect to all addresses", ErrorDetails(shard="c/0"))
+    behind = NotConnected("shard c/0: worker at h:1: nothing listens there", ErrorDetails(shard="c/0"))
     assert next_step(behind) == next_step(Unavailable("shard c/0 has no primary", ErrorDetails(shard="c/0")))
 
 

@@ -5,7 +5,6 @@ Python.
 import ast
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,9 @@ from shoal.core import filter_input
 from shoal.core.filter_input import filter_from_input
 from shoal.core.filter_truth import matches
 from shoal.core.limits import DEFAULT_LIMITS
+from tests.support.repository import ROOT
 
-GUIDE = (Path(__file__).parents[4] / "docs" / "guide.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\{.*\})` \| `(\{.*\})` \| (yes|no) \|$", GUIDE, flags=re.MULTILINE)
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
 

@@ -13,6 +13,7 @@ from shoal.client.results import ReplicaInfo
 from shoal.client.sync_transport import GrpcTransport
 from shoal.core.errors import Internal, PreconditionFailed, ResourceExhausted
 from shoal.core.filter import HasId, In, Range
+from shoal.core.health import MemberRole, ReplicaRole
 from shoal.core.ids import RequestId
 from shoal.core.points import PointColumns, id_array
 from shoal.core.recovery import RecoveryRequest
@@ -235,7 +236,7 @@ def test_a_cluster_is_told_with_the_promised_names(monkeypatch):
     assert (worker.memory_budget, worker.memory_used, shard.memory) == (20, 7, 6)
     assert (worker.file_limit, worker.files_open) == (1024, 70)
     assert (shard.replication, shard.elr, shard.leaving, shard.rf, shard.min_isr) == ("read only", ("x",), ("y",), 3, 2)
-    assert shard.replicas == (ReplicaInfo(id="r", worker="w", role="primary", state="failed", applied_seq=8),)
+    assert shard.replicas == (ReplicaInfo(id="r", worker="w", role=MemberRole.PRIMARY, state=ReplicaRole.FAILED, applied_seq=8),)
     assert (worker.id, worker.address, worker.pid, worker.node, worker.zone, worker.state, worker.memory) == (
         "w",
         "h:1",

@@ -8,7 +8,7 @@ from shoal.core.errors import DataLoss
 from shoal.core.recovery import AuditEntry
 from shoal.store.audit_codec import decode_audit, encode_audit
 from shoal.store.keys import Keys
-from tests.unit.shoal.recovery_strategies import entries
+from tests.support.examples.recoveries import entries
 
 KEYS = Keys("test")
 

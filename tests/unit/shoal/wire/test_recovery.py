@@ -12,7 +12,7 @@ from shoal.wire.recovery import (
     request_from_message,
     request_to_message,
 )
-from tests.unit.shoal.recovery_strategies import entries, recoveries, requests
+from tests.support.examples.recoveries import entries, recoveries, requests
 
 
 @given(recoveries)

@@ -23,7 +23,7 @@ from shoal.wire.searches import (
     search_from_message,
     search_to_message,
 )
-from tests.unit.shoal.core.filter_strategies import filters
+from tests.support.examples.filters import filters
 from tests.unit.shoal.wire.strategies import (
     hit_columns,
     matrices,

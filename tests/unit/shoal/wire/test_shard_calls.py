@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import Filter, filter_key
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, ShardId, Term
 from shoal.core.points import IdArray, PointColumns, id_array
 from shoal.core.shard_calls import (
@@ -26,7 +27,7 @@ from shoal.core.shard_calls import (
 )
 from shoal.v1 import common_pb2, worker_pb2
 from shoal.wire import shard_calls as wire
-from tests.unit.shoal.core.filter_strategies import filters
+from tests.support.examples.filters import filters
 from tests.unit.shoal.wire.strategies import (
     id_lists,
     over_the_wire,
@@ -138,7 +139,7 @@ def test_a_count_comes_back(shard: ShardId, filter: Filter | None, conditions: R
 
 
 @settings(deadline=None)
-@given(shard=shard_ids, role=st.text(max_size=8), numbers=st.lists(uint64, min_size=9, max_size=9, unique=True))
+@given(shard=shard_ids, role=st.sampled_from(ReplicaRole), numbers=st.lists(uint64, min_size=9, max_size=9, unique=True))
 def test_stats_come_back(shard: ShardId, role: str, numbers: list[int]) -> None:
     term, seq, points, growing, sealed, segments, pending, size, memory = numbers
     stats = ShardStats(
@@ -180,7 +181,7 @@ def test_a_workers_status_comes_back(
         files_open=memory_bytes,
         replica_bytes=replicas,
         replicas={
-            shard: ReplicaStatus(replica=ReplicaId(f"r{applied}"), role="backup", applied_seq=Seq(applied))
+            shard: ReplicaStatus(replica=ReplicaId(f"r{applied}"), role=ReplicaRole.BACKUP, applied_seq=Seq(applied))
             for shard, applied in replicas.items()
         },
     )

@@ -12,7 +12,8 @@ from shoal.shard_worker.index.search.context import SearchContext
 from shoal.shard_worker.index.search.cost import UNKNOWN_FILTER_US, estimated_search_us
 from shoal.shard_worker.index.search.search import search_view
 from shoal.shard_worker.index.view import IndexView
-from tests.unit.shard_worker.index.filter_world import Piece, SteadyPaces, World, world
+from tests.support.worker.steady_paces import SteadyPaces
+from tests.unit.shard_worker.index.filter_world import Piece, World, world
 
 DIM, ROWS = 16, 3_000
 LABEL_3 = In(("label",), (3,))
