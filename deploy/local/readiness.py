@@ -1,4 +1,4 @@
-"""Finds out what a cluster still lacks before it is ready, by asking its router as a client does."""
+"""Say what a cluster still lacks before it can be called ready. Its router is asked, from outside, as a client asks."""
 
 from __future__ import annotations
 
@@ -25,11 +25,8 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outlook:
-    """What the router tells of a cluster.
-
-    lacking: what is missing before the cluster is ready, None when nothing is. failed: a line for each shard that waits
-    for an operator or for a worker that this program has not started. foreign: the router belongs to another cluster.
-    """
+    """A cluster seen from outside. lacking: what is missing before it is ready, None for nothing; failed: a line for
+    each shard that does not recover by itself; foreign: the router is that of another cluster."""
 
     lacking: str | None
     failed: tuple[str, ...] = ()
@@ -37,14 +34,14 @@ class Outlook:
 
 
 class OwnId:
-    """The id of our own cluster, read from its etcd and then remembered."""
+    """The id of our own cluster, from its etcd. It is asked for until there is one."""
 
     def __init__(self, settings: EtcdAccessSettings, endpoints: tuple[str, ...]) -> None:
         self._settings, self._endpoints = settings, endpoints
         self._known: str | None = None
 
     def get(self) -> str | None:
-        """Return the id. Returns None while no coordinator has led yet or etcd does not answer."""
+        """Return the id; None as long as no coordinator has led, or while etcd does not answer."""
         if self._known is None:
             with contextlib.suppress(Unavailable):
                 self._known = asyncio.run(self._ask())
@@ -60,7 +57,7 @@ class OwnId:
 
 
 def look(address: str, workers: int, own_id: str | None) -> Outlook:
-    """Ask the router for its cluster, which should have this id and this many workers. Takes a few seconds at most."""
+    """Look at the cluster behind a router; it should have that id and that many workers. Takes a few seconds."""
     if not _serves(address):
         return Outlook(lacking="the router")
     try:
@@ -74,10 +71,10 @@ def look(address: str, workers: int, own_id: str | None) -> Outlook:
 
 
 def missing(info: ClusterInfo, workers: int) -> str | None:
-    """Return what the cluster lacks, None when nothing.
+    """Return what the cluster lacks; None for nothing.
 
-    Two kinds of shards are not waited for: a failed one, since only an operator can repair it, and one that lacks a
-    worker although all workers that were started are up. The cluster may replace its replicas while it serves.
+    Two kinds of shards are not waited for: a failed one, since only people can repair it, and one whose workers are not
+    among those that were started. The other shards can serve, and while they do its replicas may be replaced.
     """
     if info.leader is None:
         return "a coordinator that leads"
