@@ -6,7 +6,7 @@ from shoal.coordinator.administer import Administrator
 from shoal.coordinator.recover import Recoverer
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
-from shoal.runtime.interceptor import Context
+from shoal.runtime.interceptors import Context
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc
 from shoal.wire.collections import alteration_from_message, spec_from_message
 from shoal.wire.recovery import audit_to_message, recovery_to_message, request_from_message

@@ -6,7 +6,7 @@ Decides nothing.
 from __future__ import annotations
 
 from shoal.core.ids import ReplicaId
-from shoal.runtime.interceptor import Context
+from shoal.runtime.interceptors import Context
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.rpc.append_messages import answer_to_message, append_from_message
 from shoal.shard_worker.snapshots.source import SnapshotSource

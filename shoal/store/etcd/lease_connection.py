@@ -14,8 +14,7 @@ import grpc
 
 from shoal.store.etcd import etcd_rpc_pb2 as rpc
 from shoal.store.etcd import etcd_rpc_pb2_grpc as stubs
-from shoal.store.etcd.channels import channel_options, credentials
-from shoal.store.etcd.endpoint_order import EndpointOrder
+from shoal.store.etcd.channels import EndpointOrder, channel_options, credentials
 from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.etcd.token import EtcdToken
 from shoal.store.etcd.verdict import StaleToken, failed_login, failed_read
