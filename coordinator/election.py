@@ -97,7 +97,7 @@ class Election:
 
     @property
     def _pause_s(self) -> float:
-        """How often to look again without a ring."""
+        """Seconds until it looks again when no change is signalled."""
         return self._lease_ttl_s / 5
 
     async def _hold(self, keeper: LeaseKeeper, address: str) -> None:

@@ -1,4 +1,4 @@
-"""Every starred rule of the replication design, broken on purpose by a patch of the product's function that keeps it.
+"""Every rule of docs/design/replication.md, broken on purpose by a patch of the product's function that keeps it.
 
 `caught_by`: directed scripts that make a checker fall; without one, random seeds do. A rule whose mutation survives is
 not tested.
