@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from shoal.deploy.processes.processes import children_of, is_alive, name_of
+from shoal.deploy.ray.session import children_of, is_alive, name_of
 
 
 def test_a_child_is_seen_by_its_name_until_it_ends() -> None:
