@@ -6,6 +6,7 @@ completed; the answer is then None, and the caller asks a newer view.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shoal.core.collection import Metric
-from shoal.core.filter import Filter
+from shoal.core.filter import Filter, is_long
 from shoal.core.ids import ShardId
 from shoal.core.points import IdArray, StoredColumns, check_dim
 from shoal.core.shard_calls import ShardFound, ShardGet, ShardScroll, ShardSearch
@@ -33,6 +34,21 @@ from shoal.shard_worker.storage.store.points_store import PointsStore
 
 ROWS_AT_ONCE = 2_048
 """Points that are read from the store in one piece."""
+
+ON_LOOP_US = 300.0
+"""Searches estimated below this run on the event loop, since handing one to a pool costs as much."""
+
+PAYLOAD_US = 6.0
+"""The estimated time to read one hit's payload, without its bytes."""
+
+BYTE_US = 2e-3
+"""The estimated time to read and check one byte of a stored point."""
+
+HIT_US = 0.2
+"""The estimated time to score, sort and carry one hit."""
+
+GROUPS_ON_LOOP = 8
+"""Searches of more groups never run on the event loop, since the estimate itself takes time."""
 
 
 class Matching(NamedTuple):
@@ -144,3 +160,16 @@ def _joined(pieces: Sequence[StoredColumns], with_vectors: bool, with_payloads: 
         vectors=np.concatenate(vectors) if with_vectors else None,
         payloads=tuple(text for texts in payloads for text in texts) if with_payloads else None,
     )
+
+
+def search_us(reading: ReplicaReading, view: IndexView, call: ShardSearch, point_bytes: float) -> float:
+    """Return the estimated time of a search with its hits, in microseconds; infinity for one that may not run on the
+    event loop. point_bytes: the mean size of a stored point.
+    """
+    if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
+        return math.inf
+    hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
+    cost = HIT_US * hits
+    if call.with_payload or call.with_vectors:
+        cost += hits * (PAYLOAD_US + point_bytes * BYTE_US)
+    return cost if cost > ON_LOOP_US else cost + reading.estimated_us(view, call)

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from shoal.core.collection import CollectionSpec
 from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
-from shoal.core.filter import is_long
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.points import StoredColumns, check_dim
@@ -48,7 +47,7 @@ from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
 from shoal.shard_worker.replica.promises import Promises
-from shoal.shard_worker.replica.reading import Matching
+from shoal.shard_worker.replica.reading import ON_LOOP_US, Matching, search_us
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
 from shoal.shard_worker.replica.sealing import Sealing
@@ -62,21 +61,6 @@ from shoal.wire.records import exact_delete_body
 T = TypeVar("T")
 Ask = Callable[[IndexView, Turn], T | None]
 """Looks into a view; None when what it found was replaced meanwhile."""
-
-ON_LOOP_US = 300.0
-"""Searches estimated below this run on the event loop: handing one to a pool costs as much."""
-
-PAYLOAD_US = 6.0
-"""Estimated time to read one hit's payload, beside its bytes."""
-
-BYTE_US = 2e-3
-"""Estimated time for one byte of a stored point, its check included."""
-
-HIT_US = 0.2
-"""Estimated time to score, sort and carry one hit."""
-
-GROUPS_ON_LOOP = 8
-"""Searches of more groups do not run on the event loop, whatever they cost: estimating them takes time, too."""
 
 DELETED_AT_ONCE = 50_000
 """Points that one delete by filter removes at most; the caller asks again for the rest."""
@@ -275,7 +259,7 @@ class Replica:
             lambda view, turn: self._reading.search(view, call, turn),
             call.terms.caller,
             deadline,
-            lambda view: self._search_us(view, call),
+            lambda view: search_us(self._reading, view, call, self._stored_bytes),
         )
         self._check_primary(call.terms, began)
         return found
@@ -398,15 +382,6 @@ class Replica:
         if result is None:
             raise DataLoss(f"shard {self._shard} has lost rows that its index holds; check it with shoal fsck", self._details())
         return result
-
-    def _search_us(self, view: IndexView, call: ShardSearch) -> float:
-        if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
-            return math.inf
-        hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
-        cost = HIT_US * hits
-        if call.with_payload or call.with_vectors:
-            cost += hits * (PAYLOAD_US + self._stored_bytes * BYTE_US)
-        return cost if cost > ON_LOOP_US else cost + self._reading.estimated_us(view, call)
 
     async def _delete_matching(self, call: ShardDeleteMatching, timeout_s: float) -> WriteAck:
         """Found first, then written as "delete these where they still are": a point that is replaced in between is
