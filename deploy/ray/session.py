@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from shoal.core.deadline import Deadline
 from shoal.core.errors import Unavailable
 
 MARK = "SHOAL_RAY_SESSION"
@@ -81,8 +82,8 @@ def _new_folder(remember: Path) -> Path:
 def end_session(folder: Path) -> None:
     """Kill every process of the session and remove its folder. Does nothing when there is no such session."""
     kill_session(folder)
-    deadline = time.monotonic() + _GONE_WITHIN_S
-    while time.monotonic() < deadline and processes_of(folder):
+    deadline = Deadline.after(_GONE_WITHIN_S, time.monotonic)
+    while not deadline.passed and processes_of(folder):
         time.sleep(_POLL_S)
     if folder.name.startswith(_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)
