@@ -72,8 +72,8 @@ def damaged_replica_is_never_heard(seed: int) -> Stage:
 
 
 def successor_cannot_catch_up(seed: int) -> Stage:
-    """Of two replicas one is away until it is replaced, but its successor hears nothing of the primary: what is away must
-    not be given up.
+    """Of two replicas one is away until it is replaced, but its successor hears nothing of the primary. The one that is
+    away must not be given up.
     """
     stage = Stage(seed, workers=3, replicas=2)
     stage.until_written(20)
