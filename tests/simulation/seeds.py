@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.simulation.faults import Faults
+from tests.simulation.product_logs import only_defects
 from tests.simulation.violation import Violation
 from tests.simulation.world import World
 
@@ -35,6 +36,11 @@ class Outcome:
 
 def run_seed(seed: int, *, trace: bool = False) -> Outcome:
     """Play one seed."""
+    with only_defects():
+        return _play(seed, trace=trace)
+
+
+def _play(seed: int, *, trace: bool) -> Outcome:
     began = time.perf_counter()
     world = World(seed, workers=4 + seed % 2, replicas=(3, 2, 2, 3, 1)[seed % 5])
     if world.spec.replicas == 1:

@@ -8,8 +8,8 @@ Nothing here is faithful to real time, and everything is to the order in which a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
-import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
@@ -90,6 +90,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_soon(self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
         """See asyncio."""
         handle = _Handle(callback, args)
+        if self.is_closed():
+            return handle
         self._ready.append(handle)
         if not self._draining and not self._planned:
             self._planned = True
@@ -103,7 +105,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
         """See asyncio."""
         handle = _Handle(callback, args, self.time() + delay)
-        self._process.after(delay, lambda: None if handle.gone else self._run_now(handle))
+        if not self.is_closed():
+            self._process.after(delay, lambda: None if handle.gone else self._run_now(handle))
         return handle
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
@@ -132,10 +135,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     # Ours
 
     def spawn(self, work: Coroutine[Any, Any, Any], answer: Resume | None = None) -> None:
-        """Run a task. answer: given its result, or what it raised."""
+        """Run a task. answer: given its result, or what it raised; without it, what it raises ends the history."""
         task = self.create_task(work)
-        if answer is not None:
-            task.add_done_callback(lambda ended: _tell(ended, answer))
+        task.add_done_callback(_note_failure if answer is None else lambda ended: _tell(ended, answer))
 
     def wait(self, wait: Wait) -> asyncio.Future[Any]:
         """A wait of the scheduler as something to await; an exception is raised."""
@@ -311,14 +313,13 @@ class VirtualThread:
 
 def forget(loops: list[VirtualLoop]) -> None:
     """Throw away the tasks of lives that ended. That runs their last lines, whose complaints nobody should hear."""
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        for loop in loops:
-            for task in loop.tasks:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-            loop.tasks.clear()
-    finally:
-        sys.unraisablehook = hook
+    for loop in loops:
+        for task in list(loop.tasks):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            coroutine = task.get_coro()
+            with contextlib.suppress(RuntimeError):
+                coroutine.close()  # type: ignore[union-attr]
+        loop.tasks.clear()
 
 
 def _once(resume: Resume) -> Resume:
@@ -331,6 +332,12 @@ def _once(resume: Resume) -> Resume:
             resume(value)
 
     return once
+
+
+def _note_failure(task: asyncio.Task[Any]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        note(AssertionError(f"a task of the product ended: {type(error).__name__}: {error}"))
 
 
 def _tell(task: asyncio.Task[Any], answer: Resume) -> None:
