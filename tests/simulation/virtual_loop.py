@@ -260,7 +260,7 @@ class VirtualEvent:
 
     def wait(self, timeout: float | None = None) -> bool:
         """See threading."""
-        if not self._set:
+        if not self._set and timeout != 0.0:
             block(self._until_set(timeout))
         return self._set
 
