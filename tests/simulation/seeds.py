@@ -37,15 +37,18 @@ class Outcome:
 
 def run_seed(seed: int, *, trace: bool = False) -> Outcome:
     """Play one seed."""
-    # Tasks and their exceptions are cycles: to look for them all the time would take a third of it.
+    # Tasks and their exceptions are cycles. To look for them all the time would take a third of it, so they are
+    # collected at the end, and nothing that is older is looked at.
     gc.disable()
+    gc.freeze()
     try:
         with only_defects():
             return _play(seed, trace=trace)
     finally:
         end_world()
-        gc.enable()
         gc.collect()
+        gc.unfreeze()
+        gc.enable()
 
 
 def _play(seed: int, *, trace: bool) -> Outcome:
