@@ -47,6 +47,7 @@ from shoal.shard_worker.logic.replication.request_memory import Forgetting
 log = logging.getLogger("shoal.worker.writer")
 
 T = TypeVar("T")
+W = TypeVar("W")
 
 Outward = LeadershipEffect | FetchSnapshot
 """Effects that reach out of this replica."""
@@ -104,6 +105,7 @@ class Writer:
         """progressed: called on the loop after records were applied or the role changed; outward: begins what reaches
         out of this replica, and returns at once; wall_ms: the wall clock in milliseconds since 1970."""
         self.machine = machine
+        self._role = machine.role_name
         self.failure: ShoalError | None = None
         self._engine = engine
         self._progressed, self._outward, self._wall_ms = progressed, outward, wall_ms
@@ -172,7 +174,7 @@ class Writer:
 
     def feed(self, happened: ReplicaEvent) -> None:
         """Give the machine an event; on the event loop."""
-        role, before = self.machine.role_name, (self.machine.applied_seq, self.failure)
+        machine, applied, failure = self.machine, self.machine.applied_seq, self.failure
         for effect in self._decided(happened):
             match effect:
                 case Acknowledge(ticket=ticket, seq=seq, affected=affected):
@@ -191,11 +193,12 @@ class Writer:
         if isinstance(happened, StorageBroke):
             self.failure = happened.error
             log.error(event("replica_failed", shard=self.machine.shard, reason=happened.error.message))
-        self._engine.keep_log(*self.machine.kept_for_others)
-        if role != self.machine.role_name:
-            log.info(event("role", shard=self.machine.shard, role=self.machine.role_name, term=self.machine.known_term))
+        role, before = machine.role_name, self._role
+        if role != before:
+            self._role = role
+            log.info(event("role", shard=machine.shard, role=role, term=machine.known_term))
         # Not for each tick and heartbeat: what is called here looks at much.
-        if role != self.machine.role_name or before != (self.machine.applied_seq, self.failure):
+        if role != before or applied != machine.applied_seq or failure is not self.failure:
             self._progressed()
 
     def _decided(self, happened: ReplicaEvent) -> list[ReplicaEffect]:
@@ -211,7 +214,7 @@ class Writer:
         """Run `work` in the writer thread, so that nothing is applied meanwhile. Raises Unavailable once closed."""
         if self._closed:
             raise Unavailable(f"shard {self.machine.shard} is closing")
-        return await self._loop.run_in_executor(self._thread, self._told_after, work)
+        return await self._in_thread(self._told_after, work)
 
     async def close(self) -> None:
         """Finish what the thread does now, refuse what waits, and end the thread.
@@ -255,9 +258,14 @@ class Writer:
             self._wake.clear()
             work, self._work = self._work, []
             if work and self.failure is None:
-                await self._loop.run_in_executor(self._thread, self._perform, work)
+                await self._in_thread(self._perform, work)
             # The next work may be hours away, and the records of this one are large.
             del work
+
+    def _in_thread(self, do: Callable[[W], T], work: W) -> asyncio.Future[T]:
+        """Run `do(work)` in the writer thread. It may trim the log, so the engine first learns what others need of it."""
+        self._engine.keep_log(*self.machine.kept_for_others)
+        return self._loop.run_in_executor(self._thread, do, work)
 
     def _perform(self, work: Sequence[ReplicaEffect]) -> None:
         try:

@@ -101,6 +101,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self, coro: Generator[Any, None, T] | Coroutine[Any, Any, T], *, name: object = None, context: object = None
     ) -> asyncio.Task[T]:
         """See asyncio."""
+        assert self._awake, "a task is begun outside of its loop"
+        return self._begin(coro)
+
+    def _begin(self, coro: Generator[Any, None, T] | Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task: asyncio.Task[T] = asyncio.Task(coro, loop=self)  # type: ignore[arg-type]
         self.tasks.append(task)
         if len(self.tasks) > TASKS_KEPT:
@@ -124,14 +128,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
         """See asyncio."""
-        timer = _Timer(self, self.time() + delay, callback, args)
-        if self._process.life == self._life:
-            self._process.after(delay, timer.fire)
-        return timer
+        return self.call_at(self.time() + delay, callback, *args)
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
         """See asyncio."""
-        return self.call_later(max(0.0, when - self.time()), callback, *args)
+        timer, process = _Timer(self, when, callback, args), self._process
+        if process.life == self._life:
+            self._scheduler.at((when - process.offset) / process.rate, timer.fire, process)
+        return timer
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Run it in a virtual thread; what is given to an executor of one thread waits for what is before it there."""
@@ -156,7 +160,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def spawn(self, work: Coroutine[Any, Any, Any], answer: Resume | None = None) -> None:
         """Run a task. answer: given its result, or what it raised; without it, what it raises is a defect."""
-        self.create_task(work).add_done_callback(_note_failure if answer is None else partial(_tell, answer))
+        self._begin(work).add_done_callback(_note_failure if answer is None else partial(_tell, answer))
 
     def run_now(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Run a callback as part of this event."""
@@ -189,15 +193,24 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def _drain(self) -> None:
         self._awake = True
-        asyncio._set_running_loop(self)
+        if _running[0] is not self:
+            _set_running(self)
         ready, process, life = self._ready, self._process, self._life
         try:
             while ready and process.life == life:
                 callback, args = ready.popleft()
                 callback(*args)
         finally:
-            asyncio._set_running_loop(None)
             self._awake = False
+
+
+_running: list[VirtualLoop | None] = [None]
+
+
+def _set_running(loop: VirtualLoop | None) -> None:
+    """Make it asyncio's running loop. It stays so until another one runs: to tell asyncio is dear."""
+    _running[0] = loop
+    asyncio._set_running_loop(loop)
 
 
 class _Line:
@@ -326,6 +339,7 @@ class VirtualThread:
 
 def forget(loops: list[VirtualLoop]) -> None:
     """Throw away the tasks of lives that ended. That runs their last lines, whose complaints nobody should hear."""
+    _set_running(None)
     for loop in loops:
         for task in list(loop.tasks):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
