@@ -88,7 +88,7 @@ class Assignments:
         self._host, self._swaps, self._me = host, swaps, me
         self._membership, self._folders, self._snapshots, self._new_id = membership, folders, snapshots, new_id
         self._map = ClusterMap()
-        self._wake = asyncio.Event()
+        self._news = ChangeSignal()
         self._told: dict[ShardId, tuple[Revision, Revision]] = {}
         self._specs: dict[ShardId, CollectionSpec] = {}
         self._busy: dict[ShardId, asyncio.Task[None]] = {}
@@ -101,20 +101,20 @@ class Assignments:
         """Take a newer map."""
         self._map = cluster_map
         self._maps.notify()
-        self._wake.set()
+        self._news.notify()
 
     def wake(self) -> None:
         """Look again (the registration changed)."""
-        self._wake.set()
+        self._news.notify()
 
     async def run(self) -> None:
         """Decide and act until cancelled."""
         while True:
-            self._wake.clear()
+            heard = self._news.count
             for step in next_steps(self._view()):
                 self._begin(step)
             self._shut_failed()
-            await _wait_at_most(self._wake, LOOK_AGAIN_S)
+            await self._news.wait(heard, LOOK_AGAIN_S)
 
     def tell_space(self, reason: str | None) -> None:
         """Tell every replica whether there is room on the disk; reason: why not."""
@@ -230,25 +230,28 @@ class Assignments:
             finally:
                 self._swapped.discard(shard)
                 del self._busy[shard]
-                self._wake.set()
+                self._news.notify()
 
         self._busy[shard] = asyncio.create_task(guarded())
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than until the worker ends."""
-        await _wait_at_most(self._closing, seconds)
+        # Not asyncio.wait_for: in Python 3.11 it swallows a cancellation that comes as the wait ends.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
 
     def _tell(self, entry: ShardEntry) -> None:
         shard = entry.config.shard
         self._told[shard] = (entry.epoch, self._membership.registration)
         self._host.open[shard].tell(entry.config, entry.epoch, self._membership.registration)
-        self._wake.set()
+        self._news.notify()
 
     def _tell_spec(self, shard: ShardId, spec: CollectionSpec) -> None:
         self._specs[shard] = spec
         self._host.open[shard].tell_spec(spec)
         log.info(event("collection_altered", shard=shard, index=spec.index, recall=spec.recall))
-        self._wake.set()
+        self._news.notify()
 
     def _fail(self, shard: ShardId, replica: ReplicaId, reason: ShoalError) -> None:
         log.error(event("replica_failed", shard=shard, replica=replica, reason=reason.message))
@@ -428,10 +431,3 @@ def _state_of(failure: ShoalError | None) -> Local:
     if failure is None:
         return Local.OPEN
     return Local.FULL if isinstance(failure, DiskFull) else Local.FAILED
-
-
-async def _wait_at_most(happens: asyncio.Event, seconds: float) -> None:
-    # Not asyncio.wait_for: in Python 3.11 it swallows a cancellation that comes as the wait ends.
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await happens.wait()
