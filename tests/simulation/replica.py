@@ -194,7 +194,8 @@ class Replica:
     # What the writer tells
 
     def _stepped(self) -> None:
-        self._watcher.stepped(self)
+        if self.machine.commit_seq != self.told_commit:
+            self._watcher.stepped(self)
         if not self._ticking and self.machine.wants_ticks:
             self._ticking = True
             self._loop.call_soon(self._tick)

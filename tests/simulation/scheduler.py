@@ -5,9 +5,9 @@ One source of randomness.
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Generator
+from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
@@ -36,9 +36,9 @@ class Scheduler:
 
     def at(self, when: float, work: Work, process: Process | None = None) -> None:
         """Do work then, unless the life of `process` has ended; when it is paused, as soon as it wakes."""
-        self._serial += 1
-        life = 0 if process is None else process.life
-        heapq.heappush(self._heap, (max(when, self.now), self._serial, process, life, work))
+        self._serial = serial = self._serial + 1
+        now = self.now
+        heappush(self._heap, (when if when > now else now, serial, process, 0 if process is None else process.life, work))
 
     def soon(self, work: Work, process: Process) -> None:
         """Do work in this life of a process, before the next event: cheaper than `at` for now."""
@@ -52,7 +52,7 @@ class Scheduler:
             if soon:
                 process, life, work = soon.popleft()
             elif heap and heap[0][0] <= until:
-                self.now, _, process, life, work = heapq.heappop(heap)
+                self.now, _, process, life, work = heappop(heap)
             else:
                 break
             if process is None:

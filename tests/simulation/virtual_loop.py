@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import contextvars
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -214,24 +215,31 @@ def _set_running(loop: VirtualLoop | None) -> None:
 
 
 class _Line:
-    """Work for one thread, one after the other."""
+    """One virtual thread, and the work that waits for it."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._waiting: deque[Callable[[], None]] = deque()
+        self._thread: greenlet | None = None
         self._busy = False
 
     def add(self, work: Callable[[], None]) -> None:
         """Do it after what is before it."""
         self._waiting.append(work)
-        if not self._busy:
-            self._busy = True
-            start_thread(self._process, self._run)
+        if self._thread is None:
+            self._thread = start_thread(self._process, self._run)
+        elif not self._busy:
+            self._process.scheduler.soon(self._thread.switch, self._process)
+        self._busy = True
 
     def _run(self) -> None:
-        while self._waiting:
-            self._waiting.popleft()()
-        self._busy = False
+        thread = getcurrent()
+        while True:
+            while self._waiting:
+                self._waiting.popleft()()
+            self._busy = False
+            assert thread.parent is not None
+            thread.parent.switch()
 
 
 def start_thread(process: Process, work: Callable[[], None]) -> greenlet:
@@ -335,6 +343,17 @@ class VirtualThread:
     def is_alive(self) -> bool:
         """See threading."""
         return not self._ended.is_set()
+
+
+@contextmanager
+def unlisted_tasks() -> Iterator[None]:
+    """Keep new tasks out of the list that asyncio.all_tasks shows. Nobody asks for it, and a weak reference is dear."""
+    listed: Any = asyncio.tasks._all_tasks  # type: ignore[attr-defined]
+    listed.add = lambda task: None
+    try:
+        yield
+    finally:
+        del listed.add
 
 
 def forget(loops: list[VirtualLoop]) -> None:
