@@ -199,13 +199,14 @@ class Replica:
             return await self._delete_matching(call, timeout_s)
         self._room.watch_memory()
         kind, encode = body_of(call, self._spec.dim)
-        large = isinstance(call, ShardUpsert) and call.points.vectors.nbytes > LARGE_BODY_BYTES
+        large = isinstance(call, ShardUpsert) and call.points.encoded is None and call.points.vectors.nbytes > LARGE_BODY_BYTES
         body = await self._pools.encode(encode) if large else encode()
         write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
         if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
             # A write that is known is only answered, so it needs no room.
             return await write
-        return await self._room.admit(write, len(call.points), len(body), refused=self._sealing.reclaim)
+        with self._engine.decoded(body, call.points):
+            return await self._room.admit(write, len(call.points), len(body), refused=self._sealing.reclaim)
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""

@@ -16,10 +16,10 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from shoal.client.calls import Request
 from shoal.client.doubt import Doubt
 from shoal.client.routers import Routers
 from shoal.core.errors import DeadlineExceeded, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
+from shoal.core.requests import Request
 
 T = TypeVar("T")
 

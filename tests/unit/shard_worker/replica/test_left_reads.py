@@ -127,9 +127,7 @@ def test_closing_does_not_wait_for_a_backlog_and_tells_its_callers(tmp_path: Pat
         lambda bench: bench.replica.scroll(ShardScroll(shard=SHARD, after=None, limit=5, filter=FILTER), 0.0),
         lambda bench: bench.replica.scroll(ShardScroll(shard=SHARD, after=None, limit=5), 0.0),
         lambda bench: bench.replica.get(ShardGet(shard=SHARD, ids=np.arange(40)), 0.0),
-        lambda bench: bench.replica.write(
-            ShardDeleteMatching(shard=SHARD, epoch=bench.epoch, request_id=RequestId("c", 1), filter=FILTER), 0.0
-        ),
+        lambda bench: bench.replica.write(ShardDeleteMatching(shard=SHARD, request_id=RequestId("c", 1), filter=FILTER), 0.0),
     ],
     ids=["search", "count", "scroll matching", "scroll", "get", "delete"],
 )

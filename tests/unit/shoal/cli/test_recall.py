@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from shoal.cli.recall import mean_recall, verdict
-from shoal.client.calls import MeasureRecall, TuneCollection
+from shoal.core.requests import MeasureRecall, TuneCollection
 from tests.twins.router_answers import CURVE, MEASURED, client_with
 
 
