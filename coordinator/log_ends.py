@@ -14,13 +14,13 @@ from shoal.coordinator.logic.reconcile import Questions
 from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import ShoalError
-from shoal.core.ids import ReplicaId, Seq, Term, WorkerId
-from shoal.core.recovery import LogEnd
+from shoal.core.ids import WorkerId
 from shoal.runtime.logs import event
-from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_pb2_grpc
+from shoal.v1 import replication_pb2_grpc, worker_pb2_grpc
 from shoal.wire.channels import client_options, open_aio_channel
+from shoal.wire.log_ends import log_ends_from_message, log_ends_request
 from shoal.wire.remote_call import call_remote
-from shoal.wire.shard_calls import shard_to_message
+from shoal.wire.shard_calls import status_from_message, status_request
 
 log = logging.getLogger("shoal.coordinator.log_ends")
 
@@ -53,21 +53,22 @@ class GrpcReplicaReports:
     async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Told:
         """See ReplicaReports."""
         asked = [worker for worker in questions if worker in workers]
-        requests = [replication_pb2.LogEndsRequest(shards=map(shard_to_message, questions[worker])) for worker in asked]
+        requests = [log_ends_request(questions[worker]) for worker in asked]
         calls = (
             self._ask(workers[worker], _REPLICATION_STUB, "LogEnds", request, timeout_s)
             for worker, request in zip(asked, requests, strict=True)
         )
         answers = await asyncio.gather(*calls)
         heard = {worker: answer for worker, answer in zip(asked, answers, strict=True) if answer is not None}
-        ends = (end for answer in heard.values() for end in answer.ends)
-        return Told(ends={ReplicaId(end.replica): LogEnd(term=Term(end.term), seq=Seq(end.seq)) for end in ends}, answered=heard.keys())
+        ends = {replica: end for answer in heard.values() for replica, end in log_ends_from_message(answer).items()}
+        return Told(ends=ends, answered=heard.keys())
 
     async def failures(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, frozenset[str]]:
         """See ReplicaReports."""
-        asked, request = list(workers), worker_pb2.WorkerStatusRequest()
+        asked, request = list(workers), status_request()
         answers = await asyncio.gather(*(self._ask(each, _WORKER_STUB, "Status", request, timeout_s) for each in asked))
-        return {each.id: frozenset(answer.failed) for each, answer in zip(asked, answers, strict=True) if answer is not None}
+        heard = {each.id: status_from_message(answer) for each, answer in zip(asked, answers, strict=True) if answer is not None}
+        return {worker: frozenset(status.failed) for worker, status in heard.items()}
 
     async def _ask(self, worker: WorkerEntry, stub: Any, method: str, request: Any, timeout_s: float) -> Any:
         """Return the worker's answer, None when there is none."""

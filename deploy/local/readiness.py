@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import shoal
-from shoal.client.results import ClusterInfo, ShardInfo
 from shoal.core.errors import ShoalError, Unavailable
 from shoal.core.health import ReplicationCondition, ShardCondition, WorkerCondition
+from shoal.core.replies import ClusterInfo, ShardInfo
 from shoal.runtime.role_settings import EtcdAccessSettings
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings

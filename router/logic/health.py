@@ -10,69 +10,17 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.health import ReplicationCondition, ShardCondition, WorkerCondition
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
+from shoal.core.replies import ClusterInfo, ShardInfo, WorkerInfo
 from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
-from shoal.router.logic.replication_health import Cause, ReplicaHealth, Replication, Statuses, replicas_of, replication_of
+from shoal.router.logic.replication_health import Cause, Replication, Statuses, replicas_of, replication_of
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerHealth:
-    """One worker. memory_bytes: resident size; memory_budget_bytes: what its replicas and builds may use;
-    memory_used_bytes: of that; disk: in words, when its disk is full or nearly so; file_limit: files that its process
-    may have open, 0 when not known; files_open: those that it has."""
-
-    id: WorkerId
-    state: WorkerCondition
-    address: str = ""
-    pid: int = 0
-    node: str = ""
-    zone: str = ""
-    memory_bytes: int = 0
-    memory_budget_bytes: int = 0
-    memory_used_bytes: int = 0
-    disk: str = ""
-    file_limit: int = 0
-    files_open: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardHealth:
-    """One shard. primary, isr, elr, learners, leaving: worker ids; detail: in words, why state or replication is not
-    OK; memory_bytes: of its primary, 0 when its worker does not say; rf: replicas wanted; min_isr: replicas in sync
-    that a write needs; replicas: each of them."""
-
-    collection: str
-    number: int
-    state: ShardCondition
-    detail: str = ""
-    term: int = 0
-    primary: str = ""
-    isr: tuple[WorkerId, ...] = ()
-    learners: tuple[WorkerId, ...] = ()
-    memory_bytes: int = 0
-    replication: ReplicationCondition = ReplicationCondition.CREATING
-    elr: tuple[WorkerId, ...] = ()
-    leaving: tuple[WorkerId, ...] = ()
-    rf: int = 0
-    min_isr: int = 0
-    replicas: tuple[ReplicaHealth, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClusterHealth:
-    """The whole cluster. leader: address of the leading coordinator, "" when none leads."""
-
-    cluster_id: str
-    leader: str
-    workers: tuple[WorkerHealth, ...]
-    shards: tuple[ShardHealth, ...]
-
-
-def cluster_health(cluster: ClusterMap, statuses: Statuses) -> ClusterHealth:
+def cluster_health(cluster: ClusterMap, statuses: Statuses) -> ClusterInfo:
     """Return the state of every worker, by id, and of every shard, by collection name and number."""
-    return ClusterHealth(
+    return ClusterInfo(
         cluster_id=cluster.cluster or "",
-        leader=cluster.leader.address if cluster.leader else "",
+        leader=cluster.leader.address if cluster.leader else None,
         workers=tuple(_worker(cluster, statuses, worker) for worker in sorted({*cluster.workers, *_named_workers(cluster)})),
         shards=tuple(_shards(cluster, statuses)),
     )
@@ -82,58 +30,73 @@ def _named_workers(cluster: ClusterMap) -> Iterable[WorkerId]:
     return (worker for entry in cluster.shards.values() for worker in entry.config.worker_of.values())
 
 
-def _worker(cluster: ClusterMap, statuses: Statuses, worker: WorkerId) -> WorkerHealth:
+def _worker(cluster: ClusterMap, statuses: Statuses, worker: WorkerId) -> WorkerInfo:
     entry = cluster.workers.get(worker)
     if entry is None:
-        return WorkerHealth(id=worker, state=WorkerCondition.DOWN)
+        return WorkerInfo(id=worker, address="", pid=0, node="", zone="", state=WorkerCondition.DOWN, memory=0)
     status = statuses.get(worker)
     silent = WorkerCondition.UNREACHABLE
-    known = WorkerHealth(id=worker, state=silent, address=entry.address, pid=entry.pid, node=entry.node, zone=entry.zone)
+    known = WorkerInfo(id=worker, address=entry.address, pid=entry.pid, node=entry.node, zone=entry.zone, state=silent, memory=0)
     if not isinstance(status, WorkerStatus):
-        return dataclasses.replace(known, memory_budget_bytes=entry.memory_budget_bytes)
+        return dataclasses.replace(known, memory_budget=entry.memory_budget_bytes)
     return dataclasses.replace(
         known,
         state=WorkerCondition.UP,
-        memory_bytes=status.memory_bytes,
-        memory_budget_bytes=status.memory_budget_bytes,
-        memory_used_bytes=status.memory_used_bytes,
+        memory=status.memory_bytes,
+        memory_budget=status.memory_budget_bytes,
+        memory_used=status.memory_used_bytes,
         disk=status.disk,
         file_limit=status.file_limit,
         files_open=status.files_open,
     )
 
 
-def _shards(cluster: ClusterMap, statuses: Statuses) -> Iterable[ShardHealth]:
+def _shards(cluster: ClusterMap, statuses: Statuses) -> Iterable[ShardInfo]:
     usable = (each for each in cluster.collections.values() if each.state is not CollectionState.DROPPING)
     for collection in sorted(usable, key=lambda each: each.spec.name):
         for number in range(collection.spec.shards):
             yield _shard(cluster, statuses, collection, number)
 
 
-def _shard(cluster: ClusterMap, statuses: Statuses, collection: Collection, number: int) -> ShardHealth:
+def _shard(cluster: ClusterMap, statuses: Statuses, collection: Collection, number: int) -> ShardInfo:
     entry = cluster.shards.get(ShardId(collection.id, number))
     if entry is None:
-        unplaced = ShardCondition.CREATING
-        return ShardHealth(collection=collection.spec.name, number=number, state=unplaced, detail="not placed on a worker yet")
+        return _unplaced(collection, number)
     config = entry.config
     finding = _find(cluster, statuses, config)
     replication = replication_of(cluster, statuses, config, f"{collection.spec.name}/{number}")
-    return ShardHealth(
+    return ShardInfo(
         collection=collection.spec.name,
-        number=number,
+        shard=number,
         state=finding.state,
         detail=_detail(finding, replication, config),
         term=config.term,
         primary=config.primary_worker or "",
         isr=_homes(config, config.isr),
         learners=_homes(config, config.learners),
-        memory_bytes=_memory(statuses, config),
+        memory=_memory(statuses, config),
         replication=replication.state,
         elr=_homes(config, config.elr),
         leaving=_homes(config, config.leaving),
         rf=config.rf,
         min_isr=config.min_isr,
         replicas=replicas_of(cluster, statuses, config),
+    )
+
+
+def _unplaced(collection: Collection, number: int) -> ShardInfo:
+    return ShardInfo(
+        collection=collection.spec.name,
+        shard=number,
+        term=0,
+        primary="",
+        isr=(),
+        learners=(),
+        state=ShardCondition.CREATING,
+        detail="not placed on a worker yet",
+        replication=ReplicationCondition.CREATING,
+        rf=0,
+        min_isr=0,
     )
 
 

@@ -9,24 +9,12 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import ShoalError
 from shoal.core.health import MemberRole, ReplicaRole, ReplicationCondition
 from shoal.core.ids import ReplicaId, Seq, WorkerId
+from shoal.core.replies import ReplicaInfo
 from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
 
 Statuses = Mapping[WorkerId, WorkerStatus | ShoalError]
 """What each registered worker answered when it was asked about itself, or the error of that call."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReplicaHealth:
-    """One replica. role: by configuration; state: what it does, as its worker says; applied_seq: 0 when its worker does
-    not say.
-    """
-
-    id: ReplicaId
-    worker: WorkerId
-    role: MemberRole
-    state: ReplicaRole = ReplicaRole.UNTOLD
-    applied_seq: Seq = Seq(0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +34,7 @@ class Replication:
     causes: tuple[Cause, ...] = ()
 
 
-def replicas_of(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tuple[ReplicaHealth, ...]:
+def replicas_of(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tuple[ReplicaInfo, ...]:
     """Return every replica of the shard: the primary first, then the other members, then those that leave."""
     ordered = dict.fromkeys((config.primary, *config.members, *config.leaving, *config.worker_of))
     return tuple(_replica(cluster, statuses, config, each) for each in ordered if each in config.worker_of)
@@ -70,13 +58,13 @@ def replication_of(cluster: ClusterMap, statuses: Statuses, config: ShardConfig,
     return Replication(state=ReplicationCondition.OK)
 
 
-def _replica(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> ReplicaHealth:
+def _replica(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> ReplicaInfo:
     worker = config.worker_of[replica]
     told = _told(statuses, config, replica)
     status = statuses.get(worker)
     failed = isinstance(status, WorkerStatus) and str(config.shard) in status.failed
     state = ReplicaRole.FAILED if failed else told.role if told else ReplicaRole.UNTOLD
-    return ReplicaHealth(
+    return ReplicaInfo(
         id=replica, worker=worker, role=_role(config, replica), state=state, applied_seq=told.applied_seq if told else Seq(0)
     )
 

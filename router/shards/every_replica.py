@@ -133,4 +133,4 @@ async def _stats(service: ShardService, shard: ShardId, left_s: float) -> ShardS
 
 
 def _task(shard: ShardId, ask: Ask[T]) -> ShardTask[T]:
-    return ShardTask(shard.number, lambda service, _, left_s: ask(service, shard, left_s))
+    return ShardTask(shard.number, lambda service, left_s: ask(service, shard, left_s))

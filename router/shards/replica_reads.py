@@ -35,15 +35,14 @@ class ReadKind:
 class ReplicaRead(Generic[T]):
     """A read of one shard.
 
-    shard: its name, for messages. call: takes the service of a worker, the shard's configuration and the seconds that
-    the read may take.
+    shard: its name, for messages. call: takes the service of a worker and the seconds that the read may take.
     """
 
     seen: ClusterMap
     entry: ShardEntry
     shard: str
     kind: ReadKind
-    call: Callable[[ShardService, ShardEntry, float], Awaitable[T]]
+    call: Callable[[ShardService, float], Awaitable[T]]
     deadline: Deadline
 
 
@@ -98,7 +97,7 @@ class ReplicaReads:
         config = read.entry.config
         service = self._workers.service(read.seen, choice.worker)
         holds = partial(is_still_led, config) if read.kind.consistency is Consistency.PRIMARY else partial(_may_answer, choice)
-        return await self._under_way.run(config.shard, holds, read.call(service, read.entry, read.deadline.left_s))
+        return await self._under_way.run(config.shard, holds, read.call(service, read.deadline.left_s))
 
 
 def _may_answer(choice: ReplicaChoice, newest: ShardConfig | None) -> bool:

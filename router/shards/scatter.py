@@ -30,12 +30,12 @@ T = TypeVar("T")
 class ShardTask(Generic[T]):
     """A call on one shard.
 
-    call: takes the service of a worker, the shard's newest configuration and the seconds that the call may take.
+    call: takes the service of a worker and the seconds that the call may take.
     read: the kind of a read, which any replica may answer that its consistency allows; None: only the primary answers.
     """
 
     number: int
-    call: Callable[[ShardService, ShardEntry, float], Awaitable[T]]
+    call: Callable[[ShardService, float], Awaitable[T]]
     read: ReadKind | None = None
 
     @property
@@ -106,7 +106,7 @@ class Scatter:
         """Ask the primary, until the map says that another replica is the primary."""
         config = entry.config
         try:
-            value = await self._under_way.run(config.shard, partial(is_still_led, config), task.call(service, entry, left_s))
+            value = await self._under_way.run(config.shard, partial(is_still_led, config), task.call(service, left_s))
         except ShoalError as error:
             self._meter.ended(error.status)
             raise

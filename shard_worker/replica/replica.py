@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -39,21 +39,21 @@ from shoal.core.turns import FREE, Asker, Turn
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.index.view import IndexView
-from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, NoRoom
-from shoal.shard_worker.logic.replication.events import DISK_LIMIT, ConfigSeen, FetchSnapshot, SpaceChanged, Tick
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
+from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot, Tick
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, served_term, sure_term
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
-from shoal.shard_worker.replica.promises import Promises
-from shoal.shard_worker.replica.reading import ON_LOOP_US, Matching, search_us
+from shoal.shard_worker.replica.reading import ON_LOOP_US, Matching
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
+from shoal.shard_worker.replica.room import ReplicaRoom
 from shoal.shard_worker.replica.sealing import Sealing
 from shoal.shard_worker.replica.write_bodies import body_of
 from shoal.shard_worker.replica.writer import Outward, Writer
-from shoal.shard_worker.resources.memory import MEMORY_LIMIT, WorkerMemory
+from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.tuning.tuner import Tuner
 from shoal.wire.records import exact_delete_body
@@ -97,17 +97,14 @@ class Replica:
         self.id = replica
         self._shard, self._spec = shard, spec
         self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
-        self._promises = Promises()
-        self._accounted, self._stored_bytes = Seq(-1), engine.mean_point_bytes()
         self._registration = Revision(0)
         self._progress = ChangeSignal()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
-        self._no_disk: NoRoom | None = None
-        self._no_memory: NoRoom | None = None
         self._changed = changed
         machine = ReplicaMachine(beginning.opened, beginning.requests)
         self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward)
+        self._room = ReplicaRoom(shard=shard, engine=engine, writer=self._writer, memory=memory)
         self._replicate = Replicate(
             peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(lambda _: engine.read_log(*asked), Asker())
         )
@@ -162,8 +159,7 @@ class Replica:
 
     def tell_space(self, reason: str | None) -> None:
         """Whether there is room on the disk; reason: why not."""
-        self._no_disk = None if reason is None else NoRoom(reason=reason, limit=DISK_LIMIT)
-        self._writer.feed(SpaceChanged(no_room=self._no_disk or self._no_memory))
+        self._room.tell_disk(reason)
         self._sealing.tell_space(reason)
 
     def tick(self) -> None:
@@ -181,7 +177,7 @@ class Replica:
         """Take what the shard's primary sends. Raises Unavailable, DeadlineExceeded, or why this replica failed."""
         if self._closing:
             raise Unavailable(f"shard {self._shard} is closing", self._details())
-        self._watch_memory()
+        self._room.watch_memory()
         return await self._writer.append(append, timeout_s)
 
     async def snapshot(self, pin: Callable[[Engine], T]) -> T:
@@ -201,53 +197,16 @@ class Replica:
         """See ShardService."""
         if isinstance(call, ShardDeleteMatching):
             return await self._delete_matching(call, timeout_s)
-        self._watch_memory()
+        self._room.watch_memory()
         kind, encode = body_of(call, self._spec.dim)
-        large = isinstance(call, ShardUpsert) and call.points.vectors.nbytes > LARGE_BODY_BYTES
+        large = isinstance(call, ShardUpsert) and call.points.encoded is None and call.points.vectors.nbytes > LARGE_BODY_BYTES
         body = await self._pools.encode(encode) if large else encode()
         write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
         if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
             # A write that is known is only answered, so it needs no room.
             return await write
-        return await self._within_memory(write, len(call.points), len(body))
-
-    async def _within_memory(self, write: Coroutine[Any, Any, WriteAck], points: int, body_bytes: int) -> WriteAck:
-        """The write, with room for its points until they are applied or surely will not be."""
-        try:
-            claim = self._memory.admit(self._shard, points, body_bytes)
-        except BaseException:
-            write.close()
-            self._sealing.reclaim()
-            raise
-        try:
-            ack = await write
-        except (DeadlineExceeded, asyncio.CancelledError):
-            self._promises.keep(self._writer.machine.last_seq, claim)
-            self._promises.settle(self._writer.machine)
-            raise
-        except BaseException:
-            claim.give_back()
-            raise
-        claim.give_back()
-        return ack
-
-    def _account(self) -> None:
-        """Keep the worker's memory account true, whenever records were applied."""
-        applied = self._writer.machine.applied_seq
-        if applied != self._accounted or self._writer.failure is not None:
-            self._accounted = applied
-            self._memory.update(self._shard, self._engine.cost())
-            self._stored_bytes = self._engine.mean_point_bytes()
-        self._promises.settle(self._writer.machine)
-
-    def _watch_memory(self) -> None:
-        """A member takes what its primary has admitted. When that has filled its own worker, the primary has to know.
-        Who leads admits what there is room for."""
-        following = isinstance(self._writer.machine.role, Idle)
-        reason = self._memory.overfull() if following else None
-        if (reason is None) != (self._no_memory is None):
-            self._no_memory = None if reason is None else NoRoom(reason=reason, limit=MEMORY_LIMIT)
-            self._writer.feed(SpaceChanged(no_room=self._no_disk or self._no_memory))
+        with self._engine.decoded(body, call.points):
+            return await self._room.admit(write, len(call.points), len(body), refused=self._sealing.reclaim)
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
@@ -259,14 +218,14 @@ class Replica:
             lambda view, turn: self._reading.search(view, call, turn),
             call.terms.caller,
             deadline,
-            lambda view: search_us(self._reading, view, call, self._stored_bytes),
+            lambda view: self._reading.estimated_us(view, call, self._room.point_bytes),
         )
         self._check_primary(call.terms, began)
         return found
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        large = len(call.ids) > LARGE_READ_POINTS or len(call.ids) * self._stored_bytes > LARGE_READ_BYTES
+        large = len(call.ids) > LARGE_READ_POINTS or len(call.ids) * self._room.point_bytes > LARGE_READ_BYTES
         return await self._read(call.terms, timeout_s, partial(self._reading.get, call), in_pool=large)
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
@@ -347,7 +306,7 @@ class Replica:
         finally:
             await self._writer.close()
             await self._replicate.close()
-            self._promises.give_all_back()
+            self._room.give_all_back()
             while self._under_way:
                 await asyncio.wait(self._under_way)
             await asyncio.to_thread(self._engine.close)
@@ -469,7 +428,7 @@ class Replica:
 
     def _progressed(self) -> None:
         self._progress.notify()
-        self._account()
+        self._room.account()
         self._sealing.kick()
         self._tuner.kick()
 

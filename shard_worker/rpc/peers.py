@@ -9,17 +9,16 @@ import grpc
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import Unavailable
-from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
 from shoal.shard_worker.logic.replication.leadership import SwapOutcome
-from shoal.shard_worker.rpc.append_messages import answer_from_message, append_to_message
-from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotFile, SnapshotManifest
-from shoal.v1 import replication_pb2, replication_pb2_grpc
+from shoal.shard_worker.rpc import replication_messages as messages
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotManifest
+from shoal.v1 import replication_pb2_grpc
 from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.remote_call import call_remote
-from shoal.wire.shard_calls import shard_to_message
 
 # Generated code carries no types.
 _STUB: Any = replication_pb2_grpc.ReplicationStub
@@ -50,8 +49,7 @@ class GrpcPeers:
 
     async def append(self, worker: WorkerId, append: Append, timeout_s: float) -> AppendAnswer:
         """See PeerCalls."""
-        answer = await self._call(worker, "Append", append_to_message(append), timeout_s)
-        return answer_from_message(answer)
+        return messages.answer_from_message(await self._call(worker, "Append", messages.append_to_message(append), timeout_s))
 
     async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
         """See PeerCalls."""
@@ -59,19 +57,17 @@ class GrpcPeers:
 
     async def begin_snapshot(self, worker: WorkerId, shard: ShardId, replica: ReplicaId, timeout_s: float) -> SnapshotManifest:
         """Ask a worker to pin its replica. Returns the files that the replica consists of."""
-        request = replication_pb2.BeginSnapshotRequest(shard=shard_to_message(shard), replica=replica)
-        found = await self._call(worker, "BeginSnapshot", request, timeout_s)
-        files = tuple(SnapshotFile(name=each.name, size_bytes=each.size_bytes, sha256=each.sha256) for each in found.files)
-        return SnapshotManifest(snapshot=found.snapshot, term=Term(found.term), seq=Seq(found.seq), files=files)
+        request = messages.begin_snapshot_to_message(shard, replica)
+        return messages.manifest_from_message(await self._call(worker, "BeginSnapshot", request, timeout_s))
 
     async def read_snapshot(self, worker: WorkerId, snapshot: str, name: str, offset: int, max_bytes: int, timeout_s: float) -> bytes:
         """Return a piece of a file of a pinned replica. Raises NotFound when the replica is not pinned any more."""
-        request = replication_pb2.ReadSnapshotRequest(snapshot=snapshot, name=name, offset=offset, max_bytes=max_bytes)
+        request = messages.read_snapshot_to_message(snapshot, name, offset, max_bytes)
         return bytes((await self._call(worker, "ReadSnapshot", request, timeout_s)).data)
 
     async def end_snapshot(self, worker: WorkerId, snapshot: str, timeout_s: float) -> None:
         """Ask a worker to release a pinned replica."""
-        await self._call(worker, "EndSnapshot", replication_pb2.EndSnapshotRequest(snapshot=snapshot), timeout_s)
+        await self._call(worker, "EndSnapshot", messages.end_snapshot_to_message(snapshot), timeout_s)
 
     async def close(self) -> None:
         """Close all channels."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
 from shoal.client.wrong_address import ADDRESS
 from shoal.core.errors import (
     AlreadyExists,
@@ -23,6 +22,7 @@ from shoal.core.errors import (
 )
 from shoal.core.file_budget import OPEN_FILES_LIMIT, low_limit_words
 from shoal.core.health import ReplicationCondition, ShardCondition, WorkerCondition
+from shoal.core.replies import ClusterInfo, ShardInfo, WorkerInfo
 
 _NEXT: dict[type[ShoalError], str] = {
     InvalidArgument: "correct the input and try again",

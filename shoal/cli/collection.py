@@ -12,8 +12,8 @@ import typer
 from shoal.cli import output
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
 from shoal.client.client import Client
-from shoal.client.results import CollectionInfo, CollectionSummary
 from shoal.core.errors import DeadlineExceeded
+from shoal.core.replies import CollectionInfo, CollectionSummary
 
 app = typer.Typer(help="Create, list, show, alter, tune, optimize and drop collections.", rich_markup_mode=None)
 

@@ -10,8 +10,8 @@ import typer
 from shoal.cli import output
 from shoal.cli.advice import problems_of
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
-from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
 from shoal.core.health import WorkerCondition
+from shoal.core.replies import ClusterInfo, ShardInfo, WorkerInfo
 
 _TIMEOUT_S = 5.0
 _SHORT = 8

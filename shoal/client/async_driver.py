@@ -11,10 +11,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
-from shoal.client.calls import Request
 from shoal.client.flow import Call, Flow, Reply, Sleep
 from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed, ShoalError
+from shoal.core.requests import Request
 
 T = TypeVar("T")
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import grpc
 
-from shoal.client import calls
-from shoal.client.messages import METHODS, decoded, encoded
 from shoal.client.wrong_address import error_of_call
 from shoal.core.errors import NotConnected, PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.requests import Request
 from shoal.wire.channels import client_options, open_aio_channel
+from shoal.wire.public_calls import METHODS, decoded, encoded
 
 
 class AsyncGrpcTransport:
@@ -25,7 +25,7 @@ class AsyncGrpcTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    async def send(self, address: str, request: calls.Request, timeout_s: float) -> Any:
+    async def send(self, address: str, request: Request, timeout_s: float) -> Any:
         """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds. Cancelled,
         it ends the call."""
         method = METHODS[type(request)]

@@ -16,9 +16,9 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from shoal.client.calls import Request
 from shoal.client.routers import Routers
 from shoal.core.errors import Applied, DeadlineExceeded, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
+from shoal.core.requests import Request
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Protocol, TypeVar
 
-from shoal.client.calls import Request
 from shoal.client.flow import Call, Flow, Reply, Sleep
 from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed, ShoalError
+from shoal.core.requests import Request
 
 T = TypeVar("T")
 

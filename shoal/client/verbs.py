@@ -11,41 +11,9 @@ from typing import Any
 
 from shoal.client import inputs, writes
 from shoal.client.batches import Batches
-from shoal.client.calls import (
-    AlterCollection,
-    AuditPage,
-    Count,
-    CreateCollection,
-    DescribeCluster,
-    DescribeCollection,
-    DropCollection,
-    Found,
-    Get,
-    Got,
-    ListAudit,
-    ListCollections,
-    MeasureRecall,
-    OptimizeCollection,
-    Page,
-    RecoverShard,
-    Scroll,
-    Search,
-    TuneCollection,
-)
 from shoal.client.flow import Flow, answered, reply_to
 from shoal.client.identity import RequestIds, Session
-from shoal.client.results import (
-    ClusterInfo,
-    CollectionInfo,
-    CollectionSummary,
-    Hits,
-    Point,
-    ShardRecovery,
-    hits_of,
-    mark_explain,
-    mark_more,
-    points_of,
-)
+from shoal.client.results import Hits, Point, hits_of, mark_explain, mark_more, points_of
 from shoal.client.routers import Routers, addresses_from_input
 from shoal.client.search_input import (
     accuracy_from_input,
@@ -60,6 +28,24 @@ from shoal.core.ids import WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId
 from shoal.core.recovery import AuditEntry, RecoveryRequest
+from shoal.core.replies import AuditPage, ClusterInfo, CollectionInfo, CollectionSummary, Found, Got, Page, ShardRecovery
+from shoal.core.requests import (
+    AlterCollection,
+    Count,
+    CreateCollection,
+    DescribeCluster,
+    DescribeCollection,
+    DropCollection,
+    Get,
+    ListAudit,
+    ListCollections,
+    MeasureRecall,
+    OptimizeCollection,
+    RecoverShard,
+    Scroll,
+    Search,
+    TuneCollection,
+)
 from shoal.core.shard_calls import QueryGroup, SegmentCurve, ShardRecall
 from shoal.core.vector_input import query_from_input
 

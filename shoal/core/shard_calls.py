@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from shoal.core.filter import Filter
 from shoal.core.health import ReplicaRole
-from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, ShardId, Term
+from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
 from shoal.core.topk import HitColumns
 
@@ -42,14 +42,9 @@ class ReadTerms:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardUpsert:
-    """Upsert of points that all belong to `shard`.
-
-    epoch: of the shard configuration the sender believes in. Nobody refuses an older one: terms fence writes, and the
-    epoch rises with each change of the isr.
-    """
+    """Upsert of points that all belong to `shard`."""
 
     shard: ShardId
-    epoch: Revision
     request_id: RequestId
     points: PointColumns
 
@@ -59,7 +54,6 @@ class ShardDelete:
     """Delete of ids that all belong to `shard`."""
 
     shard: ShardId
-    epoch: Revision
     request_id: RequestId
     ids: IdArray
 
@@ -71,7 +65,6 @@ class ShardDeleteMatching:
     """
 
     shard: ShardId
-    epoch: Revision
     request_id: RequestId
     filter: Filter
 

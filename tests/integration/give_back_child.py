@@ -96,7 +96,7 @@ class Worker:
         rng = np.random.default_rng(1)
         for start in range(0, points, BATCH):
             columns = PointColumns(ids=np.arange(start, start + BATCH), vectors=rng.random((BATCH, DIM), dtype=np.float32), payloads=None)
-            await replica.write(ShardUpsert(shard=SHARD, epoch=Revision(2), request_id=self.request(), points=columns), PATIENCE_S)
+            await replica.write(ShardUpsert(shard=SHARD, request_id=self.request(), points=columns), PATIENCE_S)
         queries = rng.random((4, DIM), dtype=np.float32)
         call = ShardSearch(shard=SHARD, queries=queries, groups=(QueryGroup(k=10),), accuracy=Exact())
         assert (await replica.search(call, PATIENCE_S)).hits.counts.sum() == 40
@@ -135,7 +135,7 @@ async def changes(worker: Worker) -> None:
     worker.say("closed")
     replica = await worker.open()
     worker.say("reopened")
-    call = ShardDelete(shard=SHARD, epoch=Revision(2), request_id=worker.request(), ids=np.arange(POINTS // 2))
+    call = ShardDelete(shard=SHARD, request_id=worker.request(), ids=np.arange(POINTS // 2))
     await replica.write(call, PATIENCE_S)
     await replica.optimize(PATIENCE_S)
     worker.say("emptied by half")

@@ -70,7 +70,7 @@ class Filler:
         ids = np.arange(self.points, self.points + BATCH)
         columns = PointColumns(ids=ids, vectors=self._rng.random((BATCH, self.dim), dtype=np.float32), payloads=(PAYLOAD,) * BATCH)
         try:
-            call = ShardUpsert(shard=SHARD, epoch=Revision(2), request_id=self.request(), points=columns)
+            call = ShardUpsert(shard=SHARD, request_id=self.request(), points=columns)
             await self.replica.write(call, PATIENCE_S)
         except ResourceExhausted as error:
             if error.details.limit != "memory":
@@ -106,7 +106,7 @@ class Filler:
         removed = 0
         for start in range(ids.start, ids.stop, 1000):
             part = np.arange(start, min(start + 1000, ids.stop))
-            call = ShardDelete(shard=SHARD, epoch=Revision(2), request_id=self.request(), ids=part)
+            call = ShardDelete(shard=SHARD, request_id=self.request(), ids=part)
             removed += (await self.replica.write(call, PATIENCE_S)).affected
         return removed
 

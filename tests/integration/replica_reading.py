@@ -45,5 +45,5 @@ async def delete_matching(bench: Bench, filter: Filter) -> None:
     """Delete by filter, until nothing is left to delete."""
     more = True
     while more:
-        call = ShardDeleteMatching(shard=SHARD, epoch=bench.epoch, request_id=bench.next_id(), filter=filter)
+        call = ShardDeleteMatching(shard=SHARD, request_id=bench.next_id(), filter=filter)
         more = (await bench.replica.write(call, TIMEOUT_S)).more

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import ClusterMap, LeaderEntry, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
@@ -23,7 +22,9 @@ from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revisi
 from shoal.core.limits import Limits
 from shoal.core.payload import payload_from_json
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
-from shoal.core.recovery import AuditEntry, LogEnd, Recovery, RecoveryRequest, ReplicaPlace
+from shoal.core.recovery import LogEnd, Recovery, ReplicaPlace
+from shoal.core.replies import AuditPage, ShardRecovery
+from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import (
     QueryGroup,
@@ -304,25 +305,26 @@ class FakeLeader:
         self.calls: list[tuple[object, ...]] = []
         self.answers: list[ShoalError | Callable[[], None] | None] = []
 
-    async def create(self, address: str, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
-        self._answer("create", address, spec, request_id, timeout_s)
-        return CollectionId(f"id-{spec.name}")
+    async def create(self, address: str, request: CreateCollection, timeout_s: float) -> CollectionId:
+        self._answer("create", address, request, timeout_s)
+        return CollectionId(f"id-{request.name}")
 
-    async def alter(self, address: str, name: str, alteration: Alteration, timeout_s: float) -> None:
-        self._answer("alter", address, name, alteration, timeout_s)
+    async def alter(self, address: str, request: AlterCollection, timeout_s: float) -> None:
+        self._answer("alter", address, request, timeout_s)
 
-    async def drop(self, address: str, name: str, collection: CollectionId | None, timeout_s: float) -> None:
-        self._answer("drop", address, name, collection, timeout_s)
+    async def drop(self, address: str, request: DropCollection, timeout_s: float) -> None:
+        self._answer("drop", address, request, timeout_s)
 
-    async def recover(self, address: str, request: RecoveryRequest, timeout_s: float) -> tuple[Recovery, bool]:
+    async def recover(self, address: str, request: RecoverShard, timeout_s: float) -> ShardRecovery:
         self._answer("recover", address, request, timeout_s)
         place = ReplicaPlace(replica=ReplicaId("r1"), worker=WorkerId("w1"), role="learner", end=LogEnd(term=Term(1), seq=Seq(7)))
-        shard = ShardId(CollectionId(f"id-{request.name}"), request.number)
-        return Recovery(shard=shard, term=Term(2), chosen=place, given_up=()), request.accept_data_loss
+        shard = ShardId(CollectionId(f"id-{request.asked.name}"), request.asked.number)
+        recovery = Recovery(shard=shard, term=Term(2), chosen=place, given_up=())
+        return ShardRecovery(done=request.asked.accept_data_loss, recovery=recovery)
 
-    async def audit(self, address: str, limit: int, before: str, timeout_s: float) -> tuple[tuple[AuditEntry, ...], str]:
-        self._answer("audit", address, limit, before, timeout_s)
-        return (), "next"
+    async def audit(self, address: str, request: ListAudit, timeout_s: float) -> AuditPage:
+        self._answer("audit", address, request, timeout_s)
+        return AuditPage(entries=(), following="next")
 
     def _answer(self, *call: object) -> None:
         self.calls.append(call)

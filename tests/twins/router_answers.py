@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from shoal.client import calls
 from shoal.client.async_client import AsyncClient
 from shoal.client.async_driver import AsyncDriver
-from shoal.client.calls import AuditPage, Found, Got, Page, Request, ShardToken, Written
 from shoal.client.client import Client
-from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.client.sync_driver import SyncDriver
+from shoal.core import requests as calls
 from shoal.core.alteration import Alteration, altered_spec
 from shoal.core.collection import spec_from_input
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound
@@ -28,6 +26,8 @@ from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import StoredColumns, id_array, id_order
 from shoal.core.recovery import ACCEPT_DATA_LOSS, AuditEntry, LogEnd, Recovery, ReplicaPlace
+from shoal.core.replies import AuditPage, ClusterInfo, CollectionInfo, CollectionSummary, Found, Got, Page, ShardRecovery, Written
+from shoal.core.requests import Request, ShardToken
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
 from shoal.core.topk import HitColumns

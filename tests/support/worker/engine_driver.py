@@ -17,7 +17,8 @@ from shoal.core.points import PointColumns, PointId, id_array
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.replica.engine import Engine, EngineSettings
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef, fill_replica_folder
-from shoal.wire.records import delete_body, exact_delete_body, upsert_body
+from shoal.wire.point_bytes import points_to_bytes
+from shoal.wire.records import delete_body, exact_delete_body
 from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC
 
 CLUSTER = ClusterId("cluster")
@@ -112,4 +113,4 @@ class Driven:
 
 def _upsert_body(ids: Sequence[PointId], vectors: Sequence[Sequence[float]], payloads: Sequence[bytes | None]) -> bytes:
     matrix = np.array(vectors, dtype=np.float32).reshape(len(ids), DIM)
-    return upsert_body(PointColumns(ids=id_array(ids), vectors=matrix, payloads=tuple(payloads)))
+    return points_to_bytes(PointColumns(ids=id_array(ids), vectors=matrix, payloads=tuple(payloads)))

@@ -227,11 +227,11 @@ class Fleet:
     ) -> WriteAck:
         vectors = np.full((len(ids), DIM), value, dtype=np.float32)
         points = PointColumns(ids=id_array(ids), vectors=vectors, payloads=None)
-        call = ShardUpsert(shard=SHARD, epoch=Revision(0), request_id=request_id or self._next(), points=points)
+        call = ShardUpsert(shard=SHARD, request_id=request_id or self._next(), points=points)
         return await primary.host.write(call, timeout_s)
 
     async def delete(self, primary: Member, ids: Sequence[PointId]) -> WriteAck:
-        return await primary.host.write(ShardDelete(shard=SHARD, epoch=Revision(0), request_id=self._next(), ids=id_array(ids)), 10.0)
+        return await primary.host.write(ShardDelete(shard=SHARD, request_id=self._next(), ids=id_array(ids)), 10.0)
 
     async def content(self, member: Member, at_least: Seq = Seq(0)) -> dict[PointId, float]:
         """What a replica holds, once it has applied so much: the first component by id."""

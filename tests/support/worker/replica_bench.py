@@ -69,13 +69,13 @@ class Bench:
     pools: Pools
     memory: WorkerMemory
     settings: EngineSettings
-    epoch: Revision
+    client: str
     lease: list[bool]
     numbers: int = 0
 
     def next_id(self) -> RequestId:
         self.numbers += 1
-        return RequestId(f"client-{self.epoch}", self.numbers)
+        return RequestId(self.client, self.numbers)
 
     async def upsert(
         self,
@@ -86,14 +86,14 @@ class Bench:
         request_id: RequestId | None = None,
     ) -> WriteAck:
         columns = PointColumns(ids=id_array(ids), vectors=np.asarray(vectors, dtype=np.float32).reshape(len(ids), -1), payloads=payloads)
-        call = ShardUpsert(shard=SHARD, epoch=self.epoch, request_id=request_id or self.next_id(), points=columns)
+        call = ShardUpsert(shard=SHARD, request_id=request_id or self.next_id(), points=columns)
         return await self.replica.write(call, 20.0)
 
     async def delete(self, ids: Sequence[PointId]) -> WriteAck:
-        return await self.replica.write(ShardDelete(shard=SHARD, epoch=self.epoch, request_id=self.next_id(), ids=id_array(ids)), 20.0)
+        return await self.replica.write(ShardDelete(shard=SHARD, request_id=self.next_id(), ids=id_array(ids)), 20.0)
 
     async def delete_matching(self, filter: Filter) -> WriteAck:
-        call = ShardDeleteMatching(shard=SHARD, epoch=self.epoch, request_id=self.next_id(), filter=filter)
+        call = ShardDeleteMatching(shard=SHARD, request_id=self.next_id(), filter=filter)
         return await self.replica.write(call, 20.0)
 
     async def search(self, query: ArrayLike, k: int, *, filter: Filter | None = None, **options: Any) -> HitColumns:
@@ -134,9 +134,7 @@ async def opened(
             while (await replica.stats()).role != "primary":
                 assert replica.failure is None, replica.failure
                 await asyncio.sleep(0.001)
-            yield Bench(
-                replica=replica, engine=engine, pools=pools, memory=memory, settings=settings, epoch=Revision(100 + term), lease=lease
-            )
+            yield Bench(replica=replica, engine=engine, pools=pools, memory=memory, settings=settings, client=f"client-{term}", lease=lease)
         finally:
             await replica.close()
     finally:

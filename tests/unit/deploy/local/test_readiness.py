@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
 from shoal.core.health import ReplicationCondition, ShardCondition, WorkerCondition
+from shoal.core.replies import ClusterInfo, ShardInfo, WorkerInfo
 from shoal.deploy.local.readiness import failed_shards, missing
 
 WORKER = WorkerInfo(id="w", address="h:1", pid=1, node="n", zone="", state=WorkerCondition.UP, memory=1)

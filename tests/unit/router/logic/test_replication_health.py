@@ -11,9 +11,10 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import DeadlineExceeded
 from shoal.core.health import MemberRole, ReplicaRole
 from shoal.core.ids import ReplicaId, Seq, WorkerId
+from shoal.core.replies import ReplicaInfo
 from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
-from shoal.router.logic.replication_health import ReplicaHealth, replicas_of, replication_of
+from shoal.router.logic.replication_health import replicas_of, replication_of
 from tests.twins.cluster import worker_entry
 from tests.unit.router.configs import SHARD, config_of, configs
 
@@ -95,10 +96,10 @@ def test_every_replica_is_told_with_its_role() -> None:
     failed = WorkerStatus(memory_bytes=1, failed={str(SHARD): "crc"})
     found = replicas_of(up("wp", "wq", "wr"), {"wp": told("wp", 9, ReplicaRole.PRIMARY), "wq": failed, "wr": DeadlineExceeded("x")}, config)
     assert found == (
-        ReplicaHealth(id="p", worker="wp", role=MemberRole.PRIMARY, state=ReplicaRole.PRIMARY, applied_seq=9),
-        ReplicaHealth(id="q", worker="wq", role=MemberRole.ELR, state=ReplicaRole.FAILED),
-        ReplicaHealth(id="r", worker="wr", role=MemberRole.LEARNER),
-        ReplicaHealth(id="s", worker="ws", role=MemberRole.LEAVING),
+        ReplicaInfo(id="p", worker="wp", role=MemberRole.PRIMARY, state=ReplicaRole.PRIMARY, applied_seq=9),
+        ReplicaInfo(id="q", worker="wq", role=MemberRole.ELR, state=ReplicaRole.FAILED, applied_seq=0),
+        ReplicaInfo(id="r", worker="wr", role=MemberRole.LEARNER, state=ReplicaRole.UNTOLD, applied_seq=0),
+        ReplicaInfo(id="s", worker="ws", role=MemberRole.LEAVING, state=ReplicaRole.UNTOLD, applied_seq=0),
     )
 
 

@@ -11,9 +11,10 @@ import pytest
 from shoal.core.errors import InvalidArgument, PreconditionFailed, Unavailable
 from shoal.core.ids import WorkerId
 from shoal.core.recovery import RecoveryRequest
+from shoal.core.requests import ListAudit, RecoverShard
 from shoal.router.rpc.collections_service import CollectionsService
 from shoal.v1 import collections_pb2
-from shoal.wire.recovery import recovery_from_message, request_to_message
+from shoal.wire.recovery import recover_to_message, recovery_from_message
 from tests.twins.cluster import TwinCluster
 
 ASKED = RecoveryRequest(name="a", number=1, worker=WorkerId("w1"), accept_data_loss=True, reason="why", asked_by="me@here", request_id="r1")
@@ -32,17 +33,16 @@ class Desk:
         self.cluster = TwinCluster()
         self.service = CollectionsService(
             administration=self.cluster.router.administration,
-            limits=self.cluster.limits,
             default_timeout_s=5.0,
             optimize_timeout_s=5.0,
         )
 
     def recover(self, request: RecoveryRequest) -> Any:
-        return asyncio.run(self.service.RecoverShard(request_to_message(request), Context()))
+        return asyncio.run(self.service.RecoverShard(recover_to_message(RecoverShard(asked=request)), Context()))
 
     @property
     def asked(self) -> list[RecoveryRequest]:
-        return [call[2] for call in self.cluster.leader.calls if isinstance(call[2], RecoveryRequest)]
+        return [call[2].asked for call in self.cluster.leader.calls if isinstance(call[2], RecoverShard)]
 
 
 def test_a_recovery_goes_to_the_leader_with_where_it_came_from() -> None:
@@ -83,4 +83,4 @@ def test_the_audit_is_asked_page_by_page() -> None:
     answer = asyncio.run(desk.service.ListAudit(collections_pb2.ListAuditRequest(limit=3, before="k"), Context()))
     assert (list(answer.entries), answer.next) == ([], "next")
     (call,) = desk.cluster.leader.calls
-    assert (call[0], call[2], call[3]) == ("audit", 3, "k")
+    assert (call[0], call[2]) == ("audit", ListAudit(limit=3, before="k"))

@@ -11,10 +11,10 @@ from shoal.core.errors import AlreadyExists, InvalidArgument, ResourceExhausted
 from shoal.core.limits import Limits
 from shoal.core.points import id_array
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, RecallTarget
+from shoal.router.rpc.caller import timeout_of
 from shoal.router.rpc.cluster_service import ClusterService
 from shoal.router.rpc.collections_service import CollectionsService
 from shoal.router.rpc.points_service import PointsService
-from shoal.router.rpc.requests import timeout_of
 from shoal.router.rpc.search_service import SearchService
 from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, points_pb2, search_pb2
 from shoal.wire.columns import ids_from_message, ids_to_message, vectors_from_message, vectors_to_message
@@ -46,9 +46,7 @@ class Front:
         conversions = router.conversions
         self.search = SearchService(reads=router.reads, limits=router.limits, conversions=conversions, **timeouts)
         self.points = PointsService(reads=router.reads, writes=router.writes, limits=router.limits, conversions=conversions, **timeouts)
-        self.collections = CollectionsService(
-            administration=router.administration, limits=router.limits, optimize_timeout_s=100.0, **timeouts
-        )
+        self.collections = CollectionsService(administration=router.administration, optimize_timeout_s=100.0, **timeouts)
         self.whole = ClusterService(overview=router.overview, **timeouts)
 
     def timeouts(self) -> set[float]:
@@ -298,7 +296,7 @@ def test_collections_by_grpc() -> None:
     run(front.collections.Drop, collections_pb2.DropCollectionRequest(name="b"))
     run(front.collections.Drop, collections_pb2.DropCollectionRequest(name="b", collection_id="id-b"))
     assert [call[0] for call in front.cluster.leader.calls] == ["create", "drop", "drop"]
-    assert [call[3] for call in front.cluster.leader.calls[1:]] == [None, "id-b"]
+    assert [call[2].collection_id for call in front.cluster.leader.calls[1:]] == ["", "id-b"]
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,19 @@ import pytest
 
 from shoal.core.errors import NotFound
 from shoal.core.ids import CollectionId, Revision, ShardId
-from shoal.router.logic.questions import Page, ScrollQuestion
+from shoal.core.replies import Page
+from shoal.core.requests import Scroll
 from tests.twins.cluster import TwinCluster
 from tests.unit.router.verbs.test_reads import loaded
 
 
 def scroll_after(cluster: TwinCluster, collection_id: str) -> Page:
-    return asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a", after=1, collection_id=collection_id), 5.0))
+    return asyncio.run(cluster.router.reads.scroll(Scroll(collection="a", after=1, collection_id=collection_id), 5.0))
 
 
 def test_a_scroll_says_whose_points_it_gives_and_ends_when_another_collection_has_the_name() -> None:
     cluster = loaded([1, 2], shards=1)
-    assert scroll_after(cluster, "").collection == "id-a"
+    assert scroll_after(cluster, "").collection_id == "id-a"
     assert scroll_after(cluster, "id-a").points.ids.tolist() == [2]
     assert cluster.names.asked == []
     with pytest.raises(NotFound, match=r"'a' was dropped, and made anew, while it was scrolled; begin the scroll again") as caught:

@@ -448,7 +448,7 @@ def test_a_replica_that_has_failed_is_closed_holds_no_memory_and_still_says_why(
                 raise StorageFailed("the disk is gone")
 
             monkeypatch.setattr(ReplicaLog, "append", refuse)
-            call = ShardDelete(shard=SHARD, epoch=world.observer.map.shards[SHARD].epoch, request_id=RequestId("c", 1), ids=id_array([1]))
+            call = ShardDelete(shard=SHARD, request_id=RequestId("c", 1), ids=id_array([1]))
             with pytest.raises(StorageFailed):
                 await world.host.write(call, 20.0)
             await until(lambda: SHARD not in world.host.open and world.host.memory.replica_bytes() == {})

@@ -21,7 +21,7 @@ from shoal.core.turns import Turn
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.replica import reading
 from shoal.shard_worker.replica.replica import UNDISTURBED_TRIES
-from shoal.shard_worker.storage.store.read_pool import ReadPool
+from shoal.shard_worker.storage.store.connections import ReadPool
 from tests.support.worker.replica_bench import DIM, SHARD, Bench, opened
 
 THREADS, MANY = 2, 100
@@ -38,7 +38,7 @@ class Endless:
         self.begun, self.ended, self._lock = 0, 0, threading.Lock()
         self._real = bench.engine.reading.search
         bench.engine.reading.search = self.search  # type: ignore[method-assign]
-        bench.engine.reading.estimated_us = lambda view, call: 1e9  # type: ignore[method-assign]
+        bench.engine.reading.estimated_us = lambda *_: 1e9  # type: ignore[method-assign]
 
     def search(self, view: IndexView, call: ShardSearch, turn: Turn) -> Any:
         if call.terms.caller == "short":
@@ -127,9 +127,7 @@ def test_closing_does_not_wait_for_a_backlog_and_tells_its_callers(tmp_path: Pat
         lambda bench: bench.replica.scroll(ShardScroll(shard=SHARD, after=None, limit=5, filter=FILTER), 0.0),
         lambda bench: bench.replica.scroll(ShardScroll(shard=SHARD, after=None, limit=5), 0.0),
         lambda bench: bench.replica.get(ShardGet(shard=SHARD, ids=np.arange(40)), 0.0),
-        lambda bench: bench.replica.write(
-            ShardDeleteMatching(shard=SHARD, epoch=bench.epoch, request_id=RequestId("c", 1), filter=FILTER), 0.0
-        ),
+        lambda bench: bench.replica.write(ShardDeleteMatching(shard=SHARD, request_id=RequestId("c", 1), filter=FILTER), 0.0),
     ],
     ids=["search", "count", "scroll matching", "scroll", "get", "delete"],
 )

@@ -424,7 +424,7 @@ def test_a_delete_by_filter_that_is_tried_again_says_that_points_may_be_left(tmp
         async with opened(tmp_path, term=1) as bench:
             await bench.upsert(range(60), vectors, payloads(60))
             request = bench.next_id()
-            call = ShardDeleteMatching(shard=SHARD, epoch=bench.epoch, request_id=request, filter=Range(path=("n",), gte=0))
+            call = ShardDeleteMatching(shard=SHARD, request_id=request, filter=Range(path=("n",), gte=0))
             first, again = await bench.replica.write(call, 5.0), await bench.replica.write(call, 5.0)
             assert (first.affected, first.more, again.affected, again.more) == (30, True, 30, True)
 

@@ -9,7 +9,7 @@ import pytest
 
 from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.core.filter import HasId
-from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term
+from shoal.core.ids import CollectionId, ReplicaId, RequestId, Seq, ShardId, Term
 from shoal.core.points import PointColumns, id_array
 from shoal.core.shard_calls import Consistency, ReadTerms, ShardDeleteMatching, ShardScroll, ShardUpsert
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
@@ -291,7 +291,7 @@ def test_a_record_that_a_slow_link_does_not_carry_in_the_time_of_a_small_one_is_
             large = PointColumns(
                 ids=id_array([1]), vectors=np.ones((1, DIM), dtype=np.float32), payloads=(b'{"text":"%s"}' % (b"x" * 4_000_000),)
             )
-            call = ShardUpsert(shard=SHARD, epoch=Revision(0), request_id=RequestId("other", 1), points=large)
+            call = ShardUpsert(shard=SHARD, request_id=RequestId("other", 1), points=large)
             ack = await a.host.write(call, 20.0)
             assert await world.content(b, ack.seq) == {1: 1.0}
 
@@ -363,7 +363,7 @@ def test_a_delete_by_filter_is_refused_by_a_primary_that_does_not_serve_yet(tmp_
     async def run():
         async with fleet(tmp_path) as world:
             b = await candidate_that_does_not_serve(world)
-            call = ShardDeleteMatching(shard=SHARD, epoch=Revision(0), request_id=RequestId("deleter", 1), filter=THE_FIRST_TWO)
+            call = ShardDeleteMatching(shard=SHARD, request_id=RequestId("deleter", 1), filter=THE_FIRST_TWO)
             with pytest.raises(Unavailable, match="not served by this replica") as caught:
                 await b.host.write(call, 10.0)
             assert caught.value.details.applied == {str(SHARD): "no"}
@@ -390,7 +390,7 @@ def test_a_delete_by_filter_is_refused_when_another_term_begins_while_it_looks_f
                 return matched
 
             monkeypatch.setattr(ReplicaReading, "matching", match_slowly)
-            call = ShardDeleteMatching(shard=SHARD, epoch=Revision(0), request_id=RequestId("deleter", 1), filter=THE_FIRST_TWO)
+            call = ShardDeleteMatching(shard=SHARD, request_id=RequestId("deleter", 1), filter=THE_FIRST_TWO)
             deleting = asyncio.create_task(a.host.write(call, 20.0))
             await until(lambda: found.is_set() or deleting.done())
             await world.elect(a, without=())

@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 
 from shoal.cli import collection
-from shoal.client.calls import AlterCollection, DescribeCollection
-from shoal.client.results import ShardInfo
 from shoal.core.health import ShardCondition
+from shoal.core.replies import ShardInfo
+from shoal.core.requests import AlterCollection, DescribeCollection
 
 
 def test_a_collection_from_creation_to_drop(shoal):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.cli.recall import Curve, mean_recall, plot, verdict
-from shoal.client.calls import MeasureRecall, TuneCollection
+from shoal.core.requests import MeasureRecall, TuneCollection
 from tests.twins.router_answers import CURVE, MEASURED, client_with
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from shoal.client.calls import RecoverShard
-from shoal.client.results import ClusterInfo, WorkerInfo
 from shoal.core.health import WorkerCondition
+from shoal.core.replies import ClusterInfo, WorkerInfo
+from shoal.core.requests import RecoverShard
 
 
 @pytest.fixture

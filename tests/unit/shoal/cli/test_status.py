@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from shoal.cli.advice import problems_of
-from shoal.client.results import ClusterInfo, ReplicaInfo, ShardInfo, WorkerInfo
 from shoal.core.health import MemberRole, ReplicaRole, ReplicationCondition, ShardCondition, WorkerCondition
+from shoal.core.replies import ClusterInfo, ReplicaInfo, ShardInfo, WorkerInfo
 
 MIB = 1024**2
 FILES = {"file_limit": 0, "files_open": 0}

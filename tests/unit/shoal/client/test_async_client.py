@@ -7,8 +7,8 @@ import uvloop
 
 import shoal
 from shoal.client import writes
-from shoal.client.calls import Count, Upsert
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, NotFound, PreconditionFailed, ShoalError, Unavailable
+from shoal.core.requests import Count, Upsert
 from tests.twins.router_answers import DictCluster, PausingClock, async_client_with, client_with
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from shoal.client import batches, writes
-from shoal.client.calls import Upsert
 from shoal.core.errors import ErrorDetails, InvalidArgument, Unavailable
+from shoal.core.requests import Upsert
 from tests.twins.router_answers import DictCluster, PausingClock, async_client_with, client_with
 
 

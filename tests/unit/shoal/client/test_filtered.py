@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import shoal
-from shoal.client.calls import AlterCollection, Delete, DeleteMatching, MeasureRecall, Search, TuneCollection
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, Unavailable
+from shoal.core.requests import AlterCollection, Delete, DeleteMatching, MeasureRecall, Search, TuneCollection
 from shoal.core.shard_calls import RecallTarget
 from tests.twins.router_answers import CURVE, EXPLAINED, MEASURED, DictCluster, PausingClock, client_with
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.client.calls import Count, CreateCollection, DropCollection, ListCollections, OptimizeCollection, ReadAs
 from shoal.client.flow import LAST_PAUSE_S, LEAST_ATTEMPT_S, Doubt, answered, pause_before
 from shoal.client.routers import Routers
 from shoal.client.sync_driver import SyncDriver
@@ -21,6 +20,7 @@ from shoal.core.errors import (
     ShoalError,
     Unavailable,
 )
+from shoal.core.requests import Count, CreateCollection, DropCollection, ListCollections, OptimizeCollection, ReadAs
 from tests.twins.router_answers import MockTransport, PausingClock
 
 READ = Count(collection="c", filter=None, read=ReadAs())

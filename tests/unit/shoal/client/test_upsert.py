@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from shoal.client import writes
-from shoal.client.calls import Delete, ShardToken, Upsert, Written
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, Unavailable
+from shoal.core.replies import Written
+from shoal.core.requests import Delete, ShardToken, Upsert
 from tests.twins.router_answers import DictCluster, PausingClock, client_with
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from shoal.core.errors import InvalidArgument
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, RecallTarget
-from shoal.router.logic.accuracy import accuracy_of
+from shoal.wire.searches import accuracy_of
 
 
 def said(*, exact: bool = False, recall: float | None = None, params: Any = None) -> Accuracy | None:

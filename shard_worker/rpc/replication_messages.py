@@ -1,17 +1,18 @@
-"""Appends and snapshots as messages between workers, and back."""
+"""Appends and snapshots between values of the worker and the messages that workers send each other."""
 
 from __future__ import annotations
 
 from shoal.core.errors import InvalidArgument
-from shoal.core.ids import ReplicaId, RequestId, Seq, Term
+from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, Diverged, LogMatches, LogSummary, NoRoom, Refused
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
-from shoal.v1 import common_pb2, replication_pb2
-from shoal.wire.shard_calls import shard_from_message, shard_to_message
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotFile, SnapshotManifest
+from shoal.v1 import replication_pb2
+from shoal.wire.call_parts import request_id_to_message, shard_from_message, shard_to_message
 
 
 def append_to_message(append: Append) -> replication_pb2.AppendRequest:
-    """An append as sent."""
+    """Return an append as a message."""
     return replication_pb2.AppendRequest(
         shard=shard_to_message(append.shard),
         term=append.term,
@@ -26,7 +27,7 @@ def append_to_message(append: Append) -> replication_pb2.AppendRequest:
 
 
 def append_from_message(message: replication_pb2.AppendRequest) -> Append:
-    """An append as received.
+    """Return the append of a message.
 
     Raises InvalidArgument for records that do not follow each other, or of an unknown kind.
     """
@@ -48,7 +49,7 @@ def append_from_message(message: replication_pb2.AppendRequest) -> Append:
 
 
 def answer_to_message(answer: AppendAnswer) -> replication_pb2.AppendResponse:
-    """The answer to an append as sent."""
+    """Return the answer to an append as a message."""
     match answer:
         case LogMatches(through=through, no_room=no_room):
             reason, limit = ("", "") if no_room is None else (no_room.reason, no_room.limit)
@@ -62,7 +63,7 @@ def answer_to_message(answer: AppendAnswer) -> replication_pb2.AppendResponse:
 
 
 def answer_from_message(message: replication_pb2.AppendResponse) -> AppendAnswer:
-    """The answer to an append as received. Raises InvalidArgument for one that says nothing."""
+    """Return the answer to an append. Raises InvalidArgument for a message that says nothing."""
     match message.WhichOneof("answer"):
         case "matched":
             found = message.matched
@@ -78,12 +79,56 @@ def answer_from_message(message: replication_pb2.AppendResponse) -> AppendAnswer
             raise InvalidArgument("the answer to an append is empty")
 
 
+def begin_snapshot_to_message(shard: ShardId, replica: ReplicaId) -> replication_pb2.BeginSnapshotRequest:
+    """Return the order to pin a replica as a message."""
+    return replication_pb2.BeginSnapshotRequest(shard=shard_to_message(shard), replica=replica)
+
+
+def begin_snapshot_from_message(message: replication_pb2.BeginSnapshotRequest) -> tuple[ShardId, ReplicaId]:
+    """Return the replica that is to be pinned, and its shard."""
+    return shard_from_message(message.shard), ReplicaId(message.replica)
+
+
+def manifest_to_message(manifest: SnapshotManifest) -> replication_pb2.SnapshotManifest:
+    """Return the files of a pinned replica as a message."""
+    files = [replication_pb2.SnapshotFile(name=each.name, size_bytes=each.size_bytes, sha256=each.sha256) for each in manifest.files]
+    return replication_pb2.SnapshotManifest(snapshot=manifest.snapshot, term=manifest.term, seq=manifest.seq, files=files)
+
+
+def manifest_from_message(message: replication_pb2.SnapshotManifest) -> SnapshotManifest:
+    """Return the files of a pinned replica."""
+    files = tuple(SnapshotFile(name=each.name, size_bytes=each.size_bytes, sha256=each.sha256) for each in message.files)
+    return SnapshotManifest(snapshot=message.snapshot, term=Term(message.term), seq=Seq(message.seq), files=files)
+
+
+def read_snapshot_to_message(snapshot: str, name: str, offset: int, max_bytes: int) -> replication_pb2.ReadSnapshotRequest:
+    """Return the question for a piece of a file as a message."""
+    return replication_pb2.ReadSnapshotRequest(snapshot=snapshot, name=name, offset=offset, max_bytes=max_bytes)
+
+
+def piece_to_message(data: bytes) -> replication_pb2.ReadSnapshotResponse:
+    """Return a piece of a file as a message."""
+    return replication_pb2.ReadSnapshotResponse(data=data)
+
+
+def end_snapshot_to_message(snapshot: str) -> replication_pb2.EndSnapshotRequest:
+    """Return the order to release a pinned replica as a message."""
+    return replication_pb2.EndSnapshotRequest(snapshot=snapshot)
+
+
+def ended_to_message() -> replication_pb2.EndSnapshotResponse:
+    """Return the answer to that order as a message."""
+    return replication_pb2.EndSnapshotResponse()
+
+
 def _record_to_message(record: Record) -> replication_pb2.LogRecord:
-    request = None
-    if record.request_id is not None:
-        request = common_pb2.RequestId(client=record.request_id.client, number=record.request_id.number)
     return replication_pb2.LogRecord(
-        term=record.term, seq=record.seq, kind=record.kind, time_ms=record.time_ms, request_id=request, body=record.body
+        term=record.term,
+        seq=record.seq,
+        kind=record.kind,
+        time_ms=record.time_ms,
+        request_id=request_id_to_message(record.request_id),
+        body=record.body,
     )
 
 
