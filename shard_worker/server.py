@@ -41,7 +41,7 @@ from shoal.shard_worker.rpc.peers import GrpcPeers
 from shoal.shard_worker.rpc.replication_service import ReplicationServicer
 from shoal.shard_worker.rpc.worker_service import WorkerServicer
 from shoal.shard_worker.settings import WorkerSettings
-from shoal.shard_worker.snapshots.fetch import SnapshotFetch
+from shoal.shard_worker.snapshots.fetch import FolderDownloads, SnapshotFetch
 from shoal.shard_worker.snapshots.source import SnapshotSource
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.space import Full, Roomy, SpaceLimits, SpaceState, disk_space, disk_words, judge_space
@@ -206,7 +206,8 @@ class WorkerRole:
             me=folder.worker_id,
             membership=membership,
             folders=folders,
-            snapshots=SnapshotFetch(peers=peers, folder=folder),
+            snapshots=SnapshotFetch(peers=peers, downloads=FolderDownloads(folder)),
+            new_id=lambda: str(uuid.uuid4()),
         )
         return _Parts(folder=folder, membership=membership, assignments=assignments, peers=peers, source=source)
 

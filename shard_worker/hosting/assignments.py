@@ -1,5 +1,5 @@
-"""Carries out what logic.hosting decides: makes, opens, tells, closes and drops replicas as the cluster map assigns
-them.
+"""Carries out what logic.hosting decides: makes, opens, informs, closes and drops the replicas that the cluster map
+assigns to this worker.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
@@ -19,6 +18,7 @@ from shoal.core.errors import DataLoss, ErrorDetails, Internal, PreconditionFail
 from shoal.core.file_budget import OPEN_FILES_LIMIT
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.logs import event
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
@@ -54,25 +54,24 @@ log = logging.getLogger("shoal.worker.assignments")
 
 LOOK_AGAIN_S = 1.0
 REOPEN_AFTER_S = 1.0
-"""From a write that found no room to opening its replica again: longer than room is measured apart, so that it is known
-by then.
+"""Pause between a write that found no room and opening its replica again. It is longer than the time between two
+measurements of the room, so the room is known by then.
 """
 
 NO_ROOM_S = 10.0
-"""Pause before a snapshot is asked for again for which there was no room."""
+"""Pause before a snapshot that found no room is fetched again."""
 
 
 class Snapshots(Protocol):
-    """Fetches snapshots of other workers' replicas."""
+    """Fetches snapshots of other workers' replicas: see SnapshotFetch."""
 
     async def fetch(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId, still_wanted: Callable[[], bool]) -> SnapshotDownload:
-        """Bring a snapshot of `primary` here, for `replica`, as long as it is wanted; what a failed try has brought is
-        not fetched again. Raises ShoalErrors."""
+        """Return a whole snapshot of `primary` for `replica`. Stops when it is not wanted. Raises ShoalErrors."""
         ...
 
 
 class Assignments:
-    """Keeps the host's replicas as the map says. `see_map` may be called at any time; `run` does the work."""
+    """Keeps the host's replicas as the map says. Used on the event loop: `see_map` at any time, while `run` works."""
 
     def __init__(
         self,
@@ -83,38 +82,39 @@ class Assignments:
         membership: Membership,
         folders: WorkerReplicaFolders,
         snapshots: Snapshots,
+        new_id: Callable[[], str],
     ) -> None:
+        """new_id: returns a replica id that was never used."""
         self._host, self._swaps, self._me = host, swaps, me
-        self._membership, self._folders, self._snapshots = membership, folders, snapshots
+        self._membership, self._folders, self._snapshots, self._new_id = membership, folders, snapshots, new_id
         self._map = ClusterMap()
-        self._wake = asyncio.Event()
+        self._news = ChangeSignal()
         self._told: dict[ShardId, tuple[Revision, Revision]] = {}
         self._specs: dict[ShardId, CollectionSpec] = {}
         self._busy: dict[ShardId, asyncio.Task[None]] = {}
         self._no_space: str | None = None
         self._closing = asyncio.Event()
-        self._newer = asyncio.Event()
+        self._maps = ChangeSignal()
         self._swapped: set[ShardId] = set()
 
     def see_map(self, cluster_map: ClusterMap) -> None:
         """Take a newer map."""
         self._map = cluster_map
-        outdated, self._newer = self._newer, asyncio.Event()
-        outdated.set()
-        self._wake.set()
+        self._maps.notify()
+        self._news.notify()
 
     def wake(self) -> None:
         """Look again (the registration changed)."""
-        self._wake.set()
+        self._news.notify()
 
     async def run(self) -> None:
         """Decide and act until cancelled."""
         while True:
-            self._wake.clear()
+            heard = self._news.count
             for step in next_steps(self._view()):
                 self._begin(step)
             self._shut_failed()
-            await _wait_at_most(self._wake, LOOK_AGAIN_S)
+            await self._news.wait(heard, LOOK_AGAIN_S)
 
     def tell_space(self, reason: str | None) -> None:
         """Tell every replica whether there is room on the disk; reason: why not."""
@@ -132,7 +132,7 @@ class Assignments:
         folder whose lock is given back.
         """
         self._closing.set()
-        self._newer.set()
+        self._maps.notify()
         while self._busy:
             await asyncio.wait(self._busy.values())
         closed = await asyncio.gather(*(replica.close() for replica in self._host.open.values()), return_exceptions=True)
@@ -213,14 +213,14 @@ class Assignments:
                 await self._resign(config, entry.epoch)
 
     def _start(self, shard: ShardId, work: Callable[[], Awaitable[None]]) -> None:
-        newer = self._newer
+        seen = self._maps.count
 
         async def guarded() -> None:
             try:
                 await work()
                 if shard in self._swapped:
-                    # What was decided on is outdated; deciding on it again would only be rejected.
-                    await _wait_at_most(newer, LOOK_AGAIN_S)
+                    # The map that this step was decided on is outdated: another swap based on it would be rejected.
+                    await self._maps.wait(seen, LOOK_AGAIN_S)
             except ShoalError as error:
                 log.warning(event("step_postponed", shard=shard, reason=error.message))
                 await self._pause(LOOK_AGAIN_S)
@@ -230,25 +230,28 @@ class Assignments:
             finally:
                 self._swapped.discard(shard)
                 del self._busy[shard]
-                self._wake.set()
+                self._news.notify()
 
         self._busy[shard] = asyncio.create_task(guarded())
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than until the worker ends."""
-        await _wait_at_most(self._closing, seconds)
+        # Not asyncio.wait_for: in Python 3.11 it swallows a cancellation that comes as the wait ends.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
 
     def _tell(self, entry: ShardEntry) -> None:
         shard = entry.config.shard
         self._told[shard] = (entry.epoch, self._membership.registration)
         self._host.open[shard].tell(entry.config, entry.epoch, self._membership.registration)
-        self._wake.set()
+        self._news.notify()
 
     def _tell_spec(self, shard: ShardId, spec: CollectionSpec) -> None:
         self._specs[shard] = spec
         self._host.open[shard].tell_spec(spec)
         log.info(event("collection_altered", shard=shard, index=spec.index, recall=spec.recall))
-        self._wake.set()
+        self._news.notify()
 
     def _fail(self, shard: ShardId, replica: ReplicaId, reason: ShoalError) -> None:
         log.error(event("replica_failed", shard=shard, replica=replica, reason=reason.message))
@@ -286,7 +289,7 @@ class Assignments:
         shard = entry.config.shard
         if not await self._room_to_create(shard):
             return
-        fresh = ReplicaId(str(uuid.uuid4()))
+        fresh = ReplicaId(self._new_id())
         # Only once it is known that no configuration names an id that had a folder before.
         if await self._swap(renamed_learner(entry.config, replica, fresh), entry.epoch) is None:
             return
@@ -428,10 +431,3 @@ def _state_of(failure: ShoalError | None) -> Local:
     if failure is None:
         return Local.OPEN
     return Local.FULL if isinstance(failure, DiskFull) else Local.FAILED
-
-
-async def _wait_at_most(happens: asyncio.Event, seconds: float) -> None:
-    # Not asyncio.wait_for: in Python 3.11 it swallows a cancellation that comes as the wait ends.
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await happens.wait()

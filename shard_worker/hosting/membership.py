@@ -8,7 +8,6 @@ replaced. While this process runs, another incarnation under the worker's key me
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from functools import partial
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.core.ids import Revision
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event as log_event
 from shoal.store.codecs import decode_worker, encode_worker
@@ -51,7 +51,7 @@ class Membership:
         self._ttl_s = lease_ttl_s
         self._changed = changed
         self._keeper: LeaseKeeper | None = None
-        self._lost = asyncio.Event()
+        self._news = ChangeSignal()
         self._newest = Revision(0)
         self._usurper: WorkerEntry | None = None
         self.registration = Revision(0)
@@ -77,7 +77,7 @@ class Membership:
             return
         if 0 < self.registration < registered.registration:
             self._usurper = registered
-            self._lost.set()
+            self._news.notify()
 
     async def run(self) -> None:
         """Register, keep the lease, register again whenever it was lost.
@@ -100,10 +100,7 @@ class Membership:
         tick_s = keeper.ttl_s / 10
         while not keeper.lost and self._usurper is None:
             keeper.tick()
-            # Not asyncio.wait_for: in Python 3.11 it swallows a cancellation that comes as the wait ends.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(tick_s):
-                    await self._lost.wait()
+            await self._news.until(lambda: keeper.lost or self._usurper is not None, tick_s)
         if self._usurper is not None:
             raise _replaced(self._usurper)
         log.warning(log_event("lease_lost", worker=self._me.id))
@@ -127,7 +124,6 @@ class Membership:
         await self.close()
         found = await self._store.get(self._keys.worker(self._me.id), self._ttl_s)
         self._refuse_foreign(found)
-        self._lost.clear()
         loop = asyncio.get_running_loop()
         self._keeper = await hold_lease(
             self._store,
@@ -135,7 +131,7 @@ class Membership:
             timeout_s=self._ttl_s,
             clock=self._clock,
             threads=self._threads,
-            on_lost=partial(_wake, loop, self._lost),
+            on_lost=partial(_wake, loop, self._news),
         )
         key = self._keys.worker(self._me.id)
         condition = Absent(key=key) if found is None else Unchanged(key=key, mod_revision=found.mod_revision)
@@ -165,6 +161,6 @@ def _replaced(other: WorkerEntry) -> PreconditionFailed:
     return PreconditionFailed(f"worker {other.id} is registered by another process (pid {other.pid} on {other.node}); this one ends")
 
 
-def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+def _wake(loop: asyncio.AbstractEventLoop, news: ChangeSignal) -> None:
     if not loop.is_closed():
-        loop.call_soon_threadsafe(event.set)
+        loop.call_soon_threadsafe(news.notify)

@@ -37,7 +37,7 @@ from shoal.core.shard_calls import (
 from shoal.core.shard_config import ShardConfig
 from shoal.core.turns import FREE, Asker, Turn
 from shoal.runtime.change_signal import ChangeSignal
-from shoal.runtime.clock import boot_s
+from shoal.runtime.clock import boot_s, wall_ms
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
 from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot, Tick
@@ -103,7 +103,7 @@ class Replica:
         self._closing = False
         self._changed = changed
         machine = ReplicaMachine(beginning.opened, beginning.requests)
-        self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward)
+        self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward, wall_ms=wall_ms)
         self._room = ReplicaRoom(shard=shard, engine=engine, writer=self._writer, memory=memory)
         self._replicate = Replicate(
             peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(lambda _: engine.read_log(*asked), Asker())

@@ -1,8 +1,8 @@
-"""Carries out what a primary wants of the other members and of the store: one task an effect, whose outcome comes back
-as an event.
+"""Carries out what a primary wants of the other members and of the store. Each effect is a task, and its outcome comes
+back as an event.
 
-The machine has at most one append under way to each member and one swap in all, so the tasks are bounded by the
-members.
+The machine has at most one append under way to each member and one swap in all, so the number of tasks is bounded by
+the number of members.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ log = logging.getLogger("shoal.worker.replicate")
 
 APPEND_TIMEOUT_S = 2.0
 BYTES_PER_S = 1_000_000
-"""A slower network or disk than this cannot take the largest records."""
+"""The slowest network and disk that can still take the largest records."""
 
 
 class PeerCalls(Protocol):
     """How a replica reaches other workers, and the configuration of its shard."""
 
     async def append(self, worker: WorkerId, append: Append, timeout_s: float) -> AppendAnswer:
-        """Send records to a member. Raises a ShoalError when it did not answer, or could not take them."""
+        """Send records to a member. Raises a ShoalError when it does not answer, or cannot take them."""
         ...
 
     async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
-        """Put a configuration if its epoch is still `base` and the primary's worker has the registration it was elected
-        with.
+        """Put a configuration if its epoch is still `base`, and the primary's worker still has the registration with
+        which its replica was elected.
         """
         ...
 
 
 class Replicate:
-    """The outward half of one replica. Used on the event loop; `close` after the writer."""
+    """Reaches out for one replica. Used on the event loop; `close` after the writer."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class Replicate:
         read_log: Callable[[Seq, int], Awaitable[tuple[Record, ...]]],
     ) -> None:
         self._peers, self._feed, self._read_log = peers, feed, read_log
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
 
     def perform(self, effect: LeadershipEffect) -> None:
-        """Begin it."""
+        """Begin an effect."""
         match effect:
             case SendAppend():
                 self._start(self._send(effect))
@@ -66,15 +66,15 @@ class Replicate:
                 self._start(self._swap(effect))
 
     async def close(self) -> None:
-        """End what is under way. Its outcome does not matter any more."""
+        """Cancel what is under way: its outcome does not matter any more."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     async def _send(self, effect: SendAppend) -> None:
         peer = effect.append.to

@@ -1,7 +1,6 @@
-"""The performer of the replica state machine: feeds it events, and carries out its effects in the replica's one writer
-thread.
+"""Feeds events to the state machine of a replica, and carries out its effects in the replica's one writer thread.
 
-Effects that gather while the thread is busy are carried out together: that is the group commit (one flush a group).
+Effects that gather while the thread is busy are carried out together. This is the group commit: one flush a group.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable, to_keep
-from shoal.core.ids import RequestId
+from shoal.core.ids import RequestId, Seq, Term
 from shoal.core.shard_calls import WriteAck
-from shoal.runtime.clock import wall_ms
 from shoal.runtime.fault_points import fault_point
 from shoal.runtime.logs import event
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
@@ -44,28 +42,73 @@ from shoal.shard_worker.logic.replication.events import (
 from shoal.shard_worker.logic.replication.leadership import LeadershipEffect, ReadLog, SendAppend, SwapConfig
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
-from shoal.shard_worker.replica.engine import Engine
+from shoal.shard_worker.logic.replication.request_memory import Forgetting
 
 log = logging.getLogger("shoal.worker.writer")
 
 T = TypeVar("T")
+W = TypeVar("W")
 
 Outward = LeadershipEffect | FetchSnapshot
 """Effects that reach out of this replica."""
+
+
+class WriterEngine(Protocol):
+    """What the writer asks of an Engine. All but `keep_log` and `log_base` run in the writer thread and may block."""
+
+    @property
+    def log_base(self) -> tuple[Term, Seq]:
+        """See Engine."""
+        ...
+
+    def save_term(self, term: Term) -> None:
+        """See Engine."""
+        ...
+
+    def append(self, records: Sequence[Record]) -> None:
+        """See Engine."""
+        ...
+
+    def truncate_after(self, seq: Seq) -> None:
+        """See Engine."""
+        ...
+
+    def forget(self, forgetting: Forgetting) -> None:
+        """See Engine."""
+        ...
+
+    def apply(self, records: Sequence[Record]) -> tuple[int, ...]:
+        """See Engine."""
+        ...
+
+    def checkpoint_if_due(self) -> None:
+        """See Engine."""
+        ...
+
+    def keep_log(self, needed_from: Seq, wanted_from: Seq) -> None:
+        """See Engine."""
+        ...
 
 
 class Writer:
     """Drives one machine over one engine. Used from the event loop; `close` before the engine is closed."""
 
     def __init__(
-        self, *, machine: ReplicaMachine, engine: Engine, progressed: Callable[[], None], outward: Callable[[Outward], None]
+        self,
+        *,
+        machine: ReplicaMachine,
+        engine: WriterEngine,
+        progressed: Callable[[], None],
+        outward: Callable[[Outward], None],
+        wall_ms: Callable[[], int],
     ) -> None:
-        """progressed: called on the loop after records were applied or the role changed; outward: carries out what is
-        not done here, without waiting for it."""
+        """progressed: called on the loop after records were applied or the role changed; outward: begins what reaches
+        out of this replica, and returns at once; wall_ms: the wall clock in milliseconds since 1970."""
         self.machine = machine
+        self._role = machine.role_name
         self.failure: ShoalError | None = None
         self._engine = engine
-        self._progressed, self._outward = progressed, outward
+        self._progressed, self._outward, self._wall_ms = progressed, outward, wall_ms
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{machine.shard.number}")
         self._loop = asyncio.get_running_loop()
         self._work: list[ReplicaEffect] = []
@@ -79,23 +122,20 @@ class Writer:
 
     @property
     def waiting(self) -> int:
-        """Writes that wait for their acknowledgement."""
+        """Number of writes that wait for their acknowledgement."""
         return len(self._callers)
 
     async def write(self, *, request_id: RequestId, kind: RecordKind, body: bytes, timeout_s: float) -> WriteAck:
-        """Have a write appended, committed and applied.
-
-        Raises what the machine refuses with, DeadlineExceeded, Unavailable.
-        """
+        """Append, commit and apply a write. Raises the machine's refusal, DeadlineExceeded, Unavailable."""
         if self._closed:
             raise Unavailable(f"shard {self.machine.shard} is closing", ErrorDetails(applied={str(self.machine.shard): "no"}))
         ticket = self._new_ticket()
         answer: asyncio.Future[WriteAck] = self._loop.create_future()
         self._callers[ticket] = answer
-        self.feed(WriteAsked(ticket=ticket, request_id=request_id, kind=kind, body=body, now_ms=wall_ms()))
+        self.feed(WriteAsked(ticket=ticket, request_id=request_id, kind=kind, body=body, now_ms=self._wall_ms()))
+        timer = self._loop.call_later(timeout_s, _expire, answer)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await answer
+            return await answer
         except TimeoutError:
             shard = str(self.machine.shard)
             raise DeadlineExceeded(
@@ -103,9 +143,10 @@ class Writer:
                 ErrorDetails(shard=shard, applied={shard: "maybe"}),
             ) from None
         finally:
-            if self._callers.pop(ticket, None) is not None and not answer.done():
+            timer.cancel()
+            if self._callers.pop(ticket, None) is not None:
                 self.feed(CallerLeft(ticket=ticket))
-            # A refusal would hold this frame, this frame the refusal: as a cycle, with the bytes of the write.
+            # A refusal holds this frame, and this frame the refusal: a cycle that would keep the bytes of the write.
             del answer
 
     async def append(self, append: Append, timeout_s: float) -> AppendAnswer:
@@ -119,12 +160,13 @@ class Writer:
         answer: asyncio.Future[AppendAnswer] = self._loop.create_future()
         self._appends[ticket] = answer
         self.feed(AppendAsked(ticket=ticket, append=append))
+        timer = self._loop.call_later(timeout_s, _expire, answer)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await answer
+            return await answer
         except TimeoutError:
             raise DeadlineExceeded(f"shard {self.machine.shard}: {len(append.records)} records were not durable in time") from None
         finally:
+            timer.cancel()
             self._appends.pop(ticket, None)
             del answer
 
@@ -134,7 +176,7 @@ class Writer:
 
     def feed(self, happened: ReplicaEvent) -> None:
         """Give the machine an event; on the event loop."""
-        role, before = self.machine.role_name, (self.machine.applied_seq, self.failure)
+        machine, applied, failure = self.machine, self.machine.applied_seq, self.failure
         for effect in self._decided(happened):
             match effect:
                 case Acknowledge(ticket=ticket, seq=seq, affected=affected):
@@ -153,15 +195,16 @@ class Writer:
         if isinstance(happened, StorageBroke):
             self.failure = happened.error
             log.error(event("replica_failed", shard=self.machine.shard, reason=happened.error.message))
-        self._engine.keep_log(*self.machine.kept_for_others)
-        if role != self.machine.role_name:
-            log.info(event("role", shard=self.machine.shard, role=self.machine.role_name, term=self.machine.known_term))
-        # Not for each tick and heartbeat: who waits for progress looks at much.
-        if role != self.machine.role_name or before != (self.machine.applied_seq, self.failure):
+        role, before = machine.role_name, self._role
+        if role != before:
+            self._role = role
+            log.info(event("role", shard=machine.shard, role=role, term=machine.known_term))
+        # Not for each tick and heartbeat: what is called here looks at much.
+        if role != before or applied != machine.applied_seq or failure is not self.failure:
             self._progressed()
 
     def _decided(self, happened: ReplicaEvent) -> list[ReplicaEffect]:
-        """What the machine wants. An invariant that does not hold ends the replica, before anything wrong is done."""
+        """Return what the machine wants. A broken invariant ends the replica before anything wrong is done."""
         try:
             return self.machine.handle(happened)
         except Exception as error:
@@ -170,26 +213,27 @@ class Writer:
             return self.machine.handle(StorageBroke(error=self.failure))
 
     async def between_writes(self, work: Callable[[], T]) -> T:
-        """Run something in the writer thread, so that nothing is applied meanwhile. Raises Unavailable once closed."""
+        """Run `work` in the writer thread, so that nothing is applied meanwhile. Raises Unavailable once closed."""
         if self._closed:
             raise Unavailable(f"shard {self.machine.shard} is closing")
-        return await self._loop.run_in_executor(self._thread, self._told_after, work)
+        return await self._in_thread(self._told_after, work)
 
     async def close(self) -> None:
-        """Finish what the thread does now, refuse what waits (it may be applied: it may be in the log), end the
-        thread.
+        """Finish what the thread does now, refuse what waits, and end the thread.
+
+        What is refused may be in the log, and may be applied later.
         """
         self._closed = True
         self._wake.set()
         await self._running
-        # Off the loop: what waits in the thread may take long, and the loop keeps the lease.
+        # Not on the loop: what the thread does may take long, and the loop keeps the lease.
         await asyncio.to_thread(self._thread.shutdown)
         shard = str(self.machine.shard)
         for ticket in list(self._appends):
             self._answer_append(ticket, Unavailable(f"shard {shard} is closing"))
         for ticket in list(self._callers):
             self._answer(ticket, Unavailable(f"shard {shard} is closing", ErrorDetails(shard=shard, applied={shard: "maybe"})))
-        # They lead to the replica that owns this writer: as a cycle, both would outlive their last use.
+        # Both refer to the replica that owns this writer: such a cycle would outlive its last use.
         self._progressed, self._outward = _tell_nobody, _reach_nobody
 
     def _answer(self, ticket: int, answer: WriteAck | ShoalError) -> None:
@@ -216,9 +260,14 @@ class Writer:
             self._wake.clear()
             work, self._work = self._work, []
             if work and self.failure is None:
-                await self._loop.run_in_executor(self._thread, self._perform, work)
-            # The next may be hours away; the records of these are large.
+                await self._in_thread(self._perform, work)
+            # The next work may be hours away, and the records of this one are large.
             del work
+
+    def _in_thread(self, do: Callable[[W], T], work: W) -> asyncio.Future[T]:
+        """Run `do(work)` in the writer thread. It may trim the log, so the engine learns first what is needed."""
+        self._engine.keep_log(*self.machine.kept_for_others)
+        return self._loop.run_in_executor(self._thread, do, work)
 
     def _perform(self, work: Sequence[ReplicaEffect]) -> None:
         try:
@@ -241,7 +290,7 @@ class Writer:
             self._tell_base()
 
     def _tell_base(self) -> None:
-        """Whatever trimmed the log, the machine has to know before it looks for a record there."""
+        """Tell the machine where the log begins now, before it looks for a record that was trimmed."""
         if self._engine.log_base != self._base:
             self._base = self._engine.log_base
             self._say(LogTrimmed(term=self._base[0], seq=self._base[1]))
@@ -253,7 +302,7 @@ class Writer:
             self._say(TermStored(term=terms[-1]))
 
     def _log(self, work: Sequence[ReplicaEffect]) -> None:
-        """Appends and cuts, in order; appends that follow each other with one flush."""
+        """Append and cut, in order. Appends that follow each other share one flush."""
         group: list[Record] = []
         for effect in work:
             match effect:
@@ -287,9 +336,15 @@ class Writer:
         self._loop.call_soon_threadsafe(self.feed, happened)
 
 
+def _expire(answer: asyncio.Future[Any]) -> None:
+    """End the wait for an answer. It costs a fraction of asyncio.timeout, and every write and append waits."""
+    if not answer.done():
+        answer.set_exception(TimeoutError())
+
+
 def _tell_nobody() -> None:
-    """Who was told of progress is gone."""
+    """Do nothing: the owner of this writer is gone."""
 
 
 def _reach_nobody(effect: Outward) -> None:
-    """Who reached out is gone."""
+    """Do nothing: the owner of this writer is gone."""

@@ -1,4 +1,4 @@
-"""Brings a snapshot of another worker's replica here, piece by piece, going on where an earlier try ended."""
+"""Fetches a snapshot of another worker's replica, piece by piece. A later try goes on where an earlier one ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
@@ -17,7 +17,7 @@ from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
 from shoal.shard_worker.storage.folders.snapshot_import import Missing, SnapshotDownload
 from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE, SnapshotManifest
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
-from shoal.shard_worker.storage.space import disk_space, leaves_room
+from shoal.shard_worker.storage.space import DiskSpace, disk_space, leaves_room
 
 log = logging.getLogger("shoal.worker.snapshots")
 
@@ -30,42 +30,96 @@ DAMAGED_TRIES = 3
 
 
 class SnapshotCalls(Protocol):
-    """A worker that has a snapshot. Each call raises ShoalErrors."""
+    """Calls to a worker that has a snapshot. Each raises ShoalErrors."""
 
     async def begin_snapshot(self, worker: WorkerId, shard: ShardId, replica: ReplicaId, timeout_s: float) -> SnapshotManifest:
-        """Have a replica pinned over there, and learn what it consists of."""
+        """Pin a replica at that worker. Returns the list of its files."""
         ...
 
     async def read_snapshot(self, worker: WorkerId, snapshot: str, name: str, offset: int, max_bytes: int, timeout_s: float) -> bytes:
-        """A piece of one of its files."""
+        """Return a piece of one of its files."""
         ...
 
     async def end_snapshot(self, worker: WorkerId, snapshot: str, timeout_s: float) -> None:
-        """Let go of it."""
+        """Release the pin."""
         ...
 
 
-class SnapshotFetch:
-    """Fetches snapshots into one worker's folder."""
+class Download(Protocol):
+    """A snapshot on its way to this worker's disk: see SnapshotDownload. Its methods block."""
 
-    def __init__(self, *, peers: SnapshotCalls, folder: WorkerFolder) -> None:
-        self._peers, self._folder = peers, folder
+    manifest: SnapshotManifest
+
+    @property
+    def received_bytes(self) -> int:
+        """See SnapshotDownload."""
+        ...
+
+    def missing(self) -> Missing | None:
+        """See SnapshotDownload."""
+        ...
+
+    def write(self, name: str, offset: int, data: bytes) -> None:
+        """See SnapshotDownload."""
+        ...
+
+    def leave_out(self, name: str) -> None:
+        """See SnapshotDownload."""
+        ...
+
+
+D = TypeVar("D", bound=Download)
+D_co = TypeVar("D_co", bound=Download, covariant=True)
+
+
+class Downloads(Protocol[D_co]):
+    """Where this worker keeps snapshots that are not whole yet."""
+
+    def open(self, shard: ShardId, replica: ReplicaId, manifest: SnapshotManifest, source: ReplicaId) -> D_co:
+        """Begin the download of a snapshot of `source` for `replica`, or go on with it. Blocks. Raises ShoalErrors."""
+        ...
+
+    def space(self) -> DiskSpace:
+        """Return the room on the disk. Does not block."""
+        ...
+
+
+class FolderDownloads:
+    """Downloads into the folders of one worker."""
+
+    def __init__(self, folder: WorkerFolder) -> None:
+        self._folder = folder
+
+    def open(self, shard: ShardId, replica: ReplicaId, manifest: SnapshotManifest, source: ReplicaId) -> SnapshotDownload:
+        """See Downloads."""
+        return SnapshotDownload.open(self._folder.open_replica(ReplicaRef(shard, replica)), manifest, source=source)
+
+    def space(self) -> DiskSpace:
+        """See Downloads."""
+        return disk_space(self._folder.path)
+
+
+class SnapshotFetch(Generic[D]):
+    """Fetches snapshots for the replicas of one worker."""
+
+    def __init__(self, *, peers: SnapshotCalls, downloads: Downloads[D]) -> None:
+        self._peers, self._downloads = peers, downloads
         self._begun: dict[tuple[ReplicaId, ReplicaId], SnapshotManifest] = {}
         """By replica and primary: the snapshot that an interrupted try has left pinned at its primary's worker."""
 
-    async def fetch(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId, still_wanted: Callable[[], bool]) -> SnapshotDownload:
-        """A whole snapshot of `primary` for `replica` of the same shard, to be finished once that one is closed.
+    async def fetch(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId, still_wanted: Callable[[], bool]) -> D:
+        """Return a whole snapshot of `primary` for `replica` of the same shard. Finish it once that replica is closed.
 
-        still_wanted: asked before each piece. Raises Unavailable when it says no or the primary has no worker, and what
-        the calls and the disk raise; what came is kept for the next try.
+        still_wanted: asked before each piece. Raises Unavailable when it returns False or the primary has no worker,
+        ResourceExhausted when the disk has no room, and what the calls and the disk raise. What has arrived is kept for
+        the next try.
         """
         shard, worker = entry.config.shard, entry.config.worker_of.get(primary)
         if worker is None:
             raise Unavailable(f"replica {primary} of shard {shard} lives nowhere")
-        mine = await asyncio.to_thread(self._folder.open_replica, ReplicaRef(shard, replica))
         manifest = self._begun.pop((replica, primary), None) or await self._peers.begin_snapshot(worker, shard, primary, BEGIN_TIMEOUT_S)
         try:
-            download = await asyncio.to_thread(SnapshotDownload.open, mine, manifest, source=primary)
+            download = await asyncio.to_thread(self._downloads.open, shard, replica, manifest, primary)
             self._check_space(shard, download)
             log.info(event("snapshot_begins", shard=shard, replica=replica, seq=manifest.seq, here_bytes=download.received_bytes))
             await self._fetch_all(worker, download, still_wanted)
@@ -81,8 +135,8 @@ class SnapshotFetch:
         await self._end(worker, manifest)
         return download
 
-    def _check_space(self, shard: ShardId, download: SnapshotDownload) -> None:
-        space, missing = disk_space(self._folder.path), download.manifest.size_bytes - download.received_bytes
+    def _check_space(self, shard: ShardId, download: D) -> None:
+        space, missing = self._downloads.space(), download.manifest.size_bytes - download.received_bytes
         if not leaves_room(space, missing):
             raise ResourceExhausted(
                 f"no room for a snapshot of shard {shard}: {missing} bytes are to come, {space.free_bytes} are free",
@@ -90,11 +144,11 @@ class SnapshotFetch:
             )
 
     async def _end(self, worker: WorkerId, manifest: SnapshotManifest) -> None:
-        # It is forgotten over there if this does not arrive.
+        # If this call does not arrive, the other worker releases the pin after a while.
         with contextlib.suppress(ShoalError):
             await self._peers.end_snapshot(worker, manifest.snapshot, CALL_TIMEOUT_S)
 
-    async def _fetch_all(self, worker: WorkerId, download: SnapshotDownload, still_wanted: Callable[[], bool]) -> None:
+    async def _fetch_all(self, worker: WorkerId, download: D, still_wanted: Callable[[], bool]) -> None:
         damaged: dict[str, int] = {}
         while (wanted := await asyncio.to_thread(download.missing)) is not None:
             if not still_wanted():
@@ -110,7 +164,7 @@ class SnapshotFetch:
                 log.warning(event("snapshot_file_left_out", file=wanted.name))
                 download.leave_out(wanted.name)
 
-    async def _fetch_piece(self, worker: WorkerId, download: SnapshotDownload, wanted: Missing) -> None:
+    async def _fetch_piece(self, worker: WorkerId, download: D, wanted: Missing) -> None:
         data = b""
         if wanted.size_bytes:
             size = min(PIECE_BYTES, wanted.size_bytes)

@@ -17,9 +17,21 @@ def configure_logs(level: str, role: str) -> None:
     root.setLevel(level)
 
 
-def event(name: str, /, **fields: Any) -> str:
-    """Text of a log line: the event's name and its fields."""
-    return " ".join([name, *(f"{key}={_shown(value)}" for key, value in fields.items())])
+class LogEvent:
+    """Text of a log line. It is made only when the line is shown."""
+
+    __slots__ = ("_fields", "_name")
+
+    def __init__(self, name: str, fields: dict[str, Any]) -> None:
+        self._name, self._fields = name, fields
+
+    def __str__(self) -> str:
+        return " ".join([self._name, *(f"{key}={_shown(value)}" for key, value in self._fields.items())])
+
+
+def event(name: str, /, **fields: Any) -> LogEvent:
+    """Return the text of a log line: the event's name and its fields."""
+    return LogEvent(name, fields)
 
 
 def _shown(value: Any) -> str:

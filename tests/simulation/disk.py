@@ -20,17 +20,18 @@ PER_CLIENT = 48
 
 @dataclass
 class Store:
-    """The applied state. points: seq and value by key, of those that are there."""
+    """The applied state. points: seq and value by key, of those that are there; requests: by client."""
 
     applied: int = 0
     term: int = 0
     time_ms: int = 0
     points: dict[str, tuple[int, str]] = field(default_factory=dict)
-    requests: dict[RequestId, Remembered] = field(default_factory=dict)
+    requests: dict[str, dict[RequestId, Remembered]] = field(default_factory=dict)
 
     def copy(self) -> Store:
         """An independent copy."""
-        return Store(applied=self.applied, term=self.term, time_ms=self.time_ms, points=dict(self.points), requests=dict(self.requests))
+        requests = {client: dict(each) for client, each in self.requests.items()}
+        return Store(applied=self.applied, term=self.term, time_ms=self.time_ms, points=dict(self.points), requests=requests)
 
     def apply(self, record: Record) -> int:
         """Apply the next record. Points affected."""
@@ -43,7 +44,7 @@ class Store:
             else:
                 affected = int(self.points.pop(key, None) is not None)
         if record.request_id is not None:
-            self.requests[record.request_id] = Remembered(
+            self.requests.setdefault(record.request_id.client, {})[record.request_id] = Remembered(
                 request_id=record.request_id, seq=record.seq, affected=affected, time_ms=record.time_ms
             )
         self.applied, self.term, self.time_ms = record.seq, record.term, max(self.time_ms, record.time_ms)
@@ -51,10 +52,12 @@ class Store:
 
     def forget(self, forgetting: Forgetting) -> None:
         """Let go of requests."""
-        through, clients = dict(forgetting.through), set(forgetting.clients)
-        gone = [each for each in self.requests if each.client in clients or each.number <= through.get(each.client, 0)]
-        for each in gone:
-            del self.requests[each]
+        for client in forgetting.clients:
+            self.requests.pop(client, None)
+        for client, through in forgetting.through:
+            mine = self.requests.get(client, {})
+            for each in [each for each in mine if each.number <= through]:
+                del mine[each]
 
 
 class ReplicaDisk:
@@ -160,7 +163,8 @@ class ReplicaDisk:
 
     def request_memory(self) -> RequestMemory:
         """The writes that are remembered."""
-        return RequestMemory(self.store.requests.values(), per_client=PER_CLIENT)
+        remembered = [each for mine in self.store.requests.values() for each in mine.values()]
+        return RequestMemory(sorted(remembered, key=lambda each: each.seq), per_client=PER_CLIENT)
 
 
 @dataclass

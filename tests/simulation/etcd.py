@@ -67,6 +67,7 @@ class Etcd(Process):
         self._on_the_way: list[tuple[float, Transaction]] = []
         self.start()
         self._expire_often()
+        self._remind_often()
 
     def commit(self, source: Process, transaction: Transaction, timeout_s: float) -> Wait:
         """Committed or Rejected; raises LeaseNotFound, NoAnswer, NobodyThere."""
@@ -158,6 +159,11 @@ class Etcd(Process):
         self._expire()
         self.after(EXPIRY_EVERY_S, self._expire_often)
 
+    def _remind_often(self) -> None:
+        for observer in self._observers:
+            observer.notice()
+        self.scheduler.at(self.scheduler.now + LISTS_AGAIN_S, self._remind_often)
+
     def _expire(self) -> None:
         if self._state.expire(self.clock()):
             self._publish()
@@ -190,7 +196,6 @@ class Observer:
         self._life = process.life
         self.map = ClusterMap()
         self.lag_until = 0.0
-        self._looks_again()
 
     @property
     def lives(self) -> bool:
@@ -203,8 +208,8 @@ class Observer:
         return self.map.revision > 0
 
     def notice(self) -> None:
-        """The store has changed."""
-        if self.lives and self.lag_until <= self._etcd.scheduler.now:
+        """The store has changed, or may have."""
+        if self.lives and self.map.revision < self._etcd.map.revision and self.lag_until <= self._etcd.scheduler.now:
             self.list_again()
 
     def list_again(self) -> None:
@@ -219,11 +224,6 @@ class Observer:
         if newest.revision > self.map.revision and self._network.reaches("etcd", self._process.name):
             self.map = newest
             self._see(newest)
-
-    def _looks_again(self) -> None:
-        if self.map.revision < self._etcd.map.revision and self.lag_until <= self._etcd.scheduler.now:
-            self.list_again()
-        self._process.after(LISTS_AGAIN_S, self._looks_again)
 
 
 def is_rejected(outcome: object) -> bool:

@@ -20,6 +20,7 @@ from shoal.core import shard_config
 from shoal.core.ids import ReplicaId, Revision, Seq, Term
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig
+from shoal.shard_worker.hosting.assignments import Assignments
 from shoal.shard_worker.logic import hosting
 from shoal.shard_worker.logic.hosting import CreateReplica
 from shoal.shard_worker.logic.replication import leadership, primary_read
@@ -29,10 +30,9 @@ from shoal.shard_worker.logic.replication.leadership import Leadership
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.request_memory import RequestMemory, Unheard
 from shoal.shard_worker.logic.replication.roles import Leading
+from shoal.shard_worker.storage.folders import snapshot_manifest
 from shoal.store.lease_plan import SURE_PART, Hold
 from shoal.store.leases import LeaseKeeper
-from tests.simulation import hosting as hosting_performer
-from tests.simulation import replica as performer
 
 Breaking = Callable[[], AbstractContextManager[object]]
 
@@ -155,9 +155,10 @@ def _leads_under_any_registration() -> Any:
 
 @contextmanager
 def _snapshots_are_taken_blindly() -> Any:
-    # Nor does it notice, on the way, that it is not needed any more.
-    behind = patch.object(performer.Replica, "behind", property(lambda self: self._told_behind))
-    with behind, patch.object(hosting_performer, "lacks_something", lambda folder, store: False):
+    # Nor does the learner notice, while the snapshot comes, that it does not need it any more.
+    wanted = patch.object(Assignments, "_is_behind", lambda self, shard, replica, primary: True)
+    applied = patch.object(snapshot_manifest, "check_keeps_applied", lambda manifest, replica, applied_seq: None)
+    with wanted, applied, patch.object(snapshot_manifest, "check_keeps_promises", lambda manifest, replica, log_end: None):
         yield
 
 
@@ -299,7 +300,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="inv 6: a primary read begins in the term in which it ends",
         patched="primary_read.is_sure",
-        breaking=_attribute(performer, "is_sure", lambda began, fixed: fixed is not None),
+        breaking=_attribute(primary_read, "is_sure", lambda began, fixed: fixed is not None),
         caught_by=("primary_read_begun_before_the_noop",),
     ),
     Mutation(
@@ -347,7 +348,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="a snapshot does not undo a promise",
-        patched="SnapshotDownload._check_replica (its twin)",
+        patched="snapshot_manifest.check_keeps_*",
         breaking=_snapshots_are_taken_blindly,
         caught_by=("snapshot_overtaken",),
         starred=False,

@@ -5,8 +5,9 @@ One source of randomness.
 
 from __future__ import annotations
 
-import heapq
+from collections import deque
 from collections.abc import Callable, Generator
+from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
@@ -30,19 +31,30 @@ class Scheduler:
         self.random = Random(seed)
         self._heap: list[tuple[float, int, Process | None, int, Work]] = []
         self._serial = 0
+        self._soon: deque[tuple[Process, int, Work]] = deque()
         self.noted = begin_notes()
 
     def at(self, when: float, work: Work, process: Process | None = None) -> None:
         """Do work then, unless the life of `process` has ended; when it is paused, as soon as it wakes."""
-        self._serial += 1
-        life = 0 if process is None else process.life
-        heapq.heappush(self._heap, (max(when, self.now), self._serial, process, life, work))
+        self._serial = serial = self._serial + 1
+        now = self.now
+        heappush(self._heap, (when if when > now else now, serial, process, 0 if process is None else process.life, work))
+
+    def soon(self, work: Work, process: Process) -> None:
+        """Do work in this life of a process, before the next event: cheaper than `at` for now."""
+        self._soon.append((process, process.life, work))
 
     def run(self, until: float, stop: Callable[[], bool] | None = None) -> None:
         """Let time pass, to `until` or until stop() holds."""
-        heap, noted = self._heap, self.noted
-        while heap and heap[0][0] <= until:
-            self.now, _, process, life, work = heapq.heappop(heap)
+        heap, soon, noted = self._heap, self._soon, self.noted
+        process: Process | None
+        while True:
+            if soon:
+                process, life, work = soon.popleft()
+            elif heap and heap[0][0] <= until:
+                self.now, _, process, life, work = heappop(heap)
+            else:
+                break
             if process is None:
                 work()
             elif process.life == life:
@@ -64,14 +76,14 @@ class Process:
 
     def __init__(self, scheduler: Scheduler, name: str, *, rate: float = 1.0) -> None:
         self.scheduler, self.name = scheduler, name
-        self.rate, self._offset = rate, scheduler.random.uniform(10.0, 1e5)
+        self.rate, self.offset = rate, scheduler.random.uniform(10.0, 1e5)
         self._wall_off_s = scheduler.random.uniform(-WALL_OFF_S, WALL_OFF_S)
         self.life, self.alive, self.paused = 0, False, False
         self.held: list[Work] = []
 
     def clock(self) -> float:
         """Seconds on its own clock, which goes on while it is paused or dead."""
-        return self._offset + self.scheduler.now * self.rate
+        return self.offset + self.scheduler.now * self.rate
 
     def wall_ms(self) -> int:
         """Its wall clock, which is off by a little."""

@@ -253,10 +253,10 @@ def snapshot_overtaken(seed: int) -> Stage:
     """
     stage = Stage(seed, workers=3)
     primary, (learner, candidate) = stage.primary, stage.backups()
-    candidate.hosting.open[stage.world.shard].keep_log()
+    candidate.replicas[stage.world.shard].engine.never_trim()
     stage.cut_from_members(learner)
     stage.until(lambda: len(stage.config.isr) == 2, "shrink")
-    behind, leading = learner.hosting.open[stage.world.shard], primary.hosting.open[stage.world.shard]
+    behind, leading = learner.replicas[stage.world.shard], primary.replicas[stage.world.shard]
     stage.until(lambda: leading.disk.base[1] > behind.disk.last_seq, "trimmed log")
     stage.world.network.heal()
     stage.until(lambda: behind.behind == leading.id, "learner that is behind")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from tests.simulation.faults import Faults
 from tests.simulation.product_logs import only_defects
 from tests.simulation.violation import Violation
+from tests.simulation.virtual_loop import unlisted_tasks
 from tests.simulation.world import World, end_world
 
 FAULTS_S, GROWS_AT_S = 110.0, 8.0
@@ -42,10 +43,12 @@ def run_seed(seed: int, *, trace: bool = False) -> Outcome:
     gc.disable()
     gc.freeze()
     try:
-        with only_defects():
-            return _play(seed, trace=trace)
+        with only_defects(), unlisted_tasks():
+            try:
+                return _play(seed, trace=trace)
+            finally:
+                end_world()
     finally:
-        end_world()
         gc.collect()
         gc.unfreeze()
         gc.enable()

@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import contextvars
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -22,27 +24,41 @@ from tests.simulation.violation import note
 
 T = TypeVar("T")
 
+TASKS_KEPT = 512
 
-class _Handle:
-    """A callback to come. When it was cancelled it is skipped."""
 
-    __slots__ = ("_args", "_callback", "_when", "gone")
-
-    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], when: float = 0.0) -> None:
-        self._callback, self._args, self._when, self.gone = callback, args, when, False
+class _Handle(list[Any]):
+    """A callback to come and its arguments. When it was cancelled it is skipped."""
 
     def cancel(self) -> None:
-        self.gone = True
+        self[:] = (_do_nothing, ())
+
+
+class _Timer:
+    """A callback for later."""
+
+    __slots__ = ("_args", "_callback", "_loop", "_when")
+
+    def __init__(self, loop: VirtualLoop, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self._loop, self._when, self._args = loop, when, args
+        self._callback: Callable[..., object] | None = callback
+
+    def cancel(self) -> None:
+        self._callback = None
 
     def cancelled(self) -> bool:
-        return self.gone
+        return self._callback is None
 
     def when(self) -> float:
         return self._when
 
-    def run(self) -> None:
-        if not self.gone:
-            self._callback(*self._args)
+    def fire(self) -> None:
+        if self._callback is not None:
+            self._loop.run_now(self._callback, self._args)
+
+
+def _do_nothing() -> None:
+    pass
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
@@ -50,29 +66,33 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def __init__(self, process: Process) -> None:
         self._process, self._life = process, process.life
+        self._scheduler = process.scheduler
         self._ready: deque[_Handle] = deque()
-        self._draining = self._planned = False
+        self._awake = False
+        """Whether callbacks run now, or soon."""
+
         self._lines: dict[Executor | None, _Line] = {}
-        self.tasks: dict[asyncio.Task[Any], None] = {}
-        """Those that have not ended. To throw one away would run its last lines, so a life that ended keeps its own."""
+        self.tasks: list[asyncio.Task[Any]] = []
+        """Tasks that may not have ended. Throwing one away would run its last lines, so a life that ended keeps its
+        own."""
 
     # What asyncio's tasks, futures and primitives ask of a loop
 
-    def time(self) -> float:
-        """Seconds on the clock of the process."""
-        return self._process.clock()
+    get_debug = bool  # type: ignore[assignment]
+    """See asyncio. The cheapest call that returns False: each future makes it."""
 
-    def get_debug(self) -> bool:
-        """Never."""
-        return False
+    def time(self) -> float:
+        """Return seconds on the clock of the process."""
+        process = self._process
+        return process.offset + self._scheduler.now * process.rate
 
     def is_closed(self) -> bool:
-        """Whether the life has ended."""
+        """Return whether the life has ended."""
         return self._process.life != self._life
 
     def is_running(self) -> bool:
-        """Whether a callback runs now."""
-        return self._draining
+        """Return whether a callback runs now, or soon."""
+        return self._awake
 
     def create_future(self) -> asyncio.Future[Any]:
         """See asyncio."""
@@ -81,21 +101,26 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def create_task(
         self, coro: Generator[Any, None, T] | Coroutine[Any, Any, T], *, name: object = None, context: object = None
     ) -> asyncio.Task[T]:
-        """See asyncio. An invariant that falls in it is noted even where the product catches it."""
+        """See asyncio."""
+        assert self._awake, "a task is begun outside of its loop"
+        return self._begin(coro)
+
+    def _begin(self, coro: Generator[Any, None, T] | Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task: asyncio.Task[T] = asyncio.Task(coro, loop=self)  # type: ignore[arg-type]
-        self.tasks[task] = None
-        task.add_done_callback(self._ended)
+        self.tasks.append(task)
+        if len(self.tasks) > TASKS_KEPT:
+            self.tasks = [each for each in self.tasks if not each.done()]
         return task
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
         """See asyncio."""
-        handle = _Handle(callback, args)
-        if self.is_closed():
-            return handle
-        self._ready.append(handle)
-        if not self._draining and not self._planned:
-            self._planned = True
-            self._process.scheduler.at(self._process.scheduler.now, self._drain, self._process)
+        handle = _Handle((callback, args))
+        process = self._process
+        if process.life == self._life:
+            self._ready.append(handle)
+            if not self._awake:
+                self._awake = True
+                self._scheduler.soon(self._drain, process)
         return handle
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
@@ -104,19 +129,19 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
         """See asyncio."""
-        handle = _Handle(callback, args, self.time() + delay)
-        if not self.is_closed():
-            self._process.after(delay, lambda: None if handle.gone else self._run_now(handle))
-        return handle
+        return self.call_at(self.time() + delay, callback, *args)
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
         """See asyncio."""
-        return self.call_later(max(0.0, when - self.time()), callback, *args)
+        timer, process = _Timer(self, when, callback, args), self._process
+        if process.life == self._life:
+            self._scheduler.at((when - process.offset) / process.rate, timer.fire, process)
+        return timer
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Run it in a virtual thread; what is given to an executor of one thread waits for what is before it there."""
         future: asyncio.Future[T] = self.create_future()
-        work = lambda: self._run_thread(func, args, future)  # noqa: E731
+        work = partial(self._run_thread, func, args, future)
         if executor is None or getattr(executor, "_max_workers", 0) != 1:
             start_thread(self._process, work)
         else:
@@ -135,9 +160,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     # Ours
 
     def spawn(self, work: Coroutine[Any, Any, Any], answer: Resume | None = None) -> None:
-        """Run a task. answer: given its result, or what it raised; without it, what it raises ends the history."""
-        task = self.create_task(work)
-        task.add_done_callback(_note_failure if answer is None else lambda ended: _tell(ended, answer))
+        """Run a task. answer: given its result, or what it raised; without it, what it raises is a defect."""
+        self._begin(work).add_done_callback(_note_failure if answer is None else partial(_tell, answer))
+
+    def run_now(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        """Run a callback as part of this event."""
+        self._ready.append(_Handle((callback, args)))
+        self._drain()
 
     def wait(self, wait: Wait) -> asyncio.Future[Any]:
         """A wait of the scheduler as something to await; an exception is raised."""
@@ -163,55 +192,60 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         else:
             self.call_soon(_set_result, future, result)
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.pop(task, None)
-        if not task.cancelled() and isinstance(task.exception(), AssertionError):
-            error = task.exception()
-            assert isinstance(error, AssertionError)
-            note(error)
-
-    def _run_now(self, handle: _Handle) -> None:
-        self._ready.append(handle)
-        self._drain()
-
     def _drain(self) -> None:
-        self._planned = False
-        self._draining = True
-        asyncio._set_running_loop(self)
-        ready = self._ready
+        self._awake = True
+        if _running[0] is not self:
+            _set_running(self)
+        ready, process, life = self._ready, self._process, self._life
         try:
-            while ready:
-                ready.popleft().run()
+            while ready and process.life == life:
+                callback, args = ready.popleft()
+                callback(*args)
         finally:
-            asyncio._set_running_loop(None)
-            self._draining = False
+            self._awake = False
+
+
+_running: list[VirtualLoop | None] = [None]
+
+
+def _set_running(loop: VirtualLoop | None) -> None:
+    """Make it asyncio's running loop. It stays so until another one runs: to tell asyncio is dear."""
+    _running[0] = loop
+    asyncio._set_running_loop(loop)
 
 
 class _Line:
-    """Work for one thread, one after the other."""
+    """One virtual thread, and the work that waits for it."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._waiting: deque[Callable[[], None]] = deque()
+        self._thread: greenlet | None = None
         self._busy = False
 
     def add(self, work: Callable[[], None]) -> None:
         """Do it after what is before it."""
         self._waiting.append(work)
-        if not self._busy:
-            self._busy = True
-            start_thread(self._process, self._run)
+        if self._thread is None:
+            self._thread = start_thread(self._process, self._run)
+        elif not self._busy:
+            self._process.scheduler.soon(self._thread.switch, self._process)
+        self._busy = True
 
     def _run(self) -> None:
-        while self._waiting:
-            self._waiting.popleft()()
-        self._busy = False
+        thread = getcurrent()
+        while True:
+            while self._waiting:
+                self._waiting.popleft()()
+            self._busy = False
+            assert thread.parent is not None
+            thread.parent.switch()
 
 
 def start_thread(process: Process, work: Callable[[], None]) -> greenlet:
     """Run `work` in a virtual thread of this life, beginning now."""
     thread = greenlet(work)
-    process.after(0.0, thread.switch)
+    process.scheduler.soon(thread.switch, process)
     return thread
 
 
@@ -245,14 +279,14 @@ class VirtualEvent:
 
     def __init__(self, process: Process) -> None:
         self._process, self._set = process, False
-        self._waiting: list[Resume] = []
+        self._waiting: dict[greenlet, None] = {}
 
     def set(self) -> None:
         """See threading."""
         self._set = True
-        waiting, self._waiting = self._waiting, []
-        for resume in waiting:
-            resume(True)
+        waiting, self._waiting = self._waiting, {}
+        for thread in waiting:
+            self._process.scheduler.soon(partial(self._wake, waiting, thread), self._process)
 
     def is_set(self) -> bool:
         """See threading."""
@@ -260,19 +294,19 @@ class VirtualEvent:
 
     def wait(self, timeout: float | None = None) -> bool:
         """See threading."""
-        if not self._set and timeout != 0.0:
-            block(self._until_set(timeout))
+        if not self._set:
+            thread, waiting = getcurrent(), self._waiting
+            assert thread.parent is not None, "only a virtual thread may block"
+            waiting[thread] = None
+            if timeout is not None:
+                self._process.after(timeout, partial(self._wake, waiting, thread))
+            thread.parent.switch()
         return self._set
 
-    def _until_set(self, timeout: float | None) -> Wait:
-        def begin(resume: Resume) -> None:
-            once = _once(resume)
-            # Later, not from within whoever sets it.
-            self._waiting.append(lambda value: self._process.after(0.0, lambda: once(value)))
-            if timeout is not None:
-                self._process.after(timeout, lambda: once(False))
-
-        return begin
+    @staticmethod
+    def _wake(waiting: dict[greenlet, None], thread: greenlet) -> None:
+        if waiting.pop(thread, thread) is None:
+            thread.switch()
 
 
 class VirtualThreads:
@@ -311,8 +345,20 @@ class VirtualThread:
         return not self._ended.is_set()
 
 
+@contextmanager
+def unlisted_tasks() -> Iterator[None]:
+    """Keep new tasks out of the list that asyncio.all_tasks shows. Nobody asks for it, and a weak reference is dear."""
+    listed: Any = asyncio.tasks._all_tasks  # type: ignore[attr-defined]
+    listed.add = lambda task: None
+    try:
+        yield
+    finally:
+        del listed.add
+
+
 def forget(loops: list[VirtualLoop]) -> None:
     """Throw away the tasks of lives that ended. That runs their last lines, whose complaints nobody should hear."""
+    _set_running(None)
     for loop in loops:
         for task in list(loop.tasks):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -322,27 +368,19 @@ def forget(loops: list[VirtualLoop]) -> None:
         loop.tasks.clear()
 
 
-def _once(resume: Resume) -> Resume:
-    done = False
-
-    def once(value: Any) -> None:
-        nonlocal done
-        if not done:
-            done = True
-            resume(value)
-
-    return once
+def _tell(answer: Resume, task: asyncio.Task[Any]) -> None:
+    if task.cancelled():
+        return
+    error = task.exception()
+    if isinstance(error, AssertionError):
+        note(error)
+    answer(error or task.result())
 
 
 def _note_failure(task: asyncio.Task[Any]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        note(AssertionError(f"a task of the product ended: {type(error).__name__}: {error}"))
-
-
-def _tell(task: asyncio.Task[Any], answer: Resume) -> None:
-    if not task.cancelled():
-        answer(task.exception() or task.result())
+        note(error if isinstance(error, AssertionError) else AssertionError(f"a task ended with {type(error).__name__}: {error}"))
 
 
 def _set_result(future: asyncio.Future[T], result: T) -> None:

@@ -12,6 +12,7 @@ from shoal.shard_worker.logic.replication.record import Record
 from shoal.shard_worker.logic.replication.roles import Leading
 from tests.simulation.committed import CommittedLog
 from tests.simulation.configurations import Configurations
+from tests.simulation.disk import ReplicaDisk
 from tests.simulation.holdings import Holdings
 from tests.simulation.replica import Replica
 from tests.simulation.violation import Violation, hold
@@ -36,27 +37,25 @@ class ReplicaWatcher:
         elif reached > self._committed.last_seq:
             raise Violation("inv 6: only committed records are applied", f"{replica.id} follows to {reached}, committed is less")
 
-    def applying(self, replica: Replica, record: Record) -> None:
-        """It applies a record."""
-        self._committed.check_committed(record, replica.id)
+    def applying(self, disk: ReplicaDisk, record: Record) -> None:
+        """A replica applies a record."""
+        self._committed.check_committed(record, disk.replica)
 
-    def cut(self, replica: Replica, records: list[Record]) -> None:
-        """Records were cut from its log."""
+    def cut(self, disk: ReplicaDisk, records: list[Record]) -> None:
+        """Records were cut from a log."""
         for record in records:
             if record.seq <= self._committed.last_seq and self._committed.records[record.seq - 1].term == record.term:
-                raise Violation("inv 5: nothing committed is cut", f"{replica.id} cuts ({record.term}, {record.seq})")
+                raise Violation("inv 5: nothing committed is cut", f"{disk.replica} cuts ({record.term}, {record.seq})")
 
-    def matched(self, replica: Replica, append: Append) -> None:
-        """It tells a primary that it has this."""
-        stored = replica.disk.known_term
+    def matched(self, disk: ReplicaDisk, append: Append) -> None:
+        """A replica tells a primary that it has what was sent."""
+        stored, replica = disk.known_term, disk.replica
         if stored > append.term:
-            raise Violation("inv 3: lower terms are refused", f"{replica.id} knows {stored} and takes an append of {append.term}")
+            raise Violation("inv 3: lower terms are refused", f"{replica} knows {stored} and takes an append of {append.term}")
         if stored < append.term:
-            raise Violation("inv 3: a term is durable before the answer", f"{replica.id} has stored {stored}, answers {append.term}")
-        if replica.disk.last_seq < append.through:
-            raise Violation(
-                "inv 1: what is promised is durable", f"{replica.id} promises {append.through}, its log ends at {replica.disk.last_seq}"
-            )
+            raise Violation("inv 3: a term is durable before the answer", f"{replica} has stored {stored}, answers {append.term}")
+        if disk.last_seq < append.through:
+            raise Violation("inv 1: what is promised is durable", f"{replica} promises {append.through}, its log ends at {disk.last_seq}")
 
     def _commit(self, replica: Replica, role: Leading, before: int, reached: int) -> None:
         config = role.config

@@ -1,28 +1,29 @@
-"""A shard worker: its disk, which outlives it, and in each life a registration, a view of the map and its replicas."""
+"""A shard worker: its disk, which outlives it, and in each life the product's membership, assignments and replicas."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
-from shoal.core.errors import ErrorDetails, Unavailable
-from shoal.core.ids import ReplicaId, RequestId, Revision, ShardId, WorkerId
+from shoal.core.collection import CollectionSpec
+from shoal.core.errors import NotFound, ShoalError, Unavailable
+from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_calls import ReadTerms
-from shoal.core.shard_config import ShardConfig, ShardEntry
+from shoal.shard_worker.hosting.assignments import Assignments
+from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
+from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.hosting.membership import Membership
-from shoal.shard_worker.logic.hosting import HostStep, TellConfig, TellSpec
 from shoal.shard_worker.logic.replication.append import Append
-from shoal.shard_worker.logic.replication.leadership import SwapOutcome
 from shoal.shard_worker.logic.replication.record import RecordKind
-from shoal.store.codecs import encode_shard
-from shoal.store.interface import Committed, LeaseNotFound, Put, Transaction, Unchanged
+from shoal.shard_worker.snapshots.fetch import SnapshotFetch
+from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE, SnapshotFile
 from tests.simulation.disk import ReplicaDisk, WorkerDisk
 from tests.simulation.etcd import KEYS, Observer
-from tests.simulation.hosting import Hosting
-from tests.simulation.network import NobodyThere
-from tests.simulation.scheduler import Process, Resume, Steps, Wait
+from tests.simulation.folders import PinnedStore, SimDownloads, SimFolders
+from tests.simulation.peers import SimPeers
+from tests.simulation.replica import Replica
+from tests.simulation.scheduler import Process, Resume
 from tests.simulation.sim_store import SimStore
 from tests.simulation.virtual_loop import VirtualThreads
 
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 TTL_S = 5
-STORE_TIMEOUT_S = 5.0
-SNAPSHOT_TIMEOUT_S = 10.0
-PIECE_S, MOST_PIECES = 0.2, 20
+SPACE_EVERY_S = 1.0
+MOST_PIECES = 20
 
 
 class Worker(Process):
@@ -42,40 +42,78 @@ class Worker(Process):
         super().__init__(world.scheduler, name, rate=1.0 + world.scheduler.random.uniform(-0.024, 0.024))
         self._world, self.me, self._zone = world, WorkerId(name), zone
         self.disk = WorkerDisk()
-        self.hosting: Hosting
-        self.membership: Membership
+        self.replicas: dict[ShardId, Replica] = {}
         self.observer: Observer
 
     def boot(self) -> None:
-        """Start the process."""
+        """Start the process: wire what the product's WorkerRole wires."""
         self.start()
-        self.hosting = Hosting(process=self, me=self.me, disk=self.disk, host=self, watcher=self._world.watcher)
-        loop = self._world.new_loop(self)
-        self.membership = Membership(
-            store=SimStore(self._world.etcd, self, loop),
+        self._loop = loop = self._world.new_loop(self)
+        self._pins: set[str] = set()
+        self._pinned = 0
+        self.replicas = {}
+        self._host = Host(open=cast("dict[ShardId, Any]", self.replicas))
+        store = SimStore(self._world.etcd, self, loop)
+        swaps = ConfigSwaps(store=store, keys=KEYS, me=self.me)
+        self._peers = SimPeers(self, loop, self._world.network, self._world.workers, swaps)
+        self.observer = self._world.etcd.observe(self, lambda _: self._on_change())
+        self._membership = Membership(
+            store=store,
             keys=KEYS,
             me=self._entry(),
             lease_ttl_s=TTL_S,
-            changed=self.hosting.wake,
+            changed=self._on_change,
             clock=self.clock,
             threads=VirtualThreads(self),
         )
-        self.observer = self._world.etcd.observe(self, self._see_map)
-        loop.spawn(self.membership.run())
+        fetch = SnapshotFetch(peers=self._peers, downloads=SimDownloads(self, self.disk))
+        self._assignments = Assignments(
+            host=self._host,
+            swaps=swaps,
+            me=self.me,
+            membership=self._membership,
+            folders=cast("Any", SimFolders(self, self.disk, self, self._open)),
+            snapshots=cast("Any", fetch),
+            new_id=lambda: self._world.new_replica_id(self.name),
+        )
+        loop.spawn(self._membership.run())
+        loop.spawn(self._assignments.run())
+        loop.call_soon(self._watch_space)
 
     def crash(self, *, power: bool) -> None:
         """The process dies; of what the disks were doing a part is done. power: what was not flushed is gone, too."""
-        random = self.scheduler.random
-        for replica in self.hosting.open.values():
-            replica.crash(random.random())
+        for replica in self.replicas.values():
+            replica.crash()
         for disk in self.disk.folders.values():
             if power:
                 disk.lose_power()
         self.kill()
 
-    def _see_map(self, newest: ClusterMap) -> None:
-        self.membership.see(newest.workers.get(self.me))
-        self.hosting.see_map(newest)
+    def has_failed(self) -> bool:
+        """Return whether a replica here broke in this process."""
+        broken = any(each.broke for each in self._host.failed.values())
+        return broken or any(replica.failure is not None for replica in self.replicas.values())
+
+    def _on_change(self) -> None:
+        newest: ClusterMap = self.observer.map
+        self._membership.see(newest.workers.get(self.me))
+        self._assignments.see_map(newest)
+
+    def _watch_space(self) -> None:
+        self._assignments.tell_space("disk full" if self.disk.full else None)
+        self._loop.call_later(SPACE_EVERY_S, self._watch_space)
+
+    def _open(self, disk: ReplicaDisk, spec: CollectionSpec) -> Replica:
+        return Replica(
+            process=self,
+            disk=disk,
+            worker_disk=self.disk,
+            spec=spec,
+            peers=self._peers,
+            lease_held=self._membership.held_now,
+            changed=self._assignments.wake,
+            watcher=self._world.watcher,
+        )
 
     def _entry(self) -> WorkerEntry:
         incarnation = f"{self.me}-{self.life}"
@@ -83,24 +121,7 @@ class Worker(Process):
             id=self.me, address=self.me, incarnation=incarnation, pid=1, node=self.me, zone=self._zone, registration=Revision(0)
         )
 
-    # What replicas and hosting reach
-
-    @property
-    def registration(self) -> Revision:
-        """As this worker knows it."""
-        return self.membership.registration
-
-    def lease_held(self, registration: Revision) -> bool:
-        """Whether the lease is surely held now."""
-        return self.membership.held_now(registration)
-
-    def changed(self) -> None:
-        """A replica has failed, or fallen behind."""
-        self.hosting.wake()
-
-    def new_id(self) -> ReplicaId:
-        """An id that was never used."""
-        return self._world.new_replica_id(self.name)
+    # What its folders tell
 
     def created(self, disk: ReplicaDisk) -> None:
         """A folder was made."""
@@ -115,90 +136,64 @@ class Worker(Process):
         """A folder was deleted, on its tombstone."""
         self._world.holdings.dropped(disk, self._world.etcd.map)
 
-    def say(self, step: HostStep) -> None:
-        """Hosting begins a step."""
-        if self._world.lines is not None and not isinstance(step, TellConfig | TellSpec):
-            self._world.trace(f"{self.name} {type(step).__name__} {getattr(step, 'replica', '')}")
-
-    def send_append(self, worker: str, append: Append, timeout_s: float) -> Wait:
-        """To the worker of a member."""
-        target = self._world.workers[worker]
-        return self._world.network.call(self, target, lambda answer: target.take_append(append, timeout_s, answer), timeout_s)
-
-    def swap(self, config: ShardConfig, base: Revision, registration: Revision) -> Steps:
-        """As ConfigSwaps.swap."""
-        key = KEYS.shard(config.shard)
-        transaction = Transaction(
-            compares=(Unchanged(key=key, mod_revision=base), Unchanged(key=KEYS.worker(self.me), mod_revision=registration)),
-            then=(Put(key=key, value=encode_shard(config)),),
-        )
-        try:
-            outcome = yield self._world.etcd.commit(self, transaction, STORE_TIMEOUT_S)
-        except (NobodyThere, LeaseNotFound):
-            return SwapOutcome.NOT_DONE, Revision(0)
-        except AssertionError:
-            raise
-        except Exception:
-            return SwapOutcome.UNKNOWN, Revision(0)
-        return (SwapOutcome.DONE, outcome.revision) if isinstance(outcome, Committed) else (SwapOutcome.REJECTED, Revision(0))
-
-    def fetch_snapshot(self, entry: ShardEntry, primary: ReplicaId, wanted: Callable[[], bool]) -> Steps:
-        """The applied state of the primary, and the term it knows, piece after piece; None when it is not wanted any
-        more.
-        """
-        home = entry.config.worker_of.get(primary)
-        if home is None:
-            raise Unavailable(f"replica {primary} is nowhere")
-        target, shard = self._world.workers[home], entry.config.shard
-        pinned = yield self._world.network.call(self, target, lambda answer: target.pin(shard, primary, answer), SNAPSHOT_TIMEOUT_S)
-        for _ in range(self.scheduler.random.randrange(1, MOST_PIECES)):
-            yield self.sleep(PIECE_S)
-            if not wanted():
-                return None
-            yield self._world.network.call(self, target, lambda answer: answer(None), SNAPSHOT_TIMEOUT_S)
-        return pinned
-
-    def has_failed(self) -> bool:
-        """Whether a replica here broke in this process."""
-        return any(replica.failure is not None for replica in self.hosting.open.values())
-
-    # What others ask
+    # What other processes ask
 
     def take_append(self, append: Append, timeout_s: float, answer: Resume) -> None:
-        """From a primary."""
-        replica = self.hosting.open.get(append.shard)
-        if replica is None:
-            answer(Unavailable("not open here"))
-        else:
-            replica.append(append, timeout_s, answer)
+        """Take records of a primary."""
+        replica = self._find(append.shard, answer)
+        if replica is not None:
+            self._loop.spawn(replica.append(append, timeout_s), answer)
 
-    def pin(self, shard: ShardId, replica: ReplicaId, answer: Resume) -> None:
-        """A snapshot of a replica."""
-        found = self.hosting.open.get(shard)
-        if found is None or found.id != replica or found.failure is not None:
-            answer(Unavailable("not open here"))
-        else:
-            answer((found.disk.store.copy(), found.machine.known_term))
+    def begin_snapshot(self, shard: ShardId, replica: ReplicaId, answer: Resume) -> None:
+        """Answer with a PinnedStore of a replica."""
+        found = self._find(shard, answer)
+        if found is None:
+            return
+        try:
+            if found.id != replica:
+                raise Unavailable(f"replica {replica} of shard {shard} is not here")
+            store = found.snapshot()
+        except ShoalError as error:
+            answer(error)
+            return
+        self._pinned += 1
+        name, pieces = f"{self.me}-{self.life}-{self._pinned}", self.scheduler.random.randrange(1, MOST_PIECES)
+        self._pins.add(name)
+        files = (SnapshotFile(name=STORE_FILE, size_bytes=pieces, sha256=""),)
+        answer(PinnedStore(snapshot=name, term=Term(store.term), seq=Seq(store.applied), files=files, store=store))
+
+    def read_snapshot(self, snapshot: str, answer: Resume) -> None:
+        """Answer with a piece of a snapshot."""
+        answer(b"." if snapshot in self._pins else NotFound(f"snapshot {snapshot} is not pinned here"))
+
+    def end_snapshot(self, snapshot: str, answer: Resume) -> None:
+        """Let go of a snapshot."""
+        self._pins.discard(snapshot)
+        answer(None)
 
     def log_ends(self, shards: tuple[ShardId, ...], answer: Resume) -> None:
-        """Where the logs of open replicas end."""
-        found = [self.hosting.open[shard] for shard in shards if shard in self.hosting.open]
-        answer({each.id: LogEnd(term=each.machine.log.last_term, seq=each.machine.last_seq) for each in found if each.failure is None})
+        """Answer where the logs of open replicas end."""
+        found = [self.replicas[shard] for shard in shards if shard in self.replicas]
+        ends = {each.id: LogEnd(term=each.machine.log.last_term, seq=each.machine.log.last_seq) for each in found if each.failure is None}
+        answer(ends)
 
     def write(
         self, shard: ShardId, epoch: Revision, request_id: RequestId, kind: RecordKind, body: bytes, timeout_s: float, answer: Resume
     ) -> None:
-        """From a router."""
-        replica = self.hosting.open.get(shard)
-        if replica is None:
-            answer(Unavailable("not open here", ErrorDetails(applied={str(shard): "no"})))
-        else:
-            replica.write(request_id, kind, body, timeout_s, answer)
+        """Write for a router."""
+        replica = self._find(shard, answer, writing=True)
+        if replica is not None:
+            self._loop.spawn(replica.write(request_id, kind, body, timeout_s), answer)
 
     def read(self, shard: ShardId, key: str, terms: ReadTerms, timeout_s: float, answer: Resume) -> None:
-        """From a router."""
-        replica = self.hosting.open.get(shard)
-        if replica is None:
-            answer(Unavailable("not open here"))
-        else:
-            replica.read(key, terms, timeout_s, answer)
+        """Read for a router."""
+        replica = self._find(shard, answer)
+        if replica is not None:
+            replica.read(key, terms, answer)
+
+    def _find(self, shard: ShardId, answer: Resume, *, writing: bool = False) -> Replica | None:
+        try:
+            return cast("Any", self._host.replica(shard, writing=writing))
+        except ShoalError as error:
+            answer(error)
+            return None

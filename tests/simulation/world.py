@@ -158,7 +158,7 @@ class World:
             return "no configuration"
         for member, home in sorted(config.worker_of.items()):
             worker = self.workers[home]
-            replica = worker.hosting.open.get(self.shard) if worker.alive else None
+            replica = worker.replicas.get(self.shard) if worker.alive else None
             role = "closed" if replica is None or replica.id != member else replica.machine.role_name
             shown.append(f"{member[:6]}@{home}:{role}" + ("" if replica is None else f":{replica.machine.applied_seq}"))
         groups = f"isr={_short(config.isr)} elr={_short(config.elr)} learners={_short(config.learners)} leaving={_short(config.leaving)}"

@@ -32,8 +32,9 @@ from shoal.shard_worker.storage.folders.snapshot_manifest import (
     STORE_FILE,
     SnapshotFile,
     SnapshotManifest,
+    check_keeps_applied,
+    check_keeps_promises,
     check_manifest,
-    may_hold_acknowledged,
 )
 from shoal.shard_worker.storage.log.log import ReplicaLog, closed_log_end
 from shoal.shard_worker.storage.sealed_json import read_sealed, write_sealed
@@ -172,19 +173,13 @@ class SnapshotDownload:
                     raise DataLoss(f"{self._folder / file.name} is damaged: its sha256 is not {file.sha256}")
 
     def _check_replica(self) -> Term:
-        """The term that the replica is to know. It must hold nothing that others count on and the snapshot lacks."""
+        """Check that the snapshot lacks nothing that others count on. Returns the term that the replica is to know."""
         replica = ReplicaFolder.load(self._replica.path, cluster_id=self._replica.cluster_id, ref=self._replica.ref)
         with StoreInspection.opened(replica.store_path) as store:
             applied_seq = store.counters().applied_seq
-        if applied_seq > self.manifest.seq:
-            raise PreconditionFailed(f"replica {replica.ref} has applied seq {applied_seq}, the snapshot ends with {self.manifest.seq}")
-        # It was open while the snapshot came: it may have caught up from a log, and be a member of the isr by now.
+        check_keeps_applied(self.manifest, replica.ref, applied_seq)
         last = closed_log_end(replica.path, cluster_id=replica.cluster_id, replica_id=replica.ref.replica_id, applied_seq=applied_seq)
-        if may_hold_acknowledged(last, self.manifest):
-            raise PreconditionFailed(
-                f"the log of replica {replica.ref} ends with seq {last[1]} of term {last[0]}, "
-                f"the snapshot with {self.manifest.seq} of term {self.manifest.term}"
-            )
+        check_keeps_promises(self.manifest, replica.ref, last)
         return max(replica.known_term, self.manifest.term)
 
     def _adopt(self) -> None:

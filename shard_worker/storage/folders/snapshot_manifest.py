@@ -43,15 +43,25 @@ class SnapshotManifest:
         return sum(file.size_bytes for file in self.files)
 
 
-def may_hold_acknowledged(last: tuple[Term, Seq], manifest: SnapshotManifest) -> bool:
-    """Whether a log that ends with this record may hold one, behind the snapshot, that its replica has acknowledged for
-    good.
+def check_keeps_applied(manifest: SnapshotManifest, replica: object, applied_seq: Seq) -> None:
+    """Raise PreconditionFailed when its replica has applied a record that the snapshot lacks. replica: for the text."""
+    if applied_seq > manifest.seq:
+        raise PreconditionFailed(f"replica {replica} has applied seq {applied_seq}, the snapshot ends with {manifest.seq}")
 
-    What is committed behind the snapshot follows its last record, so its term is not lower. Records of lower terms
-    there were never committed and never will be.
+
+def check_keeps_promises(manifest: SnapshotManifest, replica: object, log_end: tuple[Term, Seq]) -> None:
+    """Raise PreconditionFailed when its replica may have acknowledged a record that the snapshot lacks.
+
+    log_end: term and seq of the last record of the replica's log. The replica was open while the snapshot came, so it
+    may have caught up from another log, and be in sync by now.
     """
-    term, seq = last
-    return seq > manifest.seq and term >= manifest.term
+    term, seq = log_end
+    # A committed record behind the snapshot follows the snapshot's last record, so its term is not lower. Records of
+    # lower terms there were never committed and never will be.
+    if seq > manifest.seq and term >= manifest.term:
+        raise PreconditionFailed(
+            f"the log of replica {replica} ends with seq {seq} of term {term}, the snapshot with {manifest.seq} of term {manifest.term}"
+        )
 
 
 def check_manifest(manifest: SnapshotManifest) -> None:

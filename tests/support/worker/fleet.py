@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.pools import Pools
-from shoal.shard_worker.snapshots.fetch import SnapshotFetch
+from shoal.shard_worker.snapshots.fetch import FolderDownloads, SnapshotFetch
 from shoal.shard_worker.snapshots.source import SnapshotSource
 from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotManifest
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
@@ -103,7 +104,8 @@ class Member:
             me=self.id,
             membership=self.membership,
             folders=self.folders,
-            snapshots=SnapshotFetch(peers=peers, folder=self.folder),
+            snapshots=SnapshotFetch(peers=peers, downloads=FolderDownloads(self.folder)),
+            new_id=lambda: str(uuid.uuid4()),
         )
         self.observer = MapObserver(store=self.store, keys=KEYS, clock=boot_s, changed=lambda: self.assignments.see_map(self.observer.map))
         self._tasks: list[asyncio.Task[None]] = []

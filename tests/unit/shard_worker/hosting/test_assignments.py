@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import threading
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -95,6 +96,7 @@ class World:
             membership=self.membership,
             folders=self.folders,
             snapshots=NoSnapshots(),
+            new_id=lambda: str(uuid.uuid4()),
         )
         self.observer = MapObserver(store=self.store, keys=KEYS, clock=boot_s, changed=self.see)
         self.blind = False

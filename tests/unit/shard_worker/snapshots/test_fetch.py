@@ -12,7 +12,7 @@ from shoal.core.errors import DeadlineExceeded, NotFound, ResourceExhausted, Una
 from shoal.core.ids import Revision, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.shard_worker.snapshots import fetch as snapshot_fetch
-from shoal.shard_worker.snapshots.fetch import SnapshotFetch
+from shoal.shard_worker.snapshots.fetch import FolderDownloads, SnapshotFetch
 from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, read_piece
 from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
 from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE
@@ -122,7 +122,7 @@ def test_after_an_interruption_the_same_snapshot_is_gone_on_with_and_no_piece_is
     async def run():
         worker, owner = a_worker(tmp_path / "here"), Owner(source)
         owner.failure = failure
-        fetch = SnapshotFetch(peers=owner, folder=worker)
+        fetch = SnapshotFetch(peers=owner, downloads=FolderDownloads(worker))
         for _ in range(3):
             owner.more = 2
             with pytest.raises(type(failure)):
@@ -151,12 +151,12 @@ def test_after_a_restart_a_newer_snapshot_takes_over_what_is_here_of_index_files
         worker, owner = a_worker(tmp_path / "here"), Owner(source)
         owner.more = owner.store_pieces + of_the_index
         with pytest.raises(Unavailable):
-            await fetched(SnapshotFetch(peers=owner, folder=worker))
+            await fetched(SnapshotFetch(peers=owner, downloads=FolderDownloads(worker)))
         worker.close()
         source.store.apply([upsert(SEQ + 1, ["new"])])
         before, owner.asked, owner.more = set(owner.asked), [], math.inf
         worker = a_worker(tmp_path / "here")
-        download = await fetched(SnapshotFetch(peers=owner, folder=worker))
+        download = await fetched(SnapshotFetch(peers=owner, downloads=FolderDownloads(worker)))
         twice = before & set(owner.asked)
         assert {name for name, _ in twice} == {STORE_FILE}
         assert (INDEX_FILE, 0) in before
@@ -170,7 +170,7 @@ def test_after_a_restart_a_newer_snapshot_takes_over_what_is_here_of_index_files
 def test_a_snapshot_that_its_owner_has_forgotten_is_begun_anew_with_the_files_that_are_here(tmp_path, source):
     async def run():
         worker, owner = a_worker(tmp_path / "here"), Owner(source)
-        fetch = SnapshotFetch(peers=owner, folder=worker)
+        fetch = SnapshotFetch(peers=owner, downloads=FolderDownloads(worker))
         owner.more = owner.store_pieces + 4
         with pytest.raises(Unavailable):
             await fetched(fetch)
@@ -191,7 +191,7 @@ def test_a_snapshot_that_is_not_wanted_any_more_is_let_go_of_at_its_owner(tmp_pa
     async def run():
         worker, owner = a_worker(tmp_path / "here"), Owner(source)
         with pytest.raises(Unavailable, match="not wanted any more"):
-            await fetched(SnapshotFetch(peers=owner, folder=worker), lambda: len(owner.asked) < 2)
+            await fetched(SnapshotFetch(peers=owner, downloads=FolderDownloads(worker)), lambda: len(owner.asked) < 2)
         assert (owner.begun, len(owner.asked), owner.pins) == (1, 2, {})
         worker.close()
 
@@ -201,7 +201,7 @@ def test_a_snapshot_that_is_not_wanted_any_more_is_let_go_of_at_its_owner(tmp_pa
 def test_a_snapshot_for_which_there_is_no_room_is_not_fetched_and_what_is_here_already_needs_none(tmp_path, source, monkeypatch):
     async def run():
         worker, owner = a_worker(tmp_path / "here"), Owner(source)
-        fetch = SnapshotFetch(peers=owner, folder=worker)
+        fetch = SnapshotFetch(peers=owner, downloads=FolderDownloads(worker))
         size = (await owner.begin_snapshot(OVER_THERE, SHARD, SOURCE.replica_id, 1.0)).size_bytes
         owner.forget_all()
         room = DiskSpace(used_bytes=899 * size + size // 2, free_bytes=101 * size - size // 2)

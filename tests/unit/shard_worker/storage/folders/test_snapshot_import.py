@@ -17,7 +17,7 @@ from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders import replica_swap
 from shoal.shard_worker.storage.folders.snapshot_export import read_piece
 from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
-from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotFile, SnapshotManifest, may_hold_acknowledged
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotFile, SnapshotManifest, check_keeps_promises
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.log.log import ReplicaLog
 from shoal.shard_worker.storage.store.points_store import PointsStore
@@ -139,9 +139,10 @@ def test_what_is_committed_behind_a_snapshot_is_never_taken_for_a_lost_tail(data
     last = (Term(terms[agree - 1]), Seq(agree))
     manifest = SnapshotManifest(snapshot="s", term=Term(terms[applied - 1]), seq=Seq(applied), files=())
     if min(agree, committed) > applied:
-        assert may_hold_acknowledged(last, manifest)
+        with pytest.raises(PreconditionFailed, match=f"ends with seq {agree} of term"):
+            check_keeps_promises(manifest, "r", last)
     if agree <= applied:
-        assert not may_hold_acknowledged(last, manifest)
+        check_keeps_promises(manifest, "r", last)
 
 
 @pytest.mark.parametrize("name", ["store.db", "segments/one.index", "segments/one.rows"])
