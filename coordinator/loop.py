@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 from shoal.coordinator.act import Actor
 from shoal.coordinator.log_ends import ReplicaReports
-from shoal.coordinator.logic.absence import Absences, Since
-from shoal.coordinator.logic.answers import Answers
 from shoal.coordinator.logic.reconcile import joining, questions, reconcile, unled
+from shoal.coordinator.logic.remembered import Absences, Answers, Since
 from shoal.coordinator.logic.snapshot import Snapshot, Told
 from shoal.core.deadline import Clock
 from shoal.core.ids import Revision

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from shoal.coordinator.logic import failover
 from shoal.coordinator.logic import replica_count as replication
-from shoal.coordinator.logic.answers import Answers
+from shoal.coordinator.logic.remembered import Answers
 from shoal.coordinator.logic.snapshot import Told
 from shoal.core import shard_config
 from shoal.core.ids import ReplicaId, Revision, Seq, Term

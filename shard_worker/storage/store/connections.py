@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from shoal.core.deadline import Deadline
 from shoal.core.errors import BUSY_RETRY_S, ErrorDetails, ResourceExhausted, Unavailable
 from shoal.runtime.fault_points import fault_point
 from shoal.shard_worker.storage.failure import STORE_ERRORS, store_read_failure
@@ -80,16 +81,16 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.02
 
 
 def checkpoint(connection: sqlite3.Connection, *, wait_s: float, truncate_wait_s: float) -> bool:
-    """Whether everything that is committed now lies, flushed, in the database file. Called where nothing else writes.
+    """Move everything that is committed now into the database file, and flush it. Call it where nothing else writes.
 
-    Waits up to wait_s for reads of older states, then up to truncate_wait_s for all reads to give the log's room back;
-    when that fails the log is shrunk by a later call. SQLite's own waiting (FULL) is not used: it waits for a read mark
-    to be free, and reads of the newest state that overlap take turns in holding it. A passive attempt looks at the
-    marks afresh each time. Raises sqlite3.Error.
+    Returns False when reads of older states did not end within wait_s seconds. Then waits up to truncate_wait_s for all
+    reads, to free the log's room; when they do not end, a later call shrinks the log. SQLite's own waiting (FULL) is
+    not used: it waits until a read mark is free, and overlapping reads of the newest state take turns in holding it. A
+    passive attempt looks at the marks afresh each time. Raises sqlite3.Error.
     """
-    deadline, pause_s = time.monotonic() + wait_s, _FIRST_PAUSE_S
+    deadline, pause_s = Deadline.after(wait_s, time.monotonic), _FIRST_PAUSE_S
     while not _copy(connection):
-        if time.monotonic() >= deadline:
+        if deadline.passed:
             return False
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from shoal.coordinator.act import transaction_of
-from shoal.coordinator.logic.absence import Absences
 from shoal.coordinator.logic.reconcile import reconcile
+from shoal.coordinator.logic.remembered import Absences
 from shoal.coordinator.logic.snapshot import Snapshot, Told
 from shoal.coordinator.logic.steps import AddLearners, CreateShard, ElectPrimary, PlaceShardAnew, RetireReplica, SetReplication, Step
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
