@@ -21,8 +21,8 @@ from shoal.runtime.logs import event
 from shoal.store.codecs import encode_leader
 from shoal.store.interface import Absent, Committed, LeaseNotFound, Put, Store, Transaction
 from shoal.store.keys import Keys
-from shoal.store.leases import LeaseKeeper, hold_lease
-from shoal.store.observe import MapObserver
+from shoal.store.leases import OS_THREADS, LeaseKeeper, Threads, hold_lease
+from shoal.store.observe import ObservedMap
 
 log = logging.getLogger("shoal.coordinator.election")
 
@@ -50,12 +50,14 @@ class Election:
         *,
         store: Store,
         keys: Keys,
-        observer: MapObserver,
+        observer: ObservedMap,
         changes: ChangeSignal,
         clock: Clock,
         lease_ttl_s: int,
         timeout_s: float,
+        threads: Threads = OS_THREADS,
     ) -> None:
+        self._threads = threads
         self._store, self._keys, self._observer, self._changes, self._clock = store, keys, observer, changes, clock
         self._lease_ttl_s, self._timeout_s = lease_ttl_s, timeout_s
         self._keeper: LeaseKeeper | None = None
@@ -90,14 +92,20 @@ class Election:
     async def _new_lease(self) -> LeaseKeeper:
         while True:
             try:
-                return await hold_lease(self._store, ttl_s=self._lease_ttl_s, timeout_s=self._timeout_s, clock=self._clock)
+                return await hold_lease(
+                    self._store,
+                    ttl_s=self._lease_ttl_s,
+                    timeout_s=self._timeout_s,
+                    clock=self._clock,
+                    threads=self._threads,
+                )
             except Unavailable as error:
                 log.debug(event("no_lease_yet", reason=error.message))
                 await self._changes.wait(self._changes.count, self._pause_s)
 
     @property
     def _pause_s(self) -> float:
-        """How often to look again without a ring."""
+        """Seconds until it looks again when no change is signalled."""
         return self._lease_ttl_s / 5
 
     async def _hold(self, keeper: LeaseKeeper, address: str) -> None:

@@ -15,7 +15,7 @@ from shoal.coordinator.logic.snapshot import Snapshot, Told
 from shoal.core.deadline import Clock
 from shoal.core.ids import Revision
 from shoal.runtime.change_signal import ChangeSignal
-from shoal.store.observe import MapObserver
+from shoal.store.observe import ObservedMap
 
 LOG_ENDS_S = 0.3
 """How long an election waits for workers to tell where their logs end."""
@@ -36,7 +36,7 @@ class Loop:
     def __init__(
         self,
         *,
-        observer: MapObserver,
+        observer: ObservedMap,
         changes: ChangeSignal,
         actor: Actor,
         reports: ReplicaReports,

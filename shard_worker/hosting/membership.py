@@ -22,7 +22,7 @@ from shoal.runtime.logs import event as log_event
 from shoal.store.codecs import decode_worker, encode_worker
 from shoal.store.interface import Absent, Committed, LeaseNotFound, Put, Store, Transaction, Unchanged, Versioned
 from shoal.store.keys import Keys
-from shoal.store.leases import LeaseKeeper, hold_lease
+from shoal.store.leases import OS_THREADS, LeaseKeeper, Threads, hold_lease
 
 log = logging.getLogger("shoal.worker.membership")
 
@@ -32,16 +32,27 @@ RETRY_S = 0.5
 class Membership:
     """Keeps one worker registered. `run` is awaited by the worker's role; the rest may be read at any time."""
 
-    def __init__(self, *, store: Store, keys: Keys, me: WorkerEntry, lease_ttl_s: int, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keys: Keys,
+        me: WorkerEntry,
+        lease_ttl_s: int,
+        changed: Callable[[], None],
+        clock: Callable[[], float] = boot_s,
+        threads: Threads = OS_THREADS,
+    ) -> None:
         """me: the registration to publish (its `registration` is ignored). changed: called when the registration
-        changes.
+        changes. clock: seconds that go on while the machine is suspended; threads: see LeaseKeeper.
         """
+        self._clock, self._threads = clock, threads
         self._store, self._keys, self._me = store, keys, me
         self._ttl_s = lease_ttl_s
         self._changed = changed
         self._keeper: LeaseKeeper | None = None
         self._lost = asyncio.Event()
-        self._ours = False
+        self._newest = Revision(0)
         self._usurper: WorkerEntry | None = None
         self.registration = Revision(0)
 
@@ -50,12 +61,12 @@ class Membership:
 
         To be asked after the result that depends on it is fixed.
         """
-        return self.registration == registration and self._keeper is not None and self._keeper.is_held(boot_s())
+        return self.registration == registration and self._keeper is not None and self._keeper.is_held(self._clock())
 
     def lease_age_s(self) -> float | None:
         """Seconds since the lease was last renewed; None without one. May be called on any thread."""
         keeper = self._keeper
-        return None if keeper is None or keeper.lost else boot_s() - keeper.renewed_at
+        return None if keeper is None or keeper.lost else self._clock() - keeper.renewed_at
 
     def see(self, registered: WorkerEntry | None) -> None:
         """What the map says under this worker's key.
@@ -122,7 +133,8 @@ class Membership:
             self._store,
             ttl_s=self._ttl_s,
             timeout_s=self._ttl_s,
-            clock=boot_s,
+            clock=self._clock,
+            threads=self._threads,
             on_lost=partial(_wake, loop, self._lost),
         )
         key = self._keys.worker(self._me.id)
@@ -130,13 +142,14 @@ class Membership:
         put = Put(key=key, value=encode_worker(self._me), lease_id=self._keeper.lease_id)
         outcome = await self._store.commit(Transaction(compares=(condition,), then=(put,)), self._ttl_s)
         if isinstance(outcome, Committed):
-            self._ours = True
+            self._newest = outcome.revision
             self._set(outcome.revision)
             return True
         return False
 
     def _refuse_foreign(self, found: Versioned | None) -> None:
-        if found is None or not self._ours:
+        # An older registration is one of an earlier process, in an answer that is not the newest.
+        if found is None or found.mod_revision < self._newest or self._newest == 0:
             return
         other = decode_worker(found.key, found.value, found.mod_revision)
         if other.incarnation != self._me.incarnation:

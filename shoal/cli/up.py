@@ -25,7 +25,9 @@ def up(
     metrics_port: Annotated[
         int | None, typer.Option(metavar="N", help="First Prometheus port; 0 none, -1 any free ones (-1).", min=-1, max=65_535)
     ] = None,
-    config: Annotated[str | None, typer.Option(metavar="FILE", help="TOML file with further settings; see docs/settings.md.")] = None,
+    config: Annotated[
+        str | None, typer.Option(metavar="FILE", help="TOML file with further settings; see docs/reference/settings.md.")
+    ] = None,
 ) -> None:
     """Run a cluster in the foreground; prints `ready` with its address once it answers. Ctrl-C ends it cleanly."""
     flags = {

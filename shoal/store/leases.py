@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from shoal.core.deadline import Clock
 from shoal.core.errors import ShoalError, Unavailable
@@ -19,6 +20,56 @@ from shoal.store.interface import Lease, LeaseConnection, LeaseId, Store
 from shoal.store.lease_plan import Hold, Pause, Renew, next_step
 
 log = logging.getLogger(__name__)
+
+
+class Event(Protocol):
+    """What a keeper needs of threading.Event."""
+
+    def set(self) -> None:
+        """See threading.Event."""
+
+    def is_set(self) -> bool:
+        """See threading.Event."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """See threading.Event."""
+
+
+class Thread(Protocol):
+    """What a keeper needs of a thread that runs."""
+
+    def is_alive(self) -> bool:
+        """See threading.Thread."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """See threading.Thread."""
+
+
+class Threads(Protocol):
+    """Where the thread of a keeper comes from: the operating system, or virtual time."""
+
+    def event(self) -> Event:
+        """An event that is not set."""
+
+    def start(self, work: Callable[[], None], name: str) -> Thread:
+        """Run `work` in a thread of its own, which does not keep the process alive."""
+
+
+class OsThreads:
+    """Threads of the operating system."""
+
+    def event(self) -> Event:
+        """See Threads."""
+        return threading.Event()
+
+    def start(self, work: Callable[[], None], name: str) -> Thread:
+        """See Threads."""
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        thread.start()
+        return thread
+
+
+OS_THREADS = OsThreads()
 
 
 def _ignore() -> None:
@@ -36,9 +87,11 @@ class LeaseKeeper:
         connection: LeaseConnection,
         clock: Clock,
         on_lost: Callable[[], None] = _ignore,
+        threads: Threads = OS_THREADS,
     ) -> None:
         """clock: goes on while the machine is suspended, as the lease does. granted_at: its reading before the grant
-        was sent. on_lost: called once, on the keeper's thread, when the lease is gone.
+        was sent. on_lost: called once, on the keeper's thread, when the lease is
+        gone. threads: where that thread comes from.
         """
         self.lease_id: LeaseId = lease.id
         self._hold = Hold(ttl_s=float(lease.ttl_s), renewed_at=granted_at, tried_at=granted_at)
@@ -46,9 +99,9 @@ class LeaseKeeper:
         self._clock = clock
         self._on_lost = on_lost
         self._ticked_at = clock()
-        self._lost = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"lease-{lease.id:x}", daemon=True)
+        self._threads = threads
+        self._lost, self._stopping = threads.event(), threads.event()
+        self._thread: Thread | None = None
 
     @property
     def ttl_s(self) -> float:
@@ -82,7 +135,7 @@ class LeaseKeeper:
 
     def start(self) -> None:
         """Begin to renew."""
-        self._thread.start()
+        self._thread = self._threads.start(self._run, f"lease-{self.lease_id:x}")
 
     def stop(self) -> None:
         """Revoke the lease, as far as the store answers, and end the thread.
@@ -94,7 +147,7 @@ class LeaseKeeper:
 
     def join(self, timeout_s: float | None = None) -> None:
         """Wait for the thread, which ends by itself when the lease is lost."""
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join(timeout_s)
 
     async def aclose(self) -> None:
@@ -147,10 +200,19 @@ class LeaseKeeper:
             log.warning("lease %x was not revoked and ends by itself in %g s: %s", self.lease_id, self._hold.ttl_s, error.message)
 
 
-async def hold_lease(store: Store, *, ttl_s: int, timeout_s: float, clock: Clock, on_lost: Callable[[], None] = _ignore) -> LeaseKeeper:
+async def hold_lease(
+    store: Store,
+    *,
+    ttl_s: int,
+    timeout_s: float,
+    clock: Clock,
+    on_lost: Callable[[], None] = _ignore,
+    threads: Threads = OS_THREADS,
+) -> LeaseKeeper:
     """A new lease of the store, kept from now on. Raises what `Store.grant_lease` raises."""
     granted_at = clock()
     lease = await store.grant_lease(ttl_s, timeout_s)
-    keeper = LeaseKeeper(lease=lease, granted_at=granted_at, connection=store.lease_connection(), clock=clock, on_lost=on_lost)
+    connection = store.lease_connection()
+    keeper = LeaseKeeper(lease=lease, granted_at=granted_at, connection=connection, clock=clock, on_lost=on_lost, threads=threads)
     keeper.start()
     return keeper

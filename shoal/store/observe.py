@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.deadline import Clock
@@ -25,6 +26,18 @@ PATIENCE_S = 3.0
 """How long the store may take to be reached at first before that is worth a warning."""
 
 COMPLAIN_EVERY_S = 10.0
+
+
+class ObservedMap(Protocol):
+    """The newest map, as far as it is known here."""
+
+    @property
+    def listed(self) -> bool:
+        """Whether the store has answered at all."""
+
+    @property
+    def map(self) -> ClusterMap:
+        """The newest map; an empty one at revision 0 before the store has answered."""
 
 
 class MapObserver:

@@ -38,7 +38,7 @@ def test_every_ray_that_a_document_starts_has_a_token(document) -> None:
 
 
 def test_the_commands_for_ray_are_found() -> None:
-    shown = "".join(blocks((ROOT / "docs/operations.md").read_text(encoding="utf-8")))
+    shown = "".join(blocks((ROOT / "docs/operations/ray.md").read_text(encoding="utf-8")))
     assert shown.count("ray start") >= 4
 
 

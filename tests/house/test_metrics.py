@@ -1,5 +1,5 @@
-"""Every metric is described in docs/metrics.md, word for word, and nothing else is; all of them are in the lists of
-their rooms.
+"""Every metric is described in docs/reference/metrics.md, word for word, and nothing else is; all of them are in the
+lists of their rooms.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def public(file: Path) -> str:
 
 
 def documented() -> dict[str, tuple[str, str, str]]:
-    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
     return {name: (kind, labels, words) for name, kind, labels, words in ROW.findall(text)}
 
 

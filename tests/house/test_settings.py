@@ -30,7 +30,7 @@ def test_a_sample_loads_and_has_every_setting_at_its_default(name: str) -> None:
 
 
 def test_the_page_is_fresh() -> None:
-    assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == page(), STALE
+    assert (ROOT / "docs/reference/settings.md").read_text(encoding="utf-8") == page(), STALE
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))

@@ -1,4 +1,4 @@
-"""What happens when (design of replication, table of that name): each event on real processes, under a load that a
+"""What happens when (docs/reliability.md, "What happens when"): each event on real processes, under a load that a
 model judges.
 
 Every test ends with the same proof (`assert_healed`): all replicas are back in sync by themselves and equal, nothing

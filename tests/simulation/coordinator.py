@@ -1,46 +1,43 @@
-"""A coordinator: its election and its rounds, as `shoal.coordinator.election` and `shoal.coordinator.loop` perform
-them.
-"""
+"""A coordinator: the product's election, rounds and commits, in virtual time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from shoal.coordinator.act import transaction_of
-from shoal.coordinator.logic.absence import Absences, Since
-from shoal.coordinator.logic.answers import Answers
-from shoal.coordinator.logic.campaign import Lead, Look, Run, StandBy, StepDown, next_move
-from shoal.coordinator.logic.reconcile import questions, reconcile, unled
-from shoal.coordinator.logic.snapshot import Snapshot, Told
+from shoal.coordinator.act import Actor
+from shoal.coordinator.election import Election
+from shoal.coordinator.log_ends import Questions
+from shoal.coordinator.logic.snapshot import Told
 from shoal.coordinator.logic.steps import ElectPrimary, RetireReplica, Step
-from shoal.core.cluster_map import ClusterMap
+from shoal.coordinator.loop import Loop
+from shoal.coordinator.server import COMMITS_AT_ONCE, STEPS_PER_ROUND
+from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import replica_on
-from shoal.store.codecs import encode_leader
-from shoal.store.interface import Absent, Committed, Put, Transaction
+from shoal.runtime.change_signal import ChangeSignal
 from tests.simulation.etcd import KEYS, Observer
-from tests.simulation.membership import TTL_S, Keeper, hold_lease
-from tests.simulation.scheduler import Process, Resume, Steps, Wait
+from tests.simulation.network import NoAnswer, NobodyThere
+from tests.simulation.scheduler import Process
+from tests.simulation.sim_store import SimStore
 from tests.simulation.violation import hold
+from tests.simulation.virtual_loop import VirtualThreads
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-TIMEOUT_S = 3.0
+TTL_S = 5
+STORE_TIMEOUT_S = 3.0
 EVERY_S = 1.0
-ASK_AGAIN_S = 0.25
-LOG_ENDS_S = 0.3
-STEPS_PER_ROUND = 64
 REPLACE_AFTER_S = 15.0
 UNTOLD = "inv 8: data is deleted only where as many others have just told that they are open"
 SILENCE = 'inv 9: silence after "it is not open" elects nobody'
 
 
 class Coordinator(Process):
-    """One candidate. `boot` begins a life."""
+    """One candidate for the leadership. `boot` begins a life."""
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world.scheduler, name, rate=1.0 + world.scheduler.random.uniform(-0.024, 0.024))
@@ -50,201 +47,130 @@ class Coordinator(Process):
     def boot(self) -> None:
         """Start the process."""
         self.start()
-        self._keeper: Keeper | None = None
-        self._leadership: Revision | None = None
-        self._absences, self._unled, self._answers = Absences(), Since(), Answers()
-        self._said_closed: dict[ReplicaId, Revision] = {}
-        self._open_now: frozenset[ReplicaId] = frozenset()
-        self._changes: list[Resume] = []
-        self._changed = False
-        self._rounds = 0
-        self.observer = self._world.etcd.observe(self, lambda _: self._ring())
-        self.spawn(self._stand())
-        self.spawn(self._go_round())
+        loop, self._heard, self._rounds = self._world.new_loop(self), Heard(), 0
+        changes, store = ChangeSignal(), SimStore(self._world.etcd, self, loop)
+        self.observer = self._world.etcd.observe(self, lambda _: changes.notify())
+        self._election = Election(
+            store=store,
+            keys=KEYS,
+            observer=self.observer,
+            changes=changes,
+            clock=self.clock,
+            lease_ttl_s=TTL_S,
+            timeout_s=STORE_TIMEOUT_S,
+            threads=VirtualThreads(self),
+        )
+        actor = CheckedActor(
+            self._heard, store=store, keys=KEYS, leadership=self._election.leadership, at_once=COMMITS_AT_ONCE, timeout_s=STORE_TIMEOUT_S
+        )
+        rounds = Loop(
+            observer=self.observer,
+            changes=changes,
+            actor=actor,
+            reports=SimReports(self, self._world, self._heard),
+            leads=self._leads,
+            new_seed=self._new_seed,
+            clock=self.clock,
+            every_s=EVERY_S,
+            replace_after_s=REPLACE_AFTER_S,
+            steps_per_round=STEPS_PER_ROUND,
+        )
+        loop.spawn(self._election.run(self.name))
+        loop.spawn(rounds.run())
 
     @property
     def map(self) -> ClusterMap:
         """As it sees it."""
         return self.observer.map
 
-    def leadership(self) -> Revision | None:
-        """As Election.leadership."""
-        return self._leadership if self._keeper is not None and self._keeper.is_held() else None
+    def _leads(self) -> bool:
+        leads = self._election.leadership() is not None
+        if not leads:
+            self._heard.closed.clear()
+        return leads
 
-    def _ring(self) -> None:
-        waiting, self._changes = self._changes, []
-        self._changed = not waiting
-        for resume in waiting:
-            resume(None)
-
-    def _wait_for_change(self, seconds: float) -> Wait:
-        def begin(resume: Resume) -> None:
-            done = False
-
-            def once(_: Any) -> None:
-                nonlocal done
-                if not done:
-                    done = True
-                    resume(None)
-
-            self._changes.append(once)
-            self.after(seconds, lambda: once(None))
-
-        return begin
-
-    def _stand(self) -> Steps:
-        while True:
-            try:
-                keeper = yield from hold_lease(self, self._world.etcd)
-            except AssertionError:
-                raise
-            except Exception:
-                yield self.sleep(TTL_S / 5)
-                continue
-            self._keeper = keeper
-            self.spawn(keeper.run())
-            while not keeper.lost:
-                yield from self._make_move(keeper)
-                yield self.sleep(TTL_S / 10)
-            self._leadership = self._keeper = None
-
-    def _make_move(self, keeper: Keeper) -> Steps:
-        match next_move(self.map, address=self.name, leadership=self._leadership):
-            case Run():
-                yield from self._campaign(keeper)
-            case Look():
-                yield from self._look(keeper)
-            case StepDown():
-                self._leadership = None
-            case StandBy() | Lead():
-                pass
-
-    def _campaign(self, keeper: Keeper) -> Steps:
-        put = Put(key=KEYS.leader, value=encode_leader(self.name), lease_id=keeper.lease)
-        try:
-            answer = yield self._world.etcd.commit(self, Transaction(compares=(Absent(key=KEYS.leader),), then=(put,)), TIMEOUT_S)
-        except AssertionError:
-            raise
-        except Exception:
-            return
-        if isinstance(answer, Committed):
-            self._leadership = answer.revision
-            self._ring()
-
-    def _look(self, keeper: Keeper) -> Steps:
-        try:
-            found = yield self._world.etcd.get(self, KEYS.leader, TIMEOUT_S)
-        except AssertionError:
-            raise
-        except Exception:
-            return
-        if found is not None and found.lease == keeper.lease:
-            self._leadership = found.create_revision
-            self._ring()
-
-    def _go_round(self) -> Steps:
-        while True:
-            if self.leadership() is not None:
-                newest = yield from self._round()
-                for _ in range(4):
-                    if self.map.revision >= newest:
-                        break
-                    yield self._wait_for_change(EVERY_S / 4)
-            else:
-                self._absences, self._unled, self._answers = Absences(), Since(), Answers()
-                self._said_closed.clear()
-            if not self._changed:
-                yield self._wait_for_change(ASK_AGAIN_S if self._unled.seconds(self.clock()) else EVERY_S)
-            self._changed = False
-
-    def _round(self) -> Steps:
-        seen, now = self.map, self.clock()
-        self._absences = self._absences.seen(seen, now)
+    def _new_seed(self) -> str:
         self._rounds += 1
-        asked = questions(seen, self._answers.to_ask_again(seen))
-        self._unled = self._unled.seen(sorted(unled(seen)), now)
-        told = (yield self._ask(asked)) if asked else Told()
-        self._answers = self._answers.heard(asked, told, seen)
-        self._note_closed(asked, told, seen)
-        snapshot = Snapshot(
-            map=seen,
-            seed=f"{self.name} {self.life} {self._rounds}",
-            told=self._answers.added_to(told),
-            unled_s=self._unled.seconds(now),
-            absent_s=self._absences.absent_s(now),
-            replace_after_s=REPLACE_AFTER_S,
-        )
-        steps = reconcile(snapshot, STEPS_PER_ROUND)
-        return (yield self._carry_out(steps)) if steps else Revision(0)
+        return f"{self.name} {self.life} {self._rounds}"
 
-    def _note_closed(self, asked: Any, told: Told, seen: ClusterMap) -> None:
-        """For the checker, which does not believe the product's own memory."""
-        self._open_now = frozenset(told.ends)
+
+class Heard:
+    """What workers have said, for the checker, which does not believe the product's own memory.
+
+    closed: replicas that were said not to be open, with the registration of their workers; open_now: those that were
+    said to be open in this round.
+    """
+
+    def __init__(self) -> None:
+        self.closed: dict[ReplicaId, Revision] = {}
+        self.open_now: frozenset[ReplicaId] = frozenset()
+
+    def note(self, asked: Questions, told: Told, seen: ClusterMap) -> None:
+        """Answers of one round."""
+        self.open_now = frozenset(told.ends)
         for worker in told.answered:
             for shard in asked[worker]:
                 replica = replica_on(seen.shards[shard].config, worker)
                 if replica is not None and replica in told.ends:
-                    self._said_closed.pop(replica, None)
+                    self.closed.pop(replica, None)
                 elif replica is not None:
-                    self._said_closed[replica] = seen.workers[worker].registration
+                    self.closed[replica] = seen.workers[worker].registration
+
+
+class CheckedActor(Actor):
+    """An Actor whose steps are checked against what workers have said (invariants 8 and 9)."""
+
+    def __init__(self, heard: Heard, **parts: object) -> None:
+        super().__init__(**parts)  # type: ignore[arg-type]
+        self._heard = heard
+
+    async def carry_out(self, steps: Sequence[Step]) -> Revision:
+        """See Actor."""
+        for step in steps:
+            self._check(step)
+        self._heard.open_now = frozenset()
+        return await super().carry_out(steps)
 
     def _check(self, step: Step) -> None:
         if isinstance(step, RetireReplica):
             config, victim = step.before.config, step.replica
-            keep = [each for each in config.isr if each != victim and each not in config.leaving and each in self._open_now]
+            open_now = self._heard.open_now
+            keep = [each for each in config.isr if each != victim and each not in config.leaving and each in open_now]
             hold(
                 len(keep) >= config.rf, UNTOLD, f"{victim} gets its tombstone, {keep} have told that they are open, {config.rf} are wanted"
             )
         if isinstance(step, ElectPrimary):
             elected, others = step.config.primary, {*step.config.isr, *step.config.elr} - {step.config.primary}
-            hears_closed = self._said_closed.get(elected) == step.config.primary_reg
-            hold(not (others and hears_closed), SILENCE, f"{self.name} elects {elected}, last heard of was that it is not open")
+            hears_closed = self._heard.closed.get(elected) == step.config.primary_reg
+            hold(not (others and hears_closed), SILENCE, f"{elected} is elected, last heard of was that it is not open")
 
-    def _ask(self, asked: Any) -> Wait:
-        """All at once, each within LOG_ENDS_S."""
 
-        def begin(resume: Resume) -> None:
-            heard: dict[WorkerId, Mapping[ReplicaId, LogEnd]] = {}
-            left = len(asked)
+class SimReports:
+    """ReplicaReports over the simulated network."""
 
-            def ended(worker: WorkerId, answer: Any) -> None:
-                nonlocal left
-                left -= 1
-                if isinstance(answer, dict):
-                    heard[worker] = answer
-                if not left:
-                    ends = {replica: end for each in heard.values() for replica, end in each.items()}
-                    resume(Told(ends=ends, answered=heard.keys()))
+    def __init__(self, coordinator: Coordinator, world: World, heard: Heard) -> None:
+        self._coordinator, self._world, self._heard = coordinator, world, heard
+        self._loop = world.loop_of(coordinator)
 
-            for worker, shards in asked.items():
-                self.spawn(self._ask_one(worker, shards), partial(ended, worker))
+    async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Told:
+        """See ReplicaReports."""
+        seen = self._coordinator.map
+        answers = await asyncio.gather(*(self._ask(worker, shards, timeout_s) for worker, shards in questions.items()))
+        heard = {worker: answer for worker, answer in zip(questions, answers, strict=True) if answer is not None}
+        ends = {replica: end for answer in heard.values() for replica, end in answer.items()}
+        told = Told(ends=ends, answered=heard.keys())
+        self._heard.note(questions, told, seen)
+        return told
 
-        return begin
+    async def failures(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, frozenset[str]]:
+        """Asked for by recoveries only, which are not simulated."""
+        raise NotImplementedError
 
-    def _ask_one(self, worker: WorkerId, shards: tuple[ShardId, ...]) -> Steps:
+    async def _ask(self, worker: WorkerId, shards: Sequence[ShardId], timeout_s: float) -> Mapping[ReplicaId, LogEnd] | None:
         target = self._world.workers[worker]
-        return (yield self._world.network.call(self, target, lambda answer: target.log_ends(shards, answer), LOG_ENDS_S))
-
-    def _carry_out(self, steps: tuple[Step, ...]) -> Wait:
-        def begin(resume: Resume) -> None:
-            newest, left = Revision(0), len(steps)
-
-            def ended(revision: Any) -> None:
-                nonlocal newest, left
-                left -= 1
-                newest = max(newest, revision if isinstance(revision, int) else Revision(0))
-                if not left:
-                    resume(newest)
-
-            for step in steps:
-                self.spawn(self._commit(step), ended)
-
-        return begin
-
-    def _commit(self, step: Step) -> Steps:
-        self._check(step)
-        leadership = self.leadership()
-        if leadership is None:
-            return Revision(0)
-        answer = yield self._world.etcd.commit(self, transaction_of(step, KEYS, leadership), TIMEOUT_S)
-        return answer.revision if isinstance(answer, Committed) else Revision(0)
+        call = self._world.network.call(self._coordinator, target, lambda answer: target.log_ends(tuple(shards), answer), timeout_s)
+        try:
+            answer: Mapping[ReplicaId, LogEnd] = await self._loop.wait(call)
+        except (NoAnswer, NobodyThere):
+            return None
+        return answer

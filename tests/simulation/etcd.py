@@ -103,6 +103,17 @@ class Etcd(Process):
 
         return self._network.call(source, self, handle, timeout_s)
 
+    def revoke(self, source: Process, lease: LeaseId, timeout_s: float) -> Wait:
+        """End a lease and its keys."""
+
+        def handle(answer: Resume) -> None:
+            self._expire()
+            self._state.revoke(lease)
+            self._publish()
+            answer(None)
+
+        return self._network.call(source, self, handle, timeout_s)
+
     def put_now(self, key: str, value: bytes) -> None:
         """Write a key from outside of the world."""
         self._state.commit(Transaction(then=(Put(key=key, value=value),)))
@@ -185,6 +196,11 @@ class Observer:
     def lives(self) -> bool:
         """Whether its process still is the one it was made for."""
         return self._process.life == self._life
+
+    @property
+    def listed(self) -> bool:
+        """Whether it has seen a map at all."""
+        return self.map.revision > 0
 
     def notice(self) -> None:
         """The store has changed."""

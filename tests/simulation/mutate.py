@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.simulation.mutations import MUTATIONS, Mutation
+from tests.simulation.product_logs import only_defects
 from tests.simulation.scripts import SCRIPTS
 from tests.simulation.seeds import run_seed
 from tests.simulation.violation import Violation
@@ -62,7 +63,8 @@ def _scripts(mutation: Mutation, seeds: range) -> Iterator[tuple[str, Callable[[
 
 def _script(name: str, seed: int) -> str | None:
     try:
-        SCRIPTS[name](seed)
+        with only_defects():
+            SCRIPTS[name](seed)
     except Violation as violation:
         return violation.invariant
     except AssertionError as error:

@@ -1,4 +1,4 @@
-"""Every starred rule of the replication design, broken on purpose by a patch of the product's function that keeps it.
+"""Every rule of docs/design/replication.md, broken on purpose by a patch of the product's function that keeps it.
 
 `caught_by`: directed scripts that make a checker fall; without one, random seeds do. A rule whose mutation survives is
 not tested.
@@ -30,9 +30,9 @@ from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.request_memory import RequestMemory, Unheard
 from shoal.shard_worker.logic.replication.roles import Leading
 from shoal.store.lease_plan import SURE_PART, Hold
+from shoal.store.leases import LeaseKeeper
 from tests.simulation import hosting as hosting_performer
 from tests.simulation import replica as performer
-from tests.simulation.membership import Keeper
 
 Breaking = Callable[[], AbstractContextManager[object]]
 
@@ -304,8 +304,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="a primary read needs a lease held when its result is fixed",
-        patched="LeaseKeeper.is_held (its twin)",
-        breaking=_attribute(Keeper, "is_held", lambda self: not self.lost),
+        patched="LeaseKeeper.is_held",
+        breaking=_attribute(LeaseKeeper, "is_held", lambda self, now: not self.lost),
         caught_by=("paused_primary_wakes_with_reads", "cut_off_primary_is_asked"),
     ),
     Mutation(

@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator
 from random import Random
 from typing import Any
 
+from tests.simulation.violation import begin_notes
+
 WALL_S, WALL_OFF_S = 1_700_000_000.0, 5.0
 
 Work = Callable[[], None]
@@ -28,6 +30,7 @@ class Scheduler:
         self.random = Random(seed)
         self._heap: list[tuple[float, int, Process | None, int, Work]] = []
         self._serial = 0
+        self.noted = begin_notes()
 
     def at(self, when: float, work: Work, process: Process | None = None) -> None:
         """Do work then, unless the life of `process` has ended; when it is paused, as soon as it wakes."""
@@ -37,7 +40,7 @@ class Scheduler:
 
     def run(self, until: float, stop: Callable[[], bool] | None = None) -> None:
         """Let time pass, to `until` or until stop() holds."""
-        heap = self._heap
+        heap, noted = self._heap, self.noted
         while heap and heap[0][0] <= until:
             self.now, _, process, life, work = heapq.heappop(heap)
             if process is None:
@@ -47,6 +50,8 @@ class Scheduler:
                     process.held.append(work)
                 else:
                     work()
+            if noted:
+                raise noted[0]
             if stop is not None and stop():
                 return
         self.now = max(self.now, until)

@@ -24,7 +24,11 @@ class Stage:
     def __init__(self, seed: int, *, workers: int = 4, replicas: int = 3, clients: int = 3) -> None:
         self.world = World(seed, workers=workers, replicas=replicas, clients=clients, think_s=0.1)
         self.world.begin()
-        self.until(lambda: self.world.is_whole() and all(client.succeeded_at > 0 for client in self.world.clients), "a whole cluster")
+        self.until(self._is_settled, "a whole cluster")
+
+    def _is_settled(self) -> bool:
+        world = self.world
+        return world.is_active() and world.is_whole() and all(client.succeeded_at > 0 for client in world.clients)
 
     @classmethod
     def of(cls, world: World) -> Stage:

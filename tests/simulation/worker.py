@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.errors import ErrorDetails, Unavailable
 from shoal.core.ids import ReplicaId, RequestId, Revision, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_calls import ReadTerms
 from shoal.core.shard_config import ShardConfig, ShardEntry
+from shoal.shard_worker.hosting.membership import Membership
 from shoal.shard_worker.logic.hosting import HostStep, TellConfig, TellSpec
 from shoal.shard_worker.logic.replication.append import Append
 from shoal.shard_worker.logic.replication.leadership import SwapOutcome
@@ -19,13 +21,15 @@ from shoal.store.interface import Committed, LeaseNotFound, Put, Transaction, Un
 from tests.simulation.disk import ReplicaDisk, WorkerDisk
 from tests.simulation.etcd import KEYS, Observer
 from tests.simulation.hosting import Hosting
-from tests.simulation.membership import Membership
 from tests.simulation.network import NobodyThere
 from tests.simulation.scheduler import Process, Resume, Steps, Wait
+from tests.simulation.sim_store import SimStore
+from tests.simulation.virtual_loop import VirtualThreads
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+TTL_S = 5
 STORE_TIMEOUT_S = 5.0
 SNAPSHOT_TIMEOUT_S = 10.0
 PIECE_S, MOST_PIECES = 0.2, 20
@@ -46,9 +50,18 @@ class Worker(Process):
         """Start the process."""
         self.start()
         self.hosting = Hosting(process=self, me=self.me, disk=self.disk, host=self, watcher=self._world.watcher)
-        self.membership = Membership(self, self._world.etcd, self.me, self._zone, self.hosting.wake)
-        self.observer = self._world.etcd.observe(self, self.hosting.see_map)
-        self.spawn(self.membership.run())
+        loop = self._world.new_loop(self)
+        self.membership = Membership(
+            store=SimStore(self._world.etcd, self, loop),
+            keys=KEYS,
+            me=self._entry(),
+            lease_ttl_s=TTL_S,
+            changed=self.hosting.wake,
+            clock=self.clock,
+            threads=VirtualThreads(self),
+        )
+        self.observer = self._world.etcd.observe(self, self._see_map)
+        loop.spawn(self.membership.run())
 
     def crash(self, *, power: bool) -> None:
         """The process dies; of what the disks were doing a part is done. power: what was not flushed is gone, too."""
@@ -59,6 +72,16 @@ class Worker(Process):
             if power:
                 disk.lose_power()
         self.kill()
+
+    def _see_map(self, newest: ClusterMap) -> None:
+        self.membership.see(newest.workers.get(self.me))
+        self.hosting.see_map(newest)
+
+    def _entry(self) -> WorkerEntry:
+        incarnation = f"{self.me}-{self.life}"
+        return WorkerEntry(
+            id=self.me, address=self.me, incarnation=incarnation, pid=1, node=self.me, zone=self._zone, registration=Revision(0)
+        )
 
     # What replicas and hosting reach
 

@@ -21,8 +21,9 @@ from tests.simulation.etcd import KEYS, Etcd
 from tests.simulation.history import History
 from tests.simulation.holdings import Holdings
 from tests.simulation.network import Network
-from tests.simulation.scheduler import Scheduler
+from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.violation import Violation, hold
+from tests.simulation.virtual_loop import VirtualLoop, forget
 from tests.simulation.watcher import ReplicaWatcher
 from tests.simulation.worker import Worker
 
@@ -31,10 +32,22 @@ COLLECTION = CollectionId("sim")
 SETTLE_S = 90.0
 
 
+_worlds: list[World] = []
+
+
+def end_world() -> None:
+    """Throw away what has not ended in the last world. There is one at a time in a process."""
+    for world in _worlds:
+        forget(world.loops)
+    _worlds.clear()
+
+
 class World:
     """One history. trace: given a line for everything worth reading."""
 
     def __init__(self, seed: int, *, workers: int = 4, clients: int = 3, replicas: int = 3, think_s: float = 0.3) -> None:
+        end_world()
+        _worlds.append(self)
         self.seed = seed
         self.scheduler = Scheduler(seed)
         self.network = Network(self.scheduler)
@@ -47,6 +60,8 @@ class World:
         self.lines: list[str] | None = None
         self.shard = ShardId(COLLECTION, 0)
         self._ids = 0
+        self._loops: dict[Process, VirtualLoop] = {}
+        self.loops: list[VirtualLoop] = []
         self.etcd = Etcd(self.scheduler, self.network, self._changed)
         self.workers = {name: Worker(self, name, ZONES[at % len(ZONES)]) for at, name in enumerate(f"w{n}" for n in range(workers))}
         self.coordinators = [Coordinator(self, f"k{number}") for number in range(2)]
@@ -66,8 +81,7 @@ class World:
 
     def alter(self, replicas: int, *, min_isr: int = 0) -> None:
         """Change the wanted number of replicas, as an operator does. min_isr: 0 for the usual."""
-        held = self.etcd.map.collections.get(COLLECTION)
-        if held is not None and held.state is CollectionState.ACTIVE:
+        if self.is_active():
             self.spec = CollectionSpec(name="sim", dim=2, replicas=replicas, min_isr_set=min_isr)
             self._put_collection(CollectionState.ACTIVE)
 
@@ -80,6 +94,16 @@ class World:
         """Never used before."""
         self._ids += 1
         return ReplicaId(hashlib.blake2b(f"{self.seed} {worker} {self._ids}".encode(), digest_size=6).hexdigest())
+
+    def new_loop(self, process: Process) -> VirtualLoop:
+        """The event loop of the life that the process has begun."""
+        self._loops[process] = loop = VirtualLoop(process)
+        self.loops.append(loop)
+        return loop
+
+    def loop_of(self, process: Process) -> VirtualLoop:
+        """The event loop of its newest life."""
+        return self._loops[process]
 
     def trace(self, line: str) -> None:
         """Something worth reading happened."""
@@ -114,6 +138,11 @@ class World:
         self._check_equal()
         self.history.check_end()
         self._drop()
+
+    def is_active(self) -> bool:
+        """Whether the collection has been created."""
+        held = self.etcd.map.collections.get(COLLECTION)
+        return held is not None and held.state is CollectionState.ACTIVE
 
     def is_whole(self) -> bool:
         """Whether the shard has all its replicas, in sync, and nothing else."""

@@ -1,12 +1,13 @@
 """The replica state machine: events in, effects out. It performs nothing and knows no clock, disk or network.
 
-It decides as design of replication says: a record is committed when every member of the isr has it durable; the store
-and the indexes see committed records only; a new primary makes its term durable, appends a no-op, and serves once that
-is committed. What a primary does for the other members is in `leadership`; what a member does with what it is sent is
-here, as are writes.
+It decides as docs/design/replication.md says: a record is committed when every member of the isr has it durable; the
+store and the indexes see committed records only; a new primary makes its term durable, appends a no-op, and serves once
+that is committed. What a primary does for the other members is in `leadership`. What a member does with the appends it
+gets is here, as are writes.
 
-Invariants asserted here: a record is committed only while this replica leads, with |isr| >= min_isr (1); terms never
-fall (3); nothing at or below the commit point is cut (5); records are applied once, in order of seq (6).
+Asserted here: a record is committed only while this replica leads, with |isr| >= min_isr (invariant 1); terms never
+fall (invariant 3); nothing at or below the commit point is cut (invariant 5); records are applied once, in order of seq
+(invariant 6).
 """
 
 from __future__ import annotations

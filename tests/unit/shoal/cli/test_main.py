@@ -24,7 +24,7 @@ from shoal.core.errors import (
 )
 from tests.support.repository import ROOT
 
-DOCUMENT = ROOT / "docs" / "cli.md"
+DOCUMENT = ROOT / "docs" / "reference" / "cli.md"
 
 
 def leaves(command, path):
@@ -46,10 +46,10 @@ def test_the_tree_is_whole():
 def test_every_command_and_option_is_documented(path):
     chapters = re.split(r"^## ", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
     chapter = next((each for each in chapters if each.startswith(f"`{path}`")), None)
-    assert chapter is not None, f"docs/cli.md has no chapter for {path}"
+    assert chapter is not None, f"docs/reference/cli.md has no chapter for {path}"
     everywhere = {"--help", "--address", "--timeout", "--json"}
     for option in (name for param in COMMANDS[path].params for name in param.opts if name.startswith("--")):
-        assert option in everywhere or f"`{option}" in chapter, f"docs/cli.md: {path} {option}"
+        assert option in everywhere or f"`{option}" in chapter, f"docs/reference/cli.md: {path} {option}"
 
 
 def test_every_documented_command_exists():

@@ -1,0 +1,17 @@
+"""What holds for every simulated history under pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.product_logs import only_defects
+from tests.simulation.world import end_world
+
+
+@pytest.fixture(autouse=True)
+def quiet_product() -> Iterator[None]:
+    with only_defects():
+        yield
+        end_world()
