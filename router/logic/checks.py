@@ -1,4 +1,6 @@
-"""The door: what a collection and the limits allow. All or nothing, naming the first bad index and value."""
+"""Checks of public calls: what a collection and the limits allow. A call is refused whole; the error names the first bad
+index and value.
+"""
 
 from __future__ import annotations
 

@@ -32,11 +32,6 @@ COPIES = re.compile(
 """Where a replica is meant: in the product, its protocol and its documents."""
 
 TWICE: dict[str, set[str]] = {
-    "Delete": {"shoal/client/calls.py", "router/logic/questions.py"},
-    "DeleteMatching": {"shoal/client/calls.py", "router/logic/questions.py"},
-    "Page": {"shoal/client/calls.py", "router/logic/questions.py"},
-    "Upsert": {"shoal/client/calls.py", "router/logic/questions.py"},
-    "Written": {"shoal/client/calls.py", "router/logic/questions.py"},
     "_Work": {"shoal/client/sync_driver.py", "shoal/client/async_driver.py"},
 }
 """Class names that still stand for two things, with their files. This list may only become shorter."""
