@@ -1,5 +1,5 @@
-"""Checks of public calls: what a collection and the limits allow. A call is refused whole; the error names the first bad
-index and value.
+"""Checks of public calls: what a collection and the limits allow. A call is refused whole. The error names the first
+bad index and value.
 """
 
 from __future__ import annotations

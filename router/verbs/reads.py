@@ -67,7 +67,7 @@ class Reads:
         self._clock, self._limits, self._patience_s = clock, limits, patience_s
 
     async def search(self, question: Search, timeout_s: float) -> Found:
-        """Return the best points for each query. With allow_partial, shards that cannot answer are left out and named."""
+        """Return the best points for each query. With allow_partial, shards that cannot answer are only named."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         filters = [group.filter for group in question.groups]

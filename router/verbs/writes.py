@@ -42,7 +42,7 @@ class Writes:
         self._numbers = itertools.count(1)
 
     async def upsert(self, order: Upsert, timeout_s: float) -> Written:
-        """Write points. Returns when every shard has acknowledged. Raises a ShoalError that says what each shard did."""
+        """Write points. Returns when every shard has acknowledged. An error says what each shard did."""
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         check_upsert(order.points, collection.spec, self._limits)

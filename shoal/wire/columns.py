@@ -74,7 +74,7 @@ def vectors_to_message(vectors: Matrix) -> common_pb2.Vectors:
 
 
 def vectors_from_message(message: common_pb2.Vectors, field: str = "vectors") -> Matrix:
-    """Return the matrix (n, dim) float32 of a message, read-only.
+    """Return the matrix (n, dim) float32 of a message.
 
     Raises InvalidArgument for numbers that are no rows of its dimension.
     """
