@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
 from shoal.core.collection import CollectionSpec
 from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
-from shoal.core.filter import is_long
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.points import StoredColumns, check_dim
@@ -40,21 +39,21 @@ from shoal.core.turns import FREE, Asker, Turn
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.index.view import IndexView
-from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, NoRoom
-from shoal.shard_worker.logic.replication.events import DISK_LIMIT, ConfigSeen, FetchSnapshot, SpaceChanged, Tick
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
+from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot, Tick
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, served_term, sure_term
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
-from shoal.shard_worker.replica.promises import Promises
-from shoal.shard_worker.replica.reading import Matching
+from shoal.shard_worker.replica.reading import ON_LOOP_US, Matching
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
+from shoal.shard_worker.replica.room import ReplicaRoom
 from shoal.shard_worker.replica.sealing import Sealing
 from shoal.shard_worker.replica.write_bodies import kind_and_body
 from shoal.shard_worker.replica.writer import Outward, Writer
-from shoal.shard_worker.resources.memory import MEMORY_LIMIT, WorkerMemory
+from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.tuning.tuner import Tuner
 from shoal.wire.records import exact_delete_body
@@ -62,21 +61,6 @@ from shoal.wire.records import exact_delete_body
 T = TypeVar("T")
 Ask = Callable[[IndexView, Turn], T | None]
 """Looks into a view; None when what it found was replaced meanwhile."""
-
-ON_LOOP_US = 300.0
-"""Searches estimated below this run on the event loop: handing one to a pool costs as much."""
-
-PAYLOAD_US = 6.0
-"""Estimated time to read one hit's payload, beside its bytes."""
-
-BYTE_US = 2e-3
-"""Estimated time for one byte of a stored point, its check included."""
-
-HIT_US = 0.2
-"""Estimated time to score, sort and carry one hit."""
-
-GROUPS_ON_LOOP = 8
-"""Searches of more groups do not run on the event loop, whatever they cost: estimating them takes time, too."""
 
 DELETED_AT_ONCE = 50_000
 """Points that one delete by filter removes at most; the caller asks again for the rest."""
@@ -112,17 +96,14 @@ class Replica:
         self.id = replica
         self._shard, self._spec = shard, spec
         self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
-        self._promises = Promises()
-        self._accounted, self._stored_bytes = Seq(-1), engine.mean_point_bytes()
         self._registration = Revision(0)
         self._progress = ChangeSignal()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
-        self._no_disk: NoRoom | None = None
-        self._no_memory: NoRoom | None = None
         self._changed = changed
         machine = ReplicaMachine(beginning.opened, beginning.requests)
         self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward)
+        self._room = ReplicaRoom(shard=shard, engine=engine, writer=self._writer, memory=memory)
         self._replicate = Replicate(
             peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(lambda _: engine.read_log(*asked), Asker())
         )
@@ -177,8 +158,7 @@ class Replica:
 
     def tell_space(self, reason: str | None) -> None:
         """Whether there is room on the disk; reason: why not."""
-        self._no_disk = None if reason is None else NoRoom(reason=reason, limit=DISK_LIMIT)
-        self._writer.feed(SpaceChanged(no_room=self._no_disk or self._no_memory))
+        self._room.tell_disk(reason)
         self._sealing.tell_space(reason)
 
     def tick(self) -> None:
@@ -196,7 +176,7 @@ class Replica:
         """Take what the shard's primary sends. Raises Unavailable, DeadlineExceeded, or why this replica failed."""
         if self._closing:
             raise Unavailable(f"shard {self._shard} is closing", self._details())
-        self._watch_memory()
+        self._room.watch_memory()
         return await self._writer.append(append, timeout_s)
 
     async def snapshot(self, pin: Callable[[Engine], T]) -> T:
@@ -216,51 +196,14 @@ class Replica:
         """See ShardService."""
         if isinstance(call, ShardDeleteMatching):
             return await self._delete_matching(call, timeout_s)
-        self._watch_memory()
+        self._room.watch_memory()
         kind, body = await kind_and_body(call, self._spec.dim, self._pools)
         write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
         if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
             # A write that is known is only answered, so it needs no room.
             return await write
         with self._engine.decoded(body, call.points):
-            return await self._within_memory(write, len(call.points), len(body))
-
-    async def _within_memory(self, write: Coroutine[Any, Any, WriteAck], points: int, body_bytes: int) -> WriteAck:
-        """The write, with room for its points until they are applied or surely will not be."""
-        try:
-            claim = self._memory.admit(self._shard, points, body_bytes)
-        except BaseException:
-            write.close()
-            self._sealing.reclaim()
-            raise
-        try:
-            ack = await write
-        except (DeadlineExceeded, asyncio.CancelledError):
-            self._promises.keep(self._writer.machine.last_seq, claim)
-            self._promises.settle(self._writer.machine)
-            raise
-        except BaseException:
-            claim.give_back()
-            raise
-        claim.give_back()
-        return ack
-
-    def _account(self) -> None:
-        """Keep the worker's memory account true, whenever records were applied."""
-        applied = self._writer.machine.applied_seq
-        if applied != self._accounted or self._writer.failure is not None:
-            self._accounted = applied
-            self._memory.update(self._shard, self._engine.cost())
-            self._stored_bytes = self._engine.mean_point_bytes()
-        self._promises.settle(self._writer.machine)
-
-    def _watch_memory(self) -> None:
-        """Tell the primary, as a member, when what the primary has admitted has filled this worker's memory."""
-        following = isinstance(self._writer.machine.role, Idle)
-        reason = self._memory.overfull() if following else None
-        if (reason is None) != (self._no_memory is None):
-            self._no_memory = None if reason is None else NoRoom(reason=reason, limit=MEMORY_LIMIT)
-            self._writer.feed(SpaceChanged(no_room=self._no_disk or self._no_memory))
+            return await self._room.admit(write, len(call.points), len(body), refused=self._sealing.reclaim)
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
@@ -272,14 +215,14 @@ class Replica:
             lambda view, turn: self._reading.search(view, call, turn),
             call.terms.caller,
             deadline,
-            lambda view: self._search_us(view, call),
+            lambda view: self._reading.estimated_us(view, call, self._room.point_bytes),
         )
         self._check_primary(call.terms, began)
         return found
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        large = len(call.ids) > LARGE_READ_POINTS or len(call.ids) * self._stored_bytes > LARGE_READ_BYTES
+        large = len(call.ids) > LARGE_READ_POINTS or len(call.ids) * self._room.point_bytes > LARGE_READ_BYTES
         return await self._read(call.terms, timeout_s, partial(self._reading.get, call), in_pool=large)
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
@@ -360,7 +303,7 @@ class Replica:
         finally:
             await self._writer.close()
             await self._replicate.close()
-            self._promises.give_all_back()
+            self._room.give_all_back()
             while self._under_way:
                 await asyncio.wait(self._under_way)
             await asyncio.to_thread(self._engine.close)
@@ -395,15 +338,6 @@ class Replica:
         if result is None:
             raise DataLoss(f"shard {self._shard} has lost rows that its index holds; check it with shoal fsck", self._details())
         return result
-
-    def _search_us(self, view: IndexView, call: ShardSearch) -> float:
-        if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
-            return math.inf
-        hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
-        cost = HIT_US * hits
-        if call.with_payload or call.with_vectors:
-            cost += hits * (PAYLOAD_US + self._stored_bytes * BYTE_US)
-        return cost if cost > ON_LOOP_US else cost + self._reading.estimated_us(view, call)
 
     async def _delete_matching(self, call: ShardDeleteMatching, timeout_s: float) -> WriteAck:
         """Found first, then written as "delete these where they still are": a point that is replaced in between is
@@ -488,7 +422,7 @@ class Replica:
 
     def _progressed(self) -> None:
         self._progress.notify()
-        self._account()
+        self._room.account()
         self._sealing.kick()
         self._tuner.kick()
 

@@ -15,7 +15,7 @@ import shoal
 from shoal.client.async_transport import AsyncGrpcTransport
 from shoal.core.errors import PreconditionFailed
 from shoal.core.requests import DescribeCluster
-from tests.support.etcd.process import free_port
+from tests.support.network.ports import free_port
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 DIM = 8

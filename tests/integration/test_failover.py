@@ -23,8 +23,8 @@ from tests.chaos.outages import in_words
 from tests.integration.failover_scene import TTL_S, Scene, scene
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
 from tests.support.disk.small_disk import fill, small_disk
+from tests.support.figures import show
 from tests.support.network.private_network import why_no_network
-from tests.support.terminal_line import show
 
 REPLACE_AFTER_S = 4 * TTL_S
 DISK_MEGABYTES = 160

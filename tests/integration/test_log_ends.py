@@ -16,7 +16,7 @@ from shoal.core.recovery import LogEnd
 from shoal.runtime.server import GrpcServer
 from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_pb2_grpc
 from shoal.wire.call_parts import shard_from_message
-from tests.support.etcd.process import free_port
+from tests.support.network.ports import free_port
 
 MESSAGE_BYTES = 1_000_000
 WAIT_S = 20.0

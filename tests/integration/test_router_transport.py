@@ -37,7 +37,7 @@ from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.rpc.worker_service import WorkerServicer
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2_grpc
 from shoal.wire.recovery import audit_to_message, recover_from_message, recovery_to_message
-from tests.support.etcd.process import free_port
+from tests.support.network.ports import free_port
 from tests.twins.cluster import MEMORY_BYTES, TwinCluster, TwinWorker, new_conversions
 from tests.twins.router_answers import AUDITED, RECOVERY
 

@@ -20,7 +20,7 @@ from ray import _raylet as _ray
 from ray.cluster_utils import Cluster
 
 from shoal.deploy.ray.session import MARK
-from tests.support.etcd.process import free_port
+from tests.support.network.ports import free_port
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 HEAD_TIMEOUT_S = 60

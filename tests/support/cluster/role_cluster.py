@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import shoal
-from tests.support.etcd.process import LOOPBACK, EtcdProcess, free_port
+from tests.support.etcd.process import LOOPBACK, EtcdProcess
+from tests.support.network.ports import free_port
 from tests.support.network.private_network import ETCD, SERVERS, PrivateNetwork
 from tests.support.network.tcp_proxy import ProxyThread
 from tests.support.repository import ROOT

@@ -21,7 +21,7 @@ from shoal.core.payload import payload_from_json
 from shoal.core.points import PointId, id_array, id_order
 from shoal.core.scoring import prepared, scores
 from shoal.core.turns import FREE, Turn
-from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.ask import SearchContext
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.tuning import EXACT, BreadthChoice
 from shoal.shard_worker.index.view import ALIVE, IndexHits, IndexView, SegmentView

@@ -133,7 +133,7 @@ def test_a_search_is_given_up_at_its_deadline_and_holds_up_no_write(tmp_path):
                 return search(view, call, turn)
 
             reading.search = slow
-            reading.estimated_us = lambda view, call: 1e9
+            reading.estimated_us = lambda *_: 1e9
             late = [ShardSearch(shard=SHARD, queries=vectors(1), groups=(QueryGroup(k=1),)) for _ in range(4)]
             for outcome in await asyncio.gather(*(bench.replica.search(call, 0.05) for call in late), return_exceptions=True):
                 assert isinstance(outcome, DeadlineExceeded)

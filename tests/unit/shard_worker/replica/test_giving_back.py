@@ -115,7 +115,7 @@ async def searches_that_fail(bench: Bench) -> None:
         assert gate.wait(60)
         raise Unavailable("in vain")
 
-    reading.search, reading.estimated_us = late, lambda view, call: 1e9
+    reading.search, reading.estimated_us = late, lambda *_: 1e9
     with pytest.raises(ShoalError):
         await bench.replica.search(a_search(), 0.02)
     left = asyncio.create_task(bench.replica.search(a_search(), 20.0))

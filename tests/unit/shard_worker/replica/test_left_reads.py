@@ -21,7 +21,7 @@ from shoal.core.turns import Turn
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.replica import reading
 from shoal.shard_worker.replica.replica import UNDISTURBED_TRIES
-from shoal.shard_worker.storage.store.read_pool import ReadPool
+from shoal.shard_worker.storage.store.connections import ReadPool
 from tests.support.worker.replica_bench import DIM, SHARD, Bench, opened
 
 THREADS, MANY = 2, 100
@@ -38,7 +38,7 @@ class Endless:
         self.begun, self.ended, self._lock = 0, 0, threading.Lock()
         self._real = bench.engine.reading.search
         bench.engine.reading.search = self.search  # type: ignore[method-assign]
-        bench.engine.reading.estimated_us = lambda view, call: 1e9  # type: ignore[method-assign]
+        bench.engine.reading.estimated_us = lambda *_: 1e9  # type: ignore[method-assign]
 
     def search(self, view: IndexView, call: ShardSearch, turn: Turn) -> Any:
         if call.terms.caller == "short":

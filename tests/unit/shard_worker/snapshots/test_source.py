@@ -51,7 +51,7 @@ async def source_of(folder: Path) -> AsyncIterator[SnapshotSource]:
 
 
 def pins(folder: Path) -> set[str]:
-    return {path.name.removeprefix(".pin-") for path in folder.rglob(".pin-*")}
+    return {path.name.removeprefix(".pin-") for path in folder.glob("*/*/.pin-*")}
 
 
 def held_up(gate: threading.Event, began: threading.Event, real):

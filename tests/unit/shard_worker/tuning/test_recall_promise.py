@@ -17,7 +17,7 @@ from shoal.core.collection import Metric
 from shoal.core.filter import Filter, In
 from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget
 from shoal.shard_worker.index import tuning as tuning_module
-from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.ask import SearchContext
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.search import search_view
 from shoal.shard_worker.index.tuning import Tuning

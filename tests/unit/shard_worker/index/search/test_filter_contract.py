@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shoal.core.collection import Metric
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Prefix, Range
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
-from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.ask import SearchContext
 from shoal.shard_worker.index.search.search import search_view
 from tests.support.worker.steady_paces import SteadyPaces
 from tests.unit.shard_worker.index.filter_world import Hits, Piece, World, by_query, clustered, recall, truth, world

@@ -14,7 +14,7 @@ from shoal.core.collection import Metric
 from shoal.core.filter import HasId
 from shoal.core.shard_calls import Breadth, QueryGroup
 from shoal.shard_worker.index.sealed import VECTORS_SUFFIX
-from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.ask import SearchContext
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.search import search_view
 from shoal.shard_worker.logic.segments.segment_plan import plan_build
