@@ -226,7 +226,7 @@ class Engine:
         )
 
     def apply(self, records: Sequence[Record]) -> tuple[int, ...]:
-        """Apply committed records, in one transaction of the store, then to the index. Searches see all or none of them.
+        """Apply committed records, in one transaction of the store, then to the index: a search sees all or none.
 
         Returns the number of points that each record affected.
         """
