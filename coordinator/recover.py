@@ -19,7 +19,7 @@ from shoal.core.ids import ShardId
 from shoal.core.recovery import ACCEPT_DATA_LOSS, AuditEntry, Recovery, RecoveryRequest
 from shoal.core.shard_config import ShardEntry
 from shoal.runtime.logs import event
-from shoal.store.audit_codec import decode_audit, encode_audit
+from shoal.store.codecs import decode_audit, encode_audit
 from shoal.store.interface import Absent, Put, Transaction, Unchanged
 from shoal.store.keys import Keys
 

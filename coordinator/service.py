@@ -9,7 +9,7 @@ from shoal.coordinator.recover import Recoverer
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.core.replies import AuditPage, ShardRecovery
-from shoal.runtime.interceptor import Context
+from shoal.runtime.interceptors import Context
 from shoal.v1 import coordinator_pb2_grpc
 from shoal.wire import collections, recovery
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import shoal
+from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, ShoalError, Unavailable
 from shoal.core.health import ShardCondition, WorkerCondition
 from shoal.deploy.local.foreground import ForegroundCluster
@@ -161,9 +162,9 @@ def recall_of(found: Answers, vectors: Matrix, queries: Matrix) -> float:
 
 
 def await_that(seen: Callable[[], int | None]) -> int:
-    """What `seen` gives once it gives something. Raises Unavailable after BACK_WITHIN_S."""
-    deadline = time.monotonic() + BACK_WITHIN_S
-    while time.monotonic() < deadline:
+    """Wait until `seen` returns a value, and return it. Raises Unavailable after BACK_WITHIN_S."""
+    deadline = Deadline.after(BACK_WITHIN_S, time.monotonic)
+    while not deadline.passed:
         found = seen()
         if found is not None:
             return found

@@ -34,6 +34,21 @@ from shoal.shard_worker.storage.store.points_store import PointsStore
 ROWS_AT_ONCE = 2_048
 """Points that are read from the store in one piece."""
 
+ON_LOOP_US = 300.0
+"""Searches estimated below this run on the event loop, since handing one to a pool costs as much."""
+
+PAYLOAD_US = 6.0
+"""The estimated time to read one hit's payload, without its bytes."""
+
+BYTE_US = 2e-3
+"""The estimated time to read and check one byte of a stored point."""
+
+HIT_US = 0.2
+"""The estimated time to score, sort and carry one hit."""
+
+GROUPS_ON_LOOP = 8
+"""Searches of more groups never run on the event loop, since the estimate itself takes time."""
+
 
 ON_LOOP_US = 300.0
 """Searches estimated below this run on the event loop: handing one to a pool costs as much."""

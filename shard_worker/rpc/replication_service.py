@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from shoal.core.recovery import LogEnd
-from shoal.runtime.interceptor import Context
+from shoal.runtime.interceptors import Context
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.rpc import replication_messages as messages
 from shoal.shard_worker.snapshots.source import SnapshotSource

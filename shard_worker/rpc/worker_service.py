@@ -10,7 +10,7 @@ from shoal.core.shard_calls import ShardService
 from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
-from shoal.runtime.interceptor import Context
+from shoal.runtime.interceptors import Context
 from shoal.v1 import worker_pb2_grpc
 from shoal.wire import recall, searches
 from shoal.wire import shard_calls as wire

@@ -68,7 +68,7 @@ class AsyncDriver:
 
         done: called with the position of each flow that succeeded. What it raises ends all flows and is raised.
         """
-        work = _Work(flows, count, done)
+        work = _AsyncWork(flows, count, done)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(min(count, at_once)):
@@ -105,7 +105,7 @@ class AsyncDriver:
             raise PreconditionFailed("this client is closed")
 
 
-class _Work(Generic[T]):
+class _AsyncWork(Generic[T]):
     """Flows that several tasks share out among themselves."""
 
     def __init__(self, flows: Iterable[Flow[T]], count: int, done: Callable[[int], None]) -> None:

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from shoal.client.doubt import Doubt
 from shoal.client.routers import Routers
-from shoal.core.errors import DeadlineExceeded, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
+from shoal.core.errors import Applied, DeadlineExceeded, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
 from shoal.core.requests import Request
 
 T = TypeVar("T")
@@ -141,3 +140,32 @@ def _doubt_in_words(doubt: Doubt) -> str:
     if set(doubt.applied.values()) == {"no"}:
         return "; nothing was applied"
     return "; it may have been applied, calling again with the same input is safe"
+
+
+_CERTAINTY: Mapping[Applied, int] = {"no": 0, "maybe": 1, "yes": 2}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Doubt:
+    """What the failed attempts of one write leave in doubt. Pure.
+
+    told: the strongest answer about each shard ("name/number"), no < maybe < yes. open: whether an attempt ended
+    without an answer about shards, so that any of them may have applied the write.
+    """
+
+    told: Mapping[str, Applied] = field(default_factory=dict)
+    open: bool = False
+
+    def after(self, error: ShoalError) -> Doubt:
+        """Return the doubt after a further attempt. What an earlier attempt left open or has applied stays so."""
+        if not error.details.applied:
+            return Doubt(told=self.told, open=self.open or leaves_open(error))
+        told = dict(self.told)
+        for shard, word in error.details.applied.items():
+            told[shard] = max(told.get(shard, word), word, key=_CERTAINTY.__getitem__)
+        return Doubt(told=told, open=self.open)
+
+    @property
+    def applied(self) -> dict[str, Applied]:
+        """Whether the write was applied, for each shard that was named."""
+        return {shard: "maybe" if self.open and word == "no" else word for shard, word in self.told.items()}

@@ -63,7 +63,7 @@ class SyncDriver:
 
         done: called with the position of each flow that succeeded, by one thread at a time.
         """
-        work = _Work(flows, count, done)
+        work = _SyncWork(flows, count, done)
         if min(count, at_once) == 1:
             work.carry_on(self)
             return work.outcomes
@@ -100,7 +100,7 @@ class SyncDriver:
             raise PreconditionFailed("this client is closed, or the call was interrupted")
 
 
-class _Work(Generic[T]):
+class _SyncWork(Generic[T]):
     """Flows that several threads share out among themselves."""
 
     def __init__(self, flows: Iterable[Flow[T]], count: int, done: Callable[[int], None]) -> None:

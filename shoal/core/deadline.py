@@ -37,6 +37,10 @@ class Deadline:
         """Return the earlier one of this deadline and timeout_s seconds from now."""
         return Deadline(self.clock, min(self.ends_at, self.clock() + timeout_s))
 
+    def share(self, parts: int) -> Deadline:
+        """Return the end of the first of `parts` equal parts of the time that is left."""
+        return Deadline(self.clock, self.clock() + self.left_s / parts)
+
     def left_or_raise(self, message: str) -> float:
         """Return the seconds that are left. Raises DeadlineExceeded with this message when there are none."""
         left_s = self.ends_at - self.clock()

@@ -12,10 +12,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from shoal.core.addresses import joined
 from shoal.core.errors import NotInstalled, Unavailable
-from shoal.runtime.error_interceptor import error_interceptor
+from shoal.runtime.interceptors import error_interceptor, metrics_interceptor
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, NoMetrics
-from shoal.runtime.metrics_interceptor import metrics_interceptor
 from shoal.wire.channels import server_options
 
 log = logging.getLogger("shoal.server")

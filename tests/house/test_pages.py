@@ -46,3 +46,11 @@ def test_the_glossary_explains_each_word_once() -> None:
     words = re.findall(r"^\| \*\*(.+?)\*\*", glossary, flags=re.MULTILINE)
     assert len(words) > 50
     assert words == sorted(set(words), key=str.lower)
+
+
+def test_the_changelog_says_nothing_twice() -> None:
+    """A union of two branches may have kept one line in two wrappings."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    items = [" ".join(item.split()) for item in re.findall(r"^- (.*(?:\n  .*)*)", text, flags=re.MULTILINE)]
+    assert len(items) > 20
+    assert sorted(item for item in set(items) if items.count(item) > 1) == []

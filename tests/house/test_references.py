@@ -21,6 +21,7 @@ QUOTED = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)`")
 PLAIN = re.compile(rf"\b((?:{'|'.join(TOP)})/[\w./-]+\.(?:py|md|proto|toml|sh))\b")
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 SECTION = re.compile(r'\b(docs/[\w/-]+\.md), "([^"]+)"')
+MODULE = re.compile(r"\bshoal(?:\.[a-z_]\w*){2,}")
 DECISION = re.compile(r"\bADRs? (\d+)")
 INVARIANT = re.compile(r"\b(?:invariants?|inv) (\d+(?:(?:, | and |, and )\d+)*)")
 VAGUE = re.compile(r"\breplication design\b|\bdesign of replication\b|\bdesign: |(?<!docs/design/)\breplica\.md\b")
@@ -70,6 +71,15 @@ def is_path(token: str) -> bool:
     return token.endswith((".py", ".proto")) or ("/" in token and first in TOP)
 
 
+def is_module(name: str) -> bool:
+    """Whether a dotted name is that of a module or package, or of something that one of them names."""
+    path = ROOT.joinpath(*name.split("."))
+    if path.is_dir() or path.with_suffix(".py").exists():
+        return True
+    above = path.parent.with_suffix(".py")
+    return above.exists() and re.search(rf"\b{path.name}\b", above.read_text(encoding="utf-8")) is not None
+
+
 def decisions() -> set[int]:
     return {int(file.name[:4]) for file in (ROOT / "docs/adr").glob("[0-9]*.md")}
 
@@ -104,6 +114,12 @@ def test_paths_in_comments_and_docstrings_exist() -> None:
     found = [(place, path) for place, text in texts() if not place.endswith(".md") for path in PLAIN.findall(text)]
     assert len(found) > 20
     assert [each for each in found if not any((base / each[1]).exists() for base in (ROOT, ROOT / "proto"))] == []
+
+
+def test_modules_that_are_named_exist() -> None:
+    found = [(place, name) for place, text in texts() for name in MODULE.findall(text)]
+    assert len(found) > 20
+    assert [each for each in found if not is_module(each[1])] == []
 
 
 def test_sections_that_are_cited_exist() -> None:
@@ -161,6 +177,7 @@ def test_the_schema_in_the_design_is_the_one_that_is_created() -> None:
         (PLAIN, "see tests/no/such.py"),
         (LINK, "[x](no.md)"),
         (SECTION, 'docs/no.md, "No section"'),
+        (MODULE, "see shoal.core.no_such"),
         (DECISION, "ADR 99"),
         (INVARIANT, "(invariants 2 and 44)"),
         (VAGUE, "as the replication design says"),

@@ -31,11 +31,6 @@ COPIES = re.compile(
 )
 """Where a replica is meant: in the product, its protocol and its documents."""
 
-TWICE: dict[str, set[str]] = {
-    "_Work": {"shoal/client/sync_driver.py", "shoal/client/async_driver.py"},
-}
-"""Class names that still stand for two things, with their files. This list may only become shorter."""
-
 
 def places(pattern: re.Pattern[str], files: list[Path]) -> list[str]:
     return [
@@ -79,4 +74,4 @@ def test_other_words_are_not(text: str) -> None:
 
 
 def test_a_class_name_stands_for_one_thing() -> None:
-    assert class_names() == TWICE, "a name that is new here is to be changed; one that is gone here leaves the list"
+    assert class_names() == {}

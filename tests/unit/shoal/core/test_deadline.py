@@ -28,6 +28,14 @@ def test_time_that_is_left_falls_to_zero_and_no_further() -> None:
         deadline.left_or_raise("late")
 
 
+def test_a_share_is_a_part_of_what_is_left() -> None:
+    clock = Hand()
+    deadline = Deadline.after(6.0, clock)
+    assert deadline.share(3).ends_at == 12.0
+    clock.now = 20.0
+    assert deadline.share(2).passed
+
+
 @pytest.mark.parametrize(("timeout_s", "ends_at"), [(1.0, 11.0), (5.0, 12.0), (2.0, 12.0)])
 def test_the_sooner_of_two_deadlines(timeout_s: float, ends_at: float) -> None:
     assert Deadline(Hand(), 12.0).sooner(timeout_s).ends_at == ends_at

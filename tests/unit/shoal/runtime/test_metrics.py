@@ -11,8 +11,8 @@ import pytest
 
 from shoal.core.errors import PreconditionFailed
 from shoal.runtime import prometheus
+from shoal.runtime.interceptors import metrics_interceptor
 from shoal.runtime.metrics import REQUEST_SECONDS, REQUESTS, Measure, MetricSpec, NoMetrics, Sample
-from shoal.runtime.metrics_interceptor import metrics_interceptor
 from shoal.runtime.prometheus import PrometheusMetrics, metrics_of
 from shoal.runtime.role_settings import RoleSettings
 from shoal.runtime.server import GrpcServer

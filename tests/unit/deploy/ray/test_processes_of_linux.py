@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 
-from shoal.deploy.processes.processes import children_of, is_alive, name_of
+from shoal.deploy.ray.session import children_of, is_alive, name_of
 
 
 def test_a_child_is_seen_by_its_name_until_it_ends() -> None:
     child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     assert child.pid in children_of(os.getpid())
-    assert name_of(child.pid) == "cat"
+    while name_of(child.pid) != "cat":
+        # Popen returns when exec has closed its pipe, which is before the kernel sets the name.
+        pass
     assert is_alive(child.pid)
     child.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shoal.core.errors import DataLoss
 from shoal.core.recovery import AuditEntry
-from shoal.store.audit_codec import decode_audit, encode_audit
+from shoal.store.codecs import decode_audit, encode_audit
 from shoal.store.keys import Keys
 from tests.support.examples.recoveries import entries
 
