@@ -9,6 +9,7 @@ SECONDS ?= 8
 SEEDS ?= 500
 FIRST ?= 0
 MINUTES ?= 10
+TESTERS ?= 3
 
 # An etcd that set-up fetched lies in .venv/bin; a user's own etcd comes first.
 export PATH := $(PATH):$(CURDIR)/$(BIN)
@@ -18,7 +19,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 help:
 	@echo "make demo              a cluster of three workers, digits, recall, a killed worker: about a minute"
 	@echo "make up                a cluster in ./shoal-data until Ctrl-C (PORT=$(PORT) WORKERS=$(WORKERS))"
-	@echo "make test              lint, then every test, in two processes side by side"
+	@echo "make test              lint, then every test, in TESTERS=$(TESTERS) processes: one computes, the others wait for clusters"
 	@echo "make test-long         every cell of every matrix, and more random examples"
 	@echo "make kill-points       a replica killed at each step of what it writes, the first time and in the middle of its life"
 	@echo "make recall-targets    recall against target on every data set and index"
@@ -42,7 +43,7 @@ up: $(STAMP)
 	@exec $(BIN)/shoal up --data shoal-data --port $(PORT) --workers $(WORKERS)
 
 test: lint
-	@$(PY) -m tests.side_by_side
+	@$(BIN)/pytest --numprocesses=$(TESTERS) --dist=loadfile --durations=25
 
 test-long: lint
 	SHOAL_TESTS=long $(BIN)/pytest

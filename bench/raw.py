@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
-import faiss
+import faiss as _faiss
 import numpy as np
 import numpy.typing as npt
+
+faiss: Any = _faiss
+"""The wheel declares types for part of its names only."""
 
 
 def build_seconds(base: npt.NDArray[np.uint8], shards: int) -> float:

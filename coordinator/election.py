@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import assert_never
 
 from shoal.coordinator.logic.campaign import Lead, Look, Move, Run, StandBy, StepDown, next_move
 from shoal.core.cluster_map import ClusterMap
+from shoal.core.deadline import Clock
 from shoal.core.errors import Unavailable
 from shoal.core.ids import Revision
 from shoal.runtime.change_signal import ChangeSignal
@@ -52,7 +52,7 @@ class Election:
         keys: Keys,
         observer: ObservedMap,
         changes: ChangeSignal,
-        clock: Callable[[], float],
+        clock: Clock,
         lease_ttl_s: int,
         timeout_s: float,
         threads: Threads = OS_THREADS,
@@ -105,7 +105,7 @@ class Election:
 
     @property
     def _pause_s(self) -> float:
-        """How often to look again when nothing is said to have changed."""
+        """Seconds until it looks again when no change is signalled."""
         return self._lease_ttl_s / 5
 
     async def _hold(self, keeper: LeaseKeeper, address: str) -> None:

@@ -12,6 +12,7 @@ from shoal.coordinator.logic.absence import Absences, Since
 from shoal.coordinator.logic.answers import Answers
 from shoal.coordinator.logic.reconcile import joining, questions, reconcile, unled
 from shoal.coordinator.logic.snapshot import Snapshot, Told
+from shoal.core.deadline import Clock
 from shoal.core.ids import Revision
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.observe import ObservedMap
@@ -41,7 +42,7 @@ class Loop:
         reports: ReplicaReports,
         leads: Callable[[], bool],
         new_seed: Callable[[], str],
-        clock: Callable[[], float],
+        clock: Clock,
         every_s: float,
         replace_after_s: float,
         steps_per_round: int,

@@ -18,6 +18,7 @@ from shoal.coordinator.metrics import StepMeter, gather
 from shoal.coordinator.recover import Recoverer
 from shoal.coordinator.service import CoordinatorService
 from shoal.coordinator.settings import CoordinatorSettings
+from shoal.coordinator.user_request import UserRequests
 from shoal.core.errors import Internal
 from shoal.core.limits import Limits
 from shoal.runtime.change_signal import ChangeSignal
@@ -68,7 +69,7 @@ class CoordinatorRole:
             connected=lambda: self._observer.connected,
         )
         self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes, metrics=self._metrics)
-        service = CoordinatorService(self._new_administrator(keys, limits), self._new_recoverer(keys), limits)
+        service = self._new_service(keys, limits)
         coordinator_pb2_grpc.add_CoordinatorServicer_to_server(service, self._server.grpc)  # type: ignore[no-untyped-call]
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Coordinator")
@@ -162,29 +163,20 @@ class CoordinatorRole:
             steps_per_round=STEPS_PER_ROUND,
         )
 
-    def _new_recoverer(self, keys: Keys) -> Recoverer:
-        return Recoverer(
+    def _new_service(self, keys: Keys, limits: Limits) -> CoordinatorService:
+        requests = UserRequests(
             store=self._store,
             keys=keys,
             observer=self._observer,
             changes=self._changes,
-            reports=self._reports,
             leadership=self._election.leadership,
             clock=boot_s,
-            wall_ms=wall_ms,
-            new_id=lambda: str(uuid.uuid4()),
-            timeout_s=self._settings.store_timeout_s,
+            call_s=self._settings.store_timeout_s,
         )
 
-    def _new_administrator(self, keys: Keys, limits: Limits) -> Administrator:
-        return Administrator(
-            store=self._store,
-            keys=keys,
-            observer=self._observer,
-            changes=self._changes,
-            leadership=self._election.leadership,
-            clock=boot_s,
-            new_id=lambda: str(uuid.uuid4()),
-            limits=limits,
-            timeout_s=self._settings.store_timeout_s,
-        )
+        def new_id() -> str:
+            return str(uuid.uuid4())
+
+        administrator = Administrator(requests=requests, keys=keys, new_id=new_id, limits=limits)
+        recoverer = Recoverer(requests=requests, keys=keys, reports=self._reports, wall_ms=wall_ms, new_id=new_id)
+        return CoordinatorService(administrator, recoverer, limits)

@@ -1,77 +1,68 @@
-"""The internal service shoal.v1.Coordinator: messages in, plain values through, messages out. Refuses to decide."""
+"""The internal service shoal.v1.Coordinator: hands what routers ask to the administrator. Decides nothing."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import grpc
-
 from shoal.coordinator.administer import Administrator
 from shoal.coordinator.recover import Recoverer
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
-from shoal.v1 import collections_pb2, coordinator_pb2_grpc
-from shoal.wire.collections import alteration_from_message, spec_from_message
-from shoal.wire.recovery import audit_to_message, recovery_to_message, request_from_message
+from shoal.core.replies import AuditPage, ShardRecovery
+from shoal.runtime.interceptors import Context
+from shoal.v1 import coordinator_pb2_grpc
+from shoal.wire import collections, recovery
 
 UNBOUNDED_CALL_S = 60.0
 """Time for a call that came without a deadline."""
 
-DEFAULT_ENTRIES = 100
-"""Of a page of the audit, where the caller does not say."""
-
 _MARGIN_PART = 0.1
 _MARGIN_S = 0.2
 
-Context = grpc.aio.ServicerContext[Any, Any]
-
 
 class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
-    """Servicer over an Administrator and a Recoverer."""
+    """What routers ask of the leading coordinator. Messages: see proto/shoal/v1/coordinator.proto."""
 
     def __init__(self, administrator: Administrator, recoverer: Recoverer, limits: Limits) -> None:
         self._administrator, self._recoverer, self._limits = administrator, recoverer, limits
 
-    async def CreateCollection(
-        self, request: collections_pb2.CreateCollectionRequest, context: Context
-    ) -> collections_pb2.CreateCollectionResponse:
-        """See proto/shoal/v1/coordinator.proto."""
-        spec = spec_from_message(request.spec, self._limits)
-        collection = await self._administrator.create(spec, request.request_id, timeout_s_of(context.time_remaining()))
-        return collections_pb2.CreateCollectionResponse(collection_id=collection)
+    async def CreateCollection(self, request: Any, context: Context) -> Any:
+        """Create a collection. Answers when it is usable."""
+        asked = collections.create_from_message(request)
+        created = await self._administrator.create(asked.spec(self._limits), asked.request_id, _timeout_s(context))
+        return collections.created_to_message(created)
 
-    async def AlterCollection(
-        self, request: collections_pb2.AlterCollectionRequest, context: Context
-    ) -> collections_pb2.AlterCollectionResponse:
-        """See proto/shoal/v1/coordinator.proto."""
-        alteration = alteration_from_message(request)
-        await self._administrator.alter(request.name, alteration, timeout_s_of(context.time_remaining()))
-        return collections_pb2.AlterCollectionResponse()
+    async def AlterCollection(self, request: Any, context: Context) -> Any:
+        """Change what may change of a live collection."""
+        asked = collections.alter_from_message(request)
+        await self._administrator.alter(asked.name, asked.alteration, _timeout_s(context))
+        return collections.altered_to_message()
 
-    async def DropCollection(
-        self, request: collections_pb2.DropCollectionRequest, context: Context
-    ) -> collections_pb2.DropCollectionResponse:
-        """See proto/shoal/v1/coordinator.proto."""
-        collection = CollectionId(request.collection_id) if request.collection_id else None
-        await self._administrator.drop(request.name, collection, timeout_s_of(context.time_remaining()))
-        return collections_pb2.DropCollectionResponse()
+    async def DropCollection(self, request: Any, context: Context) -> Any:
+        """Drop a collection."""
+        asked = collections.drop_from_message(request)
+        collection = CollectionId(asked.collection_id) if asked.collection_id else None
+        await self._administrator.drop(asked.name, collection, _timeout_s(context))
+        return collections.dropped_to_message()
 
-    async def RecoverShard(self, request: collections_pb2.RecoverShardRequest, context: Context) -> collections_pb2.RecoverShardResponse:
-        """See proto/shoal/v1/coordinator.proto."""
-        recovery, done = await self._recoverer.recover(request_from_message(request), timeout_s_of(context.time_remaining()))
-        return collections_pb2.RecoverShardResponse(done=done, recovery=recovery_to_message(recovery))
+    async def RecoverShard(self, request: Any, context: Context) -> Any:
+        """Recover a shard that lost every replica that may lead, or tell what that would mean."""
+        found, done = await self._recoverer.recover(recovery.recover_from_message(request).asked, _timeout_s(context))
+        return recovery.recovered_to_message(ShardRecovery(done=done, recovery=found))
 
-    async def ListAudit(self, request: collections_pb2.ListAuditRequest, context: Context) -> collections_pb2.ListAuditResponse:
-        """See proto/shoal/v1/coordinator.proto."""
-        limit, timeout_s = request.limit or DEFAULT_ENTRIES, timeout_s_of(context.time_remaining())
-        entries, following = await self._recoverer.audit(limit, request.before, timeout_s)
-        return collections_pb2.ListAuditResponse(entries=map(audit_to_message, entries), next=following)
+    async def ListAudit(self, request: Any, context: Context) -> Any:
+        """Return what operators did that may have cost data."""
+        asked = recovery.audit_request_from_message(request)
+        entries, following = await self._recoverer.audit(asked.limit, asked.before, _timeout_s(context))
+        return recovery.audit_page_to_message(AuditPage(entries=tuple(entries), following=following))
+
+
+def _timeout_s(context: Context) -> float:
+    return timeout_s_of(context.time_remaining())
 
 
 def timeout_s_of(remaining_s: float | None) -> float:
-    """Time for the work of a call, in seconds: what its caller left, less a margin in which our answer still reaches
-    it.
-    """
+    """Return the seconds that the work of a call may take: what its caller left, less a margin for the way back."""
     if remaining_s is None:
         return UNBOUNDED_CALL_S
     return remaining_s - min(_MARGIN_S, _MARGIN_PART * remaining_s)

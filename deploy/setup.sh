@@ -36,8 +36,6 @@ set_up_packages() {
     fi
     say "installing Shoal and what it needs into $VENV (about 600 MB, the first time)"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[server,dev]' -c constraints.txt
-    # In the wheel the servers lie below shoal; here they are found in the folder that holds both, so `python -P -m router` works, too.
-    "$VENV/bin/python" -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/shoal-checkout.pth", "w").write(os.getcwd() + "\n")'
 }
 
 etcd_from_apt() {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.deploy.logic.supervision import (
     Create,
@@ -67,7 +68,7 @@ class Supervisor:
         *,
         plans: Sequence[ProcessPlan],
         launcher: Launcher,
-        clock: Callable[[], float],
+        clock: Clock,
         say: Callable[[str], None],
         patience: StartPatience | None = None,
     ) -> None:

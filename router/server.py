@@ -170,7 +170,6 @@ def add_services(server: GrpcServer, router: Router, settings: RouterSettings) -
     )
     collections = CollectionsService(
         administration=router.administration,
-        limits=limits,
         default_timeout_s=timeout_s,
         optimize_timeout_s=settings.optimize_timeout_s,
     )

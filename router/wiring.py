@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shoal.core.deadline import Clock
 from shoal.core.limits import Limits
 from shoal.router.cluster.finder import Finder, Names
-from shoal.router.cluster.view import Clock, ClusterView
+from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Tended, Workers
 from shoal.router.shards.every_replica import EveryReplica
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
@@ -52,11 +53,11 @@ def make_router(
     """A router over its parts. new_request_id: unique texts; clock: seconds, never jumping; conversions: reads and
     checks long filters.
     """
-    finder = Finder(view=view, names=names, clock=clock, limits=limits)
+    finder = Finder(view=view, names=names, limits=limits)
     under_way, traffic = UnderWay(), Traffic(clock=clock, meter=meter)
     reads = ReplicaReads(workers=workers, under_way=under_way, traffic=traffic, clock=clock, meter=meter)
-    scatter = Scatter(view=view, workers=workers, replicas=reads, under_way=under_way, clock=clock, meter=meter)
-    every = EveryReplica(view=view, workers=workers, scatter=scatter, under_way=under_way, clock=clock, stats_timeout_s=status_timeout_s)
+    scatter = Scatter(view=view, workers=workers, replicas=reads, under_way=under_way, meter=meter)
+    every = EveryReplica(view=view, workers=workers, scatter=scatter, under_way=under_way, stats_timeout_s=status_timeout_s)
     return Router(
         reads=Reads(
             view=view, finder=finder, scatter=scatter, conversions=conversions, clock=clock, limits=limits, patience_s=read_patience_s

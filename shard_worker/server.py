@@ -17,6 +17,7 @@ from shoal.core.file_budget import FileBudget, file_budget, low_limit_words
 from shoal.core.ids import ClusterId, Revision, WorkerId
 from shoal.core.memory_budget import memory_budget
 from shoal.core.sizing import replica_files
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, Sample
@@ -101,7 +102,7 @@ class WorkerRole:
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Worker")
         self._disk_used: float | None = None
-        self._changed = asyncio.Event()
+        self._changed = ChangeSignal()
         self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)
         self._parts: _Parts | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -241,7 +242,7 @@ class WorkerRole:
         return WorkerFolder.open(Path(self._settings.data).absolute(), cluster)
 
     def _on_change(self) -> None:
-        self._changed.set()
+        self._changed.notify()
         if self._parts is not None:
             self._parts.membership.see(self._observer.map.workers.get(self._parts.folder.worker_id))
             self._parts.peers.see_map(self._observer.map)
@@ -249,13 +250,12 @@ class WorkerRole:
 
     async def _cluster(self, observing: asyncio.Task[None]) -> ClusterId:
         """The cluster's id, as soon as a coordinator has made one."""
-        while self._observer.map.cluster is None:
-            self._changed.clear()
-            waiting = asyncio.create_task(self._changed.wait())
-            await asyncio.wait({waiting, observing}, return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
-            if observing.done():
-                observing.result()
+        waiting = asyncio.create_task(self._changed.until(lambda: self._observer.map.cluster is not None, None))
+        await asyncio.wait({waiting, observing}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if observing.done():
+            observing.result()
+        assert self._observer.map.cluster is not None
         return self._observer.map.cluster
 
     async def _watch_space(self, parts: _Parts) -> None:

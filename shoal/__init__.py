@@ -26,16 +26,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shoal.client.async_client import AsyncClient, connect_async
     from shoal.client.client import Client, connect
-    from shoal.client.results import (
-        ClusterInfo,
-        CollectionInfo,
-        CollectionSummary,
-        Hit,
-        Hits,
-        Point,
-        ShardInfo,
-        WorkerInfo,
-    )
+    from shoal.client.results import Hit, Hits, Point
     from shoal.core.collection import CollectionSpec
     from shoal.core.errors import (
         AlreadyExists,
@@ -52,6 +43,7 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
+    from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardInfo, WorkerInfo
     from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
 
 __all__ = [
@@ -90,7 +82,7 @@ __all__ = [
 _HOMES = {
     "shoal.client.async_client": ("AsyncClient", "connect_async"),
     "shoal.client.client": ("Client", "connect"),
-    "shoal.client.results": ("ClusterInfo", "CollectionInfo", "CollectionSummary", "Hit", "Hits", "Point", "ShardInfo", "WorkerInfo"),
+    "shoal.client.results": ("Hit", "Hits", "Point"),
     "shoal.core.collection": ("CollectionSpec",),
     "shoal.core.errors": (
         "AlreadyExists",
@@ -107,6 +99,7 @@ _HOMES = {
         "Unauthenticated",
         "Unavailable",
     ),
+    "shoal.core.replies": ("ClusterInfo", "CollectionInfo", "CollectionSummary", "ShardInfo", "WorkerInfo"),
     "shoal.core.shard_calls": ("CurvePoint", "SegmentCurve", "SegmentExplain", "ShardRecall"),
 }
 """Module of each public name."""

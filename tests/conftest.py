@@ -1,11 +1,18 @@
-"""What holds for every test: examples of properties have no deadline, because the machine may be busy; a property that
-does not say how many it wants has fewer in the short form; and SIGINT can end the processes that tests start, also when
-the tests themselves were started in the background of a shell, which ignores it."""
+"""What holds for every test.
+
+Examples of properties have no deadline, because the machine may be busy. A property that does not say how many examples
+it wants has fewer in the short form. SIGINT can end the processes that tests start, also when the tests themselves were
+started in the background of a shell, which ignores it. With pytest-xdist, one worker waits and the others compute.
+"""
+
+from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import settings
 
+from tests.support.figures import shown
 from tests.support.scope import LONG
 
 settings.register_profile("short", deadline=None, max_examples=40)
@@ -13,3 +20,15 @@ settings.register_profile("long", deadline=None, max_examples=200)
 settings.load_profile("long" if LONG else "short")
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from tests.support.lanes import Lanes
+
+    return Lanes(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in shown(report for reports in terminalreporter.stats.values() for report in reports):
+        terminalreporter.write_line(line)

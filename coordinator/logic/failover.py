@@ -1,5 +1,5 @@
-"""Who leads a shard whose primary is gone, and the configuration of the new term (invariants 2 and 4 of the
-replication design).
+"""Who leads a shard whose primary is gone, and the configuration of the new term (invariants 2 and 4 in
+docs/design/replication.md).
 """
 
 from __future__ import annotations

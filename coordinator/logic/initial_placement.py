@@ -19,8 +19,8 @@ from shoal.core.slots import SlotRange, split_evenly
 
 
 def beginnings(snapshot: Snapshot, collection: Collection, placement: Placement) -> Iterator[CreateShard | PlaceShardAnew]:
-    """The shards of a collection in creation that are missing, or lost at birth, as far as workers have room for a
-    primary.
+    """The shards of a collection in creation that are missing, or were lost before they were active, as far as workers
+    have room for a primary.
     """
     cluster, spec = snapshot.map, collection.spec
     for number, slots in enumerate(split_evenly(spec.shards)):

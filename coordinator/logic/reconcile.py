@@ -8,7 +8,7 @@ never because something is absent.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from shoal.coordinator.logic.failover import election_of, has_primary, to_be_asked
@@ -30,7 +30,7 @@ from shoal.core.collection import Collection, CollectionState
 from shoal.core.ids import ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, may_commit
 
-Questions = Mapping[WorkerId, tuple[ShardId, ...]]
+Questions = Mapping[WorkerId, Sequence[ShardId]]
 NO_QUESTIONS: Questions = MappingProxyType({})
 
 

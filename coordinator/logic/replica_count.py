@@ -3,8 +3,8 @@ min_isr.
 
 Never puts a replica into the isr or the elr, and takes none out of them: that is the primary's, which alone knows how
 far each has come. A replica gets its tombstone only when as many others as are wanted are in sync and their workers
-have just told that they are open: neither a successor that still catches up nor a registration says that there is
-another copy.
+have just told that they are open. A successor that still catches up is no proof that the data is elsewhere, and neither
+is a registration.
 """
 
 from __future__ import annotations

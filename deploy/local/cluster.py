@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.core.addresses import joined
-from shoal.core.errors import PreconditionFailed, ShoalError, Unavailable
+from shoal.core.deadline import Deadline
+from shoal.core.errors import NotInstalled, ShoalError, Unavailable
 from shoal.deploy.folder import ClusterFolder, FolderLock
 from shoal.deploy.local.etcd_binary import find_etcd
 from shoal.deploy.local.etcd_child import EtcdChild
@@ -53,7 +54,7 @@ def run(settings: LocalSettings, stop: StopSignals) -> None:
     folder.create()
     folder.check(with_roles=not settings.ray_address)
     if importlib.util.find_spec("ray") is None:
-        raise PreconditionFailed("ray is not installed; pip install 'shoal[server]'")
+        raise NotInstalled("ray is not installed; pip install 'shoal[server]'")
     with Terminal() as terminal:
         with FolderLock(folder), terminal.to_ourselves(folder.log("up"), settings.log_level):
             try:
@@ -161,7 +162,7 @@ class LocalCluster:
 
         own_id = OwnId(self._settings, endpoints)
         timeout_s = self._settings.start_timeout_s
-        deadline, said = time.monotonic() + timeout_s, ""
+        deadline, said = Deadline.after(timeout_s, time.monotonic), ""
         while not self._stop.asked():
             self._check_ray()
             supervisor.turn(_TURN_S)
@@ -177,7 +178,7 @@ class LocalCluster:
             if seen.lacking != said:
                 self._say(f"waiting for {seen.lacking}")
                 said = seen.lacking
-            if time.monotonic() > deadline:
+            if deadline.passed:
                 raise Unavailable(f"after {timeout_s:.0f} s the cluster still lacks {said}; see the logs in {self._folder.logs}")
         return False
 

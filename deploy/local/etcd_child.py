@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shoal.core.deadline import Deadline
 from shoal.core.errors import Unavailable
 from shoal.deploy.local.etcd_binary import EtcdBinary
 from shoal.deploy.processes.die_with_parent import DYING_WITH_US
@@ -75,11 +76,11 @@ class EtcdChild:
             self._spawn()
         except OSError as error:
             raise Unavailable(f"etcd cannot be started: {error}") from None
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = Deadline.after(START_TIMEOUT_S, time.monotonic)
         while not stopped() and not self._answers():
             if not self.alive():
                 raise Unavailable(f"etcd ended while it started; see {self._log_file}{_room(self._folder)}")
-            if time.monotonic() > deadline:
+            if deadline.passed:
                 raise Unavailable(f"etcd did not answer within {START_TIMEOUT_S:.0f} s; see {self._log_file}")
             time.sleep(_POLL_S)
 
@@ -118,8 +119,8 @@ class EtcdChild:
         keeper = threading.Thread(target=keep, name="etcd-keeper")
         keeper.start()
         try:
-            deadline = time.monotonic() + _BACK_TIMEOUT_S
-            while not self._answers() and time.monotonic() < deadline:
+            deadline = Deadline.after(_BACK_TIMEOUT_S, time.monotonic)
+            while not self._answers() and not deadline.passed:
                 time.sleep(_POLL_S)
             yield
         finally:

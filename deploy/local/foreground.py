@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from shoal.core.deadline import Deadline
 from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.deploy.processes.die_with_parent import DYING_WITH_US
 
@@ -86,11 +87,14 @@ class ForegroundCluster:
         threading.Thread(target=self._read, args=(self._process, self._new_lines), name="shoal-up", daemon=True).start()
 
     def await_line(self, start: str, timeout_s: float) -> str:
-        """The next line it prints that starts so. Raises Unavailable when it ends or timeout_s passes before that."""
-        deadline = time.monotonic() + timeout_s
+        """Return the next printed line that begins with `start`.
+
+        Raises Unavailable when the command ends before, or after timeout_s seconds.
+        """
+        deadline = Deadline.after(timeout_s, time.monotonic)
         while True:
             try:
-                line = self._new_lines.get(timeout=max(0.0, deadline - time.monotonic()))
+                line = self._new_lines.get(timeout=deadline.left_s)
             except queue.Empty:
                 raise Unavailable(f"'shoal up' did not say {start!r} within {timeout_s:.0f} s; it said: {self._said()}") from None
             if line is None:
@@ -103,7 +107,7 @@ class ForegroundCluster:
         os.kill(self.pid, number)
 
     def wait(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
-        """Its exit code. Raises DeadlineExceeded when it runs longer than that."""
+        """Wait for its end and return the exit code. Raises DeadlineExceeded when it still runs after timeout_s."""
         assert self._process is not None, "not started"
         try:
             return self._process.wait(timeout_s)

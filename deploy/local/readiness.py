@@ -1,4 +1,4 @@
-"""What a cluster still lacks before it can be called ready: asked of its router, from outside, as a client would."""
+"""Say what a cluster still lacks before it can be called ready. Its router is asked, from outside, as a client asks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import shoal
-from shoal.client.results import ClusterInfo, ShardInfo
 from shoal.core.errors import ShoalError, Unavailable
+from shoal.core.health import ReplicationCondition, ShardCondition, WorkerCondition
+from shoal.core.replies import ClusterInfo, ShardInfo
 from shoal.runtime.role_settings import EtcdAccessSettings
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
 from shoal.store.keys import Keys
 from shoal.wire.channels import open_channel
+from shoal.wire.remote_call import call_remote_blocking
 
 ASK_TIMEOUT_S = 2.0
 _SHOWN = 3
@@ -25,8 +26,7 @@ _SHOWN = 3
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outlook:
     """A cluster seen from outside. lacking: what is missing before it is ready, None for nothing; failed: a line for
-    each shard that needs people, or a worker that is not one of these; foreign: the router is that of another
-    cluster."""
+    each shard that does not recover by itself; foreign: the router is that of another cluster."""
 
     lacking: str | None
     failed: tuple[str, ...] = ()
@@ -34,14 +34,14 @@ class Outlook:
 
 
 class OwnId:
-    """The id of the cluster that is ours, from its etcd; asked for until there is one."""
+    """The id of our own cluster, from its etcd. It is asked for until there is one."""
 
     def __init__(self, settings: EtcdAccessSettings, endpoints: tuple[str, ...]) -> None:
         self._settings, self._endpoints = settings, endpoints
         self._known: str | None = None
 
     def get(self) -> str | None:
-        """The id; None as long as no coordinator has led, or etcd does not answer."""
+        """Return the id; None as long as no coordinator has led, or while etcd does not answer."""
         if self._known is None:
             with contextlib.suppress(Unavailable):
                 self._known = asyncio.run(self._ask())
@@ -57,7 +57,7 @@ class OwnId:
 
 
 def look(address: str, workers: int, own_id: str | None) -> Outlook:
-    """The cluster behind a router, which should have that id and that many workers. Takes a few seconds at most."""
+    """Look at the cluster behind a router; it should have that id and that many workers. Takes a few seconds."""
     if not _serves(address):
         return Outlook(lacking="the router")
     try:
@@ -71,36 +71,40 @@ def look(address: str, workers: int, own_id: str | None) -> Outlook:
 
 
 def missing(info: ClusterInfo, workers: int) -> str | None:
-    """What the cluster lacks, None when nothing.
+    """Return what the cluster lacks; None for nothing.
 
-    A shard that FAILED is not waited for, since only people can repair it, nor one that lacks a worker although all are
-    up that were started: the others need not wait for it, and while they run its replicas may be replaced.
+    Two kinds of shards are not waited for: a failed one, since only people can repair it, and one whose workers are not
+    among those that were started. The other shards can serve, and while they do its replicas may be replaced.
     """
     if info.leader is None:
         return "a coordinator that leads"
-    up = sum(worker.state == "up" for worker in info.workers)
+    up = sum(worker.state is WorkerCondition.UP for worker in info.workers)
     if up < workers:
         return f"workers ({up} of {workers} are there)"
-    waiting = [f"{shard.collection}/{shard.shard}" for shard in info.shards if shard.state != "ok" and not _needs_people(shard)]
+    waiting = [f"{shard.collection}/{shard.shard}" for shard in _not_ok(info) if not _needs_people(shard)]
     return f"shards that do not answer yet ({_few(waiting)})" if waiting else None
 
 
 def failed_shards(info: ClusterInfo) -> tuple[str, ...]:
-    """Each shard that needs people, or a worker that is not there: which it is, and why."""
-    return tuple(
-        f"{shard.collection}/{shard.shard}: {shard.detail}" for shard in info.shards if shard.state != "ok" and _needs_people(shard)
-    )
+    """Return a line for each shard that needs people, or a worker that was not started: its name, and why."""
+    return tuple(f"{shard.collection}/{shard.shard}: {shard.detail}" for shard in _not_ok(info) if _needs_people(shard))
+
+
+def _not_ok(info: ClusterInfo) -> list[ShardInfo]:
+    return [shard for shard in info.shards if shard.state is not ShardCondition.OK]
 
 
 def _needs_people(shard: ShardInfo) -> bool:
-    return shard.state == "failed" or shard.replication in ("unavailable", "read only")
+    cut_off = (ReplicationCondition.UNAVAILABLE, ReplicationCondition.READ_ONLY)
+    return shard.state is ShardCondition.FAILED or shard.replication in cut_off
 
 
 def _serves(address: str) -> bool:
     with open_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=ASK_TIMEOUT_S)
-        except grpc.RpcError:
+            check = health_pb2_grpc.HealthStub(channel).Check
+            answer = call_remote_blocking(check, health_pb2.HealthCheckRequest(), ASK_TIMEOUT_S, f"router at {address}")
+        except ShoalError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 

@@ -1,6 +1,4 @@
-"""The public port: whether it is free, keeping it for us while a cluster starts, waiting until a process that is ending
-has left it.
-"""
+"""The public port: checks that it is free, keeps it while a cluster starts, waits until an ending process leaves it."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shoal.core.addresses import joined
+from shoal.core.deadline import Deadline
 from shoal.core.errors import InvalidArgument, Unavailable
 
 _POLL_S = 0.05
@@ -20,10 +19,10 @@ _POLL_S = 0.05
 
 @contextlib.contextmanager
 def kept_port(host: str, port: int) -> Iterator[None]:
-    """Within the context no other `shoal up` of this machine can have the port: its router listens only after seconds.
+    """Keep other `shoal up` of this machine from the port within the context. Our router listens only seconds later.
 
-    Raises Unavailable when another one has it or another program listens there, InvalidArgument as `check_port_free`
-    does.
+    Raises Unavailable when another `shoal up` keeps the port or another program listens there, InvalidArgument as
+    `check_port_free` does.
     """
     with socket.socket(socket.AF_UNIX) as keeper:
         try:
@@ -36,10 +35,10 @@ def kept_port(host: str, port: int) -> Iterator[None]:
 
 
 def check_port_free(host: str, port: int) -> None:
-    """Raise Unavailable when another program listens there, InvalidArgument when this machine has no such address, or
-    we may not.
+    """Raise Unavailable when another program listens there, and InvalidArgument when this machine has no such address
+    or this user may not listen there.
 
-    A name may stand for several addresses: one of them must be of this machine, and nobody may listen on any.
+    A name may stand for several addresses. One of them must belong to this machine, and all that do must be free.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -51,7 +50,7 @@ def check_port_free(host: str, port: int) -> None:
 
 
 def _may_listen(family: int, address: Any, host: str, port: int) -> bool:
-    """Whether this machine has the address. Raises Unavailable when the port is taken there."""
+    """Return whether this machine has the address. Raises Unavailable when the port is taken there."""
     try:
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -70,11 +69,11 @@ def _may_listen(family: int, address: Any, host: str, port: int) -> bool:
 
 async def await_port_free(host: str, port: int, timeout_s: float) -> None:
     """Wait until nobody listens there. Raises Unavailable after timeout_s."""
-    deadline = time.monotonic() + timeout_s
+    deadline = Deadline.after(timeout_s, time.monotonic)
     while True:
         try:
             return check_port_free(host, port)
         except Unavailable:
-            if time.monotonic() > deadline:
+            if deadline.passed:
                 raise
         await asyncio.sleep(_POLL_S)

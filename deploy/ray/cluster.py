@@ -13,9 +13,8 @@ import ray
 
 from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.deploy.plans import ProcessPlan
-from shoal.deploy.processes.processes import children_of, is_alive, name_of
 from shoal.deploy.ray.access import check_open_ray, wants_token
-from shoal.deploy.ray.session import kill_session
+from shoal.deploy.ray.session import children_of, is_alive, kill_session, name_of
 from shoal.deploy.settings import NODE_HOST
 
 _POLL_S = 0.05

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from shoal.core.deadline import Deadline
 from shoal.core.errors import Unavailable
 
 MARK = "SHOAL_RAY_SESSION"
@@ -79,24 +80,24 @@ def _new_folder(remember: Path) -> Path:
 
 
 def end_session(folder: Path) -> None:
-    """Kill what still belongs to the session and remove its folder. Nothing when there is none."""
+    """Kill every process of the session and remove its folder. Does nothing when there is no such session."""
     kill_session(folder)
-    deadline = time.monotonic() + _GONE_WITHIN_S
-    while time.monotonic() < deadline and processes_of(folder):
+    deadline = Deadline.after(_GONE_WITHIN_S, time.monotonic)
+    while not deadline.passed and processes_of(folder):
         time.sleep(_POLL_S)
     if folder.name.startswith(_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def kill_session(folder: Path) -> None:
-    """Kill what belongs to the session, but for ourselves."""
+    """Kill every process of the session except this one."""
     for pid in processes_of(folder):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Process ids, other than our own, that carry the session's mark."""
+    """Return the ids of the processes, except our own, that carry the session's mark."""
     wanted = f"{MARK}={folder}".encode()
     return [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if pid != os.getpid() and wanted in _environment(pid)]
 
@@ -129,3 +130,25 @@ def _environment(pid: int) -> list[bytes]:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return []
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that this one has started and not yet waited for."""
+    return [int(child) for tasks in Path(f"/proc/{pid}/task").glob("*/children") for child in tasks.read_text().split()]
+
+
+def name_of(pid: int) -> str:
+    """Return the name of a process's program, at most 15 characters; "" when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs. One that has ended and only waits for its parent does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")

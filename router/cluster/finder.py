@@ -1,6 +1,4 @@
-"""Finds a collection by name, and makes sure that it does not exist before saying so: the view may lag behind the
-store.
-"""
+"""Finds a collection by name. The view may lag behind the store, so the store is asked before a name counts as free."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from shoal.core.collection import Collection, check_name
 from shoal.core.errors import ErrorDetails, NotFound, Unavailable
 from shoal.core.ids import Revision
 from shoal.core.limits import Limits
-from shoal.router.cluster.view import Clock, ClusterView, wait_until
+from shoal.router.cluster.view import ClusterView, wait_until
 from shoal.router.logic.retry import RetryPatience
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
@@ -19,10 +17,10 @@ _LOOK_UP_S = 2.0
 
 
 class Names(Protocol):
-    """The names that are taken, as the store knows them."""
+    """The names of collections that the store holds."""
 
     async def revision_of(self, name: str, timeout_s: float) -> Revision | None:
-        """Revision at which the name was taken; None when it is free.
+        """Return the revision at which the name was taken, None when it is free.
 
         Raises Unavailable when the store does not answer.
         """
@@ -30,7 +28,7 @@ class Names(Protocol):
 
 
 class StoreNames:
-    """Names in the store, read linearizably."""
+    """Reads Names from the store, linearizably."""
 
     def __init__(self, store: Store, keys: Keys) -> None:
         self._store, self._keys = store, keys
@@ -44,14 +42,14 @@ class StoreNames:
 class Finder:
     """Collections by name."""
 
-    def __init__(self, *, view: ClusterView, names: Names, clock: Clock, limits: Limits) -> None:
-        self._view, self._names, self._clock, self._limits = view, names, clock, limits
+    def __init__(self, *, view: ClusterView, names: Names, limits: Limits) -> None:
+        self._view, self._names, self._limits = view, names, limits
 
     async def usable(self, name: str, patience: RetryPatience) -> Collection:
-        """A collection that can be read and written.
+        """Return a collection that can be read and written.
 
-        Raises InvalidArgument for what can be no name, NotFound, and Unavailable while it is being created, when it
-        cannot be known whether it exists, or when the view does not catch up.
+        Raises InvalidArgument for a text that cannot be a name, NotFound, and Unavailable while the collection is being
+        created, while the store cannot tell whether it exists, or when the view does not catch up.
         """
         looked_up = False
         while True:
@@ -64,18 +62,17 @@ class Finder:
                 await self._catch_up(name, patience)
                 looked_up = True
             except Unavailable:
-                left_s = patience.give_up_at - self._clock()
-                if left_s <= 0:
+                if patience.attempts.passed:
                     raise
-                await self._view.wait_for_change(seen, left_s)
+                await self._view.wait_for_change(seen, patience.attempts.left_s)
 
     async def newest(self, name: str, patience: RetryPatience) -> Collection:
-        """As `usable`, of what the store says has the name now."""
+        """Return the collection that has the name in the store now. Raises as `usable`."""
         await self._catch_up(name, patience)
         return await self.usable(name, patience)
 
     async def known(self, name: str, patience: RetryPatience) -> Collection:
-        """The collection of that name, also while it is being created. Raises as `usable`, but for that."""
+        """Return the collection of that name, also while it is being created. Else raises as `usable`."""
         found = self._view.current.by_name.get(name)
         if found is not None:
             return found
@@ -87,14 +84,12 @@ class Finder:
         taken_at = await self._revision_of(name, patience)
         if taken_at is None:
             return
-        until = min(patience.deadline, self._clock() + _LOOK_UP_S)
-        if not await wait_until(self._view, self._clock, lambda cluster: cluster.revision >= taken_at, until):
+        if not await wait_until(self._view, lambda cluster: cluster.revision >= taken_at, patience.deadline.sooner(_LOOK_UP_S)):
             raise Unavailable(f"the router's view lags behind the store, which knows collection {name!r}", ErrorDetails(field="collection"))
 
     async def _revision_of(self, name: str, patience: RetryPatience) -> Revision | None:
-        left_s = min(patience.deadline - self._clock(), _LOOK_UP_S)
         try:
-            return await self._names.revision_of(name, left_s)
+            return await self._names.revision_of(name, min(_LOOK_UP_S, patience.deadline.left_s))
         except Unavailable as error:
             raise Unavailable(
                 f"collection {name!r} is not known here, and the store cannot be asked for it: {error.message}",

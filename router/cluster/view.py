@@ -1,19 +1,17 @@
-"""The router's view of the cluster: the newest map, and the wake-up of those who wait for a newer one.
+"""Holds the newest cluster map that the router knows, and lets callers wait for a newer one.
 
-Answers from the last map when the store cannot be reached. Refuses to be asked before there is a first one.
+While the store cannot be reached, the last map stays. Before the first map every question raises Unavailable.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
 from shoal.core.cluster_map import ClusterMap
+from shoal.core.deadline import Deadline
 from shoal.core.errors import Unavailable
-
-Clock = Callable[[], float]
-"""Seconds on a clock that never jumps."""
+from shoal.runtime.change_signal import ChangeSignal
 
 
 class ClusterView(Protocol):
@@ -25,16 +23,16 @@ class ClusterView(Protocol):
         ...
 
     async def wait_for_change(self, seen: ClusterMap, timeout_s: float) -> None:
-        """Return when the newest map is not `seen` (any more), or after timeout_s seconds."""
+        """Return when the newest map is another one than `seen`, or after timeout_s seconds."""
         ...
 
 
 class MapView:
-    """A View that is told every new map. Used from one event loop."""
+    """The ClusterView of a router, which publishes every new map here. Used from one event loop."""
 
     def __init__(self) -> None:
         self._current: ClusterMap | None = None
-        self._changed = asyncio.Event()
+        self._changed = ChangeSignal()
 
     @property
     def current(self) -> ClusterMap:
@@ -44,34 +42,25 @@ class MapView:
         return self._current
 
     def publish(self, newest: ClusterMap) -> None:
-        """Take a new map and wake everybody who waits. The same map again is no news."""
+        """Take a new map and wake all waiting callers. Does nothing for the map that is the newest already."""
         if newest is self._current:
             return
         self._current = newest
-        waited_for, self._changed = self._changed, asyncio.Event()
-        waited_for.set()
+        self._changed.notify()
 
     async def wait_for_first(self) -> None:
         """Return when there is a map."""
-        if self._current is None:
-            await self._changed.wait()
+        await self._changed.until(lambda: self._current is not None, None)
 
     async def wait_for_change(self, seen: ClusterMap, timeout_s: float) -> None:
         """See ClusterView."""
-        if self._current is not seen:
-            return
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._changed.wait()
-        except TimeoutError:
-            return
+        await self._changed.until(lambda: self._current is not seen, timeout_s)
 
 
-async def wait_until(view: ClusterView, clock: Clock, holds: Callable[[ClusterMap], bool], until: float) -> bool:
-    """Wait for a map for which `holds`, at most until that time on the clock. Returns whether there is one."""
+async def wait_until(view: ClusterView, holds: Callable[[ClusterMap], bool], deadline: Deadline) -> bool:
+    """Wait for a map for which `holds`. Returns whether there was one before the deadline."""
     while not holds(seen := view.current):
-        left_s = until - clock()
-        if left_s <= 0:
+        if deadline.passed:
             return False
-        await view.wait_for_change(seen, left_s)
+        await view.wait_for_change(seen, deadline.left_s)
     return True

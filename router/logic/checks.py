@@ -25,10 +25,10 @@ from shoal.core.points import (
     check_unique,
     id_array,
 )
+from shoal.core.requests import Count, Get, Scroll, Search
 from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup, RecallTarget
 from shoal.core.topk import HitColumns
 from shoal.core.turns import FREE, Turn
-from shoal.router.logic.questions import CountQuestion, GetQuestion, ScrollQuestion, SearchQuestion
 
 SCROLL_POINTS = 1_000
 """Size of a page when the client names none."""
@@ -55,12 +55,12 @@ def check_delete(ids: IdArray, limits: Limits) -> None:
     _check_named(ids, limits)
 
 
-def check_get(question: GetQuestion, limits: Limits) -> None:
+def check_get(question: Get, limits: Limits) -> None:
     """Raise InvalidArgument unless a message may name these as ids of points."""
     _check_named(question.ids, limits)
 
 
-def check_search(question: SearchQuestion, spec: CollectionSpec, limits: Limits, turn: Turn = FREE) -> None:
+def check_search(question: Search, spec: CollectionSpec, limits: Limits, turn: Turn = FREE) -> None:
     """Raise InvalidArgument unless the collection can be asked this."""
     count = len(question.queries)
     _check_filled(count, "vectors")
@@ -111,7 +111,7 @@ def check_accuracy(accuracy: Accuracy | None, limits: Limits) -> None:
             raise InvalidArgument("params must name either ef or nprobe", ErrorDetails(field="params"))
 
 
-def check_count(question: CountQuestion, limits: Limits) -> None:
+def check_count(question: Count, limits: Limits) -> None:
     """Raise InvalidArgument unless points may be counted by this filter."""
     if question.filter is not None:
         check_filter(question.filter, limits)
@@ -134,7 +134,7 @@ def is_empty(filter: Filter) -> bool:
     return constant_truth(filter) is True
 
 
-def check_same_collection(question: ScrollQuestion, collection: Collection) -> None:
+def check_same_collection(question: Scroll, collection: Collection) -> None:
     """Raise NotFound when the page before was of another collection, which had the name then: its points are gone,
     these are others.
     """
@@ -145,7 +145,7 @@ def check_same_collection(question: ScrollQuestion, collection: Collection) -> N
         )
 
 
-def check_scroll(question: ScrollQuestion, limits: Limits) -> None:
+def check_scroll(question: Scroll, limits: Limits) -> None:
     """Raise InvalidArgument unless the page may be asked for."""
     if question.limit:
         check_range("limit", question.limit, limits.scroll_points)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from shoal.core.collection import Collection, Metric
 from shoal.core.ids import ReplicaId
 from shoal.core.points import IdArray, StoredColumns, id_ranks
+from shoal.core.replies import CollectionInfo, Got, Page
 from shoal.core.shard_calls import QueryGroup, ShardStats
 from shoal.core.shard_config import ShardConfig
 from shoal.core.topk import HitColumns, concat_ids, merge_hits
-from shoal.router.logic.questions import CollectionFigures, GotPoints, Page
 
 _ROW_OVERHEAD_BYTES = 24
 """What an id, the lengths and the tags of a point take at most, beside its texts."""
@@ -50,7 +50,7 @@ def gather_points(asked: IdArray, parts: Sequence[StoredColumns]) -> StoredColum
     return _taken(found, np.array(rows, dtype=np.intp))
 
 
-def gather_part(asked: IdArray, parts: Sequence[StoredColumns], message_bytes: int) -> GotPoints:
+def gather_part(asked: IdArray, parts: Sequence[StoredColumns], message_bytes: int) -> Got:
     """As gather_points, of the first ids whose points fit into a message (one point always does).
 
     An id that has no point takes no room.
@@ -58,10 +58,10 @@ def gather_part(asked: IdArray, parts: Sequence[StoredColumns], message_bytes: i
     found = gather_points(asked, parts)
     fitting = _rows_within(found, message_bytes)
     if fitting >= len(found):
-        return GotPoints(points=found, answered=len(asked))
+        return Got(points=found, answered=len(asked))
     known = set(found.ids.tolist())
     stands = [at for at, value in enumerate(asked.tolist()) if value in known]
-    return GotPoints(points=_taken(found, np.arange(fitting)), answered=stands[fitting])
+    return Got(points=_taken(found, np.arange(fitting)), answered=stands[fitting])
 
 
 def page_points(limit: int, dim: int, with_vectors: bool, message_bytes: int) -> int:
@@ -111,11 +111,13 @@ def shard_figures(config: ShardConfig, told: Mapping[ReplicaId, ShardStats]) -> 
     )
 
 
-def gather_figures(collection: Collection, parts: Iterable[ShardStats]) -> CollectionFigures:
-    """The sum over all shards; of what builds wait for, each text once."""
+def gather_figures(collection: Collection, parts: Iterable[ShardStats]) -> CollectionInfo:
+    """Return the sum over all shards; of what builds wait for, each text once."""
     stats = tuple(parts)
-    return CollectionFigures(
-        collection=collection,
+    return CollectionInfo(
+        id=collection.id,
+        spec=collection.spec,
+        state=collection.state.value,
         points=sum(each.points for each in stats),
         growing_rows=sum(each.growing_rows for each in stats),
         sealed_rows=sum(each.sealed_rows for each in stats),

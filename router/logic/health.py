@@ -1,4 +1,4 @@
-"""The state of the cluster in words, from the map and from what the workers say about themselves."""
+"""Judge the state of the cluster, from the cluster map and from what the workers say about themselves."""
 
 from __future__ import annotations
 
@@ -8,72 +8,19 @@ from dataclasses import dataclass
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
+from shoal.core.health import ReplicationCondition, ShardCondition, WorkerCondition
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
+from shoal.core.replies import ClusterInfo, ShardInfo, WorkerInfo
 from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
-from shoal.router.logic.replication_health import ReplicaHealth, Replication, Statuses, replicas_of, replication_of
+from shoal.router.logic.replication_health import Cause, Replication, Statuses, replicas_of, replication_of
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerHealth:
-    """One worker. state: up, unreachable (registered, but does not answer) or down (holds replicas, but is not
-    registered); memory_bytes: resident size; memory_budget_bytes: what its replicas and builds may use;
-    memory_used_bytes: of that; disk: in words, when its disk is full or nearly so; file_limit: files that its process
-    may have open, 0 when not known; files_open: those that it has."""
-
-    id: WorkerId
-    state: str
-    address: str = ""
-    pid: int = 0
-    node: str = ""
-    zone: str = ""
-    memory_bytes: int = 0
-    memory_budget_bytes: int = 0
-    memory_used_bytes: int = 0
-    disk: str = ""
-    file_limit: int = 0
-    files_open: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardHealth:
-    """One shard. primary, isr, elr, learners, leaving: worker ids; state: ok (its primary answers), creating, opening,
-    no primary or failed; replication: see Replication; detail: why, unless both are ok; memory_bytes: of its primary, 0
-    when that does not say; rf: replicas wanted; min_isr: replicas in sync that a write needs; replicas: each of
-    them."""
-
-    collection: str
-    number: int
-    state: str
-    detail: str = ""
-    term: int = 0
-    primary: str = ""
-    isr: tuple[WorkerId, ...] = ()
-    learners: tuple[WorkerId, ...] = ()
-    memory_bytes: int = 0
-    replication: str = "creating"
-    elr: tuple[WorkerId, ...] = ()
-    leaving: tuple[WorkerId, ...] = ()
-    rf: int = 0
-    min_isr: int = 0
-    replicas: tuple[ReplicaHealth, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClusterHealth:
-    """The whole cluster. leader: address of the leading coordinator, "" when there is none."""
-
-    cluster_id: str
-    leader: str
-    workers: tuple[WorkerHealth, ...]
-    shards: tuple[ShardHealth, ...]
-
-
-def cluster_health(cluster: ClusterMap, statuses: Statuses) -> ClusterHealth:
-    """The state of every worker, by id, and of every shard, by collection name and number."""
-    return ClusterHealth(
+def cluster_health(cluster: ClusterMap, statuses: Statuses) -> ClusterInfo:
+    """Return the state of every worker, by id, and of every shard, by collection name and number."""
+    return ClusterInfo(
         cluster_id=cluster.cluster or "",
-        leader=cluster.leader.address if cluster.leader else "",
+        leader=cluster.leader.address if cluster.leader else None,
         workers=tuple(_worker(cluster, statuses, worker) for worker in sorted({*cluster.workers, *_named_workers(cluster)})),
         shards=tuple(_shards(cluster, statuses)),
     )
@@ -83,50 +30,51 @@ def _named_workers(cluster: ClusterMap) -> Iterable[WorkerId]:
     return (worker for entry in cluster.shards.values() for worker in entry.config.worker_of.values())
 
 
-def _worker(cluster: ClusterMap, statuses: Statuses, worker: WorkerId) -> WorkerHealth:
+def _worker(cluster: ClusterMap, statuses: Statuses, worker: WorkerId) -> WorkerInfo:
     entry = cluster.workers.get(worker)
     if entry is None:
-        return WorkerHealth(id=worker, state="down")
+        return WorkerInfo(id=worker, address="", pid=0, node="", zone="", state=WorkerCondition.DOWN, memory=0)
     status = statuses.get(worker)
-    known = WorkerHealth(id=worker, state="unreachable", address=entry.address, pid=entry.pid, node=entry.node, zone=entry.zone)
+    silent = WorkerCondition.UNREACHABLE
+    known = WorkerInfo(id=worker, address=entry.address, pid=entry.pid, node=entry.node, zone=entry.zone, state=silent, memory=0)
     if not isinstance(status, WorkerStatus):
-        return dataclasses.replace(known, memory_budget_bytes=entry.memory_budget_bytes)
+        return dataclasses.replace(known, memory_budget=entry.memory_budget_bytes)
     return dataclasses.replace(
         known,
-        state="up",
-        memory_bytes=status.memory_bytes,
-        memory_budget_bytes=status.memory_budget_bytes,
-        memory_used_bytes=status.memory_used_bytes,
+        state=WorkerCondition.UP,
+        memory=status.memory_bytes,
+        memory_budget=status.memory_budget_bytes,
+        memory_used=status.memory_used_bytes,
         disk=status.disk,
         file_limit=status.file_limit,
         files_open=status.files_open,
     )
 
 
-def _shards(cluster: ClusterMap, statuses: Statuses) -> Iterable[ShardHealth]:
+def _shards(cluster: ClusterMap, statuses: Statuses) -> Iterable[ShardInfo]:
     usable = (each for each in cluster.collections.values() if each.state is not CollectionState.DROPPING)
     for collection in sorted(usable, key=lambda each: each.spec.name):
         for number in range(collection.spec.shards):
             yield _shard(cluster, statuses, collection, number)
 
 
-def _shard(cluster: ClusterMap, statuses: Statuses, collection: Collection, number: int) -> ShardHealth:
+def _shard(cluster: ClusterMap, statuses: Statuses, collection: Collection, number: int) -> ShardInfo:
     entry = cluster.shards.get(ShardId(collection.id, number))
     if entry is None:
-        return ShardHealth(collection=collection.spec.name, number=number, state="creating", detail="not placed on a worker yet")
+        return _unplaced(collection, number)
     config = entry.config
-    state, why = _state(cluster, statuses, config)
+    finding = _find(cluster, statuses, config)
     replication = replication_of(cluster, statuses, config, f"{collection.spec.name}/{number}")
-    return ShardHealth(
+    return ShardInfo(
         collection=collection.spec.name,
-        number=number,
-        state=state,
-        detail=_detail(why, replication, alone=len(config.worker_of) <= 1 and config.rf == 1),
+        shard=number,
+        state=finding.state,
+        detail=_detail(finding, replication, config),
         term=config.term,
         primary=config.primary_worker or "",
         isr=_homes(config, config.isr),
         learners=_homes(config, config.learners),
-        memory_bytes=_memory(statuses, config),
+        memory=_memory(statuses, config),
         replication=replication.state,
         elr=_homes(config, config.elr),
         leaving=_homes(config, config.leaving),
@@ -136,12 +84,41 @@ def _shard(cluster: ClusterMap, statuses: Statuses, collection: Collection, numb
     )
 
 
-def _detail(why: str, replication: Replication, *, alone: bool) -> str:
-    """alone: the shard has one replica only, so that its state tells everything."""
-    if alone:
-        return why
-    causes = "; ".join(cause for cause in replication.causes if cause not in why)
-    return "; ".join(part for part in (why, replication.summary, causes) if part)
+def _unplaced(collection: Collection, number: int) -> ShardInfo:
+    return ShardInfo(
+        collection=collection.spec.name,
+        shard=number,
+        term=0,
+        primary="",
+        isr=(),
+        learners=(),
+        state=ShardCondition.CREATING,
+        detail="not placed on a worker yet",
+        replication=ReplicationCondition.CREATING,
+        rf=0,
+        min_isr=0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Finding:
+    """Whether a shard answers. why: in words, "" when it is OK; lost: the replica whose loss `why` tells already."""
+
+    state: ShardCondition
+    why: str = ""
+    lost: ReplicaId | None = None
+
+
+def _detail(finding: _Finding, replication: Replication, config: ShardConfig) -> str:
+    if len(config.worker_of) <= 1 and config.rf == 1:
+        # The state of the only replica tells everything.
+        return finding.why
+    causes = "; ".join(cause.words for cause in replication.causes if not _is_told(cause, finding))
+    return "; ".join(part for part in (finding.why, replication.summary, causes) if part)
+
+
+def _is_told(cause: Cause, finding: _Finding) -> bool:
+    return cause.replica is not None and cause.replica == finding.lost
 
 
 def _memory(statuses: Statuses, config: ShardConfig) -> int:
@@ -150,35 +127,43 @@ def _memory(statuses: Statuses, config: ShardConfig) -> int:
     return status.replica_bytes.get(str(config.shard), 0) if isinstance(status, WorkerStatus) else 0
 
 
-def _state(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tuple[str, str]:
+def _find(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> _Finding:
     worker = config.primary_worker
     if worker is None:
-        return "no primary", "the replica that led it was dropped"
+        return _Finding(state=ShardCondition.NO_PRIMARY, why="the replica that led it was dropped")
     entry = cluster.workers.get(worker)
     if entry is None:
-        return _without_primary(config, f"worker {worker} is down")
+        return _without_primary(config, f"worker {worker} is down", lost=config.primary)
     status = statuses.get(worker)
     if not isinstance(status, WorkerStatus):
-        return _without_primary(config, f"worker {worker} is unreachable: {status.message if status else 'it was not asked'}")
+        why = f"worker {worker} is unreachable: {status.message if status else 'it was not asked'}"
+        return _without_primary(config, why, lost=config.primary)
     reason = status.failed.get(str(config.shard))
     if not config.primary_reg:
         return _without_primary(config, f"the primary on worker {worker} has resigned{'' if reason is None else f': {reason}'}")
-    if reason is not None and any(each != config.primary for each in (*config.isr, *config.elr)):
-        return _without_primary(config, f"the replica on worker {worker} has failed: {reason}")
     if reason is not None:
-        # A shard that was never made has nothing to lose: its worker has not begun yet, and says why.
-        return ("creating" if config.state is ShardState.CREATING else "failed"), f"on worker {worker}: {reason}"
+        return _failed(config, worker, reason)
     if entry.registration != config.primary_reg:
         return _without_primary(config, f"worker {worker} has come back and is not elected again yet")
     if config.state is ShardState.CREATING:
-        return "creating", f"worker {worker} is making its folder"
+        return _Finding(state=ShardCondition.CREATING, why=f"worker {worker} is making its folder")
     if str(config.shard) not in status.serving:
-        return "opening", f"worker {worker} is opening it"
-    return "ok", ""
+        return _Finding(state=ShardCondition.OPENING, why=f"worker {worker} is opening it")
+    return _Finding(state=ShardCondition.OK)
 
 
-def _without_primary(config: ShardConfig, why: str) -> tuple[str, str]:
-    return ("creating" if config.state is ShardState.CREATING else "no primary"), why
+def _failed(config: ShardConfig, worker: WorkerId, reason: str) -> _Finding:
+    if any(each != config.primary for each in (*config.isr, *config.elr)):
+        return _without_primary(config, f"the replica on worker {worker} has failed: {reason}", lost=config.primary)
+    # A shard that is still being created holds no data yet, so nothing of it can be damaged: its worker has not begun,
+    # and says why.
+    state = ShardCondition.CREATING if config.state is ShardState.CREATING else ShardCondition.FAILED
+    return _Finding(state=state, why=f"on worker {worker}: {reason}")
+
+
+def _without_primary(config: ShardConfig, why: str, lost: ReplicaId | None = None) -> _Finding:
+    creating = config.state is ShardState.CREATING
+    return _Finding(state=ShardCondition.CREATING if creating else ShardCondition.NO_PRIMARY, why=why, lost=lost)
 
 
 def _homes(config: ShardConfig, replicas: Iterable[ReplicaId]) -> tuple[WorkerId, ...]:

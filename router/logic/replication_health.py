@@ -1,4 +1,4 @@
-"""How well a shard is replicated, in words, from its configuration and what the workers say about themselves."""
+"""Judge how well a shard is replicated, from its configuration and what the workers say about themselves."""
 
 from __future__ import annotations
 
@@ -7,78 +7,74 @@ from dataclasses import dataclass
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import ShoalError
+from shoal.core.health import MemberRole, ReplicaRole, ReplicationCondition
 from shoal.core.ids import ReplicaId, Seq, WorkerId
+from shoal.core.replies import ReplicaInfo
 from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
 
 Statuses = Mapping[WorkerId, WorkerStatus | ShoalError]
-"""What each registered worker answered when it was asked about itself, or the error that came instead."""
+"""What each registered worker answered when it was asked about itself, or the error of that call."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ReplicaHealth:
-    """One replica. role: by configuration: primary, isr, elr, learner or leaving; state: what its worker says that it
-    does, "failed", or "" when it does not say; applied_seq: 0 when its worker does not say."""
+class Cause:
+    """One reason why fewer replicas are in sync than are wanted. replica: the one it is about, if it is about one."""
 
-    id: ReplicaId
-    worker: WorkerId
-    role: str
-    state: str = ""
-    applied_seq: Seq = Seq(0)
+    words: str
+    replica: ReplicaId | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replication:
-    """state: ok (as many replicas are in sync as are wanted), creating, under-replicated (it serves, with fewer), read
-    only (fewer than a write needs) or unavailable (none that may lead is on a live worker); summary: that in numbers,
-    unless ok; causes: why."""
+    """summary: the condition in numbers, "" while it is OK or CREATING; causes: why it is not OK."""
 
-    state: str
+    state: ReplicationCondition
     summary: str = ""
-    causes: tuple[str, ...] = ()
+    causes: tuple[Cause, ...] = ()
 
 
-def replicas_of(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tuple[ReplicaHealth, ...]:
-    """Every replica, by role."""
+def replicas_of(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tuple[ReplicaInfo, ...]:
+    """Return every replica of the shard: the primary first, then the other members, then those that leave."""
     ordered = dict.fromkeys((config.primary, *config.members, *config.leaving, *config.worker_of))
     return tuple(_replica(cluster, statuses, config, each) for each in ordered if each in config.worker_of)
 
 
 def replication_of(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, name: str) -> Replication:
-    """How well the shard is replicated. name: of the shard, as people read it."""
+    """Return how well the shard is replicated. name: of the shard, as people read it."""
     if config.state is ShardState.CREATING:
-        return Replication(state="creating")
+        return Replication(state=ReplicationCondition.CREATING)
     lost = {each: why for each in (*config.members, *config.worker_of) if (why := _lost(cluster, statuses, config, each))}
     in_sync = sum(each not in lost for each in config.isr)
     causes = tuple(_causes(cluster, statuses, config, lost))
     if all(each in lost for each in (*config.isr, *config.elr)):
-        return Replication(state="unavailable", summary=_way_out(config, lost, name), causes=causes)
+        return Replication(state=ReplicationCondition.UNAVAILABLE, summary=_way_out(config, lost, name), causes=causes)
     if in_sync < config.min_isr:
-        return Replication(
-            state="read only", summary=f"{in_sync} of the {config.min_isr} replicas that a write needs are in sync", causes=causes
-        )
+        summary = f"{in_sync} of the {config.min_isr} replicas that a write needs are in sync"
+        return Replication(state=ReplicationCondition.READ_ONLY, summary=summary, causes=causes)
     if in_sync < config.rf:
-        return Replication(state="under-replicated", summary=f"{in_sync} of {config.rf} replicas are in sync", causes=causes)
-    return Replication(state="ok")
+        summary = f"{in_sync} of {config.rf} replicas are in sync"
+        return Replication(state=ReplicationCondition.UNDER_REPLICATED, summary=summary, causes=causes)
+    return Replication(state=ReplicationCondition.OK)
 
 
-def _replica(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> ReplicaHealth:
+def _replica(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> ReplicaInfo:
     worker = config.worker_of[replica]
     told = _told(statuses, config, replica)
     status = statuses.get(worker)
     failed = isinstance(status, WorkerStatus) and str(config.shard) in status.failed
-    state = "failed" if failed else told.role if told else ""
-    return ReplicaHealth(
+    state = ReplicaRole.FAILED if failed else told.role if told else ReplicaRole.UNTOLD
+    return ReplicaInfo(
         id=replica, worker=worker, role=_role(config, replica), state=state, applied_seq=told.applied_seq if told else Seq(0)
     )
 
 
-def _role(config: ShardConfig, replica: ReplicaId) -> str:
+def _role(config: ShardConfig, replica: ReplicaId) -> MemberRole:
     if replica == config.primary:
-        return "primary"
+        return MemberRole.PRIMARY
     if replica in config.leaving:
-        return "leaving"
-    return "isr" if replica in config.isr else "elr" if replica in config.elr else "learner"
+        return MemberRole.LEAVING
+    return MemberRole.ISR if replica in config.isr else MemberRole.ELR if replica in config.elr else MemberRole.LEARNER
 
 
 def _told(statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> ReplicaStatus | None:
@@ -88,7 +84,7 @@ def _told(statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> Replic
 
 
 def _lost(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> str:
-    """Why a replica does not work now, "" when nothing speaks against it."""
+    """Return why a replica does not work now; "" when it seems to work."""
     worker = config.worker_of.get(replica)
     if worker is None:
         return f"replica {replica} was dropped"
@@ -101,17 +97,17 @@ def _lost(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, replica:
     return f"the replica on worker {worker} has failed: {reason}" if reason is not None else ""
 
 
-def _causes(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, lost: Mapping[ReplicaId, str]) -> Iterable[str]:
+def _causes(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, lost: Mapping[ReplicaId, str]) -> Iterable[Cause]:
     staying = [each for each in config.members if each not in config.leaving]
     for replica in staying:
         if replica in lost:
-            yield lost[replica]
+            yield Cause(words=lost[replica], replica=replica)
         elif replica not in config.isr:
             does = f"catches up{_behind(statuses, config, replica)}" if config.primary not in lost else "waits for a primary"
-            yield f"the replica on worker {config.worker_of[replica]} {does}"
+            yield Cause(words=f"the replica on worker {config.worker_of[replica]} {does}", replica=replica)
     missing = config.rf - len(staying)
     if missing > 0:
-        yield f"{missing} more {'has' if missing == 1 else 'have'} no place yet ({len(cluster.workers)} workers are up)"
+        yield Cause(words=f"{missing} more {'has' if missing == 1 else 'have'} no place yet ({len(cluster.workers)} workers are up)")
 
 
 def _behind(statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> str:
@@ -122,9 +118,9 @@ def _behind(statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> str:
 
 
 def _way_out(config: ShardConfig, lost: Mapping[ReplicaId, str], name: str) -> str:
-    """What is to be done when nobody may lead.
+    """Return what people can do when no live replica may lead.
 
-    Only a live replica that may have missed writes can be made the shard's data instead.
+    A recovery needs a live replica: it makes that one the shard's data, although it may lack writes.
     """
     workers = " or ".join(dict.fromkeys(config.worker_of[each] for each in (*config.isr, *config.elr) if each in config.worker_of))
     others = [each for each in config.worker_of if each not in lost]

@@ -1,6 +1,4 @@
-"""Calls on every replica of a collection's shards: what all of them hold, and work that each of them has to do by
-itself.
-"""
+"""Calls every replica of a collection's shards: to learn what it holds, or for work that each does for itself."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from shoal.core.collection import Collection
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import ShardService, ShardStats
-from shoal.router.cluster.view import Clock, ClusterView
+from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Workers
 from shoal.router.logic.gather import shard_figures
 from shoal.router.logic.outcomes import Answered, Missed, Outcome, deadline_passed, named, values_of_all
@@ -28,24 +26,24 @@ from shoal.router.shards.under_way import UnderWay
 T = TypeVar("T")
 
 Ask = Callable[[ShardService, ShardId, float], Awaitable[T]]
-"""A call on a shard, given who answers and the seconds it may take."""
+"""A call on a shard: takes the service of a worker, the shard and the seconds that the call may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EveryReplica:
-    """stats_timeout_s: how long one of several replicas may take to say what it holds."""
+    """stats_timeout_s: how long one of several replicas may take to tell what it holds."""
 
     view: ClusterView
     workers: Workers
     scatter: Scatter
     under_way: UnderWay
-    clock: Clock
     stats_timeout_s: float
 
     async def stats(self, collection: Collection, patience: RetryPatience) -> list[ShardStats]:
-        """What each shard holds, by number, as its replicas say together. One that is down, or silent, is left out.
+        """Return what each shard holds, by number, from the answers of all its replicas.
 
-        Raises when no replica in sync of a shard says anything, nor its primary before the patience ends.
+        A replica that is down or silent is left out. Raises when no replica in sync of a shard answers, and its primary
+        does not answer either before the patience ends.
         """
         shards = shards_of(collection)
         async with asyncio.TaskGroup() as group:
@@ -57,9 +55,9 @@ class EveryReplica:
         return [told[shard] for shard in shards]
 
     async def do(self, collection: Collection, ask: Ask[T], patience: RetryPatience) -> list[T]:
-        """What the primaries answer, by number, once every other replica in sync on a live worker has done the same.
+        """Return the primaries' answers, by number, once every other replica in sync on a live worker has answered.
 
-        One that leaves the isr or the map meanwhile is not waited for. Raises the worst error of all.
+        A replica that leaves the isr or the map meanwhile is not waited for. Raises the worst error of all.
         """
         shards = shards_of(collection)
         others = [(shard, replica) for shard in shards for replica in self._others(shard)]
@@ -71,12 +69,12 @@ class EveryReplica:
         return values_of_all(done)
 
     async def _figures(self, shard: ShardId, patience: RetryPatience) -> ShardStats | None:
-        """None where there is one replica only, or none in sync says anything."""
+        """Return the figures of a shard; None if it has only one replica or no replica in sync answers."""
         cluster = self.view.current
         entry = cluster.shards.get(shard)
         if entry is None or len(entry.config.worker_of) < 2:
             return None
-        timeout_s = min(self.stats_timeout_s, patience.deadline - self.clock())
+        timeout_s = min(self.stats_timeout_s, patience.deadline.left_s)
         async with asyncio.TaskGroup() as group:
             asked = {
                 replica: group.create_task(self._stats_of(cluster, worker, shard, timeout_s))
@@ -85,7 +83,7 @@ class EveryReplica:
         return shard_figures(entry.config, {replica: told for replica, task in asked.items() if (told := task.result()) is not None})
 
     async def _stats_of(self, cluster: ClusterMap, worker: WorkerId, shard: ShardId, timeout_s: float) -> ShardStats | None:
-        """None when it does not say."""
+        """Return what one replica holds, None when it does not answer."""
         try:
             return await self.workers.service(cluster, worker).stats(shard, timeout_s)
         except ShoalError:
@@ -98,30 +96,31 @@ class EveryReplica:
     async def _beside(
         self, collection: Collection, shard: ShardId, replica: ReplicaId, ask: Ask[T], patience: RetryPatience
     ) -> Outcome[T] | None:
-        """What became of the call on one replica that does not lead; None when it is not waited for, or leads now and
-        is asked as such.
+        """Return the outcome of the call on a replica that is not the primary.
+
+        Returns None when the replica is not waited for, or has become the primary, which is asked by `do`.
         """
         name = shard_name(collection, shard.number)
         for attempt in itertools.count():
-            seen, left_s = self.view.current, patience.deadline - self.clock()
+            seen = self.view.current
             worker = self._home(seen, shard, replica)
             if worker is None:
                 return None
-            if left_s <= 0:
+            if patience.deadline.passed:
                 return Missed(shard=name, number=shard.number, error=deadline_passed(name), applied="maybe")
             try:
-                call = ask(self.workers.service(seen, worker), shard, left_s)
+                call = ask(self.workers.service(seen, worker), shard, patience.deadline.left_s)
                 value = await self.under_way.run(shard, partial(is_in_sync, replica), call)
                 return Answered(shard=name, number=shard.number, value=value)
             except ShoalError as error:
-                wait_s = wait_before_retry(attempt, self.clock(), patience) if error.retryable else None
+                wait_s = wait_before_retry(attempt, patience.attempts.left_s) if error.retryable else None
                 if wait_s is None:
                     return Missed(shard=name, number=shard.number, error=named(error, name, str(shard)), applied="maybe")
             await self.view.wait_for_change(seen, wait_s)
         raise AssertionError("unreachable: attempts end by return")
 
     def _home(self, cluster: ClusterMap, shard: ShardId, replica: ReplicaId) -> WorkerId | None:
-        """The live worker of a replica that is in sync and does not lead."""
+        """Return the live worker of a replica that is in sync and not the primary, else None."""
         entry = cluster.shards.get(shard)
         if entry is None or replica not in entry.config.isr or replica == entry.config.primary:
             return None
@@ -134,4 +133,4 @@ async def _stats(service: ShardService, shard: ShardId, left_s: float) -> ShardS
 
 
 def _task(shard: ShardId, ask: Ask[T]) -> ShardTask[T]:
-    return ShardTask(shard.number, lambda service, _, left_s: ask(service, shard, left_s))
+    return ShardTask(shard.number, lambda service, left_s: ask(service, shard, left_s))

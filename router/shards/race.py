@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from shoal.core.deadline import Clock
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ShardId
-from shoal.router.cluster.view import Clock
 from shoal.router.logic.hedge import hedge_at, silent_at
 from shoal.router.logic.outcomes import may_be_answered_elsewhere, worst_of_copies
 from shoal.router.logic.replica_choice import ReplicaChoice

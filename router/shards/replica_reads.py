@@ -1,4 +1,4 @@
-"""Reads of a shard at one of its replicas: which may be asked, and the race between them."""
+"""Reads a shard at one of its replicas: picks those that may be asked and lets them race."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from shoal.core.cluster_map import ClusterMap
+from shoal.core.deadline import Clock, Deadline
 from shoal.core.errors import ErrorDetails, ShoalError, Unavailable
 from shoal.core.shard_calls import Consistency, ShardService
 from shoal.core.shard_config import ShardConfig, ShardEntry, may_lead
-from shoal.router.cluster.view import Clock
 from shoal.router.cluster.workers import Workers
 from shoal.router.logic.read_plan import is_still_led
 from shoal.router.logic.replica_choice import ReplicaChoice, may_read, replicas_to_ask
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ReadKind:
-    """What kind of read it is. name: the same for reads that take about as long as each other."""
+    """The kind of a read. name: the same for reads that usually take about the same time."""
 
     name: str
     consistency: Consistency
@@ -35,16 +35,15 @@ class ReadKind:
 class ReplicaRead(Generic[T]):
     """A read of one shard.
 
-    shard: its name, for messages; call: given who answers, the configuration and the seconds it may take; deadline: on
-    the router's clock.
+    shard: its name, for messages. call: takes the service of a worker and the seconds that the read may take.
     """
 
     seen: ClusterMap
     entry: ShardEntry
     shard: str
     kind: ReadKind
-    call: Callable[[ShardService, ShardEntry, float], Awaitable[T]]
-    deadline: float
+    call: Callable[[ShardService, float], Awaitable[T]]
+    deadline: Deadline
 
 
 class ReplicaReads:
@@ -54,9 +53,9 @@ class ReplicaReads:
         self._workers, self._under_way, self._traffic, self._clock, self._meter = workers, under_way, traffic, clock, meter
 
     async def first_answer(self, read: ReplicaRead[T]) -> T:
-        """The first good answer.
+        """Return the first good answer.
 
-        Raises what the replicas answer instead, or Unavailable when none is on a live worker.
+        Raises the error that the replicas answer instead, Unavailable when none of them has a live worker.
         """
         choices = self._choices(read)
         if not choices:
@@ -84,7 +83,7 @@ class ReplicaReads:
         return replicas_to_ask(config, consistency, live, loads)
 
     async def _only_answer(self, read: ReplicaRead[T], choice: ReplicaChoice) -> T:
-        """Where there is no choice there is nothing to learn, but that the worker lives."""
+        """Ask the only replica that may answer. Without a choice, its speed is not worth remembering."""
         try:
             value = await self._ask(read, choice)
         except ShoalError as error:
@@ -98,7 +97,7 @@ class ReplicaReads:
         config = read.entry.config
         service = self._workers.service(read.seen, choice.worker)
         holds = partial(is_still_led, config) if read.kind.consistency is Consistency.PRIMARY else partial(_may_answer, choice)
-        return await self._under_way.run(config.shard, holds, read.call(service, read.entry, read.deadline - self._clock()))
+        return await self._under_way.run(config.shard, holds, read.call(service, read.deadline.left_s))
 
 
 def _may_answer(choice: ReplicaChoice, newest: ShardConfig | None) -> bool:

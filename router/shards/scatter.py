@@ -1,6 +1,4 @@
-"""Asks several shards at once, each until it answers, its patience ends, or the error is one that waiting does not
-cure.
-"""
+"""Asks several shards at once, each again until it answers, the patience ends, or waiting cannot cure the error."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from shoal.core.errors import Applied, ShoalError
 from shoal.core.ids import ShardId
 from shoal.core.shard_calls import Consistency, ShardService
 from shoal.core.shard_config import ShardConfig, ShardEntry
-from shoal.router.cluster.view import Clock, ClusterView
+from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Workers
 from shoal.router.logic.outcomes import Answered, Missed, Outcome, applied_after, deadline_passed, named
 from shoal.router.logic.read_plan import is_still_led, primary_worker, shard_entry, shard_name
@@ -30,13 +28,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ShardTask(Generic[T]):
-    """One shard and the call on it, given who answers, the shard's configuration now and the seconds it may take.
+    """A call on one shard.
 
-    read: what kind of read it is, which any replica answers that its consistency allows; None: the primary answers.
+    call: takes the service of a worker and the seconds that the call may take.
+    read: the kind of a read, which any replica may answer that its consistency allows; None: only the primary answers.
     """
 
     number: int
-    call: Callable[[ShardService, ShardEntry, float], Awaitable[T]]
+    call: Callable[[ShardService, float], Awaitable[T]]
     read: ReadKind | None = None
 
     @property
@@ -46,7 +45,7 @@ class ShardTask(Generic[T]):
 
 
 class Scatter:
-    """Calls on shards. Each attempt goes by the newest map."""
+    """Calls shards. Each attempt uses the newest map."""
 
     def __init__(
         self,
@@ -55,14 +54,13 @@ class Scatter:
         workers: Workers,
         replicas: ReplicaReads,
         under_way: UnderWay,
-        clock: Clock,
         meter: ShardCallMeter = UNMETERED,
     ) -> None:
-        self._view, self._workers, self._clock, self._meter = view, workers, clock, meter
+        self._view, self._workers, self._meter = view, workers, meter
         self._replicas, self._under_way = replicas, under_way
 
     async def each(self, collection: Collection, tasks: Sequence[ShardTask[T]], patience: RetryPatience) -> list[Outcome[T]]:
-        """What became of each task, in their order. Raises nothing that a shard answered."""
+        """Return the outcome of each task, in their order. An error of a shard is an outcome and is not raised."""
         if len(tasks) == 1:
             return [await self._one(collection, tasks[0], patience)]
         async with asyncio.TaskGroup() as group:
@@ -74,9 +72,9 @@ class Scatter:
         applied: Applied = "no"
         error: ShoalError = deadline_passed(name)
         for attempt in itertools.count():
-            seen, reached, left_s = self._view.current, False, patience.deadline - self._clock()
+            seen, reached = self._view.current, False
             config: ShardConfig | None = None
-            if left_s <= 0:
+            if patience.deadline.passed:
                 break
             try:
                 entry = shard_entry(seen, collection, task.number)
@@ -84,7 +82,7 @@ class Scatter:
                 if task.read is None:
                     service = self._workers.service(seen, primary_worker(entry, name))
                     reached = True
-                    value = await self._at_primary(task, entry, service, left_s)
+                    value = await self._at_primary(task, entry, service, patience.deadline.left_s)
                 else:
                     read = ReplicaRead(seen=seen, entry=entry, shard=name, kind=task.read, call=task.call, deadline=patience.deadline)
                     value = await self._replicas.first_answer(read)
@@ -94,20 +92,21 @@ class Scatter:
             applied = applied_after(applied, reached, error)
             if not may_pass(error, config, at_primary=task.at_primary):
                 break
-            wait_s = wait_before_retry(attempt, self._clock(), patience)
+            wait_s = wait_before_retry(attempt, patience.attempts.left_s)
             if wait_s is not None:
                 await self._view.wait_for_change(seen, wait_s)
             elif self._view.current.shards.get(shard) == seen.shards.get(shard):
                 break
-            # Patience that ended while the shard got a new configuration, a new primary perhaps, has one more attempt.
+            # After the patience ended there is one more attempt if the shard has a new configuration, perhaps a new
+            # primary.
             self._meter.retried()
         return Missed(shard=name, number=task.number, error=named(error, name, str(shard)), applied=applied)
 
     async def _at_primary(self, task: ShardTask[T], entry: ShardEntry, service: ShardService, left_s: float) -> T:
-        """Ask the primary, as long as the map says that it leads."""
+        """Ask the primary, until the map says that another replica is the primary."""
         config = entry.config
         try:
-            value = await self._under_way.run(config.shard, partial(is_still_led, config), task.call(service, entry, left_s))
+            value = await self._under_way.run(config.shard, partial(is_still_led, config), task.call(service, left_s))
         except ShoalError as error:
             self._meter.ended(error.status)
             raise

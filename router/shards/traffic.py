@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from shoal.core.cluster_map import ClusterMap
+from shoal.core.deadline import Clock
 from shoal.core.errors import ShoalError
 from shoal.core.ids import Revision, ShardId, WorkerId
-from shoal.router.cluster.view import Clock
 from shoal.router.logic.breaker import CLOSED, Blame, Breaker, Gate, after_failure, blamed, gate, with_probe
-from shoal.router.logic.hedge import HedgeBudget
-from shoal.router.logic.latency import RecentTimes, Smoothed
+from shoal.router.logic.hedge import HedgeBudget, RecentTimes, Smoothed
 from shoal.router.logic.replica_choice import ReplicaChoice, ReplicaLoad
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 

@@ -1,5 +1,5 @@
-"""Collections: what changes them is forwarded to the leading coordinator, the rest is answered from the map and the
-workers.
+"""Administration of collections. Changes are forwarded to the leading coordinator. The rest is answered from the map
+and by the workers.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from shoal.core.alteration import Alteration, altered_spec
+from shoal.core.alteration import altered_spec
 from shoal.core.cluster_map import ClusterMap
-from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_name, check_range, check_recall
-from shoal.core.errors import DeadlineExceeded, InvalidArgument, NotFound, ShoalError, Unavailable
+from shoal.core.collection import CollectionState, check_name, check_range, check_recall
+from shoal.core.deadline import Clock
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, ShoalError, Unavailable
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.limits import Limits
-from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
+from shoal.core.replies import AuditPage, CollectionInfo, CollectionSummary, ShardRecovery
+from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, MeasureRecall, RecoverShard, TuneCollection
 from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardService, ShardTune
 from shoal.router.cluster.finder import Finder
-from shoal.router.cluster.view import Clock, ClusterView, wait_until
+from shoal.router.cluster.view import ClusterView, wait_until
 from shoal.router.logic.gather import gather_figures
 from shoal.router.logic.outcomes import values_of_all
-from shoal.router.logic.questions import CollectionFigures
 from shoal.router.logic.read_plan import shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of, wait_before_retry
 from shoal.router.shards.every_replica import EveryReplica
@@ -30,6 +31,7 @@ from shoal.router.shards.scatter import Scatter, ShardTask
 T = TypeVar("T")
 
 _CATCH_UP_S = 2.0
+_ID_CHARACTERS = 64
 
 MAX_SAMPLE = 10_000
 """Queries for each shard that one measurement of recall may ask for."""
@@ -41,29 +43,24 @@ class LeaderCalls(Protocol):
     Each raises a ShoalError; Unavailable when it cannot be reached or does not lead.
     """
 
-    async def create(self, address: str, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
+    async def create(self, address: str, request: CreateCollection, timeout_s: float) -> CollectionId:
         """Create a collection and wait until it is usable. The same request_id again is the same call."""
         ...
 
-    async def alter(self, address: str, name: str, alteration: Alteration, timeout_s: float) -> None:
-        """Change what may change of a live collection; the same alteration again does nothing."""
+    async def alter(self, address: str, request: AlterCollection, timeout_s: float) -> None:
+        """Change what may change of a live collection. The same alteration again does nothing."""
         ...
 
-    async def drop(self, address: str, name: str, collection: CollectionId | None, timeout_s: float) -> None:
-        """Drop a collection: whichever has the name, which raises NotFound, or the one with that id, unless it is gone
-        already.
-        """
+    async def drop(self, address: str, request: DropCollection, timeout_s: float) -> None:
+        """Drop a collection. Raises NotFound when the request has no id and no collection has the name."""
         ...
 
-    async def recover(self, address: str, request: RecoveryRequest, timeout_s: float) -> tuple[Recovery, bool]:
-        """Recover a shard, or tell what would be done, and whether it is done.
-
-        The same request_id again is the same call.
-        """
+    async def recover(self, address: str, request: RecoverShard, timeout_s: float) -> ShardRecovery:
+        """Recover a shard, or tell what would be done. The same request_id again is the same call."""
         ...
 
-    async def audit(self, address: str, limit: int, before: str, timeout_s: float) -> tuple[tuple[AuditEntry, ...], str]:
-        """A page of the audit, newest first, and what to give as `before` for the next one, "" when there is none."""
+    async def audit(self, address: str, request: ListAudit, timeout_s: float) -> AuditPage:
+        """Return a page of the audit."""
         ...
 
 
@@ -87,105 +84,114 @@ class Administration:
         self._limits, self._new_request_id, self._patience_s = limits, new_request_id, patience_s
         self._replicas = replicas
 
-    async def create(self, spec: CollectionSpec, request_id: str, timeout_s: float) -> CollectionId:
-        """Create a collection; returns when it is usable, here too. request_id: "" for a call that is not repeated."""
-        until_deadline, named = patience_of(now=self._clock(), timeout_s=timeout_s), request_id or self._new_request_id()
-        created = await self._forward(until_deadline, lambda address, left_s: self._leader.create(address, spec, named, left_s))
+    async def create(self, request: CreateCollection, timeout_s: float) -> CollectionId:
+        """Create a collection. Returns when it is usable, through this router too."""
+        request.spec(self._limits)
+        _check_length("request_id", request.request_id)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
+        named = dataclasses.replace(request, request_id=request.request_id or self._new_request_id())
+        created = await self._forward(until_deadline, lambda address, left_s: self._leader.create(address, named, left_s))
         await self._catch_up(lambda cluster: _is_active(cluster, created), until_deadline)
         return created
 
-    async def alter(self, name: str, alteration: Alteration, timeout_s: float) -> None:
-        """Change what may change of a live collection; when it returns, the collection says so, here too.
+    async def alter(self, request: AlterCollection, timeout_s: float) -> None:
+        """Change what may change of a live collection. When it returns, this router's map shows the change too.
 
-        Segments are built anew behind it, as `describe` shows, and replicas come and go.
+        Segments are built anew, and replicas come and go, after it has returned; `describe` shows that.
         """
-        check_name(name, self._limits)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
-        before = _owner(self._view.current, name)
-        await self._forward(until_deadline, lambda address, left_s: self._leader.alter(address, name, alteration, left_s))
-        await self._catch_up(lambda cluster: _is_altered(cluster, name, before, alteration), until_deadline)
+        check_name(request.name, self._limits)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
+        before = _owner(self._view.current, request.name)
+        await self._forward(until_deadline, lambda address, left_s: self._leader.alter(address, request, left_s))
+        await self._catch_up(lambda cluster: _is_altered(cluster, request, before), until_deadline)
 
-    async def drop(self, name: str, collection: CollectionId | None, timeout_s: float) -> None:
-        """Drop a collection; when it returns, it has the name no longer, here too.
+    async def drop(self, request: DropCollection, timeout_s: float) -> None:
+        """Drop a collection. When it returns, the collection has lost its name, in this router's map too.
 
-        collection: drop this one only, however often it is tried; None for whichever has the name, which raises
-        NotFound.
+        Raises NotFound when the request has no id and no collection has the name.
         """
-        check_name(name, self._limits)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
-        before = collection or _owner(self._view.current, name)
-        # Without an id: a name that was there and is not at a later attempt was freed by an attempt whose answer got
-        # lost.
-        freed, attempts = collection is None and before is not None, itertools.count()
+        check_name(request.name, self._limits)
+        _check_length("collection_id", request.collection_id)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
+        before = CollectionId(request.collection_id) if request.collection_id else _owner(self._view.current, request.name)
+        # Without an id: if the name was there before and is missing at a later attempt, an attempt whose answer was
+        # lost has dropped the collection.
+        freed, attempts = not request.collection_id and before is not None, itertools.count()
 
         async def call(address: str, left_s: float) -> None:
             first = next(attempts) == 0
             try:
-                await self._leader.drop(address, name, collection, left_s)
+                await self._leader.drop(address, request, left_s)
             except NotFound:
                 if first or not freed:
                     raise
 
         await self._forward(until_deadline, call)
         if before is not None:
-            await self._catch_up(lambda cluster: _owner(cluster, name) != before, until_deadline)
+            await self._catch_up(lambda cluster: _owner(cluster, request.name) != before, until_deadline)
 
-    async def recover(self, request: RecoveryRequest, timeout_s: float) -> tuple[Recovery, bool]:
-        """Recover a shard that lost every replica that may lead, or tell what would be done, and whether it is done."""
-        check_name(request.name, self._limits)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
-        named = dataclasses.replace(request, request_id=request.request_id or self._new_request_id())
+    async def recover(self, request: RecoverShard, caller: str, timeout_s: float) -> ShardRecovery:
+        """Recover a shard that lost every replica that may lead, or tell what would be done. caller: for the audit."""
+        asked = request.asked
+        for field in ("request_id", "worker", "asked_by"):
+            _check_length(field, getattr(asked, field) or "")
+        check_name(asked.name, self._limits)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
+        asked_by, request_id = f"{asked.asked_by or 'somebody'} from {caller}", asked.request_id or self._new_request_id()
+        named = RecoverShard(asked=dataclasses.replace(asked, asked_by=asked_by, request_id=request_id))
         return await self._forward(until_deadline, lambda address, left_s: self._leader.recover(address, named, left_s))
 
-    async def audit(self, limit: int, before: str, timeout_s: float) -> tuple[tuple[AuditEntry, ...], str]:
-        """A page of the audit, newest first, and what to give as `before` for the next one, "" when there is none."""
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
-        return await self._forward(until_deadline, lambda address, left_s: self._leader.audit(address, limit, before, left_s))
+    async def audit(self, request: ListAudit, timeout_s: float) -> AuditPage:
+        """Return a page of the audit, newest first."""
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
+        return await self._forward(until_deadline, lambda address, left_s: self._leader.audit(address, request, left_s))
 
-    def listed(self) -> tuple[Collection, ...]:
-        """All collections, by name, but for those that are being dropped: they have no name any more."""
-        return tuple(sorted(self._view.current.by_name.values(), key=lambda each: each.spec.name))
+    def listed(self) -> tuple[CollectionSummary, ...]:
+        """Return all collections, by name, except those that are being dropped: they have no name any more."""
+        found = sorted(self._view.current.by_name.values(), key=lambda each: each.spec.name)
+        return tuple(CollectionSummary(id=each.id, spec=each.spec, state=each.state.value) for each in found)
 
-    async def describe(self, name: str, timeout_s: float) -> CollectionFigures:
-        """A collection and what its shards hold, see `shard_figures`; while it is being created they hold nothing."""
-        patience = patience_of(now=self._clock(), timeout_s=timeout_s, patience_s=self._patience_s)
+    async def describe(self, name: str, timeout_s: float) -> CollectionInfo:
+        """Return a collection and what its shards hold, see `shard_figures`; while it is created they hold nothing."""
+        patience = patience_of(clock=self._clock, timeout_s=timeout_s, patience_s=self._patience_s)
         collection = await self._finder.known(name, patience)
-        if collection.state is CollectionState.CREATING:
-            return CollectionFigures(collection=collection)
-        return gather_figures(collection, await self._replicas.stats(collection, patience))
+        creating = collection.state is CollectionState.CREATING
+        return gather_figures(collection, () if creating else await self._replicas.stats(collection, patience))
 
     async def optimize(self, name: str, timeout_s: float) -> None:
-        """Seal and merge everything, on every replica in sync whose worker lives; returns when no row that was there is
-        growing and no build is pending."""
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        """Seal and merge everything, on every replica in sync whose worker lives. Returns when no row that was there is
+        growing and no build is pending.
+        """
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(name, until_deadline)
         await self._replicas.do(collection, lambda service, shard, left_s: service.optimize(shard, left_s), until_deadline)
 
-    async def tune(self, name: str, k: int, timeout_s: float) -> tuple[SegmentCurve, ...]:
-        """Recall against cost of every segment that has an index, by shard: measured now on every replica in sync whose
-        worker lives, told of the primary's."""
-        check_range("k", k, self._limits.k)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
-        collection = await self._finder.usable(name, until_deadline)
+    async def tune(self, request: TuneCollection, timeout_s: float) -> tuple[SegmentCurve, ...]:
+        """Measure recall against cost now, on every replica in sync whose worker lives.
+
+        Returns the curves of the primaries, by shard, of every segment that has an index.
+        """
+        check_range("k", request.k, self._limits.k)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
+        collection = await self._finder.usable(request.name, until_deadline)
         curves = await self._replicas.do(
-            collection, lambda service, shard, left_s: service.tune(ShardTune(shard=shard, k=k), left_s), until_deadline
+            collection, lambda service, shard, left_s: service.tune(ShardTune(shard=shard, k=request.k), left_s), until_deadline
         )
         return tuple(itertools.chain.from_iterable(curves))
 
-    async def measure_recall(self, name: str, *, k: int, sample: int, recall: float | None, timeout_s: float) -> tuple[ShardRecall, ...]:
-        """Recall that searches of each shard have, on `sample` queries, by shard. recall: the target; None for the
-        collection's.
-        """
-        check_range("k", k, self._limits.k)
-        check_range("sample", sample, MAX_SAMPLE)
-        if recall is not None:
-            check_recall(recall)
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
-        collection = await self._finder.usable(name, until_deadline)
-        target = collection.spec.recall if recall is None else recall
+    async def measure_recall(self, request: MeasureRecall, timeout_s: float) -> tuple[ShardRecall, ...]:
+        """Return the recall that searches of each shard have, by shard."""
+        check_range("k", request.k, self._limits.k)
+        check_range("sample", request.sample, MAX_SAMPLE)
+        if request.recall is not None:
+            check_recall(request.recall)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
+        collection = await self._finder.usable(request.name, until_deadline)
+        target = collection.spec.recall if request.recall is None else request.recall
 
         async def ask(service: ShardService, shard: ShardId, left_s: float) -> ShardRecall:
-            return await service.measure_recall(ShardMeasureRecall(shard=shard, k=k, sample=sample, recall=target), left_s)
+            call = ShardMeasureRecall(shard=shard, k=request.k, sample=request.sample, recall=target)
+            return await service.measure_recall(call, left_s)
 
         tasks = [_task(shard, ask) for shard in shards_of(collection)]
         return tuple(values_of_all(await self._scatter.each(collection, tasks, until_deadline)))
@@ -193,28 +199,28 @@ class Administration:
     async def _forward(self, patience: RetryPatience, call: Callable[[str, float], Awaitable[T]]) -> T:
         error: ShoalError = DeadlineExceeded("no time was left to ask the coordinator")
         for attempt in itertools.count():
-            seen, left_s = self._view.current, patience.deadline - self._clock()
-            if left_s <= 0:
+            seen = self._view.current
+            if patience.deadline.passed:
                 break
             try:
-                return await call(_leader_address(seen), left_s)
+                return await call(_leader_address(seen), patience.deadline.left_s)
             except ShoalError as failure:
                 error = failure
-            wait_s = wait_before_retry(attempt, self._clock(), patience) if error.retryable else None
+            wait_s = wait_before_retry(attempt, patience.attempts.left_s) if error.retryable else None
             if wait_s is None:
                 break
             await self._view.wait_for_change(seen, wait_s)
         raise error
 
     async def _catch_up(self, holds: Callable[[ClusterMap], bool], patience: RetryPatience) -> None:
-        """Let the caller find here what the leader did; a view that lags for long does not undo it, so that is no
-        error.
+        """Wait until this router's map shows what the leader did. A map that lags for long is no error: the change is
+        made.
         """
-        await wait_until(self._view, self._clock, holds, min(patience.deadline, self._clock() + _CATCH_UP_S))
+        await wait_until(self._view, holds, patience.deadline.sooner(_CATCH_UP_S))
 
 
 def _task(shard: ShardId, ask: Callable[[ShardService, ShardId, float], Awaitable[T]]) -> ShardTask[T]:
-    return ShardTask(shard.number, lambda service, _, left_s: ask(service, shard, left_s))
+    return ShardTask(shard.number, lambda service, left_s: ask(service, shard, left_s))
 
 
 def _leader_address(cluster: ClusterMap) -> str:
@@ -228,13 +234,18 @@ def _is_active(cluster: ClusterMap, collection: CollectionId) -> bool:
     return found is not None and found.state is not CollectionState.CREATING
 
 
-def _is_altered(cluster: ClusterMap, name: str, before: CollectionId | None, alteration: Alteration) -> bool:
-    found = cluster.by_name.get(name)
+def _is_altered(cluster: ClusterMap, request: AlterCollection, before: CollectionId | None) -> bool:
+    found = cluster.by_name.get(request.name)
     try:
-        return found is None or found.id != before or altered_spec(found.spec, alteration) == found.spec
+        return found is None or found.id != before or altered_spec(found.spec, request.alteration) == found.spec
     except InvalidArgument:
-        # What was committed does not suit what somebody else has changed since.
+        # Somebody else has changed the collection since, and this alteration no longer suits it.
         return True
+
+
+def _check_length(field: str, text: str) -> None:
+    if len(text) > _ID_CHARACTERS:
+        raise InvalidArgument(f"{field} has {len(text)} characters, at most {_ID_CHARACTERS} are allowed", ErrorDetails(field=field))
 
 
 def _owner(cluster: ClusterMap, name: str) -> CollectionId | None:

@@ -7,10 +7,11 @@ import asyncio
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import ShoalError
 from shoal.core.ids import WorkerId
+from shoal.core.replies import ClusterInfo
 from shoal.core.shard_calls import WorkerStatus
 from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Workers
-from shoal.router.logic.health import ClusterHealth, cluster_health
+from shoal.router.logic.health import cluster_health
 
 
 class Overview:
@@ -19,7 +20,7 @@ class Overview:
     def __init__(self, *, view: ClusterView, workers: Workers, status_timeout_s: float) -> None:
         self._view, self._workers, self._status_timeout_s = view, workers, status_timeout_s
 
-    async def describe(self, timeout_s: float) -> ClusterHealth:
+    async def describe(self, timeout_s: float) -> ClusterInfo:
         """The state of every worker and shard.
 
         A worker that does not answer in time is unreachable; that is no error.

@@ -7,16 +7,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from shoal.core.collection import Collection
+from shoal.core.deadline import Clock
 from shoal.core.errors import ResourceExhausted, is_passing
 from shoal.core.filter import Filter, are_long
 from shoal.core.ids import ShardId
 from shoal.core.limits import Limits
-from shoal.core.points import StoredColumns
+from shoal.core.points import StoredColumns, without_repeats
+from shoal.core.replies import Found, Got, Page
+from shoal.core.requests import Count, Get, ReadAs, Scroll, Search
 from shoal.core.shard_calls import ShardService
 from shoal.core.topk import MANY_HITS, HitColumns
 from shoal.core.turns import Asker, Turn
 from shoal.router.cluster.finder import Finder
-from shoal.router.cluster.view import Clock, ClusterView
+from shoal.router.cluster.view import ClusterView
 from shoal.router.logic.checks import (
     SCROLL_POINTS,
     check_answer_bytes,
@@ -28,17 +31,6 @@ from shoal.router.logic.checks import (
 )
 from shoal.router.logic.gather import gather_hits, gather_page, gather_part, gather_points, k_of_queries, page_points, smaller_page
 from shoal.router.logic.outcomes import Outcome, values_of_all, values_of_some
-from shoal.router.logic.questions import (
-    CountQuestion,
-    GetQuestion,
-    GotPoints,
-    Page,
-    Reading,
-    ScrollQuestion,
-    SearchAnswer,
-    SearchQuestion,
-    without_repeats,
-)
 from shoal.router.logic.read_plan import count_calls, get_calls, scroll_calls, search_calls, shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of
 from shoal.router.logic.write_plan import parts_of
@@ -74,12 +66,12 @@ class Reads:
         self._view, self._finder, self._scatter = view, finder, scatter
         self._clock, self._limits, self._patience_s = clock, limits, patience_s
 
-    async def search(self, question: SearchQuestion, timeout_s: float) -> SearchAnswer:
+    async def search(self, question: Search, timeout_s: float) -> Found:
         """The best points for each query. With allow_partial, shards that cannot answer are left out and named."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         filters = [group.filter for group in question.groups]
-        await self._checked(lambda turn: check_search(question, collection.spec, self._limits, turn), filters, question.reading, patience)
+        await self._checked(lambda turn: check_search(question, collection.spec, self._limits, turn), filters, question.read, patience)
         calls, kind = search_calls(question, collection), _search_kind(question)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.search(call, left_s), kind, patience)
         parts, missing = values_of_some(outcomes) if question.allow_partial else (values_of_all(outcomes), ())
@@ -92,13 +84,13 @@ class Reads:
             return gather_hits([part.hits for part in parts], k, collection.spec.metric)
 
         many = sum(len(part.hits) for part in parts) > MANY_HITS
-        return SearchAnswer(
-            hits=await self._conversions.aside(gathered, Asker(caller=question.reading.caller), patience.deadline, long=many),
-            missing=missing,
+        return Found(
+            hits=await self._conversions.aside(gathered, Asker(caller=question.read.caller), patience.deadline, long=many),
+            missing_shards=missing,
             explain=tuple(each for part in parts for each in part.explain),
         )
 
-    async def get(self, question: GetQuestion, timeout_s: float) -> GotPoints:
+    async def get(self, question: Get, timeout_s: float) -> Got:
         """The points that exist, in the order asked for; in parts: those of the first ids, where a message would grow
         too large.
         """
@@ -108,8 +100,8 @@ class Reads:
         if not question.in_parts:
             points = gather_points(question.ids, await self._found(question, collection, patience))
             check_answer_bytes(points, self._limits, FEWER_POINTS)
-            return GotPoints(points=points, answered=len(question.ids))
-        with_vectors, message_bytes = question.reading.with_vectors, self._limits.message_bytes
+            return Got(points=points, answered=len(question.ids))
+        with_vectors, message_bytes = question.with_vectors, self._limits.message_bytes
         count = page_points(len(question.ids), collection.spec.dim, with_vectors, message_bytes)
         while True:
             first = dataclasses.replace(question, ids=question.ids[:count])
@@ -118,23 +110,23 @@ class Reads:
             except ResourceExhausted as error:
                 count = _smaller(count, error)
 
-    async def _found(self, question: GetQuestion, collection: Collection, patience: RetryPatience) -> list[StoredColumns]:
+    async def _found(self, question: Get, collection: Collection, patience: RetryPatience) -> list[StoredColumns]:
         once = dataclasses.replace(question, ids=without_repeats(question.ids))
         parts = parts_of(once.ids, self._view.current.shards_of(collection.id), collection.spec.name)
-        calls, kind = get_calls(once, collection, parts), _kind("get", question.reading)
+        calls, kind = get_calls(once, collection, parts), _kind("get", question.read)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.get(call, left_s), kind, patience)
         return values_of_all(outcomes)
 
-    async def count(self, question: CountQuestion, timeout_s: float) -> int:
+    async def count(self, question: Count, timeout_s: float) -> int:
         """The number of points, or of those that match."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
-        await self._checked(lambda _: check_count(question, self._limits), [question.filter], question.reading, patience)
-        calls, kind = count_calls(question, shards_of(collection)), _kind("count", question.reading)
+        await self._checked(lambda _: check_count(question, self._limits), [question.filter], question.read, patience)
+        calls, kind = count_calls(question, shards_of(collection)), _kind("count", question.read)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.count(call, left_s), kind, patience)
         return sum(values_of_all(outcomes))
 
-    async def scroll(self, question: ScrollQuestion, timeout_s: float) -> Page:
+    async def scroll(self, question: Scroll, timeout_s: float) -> Page:
         """A page of points in id order; smaller than asked for where a message would grow too large."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
@@ -142,27 +134,27 @@ class Reads:
             # This view, or that of the router that gave the page before, may lag behind.
             collection = await self._finder.newest(question.collection, patience)
             check_same_collection(question, collection)
-        await self._checked(lambda _: check_scroll(question, self._limits), [question.filter], question.reading, patience)
+        await self._checked(lambda _: check_scroll(question, self._limits), [question.filter], question.read, patience)
         wanted = question.limit or min(SCROLL_POINTS, self._limits.scroll_points)
-        limit = page_points(wanted, collection.spec.dim, question.reading.with_vectors, self._limits.message_bytes)
+        limit = page_points(wanted, collection.spec.dim, question.with_vectors, self._limits.message_bytes)
         while True:
             try:
                 return await self._page(question, collection, limit, patience)
             except ResourceExhausted as error:
                 limit = _smaller(limit, error)
 
-    async def _page(self, question: ScrollQuestion, collection: Collection, limit: int, patience: RetryPatience) -> Page:
-        calls, kind = scroll_calls(question, shards_of(collection), limit), _kind("scroll", question.reading)
+    async def _page(self, question: Scroll, collection: Collection, limit: int, patience: RetryPatience) -> Page:
+        calls, kind = scroll_calls(question, shards_of(collection), limit), _kind("scroll", question.read)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.scroll(call, left_s), kind, patience)
         page = gather_page(values_of_all(outcomes), limit, self._limits.message_bytes)
-        return dataclasses.replace(page, collection=collection.id)
+        return dataclasses.replace(page, collection_id=collection.id)
 
     async def _checked(
-        self, check: Callable[[Turn], None], filters: Sequence[Filter | None], reading: Reading, patience: RetryPatience
+        self, check: Callable[[Turn], None], filters: Sequence[Filter | None], read: ReadAs, patience: RetryPatience
     ) -> None:
         """Check a question, beside the event loop where that takes a while."""
         long = are_long(filters)
-        await self._conversions.aside(check, Asker(caller=reading.caller), patience.deadline, long=long)
+        await self._conversions.aside(check, Asker(caller=read.caller), patience.deadline, long=long)
 
     async def _ask(
         self,
@@ -176,7 +168,7 @@ class Reads:
         return await self._scatter.each(collection, tasks, patience)
 
     def _patience(self, timeout_s: float) -> RetryPatience:
-        return patience_of(now=self._clock(), timeout_s=timeout_s, patience_s=self._patience_s)
+        return patience_of(clock=self._clock, timeout_s=timeout_s, patience_s=self._patience_s)
 
 
 def _smaller(count: int, error: ResourceExhausted) -> int:
@@ -191,13 +183,13 @@ def _smaller(count: int, error: ResourceExhausted) -> int:
 
 
 def _task(call: C, ask: Callable[[ShardService, C, float], Awaitable[T]], kind: ReadKind) -> ShardTask[T]:
-    return ShardTask(call.shard.number, lambda service, _, left_s: ask(service, call, left_s), kind)
+    return ShardTask(call.shard.number, lambda service, left_s: ask(service, call, left_s), kind)
 
 
-def _kind(verb: str, reading: Reading) -> ReadKind:
-    return ReadKind(verb, reading.consistency)
+def _kind(verb: str, read: ReadAs) -> ReadKind:
+    return ReadKind(verb, read.consistency)
 
 
-def _search_kind(question: SearchQuestion) -> ReadKind:
+def _search_kind(question: Search) -> ReadKind:
     """Searches of 1, 10, 100 ... queries take times of their own."""
-    return _kind(f"search{len(str(len(question.queries)))}", question.reading)
+    return _kind(f"search{len(str(len(question.queries)))}", question.read)

@@ -7,18 +7,19 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from shoal.core.collection import Collection
+from shoal.core.deadline import Clock
 from shoal.core.filter import Filter, is_long
-from shoal.core.ids import RequestId, Revision, ShardId
+from shoal.core.ids import RequestId, ShardId
 from shoal.core.limits import Limits
-from shoal.core.points import IdArray
-from shoal.core.shard_calls import ShardDelete, ShardDeleteMatching, ShardService, ShardUpsert, ShardWrite, WriteAck
-from shoal.core.shard_config import ShardEntry
+from shoal.core.points import IdArray, without_repeats
+from shoal.core.replies import Written
+from shoal.core.requests import Delete, DeleteMatching, ShardToken, Upsert
+from shoal.core.shard_calls import ShardDelete, ShardDeleteMatching, ShardUpsert, ShardWrite, WriteAck
 from shoal.core.turns import Asker
 from shoal.router.cluster.finder import Finder
-from shoal.router.cluster.view import Clock, ClusterView
+from shoal.router.cluster.view import ClusterView
 from shoal.router.logic.checks import check_delete, check_delete_matching, check_upsert
 from shoal.router.logic.outcomes import Missed, Outcome, after_earlier, values_of_write
-from shoal.router.logic.questions import Delete, DeleteMatching, Upsert, Written, without_repeats
 from shoal.router.logic.read_plan import shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of
 from shoal.router.logic.write_plan import ShardPart, parts_of
@@ -40,34 +41,33 @@ class Writes:
 
     async def upsert(self, order: Upsert, timeout_s: float) -> Written:
         """Write points; returns when every shard has acknowledged. The error of a failure says what each shard did."""
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         check_upsert(order.points, collection.spec, self._limits)
         request_id = order.request_id or self._next_id()
 
-        def shard_write(part: ShardPart) -> Callable[[Revision], ShardWrite]:
-            shard, points = ShardId(collection.id, part.number), part.of_points(order.points)
-            return lambda epoch: ShardUpsert(shard=shard, epoch=epoch, request_id=request_id, points=points)
+        def shard_write(part: ShardPart) -> ShardWrite:
+            shard = ShardId(collection.id, part.number)
+            return ShardUpsert(shard=shard, request_id=request_id, points=part.of_points(order.points))
 
         return await self._write(collection, order.points.ids, shard_write, until_deadline)
 
     async def delete(self, order: Delete, timeout_s: float) -> Written:
         """Remove points by id; one that does not exist is no error."""
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         check_delete(order.ids, self._limits)
         request_id, ids = order.request_id or self._next_id(), without_repeats(order.ids)
 
-        def shard_write(part: ShardPart) -> Callable[[Revision], ShardWrite]:
-            shard, own = ShardId(collection.id, part.number), part.of_ids(ids)
-            return lambda epoch: ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=own)
+        def shard_write(part: ShardPart) -> ShardWrite:
+            return ShardDelete(shard=ShardId(collection.id, part.number), request_id=request_id, ids=part.of_ids(ids))
 
         return await self._write(collection, ids, shard_write, until_deadline)
 
     async def delete_matching(self, order: DeleteMatching, timeout_s: float) -> Written:
         """Remove the points that match. Each shard is asked again, under a new request id, until no such point is left;
         when time runs out in between, the error says that a part may be gone, and calling again goes on."""
-        until_deadline = patience_of(now=self._clock(), timeout_s=timeout_s)
+        until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         request_id = order.request_id or self._next_id()
         await self._conversions.aside(
@@ -89,7 +89,7 @@ class Writes:
         """Delete what matches in one shard, call after call. The first one carries request_id."""
         so_far: WriteAck | None = None
         while True:
-            task = _task(shard.number, _delete_of(shard, filter, request_id))
+            task = _task(ShardDeleteMatching(shard=shard, request_id=request_id, filter=filter))
             (latest,) = await self._scatter.each(collection, [task], until_deadline)
             outcome = after_earlier(so_far, latest)
             if isinstance(outcome, Missed) or not outcome.value.more:
@@ -100,11 +100,11 @@ class Writes:
         self,
         collection: Collection,
         ids: IdArray,
-        shard_write: Callable[[ShardPart], Callable[[Revision], ShardWrite]],
+        shard_write: Callable[[ShardPart], ShardWrite],
         until_deadline: RetryPatience,
     ) -> Written:
         parts = parts_of(ids, self._view.current.shards_of(collection.id), collection.spec.name)
-        tasks = [_task(part.number, shard_write(part)) for part in parts]
+        tasks = [_task(shard_write(part)) for part in parts]
         return _written(collection, await self._scatter.each(collection, tasks, until_deadline))
 
     def _next_id(self) -> RequestId:
@@ -113,19 +113,9 @@ class Writes:
 
 def _written(collection: Collection, outcomes: Sequence[Outcome[WriteAck]]) -> Written:
     acks = values_of_write(outcomes)
-    return Written(
-        collection=collection.id,
-        seqs={each.number: ack.seq for each, ack in zip(outcomes, acks, strict=True)},
-        affected=sum(ack.affected for ack in acks),
-    )
+    tokens = (ShardToken(collection.id, each.number, ack.seq) for each, ack in zip(outcomes, acks, strict=True))
+    return Written(tokens=tuple(sorted(tokens, key=lambda token: token.shard)), affected=sum(ack.affected for ack in acks))
 
 
-def _delete_of(shard: ShardId, filter: Filter, request_id: RequestId) -> Callable[[Revision], ShardWrite]:
-    return lambda epoch: ShardDeleteMatching(shard=shard, epoch=epoch, request_id=request_id, filter=filter)
-
-
-def _task(number: int, write_at: Callable[[Revision], ShardWrite]) -> ShardTask[WriteAck]:
-    async def write(service: ShardService, entry: ShardEntry, left_s: float) -> WriteAck:
-        return await service.write(write_at(entry.epoch), left_s)
-
-    return ShardTask(number, write)
+def _task(write: ShardWrite) -> ShardTask[WriteAck]:
+    return ShardTask(write.shard.number, lambda service, left_s: service.write(write, left_s))

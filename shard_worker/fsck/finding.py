@@ -42,8 +42,8 @@ class Finding:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
     """What was read of one replica. log_first, log_last: seqs, 0 and 0 for an empty log; sealed_rows: live rows in
-    sealed segments; growing_rows: live rows in none; digest: see shoal.shard_worker.fsck.digest, "" when not every row
-    could be read; content: the same over the versions of the points (shoal.shard_worker.fsck.agreement)."""
+    sealed segments; growing_rows: live rows in none; digest: see fsck.store_check, "" when not every row could be
+    read; content: the same over the versions of the points (shoal.shard_worker.fsck.agreement)."""
 
     points: int = 0
     applied_seq: int = 0

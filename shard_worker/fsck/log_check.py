@@ -13,7 +13,8 @@ from shoal.shard_worker.storage.durable import TEMPORARY_SUFFIX
 from shoal.shard_worker.storage.log.log_file import LogIdentity
 from shoal.shard_worker.storage.log.log_opening import verify_log_files
 from shoal.shard_worker.storage.log.watermark import Watermark, load_watermark
-from shoal.wire.records import exact_delete_of_body, ids_of_body, points_of_body
+from shoal.wire.point_bytes import points_from_bytes
+from shoal.wire.records import exact_delete_of_body, ids_of_body
 
 LOST = "acknowledged writes may be lost here: keep the folder, restore the replica from a copy"
 
@@ -111,7 +112,7 @@ def _why_unreadable(record: Record, dim: int | None) -> str:
             case RecordKind.NOOP:
                 return "" if not record.body else f"a no-op has a body of {len(record.body)} bytes"
             case RecordKind.UPSERT:
-                points = points_of_body(record.body)
+                points = points_from_bytes(record.body)
                 if dim is not None and points.vectors.shape[1] != dim:
                     return f"its vectors have dimension {points.vectors.shape[1]}, the store has {dim}"
             case RecordKind.DELETE:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pyroaring import BitMap
 
 from shoal.core.filter import Exists, In, Path, Scalar
-from shoal.core.filter_truth import values_of
+from shoal.core.filter_truth import kind_of, values_of
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.payload import payload_from_json
 from shoal.shard_worker.fsck.finding import Findings
@@ -69,7 +69,7 @@ class PayloadCheck:
         self._fields[path].add(position)
         known = self._values[path]
         for value in values_of(occurrence):
-            key = (_kind(value), value)
+            key = (kind_of(value), value)
             if key in known or len(known) < MOST_VALUES:
                 known.setdefault(key, BitMap()).add(position)
 
@@ -103,15 +103,3 @@ def fields_of(payload: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
         if len(path) < DEFAULT_LIMITS.filter_path_keys:
             inner = found if isinstance(found, list) else [found]
             waiting += [(path, iter(each.items())) for each in reversed(inner) if isinstance(each, dict)]
-
-
-def _kind(value: Scalar) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case str():
-            return "text"
-        case _:
-            return "number"

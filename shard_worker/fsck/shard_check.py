@@ -23,7 +23,8 @@ from shoal.shard_worker.storage.log.log_file import LogIdentity
 from shoal.shard_worker.storage.log.log_opening import verify_log_files
 from shoal.shard_worker.storage.log.watermark import load_watermark
 from shoal.shard_worker.storage.store.store_inspection import StoredPoint, StoreInspection
-from shoal.wire.records import exact_delete_of_body, ids_of_body, points_of_body
+from shoal.wire.point_bytes import points_from_bytes
+from shoal.wire.records import exact_delete_of_body, ids_of_body
 
 DIFFER = (
     "replicas of one shard must not differ: report it and keep the folders. `shoal status` names the replicas that count; one that was "
@@ -156,7 +157,7 @@ def _ids_of(record: Record) -> Sequence[PointId]:
         case RecordKind.NOOP:
             return []
         case RecordKind.UPSERT:
-            ids = points_of_body(record.body).ids
+            ids = points_from_bytes(record.body).ids
         case RecordKind.DELETE:
             ids = ids_of_body(record.body)
         case RecordKind.DELETE_ROWS:

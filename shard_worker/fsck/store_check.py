@@ -1,14 +1,22 @@
-"""store.db of a replica: SQLite's own checks, every row's crcs, the index on id, counters, requests."""
+"""Check store.db of a replica: SQLite's own checks, every row's crcs, the index on id, counters, requests. And take the
+digests by which replicas of a shard are compared: over (id, seq) of every point, or (id, version).
+
+Two replicas that have applied the same records hold the same set of (id, seq), in whatever order their rows lie. So the
+digest is the sum of one hash a point, modulo 2^128: it does not depend on the order, and can be taken row by row.
+Payloads and vectors are covered by their crcs and by seq: the record `seq` wrote both. A digest over versions
+(shoal.shard_worker.fsck.agreement) covers them as well."""
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.core.errors import DataLoss
+from shoal.core.points import PointId
 from shoal.shard_worker.fsck.agreement import Version
-from shoal.shard_worker.fsck.digest import Digest
 from shoal.shard_worker.fsck.finding import Findings
 from shoal.shard_worker.fsck.log_check import LOST
 from shoal.shard_worker.storage.checksum import part_crc, point_crc
@@ -125,3 +133,26 @@ class StoreCheck:
 
     def _damage(self, position: str, meaning: str) -> None:
         self._findings.damage(self._path, position, meaning, LOST)
+
+
+_BITS = 128
+_NUMBER = struct.Struct("<QB")
+_INTEGER = struct.Struct("<q")
+
+
+class Digest:
+    """The sum so far."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def add(self, point_id: PointId, number: int) -> None:
+        """Take up one point. number: its seq, or its version; unsigned 64 bits."""
+        is_text = isinstance(point_id, str)
+        key = point_id.encode("utf-8") if isinstance(point_id, str) else _INTEGER.pack(point_id)
+        hashed = hashlib.blake2b(_NUMBER.pack(number, is_text) + key, digest_size=_BITS // 8).digest()
+        self._sum = (self._sum + int.from_bytes(hashed, "little")) % 2**_BITS
+
+    def text(self) -> str:
+        """The digest as 32 hexadecimal digits; of no points all are 0."""
+        return f"{self._sum:032x}"

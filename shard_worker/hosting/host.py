@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
 from shoal.core.file_budget import UNBOUNDED_FILES, FileBudget
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, ShardId
 from shoal.core.points import StoredColumns
 from shoal.core.shard_calls import (
@@ -97,7 +98,7 @@ class Host(ShardService):
 
     async def status(self, timeout_s: float) -> WorkerStatus:
         """See ShardService."""
-        serving = frozenset(str(shard) for shard, replica in self.open.items() if replica.role == "primary")
+        serving = frozenset(str(shard) for shard, replica in self.open.items() if replica.role is ReplicaRole.PRIMARY)
         return WorkerStatus(
             memory_bytes=resident_bytes(),
             failed=self.failures() | {str(shard): reason for shard, reason in self.unmade.items()},

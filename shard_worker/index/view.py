@@ -3,8 +3,8 @@
 Owns the rule of visibility. Refuses locks: the one writer appends behind the rows a view can see, writes deaths in
 place with sequence numbers beyond those of older views, and then publishes a new view in one reference store.
 
-A row of a part is visible in a view when `deaths[row] > seq`. Its birth needs no number: rows are appended in order of
-their sequence numbers, so those born by `seq` are exactly the rows that the part's arrays cover.
+A row of a part is visible in a view when `deaths[row] > seq`. The number of the record that made it is not needed: rows
+are appended in the order of their records, so those made up to `seq` are exactly the rows that the part's arrays cover.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import Seq, Term
-from shoal.core.points import IdArray, Matrix
+from shoal.core.points import IdArray, Matrix, PointColumns
 from shoal.core.sizing import REPLICA_BASE_BYTES, store_cache_bytes
 from shoal.runtime.fault_points import fault_point
 from shoal.runtime.logs import event
@@ -44,7 +45,8 @@ from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
 from shoal.shard_worker.storage.store.mutation import DeleteRows, Mutation, Noop, PutRows, RemoveRows, RequestEntry, Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
-from shoal.wire.records import exact_delete_of_body, ids_of_body, points_of_body
+from shoal.wire.point_bytes import points_from_bytes
+from shoal.wire.records import exact_delete_of_body, ids_of_body
 
 log = logging.getLogger("shoal.worker.engine")
 
@@ -104,6 +106,7 @@ class Engine:
         self._files = SegmentFiles(folder.segments_path)
         self._settings = settings
         self._forgetting = Forgetting()
+        self._decoded: dict[int, tuple[bytes, PointColumns]] = {}
         self._kept_from = (UNLIMITED, UNLIMITED)
         self._pinning, self._pin_lock = 0, threading.Lock()
         self._segment_bytes = sum(entry.size_bytes for entry in store.segments())
@@ -227,7 +230,7 @@ class Engine:
 
         Points affected per record.
         """
-        mutations = [_mutation(record) for record in records]
+        mutations = [self._mutation(record) for record in records]
         forgetting, self._forgetting = self._forgetting, Forgetting()
         changes = self._store.apply(mutations, forget=forgetting.through, forget_clients=forgetting.clients)
         for mutation, change in zip(mutations, changes, strict=True):
@@ -239,6 +242,32 @@ class Engine:
         fault_point("apply.indexed")
         self._index.publish(records[-1].seq)
         return tuple(change.affected for change in changes)
+
+    @contextmanager
+    def decoded(self, body: bytes, points: PointColumns) -> Iterator[None]:
+        """Let `apply` use these points instead of decoding `body` again, while the context lasts. From any thread."""
+        self._decoded[id(body)] = (body, points)
+        try:
+            yield
+        finally:
+            self._decoded.pop(id(body), None)
+
+    def _points_of(self, body: bytes) -> PointColumns:
+        known = self._decoded.get(id(body))
+        return known[1] if known is not None and known[0] is body else points_from_bytes(body)
+
+    def _mutation(self, record: Record) -> Mutation:
+        request = None if record.request_id is None else RequestEntry(request_id=record.request_id, time_ms=record.time_ms)
+        match record.kind:
+            case RecordKind.NOOP:
+                return Noop(seq=record.seq, request=request)
+            case RecordKind.UPSERT:
+                return PutRows(seq=record.seq, columns=self._points_of(record.body), request=request)
+            case RecordKind.DELETE:
+                return RemoveRows(seq=record.seq, ids=ids_of_body(record.body), request=request)
+            case RecordKind.DELETE_ROWS:
+                ids, rows = exact_delete_of_body(record.body)
+                return DeleteRows(seq=record.seq, ids=ids, rows=rows, request=request)
 
     def checkpoint_if_due(self) -> None:
         """Make the applied state durable and trim the log, once enough has gathered."""
@@ -382,17 +411,3 @@ class Engine:
 
     def _no_rows(self) -> tuple[Rows, IdArray, Matrix]:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty((0, self._store.dim), dtype=np.float32)
-
-
-def _mutation(record: Record) -> Mutation:
-    request = None if record.request_id is None else RequestEntry(request_id=record.request_id, time_ms=record.time_ms)
-    match record.kind:
-        case RecordKind.NOOP:
-            return Noop(seq=record.seq, request=request)
-        case RecordKind.UPSERT:
-            return PutRows(seq=record.seq, columns=points_of_body(record.body), request=request)
-        case RecordKind.DELETE:
-            return RemoveRows(seq=record.seq, ids=ids_of_body(record.body), request=request)
-        case RecordKind.DELETE_ROWS:
-            ids, rows = exact_delete_of_body(record.body)
-            return DeleteRows(seq=record.seq, ids=ids, rows=rows, request=request)

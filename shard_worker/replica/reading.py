@@ -1,4 +1,4 @@
-"""Reads of one replica: what its index finds, with payloads and vectors from its store, at one moment of both.
+"""Read from one replica: what its index finds, with payloads and vectors from its store, at one moment of both.
 
 A view of the index stays as it is while the store goes on. A hit whose row the store has replaced meanwhile cannot be
 completed; the answer is then None, and the caller asks a newer view.
@@ -6,6 +6,7 @@ completed; the answer is then None, and the caller asks a newer view.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,24 +16,54 @@ from typing import NamedTuple
 import numpy as np
 
 from shoal.core.collection import Metric
-from shoal.core.filter import Filter
+from shoal.core.filter import Filter, is_long
 from shoal.core.ids import ShardId
 from shoal.core.points import IdArray, StoredColumns, check_dim
 from shoal.core.shard_calls import ShardFound, ShardGet, ShardScroll, ShardSearch
 from shoal.core.topk import HitColumns, concat_ids
 from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.index.replica_index import ReplicaIndex
-from shoal.shard_worker.index.search.context import SearchContext, ViewOutdated
-from shoal.shard_worker.index.search.cost import estimated_search_us
+from shoal.shard_worker.index.search.ask import SearchContext, ViewOutdated
 from shoal.shard_worker.index.search.filtered_reading import count_view, ids_page, rows_matching
 from shoal.shard_worker.index.search.hot_filters import HotFilters
-from shoal.shard_worker.index.search.search import search_view
+from shoal.shard_worker.index.search.search import estimated_search_us, search_view
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.storage.store.mutation import Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore
 
 ROWS_AT_ONCE = 2_048
 """Points that are read from the store in one piece."""
+
+ON_LOOP_US = 300.0
+"""Searches estimated below this run on the event loop, since handing one to a pool costs as much."""
+
+PAYLOAD_US = 6.0
+"""The estimated time to read one hit's payload, without its bytes."""
+
+BYTE_US = 2e-3
+"""The estimated time to read and check one byte of a stored point."""
+
+HIT_US = 0.2
+"""The estimated time to score, sort and carry one hit."""
+
+GROUPS_ON_LOOP = 8
+"""Searches of more groups never run on the event loop, since the estimate itself takes time."""
+
+
+ON_LOOP_US = 300.0
+"""Searches estimated below this run on the event loop: handing one to a pool costs as much."""
+
+PAYLOAD_US = 6.0
+"""Estimated time to read one hit's payload, beside its bytes."""
+
+BYTE_US = 2e-3
+"""Estimated time for one byte of a stored point, its check included."""
+
+HIT_US = 0.2
+"""Estimated time to score, sort and carry one hit."""
+
+GROUPS_ON_LOOP = 8
+"""Searches of more groups do not run on the event loop, whatever they cost: estimating them takes time, too."""
 
 
 class Matching(NamedTuple):
@@ -58,15 +89,24 @@ class ReplicaReading:
         self._explaining = replace(self._context, explain=True)
 
     def view(self) -> IndexView:
-        """What a read sees from now on."""
+        """Return what a read sees from now on."""
         return self._index.view()
 
-    def estimated_us(self, view: IndexView, call: ShardSearch) -> float:
-        """Estimated time of the index's part of a search, in microseconds."""
-        return estimated_search_us(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, self._context)
+    def estimated_us(self, view: IndexView, call: ShardSearch, point_bytes: float) -> float:
+        """Return the estimated time of a search, in microseconds; infinity where estimating takes long itself, and a
+        part of it once that is beyond ON_LOOP_US. point_bytes: mean bytes of a stored point."""
+        if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
+            return math.inf
+        hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
+        cost = HIT_US * hits
+        if call.with_payload or call.with_vectors:
+            cost += hits * (PAYLOAD_US + point_bytes * BYTE_US)
+        if cost > ON_LOOP_US:
+            return cost
+        return cost + estimated_search_us(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, self._context)
 
     def search(self, view: IndexView, call: ShardSearch, turn: Turn = FREE) -> ShardFound | None:
-        """Hits of the view; None when something that it needs from the store has been replaced meanwhile."""
+        """Return the hits of the view; None when a row that it needs from the store was replaced meanwhile."""
         check_dim(call.queries, self._index.dim, field="queries")
         context = self._explaining if call.explain else self._context
         try:

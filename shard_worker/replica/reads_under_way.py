@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from shoal.core.deadline import Deadline
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, Unavailable
 from shoal.core.ids import ShardId
 from shoal.core.turns import Asker, Turn
-from shoal.runtime.clock import boot_s
 from shoal.runtime.fair_pool import UntilTurn
 from shoal.shard_worker.resources.pools import Pools
 
@@ -21,20 +21,20 @@ T = TypeVar("T")
 
 
 class ReadsUnderWay:
-    """Made on the event loop of its replica. deadlines: by boot_s."""
+    """Made on the event loop of its replica."""
 
     def __init__(self, *, shard: ShardId, pools: Pools) -> None:
         self._shard, self._pools = shard, pools
         self._running: dict[asyncio.Task[Any], None] = {}
         self._closing = False
 
-    async def in_pool(self, work: Callable[[Turn], T], caller: str, deadline: float) -> T:
+    async def in_pool(self, work: Callable[[Turn], T], caller: str, deadline: Deadline) -> T:
         """What the work finds, in a thread of the pool, when its turn comes. Raises DeadlineExceeded, Unavailable when
         closing, and what the work raises."""
         asker = Asker(self._shard.collection, caller)
         return await self._until(self._pools.read(work, asker, deadline), deadline)
 
-    async def in_writer(self, work: Callable[[Turn], T], run: Callable[[Callable[[], T]], Coroutine[Any, Any, T]], deadline: float) -> T:
+    async def in_writer(self, work: Callable[[Turn], T], run: Callable[[Callable[[], T]], Coroutine[Any, Any, T]], deadline: Deadline) -> T:
         """The same in the thread that writes, where `run` runs it."""
         turn = UntilTurn(deadline)
         try:
@@ -51,7 +51,7 @@ class ReadsUnderWay:
         while self._running:
             await asyncio.wait(list(self._running))
 
-    async def _until(self, work: Coroutine[Any, Any, T], deadline: float) -> T:
+    async def _until(self, work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
         """Wait until the deadline. What goes on behind a caller who has left ends soon, and `close` waits for it."""
         if self._closing:
             work.close()
@@ -61,7 +61,7 @@ class ReadsUnderWay:
         running.add_done_callback(self._running.pop)
         running.add_done_callback(_look_at)
         try:
-            await asyncio.wait({running}, timeout=max(0.0, deadline - boot_s()))
+            await asyncio.wait({running}, timeout=deadline.left_s)
         finally:
             running.cancel()
         try:

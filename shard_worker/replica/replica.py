@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
 from shoal.core.collection import CollectionSpec
+from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
-from shoal.core.filter import is_long
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.points import StoredColumns, check_dim
 from shoal.core.shard_calls import (
@@ -35,23 +36,24 @@ from shoal.core.shard_calls import (
 )
 from shoal.core.shard_config import ShardConfig
 from shoal.core.turns import FREE, Asker, Turn
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s, wall_ms
 from shoal.shard_worker.index.view import IndexView
-from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, NoRoom
-from shoal.shard_worker.logic.replication.events import DISK_LIMIT, ConfigSeen, FetchSnapshot, SpaceChanged, Tick
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
+from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot, Tick
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, served_term, sure_term
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
-from shoal.shard_worker.replica.promises import Promises
-from shoal.shard_worker.replica.reading import Matching
+from shoal.shard_worker.replica.reading import ON_LOOP_US, Matching
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
+from shoal.shard_worker.replica.room import ReplicaRoom
 from shoal.shard_worker.replica.sealing import Sealing
 from shoal.shard_worker.replica.write_bodies import body_of
 from shoal.shard_worker.replica.writer import Outward, Writer
-from shoal.shard_worker.resources.memory import MEMORY_LIMIT, WorkerMemory
+from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.tuning.tuner import Tuner
 from shoal.wire.records import exact_delete_body
@@ -59,21 +61,6 @@ from shoal.wire.records import exact_delete_body
 T = TypeVar("T")
 Ask = Callable[[IndexView, Turn], T | None]
 """Looks into a view; None when what it found was replaced meanwhile."""
-
-ON_LOOP_US = 300.0
-"""Searches estimated below this run on the event loop: handing one to a pool costs as much."""
-
-PAYLOAD_US = 6.0
-"""Estimated time to read one hit's payload, beside its bytes."""
-
-BYTE_US = 2e-3
-"""Estimated time for one byte of a stored point, its check included."""
-
-HIT_US = 0.2
-"""Estimated time to score, sort and carry one hit."""
-
-GROUPS_ON_LOOP = 8
-"""Searches of more groups do not run on the event loop, whatever they cost: estimating them takes time, too."""
 
 DELETED_AT_ONCE = 50_000
 """Points that one delete by filter removes at most; the caller asks again for the rest."""
@@ -110,17 +97,14 @@ class Replica:
         self.id = replica
         self._shard, self._spec = shard, spec
         self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
-        self._promises = Promises()
-        self._accounted, self._stored_bytes = Seq(-1), engine.mean_point_bytes()
         self._registration = Revision(0)
-        self._progress = asyncio.Event()
+        self._progress = ChangeSignal()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
-        self._no_disk: NoRoom | None = None
-        self._no_memory: NoRoom | None = None
         self._changed = changed
         machine = ReplicaMachine(beginning.opened, beginning.requests)
         self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward, wall_ms=wall_ms)
+        self._room = ReplicaRoom(shard=shard, engine=engine, writer=self._writer, memory=memory)
         self._replicate = Replicate(
             peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(lambda _: engine.read_log(*asked), Asker())
         )
@@ -142,8 +126,8 @@ class Replica:
         return self._writer.failure
 
     @property
-    def role(self) -> str:
-        """Its role in a word: primary, starting, waiting, backup or failed."""
+    def role(self) -> ReplicaRole:
+        """Return what it does."""
         return self._writer.machine.role_name
 
     @property
@@ -175,8 +159,7 @@ class Replica:
 
     def tell_space(self, reason: str | None) -> None:
         """Whether there is room on the disk; reason: why not."""
-        self._no_disk = None if reason is None else NoRoom(reason=reason, limit=DISK_LIMIT)
-        self._writer.feed(SpaceChanged(no_room=self._no_disk or self._no_memory))
+        self._room.tell_disk(reason)
         self._sealing.tell_space(reason)
 
     def tick(self) -> None:
@@ -194,7 +177,7 @@ class Replica:
         """Take what the shard's primary sends. Raises Unavailable, DeadlineExceeded, or why this replica failed."""
         if self._closing:
             raise Unavailable(f"shard {self._shard} is closing", self._details())
-        self._watch_memory()
+        self._room.watch_memory()
         return await self._writer.append(append, timeout_s)
 
     async def snapshot(self, pin: Callable[[Engine], T]) -> T:
@@ -214,72 +197,35 @@ class Replica:
         """See ShardService."""
         if isinstance(call, ShardDeleteMatching):
             return await self._delete_matching(call, timeout_s)
-        self._watch_memory()
+        self._room.watch_memory()
         kind, encode = body_of(call, self._spec.dim)
-        large = isinstance(call, ShardUpsert) and call.points.vectors.nbytes > LARGE_BODY_BYTES
+        large = isinstance(call, ShardUpsert) and call.points.encoded is None and call.points.vectors.nbytes > LARGE_BODY_BYTES
         body = await self._pools.encode(encode) if large else encode()
         write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
         if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
             # A write that is known is only answered, so it needs no room.
             return await write
-        return await self._within_memory(write, len(call.points), len(body))
-
-    async def _within_memory(self, write: Coroutine[Any, Any, WriteAck], points: int, body_bytes: int) -> WriteAck:
-        """The write, with room for its points until they are applied or surely will not be."""
-        try:
-            claim = self._memory.admit(self._shard, points, body_bytes)
-        except BaseException:
-            write.close()
-            self._sealing.reclaim()
-            raise
-        try:
-            ack = await write
-        except (DeadlineExceeded, asyncio.CancelledError):
-            self._promises.keep(self._writer.machine.last_seq, claim)
-            self._promises.settle(self._writer.machine)
-            raise
-        except BaseException:
-            claim.give_back()
-            raise
-        claim.give_back()
-        return ack
-
-    def _account(self) -> None:
-        """Keep the worker's memory account true, whenever records were applied."""
-        applied = self._writer.machine.applied_seq
-        if applied != self._accounted or self._writer.failure is not None:
-            self._accounted = applied
-            self._memory.update(self._shard, self._engine.cost())
-            self._stored_bytes = self._engine.mean_point_bytes()
-        self._promises.settle(self._writer.machine)
-
-    def _watch_memory(self) -> None:
-        """A member takes what its primary has admitted. When that has filled its own worker, the primary has to know.
-        Who leads admits what there is room for."""
-        following = isinstance(self._writer.machine.role, Idle)
-        reason = self._memory.overfull() if following else None
-        if (reason is None) != (self._no_memory is None):
-            self._no_memory = None if reason is None else NoRoom(reason=reason, limit=MEMORY_LIMIT)
-            self._writer.feed(SpaceChanged(no_room=self._no_disk or self._no_memory))
+        with self._engine.decoded(body, call.points):
+            return await self._room.admit(write, len(call.points), len(body), refused=self._sealing.reclaim)
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
         _check_search(call, self._spec.dim)
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(call.terms, deadline)
         self._tuner.offer(call.queries)
         found = await self._undisturbed(
             lambda view, turn: self._reading.search(view, call, turn),
             call.terms.caller,
             deadline,
-            lambda view: self._search_us(view, call),
+            lambda view: self._reading.estimated_us(view, call, self._room.point_bytes),
         )
         self._check_primary(call.terms, began)
         return found
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        large = len(call.ids) > LARGE_READ_POINTS or len(call.ids) * self._stored_bytes > LARGE_READ_BYTES
+        large = len(call.ids) > LARGE_READ_POINTS or len(call.ids) * self._room.point_bytes > LARGE_READ_BYTES
         return await self._read(call.terms, timeout_s, partial(self._reading.get, call), in_pool=large)
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
@@ -352,7 +298,7 @@ class Replica:
     async def close(self) -> None:
         """Refuse new calls, let reads and the build end, make everything durable."""
         self._closing = True
-        self._progress.set()
+        self._progress.notify()
         try:
             await self._reads.close()
             await self._tuner.close()
@@ -360,26 +306,26 @@ class Replica:
         finally:
             await self._writer.close()
             await self._replicate.close()
-            self._promises.give_all_back()
+            self._room.give_all_back()
             while self._under_way:
                 await asyncio.wait(self._under_way)
             await asyncio.to_thread(self._engine.close)
 
     async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[Turn], T], *, in_pool: bool) -> T:
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(terms, deadline)
         result = await self._reads.in_pool(work, terms.caller, deadline) if in_pool else work(FREE)
         self._check_primary(terms, began)
         return result
 
     async def _read_view(self, terms: ReadTerms, timeout_s: float, ask: Ask[T]) -> T:
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(terms, deadline)
         result = await self._undisturbed(ask, terms.caller, deadline, lambda _: math.inf)
         self._check_primary(terms, began)
         return result
 
-    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: float, cost_us: Callable[[IndexView], float]) -> T:
+    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: Deadline, cost_us: Callable[[IndexView], float]) -> T:
         """The answer of a view whose rows the store still holds: `ask` says None while the writer replaces them under
         it.
         """
@@ -396,15 +342,6 @@ class Replica:
             raise DataLoss(f"shard {self._shard} has lost rows that its index holds; check it with shoal fsck", self._details())
         return result
 
-    def _search_us(self, view: IndexView, call: ShardSearch) -> float:
-        if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
-            return math.inf
-        hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
-        cost = HIT_US * hits
-        if call.with_payload or call.with_vectors:
-            cost += hits * (PAYLOAD_US + self._stored_bytes * BYTE_US)
-        return cost if cost > ON_LOOP_US else cost + self._reading.estimated_us(view, call)
-
     async def _delete_matching(self, call: ShardDeleteMatching, timeout_s: float) -> WriteAck:
         """Found first, then written as "delete these where they still are": a point that is replaced in between is
         spared.
@@ -412,7 +349,7 @@ class Replica:
         Both in one term that this replica serves: else what an earlier primary, or another one in between, acknowledged
         might be missed.
         """
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         await self._wait_for(ReadTerms(), deadline)
         began = self._serving()
 
@@ -428,13 +365,13 @@ class Replica:
             request_id=call.request_id,
             kind=RecordKind.DELETE_ROWS,
             body=body,
-            timeout_s=max(0.0, deadline - boot_s()),
+            timeout_s=deadline.left_s,
         )
         # The answer to an earlier attempt says nothing of what was found now; another number than that, that points
         # were replaced.
         return dataclasses.replace(ack, more=answered_before or found.more or ack.affected != len(found.ids))
 
-    async def _wait_for(self, terms: ReadTerms, deadline: float) -> Term | None:
+    async def _wait_for(self, terms: ReadTerms, deadline: Deadline) -> Term | None:
         """Until the replica may answer under these terms. The term that it surely leads, which a primary read needs to
         have.
 
@@ -442,17 +379,12 @@ class Replica:
         """
         self._check_working()
         machine = self._writer.machine
-        until = deadline if isinstance(machine.role, Leading) else min(deadline, boot_s() + BEHIND_S)
+        until = deadline if isinstance(machine.role, Leading) else deadline.sooner(BEHIND_S)
         while machine.applied_seq < terms.min_seq and not is_lost(terms.min_seq, machine, self._sure_term()):
-            self._progress.clear()
-            try:
-                async with asyncio.timeout(max(0.0, until - boot_s())):
-                    await self._progress.wait()
-            except TimeoutError:
+            if not await self._progress.wait(self._progress.count, until.left_s):
                 kind = DeadlineExceeded if until == deadline else Unavailable
-                raise kind(
-                    f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}", self._details()
-                ) from None
+                late = f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}"
+                raise kind(late, self._details())
             self._check_working()
         term = self._sure_term()
         if term is None and terms.consistency is Consistency.PRIMARY:
@@ -495,8 +427,8 @@ class Replica:
             self._replicate.perform(effect)
 
     def _progressed(self) -> None:
-        self._progress.set()
-        self._account()
+        self._progress.notify()
+        self._room.account()
         self._sealing.kick()
         self._tuner.kick()
 

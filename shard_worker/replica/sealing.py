@@ -1,4 +1,4 @@
-"""Seals and merges the segments of one replica in the background: one build at a time, in the worker's build thread."""
+"""Seals and merges the segments of one replica in the background, one build at a time in the worker's build thread."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 import logging
 from dataclasses import replace
 
+from shoal.core.deadline import Deadline
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable, to_keep
 from shoal.core.ids import ShardId
+from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
 from shoal.shard_worker.index.build import BuildJob
@@ -21,11 +23,14 @@ from shoal.shard_worker.tuning.tuner import Tuner
 log = logging.getLogger("shoal.worker.sealing")
 
 RETRY_S = 5.0
-"""Pause after a build that failed; its rows stay searchable, exactly."""
+"""The pause after a failed build. Searches of its rows stay exact until then."""
 
 
 class Sealing:
-    """Background builds of one replica. `kick` whenever rows were applied; `close` before the writer is closed."""
+    """Runs the background builds of one replica.
+
+    Call `kick` whenever rows were applied, and `close` before the writer is closed.
+    """
 
     def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, pools: Pools, memory: WorkerMemory, tuner: Tuner) -> None:
         self._shard, self._engine, self._writer, self._pools, self._memory = shard, engine, writer, pools, memory
@@ -34,7 +39,7 @@ class Sealing:
         self._reclaiming = False
         self._wake = asyncio.Event()
         self._everything = 0
-        self._settled = asyncio.Event()
+        self._settled = ChangeSignal()
         self._building = False
         self._stop = asyncio.Event()
         self._failure: ShoalError | None = None
@@ -43,33 +48,33 @@ class Sealing:
 
     @property
     def pending(self) -> int:
-        """Builds that run or are due."""
+        """The number of builds that run or are due."""
         return int(self._building or self._engine.next_build(everything=self._everything > 0) is not None)
 
     @property
     def waiting(self) -> str:
-        """Why a build that is due does not begin, or rows stay without the index that was chosen, in words; else ""."""
+        """Why a build that is due does not begin, or why rows stay without the chosen index; "" when neither is so."""
         return self._no_space or (self._shortage if self.pending else "") or self._engine.waiting_reason()
 
     def kick(self) -> None:
-        """Look whether there is something to build."""
+        """Wake the task that looks for something to build."""
         self._wake.set()
 
     def tell_index(self, index: str) -> None:
-        """The collection's index has changed: segments of another one are built anew."""
+        """Take the collection's new index. Segments with another index are built anew."""
         self._engine.choose_index(index)
         self._shortage = ""
         self._wake.set()
 
     def reclaim(self) -> None:
-        """Memory is short: seal the growing segment if many of its rows are dead, so that they are given back."""
+        """Seal the growing segment if many of its rows are dead, so that their memory becomes free. Memory is short."""
         self._reclaiming = True
         self._wake.set()
 
     def tell_space(self, reason: str | None) -> None:
-        """Whether there is room on the disk; reason: why not.
+        """Take whether the disk has room. reason: why not, None if it has.
 
-        Without it nothing is built: that takes room before it gives some.
+        Without room nothing is built, since a build takes room before it frees some.
         """
         self._no_space = reason
         if reason is None:
@@ -78,9 +83,9 @@ class Sealing:
     async def optimize(self, timeout_s: float) -> None:
         """Seal and merge everything that is there now into one segment.
 
-        Raises DeadlineExceeded (the work goes on), or why it failed.
+        Raises DeadlineExceeded (the work goes on), or the error of a build.
         """
-        deadline = boot_s() + timeout_s
+        deadline = Deadline.after(timeout_s, boot_s)
         self._failure = None
         self._check_space()
         await self._writer.between_writes(self._engine.freeze)
@@ -91,21 +96,17 @@ class Sealing:
                 self._raise_failure()
                 self._check_space()
                 self._check_memory()
-                self._settled.clear()
                 self._wake.set()
-                async with asyncio.timeout(max(0.0, deadline - boot_s())):
-                    await self._settled.wait()
+                if not await self._settled.wait(self._settled.count, deadline.left_s):
+                    late = f"shard {self._shard} was not optimized within {timeout_s:.0f} s; the work goes on"
+                    raise DeadlineExceeded(late, ErrorDetails(shard=str(self._shard)))
             self._raise_failure()
             self._check_rows()
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"shard {self._shard} was not optimized within {timeout_s:.0f} s; the work goes on", ErrorDetails(shard=str(self._shard))
-            ) from None
         finally:
             self._everything -= 1
 
     async def close(self) -> None:
-        """Stop the build that runs, if any, and end."""
+        """Stop the running build, if there is one, and end the task."""
         self._stop.set()
         self._wake.set()
         await self._running
@@ -138,9 +139,9 @@ class Sealing:
                 await self._give_back_growing()
                 while not self._stop.is_set() and await self._build_next():
                     pass
-                self._settled.set()
+                self._settled.notify()
         finally:
-            self._settled.set()
+            self._settled.notify()
 
     async def _give_back_growing(self) -> None:
         if self._reclaiming and not self._stop.is_set() and self._writer.failure is None:
@@ -148,7 +149,7 @@ class Sealing:
             await self._writer.between_writes(self._engine.freeze_worn)
 
     async def _build_next(self) -> bool:
-        """Do one build. Returns whether it is worth looking for another at once."""
+        """Do one build. Returns whether to look for another one at once."""
         if (
             self._no_space is not None
             or self._writer.failure is not None
@@ -194,7 +195,7 @@ class Sealing:
             log.warning(event("build_not_abandoned", shard=self._shard, reason=error.message))
 
     def _claim(self, job: BuildJob) -> Claim:
-        """Memory for the build. Raises ResourceExhausted when there is none."""
+        """Reserve memory for the build. Raises ResourceExhausted when there is none."""
         claim = self._memory.reserve_build(self._shard, self._engine.build_bytes(job))
         if isinstance(claim, Shortage):
             self._shortage = claim.reason
@@ -203,8 +204,7 @@ class Sealing:
         return claim
 
     def _begin(self) -> BuildJob | None:
-        # Room as if nothing were kept free for builds: what an index may take is decided for all of its rows and a
-        # copy.
+        # Counts the memory that is kept free for builds as free: an index is chosen for all of its rows and a copy.
         self._engine.save_memory(self._memory.free_bytes)
         self._memory.update(self._shard, self._engine.cost())
         plan = self._engine.next_build(everything=self._everything > 0)
@@ -232,13 +232,13 @@ class Sealing:
         return True
 
     def _stopping(self) -> bool:
-        """Whether a build that runs is to end; from any thread."""
+        """Return whether a running build has to end. Called from any thread."""
         return self._stop.is_set() or self._pools.stopping.is_set()
 
     async def _sweep(self) -> None:
-        """Delete the files that were replaced.
+        """Delete the files that the build has replaced.
 
-        The build has succeeded; what fails here is the disk under the log or the store.
+        An error here is not the build's: the disk under the log or the store has failed.
         """
         try:
             await self._writer.between_writes(self._engine.sweep)

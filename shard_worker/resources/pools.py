@@ -7,7 +7,6 @@ Reads take turns, so that one collection or caller does not hold up the others, 
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+from shoal.core.deadline import Deadline
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
 from shoal.shard_worker.index.native.threads import build_thread_init, search_thread_init
@@ -57,9 +57,9 @@ class Pools:
         """Searches and reads that run or wait for their turn."""
         return len(self._reads)
 
-    async def read(self, work: Callable[[Turn], T], asker: Asker, until_s: float = math.inf) -> T:
+    async def read(self, work: Callable[[Turn], T], asker: Asker, deadline: Deadline | None = None) -> T:
         """Run a search or a read in the pool. See FairPool.run."""
-        return await self._reads.run(work, asker, until_s)
+        return await self._reads.run(work, asker, deadline)
 
     async def encode(self, work: Callable[[], T]) -> T:
         """Turn a large write into bytes, in a thread of its own: long searches must not hold up writes."""

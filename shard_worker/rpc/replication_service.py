@@ -1,4 +1,4 @@
-"""The worker's service for other workers and for the coordinator: messages in, calls on the host, messages out.
+"""The worker's internal service shoal.v1.Replication: hands what other workers and the coordinator ask to the host.
 
 Decides nothing.
 """
@@ -7,56 +7,46 @@ from __future__ import annotations
 
 from typing import Any
 
-import grpc
-
-from shoal.core.ids import ReplicaId
+from shoal.core.recovery import LogEnd
+from shoal.runtime.interceptors import Context
 from shoal.shard_worker.hosting.host import Host
-from shoal.shard_worker.rpc.append_messages import answer_to_message, append_from_message
+from shoal.shard_worker.rpc import replication_messages as messages
 from shoal.shard_worker.snapshots.source import SnapshotSource
-from shoal.v1 import replication_pb2, replication_pb2_grpc
-from shoal.wire.shard_calls import shard_from_message
+from shoal.v1 import replication_pb2_grpc
+from shoal.wire.log_ends import log_ends_to_message, shards_of_request
 
 DEFAULT_TIMEOUT_S = 60.0
 
-Context = grpc.aio.ServicerContext[Any, Any]
-
 
 class ReplicationServicer(replication_pb2_grpc.ReplicationServicer):
-    """shoal.v1.Replication on a host."""
+    """Calls between workers. Messages: see proto/shoal/v1/replication.proto."""
 
     def __init__(self, host: Host, source: SnapshotSource) -> None:
         self._host, self._source = host, source
 
-    async def Append(self, request: replication_pb2.AppendRequest, context: Context) -> replication_pb2.AppendResponse:
-        """Records of a primary."""
-        append = append_from_message(request)
-        return answer_to_message(await self._host.replica(append.shard).append(append, _timeout_s(context)))
+    async def Append(self, request: Any, context: Context) -> Any:
+        """Take records of a primary."""
+        append = messages.append_from_message(request)
+        return messages.answer_to_message(await self._host.replica(append.shard).append(append, _timeout_s(context)))
 
-    async def LogEnds(self, request: replication_pb2.LogEndsRequest, context: Context) -> replication_pb2.LogEndsResponse:
-        """How far the logs of open replicas reach."""
-        ends = []
-        for message in request.shards:
-            replica = self._host.open.get(shard_from_message(message))
-            if replica is not None and replica.failure is None:
-                term, seq = replica.log_end
-                ends.append(replication_pb2.LogEnd(shard=message, replica=replica.id, term=term, seq=seq))
-        return replication_pb2.LogEndsResponse(ends=ends)
+    async def LogEnds(self, request: Any, context: Context) -> Any:
+        """Return how far the logs of open replicas reach."""
+        replicas = filter(None, map(self._host.open.get, shards_of_request(request)))
+        working = [replica for replica in replicas if replica.failure is None]
+        return log_ends_to_message({each.id: LogEnd(term=each.log_end[0], seq=each.log_end[1]) for each in working})
 
-    async def BeginSnapshot(self, request: replication_pb2.BeginSnapshotRequest, context: Context) -> replication_pb2.SnapshotManifest:
+    async def BeginSnapshot(self, request: Any, context: Context) -> Any:
         """Pin a replica as it is."""
-        manifest = await self._source.begin(shard_from_message(request.shard), ReplicaId(request.replica))
-        files = [replication_pb2.SnapshotFile(name=each.name, size_bytes=each.size_bytes, sha256=each.sha256) for each in manifest.files]
-        return replication_pb2.SnapshotManifest(snapshot=manifest.snapshot, term=manifest.term, seq=manifest.seq, files=files)
+        return messages.manifest_to_message(await self._source.begin(*messages.begin_snapshot_from_message(request)))
 
-    async def ReadSnapshot(self, request: replication_pb2.ReadSnapshotRequest, context: Context) -> replication_pb2.ReadSnapshotResponse:
-        """A piece of a file of it."""
-        data = await self._source.read(request.snapshot, request.name, request.offset, request.max_bytes)
-        return replication_pb2.ReadSnapshotResponse(data=data)
+    async def ReadSnapshot(self, request: Any, context: Context) -> Any:
+        """Return a piece of a file of a pinned replica."""
+        return messages.piece_to_message(await self._source.read(request.snapshot, request.name, request.offset, request.max_bytes))
 
-    async def EndSnapshot(self, request: replication_pb2.EndSnapshotRequest, context: Context) -> replication_pb2.EndSnapshotResponse:
-        """Let go of it."""
+    async def EndSnapshot(self, request: Any, context: Context) -> Any:
+        """Release a pinned replica."""
         await self._source.end(request.snapshot)
-        return replication_pb2.EndSnapshotResponse()
+        return messages.ended_to_message()
 
 
 def _timeout_s(context: Context) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.collection import Metric
+from shoal.core.deadline import Clock
 from shoal.core.scoring import pair_scores
 from shoal.shard_worker.index.likeness import remoteness
 from shoal.shard_worker.index.native.native_index import NativeIndex, inner_products, squared_distances
@@ -45,7 +46,7 @@ def calibrate(
     *,
     metric: Metric,
     should_stop: Callable[[], bool],
-    clock: Callable[[], float],
+    clock: Clock,
     ranks: tuple[int, ...] = RANKS,
     most_s: float = math.inf,
 ) -> Tuning | None:
@@ -130,7 +131,7 @@ class _Survey:
     sample: QuerySample
     truth: Truth
     ranks: tuple[int, ...]
-    clock: Callable[[], float]
+    clock: Clock
 
     @property
     def fetches(self) -> tuple[int, ...]:
@@ -197,7 +198,7 @@ def _remote(sample: QuerySample, truth: Truth, metric: Metric) -> tuple[float, .
     return tuple(np.sort(far[np.isfinite(far)]).tolist())
 
 
-def _exact_pace(part: SegmentView, sample: QuerySample, metric: Metric, clock: Callable[[], float]) -> float:
+def _exact_pace(part: SegmentView, sample: QuerySample, metric: Metric, clock: Clock) -> float:
     """Microseconds to compare one query with one row of many."""
     rows = np.ascontiguousarray(part.vectors[:_TIMED_ROWS], dtype=np.float32)
     kernel = squared_distances if metric is Metric.L2 else inner_products
@@ -209,7 +210,7 @@ def _exact_pace(part: SegmentView, sample: QuerySample, metric: Metric, clock: C
     return min(times) * 1e6 / len(rows) + _SELECT_US_PER_ROW
 
 
-def _score_us(part: SegmentView, sample: QuerySample, metric: Metric, clock: Callable[[], float]) -> float:
+def _score_us(part: SegmentView, sample: QuerySample, metric: Metric, clock: Clock) -> float:
     """Microseconds of the exact score of one row, scattered as hits are."""
     count = min(256, len(part))
     positions = np.linspace(0, len(part) - 1, count).astype(np.int64)

@@ -1,7 +1,12 @@
-"""The queries that recall is measured on: a sample of all, and of each kind that came up since, some of its own.
+"""Keep the queries that recall is measured on: a sample of all, and of each kind that came up since, a sample of its
+own.
 
-A kind begins when queries are found to be unlike those sampled before. The sample of all would hold few of them for
-long, and a mean over it says little about any of them. Used on the event loop only.
+A sample is bounded and uniform, and forgets slowly: algorithm R (Vitter 1985) with skips like those of algorithm L, so
+that most queries cost one comparison. The chance to be taken never falls below one in HORIZON fillings, so the sample
+follows users who change.
+
+A kind begins when queries are found to be unlike those sampled before. For long the sample of all would hold few of
+them, and a mean over it says little about any one kind. Used on the event loop only.
 """
 
 from __future__ import annotations
@@ -13,20 +18,102 @@ import numpy as np
 from shoal.core.errors import DataLoss
 from shoal.core.points import Matrix
 from shoal.shard_worker.logic.tuning.tuning_plan import ENOUGH_QUERIES, Asked
-from shoal.shard_worker.tuning.reservoir import QueryReservoir
+
+MOST_QUERIES = 1_000
+MOST_BYTES = 8 * 1024 * 1024
+MOST_OF_A_BATCH = 32
+"""Queries of one batch that are taken at most: they are often alike, and must not push out all others."""
+
+HORIZON = 16
+"""The sample forgets as if it were drawn from this many times its size of latest queries."""
+
+_NUMBERS = np.dtype("<i8")
+_FLOATS = np.dtype("<f4")
+
+
+class QueryReservoir:
+    """A sample of queries (n, dim) float32, as asked. capacity: most that it holds, fewer where MOST_BYTES says so."""
+
+    def __init__(self, *, dim: int, seed: int, capacity: int = MOST_QUERIES) -> None:
+        self.capacity = max(1, min(capacity, MOST_BYTES // (4 * dim)))
+        self.taken = 0
+        """Queries ever taken into it: its difference between two moments says how much has changed."""
+        self._seen = 0
+        self._skip = 0
+        self._held = 0
+        self._random = np.random.default_rng(seed)
+        self._queries: Matrix = np.empty((self.capacity, dim), dtype=np.float32)
+
+    def __len__(self) -> int:
+        return self._held
+
+    def offer(self, queries: Matrix) -> int:
+        """Take some of the queries (n, dim) float32 that were asked, and return how many."""
+        count = len(queries)
+        if count <= self._skip:
+            self._skip -= count
+            self._seen += count
+            return 0
+        at, took = self._skip, 0
+        while at < count and took < MOST_OF_A_BATCH:
+            self._take(queries[at])
+            took += 1
+            at += 1 + self._next_skip(self._seen + at + 1)
+        self._skip = max(0, at - count)
+        self._seen += count
+        return took
+
+    def sample(self, most: int, random: np.random.Generator) -> Matrix:
+        """Return a copy (m, dim) of at most `most` of the queries, each equally likely."""
+        return self._queries[random.permutation(self._held)[:most]]
+
+    def to_bytes(self) -> bytes:
+        """Return everything, for restore."""
+        head = np.array([self._queries.shape[1], self._held, self.taken, self._seen], dtype=_NUMBERS)
+        return head.tobytes() + self._queries[: self._held].astype(_FLOATS).tobytes()
+
+    def restore(self, data: bytes) -> None:
+        """Take over what another sample held, as far as there is room.
+
+        Raises DataLoss for bytes that to_bytes did not make at this dimension.
+        """
+        size = 4 * _NUMBERS.itemsize
+        if len(data) < size:
+            raise DataLoss(f"a query sample of {len(data)} bytes is too short")
+        dim, held, taken, seen = np.frombuffer(data[:size], dtype=_NUMBERS).tolist()
+        if dim != self._queries.shape[1] or not 0 <= held <= taken <= seen or len(data) != size + held * dim * _FLOATS.itemsize:
+            raise DataLoss(f"a query sample of {len(data)} bytes says it holds {held} queries of dimension {dim}")
+        queries = np.frombuffer(data[size:], dtype=_FLOATS).reshape(held, dim)
+        if not np.isfinite(queries).all():
+            raise DataLoss("a query sample holds NaN or infinity")
+        self._held = min(held, self.capacity)
+        self._queries[: self._held] = queries[: self._held]
+        self.taken, self._seen, self._skip = taken, seen, self._next_skip(seen)
+
+    def _take(self, query: Matrix) -> None:
+        at = self._held if self._held < self.capacity else int(self._random.integers(self.capacity))
+        self._held = min(self._held + 1, self.capacity)
+        self._queries[at] = query
+        self.taken += 1
+
+    def _next_skip(self, seen: int) -> int:
+        """Return how many queries to pass over before the next is taken."""
+        if self._held < self.capacity:
+            return 0
+        chance = self.capacity / min(max(seen, self.capacity), HORIZON * self.capacity)
+        return int(self._random.geometric(chance)) - 1
+
 
 MOST_KINDS = 3
-"""Of which samples are kept; the oldest makes way."""
+"""Kinds of which samples are kept; the oldest makes way."""
 
 KIND_QUERIES = 256
 LATEST = 64
 """Latest queries that are kept, whatever their kind."""
 
-_NUMBERS = np.dtype("<i8")
-
 
 class QueryKinds:
-    """Of one replica. heard: queries ever offered."""
+    """The samples of one replica. heard: queries ever offered."""
 
     def __init__(self, *, dim: int, seed: int) -> None:
         self._dim, self._seed = dim, seed
@@ -37,7 +124,7 @@ class QueryKinds:
 
     @property
     def asked(self) -> Asked:
-        """All of it in numbers."""
+        """The samples in numbers."""
         every = self._everything
         newest = len(self._kinds[-1]) if self._kinds else 0
         return Asked(held=len(every), capacity=every.capacity, taken=every.taken, newest=newest, kinds=sum(map(len, self._known())))
@@ -48,7 +135,7 @@ class QueryKinds:
         return len(self._everything) >= min(ENOUGH_QUERIES, self._everything.capacity)
 
     def offer(self, queries: Matrix) -> None:
-        """Queries (n, dim) float32 were asked, as given."""
+        """Take queries (n, dim) float32 that were asked, as given."""
         self.heard += len(queries)
         self._everything.offer(queries)
         if self._kinds and len(self._kinds[-1]) < self._kinds[-1].capacity:
@@ -56,41 +143,41 @@ class QueryKinds:
         self._latest.extend(queries[-LATEST:].copy())
 
     def begin_kind(self, *, with_latest: bool = False) -> None:
-        """From now on queries are of another kind. with_latest: the latest ones were already."""
+        """Begin a new kind: that of the queries from now on, and with_latest of the latest ones, too."""
         self._kinds = [*self._kinds, self._new_kind()][-MOST_KINDS:]
         if with_latest:
             for query in self._latest:
                 self._kinds[-1].offer(query[None, :])
 
     def sample(self, most: int, random: np.random.Generator) -> list[Matrix]:
-        """At most `most` of all queries, and of each kind of which there are enough, (m, dim) each."""
+        """Return at most `most` of all queries, and of each kind of which there are enough, (m, dim) each."""
         return [self._everything.sample(most, random), *(kind.sample(most, random) for kind in self._known())]
 
     def latest(self) -> Matrix:
-        """The latest queries (m, dim)."""
+        """Return the latest queries (m, dim)."""
         return np.stack([*self._latest]) if self._latest else np.empty((0, self._dim), dtype=np.float32)
 
     def to_bytes(self) -> tuple[bytes, bytes]:
-        """(the sample of all, those of kinds), for restore."""
+        """Return (the sample of all, those of kinds), for restore and restore_kinds."""
         kinds = [kind.to_bytes() for kind in self._kinds]
         head = np.array([len(kinds), *map(len, kinds)], dtype=_NUMBERS)
         return self._everything.to_bytes(), head.tobytes() + b"".join(kinds)
 
     def restore(self, data: bytes) -> None:
-        """Hold the sample of all that another one had. Raises DataLoss for other bytes."""
+        """Take over the sample of all that another one held. Raises DataLoss for other bytes."""
         restored = QueryReservoir(dim=self._dim, seed=self._seed)
         restored.restore(data)
         self._everything = restored
 
     def join(self, later: QueryKinds) -> None:
-        """Take in what was offered to another one since."""
+        """Take what another one was offered since."""
         every = later._everything
         for query in every.sample(len(every), np.random.default_rng(self._seed)):
             # One by one: of a batch only some are taken.
             self.offer(query[None, :])
 
     def restore_kinds(self, data: bytes) -> None:
-        """Hold the kinds that another one had. Raises DataLoss for other bytes."""
+        """Take over the kinds that another one held. Raises DataLoss for other bytes."""
         size = _NUMBERS.itemsize
         count = int(np.frombuffer(data[:size], dtype=_NUMBERS)[0]) if len(data) >= size else -1
         lengths = np.frombuffer(data[size : size * (1 + count)], dtype=_NUMBERS).tolist() if 0 <= count <= MOST_KINDS else [-1]
@@ -104,7 +191,7 @@ class QueryKinds:
         self._kinds = kinds
 
     def _known(self) -> list[QueryReservoir]:
-        """Kinds of which there are enough to say something."""
+        """Return the kinds of which there are enough queries to say something."""
         return [kind for kind in self._kinds if len(kind) >= min(ENOUGH_QUERIES, kind.capacity)]
 
     def _new_kind(self) -> QueryReservoir:

@@ -1,10 +1,10 @@
-"""The true recall of searches of a live replica: each query is answered as any search is, and exactly, over the same
+"""Measure the true recall of searches of a live replica: answer each query as any search, and exactly, over the same
 view.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,24 +12,29 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.collection import Metric
+from shoal.core.deadline import Clock
+from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.ids import ShardId
 from shoal.core.points import IdArray, Matrix
-from shoal.core.shard_calls import Accuracy, Exact, QueryGroup, RecallTarget, ShardFound, ShardMeasureRecall, ShardSearch
+from shoal.core.shard_calls import Accuracy, Exact, QueryGroup, RecallTarget, ShardFound, ShardMeasureRecall, ShardRecall, ShardSearch
 from shoal.core.topk import HitColumns
 from shoal.shard_worker.index.view import IndexView
 
 Scores = npt.NDArray[np.float32]
+
+MOST_PROBED = 10_000
+_PROBED_AT_ONCE = 4
 
 
 class ProbedReads(Protocol):
     """Reads of one replica, from any thread."""
 
     def view(self) -> IndexView:
-        """What a read sees from now on."""
+        """Return what a read sees from now on."""
         ...
 
     def search(self, view: IndexView, call: ShardSearch) -> ShardFound | None:
-        """Hits of the view; None when a newer one is to be taken."""
+        """Return the hits of the view; None when a newer view must be taken."""
         ...
 
 
@@ -45,9 +50,11 @@ class ProbeQueries:
     def __len__(self) -> int:
         return len(self.queries)
 
-    def slice(self, start: int, end: int) -> ProbeQueries:
-        """Queries from `start` to `end`."""
-        return ProbeQueries(queries=self.queries[start:end], own=None if self.own is None else self.own[start:end])
+    def slices(self) -> Iterator[ProbeQueries]:
+        """Return the queries a few at a time."""
+        for start in range(0, len(self), _PROBED_AT_ONCE):
+            few = slice(start, start + _PROBED_AT_ONCE)
+            yield ProbeQueries(queries=self.queries[few], own=None if self.own is None else self.own[few])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +66,32 @@ class Probed:
     exact_us: float
 
 
+def check_call(call: ShardMeasureRecall) -> None:
+    """Raise InvalidArgument for a call that makes no sense."""
+    if call.k < 1:
+        raise InvalidArgument(f"k is {call.k}, it must be at least 1", ErrorDetails(field="k"))
+    if not 1 <= call.sample <= MOST_PROBED:
+        raise InvalidArgument(f"sample is {call.sample}, it must be 1-{MOST_PROBED}", ErrorDetails(field="sample"))
+    if not 0 < call.recall <= 1:
+        raise InvalidArgument(f"recall is {call.recall}, it must be above 0 and at most 1", ErrorDetails(field="recall"))
+
+
+def summary(shard: int, probed: Sequence[Probed], *, real: bool) -> ShardRecall:
+    """Return the means of what was probed. Without any query the recall is 1: there is nothing that was not found."""
+    count = max(1, len(probed))
+    return ShardRecall(
+        shard=shard,
+        queries=len(probed),
+        real_queries=real,
+        recall=sum(each.recall for each in probed) / count if probed else 1.0,
+        lowest=min((each.recall for each in probed), default=1.0),
+        search_us=sum(each.search_us for each in probed) / count,
+        exact_us=sum(each.exact_us for each in probed) / count,
+    )
+
+
 def stand_ins(view: IndexView, most: int, random: np.random.Generator) -> ProbeQueries | None:
-    """At most `most` points of the view in place of queries; None when it has no points."""
+    """Return at most `most` points of the view to stand in for queries; None when it has no points."""
     alive = [np.flatnonzero(part.deaths > view.seq) for part in view.parts]
     owners = np.repeat(np.arange(len(alive)), [len(rows) for rows in alive])
     if not len(owners):
@@ -78,7 +109,7 @@ def stand_ins(view: IndexView, most: int, random: np.random.Generator) -> ProbeQ
 
 
 def probe(
-    reading: ProbedReads, shard: ShardId, queries: ProbeQueries, call: ShardMeasureRecall, metric: Metric, clock: Callable[[], float]
+    reading: ProbedReads, shard: ShardId, queries: ProbeQueries, call: ShardMeasureRecall, metric: Metric, clock: Clock
 ) -> list[Probed]:
     """Search each query alone, twice.
 
@@ -102,7 +133,7 @@ def probe(
 
 
 def _timed(
-    reading: ProbedReads, view: IndexView, shard: ShardId, query: Matrix, k: int, accuracy: Accuracy, clock: Callable[[], float]
+    reading: ProbedReads, view: IndexView, shard: ShardId, query: Matrix, k: int, accuracy: Accuracy, clock: Clock
 ) -> tuple[HitColumns | None, float]:
     call = ShardSearch(shard=shard, queries=query, groups=(QueryGroup(k=k),), accuracy=accuracy, with_payload=False)
     began = clock()
@@ -111,7 +142,7 @@ def _timed(
 
 
 def _without(hits: HitColumns, own: object) -> Scores:
-    """Scores of the hits, best first, but for the point `own`."""
+    """Return the scores of the hits, best first, without the point `own`."""
     if own is None:
         return hits.scores
     kept = np.fromiter((point_id != own for point_id in hits.ids.tolist()), dtype=bool, count=len(hits.ids))
@@ -120,9 +151,9 @@ def _without(hits: HitColumns, own: object) -> Scores:
 
 
 def _share(scores: Scores, truth: Scores, metric: Metric) -> float:
-    """Part of the exact hits that was found.
+    """Return the part of the exact hits that was found.
 
-    One kernel scores both, so whatever is as good as the last of them is one of them or ties.
+    One kernel scores both, so a hit that is as good as the last exact one is an exact hit, or ties with one.
     """
     good = scores <= truth[-1] if metric.smaller_is_better else scores >= truth[-1]
     return min(1.0, float(np.count_nonzero(good)) / len(truth))

@@ -1,29 +1,38 @@
-"""What one replica has learnt of its searches, on disk: a sample of real queries and the measured recall of its
-segments.
+"""What one replica has learnt of its searches, in memory and on disk: a sample of real queries, and the measured recall
+of its segments.
 
-Knowledge that can be gathered again: a file that is missing or damaged is ignored with a line in the log, one that
-cannot be written too.
+This knowledge can be gathered again. So a file that is missing is no error; one that is damaged, found by a crc32c of
+its own, or cannot be written costs a line in the log.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.core.errors import DataLoss, ShoalError
 from shoal.runtime.logs import event
 from shoal.shard_worker.index.tuning import Tuning
+from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.tuning.tuning_plan import Standing
-from shoal.shard_worker.storage.derived_file import read_derived, write_derived
+from shoal.shard_worker.storage.checksum import crc32c
+from shoal.shard_worker.storage.durable import make_folder, write_durably
+from shoal.shard_worker.storage.failure import read_failure, write_failure
+from shoal.shard_worker.tuning.measuring import fits
 from shoal.shard_worker.tuning.query_kinds import QueryKinds
 from shoal.shard_worker.tuning.tuning_record import tuning_from_json, tuning_to_json
 
 log = logging.getLogger("shoal.worker.tuning")
 
 QUERIES_FILE, KINDS_FILE, TABLES_FILE = "queries", "kinds", "recall"
+
+_HEAD = struct.Struct("<8sII")
+_MAGIC = b"SHOALDRV"
+_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -38,7 +47,7 @@ class Learnt:
     brief: bool = False
 
     def standing(self, *, at_s: float) -> Standing:
-        """The measurement, made or read at at_s."""
+        """Return the measurement as of at_s, when it was made or read."""
         return Standing(
             real=self.tuning.real,
             held=self.held,
@@ -50,6 +59,52 @@ class Learnt:
         )
 
 
+class MeasuredSegments:
+    """What is known of the segments of one replica, by their names. tables: what the file holds of them."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, Learnt] = {}
+        self._standings: dict[str, Standing] = {}
+        self._resting: dict[str, float] = {}
+
+    def standing(self, name: str) -> Standing | None:
+        """Return its last measurement; None when it was not measured, or not restored yet."""
+        return self._standings.get(name)
+
+    def take(self, name: str, learnt: Learnt, *, now_s: float) -> None:
+        """Remember a measurement. One that measured nothing is not written to the file."""
+        self._standings[name] = learnt.standing(at_s=now_s)
+        if learnt.tuning.measured:
+            self.tables[name] = learnt
+
+    def restore(self, part: SegmentView, *, now_s: float) -> None:
+        """Let searches of a segment use what the file says of it, unless this process has measured it."""
+        learnt = self.tables.get(part.name)
+        if learnt is None or part.name in self._standings or part.native is None:
+            return
+        if fits(learnt.tuning, part):
+            part.tuning.now = learnt.tuning
+            self._standings[part.name] = learnt.standing(at_s=now_s)
+
+    def rest(self, name: str, *, until_s: float) -> None:
+        """Note that measuring it has failed: it is not measured again before until_s."""
+        self._resting[name] = until_s
+
+    def rests(self, name: str, *, now_s: float) -> bool:
+        """Return whether it is not to be measured yet, because that has failed."""
+        return self._resting.get(name, 0.0) > now_s
+
+    def has_failed(self, name: str) -> bool:
+        """Return whether measuring it has ever failed."""
+        return name in self._resting
+
+    def forget_all_but(self, names: Set[str]) -> None:
+        """Forget the segments that are gone."""
+        for known in (self.tables, self._standings, self._resting):
+            for name in [name for name in known if name not in names]:
+                del known[name]
+
+
 class TuningFiles:
     """The files in one folder."""
 
@@ -57,7 +112,7 @@ class TuningFiles:
         self._folder = folder
 
     def load_queries(self, into: QueryKinds) -> None:
-        """Hold the queries that were saved."""
+        """Restore the queries that were saved."""
         for name, restore in ((QUERIES_FILE, into.restore), (KINDS_FILE, into.restore_kinds)):
             try:
                 data = read_derived(self._folder / name)
@@ -67,7 +122,7 @@ class TuningFiles:
                 log.warning(event("tuning_not_read", file=self._folder / name, reason=error.message))
 
     def load_tables(self) -> dict[str, Learnt]:
-        """The measurements that were saved, by segment name."""
+        """Return the measurements that were saved, by segment name."""
         try:
             data = read_derived(self._folder / TABLES_FILE)
             return {} if data is None else _tables(data)
@@ -76,7 +131,7 @@ class TuningFiles:
             return {}
 
     def save(self, queries: tuple[bytes, bytes], tables: Mapping[str, Learnt]) -> None:
-        """Replace all. queries: of QueryKinds.to_bytes."""
+        """Replace all files. queries: of QueryKinds.to_bytes."""
         try:
             write_derived(self._folder / QUERIES_FILE, queries[0])
             write_derived(self._folder / KINDS_FILE, queries[1])
@@ -107,3 +162,32 @@ def _tables(data: bytes) -> dict[str, Learnt]:
         }
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataLoss(f"measured recalls cannot be read: {type(error).__name__}: {error}") from None
+
+
+def write_derived(path: Path, data: bytes) -> None:
+    """Replace the file `path` as a whole. Raises StorageFailed."""
+    try:
+        make_folder(path.parent)
+        write_durably(path, _HEAD.pack(_MAGIC, _FORMAT, crc32c(data, crc32c(_MAGIC + bytes([_FORMAT])))) + data)
+    except OSError as error:
+        raise write_failure(error, str(path)) from error
+
+
+def read_derived(path: Path) -> bytes | None:
+    """Return what was written; None when there is no such file.
+
+    Raises DataLoss when it is damaged or of another format; StorageFailed.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise read_failure(error, str(path)) from error
+    if len(content) < _HEAD.size:
+        raise DataLoss(f"{path} is damaged: it has {len(content)} bytes, its head alone has {_HEAD.size}")
+    magic, found, crc = _HEAD.unpack_from(content)
+    data = content[_HEAD.size :]
+    if magic != _MAGIC or found != _FORMAT or crc != crc32c(data, crc32c(_MAGIC + bytes([_FORMAT]))):
+        raise DataLoss(f"{path} is damaged: its head says {magic!r}, format {found}, or its crc does not match")
+    return data

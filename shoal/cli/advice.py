@@ -1,17 +1,18 @@
-"""What to do next: after an error, and about a cluster that is not well. Pure."""
+"""Say what to do next: after an error, and about a cluster that is not well. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
 from shoal.client.wrong_address import ADDRESS
 from shoal.core.errors import (
     AlreadyExists,
     DataLoss,
     DeadlineExceeded,
     InvalidArgument,
+    NotConnected,
     NotFound,
+    NotInstalled,
     PermissionDenied,
     PreconditionFailed,
     ResourceExhausted,
@@ -20,14 +21,18 @@ from shoal.core.errors import (
     Unavailable,
 )
 from shoal.core.file_budget import OPEN_FILES_LIMIT, low_limit_words
+from shoal.core.health import ReplicationCondition, ShardCondition, WorkerCondition
+from shoal.core.replies import ClusterInfo, ShardInfo, WorkerInfo
 
 _NEXT: dict[type[ShoalError], str] = {
     InvalidArgument: "correct the input and try again",
     NotFound: "`shoal collection list` shows what there is",
     AlreadyExists: "choose another name, or drop the old one with `shoal collection drop`",
     PreconditionFailed: "`shoal status` shows the state of the cluster",
+    NotInstalled: "then try again",
     ResourceExhausted: "send less at once, or try again later",
     Unavailable: "check `shoal status` and --address, or start a cluster with `shoal up`",
+    NotConnected: "is a cluster running there? start one with `shoal up`, or name another with --address",
     DeadlineExceeded: "try again with a longer --timeout",
     Unauthenticated: "say who you are",
     PermissionDenied: "ask for the right to do this",
@@ -36,16 +41,13 @@ _NEXT: dict[type[ShoalError], str] = {
 
 _SHOWN = 5
 
-_WELL = ("ok", "creating")
-
-_CONNECTION_SIGNS = ("connect",)
-
+_WELL = (ReplicationCondition.OK, ReplicationCondition.CREATING)
 
 _NEARLY_FULL = 0.95
 
 
 def next_step(error: ShoalError) -> str:
-    """What the user can do about an error."""
+    """Return what the user can do about an error."""
     if isinstance(error, ResourceExhausted) and error.details.limit == OPEN_FILES_LIMIT:
         return "`shoal status` shows which worker may open too few files"
     if isinstance(error, ResourceExhausted) and error.details.limit == "memory":
@@ -53,23 +55,19 @@ def next_step(error: ShoalError) -> str:
     if error.details.field == ADDRESS and isinstance(error, (PreconditionFailed, Unavailable)):
         return "name the address of a router with --address, or start a cluster with `shoal up`"
     from_router = error.details.shard is not None or bool(error.details.applied)
-    if isinstance(error, Unavailable) and not from_router and any(sign in error.message.lower() for sign in _CONNECTION_SIGNS):
-        return "is a cluster running there? start one with `shoal up`, or name another with --address"
     if isinstance(error, Unavailable) and from_router:
         return "`shoal status` says what the shard waits for"
     if isinstance(error, PreconditionFailed) and error.details.field == "index":
         return "searches stay exact until there are more points; `shoal collection alter --index` chooses another index"
-    if isinstance(error, PreconditionFailed) and "pip install" in error.message:
-        return "then try again"
     return _NEXT.get(type(error), "this is a defect, please report it with the servers' logs")
 
 
 def problems_of(cluster: ClusterInfo) -> list[str]:
-    """What is wrong with the cluster and what to do, in words; nothing when all is well."""
+    """Return what is wrong with the cluster and what to do, in words; nothing when all is well."""
     found = [] if cluster.leader else ["no coordinator leads, so nothing is created, dropped or failed over; start one"]
     if not cluster.workers:
         found.append("no worker is registered, so nothing can be stored; start one")
-    missed = {worker.id for worker in cluster.workers if worker.state != "up"}
+    missed = {worker.id for worker in cluster.workers if worker.state is not WorkerCondition.UP}
     found += [_worker_problem(worker, _waiting_for(worker, cluster.shards)) for worker in cluster.workers if worker.id in missed]
     found += [
         f"worker {worker.id}: {worker.disk}; free room on its disk, or drop what is not needed" for worker in cluster.workers if worker.disk
@@ -77,32 +75,32 @@ def problems_of(cluster: ClusterInfo) -> list[str]:
     found += [_memory_problem(worker) for worker in cluster.workers if _is_nearly_full(worker)]
     found += [_files_problem(worker) for worker in cluster.workers if _is_short_of_files(worker)]
     explained = {id(shard) for shard in cluster.shards if shard.primary in missed and _waits_for(shard, shard.primary)}
-    found += [_shard_problem(shard) for shard in cluster.shards if shard.state != "ok" and id(shard) not in explained]
+    found += [_shard_problem(shard) for shard in cluster.shards if shard.state is not ShardCondition.OK and id(shard) not in explained]
     return found + _replication_problems(cluster.shards)
 
 
 def _waiting_for(worker: WorkerInfo, shards: Sequence[ShardInfo]) -> list[str]:
-    """The shards that cannot answer without this worker."""
+    """Return the shards that cannot answer without this worker."""
     return [f"{shard.collection}/{shard.shard}" for shard in shards if _waits_for(shard, worker.id)]
 
 
 def _waits_for(shard: ShardInfo, worker: str) -> bool:
-    """Whether a shard cannot answer before that worker is back, which has its only replica."""
-    return shard.state == "no primary" and shard.primary == worker and len(shard.replicas) < 2
+    """Return whether the worker holds the shard's only replica, so that the shard cannot answer before it is back."""
+    return shard.state is ShardCondition.NO_PRIMARY and shard.primary == worker and len(shard.replicas) < 2
 
 
 def _replication_problems(shards: Sequence[ShardInfo]) -> list[str]:
-    """Shards that serve with fewer replicas than they should, those with the same reason together."""
-    by_reason: dict[tuple[str, str], list[str]] = {}
+    """Return a line for the shards that serve with too few replicas, those with the same reason together."""
+    by_reason: dict[tuple[ReplicationCondition, str], list[str]] = {}
     for shard in shards:
-        if shard.state == "ok" and shard.replication not in _WELL:
+        if shard.state is ShardCondition.OK and shard.replication not in _WELL:
             by_reason.setdefault((shard.replication, shard.detail), []).append(f"{shard.collection}/{shard.shard}")
     return [_replication_problem(state, why, names) for (state, why), names in by_reason.items()]
 
 
-def _replication_problem(state: str, why: str, names: list[str]) -> str:
+def _replication_problem(state: ReplicationCondition, why: str, names: list[str]) -> str:
     one = len(names) == 1
-    refused = f" and {'refuses' if one else 'refuse'} writes" if state == "read only" else ""
+    refused = f" and {'refuses' if one else 'refuse'} writes" if state is ReplicationCondition.READ_ONLY else ""
     return f"{_shards(names)} {'is' if one else 'are'} {state}{refused}: {why}; bring back what is down, or wait for what catches up"
 
 
@@ -114,7 +112,7 @@ def _shards(names: list[str]) -> str:
 
 def _worker_problem(worker: WorkerInfo, waiting: list[str]) -> str:
     so = f", and {_shards(waiting)} wait{'s' if len(waiting) == 1 else ''} for it" if waiting else ""
-    if worker.state == "down":
+    if worker.state is WorkerCondition.DOWN:
         return f"worker {worker.id} is down{so}; start it again with its data folder"
     return f"worker {worker.id} at {worker.address} is {worker.state}{so}; check its process (pid {worker.pid}) and the network"
 
@@ -144,21 +142,21 @@ def _shard_problem(shard: ShardInfo) -> str:
     name = f"shard {shard.collection}/{shard.shard}"
     because = f": {shard.detail}" if shard.detail else ""
     match shard.state:
-        case "creating":
+        case ShardCondition.CREATING:
             return f"{name} is still being created{because}; wait a moment"
-        case "opening" if shard.replication == "read only":
+        case ShardCondition.OPENING if shard.replication is ReplicationCondition.READ_ONLY:
             return (
                 f"{name} cannot be written{because}; bring back what is down, or make do with fewer: "
                 f"shoal collection alter {shard.collection} --min-isr N"
             )
-        case "opening":
+        case ShardCondition.OPENING:
             return f"{name} is being opened{because}; wait a moment, and see the worker's log when it takes long"
-        case "no primary" if len(shard.replicas) > 1:
-            so = "" if shard.replication == "unavailable" else "; another replica is about to lead it"
+        case ShardCondition.NO_PRIMARY if len(shard.replicas) > 1:
+            so = "" if shard.replication is ReplicationCondition.UNAVAILABLE else "; another replica is about to lead it"
             return f"{name} has no primary{because}{so}"
-        case "no primary":
+        case ShardCondition.NO_PRIMARY:
             return f"{name} has no primary{because}; bring back worker {shard.primary or '(unknown)'}"
-        case "failed":
+        case ShardCondition.FAILED:
             return (
                 f"{name} has failed{because}; see the log of worker {shard.primary or '(unknown)'}, keep its folder, restore from a backup"
             )

@@ -12,15 +12,15 @@ import typer
 from shoal.cli import output
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
 from shoal.client.client import Client
-from shoal.client.results import CollectionInfo, CollectionSummary
 from shoal.core.errors import DeadlineExceeded
+from shoal.core.replies import CollectionInfo, CollectionSummary
 
 app = typer.Typer(help="Create, list, show, alter, tune, optimize and drop collections.", rich_markup_mode=None)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.")]
 MetricOption = Annotated[str, typer.Option(help="l2, ip or cosine.")]
-ReplicasHelp = "Copies of each shard, each on a worker of its own."
-MinIsrHelp = "Copies a write must reach before it is acknowledged; 0 is one less than the replicas, at least 1."
+ReplicasHelp = "Replicas of each shard, each on a worker of its own."
+MinIsrHelp = "Replicas a write must reach before it is acknowledged; 0 is one less than the replicas, at least 1."
 ShardsOption = Annotated[int, typer.Option(help="Parts the collection is cut into.")]
 
 _INDEXES = "auto, flat, hnsw, ivf, or a FAISS factory string such as HNSW32 or IVF1024,PQ64."

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from shoal.cli import collection, fsck, importing, output, points, recall, search, shard, size, status, up
+from shoal.cli import collection, importing, output, points, programs, recall, search, shard, size, status
 from shoal.cli.advice import next_step
 from shoal.cli.connection import DEFAULT_ADDRESS, Connection
 from shoal.core.errors import ShoalError
@@ -133,7 +133,7 @@ def root(
     ctx.obj = dataclasses.replace(ctx.obj or Connection(), address=address, timeout_s=timeout)
 
 
-app.command("up")(up.up)
+app.command("up")(programs.up)
 app.command("status")(status.status)
 collection.app.command("tune")(recall.tune)
 collection.app.command("recall")(recall.recall)
@@ -147,7 +147,7 @@ app.command("count")(points.count)
 app.command("scroll")(points.scroll)
 app.command("delete")(points.delete)
 app.command("size")(size.size)
-app.command("fsck")(fsck.fsck)
+app.command("fsck")(programs.fsck)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from shoal.cli import point_files
 from shoal.cli.matrix_files import AnyArray, bad, unreadable
 from shoal.cli.point_files import Columns, PointBatch
-from shoal.core.errors import PreconditionFailed
+from shoal.core.errors import NotInstalled
 from shoal.core.payload import value_from_json
 from shoal.core.vector_input import row_from_input
 
@@ -29,7 +29,7 @@ def parquet_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
     """Rows of a parquet file. The payload column holds structs, or JSON texts; without it all other columns are the
     payload.
 
-    Raises InvalidArgument naming the first row that is no point, or what is wrong with the file; PreconditionFailed
+    Raises InvalidArgument naming the first row that is no point, or what is wrong with the file; NotInstalled
     without pyarrow.
     """
     arrow = _pyarrow()
@@ -208,6 +208,6 @@ def _pyarrow() -> ModuleType:
         import pyarrow.compute
         import pyarrow.parquet
     except ImportError:
-        raise PreconditionFailed("reading .parquet files needs pyarrow, which is not installed: pip install 'shoal[parquet]'") from None
+        raise NotInstalled("reading .parquet files needs pyarrow, which is not installed: pip install 'shoal[parquet]'") from None
     arrow: ModuleType = pyarrow
     return arrow

@@ -13,8 +13,8 @@ import typer
 
 from shoal.cli import output
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
-from shoal.client.results import ShardRecovery
 from shoal.core.recovery import AuditEntry, LogEnd, ReplicaPlace
+from shoal.core.replies import ShardRecovery
 
 app = typer.Typer(help="Recover a shard that lost its in-sync replicas.", rich_markup_mode=None)
 

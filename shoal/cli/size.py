@@ -34,7 +34,7 @@ def size(
     payload_bytes: Annotated[float, typer.Option(metavar="B", help="Mean size of a payload, as JSON.")] = 0,
     id_bytes: Annotated[float, typer.Option(metavar="B", help="Mean size of a string id; 0 for integers.")] = 0,
     shards: Annotated[int, typer.Option(metavar="S", help="Parts the collection is cut into.")] = 1,
-    replicas: Annotated[int, typer.Option(metavar="R", help="Copies of each shard.")] = 1,
+    replicas: Annotated[int, typer.Option(metavar="R", help="Replicas of each shard.")] = 1,
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory budget of one worker, as in 8GiB: does it fit?")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -10,7 +10,8 @@ import typer
 from shoal.cli import output
 from shoal.cli.advice import problems_of
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
-from shoal.client.results import ClusterInfo, ShardInfo, WorkerInfo
+from shoal.core.health import WorkerCondition
+from shoal.core.replies import ClusterInfo, ShardInfo, WorkerInfo
 
 _TIMEOUT_S = 5.0
 _SHORT = 8
@@ -59,7 +60,7 @@ def _short_names(cluster: ClusterInfo) -> dict[str, str]:
     """Beginnings of the workers' ids that tell them apart, marked where the worker is not up."""
     ids = sorted({worker.id for worker in cluster.workers})
     length = next((size for size in range(_SHORT, 40) if len({each[:size] for each in ids}) == len(ids)), 40)
-    marks = {worker.id: "" if worker.state == "up" else f" ({worker.state})" for worker in cluster.workers}
+    marks = {worker.id: "" if worker.state is WorkerCondition.UP else f" ({worker.state})" for worker in cluster.workers}
     return {each: each[:length] + marks[each] for each in ids}
 
 

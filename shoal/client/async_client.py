@@ -19,10 +19,11 @@ from shoal.client.batches import Batches, BatchWrite, iterated
 from shoal.client.client import Client
 from shoal.client.flow import Flow
 from shoal.client.progress import Progress, Shown
-from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point, ShardRecovery
+from shoal.client.results import Hits, Point
 from shoal.client.verbs import Pages, Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
 from shoal.core.recovery import AuditEntry
+from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.core.shard_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")

@@ -11,9 +11,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
-from shoal.client.calls import Request
 from shoal.client.flow import Call, Flow, Reply, Sleep
+from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed, ShoalError
+from shoal.core.requests import Request
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class AsyncDriver:
         self,
         transport: AsyncTransport,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
         sleep: Callable[[float], Awaitable[Any]] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -67,7 +68,7 @@ class AsyncDriver:
 
         done: called with the position of each flow that succeeded. What it raises ends all flows and is raised.
         """
-        work = _Work(flows, count, done)
+        work = _AsyncWork(flows, count, done)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(min(count, at_once)):
@@ -104,7 +105,7 @@ class AsyncDriver:
             raise PreconditionFailed("this client is closed")
 
 
-class _Work(Generic[T]):
+class _AsyncWork(Generic[T]):
     """Flows that several tasks share out among themselves."""
 
     def __init__(self, flows: Iterable[Flow[T]], count: int, done: Callable[[int], None]) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import grpc
 
-from shoal.client import calls
-from shoal.client.messages import METHODS, decoded, encoded
 from shoal.client.wrong_address import error_of_call
-from shoal.core.errors import PreconditionFailed, Unavailable
+from shoal.core.errors import NotConnected, PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.requests import Request
 from shoal.wire.channels import client_options, open_aio_channel
+from shoal.wire.public_calls import METHODS, decoded, encoded
 
 
 class AsyncGrpcTransport:
@@ -25,7 +25,7 @@ class AsyncGrpcTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    async def send(self, address: str, request: calls.Request, timeout_s: float) -> Any:
+    async def send(self, address: str, request: Request, timeout_s: float) -> Any:
         """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds. Cancelled,
         it ends the call."""
         method = METHODS[type(request)]
@@ -65,12 +65,12 @@ class AsyncGrpcTransport:
             raise PreconditionFailed("this client belongs to another event loop; connect_async makes one for this loop")
 
     def _why_ended(self, error: BaseException, address: str) -> BaseException:
-        """What a call raises that was ended here: a closed channel cancels its calls, and so does whoever cancels the
-        task.
+        """Return what a call raises that ended here. grpc.aio raises CancelledError both when the task is cancelled and
+        when its channel is closed; only the first is passed on as it is.
         """
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
             return error
         if self._closed:
             return PreconditionFailed("this client was closed during the call")
-        return Unavailable(f"the connection to {address} was closed")
+        return NotConnected(f"the connection to {address} was closed")

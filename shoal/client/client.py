@@ -14,12 +14,13 @@ import numpy.typing as npt
 from shoal.client.batches import Batches, BatchWrite, iterated
 from shoal.client.flow import Flow
 from shoal.client.progress import Progress, Shown
-from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, Hits, Point, ShardRecovery
+from shoal.client.results import Hits, Point
 from shoal.client.sync_driver import SyncDriver, Transport
 from shoal.client.sync_transport import GrpcTransport
 from shoal.client.verbs import Pages, Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
 from shoal.core.recovery import AuditEntry
+from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.core.shard_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")
@@ -81,9 +82,9 @@ class Client:
         metric: "l2" (squared Euclidean distance), "ip" (inner product) or "cosine". index: "auto" (exact while small,
         then a graph), "flat" (always exact), "hnsw", "ivf", or a FAISS factory string such as "HNSW32", "HNSW16,SQ8",
         "IVF1024,Flat", "IVF1024,PQ64" or "IVF1024,RaBitQ". Quantised indexes take less memory; their hits are scored
-        exactly from the stored vectors. recall: target of searches that name none, 0 < recall <= 1. replicas: copies of
-        each shard, 1 to 7, on as many workers. min_isr: copies that a write must reach before it is acknowledged, 1 to
-        replicas; None for one less than replicas. Raises AlreadyExists when another call created the name,
+        exactly from the stored vectors. recall: target of searches that name none, 0 < recall <= 1. replicas: of
+        each shard, 1 to 7, on as many workers. min_isr: replicas that a write must reach before it is acknowledged, 1
+        to replicas; None for one less than replicas. Raises AlreadyExists when another call created the name,
         PreconditionFailed when there are fewer live workers than replicas, InvalidArgument for what cannot work, as a
         PQ that does not divide dim.
         """

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from shoal.client.calls import Request
-from shoal.client.doubt import Doubt
 from shoal.client.routers import Routers
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
+from shoal.core.errors import Applied, DeadlineExceeded, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
+from shoal.core.requests import Request
 
 T = TypeVar("T")
 
@@ -127,12 +126,12 @@ def _final(request: Request, error: ShoalError, earlier: ShoalError | None, doub
     doubt = _doubt_in_words(doubted) if request.writes else ""
     match error:
         case Unavailable():
-            return Unavailable(f"{error.message} (gave up after {tries}{doubt})", error.details)
+            return type(error)(f"{error.message} (gave up after {tries}{doubt})", error.details)
         case ResourceExhausted() if is_passing(error):
             return ResourceExhausted(f"{error.message} (gave up after {tries}{doubt})", error.details)
         case DeadlineExceeded():
             before = f"; before that: {earlier.message}" if earlier is not None else ""
-            return DeadlineExceeded(f"{_late(error, timeout_s)}{before}{doubt}", error.details)
+            return DeadlineExceeded(f"{error.message} (the deadline was {timeout_s:g} s){before}{doubt}", error.details)
         case _:
             return error
 
@@ -143,6 +142,30 @@ def _doubt_in_words(doubt: Doubt) -> str:
     return "; it may have been applied, calling again with the same input is safe"
 
 
-def _late(error: ShoalError, timeout_s: float) -> str:
-    said = error.message if error.details != ErrorDetails() or "deadline exceeded" not in error.message.lower() else "no answer came"
-    return f"{said} (the deadline was {timeout_s:g} s)"
+_CERTAINTY: Mapping[Applied, int] = {"no": 0, "maybe": 1, "yes": 2}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Doubt:
+    """What the failed attempts of one write leave in doubt. Pure.
+
+    told: the strongest answer about each shard ("name/number"), no < maybe < yes. open: whether an attempt ended
+    without an answer about shards, so that any of them may have applied the write.
+    """
+
+    told: Mapping[str, Applied] = field(default_factory=dict)
+    open: bool = False
+
+    def after(self, error: ShoalError) -> Doubt:
+        """Return the doubt after a further attempt. What an earlier attempt left open or has applied stays so."""
+        if not error.details.applied:
+            return Doubt(told=self.told, open=self.open or leaves_open(error))
+        told = dict(self.told)
+        for shard, word in error.details.applied.items():
+            told[shard] = max(told.get(shard, word), word, key=_CERTAINTY.__getitem__)
+        return Doubt(told=told, open=self.open)
+
+    @property
+    def applied(self) -> dict[str, Applied]:
+        """Whether the write was applied, for each shard that was named."""
+        return {shard: "maybe" if self.open and word == "no" else word for shard, word in self.told.items()}

@@ -7,10 +7,10 @@ import os
 import uuid
 from collections.abc import Iterable
 
-from shoal.client.calls import ReadAs, ShardToken
 from shoal.client.forks import ForkLock
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.ids import RequestId
+from shoal.core.requests import ReadAs, ShardToken
 from shoal.core.shard_calls import Consistency
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
+from shoal.core.deadline import Clock
 from shoal.core.errors import ErrorDetails, InvalidArgument
 
 Progress = Callable[[int, int], None]
@@ -14,8 +15,6 @@ Progress = Callable[[int, int], None]
 
 Called by one thread at a time.
 """
-
-Clock = Callable[[], float]
 
 
 class Pace:

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import CollectionSpec
 from shoal.core.payload import payload_from_json
 from shoal.core.points import Matrix, PointId, StoredColumns
-from shoal.core.recovery import Recovery
 from shoal.core.shard_calls import QueryGroup, SegmentExplain
 from shoal.core.topk import HitColumns
 
@@ -56,130 +54,6 @@ class Point:
     vector: Vector | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CollectionSummary:
-    """A collection as the cluster lists it. state: creating or active."""
-
-    id: str
-    spec: CollectionSpec
-    state: str
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.spec.name
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CollectionInfo:
-    """A collection and what it holds.
-
-    growing_rows: rows in exact, growing segments; sealed_rows: rows in built indexes (rows of replaced or deleted
-    points count until they are merged away); builds_pending: shards with an index build that runs or is due, each
-    counted once; bytes: on disk; memory_bytes: of vectors, graphs and their tables; waiting: in words, why builds that
-    are due do not begin, else "".
-    """
-
-    id: str
-    spec: CollectionSpec
-    state: str
-    points: int
-    growing_rows: int
-    sealed_rows: int
-    segments: int
-    builds_pending: int
-    bytes: int
-    memory_bytes: int
-    waiting: str = ""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.spec.name
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerInfo:
-    """A worker. state: up, unreachable or down; memory: resident bytes of its process, 0 when it does not answer; disk:
-    in words, when its disk is full or nearly so, else ""; memory_budget: bytes that its replicas and builds may use, 0
-    when not known; memory_used: of these, what is reserved for running builds included; file_limit: files that its
-    process may have open, 0 when not known; files_open: those that it has."""
-
-    id: str
-    address: str
-    pid: int
-    node: str
-    zone: str
-    state: str
-    memory: int
-    disk: str = ""
-    memory_budget: int = 0
-    memory_used: int = 0
-    file_limit: int = 0
-    files_open: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReplicaInfo:
-    """A replica of a shard. role: by configuration: primary, isr (in sync), elr (may lead), learner (catches up) or
-    leaving; state: what its worker says that it does, as primary, backup or learner, "failed", or "" when it does not
-    say; applied_seq: position in the log up to which it has applied the writes, 0 when not known."""
-
-    id: str
-    worker: str
-    role: str
-    state: str
-    applied_seq: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardInfo:
-    """A shard.
-
-    primary, isr, learners, elr, leaving: worker ids; state: ok (its primary answers), creating, opening, no primary or
-    failed; replication: ok (as many replicas are in sync as are wanted), creating, under-replicated (it serves, with
-    fewer), read only (fewer than a write needs) or unavailable (none that may lead is on a live worker); detail: why,
-    unless both are ok; memory: bytes that its primary holds in memory, 0 when not known; rf: replicas wanted; min_isr:
-    replicas in sync that a write needs.
-    """
-
-    collection: str
-    shard: int
-    term: int
-    primary: str
-    isr: tuple[str, ...]
-    learners: tuple[str, ...]
-    state: str
-    detail: str
-    memory: int = 0
-    replication: str = "ok"
-    elr: tuple[str, ...] = ()
-    leaving: tuple[str, ...] = ()
-    rf: int = 1
-    min_isr: int = 1
-    replicas: tuple[ReplicaInfo, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClusterInfo:
-    """The cluster as one router sees it. leader: address of the leading coordinator, None when there is none."""
-
-    cluster_id: str
-    leader: str | None
-    workers: tuple[WorkerInfo, ...]
-    shards: tuple[ShardInfo, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardRecovery:
-    """done: whether it was carried out or, without accept_data_loss, only planned; recovery: who is believed, who is
-    given up.
-    """
-
-    done: bool
-    recovery: Recovery
-
-
 def hits_of(columns: HitColumns, missing_shards: tuple[str, ...]) -> list[Hits]:
     """Hits of each query, in the order of the queries."""
     made = list(map(Hit, columns.ids.tolist(), columns.scores.tolist(), _payloads(columns), _rows(columns)))
@@ -201,7 +75,7 @@ def mark_more(answer: Sequence[Hits], groups: Sequence[QueryGroup]) -> None:
 
 
 def mark_explain(answer: Sequence[Hits], groups: Sequence[QueryGroup], explain: Sequence[SegmentExplain]) -> None:
-    """Give each query what is told of its group."""
+    """Set `explain` of each query to what is told of its group."""
     for number, group in enumerate(groups):
         told = tuple(each for each in explain if each.group == number)
         for at in _positions(group, len(answer)):

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Protocol, TypeVar
 
-from shoal.client.calls import Request
 from shoal.client.flow import Call, Flow, Reply, Sleep
+from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed, ShoalError
+from shoal.core.requests import Request
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class SyncDriver:
         self,
         transport: Transport,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
         sleep: Callable[[float], Any] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -62,7 +63,7 @@ class SyncDriver:
 
         done: called with the position of each flow that succeeded, by one thread at a time.
         """
-        work = _Work(flows, count, done)
+        work = _SyncWork(flows, count, done)
         if min(count, at_once) == 1:
             work.carry_on(self)
             return work.outcomes
@@ -99,7 +100,7 @@ class SyncDriver:
             raise PreconditionFailed("this client is closed, or the call was interrupted")
 
 
-class _Work(Generic[T]):
+class _SyncWork(Generic[T]):
     """Flows that several threads share out among themselves."""
 
     def __init__(self, flows: Iterable[Flow[T]], count: int, done: Callable[[int], None]) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import grpc
 
-from shoal.client import calls
 from shoal.client.forks import ForkLock
-from shoal.client.messages import METHODS, decoded, encoded
 from shoal.client.wrong_address import error_of_call
 from shoal.core.errors import PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.requests import Request
 from shoal.wire.channels import client_options, open_channel
+from shoal.wire.public_calls import METHODS, decoded, encoded
 
 
 class GrpcTransport:
@@ -31,7 +31,7 @@ class GrpcTransport:
         self._stubs: dict[tuple[str, str], Callable[..., bytes]] = {}
         self._closed = False
 
-    def send(self, address: str, request: calls.Request, timeout_s: float) -> Any:
+    def send(self, address: str, request: Request, timeout_s: float) -> Any:
         """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds."""
         method = METHODS[type(request)]
         data = encoded(method, request, self._message_bytes)

@@ -11,41 +11,9 @@ from typing import Any
 
 from shoal.client import inputs, writes
 from shoal.client.batches import Batches
-from shoal.client.calls import (
-    AlterCollection,
-    AuditPage,
-    Count,
-    CreateCollection,
-    DescribeCluster,
-    DescribeCollection,
-    DropCollection,
-    Found,
-    Get,
-    Got,
-    ListAudit,
-    ListCollections,
-    MeasureRecall,
-    OptimizeCollection,
-    Page,
-    RecoverShard,
-    Scroll,
-    Search,
-    TuneCollection,
-)
 from shoal.client.flow import Flow, answered, reply_to
 from shoal.client.identity import RequestIds, Session
-from shoal.client.results import (
-    ClusterInfo,
-    CollectionInfo,
-    CollectionSummary,
-    Hits,
-    Point,
-    ShardRecovery,
-    hits_of,
-    mark_explain,
-    mark_more,
-    points_of,
-)
+from shoal.client.results import Hits, Point, hits_of, mark_explain, mark_more, points_of
 from shoal.client.routers import Routers, addresses_from_input
 from shoal.client.search_input import (
     accuracy_from_input,
@@ -54,11 +22,30 @@ from shoal.client.search_input import (
     radius_from_input,
     recall_from_input,
 )
+from shoal.core.collection import CollectionState
 from shoal.core.errors import ErrorDetails, InvalidArgument, NotFound
 from shoal.core.ids import WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId
 from shoal.core.recovery import AuditEntry, RecoveryRequest
+from shoal.core.replies import AuditPage, ClusterInfo, CollectionInfo, CollectionSummary, Found, Got, Page, ShardRecovery
+from shoal.core.requests import (
+    AlterCollection,
+    Count,
+    CreateCollection,
+    DescribeCluster,
+    DescribeCollection,
+    DropCollection,
+    Get,
+    ListAudit,
+    ListCollections,
+    MeasureRecall,
+    OptimizeCollection,
+    RecoverShard,
+    Scroll,
+    Search,
+    TuneCollection,
+)
 from shoal.core.shard_calls import QueryGroup, SegmentCurve, ShardRecall
 from shoal.core.vector_input import query_from_input
 
@@ -136,7 +123,7 @@ class Verbs:
         """Drop what has the name now, and nothing else: retries go by its id, which is never given again."""
         checked, timeout_s = inputs.name_from_input(name, "name"), self._seconds(timeout, WRITE_TIMEOUT_S)
         listed = yield from reply_to(ListCollections(), timeout_s=timeout_s, routers=self.routers)
-        found = [each.id for each in listed.value if each.name == checked and each.state != "dropping"]
+        found = [each.id for each in listed.value if each.name == checked and each.state != CollectionState.DROPPING]
         if not found:
             raise NotFound(f"collection {checked!r} does not exist", ErrorDetails(field="name"))
         request = DropCollection(name=checked, collection_id=found[0])

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shoal.client.calls import Delete, DeleteMatching, ListCollections, Upsert, Written
 from shoal.client.cutting import MESSAGE_BYTES, cut, id_sizes, last_of_each, point_sizes
 from shoal.client.flow import Flow, answered
 from shoal.client.identity import RequestIds, Session
-from shoal.client.results import CollectionSummary
 from shoal.client.routers import Routers
-from shoal.core.collection import Metric
+from shoal.core.collection import CollectionState, Metric
 from shoal.core.errors import Applied, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, is_passing
 from shoal.core.filter import Filter
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import IdArray, Matrix, PointColumns, check_dim, check_nonzero
+from shoal.core.replies import CollectionSummary, Written
+from shoal.core.requests import Delete, DeleteMatching, ListCollections, Upsert
 
 Outcome = Written | ShoalError | None
 """Of one message: done, failed, or never sent."""
@@ -145,7 +145,7 @@ def checked_against_collection(collection: str, vectors: Matrix, *, timeout_s: f
     """
     listed: tuple[CollectionSummary, ...] = yield from answered(ListCollections(), timeout_s=timeout_s, routers=routers)
     for each in listed:
-        if each.name == collection and each.state == "active":
+        if each.name == collection and each.state == CollectionState.ACTIVE:
             check_dim(vectors, each.spec.dim)
             if each.spec.metric is Metric.COSINE:
                 check_nonzero(vectors)

@@ -1,6 +1,6 @@
 """What may change of a live collection, and the specification that comes of it.
 
-Everything else of a collection is fixed at birth.
+Everything else of a collection is fixed when it is created.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from shoal.core.limits import DEFAULT_LIMITS, Limits
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Alteration:
-    """index: as in CollectionSpec, in any spelling; recall: target of searches that name none; replicas: copies of each
-    shard; min_isr: copies a write must reach, 0 for the usual. None leaves it as it is."""
+    """index: as in CollectionSpec, in any spelling; recall: target of searches that name none; replicas: of each
+    shard; min_isr: replicas a write must reach, 0 for the usual. None leaves it as it is."""
 
     index: str | None = None
     recall: float | None = None

@@ -40,7 +40,7 @@ class CollectionState(StrEnum):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionSpec:
     """A collection as its user states it. index: see shoal.core.index_spec; recall: target of searches that name none;
-    min_isr_set: copies a write must reach, as the user chose, 0 for one less than there are."""
+    min_isr_set: replicas a write must reach, as the user chose, 0 for one less than there are."""
 
     name: str
     dim: int
@@ -53,7 +53,7 @@ class CollectionSpec:
 
     @property
     def min_isr(self) -> int:
-        """Copies a write must reach before it is acknowledged."""
+        """Replicas a write must reach before it is acknowledged."""
         return self.min_isr_set or max(1, self.replicas - 1)
 
 

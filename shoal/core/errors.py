@@ -5,15 +5,18 @@
     ├── NotFound             name something that exists
     ├── AlreadyExists        name something new
     ├── PreconditionFailed   change the state of the cluster first
+    │   └── NotInstalled     install a package (raised on the caller's side only)
     ├── ResourceExhausted    send less; or the same later, where details.retry_after_s says so
     ├── Unavailable          try again (retryable)
+    │   └── NotConnected     look whether a server runs there (raised on the caller's side only)
     ├── DeadlineExceeded     try again with more time; a write may have happened
     ├── Unauthenticated      say who you are
     ├── PermissionDenied     ask for a right
     ├── DataLoss             repair: stored data is damaged
     └── Internal             report a defect
 
-Every error knows the gRPC status it travels as. This module refuses to know gRPC itself.
+Every error knows the gRPC status it travels as; NotInstalled and NotConnected arrive as what they are a kind of. This
+module refuses to know gRPC itself.
 """
 
 from __future__ import annotations
@@ -78,6 +81,10 @@ class PreconditionFailed(ShoalError):
     status = "FAILED_PRECONDITION"
 
 
+class NotInstalled(PreconditionFailed):
+    """A package that the call needs is not installed; the message says how to install it."""
+
+
 class ResourceExhausted(ShoalError):
     """A bound was reached: message size, queue, disk, memory."""
 
@@ -89,6 +96,10 @@ class Unavailable(ShoalError):
 
     status = "UNAVAILABLE"
     retryable = True
+
+
+class NotConnected(Unavailable):
+    """There is no connection to the server that was called: none could be made, or it was lost."""
 
 
 class DeadlineExceeded(ShoalError):

@@ -34,9 +34,6 @@ from shoal.core.filter_check import (
 from shoal.core.limits import Limits
 from shoal.core.payload import plain_value
 
-MATCH_ALL = And(())
-"""What {} means."""
-
 _CONNECTIVES = ("$and", "$or", "$not", "$id")
 _RANGES = ("$gt", "$gte", "$lt", "$lte")
 _FIELD_OPERATORS = ("$eq", "$ne", *_RANGES, "$in", "$nin", "$exists", "$contains", "$prefix", "$not")

@@ -15,7 +15,7 @@ Never derived from the worker's name: a wiped disk must not pose as its predeces
 """
 
 Term = NewType("Term", int)
-"""Reign of one primary of a shard; issued only by a compare-and-swap in etcd. 0 is before any."""
+"""Number of a term, in which one primary leads a shard; issued only by a compare-and-swap in etcd. 0 is before any."""
 
 Seq = NewType("Seq", int)
 """Position of a record in the log of a shard; the first is 1, 0 is before any."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,18 +27,18 @@ _SHOWN_INTEGERS = 10**40
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointColumns:
     """n points. ids: (n,); vectors: (n, dim) float32 as given; payloads: n JSON texts (UTF-8) or None, or None for
-    all.
-    """
+    all; encoded: the bytes of exactly these points as they travel, None where they did not come as bytes."""
 
     ids: IdArray
     vectors: Matrix
     payloads: tuple[bytes | None, ...] | None
+    encoded: bytes | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, positions: npt.NDArray[np.intp]) -> PointColumns:
-        """The points at `positions`, in that order."""
+        """Return the points at `positions`, in that order."""
         return PointColumns(
             ids=self.ids[positions],
             vectors=self.vectors[positions],
@@ -82,6 +82,16 @@ def id_ranks(ids: IdArray) -> npt.NDArray[np.int64]:
     strings = {value for value in values if isinstance(value, str)}
     ranked = {value: rank for rank, value in enumerate(itertools.chain(sorted(values - strings), sorted(strings)))}
     return np.fromiter(map(ranked.__getitem__, listed), dtype=np.int64, count=len(ids))
+
+
+def without_repeats(ids: IdArray) -> IdArray:
+    """Return the ids in the order of their first appearance, each once."""
+    once = dict.fromkeys(ids.tolist())
+    if len(once) == len(ids):
+        return ids
+    column = np.empty(len(once), dtype=ids.dtype)
+    column[:] = list(once)
+    return column
 
 
 def ids_from_input(values: Any, limits: Limits, *, ordered: bool = False) -> IdArray:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.filter import Filter
-from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, ShardId, Term
+from shoal.core.health import ReplicaRole
+from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
 from shoal.core.topk import HitColumns
 
@@ -41,14 +42,9 @@ class ReadTerms:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardUpsert:
-    """Upsert of points that all belong to `shard`.
-
-    epoch: of the shard configuration the sender believes in. Nobody refuses an older one: terms fence writes, and the
-    epoch rises with each change of the isr.
-    """
+    """Upsert of points that all belong to `shard`."""
 
     shard: ShardId
-    epoch: Revision
     request_id: RequestId
     points: PointColumns
 
@@ -58,7 +54,6 @@ class ShardDelete:
     """Delete of ids that all belong to `shard`."""
 
     shard: ShardId
-    epoch: Revision
     request_id: RequestId
     ids: IdArray
 
@@ -70,7 +65,6 @@ class ShardDeleteMatching:
     """
 
     shard: ShardId
-    epoch: Revision
     request_id: RequestId
     filter: Filter
 
@@ -284,7 +278,7 @@ class ShardStats:
     why a build that is due does not begin, else ""."""
 
     shard: ShardId
-    role: str
+    role: ReplicaRole
     term: Term
     applied_seq: Seq
     points: int
@@ -299,10 +293,10 @@ class ShardStats:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaStatus:
-    """A replica that is open. role: what it does, in a word: primary, starting, waiting, backup, learner or failed."""
+    """A replica that is open."""
 
     replica: ReplicaId
-    role: str
+    role: ReplicaRole
     applied_seq: Seq
 
 

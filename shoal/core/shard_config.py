@@ -73,7 +73,7 @@ def replica_on(config: ShardConfig, worker: WorkerId) -> ReplicaId | None:
 
 
 def may_lead(config: ShardConfig, replica: ReplicaId) -> bool:
-    """Whether a replica certainly holds every committed record (invariant 2 of the replication design)."""
+    """Whether a replica certainly holds every committed record (invariant 2 in docs/design/replication.md)."""
     return replica in config.isr or replica in config.elr
 
 

@@ -119,10 +119,6 @@ class SizeEstimate:
         """Files that all replicas have open."""
         return self.replicas * self.replica.files
 
-    def worker_memory(self, replicas: int) -> int:
-        """The least memory budget of a worker that holds so many of the replicas: a worker runs one build at a time."""
-        return replicas * self.replica.memory + self.replica.build
-
 
 def size_of(
     *,

@@ -7,12 +7,12 @@ ends when it next looks at its turn. Refuses to interrupt work that does not loo
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from shoal.core.deadline import Clock, Deadline
 from shoal.core.errors import BUSY_RETRY_S, DeadlineExceeded, ErrorDetails, ResourceExhausted, Unavailable
 from shoal.core.turns import FREE, Asker, Turn, Turns
 from shoal.runtime.clock import boot_s
@@ -36,9 +36,8 @@ class UntilTurn:
 
     rested_s = 0.0
 
-    def __init__(self, until_s: float, clock: Callable[[], float] = boot_s) -> None:
-        """until_s: on the clock."""
-        self._until_s, self._clock = until_s, clock
+    def __init__(self, deadline: Deadline | None) -> None:
+        self.deadline = deadline
         self._left = False
 
     def leave(self) -> None:
@@ -47,7 +46,7 @@ class UntilTurn:
 
     def check(self) -> None:
         """See Turn."""
-        if self._left or self._clock() >= self._until_s:
+        if self._left or (self.deadline is not None and self.deadline.passed):
             raise DeadlineExceeded("it did not end while somebody waited for it; ask for less, or give it longer")
 
     def pause(self) -> None:
@@ -58,20 +57,15 @@ class UntilTurn:
 class _Job(UntilTurn):
     """One piece of work, and its turn."""
 
-    def __init__(self, pool: FairPool, number: int, work: Callable[[Turn], Any], until_s: float, clock: Callable[[], float]) -> None:
-        super().__init__(until_s, clock)
+    def __init__(self, pool: FairPool, number: int, work: Callable[[Turn], Any], deadline: Deadline | None, clock: Clock) -> None:
+        super().__init__(deadline)
         self.number, self.work = number, work
         self.loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[Any] = self.loop.create_future()
         self.began_s = 0.0
         self.resumed: threading.Event | None = None
         """Set when a turn comes, where it was put off."""
-        self._pool = pool
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds until its deadline; None for no end."""
-        return None if self._until_s == math.inf else max(0.0, self._until_s - self._clock())
+        self._pool, self._clock = pool, clock
 
     def pause(self) -> None:
         """See Turn."""
@@ -107,7 +101,7 @@ class FairPool:
         what: str,
         limit: str,
         initializer: Callable[[], None] | None = None,
-        clock: Callable[[], float] = boot_s,
+        clock: Clock = boot_s,
     ) -> None:
         """limit: name of the bound on waiting works, for errors; initializer: prepares each thread."""
         self._what, self._limit, self._clock = what, limit, clock
@@ -122,15 +116,14 @@ class FairPool:
         """Works that run or wait."""
         return len(self._jobs)
 
-    async def run(self, work: Callable[[Turn], T], asker: Asker, until_s: float = math.inf) -> T:
+    async def run(self, work: Callable[[Turn], T], asker: Asker, deadline: Deadline | None = None) -> T:
         """The outcome of work in a thread, when its turn comes. Cancelled, it returns as soon as the thread has ended
         the work.
 
-        until_s: deadline, on the clock. Raises ResourceExhausted when too many wait, DeadlineExceeded, Unavailable once
-        closed.
+        Raises ResourceExhausted when too many wait, DeadlineExceeded, and Unavailable once closed.
         """
         with self._lock:
-            job = self._taken(work, asker, until_s)
+            job = self._taken(work, asker, deadline)
             outcome = job.outcome
             self._give_turns()
         try:
@@ -144,13 +137,13 @@ class FairPool:
         finally:
             del outcome  # Its error would hold this frame, this frame the outcome: as a cycle, with all that the work read.
 
-    def deadline(self, timeout_s: float) -> float:
-        """The moment in so many seconds, on the clock."""
-        return self._clock() + timeout_s
+    def deadline(self, timeout_s: float) -> Deadline:
+        """Return the deadline timeout_s seconds from now, on the clock of the pool."""
+        return Deadline.after(timeout_s, self._clock)
 
-    async def aside(self, work: Callable[[Turn], T], asker: Asker, until_s: float = math.inf, *, long: bool) -> T:
+    async def aside(self, work: Callable[[Turn], T], asker: Asker, deadline: Deadline | None, *, long: bool) -> T:
         """The outcome of work: of long work as run, of short work at once."""
-        return await self.run(work, asker, until_s) if long else work(FREE)
+        return await self.run(work, asker, deadline) if long else work(FREE)
 
     def close(self) -> None:
         """Begin nothing more, end what runs at its next look, and the threads."""
@@ -172,13 +165,13 @@ class FairPool:
                 return
             job.resumed = threading.Event()
             self._give_turns()
-        if not job.resumed.wait(job.left_s):
+        if not job.resumed.wait(None if job.deadline is None else job.deadline.left_s):
             with self._lock:
                 self._turns.give_up(job.number)
         job.rested_s += self._clock() - now
         job.check()
 
-    def _taken(self, work: Callable[[Turn], Any], asker: Asker, until_s: float) -> _Job:
+    def _taken(self, work: Callable[[Turn], Any], asker: Asker, deadline: Deadline | None) -> _Job:
         if self._closed:
             raise Unavailable(f"{self._what} are ending")
         if not self._turns.has_room(asker):
@@ -187,7 +180,7 @@ class FairPool:
                 ErrorDetails(limit=self._limit, retry_after_s=BUSY_RETRY_S),
             )
         self._count += 1
-        job = self._jobs[self._count] = _Job(self, self._count, work, until_s, self._clock)
+        job = self._jobs[self._count] = _Job(self, self._count, work, deadline, self._clock)
         self._turns.ask(job.number, asker)
         return job
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from shoal.core.addresses import joined
-from shoal.core.errors import PreconditionFailed, Unavailable
+from shoal.core.errors import NotInstalled, Unavailable
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, Metrics, MetricSpec, NoMetrics, Sample
 from shoal.runtime.role_settings import ANY_PORT, RoleSettings
@@ -24,7 +24,7 @@ Read = Callable[[], Iterable[Sample]]
 
 
 def metrics_of(settings: RoleSettings) -> Metrics:
-    """The metrics that the settings ask for. Raises PreconditionFailed when the package for them is not installed."""
+    """The metrics that the settings ask for. Raises NotInstalled when the package for them is not installed."""
     if settings.metrics_port == 0:
         return NoMetrics()
     return PrometheusMetrics(settings.host, max(settings.metrics_port, 0) if settings.metrics_port != ANY_PORT else 0)
@@ -123,7 +123,7 @@ def _client() -> Any:
         client = importlib.import_module(_PACKAGE)
         importlib.import_module(f"{_PACKAGE}.core")
     except ModuleNotFoundError as error:
-        raise PreconditionFailed(
+        raise NotInstalled(
             f"metrics need {error.name}, which is not installed: pip install 'shoal[server]', or set metrics_port to 0"
         ) from None
     return client

@@ -11,11 +11,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from shoal.core.addresses import joined
-from shoal.core.errors import PreconditionFailed, Unavailable
-from shoal.runtime.error_interceptor import ErrorInterceptor
+from shoal.core.errors import NotInstalled, Unavailable
+from shoal.runtime.interceptors import error_interceptor, metrics_interceptor
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, NoMetrics
-from shoal.runtime.metrics_interceptor import MetricsInterceptor
 from shoal.wire.channels import server_options
 
 log = logging.getLogger("shoal.server")
@@ -36,9 +35,9 @@ class GrpcServer:
         interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
         metrics: Metrics | None = None,
     ) -> None:
-        measuring = () if metrics is None or isinstance(metrics, NoMetrics) else (MetricsInterceptor(metrics),)
+        measuring = () if metrics is None or isinstance(metrics, NoMetrics) else (metrics_interceptor(metrics),)
         self.grpc = grpc.aio.server(
-            interceptors=[*measuring, *interceptors, ErrorInterceptor()],
+            interceptors=[*measuring, *interceptors, error_interceptor()],
             options=server_options(message_bytes),
             maximum_concurrent_rpcs=4_096,
         )
@@ -49,12 +48,12 @@ class GrpcServer:
     def enable_reflection(self, *services: str) -> None:
         """Answer gRPC reflection about these services, by full name.
 
-        Raises PreconditionFailed when its package is not installed.
+        Raises NotInstalled when its package is not installed.
         """
         try:
             reflection = importlib.import_module("grpc_reflection.v1alpha.reflection")
         except ModuleNotFoundError as error:
-            raise PreconditionFailed(f"reflection needs {error.name}, which is not installed: pip install 'shoal[server]'") from None
+            raise NotInstalled(f"reflection needs {error.name}, which is not installed: pip install 'shoal[server]'") from None
         reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc)
 
     async def start(self) -> str:

@@ -22,9 +22,9 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 S = TypeVar("S")
 
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:\d+", re.IGNORECASE)
-"""What Kubernetes puts into <NAME>_PORT in every pod beside a service of that name, so also into SHOAL_PORT.
+"""The value that Kubernetes gives <NAME>_PORT in every pod beside a service of that name, so also SHOAL_PORT.
 
-Nobody means it as a port.
+It is not meant as a port.
 """
 
 ENVIRONMENT_PREFIX = "SHOAL_"
@@ -32,9 +32,7 @@ _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", 
 
 
 def setting(default: Any, text: str, *, variable: str | None = None) -> Any:
-    """A field of a settings class: its default, what it is for, and its environment variable where that is not
-    SHOAL_<NAME>.
-    """
+    """Make a field of a settings class: its default, its purpose, and its variable if that is not SHOAL_<NAME>."""
     return dataclasses.field(default=default, metadata={"help": text, "variable": variable})
 
 
@@ -45,8 +43,10 @@ def _warn(line: str) -> None:
 def load_settings(
     kind: type[S], *, program: str, arguments: Sequence[str], environment: Mapping[str, str], warn: Callable[[str], None] = _warn
 ) -> S:
-    """Settings of `kind` from a file named by --config, the environment and flags, the later ones winning: a flag also
-    over a variable whose value is none. warn: is told of a variable that is ignored, because Kubernetes set it.
+    """Return the settings of `kind` from a file named by --config, the environment and flags.
+
+    A later source wins; a flag wins even over a variable with an unusable value. warn: takes a line about a variable
+    that is ignored because Kubernetes has set it.
 
     Raises InvalidArgument for an unknown key or a value of the wrong type, naming it. Exits for --help and bad flags.
     """
@@ -57,16 +57,6 @@ def load_settings(
     values |= _from_environment(kind, environment, flags, warn)
     values |= {name: _parsed(kind, name, text, f"--{name.replace('_', '-')}") for name, text in flags.items()}
     return kind(**values)
-
-
-def flags_of(values: Any) -> list[str]:
-    """The flags that would load these settings again: for a process that starts another."""
-    flags = []
-    for each in dataclasses.fields(values):
-        value = getattr(values, each.name)
-        text = ",".join(value) if isinstance(value, tuple) else str(value)
-        flags.append(f"--{each.name.replace('_', '-')}={text}")
-    return flags
 
 
 def _parser(kind: type[Any], program: str) -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """Domain values as the JSON texts that lie in the store, and back.
 
-Text that is no such value is DataLoss, never a guess.
+A text that holds no such value raises DataLoss; no part of it is guessed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from shoal.core.cluster_map import LeaderEntry, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric, check_min_isr, check_recall
 from shoal.core.errors import DataLoss, InvalidArgument
-from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
+from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.index_spec import index_from_input
+from shoal.core.recovery import AuditEntry, LogEnd, Recovery, ReplicaPlace
 from shoal.core.shard_calls import DEFAULT_RECALL
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import SlotRange
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 
 def encode_collection(collection: Collection) -> bytes:
-    """A collection as stored."""
+    """Return a collection as stored."""
     spec = collection.spec
     return _text(
         {
@@ -42,7 +43,7 @@ def encode_collection(collection: Collection) -> bytes:
 
 
 def decode_collection(key: str, value: bytes, revision: int) -> Collection:
-    """A collection from its text; revision: modification revision of its key. Raises DataLoss."""
+    """Return a collection from its text. revision: the modification revision of its key. Raises DataLoss."""
 
     def build(raw: dict[str, Any]) -> Collection:
         return Collection(
@@ -80,7 +81,7 @@ def _min_isr(raw: dict[str, Any]) -> int:
 
 
 def encode_shard(config: ShardConfig) -> bytes:
-    """A shard configuration as stored."""
+    """Return a shard configuration as stored."""
     return _text(
         {
             "term": config.term,
@@ -167,6 +168,58 @@ def encode_leader(address: str) -> bytes:
 def decode_leader(key: str, value: bytes, created: int) -> LeaderEntry:
     """The leading coordinator from its text; created: creation revision of its key. Raises DataLoss."""
     return _decoded(key, value, lambda raw: LeaderEntry(address=raw["address"], created=Revision(created)))
+
+
+def encode_audit(entry: AuditEntry) -> bytes:
+    """Return an entry of the audit as stored."""
+    recovery = entry.recovery
+    return _text(
+        {
+            "time_ms": entry.time_ms,
+            "action": entry.action,
+            "collection": entry.collection,
+            "shard": [recovery.shard.collection, recovery.shard.number],
+            "term": recovery.term,
+            "chosen": _from_place(recovery.chosen),
+            "given_up": [_from_place(each) for each in recovery.given_up],
+            "reason": entry.reason,
+            "asked_by": entry.asked_by,
+            "request_id": entry.request_id,
+        }
+    )
+
+
+def decode_audit(key: str, value: bytes) -> AuditEntry:
+    """Return an entry of the audit from its text. Raises DataLoss."""
+
+    def build(raw: dict[str, Any]) -> AuditEntry:
+        collection, number = raw["shard"]
+        return AuditEntry(
+            time_ms=raw["time_ms"],
+            action=raw["action"],
+            collection=raw["collection"],
+            recovery=Recovery(
+                shard=ShardId(CollectionId(collection), number),
+                term=Term(raw["term"]),
+                chosen=_to_place(raw["chosen"]),
+                given_up=tuple(map(_to_place, raw["given_up"])),
+            ),
+            reason=raw["reason"],
+            asked_by=raw["asked_by"],
+            request_id=raw["request_id"],
+        )
+
+    return _decoded(key, value, build)
+
+
+def _from_place(place: ReplicaPlace) -> dict[str, Any]:
+    end = None if place.end is None else [place.end.term, place.end.seq]
+    return {"replica": place.replica, "worker": place.worker, "role": place.role, "end": end}
+
+
+def _to_place(raw: dict[str, Any]) -> ReplicaPlace:
+    end = None if raw["end"] is None else LogEnd(term=Term(raw["end"][0]), seq=Seq(raw["end"][1]))
+    return ReplicaPlace(replica=ReplicaId(raw["replica"]), worker=WorkerId(raw["worker"]), role=raw["role"], end=end)
 
 
 def _text(value: dict[str, Any]) -> bytes:

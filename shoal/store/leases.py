@@ -14,14 +14,12 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from shoal.core.deadline import Clock
 from shoal.core.errors import ShoalError, Unavailable
 from shoal.store.interface import Lease, LeaseConnection, LeaseId, Store
 from shoal.store.lease_plan import Hold, Pause, Renew, next_step
 
 log = logging.getLogger(__name__)
-
-Clock = Callable[[], float]
-"""Seconds on CLOCK_BOOTTIME: the monotonic clock stops in suspend, the lease does not."""
 
 
 class Event(Protocol):
@@ -91,7 +89,8 @@ class LeaseKeeper:
         on_lost: Callable[[], None] = _ignore,
         threads: Threads = OS_THREADS,
     ) -> None:
-        """granted_at: clock before the grant was sent. on_lost: called once, on the keeper's thread, when the lease is
+        """clock: goes on while the machine is suspended, as the lease does. granted_at: its reading before the grant
+        was sent. on_lost: called once, on the keeper's thread, when the lease is
         gone. threads: where that thread comes from.
         """
         self.lease_id: LeaseId = lease.id

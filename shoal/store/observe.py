@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from shoal.core.cluster_map import ClusterMap
+from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed
 from shoal.store.cluster_view import cluster_map_of, next_cluster_map
 from shoal.store.interface import Delta, Listed, Store, Watch
@@ -42,7 +43,7 @@ class ObservedMap(Protocol):
 class MapObserver:
     """The newest map. Calls `changed` whenever there is a newer one, and when the store comes or goes."""
 
-    def __init__(self, *, store: Store, keys: Keys, clock: Callable[[], float], changed: Callable[[], None]) -> None:
+    def __init__(self, *, store: Store, keys: Keys, clock: Clock, changed: Callable[[], None]) -> None:
         self._store, self._keys, self._clock, self._changed = store, keys, clock, changed
         self._map: ClusterMap | None = None
         self._complained_at: float | None = None

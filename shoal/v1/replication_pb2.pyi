@@ -97,16 +97,14 @@ class LogEndsResponse(_message.Message):
     def __init__(self, ends: _Optional[_Iterable[_Union[LogEnd, _Mapping]]] = ...) -> None: ...
 
 class LogEnd(_message.Message):
-    __slots__ = ("shard", "replica", "term", "seq")
-    SHARD_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("replica", "term", "seq")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
-    shard: _worker_pb2.ShardRef
     replica: str
     term: int
     seq: int
-    def __init__(self, shard: _Optional[_Union[_worker_pb2.ShardRef, _Mapping]] = ..., replica: _Optional[str] = ..., term: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
+    def __init__(self, replica: _Optional[str] = ..., term: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class BeginSnapshotRequest(_message.Message):
     __slots__ = ("shard", "replica")

@@ -29,20 +29,24 @@ class ReadTerms(_message.Message):
     def __init__(self, consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., min_seq: _Optional[int] = ..., caller: _Optional[str] = ...) -> None: ...
 
 class ShardWriteRequest(_message.Message):
-    __slots__ = ("shard", "epoch", "request_id", "upsert", "delete", "delete_matching")
+    __slots__ = ("shard", "request_id", "upsert", "delete", "delete_matching")
     SHARD_FIELD_NUMBER: _ClassVar[int]
-    EPOCH_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     UPSERT_FIELD_NUMBER: _ClassVar[int]
     DELETE_FIELD_NUMBER: _ClassVar[int]
     DELETE_MATCHING_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
-    epoch: int
     request_id: _common_pb2.RequestId
-    upsert: _common_pb2.PointBatch
+    upsert: bytes
     delete: _common_pb2.PointIds
     delete_matching: _filter_pb2.Filter
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., epoch: _Optional[int] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., upsert: _Optional[_Union[_common_pb2.PointBatch, _Mapping]] = ..., delete: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., delete_matching: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ...) -> None: ...
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., upsert: _Optional[bytes] = ..., delete: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., delete_matching: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ...) -> None: ...
+
+class PayloadColumn(_message.Message):
+    __slots__ = ("payloads",)
+    PAYLOADS_FIELD_NUMBER: _ClassVar[int]
+    payloads: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, payloads: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class ShardWriteResponse(_message.Message):
     __slots__ = ("seq", "affected", "more")

@@ -1,31 +1,173 @@
-"""Collection specifications between messages and domain values."""
+"""Administration of collections, and what answers it, between values and messages."""
 
 from __future__ import annotations
 
-from shoal.core.alteration import Alteration
-from shoal.core.collection import Collection, CollectionSpec, Metric, spec_from_input
-from shoal.core.limits import Limits
+from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.errors import Internal
+from shoal.core.replies import CollectionInfo, CollectionSummary
+from shoal.core.requests import (
+    AlterCollection,
+    CreateCollection,
+    DescribeCollection,
+    DropCollection,
+    ListCollections,
+    OptimizeCollection,
+)
 from shoal.core.shard_calls import DEFAULT_RECALL
 from shoal.v1 import collections_pb2
+from shoal.wire.method import Method, Methods, nothing, serialized
 
 
-def spec_from_message(message: collections_pb2.CollectionSpec, limits: Limits) -> CollectionSpec:
-    """Validated specification; what is not given takes its default. Raises InvalidArgument naming the field."""
-    return spec_from_input(
-        name=message.name,
-        dim=message.dim,
-        metric=message.metric or Metric.L2.value,
-        shards=message.shards or 1,
-        replicas=message.replicas or 1,
-        index=message.index or "auto",
-        recall=message.recall or DEFAULT_RECALL,
-        min_isr=message.min_isr,
-        limits=limits,
+def create_to_message(request: CreateCollection) -> collections_pb2.CreateCollectionRequest:
+    """Return a creation as a message."""
+    spec = collections_pb2.CollectionSpec(
+        name=request.name,
+        dim=request.dim,
+        metric=request.metric,
+        shards=request.shards,
+        replicas=request.replicas,
+        index=request.index,
+        recall=request.recall,
+        min_isr=request.min_isr,
+    )
+    return collections_pb2.CreateCollectionRequest(spec=spec, request_id=request.request_id)
+
+
+def create_from_message(message: collections_pb2.CreateCollectionRequest) -> CreateCollection:
+    """Return the creation of a message; a field that is not given takes its default. `spec` of it validates."""
+    spec = message.spec
+    return CreateCollection(
+        name=spec.name,
+        dim=spec.dim,
+        metric=spec.metric or Metric.L2.value,
+        shards=spec.shards or 1,
+        replicas=spec.replicas or 1,
+        index=spec.index or "auto",
+        recall=spec.recall or DEFAULT_RECALL,
+        min_isr=spec.min_isr,
+        request_id=message.request_id,
     )
 
 
-def spec_to_message(spec: CollectionSpec) -> collections_pb2.CollectionSpec:
-    """Specification as a message."""
+def created_to_message(collection_id: str) -> collections_pb2.CreateCollectionResponse:
+    """Return the answer to a creation as a message."""
+    return collections_pb2.CreateCollectionResponse(collection_id=collection_id)
+
+
+def created_from_message(message: collections_pb2.CreateCollectionResponse) -> str:
+    """Return the id of the collection that was created."""
+    return message.collection_id
+
+
+def alter_to_message(request: AlterCollection) -> collections_pb2.AlterCollectionRequest:
+    """Return an alteration as a message."""
+    return collections_pb2.AlterCollectionRequest(
+        name=request.name, index=request.index, recall=request.recall, replicas=request.replicas, min_isr=request.min_isr
+    )
+
+
+def alter_from_message(message: collections_pb2.AlterCollectionRequest) -> AlterCollection:
+    """Return the alteration of a message; a field that is not given is None."""
+    return AlterCollection(
+        name=message.name,
+        index=message.index if message.HasField("index") else None,
+        recall=message.recall if message.HasField("recall") else None,
+        replicas=message.replicas if message.HasField("replicas") else None,
+        min_isr=message.min_isr if message.HasField("min_isr") else None,
+    )
+
+
+def altered_to_message() -> collections_pb2.AlterCollectionResponse:
+    """Return the answer to an alteration as a message."""
+    return collections_pb2.AlterCollectionResponse()
+
+
+def drop_to_message(request: DropCollection) -> collections_pb2.DropCollectionRequest:
+    """Return a drop as a message."""
+    return collections_pb2.DropCollectionRequest(name=request.name, collection_id=request.collection_id)
+
+
+def drop_from_message(message: collections_pb2.DropCollectionRequest) -> DropCollection:
+    """Return the drop of a message."""
+    return DropCollection(name=message.name, collection_id=message.collection_id)
+
+
+def dropped_to_message() -> collections_pb2.DropCollectionResponse:
+    """Return the answer to a drop as a message."""
+    return collections_pb2.DropCollectionResponse()
+
+
+def list_to_message(_: ListCollections) -> collections_pb2.ListCollectionsRequest:
+    """Return the question for all collections as a message."""
+    return collections_pb2.ListCollectionsRequest()
+
+
+def listed_to_message(listed: tuple[CollectionSummary, ...]) -> collections_pb2.ListCollectionsResponse:
+    """Return all collections as a message."""
+    return collections_pb2.ListCollectionsResponse(collections=map(_summary_to_message, listed))
+
+
+def listed_from_message(message: collections_pb2.ListCollectionsResponse) -> tuple[CollectionSummary, ...]:
+    """Return all collections of a message. Raises Internal for a metric that this version does not know."""
+    return tuple(map(_summary_from_message, message.collections))
+
+
+def describe_to_message(request: DescribeCollection) -> collections_pb2.DescribeCollectionRequest:
+    """Return the question for one collection as a message."""
+    return collections_pb2.DescribeCollectionRequest(name=request.name)
+
+
+def info_to_message(info: CollectionInfo) -> collections_pb2.DescribeCollectionResponse:
+    """Return a collection and what it holds as a message."""
+    return collections_pb2.DescribeCollectionResponse(
+        collection=_summary_to_message(info),
+        points=info.points,
+        growing_rows=info.growing_rows,
+        sealed_rows=info.sealed_rows,
+        segments=info.segments,
+        builds_pending=info.builds_pending,
+        bytes=info.bytes,
+        memory_bytes=info.memory_bytes,
+        waiting=info.waiting,
+    )
+
+
+def info_from_message(message: collections_pb2.DescribeCollectionResponse) -> CollectionInfo:
+    """Return a collection and what it holds. Raises Internal for a metric that this version does not know."""
+    return CollectionInfo(
+        id=message.collection.id,
+        spec=_spec_from_message(message.collection.spec),
+        state=message.collection.state,
+        points=message.points,
+        growing_rows=message.growing_rows,
+        sealed_rows=message.sealed_rows,
+        segments=message.segments,
+        builds_pending=message.builds_pending,
+        bytes=message.bytes,
+        memory_bytes=message.memory_bytes,
+        waiting=message.waiting,
+    )
+
+
+def optimize_to_message(request: OptimizeCollection) -> collections_pb2.OptimizeCollectionRequest:
+    """Return the order to seal and merge everything as a message."""
+    return collections_pb2.OptimizeCollectionRequest(name=request.name)
+
+
+def optimized_to_message() -> collections_pb2.OptimizeCollectionResponse:
+    """Return the answer to that order as a message."""
+    return collections_pb2.OptimizeCollectionResponse()
+
+
+def _summary_to_message(collection: CollectionSummary | CollectionInfo) -> collections_pb2.CollectionSummary:
+    return collections_pb2.CollectionSummary(id=collection.id, spec=_spec_to_message(collection.spec), state=collection.state)
+
+
+def _summary_from_message(message: collections_pb2.CollectionSummary) -> CollectionSummary:
+    return CollectionSummary(id=message.id, spec=_spec_from_message(message.spec), state=message.state)
+
+
+def _spec_to_message(spec: CollectionSpec) -> collections_pb2.CollectionSpec:
     return collections_pb2.CollectionSpec(
         name=spec.name,
         dim=spec.dim,
@@ -38,23 +180,58 @@ def spec_to_message(spec: CollectionSpec) -> collections_pb2.CollectionSpec:
     )
 
 
-def alteration_from_message(message: collections_pb2.AlterCollectionRequest) -> Alteration:
-    """What is to change; what is not given stays as it is."""
-    return Alteration(
-        index=message.index if message.HasField("index") else None,
-        recall=message.recall if message.HasField("recall") else None,
-        replicas=message.replicas if message.HasField("replicas") else None,
-        min_isr=message.min_isr if message.HasField("min_isr") else None,
+def _spec_from_message(message: collections_pb2.CollectionSpec) -> CollectionSpec:
+    try:
+        metric = Metric(message.metric or Metric.L2.value)
+    except ValueError as error:
+        raise Internal(f"collection {message.name!r}: {error}; is this client older than the server?") from None
+    return CollectionSpec(
+        name=message.name,
+        dim=message.dim,
+        metric=metric,
+        shards=message.shards or 1,
+        replicas=message.replicas or 1,
+        index=message.index or "auto",
+        recall=message.recall or DEFAULT_RECALL,
+        min_isr_set=message.min_isr,
     )
 
 
-def alteration_to_message(name: str, alteration: Alteration) -> collections_pb2.AlterCollectionRequest:
-    """What is to change of the collection of that name, as a message."""
-    return collections_pb2.AlterCollectionRequest(
-        name=name, index=alteration.index, recall=alteration.recall, replicas=alteration.replicas, min_isr=alteration.min_isr
-    )
-
-
-def summary_to_message(collection: Collection) -> collections_pb2.CollectionSummary:
-    """A collection as a message."""
-    return collections_pb2.CollectionSummary(id=collection.id, spec=spec_to_message(collection.spec), state=collection.state.value)
+METHODS: Methods = {
+    CreateCollection: Method(
+        path="/shoal.v1.Collections/Create",
+        encode=serialized(create_to_message),
+        answer=collections_pb2.CreateCollectionResponse,
+        decode=created_from_message,
+    ),
+    AlterCollection: Method(
+        path="/shoal.v1.Collections/Alter",
+        encode=serialized(alter_to_message),
+        answer=collections_pb2.AlterCollectionResponse,
+        decode=nothing,
+    ),
+    DropCollection: Method(
+        path="/shoal.v1.Collections/Drop",
+        encode=serialized(drop_to_message),
+        answer=collections_pb2.DropCollectionResponse,
+        decode=nothing,
+    ),
+    ListCollections: Method(
+        path="/shoal.v1.Collections/List",
+        encode=serialized(list_to_message),
+        answer=collections_pb2.ListCollectionsResponse,
+        decode=listed_from_message,
+    ),
+    DescribeCollection: Method(
+        path="/shoal.v1.Collections/Describe",
+        encode=serialized(describe_to_message),
+        answer=collections_pb2.DescribeCollectionResponse,
+        decode=info_from_message,
+    ),
+    OptimizeCollection: Method(
+        path="/shoal.v1.Collections/Optimize",
+        encode=serialized(optimize_to_message),
+        answer=collections_pb2.OptimizeCollectionResponse,
+        decode=nothing,
+    ),
+}

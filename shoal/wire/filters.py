@@ -6,7 +6,7 @@ Checks shape and how deep a message is; bounds are checked by `shoal.core.filter
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Path, Prefix, Range, Scalar
 from shoal.core.filter_check import FilterPlace
@@ -51,8 +51,15 @@ def filter_from_message(message: filter_pb2.Filter, turn: Turn = FREE) -> Filter
     return _FilterReader(turn).filter(message, FilterPlace())
 
 
+def has_long_filters(request: Any) -> bool:
+    """Return whether the filters of a request's message are so long that reading them takes a while."""
+    fields = request.DESCRIPTOR.fields_by_name
+    filters = [getattr(request, name) for name in ("filter", "delete_matching") if name in fields]
+    return are_long_messages([*filters, *(group.filter for group in request.groups)] if "groups" in fields else filters)
+
+
 def are_long_messages(messages: Iterable[filter_pb2.Filter]) -> bool:
-    """Whether so much stands in them that converting and checking them takes a while."""
+    """Return whether the filters together are so long that reading them takes a while."""
     left = _LONG_BYTES
     for message in messages:
         left -= _ONE_BYTES + message.ByteSize()

@@ -16,6 +16,7 @@ from shoal.core.errors import (
     DeadlineExceeded,
     ErrorDetails,
     Internal,
+    NotConnected,
     ResourceExhausted,
     ShoalError,
     Unavailable,
@@ -74,7 +75,7 @@ _UNREADABLE = _any("deserializ", "failed to parse", "error parsing", "serializin
 
 _BY_CODE: Mapping[str, tuple[type[ShoalError], str]] = {
     "CANCELLED": (Unavailable, "the server cancelled the call"),
-    "UNAVAILABLE": (Unavailable, "no connection to it at the moment"),
+    "UNAVAILABLE": (NotConnected, "no connection to it at the moment"),
     "DEADLINE_EXCEEDED": (DeadlineExceeded, "no answer came in time"),
     "RESOURCE_EXHAUSTED": (ResourceExhausted, "the server has no room for the call"),
     "UNIMPLEMENTED": (Internal, "it does not know this call: another version of Shoal, or no server of Shoal"),
@@ -90,7 +91,7 @@ def foreign_error(code: str, text: str) -> ShoalError:
     if code in ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED"):
         words = connection_words(text)
         if words:
-            return Unavailable(words)
+            return NotConnected(words)
     if _OVERLOADED.search(text):
         # Not ResourceExhausted, which says that nothing was applied: the call may have been under way.
         return Unavailable("the server takes no more calls for the moment", ErrorDetails(retry_after_s=BUSY_RETRY_S))

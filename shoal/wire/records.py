@@ -1,4 +1,4 @@
-"""Bodies of log records: what an upsert or a delete carries, as bytes. Part of the log format."""
+"""Bodies of the log records of deletes, as bytes. Part of the log format; those of upserts are in point_bytes."""
 
 from __future__ import annotations
 
@@ -8,24 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.errors import DataLoss
-from shoal.core.points import IdArray, PointColumns
+from shoal.core.points import IdArray
 from shoal.v1 import common_pb2
-from shoal.wire.columns import ids_from_message, ids_to_message, points_from_message, points_to_message
+from shoal.wire.columns import ids_from_message, ids_to_message
 
 _LENGTH = struct.Struct("<I")
 _ROW = np.dtype("<i8")
 
 Rows = npt.NDArray[np.int64]
-
-
-def upsert_body(points: PointColumns) -> bytes:
-    """Body of an upsert record."""
-    return points_to_message(points).SerializeToString()
-
-
-def points_of_body(body: bytes) -> PointColumns:
-    """Points of an upsert record."""
-    return points_from_message(common_pb2.PointBatch.FromString(body))
 
 
 def delete_body(ids: IdArray) -> bytes:

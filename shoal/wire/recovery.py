@@ -1,28 +1,32 @@
-"""Recoveries and audit entries between messages and domain values."""
+"""Recoveries of shards, and the audit of them, between values and messages."""
 
 from __future__ import annotations
 
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import AuditEntry, LogEnd, Recovery, RecoveryRequest, ReplicaPlace
+from shoal.core.replies import AuditPage, ShardRecovery
+from shoal.core.requests import DEFAULT_AUDIT_ENTRIES, ListAudit, RecoverShard
 from shoal.v1 import collections_pb2
+from shoal.wire.method import Method, Methods, serialized
 
 
-def request_to_message(request: RecoveryRequest) -> collections_pb2.RecoverShardRequest:
-    """What an operator asks for, as a message."""
+def recover_to_message(request: RecoverShard) -> collections_pb2.RecoverShardRequest:
+    """Return what an operator asks for as a message."""
+    asked = request.asked
     return collections_pb2.RecoverShardRequest(
-        name=request.name,
-        shard=request.number,
-        worker=request.worker or "",
-        accept_data_loss=request.accept_data_loss,
-        reason=request.reason,
-        asked_by=request.asked_by,
-        request_id=request.request_id,
+        name=asked.name,
+        shard=asked.number,
+        worker=asked.worker or "",
+        accept_data_loss=asked.accept_data_loss,
+        reason=asked.reason,
+        asked_by=asked.asked_by,
+        request_id=asked.request_id,
     )
 
 
-def request_from_message(message: collections_pb2.RecoverShardRequest) -> RecoveryRequest:
-    """What an operator asks for, from a message."""
-    return RecoveryRequest(
+def recover_from_message(message: collections_pb2.RecoverShardRequest) -> RecoverShard:
+    """Return what an operator asks for."""
+    asked = RecoveryRequest(
         name=message.name,
         number=message.shard,
         worker=WorkerId(message.worker) if message.worker else None,
@@ -31,10 +35,41 @@ def request_from_message(message: collections_pb2.RecoverShardRequest) -> Recove
         asked_by=message.asked_by,
         request_id=message.request_id,
     )
+    return RecoverShard(asked=asked)
+
+
+def recovered_to_message(recovered: ShardRecovery) -> collections_pb2.RecoverShardResponse:
+    """Return what a recovery did, or would do, as a message."""
+    return collections_pb2.RecoverShardResponse(done=recovered.done, recovery=recovery_to_message(recovered.recovery))
+
+
+def recovered_from_message(message: collections_pb2.RecoverShardResponse) -> ShardRecovery:
+    """Return what a recovery did, or would do."""
+    return ShardRecovery(done=message.done, recovery=recovery_from_message(message.recovery))
+
+
+def audit_request_to_message(request: ListAudit) -> collections_pb2.ListAuditRequest:
+    """Return the question for a page of the audit as a message."""
+    return collections_pb2.ListAuditRequest(limit=request.limit, before=request.before)
+
+
+def audit_request_from_message(message: collections_pb2.ListAuditRequest) -> ListAudit:
+    """Return the question for a page of the audit; what is not given takes its default."""
+    return ListAudit(limit=message.limit or DEFAULT_AUDIT_ENTRIES, before=message.before)
+
+
+def audit_page_to_message(page: AuditPage) -> collections_pb2.ListAuditResponse:
+    """Return a page of the audit as a message."""
+    return collections_pb2.ListAuditResponse(entries=map(audit_to_message, page.entries), next=page.following)
+
+
+def audit_page_from_message(message: collections_pb2.ListAuditResponse) -> AuditPage:
+    """Return a page of the audit."""
+    return AuditPage(entries=tuple(map(audit_from_message, message.entries)), following=message.next)
 
 
 def recovery_to_message(recovery: Recovery) -> collections_pb2.Recovery:
-    """A recovery as a message."""
+    """Return a recovery as a message."""
     return collections_pb2.Recovery(
         shard=recovery.shard.number,
         collection_id=recovery.shard.collection,
@@ -45,7 +80,7 @@ def recovery_to_message(recovery: Recovery) -> collections_pb2.Recovery:
 
 
 def recovery_from_message(message: collections_pb2.Recovery) -> Recovery:
-    """A recovery from a message."""
+    """Return the recovery of a message."""
     return Recovery(
         shard=ShardId(CollectionId(message.collection_id), message.shard),
         term=Term(message.term),
@@ -55,7 +90,7 @@ def recovery_from_message(message: collections_pb2.Recovery) -> Recovery:
 
 
 def audit_to_message(entry: AuditEntry) -> collections_pb2.AuditEntry:
-    """An audit entry as a message."""
+    """Return an audit entry as a message."""
     return collections_pb2.AuditEntry(
         time_ms=entry.time_ms,
         action=entry.action,
@@ -68,7 +103,7 @@ def audit_to_message(entry: AuditEntry) -> collections_pb2.AuditEntry:
 
 
 def audit_from_message(message: collections_pb2.AuditEntry) -> AuditEntry:
-    """An audit entry from a message."""
+    """Return the audit entry of a message."""
     return AuditEntry(
         time_ms=message.time_ms,
         action=message.action,
@@ -88,3 +123,19 @@ def _place_to_message(place: ReplicaPlace) -> collections_pb2.ReplicaPlace:
 def _place_from_message(message: collections_pb2.ReplicaPlace) -> ReplicaPlace:
     end = LogEnd(term=Term(message.term), seq=Seq(message.seq)) if message.HasField("seq") else None
     return ReplicaPlace(replica=ReplicaId(message.replica), worker=WorkerId(message.worker), role=message.role, end=end)
+
+
+METHODS: Methods = {
+    RecoverShard: Method(
+        path="/shoal.v1.Collections/RecoverShard",
+        encode=serialized(recover_to_message),
+        answer=collections_pb2.RecoverShardResponse,
+        decode=recovered_from_message,
+    ),
+    ListAudit: Method(
+        path="/shoal.v1.Collections/ListAudit",
+        encode=serialized(audit_request_to_message),
+        answer=collections_pb2.ListAuditResponse,
+        decode=audit_page_from_message,
+    ),
+}

@@ -1,25 +1,123 @@
-"""Searches of a shard and what they found, between messages and domain values."""
+"""Searches, of a collection and of a shard, and what they found, between values and messages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 import numpy as np
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.filter import Filter
+from shoal.core.replies import Found
+from shoal.core.requests import Search
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget, SegmentExplain, ShardFound, ShardSearch
 from shoal.core.turns import FREE, Turn
 from shoal.v1 import search_pb2, worker_pb2
+from shoal.wire.call_parts import (
+    consistency_to_message,
+    optional_filter,
+    read_from_message,
+    shard_from_message,
+    shard_to_message,
+    telling_filter,
+    terms_from_message,
+    terms_to_message,
+    tokens_to_messages,
+)
 from shoal.wire.columns import hits_from_message, hits_to_message, vectors_from_message, vectors_to_message
-from shoal.wire.filters import filter_from_message, optional_filter_to_message
-from shoal.wire.shard_calls import shard_from_message, shard_to_message, terms_from_message, terms_to_message
+from shoal.wire.filters import filter_to_message, optional_filter_to_message
+from shoal.wire.method import Method, Methods, serialized
 
+_PARAMS = ("ef", "nprobe")
 _EXPLAIN_FIELDS = tuple(field.name for field in fields(SegmentExplain))
 
 
-def search_to_message(call: ShardSearch, turn: Turn = FREE) -> worker_pb2.ShardSearchRequest:
-    """Search as a message."""
+def search_to_message(request: Search) -> search_pb2.SearchRequest:
+    """Return a search as a message."""
+    message = search_pb2.SearchRequest(
+        collection=request.collection,
+        legs=[search_pb2.SearchLeg(vectors=vectors_to_message(request.queries))],
+        exact=isinstance(request.accuracy, Exact),
+        radius=request.radius,
+        explain=request.explain,
+        with_payload=request.with_payload,
+        with_vectors=request.with_vectors,
+        allow_partial=request.allow_partial,
+        consistency=consistency_to_message(request.read.consistency),
+        min_seqs=tokens_to_messages(request.read.tokens),
+    )
+    match request.groups:
+        case (QueryGroup(queries=None, k=k, filter=filter),):
+            # One group of all queries stands in the request itself, as any other client writes it.
+            message.k = k
+            if filter is not None:
+                message.filter.CopyFrom(filter_to_message(filter))
+        case groups:
+            message.groups.extend(groups_to_message(groups))
+    match request.accuracy:
+        case RecallTarget(recall):
+            message.recall = recall
+        case Breadth(ef=int(ef)):
+            message.params["ef"] = ef
+        case Breadth(nprobe=int(nprobe)):
+            message.params["nprobe"] = nprobe
+    return message
+
+
+def search_from_message(message: search_pb2.SearchRequest, caller: str = "", turn: Turn = FREE) -> Search:
+    """Return the search of a message. caller: see ReadAs.
+
+    Raises InvalidArgument naming the field that cannot be read, or contradicts another.
+    """
+    recall = message.recall if message.HasField("recall") else None
+    return Search(
+        collection=message.collection,
+        queries=vectors_from_message(_only_leg(message).vectors),
+        groups=_public_groups(message, turn),
+        accuracy=accuracy_of(exact=message.exact, recall=recall, params=dict(message.params)),
+        radius=message.radius if message.HasField("radius") else None,
+        explain=message.explain,
+        with_payload=message.with_payload,
+        with_vectors=message.with_vectors,
+        allow_partial=message.allow_partial,
+        read=read_from_message(message, caller),
+    )
+
+
+def found_to_message(found: Found) -> search_pb2.SearchResponse:
+    """Return what a search found as a message."""
+    return search_pb2.SearchResponse(
+        hits=hits_to_message(found.hits), missing_shards=found.missing_shards, explain=map(explain_to_message, found.explain)
+    )
+
+
+def found_from_message(message: search_pb2.SearchResponse) -> Found:
+    """Return what a search found."""
+    return Found(
+        hits=hits_from_message(message.hits),
+        missing_shards=tuple(message.missing_shards),
+        explain=tuple(map(explain_from_message, message.explain)),
+    )
+
+
+def accuracy_of(*, exact: bool, recall: float | None, params: Mapping[str, float]) -> Accuracy | None:
+    """Return the accuracy that a public search asks for, None when it says nothing.
+
+    Raises InvalidArgument for two ways at once and for unknown params.
+    """
+    said = [name for name, given in (("exact", exact), ("recall", recall is not None), ("params", bool(params))) if given]
+    if len(said) > 1:
+        raise InvalidArgument(f"{said[0]} and {said[1]} contradict each other, give one of them", ErrorDetails(field=said[1]))
+    if exact:
+        return Exact()
+    if recall is not None:
+        return RecallTarget(recall)
+    return _breadth(params) if params else None
+
+
+def shard_search_to_message(call: ShardSearch, turn: Turn = FREE) -> worker_pb2.ShardSearchRequest:
+    """Return the search of a shard as a message."""
     message = worker_pb2.ShardSearchRequest(
         shard=shard_to_message(call.shard),
         queries=vectors_to_message(call.queries),
@@ -44,8 +142,8 @@ def search_to_message(call: ShardSearch, turn: Turn = FREE) -> worker_pb2.ShardS
     return message
 
 
-def search_from_message(message: worker_pb2.ShardSearchRequest, turn: Turn = FREE) -> ShardSearch:
-    """Search from a message. Raises InvalidArgument when it says nothing about accuracy."""
+def shard_search_from_message(message: worker_pb2.ShardSearchRequest, turn: Turn = FREE) -> ShardSearch:
+    """Return the search of a shard. Raises InvalidArgument when it says nothing about accuracy."""
     return ShardSearch(
         shard=shard_from_message(message.shard),
         queries=vectors_from_message(message.queries, "queries"),
@@ -60,7 +158,7 @@ def search_from_message(message: worker_pb2.ShardSearchRequest, turn: Turn = FRE
 
 
 def groups_to_message(groups: Iterable[QueryGroup], turn: Turn = FREE) -> list[search_pb2.QueryGroup]:
-    """Groups of queries as messages. None of them is empty: without positions, a group has all queries."""
+    """Return groups of queries as messages. A group without positions has all queries, so no group may be empty."""
     return [
         search_pb2.QueryGroup(
             queries=None if group.queries is None else group.queries.tolist(),
@@ -72,34 +170,27 @@ def groups_to_message(groups: Iterable[QueryGroup], turn: Turn = FREE) -> list[s
 
 
 def groups_from_message(messages: Iterable[search_pb2.QueryGroup], turn: Turn = FREE) -> tuple[QueryGroup, ...]:
-    """Groups of queries from messages, their positions in ascending order."""
-    return tuple(
-        QueryGroup(
-            k=message.k,
-            filter=filter_from_message(message.filter, turn) if message.HasField("filter") else None,
-            queries=np.sort(np.array(message.queries, dtype=np.int64)) if message.queries else None,
-        )
-        for message in messages
-    )
+    """Return the groups of queries of messages, their positions in ascending order."""
+    return tuple(_group(message, optional_filter(message, turn)) for message in messages)
 
 
-def found_to_message(found: ShardFound) -> worker_pb2.ShardSearchResponse:
-    """What a search found, as a message."""
+def shard_found_to_message(found: ShardFound) -> worker_pb2.ShardSearchResponse:
+    """Return what the search of a shard found as a message."""
     return worker_pb2.ShardSearchResponse(hits=hits_to_message(found.hits), explain=map(explain_to_message, found.explain))
 
 
-def found_from_message(message: worker_pb2.ShardSearchResponse) -> ShardFound:
-    """What a search found, from a message."""
+def shard_found_from_message(message: worker_pb2.ShardSearchResponse) -> ShardFound:
+    """Return what the search of a shard found."""
     return ShardFound(hits=hits_from_message(message.hits), explain=tuple(map(explain_from_message, message.explain)))
 
 
 def explain_to_message(explain: SegmentExplain) -> search_pb2.SegmentExplain:
-    """How a segment was searched, as a message."""
+    """Return how a segment was searched as a message."""
     return search_pb2.SegmentExplain(**{name: getattr(explain, name) for name in _EXPLAIN_FIELDS})
 
 
 def explain_from_message(message: search_pb2.SegmentExplain) -> SegmentExplain:
-    """How a segment was searched, from a message."""
+    """Return how a segment was searched."""
     return SegmentExplain(**{name: getattr(message, name) for name in _EXPLAIN_FIELDS})
 
 
@@ -115,3 +206,51 @@ def _accuracy_from_message(message: worker_pb2.ShardSearchRequest) -> Accuracy:
             return Breadth(nprobe=message.nprobe)
         case _:
             raise InvalidArgument("a search needs one of exact, recall, ef, nprobe", ErrorDetails(field="accuracy"))
+
+
+def _public_groups(message: search_pb2.SearchRequest, turn: Turn) -> tuple[QueryGroup, ...]:
+    """Return the groups as they are given, else all queries in one. Raises InvalidArgument for both ways at once."""
+    if not message.groups:
+        return (QueryGroup(k=message.k, filter=telling_filter(message, turn)),)
+    for field, given in (("k", message.k), ("filter", message.HasField("filter"))):
+        if given:
+            raise InvalidArgument(f"{field} stands in each of the groups; it must not be given beside them", ErrorDetails(field=field))
+    return tuple(_group(each, telling_filter(each, turn)) for each in message.groups)
+
+
+def _group(message: search_pb2.QueryGroup, filter: Filter | None) -> QueryGroup:
+    queries = np.sort(np.array(message.queries, dtype=np.int64)) if message.queries else None
+    return QueryGroup(k=message.k, filter=filter, queries=queries)
+
+
+def _only_leg(message: search_pb2.SearchRequest) -> search_pb2.SearchLeg:
+    if not message.legs:
+        raise InvalidArgument("legs is empty, one with the vectors to look for is needed", ErrorDetails(field="legs"))
+    if len(message.legs) > 1:
+        raise InvalidArgument(f"{len(message.legs)} legs are not supported by this version, one is", ErrorDetails(field="legs"))
+    leg = message.legs[0]
+    if leg.field:
+        raise InvalidArgument(f"a named vector field ({leg.field!r}) is not supported by this version", ErrorDetails(field="field"))
+    return leg
+
+
+def _breadth(params: Mapping[str, float]) -> Breadth:
+    for name in params:
+        if name not in _PARAMS:
+            raise InvalidArgument(f"params: {name!r} is unknown, allowed are {', '.join(_PARAMS)}", ErrorDetails(field="params"))
+    if len(params) > 1:
+        raise InvalidArgument("params: give ef or nprobe, not both", ErrorDetails(field="params"))
+    ((name, value),) = params.items()
+    if not value.is_integer():
+        raise InvalidArgument(f"params: {name} is {value}, it must be a whole number", ErrorDetails(field="params"))
+    return Breadth(ef=int(value)) if name == "ef" else Breadth(nprobe=int(value))
+
+
+METHODS: Methods = {
+    Search: Method(
+        path="/shoal.v1.Search/Search",
+        encode=serialized(search_to_message),
+        answer=search_pb2.SearchResponse,
+        decode=found_from_message,
+    ),
+}

@@ -1,14 +1,12 @@
-"""Calls on a shard but for searches, and what every call names, between messages and domain values."""
+"""Calls on a shard, except searches, and what answers them, between values and messages."""
 
 from __future__ import annotations
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
-from shoal.core.filter import Filter
-from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term
-from shoal.core.points import INT64_MAX
+from shoal.core.health import ReplicaRole
+from shoal.core.ids import ReplicaId, Seq, ShardId, Term
+from shoal.core.points import StoredColumns
 from shoal.core.shard_calls import (
-    Consistency,
-    ReadTerms,
     ReplicaStatus,
     ShardCount,
     ShardDelete,
@@ -22,117 +20,72 @@ from shoal.core.shard_calls import (
     WriteAck,
 )
 from shoal.core.turns import FREE, Turn
-from shoal.v1 import common_pb2, worker_pb2
+from shoal.v1 import worker_pb2
+from shoal.wire.call_parts import (
+    optional_filter,
+    request_id_from_message,
+    request_id_to_message,
+    shard_from_message,
+    shard_to_message,
+    terms_from_message,
+    terms_to_message,
+)
 from shoal.wire.columns import (
     id_from_message,
     id_to_message,
     ids_from_message,
     ids_to_message,
-    points_from_message,
     points_to_message,
+    stored_from_message,
 )
 from shoal.wire.filters import filter_from_message, filter_to_message, optional_filter_to_message
+from shoal.wire.point_bytes import POINTS_OF_WRITE, points_from_bytes, with_points
 
-_CONSISTENCY = {
-    Consistency.ANY: common_pb2.CONSISTENCY_ANY,
-    Consistency.SESSION: common_pb2.CONSISTENCY_SESSION,
-    Consistency.PRIMARY: common_pb2.CONSISTENCY_PRIMARY,
-}
-_FROM_CONSISTENCY = {message: value for value, message in _CONSISTENCY.items()}
+WRITE_PATH = "/shoal.v1.Worker/Write"
+"""Path of the one call whose message is made here as bytes."""
 
 
-def consistency_to_message(value: Consistency) -> common_pb2.Consistency:
-    """Consistency as its enum value."""
-    return _CONSISTENCY[value]
-
-
-def consistency_from_message(value: int) -> Consistency:
-    """Consistency from its enum value; unspecified is session. Raises InvalidArgument for an unknown one."""
-    if value == common_pb2.CONSISTENCY_UNSPECIFIED:
-        return Consistency.SESSION
-    found = _FROM_CONSISTENCY.get(value)  # type: ignore[call-overload]
-    if found is None:
-        raise InvalidArgument(f"consistency is {value}, known are 0 to 3", ErrorDetails(field="consistency"))
-    return Consistency(found)
-
-
-def shard_to_message(shard: ShardId) -> worker_pb2.ShardRef:
-    """Shard id as a message."""
-    return worker_pb2.ShardRef(collection_id=shard.collection, number=shard.number)
-
-
-def shard_from_message(message: worker_pb2.ShardRef) -> ShardId:
-    """Shard id from a message."""
-    return ShardId(CollectionId(message.collection_id), message.number)
-
-
-def request_id_to_message(request_id: RequestId) -> common_pb2.RequestId:
-    """Request id as a message."""
-    return common_pb2.RequestId(client=request_id.client, number=request_id.number)
-
-
-def request_id_from_message(message: common_pb2.RequestId) -> RequestId:
-    """Request id from a message. Raises InvalidArgument for a client name that is empty or too long."""
-    if not 1 <= len(message.client) <= 64:
-        raise InvalidArgument(f"request_id.client has {len(message.client)} characters, 1-64 are allowed", ErrorDetails(field="request_id"))
-    if message.number > INT64_MAX:
-        raise InvalidArgument(f"request_id.number is {message.number}, at most {INT64_MAX} is allowed", ErrorDetails(field="request_id"))
-    return RequestId(message.client, message.number)
-
-
-def terms_to_message(terms: ReadTerms) -> worker_pb2.ReadTerms:
-    """Conditions on a read as a message."""
-    return worker_pb2.ReadTerms(consistency=consistency_to_message(terms.consistency), min_seq=terms.min_seq, caller=terms.caller)
-
-
-def terms_from_message(message: worker_pb2.ReadTerms) -> ReadTerms:
-    """Conditions on a read from a message. Raises InvalidArgument for an unknown consistency."""
-    return ReadTerms(consistency=consistency_from_message(message.consistency), min_seq=Seq(message.min_seq), caller=message.caller)
-
-
-def write_to_message(call: ShardWrite, turn: Turn = FREE) -> worker_pb2.ShardWriteRequest:
-    """Write as a message."""
-    message = worker_pb2.ShardWriteRequest(
-        shard=shard_to_message(call.shard), epoch=call.epoch, request_id=request_id_to_message(call.request_id)
-    )
+def write_to_bytes(call: ShardWrite, turn: Turn = FREE) -> bytes:
+    """Return the bytes of a write's message. The points of an upsert are copied once."""
+    message = worker_pb2.ShardWriteRequest(shard=shard_to_message(call.shard), request_id=request_id_to_message(call.request_id))
     match call:
         case ShardUpsert(points=points):
-            message.upsert.CopyFrom(points_to_message(points))
+            return with_points(message, POINTS_OF_WRITE, points)
         case ShardDelete(ids=ids):
             message.delete.CopyFrom(ids_to_message(ids))
         case ShardDeleteMatching(filter=filter):
             message.delete_matching.CopyFrom(filter_to_message(filter, turn))
-    return message
+    return message.SerializeToString()
 
 
 def write_from_message(message: worker_pb2.ShardWriteRequest, turn: Turn = FREE) -> ShardWrite:
-    """Write from a message. Raises InvalidArgument when it carries no change."""
-    shard, epoch = shard_from_message(message.shard), Revision(message.epoch)
-    request_id = request_id_from_message(message.request_id)
+    """Return the write of a message. Raises InvalidArgument without a change, and for points that cannot be read."""
+    shard, request_id = shard_from_message(message.shard), request_id_from_message(message.request_id)
     match message.WhichOneof("write"):
         case "upsert":
-            return ShardUpsert(shard=shard, epoch=epoch, request_id=request_id, points=points_from_message(message.upsert))
+            return ShardUpsert(shard=shard, request_id=request_id, points=points_from_bytes(message.upsert))
         case "delete":
-            return ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=ids_from_message(message.delete))
+            return ShardDelete(shard=shard, request_id=request_id, ids=ids_from_message(message.delete))
         case "delete_matching":
             filter = filter_from_message(message.delete_matching, turn)
-            return ShardDeleteMatching(shard=shard, epoch=epoch, request_id=request_id, filter=filter)
+            return ShardDeleteMatching(shard=shard, request_id=request_id, filter=filter)
         case _:
             raise InvalidArgument("a write needs an upsert or a delete", ErrorDetails(field="write"))
 
 
 def ack_to_message(ack: WriteAck) -> worker_pb2.ShardWriteResponse:
-    """Acknowledgement as a message."""
+    """Return an acknowledgement as a message."""
     return worker_pb2.ShardWriteResponse(seq=ack.seq, affected=ack.affected, more=ack.more)
 
 
-def ack_from_message(message: worker_pb2.ShardWriteResponse) -> WriteAck:
-    """Acknowledgement from a message."""
+def ack_from_bytes(data: bytes) -> WriteAck:
+    """Return the acknowledgement of a message's bytes."""
+    message = worker_pb2.ShardWriteResponse.FromString(data)
     return WriteAck(seq=Seq(message.seq), affected=message.affected, more=message.more)
 
 
 def get_to_message(call: ShardGet) -> worker_pb2.ShardGetRequest:
-    """Get as a message."""
+    """Return a get as a message."""
     return worker_pb2.ShardGetRequest(
         shard=shard_to_message(call.shard),
         ids=ids_to_message(call.ids),
@@ -143,7 +96,7 @@ def get_to_message(call: ShardGet) -> worker_pb2.ShardGetRequest:
 
 
 def get_from_message(message: worker_pb2.ShardGetRequest) -> ShardGet:
-    """Get from a message."""
+    """Return the get of a message."""
     return ShardGet(
         shard=shard_from_message(message.shard),
         ids=ids_from_message(message.ids),
@@ -154,7 +107,7 @@ def get_from_message(message: worker_pb2.ShardGetRequest) -> ShardGet:
 
 
 def scroll_to_message(call: ShardScroll, turn: Turn = FREE) -> worker_pb2.ShardScrollRequest:
-    """Scroll as a message."""
+    """Return a scroll as a message."""
     return worker_pb2.ShardScrollRequest(
         shard=shard_to_message(call.shard),
         after=id_to_message(call.after),
@@ -167,12 +120,12 @@ def scroll_to_message(call: ShardScroll, turn: Turn = FREE) -> worker_pb2.ShardS
 
 
 def scroll_from_message(message: worker_pb2.ShardScrollRequest, turn: Turn = FREE) -> ShardScroll:
-    """Scroll from a message."""
+    """Return the scroll of a message."""
     return ShardScroll(
         shard=shard_from_message(message.shard),
         after=id_from_message(message.after, "after"),
         limit=message.limit,
-        filter=_filter_of(message, turn),
+        filter=optional_filter(message, turn),
         with_payload=message.with_payload,
         with_vectors=message.with_vectors,
         terms=terms_from_message(message.terms),
@@ -180,19 +133,66 @@ def scroll_from_message(message: worker_pb2.ShardScrollRequest, turn: Turn = FRE
 
 
 def count_to_message(call: ShardCount, turn: Turn = FREE) -> worker_pb2.ShardCountRequest:
-    """Count as a message."""
+    """Return a count as a message."""
     return worker_pb2.ShardCountRequest(
         shard=shard_to_message(call.shard), filter=optional_filter_to_message(call.filter, turn), terms=terms_to_message(call.terms)
     )
 
 
 def count_from_message(message: worker_pb2.ShardCountRequest, turn: Turn = FREE) -> ShardCount:
-    """Count from a message."""
-    return ShardCount(shard=shard_from_message(message.shard), filter=_filter_of(message, turn), terms=terms_from_message(message.terms))
+    """Return the count of a message."""
+    return ShardCount(
+        shard=shard_from_message(message.shard), filter=optional_filter(message, turn), terms=terms_from_message(message.terms)
+    )
+
+
+def points_to_reply(points: StoredColumns) -> worker_pb2.ShardPointsResponse:
+    """Return the answer to a get or a scroll as a message."""
+    return worker_pb2.ShardPointsResponse(points=points_to_message(points))
+
+
+def points_from_reply(message: worker_pb2.ShardPointsResponse) -> StoredColumns:
+    """Return the answer to a get or a scroll."""
+    return stored_from_message(message.points)
+
+
+def count_to_reply(count: int) -> worker_pb2.ShardCountResponse:
+    """Return the answer to a count as a message."""
+    return worker_pb2.ShardCountResponse(count=count)
+
+
+def count_from_reply(message: worker_pb2.ShardCountResponse) -> int:
+    """Return the answer to a count."""
+    return message.count
+
+
+def stats_request(shard: ShardId) -> worker_pb2.ShardStatsRequest:
+    """Return the question for what a replica holds as a message."""
+    return worker_pb2.ShardStatsRequest(shard=shard_to_message(shard))
+
+
+def optimize_request(shard: ShardId) -> worker_pb2.ShardOptimizeRequest:
+    """Return the order to seal and merge everything as a message."""
+    return worker_pb2.ShardOptimizeRequest(shard=shard_to_message(shard))
+
+
+def shard_of_request(message: worker_pb2.ShardStatsRequest | worker_pb2.ShardOptimizeRequest) -> ShardId:
+    """Return the shard that a question or an order is about."""
+    return shard_from_message(message.shard)
+
+
+def optimized_to_message() -> worker_pb2.ShardOptimizeResponse:
+    """Return the answer to the order to seal and merge everything as a message."""
+    return worker_pb2.ShardOptimizeResponse()
+
+
+def status_request() -> worker_pb2.WorkerStatusRequest:
+    """Return the question for what a worker says about itself as a message."""
+    return worker_pb2.WorkerStatusRequest()
 
 
 def stats_to_message(stats: ShardStats) -> worker_pb2.ShardStatsResponse:
-    """What a replica holds, as a message."""
+    """Return what a replica holds as a message."""
     return worker_pb2.ShardStatsResponse(
         role=stats.role,
         term=stats.term,
@@ -209,10 +209,10 @@ def stats_to_message(stats: ShardStats) -> worker_pb2.ShardStatsResponse:
 
 
 def stats_from_message(shard: ShardId, message: worker_pb2.ShardStatsResponse) -> ShardStats:
-    """What a replica holds, from a message."""
+    """Return what a replica of the shard holds, of a message."""
     return ShardStats(
         shard=shard,
-        role=message.role,
+        role=ReplicaRole(message.role),
         term=Term(message.term),
         applied_seq=Seq(message.applied_seq),
         points=message.points,
@@ -227,7 +227,7 @@ def stats_from_message(shard: ShardId, message: worker_pb2.ShardStatsResponse) -
 
 
 def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
-    """A worker about itself, as a message."""
+    """Return what a worker says about itself as a message."""
     return worker_pb2.WorkerStatusResponse(
         memory_bytes=status.memory_bytes,
         failed=dict(status.failed),
@@ -246,7 +246,7 @@ def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
 
 
 def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatus:
-    """A worker about itself, from a message."""
+    """Return what a worker says about itself, of a message."""
     return WorkerStatus(
         memory_bytes=message.memory_bytes,
         failed=dict(message.failed),
@@ -258,11 +258,7 @@ def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatu
         files_open=message.files_open,
         replica_bytes=dict(message.replica_bytes),
         replicas={
-            shard: ReplicaStatus(replica=ReplicaId(each.replica), role=each.role, applied_seq=Seq(each.applied_seq))
+            shard: ReplicaStatus(replica=ReplicaId(each.replica), role=ReplicaRole(each.role), applied_seq=Seq(each.applied_seq))
             for shard, each in message.replicas.items()
         },
     )
-
-
-def _filter_of(message: worker_pb2.ShardScrollRequest | worker_pb2.ShardCountRequest, turn: Turn) -> Filter | None:
-    return filter_from_message(message.filter, turn) if message.HasField("filter") else None

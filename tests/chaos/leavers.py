@@ -19,7 +19,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +27,7 @@ import shoal
 from tests.chaos.book import FORGET_AFTER_S, Version
 from tests.chaos.crew import Member
 from tests.chaos.written import DIM, payload_of, vector_of
+from tests.support.repository import ROOT
 
 if TYPE_CHECKING:
     from tests.chaos.mixed_load import Herd
@@ -109,7 +109,7 @@ class Leavers:
             vectors, payloads = _columns(ids, version or 0)
             told = json.dumps([self._addresses, herd.name, ids, [vector.tolist() for vector in vectors] or [[0.0] * DIM], payloads])
             command = [sys.executable, "-c", _KILLED, told]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT)
             try:
                 assert process.stdout is not None
                 process.stdout.readline()

@@ -13,8 +13,9 @@ from shoal.core.ids import CollectionId, ShardId
 from shoal.core.points import PointId
 from shoal.core.shard_calls import Consistency, ReadTerms, ShardScroll
 from shoal.v1 import worker_pb2, worker_pb2_grpc
+from shoal.wire.call_parts import shard_to_message
 from shoal.wire.columns import stored_from_message
-from shoal.wire.shard_calls import scroll_to_message, shard_to_message
+from shoal.wire.shard_calls import scroll_to_message
 from tests.chaos.judge import Finding, Kind
 
 _CALL_S, _PATIENCE_S = 20.0, 30.0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 PACKAGES = ("shoal", "coordinator", "shard_worker", "router", "deploy")
 TEXT_SUFFIXES = {".py", ".pyi", ".md", ".toml", ".proto", ".sh", ".txt", ".yaml", ".yml", ".json", ""}
 TEXT_FOLDERS = (*PACKAGES, "proto", "tests", "docs", "bench", ".ci")
@@ -41,6 +44,24 @@ def text_files() -> list[Path]:
         for file in candidates
         if file.is_file() and file.suffix in TEXT_SUFFIXES and "__pycache__" not in file.parts and not is_generated(file)
     )
+
+
+def pages() -> list[Path]:
+    """Every document of the project."""
+    return [file for file in text_files() if file.suffix == ".md"]
+
+
+def prose(source: str) -> list[tuple[int, str]]:
+    """Return the comments and docstrings of a source text, each with the number of its first line."""
+    comments = [
+        (token.start[0], token.string) for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT
+    ]
+    docstrings = [
+        (node.lineno, node.value.value)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    return sorted([*comments, *docstrings])
 
 
 def spans(source: str) -> list[Span]:

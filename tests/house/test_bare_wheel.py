@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.source_tree import PACKAGES, ROOT
+from tests.house.source_tree import PACKAGES
 from tests.house.test_wheel import recent
+from tests.support.repository import ROOT
 
 SERVER_ONLY = ("ray", "faiss", "uvloop", "google_crc32c", "grpc_health", "pyarrow")
 

@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from tests.house.source_tree import PACKAGES, ROOT, python_files
+from tests.house.source_tree import PACKAGES, python_files
+from tests.support.repository import ROOT
 
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 TOKEN = "RAY_AUTH_MODE=token"
@@ -37,7 +38,7 @@ def test_every_ray_that_a_document_starts_has_a_token(document) -> None:
 
 
 def test_the_commands_for_ray_are_found() -> None:
-    shown = "".join(blocks((ROOT / "docs/operations.md").read_text(encoding="utf-8")))
+    shown = "".join(blocks((ROOT / "docs/operations/ray.md").read_text(encoding="utf-8")))
     assert shown.count("ray start") >= 4
 
 

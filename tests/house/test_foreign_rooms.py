@@ -9,7 +9,15 @@ from fnmatch import fnmatch
 
 import pytest
 
-from tests.house.source_tree import PACKAGES, ROOT, imports, python_files
+from tests.house.source_tree import PACKAGES, imports, python_files
+from tests.support.repository import ROOT
+
+MESSAGES = (
+    "shoal/wire/*",
+    # Its values are the worker's own.
+    "shard_worker/rpc/replication_messages.py",
+)
+"""Files that may import our generated messages: both directions of each stand there."""
 
 ROOMS = {
     "ray": ("deploy/*",),
@@ -22,25 +30,17 @@ ROOMS = {
     "shoal.store.etcd.etcd_rpc_pb2": ("shoal/store/*",),
     "shoal.store.etcd.etcd_rpc_pb2_grpc": ("shoal/store/*",),
     "shoal.v1": (
-        "shoal/wire/*",
+        *MESSAGES,
+        # Services, stubs and their registration, no messages: see test_only_the_wire_knows_messages.
         "*/service.py",
         "*/*_service.py",
-        "shoal/client/messages.py",
         "router/rpc/transport.py",
         "shard_worker/rpc/peers.py",
-        # The message side of that transport and of the service that it calls.
-        "shard_worker/rpc/append_messages.py",
-        # The coordinator asks workers how far their logs reach.
         "coordinator/log_ends.py",
-        # The message side of the router's four services, shared by them.
-        "router/rpc/requests.py",
-        # Registration of a service on its server, nothing else: see REGISTRATION_ONLY.
         "*/server.py",
     ),
 }
 """Files that may import a module or anything below it."""
-
-REGISTRATION_ONLY = "*/server.py"
 
 
 def strangers(module: str, allowed: tuple[str, ...], sources: dict[str, str]) -> list[str]:
@@ -62,12 +62,24 @@ def test_only_its_room_imports_it(module: str) -> None:
     assert strangers(module, ROOMS[module], own_sources()) == []
 
 
-def test_servers_import_only_what_registers_a_service() -> None:
-    servers = {path: source for path, source in own_sources().items() if fnmatch(path, REGISTRATION_ONLY)}
-    assert servers
-    for path, source in servers.items():
-        messages = {name for name in imports(source) if name.startswith("shoal.v1.") and not name.endswith("_grpc")}
-        assert messages == set(), path
+def message_readers(sources: dict[str, str]) -> list[str]:
+    """Files outside MESSAGES that import generated messages, not only the services and stubs made of them."""
+    return [
+        path
+        for path, source in sources.items()
+        if any(name.startswith("shoal.v1.") and name.endswith("_pb2") for name in imports(source))
+        if not any(fnmatch(path, pattern) for pattern in MESSAGES)
+    ]
+
+
+def test_only_the_wire_knows_messages() -> None:
+    assert message_readers(own_sources()) == []
+
+
+@pytest.mark.parametrize("source", ["from shoal.v1 import points_pb2\n", "import shoal.v1.points_pb2 as m\n"])
+def test_another_reader_of_messages_is_noticed(source: str) -> None:
+    stubs = "from shoal.v1 import points_pb2_grpc\n"
+    assert message_readers({"router/rpc/points_service.py": source, "router/server.py": stubs}) == ["router/rpc/points_service.py"]
 
 
 def channel_makers(sources: dict[str, str]) -> list[str]:

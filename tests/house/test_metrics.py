@@ -1,5 +1,5 @@
-"""Every metric is described in docs/metrics.md, word for word, and nothing else is; all of them are in the lists of
-their rooms.
+"""Every metric is described in docs/reference/metrics.md, word for word, and nothing else is; all of them are in the
+lists of their rooms.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import shoal.router.shards.metrics
 import shoal.runtime.metrics
 import shoal.shard_worker.metrics
 from shoal.runtime.metrics import SERVER_METRICS, MetricSpec
-from tests.house.source_tree import PACKAGES, ROOT, python_files
+from tests.house.source_tree import PACKAGES, python_files
+from tests.support.repository import ROOT
 
 ROOMS = {
     shoal.runtime.metrics: SERVER_METRICS,
@@ -31,7 +32,7 @@ def public(file: Path) -> str:
 
 
 def documented() -> dict[str, tuple[str, str, str]]:
-    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
     return {name: (kind, labels, words) for name, kind, labels, words in ROW.findall(text)}
 
 

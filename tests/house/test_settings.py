@@ -11,7 +11,7 @@ import pytest
 
 from shoal.runtime.settings import load_settings
 from tests.house.settings_pages import KINDS, page, sample
-from tests.house.source_tree import ROOT
+from tests.support.repository import ROOT
 
 STALE = "run python -m tests.house.settings_pages"
 
@@ -30,7 +30,7 @@ def test_a_sample_loads_and_has_every_setting_at_its_default(name: str) -> None:
 
 
 def test_the_page_is_fresh() -> None:
-    assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == page(), STALE
+    assert (ROOT / "docs/reference/settings.md").read_text(encoding="utf-8") == page(), STALE
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.house.source_tree import PACKAGES, ROOT, python_files, spans
+from tests.house.source_tree import PACKAGES, python_files, spans
+from tests.support.repository import ROOT
 
 MOST_FILE_LINES = 500
 MOST_FUNCTION_LINES = 60

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.source_tree import ROOT
+from tests.support.repository import ROOT
 
 PROTO = ROOT / "proto"
 

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tests.house.source_tree import ROOT, text_files
+from tests.house.source_tree import text_files
+from tests.support.repository import ROOT
 
 # Written in pieces, so that this file does not find itself.
 MACHINE_PATHS = re.compile("|".join("/" + name + "/" for name in ("home", "root", "work", "Users", "opt/py" + "pi")))

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import setuptools
 
-from tests.house.source_tree import PACKAGES, ROOT
+from tests.house.source_tree import PACKAGES
+from tests.support.repository import ROOT
 
 RECENT_SETUPTOOLS = 77
 """The first that understands our pyproject.toml (a licence expression)."""

@@ -11,9 +11,9 @@ from typing import Any
 import grpc
 
 import shoal
-from shoal.client.results import ShardInfo
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.points import id_array
+from shoal.core.replies import ShardInfo
 from shoal.core.shard_calls import Consistency, ReadTerms, ShardGet
 from shoal.v1 import worker_pb2_grpc
 from shoal.wire.shard_calls import get_to_message

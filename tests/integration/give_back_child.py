@@ -15,6 +15,7 @@ import json
 import resource
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -33,8 +34,9 @@ from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+from shoal.shard_worker.storage.log.log import ReplicaLog
 from tests.integration.memory_child import CONFIG, REPLICA, SHARD
-from tests.unit.shard_worker.replica_bench import Alone
+from tests.support.worker.replica_bench import Alone
 
 DIM, POINTS, BATCH, ROUNDS, READERS, PATIENCE_S = 512, 6_000, 6_000, 11, 2, 60.0
 SPEC = CollectionSpec(name="c", dim=DIM, index="flat")
@@ -94,7 +96,7 @@ class Worker:
         rng = np.random.default_rng(1)
         for start in range(0, points, BATCH):
             columns = PointColumns(ids=np.arange(start, start + BATCH), vectors=rng.random((BATCH, DIM), dtype=np.float32), payloads=None)
-            await replica.write(ShardUpsert(shard=SHARD, epoch=Revision(2), request_id=self.request(), points=columns), PATIENCE_S)
+            await replica.write(ShardUpsert(shard=SHARD, request_id=self.request(), points=columns), PATIENCE_S)
         queries = rng.random((4, DIM), dtype=np.float32)
         call = ShardSearch(shard=SHARD, queries=queries, groups=(QueryGroup(k=10),), accuracy=Exact())
         assert (await replica.search(call, PATIENCE_S)).hits.counts.sum() == 40
@@ -133,16 +135,15 @@ async def changes(worker: Worker) -> None:
     worker.say("closed")
     replica = await worker.open()
     worker.say("reopened")
-    call = ShardDelete(shard=SHARD, epoch=Revision(2), request_id=worker.request(), ids=np.arange(POINTS // 2))
+    call = ShardDelete(shard=SHARD, request_id=worker.request(), ids=np.arange(POINTS // 2))
     await replica.write(call, PATIENCE_S)
     await replica.optimize(PATIENCE_S)
     worker.say("emptied by half")
 
-    def refuse(records: object) -> None:
+    def refuse(log: ReplicaLog, records: object) -> None:
         raise StorageFailed("the disk is gone")
 
-    replica._engine.append = refuse  # type: ignore[method-assign]
-    with contextlib.suppress(StorageFailed):
+    with mock.patch.object(ReplicaLog, "append", refuse), contextlib.suppress(StorageFailed):
         await worker.fill(replica, BATCH)
     assert replica.failure is not None
     await worker.close(replica)

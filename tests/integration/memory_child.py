@@ -31,7 +31,7 @@ from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.os_limits import memory_limits
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
-from tests.unit.shard_worker.replica_bench import Alone
+from tests.support.worker.replica_bench import Alone
 
 SHARD, REPLICA = ShardId(CollectionId("c"), 0), ReplicaId("r")
 MIB = 1024 * 1024
@@ -70,7 +70,7 @@ class Filler:
         ids = np.arange(self.points, self.points + BATCH)
         columns = PointColumns(ids=ids, vectors=self._rng.random((BATCH, self.dim), dtype=np.float32), payloads=(PAYLOAD,) * BATCH)
         try:
-            call = ShardUpsert(shard=SHARD, epoch=Revision(2), request_id=self.request(), points=columns)
+            call = ShardUpsert(shard=SHARD, request_id=self.request(), points=columns)
             await self.replica.write(call, PATIENCE_S)
         except ResourceExhausted as error:
             if error.details.limit != "memory":
@@ -106,7 +106,7 @@ class Filler:
         removed = 0
         for start in range(ids.start, ids.stop, 1000):
             part = np.arange(start, min(start + 1000, ids.stop))
-            call = ShardDelete(shard=SHARD, epoch=Revision(2), request_id=self.request(), ids=part)
+            call = ShardDelete(shard=SHARD, request_id=self.request(), ids=part)
             removed += (await self.replica.write(call, PATIENCE_S)).affected
         return removed
 

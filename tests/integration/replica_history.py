@@ -25,8 +25,8 @@ from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
 from shoal.shard_worker.storage.store.points_store import PointsStore
-from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, Bench, opened
-from tests.unit.shard_worker.replica_reading import count, delete_matching, nearest, scroll
+from tests.integration.replica_reading import count, delete_matching, nearest, scroll
+from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, Bench, opened
 
 GROWING_ROWS = 24
 LOG_FILE_BYTES = 2_000

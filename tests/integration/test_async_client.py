@@ -13,9 +13,9 @@ import uvloop
 
 import shoal
 from shoal.client.async_transport import AsyncGrpcTransport
-from shoal.client.calls import DescribeCluster
 from shoal.core.errors import PreconditionFailed
-from tests.support.etcd.process import free_port
+from shoal.core.requests import DescribeCluster
+from tests.support.network.ports import free_port
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 DIM = 8

@@ -15,8 +15,8 @@ import grpc
 import pytest
 
 import shoal
-from tests.support.etcd.process import free_port
-from tests.unit.shoal.wire.test_grpc_words import GRPC_SAYS
+from tests.support.examples.grpc_says import GRPC_SAYS
+from tests.support.network.ports import free_port
 
 TIMEOUT_S = 0.6
 HTTP1 = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"

@@ -19,10 +19,10 @@ from shoal.router.settings import RouterSettings
 from shoal.shard_worker.logic.replication.machine import MAX_PENDING_BYTES, queue_full
 from shoal.store.codecs import encode_worker
 from tests.integration.test_router_process import KEYS, entry_at, put, twin_workers
-from tests.support.etcd.process import free_port
+from tests.support.network.ports import free_port
+from tests.twins.cluster import TwinCluster, TwinWorker
 from tests.twins.store.client import MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.router.twin import TwinCluster, TwinWorker
 
 DIM, LOADERS, MESSAGES = 4, 8, 5
 

@@ -12,7 +12,7 @@ import pytest
 from tests.chaos.campaign import Figures, campaign
 from tests.chaos.grounds import PlainGround, plain_cluster
 from tests.chaos.outages import in_words
-from tests.support.terminal_line import show
+from tests.support.figures import show
 
 SEED, TTL_S, SECONDS = 1, 2, 100.0
 

@@ -21,7 +21,7 @@ from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.keys import Keys
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc
 from tests.support.etcd.process import EtcdProcess
-from tests.unit.coordinator.candidate import Workers
+from tests.twins.coordinator.bare_coordinator import ModelWorkers
 
 KEYS = Keys("it")
 TTL_S = 2
@@ -154,7 +154,7 @@ def test_two_processes_one_leads_the_other_takes_over(etcd: EtcdProcess, launch:
             assert (error.code(), "no shard worker" in str(error.details())) == (grpc.StatusCode.UNAVAILABLE, True)
             error = await refused(create(second, "c", "r"))
             assert (error.code(), first in str(error.details())) == (grpc.StatusCode.UNAVAILABLE, True)
-            async with Workers(store, "w0", "w1", keys=KEYS).running():
+            async with ModelWorkers(store, "w0", "w1", keys=KEYS).running():
                 await _live_through_the_leader(store, first)
                 made = await create(first, "kept", "r2")
                 one.end(signal.SIGKILL)
@@ -214,7 +214,7 @@ def test_a_coordinator_may_start_before_etcd_and_outlive_its_absence(etcd: EtcdP
             await until(is_unwell)
             await asyncio.to_thread(etcd.start)
             await started(one)
-            async with Workers(store, "w0", keys=KEYS).running():
+            async with ModelWorkers(store, "w0", keys=KEYS).running():
                 await until(lambda: _creates(address))
             assert (await leader_of(store)).address == before.address
         finally:

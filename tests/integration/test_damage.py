@@ -31,11 +31,11 @@ from shoal.shard_worker.storage.log.log_file import LogIdentity
 from shoal.shard_worker.storage.log.log_opening import verify_log_files
 from shoal.shard_worker.storage.log.watermark import load_watermark
 from shoal.shard_worker.storage.store.store_inspection import StoreInspection
-from tests.unit.shard_worker.engine_driver import CLUSTER, REF, Driven
-from tests.unit.shard_worker.engine_reading import count, nearest, stored
-from tests.unit.shard_worker.fsck.replica_on_disk import checked, flip, make_worker
-from tests.unit.shard_worker.replica_bench import REPLICA
-from tests.unit.shard_worker.storage.builders import files_under
+from tests.support.worker.engine_driver import CLUSTER, REF, Driven
+from tests.support.worker.engine_reading import count, nearest, stored
+from tests.support.worker.replica_bench import REPLICA
+from tests.support.worker.replica_on_disk import checked, flip, make_worker
+from tests.support.worker.storage_parts import files_under
 
 IDENTITY = LogIdentity(cluster_id=CLUSTER, replica_id=REPLICA)
 QUERIES = ([0.0, 0.0, 0.0, 0.0], [7.0, 1.0, 1.0, -9.0])

@@ -1,4 +1,4 @@
-"""What happens when (design of replication, table of that name): each event on real processes, under a load that a
+"""What happens when (docs/reliability.md, "What happens when"): each event on real processes, under a load that a
 model judges.
 
 Every test ends with the same proof (`assert_healed`): all replicas are back in sync by themselves and equal, nothing
@@ -23,8 +23,8 @@ from tests.chaos.outages import in_words
 from tests.integration.failover_scene import TTL_S, Scene, scene
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
 from tests.support.disk.small_disk import fill, small_disk
+from tests.support.figures import show
 from tests.support.network.private_network import why_no_network
-from tests.support.terminal_line import show
 
 REPLACE_AFTER_S = 4 * TTL_S
 DISK_MEGABYTES = 160

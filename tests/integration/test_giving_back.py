@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.repository import ROOT
 
 SETTLED = ("merged", "altered", "altered back", "reopened", "emptied by half")
 GONE = ("closed", "failed", "not opened")

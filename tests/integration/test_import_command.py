@@ -15,7 +15,7 @@ import pytest
 
 import shoal
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
-from tests.support.etcd.process import free_port
+from tests.support.network.ports import free_port
 
 ROWS, DIM = 200_000, 16
 

@@ -21,9 +21,9 @@ from shoal.shard_worker.fsck.finding import Severity, Verdict
 from shoal.shard_worker.fsck.replica_check import check_replica
 from shoal.shard_worker.fsck.targets import find_targets
 from tests.integration.replica_history import after, bench, check, history, live
+from tests.support.repository import ROOT
 from tests.support.scope import cells
 
-ROOT = Path(__file__).parents[2]
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 STEPS = history()
 FIRST, MIDDLE = "the first time", "in the middle of its life"

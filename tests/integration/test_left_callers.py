@@ -16,7 +16,6 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ import pytest
 
 import shoal
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
+from tests.support.repository import ROOT
 
 DIM, ROWS, CALLERS, PATIENCE_S, HOURS = 4, 1_000, 30, 60.0, 7_200.0
 DEPTH = 40
@@ -127,7 +127,7 @@ except KeyboardInterrupt:
 def leaver(cluster: RoleCluster, callers: int) -> Iterator[subprocess.Popen[bytes]]:
     """A process that waits for so many counts."""
     command = [sys.executable, "-c", LEAVER, cluster.address, "heavy", json.dumps(FILTER), str(callers)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
     try:
         wait_for(cluster, callers)
         yield process

@@ -17,8 +17,7 @@ import pytest
 
 import shoal
 from shoal.deploy.local.foreground import free_port
-from shoal.deploy.processes.processes import children_of, is_alive, name_of
-from shoal.deploy.ray.session import processes_of
+from shoal.deploy.ray.session import children_of, is_alive, name_of, processes_of
 from tests.support.scope import LONG
 
 TIMEOUT_S = 90.0

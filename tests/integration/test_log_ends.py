@@ -15,8 +15,8 @@ from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.runtime.server import GrpcServer
 from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_pb2_grpc
-from shoal.wire.shard_calls import shard_from_message
-from tests.support.etcd.process import free_port
+from shoal.wire.call_parts import shard_from_message
+from tests.support.network.ports import free_port
 
 MESSAGE_BYTES = 1_000_000
 WAIT_S = 20.0
@@ -37,7 +37,7 @@ class Teller(replication_pb2_grpc.ReplicationServicer, worker_pb2_grpc.WorkerSer
         if self.silent:
             await asyncio.Event().wait()
         ends = [
-            replication_pb2.LogEnd(shard=shard, replica=f"{self.name}-{shard.number}", term=4, seq=7 + shard.number)
+            replication_pb2.LogEnd(replica=f"{self.name}-{shard.number}", term=4, seq=7 + shard.number)
             for shard in request.shards
             if shard_from_message(shard) != SHARDS[2]
         ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.repository import ROOT
 
 
 @pytest.mark.parametrize(("index", "dim", "least"), [("flat", 256, 10_000), ("hnsw", 768, 3_000), ("auto", 768, 9_000)])

@@ -11,7 +11,7 @@ import pytest
 from shoal.core.ids import ClusterId
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from tests.support.cluster.role_cluster import RoleCluster, RoleProcess, wait_until
-from tests.support.etcd.process import free_port
+from tests.support.network.ports import free_port
 
 ROLES = ("coordinator", "shard_worker", "router")
 

@@ -25,9 +25,9 @@ from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.segments.segment_form import SealedForm
 from shoal.shard_worker.tuning.calibrate import calibrate
 from shoal.shard_worker.tuning.truth import QuerySample
-from tests.support.data_sets import load
+from tests.support.examples.data_sets import load
 from tests.support.scope import LONG, cells
-from tests.unit.shard_worker.index.made_segments import built, frozen
+from tests.support.worker.made_segments import built, frozen
 
 TARGETS = (0.8, 0.9, 0.95, 0.99)
 KS = (1, 10, 100)

@@ -2,7 +2,7 @@
 fall short.
 
 Long only, since it takes as long as the loading: make test-long. The short form is
-tests/unit/shard_worker/test_recall_holds.py.
+tests/unit/shard_worker/tuning/test_recall_holds.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import shoal
+from tests.support.examples.hostile_vectors import queries_of, rows_of
 from tests.support.scope import LONG
-from tests.unit.shard_worker.index.hostile_vectors import queries_of, rows_of
 
 RATE, SECONDS, BATCH = 600, 90, 150
 DIM, K, TARGET, WINDOW = 64, 10, 0.95, 200

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster.role_cluster import wait_until
-from tests.support.etcd.process import free_port
+from tests.support.network.ports import free_port
 
 ROLES = ("coordinator", "shard_worker", "router")
 WAIT_S = 60.0

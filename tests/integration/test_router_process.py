@@ -32,10 +32,11 @@ from shoal.v1 import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc, w
 from shoal.wire.columns import ids_to_message, vectors_to_message
 from shoal.wire.status import error_from_exception
 from tests.support.cluster.role_cluster import RoleProcess
-from tests.support.etcd.process import EtcdProcess, free_port
+from tests.support.etcd.process import EtcdProcess
+from tests.support.network.ports import free_port
+from tests.twins.cluster import TwinCluster, new_conversions
 from tests.twins.store.client import MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.router.twin import TwinCluster, new_conversions
 
 KEYS = Keys("default")
 WAIT_S = 30.0

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
-from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import ClusterMap, LeaderEntry
-from shoal.core.collection import CollectionSpec
 from shoal.core.errors import AlreadyExists, DataLoss, DeadlineExceeded, ErrorDetails, ResourceExhausted, Unavailable
 from shoal.core.filter import Exists, Not
-from shoal.core.ids import CollectionId, RequestId, Revision, ShardId
+from shoal.core.ids import RequestId, Revision, ShardId
 from shoal.core.points import PointColumns, id_array
 from shoal.core.recovery import RecoveryRequest
+from shoal.core.replies import AuditPage, ShardRecovery
+from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard
 from shoal.core.shard_calls import (
     Breadth,
     QueryGroup,
@@ -36,10 +36,10 @@ from shoal.router.rpc.transport import GrpcLeader, GrpcShardService, connect_wor
 from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.rpc.worker_service import WorkerServicer
 from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2_grpc
-from shoal.wire.recovery import audit_to_message, recovery_to_message, request_from_message
-from tests.support.etcd.process import free_port
+from shoal.wire.recovery import audit_to_message, recover_from_message, recovery_to_message
+from tests.support.network.ports import free_port
+from tests.twins.cluster import MEMORY_BYTES, TwinCluster, TwinWorker, new_conversions
 from tests.twins.router_answers import AUDITED, RECOVERY
-from tests.unit.router.twin import MEMORY_BYTES, TwinCluster, TwinWorker, new_conversions
 
 SHARD = ShardId("id-a", 0)
 MESSAGE_BYTES = 1_000_000
@@ -57,7 +57,7 @@ SEARCH = ShardSearch(
     explain=True,
     with_vectors=True,
 )
-UPSERT = ShardUpsert(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 1), points=POINTS)
+UPSERT = ShardUpsert(shard=SHARD, request_id=RequestId("me", 1), points=POINTS)
 
 
 def twin_worker() -> TwinWorker:
@@ -89,7 +89,7 @@ async def answers(service: ShardService) -> list[object]:
     page = await service.scroll(ShardScroll(shard=SHARD, after=-1, limit=5), WAIT_S)
     await service.optimize(SHARD, WAIT_S)
     stats, status = await service.stats(SHARD, WAIT_S), await service.status(WAIT_S)
-    removed = await service.write(ShardDelete(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 2), ids=id_array([4, 8])), WAIT_S)
+    removed = await service.write(ShardDelete(shard=SHARD, request_id=RequestId("me", 2), ids=id_array([4, 8])), WAIT_S)
     return [
         written,
         (hits.counts.tolist(), hits.ids.tolist(), hits.scores.tolist(), hits.payloads, hits.vectors.tolist(), found.explain),
@@ -102,7 +102,7 @@ async def answers(service: ShardService) -> list[object]:
         await service.count(ShardCount(shard=SHARD, filter=Not(HAS_A)), WAIT_S),
         await service.tune(ShardTune(shard=SHARD, k=7), WAIT_S),
         await service.measure_recall(ShardMeasureRecall(shard=SHARD, k=7, sample=5, recall=0.75), WAIT_S),
-        await service.write(ShardDeleteMatching(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 3), filter=Not(HAS_A)), WAIT_S),
+        await service.write(ShardDeleteMatching(shard=SHARD, request_id=RequestId("me", 3), filter=Not(HAS_A)), WAIT_S),
     ]
 
 
@@ -202,7 +202,7 @@ def test_a_message_larger_than_allowed_is_exhausted_not_internal() -> None:
         vectors = np.zeros((1_000, 1_000), dtype=np.float32)
         points = PointColumns(ids=np.arange(1_000), vectors=vectors, payloads=None)
         with pytest.raises(ResourceExhausted, match="send fewer points"):
-            await remote.write(ShardUpsert(shard=SHARD, epoch=Revision(9), request_id=RequestId("me", 1), points=points), WAIT_S)
+            await remote.write(ShardUpsert(shard=SHARD, request_id=RequestId("me", 1), points=points), WAIT_S)
 
     over_grpc(check)
 
@@ -236,7 +236,7 @@ class TwinCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
         return collections_pb2.DropCollectionResponse()
 
     async def RecoverShard(self, request: collections_pb2.RecoverShardRequest, _: object) -> collections_pb2.RecoverShardResponse:
-        self.recovered.append(request_from_message(request))
+        self.recovered.append(recover_from_message(request).asked)
         return collections_pb2.RecoverShardResponse(done=request.accept_data_loss, recovery=recovery_to_message(RECOVERY))
 
     async def ListAudit(self, request: collections_pb2.ListAuditRequest, _: object) -> collections_pb2.ListAuditResponse:
@@ -245,29 +245,33 @@ class TwinCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
 
 def test_administration_goes_to_the_leader_of_the_moment() -> None:
     async def run() -> None:
-        leader, spec = GrpcLeader(MESSAGE_BYTES), CollectionSpec(name="a", dim=4, shards=3)
+        leader = GrpcLeader(MESSAGE_BYTES)
+        first_call, second_call = (CreateCollection(name="a", dim=4, shards=3, request_id=each) for each in ("r1", "r2"))
+        drop = DropCollection(name="a", collection_id="id-1")
         twins = [TwinCoordinator(), TwinCoordinator()]
         servers = [GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES) for _ in twins]
         for twin, server in zip(twins, servers, strict=True):
             coordinator_pb2_grpc.add_CoordinatorServicer_to_server(twin, server.grpc)
         first, second = [await server.start() for server in servers]
-        assert await leader.create(first, spec, "r1", WAIT_S) == "id-1"
+        assert await leader.create(first, first_call, WAIT_S) == "id-1"
         with pytest.raises(AlreadyExists):
-            await leader.create(first, spec, "r2", WAIT_S)
-        await leader.drop(second, "a", CollectionId("id-1"), WAIT_S)
+            await leader.create(first, second_call, WAIT_S)
+        await leader.drop(second, drop, WAIT_S)
         assert ([each.request_id for each in twins[0].created], twins[0].dropped, twins[1].dropped) == (["r1", "r2"], [], [("a", "id-1")])
         assert (twins[0].created[0].spec.name, twins[0].created[0].spec.shards) == ("a", 3)
-        await leader.alter(second, "a", Alteration(recall=0.5), WAIT_S)
-        await leader.alter(second, "a", Alteration(index="flat"), WAIT_S)
+        await leader.alter(second, AlterCollection(name="a", recall=0.5), WAIT_S)
+        await leader.alter(second, AlterCollection(name="a", index="flat"), WAIT_S)
         sent = [(each.name, each.HasField("index"), each.index, each.HasField("recall"), each.recall) for each in twins[1].altered]
         assert sent == [("a", False, "", True, 0.5), ("a", True, "flat", False, 0.0)]
         asked = RecoveryRequest(name="a", number=1, worker=None, accept_data_loss=True, reason="why", asked_by="me", request_id="r")
-        assert await leader.recover(second, asked, WAIT_S) == (RECOVERY, True)
+        recovered = await leader.recover(second, RecoverShard(asked=asked), WAIT_S)
+        assert recovered == ShardRecovery(done=True, recovery=RECOVERY)
         assert twins[1].recovered == [asked]
-        assert await leader.audit(second, 2, "k", WAIT_S) == ((AUDITED, AUDITED), "behind k")
+        page = await leader.audit(second, ListAudit(limit=2, before="k"), WAIT_S)
+        assert page == AuditPage(entries=(AUDITED, AUDITED), following="behind k")
         await servers[1].stop(0)
         with pytest.raises(Unavailable, match="coordinator at"):
-            await leader.drop(second, "a", CollectionId("id-1"), WAIT_S)
+            await leader.drop(second, drop, WAIT_S)
         await leader.close()
         await servers[0].stop(0)
 
@@ -290,7 +294,7 @@ def test_a_call_on_a_frozen_leader_is_given_up_when_another_one_leads() -> None:
         server = GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
         coordinator_pb2_grpc.add_CoordinatorServicer_to_server(twin, server.grpc)
         address = await server.start()
-        call = asyncio.create_task(leader.create(address, CollectionSpec(name="a", dim=4), "r", WAIT_S))
+        call = asyncio.create_task(leader.create(address, CreateCollection(name="a", dim=4, request_id="r"), WAIT_S))
         await twin.asked.wait()
         await leader.keep(ClusterMap(leader=LeaderEntry(address=address, created=Revision(1))))
         assert not call.done()

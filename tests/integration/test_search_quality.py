@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.support.data_sets import load, recall
+from tests.support.examples.data_sets import load, recall
 
 
 def test_sift5k_in_two_shards_reaches_recall_098_with_all_rows_sealed(client):

@@ -18,9 +18,9 @@ import pytest
 
 import shoal
 from tests.support.cluster.role_cluster import RoleProcess, wait_until
-from tests.support.etcd.process import free_port
 from tests.support.etcd.secure import PASSWORD, USER, SecureEtcd
 from tests.support.network.certificates import Authority
+from tests.support.network.ports import free_port
 
 TTL_S = 3
 

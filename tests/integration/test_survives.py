@@ -10,7 +10,7 @@ import pytest
 
 import shoal
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
-from tests.support.data_sets import recall
+from tests.support.examples.data_sets import recall
 from tests.support.scope import LONG
 
 

@@ -71,7 +71,7 @@ class Client(Process):
         key, upsert = f"{self.name}.{random.randrange(KEYS_EACH)}", random.random() >= DELETES
         kind = RecordKind.UPSERT if upsert else RecordKind.DELETE
         body = (f"{key}={request}" if upsert else key).encode()
-        patience = patience_of(now=self.clock(), timeout_s=random.uniform(*TIMEOUT_S))
+        patience = patience_of(clock=self.clock, timeout_s=random.uniform(*TIMEOUT_S))
 
         def ask(entry: ShardEntry, worker: WorkerId, left_s: float, answer: Resume) -> None:
             target = self._world.workers[worker]
@@ -81,7 +81,7 @@ class Client(Process):
         attempt = 0
         while True:
             reached, entry = False, self.observer.map.shards.get(self._world.shard)
-            left_s = patience.deadline - self.clock()
+            left_s = patience.deadline.left_s
             try:
                 if entry is None:
                     raise Unavailable("not placed")
@@ -91,7 +91,7 @@ class Client(Process):
             except ShoalError as error:
                 applied = applied_after(applied, reached, error)
                 curable = may_pass(error, None if entry is None else entry.config, at_primary=True)
-                wait_s = wait_before_retry(attempt, self.clock(), patience) if curable else None
+                wait_s = wait_before_retry(attempt, patience.attempts.left_s) if curable else None
                 if wait_s is None:
                     self._world.history.not_acked(request, applied)
                     return
@@ -110,7 +110,7 @@ class Client(Process):
         history = self._world.history
         floor = {Consistency.ANY: 0, Consistency.SESSION: self._session, Consistency.PRIMARY: history.primary_floor}[consistency]
         terms = ReadTerms(consistency=consistency, min_seq=Seq(self._session if consistency is Consistency.SESSION else 0))
-        patience = patience_of(now=self.clock(), timeout_s=random.uniform(*TIMEOUT_S), patience_s=READ_PATIENCE_S)
+        patience = patience_of(clock=self.clock, timeout_s=random.uniform(*TIMEOUT_S), patience_s=READ_PATIENCE_S)
         found = yield from self._read_until(patience, terms, key)
         if found is not None:
             history.read_ended(consistency.value, key, found, floor)
@@ -137,7 +137,7 @@ class Client(Process):
             entry = self.observer.map.shards.get(self._world.shard)
             for worker in self._workers_to_ask(entry, terms):
                 assert entry is not None
-                left_s = patience.deadline - self.clock()
+                left_s = patience.deadline.left_s
                 if left_s <= 0:
                     return None
                 try:
@@ -145,7 +145,7 @@ class Client(Process):
                 except ShoalError:
                     continue
                 return found
-            wait_s = wait_before_retry(attempt, self.clock(), patience)
+            wait_s = wait_before_retry(attempt, patience.attempts.left_s)
             if wait_s is None:
                 return None
             yield self._change_or(wait_s)

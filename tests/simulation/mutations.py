@@ -1,4 +1,4 @@
-"""Every starred rule of the replication design, broken on purpose by a patch of the product's function that keeps it.
+"""Every rule of docs/design/replication.md, broken on purpose by a patch of the product's function that keeps it.
 
 `caught_by`: directed scripts that make a checker fall; without one, random seeds do. A rule whose mutation survives is
 not tested.
@@ -342,7 +342,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="a joiner holds every committed record",
         patched="Leadership._may_join",
-        breaking=_attribute(Leadership, "_may_join", lambda self, peer, *_: peer.id not in self.config.isr and not peer.silent),
+        breaking=_attribute(Leadership, "_may_join", lambda self, peer, *_: peer.id not in self.config.isr and peer.keeps_up),
         caught_by=("lost_answer_of_an_expansion",),
         starred=False,
     ),

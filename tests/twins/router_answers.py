@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from shoal.client import calls
 from shoal.client.async_client import AsyncClient
 from shoal.client.async_driver import AsyncDriver
-from shoal.client.calls import AuditPage, Found, Got, Page, Request, ShardToken, Written
 from shoal.client.client import Client
-from shoal.client.results import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.client.sync_driver import SyncDriver
+from shoal.core import requests as calls
 from shoal.core.alteration import Alteration, altered_spec
 from shoal.core.collection import spec_from_input
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound
@@ -28,6 +26,8 @@ from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import StoredColumns, id_array, id_order
 from shoal.core.recovery import ACCEPT_DATA_LOSS, AuditEntry, LogEnd, Recovery, ReplicaPlace
+from shoal.core.replies import AuditPage, ClusterInfo, CollectionInfo, CollectionSummary, Found, Got, Page, ShardRecovery, Written
+from shoal.core.requests import Request, ShardToken
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
 from shoal.core.topk import HitColumns
@@ -76,11 +76,12 @@ AUDITED = AuditEntry(
 )
 
 
-class Clock:
+class PausingClock:
     """Seconds that pass when somebody sleeps or a call takes time."""
 
     def __init__(self) -> None:
-        self.now, self.pauses = 100.0, []
+        self.now = 100.0
+        self.pauses: list[float] = []
 
     def __call__(self) -> float:
         return self.now
@@ -93,31 +94,48 @@ class Clock:
         self.sleep(seconds)
 
 
-class MockTransport:
+class SentRequests:
     """Answers with `answer(address, request, timeout_s)`, which returns or raises; remembers what was sent."""
 
     def __init__(self, answer: Callable[[str, Request, float], Any]) -> None:
-        self.answer, self.sent, self.closed = answer, [], False
+        self.answer, self.closed = answer, False
+        self.sent: list[tuple[str, Request, float]] = []
 
-    def send(self, address: str, request: Request, timeout_s: float) -> Any:
+    def answered(self, address: str, request: Request, timeout_s: float) -> Any:
+        """Remember the request. Returns what `answer` returns."""
         self.sent.append((address, request, timeout_s))
         return self.answer(address, request, timeout_s)
+
+    def requests(self, kind: type[Request]) -> list[Any]:
+        """Return the requests of one kind, in the order in which they were sent."""
+        return [request for _, request, _ in self.sent if isinstance(request, kind)]
+
+
+class MockTransport(SentRequests):
+    """The transport of a blocking client."""
+
+    def send(self, address: str, request: Request, timeout_s: float) -> Any:
+        return self.answered(address, request, timeout_s)
 
     def close(self) -> None:
         self.closed = True
 
-    def requests(self, kind: type[Request]) -> list[Any]:
-        return [request for _, request, _ in self.sent if isinstance(request, kind)]
+
+class MockedClient(Client):
+    """A client whose transport is `mock`; with a clock, pauses only move that clock."""
+
+    def __init__(self, mock: MockTransport, address: Any, clock: PausingClock | None, timeout: float | None) -> None:
+        super().__init__(address, timeout=timeout, transport=mock)
+        self.mock = mock
+        if clock is not None:
+            self._driver = SyncDriver(mock, clock=clock, sleep=clock.sleep, chance=lambda: 0.0)
 
 
-def client_with(answer: Callable[..., Any], *, address: Any = "one:1", clock: Clock | None = None, timeout: float | None = None) -> Client:
-    """A client over a MockTransport, found as `.mock`; with a clock, pauses only move that clock."""
-    mock = MockTransport(answer)
-    client = Client(address, timeout=timeout, transport=mock)
-    if clock is not None:
-        client._driver = SyncDriver(mock, clock=clock, sleep=clock.sleep, chance=lambda: 0.0)
-    client.mock = mock
-    return client
+def client_with(
+    answer: Callable[..., Any], *, address: Any = "one:1", clock: PausingClock | None = None, timeout: float | None = None
+) -> MockedClient:
+    """Return a client whose every request is answered by `answer`."""
+    return MockedClient(MockTransport(answer), address, clock, timeout)
 
 
 class DictCluster:
@@ -290,24 +308,29 @@ def _near(score: float, radius: float, smaller_is_better: bool) -> bool:
     return score <= radius if smaller_is_better else score >= radius
 
 
-class AsyncMockTransport(MockTransport):
-    """The same for the async driver. An answer that is awaitable is awaited."""
+class AsyncMockTransport(SentRequests):
+    """The transport of an async client. An answer that is awaitable is awaited."""
 
     async def send(self, address: str, request: Request, timeout_s: float) -> Any:
-        answer = super().send(address, request, timeout_s)
+        answer = self.answered(address, request, timeout_s)
         return await answer if inspect.isawaitable(answer) else answer
 
     async def close(self) -> None:
-        super().close()
+        self.closed = True
+
+
+class MockedAsyncClient(AsyncClient):
+    """An async client whose transport is `mock`; with a clock, pauses only move that clock."""
+
+    def __init__(self, mock: AsyncMockTransport, address: Any, clock: PausingClock | None, timeout: float | None) -> None:
+        super().__init__(address, timeout=timeout, transport=mock)
+        self.mock = mock
+        if clock is not None:
+            self._driver = AsyncDriver(mock, clock=clock, sleep=clock.async_sleep, chance=lambda: 0.0)
 
 
 def async_client_with(
-    answer: Callable[..., Any], *, address: Any = "one:1", clock: Clock | None = None, timeout: float | None = None
-) -> AsyncClient:
-    """An async client over an AsyncMockTransport, found as `.mock`; with a clock, pauses only move that clock."""
-    mock = AsyncMockTransport(answer)
-    client = AsyncClient(address, timeout=timeout, transport=mock)
-    if clock is not None:
-        client._driver = AsyncDriver(mock, clock=clock, sleep=clock.async_sleep, chance=lambda: 0.0)
-    client.mock = mock
-    return client
+    answer: Callable[..., Any], *, address: Any = "one:1", clock: PausingClock | None = None, timeout: float | None = None
+) -> MockedAsyncClient:
+    """Return an async client whose every request is answered by `answer`."""
+    return MockedAsyncClient(AsyncMockTransport(answer), address, clock, timeout)

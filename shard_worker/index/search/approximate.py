@@ -3,7 +3,7 @@
 The index is searched as if all its rows counted, the others are dropped, and where too few are left, or they lie deeper
 than the index is reliable, the search is repeated deeper, until comparing every row that counts is cheaper. So an
 answer is never short, and its recall is the index's own. Refuses selectors inside the index's search: they break a
-graph's paths (design: replica.md, "The filter contract").
+graph's paths (docs/design/filters.md, "The filter contract").
 """
 
 from __future__ import annotations

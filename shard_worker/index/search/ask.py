@@ -1,16 +1,21 @@
-"""What a search asks of every part: prepared queries and how to answer them."""
+"""What a search is given: what it asks of every segment, and what all searches of one replica share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from shoal.core.collection import Metric
+from shoal.core.deadline import Clock
+from shoal.core.errors import Unavailable
 from shoal.core.points import Matrix
-from shoal.core.shard_calls import Accuracy, Exact
+from shoal.core.shard_calls import DEFAULT_RECALL, Accuracy, Exact
 from shoal.core.turns import FREE, Turn
+from shoal.shard_worker.index.search.hot_filters import HotFilters
+from shoal.shard_worker.index.search.paces import Paces
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -36,3 +41,27 @@ class Ask:
     def only(self, numbers: npt.NDArray[np.int64]) -> Ask:
         """The same of the queries `numbers` (m,) alone."""
         return replace(self, queries=self.queries.take(numbers, axis=0))
+
+
+ReadPayloads = Callable[[npt.NDArray[np.int64]], Sequence[bytes | None] | None]
+"""Payloads of rows (n,) of the store, in this order; None when one of them has meanwhile been replaced."""
+
+
+class ViewOutdated(Unavailable):
+    """A payload that the view needs has been replaced since: search a newer view."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SearchContext:
+    """Made once per replica and used by all threads that search it; `dataclasses.replace` gives one that explains.
+
+    read_payloads: any thread may call it; clock: seconds from any beginning; explain: whether searches say how they
+    were carried out; recall: target where a search names none.
+    """
+
+    hot: HotFilters
+    read_payloads: ReadPayloads
+    clock: Clock
+    paces: Paces = field(default_factory=Paces)
+    explain: bool = False
+    recall: float = DEFAULT_RECALL

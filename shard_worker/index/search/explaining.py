@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from shoal.core.deadline import Clock
 from shoal.core.shard_calls import SegmentExplain
 from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.index.view import SegmentView
@@ -31,7 +31,7 @@ class Tally:
         "selectivity",
     )
 
-    def __init__(self, clock: Callable[[], float], turn: Turn = FREE) -> None:
+    def __init__(self, clock: Clock, turn: Turn = FREE) -> None:
         self._clock, self._turn = clock, turn
         self.plan = Plan.EMPTY
         self.estimated = self.selectivity = 1.0

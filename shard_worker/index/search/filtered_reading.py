@@ -15,7 +15,7 @@ from shoal.core.filter import Filter
 from shoal.core.points import IdArray, PointId, id_order
 from shoal.core.topk import concat_ids
 from shoal.core.turns import FREE, Turn
-from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.ask import SearchContext
 from shoal.shard_worker.index.search.hot_filters import Positions
 from shoal.shard_worker.index.search.matching import Sought, matching
 from shoal.shard_worker.index.view import IndexView, SegmentView

@@ -16,7 +16,7 @@ from shoal.core.filter import Filter, filter_key
 from shoal.core.filter_predicate import Predicate, predicate_of
 from shoal.core.payload import payload_from_json
 from shoal.core.turns import FREE, Turn
-from shoal.shard_worker.index.search.context import SearchContext, ViewOutdated
+from shoal.shard_worker.index.search.ask import SearchContext, ViewOutdated
 from shoal.shard_worker.index.search.hot_filters import HotFilter, Positions
 from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.read_pace import ReadPace

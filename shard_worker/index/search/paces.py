@@ -14,6 +14,7 @@ from enum import StrEnum
 import numpy as np
 
 from shoal.core.collection import Metric
+from shoal.core.deadline import Clock
 from shoal.shard_worker.index.native.distances import distances_at
 from shoal.shard_worker.index.native.native_index import squared_distances
 
@@ -54,7 +55,7 @@ class _MeasuredWork(StrEnum):
 class Paces:
     """Learnt costs of one replica, whose vectors have one dimension. clock: seconds, for the first measurement."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._us_per_float: dict[_MeasuredWork, float] = {}
@@ -63,10 +64,6 @@ class Paces:
     def exact_us(self, *, queries: int, rows: int, dim: int, layout: Layout) -> float:
         """Microseconds to compare every one of `queries` with `rows` rows."""
         return _fixed_us(queries, rows) + self._arithmetic_us(queries, rows, dim, layout)
-
-    def gather_us(self, *, rows: int, dim: int) -> float:
-        """Microseconds to copy scattered rows into one block."""
-        return rows * dim * self._pace(_MeasuredWork.GATHER, dim)
 
     def learn_exact(self, *, queries: int, rows: int, dim: int, layout: Layout, us: float) -> None:
         """Such a search took `us`."""

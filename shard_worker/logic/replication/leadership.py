@@ -1,5 +1,4 @@
-"""The primary's half of replication: how far each member is, what to send it next, and which change of the isr to ask
-for.
+"""The primary's half of replication: what each member is sent next, and which change of the isr to ask for.
 
 It performs nothing. A term begins with the primary's no-op and ends when the machine drops it; nothing of it outlives
 the term. At most one swap of the configuration is asked for at a time. From before it is sent until its outcome is
@@ -14,28 +13,27 @@ from enum import StrEnum
 
 from shoal.core.ids import ReplicaId, Revision, Seq, WorkerId
 from shoal.core.shard_config import ShardConfig, commit_point, expanded, is_spare, keepers, may_shrink, shrunk, without_eligible
-from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, Diverged, LogMatches, LogSummary, NoRoom
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, Diverged, LogMatches, NoRoom
 from shoal.shard_worker.logic.replication.log_view import LogView
+from shoal.shard_worker.logic.replication.progress import NeedsSnapshot, OtherHistory, Peer, Probing, Replicating
 from shoal.shard_worker.logic.replication.record import Record
 
 BATCH_BYTES = 4 * 1024 * 1024
 HEARTBEAT_MS = 500
 RETRY_MS = 200
 SHRINK_AFTER_MS = 1_500
-"""Without progress of a member, from the first unanswered append on, until the primary asks for an isr without it."""
-
-BYTES_PER_MS = 4_096
-"""What a member takes at the least, network and disk together."""
+"""A member that makes no progress for this long is left out of the isr. It counts from the first append without
+progress."""
 
 STALLED_MS = 3_000
-"""Without progress of a member that is needed until new writes are refused instead of kept waiting."""
+"""A needed member that makes no progress for this long lets new writes be refused instead of kept waiting."""
 
 SWAP_AGAIN_MS = 1_000
 
 
 class SwapOutcome(StrEnum):
-    """What is known of a compare-and-swap. REJECTED: what it was made from has changed; NOT_DONE: surely not done, for
-    another reason; UNKNOWN: it may have happened, or may yet happen."""
+    """What is known of a compare-and-swap. REJECTED: the configuration it was made from has changed; NOT_DONE: it
+    surely did not happen, for another reason; UNKNOWN: it may have happened, or may yet happen."""
 
     DONE = "done"
     REJECTED = "rejected"
@@ -45,7 +43,7 @@ class SwapOutcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SendAppend:
-    """Send it to the member's worker, once; then say PeerAnswered or PeerSilent with this serial."""
+    """Send `append` to the member's worker, once; then say PeerAnswered or PeerSilent with this serial."""
 
     worker: WorkerId
     serial: int
@@ -54,7 +52,7 @@ class SendAppend:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadLog:
-    """Read records from the log for a member, from from_seq on, one at least, up to max_bytes; then say LogRead."""
+    """Read records from the log for a member, from from_seq on, at least one, up to max_bytes; then say LogRead."""
 
     peer: ReplicaId
     from_seq: Seq
@@ -74,44 +72,10 @@ class SwapConfig:
 LeadershipEffect = SendAppend | ReadLog | SwapConfig
 
 
-@dataclass
-class Peer:
-    """A member as the primary knows it.
-
-    match: durable there and equal to the primary's log up to here; next: seq to send next; serial: of the append in
-    flight, 0 for none; sent_bytes, sent_all: of the last one, and whether it reached to the end of the log;
-    waiting_since_ms: when the first append was sent that brought no progress.
-    """
-
-    id: ReplicaId
-    worker: WorkerId
-    next: Seq
-    match: Seq = Seq(0)
-    told_commit: Seq = Seq(0)
-    serial: int = 0
-    sent_ms: int | None = None
-    waiting_since_ms: int | None = None
-    no_room: NoRoom | None = None
-    sent_bytes: int = 0
-    sent_all: bool = True
-    reading: bool = False
-    silent: bool = False
-    behind: bool = False
-    behind_from: Seq = Seq(0)
-    lost_records: bool = False
-    estranged: bool = False
-
-    def waited_ms(self, now_ms: int) -> int:
-        """How long it has brought no progress, 0 while nothing is asked of it.
-
-        What is under way may take its time for its size.
-        """
-        return 0 if self.waiting_since_ms is None else now_ms - self.waiting_since_ms - self.sent_bytes // BYTES_PER_MS
-
-
-@dataclass
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Proposal:
-    """A swap that was asked for. in_doubt: an attempt of it ended with an unknown outcome."""
+    """A swap that was asked for. in_doubt: an attempt of it ended with an unknown outcome; under_way: an attempt of it
+    has not ended."""
 
     base: Revision
     config: ShardConfig
@@ -121,7 +85,7 @@ class Proposal:
 
 
 class Leadership:
-    """One term of a primary. Used by one thread; `log` is the machine's."""
+    """One term of a primary. `log` is the machine's. Used by one thread."""
 
     def __init__(self, *, config: ShardConfig, epoch: Revision, noop: Seq, log: LogView, serials: Iterator[int]) -> None:
         self.config, self.epoch, self.noop = config, epoch, noop
@@ -135,13 +99,13 @@ class Leadership:
     # What is committed
 
     def commit_point(self) -> Seq:
-        """How far everything is committed, by what is known now; 0 when nothing new can be."""
+        """Return up to where all records are committed, by what is known now; 0 when nothing can be committed."""
         durable: dict[ReplicaId, Seq] = {peer.id: peer.match for peer in self.peers.values()}
         durable[self.config.primary] = self._log.durable_seq
         return commit_point(self.config, durable, self._joining())
 
     def _joining(self) -> tuple[ReplicaId, ...]:
-        """Members that count already, or still, because a swap is asked for whose outcome is not surely known."""
+        """Return the isr of a swap that was asked for and whose outcome is not surely known: its members count, too."""
         return () if self._proposal is None else self._proposal.config.isr
 
     def _needed(self) -> list[Peer]:
@@ -150,7 +114,7 @@ class Leadership:
     # Whether it can take writes
 
     def obstacle(self, now_ms: int) -> str | None:
-        """Why no write could be committed soon, in words."""
+        """Return in words why no write could be committed soon; None when nothing speaks against it."""
         config = self.config
         if len(config.isr) < config.min_isr:
             return f"{len(config.isr)} replicas are in sync, {config.min_isr} must be"
@@ -158,38 +122,36 @@ class Leadership:
         return None if stuck is None else f"replica {stuck.id} on worker {stuck.worker} does not answer and cannot be left out"
 
     def no_room(self) -> NoRoom | None:
-        """Why upserts find no room at a member that needs them."""
+        """Return why upserts find no room at a member that they need; None when they do."""
         full = next((peer for peer in self._needed() if peer.no_room is not None), None)
         if full is None or full.no_room is None:
             return None
         return replace(full.no_room, reason=f"worker {full.worker}: {full.no_room.reason}")
 
     def furthest_behind(self) -> int:
-        """Records that the furthest behind of the other members lacks."""
+        """Return how many records the member lacks that is furthest behind."""
         return max((self._log.last_seq - peer.match for peer in tuple(self.peers.values())), default=0)
 
     @property
     def has_peers(self) -> bool:
-        """Whether there is anybody to send records to."""
+        """Whether there are other members to send records to."""
         return bool(self.peers)
 
     def needed_from(self) -> Seq:
-        """The first record that a member lacks whom commits wait for; those from there on must not be trimmed."""
+        """Return the first record that commits still wait for at some member. The log must keep those from there on."""
         return Seq(min((peer.match + 1 for peer in self._needed()), default=self._log.last_seq + 1))
 
     def wanted_from(self) -> Seq:
-        """The first record that any member lacks who is about to be sent it, or will be after the snapshot that it
-        fetches: it is silent while it installs that."""
-        wanting = (peer for peer in self.peers.values() if not peer.estranged and (peer.behind or not peer.silent))
-        wants = (peer.behind_from if peer.behind else peer.match + 1 for peer in wanting)
-        return Seq(min((*wants, self.needed_from())))
+        """Return the first record that some member lacks and will be sent soon: now, or once it has its snapshot. The
+        log should keep those from there on."""
+        return Seq(min((self.needed_from(), *(each for peer in self.peers.values() if (each := _wants_from(peer)) is not None))))
 
     # Events
 
     def follow(self, config: ShardConfig, epoch: Revision) -> None:
-        """A newer configuration of the same term.
+        """Take a newer configuration of the same term.
 
-        Whatever was asked for on an older one has happened, or never will.
+        A swap that was asked for on an older one has happened, or never will.
         """
         if epoch <= self.epoch:
             return
@@ -200,47 +162,41 @@ class Leadership:
         self._meet_members()
 
     def answered(self, peer_id: ReplicaId, serial: int, answer: AppendAnswer) -> None:
-        """A member answered Matched or Diverged."""
+        """Take a member's answer: LogMatches or Diverged."""
         peer = self._peer_of(peer_id, serial)
         if peer is None:
             return
-        peer.serial, peer.silent = 0, False
         match answer:
             case LogMatches(through=through, no_room=no_room):
-                progress = through > peer.match or peer.sent_all
-                peer.match = max(peer.match, through)
-                peer.next = Seq(max(peer.next, peer.match + 1))
-                peer.waiting_since_ms = None if progress else peer.waiting_since_ms
-                peer.behind, peer.no_room = False, no_room
+                self.peers[peer_id] = peer.matched(through, no_room)
             case Diverged(summary=summary):
-                self._find_divergence(peer, summary)
+                equal = self._log.agrees_until(summary)
+                self.peers[peer_id] = peer.parted(last_seq=summary.last_seq, equal=equal, ours=self._log.last_seq)
             case _:
                 raise AssertionError(f"a leadership does not take {answer}")
 
     def silent(self, peer_id: ReplicaId, serial: int) -> None:
-        """An append was not answered: it may have arrived or not."""
+        """Note that an append was not answered. It may have arrived or not."""
         peer = self._peer_of(peer_id, serial)
         if peer is not None:
-            peer.serial, peer.silent, peer.told_commit = 0, True, Seq(0)
-            peer.next = Seq(min(peer.next, peer.match + 1)) if peer.match else peer.next
+            self.peers[peer_id] = peer.unanswered()
 
     def read(self, peer_id: ReplicaId, from_seq: Seq, records: tuple[Record, ...], commit_seq: Seq, now_ms: int) -> list[LeadershipEffect]:
-        """Records for a member came from the log; none: they are trimmed, so it needs a snapshot."""
+        """Take the records that were read from the log for a member; without any they are trimmed, and it needs a
+        snapshot."""
         peer = self.peers.get(peer_id)
-        if peer is None or not peer.reading:
+        if peer is None or not isinstance(peer.progress, Replicating) or not peer.progress.reading:
             return []
-        peer.reading = False
-        if peer.next != from_seq or peer.serial:
+        if peer.progress.next != from_seq:
+            self.peers[peer_id] = peer.has_read(found=True)
             return []
-        # A record is named by its term and seq: what was read before a cut of the log is not taken for what is there
-        # now.
+        # A record is named by its term and seq. If the log was cut after the read, what was read is not in it any more.
         ours = all(self._log.term_at(record.seq) == record.term for record in records)
-        self._look_whether_behind(peer)
-        peer.silent = not records and not peer.behind
+        peer = peer.has_read(found=bool(records))
         return [self._send(peer, records if ours else (), commit_seq, now_ms)]
 
     def swapped(self, base: Revision, outcome: SwapOutcome, revision: Revision) -> None:
-        """The swap on `base` ended; revision: its epoch when it is DONE."""
+        """Take the outcome of the swap on `base`. revision: the new epoch, when it is DONE."""
         proposal = self._proposal
         if proposal is None or proposal.base != base:
             return
@@ -252,28 +208,28 @@ class Leadership:
             case SwapOutcome.NOT_DONE if not proposal.in_doubt:
                 self._proposal, self._swap_from_ms = None, proposal.asked_ms + SWAP_AGAIN_MS
             case SwapOutcome.NOT_DONE:
-                proposal.under_way = False
+                self._proposal = replace(proposal, under_way=False)
             case SwapOutcome.REJECTED:
-                # An earlier attempt may have been the change that this one met: only a newer configuration tells.
-                proposal.under_way, self._outdated = False, True
+                # The change that this attempt met may be its own earlier attempt: only a newer configuration tells.
+                self._proposal, self._outdated = replace(proposal, under_way=False), True
             case SwapOutcome.UNKNOWN:
-                proposal.in_doubt, proposal.under_way = True, False
+                self._proposal = replace(proposal, in_doubt=True, under_way=False)
 
     # Effects
 
     def pump(self, commit_seq: Seq, now_ms: int) -> list[LeadershipEffect]:
-        """What is to be sent now."""
+        """Return what is to be sent to the members now."""
         found = (self._next_for(peer, commit_seq, now_ms) for peer in list(self.peers.values()))
         return [effect for effect in found if effect is not None]
 
     def change(self, commit_seq: Seq, now_ms: int) -> list[LeadershipEffect]:
-        """The change of the isr to ask for now, if any."""
+        """Return the change of the isr to ask for now: one swap at most."""
         proposal = self._proposal
         if proposal is not None:
             again = not proposal.under_way and not self._outdated and now_ms - proposal.asked_ms >= SWAP_AGAIN_MS
             if not again:
                 return []
-            proposal.asked_ms, proposal.under_way = now_ms, True
+            self._proposal = replace(proposal, asked_ms=now_ms, under_way=True)
             return [SwapConfig(base=proposal.base, config=proposal.config)]
         wanted = None if self._outdated or now_ms < self._swap_from_ms else self._wanted(commit_seq, now_ms)
         if wanted is None:
@@ -289,65 +245,71 @@ class Leadership:
             if may_shrink(config, peer.id) and self._is_to_leave_isr(peer, now_ms):
                 return shrunk(config, peer.id)
         if len(keepers(config, config.primary)) + 1 >= max(config.rf, config.min_isr + 1):
-            # One more than min_isr always finds a place: else a lost member could neither be left out nor replaced.
+            # There is always a place for one more than min_isr: without it a lost member could be neither left out nor
+            # replaced.
             return None
         joins = next((peer for peer in self.peers.values() if self._may_join(peer, commit_seq, now_ms)), None)
         return None if joins is None else expanded(config, joins.id)
 
     def _has_begun(self) -> bool:
-        """Whether all of the isr has what may be committed: this term's no-op, and with it all before. Until then it
-        may yet turn out that the isr cannot go on, and those that are eligible hold everything."""
+        """Return whether all of the isr has this term's no-op, and with it all records before. Until then the isr may
+        turn out to be unable to go on; the members that are eligible hold everything, too, and must stay so."""
         in_sync = (peer for peer in self.peers.values() if peer.id in self.config.isr)
         return self._log.durable_seq >= self.noop and all(peer.match >= self.noop for peer in in_sync)
 
     def _is_to_leave_isr(self, peer: Peer, now_ms: int) -> bool:
-        if peer.waited_ms(now_ms) >= SHRINK_AFTER_MS or peer.lost_records or peer.estranged:
+        if peer.waited_ms(now_ms) >= SHRINK_AFTER_MS or peer.lost_records or isinstance(peer.progress, OtherHistory):
             return True
         stay = [self.peers[each] for each in keepers(self.config, peer.id) if each in self.peers]
-        all_keep_up = all(not each.silent and not each.lost_records and each.waited_ms(now_ms) < SHRINK_AFTER_MS for each in stay)
+        all_keep_up = all(each.keeps_up and not each.lost_records and each.waited_ms(now_ms) < SHRINK_AFTER_MS for each in stay)
         return peer.id in self.config.leaving and is_spare(self.config, peer.id) and all_keep_up
 
     def _may_join(self, peer: Peer, commit_seq: Seq, now_ms: int) -> bool:
-        """Whether it holds every committed record: those of earlier terms too, which end with this term's no-op."""
-        if peer.id in self.config.isr or peer.id in self.config.leaving or peer.estranged or peer.silent:
+        """Return whether it holds every committed record. Those of earlier terms end with this term's no-op."""
+        if peer.id in self.config.isr or peer.id in self.config.leaving or not peer.keeps_up:
             return False
         if peer.no_room is not None and len(self.config.isr) >= self.config.min_isr:
-            # Upserts would be refused for its sake.
+            # Once it is in the isr, upserts are refused as long as it has no room.
             return False
         return peer.match >= max(commit_seq, self.noop) and peer.waited_ms(now_ms) < SHRINK_AFTER_MS
 
     def _next_for(self, peer: Peer, commit_seq: Seq, now_ms: int) -> LeadershipEffect | None:
-        if peer.serial or peer.reading or peer.estranged:
+        if peer.under_way:
             return None
-        since_ms = HEARTBEAT_MS if peer.sent_ms is None else now_ms - peer.sent_ms
-        if peer.silent or peer.behind:
-            # Nothing large to one that may not be there, or cannot take it.
-            return self._send(peer, (), commit_seq, now_ms) if since_ms >= RETRY_MS else None
-        if peer.next <= self._log.last_seq:
-            records = self._log.held(peer.next, BATCH_BYTES)
-            if records:
-                return self._send(peer, records, commit_seq, now_ms)
-            self._look_whether_behind(peer)
-            if not peer.behind:
-                peer.reading = True
-                return ReadLog(peer=peer.id, from_seq=peer.next, max_bytes=BATCH_BYTES)
-            return self._send(peer, (), commit_seq, now_ms)
-        if peer.told_commit < min(commit_seq, peer.match) or since_ms >= HEARTBEAT_MS:
-            return self._send(peer, (), commit_seq, now_ms)
-        return None
+        since_ms = HEARTBEAT_MS if peer.exchange.sent_ms is None else now_ms - peer.exchange.sent_ms
+        match peer.progress:
+            case OtherHistory() | Replicating(reading=True):
+                return None
+            case Probing() | NeedsSnapshot():
+                # Nothing large is sent to a member that may not be there, or cannot take it.
+                return self._send(peer, (), commit_seq, now_ms) if since_ms >= RETRY_MS else None
+            case Replicating(next=following) if following <= self._log.last_seq:
+                return self._next_records(peer, following, commit_seq, now_ms)
+            case Replicating():
+                news = peer.exchange.told_commit < min(commit_seq, peer.match) or since_ms >= HEARTBEAT_MS
+                return self._send(peer, (), commit_seq, now_ms) if news else None
+
+    def _next_records(self, peer: Peer, following: Seq, commit_seq: Seq, now_ms: int) -> LeadershipEffect:
+        records = self._log.held(following, BATCH_BYTES)
+        if records or not self._log.reaches(following):
+            return self._send(peer, records, commit_seq, now_ms)
+        self.peers[peer.id] = peer.reads()
+        return ReadLog(peer=peer.id, from_seq=following, max_bytes=BATCH_BYTES)
 
     def _send(self, peer: Peer, records: tuple[Record, ...], commit_seq: Seq, now_ms: int) -> SendAppend:
-        prev_seq = Seq(peer.next - 1)
+        following = peer.following().next
+        if not self._log.reaches(following):
+            peer = peer.needs_snapshot(Seq(self._log.base[1] + 1))
+        prev_seq = Seq(following - 1)
         prev_term = self._log.term_at(prev_seq)
-        if peer.behind or prev_term is None:
-            # With the beginning of this log it can tell whether that is so.
-            self._look_whether_behind(peer)
+        behind = isinstance(peer.progress, NeedsSnapshot)
+        if behind or prev_term is None:
+            # With the beginning of this log the member can tell whether it needs a snapshot.
             records, (prev_term, prev_seq) = (), self._log.base
         serial = next(self._serials)
-        peer.serial, peer.sent_ms, peer.told_commit = serial, now_ms, commit_seq
-        peer.sent_bytes, peer.sent_all = sum(len(record.body) for record in records), prev_seq + len(records) >= self._log.last_seq
-        if peer.waiting_since_ms is None:
-            peer.waiting_since_ms = now_ms
+        to_end = prev_seq + len(records) >= self._log.last_seq
+        size_bytes = sum(len(record.body) for record in records)
+        self.peers[peer.id] = peer.sent(serial=serial, now_ms=now_ms, size_bytes=size_bytes, to_end=to_end, commit_seq=commit_seq)
         append = Append(
             shard=self.config.shard,
             term=self.config.term,
@@ -357,32 +319,13 @@ class Leadership:
             prev_seq=prev_seq,
             records=records,
             commit_seq=commit_seq,
-            behind=peer.behind,
+            behind=behind,
         )
         return SendAppend(worker=peer.worker, serial=serial, append=append)
 
-    def _look_whether_behind(self, peer: Peer) -> None:
-        behind = not self._log.reaches(peer.next)
-        if behind and not peer.behind:
-            # A snapshot that it takes from now on holds all before this log's beginning; what follows that one must be
-            # there then.
-            peer.behind_from = Seq(self._log.base[1] + 1)
-        peer.behind = behind
-
-    def _find_divergence(self, peer: Peer, summary: LogSummary) -> None:
-        if summary.last_seq < peer.match:
-            peer.lost_records = True
-            peer.match = Seq(0)
-        equal = self._log.agrees_until(summary)
-        # It has committed what this primary never had: it is not of this shard's history any more.
-        peer.estranged = equal > self._log.last_seq
-        before, peer.next = peer.next, Seq(equal + 1)
-        if peer.next != before:
-            peer.behind = False
-
     def _peer_of(self, peer_id: ReplicaId, serial: int) -> Peer | None:
         peer = self.peers.get(peer_id)
-        return peer if peer is not None and peer.serial == serial else None
+        return peer if peer is not None and peer.exchange.serial == serial else None
 
     def _meet_members(self) -> None:
         members: Mapping[ReplicaId, WorkerId] = {
@@ -390,10 +333,22 @@ class Leadership:
             for each in self.config.members
             if each != self.config.primary and each in self.config.worker_of
         }
-        self.peers = {each: self.peers.get(each) or self._newly_met(each, worker) for each, worker in members.items()}
-        for peer in self.peers.values():
-            peer.lost_records = peer.lost_records and peer.id in self.config.isr
+        met = [self.peers.get(each) or self._newly_met(each, worker) for each, worker in members.items()]
+        self.peers = {peer.id: peer if peer.id in self.config.isr else peer.outside_isr() for peer in met}
 
     def _newly_met(self, member: ReplicaId, worker: WorkerId) -> Peer:
-        # Who may be far behind is asked first what it has; a member of the isr most likely lacks the no-op only.
-        return Peer(id=member, worker=worker, next=self.noop, silent=member not in self.config.isr)
+        # A member of the isr most likely lacks the no-op only. Any other may be far behind, so it is asked first.
+        in_sync = member in self.config.isr
+        return Peer(id=member, worker=worker, progress=Replicating(next=self.noop) if in_sync else Probing(next=self.noop))
+
+
+def _wants_from(peer: Peer) -> Seq | None:
+    """Return the first record that the member will be sent soon; None when it may not be there, or is sent nothing."""
+    match peer.progress:
+        case NeedsSnapshot(kept_from=kept_from):
+            # It is silent while it installs its snapshot.
+            return kept_from
+        case Replicating():
+            return Seq(peer.match + 1)
+        case Probing() | OtherHistory():
+            return None

@@ -14,9 +14,6 @@ from shoal.shard_worker.logic.replication.record import Record
 RECENT_BYTES = 4 * 1024 * 1024
 """Of applied records that stay in memory for members that are about to ask for them."""
 
-Runs = tuple[tuple[Term, Seq], ...]
-"""(term, seq of its first record), ascending in both. A run ends where the next one begins."""
-
 
 class LogView:
     """The log of one replica. Used by one thread.
@@ -30,6 +27,7 @@ class LogView:
         """tail: the last records, without a gap up to last_seq; everything is durable."""
         self.base = base
         self._runs = _from_base(base, [(term, seq) for term, seq in sorted(runs) if seq <= last_seq])
+        """(term, seq of its first record), ascending in both. A run ends where the next one begins."""
         self.last_seq = last_seq
         self.durable_seq = last_seq
         self._held: OrderedDict[Seq, Record] = OrderedDict((record.seq, record) for record in tail)

@@ -1,12 +1,13 @@
 """The replica state machine: events in, effects out. It performs nothing and knows no clock, disk or network.
 
-It decides as design of replication says: a record is committed when every member of the isr has it durable; the store
-and the indexes see committed records only; a new primary makes its term durable, appends a no-op, and serves once that
-is committed. What a primary does for the other members is in `leadership`; what a member does with what it is sent is
-here, as are writes.
+It decides as docs/design/replication.md says: a record is committed when every member of the isr has it durable; the
+store and the indexes see committed records only; a new primary makes its term durable, appends a no-op, and serves once
+that is committed. What a primary does for the other members is in `leadership`. What a member does with the appends it
+gets is here, as are writes.
 
-Invariants asserted here: a record is committed only while this replica leads, with |isr| >= min_isr (1); terms never
-fall (3); nothing at or below the commit point is cut (5); records are applied once, in order of seq (6).
+Asserted here: a record is committed only while this replica leads, with |isr| >= min_isr (invariant 1); terms never
+fall (invariant 3); nothing at or below the commit point is cut (invariant 5); records are applied once, in order of seq
+(invariant 6).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shoal.core.errors import BUSY_RETRY_S, Applied, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
 from shoal.core.shard_config import ShardConfig, ShardState, leads, may_lead
 from shoal.shard_worker.logic.replication.append import Append, Diverged, LogMatches, NoRoom, Refused
@@ -140,19 +142,19 @@ class ReplicaMachine:
         return isinstance(self.role, Leading) and self.role.leadership.has_peers
 
     @property
-    def role_name(self) -> str:
-        """The role in a word, for people."""
+    def role_name(self) -> ReplicaRole:
+        """Return what it does, as it is told to others."""
         match self.role:
             case Leading():
-                return "primary" if self.serves_writes else "starting"
+                return ReplicaRole.PRIMARY if self.serves_writes else ReplicaRole.STARTING
             case Candidate():
-                return "starting"
+                return ReplicaRole.STARTING
             case Failed():
-                return "failed"
+                return ReplicaRole.FAILED
             case Idle():
                 if self._config is not None and self.replica in self._config.learners:
-                    return "learner"
-                return "backup" if self._has_served else "waiting"
+                    return ReplicaRole.LEARNER
+                return ReplicaRole.BACKUP if self._has_served else ReplicaRole.WAITING
 
     def handle(self, event: ReplicaEvent) -> list[ReplicaEffect]:
         """What to do about an event. Effects are to be carried out in order."""

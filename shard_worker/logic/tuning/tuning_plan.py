@@ -1,8 +1,13 @@
-"""Which segments to measure, or to measure again. Pure: sees counts and times, answers with names.
+"""Decide which segments to measure, or to measure again, and when that makes way for searches. Pure: counts and times
+in, names out.
 
-The work is bounded: a segment is measured once on what stands in, once on the first real queries, again when these have
-become four times as many, and then, at most a hundredth of the time, when half of them have changed; and on each new
-kind of query once when there are enough of it and once when there are twice as many.
+The work is bounded. A segment is measured once on what stands in for queries, once on the first real queries, again
+when these have become four times as many, and then, at most a hundredth of the time, when half of them have changed. On
+each new kind of query it is measured once when there are enough of it, and once when there are twice as many.
+
+A measurement begins in a lull of the searches, or when it has waited long enough for one. While searches go on it rests
+after each slice as long as the slice took. So it costs searches at most half of one core, at low priority, and is done
+in the end however many there are.
 """
 
 from __future__ import annotations
@@ -11,18 +16,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ENOUGH_QUERIES = 64
-"""Real queries from which on they say what rows that stand in do not."""
+"""From this many on, real queries say more than rows that stand in for them."""
 
 GROWTH = 4
 CHANGED_DIVISOR = 2
 REST_RATIO = 100.0
-"""After a measurement a segment rests so many times as long as it took."""
+"""After a measurement a segment rests this many times as long as it took."""
+
+QUIET_S = 2.0
+"""A lull is this long without a search."""
+
+PATIENCE_S = 20.0
+"""The longest wait for a lull."""
+
+MOST_REST_S = 0.1
+"""The longest rest after one slice."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """The samples of real queries. held, capacity, taken: of all: in it, at most, and ever taken into it; newest: of
-    the newest kind; kinds: of all kinds together."""
+    """Counts of the samples of real queries. held, capacity, taken: of the sample of all: queries in it, room in it,
+    and queries ever taken into it; newest: queries of the newest kind; kinds: of all kinds together."""
 
     held: int
     capacity: int
@@ -32,7 +46,7 @@ class Asked:
 
     @property
     def enough(self) -> bool:
-        """Whether they say more than what stands in for them."""
+        """Whether they say more than rows that stand in for them."""
         return self.held >= min(ENOUGH_QUERIES, self.capacity)
 
 
@@ -52,8 +66,8 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurable:
-    """A sealed segment with an index. standing: its last measurement, None for none; doubted: whether it holds no
-    longer.
+    """A sealed segment with an index. standing: its last measurement, None for none; doubted: whether queries have
+    changed since.
     """
 
     name: str
@@ -69,17 +83,28 @@ class Measurable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Due:
-    """A segment to measure. urgent: searches go to some length meanwhile, and what it takes to end that is known."""
+    """A segment to measure. urgent: searches cost more than they need until it is done, and there are queries to do it
+    with."""
 
     name: str
     urgent: bool
 
 
 def due(segments: Sequence[Measurable], asked: Asked, *, now_s: float) -> tuple[Due, ...]:
-    """The segments to measure now: urgent ones first, then those never measured, then the largest."""
+    """Return the segments to measure now: urgent ones first, then those never measured, then the largest."""
     wanted = [segment for segment in segments if _is_due(segment, asked, now_s)]
     wanted.sort(key=lambda each: (not _is_urgent(each, asked), each.standing is not None, -each.rows, each.name))
     return tuple(Due(name=segment.name, urgent=_is_urgent(segment, asked)) for segment in wanted)
+
+
+def may_begin(*, now_s: float, searched_s: float, due_s: float) -> bool:
+    """Return whether a measurement begins that has been due since due_s. searched_s: the last search."""
+    return now_s - searched_s >= QUIET_S or now_s - due_s >= PATIENCE_S
+
+
+def rest_s(*, now_s: float, searched_s: float, slice_s: float) -> float:
+    """Return how many seconds to rest after a slice of work that took slice_s."""
+    return min(slice_s, MOST_REST_S) if now_s - searched_s < QUIET_S else 0.0
 
 
 def _is_urgent(segment: Measurable, asked: Asked) -> bool:

@@ -186,12 +186,6 @@ def replica_folders(folder: Path) -> list[Path]:
     return [folder / ref.shard.collection / str(ref.shard.number) / ref.replica_id for ref in sorted(_refs_in(folder))]
 
 
-def aside_folders(folder: Path) -> list[Path]:
-    """Folders of the replicas in a data folder that were set aside, in order. Raises OSError."""
-    found = sorted(_refs_in(folder, _ASIDE))
-    return [folder / ref.shard.collection / str(ref.shard.number) / f"{_ASIDE}{ref.replica_id}" for ref in found]
-
-
 @contextmanager
 def _usable(folder: Path) -> Iterator[None]:
     """Within the block, an OSError becomes a PreconditionFailed when only people can change what it says, else a

@@ -54,10 +54,6 @@ class ChainEnd:
     crc: int
 
 
-BEFORE_FIRST = ChainEnd(term=Term(0), seq=Seq(0), crc=0)
-"""End of a log that never held a record."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogFile:
     """One file of a log. before: end of the chain that it continues; header_bytes: where its first frame begins."""

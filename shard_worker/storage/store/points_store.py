@@ -36,7 +36,7 @@ from shoal.shard_worker.storage.failure import (
     store_write_failure,
     write_failure,
 )
-from shoal.shard_worker.storage.store.checkpoint import checkpoint
+from shoal.shard_worker.storage.store.connections import ReadPool, checkpoint
 from shoal.shard_worker.storage.store.meta_table import (
     Counters,
     StoreIdentity,
@@ -58,7 +58,6 @@ from shoal.shard_worker.storage.store.points_reading import (
     unchecked,
 )
 from shoal.shard_worker.storage.store.points_writing import apply_mutation
-from shoal.shard_worker.storage.store.read_pool import ReadPool
 from shoal.shard_worker.storage.store.schema import check_tables, connect_reader, connect_writer, create_tables
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry, forget_requests, read_requests, read_segments, replace_segments
 from shoal.shard_worker.storage.store.store_copy import FrozenStore, frozen

@@ -1,4 +1,4 @@
-"""One call to etcd: which endpoints it goes to, how long it may take, and what its failure means.
+"""Carries out one call to etcd: picks the endpoints, bounds the time, and tells what a failure means.
 
 A call goes on to the next endpoint while it surely changed nothing: reads after any failure, writes only before they
 were given to a connection. A write whose outcome is unknown is never sent again.
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import grpc.aio
 
+from shoal.core.deadline import Deadline
 from shoal.core.errors import ShoalError, Unavailable
 from shoal.store.etcd.channels import EtcdEndpoint, EtcdEndpoints
 from shoal.store.etcd.verdict import Compacted, StaleToken, failed_read, failed_write
@@ -44,18 +45,16 @@ class EtcdCalls:
         return await self._over_endpoints(attempt, timeout_s, verdict=failed_write, shared=False)
 
     async def _over_endpoints(self, attempt: Attempt[Answer], timeout_s: float, *, verdict: Verdict, shared: bool) -> Answer:
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + timeout_s
+        deadline = Deadline.after(timeout_s, asyncio.get_running_loop().time)
         endpoints = self._endpoints.attempts()
         failure: ShoalError = StoreUnavailable(f"no time was left for a call to etcd ({timeout_s:.3g} s)")
         for position, endpoint in enumerate(endpoints):
-            share_s = (deadline - clock()) / (len(endpoints) - position)
-            if share_s <= 0:
+            if deadline.passed:
                 break
-            share_end = clock() + share_s
+            share = deadline.share(len(endpoints) - position)
             try:
-                await endpoint.ready(min(share_s, self._dial_timeout_s))
-                answer = await _ask_as_user(attempt, endpoint, share_end if shared else deadline, verdict)
+                await endpoint.ready(min(share.left_s, self._dial_timeout_s))
+                answer = await _ask_as_user(attempt, endpoint, share if shared else deadline, verdict)
             except Compacted:
                 raise
             except Unavailable as error:
@@ -69,31 +68,27 @@ class EtcdCalls:
         raise failure
 
 
-async def _ask_as_user(attempt: Attempt[Answer], endpoint: EtcdEndpoint, end: float, verdict: Verdict) -> Answer:
-    """Ask with a token; once more with a new one when etcd does not know it (any more), which is before it does
-    anything.
-    """
-    clock = asyncio.get_running_loop().time
-    await endpoint.login(max(end - clock(), 0.0))
+async def _ask_as_user(attempt: Attempt[Answer], endpoint: EtcdEndpoint, end: Deadline, verdict: Verdict) -> Answer:
+    """Ask with a token, and once more with a new one when etcd does not know the token. It has then done nothing."""
+    await endpoint.login(end.left_s)
     sent = endpoint.metadata
     try:
-        return await _ask(attempt, endpoint, end - clock(), verdict)
+        return await _ask(attempt, endpoint, end.left_s, verdict)
     except StaleToken:
         if not endpoint.token.wanted:
             raise
     endpoint.token.forget(sent)
-    await endpoint.login(max(end - clock(), 0.0))
-    return await _ask(attempt, endpoint, end - clock(), verdict)
+    await endpoint.login(end.left_s)
+    return await _ask(attempt, endpoint, end.left_s, verdict)
 
 
 async def _ask(attempt: Attempt[Answer], endpoint: EtcdEndpoint, timeout_s: float, verdict: Verdict) -> Answer:
     try:
-        return await attempt(endpoint, max(timeout_s, 0.0))
+        return await attempt(endpoint, timeout_s)
     except grpc.aio.AioRpcError as error:
         raise verdict(endpoint.address, error.code().name, error.details() or "") from None
     except asyncio.CancelledError:
-        # A channel that is closed under a call cancels the call, not the task: that is news for the caller, not his
-        # end.
+        # grpc.aio also raises CancelledError when the channel is closed. This task was then not cancelled.
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise

@@ -12,7 +12,6 @@ import grpc.aio
 from shoal.core.errors import PreconditionFailed
 from shoal.store.etcd import etcd_rpc_pb2 as rpc
 from shoal.store.etcd import etcd_rpc_pb2_grpc as stubs
-from shoal.store.etcd.endpoint_order import EndpointOrder
 from shoal.store.etcd.settings import EtcdSettings, EtcdTls
 from shoal.store.etcd.token import EtcdToken
 from shoal.store.etcd.verdict import failed_connection, failed_login, failed_read
@@ -183,3 +182,24 @@ class EtcdEndpoints:
             token=self.token,
             logging_in=self._logging_in,
         )
+
+
+class EndpointOrder:
+    """The order in which endpoints 0..count-1 are tried: a ring that begins at the one that worked last. Pure."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.preferred = 0
+
+    def attempts(self) -> tuple[int, ...]:
+        """Return each endpoint once, the preferred one first."""
+        return tuple((self.preferred + step) % self._count for step in range(self._count))
+
+    def worked(self, endpoint: int) -> None:
+        """Prefer an endpoint that answered."""
+        self.preferred = endpoint
+
+    def failed(self, endpoint: int) -> None:
+        """Prefer the next endpoint if the preferred one has failed."""
+        if endpoint == self.preferred:
+            self.preferred = (endpoint + 1) % self._count

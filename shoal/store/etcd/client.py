@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 
+from shoal.core.deadline import Deadline
 from shoal.core.ids import Revision
 from shoal.store.etcd import etcd_rpc_pb2 as rpc
 from shoal.store.etcd.calls import EtcdCalls
@@ -60,12 +61,11 @@ class EtcdStore:
     async def list(self, prefix: str, timeout_s: float) -> Listing:
         """See Store."""
         check_key(prefix)
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + timeout_s
+        deadline = Deadline.after(timeout_s, asyncio.get_running_loop().time)
         compacted = Compacted("")
         for _ in range(_LIST_ATTEMPTS):
             try:
-                return await self._list_at_one_revision(prefix, lambda: deadline - clock())
+                return await self._list_at_one_revision(prefix, deadline)
             except Compacted as error:
                 compacted = error
         raise StoreUnavailable(f"listing {prefix!r} was overtaken by compaction {_LIST_ATTEMPTS} times: {compacted.message}")
@@ -115,12 +115,12 @@ class EtcdStore:
         """See Store."""
         await self._endpoints.close()
 
-    async def _list_at_one_revision(self, prefix: str, left_s: Callable[[], float]) -> Listing:
+    async def _list_at_one_revision(self, prefix: str, deadline: Deadline) -> Listing:
         start, end = encode_key(prefix), end_of_prefix(prefix)
         entries: list[Versioned] = []
         revision = Revision(0)
         while True:
-            page = await self._range(rpc.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision), left_s())
+            page = await self._range(rpc.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision), deadline.left_s)
             revision = revision or Revision(page.header.revision)
             entries.extend(from_key_value(message) for message in page.kvs)
             if not page.more:

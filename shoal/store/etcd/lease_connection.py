@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import grpc
 
+from shoal.core.deadline import Deadline
 from shoal.store.etcd import etcd_rpc_pb2 as rpc
 from shoal.store.etcd import etcd_rpc_pb2_grpc as stubs
-from shoal.store.etcd.channels import channel_options, credentials
-from shoal.store.etcd.endpoint_order import EndpointOrder
+from shoal.store.etcd.channels import EndpointOrder, channel_options, credentials
 from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.etcd.token import EtcdToken
 from shoal.store.etcd.verdict import StaleToken, failed_login, failed_read
@@ -58,15 +58,14 @@ class EtcdLeaseConnection:
             channel.close()
 
     def _over_endpoints(self, attempt: Attempt[Answer], timeout_s: float) -> Answer:
-        deadline = time.monotonic() + timeout_s
+        deadline = Deadline.after(timeout_s, time.monotonic)
         attempts = self._order.attempts()
         failure = StoreUnavailable(f"no time was left for a call to etcd ({timeout_s:.3g} s)")
         for position, index in enumerate(attempts):
-            share_s = (deadline - time.monotonic()) / (len(attempts) - position)
-            if share_s <= 0:
+            if deadline.passed:
                 break
             try:
-                answer = self._ask_as_user(attempt, index, time.monotonic() + share_s)
+                answer = self._ask_as_user(attempt, index, deadline.share(len(attempts) - position))
             except StoreUnavailable as error:
                 failure = error
                 self._order.failed(index)
@@ -75,8 +74,8 @@ class EtcdLeaseConnection:
                 return answer
         raise failure
 
-    def _ask_as_user(self, attempt: Attempt[Answer], index: int, end: float) -> Answer:
-        """Ask with a token; once more with a new one when etcd does not know it (any more)."""
+    def _ask_as_user(self, attempt: Attempt[Answer], index: int, end: Deadline) -> Answer:
+        """Ask with a token, and once more with a new one when etcd does not know the token."""
         self._login(index, end)
         try:
             return self._ask(attempt, index, end)
@@ -87,20 +86,20 @@ class EtcdLeaseConnection:
         self._login(index, end)
         return self._ask(attempt, index, end)
 
-    def _ask(self, attempt: Attempt[Answer], index: int, end: float) -> Answer:
+    def _ask(self, attempt: Attempt[Answer], index: int, end: Deadline) -> Answer:
         lease = stubs.LeaseStub(self._channel(index))  # type: ignore[no-untyped-call]
         address = self._settings.endpoints[index]
         try:
-            return attempt(lease, max(end - time.monotonic(), 0.0), self._token.metadata)
+            return attempt(lease, end.left_s, self._token.metadata)
         except grpc.RpcError as error:
             raise failed_read(address, error.code().name, error.details() or "") from None
 
-    def _login(self, index: int, end: float) -> None:
+    def _login(self, index: int, end: Deadline) -> None:
         if self._token.known:
             return
         auth: Any = stubs.AuthStub(self._channel(index))  # type: ignore[no-untyped-call]
         try:
-            answer = auth.Authenticate(self._token.request(), timeout=max(end - time.monotonic(), 0.0))
+            answer = auth.Authenticate(self._token.request(), timeout=end.left_s)
         except grpc.RpcError as error:
             failure = failed_login(self._settings.endpoints[index], self._token.user, error.code().name, error.details() or "")
             if failure is not None:

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Self
 
 from shoal.core.errors import PermissionDenied, Unauthenticated
-from shoal.store.etcd.backoff import backoff_s
 from shoal.store.etcd.channels import EtcdEndpoint, EtcdEndpoints
 from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.etcd.verdict import StaleToken
@@ -21,6 +20,9 @@ log = logging.getLogger(__name__)
 
 ListPrefix = Callable[[str, float], Awaitable[Listing]]
 """Lists a prefix within so many seconds."""
+
+FIRST_S, LONGEST_S = 0.1, 2.0
+"""The pauses before the stream is opened again."""
 
 _QUEUED = 64
 """Listings and deltas that wait for a slow reader; then the stream itself waits."""
@@ -167,3 +169,13 @@ class EtcdWatch:
         elif problem is None and self._failures:
             log.info("watch of %s is connected again after %d attempts", self._prefix, self._failures)
         self._problem = problem
+
+
+def backoff_s(failures: int, jitter: float) -> float:
+    """Return the seconds to wait after so many failures in a row (>= 1). Pure.
+
+    The ceiling doubles from FIRST_S up to LONGEST_S. jitter, in [0, 1), picks a time between half of it and all of it,
+    so that clients that failed together do not come back together.
+    """
+    ceiling = min(LONGEST_S, FIRST_S * 2.0 ** min(failures - 1, 16))
+    return ceiling * (0.5 + 0.5 * jitter)

@@ -22,9 +22,10 @@ from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.etcd.watch_progress import Changes
 from shoal.store.etcd.watch_stream import EtcdWatchStream
 from shoal.store.interface import Delta, Listed, OutcomeUnknown, Put, StoreUnavailable, Transaction, Versioned
+from tests.contract.store.eventually import Replica, connected, disconnected, eventually, heard
 from tests.contract.store.worlds import CALL_S, put
-from tests.support.etcd.process import EtcdProcess, free_port
-from tests.support.eventually import Replica, connected, disconnected, eventually, heard
+from tests.support.etcd.process import EtcdProcess
+from tests.support.network.ports import free_port
 from tests.support.network.tcp_proxy import TcpProxy
 
 PREFIX = "/faults/"

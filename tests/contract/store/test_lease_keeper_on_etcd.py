@@ -16,10 +16,10 @@ from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.interface import Put, Transaction
 from shoal.store.leases import LeaseKeeper, hold_lease
+from tests.contract.store.eventually import eventually
 from tests.contract.store.lease_holder import boot_s, tick
 from tests.contract.store.worlds import CALL_S
 from tests.support.etcd.process import EtcdProcess
-from tests.support.eventually import eventually
 
 KEY = "/keeper/key"
 

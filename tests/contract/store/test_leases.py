@@ -9,8 +9,8 @@ import pytest
 from shoal.core.errors import InvalidArgument
 from shoal.store.interface import Absent, Committed, Delta, LeaseId, LeaseNotFound, Put, Transaction
 from tests.contract.store.conftest import InWorld
+from tests.contract.store.eventually import eventually, heard
 from tests.contract.store.worlds import CALL_S, World, present, put
-from tests.support.eventually import eventually, heard
 
 
 def test_a_lease_is_granted_for_at_least_what_was_asked(in_world: InWorld) -> None:

@@ -26,8 +26,8 @@ from shoal.store.interface import (
 )
 from shoal.store.transaction_limits import MAX_OPERATIONS, MAX_REQUEST_BYTES
 from tests.contract.store.conftest import InWorld
+from tests.contract.store.eventually import eventually
 from tests.contract.store.worlds import CALL_S, World, present, put
-from tests.support.eventually import eventually
 
 
 def test_an_absent_key_is_none(in_world: InWorld) -> None:

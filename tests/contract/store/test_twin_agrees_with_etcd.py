@@ -32,9 +32,9 @@ from shoal.store.interface import (
     Transaction,
     Unchanged,
 )
+from tests.contract.store.eventually import heard
 from tests.contract.store.worlds import CALL_S
 from tests.support.etcd.process import EtcdProcess
-from tests.support.eventually import heard
 from tests.twins.store.client import MemoryStore
 from tests.twins.store.cluster import MemoryCluster
 

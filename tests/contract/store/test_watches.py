@@ -9,8 +9,8 @@ import pytest
 from shoal.core.errors import PreconditionFailed
 from shoal.store.interface import DeleteKey, Delta, Listed, Put, Store, Transaction
 from tests.contract.store.conftest import InWorld
+from tests.contract.store.eventually import Replica, connected, disconnected, heard
 from tests.contract.store.worlds import CALL_S, World, present, put
-from tests.support.eventually import Replica, connected, disconnected, heard
 
 
 def test_a_watch_lists_first(in_world: InWorld) -> None:

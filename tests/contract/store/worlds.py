@@ -13,7 +13,7 @@ from shoal.store.etcd import etcd_rpc_pb2, etcd_rpc_pb2_grpc
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.interface import Committed, DeleteKey, Put, Rejected, Store, Transaction, Versioned
-from tests.support.eventually import eventually
+from tests.contract.store.eventually import eventually
 from tests.support.network.tcp_proxy import TcpProxy
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster

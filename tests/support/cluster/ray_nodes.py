@@ -16,11 +16,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ray._raylet import AuthenticationTokenLoader, Config
+from ray import _raylet as _ray
 from ray.cluster_utils import Cluster
 
 from shoal.deploy.ray.session import MARK
-from tests.support.etcd.process import free_port
+from tests.support.network.ports import free_port
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 HEAD_TIMEOUT_S = 60
@@ -55,8 +55,9 @@ class RayNodes:
 
     def __init__(self, folder: Path, workers: int) -> None:
         # Ray read the environment when it was imported; its own way to have it read again.
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+        raylet: Any = _ray
+        raylet.Config.initialize("")
+        raylet.AuthenticationTokenLoader.instance().reset_cache()
         self._folder = folder
         self._port = free_port()
         # Cluster writes its address there, whatever temp_dir says.

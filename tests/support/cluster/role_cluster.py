@@ -17,9 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import shoal
-from tests.support.etcd.process import LOOPBACK, EtcdProcess, free_port
+from tests.support.etcd.process import LOOPBACK, EtcdProcess
+from tests.support.network.ports import free_port
 from tests.support.network.private_network import ETCD, SERVERS, PrivateNetwork
 from tests.support.network.tcp_proxy import ProxyThread
+from tests.support.repository import ROOT
 
 PATIENCE_S = 60.0
 
@@ -64,7 +66,7 @@ class RoleProcess:
         command = [*self._inside, sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid()), f"shoal.{self._module}", *self._arguments]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=Path(__file__).parents[3])
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=ROOT)
 
     def kill(self) -> None:
         """SIGKILL."""

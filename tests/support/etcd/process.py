@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -14,6 +12,8 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from tests.support.network.ports import free_port
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
@@ -36,22 +36,6 @@ def etcd_program() -> str:
     if program is None or shutil.which(program) is None:
         raise RuntimeError("these tests need a real etcd: install it (apt: etcd-server), or set ETCD to its path")
     return program
-
-
-def free_port() -> int:
-    """A port on loopback that nobody uses.
-
-    Below the ports that the system gives to outgoing connections: one of those, perhaps a client that tries to reach
-    the server while it is down, could otherwise take the port before the server comes back to it.
-    """
-    for port in random.sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("none of 100 ports tried from 20000 to 32000 is free")
 
 
 class EtcdProcess:

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.support.repository import ROOT
+
 ETCD, SERVERS = "10.213.0.1", "10.213.0.2"
 """Addresses in the hub: of etcd, and of coordinators and routers."""
 
@@ -79,7 +81,7 @@ class PrivateNetwork:
     def relay(self, targets: Iterable[str]) -> None:
         """Reach each host:port of it from outside at the same port of loopback."""
         command = [sys.executable, "-m", "tests.support.network.net_relay", str(os.getpid()), str(_FOLDER / self._hub), *targets]
-        self._relay = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
+        self._relay = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
         assert self._relay.stdout is not None
         assert self._relay.stdout.readline() == b"ready\n", "the relay did not start"
 

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from shoal.core.deadline import Clock
 from shoal.core.ids import Revision
 from tests.twins.store.state import MemoryState
 
-Clock = Callable[[], float]
 Wake = Callable[[], None]
 
 

@@ -29,10 +29,10 @@ from shoal.core.shard_config import ShardEntry
 from shoal.runtime.metrics import Measure, MetricSpec, NoMetrics
 from shoal.store.codecs import encode_leader
 from shoal.store.interface import Absent, Changed, Committed, Compare, Created, Put, Rejected, Transaction, Unchanged
+from tests.twins.coordinator.bare_coordinator import ManualClock
+from tests.twins.coordinator.world import KEYS, collection_of, shard_config
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.coordinator.candidate import Clock
-from tests.unit.coordinator.world import KEYS, collection_of, shard_config
 
 COLLECTION = collection_of("c", revision=30)
 SHARD = ShardId(COLLECTION.id, 0)
@@ -133,7 +133,7 @@ class Counting(MemoryStore):
 
 def test_commits_run_beside_each_other_up_to_the_bound() -> None:
     async def scenario() -> None:
-        store = Counting(MemoryCluster(Clock()))
+        store = Counting(MemoryCluster(ManualClock()))
         leadership = await leading(store)
         actor = Actor(store=store, keys=KEYS, leadership=lambda: leadership, at_once=3, timeout_s=1.0)
         await actor.carry_out(deletions(10))
@@ -144,7 +144,7 @@ def test_commits_run_beside_each_other_up_to_the_bound() -> None:
 
 def test_nothing_more_is_tried_once_leadership_ends() -> None:
     async def scenario() -> None:
-        store = Counting(MemoryCluster(Clock()))
+        store = Counting(MemoryCluster(ManualClock()))
         leadership = await leading(store)
         actor = Actor(store=store, keys=KEYS, leadership=lambda: leadership if store.commits < 4 else None, at_once=1, timeout_s=1.0)
         assert await actor.carry_out(deletions(10)) > 0
@@ -156,7 +156,7 @@ def test_nothing_more_is_tried_once_leadership_ends() -> None:
 @pytest.mark.parametrize("fault", list(CommitFault))
 def test_a_step_in_doubt_is_told_and_left_to_the_next_round(fault: CommitFault, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
-        store = Counting(MemoryCluster(Clock()))
+        store = Counting(MemoryCluster(ManualClock()))
         leadership = await leading(store)
         store.fail_next_commit(fault)
         actor = Actor(store=store, keys=KEYS, leadership=lambda: leadership, at_once=1, timeout_s=1.0)
@@ -173,7 +173,7 @@ def test_done_and_rejected_steps_are_told_with_their_revision(caplog: pytest.Log
     caplog.set_level("INFO")
 
     async def scenario() -> None:
-        store = MemoryStore(MemoryCluster(Clock()))
+        store = MemoryStore(MemoryCluster(ManualClock()))
         leadership = await leading(store)
         actor = Actor(store=store, keys=KEYS, leadership=lambda: leadership, at_once=1, timeout_s=1.0)
         revision = await actor.carry_out([CreateCluster(cluster=ClusterId("x"))])
@@ -187,7 +187,7 @@ def test_done_and_rejected_steps_are_told_with_their_revision(caplog: pytest.Log
 
 def test_what_is_no_matter_of_availability_is_raised() -> None:
     async def scenario() -> None:
-        store = MemoryStore(MemoryCluster(Clock()))
+        store = MemoryStore(MemoryCluster(ManualClock()))
         await store.close()
         actor = Actor(store=store, keys=KEYS, leadership=lambda: Revision(1), at_once=2, timeout_s=1.0)
         with pytest.raises(PreconditionFailed, match="closed"):

@@ -24,10 +24,10 @@ from shoal.core.ids import CollectionId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.store.codecs import encode_worker
 from shoal.store.interface import DeleteKey, Put, StoreUnavailable, Transaction
+from tests.twins.coordinator.bare_coordinator import BareCoordinator, ManualClock, ModelWorkers, eventually, running
+from tests.twins.coordinator.world import KEYS, worker_entry
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.coordinator.candidate import Candidate, Clock, Workers, eventually, running
-from tests.unit.coordinator.world import KEYS, worker_entry
 
 SPEC = CollectionSpec(name="fashion", dim=4, shards=2)
 
@@ -35,9 +35,9 @@ SPEC = CollectionSpec(name="fashion", dim=4, shards=2)
 class Office:
     """A leading coordinator and its workers. While its rounds are held up, nothing gets ready."""
 
-    def __init__(self, cluster: MemoryCluster, clock: Clock) -> None:
+    def __init__(self, cluster: MemoryCluster, clock: ManualClock) -> None:
         self.cluster, self.clock = cluster, clock
-        self.one = Candidate(cluster, clock)
+        self.one = BareCoordinator(cluster, clock)
 
     @property
     def admin(self) -> Administrator:
@@ -45,7 +45,7 @@ class Office:
 
     @asynccontextmanager
     async def open(self, *workers: str, acting: bool = True) -> AsyncIterator[None]:
-        async with running(self.one, acting=acting), Workers(MemoryStore(self.cluster), *workers).running():
+        async with running(self.one, acting=acting), ModelWorkers(MemoryStore(self.cluster), *workers).running():
             await self.one.leading()
             await eventually(lambda: len(self.one.observer.map.workers) == len(workers))
             yield
@@ -53,7 +53,7 @@ class Office:
 
 def office(scenario: Callable[[Office], Awaitable[None]]) -> None:
     async def run() -> None:
-        clock = Clock()
+        clock = ManualClock()
         await scenario(Office(MemoryCluster(clock), clock))
 
     asyncio.run(run())
@@ -204,7 +204,7 @@ def test_a_drop_of_what_cannot_be_is_refused(name: str, kind: type[ShoalError]) 
 
 def test_a_standby_names_the_leader_and_does_nothing() -> None:
     async def scenario(it: Office) -> None:
-        two = Candidate(it.cluster, it.clock, "two:1")
+        two = BareCoordinator(it.cluster, it.clock, "two:1")
         async with it.open("w0"), running(two):
             await eventually(lambda: two.observer.map.leader is not None)
             for call in (two.administrator.create(SPEC, "r", 1.0), two.administrator.drop("fashion", None, 1.0)):
@@ -222,17 +222,8 @@ def test_a_leader_that_does_not_know_of_its_end_creates_and_drops_nothing() -> N
             leadership = it.one.election.leadership()
             await it.one.store.commit(Transaction(then=(DeleteKey(key=KEYS.leader),)), 1.0)
             await eventually(lambda: it.one.election.leadership() not in {None, leadership})
-            stale = Administrator(
-                store=it.one.store,
-                keys=KEYS,
-                observer=it.one.observer,
-                changes=it.one.changes,
-                leadership=lambda: leadership,
-                clock=asyncio.get_running_loop().time,
-                new_id=lambda: "stale",
-                limits=DEFAULT_LIMITS,
-                timeout_s=1.0,
-            )
+            requests = dataclasses.replace(it.one.requests, leadership=lambda: leadership)
+            stale = Administrator(requests=requests, keys=KEYS, new_id=lambda: "stale", limits=DEFAULT_LIMITS)
             for call in (stale.create(dataclasses.replace(SPEC, name="other"), "r", 10.0), stale.drop("fashion", None, 10.0)):
                 with pytest.raises(Unavailable, match="kept changing"):
                     await call
@@ -387,7 +378,7 @@ def test_more_replicas_than_workers_are_refused_naming_both_numbers() -> None:
 def test_a_creation_that_waits_for_copies_says_so() -> None:
     async def scenario(it: Office) -> None:
         async with it.open("w0", "w1", acting=False):
-            with pytest.raises(DeadlineExceeded, match=r"0 of 2 shards are active, 0 of them with 2 copies in sync"):
+            with pytest.raises(DeadlineExceeded, match=r"0 of 2 shards are active, 0 of them with 2 replicas in sync"):
                 await it.admin.create(dataclasses.replace(SPEC, replicas=2, min_isr_set=2), "r", 0.2)
 
     office(scenario)

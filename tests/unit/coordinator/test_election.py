@@ -7,17 +7,17 @@ import pytest
 from shoal.core.cluster_map import LeaderEntry
 from shoal.store.codecs import encode_leader
 from shoal.store.interface import DeleteKey, Put, Transaction
+from tests.twins.coordinator.bare_coordinator import TTL_S, BareCoordinator, ManualClock, eventually, running
+from tests.twins.coordinator.world import KEYS
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.coordinator.candidate import TTL_S, Candidate, Clock, eventually, running
-from tests.unit.coordinator.world import KEYS
 
 
 def test_the_first_leads_the_second_stands_by_and_takes_over_at_once_from_a_clean_stop() -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
-        one, two = Candidate(cluster, clock, "one:1"), Candidate(cluster, clock, "two:1")
+        one, two = BareCoordinator(cluster, clock, "one:1"), BareCoordinator(cluster, clock, "two:1")
         one.start(acting=False)
         await one.leading()
         leadership = one.election.leadership()
@@ -35,9 +35,9 @@ def test_the_first_leads_the_second_stands_by_and_takes_over_at_once_from_a_clea
 
 def test_a_leader_that_is_cut_off_stops_at_once_and_is_replaced_when_its_lease_ends() -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
-        one, two = Candidate(cluster, clock, "one:1"), Candidate(cluster, clock, "two:1")
+        one, two = BareCoordinator(cluster, clock, "one:1"), BareCoordinator(cluster, clock, "two:1")
         async with running(one, two, acting=False):
             await eventually(lambda: one.leads or two.leads)
             first, second = (one, two) if one.leads else (two, one)
@@ -61,8 +61,8 @@ def test_a_leader_that_is_cut_off_stops_at_once_and_is_replaced_when_its_lease_e
 @pytest.mark.parametrize("fault", list(CommitFault))
 def test_a_campaign_in_doubt_ends_in_leading(fault: CommitFault) -> None:
     async def scenario() -> None:
-        clock = Clock()
-        one = Candidate(MemoryCluster(clock), clock)
+        clock = ManualClock()
+        one = BareCoordinator(MemoryCluster(clock), clock)
         one.store.fail_next_commit(fault)
         async with running(one, acting=False):
             await one.leading()
@@ -75,13 +75,13 @@ def test_a_campaign_in_doubt_ends_in_leading(fault: CommitFault) -> None:
 
 def test_a_key_of_the_same_address_under_another_lease_is_a_predecessor_and_waited_for() -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
         before = MemoryStore(cluster)
         lease = await before.grant_lease(TTL_S, 1.0)
         put = Put(key=KEYS.leader, value=encode_leader("one:1"), lease_id=lease.id)
         await before.commit(Transaction(then=(put,)), 1.0)
-        one = Candidate(cluster, clock, "one:1")
+        one = BareCoordinator(cluster, clock, "one:1")
         async with running(one, acting=False):
             await eventually(lambda: one.observer.map.leader is not None)
             heard = one.changes.count
@@ -97,8 +97,8 @@ def test_a_deleted_key_ends_the_leadership_and_the_next_one_is_another(caplog: p
     caplog.set_level("INFO")
 
     async def scenario() -> None:
-        clock = Clock()
-        one = Candidate(MemoryCluster(clock), clock)
+        clock = ManualClock()
+        one = BareCoordinator(MemoryCluster(clock), clock)
         async with running(one, acting=False):
             await one.leading()
             first = one.election.leadership()
@@ -114,9 +114,9 @@ def test_a_deleted_key_ends_the_leadership_and_the_next_one_is_another(caplog: p
 
 def test_a_lost_lease_is_replaced_and_leadership_won_again() -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
-        one = Candidate(cluster, clock)
+        one = BareCoordinator(cluster, clock)
         async with running(one, acting=False):
             await one.leading()
             first = one.election.leadership()

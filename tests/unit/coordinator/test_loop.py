@@ -20,15 +20,15 @@ from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.codecs import encode_shard
 from shoal.store.interface import DeleteKey, Put, Transaction
 from shoal.store.observe import MapObserver
+from tests.twins.coordinator.bare_coordinator import BareCoordinator, ManualClock, ModelWorkers, ScriptedReports, eventually, running
+from tests.twins.coordinator.world import KEYS, REPLACE_AFTER_S, shard_config
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.coordinator.candidate import Candidate, Clock, Reports, Workers, eventually, running
-from tests.unit.coordinator.world import KEYS, REPLACE_AFTER_S, shard_config
 
 SPEC = CollectionSpec(name="fashion", dim=4, shards=20)
 
 
-def is_whole(candidate: Candidate, name: str) -> bool:
+def is_whole(candidate: BareCoordinator, name: str) -> bool:
     cluster = candidate.observer.map
     found = cluster.by_name.get(name)
     return found is not None and found.state is CollectionState.ACTIVE and len(cluster.shards_of(found.id)) == found.spec.shards
@@ -38,10 +38,10 @@ def test_a_collection_is_created_and_dropped_without_a_trace(caplog: pytest.LogC
     caplog.set_level("INFO")
 
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
-        one = Candidate(cluster, clock)
-        async with running(one), Workers(MemoryStore(cluster), "w0", "w1", "w2").running():
+        one = BareCoordinator(cluster, clock)
+        async with running(one), ModelWorkers(MemoryStore(cluster), "w0", "w1", "w2").running():
             await one.leading()
             await eventually(lambda: len(one.observer.map.workers) == 3)
             collection = await one.administrator.create(SPEC, "r", 10.0)
@@ -68,10 +68,10 @@ def test_a_collection_is_created_and_dropped_without_a_trace(caplog: pytest.LogC
 @pytest.mark.parametrize("fault", list(CommitFault))
 def test_lost_answers_delay_but_neither_double_nor_lose_a_shard(fault: CommitFault) -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
-        one = Candidate(cluster, clock)
-        async with running(one), Workers(MemoryStore(cluster), "w0", "w1").running():
+        one = BareCoordinator(cluster, clock)
+        async with running(one), ModelWorkers(MemoryStore(cluster), "w0", "w1").running():
             await one.leading()
             await eventually(lambda: len(one.observer.map.workers) == 2)
             creating = asyncio.create_task(one.administrator.create(SPEC, "r", 20.0))
@@ -88,9 +88,9 @@ def test_lost_answers_delay_but_neither_double_nor_lose_a_shard(fault: CommitFau
 
 def test_a_worker_that_registers_again_is_elected_again() -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
-        one, workers = Candidate(cluster, clock), Workers(MemoryStore(cluster), "w0")
+        one, workers = BareCoordinator(cluster, clock), ModelWorkers(MemoryStore(cluster), "w0")
         async with running(one), workers.running():
             await one.leading()
             await eventually(lambda: bool(one.observer.map.workers))
@@ -109,10 +109,10 @@ def test_a_worker_that_registers_again_is_elected_again() -> None:
 
 def test_the_standby_finishes_what_a_vanished_leader_began() -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
-        one, two = Candidate(cluster, clock, "one:1"), Candidate(cluster, clock, "two:1")
-        workers = Workers(MemoryStore(cluster), "w0", "w1")
+        one, two = BareCoordinator(cluster, clock, "one:1"), BareCoordinator(cluster, clock, "two:1")
+        workers = ModelWorkers(MemoryStore(cluster), "w0", "w1")
         async with running(two):
             await two.leading()
             async with running(one), workers.running():
@@ -136,9 +136,9 @@ def test_the_standby_finishes_what_a_vanished_leader_began() -> None:
 
 def test_a_leader_that_does_not_know_of_its_end_commits_nothing() -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
-        one, other = Candidate(cluster, clock), MemoryStore(cluster)
+        one, other = BareCoordinator(cluster, clock), MemoryStore(cluster)
         one.start(acting=False)
         try:
             await one.leading()
@@ -181,7 +181,7 @@ def test_the_next_round_waits_for_a_map_with_the_commits_of_the_last() -> None:
             observer=cast(MapObserver, late),
             changes=changes,
             actor=cast(Actor, busy),
-            reports=Reports(),
+            reports=ScriptedReports(),
             leads=lambda: True,
             new_seed=lambda: "s",
             clock=lambda: 0.0,
@@ -210,9 +210,9 @@ def test_the_next_round_waits_for_a_map_with_the_commits_of_the_last() -> None:
 
 def test_rounds_do_not_spin_when_nothing_can_be_done() -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
-        one = Candidate(cluster, clock, every_s=0.2)
+        one = BareCoordinator(cluster, clock, every_s=0.2)
         rounds = itertools.count()
         latest = [0]
 
@@ -238,10 +238,10 @@ def test_rounds_do_not_spin_when_nothing_can_be_done() -> None:
 
 def test_before_an_election_the_candidates_are_asked_and_the_longest_log_wins() -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
-        one = Candidate(cluster, clock)
-        workers = Workers(MemoryStore(cluster), "w0", "w1", "w2")
+        one = BareCoordinator(cluster, clock)
+        workers = ModelWorkers(MemoryStore(cluster), "w0", "w1", "w2")
         async with running(one), workers.running():
             await one.leading()
             await eventually(lambda: len(one.observer.map.workers) == 3)
@@ -266,11 +266,11 @@ def test_before_an_election_the_candidates_are_asked_and_the_longest_log_wins() 
 
 def test_a_lost_replica_is_replaced_when_that_is_due_and_not_before() -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = ManualClock()
         cluster = MemoryCluster(clock)
-        one = Candidate(cluster, clock)
+        one = BareCoordinator(cluster, clock)
         one.reports.all_open = True
-        workers = Workers(MemoryStore(cluster), "w0", "w1", "w2")
+        workers = ModelWorkers(MemoryStore(cluster), "w0", "w1", "w2")
         async with running(one), workers.running():
             await one.leading()
             await eventually(lambda: len(one.observer.map.workers) == 3)

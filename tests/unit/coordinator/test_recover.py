@@ -16,10 +16,10 @@ from shoal.core.recovery import ACCEPT_DATA_LOSS, LogEnd, RecoveryRequest
 from shoal.core.shard_config import ShardConfig
 from shoal.store.codecs import encode_collection, encode_shard, encode_worker
 from shoal.store.interface import DeleteKey, Put, Transaction
+from tests.twins.coordinator.bare_coordinator import BareCoordinator, ManualClock, eventually, running
+from tests.twins.coordinator.world import KEYS, collection_of, shard_config, worker_entry
 from tests.twins.store.client import CommitFault
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.coordinator.candidate import Candidate, Clock, eventually, running
-from tests.unit.coordinator.world import KEYS, collection_of, shard_config, worker_entry
 
 COLLECTION = collection_of("c", state=CollectionState.ACTIVE, replicas=3)
 SHARD = ShardId(COLLECTION.id, 0)
@@ -31,7 +31,7 @@ ASKED = RecoveryRequest(name="c", number=0, worker=None, accept_data_loss=True, 
 class Shore:
     """A leading coordinator that goes no rounds, over a shard whose only in-sync replica was on w0, which is gone."""
 
-    def __init__(self, one: Candidate) -> None:
+    def __init__(self, one: BareCoordinator) -> None:
         self.one = one
 
     async def put(self, *operations: Put | DeleteKey) -> None:
@@ -52,8 +52,8 @@ class Shore:
 
 def shore(scenario: Callable[[Shore], Awaitable[None]]) -> None:
     async def run() -> None:
-        clock = Clock()
-        one = Candidate(MemoryCluster(clock), clock)
+        clock = ManualClock()
+        one = BareCoordinator(MemoryCluster(clock), clock)
         async with running(one, acting=False):
             await one.leading()
             it = Shore(one)
@@ -191,8 +191,8 @@ def test_a_store_that_keeps_losing_answers_ends_in_an_error_and_so_does_a_call_w
 
 def test_who_does_not_lead_refuses() -> None:
     async def scenario() -> None:
-        clock = Clock()
-        one = Candidate(MemoryCluster(clock), clock)
+        clock = ManualClock()
+        one = BareCoordinator(MemoryCluster(clock), clock)
         try:
             for call in (one.recoverer.recover(ASKED, 1.0), one.recoverer.audit(1, "", 1.0)):
                 with pytest.raises(Unavailable, match="no coordinator leads now"):

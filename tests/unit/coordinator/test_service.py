@@ -8,15 +8,16 @@ import pytest
 
 from shoal.coordinator.administer import Administrator
 from shoal.coordinator.recover import Recoverer
-from shoal.coordinator.service import DEFAULT_ENTRIES, UNBOUNDED_CALL_S, Context, CoordinatorService, timeout_s_of
+from shoal.coordinator.service import UNBOUNDED_CALL_S, Context, CoordinatorService, timeout_s_of
 from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import InvalidArgument
 from shoal.core.ids import CollectionId, WorkerId
 from shoal.core.limits import Limits
 from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
+from shoal.core.requests import DEFAULT_AUDIT_ENTRIES, RecoverShard
 from shoal.v1 import collections_pb2
-from shoal.wire.recovery import audit_from_message, recovery_from_message, request_to_message
+from shoal.wire.recovery import audit_from_message, recover_to_message, recovery_from_message
 from tests.twins.router_answers import AUDITED, RECOVERY
 
 
@@ -126,7 +127,7 @@ def test_a_recovery_is_handed_on_and_its_answer_comes_back() -> None:
     clerk = Clerk()
     asked = RecoveryRequest(name="c", number=3, worker=WorkerId("w"), accept_data_loss=True, reason="why", asked_by="who", request_id="r")
     for request in (asked, dataclasses.replace(asked, worker=None, accept_data_loss=False)):
-        answer = asyncio.run(served(clerk).RecoverShard(request_to_message(request), cast(Context, Caller(1.0))))
+        answer = asyncio.run(served(clerk).RecoverShard(recover_to_message(RecoverShard(asked=request)), cast(Context, Caller(1.0))))
         assert (recovery_from_message(answer.recovery), answer.done) == (RECOVERY, request.accept_data_loss)
         assert clerk.asked[-1] == (request, pytest.approx(0.9))
 
@@ -136,4 +137,4 @@ def test_the_audit_is_handed_out_in_pages() -> None:
     for request in (collections_pb2.ListAuditRequest(), collections_pb2.ListAuditRequest(limit=7, before="b")):
         answer = asyncio.run(served(clerk).ListAudit(request, cast(Context, Caller(1.0))))
         assert (list(map(audit_from_message, answer.entries)), answer.next) == ([AUDITED], "next")
-    assert clerk.asked == [(DEFAULT_ENTRIES, "", pytest.approx(0.9)), (7, "b", pytest.approx(0.9))]
+    assert clerk.asked == [(DEFAULT_AUDIT_ENTRIES, "", pytest.approx(0.9)), (7, "b", pytest.approx(0.9))]

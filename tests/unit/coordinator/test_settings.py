@@ -4,7 +4,7 @@ import pytest
 
 from shoal.coordinator.settings import CoordinatorSettings
 from shoal.core.errors import InvalidArgument
-from shoal.runtime.settings import flags_of, load_settings
+from shoal.runtime.settings import load_settings
 
 
 def load(*arguments: str) -> CoordinatorSettings:
@@ -15,7 +15,6 @@ def test_defaults_and_flags() -> None:
     assert load() == CoordinatorSettings()
     settings = load("--etcd=a:1,b:2", "--lease-ttl-s=3", "--cluster-name=x")
     assert (settings.etcd, settings.lease_ttl_s, settings.cluster_name) == (("a:1", "b:2"), 3, "x")
-    assert load(*flags_of(settings)) == settings
 
 
 @pytest.mark.parametrize(

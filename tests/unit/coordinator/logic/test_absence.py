@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from shoal.coordinator.logic.absence import Absences
 from shoal.core.ids import CollectionId, ShardId, WorkerId
-from tests.unit.coordinator.world import map_of, shard_config, worker_entry
+from tests.twins.coordinator.world import map_of, shard_config, worker_entry
 
 SHARD = ShardId(CollectionId("c"), 0)
 CONFIG = shard_config(SHARD, {"r0": "w0", "r1": "w1"}, isr=["r0"])

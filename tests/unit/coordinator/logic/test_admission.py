@@ -10,7 +10,7 @@ from shoal.core.collection import CollectionState
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound, PreconditionFailed, ResourceExhausted, Unavailable
 from shoal.core.ids import ShardId
 from shoal.core.sizing import REPLICA_BASE_BYTES
-from tests.unit.coordinator.world import collection_of, map_of, shard_config, worker_entry
+from tests.twins.coordinator.world import collection_of, map_of, shard_config, worker_entry
 
 HOLDER = collection_of("fashion", state=CollectionState.ACTIVE)
 

@@ -7,7 +7,7 @@ from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
-from tests.unit.coordinator.world import collection_of, map_of, shard_config, worker_entry
+from tests.twins.coordinator.world import collection_of, map_of, shard_config, worker_entry
 
 SHARD = ShardId(CollectionId("id-c"), 0)
 W0, W1 = WorkerId("w0"), WorkerId("w1")

@@ -15,8 +15,8 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardState, resigned
-from tests.unit.coordinator.rules import check_shape
-from tests.unit.coordinator.world import REPLACE_AFTER_S, World, collection_of, shard_config
+from tests.twins.coordinator.rules import check_shape
+from tests.twins.coordinator.world import REPLACE_AFTER_S, World, collection_of, shard_config
 
 WORKERS = ("w0", "w1", "w2", "w3", "w4")
 

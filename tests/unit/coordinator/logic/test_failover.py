@@ -9,7 +9,7 @@ from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, is_gone, may_commit, renamed_learner, resigned
-from tests.unit.coordinator.world import shard_config, worker_entry
+from tests.twins.coordinator.world import shard_config, worker_entry
 
 SHARD = ShardId(CollectionId("c"), 0)
 HOMES = {"r0": "w0", "r1": "w1", "r2": "w2", "r3": "w3"}

@@ -10,7 +10,7 @@ from shoal.coordinator.logic.placement import Placement
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ShardId, WorkerId
 from shoal.core.sizing import REPLICA_BASE_BYTES
-from tests.unit.coordinator.world import collection_of, map_of, shard_config, worker_entry
+from tests.twins.coordinator.world import collection_of, map_of, shard_config, worker_entry
 
 ids = st.sampled_from([WorkerId(name) for name in "abcdefgh"])
 

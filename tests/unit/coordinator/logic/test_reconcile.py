@@ -23,7 +23,7 @@ from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardState
 from shoal.core.slots import SlotRange, split_evenly
-from tests.unit.coordinator.world import World, collection_of, map_of, shard_config, worker_entry
+from tests.twins.coordinator.world import World, collection_of, map_of, shard_config, worker_entry
 
 WORKERS = ("w0", "w1", "w2", "w3", "w4")
 
@@ -56,7 +56,7 @@ def test_without_workers_creation_waits() -> None:
     assert steps_of(map_of([collection_of("c", shards=2)])) == ()
 
 
-def test_a_shard_lost_at_birth_begins_elsewhere_under_a_new_replica_and_term() -> None:
+def test_a_shard_lost_before_it_is_active_begins_elsewhere_under_a_new_replica_and_term() -> None:
     collection = collection_of("c", shards=1)
     before = shard_config(ShardId(collection.id, 0), {"r0": "gone"}, isr=["r0"], state=ShardState.CREATING, term=4)
     (step,) = steps_of(map_of([collection], [before], [worker_entry("w0", 7)]))
@@ -67,7 +67,7 @@ def test_a_shard_lost_at_birth_begins_elsewhere_under_a_new_replica_and_term() -
     assert step.config.slots == (SlotRange(0, 16_384),)
 
 
-def test_a_shard_in_birth_whose_worker_came_back_is_elected_not_moved() -> None:
+def test_a_new_shard_whose_worker_came_back_is_elected_not_moved() -> None:
     collection = collection_of("c", shards=1)
     before = shard_config(ShardId(collection.id, 0), {"r0": "w0"}, isr=["r0"], state=ShardState.CREATING, primary_reg=3)
     (step,) = steps_of(map_of([collection], [before], [worker_entry("w0", 7), worker_entry("w1", 8)]))
@@ -129,7 +129,7 @@ def test_with_fewer_workers_than_replicas_a_shard_begins_with_those_there_are() 
     assert (step.config.rf, step.config.min_isr) == (3, 2)
 
 
-def test_a_shard_lost_at_birth_leaves_tombstones_where_folders_may_be() -> None:
+def test_a_shard_lost_before_it_is_active_leaves_tombstones_where_folders_may_be() -> None:
     collection = collection_of("c", replicas=2)
     homes = {"r0": "gone", "r1": "w1", "r2": "w2"}
     before = shard_config(ShardId(collection.id, 0), homes, isr=["r0"], learners=["r1", "r2"], state=ShardState.CREATING)

@@ -12,7 +12,7 @@ from shoal.core.errors import PreconditionFailed
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig, may_lead
-from tests.unit.coordinator.world import shard_config, worker_entry
+from tests.twins.coordinator.world import shard_config, worker_entry
 
 SHARD = ShardId(CollectionId("id-c"), 0)
 HOMES = {"r0": "w0", "r1": "w1", "r2": "w2", "r3": "w3"}

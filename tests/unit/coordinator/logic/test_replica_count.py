@@ -12,7 +12,7 @@ from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig, ShardState, expanded, shrunk
-from tests.unit.coordinator.world import REPLACE_AFTER_S, collection_of, map_of, shard_config, worker_entry
+from tests.twins.coordinator.world import REPLACE_AFTER_S, collection_of, map_of, shard_config, worker_entry
 
 SHARD = ShardId(CollectionId("id-c"), 0)
 HOMES = {"r0": "w0", "r1": "w1", "r2": "w2"}

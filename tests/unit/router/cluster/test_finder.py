@@ -11,14 +11,14 @@ from shoal.router.cluster.finder import Finder, StoreNames
 from shoal.router.logic.retry import patience_of
 from shoal.store.interface import Put, Transaction
 from shoal.store.keys import Keys
+from tests.twins.cluster import TwinCluster
 from tests.twins.store.client import MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.router.twin import TwinCluster
 
 
 def find(cluster: TwinCluster, name: str, timeout_s: float = 10.0) -> Collection:
-    finder = Finder(view=cluster.view, names=cluster.names, clock=cluster.clock, limits=cluster.limits)
-    return asyncio.run(finder.usable(name, patience_of(now=cluster.clock(), timeout_s=timeout_s, patience_s=2.0)))
+    finder = Finder(view=cluster.view, names=cluster.names, limits=cluster.limits)
+    return asyncio.run(finder.usable(name, patience_of(clock=cluster.clock, timeout_s=timeout_s, patience_s=2.0)))
 
 
 def test_a_known_collection_is_found_without_asking_the_store() -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from shoal.core.cluster_map import ClusterMap
+from shoal.core.deadline import Deadline
 from shoal.core.errors import Unavailable
 from shoal.core.ids import Revision
 from shoal.router.cluster.view import MapView, wait_until
@@ -93,7 +94,7 @@ def test_wait_until_passes_over_maps_that_do_not_hold() -> None:
     async def wait() -> bool:
         view = MapView()
         view.publish(cluster(1))
-        waiting = asyncio.create_task(wait_until(view, lambda: 0.0, lambda newest: newest.revision >= 3, FOREVER_S))
+        waiting = asyncio.create_task(wait_until(view, lambda newest: newest.revision >= 3, Deadline(lambda: 0.0, FOREVER_S)))
         for revision in (2, 3):
             await asyncio.sleep(0)
             assert not waiting.done()
@@ -107,6 +108,6 @@ def test_wait_until_ends_without_success_when_its_time_has_passed() -> None:
     async def wait() -> bool:
         view = MapView()
         view.publish(cluster(1))
-        return await wait_until(view, lambda: 5.0, lambda _: False, 5.0)
+        return await wait_until(view, lambda _: False, Deadline(lambda: 5.0, 5.0))
 
     assert not asyncio.run(wait())

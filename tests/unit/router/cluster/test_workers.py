@@ -8,7 +8,7 @@ import pytest
 from shoal.core.errors import Unavailable
 from shoal.router.cluster.view import MapView
 from shoal.router.cluster.workers import Workers, tend
-from tests.unit.router.twin import TwinCluster, TwinWorker
+from tests.twins.cluster import TwinCluster, TwinWorker
 
 
 def test_one_connection_serves_all_calls_on_a_worker() -> None:
@@ -20,7 +20,7 @@ def test_one_connection_serves_all_calls_on_a_worker() -> None:
 
 def test_a_worker_of_this_process_is_called_itself_even_when_its_registration_has_lapsed() -> None:
     cluster, local = TwinCluster(), TwinWorker()
-    workers = Workers(connect=cluster._connect, local={"w0": local})
+    workers = Workers(connect=cluster.connect, local={"w0": local})
     assert (workers.here, cluster.calls.here) == ({"w0"}, set())
     cluster.remove_worker("w0")
     assert workers.service(cluster.view.current, "w0") is local

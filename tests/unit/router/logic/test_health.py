@@ -10,7 +10,7 @@ from shoal.core.ids import ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import ShardState
 from shoal.router.logic.health import Statuses, cluster_health
-from tests.unit.router.twin import TwinCluster, worker_entry
+from tests.twins.cluster import TwinCluster, worker_entry
 
 UP = WorkerStatus(memory_bytes=11, failed={}, serving=frozenset({"id-a/0", "id-a/1"}))
 FIRST = ShardId("id-a", 0)
@@ -41,11 +41,11 @@ def test_a_healthy_cluster() -> None:
     cluster = two()
     health = cluster_health(cluster.view.current, statuses(cluster))
     assert (health.cluster_id, health.leader) == ("c", "lead:1")
-    assert [(each.id, each.state, each.memory_bytes, each.address) for each in health.workers] == [
+    assert [(each.id, each.state, each.memory, each.address) for each in health.workers] == [
         ("w0", "up", 11, "w0:1"),
         ("w1", "up", 11, "w1:1"),
     ]
-    assert [(each.collection, each.number, each.state, each.detail, each.primary, each.isr) for each in health.shards] == [
+    assert [(each.collection, each.shard, each.state, each.detail, each.primary, each.isr) for each in health.shards] == [
         ("a", 0, "ok", "", "w0", ("w0",)),
         ("a", 1, "ok", "", "w1", ("w1",)),
     ]
@@ -53,7 +53,7 @@ def test_a_healthy_cluster() -> None:
 
 def test_a_cluster_without_anything() -> None:
     health = cluster_health(ClusterMap(), {})
-    assert (health.cluster_id, health.leader, health.workers, health.shards) == ("", "", (), ())
+    assert (health.cluster_id, health.leader, health.workers, health.shards) == ("", None, (), ())
 
 
 def test_a_worker_that_holds_replicas_and_is_not_registered_is_down() -> None:
@@ -143,12 +143,12 @@ def test_memory_of_workers_and_of_the_primaries_of_shards() -> None:
         files_open=70,
     )
     health = cluster_health(cluster.view.current, statuses(cluster, w0=status))
-    assert [(each.memory_budget_bytes, each.memory_used_bytes) for each in health.workers] == [(100, 60), (0, 0)]
+    assert [(each.memory_budget, each.memory_used) for each in health.workers] == [(100, 60), (0, 0)]
     assert [(each.file_limit, each.files_open) for each in health.workers] == [(1024, 70), (0, 0)]
-    assert [each.memory_bytes for each in health.shards] == [50, 0]
+    assert [each.memory for each in health.shards] == [50, 0]
     silent = cluster_health(cluster.view.current, statuses(cluster, w0=DeadlineExceeded("1 s passed")))
-    assert [(each.memory_budget_bytes, each.memory_used_bytes) for each in silent.workers] == [(90, 0), (0, 0)]
-    assert silent.shards[0].memory_bytes == 0
+    assert [(each.memory_budget, each.memory_used) for each in silent.workers] == [(90, 0), (0, 0)]
+    assert silent.shards[0].memory == 0
 
 
 def test_a_shard_in_creation() -> None:
@@ -186,7 +186,7 @@ def test_shards_come_by_collection_name_and_number() -> None:
     cluster = TwinCluster()
     for name in ("b", "a"):
         cluster.add(name, shards=11)
-    shown = [(each.collection, each.number) for each in cluster_health(cluster.view.current, statuses(cluster)).shards]
+    shown = [(each.collection, each.shard) for each in cluster_health(cluster.view.current, statuses(cluster)).shards]
     assert shown == [(name, number) for name in "ab" for number in range(11)]
 
 

@@ -2,10 +2,25 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.router.logic.hedge import LEAST_HEDGE_S, MOST_SAVED, PROBE_HEDGE_S, READS_A_HEDGE, SILENT_S, HedgeBudget, hedge_at, silent_at
+from shoal.router.logic.hedge import (
+    HALF_LIFE_S,
+    KEPT,
+    LEAST_HEDGE_S,
+    MOST_SAVED,
+    NEEDED,
+    PROBE_HEDGE_S,
+    READS_A_HEDGE,
+    SILENT_S,
+    HedgeBudget,
+    RecentTimes,
+    Smoothed,
+    hedge_at,
+    silent_at,
+)
 
 
 @given(st.lists(st.booleans(), max_size=3_000))
@@ -36,3 +51,44 @@ def test_a_worker_is_silent_when_it_answered_nothing_since_and_slow_reads_are_gi
     assert silent_at(sent_at=10.0, heard_at=10.2, p95=0.001) == 10.2 + SILENT_S
     assert silent_at(sent_at=10.0, heard_at=0.0, p95=3.0) == 16.0
     assert silent_at(sent_at=10.0, heard_at=0.0, p95=None, copies=2) == 10.0 + 4 * SILENT_S
+
+
+times = st.floats(0.0, 100.0)
+
+
+def test_a_time_fades_when_nothing_new_comes_and_a_late_one_replaces_it() -> None:
+    slow = Smoothed(8.0, 0.0)
+    assert slow.now(HALF_LIFE_S) == pytest.approx(4.0)
+    assert slow.now(10 * HALF_LIFE_S) < 0.01
+    assert slow.after(2.0, 20 * HALF_LIFE_S).seconds == pytest.approx(2.0, rel=0.01)
+
+
+@given(st.lists(st.tuples(times, st.floats(0, 5)), min_size=1, max_size=30))
+def test_the_mean_lies_within_what_was_seen(history: list[tuple[float, float]]) -> None:
+    (first, at), *rest = history
+    mean = Smoothed(first, at)
+    for seconds, passed in rest:
+        mean = mean.after(seconds, mean.at + passed)
+    assert -1e-9 <= mean.seconds <= max(seconds for seconds, _ in history) + 1e-9
+
+
+@given(st.lists(times, min_size=NEEDED, max_size=300))
+def test_at_most_5_of_100_took_longer_when_the_measure_is_fresh(history: list[float]) -> None:
+    recent = RecentTimes()
+    for seconds in history[:NEEDED]:
+        assert recent.p95 is None
+        recent.add(seconds)
+    assert recent.p95 is not None
+    assert sum(seconds > recent.p95 for seconds in history[:NEEDED]) <= 0.05 * NEEDED
+    for seconds in history[NEEDED:]:
+        recent.add(seconds)
+    assert recent.p95 in history
+
+
+def test_the_window_slides() -> None:
+    recent = RecentTimes()
+    for _ in range(KEPT):
+        recent.add(9.0)
+    for _ in range(KEPT):
+        recent.add(1.0)
+    assert recent.p95 == 1.0

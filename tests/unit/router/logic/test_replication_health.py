@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import DeadlineExceeded
+from shoal.core.health import MemberRole, ReplicaRole
 from shoal.core.ids import ReplicaId, Seq, WorkerId
+from shoal.core.replies import ReplicaInfo
 from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
-from shoal.router.logic.replication_health import ReplicaHealth, replicas_of, replication_of
+from shoal.router.logic.replication_health import replicas_of, replication_of
+from tests.twins.cluster import worker_entry
 from tests.unit.router.configs import SHARD, config_of, configs
-from tests.unit.router.twin import worker_entry
 
 ALL = ("wp", "wq", "wr", "ws", "wt")
 THREE = config_of(isr=("p", "q", "r"), min_isr=2)
@@ -24,7 +26,7 @@ def up(*workers: str) -> ClusterMap:
     return ClusterMap(workers={WorkerId(each): worker_entry(WorkerId(each)) for each in workers})
 
 
-def told(worker: str, applied: int = 7, role: str = "backup") -> WorkerStatus:
+def told(worker: str, applied: int = 7, role: ReplicaRole = ReplicaRole.BACKUP) -> WorkerStatus:
     replica = ReplicaStatus(replica=ReplicaId(worker[1:]), role=role, applied_seq=Seq(applied))
     return WorkerStatus(memory_bytes=1, failed={}, replicas={str(SHARD): replica})
 
@@ -32,7 +34,7 @@ def told(worker: str, applied: int = 7, role: str = "backup") -> WorkerStatus:
 def said(config: ShardConfig, cluster: ClusterMap | None = None, **statuses: Any) -> tuple[str, str, str]:
     cluster = cluster or up(*ALL)
     found = replication_of(cluster, {each: told(each) for each in cluster.workers} | statuses, config, "a/0")
-    return found.state, found.summary, "; ".join(found.causes)
+    return found.state, found.summary, "; ".join(cause.words for cause in found.causes)
 
 
 def test_as_many_in_sync_as_are_wanted_is_ok() -> None:
@@ -59,7 +61,7 @@ def test_a_learner_is_told_with_the_records_it_is_behind_where_both_say_where_th
     silent = WorkerStatus(memory_bytes=1, failed={})
     assert said(catching_up, wr=silent) == ("under-replicated", "2 of 3 replicas are in sync", "the replica on worker wr catches up")
     other = dataclasses.replace(
-        told("wr"), replicas={str(SHARD): ReplicaStatus(replica=ReplicaId("old"), role="backup", applied_seq=Seq(3))}
+        told("wr"), replicas={str(SHARD): ReplicaStatus(replica=ReplicaId("old"), role=ReplicaRole.BACKUP, applied_seq=Seq(3))}
     )
     assert said(catching_up, wr=other)[2] == "the replica on worker wr catches up"
 
@@ -92,12 +94,12 @@ def test_when_nobody_may_lead_it_says_who_must_come_back_and_what_else_can_be_do
 def test_every_replica_is_told_with_its_role() -> None:
     config = config_of(isr=("p",), elr=("q",), learners=("r",), leaving=("s",))
     failed = WorkerStatus(memory_bytes=1, failed={str(SHARD): "crc"})
-    found = replicas_of(up("wp", "wq", "wr"), {"wp": told("wp", 9, "primary"), "wq": failed, "wr": DeadlineExceeded("x")}, config)
+    found = replicas_of(up("wp", "wq", "wr"), {"wp": told("wp", 9, ReplicaRole.PRIMARY), "wq": failed, "wr": DeadlineExceeded("x")}, config)
     assert found == (
-        ReplicaHealth(id="p", worker="wp", role="primary", state="primary", applied_seq=9),
-        ReplicaHealth(id="q", worker="wq", role="elr", state="failed"),
-        ReplicaHealth(id="r", worker="wr", role="learner"),
-        ReplicaHealth(id="s", worker="ws", role="leaving"),
+        ReplicaInfo(id="p", worker="wp", role=MemberRole.PRIMARY, state=ReplicaRole.PRIMARY, applied_seq=9),
+        ReplicaInfo(id="q", worker="wq", role=MemberRole.ELR, state=ReplicaRole.FAILED, applied_seq=0),
+        ReplicaInfo(id="r", worker="wr", role=MemberRole.LEARNER, state=ReplicaRole.UNTOLD, applied_seq=0),
+        ReplicaInfo(id="s", worker="ws", role=MemberRole.LEAVING, state=ReplicaRole.UNTOLD, applied_seq=0),
     )
 
 

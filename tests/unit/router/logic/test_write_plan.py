@@ -11,7 +11,7 @@ from shoal.core.points import PointColumns, PointId, id_array
 from shoal.core.shard_config import ShardEntry
 from shoal.core.slots import slot_of, split_evenly
 from shoal.router.logic.write_plan import parts_of
-from tests.unit.router.twin import shard_entry
+from tests.twins.cluster import shard_entry
 
 point_ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(min_size=1, max_size=8))
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from typing import Any, cast
 
 from shoal.core.alteration import Alteration
-from shoal.core.collection import Collection, CollectionSpec, CollectionState
-from shoal.core.ids import CollectionId, ReplicaId, Seq, WorkerId
-from shoal.core.limits import Limits
+from shoal.core.collection import CollectionSpec
+from shoal.core.health import MemberRole, ReplicaRole, ReplicationCondition, ShardCondition, WorkerCondition
+from shoal.core.ids import WorkerId
+from shoal.core.replies import ClusterInfo, CollectionInfo, ReplicaInfo, ShardInfo, WorkerInfo
+from shoal.core.requests import AlterCollection, MeasureRecall, TuneCollection
 from shoal.core.shard_calls import CurvePoint, SegmentCurve, ShardRecall
-from shoal.router.logic.health import ClusterHealth, ShardHealth, WorkerHealth
-from shoal.router.logic.questions import CollectionFigures
-from shoal.router.logic.replication_health import ReplicaHealth
 from shoal.router.rpc.cluster_service import ClusterService
 from shoal.router.rpc.collections_service import CollectionsService
 from shoal.router.verbs.administration import Administration
@@ -40,21 +38,19 @@ class Clerk:
     def __init__(self) -> None:
         self.asked: list[object] = []
 
-    async def alter(self, name: str, alteration: Alteration, timeout_s: float) -> None:
-        self.asked.append((name, alteration, timeout_s))
+    async def alter(self, request: AlterCollection, timeout_s: float) -> None:
+        self.asked.append((request.name, request.alteration, timeout_s))
 
-    async def tune(self, name: str, k: int, timeout_s: float) -> tuple[SegmentCurve, ...]:
-        self.asked.append((name, k, timeout_s))
+    async def tune(self, request: TuneCollection, timeout_s: float) -> tuple[SegmentCurve, ...]:
+        self.asked.append((request, timeout_s))
         return (CURVE,)
 
-    async def measure_recall(self, name: str, **asked: object) -> tuple[ShardRecall, ...]:
-        self.asked.append((name, asked))
+    async def measure_recall(self, request: MeasureRecall, timeout_s: float) -> tuple[ShardRecall, ...]:
+        self.asked.append((request, timeout_s))
         return (RECALL,)
 
-    async def describe(self, name: str, timeout_s: float) -> CollectionFigures:
-        spec = CollectionSpec(name=name, dim=4)
-        collection = Collection(id=CollectionId("i"), spec=spec, state=CollectionState.ACTIVE, request_id="r")
-        return CollectionFigures(collection=collection, waiting="for memory")
+    async def describe(self, name: str, timeout_s: float) -> CollectionInfo:
+        return CollectionInfo(id="i", spec=CollectionSpec(name=name, dim=4), state="active", waiting="for memory")
 
 
 class Context:
@@ -64,7 +60,7 @@ class Context:
 
 def call(clerk: Clerk, method: str, request: Any) -> Any:
     administration = cast(Administration, clerk)
-    service = CollectionsService(administration=administration, limits=Limits(), default_timeout_s=10.0, optimize_timeout_s=100.0)
+    service = CollectionsService(administration=administration, default_timeout_s=10.0, optimize_timeout_s=100.0)
     return asyncio.run(getattr(service, method)(request, Context()))
 
 
@@ -84,7 +80,7 @@ def test_curves_come_back_and_ten_is_the_usual_k() -> None:
     clerk = Clerk()
     for k in (0, 3):
         answer = call(clerk, "Tune", collections_pb2.TuneCollectionRequest(name="c", k=k))
-    assert clerk.asked == [("c", 10, 100.0), ("c", 3, 100.0)]
+    assert clerk.asked == [(TuneCollection(name="c"), 100.0), (TuneCollection(name="c", k=3), 100.0)]
     (curve,) = answer.curves
     assert (curve.shard, curve.segment, curve.breadth_name, curve.exact_us) == (1, "s", "ef", 70.0)
     assert [(point.breadth, point.fetch, point.recall, point.us) for point in curve.points] == [(16, 10, 0.5, 7.0)]
@@ -95,8 +91,8 @@ def test_measured_recall_comes_back_and_what_is_left_out_takes_its_default() -> 
     call(clerk, "MeasureRecall", collections_pb2.MeasureRecallRequest(name="c"))
     answer = call(clerk, "MeasureRecall", collections_pb2.MeasureRecallRequest(name="c", k=3, sample=7, recall=0.5))
     assert clerk.asked == [
-        ("c", {"k": 10, "sample": 100, "recall": None, "timeout_s": 100.0}),
-        ("c", {"k": 3, "sample": 7, "recall": 0.5, "timeout_s": 100.0}),
+        (MeasureRecall(name="c", k=10, sample=100), 100.0),
+        (MeasureRecall(name="c", k=3, sample=7, recall=0.5), 100.0),
     ]
     assert [(each.shard, each.queries, each.recall, each.lowest) for each in answer.shards] == [(1, 20, 0.97, 0.5)]
 
@@ -105,23 +101,30 @@ def test_a_description_says_what_builds_wait_for() -> None:
     assert call(Clerk(), "Describe", collections_pb2.DescribeCollectionRequest(name="c")).waiting == "for memory"
 
 
-SHARD = ShardHealth(
+SHARD = ShardInfo(
     collection="n",
-    number=0,
-    state="ok",
-    replication="read only",
+    shard=0,
+    term=1,
+    primary="w",
+    isr=("w",),
+    learners=(),
+    state=ShardCondition.OK,
+    detail="",
+    memory=7,
+    replication=ReplicationCondition.READ_ONLY,
     elr=(WorkerId("w2"),),
     leaving=(WorkerId("w3"),),
     rf=3,
     min_isr=2,
-    replicas=(ReplicaHealth(id=ReplicaId("r"), worker=WorkerId("w"), role="isr", state="backup", applied_seq=Seq(9)),),
+    replicas=(ReplicaInfo(id="r", worker="w", role=MemberRole.ISR, state=ReplicaRole.BACKUP, applied_seq=9),),
 )
 
 
 class Looker:
-    async def describe(self, timeout_s: float) -> ClusterHealth:
-        worker = WorkerHealth(id=WorkerId("w"), state="up", memory_bytes=3, memory_budget_bytes=20, memory_used_bytes=9)
-        return ClusterHealth(cluster_id="c", leader="", workers=(worker,), shards=(dataclasses.replace(SHARD, memory_bytes=7),))
+    async def describe(self, timeout_s: float) -> ClusterInfo:
+        told = {"memory": 3, "memory_budget": 20, "memory_used": 9}
+        worker = WorkerInfo(id="w", address="", pid=0, node="", zone="", state=WorkerCondition.UP, **told)
+        return ClusterInfo(cluster_id="c", leader=None, workers=(worker,), shards=(SHARD,))
 
 
 def test_the_cluster_tells_memory_used_its_budget_and_the_memory_of_shards() -> None:

@@ -9,17 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.core.errors import DataLoss, ResourceExhausted, Unavailable
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term
+from shoal.core.requests import TuneCollection
 from shoal.core.shard_calls import ShardStats
 from shoal.router.logic.gather import shard_figures
+from tests.twins.cluster import TwinCluster
 from tests.unit.router.configs import SHARD, config_of
-from tests.unit.router.twin import TwinCluster
 
 FIRST = ShardId(CollectionId("id-a"), 0)
 
 STATS = ShardStats(
     shard=SHARD,
-    role="backup",
+    role=ReplicaRole.BACKUP,
     term=Term(1),
     applied_seq=Seq(7),
     points=1,
@@ -110,7 +112,7 @@ def test_every_replica_in_sync_is_optimised_and_tuned_and_the_primaries_curves_a
     cluster = replicated()
     asyncio.run(cluster.router.administration.optimize("a", 100.0))
     assert asked(cluster) == [1, 2, 1]
-    assert [each.shard for each in asyncio.run(cluster.router.administration.tune("a", 7, 100.0))] == [0, 1]
+    assert [each.shard for each in asyncio.run(cluster.router.administration.tune(TuneCollection(name="a", k=7), 100.0))] == [0, 1]
     assert asked(cluster) == [2, 4, 2]
 
 

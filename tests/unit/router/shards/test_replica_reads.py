@@ -13,12 +13,12 @@ import pytest
 
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
 from shoal.core.ids import CollectionId, ShardId
+from shoal.core.requests import Count, ReadAs
 from shoal.core.shard_calls import Consistency
 from shoal.router.cluster.workers import tend
-from shoal.router.logic.questions import CountQuestion, Reading
 from shoal.runtime.metrics import Measure, MetricSpec, NoMetrics
-from tests.unit.router.twin import TwinCluster
-from tests.unit.router.virtual_time import FakeClock, run
+from tests.twins.cluster import TwinCluster
+from tests.twins.virtual_time import FakeClock, run
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class Watched:
     async def count(self, consistency: Consistency = Consistency.ANY, timeout_s: float = 10.0) -> int:
         """Which worker answered."""
         before = [len(worker.calls) for worker in self.workers]
-        question = CountQuestion(collection="a", reading=Reading(consistency=consistency))
+        question = Count(collection="a", read=ReadAs(consistency=consistency))
         await self.cluster.router.reads.count(question, timeout_s)
         asked = [number for number, worker in enumerate(self.workers) if len(worker.calls) > before[number]]
         return asked[-1] if len(asked) == 1 else -1
@@ -296,7 +296,7 @@ def test_a_worker_that_is_long_at_one_read_is_not_taken_for_frozen_while_it_answ
         watched.workers[0].delay_s = USUAL_S
         while not long.done():
             if others:
-                await watched.cluster.router.reads.count(CountQuestion(collection="b"), 10.0)
+                await watched.cluster.router.reads.count(Count(collection="b"), 10.0)
             await asyncio.sleep(0.1)
 
     calls = [call for worker in within(work)[1].workers for call in worker.calls if call.shard == SHARD]
@@ -346,7 +346,7 @@ def test_replicas_of_one_shard_that_are_not_ready_do_not_close_their_worker_for_
         for name in ("a", "b"):
             before = len(watched.workers[0].calls)
             for _ in range(30):
-                await cluster.router.reads.count(CountQuestion(collection=name, reading=Reading(consistency=Consistency.ANY)), 10.0)
+                await cluster.router.reads.count(Count(collection=name, read=ReadAs(consistency=Consistency.ANY)), 10.0)
             asked[name] = len(watched.workers[0].calls) - before
         return asked["a"], asked["b"]
 

@@ -7,22 +7,24 @@ import pytest
 
 from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import LeaderEntry
-from shoal.core.collection import Collection, CollectionSpec, CollectionState
+from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term
+from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, MeasureRecall, TuneCollection
 from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardStats, ShardTune
 from shoal.router.logic.gather import gather_figures
-from tests.unit.router.twin import TwinCluster
+from tests.twins.cluster import TwinCluster
 
-SPEC = CollectionSpec(name="a", dim=4, shards=2)
+REQUEST = CreateCollection(name="a", dim=4, shards=2, request_id="mine")
 
 
 def create(cluster: TwinCluster, request_id: str = "mine", timeout_s: float = 10.0) -> str:
-    return asyncio.run(cluster.router.administration.create(SPEC, request_id, timeout_s))
+    return asyncio.run(cluster.router.administration.create(dataclasses.replace(REQUEST, request_id=request_id), timeout_s))
 
 
-def drop(cluster: TwinCluster, name: str = "a", collection: CollectionId | None = None, timeout_s: float = 10.0) -> None:
-    asyncio.run(cluster.router.administration.drop(name, collection, timeout_s))
+def drop(cluster: TwinCluster, name: str = "a", collection: str = "", timeout_s: float = 10.0) -> None:
+    asyncio.run(cluster.router.administration.drop(DropCollection(name=name, collection_id=collection), timeout_s))
 
 
 def forget(cluster: TwinCluster) -> None:
@@ -33,7 +35,7 @@ def test_creation_is_forwarded_to_the_leader_and_ends_when_the_view_knows_it() -
     cluster = TwinCluster()
     cluster.view.events = [lambda: cluster.add("a", state=CollectionState.CREATING), lambda: cluster.add("a")]
     assert create(cluster) == "id-a"
-    assert cluster.leader.calls == [("create", "lead:1", SPEC, "mine", 10.0)]
+    assert cluster.leader.calls == [("create", "lead:1", REQUEST, 10.0)]
     assert cluster.view.current.by_name["a"].state is CollectionState.ACTIVE
 
 
@@ -52,8 +54,8 @@ def test_retries_go_to_the_new_leader_with_the_same_request_id() -> None:
     ]
     create(cluster, request_id="")
     assert [call[1] for call in cluster.leader.calls] == ["lead:1", "lead:2", "lead:2"]
-    assert len({call[3] for call in cluster.leader.calls}) == 1
-    assert cluster.leader.calls[0][3]
+    assert len({call[2].request_id for call in cluster.leader.calls}) == 1
+    assert cluster.leader.calls[0][2].request_id
 
 
 def test_without_a_leader_the_call_ends_at_its_deadline() -> None:
@@ -78,7 +80,7 @@ def test_drop_ends_when_the_view_has_let_go_of_the_name() -> None:
     cluster.view.events = [lambda: cluster.set_state(collection, CollectionState.DROPPING)]
     drop(cluster)
     assert "a" not in cluster.view.current.by_name
-    assert cluster.leader.calls == [("drop", "lead:1", "a", None, 10.0)]
+    assert cluster.leader.calls == [("drop", "lead:1", DropCollection(name="a"), 10.0)]
 
 
 def test_a_drop_whose_answer_got_lost_is_done() -> None:
@@ -111,7 +113,7 @@ def test_a_drop_by_id_names_the_id_at_every_attempt_and_what_the_leader_says_hol
     cluster.leader.answers = [Unavailable("connection lost"), None]
     cluster.view.events = [lambda: forget(cluster)]
     drop(cluster, collection=collection.id)
-    assert [call[:4] for call in cluster.leader.calls] == [("drop", "lead:1", "a", "id-a")] * 2
+    assert [call[:3] for call in cluster.leader.calls] == [("drop", "lead:1", DropCollection(name="a", collection_id="id-a"))] * 2
     cluster.leader.answers = [Unavailable("connection lost"), NotFound("no such")]
     cluster.add("a")
     with pytest.raises(NotFound):
@@ -121,7 +123,7 @@ def test_a_drop_by_id_names_the_id_at_every_attempt_and_what_the_leader_says_hol
 def test_a_drop_by_the_id_of_another_does_not_wait_for_the_name() -> None:
     cluster = TwinCluster()
     cluster.add("a")
-    drop(cluster, collection=CollectionId("id-of-an-earlier-one"))
+    drop(cluster, collection="id-of-an-earlier-one")
     assert cluster.view.waits == []
 
 
@@ -162,7 +164,7 @@ def test_a_collection_in_creation_is_described_without_asking_its_shards() -> No
     cluster = TwinCluster()
     cluster.add("a", state=CollectionState.CREATING)
     figures = asyncio.run(cluster.router.administration.describe("a", 5.0))
-    assert (figures.collection.state, figures.points) == (CollectionState.CREATING, 0)
+    assert (figures.state, figures.points) == ("creating", 0)
     assert not any(worker.calls for worker in cluster.workers.values())
 
 
@@ -186,7 +188,7 @@ def test_optimize_asks_every_shard_and_goes_on_until_the_deadline() -> None:
 
 
 def alter(cluster: TwinCluster, alteration: Alteration, timeout_s: float = 10.0, name: str = "a") -> None:
-    asyncio.run(cluster.router.administration.alter(name, alteration, timeout_s))
+    asyncio.run(cluster.router.administration.alter(AlterCollection(name=name, **dataclasses.asdict(alteration)), timeout_s))
 
 
 def publish_altered(cluster: TwinCluster, collection: Collection, **changes: object) -> None:
@@ -203,7 +205,7 @@ def test_an_alteration_is_forwarded_and_ends_when_the_view_knows_it() -> None:
         lambda: publish_altered(cluster, collection, index="flat", recall=0.5),
     ]
     alter(cluster, alteration)
-    assert cluster.leader.calls == [("alter", "lead:1", "a", alteration, 10.0)]
+    assert cluster.leader.calls == [("alter", "lead:1", AlterCollection(name="a", index="flat", recall=0.5), 10.0)]
     assert cluster.view.current.by_name["a"].spec.recall == 0.5
     assert cluster.clock.now == 100.0
 
@@ -268,7 +270,7 @@ def test_curves_of_all_shards_come_in_their_order() -> None:
     cluster = TwinCluster()
     cluster.add("a", shards=3)
     measured = Measured(cluster)
-    curves = asyncio.run(cluster.router.administration.tune("a", 7, 50.0))
+    curves = asyncio.run(cluster.router.administration.tune(TuneCollection(name="a", k=7), 50.0))
     assert [(each.shard, each.segment) for each in curves] == [(number, name) for number in range(3) for name in "st"]
     assert measured.asked == [(7, 50.0)] * 3
 
@@ -279,7 +281,7 @@ def test_recall_is_measured_at_the_target_asked_for_or_at_that_of_the_collection
     publish_altered(cluster, collection, recall=0.7)
     measured = Measured(cluster)
     for recall in (None, 0.9):
-        found = asyncio.run(cluster.router.administration.measure_recall("a", k=3, sample=20, recall=recall, timeout_s=9.0))
+        found = asyncio.run(cluster.router.administration.measure_recall(MeasureRecall(name="a", k=3, sample=20, recall=recall), 9.0))
         assert [each.shard for each in found] == [0, 1]
     assert measured.asked == [(3, 20, 0.7)] * 2 + [(3, 20, 0.9)] * 2
 
@@ -291,16 +293,16 @@ def test_recall_is_measured_at_the_target_asked_for_or_at_that_of_the_collection
 def test_measurements_that_cannot_be_are_refused_by_name(changes: dict[str, float], field: str) -> None:
     cluster = TwinCluster()
     cluster.add("a")
-    asked = {"k": 1, "sample": 1, "recall": None, "timeout_s": 1.0, **changes}
+    asked = {"k": 1, "sample": 1, "recall": None, **changes}
     with pytest.raises(InvalidArgument) as caught:
-        asyncio.run(cluster.router.administration.measure_recall("a", **asked))  # type: ignore[arg-type]
+        asyncio.run(cluster.router.administration.measure_recall(MeasureRecall(name="a", **asked), 1.0))  # type: ignore[arg-type]
     assert caught.value.details.field == field
 
 
 def test_what_builds_wait_for_is_told_once_and_bounded() -> None:
     stats = ShardStats(
         shard=ShardId(CollectionId("c"), 0),
-        role="primary",
+        role=ReplicaRole.PRIMARY,
         term=Term(1),
         applied_seq=Seq(1),
         points=0,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from shoal.core.errors import DeadlineExceeded
-from tests.unit.router.twin import MEMORY_BYTES, TwinCluster
+from tests.twins.cluster import MEMORY_BYTES, TwinCluster
 
 
 def test_every_worker_is_asked_with_a_short_deadline_and_one_that_is_silent_is_no_error() -> None:
@@ -11,8 +11,8 @@ def test_every_worker_is_asked_with_a_short_deadline_and_one_that_is_silent_is_n
     cluster.add("a", shards=2)
     cluster.workers["w1"].before = [DeadlineExceeded("1 s passed")]
     health = asyncio.run(cluster.router.overview.describe(10.0))
-    assert [(each.id, each.state, each.memory_bytes) for each in health.workers] == [("w0", "up", MEMORY_BYTES), ("w1", "unreachable", 0)]
-    assert [(each.number, each.state, each.detail) for each in health.shards] == [
+    assert [(each.id, each.state, each.memory) for each in health.workers] == [("w0", "up", MEMORY_BYTES), ("w1", "unreachable", 0)]
+    assert [(each.shard, each.state, each.detail) for each in health.shards] == [
         (0, "ok", ""),
         (1, "no primary", "worker w1 is unreachable: 1 s passed"),
     ]

@@ -22,14 +22,14 @@ from shoal.core.errors import (
 )
 from shoal.core.filter import Filter, In
 from shoal.core.filter_truth import matches
-from shoal.core.ids import Seq, ShardId
+from shoal.core.ids import ShardId
 from shoal.core.limits import Limits
 from shoal.core.points import PointColumns, PointId, id_array, id_order
+from shoal.core.requests import Count, Get, ReadAs, Scroll, Search, ShardToken, Upsert
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import Accuracy, Breadth, Consistency, Exact, QueryGroup, RecallTarget
-from shoal.router.logic.questions import CountQuestion, GetQuestion, Reading, ScrollQuestion, SearchQuestion, Upsert
-from tests.unit.router.twin import TwinCluster
-from tests.unit.shoal.core.filter_strategies import filters, payloads
+from tests.support.examples.filters import filters, payloads
+from tests.twins.cluster import TwinCluster
 
 point_ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(min_size=1, max_size=8))
 
@@ -59,7 +59,7 @@ def queries(count: int, dim: int = 4) -> np.ndarray:
 
 def search(cluster: TwinCluster, timeout_s: float = 10.0, **options: object):
     k = options.pop("k", 3)
-    question = SearchQuestion(**{"collection": "a", "queries": queries(2), "groups": (QueryGroup(k=k),), **options})
+    question = Search(**{"collection": "a", "queries": queries(2), "groups": (QueryGroup(k=k),), **options})
     return asyncio.run(cluster.router.reads.search(question, timeout_s))
 
 
@@ -73,7 +73,7 @@ def search(cluster: TwinCluster, timeout_s: float = 10.0, **options: object):
 def test_search_agrees_with_brute_force_over_all_points(ids: list[PointId], shards: int, k: int, metric: Metric) -> None:
     cluster = loaded(ids, shards=shards, metric=metric)
     points = columns(ids)
-    hits = search(cluster, k=k, reading=Reading(with_vectors=True)).hits
+    hits = search(cluster, k=k, with_vectors=True).hits
     rows = prepared(points.vectors, metric)
     sign = 1 if metric.smaller_is_better else -1
     at = 0
@@ -146,11 +146,11 @@ def test_count_and_scroll_see_the_points_that_match(points: dict[PointId, dict[s
     cluster = filled(points, shards)
     expected = sorted((point_id for point_id, payload in points.items() if matches(filter, payload, point_id)), key=id_order)
     reads = cluster.router.reads
-    assert asyncio.run(reads.count(CountQuestion(collection="a", filter=filter), 5.0)) == len(expected)
+    assert asyncio.run(reads.count(Count(collection="a", filter=filter), 5.0)) == len(expected)
     seen: list[PointId] = []
     more = True
     while more:
-        question = ScrollQuestion(collection="a", after=seen[-1] if seen else None, limit=4, filter=filter)
+        question = Scroll(collection="a", after=seen[-1] if seen else None, limit=4, filter=filter)
         page = asyncio.run(reads.scroll(question, 5.0))
         seen += page.points.ids.tolist()
         more = page.more
@@ -184,8 +184,8 @@ def test_search_of_empty_shards_is_empty() -> None:
 
 def test_each_shard_gets_its_own_min_seq_and_the_time_that_is_left() -> None:
     cluster = loaded([1, 2, 3])
-    wanted = {ShardId("id-a", 0): Seq(4), ShardId("id-a", 2): Seq(6), ShardId("id-other", 1): Seq(9)}
-    search(cluster, timeout_s=7.0, reading=Reading(min_seqs=wanted))
+    wanted = (ShardToken("id-a", 0, 4), ShardToken("id-a", 2, 6), ShardToken("id-other", 1, 9))
+    search(cluster, timeout_s=7.0, read=ReadAs(tokens=wanted))
     calls = [call for worker in cluster.workers.values() for call in worker.calls]
     assert {call.shard.number: call.terms.min_seq for call in calls} == {0: 4, 1: 0, 2: 6}
     assert {call.terms.consistency for call in calls} == {Consistency.SESSION}
@@ -194,7 +194,7 @@ def test_each_shard_gets_its_own_min_seq_and_the_time_that_is_left() -> None:
 
 def test_any_consistency_waits_for_nothing() -> None:
     cluster = loaded([1, 2, 3])
-    search(cluster, reading=Reading(consistency=Consistency.ANY, min_seqs={ShardId("id-a", 0): Seq(4)}))
+    search(cluster, read=ReadAs(consistency=Consistency.ANY, tokens=(ShardToken("id-a", 0, 4),)))
     assert {call.terms.min_seq for worker in cluster.workers.values() for call in worker.calls} == {0}
 
 
@@ -242,7 +242,7 @@ def test_a_partial_answer_leaves_out_and_names_what_cannot_answer(error: ShoalEr
     cluster = loaded([1, 2, 3, 4, 5, 6], shards=2)
     cluster.workers["w1"].before = [error] * 50
     answer = search(cluster, k=10, allow_partial=True)
-    assert answer.missing == ("a/1",)
+    assert answer.missing_shards == ("a/1",)
     assert sorted(answer.hits.ids.tolist()) == sorted(list(cluster.workers["w0"].shards[ShardId("id-a", 0)].points) * 2)
 
 
@@ -272,7 +272,7 @@ def test_damage_is_not_waited_for() -> None:
 def test_an_answer_larger_than_a_message_says_what_to_do() -> None:
     cluster = loaded([1, 2, 3], limits=Limits(message_bytes=100))
     with pytest.raises(ResourceExhausted, match=r"at most 100 .*smaller k"):
-        search(cluster, queries=queries(20), reading=Reading(with_vectors=True))
+        search(cluster, queries=queries(20), with_vectors=True)
 
 
 @pytest.mark.parametrize(
@@ -320,12 +320,12 @@ def test_hits_are_bounded_over_all_groups() -> None:
     assert caught.value.details.limit == "batch_hits"
 
 
-@pytest.mark.parametrize("question", [CountQuestion, ScrollQuestion])
-def test_a_filter_beyond_a_bound_is_refused_at_the_door(question: type[CountQuestion | ScrollQuestion]) -> None:
+@pytest.mark.parametrize("question", [Count, Scroll])
+def test_a_filter_beyond_a_bound_is_refused_at_the_door(question: type[Count | Scroll]) -> None:
     cluster = loaded([1])
     reads, asked = cluster.router.reads, question(collection="a", filter=In(("",), (1,)))
     with pytest.raises(InvalidArgument, match="empty key"):
-        asyncio.run(reads.count(asked, 5.0) if isinstance(asked, CountQuestion) else reads.scroll(asked, 5.0))
+        asyncio.run(reads.count(asked, 5.0) if isinstance(asked, Count) else reads.scroll(asked, 5.0))
     assert not any(worker.calls for worker in cluster.workers.values())
 
 
@@ -354,7 +354,7 @@ def test_get_returns_what_exists_in_the_order_asked_for(ids: list[PointId], extr
     seed.shuffle(asked)
     points = columns(ids)
     row = {value: at for at, value in enumerate(ids)}
-    got = asyncio.run(cluster.router.reads.get(GetQuestion(collection="a", ids=id_array(asked), reading=Reading(with_vectors=True)), 5.0))
+    got = asyncio.run(cluster.router.reads.get(Get(collection="a", ids=id_array(asked), with_vectors=True), 5.0))
     found = got.points
     assert got.answered == len(asked)
     expected = [value for value in asked if value in row]
@@ -380,7 +380,7 @@ def test_get_in_parts_passes_every_point_once_in_the_order_asked_for(
     seed.shuffle(asked)
     seen, start = [], 0
     while start < len(asked):
-        question = GetQuestion(collection="a", ids=id_array(asked[start:]), reading=Reading(with_vectors=with_vectors), in_parts=True)
+        question = Get(collection="a", ids=id_array(asked[start:]), with_vectors=with_vectors, in_parts=True)
         got = asyncio.run(cluster.router.reads.get(question, 5.0))
         assert got.answered > 0
         here = [value for value in asked[start : start + got.answered] if value in ids]
@@ -392,7 +392,7 @@ def test_get_in_parts_passes_every_point_once_in_the_order_asked_for(
 
 def test_a_get_too_large_for_a_worker_is_asked_for_in_smaller_ones_and_one_that_is_busy_is_not() -> None:
     cluster = loaded(list(range(30)), shards=1)
-    question = GetQuestion(collection="a", ids=id_array(range(30)), in_parts=True)
+    question = Get(collection="a", ids=id_array(range(30)), in_parts=True)
     cluster.workers["w0"].before = [ResourceExhausted("too large")]
     got = asyncio.run(cluster.router.reads.get(question, 5.0))
     assert [len(call.ids) for call in cluster.workers["w0"].calls] == [30, 3]
@@ -406,26 +406,27 @@ def test_a_get_too_large_for_a_worker_is_asked_for_in_smaller_ones_and_one_that_
 
 def test_get_asks_only_the_shards_that_own_the_ids() -> None:
     cluster = loaded(list(range(50)), shards=2)
-    asyncio.run(cluster.router.reads.get(GetQuestion(collection="a", ids=id_array([7, 7])), 5.0))
+    asyncio.run(cluster.router.reads.get(Get(collection="a", ids=id_array([7, 7])), 5.0))
     calls = [call for worker in cluster.workers.values() for call in worker.calls]
     assert [call.ids.tolist() for call in calls] == [[7]]
 
 
 def test_get_that_is_too_large_says_what_to_do() -> None:
     cluster = loaded([1, 2, 3], limits=Limits(message_bytes=20))
+    question = Get(collection="a", ids=id_array([1, 2, 3]), with_vectors=True, in_parts=False)
     with pytest.raises(ResourceExhausted, match="fewer ids"):
-        asyncio.run(cluster.router.reads.get(GetQuestion(collection="a", ids=id_array([1, 2, 3]), reading=Reading(with_vectors=True)), 5.0))
+        asyncio.run(cluster.router.reads.get(question, 5.0))
 
 
 @pytest.mark.parametrize("ids", [[], ["x" * 513], [""]])
 def test_get_refuses_what_is_no_list_of_ids(ids: list[PointId]) -> None:
     with pytest.raises(InvalidArgument, match="ids"):
-        asyncio.run(loaded([1]).router.reads.get(GetQuestion(collection="a", ids=id_array(ids)), 5.0))
+        asyncio.run(loaded([1]).router.reads.get(Get(collection="a", ids=id_array(ids)), 5.0))
 
 
 def test_count_is_the_sum() -> None:
     cluster = loaded([*range(40), "x", "y"])
-    assert asyncio.run(cluster.router.reads.count(CountQuestion(collection="a"), 5.0)) == 42
+    assert asyncio.run(cluster.router.reads.count(Count(collection="a"), 5.0)) == 42
 
 
 @settings(max_examples=40, deadline=None)
@@ -440,7 +441,7 @@ def test_scroll_passes_every_point_once_in_order(ids: list[PointId], shards: int
     seen: list[PointId] = []
     after, more = None, True
     while more:
-        question = ScrollQuestion(collection="a", after=after, limit=limit)
+        question = Scroll(collection="a", after=after, limit=limit)
         page = asyncio.run(cluster.router.reads.scroll(question, 5.0))
         assert len(page.points) <= limit
         assert len(page.points) or not page.more
@@ -451,24 +452,24 @@ def test_scroll_passes_every_point_once_in_order(ids: list[PointId], shards: int
 
 def test_a_full_last_page_may_promise_more_but_a_short_one_does_not() -> None:
     cluster = loaded([1, 2, 3, 4], shards=2)
-    page = asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a", limit=10), 5.0))
+    page = asyncio.run(cluster.router.reads.scroll(Scroll(collection="a", limit=10), 5.0))
     assert (page.points.ids.tolist(), page.more) == ([1, 2, 3, 4], False)
-    page = asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a", limit=3), 5.0))
+    page = asyncio.run(cluster.router.reads.scroll(Scroll(collection="a", limit=3), 5.0))
     assert (page.points.ids.tolist(), page.more) == ([1, 2, 3], True)
 
 
 def test_scroll_asks_for_a_thousand_unless_told_otherwise() -> None:
     cluster = loaded([1])
-    asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a"), 5.0))
+    asyncio.run(cluster.router.reads.scroll(Scroll(collection="a"), 5.0))
     assert {call.limit for worker in cluster.workers.values() for call in worker.calls} == {1_000}
     with pytest.raises(InvalidArgument, match="limit is 10001"):
-        asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a", limit=10_001), 5.0))
+        asyncio.run(cluster.router.reads.scroll(Scroll(collection="a", limit=10_001), 5.0))
 
 
 def test_a_page_too_large_for_a_worker_is_asked_for_in_smaller_ones() -> None:
     cluster = loaded(list(range(30)), shards=1)
     cluster.workers["w0"].before = [ResourceExhausted("too large"), ResourceExhausted("too large")]
-    page = asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a", limit=200), 5.0))
+    page = asyncio.run(cluster.router.reads.scroll(Scroll(collection="a", limit=200), 5.0))
     assert [call.limit for call in cluster.workers["w0"].calls] == [200, 25, 3]
     assert (page.points.ids.tolist(), page.more) == ([0, 1, 2], True)
 
@@ -477,5 +478,5 @@ def test_one_point_that_is_too_large_is_an_error() -> None:
     cluster = loaded([1], shards=1)
     cluster.workers["w0"].before = [ResourceExhausted("too large")] * 9
     with pytest.raises(ResourceExhausted):
-        asyncio.run(cluster.router.reads.scroll(ScrollQuestion(collection="a", limit=64), 5.0))
+        asyncio.run(cluster.router.reads.scroll(Scroll(collection="a", limit=64), 5.0))
     assert [call.limit for call in cluster.workers["w0"].calls] == [64, 8, 1]

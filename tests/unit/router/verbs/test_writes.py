@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -16,11 +17,14 @@ from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId, Revision
 from shoal.core.limits import Limits
 from shoal.core.points import PointColumns, PointId, id_array
+from shoal.core.replies import Written
+from shoal.core.requests import Delete, DeleteMatching, Upsert
 from shoal.core.shard_calls import ShardWrite, WriteAck
 from shoal.router.logic.checks import is_empty
-from shoal.router.logic.questions import Delete, DeleteMatching, Upsert, Written
-from tests.unit.router.twin import TwinCluster
-from tests.unit.shoal.core.filter_strategies import filters, payloads
+from shoal.wire.point_bytes import points_from_bytes, points_to_bytes
+from tests.support.examples.filters import filters, payloads
+from tests.support.json_parses import counted_parses
+from tests.twins.cluster import TwinCluster
 
 ME = RequestId("me", 7)
 EVEN, ODD = list(range(0, 60)), list(range(60, 120))
@@ -32,6 +36,11 @@ def columns(ids: list[PointId], dim: int = 4, payloads: tuple[bytes | None, ...]
 
 def upsert(cluster: TwinCluster, points: PointColumns, timeout_s: float = 10.0, request_id: RequestId | None = ME) -> Written:
     return asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=points, request_id=request_id), timeout_s))
+
+
+def seqs(written: Written) -> dict[int, int]:
+    """The position in the log of each shard."""
+    return {token.shard: token.seq for token in written.tokens}
 
 
 def delete(cluster: TwinCluster, ids: list[PointId]) -> Written:
@@ -77,7 +86,7 @@ def test_delete_by_filter_agrees_with_a_dict(points: dict[int, object], filter: 
     written = asyncio.run(cluster.router.writes.delete_matching(DeleteMatching(collection="a", filter=filter), 10.0))
     assert written.affected == len(gone)
     assert set(cluster.points()) == set(kept) - gone
-    assert set(written.seqs) == {0, 1, 2}
+    assert set(seqs(written)) == {0, 1, 2}
 
 
 def test_each_call_of_a_delete_by_filter_has_an_id_of_its_own_and_the_first_is_the_clients() -> None:
@@ -85,8 +94,7 @@ def test_each_call_of_a_delete_by_filter_has_an_id_of_its_own_and_the_first_is_t
     written = delete_matching(cluster, LABEL_1)
     calls = cluster.workers["w0"].calls
     assert [call.request_id for call in calls] == [ME, RequestId("router-1", 2), RequestId("router-1", 3)]
-    assert {call.epoch for call in calls} == {9}
-    assert (written.affected, written.seqs) == (6, {0: 5})
+    assert (written.affected, seqs(written)) == (6, {0: 5})
     assert set(cluster.points()) == set(range(0, 12, 2))
 
 
@@ -170,11 +178,10 @@ def test_upsert_and_delete_agree_with_a_dict(ids: list[PointId], shards: int, go
 def test_the_answer_holds_the_seq_of_every_shard_written_and_the_id_is_the_clients() -> None:
     cluster = two_shards()
     written = upsert(cluster, columns(EVEN))
-    assert written.collection == "id-a"
-    assert written.seqs == {0: 2, 1: 2}
+    assert {token.collection_id for token in written.tokens} == {"id-a"}
+    assert seqs(written) == {0: 2, 1: 2}
     calls = [call for worker in cluster.workers.values() for call in worker.calls]
     assert {call.request_id for call in calls} == {ME}
-    assert {call.epoch for call in calls} == {9}
 
 
 def test_a_write_without_a_request_id_gets_one_and_the_next_another() -> None:
@@ -185,14 +192,14 @@ def test_a_write_without_a_request_id_gets_one_and_the_next_another() -> None:
     assert made == [RequestId("router-1", 1), RequestId("router-1", 2)]
 
 
-def test_retries_carry_the_same_id_and_the_newest_epoch_and_apply_once() -> None:
+def test_retries_carry_the_same_id_and_apply_once() -> None:
     cluster = two_shards()
     worker = cluster.workers["w1"]
     worker.before, worker.after = [None, Unavailable("not primary")], [Unavailable("connection lost")]
     cluster.view.events = [lambda: None, lambda: _raise_epochs(cluster)]
     written = upsert(cluster, columns(EVEN))
-    assert written.seqs == {0: 2, 1: 2}
-    assert [call.epoch for call in worker.calls] == [9, 9, 10]
+    assert seqs(written) == {0: 2, 1: 2}
+    assert len(worker.calls) == 3
     assert {call.request_id for call in worker.calls} == {ME}
 
 
@@ -326,3 +333,27 @@ def test_an_id_to_delete_is_sent_once_however_often_it_is_given() -> None:
     delete(cluster, [5, "5", 5, "5", 5])
     sent = [each for worker in cluster.workers.values() for call in worker.calls for each in call.ids.tolist()]
     assert sorted(sent, key=str) == [5, "5"]
+
+
+def test_an_upsert_parses_each_payload_once_in_the_router(monkeypatch: pytest.MonkeyPatch) -> None:
+    for shards in (1, 3):
+        cluster = TwinCluster()
+        cluster.add("a", shards=shards)
+        texts = tuple(b'{"n":%d}' % number for number in range(1_000))
+        points = columns(list(range(1_000)), payloads=texts)
+        parsed = counted_parses(monkeypatch)
+        asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=points), 10.0))
+        assert parsed == Counter(text.decode() for text in texts)
+        monkeypatch.undo()
+
+
+def test_one_shard_is_sent_the_bytes_that_came_and_several_their_parts() -> None:
+    for shards in (1, 3):
+        cluster = TwinCluster()
+        cluster.add("a", shards=shards)
+        points = points_from_bytes(points_to_bytes(columns(list(range(50)))))
+        asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=points), 10.0))
+        sent = [call.points for worker in cluster.workers.values() for call in worker.calls]
+        assert len(sent) == shards
+        assert [each.encoded is points.encoded for each in sent] == [shards == 1] * shards
+        assert sorted(value for each in sent for value in points_from_bytes(points_to_bytes(each)).ids.tolist()) == list(range(50))

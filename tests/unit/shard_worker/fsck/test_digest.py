@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.shard_worker.fsck.digest import Digest
+from shoal.shard_worker.fsck.store_check import Digest
 
 IDS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(0, 3), st.sampled_from(["", "1", "a", "é", "\x00"]))
 POINTS = st.dictionaries(IDS, st.integers(1, 4), max_size=8)

@@ -9,9 +9,9 @@ import pytest
 
 from shoal.shard_worker.fsck.__main__ import main
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
-from tests.house.source_tree import ROOT
-from tests.unit.shard_worker.engine_driver import CLUSTER
-from tests.unit.shard_worker.fsck.replica_on_disk import change, flip, forge, make_worker
+from tests.support.repository import ROOT
+from tests.support.worker.engine_driver import CLUSTER
+from tests.support.worker.replica_on_disk import change, flip, forge, make_worker
 
 
 @pytest.fixture(scope="module")

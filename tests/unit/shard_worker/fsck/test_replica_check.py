@@ -15,10 +15,10 @@ from shoal.shard_worker.storage.checksum import values_crc
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
 from shoal.shard_worker.storage.sealed_json import read_sealed, write_sealed
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
-from tests.unit.shard_worker.engine_driver import Driven
-from tests.unit.shard_worker.fsck.replica_on_disk import change, checked, flip, forge, found_in, make_worker
-from tests.unit.shard_worker.replica_bench import SPEC
-from tests.unit.shard_worker.storage.builders import files_under
+from tests.support.worker.engine_driver import Driven
+from tests.support.worker.replica_bench import SPEC
+from tests.support.worker.replica_on_disk import change, checked, flip, forge, found_in, make_worker
+from tests.support.worker.storage_parts import files_under
 
 MORE = 300
 """Points that make an index worth training."""

@@ -7,8 +7,8 @@ import pytest
 
 from shoal.shard_worker.fsck.finding import Severity
 from shoal.shard_worker.fsck.shard_check import compare_replicas
-from tests.unit.shard_worker.engine_driver import Driven
-from tests.unit.shard_worker.fsck.replica_on_disk import change, checked, forge, make_worker
+from tests.support.worker.engine_driver import Driven
+from tests.support.worker.replica_on_disk import change, checked, forge, make_worker
 
 APPLIED = 7
 """Of the replica that make_worker makes."""

@@ -33,13 +33,14 @@ from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+from shoal.shard_worker.storage.log.log import ReplicaLog
 from shoal.store.codecs import encode_collection, encode_shard
 from shoal.store.interface import Committed, Operation, Put, Rejected, Transaction
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
+from tests.support.worker.replica_bench import Alone
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
-from tests.unit.shard_worker.replica_bench import Alone
 
 KEYS = Keys("test")
 MIB = 1024 * 1024
@@ -79,7 +80,7 @@ class World:
         self.id = self.folder.worker_id
         me = WorkerEntry(id=self.id, address="a:1", incarnation="i", pid=1, node="n", zone="", registration=Revision(0))
         self.membership = Membership(store=self.store, keys=KEYS, me=me, lease_ttl_s=5, changed=lambda: None)
-        folders = WorkerReplicaFolders(
+        self.folders = WorkerReplicaFolders(
             folder=self.folder,
             settings=EngineSettings(),
             pools=self.pools,
@@ -93,7 +94,7 @@ class World:
             swaps=ConfigSwaps(store=self.store, keys=KEYS, me=self.id),
             me=self.id,
             membership=self.membership,
-            folders=folders,
+            folders=self.folders,
             snapshots=NoSnapshots(),
             new_id=lambda: str(uuid.uuid4()),
         )
@@ -256,7 +257,7 @@ def test_closing_waits_for_a_replica_that_is_being_opened(tmp_path):
 
     async def run():
         async with worker(tmp_path) as world:
-            folders, gate, began = world.assignments._folders, threading.Event(), threading.Event()
+            folders, gate, began = world.folders, threading.Event(), threading.Event()
             real = folders.open
 
             async def slow(*arguments):
@@ -285,7 +286,7 @@ def test_a_shard_whose_replica_cannot_be_opened_is_not_confirmed_and_opening_is_
 
     async def run():
         async with worker(tmp_path) as world:
-            folders = world.assignments._folders
+            folders = world.folders
             real, failures = folders.open, iter([StorageFailed("too many open files"), OSError("again")])
 
             async def at_first_not(*arguments):
@@ -351,7 +352,7 @@ def test_an_altered_collection_is_told_to_the_open_replica_once(tmp_path, monkey
             await world.put(Put(key=KEYS.collection(COLLECTION.id), value=encode_collection(altered)))
             await until(lambda: told)
             await world.put(Put(key=KEYS.collection(CollectionId("x")), value=encode_collection(dataclasses.replace(altered, id="x"))))
-            await until(lambda: CollectionId("x") in world.assignments._map.collections)
+            await until(lambda: CollectionId("x") in world.observer.map.collections)
             for _ in range(200):
                 await asyncio.sleep(0)
             assert told == [altered.spec]
@@ -439,22 +440,20 @@ def test_a_replica_that_finds_no_memory_to_be_opened_is_opened_once_there_is_som
     asyncio.run(run())
 
 
-def test_a_replica_that_has_failed_is_closed_holds_no_memory_and_still_says_why(tmp_path):
+def test_a_replica_that_has_failed_is_closed_holds_no_memory_and_still_says_why(tmp_path, monkeypatch):
     async def run():
         async with worker(tmp_path) as world:
             await world.place()
             await until(world.serves)
-            replica = world.host.open[SHARD]
 
-            def refuse(records: object) -> None:
+            def refuse(log: ReplicaLog, records: object) -> None:
                 raise StorageFailed("the disk is gone")
 
-            replica._engine.append = refuse
-            call = ShardDelete(shard=SHARD, epoch=world.observer.map.shards[SHARD].epoch, request_id=RequestId("c", 1), ids=id_array([1]))
+            monkeypatch.setattr(ReplicaLog, "append", refuse)
+            call = ShardDelete(shard=SHARD, request_id=RequestId("c", 1), ids=id_array([1]))
             with pytest.raises(StorageFailed):
                 await world.host.write(call, 20.0)
-            await until(lambda: SHARD not in world.host.open and SHARD not in world.assignments._busy)
-            assert world.host.memory.replica_bytes() == {}
+            await until(lambda: SHARD not in world.host.open and world.host.memory.replica_bytes() == {})
             assert "the disk is gone" in world.host.failures()[str(SHARD)]
             with pytest.raises(StorageFailed, match="the disk is gone") as refused:
                 await world.host.write(call, 20.0)

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ShardId
 from shoal.shard_worker.hosting.host import Host
-from tests.unit.shard_worker.replica_bench import SHARD, opened
+from tests.support.worker.replica_bench import SHARD, opened
 
 
 def test_a_replica_that_leads_serves(tmp_path: Any) -> None:
@@ -21,7 +22,7 @@ def test_a_replica_that_leads_serves(tmp_path: Any) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("role", ["starting", "waiting", "backup", "failed"])
-def test_others_do_not(role: str) -> None:
+@pytest.mark.parametrize("role", [each for each in ReplicaRole if each is not ReplicaRole.PRIMARY])
+def test_others_do_not(role: ReplicaRole) -> None:
     replica: Any = SimpleNamespace(role=role, failure=None, status=None)
     assert asyncio.run(Host(open={ShardId(CollectionId("c"), 0): replica}).status(1.0)).serving == frozenset()

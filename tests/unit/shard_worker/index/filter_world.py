@@ -21,13 +21,13 @@ from shoal.core.payload import payload_from_json
 from shoal.core.points import PointId, id_array, id_order
 from shoal.core.scoring import prepared, scores
 from shoal.core.turns import FREE, Turn
-from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.ask import SearchContext
 from shoal.shard_worker.index.search.hot_filters import HotFilters
-from shoal.shard_worker.index.search.paces import Paces
 from shoal.shard_worker.index.tuning import EXACT, BreadthChoice
 from shoal.shard_worker.index.view import ALIVE, IndexHits, IndexView, SegmentView
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 from shoal.shard_worker.payload.matched import Matched
+from tests.support.worker.steady_paces import SteadyPaces
 
 RANKS = (1, 3, 10, 30, 100, 300, 1000)
 SEQ = 1_000
@@ -159,15 +159,6 @@ class Ticks:
 
     def __call__(self) -> float:
         return 0.0
-
-
-class SteadyPaces(Paces):
-    """Costs that are the same on every machine: a microsecond for `floats_per_us` floats."""
-
-    floats_per_us = 2_000.0
-
-    def exact_us(self, *, queries: int, rows: int, dim: int, layout: Any) -> float:
-        return queries * rows * dim / self.floats_per_us * (1.0 if layout == "contiguous" else 3.0)
 
 
 @dataclass(frozen=True, kw_only=True)

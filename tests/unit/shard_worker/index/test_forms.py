@@ -18,7 +18,7 @@ from shoal.core.scoring import prepared, scores
 from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.sealed import PAYLOAD_SUFFIX, VECTORS_SUFFIX, SealedSegment
 from shoal.shard_worker.index.view import ALIVE
-from tests.unit.shard_worker.index.made_segments import (
+from tests.support.worker.made_segments import (
     BUCKETS,
     built,
     clustered,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shoal.core.errors import DataLoss, Internal
-from shoal.shard_worker.index.prepared_vectors import map_vectors, write_vectors
+from shoal.shard_worker.index.sealed import map_vectors, write_vectors
 
 VECTORS = np.random.default_rng(1).random((10, 3)).astype(np.float32)
 

@@ -18,8 +18,8 @@ from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import PointId, id_array, id_order, id_ranks
 from shoal.core.shard_calls import Exact, QueryGroup
 from shoal.shard_worker.index import ties
-from shoal.shard_worker.index.search import exact, kinds
-from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search import exact, planner
+from shoal.shard_worker.index.search.ask import SearchContext
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.search import search_view
 from shoal.shard_worker.index.ties import Ties, first_by_rank
@@ -149,7 +149,7 @@ def test_equal_vectors_are_scored_once_a_query_and_their_ids_are_ranked_once(ids
         return rank(column)
 
     monkeypatch.setattr(exact, "pair_scores", counted_scores)
-    monkeypatch.setattr(kinds, "pair_scores", counted_scores)
+    monkeypatch.setattr(planner, "pair_scores", counted_scores)
     monkeypatch.setattr(ties, "id_ranks", counted_ranks)
     queries = np.random.default_rng(0).random((batch, DIM), dtype=np.float32)
     for _ in range(3):

@@ -15,7 +15,7 @@ from shoal.core.shard_calls import Breadth, Exact, QueryGroup
 from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.replica_index import ReplicaIndex
 from shoal.shard_worker.index.sealed import SealedSegment
-from shoal.shard_worker.index.search.context import SearchContext
+from shoal.shard_worker.index.search.ask import SearchContext
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.search import search_view
 from shoal.shard_worker.index.view import IndexHits, IndexView

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shoal.core.filter import Range
 from shoal.shard_worker.payload.columns import NO_INTS, Column, float_operands, int_operands, merge_columns, sorted_column, within
-from shoal.shard_worker.payload.merging import row_mapping
+from shoal.shard_worker.payload.sealed import row_mapping
 
 EDGES = (2**53, 2**62, 2**63, 2**64, 2**1023, 2**1024)
 ints = st.one_of(

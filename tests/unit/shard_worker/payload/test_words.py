@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shoal.core.filter import Range
 from shoal.shard_worker.payload.matched import PayloadBounds
-from shoal.shard_worker.payload.merging import row_mapping
+from shoal.shard_worker.payload.sealed import row_mapping
 from shoal.shard_worker.payload.words import Strings, merge_strings, strings_of
 from tests.unit.shard_worker.payload.payloads import STRINGS
 

@@ -24,7 +24,7 @@ from shoal.core.shard_calls import (
     ShardScroll,
     ShardSearch,
 )
-from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, SPEC, opened
+from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC, opened
 
 RNG = np.random.default_rng(7)
 
@@ -361,14 +361,14 @@ def test_a_point_written_anew_while_a_delete_by_filter_runs_is_spared(tmp_path):
     async def run():
         async with opened(tmp_path, term=1) as bench:
             await bench.upsert(range(10), vectors, payloads(10))
-            encode = bench.replica._pools.encode
+            encode = bench.pools.encode
 
             async def upsert_first(work):
-                bench.replica._pools.encode = encode
+                bench.pools.encode = encode
                 await bench.upsert([3], vectors[3:4], (b'{"n":100}',))
                 return await encode(work)
 
-            bench.replica._pools.encode = upsert_first
+            bench.pools.encode = upsert_first
             ack = await bench.delete_matching(Range(path=("n",), lt=5))
             assert (ack.affected, ack.more) == (4, True)
             found = await bench.replica.get(ShardGet(shard=SHARD, ids=id_array([2, 3, 4])), 5.0)
@@ -424,7 +424,7 @@ def test_a_delete_by_filter_that_is_tried_again_says_that_points_may_be_left(tmp
         async with opened(tmp_path, term=1) as bench:
             await bench.upsert(range(60), vectors, payloads(60))
             request = bench.next_id()
-            call = ShardDeleteMatching(shard=SHARD, epoch=bench.epoch, request_id=request, filter=Range(path=("n",), gte=0))
+            call = ShardDeleteMatching(shard=SHARD, request_id=request, filter=Range(path=("n",), gte=0))
             first, again = await bench.replica.write(call, 5.0), await bench.replica.write(call, 5.0)
             assert (first.affected, first.more, again.affected, again.more) == (30, True, 30, True)
 
@@ -438,7 +438,7 @@ def test_without_memory_known_writes_are_answered_and_dead_rows_of_the_growing_s
         async with opened(tmp_path, term=1) as bench:
             request = bench.next_id()
             await bench.upsert(range(400), vectors, payloads(400), request_id=request)
-            memory = bench.replica._memory
+            memory = bench.memory
             admit, segments = memory.admit, []
 
             def refuse(shard, points, size):
@@ -467,12 +467,12 @@ def test_another_index_is_in_the_account_at_once_and_keeps_no_room_it_cannot_hav
             bench.replica.tell_spec(dataclasses.replace(SPEC, index="HNSW8,Flat"))
             await bench.upsert(range(3_000), vectors)
             await bench.replica.optimize(60.0)
-            before = bench.replica._engine.cost()
-            bench.replica._sealing._no_space = "nothing is built"
+            before = bench.engine.cost()
+            bench.replica.tell_space("nothing is built")
             bench.replica.tell_spec(dataclasses.replace(SPEC, index="HNSW512,Flat"))
-            cost = bench.replica._engine.cost()
+            cost = bench.engine.cost()
             assert cost.next_build == before.next_build
-            assert bench.replica._memory.replica_bytes()[SHARD] == cost.held
-            assert bench.replica._engine.next_build(everything=False) is not None
+            assert bench.memory.replica_bytes()[SHARD] == cost.held
+            assert bench.engine.next_build(everything=False) is not None
 
     asyncio.run(run())

@@ -15,7 +15,7 @@ from shoal.shard_worker.index.sealed import SealedSegment
 from shoal.shard_worker.resources.builders import BUILD_HERE, Delivery, ElsewhereBuilder, builder_of
 from shoal.shard_worker.server import WorkerRole
 from shoal.shard_worker.settings import WorkerSettings
-from tests.unit.shard_worker.index.made_segments import clustered, form_of, frozen
+from tests.support.worker.made_segments import clustered, form_of, frozen
 
 DIM, ROWS = 8, 600
 

@@ -18,8 +18,8 @@ from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
 from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.space import DiskSpace
-from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, upsert
-from tests.unit.shard_worker.storage.snapshot_world import HERE, SEQ, SHARD, SOURCE, TERM, Source, contents, is_a_copy, source_in
+from tests.support.worker.snapshot_world import HERE, SEQ, SHARD, SOURCE, TERM, CopiedReplica, contents, is_a_copy, source_in
+from tests.support.worker.storage_parts import CLUSTER, DIM, upsert
 
 PIECE = 4096
 INDEX_FILE = "segments/one.index"
@@ -60,7 +60,7 @@ class Owner:
     It gives so many pieces more, then `failure`; asked: the pieces that it gave.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: CopiedReplica) -> None:
         self.source = source
         self.pins: dict[str, PinnedSnapshot] = {}
         self.begun = 0

@@ -19,8 +19,8 @@ from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders import snapshot_export
 from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE
 from shoal.shard_worker.storage.space import DiskSpace
-from tests.unit.shard_worker.fleet import until
-from tests.unit.shard_worker.replica_bench import DIM, REPLICA, SHARD, opened
+from tests.support.worker.fleet import until
+from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, opened
 
 
 class Clock:
@@ -51,7 +51,7 @@ async def source_of(folder: Path) -> AsyncIterator[SnapshotSource]:
 
 
 def pins(folder: Path) -> set[str]:
-    return {path.name.removeprefix(".pin-") for path in folder.rglob(".pin-*")}
+    return {path.name.removeprefix(".pin-") for path in folder.glob("*/*/.pin-*")}
 
 
 def held_up(gate: threading.Event, began: threading.Event, real):

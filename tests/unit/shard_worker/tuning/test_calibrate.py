@@ -11,7 +11,7 @@ from shoal.shard_worker.index.tuning import RANKS, Tuning
 from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.tuning.calibrate import calibrate, grid
 from shoal.shard_worker.tuning.truth import QuerySample
-from tests.unit.shard_worker.index.made_segments import built, clustered, form_of, frozen
+from tests.support.worker.made_segments import built, clustered, form_of, frozen
 
 ROWS, DIM = 2_000, 16
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.errors import DataLoss
-from shoal.shard_worker.tuning.reservoir import HORIZON, MOST_BYTES, MOST_OF_A_BATCH, QueryReservoir
+from shoal.shard_worker.tuning.query_kinds import HORIZON, MOST_BYTES, MOST_OF_A_BATCH, QueryReservoir
 
 
 def numbered(start: int, count: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from shoal.core.collection import Metric
 from shoal.core.scoring import prepared, scores
 from shoal.shard_worker.tuning import truth as module
 from shoal.shard_worker.tuning.truth import ABSENT, QuerySample, exact_truth
-from tests.unit.shard_worker.index.made_segments import frozen
+from tests.support.worker.made_segments import frozen
 
 
 def part_of(vectors: np.ndarray, metric: Metric):

@@ -1,6 +1,7 @@
 """The background performer: measures what is due, makes way for builds, remembers, answers on demand, and ends."""
 
 import asyncio
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -15,27 +16,32 @@ from shoal.core.ids import CollectionId, ShardId
 from shoal.core.scoring import scores
 from shoal.core.shard_calls import ShardFound, ShardMeasureRecall, ShardSearch, ShardTune
 from shoal.core.topk import HitColumns
+from shoal.shard_worker.index.tuning import Tuning
 from shoal.shard_worker.index.view import IndexView, SegmentView
-from shoal.shard_worker.logic.tuning import tuning_lull
+from shoal.shard_worker.logic.tuning import tuning_plan
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.tuning import calibrate as calibration
+from shoal.shard_worker.tuning import measuring
 from shoal.shard_worker.tuning import tuner as module
 from shoal.shard_worker.tuning.calibrate import calibrate
+from shoal.shard_worker.tuning.query_kinds import QueryKinds
 from shoal.shard_worker.tuning.tuner import Tuner
-from tests.unit.shard_worker.index.made_segments import built, clustered, form_of, frozen
+from shoal.shard_worker.tuning.tuning_files import TuningFiles
+from tests.support.worker.made_segments import built, clustered, form_of, frozen
 
 SHARD = ShardId(CollectionId("collection"), 3)
 DIM = 8
 
 
 class FixedReading:
-    """A replica of some parts, whose searches are all exact."""
+    """A replica of some parts, whose searches are all exact. views: how often anybody looked at them."""
 
     def __init__(self, parts: list[SegmentView]) -> None:
-        self.parts = parts
+        self.parts, self.views = parts, 0
         self.before_search: Callable[[], None] = lambda: None
 
     def view(self) -> IndexView:
+        self.views += 1
         return IndexView(seq=1, parts=tuple(self.parts))
 
     def search(self, view: IndexView, call: ShardSearch) -> ShardFound:
@@ -54,8 +60,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def part(made) -> SegmentView:
     made.name = "segment"
-    made.part().tuning.now = module.Tuning.untuned(breadth_name="ef", max_breadth=600, quantised=False, rows=600, dim=DIM)
-    made._part = None
+    made.part().tuning.now = Tuning.untuned(breadth_name="ef", max_breadth=600, quantised=False, rows=600, dim=DIM)
     return made.part()
 
 
@@ -63,14 +68,24 @@ def part(made) -> SegmentView:
 def impatient(monkeypatch):
     monkeypatch.setattr(module, "PAUSE_S", 0.001)
     monkeypatch.setattr(module, "LOOK_S", 0.01)
-    monkeypatch.setattr(tuning_lull, "QUIET_S", 0.0)
+    monkeypatch.setattr(tuning_plan, "QUIET_S", 0.0)
     # How wide a grid is must not depend on how busy the machine is.
     monkeypatch.setattr(calibration, "NOT_WORTH", math.inf)
 
 
+class CountedPools(Pools):
+    """asked: how often the build thread was asked for."""
+
+    asked = 0
+
+    async def build(self, work, withdrawn):
+        self.asked += 1
+        return await super().build(work, withdrawn)
+
+
 @pytest.fixture
 def pools():
-    made = Pools(search_threads=1, build_threads=1)
+    made = CountedPools(search_threads=1, build_threads=1)
     yield made
     made.close()
 
@@ -85,21 +100,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-async def looked(background: Tuner, times: int = 3) -> None:
-    """It has looked so many times more at what is due, and done it."""
-    look, seen = background._next, 0
-
-    def counting() -> SegmentView | None:
-        nonlocal seen
-        seen += 1
-        return look()
-
-    background._next = counting
-    await until(lambda: seen >= times)
-    background._next = look
+async def looked(reading: FixedReading, times: int = 10) -> None:
+    """It has looked so many times more at what there is, which is a few times in each round, and done what was due."""
+    before = reading.views
+    await until(lambda: reading.views >= before + times)
 
 
-async def occupied(pools: Pools) -> tuple[threading.Event, asyncio.Task]:
+async def occupied(pools: CountedPools) -> tuple[threading.Event, asyncio.Task]:
     """The build thread is busy until the event is set."""
     began, release = threading.Event(), threading.Event()
     busy = asyncio.create_task(pools.build(lambda: began.set() or release.wait(20), asyncio.Event()))
@@ -114,11 +121,12 @@ def ask(background: Tuner, count: int) -> None:
 
 def test_new_segments_are_measured_on_their_rows_then_on_real_queries(part, pools, tmp_path):
     async def run():
-        background = tuner(FixedReading([part]), pools, tmp_path / "tuning")
+        reading = FixedReading([part])
+        background = tuner(reading, pools, tmp_path / "tuning")
         await until(lambda: part.tuning.now.measured)
         assert not part.tuning.now.real
         ask(background, 63)
-        await looked(background)
+        await looked(reading)
         assert not part.tuning.now.real
         ask(background, 1)
         await until(lambda: part.tuning.now.real)
@@ -135,8 +143,8 @@ def test_a_restart_does_not_measure_again(part, pools, tmp_path, monkeypatch):
         await until(lambda: part.tuning.now.real)
         await first.close()
         known = part.tuning.now
-        part.tuning.now = module.Tuning.untuned(breadth_name="ef", max_breadth=600, quantised=False, rows=600, dim=DIM)
-        monkeypatch.setattr(module, "calibrate", lambda *_, **__: pytest.fail("measured again"))
+        part.tuning.now = Tuning.untuned(breadth_name="ef", max_breadth=600, quantised=False, rows=600, dim=DIM)
+        monkeypatch.setattr(measuring, "calibrate", lambda *_, **__: pytest.fail("measured again"))
         second = tuner(FixedReading([part]), pools, tmp_path / "tuning")
         await until(lambda: part.tuning.now.real)
         assert part.tuning.now.breadth_for(5, 0.8) == known.breadth_for(5, 0.8)
@@ -154,8 +162,10 @@ def test_queries_asked_before_the_file_was_read_are_kept_beside_it(part, pools, 
         await first.close()
         second = tuner(FixedReading([]), pools, tmp_path)
         ask(second, 5)
-        await until(lambda: second._queries.asked.held == 15)
         await second.close()
+        known = QueryKinds(dim=DIM, seed=0)
+        TuningFiles(tmp_path).load_queries(known)
+        assert known.asked.held == 15
 
     asyncio.run(run())
 
@@ -177,26 +187,28 @@ def test_what_a_file_says_of_another_shape_is_not_believed(part, pools, tmp_path
 
 
 def test_builds_go_first_but_not_for_ever(part, pools, tmp_path, monkeypatch):
-    attempts = []
+    made_way = []
+    done = Tuning.untuned(breadth_name="ef", max_breadth=600, quantised=False, rows=600, dim=DIM)
 
     def stopping(*args, should_stop, **kwargs):
-        attempts.append(should_stop())
         pools.builds_running = 1
-        return None if should_stop() else module.Tuning.untuned(breadth_name="ef", max_breadth=600, quantised=False, rows=600, dim=DIM)
+        made_way.append(should_stop())
+        return None if made_way[-1] else done
 
-    monkeypatch.setattr(module, "calibrate", stopping)
+    monkeypatch.setattr(measuring, "calibrate", stopping)
 
     async def run():
         pools.builds_running = 1
-        background = tuner(FixedReading([part]), pools, tmp_path)
-        await looked(background)
-        assert attempts == [], "a build runs"
+        reading = FixedReading([part])
+        background = tuner(reading, pools, tmp_path)
+        await looked(reading)
+        assert made_way == [], "a build runs"
         for number in range(1, module.PATIENCE + 1):
             pools.builds_running = 0
             background.kick()
-            await until(lambda number=number: background._gave_way == number)
-        await until(lambda: "segment" in background._standings)
-        assert len(attempts) == module.PATIENCE + 1
+            await until(lambda number=number: len(made_way) == number)
+        await until(lambda: part.tuning.now is done)
+        assert made_way == [True] * module.PATIENCE + [False]
         await background.close()
 
     asyncio.run(run())
@@ -209,16 +221,17 @@ def test_a_measurement_that_fails_is_logged_and_rests(part, pools, tmp_path, mon
         calls.append(1)
         raise Internal("faiss could not search: broken") if len(calls) == 1 else ZeroDivisionError
 
-    monkeypatch.setattr(module, "calibrate", failing)
+    monkeypatch.setattr(measuring, "calibrate", failing)
     monkeypatch.setattr(module, "RETRY_S", 0.02)
 
     async def run():
-        background = tuner(FixedReading([part]), pools, tmp_path)
+        reading = FixedReading([part])
+        background = tuner(reading, pools, tmp_path)
         await until(lambda: len(calls) >= 2)
         monkeypatch.setattr(module, "RETRY_S", 1e9)
-        await until(lambda: background._resting.get("segment", 0) > 1e8)
+        await until(lambda: "retry_s=1000000000.0" in caplog.text)
         seen = len(calls)
-        await looked(background)
+        await looked(reading)
         assert len(calls) == seen
         await background.close()
 
@@ -235,7 +248,7 @@ def test_close_stops_a_measurement(part, pools, tmp_path, monkeypatch):
         while not should_stop():
             pass
 
-    monkeypatch.setattr(module, "calibrate", long)
+    monkeypatch.setattr(measuring, "calibrate", long)
 
     async def run():
         background = tuner(FixedReading([part]), pools, tmp_path)
@@ -257,7 +270,7 @@ def test_tune_answers_with_curves_and_keeps_them(part, pools, tmp_path):
         assert [point.recall for point in curve.points] == sorted(point.recall for point in curve.points)
         assert curve.points[-1].recall > 0.9
         assert part.tuning.now.queries == 70
-        assert background._files.load_tables().keys() == {"segment"}
+        assert TuningFiles(tmp_path).load_tables().keys() == {"segment"}
         await background.close()
 
     asyncio.run(run())
@@ -273,20 +286,21 @@ def measured(monkeypatch) -> list[int]:
         ends.extend([len(part)] * (tuning is not None))
         return tuning
 
-    monkeypatch.setattr(module, "calibrate", counting)
+    monkeypatch.setattr(measuring, "calibrate", counting)
     return ends
 
 
 def test_a_measurement_that_waits_its_turn_is_left_to_tune(part, pools, tmp_path, measured):
     async def run():
         release, before = await occupied(pools)
-        background = tuner(FixedReading([part]), pools, tmp_path)
-        await until(lambda: pools._builds._work_queue.qsize() == 1)
+        reading = FixedReading([part])
+        background = tuner(reading, pools, tmp_path)
+        await until(lambda: pools.asked == 2)
         asked = asyncio.create_task(background.tune(ShardTune(shard=SHARD, k=10), 30.0))
-        await until(lambda: pools._builds._work_queue.qsize() == 2)
+        await until(lambda: pools.asked == 3)
         release.set()
         await asyncio.gather(before, asked)
-        await looked(background)
+        await looked(reading)
         assert measured == [600]
         await background.close()
 
@@ -294,7 +308,7 @@ def test_a_measurement_that_waits_its_turn_is_left_to_tune(part, pools, tmp_path
 
 
 def test_a_measurement_under_way_is_left_to_tune(part, pools, tmp_path, measured, monkeypatch):
-    counting, began = module.calibrate, threading.Event()
+    counting, began = measuring.calibrate, threading.Event()
 
     def held_up(part, sample, *, should_stop, **options):
         if not began.is_set():
@@ -303,13 +317,14 @@ def test_a_measurement_under_way_is_left_to_tune(part, pools, tmp_path, measured
                 pass
         return counting(part, sample, should_stop=should_stop, **options)
 
-    monkeypatch.setattr(module, "calibrate", held_up)
+    monkeypatch.setattr(measuring, "calibrate", held_up)
 
     async def run():
-        background = tuner(FixedReading([part]), pools, tmp_path)
+        reading = FixedReading([part])
+        background = tuner(reading, pools, tmp_path)
         await until(began.is_set)
         await background.tune(ShardTune(shard=SHARD, k=10), 30.0)
-        await looked(background)
+        await looked(reading)
         assert measured == [600]
         await background.close()
 
@@ -321,11 +336,11 @@ def test_a_segment_that_is_gone_before_its_turn_is_not_measured(part, pools, tmp
         release, before = await occupied(pools)
         reading = FixedReading([part])
         background = tuner(reading, pools, tmp_path)
-        await until(lambda: pools._builds._work_queue.qsize() == 1)
+        await until(lambda: pools.asked == 2)
         reading.parts = []
         release.set()
         await before
-        await looked(background)
+        await looked(reading)
         assert measured == []
         await background.close()
 
@@ -349,29 +364,30 @@ def test_after_a_tune_that_was_late_the_background_measures(part, pools, tmp_pat
 
 
 def test_the_background_waits_for_a_lull_and_not_for_ever(part, pools, tmp_path, measured, monkeypatch):
-    monkeypatch.setattr(tuning_lull, "QUIET_S", 1e9)
-    monkeypatch.setattr(tuning_lull, "PATIENCE_S", 1e9)
+    monkeypatch.setattr(tuning_plan, "QUIET_S", 1e9)
+    monkeypatch.setattr(tuning_plan, "PATIENCE_S", 1e9)
 
     async def run():
         reading = FixedReading([])
         background = tuner(reading, pools, tmp_path)
         ask(background, 1)
         reading.parts = [part]
-        await looked(background)
+        await looked(reading)
         assert measured == []
-        monkeypatch.setattr(tuning_lull, "PATIENCE_S", 0.0)
+        monkeypatch.setattr(tuning_plan, "PATIENCE_S", 0.0)
         await until(lambda: part.tuning.now.measured)
         await background.close()
 
     asyncio.run(run())
 
 
-def test_the_background_runs_on_one_core_and_rests_beside_searches(part, tmp_path, monkeypatch):
+def test_the_background_runs_on_one_core_and_rests_beside_searches(part, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "shoal.worker.tuning")
     pools = Pools(search_threads=1, build_threads=2)
     rests, threads = [], []
 
     def resting(**times):
-        rests.append(tuning_lull.rest_s(**times))
+        rests.append(tuning_plan.rest_s(**times))
         return rests[-1]
 
     def slices(*_, should_stop, **__):
@@ -380,15 +396,15 @@ def test_the_background_runs_on_one_core_and_rests_beside_searches(part, tmp_pat
             assert not should_stop()
         return part.tuning.now
 
-    monkeypatch.setattr(module, "rest_s", resting)
-    monkeypatch.setattr(module, "calibrate", slices)
-    monkeypatch.setattr(tuning_lull, "QUIET_S", 1e9)
-    monkeypatch.setattr(tuning_lull, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(measuring, "rest_s", resting)
+    monkeypatch.setattr(measuring, "calibrate", slices)
+    monkeypatch.setattr(tuning_plan, "QUIET_S", 1e9)
+    monkeypatch.setattr(tuning_plan, "PATIENCE_S", 0.0)
 
     async def run():
         background = tuner(FixedReading([part]), pools, tmp_path)
         ask(background, 1)
-        await until(lambda: "segment" in background._standings)
+        await until(lambda: "recall_measured" in caplog.text)
         assert len(rests) == 3
         assert all(rest > 0 for rest in rests)
         await background.tune(ShardTune(shard=SHARD, k=10), 30.0)
@@ -402,17 +418,21 @@ def test_the_background_runs_on_one_core_and_rests_beside_searches(part, tmp_pat
 
 def test_tune_that_is_late_says_so_and_its_work_ends(part, pools, tmp_path, monkeypatch):
     ended = threading.Event()
+    # The background waits for a lull that does not come.
+    monkeypatch.setattr(tuning_plan, "QUIET_S", 1e9)
+    monkeypatch.setattr(tuning_plan, "PATIENCE_S", 1e9)
 
     def long(*_, should_stop, **__):
         while not should_stop():
             pass
         ended.set()
 
+    monkeypatch.setattr(measuring, "calibrate", long)
+
     async def run():
         reading = FixedReading([])
         background = tuner(reading, pools, tmp_path)
-        monkeypatch.setattr(module, "calibrate", long)
-        monkeypatch.setattr(background, "_next", lambda: None)
+        ask(background, 1)
         reading.parts = [part]
         with pytest.raises(DeadlineExceeded, match="not measured within"):
             await background.tune(ShardTune(shard=SHARD, k=10), 0.05)

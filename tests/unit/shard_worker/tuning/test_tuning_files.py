@@ -5,10 +5,10 @@ import logging
 import numpy as np
 import pytest
 
+from shoal.core.errors import DataLoss
 from shoal.shard_worker.index.tuning import Tuning
-from shoal.shard_worker.storage.derived_file import write_derived
 from shoal.shard_worker.tuning.query_kinds import QueryKinds
-from shoal.shard_worker.tuning.tuning_files import QUERIES_FILE, TABLES_FILE, Learnt, TuningFiles
+from shoal.shard_worker.tuning.tuning_files import QUERIES_FILE, TABLES_FILE, Learnt, TuningFiles, read_derived, write_derived
 
 
 def learnt() -> Learnt:
@@ -63,3 +63,28 @@ def test_a_folder_that_cannot_be_written_costs_a_line_in_the_log(tmp_path, caplo
     (tmp_path / "tuning").write_text("a file where the folder should be")
     TuningFiles(tmp_path / "tuning").save((b"", b""), {})
     assert "tuning_not_written" in caplog.text
+
+
+def test_what_is_written_is_read(tmp_path):
+    path = tmp_path / "new" / "file"
+    assert read_derived(path) is None
+    for data in (b"", b"x" * 1_000):
+        write_derived(path, data)
+        assert read_derived(path) == data
+    assert [each.name for each in path.parent.iterdir()] == ["file"]
+
+
+def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path):
+    path = tmp_path / "file"
+    write_derived(path, b"knowledge")
+    content = path.read_bytes()
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(DataLoss, match="damaged"):
+            read_derived(path)
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(DataLoss, match="damaged"):
+            read_derived(path)

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from shoal.cli.connection import Connection
 from shoal.cli.main import app
-from tests.twins.router_answers import Clock, DictCluster, client_with
+from tests.twins.router_answers import DictCluster, PausingClock, client_with
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Shoal:
 
     def connect(self, address: str, timeout: float | None):
         self.connects.append((address, timeout))
-        self.clients.append(client_with(self.answer, timeout=timeout, clock=Clock()))
+        self.clients.append(client_with(self.answer, timeout=timeout, clock=PausingClock()))
         return self.clients[-1]
 
     def answer(self, *call: Any) -> Any:

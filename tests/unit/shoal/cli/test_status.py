@@ -3,13 +3,16 @@ import dataclasses
 import pytest
 
 from shoal.cli.advice import problems_of
-from shoal.client.results import ClusterInfo, ReplicaInfo, ShardInfo, WorkerInfo
+from shoal.core.health import MemberRole, ReplicaRole, ReplicationCondition, ShardCondition, WorkerCondition
+from shoal.core.replies import ClusterInfo, ReplicaInfo, ShardInfo, WorkerInfo
 
 MIB = 1024**2
 FILES = {"file_limit": 0, "files_open": 0}
 MEMORY = {"memory": 3 * MIB, "memory_used": MIB, "memory_budget": 2 * MIB}
-WORKER = WorkerInfo(id="w1", address="h:1", pid=42, node="n", zone="z", state="up", **MEMORY)
-SHARD = ShardInfo(collection="c", shard=0, term=3, primary="w1", isr=("w1",), learners=(), state="ok", detail="", memory=MIB // 2)
+WORKER = WorkerInfo(id="w1", address="h:1", pid=42, node="n", zone="z", state=WorkerCondition.UP, **MEMORY)
+SHARD = ShardInfo(
+    collection="c", shard=0, term=3, primary="w1", isr=("w1",), learners=(), state=ShardCondition.OK, detail="", memory=MIB // 2
+)
 WELL = ClusterInfo(cluster_id="id", leader="l:1", workers=(WORKER,), shards=(SHARD,))
 
 
@@ -43,15 +46,21 @@ def test_a_cluster_that_is_well(shoal):
     [
         (dataclasses.replace(WELL, leader=None), "no coordinator leads"),
         (dataclasses.replace(WELL, workers=()), "no worker is registered"),
-        (with_worker(state="down"), "worker w1 is down; start it again with its data folder"),
-        (with_worker(state="unreachable"), "worker w1 at h:1 is unreachable; check its process (pid 42)"),
-        (with_shard(state="creating"), "shard c/0 is still being created"),
+        (with_worker(state=WorkerCondition.DOWN), "worker w1 is down; start it again with its data folder"),
+        (with_worker(state=WorkerCondition.UNREACHABLE), "worker w1 at h:1 is unreachable; check its process (pid 42)"),
+        (with_shard(state=ShardCondition.CREATING), "shard c/0 is still being created"),
         (
-            with_shard(state="opening", detail="worker w1 is opening it"),
+            with_shard(state=ShardCondition.OPENING, detail="worker w1 is opening it"),
             "shard c/0 is being opened: worker w1 is opening it; wait a moment, and see the worker's log when it takes long",
         ),
-        (with_shard(state="no primary", detail="its worker is down"), "shard c/0 has no primary: its worker is down; bring back worker w1"),
-        (with_shard(state="failed", detail="log damaged"), "shard c/0 has failed: log damaged; see the log of worker w1, keep its folder"),
+        (
+            with_shard(state=ShardCondition.NO_PRIMARY, detail="its worker is down"),
+            "shard c/0 has no primary: its worker is down; bring back worker w1",
+        ),
+        (
+            with_shard(state=ShardCondition.FAILED, detail="log damaged"),
+            "shard c/0 has failed: log damaged; see the log of worker w1, keep its folder",
+        ),
         (
             with_worker(disk="disk nearly full: 88.0% of it is in use"),
             "worker w1: disk nearly full: 88.0% of it is in use; free room on its disk",
@@ -60,7 +69,7 @@ def test_a_cluster_that_is_well(shoal):
             with_worker(memory_used=19, memory_budget=20),
             "worker w1: 95 % of its memory budget is in use, and writes beyond it are refused; delete or drop",
         ),
-        (with_shard(state="odd"), "shard c/0 is odd"),
+        (with_shard(state=ShardCondition("odd")), "shard c/0 is unknown"),
     ],
 )
 def test_what_is_wrong_is_said_in_words(shoal, cluster, words):
@@ -73,8 +82,8 @@ def test_what_is_wrong_is_said_in_words(shoal, cluster, words):
 
 
 def test_a_worker_that_is_gone_is_told_once_with_the_shards_that_wait_for_it():
-    down = dataclasses.replace(WORKER, state="down")
-    waiting = dataclasses.replace(SHARD, state="no primary", detail="worker w1 is down")
+    down = dataclasses.replace(WORKER, state=WorkerCondition.DOWN)
+    waiting = dataclasses.replace(SHARD, state=ShardCondition.NO_PRIMARY, detail="worker w1 is down")
     shards = tuple(dataclasses.replace(waiting, shard=number) for number in range(7))
     one = dataclasses.replace(WELL, workers=(down,), shards=shards[:1])
     assert problems_of(one) == ["worker w1 is down, and shard c/0 waits for it; start it again with its data folder"]
@@ -86,21 +95,29 @@ def test_a_worker_that_is_gone_is_told_once_with_the_shards_that_wait_for_it():
     assert problems_of(back) == ["shard c/0 has no primary: worker w1 is down; bring back worker w1"]
 
 
-def replicas(*workers, state="backup"):
-    return tuple(ReplicaInfo(id=f"r{at}", worker=worker, role="isr", state=state, applied_seq=10 - at) for at, worker in enumerate(workers))
+def replicas(*workers, state=ReplicaRole.BACKUP):
+    return tuple(
+        ReplicaInfo(id=f"r{at}", worker=worker, role=MemberRole.ISR, state=state, applied_seq=10 - at) for at, worker in enumerate(workers)
+    )
 
 
 def test_who_is_not_in_sync_is_shown_with_what_it_is_instead(shoal):
     told = replicas("w1", "w2", "w3")
-    shoal.cluster.info = with_shard(learners=("w3", "w4"), elr=("w2",), leaving=("w5",), replicas=told, replication="under-replicated")
+    shoal.cluster.info = with_shard(
+        learners=("w3", "w4"), elr=("w2",), leaving=("w5",), replicas=told, replication=ReplicationCondition.UNDER_REPLICATED
+    )
     assert "w2 (may lead), w3 (learner, 2 behind), w4 (learner), w5 (leaving)" in shoal("status").out
-    shoal.cluster.info = with_shard(learners=("w3",), replicas=replicas("w1", "w3", state=""))
+    shoal.cluster.info = with_shard(learners=("w3",), replicas=replicas("w1", "w3", state=ReplicaRole.UNTOLD))
     assert "w3 (learner) " in shoal("status").out
 
 
 def test_shards_with_too_few_copies_are_told_together_by_reason():
-    few = dataclasses.replace(SHARD, replication="under-replicated", detail="1 of 2 replicas are in sync: worker w2 is down")
-    less = dataclasses.replace(SHARD, shard=9, replication="read only", detail="1 of the 2 replicas that a write needs are in sync")
+    few = dataclasses.replace(
+        SHARD, replication=ReplicationCondition.UNDER_REPLICATED, detail="1 of 2 replicas are in sync: worker w2 is down"
+    )
+    less = dataclasses.replace(
+        SHARD, shard=9, replication=ReplicationCondition.READ_ONLY, detail="1 of the 2 replicas that a write needs are in sync"
+    )
     shards = (*(dataclasses.replace(few, shard=number) for number in range(7)), less)
     assert problems_of(dataclasses.replace(WELL, shards=shards)) == [
         "7 shards c/0, c/1, c/2, c/3, c/4 and 2 more are under-replicated: 1 of 2 replicas are in sync: worker w2 is down; "
@@ -108,18 +125,18 @@ def test_shards_with_too_few_copies_are_told_together_by_reason():
         "shard c/9 is read only and refuses writes: 1 of the 2 replicas that a write needs are in sync; "
         "bring back what is down, or wait for what catches up",
     ]
-    assert problems_of(with_shard(replication="creating")) == []
+    assert problems_of(with_shard(replication=ReplicationCondition.CREATING)) == []
 
 
 @pytest.mark.parametrize(
     ("replication", "so"),
-    [("unavailable", ""), ("under-replicated", "; another replica is about to lead it")],
+    [(ReplicationCondition.UNAVAILABLE, ""), (ReplicationCondition.UNDER_REPLICATED, "; another replica is about to lead it")],
 )
 def test_a_shard_of_several_replicas_does_not_wait_for_one_worker(replication, so):
     gone = dataclasses.replace(
-        SHARD, state="no primary", detail="worker w1 is down", replicas=replicas("w1", "w2"), replication=replication
+        SHARD, state=ShardCondition.NO_PRIMARY, detail="worker w1 is down", replicas=replicas("w1", "w2"), replication=replication
     )
-    cluster = dataclasses.replace(WELL, workers=(dataclasses.replace(WORKER, state="down"),), shards=(gone,))
+    cluster = dataclasses.replace(WELL, workers=(dataclasses.replace(WORKER, state=WorkerCondition.DOWN),), shards=(gone,))
     assert problems_of(cluster) == [
         "worker w1 is down; start it again with its data folder",
         f"shard c/0 has no primary: worker w1 is down{so}",
@@ -127,7 +144,9 @@ def test_a_shard_of_several_replicas_does_not_wait_for_one_worker(replication, s
 
 
 def test_what_is_not_known_of_a_worker_that_is_down_stays_empty(shoal):
-    gone = dataclasses.replace(WORKER, id="w2", state="down", address="", pid=0, node="", memory=0, memory_used=0, memory_budget=0)
+    gone = dataclasses.replace(
+        WORKER, id="w2", state=WorkerCondition.DOWN, address="", pid=0, node="", memory=0, memory_used=0, memory_budget=0
+    )
     shoal.cluster.info = dataclasses.replace(WELL, workers=(WORKER, gone))
     assert shoal("status").out.splitlines()[2:5] == [
         "WORKER  STATE  ADDRESS  PID  NODE  ZONE  MEMORY   USED     BUDGET",

@@ -14,7 +14,7 @@ import pytest
 from shoal.cli import output
 from shoal.cli.connection import Connection
 from shoal.cli.main import app
-from tests.twins.router_answers import Clock, client_with
+from tests.twins.router_answers import PausingClock, client_with
 from tests.unit.shoal.cli.files import npy
 
 PRINTING = [
@@ -48,7 +48,7 @@ PRINTING = [
 @pytest.fixture
 def filled(shoal):
     shoal("collection", "create", "c", "--dim", 2)
-    client_with(shoal.answer, clock=Clock()).upsert("c", [1, "é👍"], [[0, 1], [1, 0]], [{"t": "é👍"}, {"n": 2}])
+    client_with(shoal.answer, clock=PausingClock()).upsert("c", [1, "é👍"], [[0, 1], [1, 0]], [{"t": "é👍"}, {"n": 2}])
     return shoal
 
 

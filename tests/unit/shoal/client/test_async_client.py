@@ -7,9 +7,9 @@ import uvloop
 
 import shoal
 from shoal.client import writes
-from shoal.client.calls import Count, Upsert
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, NotFound, PreconditionFailed, ShoalError, Unavailable
-from tests.twins.router_answers import Clock, DictCluster, async_client_with, client_with
+from shoal.core.requests import Count, Upsert
+from tests.twins.router_answers import DictCluster, PausingClock, async_client_with, client_with
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
@@ -125,7 +125,7 @@ def test_bad_input_is_refused_before_anything_is_sent(run):
 
 
 def test_retries_carry_one_request_id_and_move_over_the_addresses(run):
-    cluster, clock, outcomes = DictCluster(), Clock(), [Unavailable("down"), Unavailable("not primary"), Unavailable("not ready")]
+    cluster, clock, outcomes = DictCluster(), PausingClock(), [Unavailable("down"), Unavailable("not primary"), Unavailable("not ready")]
 
     def answer(address, request, timeout_s):
         if isinstance(request, Upsert) and outcomes:
@@ -146,7 +146,7 @@ def test_retries_carry_one_request_id_and_move_over_the_addresses(run):
 
 
 def test_the_deadline_ends_all_retries(run):
-    clock = Clock()
+    clock = PausingClock()
 
     def answer(address, request, timeout_s):
         raise Unavailable("failed to connect")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from shoal.client import batches, writes
-from shoal.client.calls import Upsert
 from shoal.core.errors import ErrorDetails, InvalidArgument, Unavailable
-from tests.twins.router_answers import Clock, DictCluster, async_client_with, client_with
+from shoal.core.requests import Upsert
+from tests.twins.router_answers import DictCluster, PausingClock, async_client_with, client_with
 
 
 class Blocking:
@@ -171,7 +171,7 @@ def test_an_unavailable_cluster_in_the_middle_says_how_far_it_came(side, cluster
             raise Unavailable("shard c/0 has no primary")
         return cluster(address, request, timeout_s)
 
-    client = side.make(answer, clock=Clock())
+    client = side.make(answer, clock=PausingClock())
     with pytest.raises(Unavailable, match="points of the batches before are written") as raised:
         side.write(client, "c", (batch(start) for start in range(0, 300, 10)))
     assert not raised.value.message.startswith("batch")

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 import shoal
-from shoal.client.calls import Count, CreateCollection, Delete, DropCollection, Get, Scroll, Search, ShardToken, Upsert
 from shoal.client.identity import RequestIds, Session
 from shoal.client.routers import addresses_from_input
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import BY_STATUS, AlreadyExists, ErrorDetails, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.requests import Count, CreateCollection, Delete, DropCollection, Get, Scroll, Search, ShardToken, Upsert
 from shoal.core.shard_calls import Consistency, Exact
-from tests.twins.router_answers import Clock, DictCluster, client_with
+from tests.twins.router_answers import DictCluster, PausingClock, client_with
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_retried_creation_carries_one_request_id():
             raise outcome
         return "id"
 
-    client = client_with(answer, clock=Clock())
+    client = client_with(answer, clock=PausingClock())
     client.create_collection("c", 2)
     assert len({request.request_id for request in client.mock.requests(CreateCollection)}) == 1
     assert len(client.mock.sent) == 3
@@ -238,7 +238,7 @@ def test_every_read_of_a_session_names_its_writes_also_those_that_outlived_a_fai
             raise failing.pop()
         return cluster(address, request, timeout_s)
 
-    client = client_with(answer, clock=Clock())
+    client = client_with(answer, clock=PausingClock())
     client.create_collection("c", 2)
     client.upsert("c", [8], [[0, 1]])
     failing += [Unavailable("shard c/0: worker w1 is down")] * 3
@@ -256,7 +256,7 @@ def test_a_failover_that_outlasts_the_deadline_is_a_typed_error(kind, read):
     def answer(address, request, timeout_s):
         raise error
 
-    client = client_with(answer, clock=Clock())
+    client = client_with(answer, clock=PausingClock())
     with pytest.raises(Unavailable, match="shard c/0 has no primary"):
         read(client)
     with pytest.raises(Unavailable, match="may have been applied") as caught:
@@ -367,7 +367,7 @@ def recreate(cluster):
 
 def test_a_retried_drop_spares_what_somebody_else_made_under_the_name():
     flaky = Flaky(DropCollection=[recreate])
-    client = client_with(flaky, clock=Clock())
+    client = client_with(flaky, clock=PausingClock())
     client.create_collection("c", 2)
     client.drop_collection("c")
     assert [each.spec.dim for each in client.list_collections()] == [3]
@@ -375,14 +375,14 @@ def test_a_retried_drop_spares_what_somebody_else_made_under_the_name():
 
 
 def test_a_drop_whose_answer_was_lost_is_done():
-    client = client_with(Flaky(DropCollection=["lost"]), clock=Clock())
+    client = client_with(Flaky(DropCollection=["lost"]), clock=PausingClock())
     client.create_collection("c", 2)
     client.drop_collection("c")
     assert client.list_collections() == []
 
 
 def test_dropping_what_does_not_exist_is_not_found_also_after_a_refused_connection():
-    client = client_with(Flaky(ListCollections=["refused", "refused"]), clock=Clock())
+    client = client_with(Flaky(ListCollections=["refused", "refused"]), clock=PausingClock())
     with pytest.raises(NotFound, match="'typo'"):
         client.drop_collection("typo")
     assert client.mock.requests(DropCollection) == []
@@ -396,7 +396,7 @@ def test_dropping_what_is_being_dropped_is_not_found():
 
 
 def test_a_drop_keeps_to_its_timeout_over_both_calls():
-    clock = Clock()
+    clock = PausingClock()
     cluster = DictCluster()
 
     def answer(address, request, timeout_s):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import shoal
-from shoal.client.calls import AlterCollection, Delete, DeleteMatching, MeasureRecall, Search, TuneCollection
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, Unavailable
+from shoal.core.requests import AlterCollection, Delete, DeleteMatching, MeasureRecall, Search, TuneCollection
 from shoal.core.shard_calls import RecallTarget
-from tests.twins.router_answers import CURVE, EXPLAINED, MEASURED, Clock, DictCluster, client_with
+from tests.twins.router_answers import CURVE, EXPLAINED, MEASURED, DictCluster, PausingClock, client_with
 
 PAYLOADS = [{"n": n, "tag": "even" if n % 2 == 0 else "odd"} for n in range(10)]
 
@@ -117,7 +117,7 @@ def test_a_delete_by_filter_is_seen_by_later_reads_and_keeps_its_request_id():
             raise outcomes.pop()
         return cluster(address, request, timeout_s)
 
-    client = client_with(answer, clock=Clock(), address=["one:1", "two:2"])
+    client = client_with(answer, clock=PausingClock(), address=["one:1", "two:2"])
     client.create_collection("c", dim=2)
     client.delete("c", filter={"n": 1})
     client.count("c")

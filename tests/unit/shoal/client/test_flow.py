@@ -1,16 +1,18 @@
+from __future__ import annotations
+
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.client.calls import Count, CreateCollection, DropCollection, ListCollections, OptimizeCollection, ReadAs
-from shoal.client.flow import LAST_PAUSE_S, LEAST_ATTEMPT_S, answered, pause_before
+from shoal.client.flow import LAST_PAUSE_S, LEAST_ATTEMPT_S, Doubt, answered, pause_before
 from shoal.client.routers import Routers
 from shoal.client.sync_driver import SyncDriver
 from shoal.core.errors import (
     DeadlineExceeded,
     ErrorDetails,
+    Internal,
     InvalidArgument,
     NotFound,
     PreconditionFailed,
@@ -18,7 +20,8 @@ from shoal.core.errors import (
     ShoalError,
     Unavailable,
 )
-from tests.twins.router_answers import Clock, MockTransport
+from shoal.core.requests import Count, CreateCollection, DropCollection, ListCollections, OptimizeCollection, ReadAs
+from tests.twins.router_answers import MockTransport, PausingClock
 
 READ = Count(collection="c", filter=None, read=ReadAs())
 CREATE = CreateCollection(name="c", dim=2, metric="l2", shards=1, replicas=1, index="auto", recall=0.95, request_id="r")
@@ -26,7 +29,7 @@ CREATE = CreateCollection(name="c", dim=2, metric="l2", shards=1, replicas=1, in
 
 def run(request, outcomes, *, addresses=("one:1",), timeout_s=10.0, call_s=0.0, routers=None):
     """Drive `answered`; outcomes are answered one after the other, the last one for ever."""
-    clock, script = Clock(), list(outcomes)
+    clock, script = PausingClock(), list(outcomes)
 
     def answer(address, sent, granted_s):
         outcome = script.pop(0) if len(script) > 1 else script[0]
@@ -89,7 +92,7 @@ def test_every_attempt_gets_the_time_that_is_left():
 
 
 def test_late_write_says_that_it_may_have_been_applied():
-    error, mock, _ = run(CREATE, [Unavailable("connection reset"), DeadlineExceeded("Deadline Exceeded")], timeout_s=3.0)
+    error, mock, _ = run(CREATE, [Unavailable("connection reset"), DeadlineExceeded("no answer came")], timeout_s=3.0)
     assert isinstance(error, DeadlineExceeded)
     assert "no answer came (the deadline was 3 s)" in error.message
     assert "before that: connection reset" in error.message
@@ -98,7 +101,7 @@ def test_late_write_says_that_it_may_have_been_applied():
 
 
 def test_late_read_does_not_speak_of_writes():
-    error, _, _ = run(READ, [DeadlineExceeded("Deadline Exceeded")], timeout_s=3.0)
+    error, _, _ = run(READ, [DeadlineExceeded("no answer came")], timeout_s=3.0)
     assert isinstance(error, DeadlineExceeded)
     assert "applied" not in error.message
 
@@ -155,7 +158,7 @@ def test_all_addresses_are_tried_before_a_pause():
 
 
 def test_a_frozen_router_leaves_time_for_the_other():
-    value, mock, _ = run(READ, [DeadlineExceeded("Deadline Exceeded"), 9], addresses=("one:1", "two:1"), timeout_s=10.0)
+    value, mock, _ = run(READ, [DeadlineExceeded("no answer came"), 9], addresses=("one:1", "two:1"), timeout_s=10.0)
     assert value == 9
     assert [(address, timeout) for address, _, timeout in mock.sent] == [("one:1", 5.0), ("two:1", 5.0)]
 
@@ -174,7 +177,7 @@ def test_not_found_is_not_found_whatever_went_wrong_before():
 
 def test_time_spent_before_is_not_granted_again():
     mock = MockTransport(lambda *_: 1)
-    driver = SyncDriver(mock, clock=Clock())
+    driver = SyncDriver(mock, clock=PausingClock())
     driver.run(answered(READ, timeout_s=10.0, routers=Routers(("one:1",)), elapsed_s=4.0))
     driver.run(answered(READ, timeout_s=10.0, routers=Routers(("one:1",)), elapsed_s=10.5))
     assert [timeout for _, _, timeout in mock.sent] == [6.0, LEAST_ATTEMPT_S]
@@ -231,3 +234,20 @@ def test_a_bound_that_waiting_does_not_mend_is_raised_at_once(limit):
     given_error = ResourceExhausted("no room", ErrorDetails(limit=limit))
     error, mock, clock = run(CREATE, [given_error])
     assert (error, len(mock.sent), clock.pauses) == (given_error, 1, [])
+
+
+KINDS = st.sampled_from([Unavailable, DeadlineExceeded, Internal, InvalidArgument, ResourceExhausted])
+WORDS = st.dictionaries(st.sampled_from(["c/0", "c/1", "c/2"]), st.sampled_from(["no", "maybe", "yes"]), max_size=3)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(KINDS, WORDS), max_size=5))
+def test_the_strongest_word_of_each_shard_counts_and_silence_is_doubt(attempts):
+    doubt = Doubt()
+    for kind, words in attempts:
+        doubt = doubt.after(kind("x", ErrorDetails(applied=words)))
+    silent = any(kind in (Unavailable, DeadlineExceeded, Internal) and not words for kind, words in attempts)
+    for shard in ("c/0", "c/1", "c/2"):
+        words = [told[shard] for _, told in attempts if shard in told]
+        expected = "yes" if "yes" in words else "maybe" if "maybe" in words or silent else "no"
+        assert doubt.applied.get(shard) == (expected if words else None)

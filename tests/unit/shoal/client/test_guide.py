@@ -1,22 +1,30 @@
-"""docs/guide.md keeps what it promises: its truth table is true, its operators are all there are, its examples are
-Python.
+"""The guide keeps what it promises: its truth table is true, its operators are all there are, its examples are Python.
+
+So does the page of errors.
 """
 
 import ast
 import json
 import re
-from pathlib import Path
 
 import pytest
 
-from shoal.core import filter_input
+from shoal.core import errors, filter_input
+from shoal.core.errors import ErrorDetails, ShoalError
 from shoal.core.filter_input import filter_from_input
 from shoal.core.filter_truth import matches
 from shoal.core.limits import DEFAULT_LIMITS
+from tests.support.repository import ROOT
 
-GUIDE = (Path(__file__).parents[4] / "docs" / "guide.md").read_text(encoding="utf-8")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+GUIDE = "\n".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs/guide").glob("*.md")))
 ROWS = re.findall(r"^\| `(\{.*\})` \| `(\{.*\})` \| (yes|no) \|$", GUIDE, flags=re.MULTILINE)
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
+EXAMPLES = [
+    pytest.param(block, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL))
+]
+ERRORS = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("filter", "payload", "told"), ROWS)
@@ -36,11 +44,27 @@ def test_every_operator_is_told():
         assert f"`{operator}`" in GUIDE or f'"{operator}"' in GUIDE, operator
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", EXAMPLES)
 def test_examples_are_python(block):
     compile(block, "guide", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_examples_are_found():
+    assert len(EXAMPLES) > 15
 
 
 def test_limits_that_are_told_are_the_limits():
     for number in (DEFAULT_LIMITS.filter_depth, DEFAULT_LIMITS.filter_conditions, DEFAULT_LIMITS.filter_values, DEFAULT_LIMITS.k):
         assert f"{number:,}" in GUIDE
+
+
+def test_the_page_of_errors_has_every_error_with_its_status():
+    told = re.findall(r"^\| `(\w+)`(?:, an? `(\w+)`)? \| `(\w+)` \| (yes|no) \|", ERRORS, flags=re.MULTILINE)
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ShoalError) and kind is not ShoalError]
+    above = {kind: kind.__mro__[1].__name__ if kind.__mro__[1] is not ShoalError else "" for kind in kinds}
+    assert told == [(kind.__name__, above[kind], kind.status, "yes" if kind.retryable else "no") for kind in kinds]
+
+
+def test_the_page_of_errors_has_every_detail():
+    fields = re.findall(r"^\| `(\w+)` \| [^`|]*(?:`[^|]*)?\|$", ERRORS.partition("| field |")[2], flags=re.MULTILINE)
+    assert fields == list(ErrorDetails.__dataclass_fields__)

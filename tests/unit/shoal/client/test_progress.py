@@ -9,7 +9,7 @@ import rich.console
 
 from shoal.client.progress import Pace, Shown, rows_bar
 from shoal.core.errors import InvalidArgument
-from tests.twins.router_answers import Clock, DictCluster, async_client_with, client_with
+from tests.twins.router_answers import DictCluster, PausingClock, async_client_with, client_with
 
 
 class Time:
@@ -52,7 +52,7 @@ def test_what_is_no_progress_is_refused_before_anything_is_sent(progress):
         Shown(progress, "")
     assert caught.value.details.field == "progress"
     cluster = DictCluster()
-    client = client_with(cluster, clock=Clock())
+    client = client_with(cluster, clock=PausingClock())
     for call in (
         lambda: client.upsert("c", [1], np.ones((1, 2)), progress=progress),
         lambda: client.upsert_batches("c", [([1], [[1, 2]])], progress),

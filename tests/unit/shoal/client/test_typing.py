@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.repository import ROOT
+
 EXAMPLE = Path(__file__).with_name("typed_example.py")
-ROOT = Path(__file__).parents[4]
 
 MISTAKES = """
 import shoal

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from shoal.client import writes
-from shoal.client.calls import Delete, ShardToken, Upsert, Written
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, Unavailable
-from tests.twins.router_answers import Clock, DictCluster, client_with
+from shoal.core.replies import Written
+from shoal.core.requests import Delete, ShardToken, Upsert
+from tests.twins.router_answers import DictCluster, PausingClock, client_with
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_retry_carries_the_same_request_id(cluster):
             raise refusals.pop()
         return cluster(address, request, timeout_s)
 
-    client = client_with(answer, clock=Clock())
+    client = client_with(answer, clock=PausingClock())
     assert client.upsert("c", [1], [[0.0, 1.0]]) == 1
     sent = client.mock.requests(Upsert)
     assert len(sent) == 3
@@ -191,7 +192,7 @@ def test_a_single_message_keeps_what_the_router_said_of_each_shard():
         raise DeadlineExceeded("shard c/1 did not answer", ErrorDetails(applied={"c/0": "yes", "c/1": "maybe"}))
 
     with pytest.raises(DeadlineExceeded) as raised:
-        client_with(answer, clock=Clock()).upsert("c", [1], [[0.0, 1.0]])
+        client_with(answer, clock=PausingClock()).upsert("c", [1], [[0.0, 1.0]])
     assert raised.value.details.applied == {"c/0": "yes", "c/1": "maybe"}
 
 

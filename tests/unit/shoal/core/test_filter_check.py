@@ -11,7 +11,7 @@ from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or,
 from shoal.core.filter_check import check_filter, constant_truth
 from shoal.core.filter_truth import matches
 from shoal.core.limits import DEFAULT_LIMITS, Limits
-from tests.unit.shoal.core.filter_strategies import filters, payloads, point_ids
+from tests.support.examples.filters import filters, payloads, point_ids
 
 A = ("a",)
 SMALL = Limits(filter_depth=3, filter_conditions=4, filter_values=5, filter_text_bytes=4, filter_path_keys=2, filter_integer_bits=8)

@@ -16,7 +16,7 @@ from shoal.core.filter_input import filter_from_input, filter_to_input
 from shoal.core.filter_truth import matches
 from shoal.core.limits import DEFAULT_LIMITS, Limits
 from shoal.core.points import PointId
-from tests.unit.shoal.core.filter_strategies import filters, payloads, point_ids
+from tests.support.examples.filters import filters, payloads, point_ids
 
 A, B = ("a",), ("b",)
 

@@ -8,7 +8,7 @@ from shoal.core.filter import Filter, In
 from shoal.core.filter_predicate import predicate_of
 from shoal.core.filter_truth import matches
 from shoal.core.points import PointId
-from tests.unit.shoal.core.filter_strategies import BIG, filters, payloads, point_ids
+from tests.support.examples.filters import BIG, filters, payloads, point_ids
 
 
 @settings(deadline=None, max_examples=100)

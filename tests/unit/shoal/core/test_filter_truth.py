@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Path, Prefix, Range
 from shoal.core.filter_truth import matches
 from shoal.core.points import PointId
-from tests.unit.shoal.core.filter_strategies import BIG, filters, payloads, point_ids
+from tests.support.examples.filters import BIG, filters, payloads, point_ids
 
 A = ("a",)
 

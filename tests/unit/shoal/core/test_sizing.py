@@ -44,7 +44,6 @@ def test_a_collection_is_its_replicas() -> None:
     assert (four.replicas, four.memory, four.disk) == (4, 4 * one.memory, 4 * one.disk)
     copies = size_of(points=400_000, dim=64, shards=4, replicas=3)
     assert (copies.replicas, copies.memory) == (12, 3 * four.memory)
-    assert copies.worker_memory(4) == four.memory + one.replica.build
 
 
 def test_the_parts_of_a_graph_of_a_million() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from shoal.core.deadline import Deadline
 from shoal.core.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import MOST_WORKS, SLICE_S, FairPool, UntilTurn
@@ -63,8 +64,8 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def begin(pool: FairPool, held: Held, asker: Asker = HEAVY, until_s: float = float("inf")) -> asyncio.Task[str]:
-    task = asyncio.create_task(pool.run(held, asker, until_s))
+async def begin(pool: FairPool, held: Held, asker: Asker = HEAVY, deadline: Deadline | None = None) -> asyncio.Task[str]:
+    task = asyncio.create_task(pool.run(held, asker, deadline))
     await until(held.begun.is_set)
     return task
 
@@ -103,7 +104,7 @@ def test_work_that_runs_ends_when_its_caller_leaves_and_the_next_has_its_turn(po
 def test_work_ends_at_its_deadline_though_nobody_cancels_it(pool: FairPool, clock: Clock) -> None:
     async def story() -> None:
         held = Held(clock)
-        running = await begin(pool, held, until_s=clock.now + 10 * SLICE_S)
+        running = await begin(pool, held, deadline=pool.deadline(10 * SLICE_S))
         with pytest.raises(DeadlineExceeded):
             await running
         assert held.looks <= 11
@@ -115,7 +116,7 @@ def test_work_whose_deadline_passed_while_it_waited_is_not_begun(pool: FairPool,
     async def story() -> None:
         first, ran = Held(clock), list[str]()
         running = await begin(pool, first)
-        late = asyncio.create_task(pool.run(lambda _: ran.append("late"), HEAVY, clock.now + 1.0))
+        late = asyncio.create_task(pool.run(lambda _: ran.append("late"), HEAVY, pool.deadline(1.0)))
         await asyncio.sleep(0)
         clock.now += 2.0
         first.let_go.set()
@@ -197,12 +198,12 @@ def test_a_failure_is_the_callers(pool: FairPool) -> None:
 
 
 def test_a_lone_turn_ends_at_its_deadline_or_when_its_caller_leaves(clock: Clock) -> None:
-    turn = UntilTurn(clock.now + 1.0, clock)
+    turn = UntilTurn(Deadline.after(1.0, clock))
     turn.pause()
     clock.now += 1.0
     with pytest.raises(DeadlineExceeded):
         turn.pause()
-    left = UntilTurn(clock.now + 1.0, clock)
+    left = UntilTurn(Deadline.after(1.0, clock))
     left.leave()
     with pytest.raises(DeadlineExceeded):
         left.check()

@@ -26,7 +26,8 @@ from shoal.runtime.fault_points import (
     fault_from_text,
     fault_point,
 )
-from tests.house.source_tree import PACKAGES, ROOT, python_files
+from tests.house.source_tree import PACKAGES, python_files
+from tests.support.repository import ROOT
 
 
 def uses() -> list[str]:

@@ -11,8 +11,8 @@ import pytest
 
 from shoal.core.errors import PreconditionFailed
 from shoal.runtime import prometheus
+from shoal.runtime.interceptors import metrics_interceptor
 from shoal.runtime.metrics import REQUEST_SECONDS, REQUESTS, Measure, MetricSpec, NoMetrics, Sample
-from shoal.runtime.metrics_interceptor import MetricsInterceptor
 from shoal.runtime.prometheus import PrometheusMetrics, metrics_of
 from shoal.runtime.role_settings import RoleSettings
 from shoal.runtime.server import GrpcServer
@@ -55,7 +55,7 @@ def intercepted(metrics: object, handle: object, context: object) -> object:
             return handler
 
         details = types.SimpleNamespace(method="/s.S/M")
-        interceptor = MetricsInterceptor(metrics)  # type: ignore[arg-type]
+        interceptor = metrics_interceptor(metrics)  # type: ignore[arg-type]
         wrapped = await interceptor.intercept_service(continuation, details)  # type: ignore[arg-type]
         assert await interceptor.intercept_service(continuation, details) is wrapped  # type: ignore[arg-type]
         return await wrapped.unary_unary("request", context)  # type: ignore[misc, operator]

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import pytest
 
 from shoal.core.errors import InvalidArgument
-from shoal.runtime.settings import flags_of, load_settings, setting
+from shoal.runtime.settings import load_settings, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,6 @@ def test_every_type_by_flag_and_by_environment():
     environment = {"SHOAL_NAME": "n", "SHOAL_COUNT": "1", "SHOAL_SHARE": "0.25", "SHOAL_LOUD": "1", "SHOAL_PLACES": "p,q"}
     assert load(**environment, SAMPLE_FOLDER="f") == wanted
     assert load(SHOAL_FOLDER="ignored") == Sample()
-
-
-def test_flags_of_settings_load_them_again():
-    wanted = Sample(name="x y", count=9, loud=True, places=("one",))
-    assert load(*flags_of(wanted)) == wanted
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.core.errors import InvalidArgument
-from shoal.store.etcd.backoff import FIRST_S, LONGEST_S, backoff_s
-from shoal.store.etcd.endpoint_order import EndpointOrder
+from shoal.store.etcd.channels import EndpointOrder
 from shoal.store.etcd.settings import EtcdSettings
+from shoal.store.etcd.watch import FIRST_S, LONGEST_S, backoff_s
 
 
 @given(st.integers(1, 10_000), st.floats(0.0, 1.0, exclude_max=True))

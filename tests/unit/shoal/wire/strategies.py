@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from shoal.core.ids import CollectionId, Seq, ShardId
 from shoal.core.points import PointColumns, StoredColumns, id_array
+from shoal.core.requests import ReadAs, ShardToken
 from shoal.core.shard_calls import Consistency, ReadTerms
 from shoal.core.topk import HitColumns
 
@@ -19,6 +20,8 @@ payloads = st.one_of(st.none(), st.text(min_size=1, max_size=20).map(lambda text
 floats = st.floats(width=32, allow_nan=False)
 shard_ids = st.builds(ShardId, st.text(max_size=8).map(CollectionId), st.integers(0, 2**32 - 1))
 read_terms = st.builds(ReadTerms, consistency=st.sampled_from(list(Consistency)), min_seq=st.integers(0, 2**64 - 1).map(Seq))
+tokens = st.lists(st.builds(ShardToken, st.text(max_size=5), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)), max_size=3).map(tuple)
+reads = st.builds(ReadAs, consistency=st.sampled_from(list(Consistency)), tokens=tokens)
 
 
 @st.composite

@@ -4,60 +4,101 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.alteration import Alteration
-from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
-from shoal.core.errors import InvalidArgument
-from shoal.core.ids import CollectionId
+from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.errors import Internal, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.replies import CollectionInfo, CollectionSummary
+from shoal.core.requests import AlterCollection, CreateCollection, DescribeCollection, DropCollection, ListCollections, OptimizeCollection
 from shoal.v1 import collections_pb2
-from shoal.wire.collections import alteration_from_message, alteration_to_message, spec_from_message, spec_to_message, summary_to_message
+from shoal.wire import collections as wire
+from tests.unit.shoal.wire.strategies import over_the_wire
 
-specs = st.builds(
-    CollectionSpec,
-    name=st.from_regex(r"[a-zA-Z0-9_-]{1,8}", fullmatch=True),
-    dim=st.integers(1, 65_536),
-    metric=st.sampled_from(list(Metric)),
-    shards=st.integers(1, 1_024),
-    index=st.sampled_from(["auto", "flat", "hnsw"]),
-    recall=st.floats(0.001, 1.0),
-    replicas=st.integers(3, 7),
-    min_isr_set=st.integers(0, 3),
+texts = st.text(max_size=8)
+counts = st.integers(0, 2**64 - 1)
+parts = {
+    "dim": st.integers(1, 65_536),
+    "shards": st.integers(1, 1_024),
+    "index": st.sampled_from(["auto", "flat", "hnsw"]),
+    "recall": st.floats(0.001, 1.0),
+    "replicas": st.integers(3, 7),
+}
+names = st.from_regex(r"[a-zA-Z0-9_-]{1,8}", fullmatch=True)
+specs = st.builds(CollectionSpec, name=names, metric=st.sampled_from(list(Metric)), min_isr_set=st.integers(0, 3), **parts)
+creations = st.builds(
+    CreateCollection,
+    name=names,
+    metric=st.sampled_from([each.value for each in Metric]),
+    min_isr=st.integers(0, 3),
+    request_id=texts,
+    **parts,
+)
+summaries = st.builds(CollectionSummary, id=texts, spec=specs, state=texts)
+infos = st.builds(
+    CollectionInfo,
+    id=texts,
+    spec=specs,
+    state=texts,
+    waiting=texts,
+    **dict.fromkeys(("points", "growing_rows", "sealed_rows", "segments", "builds_pending", "bytes", "memory_bytes"), counts),
 )
 
 
 @settings(deadline=None)
-@given(specs)
-def test_a_specification_comes_back(spec: CollectionSpec) -> None:
-    message = collections_pb2.CollectionSpec.FromString(spec_to_message(spec).SerializeToString())
-    assert spec_from_message(message, DEFAULT_LIMITS) == spec
+@given(creations)
+def test_a_creation_comes_back(request: CreateCollection) -> None:
+    got = wire.create_from_message(over_the_wire(wire.create_to_message(request)))
+    assert got == request
+    assert got.spec(DEFAULT_LIMITS).dim == request.dim
 
 
-def test_what_is_not_given_takes_its_default() -> None:
-    assert spec_from_message(collections_pb2.CollectionSpec(name="a", dim=3), DEFAULT_LIMITS) == CollectionSpec(name="a", dim=3)
-
-
+@settings(deadline=None)
 @given(
     st.builds(
-        Alteration,
+        AlterCollection,
+        name=texts,
         index=st.none() | st.sampled_from(["", "flat"]),
         recall=st.none() | st.floats(0.0, 1.0),
         replicas=st.none() | st.integers(0, 9),
         min_isr=st.none() | st.integers(0, 9),
     )
 )
-def test_an_alteration_comes_back_with_what_it_leaves_out(alteration: Alteration) -> None:
-    sent = alteration_to_message("c", alteration).SerializeToString()
-    message = collections_pb2.AlterCollectionRequest.FromString(sent)
-    assert (message.name, alteration_from_message(message)) == ("c", alteration)
+def test_an_alteration_comes_back_with_what_it_leaves_out(request: AlterCollection) -> None:
+    assert wire.alter_from_message(over_the_wire(wire.alter_to_message(request))) == request
+
+
+@given(st.builds(DropCollection, name=texts, collection_id=texts))
+def test_a_drop_comes_back(request: DropCollection) -> None:
+    assert wire.drop_from_message(over_the_wire(wire.drop_to_message(request))) == request
+
+
+@settings(deadline=None)
+@given(st.lists(summaries, max_size=3).map(tuple), infos, texts)
+def test_what_is_told_of_collections_comes_back(listed: tuple[CollectionSummary, ...], info: CollectionInfo, created: str) -> None:
+    assert wire.listed_from_message(over_the_wire(wire.listed_to_message(listed))) == listed
+    assert wire.info_from_message(over_the_wire(wire.info_to_message(info))) == info
+    assert wire.created_from_message(over_the_wire(wire.created_to_message(created))) == created
+
+
+def test_questions_name_their_collection() -> None:
+    assert wire.describe_to_message(DescribeCollection(name="c")).name == "c"
+    assert wire.optimize_to_message(OptimizeCollection(name="c")).name == "c"
+    assert wire.list_to_message(ListCollections()).ByteSize() == 0
+
+
+def test_what_is_not_given_takes_its_default() -> None:
+    asked = wire.create_from_message(collections_pb2.CreateCollectionRequest(spec=collections_pb2.CollectionSpec(name="a", dim=3)))
+    assert asked == CreateCollection(name="a", dim=3)
+    assert asked.spec(DEFAULT_LIMITS) == CollectionSpec(name="a", dim=3)
 
 
 @pytest.mark.parametrize("recall", [-0.1, 1.01, float("nan")])
 def test_a_recall_that_cannot_be_is_refused(recall: float) -> None:
+    spec = collections_pb2.CollectionSpec(name="a", dim=3, recall=recall)
     with pytest.raises(InvalidArgument, match="recall is"):
-        spec_from_message(collections_pb2.CollectionSpec(name="a", dim=3, recall=recall), DEFAULT_LIMITS)
+        wire.create_from_message(collections_pb2.CreateCollectionRequest(spec=spec)).spec(DEFAULT_LIMITS)
 
 
-def test_a_summary_names_the_collection_and_its_state() -> None:
-    spec = CollectionSpec(name="a", dim=3, recall=0.8)
-    message = summary_to_message(Collection(id=CollectionId("c"), spec=spec, state=CollectionState.ACTIVE, request_id="r"))
-    assert (message.id, message.state, message.spec.recall, message.spec.index) == ("c", "active", 0.8, "auto")
+def test_a_metric_of_a_newer_server_is_named() -> None:
+    summary = collections_pb2.CollectionSummary(id="c", spec=collections_pb2.CollectionSpec(name="a", dim=3, metric="hamming"))
+    with pytest.raises(Internal, match="older than the server"):
+        wire.listed_from_message(collections_pb2.ListCollectionsResponse(collections=[summary]))

@@ -9,7 +9,7 @@ from shoal.core.errors import InvalidArgument
 from shoal.core.filter import And, Filter, In, Not, filter_key
 from shoal.v1 import filter_pb2
 from shoal.wire.filters import filter_from_message, filter_to_message, optional_filter_to_message
-from tests.unit.shoal.core.filter_strategies import filters
+from tests.support.examples.filters import filters
 
 
 @settings(deadline=None, max_examples=100)

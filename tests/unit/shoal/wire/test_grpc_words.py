@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, NotConnected, ResourceExhausted, ShoalError, Unavailable
 from shoal.wire.grpc_words import foreign_error
 from shoal.wire.status import code_of, details_to_metadata, error_from_exception, error_from_rpc, message_of
+from tests.support.examples.grpc_says import GRPC_SAYS
 
 FAILED = "failed to connect to all addresses; last error: "
 BUSY = "the server takes no more calls for the moment"
-LOST = (Unavailable, "the connection was lost")
+LOST = (NotConnected, "the connection was lost")
 
 SAID = [
     ("UNKNOWN", "Stream removed", *LOST),
@@ -57,7 +58,7 @@ SAID = [
     ("UNAVAILABLE", "errors resolving h:1: [field:hostname lookup error:address lookup failed for h:1]", None, "name is not known"),
     ("UNAVAILABLE", f"{FAILED}UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: Connection refused", None, "refused"),
     ("UNIMPLEMENTED", "Received http2 header with status: 404", Internal, None),
-    ("UNAVAILABLE", "", Unavailable, "no connection to it at the moment"),
+    ("UNAVAILABLE", "", NotConnected, "no connection to it at the moment"),
     ("CANCELLED", "", Unavailable, "the server cancelled the call"),
     ("DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineExceeded, "no answer came in time"),
     (
@@ -81,27 +82,6 @@ SAID = [
     ("DATA_LOSS", "unrequited", None, None),
 ]
 
-GRPC_SAYS = (
-    "stream removed",
-    "socket closed",
-    "rst_stream",
-    "goaway",
-    "deadline exceeded",
-    "all addresses",
-    "last error",
-    "ipv4:",
-    "ipv6:",
-    "http2",
-    "settings",
-    "recvmsg",
-    "larger than max",
-    "deserializ",
-    "errno",
-    "(111)",
-    "ares",
-    "exception",
-)
-
 
 @pytest.mark.parametrize(("code", "text", "kind", "words"), SAID, ids=[text[-40:] for _, text, _, _ in SAID])
 def test_what_grpc_says_is_told_in_our_words(code: str, text: str, kind: type[ShoalError] | None, words: str | None) -> None:
@@ -110,7 +90,7 @@ def test_what_grpc_says_is_told_in_our_words(code: str, text: str, kind: type[Sh
         assert type(error) is kind
         assert words is None or error.message == words
     elif words is not None:
-        assert type(error) is Unavailable
+        assert type(error) is NotConnected
         assert error.message.startswith("no connection: ")
         assert words in error.message
     assert [sign for sign in GRPC_SAYS if sign in error.message.lower()] == []
@@ -133,7 +113,7 @@ def test_the_peer_is_named_and_the_technical_text_is_in_the_log(caplog: pytest.L
     raw = grpc.aio.AioRpcError(grpc.StatusCode.UNKNOWN, grpc.aio.Metadata(), grpc.aio.Metadata(), details="Stream removed")
     with caplog.at_level(logging.DEBUG, logger="shoal.wire"):
         error = error_from_exception(raw, "h:1")
-    assert (type(error), error.message) == (Unavailable, "h:1: the connection was lost")
+    assert (type(error), error.message) == (NotConnected, "h:1: the connection was lost")
     assert "code=UNKNOWN text='Stream removed'" in caplog.text
     ours = Unavailable("shard c/0 has no primary")
     told = grpc.aio.AioRpcError(

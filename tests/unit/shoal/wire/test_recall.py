@@ -3,6 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shoal.core.requests import MeasureRecall, TuneCollection
 from shoal.core.shard_calls import CurvePoint, SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.wire import recall as wire
 from tests.unit.shoal.wire.strategies import over_the_wire, shard_ids
@@ -21,18 +22,29 @@ curves = st.builds(
     points=st.lists(st.builds(CurvePoint, breadth=uint32, fetch=uint32, recall=numbers, us=numbers), max_size=3).map(tuple),
     exact_us=numbers,
 )
+recalls = st.builds(
+    ShardRecall,
+    shard=uint32,
+    queries=uint32,
+    real_queries=st.booleans(),
+    recall=numbers,
+    lowest=numbers,
+    search_us=numbers,
+    exact_us=numbers,
+)
+counts = st.integers(1, 2**32 - 1)
 
 
 @settings(deadline=None)
 @given(st.builds(ShardTune, shard=shard_ids, k=uint32))
-def test_an_order_to_tune_comes_back(call: ShardTune) -> None:
-    assert wire.tune_from_message(over_the_wire(wire.tune_to_message(call))) == call
+def test_an_order_to_tune_a_shard_comes_back(call: ShardTune) -> None:
+    assert wire.shard_tune_from_message(over_the_wire(wire.shard_tune_to_message(call))) == call
 
 
 @settings(deadline=None)
 @given(st.builds(ShardMeasureRecall, shard=shard_ids, k=uint32, sample=uint32, recall=numbers))
-def test_an_order_to_measure_comes_back(call: ShardMeasureRecall) -> None:
-    assert wire.measure_from_message(over_the_wire(wire.measure_to_message(call))) == call
+def test_an_order_to_measure_a_shard_comes_back(call: ShardMeasureRecall) -> None:
+    assert wire.shard_measure_from_message(over_the_wire(wire.shard_measure_to_message(call))) == call
 
 
 @settings(deadline=None)
@@ -42,17 +54,27 @@ def test_a_curve_comes_back(curve: SegmentCurve) -> None:
 
 
 @settings(deadline=None)
-@given(
-    st.builds(
-        ShardRecall,
-        shard=uint32,
-        queries=uint32,
-        real_queries=st.booleans(),
-        recall=numbers,
-        lowest=numbers,
-        search_us=numbers,
-        exact_us=numbers,
-    )
-)
+@given(recalls)
 def test_a_measured_recall_comes_back(measured: ShardRecall) -> None:
     assert wire.recall_from_message(over_the_wire(wire.recall_to_message(measured))) == measured
+    assert wire.shard_measured_from_message(over_the_wire(wire.shard_measured_to_message(measured))) == measured
+
+
+@settings(deadline=None)
+@given(st.builds(TuneCollection, name=st.text(max_size=5), k=counts))
+def test_a_public_order_to_tune_comes_back(request: TuneCollection) -> None:
+    assert wire.tune_from_message(over_the_wire(wire.tune_to_message(request))) == request
+
+
+@settings(deadline=None)
+@given(st.builds(MeasureRecall, name=st.text(max_size=5), k=counts, sample=counts, recall=st.none() | numbers))
+def test_a_public_order_to_measure_comes_back(request: MeasureRecall) -> None:
+    assert wire.measure_from_message(over_the_wire(wire.measure_to_message(request))) == request
+
+
+@settings(deadline=None)
+@given(st.lists(curves, max_size=2).map(tuple), st.lists(recalls, max_size=2).map(tuple))
+def test_what_was_measured_comes_back(curved: tuple[SegmentCurve, ...], measured: tuple[ShardRecall, ...]) -> None:
+    assert wire.tuned_from_message(over_the_wire(wire.tuned_to_message(curved))) == curved
+    assert wire.shard_tuned_from_message(over_the_wire(wire.shard_tuned_to_message(curved))) == curved
+    assert wire.measured_from_message(over_the_wire(wire.measured_to_message(measured))) == measured

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import filter_key
 from shoal.core.ids import CollectionId, ShardId
+from shoal.core.replies import Found
+from shoal.core.requests import ReadAs, Search
 from shoal.core.shard_calls import Breadth, Exact, QueryGroup, RecallTarget, SegmentExplain, ShardFound, ShardSearch
 from shoal.core.topk import HitColumns
 from shoal.v1 import search_pb2, worker_pb2
@@ -22,13 +25,18 @@ from shoal.wire.searches import (
     groups_to_message,
     search_from_message,
     search_to_message,
+    shard_found_from_message,
+    shard_found_to_message,
+    shard_search_from_message,
+    shard_search_to_message,
 )
-from tests.unit.shoal.core.filter_strategies import filters
+from tests.support.examples.filters import filters
 from tests.unit.shoal.wire.strategies import (
     hit_columns,
     matrices,
     over_the_wire,
     read_terms,
+    reads,
     same_ids,
     same_matrix,
     same_payloads,
@@ -88,7 +96,7 @@ def test_a_search_comes_back(
         with_vectors=with_vectors,
         terms=terms,
     )
-    got = search_from_message(over_the_wire(search_to_message(call)))
+    got = shard_search_from_message(over_the_wire(shard_search_to_message(call)))
     assert (got.shard, got.accuracy, got.radius, got.explain, got.with_payload, got.with_vectors, got.terms) == (
         shard,
         accuracy,
@@ -105,12 +113,12 @@ def test_a_search_comes_back(
 
 def test_a_search_says_how_accurate_it_is() -> None:
     with pytest.raises(InvalidArgument, match="one of exact, recall, ef, nprobe"):
-        search_from_message(worker_pb2.ShardSearchRequest(queries={"dim": 1}))
+        shard_search_from_message(worker_pb2.ShardSearchRequest(queries={"dim": 1}))
     for neither in (Breadth(), Breadth(ef=1, nprobe=1)):
         shard = ShardId(CollectionId("c"), 1)
         call = ShardSearch(shard=shard, queries=np.zeros((1, 1), dtype=np.float32), groups=(), accuracy=neither)
         with pytest.raises(InvalidArgument, match="names not one of ef and nprobe"):
-            search_to_message(call)
+            shard_search_to_message(call)
 
 
 def test_positions_of_a_group_are_put_in_order() -> None:
@@ -127,7 +135,7 @@ def test_a_group_of_all_queries_names_none() -> None:
 @settings(deadline=None)
 @given(hits=hit_columns(), explain=st.lists(explains, max_size=2).map(tuple))
 def test_what_was_found_comes_back(hits: HitColumns, explain: tuple[SegmentExplain, ...]) -> None:
-    got = found_from_message(over_the_wire(found_to_message(ShardFound(hits=hits, explain=explain))))
+    got = shard_found_from_message(over_the_wire(shard_found_to_message(ShardFound(hits=hits, explain=explain))))
     assert got.explain == explain
     assert got.hits.counts.tolist() == hits.counts.tolist()
     assert same_ids(got.hits.ids, hits.ids)
@@ -140,3 +148,55 @@ def test_what_was_found_comes_back(hits: HitColumns, explain: tuple[SegmentExpla
 @given(explains)
 def test_how_a_segment_was_searched_comes_back(explain: SegmentExplain) -> None:
     assert explain_from_message(over_the_wire(explain_to_message(explain))) == explain
+
+
+public_accuracies = st.none() | st.one_of(
+    st.just(Exact()),
+    st.builds(RecallTarget, numbers),
+    st.builds(lambda value: Breadth(ef=value), uint32),
+    st.builds(lambda value: Breadth(nprobe=value), uint32),
+)
+
+
+@settings(deadline=None)
+@given(
+    queries=matrices(3),
+    asked=st.lists(groups, min_size=1, max_size=3).map(tuple),
+    accuracy=public_accuracies,
+    radius=st.none() | numbers,
+    flags=st.tuples(*[st.booleans()] * 4),
+    read=reads,
+)
+def test_a_public_search_comes_back(
+    *, queries: np.ndarray, asked: tuple[QueryGroup, ...], accuracy: Any, radius: float | None, flags: Any, read: ReadAs
+) -> None:
+    explain, with_payload, with_vectors, allow_partial = flags
+    request = Search(
+        collection="c",
+        queries=queries,
+        groups=asked,
+        accuracy=accuracy,
+        radius=radius,
+        explain=explain,
+        with_payload=with_payload,
+        with_vectors=with_vectors,
+        allow_partial=allow_partial,
+        read=read,
+    )
+    got = search_from_message(over_the_wire(search_to_message(request)), read.caller)
+    for field in ("collection", "accuracy", "radius", "explain", "with_payload", "with_vectors", "allow_partial", "read"):
+        assert getattr(got, field) == getattr(request, field), field
+    assert same_matrix(got.queries, queries)
+    for mine, sent in zip(got.groups, asked, strict=True):
+        # A filter that matches every point is left out.
+        assert plain(mine) in (plain(sent), plain(dataclasses.replace(sent, filter=None)))
+
+
+@settings(deadline=None)
+@given(hit_columns(), st.lists(st.text(max_size=4), max_size=2).map(tuple), st.lists(explains, max_size=2).map(tuple))
+def test_what_a_public_search_found_comes_back(hits: HitColumns, missing: tuple[str, ...], explain: tuple[SegmentExplain, ...]) -> None:
+    got = found_from_message(over_the_wire(found_to_message(Found(hits=hits, missing_shards=missing, explain=explain))))
+    assert (got.missing_shards, got.explain) == (missing, explain)
+    assert got.hits.counts.tolist() == hits.counts.tolist()
+    assert same_ids(got.hits.ids, hits.ids)
+    assert same_payloads(got.hits.payloads, hits.payloads)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import Filter, filter_key
-from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, ShardId, Term
+from shoal.core.health import ReplicaRole
+from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
 from shoal.core.points import IdArray, PointColumns, id_array
 from shoal.core.shard_calls import (
     Consistency,
@@ -26,7 +27,8 @@ from shoal.core.shard_calls import (
 )
 from shoal.v1 import common_pb2, worker_pb2
 from shoal.wire import shard_calls as wire
-from tests.unit.shoal.core.filter_strategies import filters
+from shoal.wire.call_parts import consistency_from_message
+from tests.support.examples.filters import filters
 from tests.unit.shoal.wire.strategies import (
     id_lists,
     over_the_wire,
@@ -41,7 +43,6 @@ from tests.unit.shoal.wire.strategies import (
 
 uint64 = st.integers(0, 2**64 - 1)
 request_ids = st.builds(RequestId, st.text(min_size=1, max_size=64), st.integers(0, 2**63 - 1))
-epochs = st.integers(0, 2**63 - 1).map(Revision)
 columns = id_lists.map(id_array)
 
 
@@ -50,36 +51,36 @@ def parts(call: Any, *names: str) -> tuple[Any, ...]:
 
 
 @settings(deadline=None)
-@given(shard=shard_ids, epoch=epochs, request_id=request_ids, points=point_columns())
-def test_an_upsert_comes_back(shard: ShardId, epoch: Revision, request_id: RequestId, points: PointColumns) -> None:
+@given(shard=shard_ids, request_id=request_ids, points=point_columns())
+def test_an_upsert_comes_back(shard: ShardId, request_id: RequestId, points: PointColumns) -> None:
     got = wire.write_from_message(
-        over_the_wire(wire.write_to_message(ShardUpsert(shard=shard, epoch=epoch, request_id=request_id, points=points)))
+        worker_pb2.ShardWriteRequest.FromString(wire.write_to_bytes(ShardUpsert(shard=shard, request_id=request_id, points=points)))
     )
     assert isinstance(got, ShardUpsert)
-    assert parts(got, "shard", "epoch", "request_id") == (shard, epoch, request_id)
+    assert parts(got, "shard", "request_id") == (shard, request_id)
     assert same_ids(got.points.ids, points.ids)
     assert same_matrix(got.points.vectors, points.vectors)
     assert same_payloads(got.points.payloads, points.payloads)
 
 
 @settings(deadline=None)
-@given(shard=shard_ids, epoch=epochs, request_id=request_ids, ids=columns)
-def test_a_delete_comes_back(shard: ShardId, epoch: Revision, request_id: RequestId, ids: IdArray) -> None:
+@given(shard=shard_ids, request_id=request_ids, ids=columns)
+def test_a_delete_comes_back(shard: ShardId, request_id: RequestId, ids: IdArray) -> None:
     got = wire.write_from_message(
-        over_the_wire(wire.write_to_message(ShardDelete(shard=shard, epoch=epoch, request_id=request_id, ids=ids)))
+        worker_pb2.ShardWriteRequest.FromString(wire.write_to_bytes(ShardDelete(shard=shard, request_id=request_id, ids=ids)))
     )
     assert isinstance(got, ShardDelete)
-    assert parts(got, "shard", "epoch", "request_id") == (shard, epoch, request_id)
+    assert parts(got, "shard", "request_id") == (shard, request_id)
     assert same_ids(got.ids, ids)
 
 
 @settings(deadline=None)
-@given(shard=shard_ids, epoch=epochs, request_id=request_ids, filter=filters())
-def test_a_delete_by_filter_comes_back(shard: ShardId, epoch: Revision, request_id: RequestId, filter: Filter) -> None:
-    call = ShardDeleteMatching(shard=shard, epoch=epoch, request_id=request_id, filter=filter)
-    got = wire.write_from_message(over_the_wire(wire.write_to_message(call)))
+@given(shard=shard_ids, request_id=request_ids, filter=filters())
+def test_a_delete_by_filter_comes_back(shard: ShardId, request_id: RequestId, filter: Filter) -> None:
+    call = ShardDeleteMatching(shard=shard, request_id=request_id, filter=filter)
+    got = wire.write_from_message(worker_pb2.ShardWriteRequest.FromString(wire.write_to_bytes(call)))
     assert isinstance(got, ShardDeleteMatching)
-    assert parts(got, "shard", "epoch", "request_id") == (shard, epoch, request_id)
+    assert parts(got, "shard", "request_id") == (shard, request_id)
     assert filter_key(got.filter) == filter_key(filter)
 
 
@@ -99,7 +100,7 @@ def test_a_client_without_a_proper_name_is_refused(client: str) -> None:
 @given(seq=uint64.map(Seq), affected=uint64, more=st.booleans())
 def test_an_acknowledgement_comes_back(seq: Seq, affected: int, more: bool) -> None:
     ack = WriteAck(seq=seq, affected=affected, more=more)
-    assert wire.ack_from_message(over_the_wire(wire.ack_to_message(ack))) == ack
+    assert wire.ack_from_bytes(wire.ack_to_message(ack).SerializeToString()) == ack
 
 
 @settings(deadline=None)
@@ -138,7 +139,7 @@ def test_a_count_comes_back(shard: ShardId, filter: Filter | None, conditions: R
 
 
 @settings(deadline=None)
-@given(shard=shard_ids, role=st.text(max_size=8), numbers=st.lists(uint64, min_size=9, max_size=9, unique=True))
+@given(shard=shard_ids, role=st.sampled_from(ReplicaRole), numbers=st.lists(uint64, min_size=9, max_size=9, unique=True))
 def test_stats_come_back(shard: ShardId, role: str, numbers: list[int]) -> None:
     term, seq, points, growing, sealed, segments, pending, size, memory = numbers
     stats = ShardStats(
@@ -180,7 +181,7 @@ def test_a_workers_status_comes_back(
         files_open=memory_bytes,
         replica_bytes=replicas,
         replicas={
-            shard: ReplicaStatus(replica=ReplicaId(f"r{applied}"), role="backup", applied_seq=Seq(applied))
+            shard: ReplicaStatus(replica=ReplicaId(f"r{applied}"), role=ReplicaRole.BACKUP, applied_seq=Seq(applied))
             for shard, applied in replicas.items()
         },
     )
@@ -188,6 +189,6 @@ def test_a_workers_status_comes_back(
 
 
 def test_consistency_that_is_not_said_is_session_and_unknown_ones_are_refused() -> None:
-    assert wire.consistency_from_message(common_pb2.CONSISTENCY_UNSPECIFIED) is Consistency.SESSION
+    assert consistency_from_message(common_pb2.CONSISTENCY_UNSPECIFIED) is Consistency.SESSION
     with pytest.raises(InvalidArgument, match="consistency is 4"):
-        wire.consistency_from_message(4)
+        consistency_from_message(4)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, InvalidArgument, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, InvalidArgument, NotConnected, ResourceExhausted, ShoalError, Unavailable
 from shoal.wire.status import code_of, details_to_metadata, error_from_exception, error_from_rpc, message_of
 
 texts = st.one_of(st.none(), st.text(min_size=1, max_size=10))
@@ -64,7 +64,7 @@ def test_errors_that_are_not_ours() -> None:
     assert isinstance(error_from_rpc(grpc.StatusCode.CANCELLED, None, None), Unavailable)
     assert isinstance(error_from_rpc(grpc.StatusCode.UNIMPLEMENTED, "no such method", None), Internal)
     nameless = error_from_rpc(grpc.StatusCode.UNAVAILABLE, None, None)
-    assert (type(nameless), nameless.message) == (Unavailable, "no connection to it at the moment")
+    assert (type(nameless), nameless.message) == (NotConnected, "no connection to it at the moment")
 
 
 def test_a_message_too_large_says_what_to_do() -> None:

@@ -19,7 +19,7 @@ from shoal.core.scoring import prepared
 from shoal.shard_worker.index.native.native_index import NativeIndex
 from shoal.shard_worker.index.native.native_kinds import anatomy_of
 from shoal.shard_worker.index.native.native_training import trained_index
-from tests.unit.shard_worker.index.made_segments import clustered
+from tests.support.worker.made_segments import clustered
 
 faiss: Any = _faiss
 

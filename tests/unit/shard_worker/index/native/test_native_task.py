@@ -16,7 +16,7 @@ from shoal.core.index_spec import parse_index
 from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.native.native_task import Material, NativeTask, PackedIndex, carried_rows, run_native_task, unpacked
 from shoal.shard_worker.index.sealed import INDEX_SUFFIX, SealedSegment
-from tests.unit.shard_worker.index.made_segments import built, clustered, form_of, frozen, reloaded, sealed_source, written
+from tests.support.worker.made_segments import built, clustered, form_of, frozen, reloaded, sealed_source, written
 
 DIM, ROWS, MORE = 12, 1_500, 700
 KINDS = ["HNSW8,Flat", "HNSW8,SQ8", "HNSW6,PQ6x4", "IVF20,Flat", "IVF20,SQ8", "IVF20,PQ6x4", "IVF20,RaBitQ", "SQ8", "PQ6x4", "RaBitQ"]

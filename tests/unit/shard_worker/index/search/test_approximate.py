@@ -12,7 +12,8 @@ from shoal.core.filter import HasId, Not
 from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup, RecallTarget
 from shoal.shard_worker.index.search.search import search_view
 from shoal.shard_worker.index.tuning import EXACT
-from tests.unit.shard_worker.index.filter_world import FakeNative, Hits, Piece, SteadyPaces, World, by_query, recall, truth, world
+from tests.support.worker.steady_paces import SteadyPaces
+from tests.unit.shard_worker.index.filter_world import FakeNative, Hits, Piece, World, by_query, recall, truth, world
 
 DIM, ROWS = 16, 4_000
 

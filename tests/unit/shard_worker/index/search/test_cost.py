@@ -8,11 +8,11 @@ import pytest
 from shoal.core.collection import Metric
 from shoal.core.filter import In
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
-from shoal.shard_worker.index.search.context import SearchContext
-from shoal.shard_worker.index.search.cost import UNKNOWN_FILTER_US, estimated_search_us
-from shoal.shard_worker.index.search.search import search_view
+from shoal.shard_worker.index.search.ask import SearchContext
+from shoal.shard_worker.index.search.search import UNKNOWN_FILTER_US, estimated_search_us, search_view
 from shoal.shard_worker.index.view import IndexView
-from tests.unit.shard_worker.index.filter_world import Piece, SteadyPaces, World, world
+from tests.support.worker.steady_paces import SteadyPaces
+from tests.unit.shard_worker.index.filter_world import Piece, World, world
 
 DIM, ROWS = 16, 3_000
 LABEL_3 = In(("label",), (3,))

@@ -9,7 +9,7 @@ from shoal.core.collection import Metric
 from shoal.core.filter import Filter, In, Not
 from shoal.core.filter_truth import matches
 from shoal.core.points import PointId, id_order
-from shoal.shard_worker.index.search.context import ViewOutdated
+from shoal.shard_worker.index.search.ask import ViewOutdated
 from shoal.shard_worker.index.search.filtered_reading import count_view, ids_page, rows_matching
 from tests.unit.shard_worker.index.filter_world import Piece, World, world
 

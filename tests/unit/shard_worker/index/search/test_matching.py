@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shoal.core.collection import Metric
 from shoal.core.filter import Filter, HasId, In, Not, Range
 from shoal.core.filter_truth import matches
-from shoal.shard_worker.index.search.context import SearchContext, ViewOutdated
+from shoal.shard_worker.index.search.ask import SearchContext, ViewOutdated
 from shoal.shard_worker.index.search.matching import Sought, matching
 from shoal.shard_worker.index.view import SegmentView
 from tests.unit.shard_worker.index.filter_world import SEQ, Piece, World, world

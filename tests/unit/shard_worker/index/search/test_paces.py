@@ -21,14 +21,13 @@ def test_costs_grow_with_the_work() -> None:
     paces = _paces()
     assert _us(paces) < _us(paces, rows=20_000) < _us(paces, rows=20_000, queries=2)
     assert _us(paces, layout=Layout.SCATTERED) > 0
-    assert paces.gather_us(rows=20, dim=8) < paces.gather_us(rows=40, dim=8)
 
 
 def test_gathering_counts_once_for_a_batch_however_large() -> None:
     paces = _paces()
-    for queries in (8, 80):
-        extra = _us(paces, queries=queries, layout=Layout.SCATTERED) - _us(paces, queries=queries)
-        assert extra == pytest.approx(paces.gather_us(rows=10_000, dim=128))
+    few, many = (_us(paces, queries=each, layout=Layout.SCATTERED) - _us(paces, queries=each) for each in (8, 80))
+    assert few > 0
+    assert many == pytest.approx(few)
 
 
 @pytest.mark.parametrize("queries", [1, 32])

@@ -13,7 +13,6 @@ from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.shard_config import ShardConfig, ShardState, expanded, shrunk
 from shoal.shard_worker.logic.replication.append import Diverged, LogMatches, LogSummary, NoRoom
 from shoal.shard_worker.logic.replication.leadership import (
-    BYTES_PER_MS,
     HEARTBEAT_MS,
     RETRY_MS,
     SHRINK_AFTER_MS,
@@ -25,6 +24,7 @@ from shoal.shard_worker.logic.replication.leadership import (
     SwapOutcome,
 )
 from shoal.shard_worker.logic.replication.log_view import LogView
+from shoal.shard_worker.logic.replication.progress import BYTES_PER_MS, Replicating
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 
 SHARD = ShardId(CollectionId("c"), 0)
@@ -343,7 +343,7 @@ def test_records_that_memory_does_not_hold_are_read_and_must_be_those_of_this_lo
     assert [each.seq for each in sent.append.records] == [3, 4]
     play.sent[L] = sent
     play.matched(L, 2)
-    play.leadership.peers[L].next = Seq(3)
+    play.leadership.peers[L] = dataclasses.replace(play.leadership.peers[L], progress=Replicating(next=Seq(3)))
     play.go()
     (stale,) = play.leadership.read(L, Seq(3), (record(9, 3),), play.commit, play.now_ms)
     assert stale.append.records == ()

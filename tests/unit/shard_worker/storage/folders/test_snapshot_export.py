@@ -16,8 +16,8 @@ from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.snapshot_export import MOST_PIECE_BYTES, pin_snapshot, read_piece
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.store.store_copy import adopt_store
-from tests.unit.shard_worker.storage.builders import CLUSTER, delete, files_under, upsert
-from tests.unit.shard_worker.storage.snapshot_world import SEQ, SOURCE, TERM
+from tests.support.worker.snapshot_world import SEQ, SOURCE, TERM
+from tests.support.worker.storage_parts import CLUSTER, delete, files_under, upsert
 
 
 def all_of(pinned, name, piece=MOST_PIECE_BYTES):

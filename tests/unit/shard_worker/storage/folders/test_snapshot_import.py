@@ -21,8 +21,7 @@ from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotFile, S
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.log.log import ReplicaLog
 from shoal.shard_worker.storage.store.points_store import PointsStore
-from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, files_under, record, upsert
-from tests.unit.shard_worker.storage.snapshot_world import (
+from tests.support.worker.snapshot_world import (
     HERE,
     SEQ,
     SOURCE,
@@ -33,6 +32,7 @@ from tests.unit.shard_worker.storage.snapshot_world import (
     is_a_copy,
     source_in,
 )
+from tests.support.worker.storage_parts import CLUSTER, DIM, files_under, record, upsert
 
 
 def reopened(worker):

@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 import uuid
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,9 @@ from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.log.log import ReplicaLog
 from shoal.shard_worker.storage.store.points_store import PointsStore
-from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, files_under, record, upsert
+from tests.support.repository import ROOT
+from tests.support.worker.storage_parts import CLUSTER, DIM, files_under, record, upsert
 
-REPOSITORY = Path(__file__).parents[5]
 REF = ReplicaRef(ShardId(CollectionId("c1"), 3), ReplicaId("r1"))
 OTHER = ReplicaRef(ShardId(CollectionId("c1"), 10), ReplicaId("r2"))
 
@@ -66,7 +65,7 @@ def test_a_folder_in_use_is_refused_naming_the_pid(folder):
 
 def test_the_lock_holds_between_processes_and_ends_with_its_holder(tmp_path):
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout.readline() == "held\n"
             with pytest.raises(PreconditionFailed, match=f"pid {holder.pid}$"):

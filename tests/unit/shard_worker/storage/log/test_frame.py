@@ -9,7 +9,7 @@ from shoal.core.ids import ClusterId, ReplicaId, RequestId, Seq, Term
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.storage.log import frame as frame_module
 from shoal.shard_worker.storage.log.frame import chain_seed, encode_group, holds_frame, read_frame
-from tests.unit.shard_worker.storage.builders import CLUSTER, REPLICA, record
+from tests.support.worker.storage_parts import CLUSTER, REPLICA, record
 
 SEED = chain_seed(CLUSTER, REPLICA)
 

@@ -8,7 +8,7 @@ from shoal.core.ids import ClusterId, ReplicaId, Seq
 from shoal.shard_worker.storage.failure import DiskFull, StorageFailed
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
 from shoal.shard_worker.storage.log.watermark import load_watermark
-from tests.unit.shard_worker.storage.builders import (
+from tests.support.worker.storage_parts import (
     CLUSTER,
     REPLICA,
     create_log,

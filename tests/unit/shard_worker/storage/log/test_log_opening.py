@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shoal.core.errors import DataLoss
 from shoal.shard_worker.storage.log.log import LogSettings
-from tests.unit.shard_worker.storage.builders import create_log, files_under, log_files, open_log, record, records, seqs_of
+from tests.support.worker.storage_parts import create_log, files_under, log_files, open_log, record, records, seqs_of
 
 FIVE_PER_FILE = LogSettings(file_bytes=400)
 COUNT = 17

@@ -1,5 +1,6 @@
 import sqlite3
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from shoal.shard_worker.storage.store import points_reading
 from shoal.shard_worker.storage.store.mutation import Noop, PutRows
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
-from tests.unit.shard_worker.storage.builders import CLUSTER, DIM, REPLICA, columns, delete, new_store, open_store, upsert
+from tests.support.worker.storage_parts import CLUSTER, DIM, REPLICA, columns, delete, new_store, open_store, upsert
 
 
 @pytest.fixture
@@ -214,13 +215,24 @@ def test_what_a_checkpoint_called_durable_is_in_the_database_file_alone(tmp_path
     found.close()
 
 
+@contextmanager
+def another_reader(folder):
+    """Hold the state of the store as it is now: a read that has begun and does not end within the block."""
+    connection = sqlite3.connect(folder / "store.db", isolation_level=None)
+    try:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM points").fetchone()
+        yield
+    finally:
+        connection.close()
+
+
 def test_a_checkpoint_that_a_read_of_an_older_state_holds_up_calls_nothing_new_durable(tmp_path):
     store = new_store(tmp_path, settings=StoreSettings(readers=2, checkpoint_wait_s=0.05))
     store.apply([upsert(1, [1])])
     assert store.checkpoint() == 1
     store.apply([upsert(2, [2])])
-    with store._readers.snapshot() as connection:
-        connection.execute("SELECT count(*) FROM points").fetchone()
+    with another_reader(tmp_path):
         store.apply([upsert(3, [3])])
         assert store.checkpoint() == 1
     assert store.checkpoint() == 3
@@ -230,8 +242,7 @@ def test_a_checkpoint_that_a_read_of_an_older_state_holds_up_calls_nothing_new_d
 def test_a_read_of_the_newest_state_keeps_a_checkpoint_only_from_giving_room_back(tmp_path):
     store = new_store(tmp_path)
     store.apply([upsert(1, [1])])
-    with store._readers.snapshot() as connection:
-        connection.execute("SELECT count(*) FROM points").fetchone()
+    with another_reader(tmp_path):
         assert store.checkpoint() == 1
         assert store.wal_bytes > 0
     assert store.checkpoint() == 1

@@ -1,0 +1,36 @@
+"""What a public call tells of its caller, and where a request with a long filter is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from shoal.core.turns import Asker, Turn
+from shoal.runtime.fair_pool import FairPool
+
+T = TypeVar("T")
+
+_MARGIN_S = 0.05
+_MARGIN_SHARE = 0.1
+
+
+def timeout_of(context: Any, default_s: float) -> float:
+    """Return the seconds that a call may take: what its deadline leaves, less a margin in which to answer.
+
+    Returns default_s for a call without a deadline, and 0 for a past one: the call then fails for lack of time.
+    """
+    remaining: float | None = context.time_remaining()
+    if remaining is None:
+        return default_s
+    return max(0.0, remaining - min(_MARGIN_S, _MARGIN_SHARE * remaining))
+
+
+async def read_aside(conversions: FairPool, read: Callable[[Turn], T], context: Any, default_s: float, *, long: bool) -> T:
+    """Return what `read` makes of a request. long: its filters are long, so that it is read beside the event loop."""
+    deadline, asker = conversions.deadline(timeout_of(context, default_s)), Asker(caller=caller_of(context))
+    return await conversions.aside(read, asker, deadline, long=long)
+
+
+def caller_of(context: Any) -> str:
+    """Return the client, which takes its turn among other clients: the other end of the connection."""
+    return str(context.peer())

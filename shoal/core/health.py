@@ -1,0 +1,83 @@
+"""Say how well workers, shards and replicas do, as enums.
+
+The router judges once. The wire, the SDK, the CLI and the metrics pass the judgement on. Each value is also the text
+that people read and that travels, so `state == "ok"` holds for `ShardCondition.OK`. A text that this version does not
+know, as a newer server may send it, becomes UNKNOWN.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class _Judgement(StrEnum):
+    @classmethod
+    def _missing_(cls, value: object) -> Self:
+        return cls["UNKNOWN"]
+
+
+class WorkerCondition(_Judgement):
+    """Whether a worker can be asked. UNREACHABLE: it is registered, but does not answer. DOWN: it holds replicas, but
+    is not registered.
+    """
+
+    UP = "up"
+    UNREACHABLE = "unreachable"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+class ShardCondition(_Judgement):
+    """Whether a shard answers. OK: its primary answers. CREATING: its first replica is not made yet. OPENING: its
+    primary reads its data. FAILED: its only data is damaged, or cannot be opened.
+    """
+
+    OK = "ok"
+    CREATING = "creating"
+    OPENING = "opening"
+    NO_PRIMARY = "no primary"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class ReplicationCondition(_Judgement):
+    """Whether enough replicas of a shard are in sync. OK: as many as are wanted. UNDER_REPLICATED: fewer, but it takes
+    writes. READ_ONLY: fewer than a write needs. UNAVAILABLE: no replica that may lead is on a live worker.
+    """
+
+    OK = "ok"
+    CREATING = "creating"
+    UNDER_REPLICATED = "under-replicated"
+    READ_ONLY = "read only"
+    UNAVAILABLE = "unavailable"
+    UNKNOWN = "unknown"
+
+
+class MemberRole(_Judgement):
+    """What a replica is by the configuration of its shard. ISR: in sync. ELR: eligible to lead. LEARNER: it catches up.
+    LEAVING: it will be deleted.
+    """
+
+    PRIMARY = "primary"
+    ISR = "isr"
+    ELR = "elr"
+    LEARNER = "learner"
+    LEAVING = "leaving"
+    UNKNOWN = "unknown"
+
+
+class ReplicaRole(_Judgement):
+    """What an open replica does, as its worker says. STARTING: it is elected and does not serve yet. WAITING: no
+    primary has told it yet how far records are committed. BACKUP, LEARNER: it follows the primary, as a member or to
+    become one. UNTOLD: its worker does not say.
+    """
+
+    PRIMARY = "primary"
+    STARTING = "starting"
+    WAITING = "waiting"
+    BACKUP = "backup"
+    LEARNER = "learner"
+    FAILED = "failed"
+    UNTOLD = ""
+    UNKNOWN = "unknown"

@@ -1,0 +1,278 @@
+"""Every public call as one value: what the SDK asks, what travels, and what the router answers.
+
+One class for each RPC, except that Delete has two: by ids and by a filter. `shoal.wire` turns each into its message
+and back. What answers a request is in `shoal.core.replies`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from shoal.core.alteration import Alteration
+from shoal.core.collection import CollectionSpec, Metric, spec_from_input
+from shoal.core.filter import Filter
+from shoal.core.ids import CollectionId, RequestId, Seq, ShardId
+from shoal.core.limits import Limits
+from shoal.core.points import IdArray, Matrix, PointColumns, PointId
+from shoal.core.recovery import RecoveryRequest
+from shoal.core.shard_calls import DEFAULT_RECALL, Accuracy, Consistency, QueryGroup
+
+DEFAULT_K = 10
+"""Neighbours that recall is measured at, where the caller names none."""
+
+DEFAULT_SAMPLE = 100
+"""Queries for each shard that recall is measured on, where the caller names none."""
+
+DEFAULT_AUDIT_ENTRIES = 100
+"""Entries of a page of the audit, where the caller names no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardToken:
+    """A position in the log of one shard that a client was told of."""
+
+    collection_id: str
+    shard: int
+    seq: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadAs:
+    """How fresh an answer must be. tokens: writes that it must contain, unless consistency is ANY; caller: the client
+    at the other end of the connection, which takes its turn among other clients; the router sets it, it does not
+    travel."""
+
+    consistency: Consistency = Consistency.SESSION
+    tokens: tuple[ShardToken, ...] = ()
+    caller: str = ""
+
+    def min_seqs(self) -> dict[ShardId, Seq]:
+        """Return the position that each shard must have applied before it answers; a shard without one is missing."""
+        if self.consistency is Consistency.ANY:
+            return {}
+        return {ShardId(CollectionId(token.collection_id), token.shard): Seq(token.seq) for token in self.tokens}
+
+
+class Request:
+    """One public call. writes: it may change something, so a client must be told when its outcome is unknown; patient:
+    it may take all the time it is given, so a client keeps no part of that time for another router."""
+
+    __slots__ = ()
+    writes: ClassVar[bool] = False
+    patient: ClassVar[bool] = False
+
+
+# Collections
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreateCollection(Request):
+    """Answered by the id of the collection. request_id: the same for each attempt, so that a retry finds its own
+    collection; "" for a call that is not repeated; the others: see CollectionSpec; min_isr: 0 for the usual."""
+
+    writes: ClassVar[bool] = True
+    name: str
+    dim: int
+    metric: str = Metric.L2.value
+    shards: int = 1
+    replicas: int = 1
+    index: str = "auto"
+    recall: float = DEFAULT_RECALL
+    request_id: str = ""
+    min_isr: int = 0
+
+    def spec(self, limits: Limits) -> CollectionSpec:
+        """Return the validated specification. Raises InvalidArgument naming the field and what it allows."""
+        return spec_from_input(
+            name=self.name,
+            dim=self.dim,
+            metric=self.metric,
+            shards=self.shards,
+            replicas=self.replicas,
+            index=self.index,
+            recall=self.recall,
+            min_isr=self.min_isr,
+            limits=limits,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlterCollection(Request):
+    """Answered by None. A field that is None stays as it is. The same call again changes nothing more."""
+
+    writes: ClassVar[bool] = True
+    name: str
+    index: str | None = None
+    recall: float | None = None
+    replicas: int | None = None
+    min_isr: int | None = None
+
+    @property
+    def alteration(self) -> Alteration:
+        """What is to change."""
+        return Alteration(index=self.index, recall=self.recall, replicas=self.replicas, min_isr=self.min_isr)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DropCollection(Request):
+    """Answered by None. collection_id: drop only the collection with this id, and succeed when it is gone already; "":
+    drop the collection that has the name now, and fail when there is none."""
+
+    writes: ClassVar[bool] = True
+    name: str
+    collection_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListCollections(Request):
+    """Answered by a tuple of CollectionSummary."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DescribeCollection(Request):
+    """Answered by CollectionInfo."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizeCollection(Request):
+    """Answered by None, when no row is growing and no build is pending."""
+
+    patient: ClassVar[bool] = True
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneCollection(Request):
+    """Answered by a tuple of SegmentCurve. k: neighbours that recall is measured at."""
+
+    patient: ClassVar[bool] = True
+    name: str
+    k: int = DEFAULT_K
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureRecall(Request):
+    """Answered by a tuple of ShardRecall. sample: queries for each shard; recall: the target to search with, None for
+    the collection's own."""
+
+    patient: ClassVar[bool] = True
+    name: str
+    k: int = DEFAULT_K
+    sample: int = DEFAULT_SAMPLE
+    recall: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecoverShard(Request):
+    """Answered by ShardRecovery."""
+
+    writes: ClassVar[bool] = True
+    asked: RecoveryRequest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListAudit(Request):
+    """Answered by AuditPage. limit: entries at most; before: `following` of the page before, "" for the first."""
+
+    limit: int
+    before: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DescribeCluster(Request):
+    """Answered by ClusterInfo."""
+
+
+# Writes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upsert(Request):
+    """Answered by Written. request_id: None when the caller gives none; a retry is then a new write."""
+
+    writes: ClassVar[bool] = True
+    collection: str
+    points: PointColumns
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delete(Request):
+    """Answered by Written. Removes points by id."""
+
+    writes: ClassVar[bool] = True
+    collection: str
+    ids: IdArray
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteMatching(Request):
+    """Answered by Written. Removes the points that match, which takes as long as there is something to remove."""
+
+    writes: ClassVar[bool] = True
+    patient: ClassVar[bool] = True
+    collection: str
+    filter: Filter
+    request_id: RequestId | None = None
+
+
+# Reads
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Get(Request):
+    """Answered by Got. in_parts: points that do not fit into one message may be left out, from some id on; without it
+    such a call fails."""
+
+    collection: str
+    ids: IdArray
+    with_payload: bool = True
+    with_vectors: bool = False
+    read: ReadAs = ReadAs()
+    in_parts: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Count(Request):
+    """Answered by an int. filter: count only points that match."""
+
+    collection: str
+    filter: Filter | None = None
+    read: ReadAs = ReadAs()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scroll(Request):
+    """Answered by Page: points in id order behind `after`. limit: of points, 0 for the usual; filter: only points that
+    match; collection_id: of the page before, "" for the first page and for callers that do not say."""
+
+    collection: str
+    after: PointId | None = None
+    limit: int = 0
+    filter: Filter | None = None
+    with_payload: bool = True
+    with_vectors: bool = False
+    read: ReadAs = ReadAs()
+    collection_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search(Request):
+    """Answered by Found. queries: (n, dim) float32 as given; groups: every query stands in exactly one; accuracy: None
+    for the collection's recall; radius: only hits with a score at least as good; allow_partial: answer without the
+    shards that cannot."""
+
+    collection: str
+    queries: Matrix
+    groups: tuple[QueryGroup, ...]
+    accuracy: Accuracy | None = None
+    radius: float | None = None
+    explain: bool = False
+    with_payload: bool = True
+    with_vectors: bool = False
+    allow_partial: bool = False
+    read: ReadAs = ReadAs()

@@ -1,0 +1,88 @@
+"""Points to be written as bytes: what the SDK sends, the router forwards and the log of a shard keeps.
+
+The bytes are a message PointBatch, made by hand so that vectors are copied once. Part of the log format.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+
+from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.points import PointColumns
+from shoal.v1 import common_pb2, worker_pb2
+from shoal.wire.columns import LITTLE_F32, ids_to_message, points_from_message
+
+_IDS, _VECTORS = b"\x0a", b"\x12"
+_DIM, _DATA = b"\x08", b"\x12"
+"""Tags of fields 1 and 2 of PointBatch, and of Vectors."""
+
+
+POINTS_OF_UPSERT = b"\x12"
+"""Tag of the points in UpsertRequest: field 2."""
+
+POINTS_OF_WRITE = b"\x22"
+"""Tag of the points in ShardWriteRequest: field 4."""
+
+
+def with_points(message: Message, tag: bytes, points: PointColumns) -> bytes:
+    """Return the bytes of a message with points as one more field. The vectors are copied once."""
+    pieces = _pieces(points)
+    return b"".join([message.SerializeToString(), tag, _varint(sum(map(len, pieces))), *pieces])
+
+
+def points_to_bytes(points: PointColumns) -> bytes:
+    """Return the points as the bytes of a PointBatch; those they came as, where they came as bytes."""
+    return b"".join(_pieces(points)) if points.encoded is None else points.encoded
+
+
+def points_from_bytes(data: bytes) -> PointColumns:
+    """Return the points of a PointBatch, which keep its bytes. Raises InvalidArgument for bytes that are none."""
+    try:
+        message = common_pb2.PointBatch.FromString(data)
+    except DecodeError as error:
+        raise InvalidArgument(f"the points cannot be read: {error}", ErrorDetails(field="points")) from None
+    return dataclasses.replace(points_from_message(message), encoded=data)
+
+
+def points_from_request(message: common_pb2.PointBatch) -> PointColumns:
+    """Return the points of a caller's message, with the bytes that a log keeps of them.
+
+    Fields that this version does not know are left out of these bytes. Vectors that came as `values` are encoded anew
+    later, as `data`. Raises InvalidArgument when columns differ in length.
+    """
+    points = points_from_message(message)
+    if message.vectors.values:
+        return points
+    message.DiscardUnknownFields()  # type: ignore[attr-defined]
+    return dataclasses.replace(points, encoded=message.SerializeToString())
+
+
+def _pieces(points: PointColumns) -> list[bytes | memoryview]:
+    """Return what `points_to_bytes` joins. The vectors are a view of the matrix where it is contiguous, else a copy."""
+    if points.encoded is not None:
+        return [points.encoded]
+    ids = ids_to_message(points.ids).SerializeToString()
+    count, dim = points.vectors.shape
+    data_bytes = count * dim * LITTLE_F32.itemsize
+    head = _DIM + _varint(dim) if dim else b""
+    if data_bytes:
+        head += _DATA + _varint(data_bytes)
+    pieces: list[bytes | memoryview] = [_IDS, _varint(len(ids)), ids, _VECTORS, _varint(len(head) + data_bytes), head]
+    if data_bytes:
+        pieces.append(np.ascontiguousarray(points.vectors, dtype=LITTLE_F32).reshape(-1).view(np.uint8).data)
+    if points.payloads is not None:
+        pieces.append(worker_pb2.PayloadColumn(payloads=[text or b"" for text in points.payloads]).SerializeToString())
+    return pieces
+
+
+def _varint(number: int) -> bytes:
+    """Return a number of at least 0 as protobuf writes lengths."""
+    written = bytearray()
+    while number > 0x7F:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    written.append(number)
+    return bytes(written)

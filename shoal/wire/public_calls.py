@@ -1,0 +1,45 @@
+"""Every public call between its value and the bytes that travel, as the SDK needs it.
+
+Requests travel as bytes that are made here, not by gRPC, so that the SDK refuses what it cannot send with an error of
+its own tree.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from shoal.core.errors import ErrorDetails, Internal, InvalidArgument, ResourceExhausted
+from shoal.core.requests import Request
+from shoal.wire import cluster, collections, points, recall, recovery, searches
+from shoal.wire.method import Method, Methods
+
+METHODS: Methods = {
+    **collections.METHODS,
+    **recall.METHODS,
+    **recovery.METHODS,
+    **points.METHODS,
+    **searches.METHODS,
+    **cluster.METHODS,
+}
+"""The RPC of each class of request."""
+
+
+def encoded(method: Method, request: Request, message_bytes: int) -> bytes:
+    """Return the bytes of a request. Raises ResourceExhausted when they are more than message_bytes."""
+    data = method.encode(request)
+    if len(data) > message_bytes:
+        raise ResourceExhausted(
+            f"the request has {len(data)} bytes, a message may have {message_bytes}: send less at once",
+            ErrorDetails(limit="message_bytes"),
+        )
+    return data
+
+
+def decoded(method: Method, answer: bytes, address: str) -> Any:
+    """Return the value of an answer of the router at `address`. Raises Internal when it cannot be read."""
+    try:
+        return method.decode(method.answer.FromString(answer))
+    except (DecodeError, InvalidArgument) as error:
+        raise Internal(f"the answer of {address} to {method.path} cannot be read: {error}") from None

@@ -1,0 +1,29 @@
+"""The shared data sets: read in place, from ../shared/data or the folder that SHOAL_DATA names; tests skip when they
+are absent.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.repository import ROOT
+
+_DEFAULT = ROOT.parent / "shared" / "data"
+
+
+def load(name: str) -> dict[str, np.ndarray]:
+    """The arrays of one .npz file; skips the test when it is not there."""
+    path = Path(os.environ.get("SHOAL_DATA", _DEFAULT)) / name
+    if not path.is_file():
+        pytest.skip(f"{path} is absent: set SHOAL_DATA to the folder that holds {name}")
+    with np.load(path) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def recall(found: list[list[int]], truth: np.ndarray, k: int) -> float:
+    """Share of the true k nearest neighbours that were found, over all queries."""
+    return float(np.mean([len(set(ids[:k]) & set(row[:k].tolist())) / k for ids, row in zip(found, truth, strict=True)]))

@@ -1,0 +1,24 @@
+"""Words of gRPC's own that no user of Shoal reads, in lower case."""
+
+from __future__ import annotations
+
+GRPC_SAYS = (
+    "stream removed",
+    "socket closed",
+    "rst_stream",
+    "goaway",
+    "deadline exceeded",
+    "all addresses",
+    "last error",
+    "ipv4:",
+    "ipv6:",
+    "http2",
+    "settings",
+    "recvmsg",
+    "larger than max",
+    "deserializ",
+    "errno",
+    "(111)",
+    "ares",
+    "exception",
+)

@@ -1,0 +1,29 @@
+"""Counts how often each JSON text is parsed, whichever decoder of the product parses it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from shoal.core import deep_json, payload
+
+
+def counted_parses(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count from now on. Returns the number of times that each text was parsed, which goes on growing."""
+    counts: Counter[str] = Counter()
+    decode, read_deep = json.JSONDecoder.decode, deep_json.read_json
+
+    def counting(self: json.JSONDecoder, text: str, *rest: Any) -> Any:
+        counts[text] += 1
+        return decode(self, text, *rest)
+
+    def counting_deep(text: str, **options: Any) -> Any:
+        counts[text] += 1
+        return read_deep(text, **options)
+
+    monkeypatch.setattr(json.JSONDecoder, "decode", counting)
+    monkeypatch.setattr(payload, "read_json", counting_deep)
+    return counts

@@ -1,0 +1,79 @@
+"""The order in which the workers of pytest-xdist run the tests: one computes, the others wait for clusters.
+
+What waits leaves the processor to what computes, so two cores have work for three workers. A worker that has run all
+of its own kind helps with the rest, so that all end together. Tests of one file stay together and in order, because
+they share fixtures. What takes longest begins first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
+
+COMPUTING = (
+    "tests/unit",
+    "tests/house",
+    "tests/contract",
+    "tests/simulation",
+    "tests/integration/test_damage.py",
+    "tests/integration/test_kill_points.py",
+    "tests/integration/test_memory_promise.py",
+    "tests/integration/test_recall_targets.py",
+)
+"""Folders and files whose tests compute; all others wait."""
+
+RAY_NODES = "several Ray nodes"
+ONE_AFTER_ANOTHER = {"tests/integration/test_ray_supervision.py": RAY_NODES, "tests/integration/test_ray_builds.py": RAY_NODES}
+"""Files that must not run at the same time, because Ray writes one file for the whole machine: one worker runs all."""
+
+LONGEST = (
+    RAY_NODES,
+    "tests/integration/test_failover.py",
+    "tests/integration/test_chaos_short.py",
+    "tests/integration/test_local_cluster.py",
+    "tests/integration/test_local_signals.py",
+    "tests/integration/test_survives.py",
+    "tests/integration/test_filters_live.py",
+    "tests/integration/test_disk_full.py",
+    "tests/integration/test_given_ray.py",
+    "tests/integration/test_damage.py",
+    "tests/integration/test_kill_points.py",
+    "tests/simulation/test_seeds.py",
+    "tests/simulation/test_scripts.py",
+)
+"""Units that take longest, the longest of each kind first."""
+
+COMPUTING_WORKER = "gw0"
+
+
+def next_unit(units: Sequence[str], *, waits: bool) -> str:
+    """Return the unit that a worker runs next. units: those not begun, at least one; waits: whether the worker prefers
+    tests that wait. A worker that finds none of its own kind takes one of the other kind.
+    """
+    own = [unit for unit in units if computes(unit) != waits] or units
+    return min(own, key=lambda unit: LONGEST.index(unit) if unit in LONGEST else len(LONGEST))
+
+
+def computes(unit: str) -> bool:
+    """Return whether the tests of a unit compute."""
+    return any(unit == path or unit.startswith(f"{path}/") for path in COMPUTING)
+
+
+def unit_of(test: str) -> str:
+    """Return what a test is run together with: its file, or the group of its file. test: its id in pytest."""
+    file = test.split("::", 1)[0]
+    return ONE_AFTER_ANOTHER.get(file, file)
+
+
+class Lanes(LoadFileScheduling):  # type: ignore[misc]
+    """Scheduler of pytest-xdist that chooses by next_unit."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        chosen = next_unit(tuple(self.workqueue), waits=node.gateway.id != COMPUTING_WORKER)
+        self.workqueue.move_to_end(chosen, last=False)
+        super()._assign_work_unit(node)

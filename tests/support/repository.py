@@ -1,0 +1,7 @@
+"""Where the repository lies: the working folder of child processes, and the start of every path to a file of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]

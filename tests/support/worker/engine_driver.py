@@ -1,0 +1,116 @@
+"""An engine driven step by step on one thread, as a replica's writer would, and crashes of it that leave the disk as it
+lies.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from shoal.core.collection import CollectionSpec
+from shoal.core.errors import ShoalError
+from shoal.core.ids import ClusterId, Seq, Term
+from shoal.core.points import PointColumns, PointId, id_array
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.replica.engine import Engine, EngineSettings
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef, fill_replica_folder
+from shoal.wire.point_bytes import points_to_bytes
+from shoal.wire.records import delete_body, exact_delete_body
+from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC
+
+CLUSTER = ClusterId("cluster")
+REF = ReplicaRef(SHARD, REPLICA)
+SETTINGS = EngineSettings(growing_rows=8, log_file_bytes=600, checkpoint_bytes=0, readers=1)
+"""Eight rows freeze a segment, a few records fill a log file, every checkpoint is due."""
+
+ENOUGH = 10_000
+
+
+class Driven:
+    """One open engine. Every record is committed as soon as it is durable: the replica is alone."""
+
+    def __init__(self, path: Path, spec: CollectionSpec = SPEC) -> None:
+        """Open the replica in the folder `path`, made when it is missing, and apply what its log has beyond the
+        store.
+        """
+        self.path, self.spec = path, spec
+        if not path.exists():
+            path.mkdir(parents=True)
+            fill_replica_folder(path, cluster_id=CLUSTER, ref=REF, dim=DIM)
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Open it again after it was closed."""
+        self.folder = ReplicaFolder.load(self.path, cluster_id=CLUSTER, ref=REF)
+        self.engine = Engine.open(self.folder, self.spec, SETTINGS)
+        opened = self.engine.beginning().opened
+        self.seq, self.term = opened.last_seq, opened.known_term
+        if opened.tail:
+            self.engine.apply(opened.tail)
+        self.new_term()
+
+    def new_term(self) -> None:
+        self.term = Term(self.term + 1)
+        self.engine.save_term(self.term)
+
+    def upsert(self, ids: Sequence[PointId], vectors: Sequence[Sequence[float]], payloads: Sequence[bytes | None]) -> None:
+        self._write(RecordKind.UPSERT, _upsert_body(ids, vectors, payloads))
+
+    def delete(self, ids: Sequence[PointId]) -> None:
+        self._write(RecordKind.DELETE, delete_body(id_array(ids)))
+
+    def delete_rows(self, ids: Sequence[PointId], rows: Sequence[int]) -> None:
+        self._write(RecordKind.DELETE_ROWS, exact_delete_body(id_array(ids), np.array(rows, dtype=np.int64)))
+
+    def build(self, *, everything: bool) -> bool:
+        """One build from its plan to the deletion of what it replaced. Returns whether there was one."""
+        if everything:
+            self.engine.freeze()
+        plan = self.engine.next_build(everything=everything)
+        if plan is None:
+            return False
+        job = self.engine.begin_build(plan)
+        try:
+            sealed = job.run(lambda: False)
+            assert sealed is not None
+            written = self.engine.write_segment(job, sealed)
+        except ShoalError:
+            self.engine.abandon(job)
+            raise
+        self.engine.swap(job, sealed, written)
+        self.engine.sweep()
+        return True
+
+    def checkpoint(self) -> None:
+        self.engine.checkpoint_if_due()
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def copy_to(self, path: Path) -> None:
+        """The folder as it lies on the disk now."""
+        shutil.copytree(self.path, path)
+
+    def append_only(self, ids: Sequence[PointId], vectors: Sequence[Sequence[float]], payloads: Sequence[bytes | None]) -> None:
+        """An upsert that is durable and not applied yet."""
+        record = self._record(RecordKind.UPSERT, _upsert_body(ids, vectors, payloads))
+        self.engine.append([record])
+        self.seq = record.seq
+
+    def _write(self, kind: RecordKind, body: bytes) -> None:
+        # The next number only once the write is through: after a failure the log says which it is.
+        record = self._record(kind, body)
+        self.engine.append([record])
+        self.engine.apply([record])
+        self.seq = record.seq
+
+    def _record(self, kind: RecordKind, body: bytes) -> Record:
+        return Record(term=self.term, seq=Seq(self.seq + 1), kind=kind, time_ms=1_000 + self.seq, request_id=None, body=body)
+
+
+def _upsert_body(ids: Sequence[PointId], vectors: Sequence[Sequence[float]], payloads: Sequence[bytes | None]) -> bytes:
+    matrix = np.array(vectors, dtype=np.float32).reshape(len(ids), DIM)
+    return points_to_bytes(PointColumns(ids=id_array(ids), vectors=matrix, payloads=tuple(payloads)))

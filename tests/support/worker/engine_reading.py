@@ -1,0 +1,52 @@
+"""Reading a driven engine: what tests compare with a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from shoal.core.errors import DataLoss
+from shoal.core.filter import Filter
+from shoal.core.points import PointId
+from shoal.core.shard_calls import Exact, QueryGroup, ShardScroll, ShardSearch
+from tests.support.worker.engine_driver import ENOUGH, Driven
+from tests.support.worker.replica_bench import SHARD
+
+
+def stored(driven: Driven) -> dict[PointId, tuple[list[float], dict[str, Any] | None]]:
+    """Every point of the store: vector and payload by id."""
+    page = driven.engine.reading.scroll(ShardScroll(shard=SHARD, after=None, limit=ENOUGH, with_vectors=True))
+    assert page.vectors is not None
+    assert page.payloads is not None
+    payloads = [None if text is None else json.loads(text) for text in page.payloads]
+    return {each: (vector, payload) for each, vector, payload in zip(page.ids.tolist(), page.vectors.tolist(), payloads, strict=True)}
+
+
+def nearest(driven: Driven, query: Sequence[float], k: int, filter: Filter | None = None) -> list[PointId]:
+    """Ids of an exact search, best first. Raises DataLoss when the index holds a row that the store does not."""
+    call = ShardSearch(shard=SHARD, queries=np.array([query], dtype=np.float32), groups=(QueryGroup(k=k, filter=filter),), accuracy=Exact())
+    found = driven.engine.reading.search(driven.engine.reading.view(), call)
+    if found is None:
+        raise DataLoss("a row that the index holds is not in the store")
+    return list(found.hits.ids.tolist())
+
+
+def count(driven: Driven, filter: Filter | None = None) -> int:
+    """Number of points. Raises DataLoss as nearest."""
+    if filter is None:
+        return driven.engine.reading.count()
+    counted = driven.engine.reading.count_matching(driven.engine.reading.view(), filter)
+    if counted is None:
+        raise DataLoss("a row that the index holds is not in the store")
+    return counted
+
+
+def matching(driven: Driven, filter: Filter) -> tuple[list[PointId], list[int]]:
+    """Ids and rows of the points that match."""
+    found = driven.engine.reading.matching(driven.engine.reading.view(), filter, ENOUGH)
+    assert found is not None
+    assert not found.more
+    return found.ids.tolist(), found.rows.tolist()

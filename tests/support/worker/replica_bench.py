@@ -1,0 +1,142 @@
+"""One replica that leads its shard: over a real folder, without sockets and without peers."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.filter import Filter
+from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term, WorkerId
+from shoal.core.points import PointColumns, PointId, id_array
+from shoal.core.shard_calls import QueryGroup, ShardDelete, ShardDeleteMatching, ShardSearch, ShardUpsert, WriteAck
+from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.core.slots import split_evenly
+from shoal.core.topk import HitColumns
+from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
+from shoal.shard_worker.logic.replication.leadership import SwapOutcome
+from shoal.shard_worker.replica.engine import Engine, EngineSettings
+from shoal.shard_worker.replica.replica import Replica
+from shoal.shard_worker.resources.memory import WorkerMemory, unbounded_memory
+from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
+from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+
+SHARD = ShardId(CollectionId("collection"), 0)
+REPLICA = ReplicaId("replica")
+DIM = 4
+SPEC = CollectionSpec(name="c", dim=DIM, metric=Metric.L2)
+
+
+def config(term: int) -> ShardConfig:
+    return ShardConfig(
+        shard=SHARD,
+        term=Term(term),
+        primary=REPLICA,
+        primary_reg=Revision(term),
+        isr=(REPLICA,),
+        elr=(),
+        learners=(),
+        worker_of={REPLICA: WorkerId("w")},
+        min_isr=1,
+        rf=1,
+        state=ShardState.ACTIVE,
+        slots=split_evenly(1),
+    )
+
+
+class Alone:
+    """PeerCalls of a replica that has no peers."""
+
+    async def append(self, worker: WorkerId, append: Append, timeout_s: float) -> AppendAnswer:
+        raise AssertionError(f"an append to {worker}")
+
+    async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
+        raise AssertionError(f"a swap on {base}")
+
+
+@dataclasses.dataclass
+class Bench:
+    """A replica with what its worker gives it. lease: one flag, whether the worker surely has its registration."""
+
+    replica: Replica
+    engine: Engine
+    pools: Pools
+    memory: WorkerMemory
+    settings: EngineSettings
+    client: str
+    lease: list[bool]
+    numbers: int = 0
+
+    def next_id(self) -> RequestId:
+        self.numbers += 1
+        return RequestId(self.client, self.numbers)
+
+    async def upsert(
+        self,
+        ids: Sequence[PointId],
+        vectors: ArrayLike,
+        payloads: tuple[bytes | None, ...] | None = None,
+        *,
+        request_id: RequestId | None = None,
+    ) -> WriteAck:
+        columns = PointColumns(ids=id_array(ids), vectors=np.asarray(vectors, dtype=np.float32).reshape(len(ids), -1), payloads=payloads)
+        call = ShardUpsert(shard=SHARD, request_id=request_id or self.next_id(), points=columns)
+        return await self.replica.write(call, 20.0)
+
+    async def delete(self, ids: Sequence[PointId]) -> WriteAck:
+        return await self.replica.write(ShardDelete(shard=SHARD, request_id=self.next_id(), ids=id_array(ids)), 20.0)
+
+    async def delete_matching(self, filter: Filter) -> WriteAck:
+        call = ShardDeleteMatching(shard=SHARD, request_id=self.next_id(), filter=filter)
+        return await self.replica.write(call, 20.0)
+
+    async def search(self, query: ArrayLike, k: int, *, filter: Filter | None = None, **options: Any) -> HitColumns:
+        queries = np.asarray(query, dtype=np.float32).reshape(-1, DIM)
+        call = ShardSearch(shard=SHARD, queries=queries, groups=(QueryGroup(k=k, filter=filter),), **options)
+        return (await self.replica.search(call, 20.0)).hits
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    folder: Path, *, term: int, growing_rows: int = 1_000, log_file_bytes: int = 64 * 1024 * 1024, spec: CollectionSpec = SPEC
+) -> AsyncIterator[Bench]:
+    """The replica in `folder`, made when missing, elected in `term`, and serving; closed at the end."""
+    pools = Pools(search_threads=2, build_threads=1)
+    worker = WorkerFolder.open(folder, ClusterId("cluster"))
+    try:
+        ref = ReplicaRef(SHARD, REPLICA)
+        replica_folder = worker.open_replica(ref) if worker.exists(ref) else worker.create(ref, dim=spec.dim)
+        settings = EngineSettings(growing_rows=growing_rows, log_file_bytes=log_file_bytes)
+        lease = [True]
+        engine = Engine.open(replica_folder, spec, settings)
+        memory = unbounded_memory()
+        memory.open(SHARD, engine.cost())
+        replica = Replica(
+            shard=SHARD,
+            replica=REPLICA,
+            spec=spec,
+            engine=engine,
+            beginning=engine.beginning(),
+            pools=pools,
+            memory=memory,
+            lease_held=lambda _: lease[0],
+            peers=Alone(),
+            changed=lambda: None,
+        )
+        try:
+            replica.tell(config(term), Revision(100 + term), Revision(term))
+            while (await replica.stats()).role != "primary":
+                assert replica.failure is None, replica.failure
+                await asyncio.sleep(0.001)
+            yield Bench(replica=replica, engine=engine, pools=pools, memory=memory, settings=settings, client=f"client-{term}", lease=lease)
+        finally:
+            await replica.close()
+    finally:
+        pools.close()
+        worker.close()

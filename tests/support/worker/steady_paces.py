@@ -1,0 +1,16 @@
+"""Costs of searches that are the same on every machine, so that a plan does not depend on how fast a test runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shoal.shard_worker.index.search.paces import Paces
+
+
+class SteadyPaces(Paces):
+    """Costs that are the same on every machine: a microsecond for `floats_per_us` floats."""
+
+    floats_per_us = 2_000.0
+
+    def exact_us(self, *, queries: int, rows: int, dim: int, layout: Any) -> float:
+        return queries * rows * dim / self.floats_per_us * (1.0 if layout == "contiguous" else 3.0)

@@ -1,0 +1,168 @@
+"""A replica against a dictionary: any history of writes, builds, checkpoints, restarts and crashes at every point of
+them.
+
+A crash copies the folder as it lies at a fault point and opens the copy; the objects that were open are abandoned.
+Between a crash and the model there is one freedom: the operation under way may be there or not, but whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from shoal.core.errors import ShoalError
+from shoal.core.filter import In
+from shoal.core.points import id_order
+from shoal.runtime.fault_points import SimulatedCrash, armed
+from shoal.shard_worker.fsck.finding import Verdict
+from shoal.shard_worker.fsck.replica_check import check_replica
+from shoal.shard_worker.fsck.targets import Target
+from tests.support.worker.engine_driver import Driven
+from tests.support.worker.engine_reading import count, matching, nearest, stored
+
+IDS = st.one_of(st.integers(-2, 12), st.sampled_from(["1", "a", "é"]))
+POINT = st.tuples(st.lists(st.integers(-3, 3), min_size=4, max_size=4), st.none() | st.fixed_dictionaries({"class": st.integers(0, 2)}))
+POINTS = st.dictionaries(IDS, POINT, min_size=1, max_size=6)
+FAULT = st.none() | st.integers(1, 25)
+"""How many fault points an operation reaches before it crashes; many reach fewer."""
+
+
+class ReplicaModel(RuleBasedStateMachine):
+    """points: id -> (vector, payload). Every operation may meet a crash."""
+
+    folder_factory = None
+
+    @initialize()
+    def begin(self):
+        self.root = self.folder_factory.mktemp("replica")
+        self.lives = itertools.count()
+        self.points = {}
+        self.driven = Driven(self._next_path())
+
+    @rule(points=POINTS, fault=FAULT)
+    def upsert(self, points, fault):
+        vectors = [vector for vector, _ in points.values()]
+        payloads = [None if payload is None else json.dumps(payload).encode() for _, payload in points.values()]
+        self._do(lambda: self.driven.upsert(list(points), vectors, payloads), {**self.points, **points}, fault)
+
+    @rule(ids=st.lists(IDS, min_size=1, max_size=6, unique=True), fault=FAULT)
+    def delete(self, ids, fault):
+        self._do(lambda: self.driven.delete(ids), self._without(ids), fault)
+
+    @rule(wanted=st.integers(0, 2), fault=FAULT)
+    def delete_matching(self, wanted, fault):
+        ids, rows = matching(self.driven, In(("class",), (wanted,)))
+        assert sorted(ids, key=id_order) == self._of_class(wanted)
+        self._do(lambda: self.driven.delete_rows(ids, rows), self._without(ids), fault)
+
+    @rule(wanted=st.integers(0, 2), again=POINTS, fault=FAULT)
+    def delete_matching_after_a_later_write(self, wanted, again, fault):
+        """A point that was written anew since it was found has another row, and stays."""
+        ids, rows = matching(self.driven, In(("class",), (wanted,)))
+        self.upsert(again, None)
+        self._do(lambda: self.driven.delete_rows(ids, rows), self._without([each for each in ids if each not in again]), fault)
+
+    @rule(everything=st.booleans(), fault=FAULT)
+    def build(self, everything, fault):
+        self._do(lambda: self.driven.build(everything=everything), self.points, fault)
+
+    @rule()
+    def freeze(self):
+        self.driven.engine.freeze()
+
+    @rule(fault=FAULT)
+    def checkpoint(self, fault):
+        self._do(self.driven.checkpoint, self.points, fault)
+
+    @rule(fault=FAULT)
+    def new_term(self, fault):
+        self._do(self.driven.new_term, self.points, fault)
+
+    @rule(fault=FAULT)
+    def restart(self, fault):
+        def again():
+            self.driven.close()
+            self.driven = Driven(self.driven.path)
+
+        self._do(again, self.points, fault)
+
+    @rule()
+    def crash(self):
+        self._crashed(self._copied(), [self.points])
+
+    @rule(query=st.lists(st.integers(-3, 3), min_size=4, max_size=4), k=st.integers(1, 8), wanted=st.none() | st.integers(0, 2))
+    def search(self, query, k, wanted):
+        among = list(self.points) if wanted is None else self._of_class(wanted)
+        distance = {each: int(np.square(np.subtract(self.points[each][0], query)).sum()) for each in among}
+        expected = sorted(among, key=lambda each: (distance[each], id_order(each)))[:k]
+        assert nearest(self.driven, query, k, None if wanted is None else In(("class",), (wanted,))) == expected
+
+    @invariant()
+    def agrees(self):
+        if hasattr(self, "driven"):
+            assert stored(self.driven) == {each: (list(map(float, vector)), payload) for each, (vector, payload) in self.points.items()}
+            assert count(self.driven) == len(self.points)
+            assert count(self.driven, In(("class",), (1,))) == len(self._of_class(1))
+
+    def _do(self, operation, after, fault):
+        """Carry out an operation that makes the model `after`; a crash at the fault point leaves either."""
+        if fault is None:
+            operation()
+            self.points = after
+            return
+        copies = []
+
+        def crash():
+            if not copies:
+                copies.append(self._copied())
+            raise SimulatedCrash
+
+        with armed(None, crash, nth=fault), contextlib.suppress(SimulatedCrash):
+            operation()
+        if copies:
+            self._crashed(copies[0], [self.points, after])
+        else:
+            self.points = after
+
+    def _crashed(self, path, may_be):
+        abandoned = self.driven
+        report = check_replica(Target(replica=path, worker=None), None, lambda text: None)
+        assert report.verdict is Verdict.CLEAN, report.findings
+        self.driven = Driven(path)
+        with contextlib.suppress(ShoalError, SimulatedCrash):
+            abandoned.close()
+        found = stored(self.driven)
+        expected = [{each: (list(map(float, vector)), payload) for each, (vector, payload) in model.items()} for model in may_be]
+        assert found in expected
+        self.points = may_be[expected.index(found)]
+
+    def _copied(self):
+        path = self._next_path()
+        self.driven.copy_to(path)
+        return path
+
+    def _next_path(self):
+        return self.root / "collection" / "0" / f"life-{next(self.lives)}"
+
+    def _without(self, ids):
+        return {each: kept for each, kept in self.points.items() if each not in ids}
+
+    def _of_class(self, wanted):
+        return sorted((each for each, (_, payload) in self.points.items() if payload == {"class": wanted}), key=id_order)
+
+    def teardown(self):
+        if hasattr(self, "driven"):
+            self.driven.close()
+
+
+def test_the_replica_is_a_dictionary(tmp_path_factory):
+    ReplicaModel.folder_factory = tmp_path_factory
+    case = ReplicaModel.TestCase
+    case.settings = settings(max_examples=15, stateful_step_count=16, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    case().runTest()

@@ -1,0 +1,159 @@
+"""What a tuner does where recall is not known for what is asked: measures before a swap, gathers a new kind, checks the
+latest queries.
+"""
+
+import asyncio
+import math
+
+import numpy as np
+import pytest
+
+from shoal.core.errors import Internal
+from shoal.core.shard_calls import Exact, ShardFound, ShardSearch
+from shoal.shard_worker.index.tuning import Tuning
+from shoal.shard_worker.logic.tuning import tuning_plan
+from shoal.shard_worker.tuning import measuring
+from shoal.shard_worker.tuning import tuner as module
+from shoal.shard_worker.tuning.tuner import Tuner
+from shoal.shard_worker.tuning.tuning_files import TuningFiles
+from tests.support.worker.made_segments import clustered
+from tests.unit.shard_worker.tuning.test_tuner import DIM, FixedReading, ask, impatient, looked, made, part, pools, tuner, until
+
+__all__ = ["impatient", "made", "part", "pools"]
+
+
+def far_queries(background: Tuner, part, count: int) -> None:
+    """Asked, and seen by the segment's likeness."""
+    for query in clustered(8, count, DIM) + 1_000:
+        background.offer(query[None, :])
+        part.tuning.now.likeness.unlike(np.array([1e9]))
+
+
+@pytest.mark.parametrize("dear", [False, True])
+def test_a_segment_is_measured_before_its_swap_where_queries_are_known_or_exact_search_is_dear(part, pools, tmp_path, monkeypatch, dear):
+    for each in (module, measuring):
+        monkeypatch.setattr(each, "DEAR_US", -1.0 if dear else math.inf)
+
+    async def run():
+        reading = FixedReading([])
+        background = tuner(reading, pools, tmp_path)
+        await background.measure_new(part, "coming", 0.1)
+        assert (part.tuning.now.measured, part.tuning.now.real) == (dear, False)
+        ask(background, 64)
+        await background.measure_new(part, "coming", 0.1)
+        assert part.tuning.now.trusted
+        await looked(reading)
+        await background.close()
+        assert TuningFiles(tmp_path).load_tables().keys() == {"coming"}, "it is remembered while it is not in the view yet"
+        restarted = tuner(reading, pools, tmp_path)
+        await looked(reading)
+        ask(restarted, 1)
+        await restarted.close()
+        assert TuningFiles(tmp_path).load_tables() == {}, "it never came into the view"
+
+    asyncio.run(run())
+
+
+def test_a_measurement_before_a_swap_that_fails_leaves_the_segment_exact(part, pools, tmp_path, monkeypatch, caplog):
+    def failing(*_, **__):
+        raise Internal("faiss could not search: broken")
+
+    monkeypatch.setattr(measuring, "calibrate", failing)
+
+    async def run():
+        background = tuner(FixedReading([]), pools, tmp_path)
+        ask(background, 64)
+        await background.measure_new(part, "coming", 0.1)
+        assert part.tuning.now.choice(10, 0.9).exact
+        await background.close()
+
+    asyncio.run(run())
+    assert "broken" in caplog.text
+
+
+def test_what_was_measured_before_a_swap_is_found_after_a_restart(part, pools, tmp_path):
+    async def run():
+        reading = FixedReading([])
+        background = tuner(reading, pools, tmp_path)
+        ask(background, 64)
+        await background.measure_new(part, part.name, 0.1)
+        reading.parts = [part]
+        background.swapped(part.name)
+        await until(lambda: part.name in TuningFiles(tmp_path).load_tables())
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_other_queries_make_a_segment_exact_until_it_was_measured_on_enough_of_them(part, pools, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning_plan, "QUIET_S", 1e9)
+    monkeypatch.setattr(tuning_plan, "PATIENCE_S", 1e9)
+
+    async def run():
+        reading = FixedReading([part])
+        background = tuner(reading, pools, tmp_path)
+        pools.builds_running = 1
+        ask(background, 64)
+        await until(lambda: part.tuning.now.trusted)
+        far_queries(background, part, 10)
+        assert not part.tuning.now.trusted
+        assert part.tuning.now.choice(5, 0.5).exact
+        await looked(reading)
+        far_queries(background, part, 63)
+        await looked(reading)
+        assert not part.tuning.now.trusted
+        far_queries(background, part, 1)
+        await until(lambda: part.tuning.now.trusted)
+        assert part.tuning.now.queries == 128 + 64, "some of all, and of the new kind"
+        pools.builds_running = 0
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_the_latest_queries_are_checked_and_what_they_miss_is_doubted(part, pools, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHECK_REST_RATIO", 0.0)
+
+    class Failing(FixedReading):
+        def search(self, view, call: ShardSearch) -> ShardFound:
+            found = super().search(view, call)
+            exact = isinstance(call.accuracy, Exact)
+            self.quick += not exact
+            worse = found.hits.scores + (0.0 if exact else self.worse)
+            return ShardFound(hits=type(found.hits)(counts=found.hits.counts, ids=found.hits.ids, scores=worse))
+
+    async def run():
+        reading = Failing([part])
+        reading.worse, reading.quick = 0.0, 0
+        background = tuner(reading, pools, tmp_path)
+        ask(background, 200)
+        await until(lambda: part.tuning.now.trusted and reading.quick > 0)
+        first = part.tuning.now
+        await looked(reading)
+        assert not first.likeness.doubted
+        reading.worse = 1e6
+        ask(background, 64)
+        await until(lambda: first.likeness.doubted)
+        reading.worse = 0.0
+        await until(lambda: part.tuning.now.trusted)
+        assert part.tuning.now is not first
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_after_a_restart_it_is_known_what_the_measured_queries_were_like(part, pools, tmp_path):
+    async def run():
+        first = tuner(FixedReading([part]), pools, tmp_path)
+        ask(first, 64)
+        await until(lambda: part.tuning.now.real)
+        await first.close()
+        known = part.tuning.now
+        part.tuning.now = Tuning.untuned(breadth_name="ef", max_breadth=600, quantised=False, rows=600, dim=DIM)
+        assert known.measures.remote
+        second = tuner(FixedReading([part]), pools, tmp_path)
+        await until(lambda: part.tuning.now.trusted)
+        assert part.tuning.now.measures.remote == known.measures.remote
+        await second.close()
+
+    asyncio.run(run())
