@@ -52,7 +52,7 @@ SAID = [
     ),
     ("UNAVAILABLE", f"{FAILED}UNKNOWN: ipv4:127.0.0.1:1: Ssl handshake failed: WRONG_VERSION_NUMBER", None, "TLS"),
     ("UNAVAILABLE", f"{FAILED}UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", None, "closed at once"),
-    ("UNAVAILABLE", "failed to connect to all addresses", None, "nobody can be reached"),
+    ("UNAVAILABLE", "failed to connect to all addresses", None, "it cannot be reached"),
     ("UNAVAILABLE", "DNS resolution failed for h:1: C-ares status is not ARES_SUCCESS qtype=A name=h", None, "name is not known"),
     ("UNAVAILABLE", "Name or service not known", None, "name is not known"),
     ("UNAVAILABLE", "errors resolving h:1: [field:hostname lookup error:address lookup failed for h:1]", None, "name is not known"),
