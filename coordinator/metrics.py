@@ -12,7 +12,7 @@ LEADING = MetricSpec(name="shoal_leading", kind="gauge", text="1 for the coordin
 STEPS = MetricSpec(
     name="shoal_steps_total",
     kind="counter",
-    text="Steps tried, by kind (CreateShard, ElectPrimary, ...) and outcome: done, rejected (somebody was faster) or in_doubt.",
+    text="Steps tried, by kind (CreateShard, ElectPrimary, ...) and outcome: done, rejected (something had changed) or in_doubt.",
     labels=("step", "outcome"),
 )
 ELECTIONS = MetricSpec(name="shoal_elections_total", kind="counter", text="Primaries elected, those of workers that came back included.")

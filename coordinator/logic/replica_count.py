@@ -66,7 +66,7 @@ def _open_keepers(config: ShardConfig, member: ReplicaId, snapshot: Snapshot) ->
 
 
 def forgetting_of_dropped(entry: ShardEntry, snapshot: Snapshot) -> ForgetReplicas | None:
-    """Return the step that removes a dropped shard's replicas on workers that are gone for good; None if there are none.
+    """Return the step that removes a dropped shard's replicas on workers that are gone for good, None for no replica.
 
     Else the drop would wait for these workers."""
     gone = _gone_for_good(entry.config, snapshot, tuple(entry.config.worker_of))
@@ -130,7 +130,7 @@ def _with_learners(config: ShardConfig, seed: str, homes: Sequence[WorkerId]) ->
 def _retirement(
     entry: ShardEntry, collection: Collection, snapshot: Snapshot, placement: Placement, lost: tuple[ReplicaId, ...]
 ) -> RetireReplica | None:
-    """Return the step that gives a surplus replica its tombstone. The next gets one only after this one left the isr."""
+    """Return the step that gives a surplus replica its tombstone. The next gets one only when this one left the isr."""
     config = entry.config
     if any(member in config.isr for member in config.leaving):
         return None

@@ -93,7 +93,7 @@ REQUEST_SECONDS = MetricSpec(
     labels=("method",),
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
-STORE_CONNECTED = MetricSpec(name="shoal_store_connected", kind="gauge", text="1 while etcd is heard, else 0.", labels=("role",))
+STORE_CONNECTED = MetricSpec(name="shoal_store_connected", kind="gauge", text="1 while etcd answers, else 0.", labels=("role",))
 LEASE_AGE_SECONDS = MetricSpec(
     name="shoal_lease_age_seconds",
     kind="gauge",
