@@ -1,4 +1,4 @@
-"""Plans what runs where: one plan for each hosted process, from the settings of the cluster. Starts nothing."""
+"""Makes one plan for each hosted process, from the settings of the cluster. Starts nothing."""
 
 from __future__ import annotations
 
