@@ -33,8 +33,8 @@ class InspectedSegment:
     metrics: tuple[Metric, ...]
 
     def find(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Positions]:
-        """Return (found, positions): a mask (m,) of which of `rows` (m,) are in it, and where these are (found.sum(),).
-        """
+        """Return (found, positions): which of `rows` (m,) are in it, as a mask (m,), and where these are
+        (found.sum(),)."""
         return self.segment.find(rows)
 
 

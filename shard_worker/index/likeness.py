@@ -18,11 +18,11 @@ from shoal.shard_worker.logic.tuning.query_drift import ALARM_LEVEL, level_after
 
 _ROUNDING = 1e-5
 _BEYOND = 0.2
-"""A query is well beyond a sample when it is farther than the farthest query by this share of the way from the middle
-of the sample to the farthest.
+"""Share of the way from the middle of a sample to its farthest query. A query that is farther than the farthest by more
+than this is well beyond the sample.
 
-Measured with 256 queries of Fashion-MNIST and 150 of SciFact: 0.13 and 0 % of the other queries lie there, 0.35 and 0.5
-% beyond the farthest.
+Measured with samples of 256 queries of Fashion-MNIST and 150 of SciFact: 0.13% and 0% of the other queries are well
+beyond, 0.35% and 0.5% beyond the farthest.
 """
 
 _LOOKED_AT = 64
@@ -65,10 +65,10 @@ class Likeness:
         """
 
     def unlike(self, remote: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_] | None:
-        """Return which of the queries, of this remoteness (nq,), lie well beyond all of the sample; None when there are
-        none.
+        """Return which of the queries lie well beyond all of the sample; None when there are none. The queries are
+        counted.
 
-        The queries are counted.
+        remote: remoteness of the queries (nq,).
         """
         if not self._sample:
             return None

@@ -18,8 +18,8 @@ class RowLookup:
         self._sorted = rows if self._order is None else rows[self._order]
 
     def find(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Positions]:
-        """Return (found, positions): a mask (m,) of which of `rows` (m,) are here, and where these are (found.sum(),).
-        """
+        """Return (found, positions): which of `rows` (m,) are here, as a mask (m,), and where these are
+        (found.sum(),)."""
         found, positions = find_ascending(self._sorted, rows)
         return found, positions if self._order is None else self._order[positions]
 

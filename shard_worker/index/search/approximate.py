@@ -299,8 +299,7 @@ class Descender:
         tally.candidates += positions.size
 
     def _within_radius(self, ask: Ask, positions: Numbers, radius: float) -> Numbers:
-        """Return how many hits of each query are certainly or possibly within the radius. positions: (m, fetch). (m,).
-        """
+        """Return how many hits of each query are, or may be, within the radius. positions: (m, fetch). (m,)."""
         l2 = ask.metric is Metric.L2
         distances = distances_at(ask.queries, self.part.vectors, positions, ask.metric)
         lengths = np.sqrt(np.einsum("ij,ij->i", ask.queries, ask.queries, dtype=np.float64))

@@ -132,8 +132,7 @@ def _scores_of(part: SegmentView, ask: Ask, query: Numbers, position: Numbers) -
 
 
 def scored(part: SegmentView, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
-    """Return hits at `position` (hits,) of the part for the queries numbered `query` (hits,), with their final scores.
-    """
+    """Return hits at `position` (hits,) of the part for the queries numbered `query` (hits,), with final scores."""
     return PartHits(
         query=query,
         ids=part.ids.take(position),
@@ -262,8 +261,7 @@ class _Hunt:
         return [(query[tight] + start, position[tight]), *(self.alone(number + start) for number in loose.tolist())]
 
     def _distinct(self, query: Numbers, position: Numbers, loose: Numbers) -> Numbers:
-        """Return an upper bound of how many different vectors each of the queries `loose` has as candidates. (loose,).
-        """
+        """Return at most how many different vectors each of the queries `loose` has as candidates. (loose,)."""
         firsts, stock = self._part.ties.firsts(self._part.vectors), self._stock
         ends = np.searchsorted(query, loose, side="right")
         begins = np.searchsorted(query, loose, side="left")

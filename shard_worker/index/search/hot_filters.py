@@ -163,8 +163,8 @@ class HotFilters:
                 self._drop(next(iter(self._entries)))
 
     def may_gather(self, hot: HotFilter, dim: int) -> bool:
-        """Return whether to keep the vectors of the matching rows: used often enough, and within a share of the limit.
-        """
+        """Return whether to keep the vectors of the matching rows: used often enough, and a bounded share of
+        the limit."""
         return hot.uses >= _HOT_USES and len(hot.positions) * dim * 4 <= self._limit * _LARGEST_SHARE
 
     def gather(self, part: SegmentView, key: str, hot: HotFilter) -> Gathered:

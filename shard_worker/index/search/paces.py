@@ -78,8 +78,7 @@ class Paces:
             self._us_per_float[work] = min(max(learnt, seed / _FURTHEST), seed * _FURTHEST)
 
     def index_us(self, key: int, *, queries: int, us: float) -> float:
-        """Estimate the microseconds of searching the index of segment `key`, whose tuning expects `us` for one query.
-        """
+        """Estimate the microseconds of searching the index of segment `key`, whose tuning expects `us` a query."""
         return queries * us * self._index_scale.get(key, 1.0)
 
     def learn_index(self, key: int, *, queries: int, expected_us: float, us: float) -> None:
@@ -152,7 +151,6 @@ def _parts(queries: int, rows: int, dim: int, layout: Layout) -> list[tuple[_Mea
 
 
 def _correction(us: float, expected_us: float) -> float:
-    """Return the factor for a pace after one observation, within bounds: the search may have waited for the processor.
-    """
+    """Return the factor for a pace after one observation. It is bounded: a search may have waited for the processor."""
     ratio = min(max(us / expected_us, 1 / _MOST_AT_ONCE), _MOST_AT_ONCE)
     return float(ratio**_WEIGHT)

@@ -38,8 +38,7 @@ clusters, five of them wanted). Graphs miss single rows here and there.
 """
 
 _RADIUS_RANK = 64
-"""Number of hits that a range search looks for first: k only bounds its answer, and far fewer may lie within the
-radius."""
+"""Number of hits that a range search looks for first. k only bounds its answer: far fewer may lie within the radius."""
 
 
 def part_hits(part: SegmentView, ask: Ask, sought: Sought | None, context: SearchContext, tally: Tally) -> PartHits:
@@ -117,8 +116,7 @@ def _unfiltered(part: SegmentView, ask: Ask, context: SearchContext, tally: Tall
 
 
 def _carefully(part: SegmentView, native: NativeIndex, ask: Ask, unlike: Numbers, context: SearchContext, tally: Tally) -> PartHits:
-    """Return the hits of the queries numbered `unlike` (m,), without relying on what was measured with other queries.
-    """
+    """Return the hits of the queries numbered `unlike` (m,) without relying on measurements with other queries."""
     tally.fallbacks += len(unlike)
     asked = ask.only(unlike)
     choice = part.tuning.now.careful(ask.k, ask.accuracy.recall if isinstance(ask.accuracy, RecallTarget) else context.recall)
