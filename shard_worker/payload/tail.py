@@ -92,8 +92,8 @@ class Tail:
     def take(self, text: bytes, position: int) -> None:
         """Take a payload. Positions ascend. Rows without a payload need no call."""
         payload = stored_value(text)
-        # The API refuses a payload that is no object. If a log holds one all the same, its row is read for every
-        # filter.
+        # The API refuses a payload that is not a JSON object. If a log holds one all the same, its row is read for
+        # every filter.
         if type(payload) is dict:
             self._take_object(self._root, payload, position, False)
         else:
