@@ -81,8 +81,8 @@ class IndexView:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PartHits:
-    """Hits from one or several parts, in no order: query (hits,) int64 number of the query, and the columns of
-    Found."""
+    """Hits from one or several parts, in no order. query: (hits,) int64 number of the query; the other columns as in
+    IndexHits."""
 
     query: npt.NDArray[np.int64]
     ids: IdArray
