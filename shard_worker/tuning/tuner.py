@@ -42,8 +42,8 @@ from shoal.shard_worker.tuning.recall_probe import Probed, ProbedReads, ProbeQue
 log = logging.getLogger("shoal.worker.tuning")
 
 BRIEF_S, BRIEF_SHARE = 1.0, 0.4
-"""A measurement before a swap begins no further breadth after this many seconds, or after this share of the time that
-the build took, whichever is more.
+"""A measurement before a swap begins no further breadth after BRIEF_S seconds, or after BRIEF_SHARE of the build's
+time, whichever is longer.
 """
 
 CHECK_REST_RATIO = 50.0
