@@ -95,6 +95,6 @@ def builder_of(builds: str, runner: Runner | None) -> Builder:
         return BUILD_HERE
     if runner is None:
         raise PreconditionFailed(
-            f"builds is {builds!r}, which needs a worker that Ray hosts ('shoal up'); a worker that runs as a plain process allows only 'here'"
+            f"builds is {builds!r}, which needs a worker that Ray hosts ('shoal up'); a worker as a plain process allows only 'here'"
         )
     return ElsewhereBuilder(runner)
