@@ -294,7 +294,7 @@ class ReplicaIndex:
         self._view = IndexView(seq=self._view.seq, parts=())
         return keys
 
-    # Within
+    # Internals
 
     def _append(self, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Payloads | None) -> None:
         """Append rows to the growing segment. Freeze it each time it is full."""

@@ -158,7 +158,7 @@ class SealedSegment:
     def map_vectors(self, path: Path) -> None:
         """Take the vectors from the file that was written for VECTORS_SUFFIX. In the build thread: it reads them once.
 
-        Call it before the segment is swapped in, and only when files() has such a file. Raises Internal otherwise, and
+        Call it before the segment is swapped in, and only when files() has this file. Raises Internal otherwise, and
         the errors of load.
         """
         if self._native.holds_vectors:

@@ -26,7 +26,7 @@ def search_thread_init() -> None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Within this context FAISS uses only the calling thread, as in a search thread."""
+    """Let FAISS use only the calling thread within this context, as in a search thread."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:

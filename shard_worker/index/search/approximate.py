@@ -54,7 +54,7 @@ def choice_for(part: SegmentView, native: NativeIndex, ask: Ask, k: int, recall:
             usual = tuning.choice(k, recall)
             if given is None:
                 return usual
-            # Where the usual search would be exact it says nothing of how many rows to score.
+            # When the usual search is exact, it does not say how many rows to score.
             fetch = _UNTOLD_FETCH * k if usual.exact and native.quantised else usual.fetch
             return BreadthChoice(min(given, native.max_breadth), max(k, fetch))
         case _:
