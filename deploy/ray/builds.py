@@ -18,7 +18,7 @@ from shoal.core.errors import ShoalError, Unavailable
 from shoal.deploy.logic.build_placement import BUILDS_LABEL, BuildPlace, NodeFacts, place_build
 from shoal.deploy.plans import WORKER_LABEL
 from shoal.deploy.ray.cluster import LABEL_VALUE, first_line
-from shoal.shard_worker.index.native.native_task import Material, NativeTask, PackedIndex, run_native_task
+from shoal.shard_worker.index.native.task import Material, NativeTask, PackedIndex, run_native_task
 from shoal.shard_worker.index.native.threads import build_thread_init
 from shoal.shard_worker.resources.builders import Delivery
 

@@ -1,4 +1,6 @@
-"""The door: what a collection and the limits allow. All or nothing, naming the first bad index and value."""
+"""Checks of public calls: what a collection and the limits allow. A call is refused whole. The error names the first
+bad index and value.
+"""
 
 from __future__ import annotations
 
@@ -118,8 +120,8 @@ def check_count(question: Count, limits: Limits) -> None:
 
 
 def check_delete_matching(filter: Filter, limits: Limits) -> None:
-    """Raise InvalidArgument unless points may be deleted by this filter; one that plainly matches every point may not
-    be.
+    """Raise InvalidArgument unless points may be deleted by this filter. A filter that plainly matches every point is
+    refused.
     """
     check_filter(filter, limits)
     if is_empty(filter):
@@ -130,14 +132,12 @@ def check_delete_matching(filter: Filter, limits: Limits) -> None:
 
 
 def is_empty(filter: Filter) -> bool:
-    """Whether a filter says nothing, so that it matches every point."""
+    """Return whether a filter plainly matches every point."""
     return constant_truth(filter) is True
 
 
 def check_same_collection(question: Scroll, collection: Collection) -> None:
-    """Raise NotFound when the page before was of another collection, which had the name then: its points are gone,
-    these are others.
-    """
+    """Raise NotFound when the page before was of another collection that had the name then and was dropped since."""
     if question.collection_id and question.collection_id != collection.id:
         raise NotFound(
             f"collection {question.collection!r} was dropped, and made anew, while it was scrolled; begin the scroll again",
@@ -158,7 +158,7 @@ def check_scroll(question: Scroll, limits: Limits) -> None:
 def check_answer_bytes(answer: HitColumns | StoredColumns, limits: Limits, advice: str) -> None:
     """Raise ResourceExhausted when the columns alone exceed what a message may hold.
 
-    A lower bound, taken before a message is made of them: the exact size is known only afterwards.
+    This is a lower bound, taken before a message is made of them. The exact size is known only afterwards.
     """
     size = 0 if answer.vectors is None else answer.vectors.nbytes
     if answer.payloads is not None:

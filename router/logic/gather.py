@@ -1,4 +1,4 @@
-"""One answer out of the answers of the shards."""
+"""Makes one answer of the answers of the shards."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _WAITING_TEXTS = 4
 
 
 def gather_hits(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metric: Metric) -> HitColumns:
-    """The best k hits of each query over all shards. parts: at least one, each sorted and cut at k; k: for all queries,
-    or one for each.
+    """Return the best k hits of each query over all shards. parts: at least one, each sorted and cut at k; k: for all
+    queries, or one for each.
 
-    A shard without hits says nothing, not even whether there are payloads, and is left out.
+    A shard without hits is left out: it does not even say whether there are payloads.
     """
     filled = [part for part in parts if len(part)] or list(parts[:1])
     return filled[0] if len(filled) == 1 else merge_hits(filled, k, metric)
 
 
 def k_of_queries(groups: Sequence[QueryGroup], queries: int) -> int | npt.NDArray[np.int64]:
-    """How many hits each query asks for: one number when all ask for the same, else (queries,)."""
+    """Return how many hits each query asks for: one number when all ask for the same, else (queries,) int64."""
     if len({group.k for group in groups}) == 1:
         return groups[0].k
     wanted = np.zeros(queries, dtype=np.int64)
@@ -43,7 +43,7 @@ def k_of_queries(groups: Sequence[QueryGroup], queries: int) -> int | npt.NDArra
 
 
 def gather_points(asked: IdArray, parts: Sequence[StoredColumns]) -> StoredColumns:
-    """The points that were found, in the order asked for; one asked for twice stands twice."""
+    """Return the points that were found, in the order asked for. A point that is asked for twice stands twice."""
     found = _joined(parts)
     row_of = {value: row for row, value in enumerate(found.ids.tolist())}
     rows = [row_of[value] for value in asked.tolist() if value in row_of]
@@ -51,9 +51,9 @@ def gather_points(asked: IdArray, parts: Sequence[StoredColumns]) -> StoredColum
 
 
 def gather_part(asked: IdArray, parts: Sequence[StoredColumns], message_bytes: int) -> Got:
-    """As gather_points, of the first ids whose points fit into a message (one point always does).
+    """Return what gather_points does, of the first ids whose points fit into a message; one point always fits.
 
-    An id that has no point takes no room.
+    An id without a point takes no room.
     """
     found = gather_points(asked, parts)
     fitting = _rows_within(found, message_bytes)
@@ -65,20 +65,21 @@ def gather_part(asked: IdArray, parts: Sequence[StoredColumns], message_bytes: i
 
 
 def page_points(limit: int, dim: int, with_vectors: bool, message_bytes: int) -> int:
-    """How many points of a page may be asked for so that their ids and vectors fit into a message: 1 to limit."""
+    """Return how many points to ask for, 1 to limit, so that their ids and vectors fit into a message."""
     row_bytes = _ROW_OVERHEAD_BYTES + (4 * dim if with_vectors else 0)
     return max(1, min(limit, message_bytes // row_bytes))
 
 
 def smaller_page(limit: int) -> int | None:
-    """The next size to try when the answer of a shard was too large for a message; None when there is none."""
+    """Return the next size to try when the answer of a shard was too large for a message; None when there is none."""
     return None if limit == 1 else max(1, limit // 8)
 
 
 def gather_page(parts: Sequence[StoredColumns], limit: int, message_bytes: int) -> Page:
-    """The first points over all shards, in id order, that fit into `limit` and into a message (one always does).
+    """Return the first points over all shards, in id order: at most `limit`, and as many as fit into a message; one
+    point always fits.
 
-    parts: of each shard its first `limit` points; a shard that returned fewer has no more.
+    parts: the first `limit` points of each shard; a shard that returned fewer has no more.
     """
     found = _joined(parts)
     order = np.argsort(id_ranks(found.ids), kind="stable")
@@ -89,11 +90,11 @@ def gather_page(parts: Sequence[StoredColumns], limit: int, message_bytes: int) 
 
 
 def shard_figures(config: ShardConfig, told: Mapping[ReplicaId, ShardStats]) -> ShardStats | None:
-    """What the replicas of a shard hold together; None when none that is in sync told.
+    """Return what the replicas of a shard hold together; None when no replica in sync has answered.
 
-    Of points, what the primary says, else who has applied most. Of rows and builds, the worst over the replicas in
-    sync, so that nothing is growing or pending only when that holds for all. Of bytes and memory, the sum over all
-    replicas that told.
+    Points are those of the primary, or of the replica in sync that has applied most. Rows and builds are the worst
+    over the replicas in sync, so that 0 means 0 on all of them. Bytes and memory are the sum over all replicas that
+    have answered.
     """
     in_sync = [told[replica] for replica in config.isr if replica in told]
     if not in_sync:
@@ -130,7 +131,7 @@ def gather_figures(collection: Collection, parts: Iterable[ShardStats]) -> Colle
 
 
 def _joined_words(texts: Iterable[str]) -> str:
-    """The different texts that say something, in order, a few of them."""
+    """Return the different texts that are not empty, in order, the first few of them."""
     different = list(dict.fromkeys(text for text in texts if text))
     unsaid = len(different) - _WAITING_TEXTS
     return "; ".join(different[:_WAITING_TEXTS]) + (f"; and {unsaid} more" if unsaid > 0 else "")

@@ -16,26 +16,27 @@ from shoal.core.slots import owners_of_slots, slots_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardPart:
-    """The points of one shard. positions: (n,) ascending positions in the call; None for all of them (nothing is copied
-    then).
+    """The points of one shard. positions: (n,) ascending positions in the call; None for all of them, so that nothing
+    is copied and the points keep the bytes that they came as.
     """
 
     number: int
     positions: npt.NDArray[np.intp] | None
 
     def of_points(self, points: PointColumns) -> PointColumns:
-        """These points."""
+        """Return the points of this shard out of all points of the call."""
         return points if self.positions is None else points.take(self.positions)
 
     def of_ids(self, ids: IdArray) -> IdArray:
-        """These ids."""
+        """Return the ids of this shard out of all ids of the call."""
         return ids if self.positions is None else ids[self.positions]
 
 
 def parts_of(ids: IdArray, shards: Sequence[ShardEntry], collection: str) -> list[ShardPart]:
-    """One part for each shard that owns some of the ids, by number. ids: (n,), n > 0.
+    """Return one part for each shard that owns some of the ids, by number. ids: (n,), n > 0; collection: its name, for
+    errors.
 
-    Raises Unavailable when nobody owns the slot of an id. collection: its name, for the message.
+    Raises Unavailable when no shard owns the slot of an id.
     """
     owners = owners_of_slots([(entry.config.shard.number, entry.config.slots) for entry in shards])[slots_of(ids)]
     lowest = int(owners.min())

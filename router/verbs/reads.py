@@ -1,4 +1,4 @@
-"""Search, get, count and scroll: check, plan, scatter, gather."""
+"""Search, get, count and scroll: check the question, plan, ask the shards, gather their answers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 class Reads:
-    """Reads of points. Every call raises ShoalErrors that name the shard at fault; timeout_s bounds it in full."""
+    """Reads points. Each call raises ShoalErrors that name the shard at fault. timeout_s bounds it in full."""
 
     def __init__(
         self, *, view: ClusterView, finder: Finder, scatter: Scatter, conversions: FairPool, clock: Clock, limits: Limits, patience_s: float
@@ -67,7 +67,7 @@ class Reads:
         self._clock, self._limits, self._patience_s = clock, limits, patience_s
 
     async def search(self, question: Search, timeout_s: float) -> Found:
-        """The best points for each query. With allow_partial, shards that cannot answer are left out and named."""
+        """Return the best points for each query. With allow_partial, shards that cannot answer are only named."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         filters = [group.filter for group in question.groups]
@@ -91,8 +91,8 @@ class Reads:
         )
 
     async def get(self, question: Get, timeout_s: float) -> Got:
-        """The points that exist, in the order asked for; in parts: those of the first ids, where a message would grow
-        too large.
+        """Return the points that exist, in the order asked for; in parts, only those of the first ids when a message
+        would grow too large.
         """
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
@@ -118,7 +118,7 @@ class Reads:
         return values_of_all(outcomes)
 
     async def count(self, question: Count, timeout_s: float) -> int:
-        """The number of points, or of those that match."""
+        """Return the number of points, or of those that match."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         await self._checked(lambda _: check_count(question, self._limits), [question.filter], question.read, patience)
@@ -127,7 +127,7 @@ class Reads:
         return sum(values_of_all(outcomes))
 
     async def scroll(self, question: Scroll, timeout_s: float) -> Page:
-        """A page of points in id order; smaller than asked for where a message would grow too large."""
+        """Return a page of points in id order, smaller than asked for when a message would grow too large."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         if question.collection_id not in ("", collection.id):
@@ -152,7 +152,7 @@ class Reads:
     async def _checked(
         self, check: Callable[[Turn], None], filters: Sequence[Filter | None], read: ReadAs, patience: RetryPatience
     ) -> None:
-        """Check a question, beside the event loop where that takes a while."""
+        """Check a question, beside the event loop when its filters are long."""
         long = are_long(filters)
         await self._conversions.aside(check, Asker(caller=read.caller), patience.deadline, long=long)
 
@@ -172,9 +172,9 @@ class Reads:
 
 
 def _smaller(count: int, error: ResourceExhausted) -> int:
-    """How many points to ask for when so many were too many.
+    """Return how many points to ask for after `count` were too many for a message.
 
-    Raises the error when it is about something else, or one was.
+    Raises the error when it is about something else, or when one point was too many.
     """
     smaller = None if is_passing(error) else smaller_page(count)
     if smaller is None:
@@ -191,5 +191,5 @@ def _kind(verb: str, read: ReadAs) -> ReadKind:
 
 
 def _search_kind(question: Search) -> ReadKind:
-    """Searches of 1, 10, 100 ... queries take times of their own."""
+    """Return the kind of a search: times of searches are kept apart by the number of digits of their queries."""
     return _kind(f"search{len(str(len(question.queries)))}", question.read)

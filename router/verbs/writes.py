@@ -1,4 +1,6 @@
-"""Upsert and delete: check, plan, write every shard at once, each again with the same request id until the deadline."""
+"""Upsert and delete: check, plan, write all shards at the same time. A shard that fails is asked again with the same
+request id until the deadline.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ from shoal.runtime.fair_pool import FairPool
 
 
 class Writes:
-    """Writes of points. client: a unique name, for writes that come without a request id; conversions: checks long
-    filters.
+    """Writes points. client: a unique name, for writes that come without a request id; conversions: checks long
+    filters. timeout_s bounds each call in full.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class Writes:
         self._numbers = itertools.count(1)
 
     async def upsert(self, order: Upsert, timeout_s: float) -> Written:
-        """Write points; returns when every shard has acknowledged. The error of a failure says what each shard did."""
+        """Write points. Returns when every shard has acknowledged. An error says what each shard did."""
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         check_upsert(order.points, collection.spec, self._limits)
@@ -53,7 +55,7 @@ class Writes:
         return await self._write(collection, order.points.ids, shard_write, until_deadline)
 
     async def delete(self, order: Delete, timeout_s: float) -> Written:
-        """Remove points by id; one that does not exist is no error."""
+        """Remove points by id. An id without a point is no error."""
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         check_delete(order.ids, self._limits)
@@ -65,8 +67,10 @@ class Writes:
         return await self._write(collection, ids, shard_write, until_deadline)
 
     async def delete_matching(self, order: DeleteMatching, timeout_s: float) -> Written:
-        """Remove the points that match. Each shard is asked again, under a new request id, until no such point is left;
-        when time runs out in between, the error says that a part may be gone, and calling again goes on."""
+        """Remove the points that match. Each shard is asked again, under a new request id, until no such point is left.
+
+        When time runs out before that, the error says that a part may be removed; calling again removes the rest.
+        """
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         request_id = order.request_id or self._next_id()
@@ -86,7 +90,7 @@ class Writes:
     async def _delete_rest(
         self, collection: Collection, shard: ShardId, filter: Filter, request_id: RequestId, until_deadline: RetryPatience
     ) -> Outcome[WriteAck]:
-        """Delete what matches in one shard, call after call. The first one carries request_id."""
+        """Delete what matches in one shard, call after call. The first call carries request_id."""
         so_far: WriteAck | None = None
         while True:
             task = _task(ShardDeleteMatching(shard=shard, request_id=request_id, filter=filter))

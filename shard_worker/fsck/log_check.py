@@ -10,8 +10,8 @@ from shoal.core.ids import ClusterId, ReplicaId, Seq, Term
 from shoal.shard_worker.fsck.finding import Findings
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.storage.durable import TEMPORARY_SUFFIX
-from shoal.shard_worker.storage.log.log_file import LogIdentity
-from shoal.shard_worker.storage.log.log_opening import verify_log_files
+from shoal.shard_worker.storage.log.file import LogIdentity
+from shoal.shard_worker.storage.log.opening import verify_log_files
 from shoal.shard_worker.storage.log.watermark import Watermark, load_watermark
 from shoal.wire.point_bytes import points_from_bytes
 from shoal.wire.records import exact_delete_of_body, ids_of_body

@@ -21,7 +21,7 @@ from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.payload import payload_from_json
 from shoal.shard_worker.fsck.finding import Findings
 from shoal.shard_worker.payload.matched import PayloadPart
-from shoal.shard_worker.storage.store.store_inspection import StoredPoint
+from shoal.shard_worker.storage.store.inspection import StoredPoint
 
 MOST_VALUES = 1_000
 """Different values of a field that are asked for."""

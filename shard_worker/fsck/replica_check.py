@@ -15,8 +15,8 @@ from shoal.shard_worker.fsck.store_check import StoreCheck
 from shoal.shard_worker.fsck.targets import Target
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef
 from shoal.shard_worker.storage.sealed_json import read_sealed
+from shoal.shard_worker.storage.store.inspection import StoreInspection
 from shoal.shard_worker.storage.store.meta_table import Counters, StoreIdentity
-from shoal.shard_worker.storage.store.store_inspection import StoreInspection
 
 IDENTITY = "the folder's files are not of one replica: restore the replica from a copy"
 SEE = "see the message"

@@ -22,8 +22,8 @@ from shoal.shard_worker.fsck.payload_check import PayloadCheck
 from shoal.shard_worker.index.inspection import InspectedSegment, inspect_segment
 from shoal.shard_worker.index.sealed import PAYLOAD_SUFFIX
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
+from shoal.shard_worker.storage.store.inspection import StoredPoint
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
-from shoal.shard_worker.storage.store.store_inspection import StoredPoint
 
 REBUILT = "no data is lost: the worker builds the segment again when it opens the replica"
 PAYLOADS_REBUILT = "no data is lost: the worker makes the segment's payload index again when it opens the replica, and keeps its graph"

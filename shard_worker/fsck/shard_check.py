@@ -19,10 +19,10 @@ from shoal.shard_worker.fsck.agreement import Agreement, Comparison
 from shoal.shard_worker.fsck.finding import Findings, Reference, ReplicaReport
 from shoal.shard_worker.fsck.store_check import version_of
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
-from shoal.shard_worker.storage.log.log_file import LogIdentity
-from shoal.shard_worker.storage.log.log_opening import verify_log_files
+from shoal.shard_worker.storage.log.file import LogIdentity
+from shoal.shard_worker.storage.log.opening import verify_log_files
 from shoal.shard_worker.storage.log.watermark import load_watermark
-from shoal.shard_worker.storage.store.store_inspection import StoredPoint, StoreInspection
+from shoal.shard_worker.storage.store.inspection import StoredPoint, StoreInspection
 from shoal.wire.point_bytes import points_from_bytes
 from shoal.wire.records import exact_delete_of_body, ids_of_body
 

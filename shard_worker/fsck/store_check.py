@@ -20,9 +20,9 @@ from shoal.shard_worker.fsck.agreement import Version
 from shoal.shard_worker.fsck.finding import Findings
 from shoal.shard_worker.fsck.log_check import LOST
 from shoal.shard_worker.storage.checksum import part_crc, point_crc
+from shoal.shard_worker.storage.store.inspection import BadPoint, StoredPoint, StoreInspection
 from shoal.shard_worker.storage.store.meta_table import Counters, StoreIdentity
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
-from shoal.shard_worker.storage.store.store_inspection import BadPoint, StoredPoint, StoreInspection
 
 Visit = Callable[[Sequence[StoredPoint]], None]
 """Told the good rows of the table, ascending, in chunks."""

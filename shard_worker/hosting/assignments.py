@@ -104,7 +104,7 @@ class Assignments:
         self._news.notify()
 
     def wake(self) -> None:
-        """Look again (the registration changed)."""
+        """Look again: the registration or a replica has changed."""
         self._news.notify()
 
     async def run(self) -> None:
@@ -117,7 +117,7 @@ class Assignments:
             await self._news.wait(heard, LOOK_AGAIN_S)
 
     def tell_space(self, reason: str | None) -> None:
-        """Tell every replica whether there is room on the disk; reason: why not."""
+        """Tell every replica whether there is room on the disk. reason: why there is none, None when there is room."""
         if reason == self._no_space:
             return
         self._no_space = reason
@@ -125,8 +125,9 @@ class Assignments:
             replica.tell_space(reason)
 
     async def close(self) -> None:
-        """Let steps under way end, then close every replica; afterwards no thread touches the data folder. `run` must
-        have ended.
+        """Let steps under way end, then close every replica. Call it after `run` has ended.
+
+        Afterwards no thread touches the data folder.
 
         Steps are waited for, not cancelled: a thread that opens a replica cannot be stopped, and would go on in a
         folder whose lock is given back.
@@ -187,7 +188,7 @@ class Assignments:
                 self._start(entry.config.shard, lambda: self._drop(entry, replica))
 
     async def _fill(self, step: CreateReplica | OpenReplica | ReopenReplica | TakeSnapshot) -> None:
-        """Steps after which the replica is open."""
+        """Take a step after which the replica is open."""
         entry, replica, spec = step.entry, step.replica, step.collection.spec
         match step:
             case CreateReplica():
@@ -200,7 +201,7 @@ class Assignments:
                 await self._take_snapshot(entry, replica, primary, spec)
 
     async def _change(self, step: JoinAnew | RaiseTerm | ConfirmReplica | Resign) -> None:
-        """Steps whose point is a swap of the configuration."""
+        """Take a step that is a swap of the configuration."""
         entry = step.entry
         match step:
             case JoinAnew(replica=replica, collection=collection, aside=aside):
@@ -258,7 +259,7 @@ class Assignments:
         self._host.failed[shard] = FailedReplica(replica=replica, reason=to_keep(reason))
 
     def _shut_failed(self) -> None:
-        """Close replicas that have FAILED and have no step under way: they answer nothing any more, and hold memory."""
+        """Close replicas that have FAILED and have no step under way: they answer nothing any more, but hold memory."""
         for shard, replica in list(self._host.open.items()):
             if shard not in self._busy and _state_of(replica.failure) is Local.FAILED:
                 self._start(shard, partial(self._shut, shard))
@@ -319,9 +320,9 @@ class Assignments:
         await self._open(shard, replica, spec)
 
     def _is_behind(self, shard: ShardId, replica: ReplicaId, primary: ReplicaId) -> bool:
-        """Whether a replica still needs a snapshot of that primary.
+        """Return whether a replica still needs a snapshot of that primary.
 
-        The worker may leave, the primary change, the log do.
+        It does not when this worker ends, when the primary has changed, or when a log has brought what was missing.
         """
         found, entry = self._host.open.get(shard), self._map.shards.get(shard)
         if found is None or entry is None or self._closing.is_set() or self._is_dropping(shard):
@@ -334,8 +335,8 @@ class Assignments:
         await self._swap(config, epoch)
 
     async def _room_to_create(self, shard: ShardId) -> bool:
-        """Whether there is room for one more replica; if not, says so to whoever asks for the worker's status, and
-        waits a little.
+        """Return whether there is room for one more replica. If there is none, note it for the worker's status and wait
+        a little.
         """
         reason = self._host.memory.refusal_of_replica() or self._host.files.refusal(len(self._host.open))
         if reason is None:
@@ -406,8 +407,9 @@ class Assignments:
         return collection is not None and collection.state is CollectionState.DROPPING
 
     async def _swap(self, config: ShardConfig, epoch: Revision) -> Revision | None:
-        """Put the configuration if nobody changed it and this worker is registered as it was; its new epoch, or
-        None.
+        """Put the configuration if nobody has changed it and this worker still has its registration.
+
+        Returns the new epoch, None when it is not known to be in force.
         """
         outcome, revision = await self._swaps.swap(config, epoch, self._membership.registration)
         self._swapped.add(config.shard)
@@ -415,9 +417,7 @@ class Assignments:
 
 
 def _is_final(reason: ShoalError) -> bool:
-    """Whether opening it again cannot succeed in this process: its data is of a newer program, or not of this
-    cluster.
-    """
+    """Return whether this process can never open it: its data is of a newer program, or of another cluster."""
     return isinstance(reason, PreconditionFailed)
 
 

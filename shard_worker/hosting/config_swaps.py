@@ -1,4 +1,4 @@
-"""Compare-and-swaps of shard configurations, as a worker may make them: only while it is registered as it was."""
+"""Swaps the configurations of shards. A worker may do so only while it keeps its registration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ConfigSwaps:
     async def swap(self, config: ShardConfig, base: Revision, registration: Revision) -> tuple[SwapOutcome, Revision]:
         """Put `config` if the epoch of its shard is `base` and this worker has that registration.
 
-        Its new epoch, 0 unless DONE.
+        Returns the outcome and the new epoch, which is 0 unless the outcome is DONE.
         """
         key = self._keys.shard(config.shard)
         transaction = Transaction(

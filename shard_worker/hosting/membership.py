@@ -53,7 +53,7 @@ class Membership:
         self._keeper: LeaseKeeper | None = None
         self._news = ChangeSignal()
         self._newest = Revision(0)
-        self._usurper: WorkerEntry | None = None
+        self._successor: WorkerEntry | None = None
         self.registration = Revision(0)
 
     def held_now(self, registration: Revision) -> bool:
@@ -76,7 +76,7 @@ class Membership:
         if registered is None or registered.incarnation == self._me.incarnation:
             return
         if 0 < self.registration < registered.registration:
-            self._usurper = registered
+            self._successor = registered
             self._news.notify()
 
     async def run(self) -> None:
@@ -98,11 +98,11 @@ class Membership:
         keeper = self._keeper
         assert keeper is not None
         tick_s = keeper.ttl_s / 10
-        while not keeper.lost and self._usurper is None:
+        while not keeper.lost and self._successor is None:
             keeper.tick()
-            await self._news.until(lambda: keeper.lost or self._usurper is not None, tick_s)
-        if self._usurper is not None:
-            raise _replaced(self._usurper)
+            await self._news.until(lambda: keeper.lost or self._successor is not None, tick_s)
+        if self._successor is not None:
+            raise _replaced(self._successor)
         log.warning(log_event("lease_lost", worker=self._me.id))
         await self.close()
         self._set(Revision(0))

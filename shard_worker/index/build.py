@@ -19,9 +19,9 @@ from shoal.core.index_spec import IndexSpec
 from shoal.core.points import Matrix
 from shoal.core.topk import concat_ids
 from shoal.shard_worker.index.native.filling import block_step, filled
-from shoal.shard_worker.index.native.native_index import NativeIndex, Packed
-from shoal.shard_worker.index.native.native_task import Material, NativeTask, PackedIndex, carried_rows, unpacked
-from shoal.shard_worker.index.native.native_training import trained_index
+from shoal.shard_worker.index.native.index import NativeIndex, Packed
+from shoal.shard_worker.index.native.task import Material, NativeTask, PackedIndex, carried_rows, unpacked
+from shoal.shard_worker.index.native.training import trained_index
 from shoal.shard_worker.index.sealed import SealedSegment
 from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.segments.segment_form import SealedForm

@@ -26,7 +26,7 @@ from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import block_rows
 from shoal.shard_worker.index.growing import largest_length, squared_lengths, string_bytes
 from shoal.shard_worker.index.lookup import Positions, RowLookup, Rows, find_ascending
-from shoal.shard_worker.index.native.native_index import NativeIndex
+from shoal.shard_worker.index.native.index import NativeIndex
 from shoal.shard_worker.index.ties import Ties
 from shoal.shard_worker.index.tuning import Tuning, TuningSlot
 from shoal.shard_worker.index.view import ALIVE, SegmentView

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from shoal.core.points import IdArray, Matrix
 from shoal.core.topk import concat_ids
-from shoal.shard_worker.index.native.native_index import NativeIndex
+from shoal.shard_worker.index.native.index import NativeIndex
 from shoal.shard_worker.index.ties import Ties
 from shoal.shard_worker.index.tuning import TuningSlot
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState

@@ -51,7 +51,7 @@ from shoal.wire.records import exact_delete_of_body, ids_of_body
 log = logging.getLogger("shoal.worker.engine")
 
 UNLIMITED = Seq(1 << 62)
-"""Behind every record: nobody else needs the log."""
+"""Behind every record: no other replica needs the log."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,7 +173,7 @@ class Engine:
 
     @property
     def tuning_folder(self) -> Path:
-        """Where what was learnt of searches is kept."""
+        """The folder of what was measured on searches."""
         return self._folder.path / "tuning"
 
     # Writing
@@ -183,7 +183,7 @@ class Engine:
         self._folder.save_known_term(term)
 
     def append(self, records: Sequence[Record]) -> None:
-        """Append the group; durable on return."""
+        """Append the records. They are durable when it returns."""
         self._log.append(records)
 
     def truncate_after(self, seq: Seq) -> None:
@@ -191,14 +191,14 @@ class Engine:
         self._log.truncate_after(seq)
 
     def read_log(self, from_seq: Seq, max_bytes: int) -> tuple[Record, ...]:
-        """Records from from_seq on, one at least; from any thread.
+        """Return records from from_seq on, at least one. From any thread.
 
         Raises PreconditionFailed when they are trimmed, DataLoss.
         """
         return self._log.read_some(from_seq, max_bytes)
 
     def pin_snapshot(self, into: Path) -> PinnedSnapshot:
-        """An immutable copy of the applied state below `into`, for other workers; beside writes, from any thread."""
+        """Make an immutable copy of the applied state below `into`. From any thread, beside writes."""
         with self._pin_lock:
             self._pinning += 1
         try:
@@ -208,12 +208,12 @@ class Engine:
                 self._pinning -= 1
 
     def _term_at(self, seq: Seq) -> Term:
-        """Term of a record that the log has, or that it begins behind."""
+        """Return the term of a record that the log has, or of the record before its first."""
         began = [term for term, first in self._log.term_starts.items() if first <= seq]
         return began[-1] if began else self._log.base[0]
 
     def keep_log(self, needed_from: Seq, wanted_from: Seq) -> None:
-        """Records from needed_from on are not trimmed, nor are those from wanted_from on within RETAINED_BYTES.
+        """Keep the records from needed_from on, and those from wanted_from on while the log is within retained_bytes.
 
         From any thread.
         """
@@ -226,9 +226,9 @@ class Engine:
         )
 
     def apply(self, records: Sequence[Record]) -> tuple[int, ...]:
-        """Apply committed records, in one transaction of the store, then to the index, visible at once.
+        """Apply committed records, in one transaction of the store, then to the index: a search sees all or none.
 
-        Points affected per record.
+        Returns the number of points that each record affected.
         """
         mutations = [self._mutation(record) for record in records]
         forgetting, self._forgetting = self._forgetting, Forgetting()
@@ -270,7 +270,7 @@ class Engine:
                 return DeleteRows(seq=record.seq, ids=ids, rows=rows, request=request)
 
     def checkpoint_if_due(self) -> None:
-        """Make the applied state durable and trim the log, once enough has gathered."""
+        """Make the applied state durable and trim the log, when enough was written since the last time."""
         if self._store.wal_bytes >= self._settings.checkpoint_bytes:
             self._trim(self._store.checkpoint())
 
@@ -310,11 +310,11 @@ class Engine:
         self._index.freeze_worn()
 
     def next_build(self, *, everything: bool) -> BuildPlan | None:
-        """The build to begin next. everything: until one segment holds all."""
+        """Return the build to begin next. everything: go on until one segment holds all rows."""
         return plan_build(self._index.summary(), everything=everything)
 
     def choose_index(self, index: str) -> None:
-        """From now on segments are to have this index."""
+        """Build segments with this index from now on."""
         self._index.choose(index)
 
     def save_memory(self, room_bytes: int) -> None:
@@ -322,11 +322,11 @@ class Engine:
         self._index.save_memory(room_bytes)
 
     def waiting_reason(self) -> str:
-        """Why rows are kept exact although another index was chosen, in words; else ""."""
+        """Return, in words, why rows have no index although one was chosen; else ""."""
         return self._index.waiting_reason()
 
     def build_bytes(self, job: BuildJob) -> int:
-        """The most memory that a build takes, its result included."""
+        """Return the most memory in bytes that a build takes, its result included."""
         return self._index.build_bytes(job.rows, job.spec)
 
     def begin_build(self, plan: BuildPlan) -> BuildJob:
@@ -367,8 +367,8 @@ class Engine:
         self._index.abandon(job)
 
     def sweep(self) -> None:
-        """Delete files that have no name any more, after a checkpoint has made that durable; not while a snapshot is
-        pinned.
+        """Delete files that the store names no more, after a checkpoint has made that durable. Does nothing while a
+        snapshot is pinned.
         """
         if self._pinning:
             return
@@ -381,21 +381,21 @@ class Engine:
     # Figures
 
     def index_stats(self) -> IndexStats:
-        """What the index holds."""
+        """Return what the index holds."""
         return self._index.stats()
 
     def cost(self) -> ReplicaCost:
-        """What it takes of the worker's memory."""
+        """Return what the replica takes of the worker's memory."""
         cost = self._index.cost()
         caches = store_cache_bytes(self._store.size_bytes, self._settings.readers)
         return replace(cost, held=cost.held + REPLICA_BASE_BYTES + caches)
 
     def mean_point_bytes(self) -> float:
-        """Bytes of one point in the store, on average."""
+        """Return the mean bytes of one point in the store."""
         return self._store.size_bytes / max(1, self._store.count())
 
     def size_bytes(self) -> int:
-        """Bytes on disk."""
+        """Return the bytes on disk."""
         return self._store.size_bytes + self._log.size_bytes + self._segment_bytes
 
     # Opening

@@ -51,7 +51,7 @@ from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
 from shoal.shard_worker.replica.room import ReplicaRoom
 from shoal.shard_worker.replica.sealing import Sealing
-from shoal.shard_worker.replica.write_bodies import body_of
+from shoal.shard_worker.replica.write_bodies import kind_and_body
 from shoal.shard_worker.replica.writer import Outward, Writer
 from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.pools import Pools
@@ -70,7 +70,6 @@ UNDISTURBED_TRIES = 3
 
 BEHIND_S = 0.5
 """How long a replica that does not lead waits for a record that a read needs: another one may have it already."""
-LARGE_BODY_BYTES = 256 * 1024
 LARGE_READ_POINTS, LARGE_READ_BYTES = 16, 256 * 1024
 
 
@@ -198,9 +197,7 @@ class Replica:
         if isinstance(call, ShardDeleteMatching):
             return await self._delete_matching(call, timeout_s)
         self._room.watch_memory()
-        kind, encode = body_of(call, self._spec.dim)
-        large = isinstance(call, ShardUpsert) and call.points.encoded is None and call.points.vectors.nbytes > LARGE_BODY_BYTES
-        body = await self._pools.encode(encode) if large else encode()
+        kind, body = await kind_and_body(call, self._spec.dim, self._pools)
         write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
         if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
             # A write that is known is only answered, so it needs no room.
@@ -372,8 +369,7 @@ class Replica:
         return dataclasses.replace(ack, more=answered_before or found.more or ack.affected != len(found.ids))
 
     async def _wait_for(self, terms: ReadTerms, deadline: Deadline) -> Term | None:
-        """Until the replica may answer under these terms. The term that it surely leads, which a primary read needs to
-        have.
+        """Wait until the replica may answer under these terms. Returns the term that it surely leads, if any.
 
         Raises DeadlineExceeded, Unavailable, or why the replica failed.
         """
@@ -400,9 +396,7 @@ class Replica:
             raise Unavailable(f"the replica of shard {self._shard} is not ready ({state})", self._details())
 
     def _check_primary(self, terms: ReadTerms, began: Term | None) -> None:
-        """After the result is fixed: whether this replica was certainly the primary all along, in the term that
-        `_wait_for` told.
-        """
+        """Raise Unavailable unless this replica was surely the primary all along, in the term that `_wait_for` told."""
         if terms.consistency is Consistency.PRIMARY and not is_sure(began, self._sure_term()):
             raise Unavailable(f"shard {self._shard} has another primary, or the same anew, since the read began", self._details())
 

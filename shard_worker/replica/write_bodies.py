@@ -4,18 +4,22 @@ break the replica.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import check_dim, check_finite, check_ids, check_unique
 from shoal.core.shard_calls import ShardDelete, ShardUpsert
 from shoal.shard_worker.logic.replication.record import RecordKind
+from shoal.shard_worker.resources.pools import Pools
 from shoal.wire.point_bytes import points_to_bytes
 from shoal.wire.records import delete_body
 
+LARGE_BODY_BYTES = 256 * 1024
+"""Bytes of vectors from which on points that did not come as bytes are encoded beside the event loop."""
 
-def body_of(call: ShardUpsert | ShardDelete, dim: int) -> tuple[RecordKind, Callable[[], bytes]]:
-    """Return the kind of the record and what makes its body, which may take long unless the points came as bytes.
+
+async def kind_and_body(call: ShardUpsert | ShardDelete, dim: int, pools: Pools) -> tuple[RecordKind, bytes]:
+    """Return the kind of a write's record and its body: for points that came as bytes, these bytes.
 
     Raises InvalidArgument for what no replica could apply.
     """
@@ -25,6 +29,7 @@ def body_of(call: ShardUpsert | ShardDelete, dim: int) -> tuple[RecordKind, Call
             check_finite(points.vectors)
             check_unique(points.ids)
             check_ids(points.ids, DEFAULT_LIMITS)
-            return RecordKind.UPSERT, lambda: points_to_bytes(points)
+            large = points.encoded is None and points.vectors.nbytes > LARGE_BODY_BYTES
+            return RecordKind.UPSERT, await pools.encode(partial(points_to_bytes, points)) if large else points_to_bytes(points)
         case ShardDelete(ids=ids):
-            return RecordKind.DELETE, lambda: delete_body(ids)
+            return RecordKind.DELETE, delete_body(ids)

@@ -15,7 +15,7 @@ from shoal.core.errors import PreconditionFailed, ShoalError
 from shoal.core.index_spec import IndexFamily
 from shoal.runtime.logs import event
 from shoal.shard_worker.index.build import BuildJob
-from shoal.shard_worker.index.native.native_task import Material, NativeTask, PackedIndex
+from shoal.shard_worker.index.native.task import Material, NativeTask, PackedIndex
 from shoal.shard_worker.index.sealed import SealedSegment
 
 log = logging.getLogger("shoal.worker.builders")

@@ -17,7 +17,7 @@ from shoal.core.collection import Metric
 from shoal.core.deadline import Clock
 from shoal.core.scoring import pair_scores
 from shoal.shard_worker.index.likeness import remoteness
-from shoal.shard_worker.index.native.native_index import NativeIndex, inner_products, squared_distances
+from shoal.shard_worker.index.native.index import NativeIndex, inner_products, squared_distances
 from shoal.shard_worker.index.tuning import ANY_FETCH, FETCHES, RANKS, IndexShape, Measures, Tuning
 from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.tuning.recall_bounds import expected_recalls, sure_recalls, with_stand_in_margin

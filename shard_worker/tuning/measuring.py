@@ -16,7 +16,7 @@ from shoal.runtime.clock import boot_s
 from shoal.shard_worker.index.native.threads import alone
 from shoal.shard_worker.index.tuning import DEAR_US, Tuning
 from shoal.shard_worker.index.view import SegmentView
-from shoal.shard_worker.logic.tuning.tuning_plan import rest_s
+from shoal.shard_worker.logic.tuning.plan import rest_s
 from shoal.shard_worker.tuning.calibrate import calibrate, shape_of
 from shoal.shard_worker.tuning.truth import QuerySample
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from shoal.core.errors import DataLoss
 from shoal.core.points import Matrix
-from shoal.shard_worker.logic.tuning.tuning_plan import ENOUGH_QUERIES, Asked
+from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES, Asked
 
 MOST_QUERIES = 1_000
 MOST_BYTES = 8 * 1024 * 1024

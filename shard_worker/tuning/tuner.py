@@ -4,7 +4,7 @@ disk.
 Segments that are about to be swapped in, and those that `tune` asks for, are measured in the worker's build thread. In
 the background, measurements make way for builds, searches and `tune`; urgent ones do not: searches cost more than they
 need until these are done, so they run beside builds. Now and then the latest queries are checked against the exact
-answer. Other files decide when a measurement is due (logic/tuning/tuning_plan), what it promises
+answer. Other files decide when a measurement is due (logic/tuning/plan), what it promises
 (logic/tuning/recall_bounds) and when queries are unlike those measured (logic/tuning/query_drift).
 """
 
@@ -31,13 +31,13 @@ from shoal.runtime.logs import event
 from shoal.shard_worker.index.tuning import DEAR_US, Tuning
 from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
+from shoal.shard_worker.logic.tuning.plan import Due, Measurable, Standing, due, may_begin
 from shoal.shard_worker.logic.tuning.query_drift import misses
-from shoal.shard_worker.logic.tuning.tuning_plan import Due, Measurable, Standing, due, may_begin
 from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.tuning.files import Learnt, MeasuredSegments, TuningFiles
 from shoal.shard_worker.tuning.measuring import BRIEF_SAMPLE, SAMPLE, Measurement, Rests
 from shoal.shard_worker.tuning.query_kinds import LATEST, QueryKinds
 from shoal.shard_worker.tuning.recall_probe import Probed, ProbedReads, ProbeQueries, check_call, probe, stand_ins, summary
-from shoal.shard_worker.tuning.tuning_files import Learnt, MeasuredSegments, TuningFiles
 
 log = logging.getLogger("shoal.worker.tuning")
 

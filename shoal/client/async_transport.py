@@ -1,4 +1,7 @@
-"""The transport of the async client: grpc.aio calls with the messages of `transport`. Belongs to one event loop."""
+"""The transport of the async client: grpc.aio calls with the bytes of `shoal.wire.public_calls`.
+
+It belongs to one event loop.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,10 @@ class AsyncGrpcTransport:
         self._closed = False
 
     async def send(self, address: str, request: Request, timeout_s: float) -> Any:
-        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds. Cancelled,
-        it ends the call."""
+        """Return the answer that `request` documents, within about timeout_s seconds. Raises a ShoalError.
+
+        When its task is cancelled, the call ends.
+        """
         method = METHODS[type(request)]
         data = encoded(method, request, self._message_bytes)
         stub = self._stub(address, method.path)

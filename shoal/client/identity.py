@@ -1,4 +1,4 @@
-"""Who this client is: request ids of its writes, and what it has been told of them (its session)."""
+"""The identity of a client: request ids for its writes, and its session: what routers told it of its writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shoal.core.shard_calls import Consistency
 
 
 class RequestIds:
-    """Names for writes. Thread-safe; a forked process gets names of its own, or its writes would pass for repeats."""
+    """Makes request ids. Thread-safe. A forked process gets ids of its own: else its writes would pass for repeats."""
 
     def __init__(self) -> None:
         self._lock = ForkLock()
@@ -25,7 +25,7 @@ class RequestIds:
         self._process, self._client, self._numbers = os.getpid(), uuid.uuid4().hex, itertools.count(1)
 
     def next(self) -> RequestId:
-        """A name that was never given before."""
+        """Return an id that was never given before."""
         with self._lock:
             if self._process != os.getpid():
                 self._begin()
@@ -33,7 +33,10 @@ class RequestIds:
 
 
 class Session:
-    """The highest acknowledged position per shard, for reads that must see this client's own writes. Thread-safe."""
+    """Keeps the highest acknowledged position of each shard, for reads that must see this client's own writes.
+
+    Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._lock = ForkLock()
@@ -52,12 +55,12 @@ class Session:
             self._seen[collection] = known
 
     def forget(self, collection: str) -> None:
-        """The collection was dropped."""
+        """Forget a collection that was dropped."""
         with self._lock:
             self._seen.pop(collection, None)
 
     def read_as(self, collection: str, consistency: str) -> ReadAs:
-        """Conditions of a read. Raises InvalidArgument for an unknown consistency."""
+        """Return the conditions of a read. Raises InvalidArgument for an unknown consistency."""
         try:
             wanted = Consistency(consistency)
         except ValueError:

@@ -1,4 +1,4 @@
-"""What the SDK hands to its user: frozen values, made once from the columns that travel."""
+"""Hits and points, which the SDK makes of columns for its user. Its other results are in `shoal.core.replies`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transport of the blocking client: gRPC calls with the messages of `transport`."""
+"""The transport of the blocking client: gRPC calls with the bytes of `shoal.wire.public_calls`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class GrpcTransport:
         self._closed = False
 
     def send(self, address: str, request: Request, timeout_s: float) -> Any:
-        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds."""
+        """Return the answer that `request` documents, within about timeout_s seconds. Raises a ShoalError."""
         method = METHODS[type(request)]
         data = encoded(method, request, self._message_bytes)
         try:

@@ -33,7 +33,7 @@ MESSAGES_AT_ONCE = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sender:
-    """Who writes, and by when. timeout_s: for each message."""
+    """Sends the messages of writes of one client. timeout_s: for each message."""
 
     timeout_s: float
     routers: Routers
@@ -41,7 +41,7 @@ class Sender:
     session: Session
 
     def sent(self, collection: str, request: Upsert | Delete | DeleteMatching) -> Flow[Written]:
-        """Flow of one message; this client's later reads see what it wrote."""
+        """Return the flow of one message. Later reads of this client see what it wrote."""
         written: Written = yield from answered(request, timeout_s=self.timeout_s, routers=self.routers)
         self.session.acknowledge(collection, written.tokens)
         return written
@@ -58,11 +58,11 @@ class Write:
     make: Callable[[int, int], Flow[Written]]
 
     def flows(self) -> Iterator[Flow[Written]]:
-        """The flow of each message, made when its turn comes."""
+        """Return the flow of each message, made when its turn comes."""
         return (self.make(start, end) for start, end in self.pieces)
 
     def counting(self, progress: Callable[[int, int], None] | None, *, before: int = 0, total: int | None = None) -> Callable[[int], None]:
-        """A function to be told the position of each acknowledged message, which tells `progress` of points.
+        """Return a function that takes the position of each acknowledged message and tells `progress` of points.
 
         before: points acknowledged earlier; total: of all, when they are more than those of this write.
         """
@@ -79,7 +79,7 @@ class Write:
         return done
 
     def settled(self, outcomes: Sequence[Outcome]) -> int:
-        """Points written or removed in all. Raises the error of the write when a message failed."""
+        """Return the points written or removed in all. Raises the error of the write when a message failed."""
         failed = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, ShoalError)]
         if not failed:
             return sum(outcome.affected for outcome in outcomes if isinstance(outcome, Written))
@@ -103,7 +103,7 @@ class Write:
 
 
 def upsert(collection: str, points: PointColumns, sender: Sender) -> Write:
-    """Upsert of checked points; of points with the same id the last one counts."""
+    """Return the upsert of checked points. Of points with the same id the last one counts."""
     positions = last_of_each(points.ids)
     kept = points if positions is None else points.take(positions)
 
@@ -117,7 +117,7 @@ def upsert(collection: str, points: PointColumns, sender: Sender) -> Write:
 
 
 def delete(collection: str, ids: IdArray, sender: Sender) -> Write:
-    """Delete of ids; an id given twice is deleted once."""
+    """Return the delete of ids. An id that is given twice is deleted once."""
     positions = last_of_each(ids)
     kept = ids if positions is None else ids[positions]
 
@@ -129,7 +129,7 @@ def delete(collection: str, ids: IdArray, sender: Sender) -> Write:
 
 
 def delete_matching(collection: str, filter: Filter, sender: Sender) -> Write:
-    """Delete of the points that match, in one message."""
+    """Return the delete of the points that match, in one message."""
 
     def make(start: int, end: int) -> Flow[Written]:
         return sender.sent(collection, DeleteMatching(collection=collection, filter=filter, request_id=sender.request_ids.next()))
@@ -138,10 +138,10 @@ def delete_matching(collection: str, filter: Filter, sender: Sender) -> Write:
 
 
 def checked_against_collection(collection: str, vectors: Matrix, *, timeout_s: float, routers: Routers) -> Flow[None]:
-    """Before a write of several messages, what the first one would be refused for: dimension and zero vectors under
-    cosine.
+    """Check, before a write of several messages, the dimension and zero vectors under cosine.
 
-    So such a write is refused whole. A collection that this router does not list yet is left to the servers.
+    So a write that its first message would be refused for is refused whole. A collection that this router does not
+    list yet is left to the servers.
     """
     listed: tuple[CollectionSummary, ...] = yield from answered(ListCollections(), timeout_s=timeout_s, routers=routers)
     for each in listed:
@@ -152,14 +152,14 @@ def checked_against_collection(collection: str, vectors: Matrix, *, timeout_s: f
 
 
 def slice_of(points: PointColumns, start: int, end: int) -> PointColumns:
-    """Points [start, end), without copying vectors."""
+    """Return the points [start, end), without copying vectors."""
     payloads = None if points.payloads is None else points.payloads[start:end]
     return PointColumns(ids=points.ids[start:end], vectors=points.vectors[start:end], payloads=payloads)
 
 
 def applied_of(collection: str, outcomes: Sequence[Outcome]) -> dict[str, Applied]:
-    """Per shard ("name/number") whether the write was applied there: yes or no when that holds for all of it, else
-    maybe.
+    """Return for each shard ("name/number") whether the write was applied there: yes or no when that holds for all of
+    its points, else maybe.
     """
     told: dict[str, set[Applied]] = {}
     elsewhere: set[Applied] = set()
@@ -183,5 +183,5 @@ def _together(answers: set[Applied]) -> Applied:
 
 
 def _rank(outcome: Outcome) -> int:
-    """Errors that say what is wrong with the input come before those that say that time ran out."""
+    """Return the rank of a failure: an error about the input comes before one that says that time ran out."""
     return 1 if isinstance(outcome, ShoalError) and (is_passing(outcome) or isinstance(outcome, DeadlineExceeded)) else 0

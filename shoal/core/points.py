@@ -48,7 +48,7 @@ class PointColumns:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredColumns:
-    """Points read back: what was found, in columns. vectors and payloads are None when not asked for."""
+    """Points that were read. vectors, payloads: None when they were not asked for."""
 
     ids: IdArray
     vectors: Matrix | None
@@ -59,12 +59,12 @@ class StoredColumns:
 
 
 def id_order(point_id: PointId) -> tuple[int, int, str]:
-    """Sort key of an id: integers before strings."""
+    """Return the sort key of an id: integers before strings."""
     return (1, 0, point_id) if isinstance(point_id, str) else (0, point_id, "")
 
 
 def id_array(values: Iterable[PointId]) -> IdArray:
-    """Column of ids that are known to be valid: int64 when all are integers, else object."""
+    """Return a column of ids that are known to be valid: int64 when all are integers, else object."""
     listed = list(values)
     if all(not isinstance(value, str) for value in listed):
         return np.array(listed, dtype=np.int64)
@@ -74,7 +74,7 @@ def id_array(values: Iterable[PointId]) -> IdArray:
 
 
 def id_ranks(ids: IdArray) -> npt.NDArray[np.int64]:
-    """Numbers that sort as the ids do (integers before strings). (n,) int64."""
+    """Return numbers that sort as the ids do, integers before strings: (n,) int64."""
     if ids.dtype == np.int64:
         return ids
     listed = ids.tolist()
@@ -95,7 +95,7 @@ def without_repeats(ids: IdArray) -> IdArray:
 
 
 def ids_from_input(values: Any, limits: Limits, *, ordered: bool = False) -> IdArray:
-    """Column of ids from what a caller gave: ints or strings, list or array; a set unless they have to be in an order.
+    """Return a column of ids of what a caller gave: ints or strings in a list or array. ordered: refuse a set.
 
     Raises InvalidArgument naming the index of the first value that is no id.
     """

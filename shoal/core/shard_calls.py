@@ -1,4 +1,4 @@
-"""What a router asks of a worker, as plain values, and the one small interface that any transport implements.
+"""What a router asks of a worker, as plain values, and the interface that every transport implements.
 
 The worker's host implements `ShardService` itself, so a router in the same process calls it without a hop.
 """
@@ -32,8 +32,8 @@ class Consistency(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadTerms:
-    """Conditions on a read. min_seq: answer only once this much is applied; 0 for no condition; caller: who asks, as
-    one of whom reads take turns; "" where that is not known."""
+    """Conditions on a read. min_seq: answer only once this much is applied, 0 for no condition; caller: the client,
+    which takes its turn among other clients, "" when it is not known."""
 
     consistency: Consistency = Consistency.ANY
     min_seq: Seq = Seq(0)
@@ -42,7 +42,7 @@ class ReadTerms:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardUpsert:
-    """Upsert of points that all belong to `shard`."""
+    """Upsert of points that all belong to `shard`. The log keeps `points.encoded` where it is given."""
 
     shard: ShardId
     request_id: RequestId
@@ -325,41 +325,41 @@ class ShardService(Protocol):
     not ready; DataLoss when it has FAILED; DeadlineExceeded after timeout_s seconds."""
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
-        """Append, make durable, commit, apply; then answer."""
+        """Append, make durable, commit and apply the write. Returns after that."""
         ...
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
-        """The best k points for each query: of its group's filter, exactly min(k, matching points) of them."""
+        """Return the best k points for each query: exactly min(k, points that match the filter of its group)."""
         ...
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
-        """Points by id, in the order asked for."""
+        """Return points by id, in the order asked for."""
         ...
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
-        """Points in id order."""
+        """Return points in id order."""
         ...
 
     async def count(self, call: ShardCount, timeout_s: float) -> int:
-        """Number of points."""
+        """Return the number of points."""
         ...
 
     async def stats(self, shard: ShardId, timeout_s: float) -> ShardStats:
-        """What the replica holds."""
+        """Return what the replica holds."""
         ...
 
     async def optimize(self, shard: ShardId, timeout_s: float) -> None:
-        """Seal and merge everything; returns when no row that was there is growing and no build is pending."""
+        """Seal and merge everything. Returns when no row that was there is growing and no build is pending."""
         ...
 
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
-        """Recall against cost of each sealed segment that has an index, measured now."""
+        """Measure now. Returns recall against cost of each sealed segment that has an index."""
         ...
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
-        """Recall that searches have now, at low priority."""
+        """Measure, at low priority, the recall that searches have now."""
         ...
 
     async def status(self, timeout_s: float) -> WorkerStatus:
-        """The worker about itself."""
+        """Return what the worker says about itself."""
         ...

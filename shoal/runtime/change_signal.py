@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 
 
 class ChangeSignal:
@@ -18,7 +17,7 @@ class ChangeSignal:
         """Count a change and wake all that wait."""
         self.count += 1
         for each in self._waiting:
-            _wake(each, changed=True)
+            _wake(each, True)
 
     async def wait(self, heard: int, timeout_s: float) -> bool:
         """Wait until there was a change since `count` was `heard`. Returns whether it has within timeout_s seconds."""
@@ -40,7 +39,7 @@ class ChangeSignal:
         # Not asyncio.timeout: a timer that ends the wait costs a fraction of cancelling a task.
         woken: asyncio.Future[bool] = loop.create_future()
         self._waiting[woken] = None
-        timer = None if end is None else loop.call_at(end, partial(_wake, woken, changed=False))
+        timer = None if end is None else loop.call_at(end, _wake, woken, False)
         try:
             return await woken
         finally:
@@ -49,6 +48,6 @@ class ChangeSignal:
                 timer.cancel()
 
 
-def _wake(waiting: asyncio.Future[bool], *, changed: bool) -> None:
+def _wake(waiting: asyncio.Future[bool], changed: bool) -> None:
     if not waiting.done():
         waiting.set_result(changed)

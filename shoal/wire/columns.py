@@ -1,7 +1,7 @@
-"""Columns of ids, vectors, payloads and hits between messages and domain values.
+"""Columns of ids, vectors, payloads and hits between values and messages.
 
-Everything that arrives is checked for shape here (InvalidArgument); meaning (limits, dimension, NaN) is checked by
-callers.
+Checks the shape of everything that arrives and raises InvalidArgument. Callers check the meaning: limits, dimension,
+NaN.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LITTLE_F32 = np.dtype("<f4")
 
 
 def ids_to_message(ids: IdArray) -> common_pb2.PointIds:
-    """Column of ids as a message."""
+    """Return a column of ids as a message."""
     if ids.dtype == np.int64:
         return common_pb2.PointIds(integers=ids.tolist())
     listed = ids.tolist()
@@ -35,7 +35,7 @@ def ids_to_message(ids: IdArray) -> common_pb2.PointIds:
 
 
 def ids_from_message(message: common_pb2.PointIds) -> IdArray:
-    """Column of ids from a message. Raises InvalidArgument when mixed ids lack their positions."""
+    """Return the column of ids of a message. Raises InvalidArgument when mixed ids lack their positions."""
     if not message.strings:
         return np.array(message.integers, dtype=np.int64)
     column = np.empty(len(message.integers) + len(message.strings), dtype=object)
@@ -56,12 +56,12 @@ def ids_from_message(message: common_pb2.PointIds) -> IdArray:
 
 
 def id_to_message(point_id: PointId | None) -> common_pb2.PointIds | None:
-    """One id or none as a message."""
+    """Return one id as a message, None for none."""
     return None if point_id is None else ids_to_message(id_array([point_id]))
 
 
 def id_from_message(message: common_pb2.PointIds, field: str) -> PointId | None:
-    """One id or none from a message. Raises InvalidArgument for more than one."""
+    """Return the one id of a message, None for none. Raises InvalidArgument for more than one."""
     ids = ids_from_message(message).tolist()
     if len(ids) > 1:
         raise InvalidArgument(f"{field} holds {len(ids)} ids, at most one is allowed", ErrorDetails(field=field))
@@ -69,14 +69,14 @@ def id_from_message(message: common_pb2.PointIds, field: str) -> PointId | None:
 
 
 def vectors_to_message(vectors: Matrix) -> common_pb2.Vectors:
-    """Matrix (n, dim) as a message."""
+    """Return a matrix (n, dim) as a message."""
     return common_pb2.Vectors(dim=vectors.shape[1], data=np.ascontiguousarray(vectors, dtype=LITTLE_F32).tobytes())
 
 
 def vectors_from_message(message: common_pb2.Vectors, field: str = "vectors") -> Matrix:
-    """Matrix (n, dim) from a message; a view of its bytes where the machine is little-endian.
+    """Return the matrix (n, dim) float32 of a message.
 
-    Raises InvalidArgument.
+    Raises InvalidArgument for numbers that are no rows of its dimension.
     """
     if message.data and message.values:
         raise InvalidArgument(f"{field}: give data or values, not both", ErrorDetails(field=field))
@@ -97,12 +97,12 @@ def _floats(data: bytes, field: str) -> Matrix:
 
 
 def payloads_to_message(payloads: Sequence[bytes | None] | None) -> list[str]:
-    """Payload column as text; "" for none."""
+    """Return a column of payloads as texts, "" for none; no texts when there is no column."""
     return [] if payloads is None else ["" if text is None else text.decode("utf-8") for text in payloads]
 
 
 def payloads_from_message(payloads: Sequence[str], count: int) -> tuple[bytes | None, ...] | None:
-    """Payload column from text. Raises InvalidArgument when there are neither none nor `count`."""
+    """Return the column of payloads of texts. Raises InvalidArgument unless there are no texts or `count` of them."""
     if not payloads:
         return None
     if len(payloads) != count:
@@ -111,7 +111,7 @@ def payloads_from_message(payloads: Sequence[str], count: int) -> tuple[bytes | 
 
 
 def points_to_message(points: PointColumns | StoredColumns) -> common_pb2.PointBatch:
-    """Points as a message."""
+    """Return points as a message."""
     return common_pb2.PointBatch(
         ids=ids_to_message(points.ids),
         vectors=None if points.vectors is None else vectors_to_message(points.vectors),
@@ -120,7 +120,7 @@ def points_to_message(points: PointColumns | StoredColumns) -> common_pb2.PointB
 
 
 def points_from_message(message: common_pb2.PointBatch) -> PointColumns:
-    """Points to be written, from a message. Raises InvalidArgument when columns differ in length."""
+    """Return the points of a write. Raises InvalidArgument when columns differ in length."""
     ids = ids_from_message(message.ids)
     vectors = vectors_from_message(message.vectors)
     if len(ids) != len(vectors):
@@ -129,14 +129,14 @@ def points_from_message(message: common_pb2.PointBatch) -> PointColumns:
 
 
 def stored_from_message(message: common_pb2.PointBatch) -> StoredColumns:
-    """Points that were read, from a message."""
+    """Return points that were read."""
     ids = ids_from_message(message.ids)
     vectors = vectors_from_message(message.vectors) if message.HasField("vectors") else None
     return StoredColumns(ids=ids, vectors=vectors, payloads=payloads_from_message(message.payloads, len(ids)))
 
 
 def hits_to_message(hits: HitColumns) -> common_pb2.Hits:
-    """Hits as a message."""
+    """Return hits as a message."""
     return common_pb2.Hits(
         counts=hits.counts.tolist(),
         ids=ids_to_message(hits.ids),
@@ -147,7 +147,7 @@ def hits_to_message(hits: HitColumns) -> common_pb2.Hits:
 
 
 def hits_from_message(message: common_pb2.Hits) -> HitColumns:
-    """Hits from a message."""
+    """Return the hits of a message."""
     ids = ids_from_message(message.ids)
     return HitColumns(
         counts=np.array(message.counts, dtype=np.int64),

@@ -19,17 +19,17 @@ Rows = npt.NDArray[np.int64]
 
 
 def delete_body(ids: IdArray) -> bytes:
-    """Body of a delete record."""
+    """Return the body of a delete record."""
     return ids_to_message(ids).SerializeToString()
 
 
 def ids_of_body(body: bytes) -> IdArray:
-    """Ids of a delete record."""
+    """Return the ids of a delete record."""
     return ids_from_message(common_pb2.PointIds.FromString(body))
 
 
 def exact_delete_body(ids: IdArray, rows: Rows) -> bytes:
-    """Body of an exact delete record: these ids go, each if it still lives in this row.
+    """Return the body of an exact delete record: each id is removed if it still lives in its row.
 
     ids, rows: (n,). Layout: length of the ids as uint32, the ids as in a delete record, the rows as int64, all
     little-endian.
@@ -41,7 +41,7 @@ def exact_delete_body(ids: IdArray, rows: Rows) -> bytes:
 
 
 def exact_delete_of_body(body: bytes) -> tuple[IdArray, Rows]:
-    """Ids and rows of an exact delete record, (n,) each. Raises DataLoss for a body that is not as it was written."""
+    """Return ids and rows of an exact delete record, (n,) each. Raises DataLoss for a body that cannot be one."""
     if len(body) < _LENGTH.size:
         raise DataLoss(f"an exact delete record has {len(body)} bytes, at least {_LENGTH.size} are needed")
     (length,) = _LENGTH.unpack_from(body)

@@ -7,6 +7,7 @@ import io
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tests.support.repository import ROOT
@@ -64,13 +65,15 @@ def prose(source: str) -> list[tuple[int, str]]:
     return sorted([*comments, *docstrings])
 
 
-def spans(source: str) -> list[Span]:
-    """All functions in a source text."""
-    return list(_spans(ast.parse(source), ""))
+@cache
+def spans(source: str) -> tuple[Span, ...]:
+    """Return all functions in a source text."""
+    return tuple(_spans(ast.parse(source), ""))
 
 
-def imports(source: str) -> set[str]:
-    """Dotted names of all modules that a source text imports, at its top or within functions."""
+@cache
+def imports(source: str) -> frozenset[str]:
+    """Return the dotted names of all modules that a source text imports, at its top or within functions."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -78,11 +81,13 @@ def imports(source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return found
+    return frozenset(found)
 
 
 def _spans(node: ast.AST, prefix: str) -> Iterator[Span]:
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
+            continue  # No function is defined within an expression.
         inner = prefix
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             inner = f"{prefix}{child.name}."

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatch
+from functools import cache
 
 import pytest
 
@@ -53,6 +54,7 @@ def strangers(module: str, allowed: tuple[str, ...], sources: dict[str, str]) ->
     ]
 
 
+@cache
 def own_sources() -> dict[str, str]:
     return {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in python_files(*PACKAGES)}
 

@@ -20,6 +20,7 @@ RETIRED = re.compile(
     r"|\b(?i:rising)\b"  # candidate
     r"|(?<![A-Za-z])(?i:bells?)(?![A-Za-z])"  # change signal
     r"|(?<![A-Za-z])(?i:births?)(?![A-Za-z])"  # initial placement, creation
+    r"|(?i:usurp)"  # another process, another incarnation
     r"|(?i:broken[ _]replica|replica (?:is|was) broken)"  # failed
 )
 """Anywhere, parts of names included; "foreign" is none of them."""

@@ -27,10 +27,10 @@ from shoal.shard_worker.fsck.finding import Verdict
 from shoal.shard_worker.storage.failure import DiskFull, StorageFailed
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
-from shoal.shard_worker.storage.log.log_file import LogIdentity
-from shoal.shard_worker.storage.log.log_opening import verify_log_files
+from shoal.shard_worker.storage.log.file import LogIdentity
+from shoal.shard_worker.storage.log.opening import verify_log_files
 from shoal.shard_worker.storage.log.watermark import load_watermark
-from shoal.shard_worker.storage.store.store_inspection import StoreInspection
+from shoal.shard_worker.storage.store.inspection import StoreInspection
 from tests.support.worker.engine_driver import CLUSTER, REF, Driven
 from tests.support.worker.engine_reading import count, nearest, stored
 from tests.support.worker.replica_bench import REPLICA

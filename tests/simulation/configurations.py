@@ -10,7 +10,7 @@ from tests.simulation.violation import hold
 
 LEGAL = "inv 7: configurations change by the rules"
 SPARED = "inv 8: data is deleted only where as many others as are wanted are in sync"
-LAST = "inv 8: the last intact copy that may lead stays one"
+LAST = "inv 8: the last intact replica that may lead stays one"
 
 
 class Configurations:

@@ -1,4 +1,4 @@
-"""Directed schedules in which data is lost or away: which copy is believed, which is kept, which is deleted."""
+"""Directed schedules in which data is lost or away: which replica is believed, which is kept, which is deleted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def wiped_disk_returns(seed: int) -> Stage:
 
 
 def wiped_candidate_returns_first(seed: int) -> Stage:
-    """Of two copies, both down, the one that lost its disk comes back long before the other: it must neither lead nor
+    """Of two replicas, both down, the one that lost its disk comes back long before the other: it must neither lead nor
     count.
     """
     stage = Stage(seed, workers=2, replicas=2)
@@ -42,8 +42,8 @@ def wiped_candidate_returns_first(seed: int) -> Stage:
     return stage
 
 
-def damaged_copy_is_silent_for_a_moment(seed: int) -> Stage:
-    """Of two copies, both down, the one that is damaged comes back first, says that it is not open, and then misses a
+def damaged_replica_is_silent_for_a_moment(seed: int) -> Stage:
+    """Of two replicas, both down, the one that is damaged comes back first, says that it is not open, and then misses a
     question or two. The other one comes back after it was replaced, or before."""
     stage = Stage(seed, workers=3, replicas=2)
     intact, damaged = _one_damaged(stage, primary=bool(seed % 2))
@@ -57,7 +57,7 @@ def damaged_copy_is_silent_for_a_moment(seed: int) -> Stage:
     return _the_intact_one_returns(stage, intact)
 
 
-def damaged_copy_is_never_heard(seed: int) -> Stage:
+def damaged_replica_is_never_heard(seed: int) -> Stage:
     """The same, but no coordinator ever hears that it is not open, so it is elected for its silence: nothing may be
     given up for it.
     """
@@ -72,8 +72,8 @@ def damaged_copy_is_never_heard(seed: int) -> Stage:
 
 
 def successor_cannot_catch_up(seed: int) -> Stage:
-    """Of two copies one is away until it is replaced, but its successor hears nothing of the primary: what is away must
-    not be given up.
+    """Of two replicas one is away until it is replaced, but its successor hears nothing of the primary. The one that is
+    away must not be given up.
     """
     stage = Stage(seed, workers=3, replicas=2)
     stage.until_written(20)
@@ -107,8 +107,8 @@ def elr_leads_while_who_is_in_sync_cannot_open(seed: int) -> Stage:
 
 
 def min_isr_lowered_as_the_primary_loses_its_disk(seed: int) -> Stage:
-    """The one in sync loses its disk, and before its lease ends min_isr is lowered: the eligible one beside it has the
-    only copy.
+    """The one in sync loses its disk, and before its lease ends min_isr is lowered: the eligible one beside it is
+    the only one that has everything.
     """
     stage = Stage(seed, workers=3, replicas=2)
     eligible, in_sync = _one_eligible(stage)
@@ -166,7 +166,7 @@ def two_of_three_are_lost_before_the_term_begins(seed: int) -> Stage:
 
 
 def closed_once_and_unheard_much_later(seed: int) -> Stage:
-    """As everything starts, a copy says that it is not open. It opens, and is in sync for long; then only the
+    """As everything starts, a replica says that it is not open. It opens, and is in sync for long; then only the
     coordinators cannot reach it, and the primary dies: it must lead, for what it said has not held for long."""
     stage = Stage(seed, workers=3, replicas=2)
     stage.until_written(20)
@@ -231,7 +231,7 @@ def _damage(stage: Stage, worker: Worker) -> None:
 
 
 def _one_damaged(stage: Stage, *, primary: bool) -> tuple[Worker, Worker]:
-    """Both copies go down, and one is damaged: of the primary or of the backup.
+    """Both replicas go down, and one is damaged: of the primary or of the backup.
 
     Returns the worker of the intact one and that one.
     """
@@ -247,8 +247,8 @@ def _the_intact_one_returns(stage: Stage, intact: Worker) -> Stage:
     """And leads, with everything."""
     folders = set(intact.disk.folders)
     intact.boot()
-    stage.until(lambda: stage.config.primary_worker == intact.me, "election of the intact copy")
-    hold(folders <= set(intact.disk.folders), "data is deleted on a tombstone only", "the intact copy is gone")
+    stage.until(lambda: stage.config.primary_worker == intact.me, "election of the intact replica")
+    hold(folders <= set(intact.disk.folders), "data is deleted on a tombstone only", "the intact replica is gone")
     stage.finish()
     return stage
 
@@ -273,8 +273,8 @@ def _wipe(stage: Stage, worker: Worker) -> None:
 DATA_LOSS_SCRIPTS = (
     wiped_disk_returns,
     wiped_candidate_returns_first,
-    damaged_copy_is_silent_for_a_moment,
-    damaged_copy_is_never_heard,
+    damaged_replica_is_silent_for_a_moment,
+    damaged_replica_is_never_heard,
     successor_cannot_catch_up,
     two_of_three_are_lost_before_the_term_begins,
     closed_once_and_unheard_much_later,

@@ -20,7 +20,6 @@ from shoal.store.interface import (
     LeaseId,
     LeaseNotFound,
     Put,
-    Rejected,
     Transaction,
     Versioned,
 )
@@ -224,8 +223,3 @@ class Observer:
         if newest.revision > self.map.revision and self._network.reaches("etcd", self._process.name):
             self.map = newest
             self._see(newest)
-
-
-def is_rejected(outcome: object) -> bool:
-    """Whether a commit was surely without effect."""
-    return isinstance(outcome, Rejected)

@@ -226,7 +226,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         rule="who is eligible is given up by the new primary, not by the coordinator",
         patched="failover.next_term",
         breaking=_attribute(failover, "next_term", _gives_up_for_the_elected),
-        caught_by=("damaged_copy_is_never_heard",),
+        caught_by=("damaged_replica_is_never_heard",),
         starred=False,
     ),
     Mutation(
@@ -240,7 +240,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         rule='silence after "it is not open" elects nobody',
         patched="Answers.heard",
         breaking=_attribute(Answers, "heard", _remembers_one_round),
-        caught_by=("damaged_copy_is_silent_for_a_moment",),
+        caught_by=("damaged_replica_is_silent_for_a_moment",),
         starred=False,
         by_seeds=True,
     ),

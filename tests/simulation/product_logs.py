@@ -5,10 +5,11 @@ history.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.simulation.violation import note
+from tests.simulation.virtual_loop import running_process
 
 _PRODUCT = logging.getLogger("shoal")
 
@@ -18,6 +19,28 @@ class _Defects(logging.Handler):
         if record.exc_info is not None and record.exc_info[1] is not None:
             error = record.exc_info[1]
             note(AssertionError(f"the product logs a defect: {record.getMessage()}: {type(error).__name__}: {error}"))
+
+
+class _Told(logging.Handler):
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(f"{running_process()} {record.getMessage()}")
+
+
+@contextmanager
+def told(tell: Callable[[str], None]) -> Iterator[None]:
+    """Within `only_defects`: hear what the product logs, with the name of its process, until the context is left."""
+    handler = _Told(tell)
+    _PRODUCT.addHandler(handler)
+    _PRODUCT.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _PRODUCT.removeHandler(handler)
+        _PRODUCT.setLevel(logging.ERROR)
 
 
 @contextmanager

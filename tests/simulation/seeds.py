@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.simulation.faults import Faults
-from tests.simulation.product_logs import only_defects
+from tests.simulation.product_logs import only_defects, told
 from tests.simulation.violation import Violation
 from tests.simulation.virtual_loop import unlisted_tasks
 from tests.simulation.world import World, end_world
@@ -61,6 +61,12 @@ def _play(seed: int, *, trace: bool) -> Outcome:
         world.scheduler.at(GROWS_AT_S, lambda: world.alter(3))
     if trace:
         world.lines = []
+        with told(world.trace):
+            return _ended(world, began, trace=True)
+    return _ended(world, began, trace=False)
+
+
+def _ended(world: World, began: float, *, trace: bool) -> Outcome:
     violation: BaseException | None = None
     try:
         world.begin()
@@ -74,7 +80,7 @@ def _play(seed: int, *, trace: bool) -> Outcome:
             raise
         violation = error
     return Outcome(
-        seed=seed,
+        seed=world.seed,
         counts=totals(world),
         simulated_s=world.now,
         wall_s=time.perf_counter() - began,

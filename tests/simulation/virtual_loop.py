@@ -37,20 +37,14 @@ class _Handle(list[Any]):
 class _Timer:
     """A callback for later."""
 
-    __slots__ = ("_args", "_callback", "_loop", "_when")
+    __slots__ = ("_args", "_callback", "_loop")
 
-    def __init__(self, loop: VirtualLoop, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-        self._loop, self._when, self._args = loop, when, args
+    def __init__(self, loop: VirtualLoop, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self._loop, self._args = loop, args
         self._callback: Callable[..., object] | None = callback
 
     def cancel(self) -> None:
         self._callback = None
-
-    def cancelled(self) -> bool:
-        return self._callback is None
-
-    def when(self) -> float:
-        return self._when
 
     def fire(self) -> None:
         if self._callback is not None:
@@ -75,6 +69,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self.tasks: list[asyncio.Task[Any]] = []
         """Tasks that may not have ended. Throwing one away would run its last lines, so a life that ended keeps its
         own."""
+
+    @property
+    def process_name(self) -> str:
+        """Return the name of the process."""
+        return self._process.name
 
     # What asyncio's tasks, futures and primitives ask of a loop
 
@@ -129,11 +128,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
         """See asyncio."""
-        return self.call_at(self.time() + delay, callback, *args)
+        timer, process, scheduler = _Timer(self, callback, args), self._process, self._scheduler
+        if process.life == self._life:
+            scheduler.at(scheduler.now + delay / process.rate, timer.fire, process)
+        return timer
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
         """See asyncio."""
-        timer, process = _Timer(self, when, callback, args), self._process
+        timer, process = _Timer(self, callback, args), self._process
         if process.life == self._life:
             self._scheduler.at((when - process.offset) / process.rate, timer.fire, process)
         return timer
@@ -343,6 +345,12 @@ class VirtualThread:
     def is_alive(self) -> bool:
         """See threading."""
         return not self._ended.is_set()
+
+
+def running_process() -> str:
+    """Return the name of the process whose loop runs now; of a virtual thread it is not known."""
+    loop = _running[0]
+    return "a thread" if loop is None or getcurrent().parent is not None else loop.process_name
 
 
 @contextmanager

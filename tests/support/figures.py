@@ -10,7 +10,7 @@ _FIGURE = "figure"
 
 
 def show(request: pytest.FixtureRequest, line: str) -> None:
-    """Have a line shown at the end."""
+    """Have a line shown at the end of the run."""
     request.node.user_properties.append((_FIGURE, line))
 
 

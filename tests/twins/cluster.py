@@ -1,4 +1,4 @@
-"""A dumb twin of a cluster of workers: dicts behind ShardService, a clock that only tests move, a view that tests
+"""A plain twin of a cluster of workers: dicts behind ShardService, a clock that only tests move, a view that tests
 script.
 """
 
@@ -62,7 +62,7 @@ MEMORY_BYTES = 1_000
 
 @dataclass
 class TwinShard:
-    """points: id -> (vector, payload)."""
+    """One shard of a worker. points: (vector, payload) by id."""
 
     spec: CollectionSpec
     points: dict[PointId, tuple[np.ndarray, bytes | None]] = field(default_factory=dict)
@@ -240,7 +240,7 @@ class TwinWorker:
 
 
 def matching(shard: TwinShard, filter: Filter | None) -> list[PointId]:
-    """Ids of the points that match, as the definition of truth has it."""
+    """Return the ids of the points that match by the definition of truth."""
     return [
         point_id
         for point_id, (_, payload) in shard.points.items()
@@ -299,7 +299,9 @@ class FakeNames:
 
 
 class FakeLeader:
-    """answers: what the next calls raise, or do; each may be an error or a function."""
+    """A coordinator that answers from a script. answers: for each of the next calls an error to raise, or a function to
+    call.
+    """
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
@@ -381,9 +383,8 @@ class TwinCluster:
         recall: float = 0.95,
         replicas: int = 1,
     ) -> Collection:
-        """Publish a collection with empty shards.
-
-        Replica m of shard n lives on worker n + m, all are in sync and hold the same.
+        """Publish a collection with empty shards. Replica m of shard n lives on worker n + m; all replicas are in sync
+        and hold the same.
         """
         spec = CollectionSpec(name=name, dim=dim, metric=metric, shards=shards, recall=recall)
         collection = Collection(id=CollectionId(f"id-{name}"), spec=spec, state=state, request_id="r")
@@ -424,7 +425,7 @@ class TwinCluster:
         self.change(workers={**self.view.current.workers, WorkerId(worker): worker_entry(WorkerId(worker))})
 
     def points(self) -> dict[PointId, tuple[np.ndarray, bytes | None]]:
-        """All points of all shards."""
+        """Return all points of all shards."""
         return {key: value for worker in self.workers.values() for shard in worker.shards.values() for key, value in shard.points.items()}
 
     def connect(self, address: str) -> TwinWorker:
@@ -437,7 +438,7 @@ class TwinCluster:
 
 
 def new_conversions(clock: Callable[[], float] = boot_s) -> FairPool:
-    """Its thread is made when it is first needed, and ends with the process."""
+    """Return a pool whose thread starts when it is first needed, and ends with the process."""
     return FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions", clock=clock)
 
 
@@ -446,7 +447,7 @@ def worker_entry(worker: WorkerId, registration: int = 5) -> WorkerEntry:
 
 
 def shard_entry(shard: ShardId, homes: list[WorkerId], slots: SlotRange, state: ShardState = ShardState.ACTIVE) -> ShardEntry:
-    """The first one leads."""
+    """Return the configuration of a shard whose first home leads."""
     names = [f"replica-{shard}", *(f"replica-{shard}-{at}" for at in range(1, len(homes)))]
     replicas = tuple(map(ReplicaId, names))
     config = ShardConfig(

@@ -1,4 +1,4 @@
-"""Stand-ins for what the SDK talks to: a scripted transport, a clock that only moves when told, a cluster in a
+"""Stand-ins for what the SDK talks to: a scripted transport, a clock that only pauses move, a cluster in a
 dictionary.
 """
 
@@ -77,7 +77,7 @@ AUDITED = AuditEntry(
 
 
 class PausingClock:
-    """Seconds that pass when somebody sleeps or a call takes time."""
+    """Seconds that pass when a caller sleeps or a call takes time."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -95,7 +95,7 @@ class PausingClock:
 
 
 class SentRequests:
-    """Answers with `answer(address, request, timeout_s)`, which returns or raises; remembers what was sent."""
+    """Answers with `answer(address, request, timeout_s)`, which returns or raises, and remembers what was sent."""
 
     def __init__(self, answer: Callable[[str, Request, float], Any]) -> None:
         self.answer, self.closed = answer, False

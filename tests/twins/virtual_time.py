@@ -1,6 +1,6 @@
 """A clock that only tests move, a view that they script, and an event loop in which time passes at once.
 
-It passes only when there is nothing to do: waits are exact, and cost nothing.
+Time passes only when there is nothing to do: waits are exact, and cost nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FakeClock:
 
 
 class ScriptedView:
-    """Nobody waits in fact: each wait plays the next scripted event, or lets the time pass."""
+    """A view without real waits: each wait plays the next scripted event, or lets the time pass."""
 
     def __init__(self, clock: FakeClock, current: ClusterMap) -> None:
         self.current = current
@@ -83,6 +83,6 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 def run(clock: FakeClock, work: Coroutine[Any, Any, T]) -> T:
-    """What the work returns, by this clock."""
+    """Run the work by this clock. Returns what it returns."""
     with asyncio.Runner(loop_factory=lambda: _Loop(clock)) as runner:
         return runner.run(work)

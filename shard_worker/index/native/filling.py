@@ -12,7 +12,7 @@ import numpy as np
 
 from shoal.core.points import Matrix
 from shoal.shard_worker.index.native.clusters import block_length
-from shoal.shard_worker.index.native.native_index import NativeIndex
+from shoal.shard_worker.index.native.index import NativeIndex
 
 _BLOCK_FLOATS = 400_000
 _BLOCK_ROWS = 4_096

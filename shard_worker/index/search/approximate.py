@@ -19,7 +19,7 @@ from shoal.core.points import Matrix
 from shoal.core.shard_calls import Breadth, RecallTarget
 from shoal.shard_worker.index.likeness import remoteness
 from shoal.shard_worker.index.native.distances import distances_at
-from shoal.shard_worker.index.native.native_index import NativeIndex
+from shoal.shard_worker.index.native.index import NativeIndex
 from shoal.shard_worker.index.search.ask import Ask
 from shoal.shard_worker.index.search.exact import scored
 from shoal.shard_worker.index.search.explaining import Tally

@@ -18,7 +18,7 @@ from shoal.core.collection import Metric
 from shoal.core.points import Matrix
 from shoal.core.scoring import pair_scores
 from shoal.shard_worker.index.native.distances import distances_at
-from shoal.shard_worker.index.native.native_index import inner_products, squared_distances
+from shoal.shard_worker.index.native.index import inner_products, squared_distances
 from shoal.shard_worker.index.search.ask import Ask
 from shoal.shard_worker.index.search.explaining import Tally
 from shoal.shard_worker.index.search.paces import TOGETHER_QUERIES, Layout

@@ -16,7 +16,7 @@ import numpy as np
 from shoal.core.collection import Metric
 from shoal.core.deadline import Clock
 from shoal.shard_worker.index.native.distances import distances_at
-from shoal.shard_worker.index.native.native_index import squared_distances
+from shoal.shard_worker.index.native.index import squared_distances
 
 TOGETHER_QUERIES = 8
 """From this many queries on, one matrix product is faster than one pass a query (measured at dimensions 16, 128 and

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from shoal.core.scoring import pair_scores
 from shoal.core.shard_calls import RecallTarget
-from shoal.shard_worker.index.native.native_index import NativeIndex
+from shoal.shard_worker.index.native.index import NativeIndex
 from shoal.shard_worker.index.search.approximate import Descender, Descent, Reliance, Sieve, choice_for, index_hits, nearest
 from shoal.shard_worker.index.search.ask import Ask, SearchContext
 from shoal.shard_worker.index.search.exact import Stock, exact_hits, scored, visible_stock

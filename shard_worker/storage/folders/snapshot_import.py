@@ -38,8 +38,8 @@ from shoal.shard_worker.storage.folders.snapshot_manifest import (
 )
 from shoal.shard_worker.storage.log.log import ReplicaLog, closed_log_end
 from shoal.shard_worker.storage.sealed_json import read_sealed, write_sealed
-from shoal.shard_worker.storage.store.store_copy import adopt_store
-from shoal.shard_worker.storage.store.store_inspection import StoreInspection
+from shoal.shard_worker.storage.store.copy import adopt_store
+from shoal.shard_worker.storage.store.inspection import StoreInspection
 
 _MANIFEST, _PARTS = "snapshot.json", "parts"
 

@@ -24,12 +24,12 @@ from shoal.runtime.fault_points import fault_point
 from shoal.shard_worker.logic.replication.record import Record
 from shoal.shard_worker.storage.durable import flush, flush_data, fsync_path, make_folder
 from shoal.shard_worker.storage.failure import StorageFailed, write_failure
+from shoal.shard_worker.storage.log.file import ChainEnd, LogIdentity, create_log_file
 from shoal.shard_worker.storage.log.frame import Frame, encode_group
-from shoal.shard_worker.storage.log.log_file import ChainEnd, LogIdentity, create_log_file
-from shoal.shard_worker.storage.log.log_opening import OpenedLog, open_log_files, verify_log_files
-from shoal.shard_worker.storage.log.log_places import RecordBorder
-from shoal.shard_worker.storage.log.log_reading import place_behind, read_frames, read_group
-from shoal.shard_worker.storage.log.log_state import LogPart, LogState, new_state
+from shoal.shard_worker.storage.log.opening import OpenedLog, open_log_files, verify_log_files
+from shoal.shard_worker.storage.log.places import RecordBorder
+from shoal.shard_worker.storage.log.reading import place_behind, read_frames, read_group
+from shoal.shard_worker.storage.log.state import LogPart, LogState, new_state
 from shoal.shard_worker.storage.log.watermark import Watermark, load_watermark, save_watermark
 
 

@@ -37,6 +37,7 @@ from shoal.shard_worker.storage.failure import (
     write_failure,
 )
 from shoal.shard_worker.storage.store.connections import ReadPool, checkpoint
+from shoal.shard_worker.storage.store.copy import FrozenStore, frozen
 from shoal.shard_worker.storage.store.meta_table import (
     Counters,
     StoreIdentity,
@@ -60,7 +61,6 @@ from shoal.shard_worker.storage.store.points_reading import (
 from shoal.shard_worker.storage.store.points_writing import apply_mutation
 from shoal.shard_worker.storage.store.schema import check_tables, connect_reader, connect_writer, create_tables
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry, forget_requests, read_requests, read_segments, replace_segments
-from shoal.shard_worker.storage.store.store_copy import FrozenStore, frozen
 
 _VECTOR_CHUNK_BYTES = 4 * 1024 * 1024
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.ids import Seq
-from shoal.core.points import PointColumns, PointId
+from shoal.core.points import Matrix, PointColumns, PointId
 from shoal.shard_worker.logic.replication.request_memory import Remembered
 from shoal.shard_worker.storage.checksum import key_crc, part_crc, point_crc
 from shoal.shard_worker.storage.store.chunks import in_chunks, marks
@@ -141,12 +141,16 @@ def _check_columns(columns: PointColumns, ids: list[PointId], seq: Seq, dim: int
 def _table_rows(
     columns: PointColumns, ids: list[PointId], first_row: int, seq: int
 ) -> list[tuple[int, PointId, int, int, int, int, bytes | None, bytes]]:
-    width = 4 * columns.vectors.shape[1]
-    data = columns.vectors.astype("<f4", copy=False).tobytes()
     payloads = columns.payloads or (None,) * len(ids)
     made = []
-    for at, (point_id, payload) in enumerate(zip(ids, payloads, strict=True)):
-        row, vector = first_row + at, data[at * width : (at + 1) * width]
+    for row, (point_id, payload, vector) in enumerate(zip(ids, payloads, _row_bytes(columns.vectors), strict=True), start=first_row):
         crcs = part_crc(payload), part_crc(vector)
         made.append((row, point_id, seq, point_crc(row, point_id, seq, *crcs), *crcs, payload, vector))
     return made
+
+
+def _row_bytes(vectors: Matrix) -> list[bytes]:
+    """Return the little-endian bytes of each row, copied once."""
+    rows = np.ascontiguousarray(vectors, dtype="<f4")
+    listed: list[bytes] = rows.view(f"V{rows.shape[1] * rows.itemsize}").reshape(-1).tolist()
+    return listed

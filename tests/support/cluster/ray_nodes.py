@@ -1,8 +1,8 @@
-"""A Ray of several nodes on this machine, to be harmed: a head that hosts nothing, and one node for each worker, with
-its label.
+"""A Ray of several nodes on this machine, which tests damage: a head that hosts nothing, and one node for each worker,
+with the label of its worker.
 
-Its processes carry the mark of shoal.deploy.ray.session, so that whatever is left in the end is found and killed. Ray
-keeps its tables in a folder (`RAY_gcs_storage`), so that a killed head can come back to them.
+Its processes carry the mark of shoal.deploy.ray.session, so that what is left at the end is found and killed. Ray keeps
+its tables in a folder (`RAY_gcs_storage`), so that a killed head can come back to them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ADDRESS_FILE = Path(tempfile.gettempdir()) / "ray" / "ray_current_cluster"
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """For every process of Ray. A killed node is noticed within 2.5 s rather than 15 s."""
+    """Return the environment of every process of Ray. A killed node is noticed within 2.5 s rather than 15 s."""
     return {
         MARK: str(folder),
         "RAY_AUTH_MODE": "token",
@@ -46,12 +46,12 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def short_folder() -> Path:
-    """For Ray's sockets, whose paths must stay below 107 bytes."""
+    """Make a folder for Ray's sockets, whose paths must stay below 107 bytes."""
     return Path(tempfile.mkdtemp(prefix="shoal-nodes-", dir="/tmp"))
 
 
 class RayNodes:
-    """Nodes numbered from 1, each with the label of the worker of that number. The environment above must be set."""
+    """Nodes numbered from 1. Each has the label of the worker of its number. The environment above must be set."""
 
     def __init__(self, folder: Path, workers: int) -> None:
         # Ray read the environment when it was imported; its own way to have it read again.
@@ -74,25 +74,25 @@ class RayNodes:
         return address
 
     def raylet(self, number: int) -> int:
-        """Process id of the parent of everything that node hosts."""
+        """Return the process id of the parent of everything that a node hosts."""
         pid: int = self._nodes[number].all_processes["raylet"][0].process.pid
         return pid
 
     def id(self, number: int) -> str:
-        """How Ray calls a node."""
+        """Return the id that Ray gives to a node."""
         name: str = self._nodes[number].node_id
         return name
 
     def kill_node(self, number: int) -> None:
-        """SIGKILL to every process of a node."""
+        """Send SIGKILL to every process of a node."""
         self._cluster.remove_node(self._nodes.pop(number), allow_graceful=False)
 
     def start_node(self, number: int) -> None:
-        """A new node with the label of the one that was killed."""
+        """Start a new node with the label of the one that was killed."""
         self._nodes[number] = self._add(number)
 
     def kill_head(self) -> None:
-        """SIGKILL to every process of the head: Ray's tables (GCS), its raylet, its agents."""
+        """Send SIGKILL to every process of the head: Ray's tables (GCS), its raylet, its agents."""
         for processes in self._head.all_processes.values():
             for each in processes:
                 if each.process.poll() is None:
@@ -100,7 +100,7 @@ class RayNodes:
                     each.process.wait(10)
 
     def start_head(self) -> None:
-        """The head again, on the same port and the same tables."""
+        """Start the head again, on the same port and with the same tables."""
         flags = ["--head", f"--port={self._port}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={self._folder}"]
         command = [str(Path(sys.executable).parent / "ray"), "start", *flags, f"--object-store-memory={OBJECT_STORE_BYTES}"]
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=HEAD_TIMEOUT_S, check=True, env=os.environ)

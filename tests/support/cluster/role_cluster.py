@@ -1,8 +1,8 @@
-"""A whole cluster as plain processes, for tests: a real etcd, `python -m coordinator`, `python -m shard_worker`,
-`python -m router`.
+"""A whole cluster as plain processes, for tests: a real etcd, `python -m shoal.coordinator`, `python -m
+shoal.shard_worker`, `python -m shoal.router`.
 
-Every process dies with the test process. Nothing waits for seconds: `wait_until` waits for conditions. Workers can be
-cut off from etcd, and in a network of their own from each other.
+Every process dies with the test process. `wait_until` waits for conditions, never for seconds. Workers can be cut off
+from etcd; in a network of their own, they can be cut off from each other, too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def wait_until(holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Wait for a condition. Raises AssertionError naming it when it does not come."""
+    """Wait for a condition. Raises AssertionError that names the condition when it stays false."""
     deadline = time.monotonic() + patience_s
     while not holds():
         assert time.monotonic() < deadline, f"waited {patience_s:.0f} s in vain: {what}"
@@ -45,7 +45,7 @@ def wait_until(holds: Callable[[], bool], what: str, patience_s: float = PATIENC
 
 
 class RoleProcess:
-    """One role as a process. `start` again after a kill goes on with the same arguments."""
+    """One role as a process. After a kill, `start` goes on with the same arguments."""
 
     def __init__(self, module: str, log: Path, *, inside: tuple[str, ...] = (), **settings: object) -> None:
         """inside: what goes before its command line, to run it in another network namespace."""
@@ -69,28 +69,28 @@ class RoleProcess:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=ROOT)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(PATIENCE_S)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM and return the exit code."""
         assert self._process is not None, "not started"
         self._process.send_signal(signal.SIGCONT)
         self._process.terminate()
         return self._process.wait(PATIENCE_S)
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open, nothing is answered."""
+        """Send SIGSTOP: connections stay open, and the process answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
 
     def wait(self) -> int:
-        """The exit code of a process that ends by itself."""
+        """Return the exit code of a process that ends by itself."""
         assert self._process is not None, "not started"
         return self._process.wait(PATIENCE_S)
 
@@ -99,8 +99,8 @@ class RoleProcess:
 
 
 def shards_are_whole(client: shoal.Client) -> bool:
-    """Whether every shard has all the replicas that its collection wants, in sync and on live workers; False when
-    nobody can tell.
+    """Return whether every shard has all the replicas that its collection wants, in sync and on live workers. False
+    when the router cannot tell.
     """
     try:
         cluster, listed = client.cluster(), client.list_collections()
@@ -158,27 +158,27 @@ class RoleCluster:
 
     @property
     def port(self) -> int:
-        """Of the first router."""
+        """The port of the first router."""
         return self.ports[0]
 
     @property
     def address(self) -> str:
-        """Of the first router."""
+        """The address of the first router."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def addresses(self) -> list[str]:
-        """Of every router."""
+        """The addresses of all routers."""
         return [f"127.0.0.1:{port}" for port in self.ports]
 
     @property
     def coordinator(self) -> RoleProcess:
-        """The first one."""
+        """The first coordinator."""
         return self.coordinators[0]
 
     @property
     def router(self) -> RoleProcess:
-        """The first one."""
+        """The first router."""
         return self.routers[0]
 
     @property
@@ -201,7 +201,7 @@ class RoleCluster:
         self.wait_ready()
 
     def start_roles(self) -> None:
-        """Every role, without waiting."""
+        """Start every role, without waiting."""
         for line in (*self.lines, *self.worker_lines):
             line.restore()
         for role in self.roles:
@@ -223,50 +223,52 @@ class RoleCluster:
         self.etcd.kill()
 
     def wait_ready(self) -> None:
-        """Until every worker is registered and every shard has a serving primary."""
+        """Wait until every worker is registered and every shard has a primary that serves."""
         with shoal.connect(self.address, timeout=5) as client:
             wait_until(lambda: self._ready(client), f"the cluster is ready; see {self.folder}")
 
     def wait_whole(self, client: shoal.Client) -> None:
-        """Until, besides, every shard has all the replicas that its collection wants, in sync and on live workers."""
+        """Wait until the cluster is ready, and every shard has all the replicas that its collection wants, in sync and
+        on live workers.
+        """
         wait_until(lambda: self.is_whole(client), f"every shard is whole; see {self.folder}")
 
     def is_whole(self, client: shoal.Client) -> bool:
-        """Whether it is ready, and every shard whole. Raises AssertionError when a role has ended."""
+        """Return whether the cluster is ready and every shard whole. Raises AssertionError when a role has ended."""
         return self._ready(client) and shards_are_whole(client)
 
     def worker_of_pid(self, pid: int) -> RoleProcess:
         return next(worker for worker in self.workers if worker.pid == pid)
 
     def data(self, worker: int) -> Path:
-        """Data folder of a worker."""
+        """Return the data folder of a worker."""
         return self.folder / f"worker-{worker}"
 
     def worker_id(self, worker: int) -> str:
-        """Identity of that folder as it is now."""
+        """Return the id that the data folder of a worker has now."""
         return str(json.loads((self.data(worker) / "worker.json").read_text())["worker_id"])
 
     def worker_of_id(self, worker_id: str) -> int:
         return next(number for number in range(len(self.workers)) if self.worker_id(number) == worker_id)
 
     def reachable(self, address: str) -> str:
-        """Where the tests reach what the roles reach at an address."""
+        """Return the address at which the tests reach what the roles reach at `address`."""
         return address if self.network is None else f"{LOOPBACK}:{address.rpartition(':')[2]}"
 
     def cut_from_etcd(self, worker: int) -> None:
-        """The worker's line to etcd is dead: refused on loopback, silent in a network of its own."""
+        """Cut the connection of a worker to etcd: refused on loopback, silent in a network of its own."""
         if self.network is None:
             self.worker_lines[worker].cut()
         else:
             self.network.lose(worker, ETCD)
 
     def cut_from_worker(self, worker: int, other: int) -> None:
-        """Whatever one worker sends to the other is lost; in a network of its own only."""
+        """Lose everything that one worker sends to another one. Needs a network of its own."""
         assert self.network is not None, "workers on loopback cannot be cut off from each other"
         self.network.lose(worker, self.network.address(other))
 
     def isolate(self, worker: int) -> None:
-        """The worker hears and reaches nobody; in a network of its own only."""
+        """Let a worker reach nobody and be reached by nobody. Needs a network of its own."""
         assert self.network is not None, "workers on loopback cannot be cut off from each other"
         self.network.isolate(worker)
 
@@ -278,7 +280,7 @@ class RoleCluster:
             self.network.heal(worker)
 
     def leader(self, client: shoal.Client) -> int | None:
-        """Number of the coordinator that leads, as the router sees it."""
+        """Return the number of the coordinator that leads, as the router sees it."""
         try:
             leader = client.cluster().leader
         except shoal.ShoalError:

@@ -1,6 +1,6 @@
-"""A small file system to fill up: ext4 on a file, else a tmpfs of that size; needs root.
+"""A small file system for tests that fill it: ext4 on a file, else a tmpfs of that size. Needs root.
 
-Unmounted when the test ends.
+It is unmounted when the test ends.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ _BLOCK = b"\0" * 65_536
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """The mount point of a file system of about that size below `folder`.
-
-    Skips the test where nothing can be mounted.
+    """Mount a file system of about that size below `folder`; the block gets its mount point. Skips the test where
+    nothing can be mounted.
     """
     point, image = folder / "disk", folder / "disk.img"
     point.mkdir()
@@ -40,7 +39,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 
 
 def fill(path: Path, *, leave_bytes: int = 0) -> None:
-    """Fill the file system of `path` with a file there, up to the last byte or but for `leave_bytes`."""
+    """Write a file that fills the file system of `path` to the last byte, or leaves `leave_bytes` free."""
     with path.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
         while (free := _free_bytes(path.parent)) > leave_bytes:
             stream.write(_BLOCK[: min(len(_BLOCK), max(1, free - leave_bytes))])

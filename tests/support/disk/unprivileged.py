@@ -1,4 +1,4 @@
-"""Programs run without root's right to write everywhere and to listen below 1024, by tests that run as root."""
+"""Runs programs without root's right to write everywhere and to listen below 1024, in tests that run as root."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ NOBODY = 65_534
 
 
 def unprivileged() -> tuple[str, ...]:
-    """What goes before a command line.
-
-    Skips the test where we are not root, who alone can give a folder to another user.
+    """Return the words that go before a command line. Skips the test where we are not root: only root can give a folder
+    to another user.
     """
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv")

@@ -1,4 +1,4 @@
-"""A real etcd for tests: one process, its data in a folder, free ports on loopback, gone when the tests are."""
+"""A real etcd for tests: one process with its data in a folder, on free ports of loopback. It ends with the tests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def etcd_program() -> str:
-    """Path of etcd: `ETCD` or the `etcd` on PATH. Raises RuntimeError, because these tests must not be skipped."""
+    """Return the path of etcd: `ETCD`, or the `etcd` on PATH. Raises RuntimeError when there is none, because these
+    tests must not be skipped.
+    """
     program = os.environ.get("ETCD") or shutil.which("etcd")
     if program is None or shutil.which(program) is None:
         raise RuntimeError("these tests need a real etcd: install it (apt: etcd-server), or set ETCD to its path")
@@ -39,7 +41,7 @@ def etcd_program() -> str:
 
 
 class EtcdProcess:
-    """One etcd over one folder. Every start is on the same ports and the same data."""
+    """One etcd over one folder. Every start uses the same ports and the same data."""
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class EtcdProcess:
         return self._process.pid
 
     def start(self) -> None:
-        """Start, and wait until it is healthy. Raises RuntimeError with the end of its log."""
+        """Start etcd and wait until it is healthy. Raises RuntimeError with the end of its log."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, env=_clean_environment())
@@ -82,27 +84,27 @@ class EtcdProcess:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """End it in order."""
+        """End etcd in order."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
             self._process.wait(STOP_TIMEOUT_S)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(STOP_TIMEOUT_S)
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open, nothing is answered."""
+        """Send SIGSTOP: connections stay open, and etcd answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
         # The signal is sent when kill returns, not heeded: on a busy machine an answer could still come.
         while any(_state_of(task) not in "Tt" for task in Path(f"/proc/{self.pid}/task").iterdir()):
             time.sleep(0.001)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
 
     @property
@@ -142,10 +144,10 @@ class EtcdProcess:
 
 
 def _clean_environment() -> dict[str, str]:
-    """Without the variables that etcd would take for settings."""
+    """Return our environment without the variables that etcd would read as settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("ETCD_") or name == "ETCD_UNSUPPORTED_ARCH"}
 
 
 def _state_of(task: Path) -> str:
-    """State letter of a thread, from its line in /proc."""
+    """Return the letter of a thread's state, from its line in /proc."""
     return (task / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]

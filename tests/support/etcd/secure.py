@@ -1,4 +1,6 @@
-"""A real etcd that wants TLS both ways and a user: root, shoal (may everything) and nobody (may nothing)."""
+"""A real etcd that demands TLS from both sides and a user: root, shoal (may do everything) or nobody (may do
+nothing).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ CALL_S = 5.0
 
 
 class SecureEtcd(EtcdProcess):
-    """`client`: a certificate that it trusts; `authority`: who signed all of them."""
+    """An etcd with TLS. client: a certificate that it trusts; authority: what signed all certificates."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -28,13 +30,13 @@ class SecureEtcd(EtcdProcess):
 
     @property
     def tls(self) -> EtcdTls:
-        """What a client of it is made with."""
+        """Return the TLS settings of a client."""
         return EtcdTls(
             ca=self.authority.ca.read_bytes(), certificate=self.client.certificate.read_bytes(), key=self.client.key.read_bytes()
         )
 
     def enable_users(self) -> None:
-        """Make the users and ask everybody for one from now on. Once in the life of its data."""
+        """Make the users, and demand a user from now on. Call it once in the life of the data."""
         # The requests of etcd's administration look like AuthenticateRequest: two texts, in fields 1 and 2.
         credentials = grpc.ssl_channel_credentials(self.tls.ca, self.tls.key, self.tls.certificate)
         with grpc.secure_channel(self.endpoint, credentials) as channel:

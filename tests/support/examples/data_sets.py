@@ -1,5 +1,5 @@
-"""The shared data sets: read in place, from ../shared/data or the folder that SHOAL_DATA names; tests skip when they
-are absent.
+"""The shared data sets, read in place: from ../shared/data or from the folder that SHOAL_DATA names. Tests that need an
+absent one are skipped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DEFAULT = ROOT.parent / "shared" / "data"
 
 
 def load(name: str) -> dict[str, np.ndarray]:
-    """The arrays of one .npz file; skips the test when it is not there."""
+    """Return the arrays of one .npz file. Skips the test when the file is absent."""
     path = Path(os.environ.get("SHOAL_DATA", _DEFAULT)) / name
     if not path.is_file():
         pytest.skip(f"{path} is absent: set SHOAL_DATA to the folder that holds {name}")
@@ -25,5 +25,5 @@ def load(name: str) -> dict[str, np.ndarray]:
 
 
 def recall(found: list[list[int]], truth: np.ndarray, k: int) -> float:
-    """Share of the true k nearest neighbours that were found, over all queries."""
+    """Return the share of the true k nearest neighbours that were found, over all queries."""
     return float(np.mean([len(set(ids[:k]) & set(row[:k].tolist())) / k for ids, row in zip(found, truth, strict=True)]))

@@ -1,4 +1,4 @@
-"""Payloads and filters as they may come, over few keys and values, so that filters meet what payloads hold."""
+"""Random payloads and filters over few keys and values, so that filters often match."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SIDES = ("gt", "gte", "lt", "lte")
 
 
 def ranges(most: int = 4) -> st.SearchStrategy[Range]:
-    """Ranges of one to `most` bounds."""
+    """Return ranges of one to `most` bounds."""
     kinds: tuple[st.SearchStrategy[float | str], ...] = (numbers, texts)
     bounds = st.one_of([st.dictionaries(st.sampled_from(SIDES), kind, min_size=1, max_size=most) for kind in kinds])
     return st.builds(lambda path, given: Range(path, **given), paths, bounds)
 
 
 def filters(most_bounds: int = 4, least_or: int = 0) -> st.SearchStrategy[Filter]:
-    """Trees of filters, a few levels deep."""
+    """Return trees of filters, a few levels deep."""
     tests = st.one_of(
         st.builds(In, paths, st.lists(scalars, max_size=3).map(tuple)),
         ranges(most_bounds),

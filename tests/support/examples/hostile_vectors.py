@@ -1,4 +1,4 @@
-"""Vectors that indexes find hard, and queries that are not drawn from them."""
+"""Vectors that are hard for indexes, and queries that are not drawn from them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ QUERIES = ("rows", "random", "between", "far", "opposite")
 
 
 def rows_of(kind: str, rows: int, dim: int, seed: int) -> Vectors:
-    """(rows, dim) float32. uneven: all positive, of very different lengths; copies: groups of 100 equal ones; low
-    dimension: three in many."""
+    """Return (rows, dim) float32 of one kind of DATA. uneven: all positive, of very different lengths; copies: groups
+    of 100 equal rows; low dimension: three dimensions embedded in `dim`.
+    """
     rng = np.random.default_rng(seed)
     plain = rng.standard_normal((rows, dim))
     match kind:
@@ -32,7 +33,9 @@ def rows_of(kind: str, rows: int, dim: int, seed: int) -> Vectors:
 
 
 def queries_of(kind: str, rows: Vectors, count: int, seed: int) -> Vectors:
-    """(count, dim) float32. rows: near some of them; far: in random directions, twenty times as long as rows."""
+    """Return (count, dim) float32 of one kind of QUERIES. rows: near some of the rows; far: in random directions,
+    twenty times as long as rows.
+    """
     rng = np.random.default_rng(seed)
     drawn = rows[rng.integers(0, len(rows), (2, count))]
     noise = rng.standard_normal((count, rows.shape[1])) * rows.std()

@@ -1,4 +1,4 @@
-"""Certificates for tests, made by the openssl command: an authority, and what it signs for loopback."""
+"""Certificates for tests, made by the openssl command: an authority, and certificates that it signs for loopback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Signed:
 
 
 class Authority:
-    """A test authority in a folder. Its certificate is `ca`."""
+    """A certificate authority in a folder. Its own certificate is `ca`."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
@@ -23,7 +23,7 @@ class Authority:
         _openssl("req", "-x509", *_new_key(self._key), "-out", self.ca, "-days", "2", "-subj", f"/CN={name}")
 
     def sign(self, name: str) -> Signed:
-        """A certificate for 127.0.0.1 and localhost, good for servers and clients."""
+        """Return a certificate for 127.0.0.1 and localhost, good for servers and clients."""
         request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
         signed = Signed(certificate=self._folder / f"{name}.crt", key=self._folder / f"{name}.key")
         extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n")
@@ -33,7 +33,7 @@ class Authority:
         return signed
 
     def context(self, client: Signed) -> ssl.SSLContext:
-        """Trusts this authority and shows a client's certificate."""
+        """Return a context that trusts this authority and shows the certificate of a client."""
         context = ssl.create_default_context(cafile=str(self.ca))
         context.load_cert_chain(client.certificate, client.key)
         return context

@@ -1,4 +1,4 @@
-"""Where processes listen, as Linux tells it."""
+"""The addresses on which processes listen, read from /proc."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ _LISTEN = "0A"
 
 
 def listening(pids: Iterable[int]) -> set[str]:
-    """Addresses, without ports, on which these processes take TCP connections. Those that ended meanwhile take none."""
+    """Return the addresses, without ports, on which these processes accept TCP connections. A process that has ended
+    accepts none.
+    """
     found: set[str] = set()
     for pid in pids:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -29,7 +31,7 @@ def _of(pid: int) -> set[str]:
 
 
 def _address(text: str) -> str:
-    """From groups of four bytes, each with its lowest byte first."""
+    """Return the address of a text of /proc: groups of four bytes, the lowest byte of each first."""
     packed = b"".join(bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8))
     address = ipaddress.ip_address(packed)
     return str(address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else str(address)

@@ -1,8 +1,8 @@
-"""A network of its own for a cluster under test: each host in a network namespace, all on one bridge; its lines can be
-cut without a word.
+"""A network of its own for a cluster under test: each host in a network namespace, all on one bridge. Its lines can be
+cut silently.
 
-Needs root and iproute2. Nothing of it is seen from outside but the relay's ports on loopback (see net_relay), and it is
-gone when the test is; what a killed test left behind is removed by the next one.
+Needs root and iproute2. From outside only the ports of the relay on loopback are reached (see net_relay). The network
+ends with the test; the next test removes what a killed one left behind.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NOBODY = "02:00:00:00:00:00"
 
 @functools.cache
 def why_no_network() -> str | None:
-    """Why such a network cannot be had here; None when it can."""
+    """Return why such a network cannot be made here; None when it can."""
     if os.geteuid() != 0:
         return "a network namespace needs root"
     name = f"{_PREFIX}{os.getpid()}-probe"
@@ -58,11 +58,11 @@ class PrivateNetwork:
         return f"10.213.0.{host + 11}"
 
     def inside(self, host: int | None) -> tuple[str, ...]:
-        """What goes before a command line that is to run on a host; None: in the hub."""
+        """Return the words that go before a command line that runs on a host; None: in the hub."""
         return _inside(self._hub if host is None else self._hosts[host])
 
     def open(self) -> None:
-        """Make it. One network at a time in a process."""
+        """Make the network. A process has one network at a time."""
         _sweep()
         _ip("netns", "add", self._hub)
         _ip("-n", self._hub, "link", "set", "lo", "up")
@@ -79,7 +79,7 @@ class PrivateNetwork:
             _ip("-n", name, "link", "set", "eth0", "up")
 
     def relay(self, targets: Iterable[str]) -> None:
-        """Reach each host:port of it from outside at the same port of loopback."""
+        """Make each host:port reachable from outside, at the same port of loopback."""
         command = [sys.executable, "-m", "tests.support.network.net_relay", str(os.getpid()), str(_FOLDER / self._hub), *targets]
         self._relay = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
         assert self._relay.stdout is not None
@@ -94,15 +94,15 @@ class PrivateNetwork:
                 _ip("netns", "del", name)
 
     def isolate(self, host: int) -> None:
-        """Pull its cable."""
+        """Cut the host off from all others."""
         _ip("-n", self._hub, "link", "set", f"v{host}", "down")
 
     def lose(self, host: int, address: str) -> None:
-        """Whatever the host sends to an address is lost from now on, one way."""
+        """Lose everything that the host sends to an address from now on; the other direction works."""
         _ip("-n", self._hosts[host], "neigh", "replace", address, "lladdr", _NOBODY, "nud", "permanent", "dev", "eth0")
 
     def heal(self, host: int) -> None:
-        """Its cable is in, and nothing that it sends is lost."""
+        """Connect the host again; nothing that it sends is lost any more."""
         _ip("-n", self._hub, "link", "set", f"v{host}", "up")
         _ip("-n", self._hosts[host], "neigh", "flush", "dev", "eth0", "nud", "permanent")
 
@@ -112,7 +112,7 @@ def _inside(name: str) -> tuple[str, ...]:
 
 
 def _sweep() -> None:
-    """Remove what dead tests left, and what an earlier network of this process left whose cluster did not start."""
+    """Remove the networks of dead tests, and an earlier network of this process whose cluster did not start."""
     for path in _FOLDER.glob(f"{_PREFIX}*") if _FOLDER.is_dir() else ():
         owner = path.name.removeprefix(_PREFIX).partition("-")[0]
         if owner == str(os.getpid()) or not Path(f"/proc/{owner}").exists():

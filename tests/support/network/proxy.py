@@ -1,5 +1,5 @@
-"""A proxy that somebody's environment names and that nobody should use: it keeps what it is asked, and answers
-nothing.
+"""A proxy that environment variables name and that no program of ours should use: it records what it is asked, and
+answers nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EXCEPTIONS = ("no_proxy", "no_grpc_proxy", "NO_PROXY", "NO_GRPC_PROXY")
 
 
 class Proxy:
-    """`url` is what a variable would say; `asked` the first words of each connection that came."""
+    """url: the value of such a variable; asked: the first words of each connection that came."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -26,7 +26,7 @@ class Proxy:
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     def serve(self) -> None:
-        """Until the listener is shut down."""
+        """Serve until the listener is shut down."""
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
@@ -43,8 +43,8 @@ def _first_words(connection: socket.socket) -> str:
 
 @contextlib.contextmanager
 def proxy_named_by(variables: tuple[str, ...]) -> Iterator[Proxy]:
-    """Within the block these variables of our own environment name it, and no other one names a proxy or an
-    exception.
+    """Within the block, these variables of our own environment name the proxy, and no other variable names a proxy or
+    an exception.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.MonkeyPatch.context() as patch:
         proxy = Proxy(listener)

@@ -1,4 +1,4 @@
-"""A line that tests can damage: forwards TCP, can be cut, and can swallow what goes one way."""
+"""A connection that tests can damage: it forwards TCP, can be cut, and can swallow one direction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TcpProxy:
         return f"127.0.0.1:{self.port}"
 
     async def start(self, listening: socket.socket | None = None) -> None:
-        """Listen, on the same port each time; or on a socket that listens already."""
+        """Listen on the same port each time, or on a socket that listens already."""
         if listening is not None:
             self._server = await asyncio.start_server(self._accept, sock=listening)
         else:
@@ -80,7 +80,7 @@ class TcpProxy:
 
 
 class ProxyThread:
-    """A TcpProxy for tests without an event loop: it has one of its own, in a thread. Listens from the first moment."""
+    """A TcpProxy for tests without an event loop: it runs one of its own in a thread. It listens from the start."""
 
     def __init__(self, target_port: int) -> None:
         self._loop = asyncio.new_event_loop()
@@ -100,13 +100,13 @@ class ProxyThread:
         self._listening = False
 
     def restore(self) -> None:
-        """Forward everything again; nothing when it does."""
+        """Forward everything again. Does nothing when nothing is cut."""
         if not self._listening:
             self._await(self._proxy.restore())
             self._listening = True
 
     def close(self) -> None:
-        """Cut, and end the thread; a second call does nothing."""
+        """Cut, and end the thread. A second call does nothing."""
         if self._thread.is_alive():
             self.cut()
             self._loop.call_soon_threadsafe(self._loop.stop)

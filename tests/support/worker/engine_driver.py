@@ -1,6 +1,4 @@
-"""An engine driven step by step on one thread, as a replica's writer would, and crashes of it that leave the disk as it
-lies.
-"""
+"""Drives an engine step by step on one thread, as the writer of a replica would. A crash leaves the disk as it is."""
 
 from __future__ import annotations
 
@@ -30,11 +28,11 @@ ENOUGH = 10_000
 
 
 class Driven:
-    """One open engine. Every record is committed as soon as it is durable: the replica is alone."""
+    """One open engine. Every record is committed as soon as it is durable, because the replica is alone."""
 
     def __init__(self, path: Path, spec: CollectionSpec = SPEC) -> None:
-        """Open the replica in the folder `path`, made when it is missing, and apply what its log has beyond the
-        store.
+        """Open the replica in the folder `path`, made when it is missing, and apply the records that its log has beyond
+        the store.
         """
         self.path, self.spec = path, spec
         if not path.exists():
@@ -43,7 +41,7 @@ class Driven:
         self.reopen()
 
     def reopen(self) -> None:
-        """Open it again after it was closed."""
+        """Open the replica again after it was closed."""
         self.folder = ReplicaFolder.load(self.path, cluster_id=CLUSTER, ref=REF)
         self.engine = Engine.open(self.folder, self.spec, SETTINGS)
         opened = self.engine.beginning().opened
@@ -66,7 +64,7 @@ class Driven:
         self._write(RecordKind.DELETE_ROWS, exact_delete_body(id_array(ids), np.array(rows, dtype=np.int64)))
 
     def build(self, *, everything: bool) -> bool:
-        """One build from its plan to the deletion of what it replaced. Returns whether there was one."""
+        """Run one build, from its plan to the deletion of what it replaced. Returns whether there was one to run."""
         if everything:
             self.engine.freeze()
         plan = self.engine.next_build(everything=everything)
@@ -91,11 +89,11 @@ class Driven:
         self.engine.close()
 
     def copy_to(self, path: Path) -> None:
-        """The folder as it lies on the disk now."""
+        """Copy the folder as it lies on the disk now."""
         shutil.copytree(self.path, path)
 
     def append_only(self, ids: Sequence[PointId], vectors: Sequence[Sequence[float]], payloads: Sequence[bytes | None]) -> None:
-        """An upsert that is durable and not applied yet."""
+        """Make an upsert durable without applying it."""
         record = self._record(RecordKind.UPSERT, _upsert_body(ids, vectors, payloads))
         self.engine.append([record])
         self.seq = record.seq

@@ -1,4 +1,4 @@
-"""Reading a driven engine: what tests compare with a model."""
+"""Reads a driven engine, for comparison with a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.worker.replica_bench import SHARD
 
 
 def stored(driven: Driven) -> dict[PointId, tuple[list[float], dict[str, Any] | None]]:
-    """Every point of the store: vector and payload by id."""
+    """Return every point of the store: vector and payload by id."""
     page = driven.engine.reading.scroll(ShardScroll(shard=SHARD, after=None, limit=ENOUGH, with_vectors=True))
     assert page.vectors is not None
     assert page.payloads is not None
@@ -26,7 +26,9 @@ def stored(driven: Driven) -> dict[PointId, tuple[list[float], dict[str, Any] | 
 
 
 def nearest(driven: Driven, query: Sequence[float], k: int, filter: Filter | None = None) -> list[PointId]:
-    """Ids of an exact search, best first. Raises DataLoss when the index holds a row that the store does not."""
+    """Return the ids of an exact search, best first. Raises DataLoss when the index holds a row that the store
+    lacks.
+    """
     call = ShardSearch(shard=SHARD, queries=np.array([query], dtype=np.float32), groups=(QueryGroup(k=k, filter=filter),), accuracy=Exact())
     found = driven.engine.reading.search(driven.engine.reading.view(), call)
     if found is None:
@@ -35,7 +37,7 @@ def nearest(driven: Driven, query: Sequence[float], k: int, filter: Filter | Non
 
 
 def count(driven: Driven, filter: Filter | None = None) -> int:
-    """Number of points. Raises DataLoss as nearest."""
+    """Return the number of points. Raises DataLoss as nearest does."""
     if filter is None:
         return driven.engine.reading.count()
     counted = driven.engine.reading.count_matching(driven.engine.reading.view(), filter)
@@ -45,7 +47,7 @@ def count(driven: Driven, filter: Filter | None = None) -> int:
 
 
 def matching(driven: Driven, filter: Filter) -> tuple[list[PointId], list[int]]:
-    """Ids and rows of the points that match."""
+    """Return ids and rows of the points that match."""
     found = driven.engine.reading.matching(driven.engine.reading.view(), filter, ENOUGH)
     assert found is not None
     assert not found.more

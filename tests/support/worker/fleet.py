@@ -1,4 +1,4 @@
-"""Several workers in one process: real folders, the in-memory store, and calls between them that a test can cut."""
+"""Several workers in one process: real folders, the store in memory, and calls between workers that a test can cut."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ SHARD = ShardId(CollectionId("c"), 0)
 
 
 class FleetPeers:
-    """PeerCalls, and those of snapshots, from one worker of a fleet to the others."""
+    """Calls from one worker of a fleet to the others: appends, swaps and snapshots."""
 
     def __init__(self, fleet: "Fleet", me: "Member") -> None:
         self._fleet, self._me = fleet, me
@@ -75,7 +75,7 @@ class FleetPeers:
 
 
 class Member:
-    """One worker without its gRPC server."""
+    """One worker without its gRPC server. sure_of_lease: False makes it doubt its lease."""
 
     def __init__(self, fleet: "Fleet", folder: Path, settings: EngineSettings) -> None:
         self.store = MemoryStore(fleet.cluster)
@@ -140,7 +140,7 @@ class Member:
 
 
 class Fleet:
-    """The workers, and the hands of a coordinator."""
+    """The workers, and what a coordinator would do with them."""
 
     def __init__(self, folder: Path, settings: EngineSettings) -> None:
         self.cluster = MemoryCluster(boot_s)
@@ -165,7 +165,7 @@ class Fleet:
             await self.stop(member)
 
     async def place(self, primary: Member, *learners: Member, min_isr: int) -> None:
-        """A collection of one shard, as its creation leaves it."""
+        """Place a collection of one shard, as its creation leaves it."""
         spec = CollectionSpec(name="n", dim=DIM, replicas=1 + len(learners))
         collection = Collection(id=SHARD.collection, spec=spec, state=CollectionState.ACTIVE, request_id="q")
         names = [ReplicaId(f"placed-{number}") for number in range(1 + len(learners))]
@@ -192,7 +192,7 @@ class Fleet:
         assert isinstance(await self._store.commit(Transaction(then=tuple(operations)), 1.0), Committed)
 
     async def elect(self, candidate: Member, *, without: tuple[ReplicaId, ...]) -> None:
-        """A new term, as a failover makes it."""
+        """Begin a new term, as a failover does."""
         before = await self.config()
         replica = next(each for each, home in before.worker_of.items() if home == candidate.id)
         assert replica in before.isr
@@ -213,7 +213,9 @@ class Fleet:
         return await self.config()
 
     async def upsert_until_refused(self, primary: Member, ids: Sequence[PointId], value: float) -> None:
-        """Write again and again, as long as a write is only not acknowledged. Raises what refuses one."""
+        """Write again and again, as long as a write is only not acknowledged in time. Raises the error that refuses
+        one.
+        """
         while True:
             with contextlib.suppress(DeadlineExceeded):
                 await self.upsert(primary, ids, value, timeout_s=0.2)
@@ -236,7 +238,7 @@ class Fleet:
         return await primary.host.write(ShardDelete(shard=SHARD, request_id=self._next(), ids=id_array(ids)), 10.0)
 
     async def content(self, member: Member, at_least: Seq = Seq(0)) -> dict[PointId, float]:
-        """What a replica holds, once it has applied so much: the first component by id."""
+        """Return what a replica holds once it has applied `at_least`: the first component by id."""
         terms = ReadTerms(min_seq=at_least)
         call = ShardScroll(shard=SHARD, after=None, limit=10_000, filter=None, with_payload=False, with_vectors=True, terms=terms)
         page = await self._when_ready(lambda: member.host.scroll(call, 10.0))

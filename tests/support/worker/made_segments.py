@@ -1,4 +1,4 @@
-"""Sealed segments made as a replica makes them: rows that froze, a build, files."""
+"""Sealed segments, made as a replica makes them: frozen rows, a build, files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUCKETS = 7
 
 
 def clustered(seed: int, rows: int, dim: int) -> np.ndarray:
-    """Rows around a few dozen centres, which are the same for all seeds. (rows, dim) float32."""
+    """Return (rows, dim) float32 around a few dozen centres, which are the same for all seeds."""
     centres = np.random.default_rng(1).standard_normal((40, dim)) * 2
     rng = np.random.default_rng(seed)
     return (centres[rng.integers(0, 40, rows)] + rng.standard_normal((rows, dim))).astype(np.float32)
@@ -36,7 +36,7 @@ def payload_of(row: int) -> bytes:
 
 
 def frozen(vectors: np.ndarray, metric: Metric, *, first_row: int = 0) -> Source:
-    """Rows that wait to be sealed; vectors as given; ids are row numbers plus a million."""
+    """Return rows that wait to be sealed: vectors as given, ids are row numbers plus a million."""
     rows = np.arange(first_row, first_row + len(vectors), dtype=np.int64)
     segment = GrowingSegment(key=1 + first_row, dim=vectors.shape[1], capacity=max(1, len(rows)), bounds=PayloadBounds())
     segment.append(rows, rows + 1_000_000, prepared(vectors, metric), [payload_of(row) for row in rows.tolist()])
@@ -52,7 +52,7 @@ def sealed_source(segment: SealedSegment, *, name: str = "base", whole: bool = T
 
 
 def built(form: SealedForm, others: tuple[Source, ...], folder: Path, *, base: Source | None = None) -> SealedSegment:
-    """The result of a build, with its vectors mapped where they have to be."""
+    """Return the result of a build, with its vectors mapped where they have to be."""
     sealed = BuildJob(seq=1, form=form, base=base, others=others).run(bool)
     assert sealed is not None
     write = sealed.files().get(VECTORS_SUFFIX)
@@ -64,7 +64,7 @@ def built(form: SealedForm, others: tuple[Source, ...], folder: Path, *, base: S
 
 
 def written(segment: SealedSegment, folder: Path, name: str = "one") -> dict[str, Path]:
-    """All its files, by suffix."""
+    """Write all files of a segment. Returns them by suffix."""
     paths = {suffix: folder / f"{name}{suffix}" for suffix in segment.files()}
     for suffix, write in segment.files().items():
         write(paths[suffix])
@@ -72,7 +72,7 @@ def written(segment: SealedSegment, folder: Path, name: str = "one") -> dict[str
 
 
 def reloaded(paths: dict[str, Path], form: SealedForm, rows: np.ndarray) -> SealedSegment:
-    """The segment in files, where `rows` live."""
+    """Return the segment that lies in files, with `rows` alive."""
     return SealedSegment.load(
         paths,
         live_rows=rows,

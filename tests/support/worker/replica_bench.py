@@ -51,7 +51,7 @@ def config(term: int) -> ShardConfig:
 
 
 class Alone:
-    """PeerCalls of a replica that has no peers."""
+    """Calls to peers of a replica that has none."""
 
     async def append(self, worker: WorkerId, append: Append, timeout_s: float) -> AppendAnswer:
         raise AssertionError(f"an append to {worker}")
@@ -106,7 +106,7 @@ class Bench:
 async def opened(
     folder: Path, *, term: int, growing_rows: int = 1_000, log_file_bytes: int = 64 * 1024 * 1024, spec: CollectionSpec = SPEC
 ) -> AsyncIterator[Bench]:
-    """The replica in `folder`, made when missing, elected in `term`, and serving; closed at the end."""
+    """Open the replica in `folder`, made when it is missing, elected in `term` and serving. It is closed at the end."""
     pools = Pools(search_threads=2, build_threads=1)
     worker = WorkerFolder.open(folder, ClusterId("cluster"))
     try:

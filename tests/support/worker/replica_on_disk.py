@@ -1,6 +1,4 @@
-"""A worker's data folder with one small replica in it: sealed and growing rows, several log files, and its worker
-stopped.
-"""
+"""The data folder of a stopped worker with one small replica: sealed and growing rows, several log files."""
 
 from __future__ import annotations
 
@@ -24,8 +22,9 @@ POINTS = 20
 
 
 def make_worker(folder: Path, *, clean: bool = True, spec: CollectionSpec = SPEC, more: int = 0) -> Path:
-    """Fill the data folder `folder`; returns the replica's. clean: stopped as it should be, else left as a kill leaves
-    it; more: points that are written besides, and all sealed in one segment."""
+    """Fill the data folder `folder` and return the folder of its replica. clean: stopped in order, else left as a kill
+    leaves it; more: points that are written besides; then all are sealed in one segment.
+    """
     worker = WorkerFolder.open(folder, CLUSTER)
     worker.create(REF, dim=DIM)
     path = folder / REF.shard.collection / str(REF.shard.number) / REF.replica_id
@@ -47,8 +46,8 @@ def make_worker(folder: Path, *, clean: bool = True, spec: CollectionSpec = SPEC
 
 
 def fill(driven: Driven) -> None:
-    """Twenty points, ids 0-16 and three strings; two are replaced and two deleted again after the first sixteen were
-    sealed.
+    """Write twenty points, ids 0-16 and three strings. Two are replaced and two are deleted after the first sixteen
+    were sealed.
     """
     ids: list[int | str] = [*range(17), "a", "b", "c"]
     vectors = [[float(at), float(at % 3), 1.0, -float(at)] for at in range(len(ids))]
@@ -76,12 +75,12 @@ def checked(path: Path) -> ReplicaReport:
 
 
 def found_in(report: ReplicaReport, name: str) -> list[Finding]:
-    """Findings in files of which a part is called so."""
+    """Return the findings in files whose name contains `name`."""
     return [finding for finding in report.findings if name in finding.file]
 
 
 def change(path: Path, statement: str, values: Sequence[Any] = ()) -> None:
-    """Change store.db behind everybody's back."""
+    """Change store.db without its replica."""
     connection = sqlite3.connect(path / "store.db")
     with connection:
         assert connection.execute(statement, values).rowcount >= 1
@@ -89,7 +88,7 @@ def change(path: Path, statement: str, values: Sequence[Any] = ()) -> None:
 
 
 def forge(path: Path, row: int, *, payload: bytes | None = None, vector: bytes | None = None) -> None:
-    """Give a row of the store another payload or vector, with the crcs it then has."""
+    """Give a row of the store another payload or vector, with matching crcs."""
     connection = sqlite3.connect(path / "store.db")
     ((point_id, seq, old_payload, old_vector),) = connection.execute("SELECT id, seq, payload, vector FROM points WHERE row = ?", (row,))
     parts = (old_payload if payload is None else payload, old_vector if vector is None else vector)

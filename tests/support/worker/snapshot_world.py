@@ -1,4 +1,6 @@
-"""Two workers' folders: a replica with points, index files and a log, and an empty one that is to become its copy."""
+"""The folders of two workers: one holds a replica with points, index files and a log, the other an empty one that
+becomes its copy.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ SEQ, TERM = Seq(20), Term(4)
 
 
 class CopiedReplica:
-    """The primary's replica: SEQ records applied, two index files."""
+    """The replica of the primary: SEQ records applied, two index files."""
 
     def __init__(self, path: Path) -> None:
         self.worker = WorkerFolder.open(path, CLUSTER)
@@ -59,7 +61,7 @@ def source_in(path: Path) -> Iterator[CopiedReplica]:
 
 
 def fetch(pinned: PinnedSnapshot, download: SnapshotDownload, *, piece: int = 4096, most: int = 1_000_000) -> int:
-    """Bring what is missing, at most so many pieces. Returns how many."""
+    """Fetch what is missing, at most `most` pieces. Returns how many were fetched."""
     for number in range(most):
         wanted = download.missing()
         if wanted is None:
@@ -73,7 +75,7 @@ def begun(folder: ReplicaFolder, pinned: PinnedSnapshot) -> SnapshotDownload:
 
 
 def contents(folder: ReplicaFolder) -> dict[object, tuple[list[float], bytes | None]]:
-    """Every point of a replica that nobody has open."""
+    """Return every point of a replica that no process has open."""
     store = PointsStore.open(folder.store_path, cluster_id=CLUSTER, replica_id=folder.ref.replica_id)
     try:
         found = store.scroll(None, 10_000, with_vectors=True, with_payloads=True)
@@ -85,7 +87,7 @@ def contents(folder: ReplicaFolder) -> dict[object, tuple[list[float], bytes | N
 
 
 def is_a_copy(folder: ReplicaFolder, source: CopiedReplica, *, known_term: int = TERM) -> None:
-    """Everything of a replica that took the snapshot is there, and it goes on from there."""
+    """Assert that a replica that took the snapshot holds everything of it and can go on."""
     assert folder.known_term == known_term
     store = PointsStore.open(folder.store_path, cluster_id=CLUSTER, replica_id=folder.ref.replica_id)
     log = ReplicaLog.open(folder.path, cluster_id=CLUSTER, replica_id=folder.ref.replica_id, applied_seq=store.applied_seq)

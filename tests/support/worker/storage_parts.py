@@ -1,4 +1,4 @@
-"""Values and parts that several tests of the storage room need."""
+"""Records, logs, stores and rows for tests of the storage room and of the rooms above it."""
 
 from __future__ import annotations
 

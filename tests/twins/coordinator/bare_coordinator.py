@@ -1,5 +1,5 @@
-"""A coordinator without its server, and the workers of a cluster, over the store in memory: everything runs, no socket
-is opened.
+"""A coordinator without its server, and the workers of a cluster, over the store in memory: everything runs, and no
+socket is opened.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ class ManualClock:
 
 
 class ScriptedReports:
-    """What workers would tell of their replicas; asked: how often they were asked for log ends, about which shards;
-    all_open: every replica that is asked about is open, and its log as long as any."""
+    """Answers workers would give about their replicas. asked: about which shards they were asked for log ends, each
+    time; all_open: every replica that is asked about is open, and its log as long as any.
+    """
 
     def __init__(self, cluster_map: Callable[[], ClusterMap] = ClusterMap) -> None:
         self._map, self.all_open = cluster_map, False
@@ -76,10 +77,12 @@ class ScriptedReports:
 
 
 class BareCoordinator:
-    """One coordinator: observer, election, loop and administrator on a client of its own."""
+    """One coordinator: observer, election, loop, administrator and recoverer on a client of its own."""
 
     def __init__(self, cluster: MemoryCluster, clock: ManualClock, address: str = "one:1", every_s: float = 0.05) -> None:
-        """`loop_clock` is that of the rounds alone, so that time may pass in them without ending leases."""
+        """Make it. `loop_clock` is the clock of the rounds alone, so that time can pass in them without ending
+        leases.
+        """
         self.loop_clock = ManualClock()
         self.store, self.changes, self.address = MemoryStore(cluster), ChangeSignal(), address
         self.reports = ScriptedReports(lambda: self.observer.map)
@@ -153,7 +156,9 @@ async def running(*candidates: BareCoordinator, acting: bool = True) -> AsyncIte
 
 
 class ModelWorkers:
-    """Live workers: register, open what is placed on them, let go of what is dropped, until the context ends."""
+    """Live workers: until the context ends they register, open what is placed on them, and let go of what is
+    dropped.
+    """
 
     def __init__(self, store: Store, *names: str, keys: Keys = KEYS) -> None:
         self._store, self._names, self._keys = store, names, keys

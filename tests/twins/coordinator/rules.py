@@ -1,5 +1,5 @@
-"""The rules of every step that is committed, whatever the decider thinks: checked against the cluster as it was right
-before.
+"""The rules of every step that is committed, whatever the decider thinks. Each step is checked against the cluster as
+it was just before.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def check_step(step: Step, now: ClusterMap) -> None:
 
 
 def check_shape(config: ShardConfig) -> None:
-    """What holds of every configuration."""
+    """Assert what holds of every configuration."""
     for members in (config.isr, config.elr, config.learners, config.leaving):
         assert len(set(members)) == len(members)
     assert not {*config.isr} & {*config.elr}
@@ -103,7 +103,7 @@ def _check_election(config: ShardConfig, old: ShardConfig, now: ClusterMap) -> N
 
 
 def _unchanged(config: ShardConfig, old: ShardConfig, *but: str) -> None:
-    """That only the named fields differ."""
+    """Assert that only the named fields differ."""
     assert dataclasses.replace(config, **{name: getattr(old, name) for name in but}) == old
 
 

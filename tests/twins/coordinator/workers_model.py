@@ -1,4 +1,4 @@
-"""What workers make of the configurations of their shards, as a small model: folders, primaries that grow and shrink
+"""A small model of what workers do with the configurations of their shards: folders, and primaries that grow and shrink
 the isr.
 """
 
@@ -28,7 +28,7 @@ from shoal.core.shard_config import (
 
 
 def worked(config: ShardConfig, cluster: ClusterMap, worker: WorkerId, made: set[ReplicaId]) -> ShardConfig:
-    """What one live worker makes of a shard, one swap. made: replicas that have a folder."""
+    """Return what one live worker makes of a shard by one swap. made: the replicas that have a folder."""
     mine = replica_on(config, worker)
     collection = cluster.collections.get(config.shard.collection)
     if mine is None or collection is None:
@@ -48,8 +48,9 @@ def worked(config: ShardConfig, cluster: ClusterMap, worker: WorkerId, made: set
 
 
 def _led(config: ShardConfig, cluster: ClusterMap, made: set[ReplicaId]) -> ShardConfig:
-    """What a primary does: who is eligible becomes a learner, members that leave or are silent go out of the isr, who
-    has caught up comes in."""
+    """Return what a primary makes of its shard: an eligible replica becomes a learner, a member that leaves or is
+    silent goes out of the isr, a learner that has caught up comes in.
+    """
     if config.elr and len(config.isr) >= config.min_isr:
         return without_eligible(config)
     for member in config.isr:
@@ -66,7 +67,7 @@ def _led(config: ShardConfig, cluster: ClusterMap, made: set[ReplicaId]) -> Shar
 
 
 def commits(config: ShardConfig, cluster: ClusterMap) -> bool:
-    """Whether a write can be committed now."""
+    """Return whether a write can be committed now."""
     home = config.primary_worker
     led = home is not None and home in cluster.workers and leads(config, config.primary, cluster.workers[home].registration)
     whole = all(config.worker_of.get(member) in cluster.workers for member in config.isr)

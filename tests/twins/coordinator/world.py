@@ -1,4 +1,4 @@
-"""A cluster as plain data: the state of the twin store, and workers that do what a real one does about its shards.
+"""A cluster as plain data: the state of the store twin, and workers that treat their shards as real ones do.
 
 Every commit of the coordinator is checked here against the rules that hold whatever the decider thinks.
 """
@@ -54,7 +54,7 @@ def shard_config(
     state: ShardState = ShardState.ACTIVE,
     term: int = 1,
 ) -> ShardConfig:
-    """A configuration; homes: worker by replica. The primary is the first of the isr unless said otherwise."""
+    """Return a configuration. homes: worker by replica. The primary is the first of the isr unless said otherwise."""
     members = tuple(ReplicaId(each) for each in isr)
     return ShardConfig(
         shard=shard,
@@ -116,7 +116,7 @@ class World:
         return cluster_map_of(KEYS, Listed(revision=listing.revision, entries=listing.entries))
 
     def register(self, name: str) -> None:
-        """The worker starts, or starts again: a new registration either way."""
+        """Start a worker, or start it again: it has a new registration in both cases."""
         self.put(Put(key=KEYS.worker(WorkerId(name)), value=encode_worker(worker_entry(name))))
 
     def vanish(self, name: str) -> None:
@@ -126,7 +126,7 @@ class World:
         self.put(Put(key=KEYS.collection(collection.id), value=encode_collection(collection)))
 
     def put_shard(self, config: ShardConfig) -> None:
-        """Put a configuration, whose isr and elr are believed to hold everything."""
+        """Put a configuration whose isr and elr are taken to hold every committed record."""
         self.put(Put(key=KEYS.shard(config.shard), value=encode_shard(config)))
         self.holders[config.shard] = {*config.isr, *config.elr}
         self._made |= {*config.members}
@@ -155,7 +155,7 @@ class World:
         return reconcile(snapshot, limit)
 
     def act(self, step: Step) -> Committed | Rejected:
-        """Commit one step, after checking that it would be right now if it is committed now."""
+        """Commit one step, after a check that it is right now."""
         before = self.map
         answer = self.state.commit(transaction_of(step, KEYS, self.leadership))
         if isinstance(answer, Committed):
@@ -170,7 +170,7 @@ class World:
         return steps
 
     def work(self) -> None:
-        """Each live worker does its part: opens what was placed on it, leads what it is primary of, lets go of what is
+        """Let each live worker do its part: open what was placed on it, lead what it is primary of, let go of what is
         to go.
         """
         cluster = self.map
@@ -186,7 +186,9 @@ class World:
                 self.holders[shard] = {*config.isr}
 
     def settle(self, rounds: int = 60) -> None:
-        """Coordinator and workers take turns until the coordinator has nothing to do and the workers change nothing."""
+        """Let the coordinator and the workers take turns until the coordinator has nothing to do and the workers change
+        nothing.
+        """
         for _ in range(rounds):
             before = self.state.revision
             steps = self.round()
@@ -196,7 +198,7 @@ class World:
         raise AssertionError(f"not quiet after {rounds} rounds, still wanted: {self.decide(self.map)}")
 
     def _log_ends(self, seen: ClusterMap) -> Mapping[ReplicaId, LogEnd]:
-        """What live replicas tell: each something of its own, none of them, or all the same."""
+        """Return what live replicas tell: each something of its own, none of them, or all the same."""
         ends: dict[ReplicaId, LogEnd] = {}
         for entry in seen.shards.values() if self.told >= 0 else ():
             for replica, home in entry.config.worker_of.items():

@@ -1,6 +1,6 @@
-"""A client of the store in memory: the complete twin of the etcd client, with faults that can be ordered.
+"""A client of the store in memory: the complete twin of the etcd client, with faults that tests order.
 
-For tests, simulations and everything that must not need a process. It refuses to outlive its own.
+For tests and simulations, which need no process then. Its content ends with its process.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MemoryStore:
         self._watches: set[MemoryWatch] = set()
 
     def fail_next_commit(self, fault: CommitFault) -> None:
-        """Let a later commit meet a fault; faults are met in the order in which they were ordered, one a commit."""
+        """Let a later commit meet a fault: the first one ordered first, one fault for each commit."""
         self._faults.append(fault)
 
     def cut(self) -> None:
@@ -129,7 +129,7 @@ class MemoryStore:
         self._wake_watches()
 
     async def _take_turn(self, timeout_s: float) -> None:
-        """Let others run, as a call over the network does."""
+        """Let other tasks run, as a call over the network does."""
         if timeout_s <= 0:
             raise StoreUnavailable(f"no time was left for the call ({timeout_s} s)")
         await asyncio.sleep(0)
@@ -140,7 +140,7 @@ class MemoryStore:
 
 
 class MemoryLeaseConnection:
-    """LeaseConnection over the line of a MemoryStore: cut with it, but alive until it is closed itself."""
+    """A LeaseConnection over the link of a MemoryStore: cut with it, but alive until it is closed itself."""
 
     def __init__(self, link: MemoryLink) -> None:
         self._link = link

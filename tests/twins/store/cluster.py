@@ -26,7 +26,7 @@ class MemoryCluster:
 
     @contextmanager
     def touch(self) -> Iterator[tuple[MemoryState, float]]:
-        """The state, with expired leases gone, and the time; held alone. Wakes the watches when something changed."""
+        """Hold the state alone, with expired leases gone, and the time. Wakes the watches when something changed."""
         wakes: tuple[Wake, ...] = ()
         try:
             with self._lock:
@@ -42,7 +42,7 @@ class MemoryCluster:
                 wake()
 
     def expire(self) -> None:
-        """End the leases whose time is over, as etcd does by itself; call it after the clock was moved."""
+        """End the leases whose time is over, as etcd does by itself. Call it after the clock was moved."""
         with self.touch():
             pass
 
@@ -57,6 +57,6 @@ class MemoryCluster:
             self._wakes.add(wake)
 
     def unsubscribe(self, wake: Wake) -> None:
-        """Call `wake` no more."""
+        """Stop calling `wake`."""
         with self._lock:
             self._wakes.discard(wake)

@@ -1,4 +1,4 @@
-"""The line between one client and a store in memory, which can be cut."""
+"""The connection between one client and a store in memory, which tests can cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tests.twins.store.state import MemoryState
 
 
 class MemoryLink:
-    """The line between one client and the cluster: cut and restored from outside, closed for good by the client."""
+    """The connection between one client and the cluster: cut and restored from outside, closed for good by the
+    client.
+    """
 
     def __init__(self, cluster: MemoryCluster) -> None:
         self.cluster = cluster
@@ -21,7 +23,7 @@ class MemoryLink:
 
     @contextmanager
     def touch(self) -> Iterator[tuple[MemoryState, float]]:
-        """The state and the time. Raises StoreUnavailable while cut, PreconditionFailed when closed."""
+        """Return the state and the time. Raises StoreUnavailable while cut, PreconditionFailed when closed."""
         if self.closed:
             raise PreconditionFailed("the store is closed")
         if self.cut:

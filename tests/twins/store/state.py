@@ -1,7 +1,6 @@
-"""The whole of a store as plain data in one process: revisions, keys, history, leases. The dumb twin of etcd.
+"""The whole of a store as plain data in one process: revisions, keys, history, leases. It is the plain twin of etcd.
 
-It performs nothing: time comes in with every call, and what changed is there to be read. Callers serialise access.
-It refuses to be a store in production: nothing here outlives the process.
+It performs nothing: time comes in with every call, and what changed can be read. Callers serialise access.
 """
 
 from __future__ import annotations
@@ -52,11 +51,11 @@ class MemoryState:
         self._next_lease = 1
 
     def get(self, key: str) -> Versioned | None:
-        """The key now."""
+        """Return the entry of the key now."""
         return self._entries.get(key)
 
     def list(self, prefix: str) -> Listing:
-        """All keys below the prefix now."""
+        """Return all entries below the prefix now."""
         found = (self._entries[key] for key in sorted(self._entries) if key.startswith(prefix))
         return Listing(revision=self.revision, entries=tuple(found))
 
@@ -71,7 +70,9 @@ class MemoryState:
         return Committed(revision=self.revision)
 
     def changes_after(self, revision: Revision, prefix: str) -> tuple[Delta, ...] | None:
-        """What changed below the prefix after a revision, oldest first; None when that is not remembered any more."""
+        """Return what changed below the prefix after a revision, oldest first; None when the history does not reach
+        back that far.
+        """
         if revision < self.compacted:
             return None
         newer = (delta for delta in self._history if delta.revision > revision)
@@ -79,12 +80,12 @@ class MemoryState:
         return tuple(delta for delta in narrowed if delta.changed or delta.deleted)
 
     def compact(self, revision: Revision) -> None:
-        """Forget how the store came to be as it was at that revision."""
+        """Forget the history up to a revision."""
         self.compacted = max(self.compacted, min(revision, self.revision))
         self._history = [delta for delta in self._history if delta.revision > self.compacted]
 
     def grant(self, ttl_s: int, now: float) -> Lease:
-        """A new lease."""
+        """Grant a new lease."""
         lease = Lease(id=LeaseId(self._next_lease), ttl_s=max(ttl_s, MIN_TTL_S))
         self._next_lease += 1
         self._leases[lease.id] = _Granted(ttl_s=lease.ttl_s, expires_at=now + lease.ttl_s)

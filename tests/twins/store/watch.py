@@ -1,4 +1,6 @@
-"""A watch over the store in memory. Pulls from the history when read, so it needs no task and no queue of its own."""
+"""A watch over the store in memory. It pulls from the history when it is read, so it needs no task and no queue of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ class MemoryWatch:
         return None if self._position is not None else "the watch has not listed yet"
 
     def wake(self) -> None:
-        """Look again. May be called from any thread."""
+        """Look at the history again. May be called from any thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._woken.set)
 

@@ -16,7 +16,7 @@ from shoal.core.collection import Metric
 from shoal.core.errors import Unavailable
 from shoal.deploy.ray import builds as ray_builds
 from shoal.deploy.ray.builds import RayBuilds
-from shoal.shard_worker.index.native.native_task import Material, NativeTask, unpacked
+from shoal.shard_worker.index.native.task import Material, NativeTask, unpacked
 
 DIM, ROWS = 4, 60
 VECTORS = np.random.default_rng(7).standard_normal((ROWS, DIM)).astype(np.float32)

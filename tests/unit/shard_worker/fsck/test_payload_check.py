@@ -16,7 +16,7 @@ from shoal.shard_worker.fsck.finding import Findings
 from shoal.shard_worker.fsck.payload_check import PayloadCheck, fields_of
 from shoal.shard_worker.payload.matched import PayloadBounds
 from shoal.shard_worker.payload.sealed import SealedPayloads
-from shoal.shard_worker.storage.store.store_inspection import StoredPoint
+from shoal.shard_worker.storage.store.inspection import StoredPoint
 
 INDEXED = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, 3.0, -1e300, "", "x", "é", "long" * 9]))
 """Values of which an index within its bounds is sure."""

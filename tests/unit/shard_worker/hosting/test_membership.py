@@ -1,5 +1,5 @@
-"""Registration of a worker over the in-memory store: first, after a lost lease, over a dead predecessor, beside a
-usurper.
+"""Registration of a worker over the in-memory store: first, after a lost lease, over a dead predecessor, and beside
+another process.
 """
 
 import asyncio
@@ -135,13 +135,13 @@ def test_a_worker_whose_place_another_process_took_ends_and_leaves_the_other_alo
         async with running(world) as task:
             await until(lambda: world.membership.registration != 0)
             await world.other.commit(Transaction(then=(DeleteKey(key=KEYS.worker(ME)),)), 1.0)
-            await world.put("usurper")
+            await world.put("other process")
             world.expire_leases()
             with pytest.raises(PreconditionFailed, match="another process"):
                 await asyncio.wait_for(task, 20.0)
         found = await world.registered()
         assert found is not None
-        assert found.incarnation == "usurper"
+        assert found.incarnation == "other process"
 
     asyncio.run(run())
 
@@ -158,7 +158,7 @@ def test_a_later_registration_by_somebody_else_in_the_map_ends_the_worker_at_onc
             world.membership.see(earlier)
             world.membership.see(dataclasses.replace(entry("mine"), registration=mine))
             world.membership.see(None)
-            later = dataclasses.replace(entry("usurper"), registration=Revision(mine + 1))
+            later = dataclasses.replace(entry("other process"), registration=Revision(mine + 1))
             assert not task.done()
             world.membership.see(later)
             with pytest.raises(PreconditionFailed, match="another process"):

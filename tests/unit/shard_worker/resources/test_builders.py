@@ -10,7 +10,7 @@ import pytest
 from shoal.core.collection import Metric
 from shoal.core.errors import Internal, InvalidArgument, PreconditionFailed, Unavailable
 from shoal.shard_worker.index.build import BuildJob
-from shoal.shard_worker.index.native.native_task import Material, NativeTask, run_native_task
+from shoal.shard_worker.index.native.task import Material, NativeTask, run_native_task
 from shoal.shard_worker.index.sealed import SealedSegment
 from shoal.shard_worker.resources.builders import BUILD_HERE, Delivery, ElsewhereBuilder, builder_of
 from shoal.shard_worker.server import WorkerRole

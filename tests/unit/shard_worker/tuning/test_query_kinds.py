@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shoal.core.errors import DataLoss
-from shoal.shard_worker.logic.tuning.tuning_plan import ENOUGH_QUERIES
+from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES
 from shoal.shard_worker.tuning.query_kinds import KIND_QUERIES, LATEST, MOST_KINDS, QueryKinds
 
 RANDOM = np.random.default_rng(0)

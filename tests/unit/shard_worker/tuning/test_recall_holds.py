@@ -16,7 +16,7 @@ import pytest
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget, ShardFound, ShardSearch
 from shoal.shard_worker.index import tuning as tuning_module
-from shoal.shard_worker.logic.tuning import tuning_plan
+from shoal.shard_worker.logic.tuning import plan as tuning_plan
 from shoal.shard_worker.tuning import calibrate as calibration
 from shoal.shard_worker.tuning import tuner as tuner_module
 from tests.support.examples.hostile_vectors import queries_of, rows_of

@@ -18,15 +18,15 @@ from shoal.core.shard_calls import ShardFound, ShardMeasureRecall, ShardSearch, 
 from shoal.core.topk import HitColumns
 from shoal.shard_worker.index.tuning import Tuning
 from shoal.shard_worker.index.view import IndexView, SegmentView
-from shoal.shard_worker.logic.tuning import tuning_plan
+from shoal.shard_worker.logic.tuning import plan as tuning_plan
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.tuning import calibrate as calibration
 from shoal.shard_worker.tuning import measuring
 from shoal.shard_worker.tuning import tuner as module
 from shoal.shard_worker.tuning.calibrate import calibrate
+from shoal.shard_worker.tuning.files import TuningFiles
 from shoal.shard_worker.tuning.query_kinds import QueryKinds
 from shoal.shard_worker.tuning.tuner import Tuner
-from shoal.shard_worker.tuning.tuning_files import TuningFiles
 from tests.support.worker.made_segments import built, clustered, form_of, frozen
 
 SHARD = ShardId(CollectionId("collection"), 3)

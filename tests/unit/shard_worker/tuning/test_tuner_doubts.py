@@ -11,11 +11,11 @@ import pytest
 from shoal.core.errors import Internal
 from shoal.core.shard_calls import Exact, ShardFound, ShardSearch
 from shoal.shard_worker.index.tuning import Tuning
-from shoal.shard_worker.logic.tuning import tuning_plan
+from shoal.shard_worker.logic.tuning import plan as tuning_plan
 from shoal.shard_worker.tuning import measuring
 from shoal.shard_worker.tuning import tuner as module
+from shoal.shard_worker.tuning.files import TuningFiles
 from shoal.shard_worker.tuning.tuner import Tuner
-from shoal.shard_worker.tuning.tuning_files import TuningFiles
 from tests.support.worker.made_segments import clustered
 from tests.unit.shard_worker.tuning.test_tuner import DIM, FixedReading, ask, impatient, looked, made, part, pools, tuner, until
 

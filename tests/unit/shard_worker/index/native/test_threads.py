@@ -13,7 +13,7 @@ import numpy as np
 
 from shoal.core.collection import Metric
 from shoal.core.index_spec import parse_index
-from shoal.shard_worker.index.native.native_index import NativeIndex
+from shoal.shard_worker.index.native.index import NativeIndex
 from shoal.shard_worker.index.native.threads import alone, build_thread_init, search_thread_init
 
 

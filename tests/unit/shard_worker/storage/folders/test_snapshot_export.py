@@ -15,7 +15,7 @@ from shoal.core.ids import ReplicaId
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.snapshot_export import MOST_PIECE_BYTES, pin_snapshot, read_piece
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
-from shoal.shard_worker.storage.store.store_copy import adopt_store
+from shoal.shard_worker.storage.store.copy import adopt_store
 from tests.support.worker.snapshot_world import SEQ, SOURCE, TERM
 from tests.support.worker.storage_parts import CLUSTER, delete, files_under, upsert
 

@@ -292,7 +292,7 @@ def test_another_cluster_or_replica_is_refused(tmp_path):
 
 def test_a_newer_format_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr("shoal.shard_worker.storage.log.log_file.LOG_FORMAT", 2)
+        patched.setattr("shoal.shard_worker.storage.log.file.LOG_FORMAT", 2)
         create_log(tmp_path).close()
     with pytest.raises(PreconditionFailed, match="has format 2, this program knows formats up to 1"):
         open_log(tmp_path)

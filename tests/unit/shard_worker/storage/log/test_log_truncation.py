@@ -16,9 +16,9 @@ from shoal.core.errors import DataLoss, Internal, PreconditionFailed, ShoalError
 from shoal.core.ids import Seq, Term
 from shoal.runtime.fault_points import SimulatedCrash, armed
 from shoal.shard_worker.storage.failure import StorageFailed
-from shoal.shard_worker.storage.log import log_file
+from shoal.shard_worker.storage.log import file as log_file
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
-from shoal.shard_worker.storage.log.log_places import SPACING_BYTES
+from shoal.shard_worker.storage.log.places import SPACING_BYTES
 from shoal.shard_worker.storage.log.watermark import load_watermark
 from tests.support.worker.storage_parts import (
     CLUSTER,
@@ -357,7 +357,7 @@ class AnyLog(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("spacing", [SPACING_BYTES, 1, 100])
 def test_whatever_is_appended_cut_trimmed_and_opened_it_is_as_a_list(tmp_path, monkeypatch, spacing):
-    for user in ("log_places", "log_reading", "log_opening"):
+    for user in ("places", "reading", "opening"):
         monkeypatch.setattr(f"shoal.shard_worker.storage.log.{user}.SPACING_BYTES", spacing)
     machine = type("Machine", (AnyLog,), {"root": tmp_path})
     machine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

@@ -16,9 +16,9 @@ from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import FLAT, parse_index
 from shoal.core.points import Matrix
 from shoal.core.scoring import prepared
-from shoal.shard_worker.index.native.native_index import NativeIndex
-from shoal.shard_worker.index.native.native_kinds import anatomy_of
-from shoal.shard_worker.index.native.native_training import trained_index
+from shoal.shard_worker.index.native.index import NativeIndex
+from shoal.shard_worker.index.native.kinds import anatomy_of
+from shoal.shard_worker.index.native.training import trained_index
 from tests.support.worker.made_segments import clustered
 
 faiss: Any = _faiss

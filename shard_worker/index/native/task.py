@@ -17,8 +17,8 @@ from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import parse_index
 from shoal.core.points import Matrix
 from shoal.shard_worker.index.native.filling import block_step, filled
-from shoal.shard_worker.index.native.native_index import NativeIndex, Packed
-from shoal.shard_worker.index.native.native_training import trained_index
+from shoal.shard_worker.index.native.index import NativeIndex, Packed
+from shoal.shard_worker.index.native.training import trained_index
 
 _BLOCK_BYTES = 8 * 1024 * 1024
 

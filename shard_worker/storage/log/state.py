@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from shoal.core.ids import Seq, Term
 from shoal.shard_worker.logic.replication.record import Record
-from shoal.shard_worker.storage.log.log_file import ChainEnd, LogFile
-from shoal.shard_worker.storage.log.log_places import Places, RecordBorder
+from shoal.shard_worker.storage.log.file import ChainEnd, LogFile
+from shoal.shard_worker.storage.log.places import Places, RecordBorder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

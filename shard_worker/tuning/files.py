@@ -18,13 +18,13 @@ from shoal.core.errors import DataLoss, ShoalError
 from shoal.runtime.logs import event
 from shoal.shard_worker.index.tuning import Tuning
 from shoal.shard_worker.index.view import SegmentView
-from shoal.shard_worker.logic.tuning.tuning_plan import Standing
+from shoal.shard_worker.logic.tuning.plan import Standing
 from shoal.shard_worker.storage.checksum import crc32c
 from shoal.shard_worker.storage.durable import make_folder, write_durably
 from shoal.shard_worker.storage.failure import read_failure, write_failure
 from shoal.shard_worker.tuning.measuring import fits
 from shoal.shard_worker.tuning.query_kinds import QueryKinds
-from shoal.shard_worker.tuning.tuning_record import tuning_from_json, tuning_to_json
+from shoal.shard_worker.tuning.record import tuning_from_json, tuning_to_json
 
 log = logging.getLogger("shoal.worker.tuning")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shoal.core.ids import Seq
-from shoal.shard_worker.storage.log.log_file import ChainEnd, LogFile
+from shoal.shard_worker.storage.log.file import ChainEnd, LogFile
 
 SPACING_BYTES = 128 * 1024
 """Between two borders that are kept, at least. What a read walks in vain is at most about twice as much."""

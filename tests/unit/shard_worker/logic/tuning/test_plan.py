@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.shard_worker.logic.tuning.tuning_plan import (
+from shoal.shard_worker.logic.tuning.plan import (
     ENOUGH_QUERIES,
     MOST_REST_S,
     PATIENCE_S,

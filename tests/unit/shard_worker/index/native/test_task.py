@@ -14,7 +14,7 @@ from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import parse_index
 from shoal.shard_worker.index.build import BuildJob
-from shoal.shard_worker.index.native.native_task import Material, NativeTask, PackedIndex, carried_rows, run_native_task, unpacked
+from shoal.shard_worker.index.native.task import Material, NativeTask, PackedIndex, carried_rows, run_native_task, unpacked
 from shoal.shard_worker.index.sealed import INDEX_SUFFIX, SealedSegment
 from tests.support.worker.made_segments import built, clustered, form_of, frozen, reloaded, sealed_source, written
 

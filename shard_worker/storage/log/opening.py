@@ -14,8 +14,7 @@ from shoal.shard_worker.logic.replication.log_tail import Damaged, TailFacts, ju
 from shoal.shard_worker.logic.replication.record import Record
 from shoal.shard_worker.storage.durable import remove_temporaries
 from shoal.shard_worker.storage.failure import read_failure, write_failure
-from shoal.shard_worker.storage.log.frame import Frame, holds_frame
-from shoal.shard_worker.storage.log.log_file import (
+from shoal.shard_worker.storage.log.file import (
     ChainEnd,
     LogFile,
     LogIdentity,
@@ -25,8 +24,9 @@ from shoal.shard_worker.storage.log.log_file import (
     read_log_file,
     walk_frames,
 )
-from shoal.shard_worker.storage.log.log_places import SPACING_BYTES, Places, RecordBorder
-from shoal.shard_worker.storage.log.log_state import LogPart, LogState
+from shoal.shard_worker.storage.log.frame import Frame, holds_frame
+from shoal.shard_worker.storage.log.places import SPACING_BYTES, Places, RecordBorder
+from shoal.shard_worker.storage.log.state import LogPart, LogState
 from shoal.shard_worker.storage.log.watermark import Watermark
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from shoal.core.errors import DataLoss
 from shoal.shard_worker.index.tuning import Tuning
+from shoal.shard_worker.tuning.files import QUERIES_FILE, TABLES_FILE, Learnt, TuningFiles, read_derived, write_derived
 from shoal.shard_worker.tuning.query_kinds import QueryKinds
-from shoal.shard_worker.tuning.tuning_files import QUERIES_FILE, TABLES_FILE, Learnt, TuningFiles, read_derived, write_derived
 
 
 def learnt() -> Learnt:

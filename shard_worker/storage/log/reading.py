@@ -9,10 +9,10 @@ from shoal.core.errors import DataLoss, PreconditionFailed
 from shoal.core.ids import Seq
 from shoal.shard_worker.logic.replication.record import Record
 from shoal.shard_worker.storage.failure import read_failure
+from shoal.shard_worker.storage.log.file import end_of, walk_frames
 from shoal.shard_worker.storage.log.frame import Frame
-from shoal.shard_worker.storage.log.log_file import end_of, walk_frames
-from shoal.shard_worker.storage.log.log_places import SPACING_BYTES, RecordBorder
-from shoal.shard_worker.storage.log.log_state import LogPart, LogState
+from shoal.shard_worker.storage.log.places import SPACING_BYTES, RecordBorder
+from shoal.shard_worker.storage.log.state import LogPart, LogState
 
 
 def read_frames(state: LogState, seed: int, *, from_seq: Seq, was_cut: Callable[[], bool]) -> Generator[Frame, None, None]:

@@ -17,8 +17,8 @@ from shoal.core.errors import Internal
 from shoal.core.index_spec import Codec, IndexFamily, IndexSpec
 from shoal.core.points import Matrix
 from shoal.shard_worker.index.native.clusters import centroids_of
-from shoal.shard_worker.index.native.native_index import EF_CONSTRUCTION, NativeIndex, metric_type
-from shoal.shard_worker.index.native.native_kinds import Anatomy, allow_growth, anatomy_of, empty_index, keep_links
+from shoal.shard_worker.index.native.index import EF_CONSTRUCTION, NativeIndex, metric_type
+from shoal.shard_worker.index.native.kinds import Anatomy, allow_growth, anatomy_of, empty_index, keep_links
 
 faiss: Any = _faiss
 """Its type stubs lack half of what is used here."""

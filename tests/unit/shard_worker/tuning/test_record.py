@@ -8,7 +8,7 @@ import pytest
 
 from shoal.core.errors import DataLoss
 from shoal.shard_worker.index.tuning import Tuning
-from shoal.shard_worker.tuning.tuning_record import tuning_from_json, tuning_to_json
+from shoal.shard_worker.tuning.record import tuning_from_json, tuning_to_json
 
 
 def rule() -> Tuning:

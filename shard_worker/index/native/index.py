@@ -17,7 +17,7 @@ from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import IndexFamily, IndexSpec
 from shoal.core.points import Matrix
-from shoal.shard_worker.index.native.native_kinds import (
+from shoal.shard_worker.index.native.kinds import (
     READ_FLAGS,
     allow_growth,
     anatomy_of,

@@ -1,0 +1,89 @@
+"""The writer between its callers and its machine."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from shoal.core.errors import DeadlineExceeded
+from shoal.core.ids import CollectionId, ReplicaId, RequestId, Seq, ShardId, Term
+from shoal.shard_worker.logic.replication.append import Append
+from shoal.shard_worker.logic.replication.events import AppendAsked, CallerLeft, WriteAsked
+from shoal.shard_worker.logic.replication.record import RecordKind
+from shoal.shard_worker.replica.writer import Writer
+
+SHARD = ShardId(CollectionId("c"), 0)
+REQUEST = RequestId("client", 1)
+
+
+def a_writer(heard: list[object]) -> Writer:
+    """A writer whose machine notes its events and answers nothing."""
+
+    def handle(event: object) -> list[object]:
+        heard.append(event)
+        return []
+
+    machine = SimpleNamespace(shard=SHARD, role_name="primary", applied_seq=0, kept_for_others=(1, 1), handle=handle)
+    engine = SimpleNamespace(log_base=(0, 0), keep_log=lambda *kept: None)
+    return Writer(machine=machine, engine=engine, progressed=lambda: None, outward=lambda effect: None, wall_ms=lambda: 7)
+
+
+def write(writer: Writer, timeout_s: float):
+    return writer.write(request_id=REQUEST, kind=RecordKind.UPSERT, body=b"x", timeout_s=timeout_s)
+
+
+ASKED = WriteAsked(ticket=1, request_id=REQUEST, kind=RecordKind.UPSERT, body=b"x", now_ms=7)
+
+
+def test_a_write_whose_time_is_over_is_let_go_of_by_the_machine():
+    async def run():
+        heard: list[object] = []
+        writer = a_writer(heard)
+        with pytest.raises(DeadlineExceeded, match=r"not acknowledged within 0\.0 s; it may be applied"):
+            await write(writer, 0.01)
+        assert heard == [ASKED, CallerLeft(ticket=1)]
+        assert writer.waiting == 0
+        await writer.close()
+
+    asyncio.run(run())
+
+
+def test_a_write_whose_caller_is_cancelled_is_let_go_of_by_the_machine():
+    async def run():
+        heard: list[object] = []
+        writer = a_writer(heard)
+        caller = asyncio.create_task(write(writer, 60.0))
+        await asyncio.sleep(0)
+        assert writer.waiting == 1
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        assert heard == [ASKED, CallerLeft(ticket=1)]
+        assert writer.waiting == 0
+        await writer.close()
+
+    asyncio.run(run())
+
+
+def test_an_append_whose_time_is_over_is_refused():
+    async def run():
+        heard: list[object] = []
+        writer = a_writer(heard)
+        append = Append(
+            shard=SHARD,
+            term=Term(1),
+            primary=ReplicaId("p"),
+            to=ReplicaId("r"),
+            prev_term=Term(0),
+            prev_seq=Seq(0),
+            records=(),
+            commit_seq=Seq(0),
+        )
+        with pytest.raises(DeadlineExceeded, match="0 records were not durable in time"):
+            await writer.append(append, 0.01)
+        assert heard == [AppendAsked(ticket=1, append=append)]
+        await writer.close()
+
+    asyncio.run(run())
