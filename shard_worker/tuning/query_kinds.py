@@ -181,7 +181,7 @@ class QueryKinds:
         count = int(np.frombuffer(data[:size], dtype=_NUMBERS)[0]) if len(data) >= size else -1
         lengths = np.frombuffer(data[size : size * (1 + count)], dtype=_NUMBERS).tolist() if 0 <= count <= MOST_KINDS else [-1]
         if min(lengths, default=0) < 0 or len(data) != size * (1 + count) + sum(lengths):
-            raise DataLoss(f"query samples of kinds, {len(data)} bytes, are damaged: they claim to hold {count} kinds")
+            raise DataLoss(f"query samples of kinds, {len(data)} bytes, are damaged: their head gives the number of kinds as {count}")
         kinds, at = [], size * (1 + count)
         for length in lengths:
             kinds.append(self._new_kind())
