@@ -1,4 +1,4 @@
-"""`shoal get`, `shoal count`, `shoal delete` and `shoal scroll`: points by filter or by id."""
+"""The commands `shoal get`, `count`, `delete` and `scroll`: points by id or by filter."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _matching(client: Client, name: str, which: dict[str, Any]) -> int:
 
 
 def _id(text: str) -> PointId:
-    """An integer, a JSON string, or the text itself."""
+    """Return an id: the integer or JSON string that the text spells, else the text itself."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

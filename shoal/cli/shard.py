@@ -1,4 +1,6 @@
-"""`shoal shard ...`: what an operator may do about a single shard; and `shoal audit`, which tells what was done."""
+"""The commands `shoal shard ...`, by which an operator repairs one shard, and `shoal audit`, which lists past
+repairs.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,11 @@ def _named(shard: str) -> tuple[str, int]:
 
 
 def _whole_id(worker: str, ids: Iterable[str]) -> str:
-    """The id of the worker that is meant; as it was given when there is none, since the coordinator may know better."""
+    """Return the id of the worker that begins with the given text.
+
+    Return the text itself when no known worker matches: the coordinator may know more workers. Raises BadParameter when
+    several workers match.
+    """
     meant = sorted(each for each in ids if each.startswith(worker))
     if worker in meant or not meant:
         return worker
@@ -95,7 +101,7 @@ def _whole_id(worker: str, ids: Iterable[str]) -> str:
 
 
 def _who_asks() -> str:
-    """User and machine, as far as they are known."""
+    """Return user@machine, as far as they are known."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):
