@@ -17,7 +17,10 @@ from shoal.core.limits import DEFAULT_LIMITS
 AnyArray = npt.NDArray[Any]
 
 VECS: dict[str, np.dtype[Any]] = {"fvecs": np.dtype("<f4"), "bvecs": np.dtype("u1")}
-"""dtype of the components, by kind. A row of these files is its dimension (int32, little-endian) and its components."""
+"""dtype of the components, by kind.
+
+A row of these files is its dimension (int32, little-endian) and then its components.
+"""
 
 _SCAN_BYTES = 32 * 1024 * 1024
 

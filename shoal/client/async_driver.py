@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class AsyncTransport(Protocol):
-    """Sends one request at a time. Used from one event loop."""
+    """Sends requests. Used from one event loop."""
 
     async def send(self, address: str, request: Request, timeout_s: float) -> Any:
         """Send the request and return the answer that its class documents, within about timeout_s seconds.
