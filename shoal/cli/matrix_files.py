@@ -34,7 +34,10 @@ class Matrix(Protocol):
         ...
 
     def read(self, start: int, end: int) -> AnyArray:
-        """Return rows [start, end) as an array (end - start, dim). Raises InvalidArgument that names the first bad row."""
+        """Return rows [start, end) as an array (end - start, dim).
+
+        Raises InvalidArgument that names the first bad row.
+        """
         ...
 
 

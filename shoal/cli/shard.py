@@ -30,7 +30,8 @@ def recover(
     shard: Annotated[str, typer.Argument(metavar="COLLECTION/N", help="The shard, as `shoal status` names it.")],
     *,
     worker: Annotated[
-        str | None, typer.Option(metavar="ID", help="Believe the replica of this worker (its id, or how that begins), not the longest log.")
+        str | None,
+        typer.Option(metavar="ID", help="Choose the replica of this worker (its id, or the beginning of it), not the longest log."),
     ] = None,
     accept_data_loss: Annotated[
         bool, typer.Option("--accept-data-loss", help="Do it: writes that only the lost replicas held are gone for good.")
@@ -40,8 +41,8 @@ def recover(
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give up the lost replicas of a shard and go on with what another one holds; without --accept-data-loss, only tell
-    what that means.
+    """Give up the lost replicas of a shard and continue with the data of another one; without --accept-data-loss, only
+    show what would be done.
     """
     collection, number = _named(shard)
     with client_of(ctx, address, timeout) as client:

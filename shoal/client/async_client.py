@@ -195,9 +195,9 @@ class AsyncClient:
         *,
         timeout: float | None = None,
     ) -> int:
-        """As `Client.upsert_batches`; `batches` may also be an async iterable.
+        """Write points in batches as `Client.upsert_batches` does, also from an async iterable.
 
-        A plain iterable runs on the event loop.
+        A plain iterable is advanced on the event loop.
         """
         gathering = self._verbs.upsert_batches(name, timeout)
         with Shown(progress, f"upsert {name}").drawn(None) as told:
@@ -314,8 +314,8 @@ class AsyncClient:
         consistency: str = "session",
         timeout: float | None = None,
     ) -> AsyncIterator[Point]:
-        """As `Client.scroll`, for `async for`: all points in the order of their ids, read page by page during the
-        iteration.
+        """Iterate as `Client.scroll` does, with `async for`: over all points in the order of their ids, read page by
+        page.
         """
         pages = self._verbs.scroll(
             name, filter, batch, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout

@@ -26,7 +26,7 @@ from shoal.core.points import PointColumns
 
 GATHERED_BYTES = MESSAGES_AT_ONCE * MESSAGE_BYTES
 GATHERED_POINTS = MESSAGES_AT_ONCE * DEFAULT_LIMITS.upsert_points
-"""With GATHERED_BYTES: what fills all messages that travel at a time. No more is gathered."""
+"""With GATHERED_BYTES: most that is gathered; it fills all messages that are sent at the same time."""
 
 MakeWrite = Callable[[PointColumns], tuple[Write, Flow[None] | None]]
 

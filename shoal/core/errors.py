@@ -8,7 +8,7 @@
     │   └── NotInstalled     install a package (raised on the caller's side only)
     ├── ResourceExhausted    send less; or the same later, where details.retry_after_s says so
     ├── Unavailable          try again (retryable)
-    │   └── NotConnected     look whether a server runs there (raised on the caller's side only)
+    │   └── NotConnected     check whether a server runs there (raised on the caller's side only)
     ├── DeadlineExceeded     try again with more time; a write may have happened
     ├── Unauthenticated      say who you are
     ├── PermissionDenied     ask for a right

@@ -17,7 +17,9 @@ from shoal.core.limits import DEFAULT_LIMITS
 MIB = 1024 * 1024
 
 MOST_POINTS = 10**12
-"""Most points of an estimate: far more than any cluster holds, and far below the limit of exact floats."""
+"""Most points of an estimate: far more than any cluster holds, and few enough that floats are exact to a byte per
+row.
+"""
 
 _SHOWN_CHARACTERS = 24
 
