@@ -53,7 +53,7 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value: dict[str, Any] = value_from_json(text)
     except DuplicateKey as error:
-        raise _unclear(text, f"loses a condition ({error})") from None
+        raise _unclear(text, f"would lose a condition ({error})") from None
     except ValueError as error:
         raise _unclear(text, f"is not JSON ({error})") from None
     return value

@@ -148,7 +148,7 @@ def _column(arrow: ModuleType, column: Any, name: str, columns: Columns, path: P
     try:
         return _vectors(arrow, column) if name == columns.vector else _values(arrow, column)
     except (arrow.ArrowException, ValueError, OverflowError, RecursionError) as error:
-        raise bad(f"{path}: rows from {start} on: column {name!r} ({column.type}) holds what has no JSON: {error}") from None
+        raise bad(f"{path}: rows from {start} on: column {name!r} ({column.type}) holds values that JSON lacks: {error}") from None
 
 
 def _vectors(arrow: ModuleType, column: Any) -> Any:

@@ -99,7 +99,7 @@ def verdict(measured: Sequence[ShardRecall], target: float) -> str:
     if found < target - _TOLERANCE:
         return f"{words}: below it; `shoal collection tune` measures anew"
     if not all(each.real_queries for each in measured):
-        return f"{words}; where few real queries were seen yet, points of the collection stood in for them"
+        return f"{words}; in shards with too few real queries so far, points of the collection were used as queries"
     return words
 
 
@@ -120,7 +120,7 @@ def _show_curves(curves: Sequence[SegmentCurve], k: int) -> None:
         output.line(line)
     stand_ins = [mark for mark, curve in zip(marks, curves, strict=True) if not curve.real_queries]
     if stand_ins:
-        output.note(f"{', '.join(dict.fromkeys(stand_ins))}: few real queries were seen yet, so rows of the segment stood in for them")
+        output.note(f"{', '.join(dict.fromkeys(stand_ins))}: too few real queries so far, so rows of the segment were used as queries")
 
 
 def _curve_rows(mark: str, curve: SegmentCurve) -> list[tuple[object, ...]]:

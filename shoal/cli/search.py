@@ -95,7 +95,7 @@ def _show_one(hits: Hits, as_json: bool, id_only: bool, explained: bool) -> None
     else:
         output.table(("rank", "id", "score", "payload"), ((at, *_row(hit)) for at, hit in enumerate(hits, 1)))
     if hits.more:
-        output.note(f"{output.counted(len(hits), 'hit')} came, as many as -k allows: there may be more within the radius")
+        output.note(f"{output.counted(len(hits), 'hit')} found, as many as -k allows: there may be more within the radius")
     if explained and not as_json:
         output.line("")
         output.table(_EXPLAIN_COLUMNS, map(_explain_row, hits.explain))

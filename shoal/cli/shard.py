@@ -123,10 +123,10 @@ def _verdict(shard: str, answer: ShardRecovery) -> str:
     recovery = answer.recovery
     if answer.done:
         return (
-            f"shard {shard} goes on in term {recovery.term} with what worker {recovery.chosen.worker} holds; `shoal audit` has the record"
+            f"shard {shard} goes on in term {recovery.term} with the data of worker {recovery.chosen.worker}; `shoal audit` has the record"
         )
     return (
-        f"nothing was changed. With --accept-data-loss, shard {shard} goes on with what worker {recovery.chosen.worker} holds, and every "
+        f"nothing was changed. With --accept-data-loss, shard {shard} goes on with the data of worker {recovery.chosen.worker}, and every "
         "acknowledged write that only the others have is lost for good"
     )
 

@@ -70,7 +70,7 @@ def answered(request: Request, *, timeout_s: float, routers: Routers, elapsed_s:
 
 
 def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s: float = 0.0) -> Flow[Reply]:
-    """Ask as `answered` does, and return the reply; its elapsed_s includes the time used before."""
+    """Ask as `answered` does, and return the reply; its elapsed_s is the time that is used now."""
     first, count = routers.preferred, len(routers.addresses)
     earlier: ShoalError | None = None
     doubt = Doubt()

@@ -135,7 +135,7 @@ def check_scalar(value: Scalar, place: FilterPlace, limits: Limits) -> None:
                 )
         case float():
             if not math.isfinite(value):
-                raise place.error(f"{value} is no value that a field can have")
+                raise place.error(f"{value} is not a value that a field can have")
 
 
 def check_key(key: str, place: FilterPlace, limits: Limits) -> None:

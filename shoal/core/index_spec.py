@@ -305,7 +305,7 @@ def _component(text: str, component: str) -> dict[str, str]:
     """Return the parts of one component: name in lower case; number and bits as digits or ""."""
     match = _COMPONENT.fullmatch(component)
     if match is None:
-        _refuse(f"index {text!r}: {component!r} is no component that works here: {_SUPPORTED}")
+        _refuse(f"index {text!r}: {component!r} is not a supported component: {_SUPPORTED}")
     return {"name": match["name"].lower(), "number": match["number"], "bits": match["bits"] or ""}
 
 

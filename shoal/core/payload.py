@@ -213,7 +213,7 @@ def _unfit_value(value: Any, limits: Limits) -> tuple[str, str | None] | None:
 def _advice(value: Any) -> str:
     match value:
         case np.ma.core.MaskedArray():
-            return ": say None for what is masked"
+            return ": give None in place of masked values"
         case np.ndarray():
             return ": give its .tolist()"
         case datetime.date() | datetime.time():

@@ -86,7 +86,7 @@ def leads(config: ShardConfig, replica: ReplicaId, registration: Revision) -> bo
 
 
 def is_gone(config: ShardConfig, replica: ReplicaId) -> bool:
-    """Return whether the data of a replica is to be deleted: it has its tombstone and is neither a member nor the
+    """Return whether a replica's data is to be deleted: it has its tombstone, and is neither a member nor the
     primary.
     """
     return replica in config.leaving and replica not in config.members and replica != config.primary
@@ -138,8 +138,8 @@ def shrunk(config: ShardConfig, member: ReplicaId) -> ShardConfig:
 
 
 def without_eligible(config: ShardConfig) -> ShardConfig:
-    """Return the configuration under which a primary commits without the eligible replicas (elr), which become
-    learners.
+    """Return the configuration in which the eligible replicas (elr) are learners, so that a primary can commit without
+    them.
 
     They would not get the next record. Only the primary requests this, because only a primary has shown that its own
     log is open.
