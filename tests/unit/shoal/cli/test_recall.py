@@ -32,7 +32,7 @@ def test_a_curve_is_a_table_and_a_plot(filled):
     assert "recall at 5 (upwards) against microseconds of one search; = exact search" in plotted
     assert "4,100 us" in plotted
     assert "*" in plotted
-    assert shown.err == "b: few real queries were seen yet, so rows of the segment stood in for them\n"
+    assert shown.err == "b: too few real queries so far, so rows of the segment were used as queries\n"
     assert filled.clients[-1].mock.requests(TuneCollection) == [TuneCollection(name="c", k=5)]
 
 
