@@ -1,4 +1,7 @@
-"""The events and effects of a replica, as plain values. The performer reports the events and carries out the effects."""
+"""The events and effects of a replica, as plain values.
+
+The performer reports the events and carries out the effects.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +133,7 @@ class LogTrimmed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SwapEnded:
-    """The swap of the configuration on epoch `base` has ended. revision: the new epoch if the outcome is DONE, else 0."""
+    """The swap of the configuration on epoch `base` has ended. revision: the new epoch if it is DONE, else 0."""
 
     base: Revision
     outcome: SwapOutcome
@@ -212,7 +215,7 @@ class Refuse:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TruncateLog:
-    """Cut every record with a higher seq from the log, in order with AppendRecords. These records were never committed."""
+    """Cut every record with a higher seq from the log, in order with AppendRecords. They were never committed."""
 
     after: Seq
 

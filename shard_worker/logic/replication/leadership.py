@@ -360,7 +360,7 @@ class Leadership:
 
 
 def _wants_from(peer: Peer) -> Seq | None:
-    """Return the seq of the first record that the member will be sent soon; None if it may be gone or is sent nothing."""
+    """Return the seq of the first record that the member will be sent soon; None if it may be gone or gets nothing."""
     match peer.progress:
         case NeedsSnapshot(kept_from=kept_from):
             # It does not answer while it installs its snapshot.

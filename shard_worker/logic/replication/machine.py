@@ -1,9 +1,8 @@
 """The replica state machine: events in, effects out. It performs nothing and knows no clock, disk or network.
 
-It decides as docs/design/replication.md says: a record is committed when every member of the isr has it durable; the
-store and the indexes get committed records only; a new primary makes its term durable, appends a no-op, and serves once
-that is committed. The work of a primary for the other members is in `leadership`. Writes, and how a member takes
-appends, are here.
+It decides as docs/design/replication.md says. A record is committed when every member of the isr has it durable. The
+store and the indexes get committed records only. A new primary makes its term durable, appends a no-op, and serves once
+that is committed. `leadership` decides what a primary does for the other members. Writes and incoming appends are here.
 
 Asserted here: a record is committed only while this replica leads, with |isr| >= min_isr (invariant 1); terms never
 fall (invariant 3); nothing at or below the commit point is cut (invariant 5); records are applied once, in order of seq
@@ -122,8 +121,8 @@ class ReplicaMachine:
 
     @property
     def serves_reads(self) -> bool:
-        """Return whether it has applied all that was committed when it first heard of a primary, and may still lead
-        since.
+        """Return whether it leads or may lead, and has once served as primary, or applied what was committed at its
+        first append from a primary.
         """
         if isinstance(self.role, Failed) or not self._has_served:
             return False

@@ -195,7 +195,7 @@ class Peer:
         return replace(self, progress=Replicating(next=following) if found else Probing(next=following))
 
     def needs_snapshot(self, kept_from: Seq) -> Peer:
-        """Return the peer after the log turned out not to hold what it lacks. kept_from: the first record in the log."""
+        """Return the peer once the log does not hold what it lacks. kept_from: the first record in the log."""
         before = self.following()
         if isinstance(before, NeedsSnapshot):
             return self

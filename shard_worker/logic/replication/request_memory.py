@@ -43,7 +43,7 @@ class TooOld:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forgetting:
-    """The requests to forget. through: (client, number), up to and including the number; clients: all of these clients."""
+    """Requests to forget. through: (client, number), up to and including the number; clients: all requests of these."""
 
     through: tuple[tuple[str, int], ...] = ()
     clients: tuple[str, ...] = ()

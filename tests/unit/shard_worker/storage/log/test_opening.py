@@ -72,7 +72,7 @@ def test_a_log_cut_before_what_the_store_has_applied_is_damage(crashed):
     data, ends = path.read_bytes(), frame_ends(folder)
     for size in range(ends[0], len(data)):
         path.write_bytes(data[:size])
-        with pytest.raises(DataLoss, match="the store has applied seq 5 and the log is readable only up to"):
+        with pytest.raises(DataLoss, match="the store has applied seq 5 but the log is readable only up to"):
             open_log(folder, applied_seq=5)
         assert path.read_bytes() == data[:size]
 
@@ -84,7 +84,7 @@ def test_a_log_cut_before_the_watermark_is_damage(crashed):
     data, ends = path.read_bytes(), frame_ends(folder)
     for size in range(ends[0], len(data)):
         path.write_bytes(data[:size])
-        with pytest.raises(DataLoss, match="the log was durable up to seq 5 and is readable only up to"):
+        with pytest.raises(DataLoss, match="the log was durable up to seq 5 but is readable only up to"):
             open_log(folder)
 
 
