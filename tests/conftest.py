@@ -8,11 +8,12 @@ started in the background of a shell, which ignores it. With pytest-xdist, one w
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from tests.support.figures import shown
+from tests.support.figures import gather, shown
 from tests.support.scope import LONG
 
 settings.register_profile("short", deadline=None, max_examples=40)
@@ -29,6 +30,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     return Lanes(config, log)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in shown(report for reports in terminalreporter.stats.values() for report in reports):
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    gather(node.config, getattr(node, "workeroutput", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in shown(config):
         terminalreporter.write_line(line)

@@ -1,6 +1,6 @@
 """`python -m shoal.shard_worker.fsck PATH...`: checks every file and record of stopped workers, and changes nothing.
 
-Where several replicas of a shard are among them, they are compared with each other, too.
+If several replicas of a shard are given, they are also compared with each other.
 
 Exit code: 0 clean, 1 damage was found, 2 not everything could be checked (a worker runs, a path is wrong, a disk does
 not answer).
@@ -34,7 +34,7 @@ _NO_READER = 141
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check what the arguments name. Returns the exit code."""
+    """Check the paths in the arguments. Return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m shoal.shard_worker.fsck", description="Check the data of stopped workers.", allow_abbrev=False
     )
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Checked:
-    """others: findings of workers and of comparisons."""
+    """The results of all checks. others: findings of workers and of comparisons."""
 
     reports: list[ReplicaReport]
     compared: list[Compared]
@@ -62,7 +62,7 @@ class _Checked:
 
 
 def _check(targets: Targets) -> _Checked:
-    # numpy's BLAS reads it when it is first imported, and would start threads that are not needed.
+    # numpy's BLAS reads this at its first import; otherwise it would start threads that are not needed.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from shoal.shard_worker.fsck.replica_check import check_replica, check_worker
     from shoal.shard_worker.fsck.shard_check import compare_replicas
@@ -88,8 +88,11 @@ def _shown(as_json: bool, checked: _Checked, verdict: Verdict) -> str:
 
 
 def _printed(text: str) -> int:
-    """Print it. Returns 0, or the exit code when it cannot be: without a word when what reads it has left, as with `|
-    head -1`. What the encoding of stdout lacks is escaped."""
+    """Print the text. Return 0, or the exit code if it cannot be printed.
+
+    If the reader has closed the pipe (`| head -1`), nothing is reported. Characters outside the encoding of stdout are
+    escaped.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -103,7 +106,7 @@ def _printed(text: str) -> int:
 
 
 class _Progress:
-    """Tells a person at a terminal how far one replica is, now and then."""
+    """Shows a person at a terminal the progress of one replica, at most once per _SHOW_EVERY_S seconds."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -118,7 +121,7 @@ class _Progress:
 def _program() -> int:
     open_streams()
     try:
-        # `shoal fsck` lets them wait until here.
+        # `shoal fsck` blocks these signals until here.
         unblock_ending_signals()
         return main(sys.argv[1:])
     except KeyboardInterrupt:

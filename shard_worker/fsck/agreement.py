@@ -1,12 +1,11 @@
-"""Whether two replicas of a shard hold the same points, where they have applied different records. Decides, and reads
-nothing.
+"""Decides whether two replicas of a shard that have applied different records hold the same points; reads nothing.
 
-What a replica holds follows from the records that it has applied. Take one replica that has applied `behind_seq` and
+The points of a replica follow from the records that it has applied. Take one replica that has applied `behind_seq` and
 one that has applied more:
-* a point that the one ahead has from a record up to behind_seq is the same in both;
-* a point that it has from a later record was written since, and says nothing of the one behind;
-* a point that it lacks was removed since, if a later record names it. Where these records are no longer in the log,
-  nothing can be told.
+* a point that the replica ahead has from a record up to behind_seq is the same in both;
+* a point that it has from a later record was written since, and cannot be compared;
+* a point that it lacks was removed since, if a later record names it. If these records are no longer in the log, it is
+  unknown whether the point was removed or lost.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from dataclasses import dataclass
 from shoal.core.points import PointId
 
 MOST_NAMED = 5
-"""Points that differ and are named; more are counted."""
+"""Most differing points that are named; more are only counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
-    """What a replica holds of a point. seq: of the record that wrote it; crc: over id, seq, payload and vector."""
+    """The version of a point in a replica. seq: of the record that wrote it; crc: over id, seq, payload and vector."""
 
     seq: int
     crc: int
@@ -30,8 +29,11 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """Points of two replicas. compared: those that must be the same; changed: written or removed since; untold: perhaps
-    removed since; differing: of those that must be the same; named: the first of them, each with how it differs."""
+    """The points of two replicas.
+
+    compared: points that must be the same; changed: written or removed since; untold: perhaps removed since, perhaps
+    lost; differing: points that must be the same and are not; named: the first of them, each with its difference.
+    """
 
     compared: int
     changed: int
@@ -41,17 +43,19 @@ class Agreement:
 
 
 class Comparison:
-    """One replica, held, against another, shown point by point: `see` for each, then `finish`."""
+    """Compares one replica, held in memory, with another one, read point by point: `see` for each, then `finish`."""
 
     def __init__(self, behind: dict[PointId, Version], behind_seq: int, since: Collection[PointId] | None) -> None:
-        """behind: the points of the replica that has applied behind_seq, used up by the comparison; since: ids that the
-        records between the two name, None when they are not known."""
+        """behind: points of the replica that has applied behind_seq; the comparison empties it.
+
+        since: ids in the records between the two replicas; None if they are not known.
+        """
         self._behind, self._seq, self._since = behind, behind_seq, since
         self._compared = self._changed = self._differing = 0
         self._named: list[tuple[PointId, str]] = []
 
     def see(self, point_id: PointId, ahead: Version) -> None:
-        """One point of the replica that is ahead."""
+        """Compare one point of the replica that is ahead."""
         behind = self._behind.pop(point_id, None)
         if ahead.seq > self._seq:
             self._changed += 1
@@ -65,7 +69,7 @@ class Comparison:
             self._differ(point_id, f"as of record {ahead.seq} in both, with another vector or payload")
 
     def finish(self) -> Agreement:
-        """What the points come to, those among them that were not seen in the one ahead."""
+        """Return the result, including the points that only the replica behind has."""
         untold = 0
         for point_id, behind in self._behind.items():
             if self._since is None:

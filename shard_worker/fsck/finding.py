@@ -1,4 +1,4 @@
-"""What a check finds, and what it says of one replica: plain values. Owns the verdict; refuses to look at anything."""
+"""Findings and reports of a check, as plain values. Owns the verdict; reads no file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 MOST_FINDINGS = 100
-"""Of one replica; more are counted. A disk that has lost a megabyte has lost thousands of rows."""
+"""Most findings kept for one replica; more are only counted. A disk that lost a megabyte has lost thousands of rows."""
 
 
 class Severity(StrEnum):
-    """damage: stored data is not what was written; warning: nothing is lost; unchecked: it could not be read or
-    told.
+    """damage: stored data is not what was written; warning: nothing is lost; unchecked: data could not be read or
+    judged.
     """
 
     DAMAGE = "damage"
@@ -21,7 +21,7 @@ class Severity(StrEnum):
 
 
 class Verdict(IntEnum):
-    """Outcome of a check; the value is the exit code."""
+    """The outcome of a check; the value is the exit code."""
 
     CLEAN = 0
     DAMAGED = 1
@@ -30,7 +30,7 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """file: path; position: where in it, "" for all of it; meaning: what it is; advice: what to do."""
+    """One finding. file: path; position: in the file, "" for all of it; meaning: what is wrong; advice: what to do."""
 
     severity: Severity
     file: str
@@ -41,9 +41,12 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """What was read of one replica. log_first, log_last: seqs, 0 and 0 for an empty log; sealed_rows: live rows in
-    sealed segments; growing_rows: live rows in none; digest: see fsck.store_check, "" when not every row could be
-    read; content: the same over the versions of the points (shoal.shard_worker.fsck.agreement)."""
+    """Figures of one replica.
+
+    log_first, log_last: seqs, 0 and 0 for an empty log; sealed_rows: live rows in sealed segments; growing_rows: live
+    rows in no segment; digest: see fsck.store_check, "" if not every row could be read; content: the same over the
+    versions of the points (shoal.shard_worker.fsck.agreement).
+    """
 
     points: int = 0
     applied_seq: int = 0
@@ -62,7 +65,7 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """Whose replica of which shard it is."""
+    """The cluster, shard and replica id that a replica folder names."""
 
     cluster: str
     shard: str
@@ -71,8 +74,11 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaReport:
-    """One replica. path: of its folder; replica: collection id/shard/replica id, by its place; unshown: findings beyond
-    MOST_FINDINGS; ref: what its identity says, None when that cannot be read."""
+    """The report of one replica.
+
+    path: of its folder; replica: collection id/shard/replica id, from the path; unshown: number of findings beyond
+    MOST_FINDINGS; ref: from its identity file, None if that cannot be read.
+    """
 
     path: str
     replica: str
@@ -83,12 +89,12 @@ class ReplicaReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of its findings."""
+        """Return the worst of its findings."""
         return verdict_of(self.findings)
 
 
 class Findings:
-    """Findings as they are made, bounded."""
+    """Collects findings, up to a bound."""
 
     def __init__(self) -> None:
         self._kept: list[Finding] = []
@@ -102,11 +108,11 @@ class Findings:
         self._note(Finding(severity=Severity.DAMAGE, file=str(file), position=position, meaning=meaning, advice=advice))
 
     def warning(self, file: object, position: str, meaning: str, advice: str) -> None:
-        """Note what is odd, and harmless."""
+        """Note something odd but harmless."""
         self._note(Finding(severity=Severity.WARNING, file=str(file), position=position, meaning=meaning, advice=advice))
 
     def unchecked(self, file: object, meaning: str, advice: str) -> None:
-        """Note what could not be checked."""
+        """Note that something could not be checked."""
         self._note(Finding(severity=Severity.UNCHECKED, file=str(file), position="", meaning=meaning, advice=advice))
 
     def _note(self, finding: Finding) -> None:
@@ -117,7 +123,7 @@ class Findings:
         self._kept.append(finding)
 
     def _drop_warning(self) -> bool:
-        """Make room for something worse."""
+        """Drop one warning, to keep a worse finding. Return whether there was one."""
         for at, kept in enumerate(self._kept):
             if kept.severity is Severity.WARNING:
                 del self._kept[at]
@@ -127,7 +133,7 @@ class Findings:
 
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:
-    """What findings come to: damage counts for more than what could not be checked."""
+    """Return the verdict of the findings: damage outranks unchecked."""
     found = {finding.severity for finding in findings}
     if Severity.DAMAGE in found:
         return Verdict.DAMAGED

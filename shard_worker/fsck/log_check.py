@@ -1,4 +1,4 @@
-"""The log of a replica: chain, watermark, terms, and what its records mean."""
+"""Checks the log of a replica: chain, watermark, terms, and whether its records can be decoded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOST = "acknowledged writes may be lost here: keep the folder, restore the repli
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogFigures:
-    """What was read. first, last: seqs; last_term: of the last record; bytes: of all files."""
+    """Figures of the log. first, last: seqs; last_term: of the last record; bytes: of all files."""
 
     first: int = 0
     last: int = 0
@@ -31,9 +31,7 @@ class LogFigures:
 
 
 class LogCheck:
-    """Checks one log. applied_seq: of the store, None when that cannot be read; dim: of the vectors, None when
-    unknown.
-    """
+    """Checks one log. applied_seq: of the store, None if it cannot be read; dim: of the vectors, None if unknown."""
 
     def __init__(
         self, folder: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, applied_seq: Seq | None, dim: int | None, findings: Findings
@@ -45,7 +43,7 @@ class LogCheck:
         self._records = 0
 
     def run(self) -> LogFigures:
-        """Read everything, note what is wrong."""
+        """Read everything and note everything that is wrong."""
         for leftover in sorted((self._folder / "log").glob(f"*{TEMPORARY_SUFFIX}")):
             self._findings.warning(
                 leftover, "", "a file that a crash left half written", "nothing: it is removed when the replica is opened"
@@ -53,7 +51,7 @@ class LogCheck:
         watermark = self._watermark()
         if watermark is None:
             return LogFigures()
-        # without a store: nothing more is asked of the log than what its own watermark says
+        # without a store, the log must only fit its own watermark
         applied_seq = Seq(watermark.kept_from - 1) if self._applied_seq is None else self._applied_seq
         try:
             log = verify_log_files(self._folder / "log", self._identity, watermark, applied_seq, self._see)
@@ -79,12 +77,14 @@ class LogCheck:
         )
 
     def check_known_term(self, known: Term, log: LogFigures) -> None:
-        """A term is made durable before a record of it is written."""
+        """Note damage if the log has a record of a higher term than `known`: a term is made durable before its first
+        record.
+        """
         if log.last_term > known:
             self._findings.damage(
                 self._folder / "replica.json",
                 "known_term",
-                f"it says that term {known} is the highest seen, the log has records of term {log.last_term}",
+                f"it says that term {known} is the highest seen, but the log has records of term {log.last_term}",
                 "an older copy of the file was put back: keep the folder, restore the replica from a copy",
             )
 
@@ -102,11 +102,11 @@ class LogCheck:
         self._records += 1
         reason = _why_unreadable(record, self._dim)
         if reason:
-            self._findings.damage(path, f"seq {record.seq}", f"the record's crc is right and its content cannot be read: {reason}", LOST)
+            self._findings.damage(path, f"seq {record.seq}", f"the record's crc is right but its content cannot be read: {reason}", LOST)
 
 
 def _why_unreadable(record: Record, dim: int | None) -> str:
-    """Why the record could not be applied, in words; "" when it can."""
+    """Return why the record could not be applied, as text; "" if it can."""
     try:
         match record.kind:
             case RecordKind.NOOP:
@@ -120,6 +120,6 @@ def _why_unreadable(record: Record, dim: int | None) -> str:
             case RecordKind.DELETE_ROWS:
                 exact_delete_of_body(record.body)
     except Exception as error:
-        # whatever the decoders of the wire raise: each of it means that these bytes are no such record
+        # any error of the decoders means that these bytes are not a record of this kind
         return f"{type(error).__name__}: {error}"
     return ""

@@ -1,7 +1,7 @@
-"""The payload index of a sealed segment against the payloads in the store.
+"""Checks the payload index of a sealed segment against the payloads in the store.
 
-For every field of every live row, the index is asked for the field and for each of its values; the rows it answers must
-be those that hold them. Bounded: of a field with very many values the first ones met are asked for.
+Queries the index for every field of every live row and for each value of the field; the returned rows must be the rows
+that hold them. Bounded: of a field with very many values, only the first ones found are queried.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shoal.shard_worker.payload.matched import PayloadPart
 from shoal.shard_worker.storage.store.inspection import StoredPoint
 
 MOST_VALUES = 1_000
-"""Different values of a field that are asked for."""
+"""Most different values of a field that are queried."""
 
 MOST_FIELDS = 1_000
 
@@ -37,7 +37,7 @@ _Key = tuple[str, Scalar]
 
 
 class PayloadCheck:
-    """One payload index while the rows go by."""
+    """Checks one payload index: call `see` with all points of the segment, then `finish`."""
 
     def __init__(self, path: FilePath, payloads: PayloadPart, findings: Findings) -> None:
         self._path, self._payloads, self._findings = path, payloads, findings
@@ -46,7 +46,7 @@ class PayloadCheck:
         self._values: dict[Path, dict[_Key, BitMap]] = {}
 
     def see(self, points: Sequence[StoredPoint], positions: npt.NDArray[np.int64]) -> None:
-        """Points that the segment holds at `positions` (n,)."""
+        """Take points that the segment holds at `positions` (n,)."""
         for point, position in zip(points, positions.tolist(), strict=True):
             self._live.add(position)
             if point.payload is not None:
@@ -54,7 +54,7 @@ class PayloadCheck:
                     self._take(path, occurrence, position)
 
     def finish(self) -> None:
-        """Ask the index, and note where it is wrong."""
+        """Query the index and note where it is wrong."""
         ids: npt.NDArray[np.int64] = np.zeros(len(self._payloads), dtype=np.int64)
         for path, holders in self._fields.items():
             self._compare(f"field {'.'.join(path)}", Exists(path), holders, ids)
@@ -87,9 +87,10 @@ class PayloadCheck:
 
 
 def fields_of(payload: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
-    """Every field of a payload and what stands there, as shoal.core.filter_truth walks; a field may come several times.
+    """Yield every field of a payload with its value, in the order of shoal.core.filter_truth; a field may come several
+    times.
 
-    Paths end at the keys that a filter may name: what lies deeper cannot be asked for.
+    Paths have at most as many keys as a filter may name; deeper fields cannot be queried.
     """
     waiting: list[tuple[Path, Iterator[tuple[str, Any]]]] = [((), iter(payload.items()))]
     while waiting:

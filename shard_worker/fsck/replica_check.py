@@ -1,4 +1,4 @@
-"""One replica from end to end: identity, log, store, segments, in this order. Reads only."""
+"""Checks one replica from end to end: identity, log, store, segments, in this order. Only reads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Identity:
 
 
 def check_worker(worker: Path) -> tuple[Findings, ClusterId | None]:
-    """The identity of a data folder: findings, and the cluster it belongs to."""
+    """Check the identity of a data folder. Return the findings and its cluster, None if unknown."""
     findings, path = Findings(), worker / "worker.json"
     if not path.exists() and (worker / "lock").exists() and not any(worker.glob("*/*/*/replica.json")):
         return findings, None
@@ -45,8 +45,9 @@ def check_worker(worker: Path) -> tuple[Findings, ClusterId | None]:
 
 
 def check_replica(target: Target, cluster_id: ClusterId | None, progress: Progress) -> ReplicaReport:
-    """Check everything in one replica folder. cluster_id: of its worker, None when unknown. progress: told in words how
-    far it is.
+    """Check everything in one replica folder.
+
+    cluster_id: of its worker, None if unknown. progress: called with a text about the progress.
     """
     findings = Findings()
     known = _load_identity(target.replica, cluster_id, findings)
@@ -97,7 +98,7 @@ def _load_identity(folder: Path, cluster_id: ClusterId | None, findings: Finding
 
 
 def _ref_of(folder: Path, found: ReplicaRef) -> ReplicaRef:
-    """The replica that the folder's place says it is; a folder that was copied elsewhere says nothing."""
+    """Return the replica that the folder's path names; for a folder that was copied elsewhere, return `found`."""
     shard, collection = folder.parent, folder.parent.parent
     if not shard.name.isdecimal() or not (collection.parent / "worker.json").exists():
         return found

@@ -1,4 +1,4 @@
-"""What a check says, as text for people and as JSON for programs."""
+"""Formats the result of a check as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ _LEFT = (0, 8, 9)
 
 
 def as_text(reports: Sequence[ReplicaReport], compared: Sequence[Compared], others: Sequence[Finding], verdict: Verdict) -> str:
-    """A table with a line per replica, a line per comparison, one per finding, then the outcome. others: findings of no
-    single replica.
+    """Return a table with a line per replica, a line per comparison, a line per finding, and the outcome.
+
+    others: findings that belong to no single replica.
     """
     lines = _table([_HEADINGS, *map(_cells, reports)]) if reports else []
     lines += [f"shard {each.shard}: {line}" for each in compared for line in each.lines]
@@ -29,7 +30,7 @@ def as_text(reports: Sequence[ReplicaReport], compared: Sequence[Compared], othe
 
 
 def as_json(reports: Sequence[ReplicaReport], compared: Sequence[Compared], others: Sequence[Finding], verdict: Verdict) -> str:
-    """One document: verdict, replicas with figures and findings, comparisons, findings of no single replica."""
+    """Return one document: verdict, replicas with figures and findings, comparisons, findings of no single replica."""
     document = {
         "verdict": verdict.name.lower(),
         "replicas": [{**dataclasses.asdict(report), "verdict": report.verdict.name.lower()} for report in reports],
@@ -67,7 +68,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _line(finding: Finding) -> str:
     place = f"{finding.file}, {finding.position}" if finding.position else finding.file
-    # A message of the storage room names its file first; once is enough.
+    # A message of the storage room begins with the file, which is already in the line.
     meaning = finding.meaning.removeprefix(f"{finding.file}: ").removeprefix(f"{finding.file} ")
     return f"{finding.severity}: {place}: {meaning}; {finding.advice}"
 

@@ -1,7 +1,7 @@
-"""The files under `segments/` of a replica, and what is in them against the store.
+"""Checks the files under `segments/` of a replica, and their content against the store.
 
-Every file is hashed before anything parses it. What is damaged here costs no data: these files are derived, and the
-worker builds them again; but a segment that disagrees with the store behind a right hash is a defect.
+Every file is hashed before it is parsed. Damage here costs no data: these files are derived, and the worker builds them
+again. But a segment whose hash is right and whose content disagrees with the store is a defect of Shoal.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 
 REBUILT = "no data is lost: the worker builds the segment again when it opens the replica"
 PAYLOADS_REBUILT = "no data is lost: the worker makes the segment's payload index again when it opens the replica, and keeps its graph"
-DEFECT = "the files are what was written and wrong: report it; to have the segment built again, delete them while the worker is stopped"
+DEFECT = "the files were written with wrong content: report it; to have the segment built again, delete them while the worker is stopped"
 
 _ROUNDING = 1e-6
-"""Of a component of a unit vector: processors round the scaling to unit length differently."""
+"""Most difference of a component of a unit vector: processors round the scaling to unit length differently."""
 
 _MOST_ROWS_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentFigures:
-    """files, bytes: that are named; sealed_rows: live rows in segments; growing_rows: live rows in none."""
+    """segments, bytes: of the named segments and their files; sealed_rows: live rows in segments; growing_rows: live
+    rows in no segment.
+    """
 
     segments: int = 0
     bytes: int = 0
@@ -46,7 +48,9 @@ class SegmentFigures:
 
 
 class SegmentsCheck:
-    """Checks the segments of one replica: `files`, then `see` for every chunk of the store's points, then `finish`."""
+    """Checks the segments of one replica: call `files`, then `see` for every chunk of the store's points, then
+    `finish`.
+    """
 
     def __init__(self, folder: Path, dim: int, findings: Findings) -> None:
         self._folder, self._dim, self._findings = folder, dim, findings
@@ -55,7 +59,7 @@ class SegmentsCheck:
         self._segments = self._bytes = self._sealed_rows = self._growing_rows = 0
 
     def files(self, entries: Sequence[SegmentEntry]) -> None:
-        """Hash every file that is named, load the segments that are whole, note files without a name."""
+        """Hash every named file, load the segments that are whole, note files that the store does not name."""
         named = {entry.name for entry in entries}
         self._note_orphans(named)
         self._bytes = sum(entry.size_bytes for entry in entries)
@@ -64,12 +68,12 @@ class SegmentsCheck:
             by_segment.setdefault(Path(entry.name).stem, []).append(entry)
         self._segments = len(by_segment)
         for name, mine in by_segment.items():
-            # all of them, so that each damaged file is named
+            # check all of them, so that each damaged file is named
             if sum(not self._is_whole(entry) for entry in mine) == 0:
                 self._load(name, mine)
 
     def see(self, points: Sequence[StoredPoint]) -> None:
-        """Compare good rows of the store, ascending, with every segment."""
+        """Compare valid rows of the store, ascending, with every segment."""
         if not points:
             return
         rows = np.array([point.row for point in points], dtype=np.int64)
@@ -83,7 +87,7 @@ class SegmentsCheck:
             self._findings.damage(self._folder, f"row {row}", f"it lies in {holders[rows == row][0]} sealed segments", DEFECT)
 
     def finish(self) -> SegmentFigures:
-        """Note what only the whole tells."""
+        """Note what only shows after all rows. Return the figures."""
         for segment in self._open:
             segment.finish()
         return SegmentFigures(segments=self._segments, bytes=self._bytes, sealed_rows=self._sealed_rows, growing_rows=self._growing_rows)
@@ -135,7 +139,7 @@ class SegmentsCheck:
 
 
 class _OpenSegment:
-    """One whole segment while the store's rows go by."""
+    """One whole segment, compared with the store's rows chunk by chunk."""
 
     def __init__(self, path: Path, inspected: InspectedSegment, findings: Findings) -> None:
         self._path, self._inspected, self._findings = path, inspected, findings
@@ -143,7 +147,7 @@ class _OpenSegment:
         self._wrong: dict[Metric, list[int]] = {metric: [] for metric in inspected.metrics}
 
     def compare(self, points: Sequence[StoredPoint], rows: npt.NDArray[np.int64], vectors: Matrix) -> npt.NDArray[np.bool_]:
-        """Compare what the segment holds of these rows. Returns which rows it holds, (n,) bool."""
+        """Compare the segment with these rows. Return which rows it holds, (n,) bool."""
         found, positions = self._inspected.find(rows)
         held = self._inspected.vectors[positions]
         for metric, wrong in self._wrong.items():
@@ -155,7 +159,7 @@ class _OpenSegment:
         return found
 
     def finish(self) -> None:
-        """Note vectors that differ under every metric the segment may have, and what the payload index says wrong."""
+        """Note vectors that differ under every metric the segment may have, and the errors of the payload index."""
         wrong = min(self._wrong.values(), key=len)
         if wrong:
             self._findings.damage(
@@ -169,7 +173,7 @@ class _OpenSegment:
 
 
 def _same(held: Matrix, stored: Matrix, metric: Metric) -> npt.NDArray[np.bool_]:
-    """Which prepared vectors (n, dim) are those of the stored ones. (n,) bool."""
+    """Return which prepared vectors (n, dim) equal the stored ones, (n,) bool."""
     if metric is not Metric.COSINE:
         equal: npt.NDArray[np.bool_] = (held == stored).all(axis=1)
         return equal

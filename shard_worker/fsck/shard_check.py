@@ -1,8 +1,8 @@
-"""The replicas of a shard against each other, where several were checked. Reads only, what was found whole before.
+"""Compares the replicas of a shard, if several were checked. Only reads, and only files that were found whole before.
 
-Each replica is compared as it is applied: what its log has beyond that may not be committed. Ordered by what they have
-applied, each is compared with the next: what would show between two that are farther apart shows between two neighbours
-on the way.
+Compares the applied state of each replica: later records in its log may not be committed. The replicas are sorted by
+their applied seq, and each is compared with the next one: a difference between two replicas shows between some two
+neighbours.
 """
 
 from __future__ import annotations
@@ -27,16 +27,14 @@ from shoal.wire.point_bytes import points_from_bytes
 from shoal.wire.records import exact_delete_of_body, ids_of_body
 
 DIFFER = (
-    "replicas of one shard must not differ: report it and keep the folders. `shoal status` names the replicas that count; one that was "
-    "left behind by --accept-data-loss is none of them, and may differ"
+    "replicas of one shard must not differ: report it and keep the folders. `shoal status` names the replicas that count; a replica "
+    "that --accept-data-loss left behind does not count, and may differ"
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compared:
-    """What was said of the replicas of one shard. shard: collection id/number; lines: what could be compared, in
-    words.
-    """
+    """The comparison of the replicas of one shard. shard: collection id/number; lines: results as text."""
 
     shard: str
     lines: tuple[str, ...]
@@ -53,7 +51,7 @@ def compare_replicas(reports: Sequence[ReplicaReport]) -> tuple[list[Compared], 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Replica:
-    """A replica that was checked, and how it is called beside the others."""
+    """A checked replica. name: its name in the comparison."""
 
     name: str
     ref: Reference
@@ -135,7 +133,7 @@ def _points(replica: _Replica) -> Iterator[StoredPoint]:
 
 
 def _named_since(replica: _Replica, seq: int) -> Collection[PointId] | None:
-    """Ids in the applied records behind `seq`; None when the log does not have all of these."""
+    """Return the ids in the applied records after `seq`; None if the log does not have all of these records."""
     figures, folder = replica.report.figures, Path(replica.report.path)
     if seq == figures.applied_seq:
         return frozenset()

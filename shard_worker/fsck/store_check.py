@@ -1,10 +1,11 @@
-"""Check store.db of a replica: SQLite's own checks, every row's crcs, the index on id, counters, requests. And take the
-digests by which replicas of a shard are compared: over (id, seq) of every point, or (id, version).
+"""Checks store.db of a replica: SQLite's own checks, every row's crcs, the index on id, counters, requests. Also
+computes the digests by which replicas of a shard are compared: over (id, seq) of every point, and over (id, version).
 
-Two replicas that have applied the same records hold the same set of (id, seq), in whatever order their rows lie. So the
-digest is the sum of one hash a point, modulo 2^128: it does not depend on the order, and can be taken row by row.
-Payloads and vectors are covered by their crcs and by seq: the record `seq` wrote both. A digest over versions
-(shoal.shard_worker.fsck.agreement) covers them as well."""
+Two replicas that have applied the same records hold the same set of (id, seq), but perhaps in another order of rows. So
+a digest is the sum of one hash per point, modulo 2^128: it does not depend on the order and is computed row by row. The
+digest over (id, seq) covers payloads and vectors by their crcs and by seq: the record `seq` wrote both. The digest over
+versions (shoal.shard_worker.fsck.agreement) covers them as well.
+"""
 
 from __future__ import annotations
 
@@ -25,26 +26,29 @@ from shoal.shard_worker.storage.store.meta_table import Counters, StoreIdentity
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 
 Visit = Callable[[Sequence[StoredPoint]], None]
-"""Told the good rows of the table, ascending, in chunks."""
+"""Called with the valid rows of the table, ascending, in chunks."""
 
 PROGRESS_ROWS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Digests:
-    """Of every point: over (id, seq), and over (id, version). Both "" when not every row could be read."""
+    """Digests of all points, over (id, seq) and over (id, version). Both are "" if not every row could be read."""
 
     digest: str
     content: str
 
 
 def version_of(point: StoredPoint) -> Version:
-    """What of a point is the same in every replica that has applied its record. The row it lies in is left out."""
+    """Return the version of a point, which is the same in every replica that has applied its record.
+
+    The number of its row is left out.
+    """
     return Version(seq=point.seq, crc=point_crc(0, point.id, point.seq, part_crc(point.payload), part_crc(point.vector)))
 
 
 class StoreCheck:
-    """Checks one open store. progress: told in words how far it is."""
+    """Checks one open store. progress: called with a text about the progress."""
 
     def __init__(
         self,
@@ -62,7 +66,7 @@ class StoreCheck:
         self._digest, self._content = Digest(), Digest()
 
     def tables(self) -> None:
-        """What SQLite says of its pages, and whether the index on id holds what was written."""
+        """Run SQLite's check of its pages, and check that the index on id holds what was written."""
         self._progress("checking pages of the store")
         try:
             for problem in self._store.problems():
@@ -72,7 +76,7 @@ class StoreCheck:
             self._damage("", error.message)
 
     def points(self, visit: Visit) -> Digests:
-        """Check every row and show the good ones to `visit`."""
+        """Check every row and pass the valid ones to `visit`. Return the digests."""
         whole = True
         try:
             for chunk in self._store.points(self._identity, self._counters):
@@ -92,7 +96,7 @@ class StoreCheck:
         return Digests(digest=self._digest.text(), content=self._content.text()) if whole else Digests(digest="", content="")
 
     def requests(self) -> int:
-        """Check the writes that are remembered. Returns how many."""
+        """Check the remembered writes. Return how many there are."""
         try:
             requests = self._store.requests()
         except DataLoss as error:
@@ -107,7 +111,7 @@ class StoreCheck:
         return len(requests)
 
     def segments(self) -> list[SegmentEntry] | None:
-        """The files that are named; None when the table cannot be read."""
+        """Return the named files; None if the table cannot be read."""
         try:
             entries = self._store.segments()
         except DataLoss as error:
@@ -147,12 +151,12 @@ class Digest:
         self._sum = 0
 
     def add(self, point_id: PointId, number: int) -> None:
-        """Take up one point. number: its seq, or its version; unsigned 64 bits."""
+        """Add one point. number: its seq or its version; unsigned 64 bits."""
         is_text = isinstance(point_id, str)
         key = point_id.encode("utf-8") if isinstance(point_id, str) else _INTEGER.pack(point_id)
         hashed = hashlib.blake2b(_NUMBER.pack(number, is_text) + key, digest_size=_BITS // 8).digest()
         self._sum = (self._sum + int.from_bytes(hashed, "little")) % 2**_BITS
 
     def text(self) -> str:
-        """The digest as 32 hexadecimal digits; of no points all are 0."""
+        """Return the digest as 32 hexadecimal digits; without points all are 0."""
         return f"{self._sum:032x}"

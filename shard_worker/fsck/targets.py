@@ -1,8 +1,8 @@
-"""Which replicas a path means, and the lock that proves that no worker writes to them meanwhile.
+"""Finds the replicas that a path means, and holds the locks that prove that no worker writes to them meanwhile.
 
 A path is a worker's data folder, a folder of `shoal up` with workers in it, or the folder of one replica. Owns the
-locks while the check runs: shared ones, so that checks may run side by side and a worker that starts is told that its
-folder is in use.
+locks during the check. They are shared locks, so checks may run side by side, and a worker that starts meanwhile
+reports that its folder is in use.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Targets:
-    """What is to be checked. workers: their data folders, those without replicas too."""
+    """The folders to check. workers: data folders, including those without replicas."""
 
     workers: tuple[Path, ...]
     replicas: tuple[Target, ...]
 
 
 def find_targets(paths: Sequence[Path]) -> Targets:
-    """The workers and replicas that the paths mean, in order, each once.
+    """Return the workers and replicas that the paths mean, in order, each once.
 
-    Raises InvalidArgument for a path that means none, Unavailable for one that cannot be read.
+    Raises InvalidArgument for a path that means none, Unavailable for a path that cannot be read.
     """
     workers: list[Path] = []
     replicas: list[Target] = []
@@ -56,7 +56,7 @@ def find_targets(paths: Sequence[Path]) -> Targets:
 
 @contextmanager
 def locked(targets: Targets) -> Iterator[None]:
-    """Hold the lock of every worker concerned. Raises PreconditionFailed naming the process that has one."""
+    """Hold the lock of every worker concerned. Raises PreconditionFailed naming the process that holds one."""
     folders = dict.fromkeys([*targets.workers, *(target.worker for target in targets.replicas if target.worker is not None)])
     with ExitStack() as stack:
         for folder in folders:
@@ -95,7 +95,7 @@ def _lock(folder: Path) -> Iterator[None]:
     try:
         descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        # a copy without its lock: no worker has it open
+        # a copied folder without a lock file: no worker has it open
         yield
         return
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Carries out what logic.hosting decides: makes, opens, informs, closes and drops the replicas that the cluster map
+"""Carries out what logic.hosting decides: creates, opens, informs, closes and drops the replicas that the cluster map
 assigns to this worker.
 """
 
@@ -54,24 +54,25 @@ log = logging.getLogger("shoal.worker.assignments")
 
 LOOK_AGAIN_S = 1.0
 REOPEN_AFTER_S = 1.0
-"""Pause between a write that found no room and opening its replica again. It is longer than the time between two
-measurements of the room, so the room is known by then.
+"""Pause between a failed write without room and opening its replica again.
+
+It is longer than the time between two measurements of the room, so the room is known by then.
 """
 
 NO_ROOM_S = 10.0
-"""Pause before a snapshot that found no room is fetched again."""
+"""Pause before a snapshot for which there was no room is fetched again."""
 
 
 class Snapshots(Protocol):
     """Fetches snapshots of other workers' replicas: see SnapshotFetch."""
 
     async def fetch(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId, still_wanted: Callable[[], bool]) -> SnapshotDownload:
-        """Return a whole snapshot of `primary` for `replica`. Stops when it is not wanted. Raises ShoalErrors."""
+        """Return a whole snapshot of `primary` for `replica`. Stops if it is no longer wanted. Raises ShoalErrors."""
         ...
 
 
 class Assignments:
-    """Keeps the host's replicas as the map says. Used on the event loop: `see_map` at any time, while `run` works."""
+    """Keeps the host's replicas as the map says. Used on the event loop; call `see_map` any time while `run` works."""
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class Assignments:
         self._news.notify()
 
     def wake(self) -> None:
-        """Look again: the registration or a replica has changed."""
+        """Decide again now: the registration or a replica has changed."""
         self._news.notify()
 
     async def run(self) -> None:
@@ -125,12 +126,10 @@ class Assignments:
             replica.tell_space(reason)
 
     async def close(self) -> None:
-        """Let steps under way end, then close every replica. Call it after `run` has ended.
+        """Let the steps under way end, then close every replica. Call it after `run` has ended.
 
-        Afterwards no thread touches the data folder.
-
-        Steps are waited for, not cancelled: a thread that opens a replica cannot be stopped, and would go on in a
-        folder whose lock is given back.
+        Afterwards no thread uses the data folder. Steps are awaited, not cancelled: a thread that opens a replica
+        cannot be stopped, and would go on in a folder whose lock is released.
         """
         self._closing.set()
         self._maps.notify()
@@ -188,7 +187,7 @@ class Assignments:
                 self._start(entry.config.shard, lambda: self._drop(entry, replica))
 
     async def _fill(self, step: CreateReplica | OpenReplica | ReopenReplica | TakeSnapshot) -> None:
-        """Take a step after which the replica is open."""
+        """Carry out a step after which the replica is open."""
         entry, replica, spec = step.entry, step.replica, step.collection.spec
         match step:
             case CreateReplica():
@@ -201,7 +200,7 @@ class Assignments:
                 await self._take_snapshot(entry, replica, primary, spec)
 
     async def _change(self, step: JoinAnew | RaiseTerm | ConfirmReplica | Resign) -> None:
-        """Take a step that is a swap of the configuration."""
+        """Carry out a step that is a swap of the configuration."""
         entry = step.entry
         match step:
             case JoinAnew(replica=replica, collection=collection, aside=aside):
@@ -220,7 +219,7 @@ class Assignments:
             try:
                 await work()
                 if shard in self._swapped:
-                    # The map that this step was decided on is outdated: another swap based on it would be rejected.
+                    # The map on which this step was decided is outdated: another swap based on it would be rejected.
                     await self._maps.wait(seen, LOOK_AGAIN_S)
             except ShoalError as error:
                 log.warning(event("step_postponed", shard=shard, reason=error.message))
@@ -236,8 +235,8 @@ class Assignments:
         self._busy[shard] = asyncio.create_task(guarded())
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but not longer than until the worker ends."""
-        # Not asyncio.wait_for: in Python 3.11 it swallows a cancellation that comes as the wait ends.
+        """Wait, but at most until the worker ends."""
+        # Not asyncio.wait_for: in Python 3.11 it loses a cancellation that comes as the wait ends.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._closing.wait()
@@ -275,8 +274,7 @@ class Assignments:
     async def _create(self, entry: ShardEntry, replica: ReplicaId, spec: CollectionSpec) -> None:
         if not await self._room_to_create(entry.config.shard):
             return
-        # The swap that changes nothing proves that the map is not stale: a shard that is ACTIVE never gets an empty
-        # folder.
+        # A swap that changes nothing proves that the map is current: an ACTIVE shard never gets an empty folder.
         claimed = await self._swap(entry.config, entry.epoch)
         if claimed is None:
             return
@@ -291,7 +289,7 @@ class Assignments:
         if not await self._room_to_create(shard):
             return
         fresh = ReplicaId(self._new_id())
-        # Only once it is known that no configuration names an id that had a folder before.
+        # Swap first: after it, no configuration names the old id.
         if await self._swap(renamed_learner(entry.config, replica, fresh), entry.epoch) is None:
             return
         await self._close(shard)
@@ -314,7 +312,7 @@ class Assignments:
             await self._folders.install(download)
             log.info(event("snapshot_installed", shard=shard, replica=replica, seq=download.seq))
         except PreconditionFailed as error:
-            # It has caught up from the log meanwhile.
+            # The replica has caught up from the log meanwhile.
             log.info(event("snapshot_not_needed", shard=shard, replica=replica, reason=error.message))
             await self._folders.discard(download)
         await self._open(shard, replica, spec)
@@ -322,7 +320,7 @@ class Assignments:
     def _is_behind(self, shard: ShardId, replica: ReplicaId, primary: ReplicaId) -> bool:
         """Return whether a replica still needs a snapshot of that primary.
 
-        It does not when this worker ends, when the primary has changed, or when a log has brought what was missing.
+        It does not if this worker ends, if the primary has changed, or if it got the missing records from a log.
         """
         found, entry = self._host.open.get(shard), self._map.shards.get(shard)
         if found is None or entry is None or self._closing.is_set() or self._is_dropping(shard):
@@ -335,8 +333,9 @@ class Assignments:
         await self._swap(config, epoch)
 
     async def _room_to_create(self, shard: ShardId) -> bool:
-        """Return whether there is room for one more replica. If there is none, note it for the worker's status and wait
-        a little.
+        """Return whether there is room for one more replica.
+
+        If not, note it for the worker's status and wait a little.
         """
         reason = self._host.memory.refusal_of_replica() or self._host.files.refusal(len(self._host.open))
         if reason is None:
@@ -407,9 +406,9 @@ class Assignments:
         return collection is not None and collection.state is CollectionState.DROPPING
 
     async def _swap(self, config: ShardConfig, epoch: Revision) -> Revision | None:
-        """Put the configuration if nobody has changed it and this worker still has its registration.
+        """Put the configuration if its epoch is still `epoch` and this worker still has its registration.
 
-        Returns the new epoch, None when it is not known to be in force.
+        Returns the new epoch, or None if it is not certain that the swap was done.
         """
         outcome, revision = await self._swaps.swap(config, epoch, self._membership.registration)
         self._swapped.add(config.shard)
@@ -417,7 +416,7 @@ class Assignments:
 
 
 def _is_final(reason: ShoalError) -> bool:
-    """Return whether this process can never open it: its data is of a newer program, or of another cluster."""
+    """Return whether this process can never open the replica: its data is of a newer program or of another cluster."""
     return isinstance(reason, PreconditionFailed)
 
 

@@ -19,7 +19,7 @@ STORE_TIMEOUT_S = 5.0
 
 
 class ConfigSwaps:
-    """Swaps made by one worker."""
+    """The swaps of one worker."""
 
     def __init__(self, *, store: Store, keys: Keys, me: WorkerId) -> None:
         self._store, self._keys, self._me = store, keys, me

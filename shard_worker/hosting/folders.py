@@ -1,4 +1,4 @@
-"""Replica folders of this worker as Assignments needs them: made, opened and deleted off the event loop."""
+"""The replica folders of this worker, for Assignments: created, opened and deleted off the event loop."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 
 
 class WorkerReplicaFolders:
-    """Folders below one worker's data folder, whose lock is held. memory: the account that open replicas are in;
-    lease_held, peers, changed: see Replica."""
+    """The folders below one worker's data folder, whose lock is held.
+
+    memory: the account that open replicas are in; lease_held, peers, changed: see Replica.
+    """
 
     def __init__(
         self,
@@ -39,18 +41,18 @@ class WorkerReplicaFolders:
         self._existing = {(ref.shard, ref.replica_id) for ref in folder.replicas()}
 
     def existing(self) -> frozenset[tuple[ShardId, ReplicaId]]:
-        """Replicas that have a folder."""
+        """Return the replicas that have a folder."""
         return frozenset(self._existing)
 
     async def create(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
-        """Make an empty replica's folder, durable, whole or not at all."""
+        """Create the durable folder of an empty replica, whole or not at all."""
         await asyncio.to_thread(self._folder.create, ReplicaRef(shard, replica), dim=spec.dim)
         self._existing.add((shard, replica))
 
     async def open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> Replica:
-        """Open a replica and take it into the memory account.
+        """Open a replica and add it to the memory account.
 
-        Raises DataLoss when it is damaged, ResourceExhausted without memory.
+        Raises DataLoss if it is damaged, ResourceExhausted without memory.
         """
         folder = await asyncio.to_thread(self._folder.open_replica, ReplicaRef(shard, replica))
         cost = await asyncio.to_thread(_cost_of, folder, spec.dim, self._settings.growing_rows)
@@ -80,23 +82,23 @@ class WorkerReplicaFolders:
             raise
 
     async def set_aside(self, shard: ShardId, replica: ReplicaId) -> None:
-        """Keep a damaged replica's folder, out of the way."""
+        """Rename a damaged replica's folder and keep its files."""
         await asyncio.to_thread(self._folder.set_aside, ReplicaRef(shard, replica))
         self._existing.discard((shard, replica))
 
     async def install(self, download: SnapshotDownload) -> None:
-        """Put a whole snapshot in the place of its replica, which is closed.
+        """Replace a replica, which is closed, by its whole snapshot.
 
-        Raises what SnapshotDownload.finish does.
+        Raises what SnapshotDownload.finish raises.
         """
         await asyncio.to_thread(download.finish)
 
     async def discard(self, download: SnapshotDownload) -> None:
-        """Delete a snapshot that is not wanted any more."""
+        """Delete a snapshot that is no longer needed."""
         await asyncio.to_thread(download.discard)
 
     async def drop(self, shard: ShardId, replica: ReplicaId, *, with_asides: bool) -> None:
-        """Delete a replica's folder; nothing when it is gone already. with_asides: and all others of its shard."""
+        """Delete a replica's folder, if it exists. with_asides: also delete all other folders of its shard."""
         await asyncio.to_thread(self._drop, ReplicaRef(shard, replica), with_asides)
         self._existing = {each for each in self._existing if each[0] != shard or not (with_asides or each[1] == replica)}
 
@@ -108,14 +110,14 @@ class WorkerReplicaFolders:
         for aside in self._folder.asides():
             if aside.shard == ref.shard:
                 self._folder.drop_aside(aside)
-        # One whose id was swapped away by a swap whose answer was lost is named by nobody any more.
+        # A swap whose answer was lost may have replaced this replica's id; its folder is then an orphan.
         for other in self._folder.replicas():
             if other.shard == ref.shard:
                 self._folder.drop(other)
 
 
 def _cost_of(folder: ReplicaFolder, dim: int, growing_rows: int) -> ReplicaCost:
-    """What opening will take.
+    """Return the memory that opening will take.
 
     Vectors that a segment keeps beside its index are read from the file when they are needed.
     """

@@ -1,6 +1,6 @@
 """The replicas of this worker, and calls on them.
 
-Implements ShardService, so that a router in the same process needs no hop.
+Implements ShardService, so that a router in the same process calls it directly.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from shoal.shard_worker.resources.os_limits import open_files
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailedReplica:
-    """A replica that cannot be opened, or has ceased to work; reason: why; broke: it was open, and is not opened again
-    in this process.
+    """A replica that cannot be opened, or has stopped working.
+
+    broke: it was open, and is not opened again in this process.
     """
 
     replica: ReplicaId
@@ -48,12 +49,12 @@ class FailedReplica:
 
 @dataclass
 class Host(ShardService):
-    """Replicas by shard. Filled by Assignments; called by the service and by a router in the same process."""
+    """The replicas by shard. Filled by Assignments; called by the service and by a router in the same process."""
 
     open: dict[ShardId, Replica] = field(default_factory=dict)
     failed: dict[ShardId, FailedReplica] = field(default_factory=dict)
     unmade: dict[ShardId, str] = field(default_factory=dict)
-    """Why replicas that are placed here cannot be made yet."""
+    """Why replicas that are placed here cannot be created yet."""
 
     memory: WorkerMemory = field(default_factory=unbounded_memory)
     files: FileBudget = UNBOUNDED_FILES
@@ -113,13 +114,13 @@ class Host(ShardService):
         )
 
     def failures(self) -> dict[str, str]:
-        """Why replicas do not work, by shard."""
+        """Return why replicas do not work, by shard."""
         unopened = {str(shard): each.reason.message for shard, each in self.failed.items()}
         broken = {str(shard): each.failure.message for shard, each in self.open.items() if each.failure is not None}
         return unopened | broken
 
     def replica(self, shard: ShardId, *, writing: bool = False) -> Replica:
-        """The open replica of a shard. Raises Unavailable when there is none here, DataLoss when it has FAILED."""
+        """Return the open replica of a shard. Raises Unavailable if there is none here, DataLoss if it has FAILED."""
         found = self.open.get(shard)
         if found is not None:
             return found
@@ -132,6 +133,6 @@ class Host(ShardService):
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM now."""
+    """Return the memory of this process that is in RAM now."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize()

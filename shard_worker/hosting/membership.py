@@ -1,8 +1,8 @@
-"""A worker's membership: its registration in the store, under a lease that is kept, and taken anew when it was lost.
+"""A worker's membership: its registration in the store under a lease, kept, and made again when the lease was lost.
 
 Holding the lock of the data folder proves that an earlier process of this worker is dead, so its registration may be
-replaced. While this process runs, another incarnation under the worker's key means that somebody else holds the folder:
-`run` raises.
+replaced. If another incarnation appears under the worker's key while this process runs, another process holds a copy of
+the folder: `run` raises.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RETRY_S = 0.5
 
 
 class Membership:
-    """Keeps one worker registered. `run` is awaited by the worker's role; the rest may be read at any time."""
+    """Keeps one worker registered. The worker's role awaits `run`; everything else may be read at any time."""
 
     def __init__(
         self,
@@ -43,8 +43,8 @@ class Membership:
         clock: Callable[[], float] = boot_s,
         threads: Threads = OS_THREADS,
     ) -> None:
-        """me: the registration to publish (its `registration` is ignored). changed: called when the registration
-        changes. clock: seconds that go on while the machine is suspended; threads: see LeaseKeeper.
+        """me: the registration to publish (its `registration` is ignored); changed: called when the registration
+        changes; clock: seconds that go on while the machine is suspended; threads: see LeaseKeeper.
         """
         self._clock, self._threads = clock, threads
         self._store, self._keys, self._me = store, keys, me
@@ -57,21 +57,21 @@ class Membership:
         self.registration = Revision(0)
 
     def held_now(self, registration: Revision) -> bool:
-        """Whether the worker is surely registered so at this moment.
+        """Return whether the worker certainly has this registration at this moment.
 
-        To be asked after the result that depends on it is fixed.
+        Call it after the result that depends on it is fixed.
         """
         return self.registration == registration and self._keeper is not None and self._keeper.is_held(self._clock())
 
     def lease_age_s(self) -> float | None:
-        """Seconds since the lease was last renewed; None without one. May be called on any thread."""
+        """Return the seconds since the lease was last renewed; None without one. May be called on any thread."""
         keeper = self._keeper
         return None if keeper is None or keeper.lost else self._clock() - keeper.renewed_at
 
     def see(self, registered: WorkerEntry | None) -> None:
-        """What the map says under this worker's key.
+        """Take the map's entry under this worker's key.
 
-        A later registration of somebody else ends `run`: the folder was copied.
+        A later registration of another process ends `run`: the folder was copied.
         """
         if registered is None or registered.incarnation == self._me.incarnation:
             return
@@ -80,9 +80,9 @@ class Membership:
             self._news.notify()
 
     async def run(self) -> None:
-        """Register, keep the lease, register again whenever it was lost.
+        """Register, keep the lease, and register again whenever it was lost.
 
-        Raises PreconditionFailed when replaced by another.
+        Raises PreconditionFailed if another process has replaced the registration.
         """
         while True:
             await self._register()
@@ -144,7 +144,7 @@ class Membership:
         return False
 
     def _refuse_foreign(self, found: Versioned | None) -> None:
-        # An older registration is one of an earlier process, in an answer that is not the newest.
+        # An older registration is an earlier process's, in an outdated answer.
         if found is None or found.mod_revision < self._newest or self._newest == 0:
             return
         other = decode_worker(found.key, found.value, found.mod_revision)

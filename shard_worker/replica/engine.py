@@ -1,8 +1,8 @@
-"""The synchronous half of a replica: log, store, index files and index, opened together and kept in step.
+"""The synchronous half of a replica: log, store, index files and index, opened together and kept consistent.
 
 Threads: the replica's one writer thread calls `save_term`, `append`, `apply`, `freeze`, `begin_build`, `swap`, `sweep`,
-`abandon`, `checkpoint_if_due` and `close`; a build thread calls `write_segment`; reads and `next_build` may run
-anywhere beside it. Refuses to decide: what is appended, committed and built is decided in `logic`.
+`abandon`, `checkpoint_if_due` and `close`; a build thread calls `write_segment`; reads and `next_build` may run in any
+thread at the same time. Decides nothing: `logic` decides what is appended, committed and built.
 """
 
 from __future__ import annotations
@@ -51,15 +51,18 @@ from shoal.wire.records import exact_delete_of_body, ids_of_body
 log = logging.getLogger("shoal.worker.engine")
 
 UNLIMITED = Seq(1 << 62)
-"""Behind every record: no other replica needs the log."""
+"""A seq after every record: no other replica needs the log."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineSettings:
-    """growing_rows: bound of the growing segment; checkpoint_bytes: of applied but not checkpointed state;
-    retained_bytes: of a log that is kept for members that catch up; readers: connections
-    for reads, more than threads that read, so that the event loop never waits for one; flushed: see LogSettings;
-    payload_bounds: of the index over payloads; hot_filters: shared by the replicas of a worker."""
+    """Settings of an engine.
+
+    growing_rows: bound of the growing segment; checkpoint_bytes: of applied state since the last checkpoint, at which
+    the next one is due; retained_bytes: of the log kept for members that catch up; readers: connections for reads, more
+    than reading threads, so that the event loop never waits for one; flushed: see LogSettings; payload_bounds: of the
+    index over payloads; hot_filters: shared by the replicas of a worker.
+    """
 
     growing_rows: int = 10_000
     log_file_bytes: int = 64 * 1024 * 1024
@@ -81,14 +84,14 @@ class WrittenSegment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Beginning:
-    """What the state machine of an open replica begins with."""
+    """The initial values of an open replica's state machine."""
 
     opened: ReplicaAtOpening
     requests: RequestMemory
 
 
 class Engine:
-    """One open replica on disk and in memory. Made by `open`, ended by `close`."""
+    """One open replica, on disk and in memory. Created by `open`, ended by `close`."""
 
     def __init__(
         self,
@@ -101,7 +104,7 @@ class Engine:
         settings: EngineSettings,
     ) -> None:
         self.reading = reading
-        """Its reads, from any thread."""
+        """The reads of the replica; call them from any thread."""
         self._folder, self._log, self._store, self._index = folder, log, store, index
         self._files = SegmentFiles(folder.segments_path)
         self._settings = settings
@@ -113,10 +116,10 @@ class Engine:
 
     @classmethod
     def open(cls, folder: ReplicaFolder, spec: CollectionSpec, settings: EngineSettings) -> Engine:
-        """Open and verify everything; graphs are read from their files, and rows without an intact file are loaded to
-        be sealed.
+        """Open and verify everything. Read graphs from their files; load rows without an intact file, so that they are
+        sealed.
 
-        Raises DataLoss for damage that cannot be mended from what is intact, PreconditionFailed, StorageFailed.
+        Raises DataLoss for damage that cannot be repaired from intact data, PreconditionFailed, StorageFailed.
         """
         cluster_id, replica_id = folder.cluster_id, folder.ref.replica_id
         store = PointsStore.open(
@@ -148,9 +151,9 @@ class Engine:
         return engine
 
     def beginning(self) -> Beginning:
-        """What the state machine begins with.
+        """Return the initial values of the state machine.
 
-        Takes as long as there are remembered writes and records that are not applied.
+        The time it takes grows with the remembered writes and the records that are not applied.
         """
         requests = RequestMemory(self._store.requests())
         return Beginning(opened=self._opened(requests), requests=requests)
@@ -173,7 +176,7 @@ class Engine:
 
     @property
     def tuning_folder(self) -> Path:
-        """The folder of what was measured on searches."""
+        """Return the folder of the measurements of searches."""
         return self._folder.path / "tuning"
 
     # Writing
@@ -183,22 +186,22 @@ class Engine:
         self._folder.save_known_term(term)
 
     def append(self, records: Sequence[Record]) -> None:
-        """Append the records. They are durable when it returns."""
+        """Append the records. They are durable on return."""
         self._log.append(records)
 
     def truncate_after(self, seq: Seq) -> None:
-        """Cut every record with a higher seq, none of which was committed."""
+        """Cut every record with a higher seq. None of them was committed."""
         self._log.truncate_after(seq)
 
     def read_log(self, from_seq: Seq, max_bytes: int) -> tuple[Record, ...]:
         """Return records from from_seq on, at least one. From any thread.
 
-        Raises PreconditionFailed when they are trimmed, DataLoss.
+        Raises PreconditionFailed if they are trimmed, DataLoss.
         """
         return self._log.read_some(from_seq, max_bytes)
 
     def pin_snapshot(self, into: Path) -> PinnedSnapshot:
-        """Make an immutable copy of the applied state below `into`. From any thread, beside writes."""
+        """Make an immutable copy of the applied state below `into`. From any thread, while writing goes on."""
         with self._pin_lock:
             self._pinning += 1
         try:
@@ -220,13 +223,14 @@ class Engine:
         self._kept_from = (needed_from, wanted_from)
 
     def forget(self, forgetting: Forgetting) -> None:
-        """Let the store forget these requests with the next records it applies."""
+        """Remove these requests from the store with the next records that it applies."""
         self._forgetting = Forgetting(
             through=(*self._forgetting.through, *forgetting.through), clients=(*self._forgetting.clients, *forgetting.clients)
         )
 
     def apply(self, records: Sequence[Record]) -> tuple[int, ...]:
-        """Apply committed records, in one transaction of the store, then to the index: a search sees all or none.
+        """Apply committed records to the store in one transaction, then to the index. A search sees all of them or
+        none.
 
         Returns the number of points that each record affected.
         """
@@ -245,7 +249,7 @@ class Engine:
 
     @contextmanager
     def decoded(self, body: bytes, points: PointColumns) -> Iterator[None]:
-        """Let `apply` use these points instead of decoding `body` again, while the context lasts. From any thread."""
+        """Let `apply` use these points instead of decoding `body` again, until the context ends. From any thread."""
         self._decoded[id(body)] = (body, points)
         try:
             yield
@@ -270,26 +274,25 @@ class Engine:
                 return DeleteRows(seq=record.seq, ids=ids, rows=rows, request=request)
 
     def checkpoint_if_due(self) -> None:
-        """Make the applied state durable and trim the log, when enough was written since the last time."""
+        """Make the applied state durable and trim the log, if enough was written since the last checkpoint."""
         if self._store.wal_bytes >= self._settings.checkpoint_bytes:
             self._trim(self._store.checkpoint())
 
     @property
     def log_base(self) -> tuple[Term, Seq]:
-        """Term and seq of the record before the first one that the log keeps."""
+        """Return term and seq of the record before the first one that the log keeps."""
         return self._log.base
 
     def _trim(self, through: Seq) -> None:
         if self._pinning:
-            # The term of the last record of a snapshot is looked up here, when its state is already older than the
-            # newest one.
+            # A snapshot looks up the term of its last record in the log, after its state was copied.
             return
         needed, wanted = self._kept_from
         kept_from = wanted if self._log.size_bytes <= self._settings.retained_bytes else needed
         self._log.trim(Seq(min(through, kept_from - 1)))
 
     def close(self) -> None:
-        """Make everything durable, close, and give the memory of the index back. Call it after every read has ended."""
+        """Make everything durable, close, and free the memory of the index. Call it after every read has ended."""
         try:
             self._log.close()
         finally:
@@ -310,7 +313,7 @@ class Engine:
         self._index.freeze_worn()
 
     def next_build(self, *, everything: bool) -> BuildPlan | None:
-        """Return the build to begin next. everything: go on until one segment holds all rows."""
+        """Return the build to begin next. everything: build until one segment holds all rows."""
         return plan_build(self._index.summary(), everything=everything)
 
     def choose_index(self, index: str) -> None:
@@ -322,11 +325,11 @@ class Engine:
         self._index.save_memory(room_bytes)
 
     def waiting_reason(self) -> str:
-        """Return, in words, why rows have no index although one was chosen; else ""."""
+        """Return why rows have no index although one was chosen, as text; else ""."""
         return self._index.waiting_reason()
 
     def build_bytes(self, job: BuildJob) -> int:
-        """Return the most memory in bytes that a build takes, its result included."""
+        """Return the most memory in bytes that a build takes, including its result."""
         return self._index.build_bytes(job.rows, job.spec)
 
     def begin_build(self, plan: BuildPlan) -> BuildJob:
@@ -335,7 +338,7 @@ class Engine:
         return self._index.begin_build(plan)
 
     def write_segment(self, job: BuildJob, sealed: SealedSegment) -> WrittenSegment:
-        """Make the result of a build durable as files."""
+        """Write the result of a build into durable files."""
         fault_point("build.built")
         name = f"{job.seq:016d}-{uuid.uuid4().hex[:8]}"
         if not sealed.rows_held:
@@ -350,7 +353,7 @@ class Engine:
         return WrittenSegment(name=name, entries=entries)
 
     def swap(self, job: BuildJob, sealed: SealedSegment, written: WrittenSegment) -> None:
-        """Put the result of a build in the place of its sources, in the store and in the index.
+        """Replace the sources of a build by its result, in the store and in the index.
 
         `sweep` then deletes their files.
         """
@@ -367,9 +370,7 @@ class Engine:
         self._index.abandon(job)
 
     def sweep(self) -> None:
-        """Delete files that the store names no more, after a checkpoint has made that durable. Does nothing while a
-        snapshot is pinned.
-        """
+        """Checkpoint, then delete the files that the store no longer names. Does nothing while a snapshot is pinned."""
         if self._pinning:
             return
         self._trim(self._store.checkpoint())
@@ -381,11 +382,11 @@ class Engine:
     # Figures
 
     def index_stats(self) -> IndexStats:
-        """Return what the index holds."""
+        """Return the figures of the index."""
         return self._index.stats()
 
     def cost(self) -> ReplicaCost:
-        """Return what the replica takes of the worker's memory."""
+        """Return the memory that the replica takes from the worker's budget."""
         cost = self._index.cost()
         caches = store_cache_bytes(self._store.size_bytes, self._settings.readers)
         return replace(cost, held=cost.held + REPLICA_BASE_BYTES + caches)

@@ -1,8 +1,7 @@
-"""Fills the index of a replica that is opened: sealed segments from their files, what no intact file holds from the
-store.
+"""Fills the index of a replica that is being opened: sealed segments from their files, all other rows from the store.
 
-Files are checked by size and hash before anyone parses them. A segment without its index, rows or vectors is sealed
-anew from the store; one that lacks only its payload index gets a new one, and keeps its graph.
+Files are checked by size and hash before they are parsed. A segment without its index, rows or vectors is built again
+from the store; a segment that lacks only its payload index gets a new one and keeps its graph.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ log = logging.getLogger("shoal.worker.opening")
 
 
 class Opening:
-    """One opening. `load`, then `mend` once files without a name may be deleted."""
+    """The opening of one replica. Call `load`, then `mend` once files without a name may be deleted."""
 
     def __init__(self, *, shard: ShardId, store: PointsStore, files: SegmentFiles, index: ReplicaIndex, bounds: PayloadBounds) -> None:
         self._shard, self._store, self._files, self._index, self._bounds = shard, store, files, index, bounds
@@ -45,8 +44,9 @@ class Opening:
         self._made: dict[str, tuple[SealedPayloads, SegmentEntry]] = {}
 
     def load(self) -> tuple[int, int]:
-        """Fill the index, visible on return, and take the names of damaged files out of the store. (rows from files,
-        damaged segments).
+        """Fill the index, visible on return, and remove the names of damaged files from the store.
+
+        Returns the number of rows from files and the number of damaged segments.
         """
         live = self._store.live_rows()
         damaged = [name for name in sorted(self._named) if not self._load_segment(name, live)]
@@ -61,12 +61,12 @@ class Opening:
         return len(live.rows) - len(missing), len(damaged)
 
     def mend(self) -> None:
-        """Write the payload indexes that had to be made anew. Call it once their damaged files are deleted."""
+        """Write the payload indexes that had to be made again. Call it after their damaged files are deleted."""
         for name, (payloads, beside) in self._made.items():
             try:
                 written = self._files.write(name + PAYLOAD_SUFFIX, payloads.write)
             except StorageFailed as error:
-                # It serves from memory, and is made anew at the next opening.
+                # The payload index stays in memory, and is made again at the next opening.
                 self._warn(name, error.message, "go on without its payload file")
                 continue
             entry = SegmentEntry(
@@ -114,7 +114,7 @@ class Opening:
         return made
 
     def _each_payload(self, rows: Rows, live: LiveRows) -> Iterator[bytes | None]:
-        """Payloads of rows, none for those that are dead."""
+        """Yield the payload of each row; None for a deleted row."""
         alive = np.isin(rows, live.rows)
         for part in self._blocks(len(rows)):
             found = iter(self._payloads_of(rows[part][alive[part]]))
@@ -129,7 +129,7 @@ class Opening:
         return payloads
 
     def _blocks(self, count: int) -> Iterator[slice]:
-        """Pieces of `count` rows whose payloads fit into memory together."""
+        """Yield slices of `count` rows, each small enough that its payloads fit into memory together."""
         start = 0
         while start < count:
             end = min(count, start + self._pace.rows)

@@ -1,7 +1,7 @@
-"""Read from one replica: what its index finds, with payloads and vectors from its store, at one moment of both.
+"""Reads of one replica: the index finds points, the store gives their payloads and vectors, both of one moment.
 
-A view of the index stays as it is while the store goes on. A hit whose row the store has replaced meanwhile cannot be
-completed; the answer is then None, and the caller asks a newer view.
+A view of the index does not change while writing goes on. If the store has replaced the row of a hit meanwhile, the hit
+cannot be completed. The result is None then, and the caller tries a newer view.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ ROWS_AT_ONCE = 2_048
 
 
 ON_LOOP_US = 300.0
-"""Searches estimated below this run on the event loop: handing one to a pool costs as much."""
+"""Searches estimated below this time run on the event loop: passing one to a pool costs as much."""
 
 PAYLOAD_US = 6.0
-"""Estimated time to read one hit's payload, beside its bytes."""
+"""Estimated time to read one hit's payload, without its bytes."""
 
 BYTE_US = 2e-3
-"""Estimated time for one byte of a stored point, its check included."""
+"""Estimated time for one byte of a stored point, including its check."""
 
 HIT_US = 0.2
-"""Estimated time to score, sort and carry one hit."""
+"""Estimated time to score, sort and return one hit."""
 
 GROUPS_ON_LOOP = 8
-"""Searches of more groups do not run on the event loop, whatever they cost: estimating them takes time, too."""
+"""Searches with more groups never run on the event loop: even estimating their time takes too long."""
 
 
 class Matching(NamedTuple):
-    """Points that match a filter. ids: (n,); rows: (n,) int64 theirs; more: whether there are others."""
+    """Points that match a filter. ids: (n,); rows: (n,) int64, their rows; more: whether there are further ones."""
 
     ids: IdArray
     rows: Rows
@@ -69,17 +69,19 @@ class ReplicaReading:
         self._explaining = replace(self._context, explain=True)
 
     def aim(self, recall: float) -> None:
-        """Another target for searches that name none."""
+        """Set another target for searches that name none."""
         self._context = replace(self._context, recall=recall)
         self._explaining = replace(self._context, explain=True)
 
     def view(self) -> IndexView:
-        """Return what a read sees from now on."""
+        """Return the view that a read beginning now sees."""
         return self._index.view()
 
     def estimated_us(self, view: IndexView, call: ShardSearch, point_bytes: float) -> float:
-        """Return the estimated time of a search, in microseconds; infinity where estimating takes long itself, and a
-        part of it once that is beyond ON_LOOP_US. point_bytes: mean bytes of a stored point."""
+        """Return the estimated time of a search, in microseconds. point_bytes: mean bytes of a stored point.
+
+        Returns infinity if the estimate itself would take long, and only a part of the time once it exceeds ON_LOOP_US.
+        """
         if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
             return math.inf
         hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
@@ -91,7 +93,7 @@ class ReplicaReading:
         return cost + estimated_search_us(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, self._context)
 
     def search(self, view: IndexView, call: ShardSearch, turn: Turn = FREE) -> ShardFound | None:
-        """Return the hits of the view; None when a row that it needs from the store was replaced meanwhile."""
+        """Return the hits of the view; None if a row that it needs from the store was replaced meanwhile."""
         check_dim(call.queries, self._index.dim, field="queries")
         context = self._explaining if call.explain else self._context
         try:
@@ -108,26 +110,26 @@ class ReplicaReading:
         return ShardFound(hits=hits, explain=explain)
 
     def get(self, call: ShardGet, turn: Turn = FREE) -> StoredColumns:
-        """Points by id."""
+        """Return points by id."""
         return self._store.get(call.ids, with_vectors=call.with_vectors, with_payloads=call.with_payload, check=turn.check)
 
     def count(self) -> int:
-        """Number of points."""
+        """Return the number of points."""
         return self._store.count()
 
     def count_matching(self, view: IndexView, filter: Filter, turn: Turn = FREE) -> int | None:
-        """Number of points of the view that match; None as search."""
+        """Return the number of points of the view that match; None as in search."""
         try:
             return count_view(view, filter, self._context, turn)
         except ViewOutdated:
             return None
 
     def scroll(self, call: ShardScroll, turn: Turn = FREE) -> StoredColumns:
-        """Points in id order."""
+        """Return points in id order."""
         return self._store.scroll(call.after, call.limit, with_vectors=call.with_vectors, with_payloads=call.with_payload, check=turn.check)
 
     def scroll_matching(self, view: IndexView, call: ShardScroll, filter: Filter, turn: Turn = FREE) -> StoredColumns | None:
-        """Points of the view that match, in id order; None as search."""
+        """Return points of the view that match, in id order; None as in search."""
         try:
             rows, _ = ids_page(view, filter, call.after, call.limit, self._context, turn)
         except ViewOutdated:
@@ -135,16 +137,16 @@ class ReplicaReading:
         return self._stored(rows, call.with_vectors, call.with_payload, turn)
 
     def matching(self, view: IndexView, filter: Filter, limit: int, turn: Turn = FREE) -> Matching | None:
-        """At most `limit` points of the view that match; None as search."""
+        """Return at most `limit` points of the view that match; None as in search."""
         try:
             return Matching(*rows_matching(view, filter, limit, self._context, turn))
         except ViewOutdated:
             return None
 
     def _stored(self, rows: Rows, with_vectors: bool, with_payloads: bool, turn: Turn) -> StoredColumns | None:
-        """What the store holds in these rows, or None when one of them was replaced.
+        """Return the content of these rows in the store, or None if one of them was replaced.
 
-        Read in pieces: a row never changes, it only goes.
+        Reading in pieces is safe: a row never changes, it is only deleted.
         """
         read: list[StoredColumns] = []
         for start in range(0, max(1, len(rows)), ROWS_AT_ONCE):

@@ -1,7 +1,6 @@
-"""Reads of one replica that go on in threads: until their callers leave, their deadline is over, or the replica closes.
+"""Reads of one replica that run in threads, until their callers leave, their deadline passes, or the replica closes.
 
-Refuses to leave a thread behind: whoever closes the replica waits for all of them, and each ends at its next look at
-its turn.
+Leaves no thread behind: closing the replica waits for all of them, and each ends when it next checks its turn.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ T = TypeVar("T")
 
 
 class ReadsUnderWay:
-    """Made on the event loop of its replica."""
+    """The running reads of one replica. Created on its event loop."""
 
     def __init__(self, *, shard: ShardId, pools: Pools) -> None:
         self._shard, self._pools = shard, pools
@@ -29,13 +28,15 @@ class ReadsUnderWay:
         self._closing = False
 
     async def in_pool(self, work: Callable[[Turn], T], caller: str, deadline: Deadline) -> T:
-        """What the work finds, in a thread of the pool, when its turn comes. Raises DeadlineExceeded, Unavailable when
-        closing, and what the work raises."""
+        """Run the work in a thread of the pool when its turn comes, and return its result.
+
+        Raises DeadlineExceeded, Unavailable when closing, and what the work raises.
+        """
         asker = Asker(self._shard.collection, caller)
         return await self._until(self._pools.read(work, asker, deadline), deadline)
 
     async def in_writer(self, work: Callable[[Turn], T], run: Callable[[Callable[[], T]], Coroutine[Any, Any, T]], deadline: Deadline) -> T:
-        """The same in the thread that writes, where `run` runs it."""
+        """Do the same in the writer thread, in which `run` runs the work."""
         turn = UntilTurn(deadline)
         try:
             return await self._until(run(lambda: work(turn)), deadline)
@@ -43,16 +44,16 @@ class ReadsUnderWay:
             turn.leave()
 
     async def close(self) -> None:
-        """End them all."""
+        """End all reads."""
         self._closing = True
-        # The newest first: those that wait are gone before those that run make room for them.
+        # Cancel the newest first, so that waiting reads are gone before running ones make room for them.
         for each in reversed(self._running):
             each.cancel()
         while self._running:
             await asyncio.wait(list(self._running))
 
     async def _until(self, work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
-        """Wait until the deadline. What goes on behind a caller who has left ends soon, and `close` waits for it."""
+        """Wait until the deadline. Work whose caller has left ends soon, and `close` waits for it."""
         if self._closing:
             work.close()
             raise self._closing_error()
@@ -71,7 +72,7 @@ class ReadsUnderWay:
                 raise DeadlineExceeded(f"shard {self._shard} did not answer in time; ask for less, or give it longer", self._details())
             return running.result()
         finally:
-            del running  # Its error would hold this frame, this frame the task: as a cycle, with all that was read.
+            del running  # Otherwise the task's error, this frame and the task form a cycle that keeps the result alive.
 
     def _closing_error(self) -> Unavailable:
         return Unavailable(f"the replica of shard {self._shard} is closing", self._details())
@@ -81,6 +82,6 @@ class ReadsUnderWay:
 
 
 def _look_at(running: asyncio.Task[Any]) -> None:
-    """Take the outcome of work, whose caller may have left."""
+    """Retrieve the outcome of work whose caller may have left."""
     if not running.cancelled():
         running.exception()

@@ -1,4 +1,4 @@
-"""One open replica: writes through its machine, reads beside it, builds behind it."""
+"""One open replica: passes writes to its machine, runs reads beside them, and builds segments in the background."""
 
 from __future__ import annotations
 
@@ -60,21 +60,21 @@ from shoal.wire.records import exact_delete_body
 
 T = TypeVar("T")
 Ask = Callable[[IndexView, Turn], T | None]
-"""Looks into a view; None when what it found was replaced meanwhile."""
+"""Queries a view; returns None if a row that it found was replaced meanwhile."""
 
 DELETED_AT_ONCE = 50_000
-"""Points that one delete by filter removes at most; the caller asks again for the rest."""
+"""Most points that one delete by filter removes; the caller asks again for the rest."""
 
 UNDISTURBED_TRIES = 3
-"""Tries of a search beside the writer before it is run between writes, when hits keep being replaced under it."""
+"""Tries of a search beside the writer. If its hits were replaced each time, the search is run between writes."""
 
 BEHIND_S = 0.5
-"""How long a replica that does not lead waits for a record that a read needs: another one may have it already."""
+"""How long a replica that does not lead waits for a record that a read needs: another replica may have it already."""
 LARGE_READ_POINTS, LARGE_READ_BYTES = 16, 256 * 1024
 
 
 class Replica:
-    """An open replica. Made and used on the event loop; `close` before it is dropped."""
+    """An open replica. Created and used on the event loop; call `close` before it is dropped."""
 
     def __init__(
         self,
@@ -90,9 +90,10 @@ class Replica:
         peers: PeerCalls,
         changed: Callable[[], None],
     ) -> None:
-        """beginning: of the engine, read off the loop; memory: in whose account the replica is; lease_held: whether
-        this worker surely has that registration at the moment of the call; peers: reaches the other members; changed:
-        called on the loop when `behind` has changed."""
+        """beginning: of the engine, read off the loop; memory: the account that the replica is in; lease_held: returns
+        whether this worker certainly holds that registration at the moment of the call; peers: calls to the other
+        members; changed: called on the loop when `behind` has changed.
+        """
         self.id = replica
         self._shard, self._spec = shard, spec
         self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
@@ -116,64 +117,66 @@ class Replica:
 
     @property
     def behind(self) -> ReplicaId | None:
-        """The primary whose snapshot it needs, since that one's log does not reach back far enough."""
+        """Return the primary whose snapshot it needs, since that primary's log no longer holds what is missing here."""
         return self._writer.machine.behind
 
     @property
     def failure(self) -> ShoalError | None:
-        """Why the replica has FAILED in this process; None while it works."""
+        """Return why the replica has FAILED in this process; None while it works."""
         return self._writer.failure
 
     @property
     def role(self) -> ReplicaRole:
-        """Return what it does."""
+        """Return its role."""
         return self._writer.machine.role_name
 
     @property
     def status(self) -> ReplicaStatus:
-        """Itself, in the status of its worker."""
+        """Return its status, a part of the worker's status."""
         return ReplicaStatus(replica=self.id, role=self.role, applied_seq=self._writer.machine.applied_seq)
 
     @property
     def collection_name(self) -> str:
-        """Name of the collection it belongs to."""
+        """Return the name of its collection."""
         return self._spec.name
 
     @property
     def writes_pending(self) -> int:
-        """Writes that wait for their acknowledgement."""
+        """Return the number of writes that wait for their acknowledgement."""
         return self._writer.waiting
 
     @property
     def idle_term(self) -> Term | None:
-        """The term it knows, while it neither leads nor is about to; else None."""
+        """Return the term it knows, unless it leads or is a candidate; else None."""
         machine = self._writer.machine
         return machine.known_term if isinstance(machine.role, Idle) else None
 
     def tell(self, config: ShardConfig, epoch: Revision, registration: Revision) -> None:
-        """Its configuration as last seen, and this worker's registration."""
+        """Take its configuration as last seen, and this worker's registration."""
         self._registration = registration
         self._writer.feed(Tick(now_ms=int(boot_s() * 1000)))
         self._writer.feed(ConfigSeen(config=config, epoch=epoch, registration=registration))
 
     def tell_space(self, reason: str | None) -> None:
-        """Whether there is room on the disk; reason: why not."""
+        """Take whether there is room on the disk. reason: why not, None if there is."""
         self._room.tell_disk(reason)
         self._sealing.tell_space(reason)
 
     def tick(self) -> None:
-        """Time has passed; to be called every 100 ms or so. Costs nothing where nobody waits for it."""
+        """Pass the time to the machine if it needs it. Call it about every 100 ms."""
         if self._writer.machine.wants_ticks:
             self._writer.feed(Tick(now_ms=int(boot_s() * 1000)))
 
     @property
     def log_end(self) -> tuple[Term, Seq]:
-        """Term and seq of the last record of its log, committed or not."""
+        """Return term and seq of the last record of its log, committed or not."""
         log = self._writer.machine.log
         return log.last_term, log.last_seq
 
     async def append(self, append: Append, timeout_s: float) -> AppendAnswer:
-        """Take what the shard's primary sends. Raises Unavailable, DeadlineExceeded, or why this replica failed."""
+        """Take an append of the shard's primary. Raises Unavailable, DeadlineExceeded, or the error with which this
+        replica failed.
+        """
         if self._closing:
             raise Unavailable(f"shard {self._shard} is closing", self._details())
         self._room.watch_memory()
@@ -182,8 +185,8 @@ class Replica:
     async def snapshot(self, pin: Callable[[Engine], T]) -> T:
         """Run `pin` on the engine in a thread; the replica is not closed before it ends.
 
-        A primary that does not serve yet gives its snapshot, too: it may wait for the very member that asks. Raises
-        Unavailable elsewhere.
+        A primary that does not serve yet also gives its snapshot: it may be waiting for the member that asks. Raises
+        Unavailable on replicas that do not lead.
         """
         if self._closing or not isinstance(self._writer.machine.role, Leading | Candidate):
             raise Unavailable(f"the replica of shard {self._shard} does not lead ({self.role})", self._details())
@@ -200,7 +203,7 @@ class Replica:
         kind, body = await kind_and_body(call, self._spec.dim, self._pools)
         write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
         if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
-            # A write that is known is only answered, so it needs no room.
+            # A known write is only answered, so it needs no room.
             return await write
         with self._engine.decoded(body, call.points):
             return await self._room.admit(write, len(call.points), len(body), refused=self._sealing.reclaim)
@@ -255,7 +258,7 @@ class Replica:
         await self._sealing.optimize(timeout_s)
 
     def tell_spec(self, spec: CollectionSpec) -> None:
-        """The collection's specification has changed: its index or its recall."""
+        """Take the collection's changed specification: its index or its recall."""
         self._spec = spec
         self._reading.aim(spec.recall)
         self._tuner.aim(spec.recall)
@@ -267,7 +270,7 @@ class Replica:
         return self.stats_now()
 
     def stats_now(self) -> ShardStats:
-        """What it holds. May be called on any thread."""
+        """Return its figures. May be called on any thread."""
         machine, index = self._writer.machine, self._engine.index_stats()
         return ShardStats(
             shard=self._shard,
@@ -285,7 +288,8 @@ class Replica:
         )
 
     def replication_now(self) -> tuple[int, int] | None:
-        """Where it is the primary: members in sync, and records that the furthest behind member lacks.
+        """Return the number of members in sync, and how many records the furthest behind one lacks. None unless it
+        leads.
 
         May be called on any thread.
         """
@@ -293,7 +297,7 @@ class Replica:
         return (len(role.config.isr), role.leadership.furthest_behind()) if isinstance(role, Leading) else None
 
     async def close(self) -> None:
-        """Refuse new calls, let reads and the build end, make everything durable."""
+        """Refuse new calls, end reads and the build, make everything durable."""
         self._closing = True
         self._progress.notify()
         try:
@@ -323,8 +327,9 @@ class Replica:
         return result
 
     async def _undisturbed(self, ask: Ask[T], caller: str, deadline: Deadline, cost_us: Callable[[IndexView], float]) -> T:
-        """The answer of a view whose rows the store still holds: `ask` says None while the writer replaces them under
-        it.
+        """Return the result of a view whose rows are still in the store.
+
+        `ask` returns None if the writer replaced some of them during the read.
         """
         for _ in range(UNDISTURBED_TRIES):
             view = self._reading.view()
@@ -340,11 +345,10 @@ class Replica:
         return result
 
     async def _delete_matching(self, call: ShardDeleteMatching, timeout_s: float) -> WriteAck:
-        """Found first, then written as "delete these where they still are": a point that is replaced in between is
-        spared.
+        """Find the matching points, then write "delete these where they still are": points replaced in between stay.
 
-        Both in one term that this replica serves: else what an earlier primary, or another one in between, acknowledged
-        might be missed.
+        Both happen in one term that this replica serves. Otherwise it could miss writes that an earlier primary, or
+        another one in between, acknowledged.
         """
         deadline = Deadline.after(timeout_s, boot_s)
         await self._wait_for(ReadTerms(), deadline)
@@ -356,7 +360,7 @@ class Replica:
         found = await self._undisturbed(ask, call.request_id.client, deadline, lambda _: math.inf)
         body = await self._pools.encode(partial(exact_delete_body, found.ids, found.rows))
         if self._serving() != began:
-            raise Unavailable(f"shard {self._shard} began another term while the points were looked for", self._details(not_applied=True))
+            raise Unavailable(f"shard {self._shard} began another term while the points were searched for", self._details(not_applied=True))
         answered_before = self._writer.machine.knows(call.request_id)
         ack = await self._writer.write(
             request_id=call.request_id,
@@ -364,14 +368,14 @@ class Replica:
             body=body,
             timeout_s=deadline.left_s,
         )
-        # The answer to an earlier attempt says nothing of what was found now; another number than that, that points
-        # were replaced.
+        # An answer to an earlier attempt does not cover the points found now. If the number affected differs from the
+        # number found, points were replaced in between.
         return dataclasses.replace(ack, more=answered_before or found.more or ack.affected != len(found.ids))
 
     async def _wait_for(self, terms: ReadTerms, deadline: Deadline) -> Term | None:
-        """Wait until the replica may answer under these terms. Returns the term that it surely leads, if any.
+        """Wait until the replica may answer under these terms. Return the term that it certainly leads, if any.
 
-        Raises DeadlineExceeded, Unavailable, or why the replica failed.
+        Raises DeadlineExceeded, Unavailable, or the error with which the replica failed.
         """
         self._check_working()
         machine = self._writer.machine
@@ -379,12 +383,12 @@ class Replica:
         while machine.applied_seq < terms.min_seq and not is_lost(terms.min_seq, machine, self._sure_term()):
             if not await self._progress.wait(self._progress.count, until.left_s):
                 kind = DeadlineExceeded if until == deadline else Unavailable
-                late = f"shard {self._shard} has applied {machine.applied_seq} in time, the read needs {terms.min_seq}"
+                late = f"shard {self._shard} has applied only seq {machine.applied_seq} in time, the read needs {terms.min_seq}"
                 raise kind(late, self._details())
             self._check_working()
         term = self._sure_term()
         if term is None and terms.consistency is Consistency.PRIMARY:
-            raise Unavailable(f"the replica of shard {self._shard} is not surely the primary", self._details())
+            raise Unavailable(f"the replica of shard {self._shard} is not certainly the primary", self._details())
         return term
 
     def _check_working(self) -> None:
@@ -396,15 +400,17 @@ class Replica:
             raise Unavailable(f"the replica of shard {self._shard} is not ready ({state})", self._details())
 
     def _check_primary(self, terms: ReadTerms, began: Term | None) -> None:
-        """Raise Unavailable unless this replica was surely the primary all along, in the term that `_wait_for` told."""
+        """Raise Unavailable unless this replica was certainly the primary all along, in the term that `_wait_for`
+        returned.
+        """
         if terms.consistency is Consistency.PRIMARY and not is_sure(began, self._sure_term()):
-            raise Unavailable(f"shard {self._shard} has another primary, or the same anew, since the read began", self._details())
+            raise Unavailable(f"shard {self._shard} has a new primary or a new term since the read began", self._details())
 
     def _sure_term(self) -> Term | None:
         return sure_term(self._writer.machine, self._registration, self._lease_held)
 
     def _serving(self) -> Term:
-        """The term that it leads and serves, as far as it knows. Raises Unavailable."""
+        """Return the term that it leads and serves, as far as it knows. Raises Unavailable."""
         term = served_term(self._writer.machine)
         if term is None:
             raise Unavailable(f"shard {self._shard} is not served by this replica ({self.role})", self._details(not_applied=True))

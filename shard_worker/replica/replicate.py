@@ -1,5 +1,5 @@
-"""Carries out what a primary wants of the other members and of the store. Each effect is a task, and its outcome comes
-back as an event.
+"""Carries out the effects of a primary on the other members and on etcd. Each effect is a task; its outcome is an
+event.
 
 The machine has at most one append under way to each member and one swap in all, so the number of tasks is bounded by
 the number of members.
@@ -25,25 +25,26 @@ log = logging.getLogger("shoal.worker.replicate")
 
 APPEND_TIMEOUT_S = 2.0
 BYTES_PER_S = 1_000_000
-"""The slowest network and disk that can still take the largest records."""
+"""The lowest rate of network and disk at which the largest records can still be taken."""
 
 
 class PeerCalls(Protocol):
-    """How a replica reaches other workers, and the configuration of its shard."""
+    """Calls of a replica to other workers and to the configuration of its shard."""
 
     async def append(self, worker: WorkerId, append: Append, timeout_s: float) -> AppendAnswer:
-        """Send records to a member. Raises a ShoalError when it does not answer, or cannot take them."""
+        """Send records to a member. Raises a ShoalError if it does not answer or cannot take them."""
         ...
 
     async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
-        """Put a configuration if its epoch is still `base`, and the primary's worker still has the registration with
-        which its replica was elected.
+        """Put a configuration if its epoch is still `base`.
+
+        Also requires that the primary's worker still has the registration with which its replica was elected.
         """
         ...
 
 
 class Replicate:
-    """Reaches out for one replica. Used on the event loop; `close` after the writer."""
+    """Carries out the outward effects of one replica. Used on the event loop; `close` it after the writer."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Replicate:
                 self._start(self._swap(effect))
 
     async def close(self) -> None:
-        """Cancel what is under way: its outcome does not matter any more."""
+        """Cancel the effects under way: their outcome no longer matters."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

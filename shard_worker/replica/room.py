@@ -1,6 +1,4 @@
-"""The room of one replica: what its writes are promised of the worker's memory, and what it holds in the worker's
-account.
-"""
+"""The memory of one replica: room reserved for its writes, and its share of the worker's account."""
 
 from __future__ import annotations
 
@@ -21,20 +19,20 @@ from shoal.shard_worker.resources.memory import MEMORY_LIMIT, Claim, WorkerMemor
 
 
 class Promises:
-    """Room that was promised to writes whose callers left before they were acknowledged. Used on the event loop."""
+    """Room reserved for writes whose callers left before the acknowledgement. Used on the event loop."""
 
     def __init__(self) -> None:
         self._open: list[tuple[Seq, Claim]] = []
 
     def keep(self, through: Seq, claim: Claim) -> None:
-        """Keep the room of a write that may still be applied; if so, by what is in the log up to `through`."""
+        """Keep the room of a write that may still be applied; its record, if any, has a seq of at most `through`."""
         self._open.append((through, claim))
 
     def settle(self, machine: ReplicaMachine) -> None:
-        """Give back the room of what is applied by now.
+        """Give back the room of writes that are applied by now.
 
-        A replica that does not lead has no writes of its own. What is left of them in its log is applied or cut as
-        the primary says.
+        A replica that does not lead has no writes of its own. The records left in its log are applied or cut as the
+        primary decides.
         """
         if not self._open:
             return
@@ -53,9 +51,9 @@ class Promises:
 
 
 class ReplicaRoom:
-    """Admits writes, keeps the account, and tells the machine when upserts find no room. Used on the event loop.
+    """Admits writes, updates the account, and informs the machine when there is no room for upserts.
 
-    point_bytes: mean bytes of a stored point.
+    Used on the event loop. point_bytes: mean bytes of a stored point.
     """
 
     def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, memory: WorkerMemory) -> None:
@@ -67,10 +65,10 @@ class ReplicaRoom:
         self._no_memory: NoRoom | None = None
 
     async def admit(self, write: Coroutine[Any, Any, WriteAck], points: int, body_bytes: int, *, refused: Callable[[], None]) -> WriteAck:
-        """Carry out a write with room for its points until they are applied or surely will not be.
+        """Carry out a write, with room reserved for its points until they are applied or certainly will not be.
 
-        Raises ResourceExhausted, without having begun the write, when there is no room, and calls `refused` then; and
-        what the write raises.
+        Without room, raises ResourceExhausted and calls `refused`; the write has not begun then. Also raises what the
+        write raises.
         """
         try:
             claim = self._memory.admit(self._shard, points, body_bytes)
@@ -91,7 +89,7 @@ class ReplicaRoom:
         return ack
 
     def account(self) -> None:
-        """Keep the worker's account true, whenever records were applied."""
+        """Update the worker's account. Call it whenever records were applied."""
         applied = self._writer.machine.applied_seq
         if applied != self._accounted or self._writer.failure is not None:
             self._accounted = applied
@@ -100,10 +98,10 @@ class ReplicaRoom:
         self._promises.settle(self._writer.machine)
 
     def watch_memory(self) -> None:
-        """Tell the machine when the worker's memory became full, or no longer is.
+        """Inform the machine when the worker's memory has become full, or no longer is.
 
-        A member takes what its primary has admitted. When that has filled the member's worker, the primary has to know.
-        A primary admits only what there is room for.
+        A member takes what its primary has admitted. If that fills the member's worker, the primary must know. A
+        primary admits only what it has room for.
         """
         following = isinstance(self._writer.machine.role, Idle)
         reason = self._memory.overfull() if following else None
@@ -112,12 +110,12 @@ class ReplicaRoom:
             self._tell()
 
     def tell_disk(self, reason: str | None) -> None:
-        """Tell the machine whether there is room on the disk. reason: why not."""
+        """Inform the machine whether there is room on the disk. reason: why not, None if there is."""
         self._no_disk = None if reason is None else NoRoom(reason=reason, limit=DISK_LIMIT)
         self._tell()
 
     def give_all_back(self) -> None:
-        """Give back what is promised: the replica is closed."""
+        """Give back all reserved room: the replica is closed."""
         self._promises.give_all_back()
 
     def _tell(self) -> None:

@@ -29,7 +29,7 @@ RETRY_S = 5.0
 class Sealing:
     """Runs the background builds of one replica.
 
-    Call `kick` whenever rows were applied, and `close` before the writer is closed.
+    Call `kick` after rows were applied, and `close` before the writer is closed.
     """
 
     def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, pools: Pools, memory: WorkerMemory, tuner: Tuner) -> None:
@@ -48,40 +48,40 @@ class Sealing:
 
     @property
     def pending(self) -> int:
-        """The number of builds that run or are due."""
+        """Return the number of builds that run or are due."""
         return int(self._building or self._engine.next_build(everything=self._everything > 0) is not None)
 
     @property
     def waiting(self) -> str:
-        """Why a build that is due does not begin, or why rows stay without the chosen index; "" when neither is so."""
+        """Return why a due build does not begin, or why rows stay without the chosen index; "" if neither is so."""
         return self._no_space or (self._shortage if self.pending else "") or self._engine.waiting_reason()
 
     def kick(self) -> None:
-        """Wake the task that looks for something to build."""
+        """Wake the task that looks for the next build."""
         self._wake.set()
 
     def tell_index(self, index: str) -> None:
-        """Take the collection's new index. Segments with another index are built anew."""
+        """Take the collection's new index. Segments with another index are built again."""
         self._engine.choose_index(index)
         self._shortage = ""
         self._wake.set()
 
     def reclaim(self) -> None:
-        """Seal the growing segment if many of its rows are dead, so that their memory becomes free. Memory is short."""
+        """Seal the growing segment if many of its rows are dead, to free their memory. Call it when memory is short."""
         self._reclaiming = True
         self._wake.set()
 
     def tell_space(self, reason: str | None) -> None:
         """Take whether the disk has room. reason: why not, None if it has.
 
-        Without room nothing is built, since a build takes room before it frees some.
+        Without room nothing is built, since a build takes space before it frees any.
         """
         self._no_space = reason
         if reason is None:
             self._wake.set()
 
     async def optimize(self, timeout_s: float) -> None:
-        """Seal and merge everything that is there now into one segment.
+        """Seal and merge all present rows into one segment.
 
         Raises DeadlineExceeded (the work goes on), or the error of a build.
         """
@@ -149,7 +149,7 @@ class Sealing:
             await self._writer.between_writes(self._engine.freeze_worn)
 
     async def _build_next(self) -> bool:
-        """Do one build. Returns whether to look for another one at once."""
+        """Do one build. Return whether to look for another one at once."""
         if (
             self._no_space is not None
             or self._writer.failure is not None
@@ -195,7 +195,7 @@ class Sealing:
             log.warning(event("build_not_abandoned", shard=self._shard, reason=error.message))
 
     def _claim(self, job: BuildJob) -> Claim:
-        """Reserve memory for the build. Raises ResourceExhausted when there is none."""
+        """Reserve memory for the build. Raises ResourceExhausted if there is not enough."""
         claim = self._memory.reserve_build(self._shard, self._engine.build_bytes(job))
         if isinstance(claim, Shortage):
             self._shortage = claim.reason
@@ -204,7 +204,7 @@ class Sealing:
         return claim
 
     def _begin(self) -> BuildJob | None:
-        # Counts the memory that is kept free for builds as free: an index is chosen for all of its rows and a copy.
+        # Memory kept free for builds counts as free here: the index is chosen for all of its rows and a copy of them.
         self._engine.save_memory(self._memory.free_bytes)
         self._memory.update(self._shard, self._engine.cost())
         plan = self._engine.next_build(everything=self._everything > 0)
@@ -232,13 +232,13 @@ class Sealing:
         return True
 
     def _stopping(self) -> bool:
-        """Return whether a running build has to end. Called from any thread."""
+        """Return whether a running build must end. Called from any thread."""
         return self._stop.is_set() or self._pools.stopping.is_set()
 
     async def _sweep(self) -> None:
         """Delete the files that the build has replaced.
 
-        An error here is not the build's: the disk under the log or the store has failed.
+        An error here is not the build's: the disk of the log or the store has failed.
         """
         try:
             await self._writer.between_writes(self._engine.sweep)

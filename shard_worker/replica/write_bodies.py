@@ -1,5 +1,5 @@
-"""Bodies of the records that a caller's write becomes, checked first: a committed record that cannot be applied would
-break the replica.
+"""Makes the record bodies of writes and checks them first: a committed record that cannot be applied would break the
+replica.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from shoal.wire.point_bytes import points_to_bytes
 from shoal.wire.records import delete_body
 
 LARGE_BODY_BYTES = 256 * 1024
-"""Bytes of vectors from which on points that did not come as bytes are encoded beside the event loop."""
+"""Points that are not encoded yet and have more bytes of vectors are encoded in a pool, not on the event loop."""
 
 
 async def kind_and_body(call: ShardUpsert | ShardDelete, dim: int, pools: Pools) -> tuple[RecordKind, bytes]:
-    """Return the kind of a write's record and its body: for points that came as bytes, these bytes.
+    """Return the kind and the body of a write's record. Points that came as bytes keep these bytes.
 
-    Raises InvalidArgument for what no replica could apply.
+    Raises InvalidArgument for a write that no replica could apply.
     """
     match call:
         case ShardUpsert(points=points):

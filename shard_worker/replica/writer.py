@@ -1,6 +1,6 @@
 """Feeds events to the state machine of a replica, and carries out its effects in the replica's one writer thread.
 
-Effects that gather while the thread is busy are carried out together. This is the group commit: one flush a group.
+Effects that collect while the thread is busy are carried out together: group commit, with one flush per group.
 """
 
 from __future__ import annotations
@@ -50,11 +50,13 @@ T = TypeVar("T")
 W = TypeVar("W")
 
 Outward = LeadershipEffect | FetchSnapshot
-"""Effects that reach out of this replica."""
+"""Effects on other workers or etcd."""
 
 
 class WriterEngine(Protocol):
-    """What the writer asks of an Engine. All but `keep_log` and `log_base` run in the writer thread and may block."""
+    """The part of Engine that the writer uses. All but `keep_log` and `log_base` run in the writer thread and may
+    block.
+    """
 
     @property
     def log_base(self) -> tuple[Term, Seq]:
@@ -91,7 +93,7 @@ class WriterEngine(Protocol):
 
 
 class Writer:
-    """Drives one machine over one engine. Used from the event loop; `close` before the engine is closed."""
+    """Drives one machine with one engine. Used from the event loop; `close` it before the engine is closed."""
 
     def __init__(
         self,
@@ -102,8 +104,9 @@ class Writer:
         outward: Callable[[Outward], None],
         wall_ms: Callable[[], int],
     ) -> None:
-        """progressed: called on the loop after records were applied or the role changed; outward: begins what reaches
-        out of this replica, and returns at once; wall_ms: the wall clock in milliseconds since 1970."""
+        """progressed: called on the loop after records were applied or the role changed; outward: begins an outward
+        effect and returns at once; wall_ms: the wall clock in milliseconds since 1970.
+        """
         self.machine = machine
         self._role = machine.role_name
         self.failure: ShoalError | None = None
@@ -122,7 +125,7 @@ class Writer:
 
     @property
     def waiting(self) -> int:
-        """Number of writes that wait for their acknowledgement."""
+        """Return the number of writes that wait for their acknowledgement."""
         return len(self._callers)
 
     async def write(self, *, request_id: RequestId, kind: RecordKind, body: bytes, timeout_s: float) -> WriteAck:
@@ -146,13 +149,13 @@ class Writer:
             timer.cancel()
             if self._callers.pop(ticket, None) is not None:
                 self.feed(CallerLeft(ticket=ticket))
-            # A refusal holds this frame, and this frame the refusal: a cycle that would keep the bytes of the write.
+            # Otherwise a refusal and this frame form a cycle that keeps the bytes of the write alive.
             del answer
 
     async def append(self, append: Append, timeout_s: float) -> AppendAnswer:
-        """Take what the primary sends.
+        """Take an append of the primary.
 
-        Raises Unavailable, DeadlineExceeded (it may be taken yet), or why this replica failed.
+        Raises Unavailable, DeadlineExceeded (it may still be taken later), or the error with which this replica failed.
         """
         if self._closed:
             raise Unavailable(f"shard {self.machine.shard} is closing")
@@ -175,7 +178,7 @@ class Writer:
         return ticket
 
     def feed(self, happened: ReplicaEvent) -> None:
-        """Give the machine an event; on the event loop."""
+        """Pass an event to the machine and begin its effects. Call it on the event loop."""
         machine, applied, failure = self.machine, self.machine.applied_seq, self.failure
         for effect in self._decided(happened):
             match effect:
@@ -199,12 +202,12 @@ class Writer:
         if role != before:
             self._role = role
             log.info(event("role", shard=machine.shard, role=role, term=machine.known_term))
-        # Not for each tick and heartbeat: what is called here looks at much.
+        # Not for each tick and heartbeat: this callback does much work.
         if role != before or applied != machine.applied_seq or failure is not self.failure:
             self._progressed()
 
     def _decided(self, happened: ReplicaEvent) -> list[ReplicaEffect]:
-        """Return what the machine wants. A broken invariant ends the replica before anything wrong is done."""
+        """Return the effects of the event. A violated invariant fails the replica before it does anything wrong."""
         try:
             return self.machine.handle(happened)
         except Exception as error:
@@ -213,27 +216,27 @@ class Writer:
             return self.machine.handle(StorageBroke(error=self.failure))
 
     async def between_writes(self, work: Callable[[], T]) -> T:
-        """Run `work` in the writer thread, so that nothing is applied meanwhile. Raises Unavailable once closed."""
+        """Run `work` in the writer thread, so that nothing is applied meanwhile. Raises Unavailable after `close`."""
         if self._closed:
             raise Unavailable(f"shard {self.machine.shard} is closing")
         return await self._in_thread(self._told_after, work)
 
     async def close(self) -> None:
-        """Finish what the thread does now, refuse what waits, and end the thread.
+        """Finish the work in the thread, refuse everything that waits, and end the thread.
 
-        What is refused may be in the log, and may be applied later.
+        A refused write may be in the log, and may be applied later.
         """
         self._closed = True
         self._wake.set()
         await self._running
-        # Not on the loop: what the thread does may take long, and the loop keeps the lease.
+        # Not on the loop: the thread's work may take long, and the loop renews the lease.
         await asyncio.to_thread(self._thread.shutdown)
         shard = str(self.machine.shard)
         for ticket in list(self._appends):
             self._answer_append(ticket, Unavailable(f"shard {shard} is closing"))
         for ticket in list(self._callers):
             self._answer(ticket, Unavailable(f"shard {shard} is closing", ErrorDetails(shard=shard, applied={shard: "maybe"})))
-        # Both refer to the replica that owns this writer: such a cycle would outlive its last use.
+        # Both refer to the replica that owns this writer. Break the cycle, so that the replica is freed at once.
         self._progressed, self._outward = _tell_nobody, _reach_nobody
 
     def _answer(self, ticket: int, answer: WriteAck | ShoalError) -> None:
@@ -261,11 +264,11 @@ class Writer:
             work, self._work = self._work, []
             if work and self.failure is None:
                 await self._in_thread(self._perform, work)
-            # The next work may be hours away, and the records of this one are large.
+            # Free the records now: the next work may come hours later.
             del work
 
     def _in_thread(self, do: Callable[[W], T], work: W) -> asyncio.Future[T]:
-        """Run `do(work)` in the writer thread. It may trim the log, so the engine learns first what is needed."""
+        """Run `do(work)` in the writer thread. It may trim the log, so tell the engine first which records to keep."""
         self._engine.keep_log(*self.machine.kept_for_others)
         return self._loop.run_in_executor(self._thread, do, work)
 
@@ -273,7 +276,7 @@ class Writer:
         try:
             self._store_term(work)
             self._log(work)
-            # Appends do not wait for what is applied: the primary counts the time until they are durable.
+            # Append before applying: the primary measures the time until records are durable.
             self._apply(work)
             self._engine.checkpoint_if_due()
             self._tell_base()
@@ -290,7 +293,7 @@ class Writer:
             self._tell_base()
 
     def _tell_base(self) -> None:
-        """Tell the machine where the log begins now, before it looks for a record that was trimmed."""
+        """Report where the log begins now, before the machine looks for a trimmed record."""
         if self._engine.log_base != self._base:
             self._base = self._engine.log_base
             self._say(LogTrimmed(term=self._base[0], seq=self._base[1]))
@@ -337,7 +340,7 @@ class Writer:
 
 
 def _expire(answer: asyncio.Future[Any]) -> None:
-    """End the wait for an answer. It costs a fraction of asyncio.timeout, and every write and append waits."""
+    """End the wait for an answer. Every write and append waits, and this costs a fraction of asyncio.timeout."""
     if not answer.done():
         answer.set_exception(TimeoutError())
 

@@ -1,4 +1,4 @@
-"""Other workers over gRPC, as a replica of this one needs them: appends, and the pieces of snapshots."""
+"""Calls to other workers over gRPC, as a replica needs them: appends, and the pieces of snapshots."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from shoal.v1 import replication_pb2_grpc
 from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.remote_call import call_remote
 
-# Generated code carries no types.
+# Generated code has no types.
 _STUB: Any = replication_pb2_grpc.ReplicationStub
 
 
 class GrpcPeers:
     """Carries out PeerCalls over gRPC.
 
-    Keeps one channel for each worker, to the address that the worker had last in the map: a worker may live on after
-    its lease has ended.
+    Keeps one channel for each worker, to the address that the worker last had in the map: a worker may go on after its
+    lease has ended.
     """
 
     def __init__(self, *, swaps: ConfigSwaps, message_bytes: int) -> None:
@@ -56,12 +56,12 @@ class GrpcPeers:
         return await self._swaps.swap(config, base, config.primary_reg)
 
     async def begin_snapshot(self, worker: WorkerId, shard: ShardId, replica: ReplicaId, timeout_s: float) -> SnapshotManifest:
-        """Ask a worker to pin its replica. Returns the files that the replica consists of."""
+        """Ask a worker to pin its replica. Return the list of its files."""
         request = messages.begin_snapshot_to_message(shard, replica)
         return messages.manifest_from_message(await self._call(worker, "BeginSnapshot", request, timeout_s))
 
     async def read_snapshot(self, worker: WorkerId, snapshot: str, name: str, offset: int, max_bytes: int, timeout_s: float) -> bytes:
-        """Return a piece of a file of a pinned replica. Raises NotFound when the replica is not pinned any more."""
+        """Return a piece of a file of a pinned replica. Raises NotFound if the replica is no longer pinned."""
         request = messages.read_snapshot_to_message(snapshot, name, offset, max_bytes)
         return bytes((await self._call(worker, "ReadSnapshot", request, timeout_s)).data)
 

@@ -1,4 +1,4 @@
-"""Appends and snapshots between values of the worker and the messages that workers send each other."""
+"""Converts appends and snapshots between values of the worker and the messages between workers."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def append_to_message(append: Append) -> replication_pb2.AppendRequest:
 def append_from_message(message: replication_pb2.AppendRequest) -> Append:
     """Return the append of a message.
 
-    Raises InvalidArgument for records that do not follow each other, or of an unknown kind.
+    Raises InvalidArgument for records that are not consecutive, or of an unknown kind.
     """
     records = tuple(map(_record_from_message, message.records))
     for at, record in enumerate(records, start=1):
         if record.seq != message.prev_seq + at:
-            raise InvalidArgument(f"record {record.seq} stands in the place of record {message.prev_seq + at}")
+            raise InvalidArgument(f"record {record.seq} is in the place of record {message.prev_seq + at}")
     return Append(
         shard=shard_from_message(message.shard),
         term=Term(message.term),
@@ -63,7 +63,7 @@ def answer_to_message(answer: AppendAnswer) -> replication_pb2.AppendResponse:
 
 
 def answer_from_message(message: replication_pb2.AppendResponse) -> AppendAnswer:
-    """Return the answer to an append. Raises InvalidArgument for a message that says nothing."""
+    """Return the answer to an append. Raises InvalidArgument for an empty message."""
     match message.WhichOneof("answer"):
         case "matched":
             found = message.matched
@@ -80,12 +80,12 @@ def answer_from_message(message: replication_pb2.AppendResponse) -> AppendAnswer
 
 
 def begin_snapshot_to_message(shard: ShardId, replica: ReplicaId) -> replication_pb2.BeginSnapshotRequest:
-    """Return the order to pin a replica as a message."""
+    """Return the request to pin a replica as a message."""
     return replication_pb2.BeginSnapshotRequest(shard=shard_to_message(shard), replica=replica)
 
 
 def begin_snapshot_from_message(message: replication_pb2.BeginSnapshotRequest) -> tuple[ShardId, ReplicaId]:
-    """Return the replica that is to be pinned, and its shard."""
+    """Return the shard and the id of the replica to pin."""
     return shard_from_message(message.shard), ReplicaId(message.replica)
 
 
@@ -102,7 +102,7 @@ def manifest_from_message(message: replication_pb2.SnapshotManifest) -> Snapshot
 
 
 def read_snapshot_to_message(snapshot: str, name: str, offset: int, max_bytes: int) -> replication_pb2.ReadSnapshotRequest:
-    """Return the question for a piece of a file as a message."""
+    """Return the request for a piece of a file as a message."""
     return replication_pb2.ReadSnapshotRequest(snapshot=snapshot, name=name, offset=offset, max_bytes=max_bytes)
 
 
@@ -112,12 +112,12 @@ def piece_to_message(data: bytes) -> replication_pb2.ReadSnapshotResponse:
 
 
 def end_snapshot_to_message(snapshot: str) -> replication_pb2.EndSnapshotRequest:
-    """Return the order to release a pinned replica as a message."""
+    """Return the request to release a pinned replica as a message."""
     return replication_pb2.EndSnapshotRequest(snapshot=snapshot)
 
 
 def ended_to_message() -> replication_pb2.EndSnapshotResponse:
-    """Return the answer to that order as a message."""
+    """Return the answer to that request as a message."""
     return replication_pb2.EndSnapshotResponse()
 
 

@@ -1,4 +1,4 @@
-"""The worker's internal service shoal.v1.Replication: hands what other workers and the coordinator ask to the host.
+"""The worker's internal service shoal.v1.Replication: passes requests of other workers and the coordinator to the host.
 
 Decides nothing.
 """
@@ -25,18 +25,18 @@ class ReplicationServicer(replication_pb2_grpc.ReplicationServicer):
         self._host, self._source = host, source
 
     async def Append(self, request: Any, context: Context) -> Any:
-        """Take records of a primary."""
+        """Take an append of a primary."""
         append = messages.append_from_message(request)
         return messages.answer_to_message(await self._host.replica(append.shard).append(append, _timeout_s(context)))
 
     async def LogEnds(self, request: Any, context: Context) -> Any:
-        """Return how far the logs of open replicas reach."""
+        """Return the ends of the logs of open replicas."""
         replicas = filter(None, map(self._host.open.get, shards_of_request(request)))
         working = [replica for replica in replicas if replica.failure is None]
         return log_ends_to_message({each.id: LogEnd(term=each.log_end[0], seq=each.log_end[1]) for each in working})
 
     async def BeginSnapshot(self, request: Any, context: Context) -> Any:
-        """Pin a replica as it is."""
+        """Pin a replica in its current state."""
         return messages.manifest_to_message(await self._source.begin(*messages.begin_snapshot_from_message(request)))
 
     async def ReadSnapshot(self, request: Any, context: Context) -> Any:

@@ -1,4 +1,4 @@
-"""The worker's internal service shoal.v1.Worker: hands what routers ask to the host. Decides nothing."""
+"""The worker's internal service shoal.v1.Worker: passes requests of routers to the host. Decides nothing."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
     """Calls on the shards of a host. Messages: see proto/shoal/v1/worker.proto."""
 
     def __init__(self, host: ShardService, conversions: FairPool) -> None:
-        """conversions: reads requests with long filters and makes large answers, beside the event loop."""
+        """conversions: decodes requests with long filters and encodes large answers, off the event loop."""
         self._host, self._conversions = host, conversions
 
     async def Write(self, request: Any, context: Context) -> Any:
-        """Upsert, delete, or delete of what matches."""
+        """Upsert points, or delete them by id or by filter."""
         call = await self._read(partial(wire.write_from_message, request), request, request.request_id.client, context)
         return wire.ack_to_message(await self._host.write(call, _timeout_s(context)))
 
@@ -56,7 +56,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         return wire.count_to_reply(await self._host.count(call, _timeout_s(context)))
 
     async def Stats(self, request: Any, context: Context) -> Any:
-        """Return what a replica holds."""
+        """Return the figures of a replica."""
         return wire.stats_to_message(await self._host.stats(wire.shard_of_request(request), _timeout_s(context)))
 
     async def Optimize(self, request: Any, context: Context) -> Any:
@@ -75,11 +75,11 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         return recall.shard_measured_to_message(measured)
 
     async def Status(self, request: Any, context: Context) -> Any:
-        """Return what the worker says about itself."""
+        """Return the status of the worker."""
         return wire.status_to_message(await self._host.status(_timeout_s(context)))
 
     async def _read(self, read: Callable[[Turn], T], request: Any, caller: str, context: Context) -> T:
-        """Return the call that a request asks for."""
+        """Return the call that a request contains."""
         deadline = self._conversions.deadline(_timeout_s(context))
         return await self._conversions.aside(read, Asker(caller=caller), deadline, long=has_long_filters(request))
 

@@ -1,4 +1,4 @@
-"""Fetches a snapshot of another worker's replica, piece by piece. A later try goes on where an earlier one ended."""
+"""Fetches a snapshot of another worker's replica, piece by piece. A later try continues an earlier one."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ log = logging.getLogger("shoal.worker.snapshots")
 PIECE_BYTES = 2 * 1024 * 1024
 CALL_TIMEOUT_S = 30.0
 BEGIN_TIMEOUT_S = 600.0
-"""Pinning copies and hashes a whole store."""
+"""Long, since pinning copies and hashes a whole store."""
 
 DAMAGED_TRIES = 3
 
 
 class SnapshotCalls(Protocol):
-    """Calls to a worker that has a snapshot. Each raises ShoalErrors."""
+    """Calls to the worker that has a snapshot. Each raises ShoalErrors."""
 
     async def begin_snapshot(self, worker: WorkerId, shard: ShardId, replica: ReplicaId, timeout_s: float) -> SnapshotManifest:
-        """Pin a replica at that worker. Returns the list of its files."""
+        """Pin a replica at that worker. Return the list of its files."""
         ...
 
     async def read_snapshot(self, worker: WorkerId, snapshot: str, name: str, offset: int, max_bytes: int, timeout_s: float) -> bytes:
@@ -46,7 +46,7 @@ class SnapshotCalls(Protocol):
 
 
 class Download(Protocol):
-    """A snapshot on its way to this worker's disk: see SnapshotDownload. Its methods block."""
+    """A snapshot that is being written to this worker's disk: see SnapshotDownload. Its methods block."""
 
     manifest: SnapshotManifest
 
@@ -73,14 +73,14 @@ D_co = TypeVar("D_co", bound=Download, covariant=True)
 
 
 class Downloads(Protocol[D_co]):
-    """Where this worker keeps snapshots that are not whole yet."""
+    """The snapshots of this worker that are not whole yet."""
 
     def open(self, shard: ShardId, replica: ReplicaId, manifest: SnapshotManifest, source: ReplicaId) -> D_co:
-        """Begin the download of a snapshot of `source` for `replica`, or go on with it. Blocks. Raises ShoalErrors."""
+        """Begin or continue the download of a snapshot of `source` for `replica`. Blocks. Raises ShoalErrors."""
         ...
 
     def space(self) -> DiskSpace:
-        """Return the room on the disk. Does not block."""
+        """Return the space on the disk. Does not block."""
         ...
 
 
@@ -105,18 +105,18 @@ class SnapshotFetch(Generic[D]):
     def __init__(self, *, peers: SnapshotCalls, downloads: Downloads[D]) -> None:
         self._peers, self._downloads = peers, downloads
         self._begun: dict[tuple[ReplicaId, ReplicaId], SnapshotManifest] = {}
-        """By replica and primary: the snapshot that an interrupted try has left pinned at its primary's worker."""
+        """By replica and primary: the snapshot that an interrupted try left pinned at the primary's worker."""
 
     async def fetch(self, entry: ShardEntry, replica: ReplicaId, primary: ReplicaId, still_wanted: Callable[[], bool]) -> D:
-        """Return a whole snapshot of `primary` for `replica` of the same shard. Finish it once that replica is closed.
+        """Return a whole snapshot of `primary` for `replica` of the same shard. Finish it after that replica is closed.
 
-        still_wanted: asked before each piece. Raises Unavailable when it returns False or the primary has no worker,
-        ResourceExhausted when the disk has no room, and what the calls and the disk raise. What has arrived is kept for
-        the next try.
+        still_wanted: called before each piece. Raises Unavailable if it returns False or the primary has no worker,
+        ResourceExhausted if the disk has no space, and the errors of the calls and the disk. Fetched pieces are kept
+        for the next try.
         """
         shard, worker = entry.config.shard, entry.config.worker_of.get(primary)
         if worker is None:
-            raise Unavailable(f"replica {primary} of shard {shard} lives nowhere")
+            raise Unavailable(f"replica {primary} of shard {shard} has no worker in the configuration")
         manifest = self._begun.pop((replica, primary), None) or await self._peers.begin_snapshot(worker, shard, primary, BEGIN_TIMEOUT_S)
         try:
             download = await asyncio.to_thread(self._downloads.open, shard, replica, manifest, primary)
@@ -144,7 +144,7 @@ class SnapshotFetch(Generic[D]):
             )
 
     async def _end(self, worker: WorkerId, manifest: SnapshotManifest) -> None:
-        # If this call does not arrive, the other worker releases the pin after a while.
+        # If this call fails, the other worker releases the pin later by itself.
         with contextlib.suppress(ShoalError):
             await self._peers.end_snapshot(worker, manifest.snapshot, CALL_TIMEOUT_S)
 
@@ -152,7 +152,7 @@ class SnapshotFetch(Generic[D]):
         damaged: dict[str, int] = {}
         while (wanted := await asyncio.to_thread(download.missing)) is not None:
             if not still_wanted():
-                raise Unavailable("the snapshot is not wanted any more: the replica follows its primary, or another one")
+                raise Unavailable("the snapshot is no longer needed: the replica follows its primary again, or another one")
             try:
                 await self._fetch_piece(worker, download, wanted)
             except DataLoss:

@@ -1,7 +1,6 @@
-"""Snapshots that other workers fetch from this one: pinned, given out in pieces at a bounded rate, let go of in the
-end.
+"""The snapshots that other workers fetch from this one: pinned, sent in pieces at a bounded rate, released at the end.
 
-Owns the pins of this process. It refuses more than a few at once, and forgets those that nobody reads any more.
+Owns the pins of this process. Refuses more than MOST_PINS at once, and releases pins that are no longer read.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class _Pin:
 
 
 class SnapshotSource:
-    """The snapshots of one worker. Used on the event loop; `close` once nothing is asked any more."""
+    """The snapshots of one worker. Used on the event loop; `close` it after the last call."""
 
     def __init__(self, *, host: Host, folder: Path, bytes_per_s: float) -> None:
         """folder: the worker's data folder; bytes_per_s: of all pieces together."""
@@ -48,8 +47,11 @@ class SnapshotSource:
         self._free_at = 0.0
 
     async def begin(self, shard: ShardId, replica: ReplicaId) -> SnapshotManifest:
-        """Pin a replica as it is. Raises Unavailable when it is not open here, ResourceExhausted with too many pins or
-        no room on the disk, StorageFailed."""
+        """Pin a replica in its current state.
+
+        Raises Unavailable if it is not open here, ResourceExhausted for too many pins or no space on the disk,
+        StorageFailed.
+        """
         found = self._host.replica(shard)
         if found.id != replica:
             raise Unavailable(f"replica {replica} of shard {shard} is not here")
@@ -63,7 +65,7 @@ class SnapshotSource:
         try:
             return await asyncio.shield(pinning)
         except asyncio.CancelledError:
-            # Who asked is gone; what the thread makes all the same is let go of.
+            # The caller is gone. The thread goes on, so release its snapshot when it is done.
             pinning.add_done_callback(self._let_go)
             raise
 
@@ -82,7 +84,7 @@ class SnapshotSource:
             ending.add_done_callback(self._ending.discard)
 
     def _check_space(self, shard: ShardId, size_bytes: int) -> None:
-        """A copy must not bring the disk to where upserts are refused."""
+        """Check that a copy does not fill the disk to the bound at which upserts are refused."""
         space = disk_space(self._folder)
         if not leaves_room(space, size_bytes):
             raise ResourceExhausted(
@@ -91,7 +93,7 @@ class SnapshotSource:
             )
 
     async def read(self, snapshot: str, name: str, offset: int, max_bytes: int) -> bytes:
-        """A piece of a file. Raises NotFound for what is not pinned (any more), InvalidArgument, DataLoss."""
+        """Return a piece of a file. Raises NotFound if the snapshot is not pinned, InvalidArgument, DataLoss."""
         pin = self._pins.get(snapshot)
         if pin is None:
             raise NotFound(f"snapshot {snapshot} is not pinned here")
@@ -105,20 +107,22 @@ class SnapshotSource:
         return data
 
     async def end(self, snapshot: str) -> None:
-        """Let go of a snapshot; nothing when it is gone already."""
+        """Release a snapshot; does nothing if it is already released."""
         pin = self._pins.pop(snapshot, None)
         if pin is not None:
             await asyncio.to_thread(pin.snapshot.release)
 
     async def close(self) -> None:
-        """Let go of all. What cannot be deleted is swept at the next start."""
+        """Release all snapshots. Files that cannot be deleted now are deleted at the next start."""
         await asyncio.gather(*self._beginning, *self._ending, return_exceptions=True)
         for snapshot in list(self._pins):
             with contextlib.suppress(ShoalError):
                 await self.end(snapshot)
 
     async def forget_silent(self) -> None:
-        """Let go of snapshots that nobody has read for long. What cannot be deleted is swept at the next start."""
+        """Release snapshots that were not read for a long time. Files that cannot be deleted now are deleted at the
+        next start.
+        """
         before = boot_s() - FORGOTTEN_AFTER_S
         for snapshot in [each for each, pin in self._pins.items() if pin.read_at < before and not pin.readers]:
             log.warning(event("snapshot_forgotten", snapshot=snapshot))
@@ -128,7 +132,7 @@ class SnapshotSource:
                 log.warning(event("snapshot_not_deleted", snapshot=snapshot, reason=error.message))
 
     async def _wait_for_turn(self, size: int) -> None:
-        """Pieces follow each other at the rate, whoever reads them."""
+        """Wait so that all pieces together, to all readers, keep the rate."""
         now = boot_s()
         begins = max(now, self._free_at)
         self._free_at = begins + size / self._bytes_per_s

@@ -1,4 +1,4 @@
-"""crc32c (Castagnoli) of bytes and of table rows, sha256 of files: the only place that calls google_crc32c."""
+"""crc32c (Castagnoli) of bytes and of table rows, sha256 of files. The only module that calls google_crc32c."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ _VALUE = struct.Struct("<Bq")
 
 
 def crc32c(data: bytes, start: int = 0) -> int:
-    """crc32c of `data`, continuing from the crc `start` of what precedes it. Unsigned 32 bits."""
+    """Return the crc32c of `data`, continued from the crc `start` of the preceding bytes. Unsigned 32 bits."""
     return int(google_crc32c.extend(start, data))
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file's content, lower-case hex. Raises OSError."""
+    """Return the sha256 of a file's content, lower-case hex. Raises OSError."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def part_crc(data: bytes | None) -> int:
-    """crc32c of a payload or a vector; NO_PART for none."""
+    """Return the crc32c of a payload or a vector; NO_PART for None."""
     return NO_PART if data is None else int(google_crc32c.value(data))
 
 
 def point_crc(row: int, point_id: PointId, seq: int, payload_crc: int, vector_crc: int) -> int:
-    """crc32c over everything a row of `points` holds, payload and vector by their own crcs, so that each can be read
-    alone.
+    """Return the crc32c over everything that a row of `points` holds.
+
+    Payload and vector enter with their own crcs, so that each of them can be read and checked alone.
     """
     if isinstance(point_id, str):
         text = point_id.encode("utf-8")
@@ -46,14 +47,14 @@ def point_crc(row: int, point_id: PointId, seq: int, payload_crc: int, vector_cr
 
 
 def key_crc(row: int, point_id: PointId) -> int:
-    """crc32c over a row number and the id of its point: what the index on id holds."""
+    """Return the crc32c over a row number and the id of its point, the content of the index on id."""
     if isinstance(point_id, str):
         return int(google_crc32c.value(_KEY.pack(row, _TEXT, 0) + point_id.encode("utf-8")))
     return int(google_crc32c.value(_KEY.pack(row, _INTEGER, point_id)))
 
 
 def values_crc(values: Iterable[int | str | bytes | None]) -> int:
-    """crc32c over the values of a row of a small table. Raises TypeError for a value of another type."""
+    """Return the crc32c over the values of a row of a small table. Raises TypeError for a value of another type."""
     return crc32c(b"".join(_tagged(value) for value in values))
 
 

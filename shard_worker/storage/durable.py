@@ -1,7 +1,7 @@
-"""Files and folders that are on the disk, whole, when the call returns: temporary name, fsync, rename, fsync of the
-folder.
+"""Writes files and folders that are whole and durable when the call returns.
 
-Callers re-type OSError: only they can name what failed.
+The steps are: write under a temporary name, fsync, rename, fsync of the folder. Callers convert OSError, since only
+they can name what failed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ TEMPORARY_SUFFIX = ".tmp"
 
 
 class FlushFailed(OSError):
-    """A flush failed: what was written before, perhaps long before, may never have reached the disk."""
+    """A flush failed: bytes written before it, perhaps long before, may never have reached the disk."""
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, all or nothing. Raises OSError."""
+    """Replace the content of `path` by `data`, all or nothing. Raises OSError."""
     temporary = temporary_path(path)
     with temporary.open("wb") as stream:
         fault_point("file.write")
@@ -39,12 +39,12 @@ def rename_durably(source: Path, target: Path) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """Name under which `path` is written before it is whole."""
+    """Return the name under which `path` is written until it is whole."""
     return path.with_name(path.name + TEMPORARY_SUFFIX)
 
 
 def make_folder(path: Path) -> None:
-    """Make `path` and the parents it lacks, with durable names. Raises OSError."""
+    """Make `path` and its missing parents, with durable names. Raises OSError."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -71,7 +71,7 @@ def flush(descriptor: int) -> None:
 
 
 def flush_data(descriptor: int) -> None:
-    """Flush an open file, without what only its times tell. Raises FlushFailed."""
+    """Flush the data of an open file, without its timestamps. Raises FlushFailed."""
     try:
         fault_point("disk.flush_data")
         os.fdatasync(descriptor)
@@ -80,6 +80,6 @@ def flush_data(descriptor: int) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Delete what a crash left under temporary names in `folder`. Raises OSError."""
+    """Delete the temporary files that a crash left in `folder`. Raises OSError."""
     for path in folder.glob(f"*{TEMPORARY_SUFFIX}"):
         path.unlink()

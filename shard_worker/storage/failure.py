@@ -1,4 +1,4 @@
-"""What the operating system and SQLite report, as errors of Shoal's tree.
+"""Converts errors of the operating system and of SQLite into errors of Shoal's tree.
 
 Neither OSError nor sqlite3.Error leaves this room.
 """
@@ -17,7 +17,7 @@ from shoal.shard_worker.storage.durable import FlushFailed
 
 _FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DAMAGED = frozenset(
-    # the last three: our statements are fixed, so tables that they do not fit, or that contradict them, are damaged
+    # the last three: our statements are fixed, so they can only fail with these errors if the tables are damaged
     {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
 )
 _NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
@@ -25,7 +25,9 @@ _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 STORE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What a call of the sqlite3 module raises: for a damaged schema it fails to decode SQLite's own message."""
+"""The errors that a call of the sqlite3 module raises. UnicodeDecodeError: for a damaged schema, the module fails to
+decode SQLite's own message.
+"""
 
 StoreError = sqlite3.Error | UnicodeDecodeError
 
@@ -33,15 +35,16 @@ StoreError = sqlite3.Error | UnicodeDecodeError
 class StorageFailed(Unavailable):
     """The disk refused a write or a flush.
 
-    What holds the file is dead: what reached the disk is unknown until it is opened again.
+    The object that holds the file refuses everything from then on: which bytes reached the disk is unknown until the
+    file is opened again.
     """
 
 
 class DiskFull(StorageFailed):
-    """There was no room for a write. Nothing that was flushed is in doubt: opened again, once there is room, it goes
-    on.
+    """There was no space for a write. Flushed data is not in doubt: once there is space, the file can be opened again
+    and used.
 
-    A flush that fails is never this, also when the disk is full: the kernel may have dropped what was written before.
+    A failed flush is never a DiskFull, even if the disk is full: the kernel may have dropped earlier writes.
     """
 
     def __init__(self, message: str, details: ErrorDetails | None = None) -> None:
@@ -49,7 +52,7 @@ class DiskFull(StorageFailed):
 
 
 def write_failure(error: OSError, what: str) -> StorageFailed:
-    """Error for a write, flush or rename that failed."""
+    """Return the error for a failed write, flush or rename."""
     if error.errno not in _FULL_ERRNO:
         return StorageFailed(f"{what}: write failed: {error}")
     kind = StorageFailed if isinstance(error, FlushFailed) else DiskFull
@@ -58,7 +61,7 @@ def write_failure(error: OSError, what: str) -> StorageFailed:
 
 @contextmanager
 def writes_retyped(what: str) -> Iterator[None]:
-    """Within the block, an OSError becomes a StorageFailed that names `what`."""
+    """Convert an OSError within the block into a StorageFailed that names `what`."""
     try:
         yield
     except OSError as error:
@@ -66,9 +69,7 @@ def writes_retyped(what: str) -> Iterator[None]:
 
 
 def read_failure(error: OSError, what: str) -> ShoalError:
-    """Error for a read that failed: DataLoss when the medium cannot give the bytes or they are gone, else
-    StorageFailed.
-    """
+    """Return the error for a failed read: DataLoss if the bytes are unreadable or gone, else StorageFailed."""
     if isinstance(error, FileNotFoundError):
         return DataLoss(f"{what} is missing")
     if error.errno == errno.EIO:
@@ -77,7 +78,7 @@ def read_failure(error: OSError, what: str) -> ShoalError:
 
 
 def store_write_failure(error: StoreError, what: str) -> ShoalError:
-    """Error for a SQLite transaction or checkpoint that failed: DataLoss when the file is damaged, else
+    """Return the error for a failed SQLite transaction or checkpoint: DataLoss if the file is damaged, else
     StorageFailed.
     """
     code = _primary_code(error)
@@ -87,8 +88,10 @@ def store_write_failure(error: StoreError, what: str) -> ShoalError:
 
 
 def store_read_failure(error: StoreError, what: str) -> ShoalError:
-    """Error for a SQLite query that failed: DataLoss when the file is damaged, Unavailable when it is locked or
-    closed.
+    """Return the error for a failed SQLite query.
+
+    DataLoss if the file is damaged, Unavailable if it is locked or closed, DiskFull if there is no space, else
+    StorageFailed.
     """
     code, full = _primary_code(error), _no_room(error, what)
     if full is not None:
@@ -104,7 +107,7 @@ def store_read_failure(error: StoreError, what: str) -> ShoalError:
 
 
 def _no_room(error: StoreError, what: str) -> DiskFull | None:
-    # Of a flush that fails SQLite says SQLITE_IOERR_FSYNC, whatever the reason.
+    # A failed flush is always SQLITE_IOERR_FSYNC, never one of these.
     full = getattr(error, "sqlite_errorcode", None) in _NO_ROOM
     return DiskFull(f"{what}: disk full: {error}") if full else None
 

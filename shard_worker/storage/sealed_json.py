@@ -1,6 +1,7 @@
-"""Small JSON documents with a format version and their own crc32c: a person can read them, a flipped bit is noticed.
+"""Small JSON documents with a format version and a crc32c of their own: people can read them, and a flipped bit is
+found.
 
-The crc is taken over the document without the crc, in canonical form (sorted keys, no spaces, ASCII).
+The crc covers the document without the crc, in canonical form (sorted keys, no spaces, ASCII).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FORMAT = 1
 
 
 def write_sealed(path: Path, content: Mapping[str, int | str]) -> None:
-    """Durably replace `path` by the document. Raises StorageFailed."""
+    """Durably replace the file at `path` by the document. Raises StorageFailed."""
     document = {**content, "format": FORMAT}
     try:
         write_durably(path, json.dumps({**document, "crc32c": _crc(document)}, indent=1, sort_keys=True).encode("ascii"))
@@ -29,9 +30,9 @@ def write_sealed(path: Path, content: Mapping[str, int | str]) -> None:
 
 
 def read_sealed(path: Path, fields: Mapping[str, type[int] | type[str]]) -> dict[str, Any]:
-    """The document at `path`, which must hold `fields` of these types.
+    """Return the document at `path`, which must hold `fields` of these types.
 
-    Raises DataLoss when it is missing, unreadable or altered, PreconditionFailed when its format is newer than this
+    Raises DataLoss if it is missing, unreadable or altered, PreconditionFailed if its format is newer than this
     program.
     """
     try:
@@ -49,13 +50,13 @@ def read_sealed(path: Path, fields: Mapping[str, type[int] | type[str]]) -> dict
 
 
 def check_cluster(path: Path, found: str, cluster_id: ClusterId) -> None:
-    """Raise PreconditionFailed when the file at `path` belongs to another cluster."""
+    """Raise PreconditionFailed if the file at `path` belongs to another cluster."""
     if found != cluster_id:
         raise PreconditionFailed(f"{path} belongs to cluster {found}, this process to cluster {cluster_id}")
 
 
 def check_format(path: Path, found: int, known: int) -> None:
-    """Raise PreconditionFailed when the file at `path` was written by a newer program."""
+    """Raise PreconditionFailed if the file at `path` was written by a newer program."""
     if found > known:
         raise PreconditionFailed(f"{path} has format {found}, this program knows formats up to {known}")
 

@@ -1,6 +1,7 @@
-"""Room on the file system of the data folder, and whether it is enough for more points.
+"""Space on the file system of the data folder, and whether it is enough for more points.
 
-The decision is pure and has hysteresis, so that a worker at the bound does not flap. Deletes are never refused.
+The decision is pure and has hysteresis, so that a worker at the bound does not switch back and forth. Deletes are never
+refused.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from shoal.shard_worker.storage.failure import read_failure
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpaceLimits:
-    """Parts of the file system in use, 0-1: upserts are refused from `refuse_at` on and taken again at `resume_at` or
-    below.
+    """Used parts of the file system, 0-1: upserts are refused from `refuse_at` on and accepted again at `resume_at` or
+    less.
     """
 
     refuse_at: float = 0.90
@@ -31,26 +32,26 @@ DEFAULT_SPACE_LIMITS = SpaceLimits()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiskSpace:
-    """used_bytes and free_bytes as an ordinary user has them: what is reserved for root counts as neither."""
+    """used_bytes and free_bytes as an ordinary user sees them: bytes reserved for root count as neither."""
 
     used_bytes: int
     free_bytes: int
 
     @property
     def used(self) -> float:
-        """Part in use, 0-1; a file system without any room is full."""
+        """Return the used part, 0-1; a file system without any space counts as full."""
         total = self.used_bytes + self.free_bytes
         return self.used_bytes / total if total else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Roomy:
-    """Upserts are taken."""
+    """Upserts are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """Upserts are refused. reason: for the error, in words."""
+    """Upserts are refused. reason: text for the error."""
 
     reason: str
 
@@ -59,7 +60,7 @@ SpaceState = Roomy | Full
 
 
 def judge_space(space: DiskSpace, before: SpaceState, limits: SpaceLimits = DEFAULT_SPACE_LIMITS) -> SpaceState:
-    """Whether upserts are taken, from the room there is and from what held before."""
+    """Decide whether upserts are accepted, from the current space and the previous state."""
     refusing = isinstance(before, Full)
     if space.used < limits.refuse_at and not (refusing and space.used > limits.resume_at):
         return Roomy()
@@ -70,7 +71,7 @@ def judge_space(space: DiskSpace, before: SpaceState, limits: SpaceLimits = DEFA
 
 
 def disk_words(space: DiskSpace, state: SpaceState, limits: SpaceLimits = DEFAULT_SPACE_LIMITS) -> str:
-    """In words, that upserts are refused or soon will be; "" while there is room."""
+    """Return a text that says that upserts are refused or soon will be; "" while there is enough space."""
     if isinstance(state, Full):
         return state.reason
     if space.used <= limits.resume_at:
@@ -79,7 +80,7 @@ def disk_words(space: DiskSpace, state: SpaceState, limits: SpaceLimits = DEFAUL
 
 
 def disk_space(path: Path) -> DiskSpace:
-    """Room on the file system that holds `path`. Raises DataLoss when the path is missing, StorageFailed."""
+    """Return the space on the file system that holds `path`. Raises DataLoss if the path is missing, StorageFailed."""
     try:
         found = os.statvfs(path)
     except OSError as error:
@@ -88,6 +89,6 @@ def disk_space(path: Path) -> DiskSpace:
 
 
 def leaves_room(space: DiskSpace, more_bytes: int, limits: SpaceLimits = DEFAULT_SPACE_LIMITS) -> bool:
-    """Whether the disk is still below the bound for upserts once it holds so much more."""
+    """Return whether the disk would still be below the bound for upserts with `more_bytes` more in use."""
     total = space.used_bytes + space.free_bytes
     return space.used_bytes + more_bytes < limits.refuse_at * total

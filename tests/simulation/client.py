@@ -14,9 +14,9 @@ from shoal.router.logic.read_plan import is_still_led, primary_worker
 from shoal.router.logic.replica_choice import UNKNOWN, ReplicaLoad, replicas_to_ask
 from shoal.router.logic.retry import RetryPatience, may_pass, patience_of, wait_before_retry
 from shoal.shard_worker.logic.replication.record import RecordKind
-from tests.simulation.etcd import Observer
+from tests.simulation.etcd import Follower
 from tests.simulation.replica import Found
-from tests.simulation.scheduler import Process, Resume, Steps, Wait
+from tests.simulation.scheduler import Resume, Steps, Wait
 
 if TYPE_CHECKING:
     from tests.simulation.worker import Worker
@@ -29,7 +29,7 @@ KINDS = (Consistency.ANY, Consistency.SESSION, Consistency.PRIMARY, Consistency.
 WRITES, DELETES = 0.65, 0.2
 
 
-class Client(Process):
+class Client(Follower):
     """One after the other: a write or a read, then a pause of up to think_s."""
 
     def __init__(self, world: World, name: str, think_s: float) -> None:
@@ -41,7 +41,6 @@ class Client(Process):
         self.stopping = self.stopped = False
         self.succeeded_at = -1.0
         self._changes: list[Resume] = []
-        self.observer: Observer
 
     def boot(self) -> None:
         """Start the process."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shoal.coordinator.act import Actor
 from shoal.coordinator.election import Election
-from shoal.coordinator.log_ends import Questions
+from shoal.coordinator.logic.reconcile import Questions
 from shoal.coordinator.logic.snapshot import Told
 from shoal.coordinator.logic.steps import ElectPrimary, RetireReplica, Step
 from shoal.coordinator.loop import Loop
@@ -18,9 +18,8 @@ from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import replica_on
 from shoal.runtime.change_signal import ChangeSignal
-from tests.simulation.etcd import KEYS, Observer
+from tests.simulation.etcd import KEYS, Follower
 from tests.simulation.network import NoAnswer, NobodyThere
-from tests.simulation.scheduler import Process
 from tests.simulation.sim_store import SimStore
 from tests.simulation.violation import hold
 from tests.simulation.virtual_loop import VirtualThreads
@@ -36,13 +35,12 @@ UNTOLD = "inv 8: data is deleted only where as many others have just told that t
 SILENCE = 'inv 9: silence after "it is not open" elects nobody'
 
 
-class Coordinator(Process):
+class Coordinator(Follower):
     """One candidate for the leadership. `boot` begins a life."""
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world.scheduler, name, rate=1.0 + world.scheduler.random.uniform(-0.024, 0.024))
         self._world = world
-        self.observer: Observer
 
     def boot(self) -> None:
         """Start the process."""

@@ -187,6 +187,16 @@ class Etcd(Process):
         del old[:-HISTORY_OF_KEYS]
 
 
+class Follower(Process):
+    """A process that sees the map, and that is booted again after a crash."""
+
+    observer: Observer
+
+    def boot(self) -> None:
+        """Begin a life."""
+        raise NotImplementedError
+
+
 class Observer:
     """The map as one process sees it. lag_until: until then nothing new arrives."""
 

@@ -72,7 +72,7 @@ class Faults:
         world.etcd.unsure = world.etcd.stale = 0.0
         world.etcd.orders.clear()
         world.etcd.wake()
-        for process in (*world.workers.values(), *world.coordinators):
+        for process in world.servers():
             process.wake()
             if not process.alive:
                 process.boot()
@@ -243,7 +243,7 @@ class Faults:
         return self._later(2.0, 10.0, end)
 
     def _lag(self) -> bool:
-        process = self._random.choice([*self._world.workers.values(), *self._world.coordinators, *self._world.clients])
+        process = self._random.choice(self._world.followers())
         process.observer.lag_until = self._world.now + self._random.uniform(0.5, 8.0)
         return True
 
@@ -296,8 +296,8 @@ class Faults:
         return self._lose_data(self._harm_folder)
 
     def _take_all(self, worker: Worker, _: ReplicaId) -> None:
-        for _, replica in sorted(worker.disk.folders):
-            self._world.holdings.wiped(replica)
+        for folder in sorted(worker.disk.folders):
+            self._world.holdings.wiped(folder[1])
         worker.disk.folders.clear()
 
     def _take_folder(self, worker: Worker, replica: ReplicaId) -> None:

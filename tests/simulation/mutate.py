@@ -9,6 +9,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
@@ -38,7 +39,7 @@ def catch_by_scripts(mutation: Mutation, seeds: range = SCRIPT_SEEDS) -> Catch |
 
 def catch_by_seeds(mutation: Mutation, seeds: range = RANDOM_SEEDS) -> Catch | None:
     """The first random seed that notices it."""
-    return _first((f"seed {seed}", lambda seed=seed: _seed(seed)) for seed in seeds)
+    return _first((f"seed {seed}", partial(_seed, seed)) for seed in seeds)
 
 
 def catch(mutation: Mutation) -> Catch | None:
@@ -58,7 +59,7 @@ def _first(attempts: Iterator[tuple[str, Callable[[], str | None]]]) -> Catch | 
 
 def _scripts(mutation: Mutation, seeds: range) -> Iterator[tuple[str, Callable[[], str | None]]]:
     for name, seed in itertools.product(mutation.caught_by, seeds):
-        yield f"{name}({seed})", lambda name=name, seed=seed: _script(name, seed)
+        yield f"{name}({seed})", partial(_script, name, seed)
 
 
 def _script(name: str, seed: int) -> str | None:

@@ -29,7 +29,7 @@ from shoal.shard_worker.logic.replication.events import AppendAsked
 from shoal.shard_worker.logic.replication.leadership import Leadership
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.request_memory import RequestMemory, Unheard
-from shoal.shard_worker.logic.replication.roles import Leading
+from shoal.shard_worker.logic.replication.roles import Idle, Leading
 from shoal.shard_worker.storage.folders import snapshot_manifest
 from shoal.store.lease_plan import SURE_PART, Hold
 from shoal.store.leases import LeaseKeeper
@@ -113,7 +113,7 @@ def _answers_before_it_stores(self: ReplicaMachine, event: AppendAsked) -> Any:
     append = event.append
     if append.to != self.replica or append.term <= self.known_term:
         return _see_append(self, event)
-    effects = self._step_down("a later term has begun") if not isinstance(self.role, replica_machine.Idle) else []
+    effects = self._step_down("a later term has begun") if not isinstance(self.role, Idle) else []
     self.known_term = append.term
     return [*effects, self._store_term(append.term), *self._take(event)]
 

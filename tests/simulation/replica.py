@@ -178,7 +178,7 @@ class Replica:
 
     def _checked(self, found: Found, terms: ReadTerms, began: Term | None) -> Found | ShoalError:
         sure = terms.consistency is not Consistency.PRIMARY or primary_read.is_sure(began, self._sure_term())
-        return found if sure and not self._closing else Unavailable("not surely the primary")
+        return found if sure and not self._closing else Unavailable("not certainly the primary")
 
     def _sure_term(self) -> Term | None:
         return primary_read.sure_term(self.machine, self._registration, self._lease_held)

@@ -6,6 +6,7 @@ Random seeds alone miss some of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from tests.simulation.data_loss_scripts import DATA_LOSS_SCRIPTS
 from tests.simulation.network import Mishap
@@ -65,7 +66,7 @@ def two_joiners_in_flight(seed: int) -> Stage:
             stage.cut_from_members(stage.primary)
 
         met_at = stage.order(expands, Mishap.ANSWER_LOST, met)
-        stage.until(lambda met_at=met_at: bool(met_at), "expansion")
+        stage.until(partial(bool, met_at), "expansion")
         stage.run(8.0)
         stage.world.network.heal()
     stage.finish()

@@ -60,9 +60,9 @@ class SimStore:
         """Not asked for by what is simulated."""
         _refuse("keep_alive")
 
-    async def revoke(self, lease_id: LeaseId, timeout_s: float) -> None:
+    async def revoke_lease(self, lease_id: LeaseId, timeout_s: float) -> None:
         """Not asked for by what is simulated."""
-        _refuse("revoke")
+        _refuse("revoke_lease")
 
     async def close(self) -> None:
         """See Store."""

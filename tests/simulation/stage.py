@@ -8,7 +8,7 @@ from shoal.core.shard_config import ShardConfig
 from shoal.store.codecs import decode_shard
 from shoal.store.interface import Put, Transaction
 from tests.simulation.client import WRITES, Client
-from tests.simulation.etcd import KEYS, Order
+from tests.simulation.etcd import KEYS, Follower, Order
 from tests.simulation.network import Mishap
 from tests.simulation.violation import Violation
 from tests.simulation.worker import Worker
@@ -99,7 +99,7 @@ class Stage:
         """A worker and another reach each other again."""
         self.world.network.cut -= {(worker.name, other), (other, worker.name)}
 
-    def lag(self, *processes: object, seconds: float) -> None:
+    def lag(self, *processes: Follower, seconds: float) -> None:
         """Their maps stay as they are for so long."""
         for process in processes:
             process.observer.lag_until = self.world.now + seconds
@@ -131,11 +131,11 @@ class Stage:
         world = self.world
         world.network.heal()
         world.etcd.wake()
-        for process in (*world.workers.values(), *world.coordinators):
+        for process in world.servers():
             process.wake()
             if not process.alive:
                 process.boot()
-        for process in (*world.workers.values(), *world.coordinators, *world.clients):
+        for process in world.followers():
             process.observer.lag_until = 0.0
         for worker in world.workers.values():
             worker.disk.slow, worker.disk.full, worker.disk.opens = 1.0, False, True

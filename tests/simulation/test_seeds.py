@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 
-from tests.house.source_tree import ROOT
 from tests.simulation.seeds import run_seed
+from tests.support.repository import ROOT
 
 SEEDS = range(9_000, 9_025)
 

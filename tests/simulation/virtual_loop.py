@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -55,7 +55,7 @@ def _do_nothing() -> None:
     pass
 
 
-class VirtualLoop(asyncio.AbstractEventLoop):
+class VirtualLoop:
     """The event loop of one life of a process. Its time is the clock of the process."""
 
     def __init__(self, process: Process) -> None:
@@ -77,7 +77,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     # What asyncio's tasks, futures and primitives ask of a loop
 
-    get_debug = bool  # type: ignore[assignment]
+    get_debug = bool
     """See asyncio. The cheapest call that returns False: each future makes it."""
 
     def time(self) -> float:
@@ -95,7 +95,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """See asyncio."""
-        return asyncio.Future(loop=self)
+        return asyncio.Future(loop=cast("asyncio.AbstractEventLoop", self))
 
     def create_task(
         self, coro: Generator[Any, None, T] | Coroutine[Any, Any, T], *, name: object = None, context: object = None
@@ -105,7 +105,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self._begin(coro)
 
     def _begin(self, coro: Generator[Any, None, T] | Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task: asyncio.Task[T] = asyncio.Task(coro, loop=self)  # type: ignore[arg-type]
+        task: asyncio.Task[T] = asyncio.Task(cast("Coroutine[Any, Any, T]", coro), loop=cast("asyncio.AbstractEventLoop", self))
         self.tasks.append(task)
         if len(self.tasks) > TASKS_KEPT:
             self.tasks = [each for each in self.tasks if not each.done()]
@@ -213,7 +213,7 @@ _running: list[VirtualLoop | None] = [None]
 def _set_running(loop: VirtualLoop | None) -> None:
     """Make it asyncio's running loop. It stays so until another one runs: to tell asyncio is dear."""
     _running[0] = loop
-    asyncio._set_running_loop(loop)
+    asyncio._set_running_loop(cast("asyncio.AbstractEventLoop | None", loop))
 
 
 class _Line:
@@ -372,7 +372,7 @@ def forget(loops: list[VirtualLoop]) -> None:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             coroutine = task.get_coro()
             with contextlib.suppress(RuntimeError):
-                coroutine.close()  # type: ignore[union-attr]
+                coroutine.close()
         loop.tasks.clear()
 
 

@@ -19,11 +19,11 @@ from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.snapshots.fetch import SnapshotFetch
 from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE, SnapshotFile
 from tests.simulation.disk import ReplicaDisk, WorkerDisk
-from tests.simulation.etcd import KEYS, Observer
+from tests.simulation.etcd import KEYS, Follower
 from tests.simulation.folders import PinnedStore, SimDownloads, SimFolders
 from tests.simulation.peers import SimPeers
 from tests.simulation.replica import Replica
-from tests.simulation.scheduler import Process, Resume
+from tests.simulation.scheduler import Resume
 from tests.simulation.sim_store import SimStore
 from tests.simulation.virtual_loop import VirtualThreads
 
@@ -35,7 +35,7 @@ SPACE_EVERY_S = 1.0
 MOST_PIECES = 20
 
 
-class Worker(Process):
+class Worker(Follower):
     """One worker. `boot` begins a life, `crash` ends it."""
 
     def __init__(self, world: World, name: str, zone: str) -> None:
@@ -43,7 +43,6 @@ class Worker(Process):
         self._world, self.me, self._zone = world, WorkerId(name), zone
         self.disk = WorkerDisk()
         self.replicas: dict[ShardId, Replica] = {}
-        self.observer: Observer
 
     def boot(self) -> None:
         """Start the process: wire what the product's WorkerRole wires."""
@@ -193,7 +192,7 @@ class Worker(Process):
 
     def _find(self, shard: ShardId, answer: Resume, *, writing: bool = False) -> Replica | None:
         try:
-            return cast("Any", self._host.replica(shard, writing=writing))
+            return cast("Replica", self._host.replica(shard, writing=writing))
         except ShoalError as error:
             answer(error)
             return None

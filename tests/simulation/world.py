@@ -17,7 +17,7 @@ from tests.simulation.committed import CommittedLog
 from tests.simulation.configurations import Configurations
 from tests.simulation.coordinator import Coordinator
 from tests.simulation.disk import ReplicaDisk
-from tests.simulation.etcd import KEYS, Etcd
+from tests.simulation.etcd import KEYS, Etcd, Follower
 from tests.simulation.history import History
 from tests.simulation.holdings import Holdings
 from tests.simulation.network import Network
@@ -75,7 +75,7 @@ class World:
 
     def begin(self) -> None:
         """Start every process and create the collection."""
-        for process in (*self.workers.values(), *self.coordinators, *self.clients):
+        for process in self.followers():
             process.boot()
         self._put_collection(CollectionState.CREATING)
 
@@ -94,6 +94,14 @@ class World:
         """Never used before."""
         self._ids += 1
         return ReplicaId(hashlib.blake2b(f"{self.seed} {worker} {self._ids}".encode(), digest_size=6).hexdigest())
+
+    def followers(self) -> list[Follower]:
+        """Every process but etcd."""
+        return [*self.servers(), *self.clients]
+
+    def servers(self) -> list[Follower]:
+        """Workers and coordinators."""
+        return [*self.workers.values(), *self.coordinators]
 
     def new_loop(self, process: Process) -> VirtualLoop:
         """The event loop of the life that the process has begun."""

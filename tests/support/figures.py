@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 
-_FIGURE = "figure"
+_FIGURES = "shoal_figures"
+_KEY = pytest.StashKey[list[str]]()
 
 
 def show(request: pytest.FixtureRequest, line: str) -> None:
-    """Have a line shown at the end of the run."""
-    request.node.user_properties.append((_FIGURE, line))
+    """Have a line shown at the end of the run. A worker of pytest-xdist hands it over when it ends."""
+    worker: dict[str, list[str]] | None = getattr(request.config, "workeroutput", None)
+    lines = shown(request.config) if worker is None else worker.setdefault(_FIGURES, [])
+    lines.append(line)
 
 
-def shown(reports: Iterable[object]) -> list[str]:
-    """Return the lines of these reports, in their order. Reports come from this process or from another one."""
-    calls = (report for report in reports if isinstance(report, pytest.TestReport) and report.when == "call")
-    return [str(value) for report in calls for name, value in report.user_properties if name == _FIGURE]
+def gather(config: pytest.Config, worker: dict[str, list[str]]) -> None:
+    """Take the lines over from the output of a worker that has ended."""
+    shown(config).extend(worker.get(_FIGURES, ()))
+
+
+def shown(config: pytest.Config) -> list[str]:
+    """Return the lines to show, those of ended workers included."""
+    return config.stash.setdefault(_KEY, [])

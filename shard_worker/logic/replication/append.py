@@ -1,4 +1,4 @@
-"""What the primary of a shard sends to the other members, and what they answer: messages as plain values."""
+"""The messages between the primary of a shard and the other members, as plain values."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from shoal.shard_worker.logic.replication.record import Record
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Append:
-    """Records that follow (prev_term, prev_seq) in the primary's log; none: a heartbeat. commit_seq: the primary's
-    commit point.
+    """Records that follow (prev_term, prev_seq) in the primary's log. Without records it is a heartbeat.
 
-    behind: the primary's log, which begins after (prev_term, prev_seq), does not reach back to what the member lacked
-    when it answered last; unless it has that record now, it has to fetch a snapshot.
+    commit_seq: the primary's commit point. behind: the primary's log begins after (prev_term, prev_seq) and no longer
+    holds the records that the member lacked in its last answer. The member must fetch a snapshot, unless it has the
+    record (prev_term, prev_seq) by now.
     """
 
     shard: ShardId
@@ -29,14 +29,14 @@ class Append:
 
     @property
     def through(self) -> Seq:
-        """Seq of the last record it carries, or of the one that they would follow."""
+        """Return the seq of its last record; without records, prev_seq."""
         return Seq(self.prev_seq + len(self.records))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogSummary:
-    """What a replica's log holds. runs: (term, seq of its first record), ascending, from its commit point on at
-    least.
+    """The terms in a replica's log. runs: (term, seq of its first record), ascending, at least from its commit point
+    on.
     """
 
     last_seq: Seq
@@ -46,7 +46,7 @@ class LogSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoRoom:
-    """Why upserts find no room. reason: in words; limit: the bound that is reached, as in ErrorDetails."""
+    """Why there is no room for upserts. reason: text; limit: the bound that is reached, as in ErrorDetails."""
 
     reason: str
     limit: str
@@ -54,7 +54,9 @@ class NoRoom:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogMatches:
-    """Durable, and equal to the primary's log, up to `through`. no_room: None while upserts find room here."""
+    """The log is durable and equal to the primary's up to `through`. no_room: None while there is room for upserts
+    here.
+    """
 
     through: Seq
     no_room: NoRoom | None = None
@@ -62,14 +64,14 @@ class LogMatches:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diverged:
-    """The records do not follow what this replica has."""
+    """The records do not follow the log of this replica."""
 
     summary: LogSummary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refused:
-    """The sender's term is over: this one is known."""
+    """The sender's term is over: this replica knows `known_term`, which is higher."""
 
     known_term: Term
 

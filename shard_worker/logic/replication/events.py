@@ -1,4 +1,7 @@
-"""What can happen to a replica, and what it can want done. Plain values; the performer carries them."""
+"""The events and effects of a replica, as plain values.
+
+The performer reports the events and carries out the effects.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Forgetting
 
 Ticket = int
-"""Names one waiting caller."""
+"""Number of one waiting caller."""
 
 
 DISK_LIMIT = "disk"
@@ -22,7 +25,7 @@ DISK_LIMIT = "disk"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConfigSeen:
-    """The shard's configuration as last seen, and the current registration of this worker (0: it has none)."""
+    """The shard's configuration as last seen. registration: the worker's current one, 0 for none."""
 
     config: ShardConfig
     epoch: Revision
@@ -49,14 +52,14 @@ class WriteAsked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallerLeft:
-    """A caller does not wait any more (its deadline passed); its write goes on."""
+    """A caller no longer waits, since its deadline passed. Its write goes on."""
 
     ticket: Ticket
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordsDurable:
-    """The record of this term and seq is durable here, and all before it."""
+    """The record of this term and seq, and all records before it, are durable here."""
 
     term: Term
     through: Seq
@@ -72,21 +75,23 @@ class RecordsApplied:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpaceChanged:
-    """Whether there is room for more points; no_room: None when there is."""
+    """There is room for more points (no_room is None), or there is none."""
 
     no_room: NoRoom | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StorageBroke:
-    """A write to the log or the store failed, or stored data proved damaged: this replica is over in this process."""
+    """A write to the log or the store failed, or stored data is damaged. This replica does nothing more in this
+    process.
+    """
 
     error: ShoalError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AppendAsked:
-    """The primary of some term sends records, or a heartbeat."""
+    """The primary of some term sent records or a heartbeat."""
 
     ticket: Ticket
     append: Append
@@ -94,7 +99,7 @@ class AppendAsked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PeerAnswered:
-    """A member answered the append of this serial."""
+    """A member answered the append with this serial."""
 
     peer: ReplicaId
     serial: int
@@ -103,7 +108,7 @@ class PeerAnswered:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PeerSilent:
-    """The append of this serial was not answered; it may have arrived."""
+    """The append with this serial was not answered; it may have arrived."""
 
     peer: ReplicaId
     serial: int
@@ -111,7 +116,7 @@ class PeerSilent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogRead:
-    """Records for a member, read from the log; none when they are trimmed."""
+    """Records were read from the log for a member; none if they are trimmed."""
 
     peer: ReplicaId
     from_seq: Seq
@@ -120,7 +125,7 @@ class LogRead:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogTrimmed:
-    """The log on disk begins behind the record of this term and seq now."""
+    """The log on disk now begins after the record of this term and seq."""
 
     term: Term
     seq: Seq
@@ -128,9 +133,7 @@ class LogTrimmed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SwapEnded:
-    """The swap of the configuration that was asked for on epoch `base` has ended. revision: the new epoch when it is
-    DONE, else 0.
-    """
+    """The swap of the configuration on epoch `base` has ended. revision: the new epoch if it is DONE, else 0."""
 
     base: Revision
     outcome: SwapOutcome
@@ -139,7 +142,9 @@ class SwapEnded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tick:
-    """Time passes. now_ms: of a clock that never goes back; every 100 ms or so while it leads members."""
+    """Time has passed. now_ms: of a clock that never goes back. Sent about every 100 ms while the replica leads
+    members.
+    """
 
     now_ms: int
 
@@ -165,28 +170,28 @@ ReplicaEvent = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreTerm:
-    """Make a term durable, then say TermStored."""
+    """Make a term durable, then report TermStored."""
 
     term: Term
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AppendRecords:
-    """Append records to the log and make them durable, then say RecordsDurable."""
+    """Append records to the log and make them durable, then report RecordsDurable."""
 
     records: tuple[Record, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApplyRecords:
-    """Apply committed records to the store and the indexes, then say RecordsApplied."""
+    """Apply committed records to the store and the indexes, then report RecordsApplied."""
 
     records: tuple[Record, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForgetRequests:
-    """Let go of remembered requests in the store, too."""
+    """Remove remembered requests from the store."""
 
     forgetting: Forgetting
 
@@ -210,7 +215,7 @@ class Refuse:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TruncateLog:
-    """Cut every record with a higher seq from the log, in turn with AppendRecords. They were never committed."""
+    """Cut every record with a higher seq from the log, in order with AppendRecords. They were never committed."""
 
     after: Seq
 
@@ -233,7 +238,7 @@ class RefuseAppend:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FetchSnapshot:
-    """The primary's log does not reach back to what is missing here: take a snapshot of that replica."""
+    """Fetch a snapshot of the primary: its log no longer holds records that this replica lacks."""
 
     primary: ReplicaId
 

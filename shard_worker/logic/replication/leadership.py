@@ -1,8 +1,8 @@
-"""The primary's half of replication: what each member is sent next, and which change of the isr to ask for.
+"""The primary's half of replication: decides what to send to each member next, and which change of the isr to request.
 
-It performs nothing. A term begins with the primary's no-op and ends when the machine drops it; nothing of it outlives
-the term. At most one swap of the configuration is asked for at a time. From before it is sent until its outcome is
-surely known, a record counts as committed only when it is on the isr before the swap and on the isr after it.
+Performs nothing. It begins with the no-op of a term and ends when the machine drops it; it keeps nothing across terms.
+Requests at most one swap of the configuration at a time. From before a swap is sent until its outcome is certain, a
+record counts as committed only if it is on the isr before the swap and on the isr after it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ BATCH_BYTES = 4 * 1024 * 1024
 HEARTBEAT_MS = 500
 RETRY_MS = 200
 SHRINK_AFTER_MS = 1_500
-"""A member that makes no progress for this long is left out of the isr. It counts from the first append without
-progress."""
+"""A member that makes no progress for this long is removed from the isr. The time begins with the first append without
+progress.
+"""
 
 STALLED_MS = 3_000
-"""A needed member that makes no progress for this long lets new writes be refused instead of kept waiting."""
+"""If a needed member makes no progress for this long, new writes are refused instead of kept waiting."""
 
 SWAP_AGAIN_MS = 1_000
 
 
 class SwapOutcome(StrEnum):
-    """What is known of a compare-and-swap. REJECTED: the configuration it was made from has changed; NOT_DONE: it
-    surely did not happen, for another reason; UNKNOWN: it may have happened, or may yet happen."""
+    """The known outcome of a compare-and-swap.
+
+    REJECTED: the configuration had changed since it was read; NOT_DONE: it certainly did not happen, for another
+    reason; UNKNOWN: it may have happened, or may still happen.
+    """
 
     DONE = "done"
     REJECTED = "rejected"
@@ -43,7 +47,7 @@ class SwapOutcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SendAppend:
-    """Send `append` to the member's worker, once; then say PeerAnswered or PeerSilent with this serial."""
+    """Send `append` to the member's worker, once; then report PeerAnswered or PeerSilent with this serial."""
 
     worker: WorkerId
     serial: int
@@ -52,7 +56,7 @@ class SendAppend:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadLog:
-    """Read records from the log for a member, from from_seq on, at least one, up to max_bytes; then say LogRead."""
+    """Read records from the log for a member, from from_seq on, at least one, up to max_bytes; then report LogRead."""
 
     peer: ReplicaId
     from_seq: Seq
@@ -61,7 +65,7 @@ class ReadLog:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SwapConfig:
-    """Put `config` if the epoch is still `base` and the primary's worker still has config.primary_reg; then say
+    """Put `config` if the epoch is still `base` and the primary's worker still has config.primary_reg; report
     SwapEnded.
     """
 
@@ -74,8 +78,10 @@ LeadershipEffect = SendAppend | ReadLog | SwapConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proposal:
-    """A swap that was asked for. in_doubt: an attempt of it ended with an unknown outcome; under_way: an attempt of it
-    has not ended."""
+    """A requested swap.
+
+    in_doubt: an attempt ended with an unknown outcome; under_way: an attempt has not ended.
+    """
 
     base: Revision
     config: ShardConfig
@@ -85,7 +91,7 @@ class Proposal:
 
 
 class Leadership:
-    """One term of a primary. `log` is the machine's. Used by one thread."""
+    """One term of a primary. `log` belongs to the machine. Used by one thread."""
 
     def __init__(self, *, config: ShardConfig, epoch: Revision, noop: Seq, log: LogView, serials: Iterator[int]) -> None:
         self.config, self.epoch, self.noop = config, epoch, noop
@@ -99,13 +105,13 @@ class Leadership:
     # What is committed
 
     def commit_point(self) -> Seq:
-        """Return up to where all records are committed, by what is known now; 0 when nothing can be committed."""
+        """Return the seq up to which all records are now known to be committed; 0 if nothing can be committed."""
         durable: dict[ReplicaId, Seq] = {peer.id: peer.match for peer in self.peers.values()}
         durable[self.config.primary] = self._log.durable_seq
         return commit_point(self.config, durable, self._joining())
 
     def _joining(self) -> tuple[ReplicaId, ...]:
-        """Return the isr of a swap that was asked for and whose outcome is not surely known: its members count, too."""
+        """Return the isr of a requested swap whose outcome is not certain: its members count for commits, too."""
         return () if self._proposal is None else self._proposal.config.isr
 
     def _needed(self) -> list[Peer]:
@@ -114,7 +120,7 @@ class Leadership:
     # Whether it can take writes
 
     def obstacle(self, now_ms: int) -> str | None:
-        """Return in words why no write could be committed soon; None when nothing speaks against it."""
+        """Return why no write could be committed soon, as text; None if there is no known reason."""
         config = self.config
         if len(config.isr) < config.min_isr:
             return f"{len(config.isr)} replicas are in sync, {config.min_isr} must be"
@@ -122,28 +128,32 @@ class Leadership:
         return None if stuck is None else f"replica {stuck.id} on worker {stuck.worker} does not answer and cannot be left out"
 
     def no_room(self) -> NoRoom | None:
-        """Return why upserts find no room at a member that they need; None when they do."""
+        """Return why a member that upserts need has no room for them; None if all have room."""
         full = next((peer for peer in self._needed() if peer.no_room is not None), None)
         if full is None or full.no_room is None:
             return None
         return replace(full.no_room, reason=f"worker {full.worker}: {full.no_room.reason}")
 
     def furthest_behind(self) -> int:
-        """Return how many records the member lacks that is furthest behind."""
+        """Return how many records the member that is furthest behind lacks."""
         return max((self._log.last_seq - peer.match for peer in tuple(self.peers.values())), default=0)
 
     @property
     def has_peers(self) -> bool:
-        """Whether there are other members to send records to."""
+        """Return whether there are other members to send records to."""
         return bool(self.peers)
 
     def needed_from(self) -> Seq:
-        """Return the first record that commits still wait for at some member. The log must keep those from there on."""
+        """Return the seq of the first record that some member needs for commits. The log must keep the records from
+        there on.
+        """
         return Seq(min((peer.match + 1 for peer in self._needed()), default=self._log.last_seq + 1))
 
     def wanted_from(self) -> Seq:
-        """Return the first record that some member lacks and will be sent soon: now, or once it has its snapshot. The
-        log should keep those from there on."""
+        """Return the seq of the first record that some member lacks and will be sent soon, perhaps after its snapshot.
+
+        The log should keep the records from there on.
+        """
         return Seq(min((self.needed_from(), *(each for peer in self.peers.values() if (each := _wants_from(peer)) is not None))))
 
     # Events
@@ -151,7 +161,7 @@ class Leadership:
     def follow(self, config: ShardConfig, epoch: Revision) -> None:
         """Take a newer configuration of the same term.
 
-        A swap that was asked for on an older one has happened, or never will.
+        A swap that was requested on an older one has happened by now, or never will.
         """
         if epoch <= self.epoch:
             return
@@ -176,27 +186,28 @@ class Leadership:
                 raise AssertionError(f"a leadership does not take {answer}")
 
     def silent(self, peer_id: ReplicaId, serial: int) -> None:
-        """Note that an append was not answered. It may have arrived or not."""
+        """Note that an append was not answered. It may have arrived."""
         peer = self._peer_of(peer_id, serial)
         if peer is not None:
             self.peers[peer_id] = peer.unanswered()
 
     def read(self, peer_id: ReplicaId, from_seq: Seq, records: tuple[Record, ...], commit_seq: Seq, now_ms: int) -> list[LeadershipEffect]:
-        """Take the records that were read from the log for a member; without any they are trimmed, and it needs a
-        snapshot."""
+        """Take the records that were read from the log for a member. No records: they are trimmed, and it needs a
+        snapshot.
+        """
         peer = self.peers.get(peer_id)
         if peer is None or not isinstance(peer.progress, Replicating) or not peer.progress.reading:
             return []
         if peer.progress.next != from_seq:
             self.peers[peer_id] = peer.has_read(found=True)
             return []
-        # A record is named by its term and seq. If the log was cut after the read, what was read is not in it any more.
+        # Term and seq identify a record. If the log was cut after the read, these records are no longer in it.
         ours = all(self._log.term_at(record.seq) == record.term for record in records)
         peer = peer.has_read(found=bool(records))
         return [self._send(peer, records if ours else (), commit_seq, now_ms)]
 
     def swapped(self, base: Revision, outcome: SwapOutcome, revision: Revision) -> None:
-        """Take the outcome of the swap on `base`. revision: the new epoch, when it is DONE."""
+        """Take the outcome of the swap on `base`. revision: the new epoch if the outcome is DONE."""
         proposal = self._proposal
         if proposal is None or proposal.base != base:
             return
@@ -210,7 +221,7 @@ class Leadership:
             case SwapOutcome.NOT_DONE:
                 self._proposal = replace(proposal, under_way=False)
             case SwapOutcome.REJECTED:
-                # The change that this attempt met may be its own earlier attempt: only a newer configuration tells.
+                # An earlier attempt of the same swap may have made the change. Only a newer configuration tells.
                 self._proposal, self._outdated = replace(proposal, under_way=False), True
             case SwapOutcome.UNKNOWN:
                 self._proposal = replace(proposal, in_doubt=True, under_way=False)
@@ -218,12 +229,12 @@ class Leadership:
     # Effects
 
     def pump(self, commit_seq: Seq, now_ms: int) -> list[LeadershipEffect]:
-        """Return what is to be sent to the members now."""
+        """Return the appends and reads for the members that are due now."""
         found = (self._next_for(peer, commit_seq, now_ms) for peer in list(self.peers.values()))
         return [effect for effect in found if effect is not None]
 
     def change(self, commit_seq: Seq, now_ms: int) -> list[LeadershipEffect]:
-        """Return the change of the isr to ask for now: one swap at most."""
+        """Return the change of the isr to request now: at most one swap."""
         proposal = self._proposal
         if proposal is not None:
             again = not proposal.under_way and not self._outdated and now_ms - proposal.asked_ms >= SWAP_AGAIN_MS
@@ -245,15 +256,18 @@ class Leadership:
             if may_shrink(config, peer.id) and self._is_to_leave_isr(peer, now_ms):
                 return shrunk(config, peer.id)
         if len(keepers(config, config.primary)) + 1 >= max(config.rf, config.min_isr + 1):
-            # There is always a place for one more than min_isr: without it a lost member could be neither left out nor
+            # The isr may always hold one more than min_isr. Otherwise a lost member could be neither removed nor
             # replaced.
             return None
         joins = next((peer for peer in self.peers.values() if self._may_join(peer, commit_seq, now_ms)), None)
         return None if joins is None else expanded(config, joins.id)
 
     def _has_begun(self) -> bool:
-        """Return whether all of the isr has this term's no-op, and with it all records before. Until then the isr may
-        turn out to be unable to go on; the members that are eligible hold everything, too, and must stay so."""
+        """Return whether all of the isr has this term's no-op, and so all records before it.
+
+        Until then the isr may be unable to go on. The eligible members hold every committed record too, and must stay
+        eligible.
+        """
         in_sync = (peer for peer in self.peers.values() if peer.id in self.config.isr)
         return self._log.durable_seq >= self.noop and all(peer.match >= self.noop for peer in in_sync)
 
@@ -265,11 +279,14 @@ class Leadership:
         return peer.id in self.config.leaving and is_spare(self.config, peer.id) and all_keep_up
 
     def _may_join(self, peer: Peer, commit_seq: Seq, now_ms: int) -> bool:
-        """Return whether it holds every committed record. Those of earlier terms end with this term's no-op."""
+        """Return whether the member may join the isr: it holds every committed record and has room.
+
+        This term's no-op follows all records of earlier terms.
+        """
         if peer.id in self.config.isr or peer.id in self.config.leaving or not peer.keeps_up:
             return False
         if peer.no_room is not None and len(self.config.isr) >= self.config.min_isr:
-            # Once it is in the isr, upserts are refused as long as it has no room.
+            # In the isr, it would cause all upserts to be refused as long as it has no room.
             return False
         return peer.match >= max(commit_seq, self.noop) and peer.waited_ms(now_ms) < SHRINK_AFTER_MS
 
@@ -281,7 +298,7 @@ class Leadership:
             case OtherHistory() | Replicating(reading=True):
                 return None
             case Probing() | NeedsSnapshot():
-                # Nothing large is sent to a member that may not be there, or cannot take it.
+                # Do not send records to a member that may be gone or cannot use them.
                 return self._send(peer, (), commit_seq, now_ms) if since_ms >= RETRY_MS else None
             case Replicating(next=following) if following <= self._log.last_seq:
                 return self._next_records(peer, following, commit_seq, now_ms)
@@ -304,7 +321,7 @@ class Leadership:
         prev_term = self._log.term_at(prev_seq)
         behind = isinstance(peer.progress, NeedsSnapshot)
         if behind or prev_term is None:
-            # With the beginning of this log the member can tell whether it needs a snapshot.
+            # From the beginning of this log, the member can tell whether it needs a snapshot.
             records, (prev_term, prev_seq) = (), self._log.base
         serial = next(self._serials)
         to_end = prev_seq + len(records) >= self._log.last_seq
@@ -337,16 +354,16 @@ class Leadership:
         self.peers = {peer.id: peer if peer.id in self.config.isr else peer.outside_isr() for peer in met}
 
     def _newly_met(self, member: ReplicaId, worker: WorkerId) -> Peer:
-        # A member of the isr most likely lacks the no-op only. Any other may be far behind, so it is asked first.
+        # A member of the isr most likely lacks only the no-op. Any other may be far behind, so it is probed first.
         in_sync = member in self.config.isr
         return Peer(id=member, worker=worker, progress=Replicating(next=self.noop) if in_sync else Probing(next=self.noop))
 
 
 def _wants_from(peer: Peer) -> Seq | None:
-    """Return the first record that the member will be sent soon; None when it may not be there, or is sent nothing."""
+    """Return the seq of the first record that the member will be sent soon; None if it may be gone or gets nothing."""
     match peer.progress:
         case NeedsSnapshot(kept_from=kept_from):
-            # It is silent while it installs its snapshot.
+            # It does not answer while it installs its snapshot.
             return kept_from
         case Replicating():
             return Seq(peer.match + 1)

@@ -1,7 +1,7 @@
-"""Whether the end of a log is whole, a torn tail that may be cut, or damage.
+"""Decides whether the end of a log is whole, a torn tail that may be cut, or damage.
 
-Owns the decision only. A tail is torn when a crash interrupted a write that nobody was ever told about. It refuses to
-guess: whatever a witness says was durable, or has valid records behind it, is damage.
+A tail is torn if a crash interrupted a write that was never acknowledged. Refuses to guess: bytes are damage if the
+watermark or the store shows that they were durable, or if valid records follow them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from shoal.core.ids import Seq
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TailFacts:
-    """What was found where the good part of a log ends.
+    """The state of a log at the end of its good part.
 
-    last_seq: last record of the unbroken chain (the one before the log's first record when there is none); broken:
-    bytes follow it that are not the next record; valid_behind: a valid record or a later file lies behind these bytes;
-    watermark_seq: the log was certainly durable so far; applied_seq: the store has applied, hence the replica had
-    committed, so far.
+    last_seq: last record of the unbroken chain (without records: the record before the log's first); broken: bytes
+    follow that are not the next record; valid_behind: a valid record or a later file follows these bytes;
+    watermark_seq: the log was certainly durable up to here; applied_seq: the store has applied up to here, so the
+    replica knew these records as committed.
     """
 
     last_seq: Seq
@@ -35,12 +35,12 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Torn:
-    """What follows the last record was never durable: cut it."""
+    """The bytes after the last record were never durable: cut them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """Records that were durable are unreadable or gone: cut nothing. reason: lower-case, for the error."""
+    """Durable records are unreadable or gone: cut nothing. reason: lower-case text for the error."""
 
     reason: str
 
@@ -49,11 +49,11 @@ TailVerdict = Whole | Torn | Damaged
 
 
 def judge_tail(facts: TailFacts) -> TailVerdict:
-    """What the end of the log is."""
+    """Decide what the end of the log is."""
     if facts.last_seq < facts.watermark_seq:
-        return Damaged(f"the log was durable up to seq {facts.watermark_seq} and is readable only up to {facts.last_seq}")
+        return Damaged(f"the log was durable up to seq {facts.watermark_seq} but is readable only up to {facts.last_seq}")
     if facts.last_seq < facts.applied_seq:
-        return Damaged(f"the store has applied seq {facts.applied_seq} and the log is readable only up to {facts.last_seq}")
+        return Damaged(f"the store has applied seq {facts.applied_seq} but the log is readable only up to {facts.last_seq}")
     if not facts.broken:
         return Whole()
     if facts.valid_behind:

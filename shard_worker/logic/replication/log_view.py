@@ -1,6 +1,4 @@
-"""A replica's log as far as deciding needs it: terms of all kept records, the records that are in memory, how far it is
-durable.
-"""
+"""A replica's log as the deciders see it: the terms of all kept records, the records in memory, the durable seq."""
 
 from __future__ import annotations
 
@@ -12,19 +10,19 @@ from shoal.shard_worker.logic.replication.append import LogSummary
 from shoal.shard_worker.logic.replication.record import Record
 
 RECENT_BYTES = 4 * 1024 * 1024
-"""Of applied records that stay in memory for members that are about to ask for them."""
+"""Most bytes of applied records kept in memory for members that will need them soon."""
 
 
 class LogView:
     """The log of one replica. Used by one thread.
 
-    base: term and seq of the record before the first that is kept. Two logs that hold a record of the same term and seq
-    hold the same record, and the same ones before it (at most one replica appends in a term, and what follows is
-    checked to match).
+    base: term and seq of the record before the first kept one. If two logs hold a record of the same term and seq, it
+    is the same record, and all records before it are equal. The reasons: at most one replica appends in a term, and
+    each append is checked to match.
     """
 
     def __init__(self, *, base: tuple[Term, Seq], runs: Iterable[tuple[Term, Seq]], last_seq: Seq, tail: Sequence[Record]) -> None:
-        """tail: the last records, without a gap up to last_seq; everything is durable."""
+        """tail: the last records, without a gap up to last_seq. All records are durable."""
         self.base = base
         self._runs = _from_base(base, [(term, seq) for term, seq in sorted(runs) if seq <= last_seq])
         """(term, seq of its first record), ascending in both. A run ends where the next one begins."""
@@ -36,17 +34,17 @@ class LogView:
 
     @property
     def last_term(self) -> Term:
-        """Term of the last record."""
+        """Return the term of the last record."""
         return self._runs[-1][0] if self._runs else self.base[0]
 
     def term_at(self, seq: Seq) -> Term | None:
-        """Term of the record at `seq`; None when that is not known here: behind the end, or before what is kept."""
+        """Return the term of the record at `seq`; None if unknown: after the end, or before the kept records."""
         if seq > self.last_seq or seq < self.base[1]:
             return None
         return next((term for term, first in reversed(self._runs) if first <= seq), self.base[0])
 
     def append(self, record: Record) -> None:
-        """Take up the next record; not durable yet."""
+        """Add the next record; it is not durable yet."""
         assert record.seq == self.last_seq + 1, f"record {record.seq} does not follow {self.last_seq}"
         assert record.term >= self.last_term, f"term {record.term} follows {self.last_term}"
         if not self._runs or self._runs[-1][0] != record.term:
@@ -64,19 +62,21 @@ class LogView:
         self.durable_seq = min(self.durable_seq, seq)
 
     def became_durable(self, term: Term, through: Seq) -> None:
-        """The record of that term and seq, and those before it, are on disk.
+        """Note that the record of this term and seq, and all before it, are on disk.
 
-        One that was cut meanwhile says nothing.
+        Does nothing if that record was cut meanwhile.
         """
         if self.term_at(through) == term:
             self.durable_seq = max(self.durable_seq, through)
 
     def record(self, seq: Seq) -> Record:
-        """A record that is not applied yet."""
+        """Return a record that is not applied yet."""
         return self._held[seq]
 
     def held(self, from_seq: Seq, max_bytes: int) -> tuple[Record, ...]:
-        """Records from from_seq on that are in memory, one at least if there is one, as many as max_bytes allow."""
+        """Return records from from_seq on that are in memory: at least one if there is one, then as many as max_bytes
+        allow.
+        """
         found: list[Record] = []
         size = 0
         for seq in range(from_seq, self.last_seq + 1):
@@ -88,11 +88,11 @@ class LogView:
         return tuple(found)
 
     def reaches(self, from_seq: Seq) -> bool:
-        """Whether the log, in memory or on disk, holds the record at from_seq and what precedes it is known."""
+        """Return whether the log, in memory or on disk, holds the record at from_seq and knows the term before it."""
         return self.base[1] < from_seq
 
     def applied(self, through: Seq, *, keep_recent: bool) -> None:
-        """Records up to `through` are applied: keep a bounded part of them in memory, or none."""
+        """Note that records up to `through` are applied: keep a bounded number of them in memory, or none."""
         for seq in range(self._applied + 1, through + 1):
             record = self._held.get(Seq(seq))
             self._recent_bytes += 0 if record is None else len(record.body)
@@ -105,18 +105,18 @@ class LogView:
             self._recent_bytes -= len(oldest.body)
 
     def trimmed(self, base: tuple[Term, Seq]) -> None:
-        """The log on disk begins later now."""
+        """Note that the log on disk now begins after `base`."""
         self.base = base
         self._runs = _from_base(base, self._runs)
 
     def summary(self, commit_seq: Seq) -> LogSummary:
-        """What another replica needs to find where the two logs part."""
+        """Return the summary with which another replica finds where the two logs differ."""
         return LogSummary(last_seq=self.last_seq, commit_seq=commit_seq, runs=tuple(self._runs))
 
     def agrees_until(self, other: LogSummary) -> Seq:
-        """The last seq up to which this log, a primary's, and the other one are surely equal.
+        """Return the last seq up to which this log, a primary's, and the other one are certainly equal.
 
-        What the other has committed is here, too, so it is never less than that.
+        This log holds everything that the other one has committed, so the result is never less than that.
         """
         if not other.runs:
             return other.commit_seq
@@ -128,7 +128,7 @@ class LogView:
         return other.commit_seq
 
     def _span(self, term: Term) -> tuple[int, int] | None:
-        """First and last seq of the records of a term."""
+        """Return the first and last seq of the records of a term; None if there are none."""
         for at, (each, first) in enumerate(self._runs):
             if each == term:
                 following = self._runs[at + 1 :]
@@ -137,9 +137,9 @@ class LogView:
 
 
 def _from_base(base: tuple[Term, Seq], runs: Sequence[tuple[Term, Seq]]) -> list[tuple[Term, Seq]]:
-    """Runs without those that end before the base.
+    """Return the runs without those that end before the base.
 
-    The base is part of a run, too: what is known of it tells where two logs part.
+    The base is also part of a run: its term helps to find where two logs differ.
     """
     if base[1] == 0:
         return list(runs)

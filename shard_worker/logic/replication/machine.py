@@ -1,9 +1,8 @@
 """The replica state machine: events in, effects out. It performs nothing and knows no clock, disk or network.
 
-It decides as docs/design/replication.md says: a record is committed when every member of the isr has it durable; the
-store and the indexes see committed records only; a new primary makes its term durable, appends a no-op, and serves once
-that is committed. What a primary does for the other members is in `leadership`. What a member does with the appends it
-gets is here, as are writes.
+It decides as docs/design/replication.md says. A record is committed when every member of the isr has it durable. The
+store and the indexes get committed records only. A new primary makes its term durable, appends a no-op, and serves once
+that is committed. `leadership` decides what a primary does for the other members. Writes and incoming appends are here.
 
 Asserted here: a record is committed only while this replica leads, with |isr| >= min_isr (invariant 1); terms never
 fall (invariant 3); nothing at or below the commit point is cut (invariant 5); records are applied once, in order of seq
@@ -62,7 +61,7 @@ MAX_PENDING_WRITES = 256
 MAX_PENDING_BYTES = 256 * 1024 * 1024
 MAX_WAITING_APPENDS = 16
 LONGEST_TICK_MS = 500
-"""At most so much counts as passed from one tick to the next: while this process slept, nobody could answer it."""
+"""Most time that counts as passed between two ticks: while this process was stopped, it could not receive answers."""
 
 
 @dataclass
@@ -73,7 +72,7 @@ class _Pending:
 
 
 class ReplicaMachine:
-    """State of one replica. Fed from one thread, one event at a time, in order."""
+    """State of one replica. Takes events from one thread, one at a time, in order."""
 
     def __init__(self, opened: ReplicaAtOpening, memory: RequestMemory) -> None:
         self.shard, self.replica = opened.shard, opened.replica
@@ -100,30 +99,30 @@ class ReplicaMachine:
         self._fresh_at: Seq | None = None
         self._ticked_ms: int | None = None
         self.behind: ReplicaId | None = None
-        """The primary whose log does not reach back to what is missing here. None again as soon as any primary's
-        records follow what is here: then a snapshot that was asked for before may lack what was promised since, and
-        must not be installed."""
+        """The primary whose log no longer holds records that are missing here. None again as soon as records of any
+        primary follow this log: a snapshot requested before may then lack records acknowledged since, and must not be
+        installed."""
 
     def knows(self, request_id: RequestId) -> bool:
-        """Whether it has met this write before: it waits, was applied, or is too old to tell."""
+        """Return whether this write was seen before: it waits, was applied, or is too old to tell."""
         return request_id in self._by_request or not isinstance(self._memory.look_up(request_id), Unheard)
 
     @property
     def last_seq(self) -> Seq:
-        """Seq of the last record in its log, committed or not."""
+        """Return the seq of the last record in its log, committed or not."""
         return self.log.last_seq
 
     @property
     def serves_writes(self) -> bool:
-        """Whether it is the primary, its folder is confirmed and its no-op is applied."""
+        """Return whether it is the primary, its folder is confirmed and its no-op is applied."""
         if not isinstance(self.role, Leading):
             return False
         return self.role.config.state is ShardState.ACTIVE and self.applied_seq >= self.role.leadership.noop
 
     @property
     def serves_reads(self) -> bool:
-        """Whether it has everything committed before this process began, as far as a primary told, and is not left
-        behind since.
+        """Return whether it leads or may lead, and has once served as primary, or applied what was committed at its
+        first append from a primary.
         """
         if isinstance(self.role, Failed) or not self._has_served:
             return False
@@ -131,19 +130,21 @@ class ReplicaMachine:
 
     @property
     def kept_for_others(self) -> tuple[Seq, Seq]:
-        """The first record that its log must keep for other members, and the first that it should keep."""
+        """Return the seq of the first record that its log must keep for other members, and of the first that it should
+        keep.
+        """
         if not isinstance(self.role, Leading):
             return Seq(self.last_seq + 1), Seq(self.last_seq + 1)
         return self.role.leadership.needed_from(), self.role.leadership.wanted_from()
 
     @property
     def wants_ticks(self) -> bool:
-        """Whether time matters to it: it leads other members."""
+        """Return whether it needs ticks: it leads other members."""
         return isinstance(self.role, Leading) and self.role.leadership.has_peers
 
     @property
     def role_name(self) -> ReplicaRole:
-        """Return what it does, as it is told to others."""
+        """Return its role as it is reported to others."""
         match self.role:
             case Leading():
                 return ReplicaRole.PRIMARY if self.serves_writes else ReplicaRole.STARTING
@@ -157,7 +158,7 @@ class ReplicaMachine:
                 return ReplicaRole.BACKUP if self._has_served else ReplicaRole.WAITING
 
     def handle(self, event: ReplicaEvent) -> list[ReplicaEffect]:
-        """What to do about an event. Effects are to be carried out in order."""
+        """Return the effects of an event. Carry them out in order."""
         if isinstance(event, CallerLeft):
             self._forget_ticket(event.ticket)
             return []
@@ -202,7 +203,7 @@ class ReplicaMachine:
     # Leading
 
     def _lead(self, leadership: Leadership) -> list[ReplicaEffect]:
-        """Commit what can be, ask for a change of the isr, send."""
+        """Commit what can be committed, request a change of the isr, send appends."""
         reached = leadership.commit_point()
         if reached > self.commit_seq:
             assert reached <= self.log.durable_seq, f"commit {reached} beyond durable {self.log.durable_seq}"
@@ -324,9 +325,9 @@ class ReplicaMachine:
         return effects
 
     def _take_waiting(self) -> list[ReplicaEffect]:
-        """Appends whose term is durable now.
+        """Take the appends whose term is durable now.
 
-        What an earlier primary is still owed is refused: its records may be cut.
+        Appends of an earlier primary that are not answered yet are refused: their records may be cut.
         """
         effects: list[ReplicaEffect] = [AnswerAppend(ticket=ticket, answer=Refused(known_term=self.known_term)) for ticket, _ in self._owed]
         self._owed = []
@@ -352,7 +353,7 @@ class ReplicaMachine:
         return [*effects, *self._answer_owed(), *self._apply_committed()]
 
     def _continues(self, append: Append) -> bool:
-        """Whether the records follow what is here: what is committed is the same everywhere."""
+        """Return whether the records follow this log: committed records are the same everywhere."""
         return append.prev_seq <= self.commit_seq or self.log.term_at(append.prev_seq) == append.prev_term
 
     def _take_records(self, records: Sequence[Record]) -> list[ReplicaEffect]:
@@ -416,7 +417,9 @@ class ReplicaMachine:
     # Committing
 
     def _apply_committed(self) -> list[ReplicaEffect]:
-        """Hand out what is committed and durable here: the store must never be ahead of the log on the same disk."""
+        """Pass on records that are committed and durable here: the store must never be ahead of the log on the same
+        disk.
+        """
         reached = min(self.commit_seq, self.log.durable_seq)
         if reached <= self._handed_out:
             return []
@@ -446,7 +449,7 @@ class ReplicaMachine:
         return effects
 
     def _look_whether_fresh(self) -> None:
-        """Whether it has applied what was committed when this process met a primary, or leads and serves."""
+        """Note whether it has applied what was committed at its first append from a primary, or leads and serves."""
         caught_up = self._fresh_at is not None and self.applied_seq >= self._fresh_at
         self._has_served = self._has_served or self.serves_writes or caught_up
 
@@ -471,7 +474,7 @@ class ReplicaMachine:
 
 
 def _refusal_of(failure: ShoalError) -> ShoalError:
-    """What later writes hear of a storage that failed. Asking again at once does not make room on a disk."""
+    """Return the error for later writes after a storage failure. An immediate retry does not help on a full disk."""
     full = failure.details.limit == DISK_LIMIT
     return ResourceExhausted(failure.message, failure.details) if full else failure
 
@@ -487,7 +490,7 @@ def _too_old(request_id: RequestId, newest: int) -> ShoalError:
 
 
 def queue_full(writes: int, size: int) -> ShoalError:
-    """Return the refusal of a write that finds so many, of so many bytes, waiting."""
+    """Return the error for a write that finds this many writes, of this many bytes, waiting."""
     return ResourceExhausted(
         f"{writes} writes of {size} bytes are waiting, at most {MAX_PENDING_WRITES} of {MAX_PENDING_BYTES} bytes may; send again later",
         ErrorDetails(limit="pending_writes", retry_after_s=BUSY_RETRY_S),

@@ -1,4 +1,4 @@
-"""Which reads at a primary are sure to show every write that was acknowledged before they began (invariant 6)."""
+"""Decides which reads at a primary certainly show every write acknowledged before they began (invariant 6)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from shoal.shard_worker.logic.replication.roles import Leading
 
 
 def served_term(machine: ReplicaMachine) -> Term | None:
-    """The term that a replica leads and serves, as far as it knows: its no-op is applied, and with it all that was
-    acknowledged before.
+    """Return the term that a replica leads and serves, as far as it knows; None if it does not.
+
+    Its no-op is applied then, and with it everything acknowledged before.
     """
     return machine.role.config.term if isinstance(machine.role, Leading) and machine.serves_writes else None
 
 
 def sure_term(machine: ReplicaMachine, registration: Revision, lease_held: Callable[[Revision], bool]) -> Term | None:
-    """The term that a replica surely leads and serves now, None when it may lead no more, or does not serve yet.
+    """Return the term that a replica certainly leads and serves now; None if it may no longer lead, or does not serve
+    yet.
 
-    registration: of its worker; lease_held: whether the lease of a registration is certainly held at this moment.
+    registration: of its worker; lease_held: returns whether the lease of a registration is certainly held at this
+    moment.
     """
     if not isinstance(machine.role, Leading) or not leads(machine.role.config, machine.replica, registration):
         return None
@@ -28,18 +31,18 @@ def sure_term(machine: ReplicaMachine, registration: Revision, lease_held: Calla
 
 
 def is_lost(seq: Seq, machine: ReplicaMachine, sure: Term | None) -> bool:
-    """Whether what was acknowledged with this seq is gone for good, so that no read need wait for it. sure: the
-    `sure_term` now.
+    """Return whether the write acknowledged with this seq is lost for good, so that no read needs to wait for it.
 
-    A sure primary has every acknowledged write, but for those that an operator gave up with --accept-data-loss.
+    sure: the `sure_term` now. A primary with a sure term has every acknowledged write, except those that an operator
+    gave up with --accept-data-loss.
     """
     return sure is not None and seq > machine.last_seq
 
 
 def is_sure(began: Term | None, fixed: Term | None) -> bool:
-    """Whether a read is sure, by the `sure_term` when it began and the one after its result was fixed.
+    """Return whether a read is sure. began, fixed: the `sure_term` at its beginning and after its result was fixed.
 
-    One that began before the no-op was applied could miss what an earlier primary acknowledged, even if the primary
-    serves when it ends.
+    A read that began before the no-op was applied could miss writes that an earlier primary acknowledged, even if the
+    primary serves when the read ends.
     """
     return began is not None and began == fixed

@@ -1,11 +1,11 @@
-"""What the primary of a shard knows of another member, and how it sends records to it.
+"""The primary's state for each other member: how it sends records to the member.
 
-    Probing ───────> Replicating ───────> Probing       it answers; it does not answer
+    Probing ───────> Replicating ───────> Probing       the member answers; it does not answer
        │                  │  ^
-       └──> NeedsSnapshot <┘  └── NeedsSnapshot          the log no longer reaches back to what it lacks; now it does
-    any of these ──> OtherHistory                        it has committed what this primary never had
+       └──> NeedsSnapshot <┘  └── NeedsSnapshot          the log no longer holds what it lacks; now it does
+    any of these ──> OtherHistory                        it has committed records that this primary never had
 
-Every transition is a method of Peer that returns the next Peer. Nothing here reads the log, a clock or the network.
+Every transition is a method of Peer that returns the next Peer. Reads no log, clock or network.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from shoal.core.ids import ReplicaId, Seq, WorkerId
 from shoal.shard_worker.logic.replication.append import NoRoom
 
 BYTES_PER_MS = 4_096
-"""The least that a member takes, network and disk together."""
+"""The least rate at which a member takes records, network and disk together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exchange:
     """The last append that was sent to a member.
 
-    serial: of the append under way, None when none is; sent_ms: when the last one was sent, None before the first;
+    serial: of the append under way, None without one; sent_ms: when the last append was sent, None before the first;
     size_bytes: of its records; to_end: whether it reached the end of the log; told_commit: the commit point in it, 0
-    once it went unanswered; waiting_since_ms: when the first append was sent after the last progress, None when none
-    was.
+    after an unanswered append; waiting_since_ms: when the first append after the last progress was sent, None without
+    one.
 
     Invariant: while an append is under way, waiting_since_ms and sent_ms are set, and waiting_since_ms <= sent_ms.
     """
@@ -39,32 +39,33 @@ class Exchange:
     waiting_since_ms: int | None = None
 
     def waited_ms(self, now_ms: int) -> int:
-        """Return for how long the member has made no progress; 0 while nothing is asked of it.
+        """Return how long the member has made no progress; 0 if it has nothing to answer.
 
-        An append may take the time that its size needs.
+        The time that an append of this size may need does not count.
         """
         return 0 if self.waiting_since_ms is None else now_ms - self.waiting_since_ms - self.size_bytes // BYTES_PER_MS
 
     def sent(self, *, serial: int, now_ms: int, size_bytes: int, to_end: bool, commit_seq: Seq) -> Exchange:
-        """Return what is known once another append is under way."""
+        """Return the exchange with another append under way."""
         since_ms = now_ms if self.waiting_since_ms is None else self.waiting_since_ms
         return Exchange(
             serial=serial, sent_ms=now_ms, size_bytes=size_bytes, to_end=to_end, told_commit=commit_seq, waiting_since_ms=since_ms
         )
 
     def answered(self, *, progress: bool) -> Exchange:
-        """Return what is known once the append under way was answered."""
+        """Return the exchange after the append under way was answered."""
         return replace(self, serial=None, waiting_since_ms=None if progress else self.waiting_since_ms)
 
     def unanswered(self) -> Exchange:
-        """Return what is known once the append under way failed. It may have arrived or not."""
+        """Return the exchange after the append under way failed. It may have arrived."""
         return replace(self, serial=None, told_commit=Seq(0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probing:
-    """It is not known whether the member is there, or what it has: it was never asked, or did not answer last. It is
-    sent no records, only heartbeats that follow the record before `next`. Its answer tells where to begin.
+    """The member may be gone, and its log is unknown: it was never asked, or did not answer last.
+
+    It is sent no records, only heartbeats that follow the record before `next`. Its answer tells where to begin.
 
     Invariant: next is at most the one after the end of the primary's log, and nothing is being read for the member.
     """
@@ -86,11 +87,11 @@ class Replicating:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NeedsSnapshot:
-    """The member lacks the record before `next`, and the primary's log no longer holds it. The member is told so, and
-    fetches a snapshot; it may be silent for that long.
+    """The member lacks the record before `next`, and the primary's log no longer holds it.
 
-    kept_from: the first record that the log held when this was found. A snapshot taken since then holds all before it,
-    so the log must keep the records from there on.
+    Appends say so to the member, which then fetches a snapshot; it may not answer meanwhile. kept_from: the first
+    record that the log held when this was found. A snapshot taken since then holds all records before it, so the log
+    must keep the records from there on.
 
     Invariant: next <= kept_from - 1.
     """
@@ -103,7 +104,7 @@ class NeedsSnapshot:
 class OtherHistory:
     """The member has committed a record that this primary never had. It is sent nothing, and must leave the isr.
 
-    Invariant: no append is under way, and none ever is again.
+    Invariant: no append is under way, and none ever will be.
     """
 
 
@@ -115,8 +116,8 @@ Progress = Following | OtherHistory
 class Peer:
     """Another member, as the primary knows it.
 
-    match: up to here its log is durable and equal to the primary's; no_room: why upserts found no room there, by its
-    last answer; lost_records: it lacks records that it had acknowledged, and is in the isr still.
+    match: its log is durable and equal to the primary's up to here; no_room: why it had no room for upserts in its last
+    answer; lost_records: it lacks records that it had acknowledged, and is still in the isr.
     """
 
     id: ReplicaId
@@ -128,41 +129,41 @@ class Peer:
     exchange: Exchange = Exchange()
 
     def waited_ms(self, now_ms: int) -> int:
-        """Return for how long it has made no progress; see Exchange."""
+        """Return how long it has made no progress; see Exchange."""
         return self.exchange.waited_ms(now_ms)
 
     @property
     def under_way(self) -> bool:
-        """Whether an append to it is not answered yet."""
+        """Return whether an append to it is not answered yet."""
         return self.exchange.serial is not None
 
     @property
     def keeps_up(self) -> bool:
-        """Whether it answers, and can be brought up to date from the log."""
+        """Return whether it answers and can be brought up to date from the log."""
         return isinstance(self.progress, Replicating)
 
     def following(self) -> Following:
-        """Return its progress; it must not be of another history."""
+        """Return its progress, which must not be OtherHistory."""
         assert not isinstance(self.progress, OtherHistory), f"nothing is sent to {self.id}, it has another history"
         return self.progress
 
     def sent(self, *, serial: int, now_ms: int, size_bytes: int, to_end: bool, commit_seq: Seq) -> Peer:
-        """Return it with an append under way. size_bytes, to_end: see Exchange."""
+        """Return the peer with an append under way. size_bytes, to_end: see Exchange."""
         assert not self.under_way, f"an append to {self.id} is under way"
         exchange = self.exchange.sent(serial=serial, now_ms=now_ms, size_bytes=size_bytes, to_end=to_end, commit_seq=commit_seq)
         return replace(self, exchange=exchange)
 
     def matched(self, through: Seq, no_room: NoRoom | None) -> Peer:
-        """Return it after the answer that its log equals the primary's up to `through`."""
+        """Return the peer after the answer that its log equals the primary's up to `through`."""
         match = Seq(max(self.match, through))
         exchange = self.exchange.answered(progress=through > self.match or self.exchange.to_end)
         progress = Replicating(next=Seq(max(self.following().next, match + 1)))
         return replace(self, match=match, no_room=no_room, exchange=exchange, progress=progress)
 
     def parted(self, *, last_seq: Seq, equal: Seq, ours: Seq) -> Peer:
-        """Return it after the answer that the records did not follow its log.
+        """Return the peer after the answer that the records did not follow its log.
 
-        last_seq: of its log; equal: up to here both logs are surely equal; ours: last seq of the primary's log.
+        last_seq: of its log; equal: both logs are certainly equal up to here; ours: last seq of the primary's log.
         """
         lost = last_seq < self.match
         known = replace(
@@ -178,28 +179,28 @@ class Peer:
         return replace(known, progress=Replicating(next=Seq(equal + 1)))
 
     def unanswered(self) -> Peer:
-        """Return it after an append failed. Records that may not have arrived are sent again."""
+        """Return the peer after an append failed. Records that may not have arrived are sent again."""
         before = self.following()
         following = Seq(min(before.next, self.match + 1)) if self.match else before.next
         still = replace(before, next=following) if isinstance(before, NeedsSnapshot) else Probing(next=following)
         return replace(self, progress=still, exchange=self.exchange.unanswered())
 
     def reads(self) -> Peer:
-        """Return it while its next records are being read from the log."""
+        """Return the peer while its next records are being read from the log."""
         return replace(self, progress=Replicating(next=self.following().next, reading=True))
 
     def has_read(self, *, found: bool) -> Peer:
-        """Return it once its records were read. found: whether there was any; without one it is probed."""
+        """Return the peer after its records were read. found: whether there were any; if not, it is probed."""
         following = self.following().next
         return replace(self, progress=Replicating(next=following) if found else Probing(next=following))
 
     def needs_snapshot(self, kept_from: Seq) -> Peer:
-        """Return it once the log does not reach back to what it lacks. kept_from: the first record in the log."""
+        """Return the peer once the log does not hold what it lacks. kept_from: the first record in the log."""
         before = self.following()
         if isinstance(before, NeedsSnapshot):
             return self
         return replace(self, progress=NeedsSnapshot(next=before.next, kept_from=kept_from))
 
     def outside_isr(self) -> Peer:
-        """Return it once it is not in the isr: what it lost has been reckoned with."""
+        """Return the peer after it left the isr: commits no longer rely on the records that it lost."""
         return replace(self, lost_records=False)

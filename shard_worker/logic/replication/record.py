@@ -9,7 +9,7 @@ from shoal.core.ids import RequestId, Seq, Term
 
 
 class RecordKind(IntEnum):
-    """What a record does when applied. Values are part of the log format."""
+    """The effect of a record when it is applied. Values are part of the log format."""
 
     NOOP = 1
     UPSERT = 2
@@ -21,8 +21,8 @@ class RecordKind(IntEnum):
 class Record:
     """One entry of a shard's log.
 
-    time_ms: wall clock of the primary when it made the record (for the expiry of request ids, so that all replicas
-    agree); request_id: of the client's write, None for a no-op; body: opaque here, see shoal.wire.records.
+    time_ms: wall clock of the primary when it made the record; request ids expire by it, so that all replicas agree;
+    request_id: of the client's write, None for a no-op; body: opaque here, see shoal.wire.records.
     """
 
     term: Term

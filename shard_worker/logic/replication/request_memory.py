@@ -1,9 +1,9 @@
-"""Which writes of which clients are applied, so that a retry is answered and never applied again.
+"""Remembers which writes of which clients are applied, so that a retry is answered and never applied again.
 
-A function of the applied records alone, so every replica remembers the same. Bounded: the newest `per_client` numbers
-of a client are kept, clients that have been silent for `expiry_ms` (by the records' own clock) or are too many are
-forgotten, the longest silent first. A number below the kept range that is not remembered is refused: nobody can tell
-any more whether it was applied, and applying it late could bring a deleted point back.
+It depends on the applied records alone, so every replica remembers the same. Bounded: the newest `per_client` numbers
+of a client are kept; clients without a write for `expiry_ms` (by the records' own clock), or too many clients, are
+forgotten, the longest silent first. A number below the kept range that is not remembered is refused: it is unknown
+whether it was applied, and applying it late could bring a deleted point back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXPIRY_MS = 3_600_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Remembered:
-    """A write that is applied, as record `seq`; affected: points written or removed."""
+    """An applied write. seq: of its record; affected: points written or removed."""
 
     request_id: RequestId
     seq: Seq
@@ -36,14 +36,14 @@ class Unheard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TooOld:
-    """A number so far behind the client's newest (`newest`) that nobody can tell."""
+    """It is unknown whether the write was applied: its number is too far below the client's newest (`newest`)."""
 
     newest: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forgetting:
-    """What leaves the memory: numbers of a client up to one, and clients altogether."""
+    """Requests to forget. through: (client, number), up to and including the number; clients: all requests of these."""
 
     through: tuple[tuple[str, int], ...] = ()
     clients: tuple[str, ...] = ()
@@ -69,11 +69,11 @@ class RequestMemory:
 
     @property
     def newest_ms(self) -> int:
-        """Clock of the newest record that is remembered, 0 for none."""
+        """Return the clock of the newest remembered record, 0 for none."""
         return next(reversed(self._clients.values())).time_ms if self._clients else 0
 
     def look_up(self, request_id: RequestId) -> Remembered | Unheard | TooOld:
-        """Whether a write was applied."""
+        """Return whether a write was applied."""
         client = self._clients.get(request_id.client)
         if client is None:
             return Unheard()
@@ -83,7 +83,7 @@ class RequestMemory:
         return TooOld(newest=client.newest) if request_id.number <= client.newest - self._per_client else Unheard()
 
     def remember(self, applied: Sequence[Remembered]) -> Forgetting:
-        """Take up writes that were applied, in order of seq, and say what leaves for it."""
+        """Add writes that were applied, in order of seq. Return what is forgotten in exchange."""
         for each in applied:
             self._note(each)
         through = []

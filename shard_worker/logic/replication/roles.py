@@ -1,4 +1,4 @@
-"""What a replica begins with, and the roles it can have."""
+"""The state of a replica when it is opened, and its possible roles."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shoal.shard_worker.logic.replication.record import Record
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Idle:
-    """Does not lead: it takes what the primary sends."""
+    """It does not lead: it takes the records that a primary sends."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """Elected; its term is being made durable."""
+    """It was elected; its term is being made durable."""
 
     config: ShardConfig
     epoch: Revision
@@ -26,13 +26,13 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leading:
-    """Leads; serves from the moment its no-op is committed and applied."""
+    """It leads, and serves once its no-op is committed and applied."""
 
     leadership: Leadership
 
     @property
     def config(self) -> ShardConfig:
-        """The configuration of its term, as last seen."""
+        """Return the configuration of its term, as last seen."""
         return self.leadership.config
 
 
@@ -48,8 +48,11 @@ Role = Idle | Candidate | Leading | Failed
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaAtOpening:
-    """What a replica finds on its disk. base: term and seq of the record before the first one that its log keeps; runs:
-    first kept seq of each term; tail: records of the log behind applied_seq, in order."""
+    """The state that a replica has on its disk.
+
+    base: term and seq of the record before the first kept one; runs: first kept seq of each term; tail: records of the
+    log after applied_seq, in order.
+    """
 
     shard: ShardId
     replica: ReplicaId

@@ -1,4 +1,4 @@
-"""The folder of one replica: who it is, its known term, and where its log, store and index files lie."""
+"""The folder of one replica: its identity, its known term, and the places of its log, store and index files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ReplicaRef:
 
 
 class ReplicaFolder:
-    """An existing replica folder. One writer saves the known term."""
+    """An existing replica folder. Only one writer may save the known term."""
 
     def __init__(self, *, path: Path, cluster_id: ClusterId, ref: ReplicaRef, known_term: Term) -> None:
         self.path = path
@@ -48,7 +48,7 @@ class ReplicaFolder:
     def load(cls, path: Path, *, cluster_id: ClusterId, ref: ReplicaRef) -> ReplicaFolder:
         """Read and check `replica.json`.
 
-        Raises DataLoss when it is missing, damaged or of another replica; PreconditionFailed for a newer format or
+        Raises DataLoss if it is missing, damaged or of another replica; PreconditionFailed for a newer format or
         another cluster.
         """
         file = path / "replica.json"
@@ -61,21 +61,21 @@ class ReplicaFolder:
 
     @property
     def known_term(self) -> Term:
-        """The highest term that this replica has seen and made durable."""
+        """Return the highest term that this replica has seen and made durable."""
         return self._known_term
 
     @property
     def store_path(self) -> Path:
-        """Where the store lies (PointsStore.open)."""
+        """Return the path of the store (PointsStore.open)."""
         return self.path / "store.db"
 
     @property
     def segments_path(self) -> Path:
-        """Where the index files lie (SegmentFiles)."""
+        """Return the folder of the index files (SegmentFiles)."""
         return self.path / "segments"
 
     def save_known_term(self, term: Term) -> None:
-        """Make a term durable. Raises Internal for a lower one than is known, StorageFailed."""
+        """Make a term durable. Raises Internal if it is lower than the known one, StorageFailed."""
         if term < self._known_term:
             raise Internal(f"replica {self.ref} knows term {self._known_term} and cannot go back to {term}")
         fault_point("term.save")
@@ -85,7 +85,7 @@ class ReplicaFolder:
 
 
 def fill_replica_folder(path: Path, *, cluster_id: ClusterId, ref: ReplicaRef, dim: int) -> None:
-    """Make the content of an empty replica folder at `path`, durable file by file. Raises StorageFailed."""
+    """Create the content of an empty replica folder at `path`, durable file by file. Raises StorageFailed."""
     try:
         make_folder(path / "segments")
     except OSError as error:
@@ -96,7 +96,7 @@ def fill_replica_folder(path: Path, *, cluster_id: ClusterId, ref: ReplicaRef, d
 
 
 def write_identity(path: Path, *, cluster_id: ClusterId, ref: ReplicaRef, known_term: Term) -> None:
-    """Durably say in the folder at `path` whose it is. Raises StorageFailed."""
+    """Durably write the identity of the replica into the folder at `path`. Raises StorageFailed."""
     write_sealed(path / "replica.json", _document(cluster_id, ref, known_term))
 
 

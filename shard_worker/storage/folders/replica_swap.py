@@ -1,11 +1,11 @@
-"""Putting a whole, new replica folder in the place of an old one, so that a crash leaves one of them, never none and
-never both.
+"""Replaces an old replica folder by a new one; a crash leaves one of them, never none and never both.
 
-    <replica id>         the replica .get-<replica id>    the one to come; whole and flushed before the old one is moved
-    .old-<replica id>    the old one, from its move until it is deleted: while it is there without <replica id>, the new
-    one is whole
+    <replica id>         the replica
+    .get-<replica id>    the new folder; whole and flushed before the old one is moved
+    .old-<replica id>    the old folder, from its move until it is deleted; if it exists without <replica id>, the new
+                         folder is whole
 
-Owns these names and the order of the two renames. `mend_swap` finishes what a crash interrupted.
+Owns these names and the order of the two renames. `mend_swap` finishes a swap that a crash interrupted.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ COMING_PREFIX, OLD_PREFIX = ".get-", ".old-"
 
 
 def coming_path(replica: Path) -> Path:
-    """Where the folder that is to replace `replica` is made."""
+    """Return the path at which the new folder for `replica` is made."""
     return replica.with_name(COMING_PREFIX + replica.name)
 
 
 def swap_in(replica: Path) -> None:
-    """Put the folder at `coming_path` in the place of `replica`, which is closed.
+    """Replace the folder `replica`, which must be closed, by the folder at `coming_path`, in which everything is
+    flushed.
 
-    Everything in it is flushed. Raises OSError.
+    Raises OSError.
     """
     mend_swap(replica)
     rename_durably(replica, _old_path(replica))
@@ -38,7 +39,7 @@ def swap_in(replica: Path) -> None:
 
 
 def mend_swap(replica: Path) -> None:
-    """Finish a swap of this folder that was interrupted; nothing when there was none. Raises OSError."""
+    """Finish an interrupted swap of this folder, if there is one. Raises OSError."""
     if not _old_path(replica).is_dir():
         return
     if not replica.is_dir():
@@ -49,9 +50,7 @@ def mend_swap(replica: Path) -> None:
 
 
 def mend_swaps(shard: Path) -> None:
-    """Finish every interrupted swap in the folder of a shard, and delete what was to replace a replica that is gone.
-    Raises OSError.
-    """
+    """Finish every interrupted swap in a shard's folder; delete new folders whose replica is gone. Raises OSError."""
     for old in sorted(shard.glob(f"{OLD_PREFIX}*")):
         mend_swap(shard / old.name.removeprefix(OLD_PREFIX))
     for coming in sorted(shard.glob(f"{COMING_PREFIX}*")):
@@ -60,12 +59,12 @@ def mend_swaps(shard: Path) -> None:
 
 
 def swap_is_open(replica: Path) -> bool:
-    """Whether a swap of this folder was begun and not finished."""
+    """Return whether a swap of this folder was begun and not finished."""
     return _old_path(replica).is_dir()
 
 
 def remove_coming(replica: Path) -> None:
-    """Delete what was to replace the folder; nothing when there is none. Raises OSError."""
+    """Delete the new folder for `replica`, if there is one. Raises OSError."""
     if coming_path(replica).exists():
         shutil.rmtree(coming_path(replica))
 

@@ -1,8 +1,6 @@
-"""The immutable files under `segments/`: written whole or not at all, and checked by their hash before anyone parses
-them.
+"""The immutable files under `segments/`: written whole or not at all, and checked by their hash before they are parsed.
 
-Owns the folder only. Which files belong to the replica is written in the store; what is in them is the index's
-business.
+Owns only the folder. The store records which files belong to the replica; the index knows their content.
 """
 
 from __future__ import annotations
@@ -38,16 +36,16 @@ class SegmentFiles:
         self._folder = folder
 
     def path(self, name: str) -> Path:
-        """Where the file lies. Raises Internal for a name that is none."""
+        """Return the path of the file. Raises Internal for an invalid name."""
         if not _NAME.fullmatch(name) or name.endswith(".tmp"):
             raise Internal(f"{name!r} cannot name a segment file")
         return self._folder / name
 
     def write(self, name: str, produce: Callable[[Path], None]) -> WrittenFile:
-        """Have `produce` write a file at the path it is given; make it durable under `name`.
+        """Call `produce` to write a file at a temporary path, then make it durable under `name`.
 
-        Raises Internal when the name is taken (files are immutable), StorageFailed when the disk refuses, and whatever
-        `produce` raises; in these cases nothing is left behind.
+        Raises Internal if the name is taken (files are immutable), StorageFailed if the disk refuses, and whatever
+        `produce` raises; nothing is left behind then.
         """
         path = self.path(name)
         if path.exists():
@@ -79,9 +77,9 @@ class SegmentFiles:
         return self.write(name, produce)
 
     def verify(self, name: str, *, size_bytes: int, sha256: str) -> bool:
-        """Whether the file is there, readable, and what was written.
+        """Return whether the file exists, is readable, and has this size and hash.
 
-        Raises StorageFailed when the system cannot tell.
+        Raises StorageFailed if a read fails for another reason than a missing file or EIO.
         """
         path = self.path(name)
         try:
@@ -92,9 +90,9 @@ class SegmentFiles:
             raise StorageFailed(f"segment file {path}: read failed: {error}") from error
 
     def remove_orphans(self, named: Collection[str]) -> tuple[str, ...]:
-        """Delete every file that is not in `named`. Returns their names, sorted. Raises StorageFailed.
+        """Delete every file that is not in `named`. Return their names, sorted. Raises StorageFailed.
 
-        Not while a file is being written. Names must be those of the last checkpoint too, see
+        Do not call it while a file is being written. `named` must include the names of the last checkpoint, see
         PointsStore.replace_segments.
         """
         try:

@@ -1,7 +1,7 @@
-"""A snapshot that others may fetch: an immutable copy of a replica's applied state, pinned in a folder of its own.
+"""Exports a snapshot: an immutable copy of a replica's applied state, pinned in a folder of its own.
 
-The store is copied in one state of it; the index files that this state names are linked, so that they outlive their
-deletion. Owns the pinned folder, which a restart of the worker sweeps. It gives out only what the manifest names.
+The store is copied at one moment. Its index files are hard-linked, so that they outlive their deletion. Owns the pinned
+folder, which a restart of the worker deletes. Gives out only the files that the manifest names.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ PINNED_PREFIX = ".pin-"
 MOST_PIECE_BYTES = 4 * 1024 * 1024
 
 _TRIES = 3
-"""For a state of the store whose index files are all there: one that was just replaced may be deleted before it is
+"""Tries to link all index files of one state of the store; a file that was just replaced may be deleted before it is
 linked.
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PinnedSnapshot:
-    """A snapshot on disk until it is released. path: its folder."""
+    """A snapshot that stays on disk until it is released. path: its folder."""
 
     manifest: SnapshotManifest
     path: Path
@@ -49,12 +49,12 @@ class PinnedSnapshot:
 
 
 def pin_snapshot(folder: ReplicaFolder, store: PointsStore, term_of: Callable[[Seq], Term], into: Path) -> PinnedSnapshot:
-    """Copy the applied state of an open replica into a new folder below `into`, on the same file system; the writer
-    goes on.
+    """Copy the applied state of an open replica into a new folder below `into`, on the same file system; writing goes
+    on.
 
-    From any thread; ended before the store is closed. term_of: term of the record at an applied seq. An index file that
-    is missing is left out: who opens the copy makes it anew. Raises DataLoss for damage, StorageFailed; then nothing is
-    left behind.
+    Call it from any thread; it must end before the store is closed. term_of: returns the term of the record at an
+    applied seq. A missing index file is left out: a replica that opens the copy builds it again. Raises DataLoss for
+    damage, StorageFailed; nothing is left behind then.
     """
     snapshot = str(uuid.uuid4())
     path = into / f"{PINNED_PREFIX}{snapshot}"
@@ -66,17 +66,17 @@ def pin_snapshot(folder: ReplicaFolder, store: PointsStore, term_of: Callable[[S
             files = (_store_file(path), *segments)
         manifest = SnapshotManifest(snapshot=snapshot, term=term_of(applied_seq), seq=applied_seq, files=files)
     except BaseException:
-        # what cannot be deleted now is swept at the next start
+        # files that cannot be deleted now are deleted at the next start
         shutil.rmtree(path, ignore_errors=True)
         raise
     return PinnedSnapshot(manifest=manifest, path=path)
 
 
 def read_piece(pinned: PinnedSnapshot, name: str, offset: int, max_bytes: int) -> bytes:
-    """Bytes of one file from `offset` on, as many as there are up to max_bytes.
+    """Return bytes of one file from `offset` on: max_bytes, or fewer at its end.
 
-    Raises NotFound for a name that is not in the manifest or a snapshot that is released, InvalidArgument for an offset
-    behind the file or a size that is not from 1 to MOST_PIECE_BYTES, DataLoss when the file is shorter than it was.
+    Raises NotFound if the manifest does not have the name or the snapshot is released, InvalidArgument if the offset
+    lies behind the file's end or max_bytes is not from 1 to MOST_PIECE_BYTES, DataLoss if the file has become shorter.
     """
     file = next((each for each in pinned.manifest.files if each.name == name), None)
     if file is None:
@@ -100,7 +100,9 @@ def read_piece(pinned: PinnedSnapshot, name: str, offset: int, max_bytes: int) -
 
 
 def _copy(folder: ReplicaFolder, store: PointsStore, path: Path) -> tuple[Seq, tuple[SnapshotFile, ...]]:
-    """Link the index files of a state of the store, then copy that state. Its seq and the linked files."""
+    """Link the index files of one state of the store, then copy that state. Return its applied seq and the linked
+    files.
+    """
     for left in reversed(range(_TRIES)):
         with store.frozen() as state:
             linked = [entry for entry in state.segments if _link(folder.segments_path / entry.name, path / SEGMENTS_FOLDER / entry.name)]

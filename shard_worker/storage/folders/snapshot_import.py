@@ -1,13 +1,13 @@
-"""A snapshot of another replica on its way here: fetched piece by piece into a folder beside the replica's, then put in
-its place.
+"""Imports a snapshot of another replica: fetches it piece by piece into a folder beside the replica's, then replaces
+it.
 
-    .get-<replica id>/snapshot.json        what is being fetched
+    .get-<replica id>/snapshot.json        the files of the snapshot
     .get-<replica id>/parts/<name>         files that are not whole yet
-    .get-<replica id>/<name>               files that are, each with the right hash
+    .get-<replica id>/<name>               whole files, each with the right hash
 
-Owns that folder. What was fetched before an interruption counts: whole files by their hash, parts when the same file is
-still wanted. It refuses pieces out of order, files whose hash is not the manifest's, a store of another replica or
-cluster, and to take away what the replica has applied or may have acknowledged.
+Owns that folder. Bytes fetched before an interruption are kept: whole files by their hash, parts if the same file is
+still wanted. Refuses pieces out of order, files whose hash is not the manifest's, a store of another replica or
+cluster, and to remove records that the replica has applied or may have acknowledged.
 
 Threads: one at a time.
 """
@@ -46,7 +46,7 @@ _MANIFEST, _PARTS = "snapshot.json", "parts"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Missing:
-    """The next piece to fetch: of file `name` from `offset` on, `size_bytes` until its end."""
+    """The next piece to fetch: of file `name` from `offset` on. size_bytes: from there to the file's end."""
 
     name: str
     offset: int
@@ -54,7 +54,10 @@ class Missing:
 
 
 class SnapshotDownload:
-    """One snapshot for one replica. Made by `open`; `write` what is `missing`, then `finish`."""
+    """The download of one snapshot for one replica.
+
+    Created by `open`. Call `write` with each piece that `missing` returns, then `finish`.
+    """
 
     def __init__(self, *, replica: ReplicaFolder, manifest: SnapshotManifest, source: ReplicaId, whole: set[str]) -> None:
         self.manifest = manifest
@@ -65,9 +68,11 @@ class SnapshotDownload:
 
     @classmethod
     def open(cls, replica: ReplicaFolder, manifest: SnapshotManifest, *, source: ReplicaId) -> SnapshotDownload:
-        """Begin, or go on after an interruption, also with a newer snapshot. The replica may be open meanwhile.
+        """Begin a download, or go on after an interruption, even with a newer snapshot. The replica may be open
+        meanwhile.
 
-        source: whose snapshot it is. Raises PreconditionFailed for a manifest that cannot be, StorageFailed.
+        source: id of the replica that exported the snapshot. Raises PreconditionFailed for an invalid manifest,
+        StorageFailed.
         """
         check_manifest(manifest)
         folder = coming_path(replica.path)
@@ -83,17 +88,17 @@ class SnapshotDownload:
 
     @property
     def seq(self) -> Seq:
-        """Seq of the last record in it."""
+        """Return the seq of the last record in the snapshot."""
         return self.manifest.seq
 
     @property
     def received_bytes(self) -> int:
-        """Bytes of it that are here. Raises StorageFailed."""
+        """Return the bytes received so far. Raises StorageFailed."""
         with writes_retyped(f"snapshot {self._folder}"):
             return sum(file.size_bytes if file.name in self._whole else _size(self._part(file.name)) for file in self.manifest.files)
 
     def missing(self) -> Missing | None:
-        """What to fetch next; None when everything is here. Raises StorageFailed."""
+        """Return the next piece to fetch; None if everything was received. Raises StorageFailed."""
         for file in self.manifest.files:
             if file.name not in self._whole | self._left_out:
                 with writes_retyped(f"snapshot {self._folder}"):
@@ -102,10 +107,10 @@ class SnapshotDownload:
         return None
 
     def write(self, name: str, offset: int, data: bytes) -> None:
-        """Add the piece that `missing` named. The last one of a file makes it whole, and durable.
+        """Add the piece that `missing` returned. The last piece of a file makes it whole and durable.
 
-        Raises Internal for another piece; DataLoss when the file came to an end too early or its hash is wrong: it is
-        then fetched from its beginning, and may be left out when that does not help; StorageFailed.
+        Raises Internal for another piece; DataLoss if the file ended too early or its hash is wrong: the file is then
+        fetched from its beginning, and the caller may leave it out if that fails again; StorageFailed.
         """
         wanted = self.missing()
         if wanted is None or (name, offset) != (wanted.name, wanted.offset) or len(data) > wanted.size_bytes:
@@ -120,7 +125,7 @@ class SnapshotDownload:
                 self._complete(self._file(name))
 
     def leave_out(self, name: str) -> None:
-        """Do without an index file that its owner cannot give: whoever opens the replica makes it anew.
+        """Leave out an index file that its source cannot give; it is built again when the replica is opened.
 
         Raises Internal for the store.
         """
@@ -129,14 +134,13 @@ class SnapshotDownload:
         self._left_out.add(self._file(name).name)
 
     def finish(self) -> ReplicaFolder:
-        """Verify everything and put it, as a whole replica, in the place of the replica's folder, which must be closed
-        by now.
+        """Verify everything and replace the replica's folder, which must be closed by now, by the fetched one.
 
-        The log begins behind the snapshot; the replica keeps its id, and the term it knows unless the snapshot's is
-        higher. Raises PreconditionFailed when something is missing, when the store is not the source's, or when the
-        replica has applied, or may have acknowledged, what lies behind the snapshot; DataLoss when a hash is wrong, and
-        the file is then missing again, or when the replica's own files are damaged; StorageFailed. The replica is as
-        before then, unless the disk refused the very exchange of folders: then WorkerFolder.open_replica finishes it.
+        The new log begins after the snapshot. The replica keeps its id and its known term, or takes the snapshot's term
+        if that is higher. Raises PreconditionFailed if something is missing, if the store is not the source's, or if
+        the replica has applied, or may have acknowledged, records after the snapshot; DataLoss if a hash is wrong (the
+        file is then missing again) or the replica's own files are damaged; StorageFailed. The replica is unchanged
+        then, unless the disk failed during the swap of the folders: then WorkerFolder.open_replica finishes it.
         """
         wanted = self.missing()
         if wanted is not None:
@@ -150,7 +154,7 @@ class SnapshotDownload:
         return ReplicaFolder.load(self._replica.path, cluster_id=self._replica.cluster_id, ref=self._replica.ref)
 
     def discard(self) -> None:
-        """Delete what was fetched. Raises StorageFailed."""
+        """Delete everything that was fetched. Raises StorageFailed."""
         with writes_retyped(f"snapshot {self._folder}"):
             remove_coming(self._replica.path)
 
@@ -173,7 +177,7 @@ class SnapshotDownload:
                     raise DataLoss(f"{self._folder / file.name} is damaged: its sha256 is not {file.sha256}")
 
     def _check_replica(self) -> Term:
-        """Check that the snapshot lacks nothing that others count on. Returns the term that the replica is to know."""
+        """Check that the snapshot lacks no record that others rely on. Return the term that the replica must know."""
         replica = ReplicaFolder.load(self._replica.path, cluster_id=self._replica.cluster_id, ref=self._replica.ref)
         with StoreInspection.opened(replica.store_path) as store:
             applied_seq = store.counters().applied_seq
@@ -184,7 +188,7 @@ class SnapshotDownload:
 
     def _adopt(self) -> None:
         path = self._folder / STORE_FILE
-        # from here on its hash is another one: what an interruption leaves of it is fetched again
+        # adopting changes its hash: after an interruption it is fetched again
         self._whole.discard(STORE_FILE)
         replica = self._replica
         with writes_retyped(f"snapshot {self._folder}"):
@@ -198,7 +202,7 @@ class SnapshotDownload:
         fault_point("install.adopted")
 
     def _fill(self, known_term: Term) -> None:
-        """Make the fetched files a whole replica folder."""
+        """Add what is missing to make the fetched files a whole replica folder."""
         replica = self._replica
         ReplicaLog.create(
             self._folder,
@@ -225,12 +229,12 @@ class SnapshotDownload:
 
 
 def _parts_of(folder: Path, manifest: SnapshotManifest) -> set[str]:
-    """Files of which a part that an earlier download left is a part of what is wanted now."""
+    """Return the names of the files whose partial download can be continued for this manifest."""
     try:
         document = read_sealed(folder / _MANIFEST, {"snapshot": str, "files": str})
         before = {SnapshotFile(name=name, size_bytes=size, sha256=sha256) for name, size, sha256 in json.loads(document["files"])}
     except (DataLoss, PreconditionFailed):
-        # none, a damaged one, or a newer program's: parts are worth no more than to be fetched again
+        # missing, damaged, or of a newer program: fetch the parts again
         return set()
     return {
         file.name for file in manifest.files if file in before and (file.name != STORE_FILE or document["snapshot"] == manifest.snapshot)
@@ -238,7 +242,7 @@ def _parts_of(folder: Path, manifest: SnapshotManifest) -> set[str]:
 
 
 def _keep_only(folder: Path, whole: set[str], parts: set[str]) -> None:
-    """Delete everything but these files: what was never finished, or belongs to another snapshot."""
+    """Delete everything but these files: unfinished files and files of another snapshot."""
     kept = {_MANIFEST, *whole, *(f"{_PARTS}/{name}" for name in parts)}
     for path in sorted(folder.rglob("*")):
         if not path.is_dir() and path.relative_to(folder).as_posix() not in kept:

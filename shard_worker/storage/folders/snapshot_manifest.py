@@ -1,6 +1,6 @@
-"""What a snapshot of a replica consists of: the list that its receiver goes by.
+"""The manifest of a snapshot: the list of its files, sent to the receiver.
 
-Owns the names that files of a snapshot may have, so that neither side follows a path that the other made up.
+Owns the file names that a snapshot may have, so that neither side uses a path that the other one invented.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SnapshotFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SnapshotManifest:
-    """The applied state of a replica. snapshot: names this copy; term, seq: of the last record in it."""
+    """The applied state of a replica. snapshot: id of this copy; term, seq: of the last record in it."""
 
     snapshot: str
     term: Term
@@ -39,25 +39,27 @@ class SnapshotManifest:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all files."""
+        """Return the bytes of all files."""
         return sum(file.size_bytes for file in self.files)
 
 
 def check_keeps_applied(manifest: SnapshotManifest, replica: object, applied_seq: Seq) -> None:
-    """Raise PreconditionFailed when its replica has applied a record that the snapshot lacks. replica: for the text."""
+    """Raise PreconditionFailed if the replica has applied a record that the snapshot lacks. replica: for the error
+    text.
+    """
     if applied_seq > manifest.seq:
         raise PreconditionFailed(f"replica {replica} has applied seq {applied_seq}, the snapshot ends with {manifest.seq}")
 
 
 def check_keeps_promises(manifest: SnapshotManifest, replica: object, log_end: tuple[Term, Seq]) -> None:
-    """Raise PreconditionFailed when its replica may have acknowledged a record that the snapshot lacks.
+    """Raise PreconditionFailed if the replica may have acknowledged a record that the snapshot lacks.
 
-    log_end: term and seq of the last record of the replica's log. The replica was open while the snapshot came, so it
-    may have caught up from another log, and be in sync by now.
+    log_end: term and seq of the last record of the replica's log. The replica was open during the download, so it may
+    have caught up from another log and be in sync by now.
     """
     term, seq = log_end
-    # A committed record behind the snapshot follows the snapshot's last record, so its term is not lower. Records of
-    # lower terms there were never committed and never will be.
+    # A committed record after the snapshot follows the snapshot's last record, so its term is not lower. Later records
+    # of lower terms were never committed and never will be.
     if seq > manifest.seq and term >= manifest.term:
         raise PreconditionFailed(
             f"the log of replica {replica} ends with seq {seq} of term {term}, the snapshot with {manifest.seq} of term {manifest.term}"
@@ -65,8 +67,9 @@ def check_keeps_promises(manifest: SnapshotManifest, replica: object, log_end: t
 
 
 def check_manifest(manifest: SnapshotManifest) -> None:
-    """Raise PreconditionFailed for what no worker of this format sends: names, sizes and hashes are used as they
-    are.
+    """Raise PreconditionFailed for a manifest that no worker of this format sends.
+
+    Names, sizes and hashes are used unchanged, so they are checked here.
     """
     names = [file.name for file in manifest.files]
     if not _SNAPSHOT.fullmatch(manifest.snapshot):

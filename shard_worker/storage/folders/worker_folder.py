@@ -1,14 +1,16 @@
-"""The data folder of one worker: its identity, the lock that keeps a second process out, and the replica folders in it.
+"""The data folder of one worker: its identity, the lock that keeps a second process out, and its replica folders.
 
     <data>/lock                                         held by flock while a worker runs; holds its pid
     <data>/worker.json                                  cluster id, worker id
     <data>/<collection id>/<shard>/<replica id>/        one replica, see replica_folder
     <data>/<collection id>/<shard>/.new-*, .drop-*      being made, being deleted
-    <data>/<collection id>/<shard>/.pin-*               a snapshot that others fetch, see snapshot_export
-    <data>/<collection id>/<shard>/.get-*, .old-*       a snapshot that comes, and what it replaces, see replica_swap
-    <data>/<collection id>/<shard>/.aside-*             a damaged replica, kept for a person to look at
+    <data>/<collection id>/<shard>/.pin-*               an exported snapshot, see snapshot_export
+    <data>/<collection id>/<shard>/.get-*, .old-*       a snapshot being imported and the folder it replaces, see
+                                                        replica_swap
+    <data>/<collection id>/<shard>/.aside-*             a damaged replica, kept for inspection
 
-Replica folders appear and disappear whole. It refuses a folder of another cluster, and never deletes but when told to.
+Replica folders appear and disappear whole. Refuses a folder of another cluster. Deletes nothing without a request,
+except what a crash left half made or half deleted.
 """
 
 from __future__ import annotations
@@ -36,13 +38,13 @@ from shoal.shard_worker.storage.sealed_json import check_cluster, read_sealed, w
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _UNFIT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
-"""What is wrong with a folder for as long as nobody changes its owner, its mount, its name or what lies there."""
+"""Errors that stay until a person changes the folder's owner, mount or name, or what lies there."""
 
 _NEW, _DROPPED, _ASIDE = ".new-", ".drop-", ".aside-"
 
 
 class WorkerFolder:
-    """A data folder whose lock this process holds. Made by `open`, ended by `close`."""
+    """A data folder whose lock this process holds. Created by `open`, ended by `close`."""
 
     def __init__(self, *, path: Path, cluster_id: ClusterId, worker_id: WorkerId, lock: int) -> None:
         self.path = path
@@ -52,11 +54,11 @@ class WorkerFolder:
 
     @classmethod
     def open(cls, path: Path, cluster_id: ClusterId) -> WorkerFolder:
-        """Lock the folder, made and given a worker id when it is new, and sweep what a crash left half made or half
-        deleted.
+        """Lock the folder and delete what a crash left half made or half deleted; make a new folder and a worker id if
+        needed.
 
-        Raises PreconditionFailed when another process holds it (naming its pid), when it belongs to another cluster or
-        has a newer format, or when this user cannot use it; DataLoss when its identity is damaged; StorageFailed.
+        Raises PreconditionFailed if another process holds it (naming its pid), if it belongs to another cluster or has
+        a newer format, or if this user cannot use it; DataLoss if its identity is damaged; StorageFailed.
         """
         with _usable(path):
             make_folder(path)
@@ -71,12 +73,12 @@ class WorkerFolder:
         return folder
 
     def replicas(self) -> list[ReplicaRef]:
-        """Every replica folder, in order, damaged ones too. Raises StorageFailed."""
+        """Return every replica folder, in order, damaged ones too. Raises StorageFailed."""
         with writes_retyped(f"data folder {self.path}"):
             return sorted(_refs_in(self.path))
 
     def exists(self, ref: ReplicaRef) -> bool:
-        """Whether there is a folder for the replica."""
+        """Return whether there is a folder for the replica."""
         path = self._replica_path(ref)
         return path.is_dir() or swap_is_open(path)
 
@@ -100,12 +102,12 @@ class WorkerFolder:
         return self.open_replica(ref)
 
     def open_replica(self, ref: ReplicaRef) -> ReplicaFolder:
-        """The folder of an existing replica. Raises NotFound, else as ReplicaFolder.load."""
+        """Return the folder of an existing replica. Raises NotFound, else as ReplicaFolder.load."""
         path = self._mended_path(ref)
         return ReplicaFolder.load(path, cluster_id=self.cluster_id, ref=ref)
 
     def drop(self, ref: ReplicaRef) -> None:
-        """Delete a replica, which must be closed: gone at once under its name, then byte by byte.
+        """Delete a replica, which must be closed: rename it first, then delete its files.
 
         Raises NotFound, StorageFailed.
         """
@@ -117,10 +119,9 @@ class WorkerFolder:
             _remove_if_empty(path.parent.parent)
 
     def set_aside(self, ref: ReplicaRef) -> Path:
-        """Keep a damaged replica, which must be closed, out of the way. An older one of its shard is deleted. Returns
-        where it is.
+        """Rename a damaged replica, which must be closed, and keep its files. Return the new path.
 
-        Raises NotFound, StorageFailed.
+        Deletes older ones of the same shard. Raises NotFound, StorageFailed.
         """
         path = self._mended_path(ref)
         aside = path.with_name(_ASIDE + path.name)
@@ -132,7 +133,7 @@ class WorkerFolder:
         return aside
 
     def asides(self) -> list[ReplicaRef]:
-        """Every replica that was set aside, in order. Raises StorageFailed."""
+        """Return every replica that was set aside, in order. Raises StorageFailed."""
         with writes_retyped(f"data folder {self.path}"):
             return sorted(_refs_in(self.path, _ASIDE))
 
@@ -160,7 +161,7 @@ class WorkerFolder:
         return self.path / ref.shard.collection / str(ref.shard.number) / ref.replica_id
 
     def _mended_path(self, ref: ReplicaRef) -> Path:
-        """Where an existing replica lies, a swap of it that failed half-way finished.
+        """Return the path of an existing replica; finish an interrupted swap of it first.
 
         Raises NotFound, StorageFailed.
         """
@@ -182,13 +183,13 @@ class WorkerFolder:
 
 
 def replica_folders(folder: Path) -> list[Path]:
-    """Folders of the replicas in a data folder, in order. Raises OSError."""
+    """Return the folders of the replicas in a data folder, in order. Raises OSError."""
     return [folder / ref.shard.collection / str(ref.shard.number) / ref.replica_id for ref in sorted(_refs_in(folder))]
 
 
 @contextmanager
 def _usable(folder: Path) -> Iterator[None]:
-    """Within the block, an OSError becomes a PreconditionFailed when only people can change what it says, else a
+    """Convert an OSError within the block: PreconditionFailed if only a person can remove its cause, else
     StorageFailed.
     """
     try:
@@ -231,7 +232,7 @@ def _identity(folder: Path, cluster_id: ClusterId) -> WorkerId:
 
 
 def _refs_in(folder: Path, prefix: str = "") -> Iterator[ReplicaRef]:
-    """Replicas whose folders are named with this prefix."""
+    """Yield the replicas whose folders are named with this prefix."""
     for shard in _shard_folders(folder):
         for replica in shard.iterdir():
             name = replica.name.removeprefix(prefix)
@@ -240,14 +241,14 @@ def _refs_in(folder: Path, prefix: str = "") -> Iterator[ReplicaRef]:
 
 
 def _delete(replica: Path) -> None:
-    """Gone at once under its name, then byte by byte."""
+    """Rename the folder first, then delete its files."""
     going = replica.with_name(f"{_DROPPED}{replica.name}-{uuid.uuid4()}")
     rename_durably(replica, going)
     shutil.rmtree(going)
 
 
 def _shard_folders(folder: Path) -> list[Path]:
-    """Folders <collection id>/<shard>; what else lies beside them is not ours (lost+found)."""
+    """Return the folders <collection id>/<shard>; ignore everything else beside them (lost+found)."""
     collections = [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
     shards = (shard for path in collections for shard in path.iterdir())
     return sorted(shard for shard in shards if re.fullmatch(r"0|[1-9][0-9]*", shard.name) and shard.is_dir())

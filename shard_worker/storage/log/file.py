@@ -1,10 +1,10 @@
-"""One file of a log: its name, its header, and the walk along its frames.
+"""One file of a log: its name, its header, and reading its frames in order.
 
     header   magic (8)  format (4)  header length (4)  first seq (8)  previous term (8)  previous crc (4)
              cluster id length (2)  replica id length (2)  cluster id  replica id  crc (4)
 
 All integers are little-endian. Magic, format, length and the crc at the header's end keep their places in every format,
-so that a newer format can be told from damage.
+so a newer format can be distinguished from damage.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _MAX_HEADER_BYTES = 4096
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogIdentity:
-    """Whose log it is."""
+    """The cluster and the replica that a log belongs to."""
 
     cluster_id: ClusterId
     replica_id: ReplicaId
 
     @property
     def seed(self) -> int:
-        """What every crc of this log starts from."""
+        """Return the start value of every crc in this log."""
         return chain_seed(self.cluster_id, self.replica_id)
 
 
@@ -56,7 +56,10 @@ class ChainEnd:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogFile:
-    """One file of a log. before: end of the chain that it continues; header_bytes: where its first frame begins."""
+    """One file of a log.
+
+    before: end of the chain that this file continues; header_bytes: offset of its first frame.
+    """
 
     path: Path
     before: ChainEnd
@@ -64,14 +67,14 @@ class LogFile:
 
     @property
     def first_seq(self) -> Seq:
-        """Seq of the first record in it, also while it holds none."""
+        """Return the seq of the file's first record, even if the file holds no record yet."""
         return Seq(self.before.seq + 1)
 
 
 def create_log_file(folder: Path, identity: LogIdentity, before: ChainEnd) -> LogFile:
-    """A durable file without records.
+    """Create a durable file without records.
 
-    It appears whole, so a damaged header is never the trace of a crash. Raises OSError.
+    The file appears with its whole header, so a crash cannot leave a damaged header. Raises OSError.
     """
     path = folder / f"{before.seq + 1:020d}.log"
     header = _encode_header(identity, before)
@@ -80,7 +83,7 @@ def create_log_file(folder: Path, identity: LogIdentity, before: ChainEnd) -> Lo
 
 
 def log_paths(folder: Path) -> list[Path]:
-    """The files of a log, in order. Raises DataLoss for a file that is none, OSError."""
+    """Return the files of a log, in order. Raises DataLoss if a file has a wrong name; OSError."""
     paths = sorted(folder.glob("*.log"))
     for path in paths:
         if not path.stem.isdecimal() or len(path.stem) != 20:
@@ -110,7 +113,7 @@ def read_log_file(path: Path, stream: BinaryIO, identity: LogIdentity) -> LogFil
 
 
 def walk_frames(stream: BinaryIO, end: ChainEnd, seed: int) -> Iterator[Frame]:
-    """Frames from the stream's position on for as long as each is right and continues the chain after `end`.
+    """Yield frames from the stream's position on, as long as each is valid and continues the chain after `end`.
 
     Raises OSError.
     """
@@ -120,20 +123,20 @@ def walk_frames(stream: BinaryIO, end: ChainEnd, seed: int) -> Iterator[Frame]:
 
 
 def continues(frame: Frame, end: ChainEnd) -> bool:
-    """Whether the frame is the next one of the chain."""
+    """Return whether the frame is the next one of the chain."""
     return frame.previous_crc == end.crc and frame.record.seq == end.seq + 1 and frame.record.term >= end.term
 
 
 def end_of(frame: Frame) -> ChainEnd:
-    """End of a chain whose last frame this is."""
+    """Return the end of a chain whose last frame is `frame`."""
     return ChainEnd(term=frame.record.term, seq=frame.record.seq, crc=frame.crc)
 
 
 def make_tail_durable(path: Path, proven_bytes: int, good_bytes: int) -> None:
-    """Cut the file behind `good_bytes` and put what follows `proven_bytes` onto the disk. Raises OSError.
+    """Cut the file after `good_bytes` and make the bytes from `proven_bytes` on durable. Raises OSError.
 
-    The bytes are written once more before the flush: after a failed flush the kernel may call pages clean that never
-    reached the disk, and flushing alone would then report a durability that does not exist.
+    These bytes are written again before the flush: after a failed flush, the kernel may mark pages as clean that never
+    reached the disk. A flush alone would then report success for lost bytes.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:

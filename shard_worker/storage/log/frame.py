@@ -1,10 +1,10 @@
-"""How one record lies in a log file: a frame that can be checked alone and in its chain.
+"""The encoding of one record in a log file: a frame that can be checked alone and in its chain.
 
     frame    magic (4)  payload length (4)  previous crc (4)  crc (4)  payload
     payload  seq (8)  term (8)  kind (1)  time_ms (8)  client length (2)  request number (8)  client (UTF-8)  body
 
-All integers are little-endian. The crc is taken over seed, payload length, previous crc and payload; the seed stands
-for the cluster and the replica, so that a frame of another log, or one forged inside a body, is not taken for one of
+All integers are little-endian. The crc covers seed, payload length, previous crc and payload. The seed is derived from
+the cluster and the replica. So a frame of another log, or a frame forged inside a body, is not taken for a frame of
 this log.
 """
 
@@ -22,7 +22,7 @@ from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.storage.checksum import crc32c
 
 MAX_PAYLOAD_BYTES = 128 * 1024 * 1024
-"""Part of the format: a larger length is taken for damage, a larger record is refused."""
+"""Part of the format: a larger length in a file is damage, and a larger record is refused."""
 
 _MAGIC = b"\xffSR\xfe"
 _FRAME = struct.Struct("<4sIII")
@@ -43,19 +43,19 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodedGroup:
-    """Frames of consecutive records. last_crc: what the next frame continues."""
+    """Frames of consecutive records. last_crc: the crc that the next frame continues."""
 
     data: bytes
     last_crc: int
 
 
 def chain_seed(cluster_id: ClusterId, replica_id: ReplicaId) -> int:
-    """What every crc of one replica's log starts from."""
+    """Return the start value of every crc in one replica's log."""
     return crc32c(f"{cluster_id}\0{replica_id}".encode())
 
 
 def encode_group(records: Sequence[Record], previous_crc: int, seed: int) -> EncodedGroup:
-    """The records as frames, chained behind `previous_crc`. Raises ResourceExhausted for a record that is too large."""
+    """Encode the records as frames, chained after `previous_crc`. Raises ResourceExhausted if a record is too large."""
     parts: list[bytes] = []
     crc = previous_crc
     for record in records:
@@ -69,9 +69,9 @@ def encode_group(records: Sequence[Record], previous_crc: int, seed: int) -> Enc
 
 
 def read_frame(stream: BinaryIO, seed: int) -> Frame | None:
-    """The frame at the stream's position, which moves behind it; None when there is none that is whole and right.
+    """Read the frame at the stream's position and move behind it. Return None if there is no whole and valid frame.
 
-    Raises DataLoss for a frame whose crc is right and whose content is none of this format, OSError from the stream.
+    Raises DataLoss for a frame whose crc is right but whose content is not of this format, OSError from the stream.
     """
     head = stream.read(_FRAME.size)
     if len(head) < _FRAME.size:
@@ -86,7 +86,7 @@ def read_frame(stream: BinaryIO, seed: int) -> Frame | None:
 
 
 def holds_frame(data: bytes, seed: int) -> bool:
-    """Whether a valid frame begins anywhere in `data`."""
+    """Return whether a valid frame begins anywhere in `data`."""
     stream = io.BytesIO(data)
     at = data.find(_MAGIC)
     while at >= 0:
@@ -121,7 +121,7 @@ def _record(payload: bytes) -> Record:
         client = payload[_RECORD.size : body_at].decode("utf-8")
         known_kind = RecordKind(kind)
     except ValueError as error:
-        raise DataLoss(f"record {seq} has a right crc and no meaning: {error}") from None
+        raise DataLoss(f"record {seq} has a right crc but cannot be decoded: {error}") from None
     return Record(
         term=Term(term),
         seq=Seq(seq),

@@ -1,9 +1,9 @@
 """The log of one replica: the source of durability.
 
-Owns the files under `log/` and the watermark beside them: appends groups of records with one flush each, verifies
-everything when opened, reads records back, trims whole files from the beginning, cuts records from the end when it is
-told to. It refuses to go on after a write or flush that failed, to cut on its own what was durable, and to know what a
-body means.
+Owns the files under `log/` and the watermark beside them. Appends groups of records with one flush each, verifies
+everything when it is opened, reads records back, trims whole files from the beginning, and cuts records from the end on
+request. Refuses to go on after a failed write or flush, never cuts durable records on its own, and does not interpret
+the bodies of records.
 
 Threads: one writer calls append, truncate_after, trim and close; read and read_some may be called from any thread.
 """
@@ -34,15 +34,16 @@ from shoal.shard_worker.storage.log.watermark import Watermark, load_watermark, 
 
 
 def _untold(seconds: float) -> None:
-    """Default for flushed."""
+    """Do nothing (the default of `flushed`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogSettings:
-    """file_bytes: size at which a new file is begun; the watermark is written after so many appends or bytes, whichever
-    is first.
+    """Settings of a log.
 
-    flushed: told the seconds of each append with its flush, on the writer's thread.
+    file_bytes: size at which a new file is begun. The watermark is written after watermark_every_appends appends or
+    watermark_every_bytes bytes, whichever comes first. flushed: called on the writer's thread after each append, with
+    the seconds of its write and flush.
     """
 
     file_bytes: int = 64 * 1024 * 1024
@@ -55,7 +56,7 @@ DEFAULT_LOG_SETTINGS = LogSettings()
 
 
 class ReplicaLog:
-    """An open log. Made by `create` or `open`, ended by `close`."""
+    """An open log. Created by `create` or `open`, ended by `close`."""
 
     def __init__(self, *, folder: Path, identity: LogIdentity, opened: OpenedLog, settings: LogSettings) -> None:
         self._folder = folder
@@ -67,7 +68,7 @@ class ReplicaLog:
         self._refusal: StorageFailed | None = None
         self._descriptor: int | None = None
         self.cut_bytes = opened.cut_bytes
-        """Bytes of a torn tail that opening has cut."""
+        """Bytes of the torn tail that was cut when the log was opened."""
         with self._writing():
             self._descriptor = _open_for_append(self._state.parts[-1].file.path)
 
@@ -81,10 +82,9 @@ class ReplicaLog:
         base: tuple[Term, Seq] = (Term(0), Seq(0)),
         settings: LogSettings = DEFAULT_LOG_SETTINGS,
     ) -> ReplicaLog:
-        """An empty, durable log in the replica folder `folder`, which holds no log. Raises StorageFailed.
+        """Create an empty, durable log in the replica folder `folder`, which holds no log. Raises StorageFailed.
 
-        base: term and seq of the record that the first one will follow, the last one of a snapshot; (0, 0) for a new
-        shard.
+        base: term and seq of the record before the first one: the last record of a snapshot, or (0, 0) for a new shard.
         """
         identity = LogIdentity(cluster_id=cluster_id, replica_id=replica_id)
         before = ChainEnd(term=base[0], seq=base[1], crc=0)
@@ -100,11 +100,11 @@ class ReplicaLog:
     def open(
         cls, folder: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, applied_seq: Seq, settings: LogSettings = DEFAULT_LOG_SETTINGS
     ) -> ReplicaLog:
-        """The log in the replica folder `folder`, verified to its end; what it then holds is durable.
+        """Open the log in the replica folder `folder` and verify it to its end; everything in it is durable on return.
 
-        applied_seq: how far the store has applied; the log must reach it and must not begin behind it. A torn tail is
-        cut. Raises DataLoss for damage, naming file, offset and seq; PreconditionFailed for a newer format or another
-        cluster's or replica's log; StorageFailed when the disk refuses.
+        applied_seq: seq up to which the store has applied; the log must reach it and must not begin after it. A torn
+        tail is cut. Raises DataLoss for damage, naming file, offset and seq; PreconditionFailed for a newer format or
+        another cluster's or replica's log; StorageFailed if the disk refuses.
         """
         identity = LogIdentity(cluster_id=cluster_id, replica_id=replica_id)
         opened = open_log_files(folder / "log", identity, load_watermark(_watermark_path(folder)), applied_seq)
@@ -118,35 +118,35 @@ class ReplicaLog:
 
     @property
     def last(self) -> tuple[Term, Seq]:
-        """Term and seq of the last record; the base when the log holds none."""
+        """Return term and seq of the last record, or the base if the log holds no record."""
         return self._state.end.term, self._state.end.seq
 
     @property
     def base(self) -> tuple[Term, Seq]:
-        """Term and seq of what precedes the first kept record; (0, 0) when nothing does."""
+        """Return term and seq of the record before the first kept one; (0, 0) if there is none."""
         return self._state.base.term, self._state.base.seq
 
     @property
     def first_seq(self) -> Seq:
-        """Seq of the first record that is kept."""
+        """Return the seq of the first kept record."""
         return self._state.parts[0].file.first_seq
 
     @property
     def term_starts(self) -> Mapping[Term, Seq]:
-        """For each term of which records are kept: the seq of its first kept record. In order."""
+        """Return, for each term that has kept records, the seq of its first one, in order."""
         return MappingProxyType(self._state.term_starts)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all files."""
+        """Return the bytes of all files."""
         return sum(part.size_bytes for part in self._state.parts)
 
     def append(self, records: Sequence[Record]) -> None:
-        """Append the group; it is durable when the call returns: one write, one flush.
+        """Append the group with one write and one flush; it is durable on return.
 
-        Raises Internal when the records do not continue the log and ResourceExhausted when one is too large: then
-        nothing was written. Raises StorageFailed when the disk refuses; the log is then dead and refuses everything
-        until it is opened anew.
+        Raises Internal if the records do not continue the log and ResourceExhausted if one is too large; nothing is
+        written then. Raises StorageFailed if the disk refuses; the log then refuses everything until it is opened
+        again.
         """
         self._check_usable()
         if not records:
@@ -167,28 +167,29 @@ class ReplicaLog:
         self._advance(records, group.last_crc, len(group.data))
 
     def read(self, from_seq: Seq) -> Iterator[Record]:
-        """Records from `from_seq` to what is now the last one, in order, each verified again.
+        """Yield the records from `from_seq` to the current end, in order; each is verified again.
 
-        Raises PreconditionFailed when `from_seq` is trimmed, also while iterating, or when what is to be read was cut
-        meanwhile; DataLoss for damage found while iterating.
+        Raises PreconditionFailed if `from_seq` is trimmed (also while iterating) or if the records were cut meanwhile;
+        DataLoss for damage found while iterating.
         """
         return (frame.record for frame in self._frames(from_seq))
 
     def read_some(self, from_seq: Seq, max_bytes: int) -> tuple[Record, ...]:
-        """Records from `from_seq` on: one if there is one, then as many as max_bytes allow, counted as they lie in the
-        log.
+        """Return records from `from_seq` on: at least one if there is one, then as many as fit into max_bytes of
+        frames.
 
-        Reads little besides these, wherever in a file they lie. Raises as read.
+        Reads few bytes besides these, wherever in a file they lie. Raises as read.
         """
         with closing(self._frames(from_seq)) as frames:
             return read_group(frames, max_bytes)
 
     def truncate_after(self, seq: Seq) -> None:
-        """Cut every record with a higher seq, durable on return; the next one appended has seq+1.
+        """Cut every record with a higher seq, durable on return; the next appended record has seq+1.
 
-        The caller knows that they were never committed. A crash meanwhile leaves all of them, some of the first of
-        them, or none. Raises Internal when seq lies before the log's base, DataLoss when the record it names is
-        unreadable: nothing is cut then; StorageFailed when the disk refuses: the log is then dead.
+        The caller knows that these records were never committed. A crash meanwhile leaves all of them, some of the
+        first of them, or none. Raises Internal if seq precedes the log's base and DataLoss if the record `seq` is
+        unreadable; nothing is cut then. Raises StorageFailed if the disk refuses; the log then refuses everything until
+        it is opened again.
         """
         self._check_usable()
         state = self._state
@@ -208,9 +209,10 @@ class ReplicaLog:
         fault_point("log.truncated")
 
     def trim(self, through_seq: Seq) -> int:
-        """Delete the files whose records all have seq <= through_seq, never the active one. Returns how many.
+        """Delete the files whose records all have seq <= through_seq, except the active one. Return how many were
+        deleted.
 
-        Only records whose effect a checkpoint of the store has made durable may be trimmed. Raises StorageFailed.
+        Trim only records whose effect a checkpoint has made durable in the store. Raises StorageFailed.
         """
         self._check_usable()
         before, self._state = self._state, self._state.trimmed(through_seq)
@@ -253,9 +255,9 @@ class ReplicaLog:
         self._mark(self._state)
 
     def _cut(self, going: Sequence[LogPart], place: RecordBorder) -> None:
-        """Delete the files behind, the last one first, each for good: never may one be missing in the middle.
+        """Delete the files after the cut, then shorten the last one.
 
-        Then shorten.
+        The last file goes first and each deletion is durable before the next, so a crash leaves no gap in the middle.
         """
         if going:
             self._write_to(self._state.parts[-1].file.path)
@@ -310,8 +312,7 @@ class ReplicaLog:
 
 
 def closed_log_end(folder: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, applied_seq: Seq) -> tuple[Term, Seq]:
-    """Term and seq of the last record of the log in the replica folder `folder`, which nobody has open; nothing is
-    changed.
+    """Return term and seq of the last record of the closed log in the replica folder `folder`; nothing is changed.
 
     Raises DataLoss for damage, PreconditionFailed, StorageFailed.
     """

@@ -1,4 +1,4 @@
-"""Opening a log: every file and record is verified, a torn tail is cut, anything else that is bad is DataLoss."""
+"""Opens a log: verifies every file and record, and cuts a torn tail. Any other damage is DataLoss."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from shoal.shard_worker.storage.log.watermark import Watermark
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Extent:
-    """Bytes of one file: up to the last record that the watermark covers, up to the last good record, in all."""
+    """Bytes of one file: up to the last record that the watermark covers, up to the last good record, and in all."""
 
     proven_bytes: int
     good_bytes: int
@@ -41,10 +41,10 @@ class Extent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifiedLog:
-    """A log that was read to its end and not touched. extents: of each file; places: borders in each; end: of its last
-    good record.
+    """A log that was read to its end and not changed.
 
-    What lies behind the good bytes of the last file is a torn tail.
+    extents: of each file; places: borders in each; end: of its last good record. Bytes after good_bytes of the last
+    file are a torn tail.
     """
 
     files: tuple[LogFile, ...]
@@ -55,27 +55,27 @@ class VerifiedLog:
 
     @property
     def state(self) -> LogState:
-        """The log without its torn tail."""
+        """Return the log without its torn tail."""
         found = zip(self.files, self.extents, self.places, strict=True)
         parts = tuple(LogPart(file=file, size_bytes=extent.good_bytes, places=places) for file, extent, places in found)
         return LogState(parts=parts, end=self.end, term_starts=self.term_starts)
 
     @property
     def torn_bytes(self) -> int:
-        """Bytes of the torn tail."""
+        """Return the bytes of the torn tail."""
         return self.extents[-1].total_bytes - self.extents[-1].good_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenedLog:
-    """A verified log, durable. cut_bytes: what a torn tail had."""
+    """A verified, durable log. cut_bytes: size of the torn tail that was cut."""
 
     state: LogState
     cut_bytes: int
 
 
 def _unseen(path: Path, record: Record) -> None:
-    """Default for seen."""
+    """Do nothing (the default of `seen`)."""
 
 
 def open_log_files(folder: Path, identity: LogIdentity, watermark: Watermark, applied_seq: Seq) -> OpenedLog:
@@ -103,7 +103,7 @@ def verify_log_files(
 ) -> VerifiedLog:
     """Read the log in `folder` to its end and check everything in it; nothing is changed.
 
-    seen: told each good record and its file, in order. Raises as open_log_files, and what `seen` raises.
+    seen: called with each good record and its file, in order. Raises as open_log_files, and what `seen` raises.
     """
     paths = _paths(folder)
     chain = _Chain(identity=identity, watermark=watermark, applied_seq=applied_seq, seen=seen)
@@ -112,7 +112,7 @@ def verify_log_files(
 
 
 class _Chain:
-    """The files verified so far, joined one behind the other."""
+    """The files verified so far, joined in order."""
 
     def __init__(self, *, identity: LogIdentity, watermark: Watermark, applied_seq: Seq, seen: Callable[[Path, Record], None]) -> None:
         self._identity, self._seen = identity, seen
@@ -161,10 +161,10 @@ class _Chain:
     def _check_beginning(self, file: LogFile) -> None:
         if file.first_seq > self._watermark.kept_from:
             raise DataLoss(
-                f"the log begins with {file.path}, nothing from seq {self._watermark.kept_from} on was trimmed: a file is missing"
+                f"the log begins with {file.path}, but seq {self._watermark.kept_from} and later were never trimmed: a file is missing"
             )
         if file.before.seq > self._applied_seq:
-            raise DataLoss(f"the log begins with {file.path}, the store needs it from seq {self._applied_seq + 1} on")
+            raise DataLoss(f"the log begins with {file.path}, but the store needs the records from seq {self._applied_seq + 1} on")
 
     def _take(self, path: Path, frame: Frame) -> None:
         self.term_starts.setdefault(frame.record.term, frame.record.seq)
@@ -174,7 +174,7 @@ class _Chain:
 
     def _check_witness(self, path: Path, end: ChainEnd) -> None:
         if end.seq == self._watermark.seq and end.crc != self._watermark.crc:
-            raise DataLoss(f"{path}: record {end.seq} is not the one that the watermark saw")
+            raise DataLoss(f"{path}: the crc of record {end.seq} is not the one in the watermark")
 
     def _judge(self, path: Path, offset: int, *, broken: bool, valid_behind: bool) -> None:
         facts = TailFacts(

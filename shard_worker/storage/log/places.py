@@ -1,7 +1,7 @@
-"""Known borders between the records of one log file, so that a read need not walk the file from its beginning.
+"""Known borders between the records of one log file, so that a read need not start at the file's beginning.
 
-A border is a place and the end of the chain before it: enough to go on verifying from there. Borders are sparse; they
-are noted while the log is appended to, opened and read.
+A border is an offset and the end of the chain before it, which is enough to verify the frames from there on. Borders
+are sparse. They are noted while the log is appended to, opened and read.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from shoal.core.ids import Seq
 from shoal.shard_worker.storage.log.file import ChainEnd, LogFile
 
 SPACING_BYTES = 128 * 1024
-"""Between two borders that are kept, at least. What a read walks in vain is at most about twice as much."""
+"""Least distance between two kept borders. A read walks at most about twice as many bytes before its first record."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordBorder:
-    """end: of the chain before it; offset: where in the file the next frame begins."""
+    """A border between two records. end: of the chain before it; offset: of the next frame in the file."""
 
     end: ChainEnd
     offset: int
 
 
 class Places:
-    """Borders of one file, in order. Any thread may note and ask."""
+    """The known borders of one file, in order. Any thread may add and look up borders."""
 
     def __init__(self, file: LogFile, more: Iterable[RecordBorder] = ()) -> None:
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class Places:
             self.note(place)
 
     def note(self, place: RecordBorder) -> None:
-        """Keep a border, unless one is known nearby."""
+        """Keep a border, unless another one is known nearby."""
         with self._lock:
             at = bisect_left(self._places, place.offset, key=_offset)
             near_left = at > 0 and place.offset - self._places[at - 1].offset < SPACING_BYTES
@@ -45,14 +45,14 @@ class Places:
                 self._places.insert(at, place)
 
     def before(self, seq: Seq) -> RecordBorder:
-        """The last known border that the record `seq` lies behind; the beginning of the file for a record before the
+        """Return the last known border before the record `seq`, or the file's first border if the record precedes the
         file.
         """
         with self._lock:
             return self._places[max(0, bisect_left(self._places, seq, key=_seq) - 1)]
 
     def through(self, file: LogFile, seq: Seq) -> Places:
-        """Those up to the end of the record `seq`, apart from these."""
+        """Return an independent copy with the borders up to the end of the record `seq`."""
         with self._lock:
             return Places(file, [place for place in self._places if place.end.seq <= seq])
 

@@ -1,4 +1,4 @@
-"""Reading records back from the files of an open log, one frame in memory at a time."""
+"""Reads records back from the files of an open log, with one frame in memory at a time."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from shoal.shard_worker.storage.log.state import LogPart, LogState
 
 
 def read_frames(state: LogState, seed: int, *, from_seq: Seq, was_cut: Callable[[], bool]) -> Generator[Frame, None, None]:
-    """Frames of `state` from from_seq to its end.
+    """Yield the frames of `state` from from_seq to its end.
 
-    was_cut: whether the log's end was cut since it was in this state. Raises PreconditionFailed when from_seq lies
-    before the first file, or when what is to be read was trimmed or cut meanwhile (while iterating); DataLoss when a
-    record is no longer readable (while iterating).
+    was_cut: returns whether the log's end was cut since it was in `state`. Raises PreconditionFailed if from_seq
+    precedes the first file, or (while iterating) if a needed record was trimmed or cut meanwhile; DataLoss (while
+    iterating) if a record is no longer readable.
     """
     first_seq = state.parts[0].file.first_seq
     if from_seq < first_seq:
@@ -29,8 +29,8 @@ def read_frames(state: LogState, seed: int, *, from_seq: Seq, was_cut: Callable[
 
 
 def read_group(frames: Iterable[Frame], max_bytes: int) -> tuple[Record, ...]:
-    """The records of the first frames: one, if there is one, then as many as fit into max_bytes as they lie in the
-    log.
+    """Return the records of the first frames: at least one if there is one, then as many as fit into max_bytes of
+    frames.
     """
     records: list[Record] = []
     size = 0
@@ -45,7 +45,8 @@ def read_group(frames: Iterable[Frame], max_bytes: int) -> tuple[Record, ...]:
 
 
 def place_behind(part: LogPart, seed: int, seq: Seq) -> RecordBorder:
-    """The border behind the record `seq` of this file, or before the file's first one.
+    """Return the border after the record `seq` of this file, or the file's first border if `seq` is the record before
+    it.
 
     Raises DataLoss, StorageFailed.
     """
@@ -64,12 +65,12 @@ def _frames(state: LogState, seed: int, from_seq: Seq, was_cut: Callable[[], boo
                     yield frame
     except DataLoss as error:
         if was_cut():
-            raise PreconditionFailed(f"the end of the log was cut while it was to be read: {error.message}") from None
+            raise PreconditionFailed(f"the end of the log was cut during a read: {error.message}") from None
         raise
 
 
 def _frames_of(part: LogPart, seed: int, from_seq: Seq, last: Seq) -> Generator[tuple[Frame, int], None, None]:
-    """Frames from_seq..last of one file, and where each ends."""
+    """Yield the frames from_seq..last of one file, each with the offset of its end."""
     place = part.places.before(from_seq)
     seq, offset = place.end.seq, place.offset
     try:
@@ -85,7 +86,7 @@ def _frames_of(part: LogPart, seed: int, from_seq: Seq, last: Seq) -> Generator[
                 if seq >= last:
                     return
     except FileNotFoundError:
-        raise PreconditionFailed(f"{part.file.path} was trimmed while it was to be read") from None
+        raise PreconditionFailed(f"{part.file.path} was trimmed during a read") from None
     except OSError as error:
         raise read_failure(error, str(part.file.path)) from error
     raise DataLoss(f"{part.file.path} at offset {offset}, seq {seq + 1}: the record is no longer readable")

@@ -1,6 +1,6 @@
-"""The watermark: a file outside the log that says how far the log was certainly durable.
+"""The watermark: a file outside the log that says up to which record the log was certainly durable.
 
-Without it the loss of acknowledged records at the end of a log could not be told from a write that a crash interrupted.
+Without it, the loss of acknowledged records at the end of a log would look like a write that a crash interrupted.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from shoal.shard_worker.storage.sealed_json import read_sealed, write_sealed
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watermark:
-    """seq, crc: the last record that was certainly durable; kept_from: the first record that trimming has left in the
-    log.
+    """How far the log was certainly durable.
+
+    seq, crc: of the last record that was certainly durable; kept_from: seq of the first record that was not trimmed.
     """
 
     seq: Seq
@@ -29,9 +30,9 @@ def save_watermark(path: Path, watermark: Watermark) -> None:
 
 
 def load_watermark(path: Path) -> Watermark:
-    """The watermark.
+    """Read the watermark.
 
-    Raises DataLoss when it is missing or damaged, PreconditionFailed when it is newer than this program.
+    Raises DataLoss if it is missing or damaged, PreconditionFailed if its format is newer than this program.
     """
     document = read_sealed(path, {"seq": int, "crc": int, "kept_from": int})
     return Watermark(seq=Seq(document["seq"]), crc=document["crc"], kept_from=Seq(document["kept_from"]))

@@ -1,4 +1,6 @@
-"""Long lists of values for `IN (...)`, cut so that few different statements are ever compiled."""
+"""Cuts long lists of values for `IN (...)` into chunks of few different sizes, so that few statements are ever
+compiled.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ Value = TypeVar("Value")
 
 
 def in_chunks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
-    """Cut into chunks of CHUNK; the last is padded by repeating its first value up to a power of two."""
+    """Yield chunks of CHUNK values; the last one is padded to a power of two by repeating its first value."""
     for at in range(0, len(values), CHUNK):
         chunk = list(values[at : at + CHUNK])
         yield chunk + [chunk[0]] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
 
 
 def marks(count: int) -> str:
-    """`count` parameters for `IN (...)`."""
+    """Return `count` parameter marks for `IN (...)`."""
     return ",".join("?" * count)

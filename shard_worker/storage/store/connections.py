@@ -1,5 +1,7 @@
-"""Connections to one store: a bounded number of them for reads, lent to one thread at a time; and moving SQLite's
-write-ahead log into the database file beside reads that never pause.
+"""Connections to one store: a bounded pool for reads, and the checkpoint.
+
+A read connection is lent to one thread at a time. A checkpoint moves SQLite's write-ahead log into the database file,
+also while reads go on without a pause.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from shoal.shard_worker.storage.failure import STORE_ERRORS, store_read_failure
 
 
 class ReadPool:
-    """Read connections to one store."""
+    """The read connections to one store."""
 
     def __init__(self, *, what: str, connect: Callable[[], sqlite3.Connection], size: int, wait_s: float) -> None:
         self._what, self._size, self._wait_s = what, size, wait_s
@@ -28,10 +30,10 @@ class ReadPool:
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """A connection inside one read transaction: all statements see the same state.
+        """Lend a connection inside one read transaction: all statements see the same state.
 
-        Raises ResourceExhausted when all are lent for too long, Unavailable when the pool is closed; re-types what
-        SQLite raises.
+        Raises ResourceExhausted if all connections are busy for too long, Unavailable if the pool is closed. Converts
+        the errors of SQLite.
         """
         connection = self._take()
         try:
@@ -43,9 +45,9 @@ class ReadPool:
             self._give_back(connection)
 
     def close(self) -> None:
-        """Close every connection as it comes back; a second call does nothing.
+        """Close every connection when it is returned; a second call does nothing.
 
-        Raises Unavailable when one does not in time.
+        Raises Unavailable if one is not returned in time.
         """
         if self._closed:
             return
@@ -81,12 +83,12 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.02
 
 
 def checkpoint(connection: sqlite3.Connection, *, wait_s: float, truncate_wait_s: float) -> bool:
-    """Move everything that is committed now into the database file, and flush it. Call it where nothing else writes.
+    """Move everything committed so far into the database file and flush it. Call it where nothing else writes.
 
-    Returns False when reads of older states did not end within wait_s seconds. Then waits up to truncate_wait_s for all
-    reads, to free the log's room; when they do not end, a later call shrinks the log. SQLite's own waiting (FULL) is
-    not used: it waits until a read mark is free, and overlapping reads of the newest state take turns in holding it. A
-    passive attempt looks at the marks afresh each time. Raises sqlite3.Error.
+    Returns False if reads of older states did not end within wait_s seconds. Otherwise waits up to truncate_wait_s for
+    all reads to end, to free the space of the write-ahead log; if they do not end, a later call shrinks it. SQLite's
+    own waiting (FULL) is not used: it waits until a read mark is free, and overlapping reads of the newest state hold
+    the mark in turn. A passive attempt reads the marks again each time. Raises sqlite3.Error.
     """
     deadline, pause_s = Deadline.after(wait_s, time.monotonic), _FIRST_PAUSE_S
     while not _copy(connection):

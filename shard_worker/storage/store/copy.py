@@ -1,6 +1,4 @@
-"""A store that leaves its replica: one state of it copied while the writer goes on, and the copy taken over by another
-replica.
-"""
+"""Copies one state of a store while the writer goes on, and turns the copy into the store of another replica."""
 
 from __future__ import annotations
 
@@ -21,25 +19,25 @@ _CACHE_BYTES = 2 * 1024 * 1024
 
 
 class FrozenStore:
-    """One state of a store, of which all that is read here tells. Made by `frozen`."""
+    """One state of a store; all reads here see this state. Created by `frozen`."""
 
     def __init__(self, *, path: Path, connection: sqlite3.Connection) -> None:
         self._path, self._connection = path, connection
         self.applied_seq: Seq = read_counters(connection, path).applied_seq
-        """Seq of the last mutation in it."""
+        """Seq of the last applied mutation."""
         self.segments: tuple[SegmentEntry, ...] = tuple(read_segments(connection, path))
-        """Index files that it names."""
+        """The index files that the store names."""
 
     def copy_to(self, target: Path) -> None:
-        """Copy it into one new file, not flushed.
+        """Copy the state into one new file, not flushed.
 
-        Raises DataLoss when the store cannot be read, StorageFailed when the disk refuses.
+        Raises DataLoss if the store cannot be read, StorageFailed if the disk refuses.
         """
         try:
             with closing(connect_copy(target)) as connection:
                 self._connection.backup(connection)
         except STORE_ERRORS as error:
-            # whether source or target failed is known from the code alone
+            # only the code tells whether the source or the target failed
             reading = getattr(error, "sqlite_errorcode", None) in _READ_CODES
             what = f"copy of store {self._path} to {target}"
             raise (store_read_failure if reading else store_write_failure)(error, what) from error
@@ -47,10 +45,10 @@ class FrozenStore:
 
 @contextmanager
 def frozen(path: Path, *, busy_wait_s: float) -> Iterator[FrozenStore]:
-    """One state of the open store at `path`. The writer goes on; its write-ahead log is not taken back before the end
-    of the block.
+    """Give access to one state of the open store at `path` while the writer goes on.
 
-    Raises DataLoss for damage, Unavailable, StorageFailed.
+    The store's write-ahead log cannot shrink before the end of the block. Raises DataLoss for damage, Unavailable,
+    StorageFailed.
     """
     try:
         connection = connect_reader(path, cache_bytes=_CACHE_BYTES, busy_wait_s=busy_wait_s)
@@ -66,10 +64,10 @@ def frozen(path: Path, *, busy_wait_s: float) -> Iterator[FrozenStore]:
 
 
 def adopt_store(path: Path, *, cluster_id: ClusterId, source: ReplicaId, replica_id: ReplicaId) -> Counters:
-    """Make the copied store at `path`, which is replica `source`'s, that of `replica_id`. Returns how far it is; not
+    """Turn the copied store of replica `source` at `path` into the store of `replica_id`. Return its counters; not
     flushed.
 
-    Raises PreconditionFailed when it is another's store, of another cluster, or newer than this program; DataLoss,
+    Raises PreconditionFailed if it is the store of another replica or cluster, or newer than this program; DataLoss,
     StorageFailed.
     """
     if not path.is_file():

@@ -1,8 +1,8 @@
-"""Reading a store from end to end without changing a byte beside it, for a check.
+"""Reads a store from end to end for a check, without changing any file.
 
-Owns one connection that writes nothing, not even what SQLite keeps beside a database while it is in use. The caller
-sees to it that no worker has the store open: no lock is taken. What is damaged is described row by row where the table
-can still be walked.
+Owns one connection that writes nothing, not even the files that SQLite keeps beside a database in use. It takes no
+lock: the caller makes sure that no worker has the store open. Describes damage row by row where the table can still be
+read.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from shoal.shard_worker.storage.store.small_tables import SegmentEntry, read_req
 CHUNK_ROWS = 512
 
 MOST_PROBLEMS = 100
-"""Of what SQLite itself finds."""
+"""Most problems that SQLite itself reports."""
 
 _NOT_WRITTEN_BY_US = (TypeError, struct.error, UnicodeEncodeError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredPoint:
-    """A row of `points` that is as it was written. payload: JSON (UTF-8) or None; vector: little-endian float32."""
+    """A row of `points` whose crcs are right. payload: JSON (UTF-8) or None; vector: little-endian float32."""
 
     row: int
     id: PointId
@@ -49,14 +49,14 @@ class StoredPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BadPoint:
-    """A row of `points` that is not. reason: in words."""
+    """A damaged row of `points`. reason: text for people."""
 
     row: int
     reason: str
 
 
 class StoreInspection:
-    """A store that nobody else has open. Made by `inspected`. Every method raises DataLoss for what cannot be read."""
+    """A store that no other process has open. Created by `opened`. Every method raises DataLoss for unreadable data."""
 
     def __init__(self, *, path: Path, connection: sqlite3.Connection) -> None:
         self._path, self._connection = path, connection
@@ -64,9 +64,9 @@ class StoreInspection:
     @classmethod
     @contextmanager
     def opened(cls, path: Path) -> Iterator[StoreInspection]:
-        """The store at `path`, at the last commit that reached the disk.
+        """Open the store at `path`, at the last commit that reached the disk.
 
-        Raises DataLoss when it is missing or no database.
+        Raises DataLoss if it is missing or not a database.
         """
         if not path.is_file():
             raise DataLoss(f"{path} is missing")
@@ -78,29 +78,31 @@ class StoreInspection:
             connection.close()
 
     def identity(self, *, cluster_id: ClusterId, replica_id: ReplicaId) -> StoreIdentity:
-        """Whose store it is, its tables checked. Raises PreconditionFailed for a newer format or another's store."""
+        """Check the tables and return the identity. Raises PreconditionFailed for a newer format or another replica's
+        store.
+        """
         with _retyped(self._path):
             check_tables(self._connection, self._path)
             return read_identity(self._connection, self._path, cluster_id=cluster_id, replica_id=replica_id)
 
     def counters(self) -> Counters:
-        """How far it is, and what must be in it."""
+        """Return the counters: the applied seq and the expected content."""
         with _retyped(self._path):
             return read_counters(self._connection, self._path)
 
     def problems(self) -> list[str]:
-        """What SQLite finds wrong: pages, order, and that index and table hold the same. At most MOST_PROBLEMS."""
+        """Return the problems that SQLite finds in pages, order, and between index and table. At most MOST_PROBLEMS."""
         with _retyped(self._path):
             found = [str(text) for (text,) in self._connection.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})")]
         return [] if found == ["ok"] else found
 
     def check_keys(self) -> None:
-        """Raise DataLoss when the index on id does not hold exactly the rows and ids that were written."""
+        """Raise DataLoss if the index on id does not hold exactly the rows and ids that were written."""
         with _retyped(self._path):
             read_live_rows(self._connection, self._path)
 
     def points(self, identity: StoreIdentity, counters: Counters) -> Iterator[list[StoredPoint | BadPoint]]:
-        """Every row of the table, ascending, in chunks of at most CHUNK_ROWS, each checked."""
+        """Yield every row of the table, ascending, each checked, in chunks of at most CHUNK_ROWS."""
         after: int = -(2**63)
         statement = (
             "SELECT row, id, seq, crc, payload_crc, vector_crc, payload, vector FROM points NOT INDEXED WHERE row > ? ORDER BY row LIMIT ?"
@@ -114,12 +116,12 @@ class StoreInspection:
             after = found[-1][0]
 
     def requests(self) -> list[Remembered]:
-        """Every write that is remembered."""
+        """Return every remembered write."""
         with _retyped(self._path):
             return read_requests(self._connection, self._path)
 
     def segments(self) -> list[SegmentEntry]:
-        """Every index file that is named."""
+        """Return every index file that the store names."""
         with _retyped(self._path):
             return read_segments(self._connection, self._path)
 
@@ -144,7 +146,7 @@ _PARTS = ("head", "payload", "vector")
 
 
 def _unfit(row: int, seq: int, payload: bytes | None, vector: bytes, identity: StoreIdentity, counters: Counters) -> str:
-    """Why a row whose crcs are right cannot be, in words; "" when it can."""
+    """Return why a row with right crcs is impossible, as text; "" if it is possible."""
     if not 1 <= row < counters.next_row:
         return f"its row number is not from 1 to {counters.next_row - 1}"
     if not 1 <= seq <= counters.applied_seq:

@@ -1,4 +1,4 @@
-"""The table `meta`: whose store it is, and how far it is."""
+"""The table `meta`: the identity of the store and its counters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shoal.shard_worker.storage.store.schema import STORE_FORMAT
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreIdentity:
-    """Whose store it is; dim: of its vectors."""
+    """The cluster and replica that a store belongs to. dim: of its vectors."""
 
     cluster_id: ClusterId
     replica_id: ReplicaId
@@ -26,10 +26,10 @@ class StoreIdentity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counters:
-    """How far the store is, and what must be in it.
+    """The applied seq of the store and its expected content.
 
-    next_row: never used before, also not by a row that is deleted; points: rows in `points`; keys_sum: sum of the
-    key_crc of these, modulo 2**32, by which a damaged index on id is noticed.
+    next_row: first row number never used so far, not even by a deleted row; points: rows in `points`; keys_sum: sum of
+    their key_crc modulo 2**32, to detect a damaged index on id.
     """
 
     applied_seq: Seq = Seq(0)
@@ -45,7 +45,7 @@ def write_identity(connection: sqlite3.Connection, identity: StoreIdentity) -> N
 
 
 def write_replica_id(connection: sqlite3.Connection, replica_id: ReplicaId) -> None:
-    """Give the store to another replica, in the caller's transaction."""
+    """Assign the store to another replica, in the caller's transaction."""
     _write(connection, {"replica_id": replica_id})
 
 
@@ -55,7 +55,9 @@ def write_counters(connection: sqlite3.Connection, counters: Counters) -> None:
 
 
 def read_identity(connection: sqlite3.Connection, path: Path, *, cluster_id: ClusterId, replica_id: ReplicaId) -> StoreIdentity:
-    """Check whose store it is. Raises PreconditionFailed for a newer format or another's store, DataLoss for damage."""
+    """Read and check the identity. Raises PreconditionFailed for a newer format or another's store, DataLoss for
+    damage.
+    """
     check_format(path, _read(connection, path, "format", int), STORE_FORMAT)
     check_cluster(path, _read(connection, path, "cluster_id", str), cluster_id)
     found = _read(connection, path, "replica_id", str)
@@ -65,7 +67,7 @@ def read_identity(connection: sqlite3.Connection, path: Path, *, cluster_id: Clu
 
 
 def read_counters(connection: sqlite3.Connection, path: Path) -> Counters:
-    """The counters as committed. Raises DataLoss for damage."""
+    """Return the committed counters. Raises DataLoss for damage."""
     return Counters(
         applied_seq=Seq(_read(connection, path, "applied_seq", int)),
         next_row=_read(connection, path, "next_row", int),

@@ -1,4 +1,4 @@
-"""What is applied to the store, and what that changed: plain values between the log, the store and the indexes."""
+"""Mutations of the store and the changes they made: plain values between the log, the store and the indexes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestEntry:
-    """A client's write, to be remembered. time_ms: of its record."""
+    """A client's write to remember. time_ms: of its record."""
 
     request_id: RequestId
     time_ms: int
@@ -42,8 +42,10 @@ class RemoveRows:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteRows:
-    """Remove those of the points that still live in the row they were found in: ids (n,), rows (n,) int64. A point that
-    was written anew since it was found has another row, and stays."""
+    """Remove the points that are still in the given rows. ids: (n,); rows: (n,) int64.
+
+    A point that was written again since its row was read is in another row, and stays.
+    """
 
     seq: Seq
     ids: IdArray
@@ -64,10 +66,10 @@ Mutation = PutRows | RemoveRows | DeleteRows | Noop
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """What one mutation did.
+    """The effect of one mutation.
 
-    killed_rows: rows that are gone, ascending; rows: new rows, contiguous, row i holds point i of the upsert;
-    affected: points written or removed.
+    killed_rows: removed rows, ascending; rows: new rows, contiguous, row i holds point i of the upsert; affected:
+    points written or removed.
     """
 
     seq: Seq

@@ -1,4 +1,4 @@
-"""Reading the table `points`. Every row that is read is checked against its crc; a mismatch is DataLoss."""
+"""Reads the table `points`. Checks every row that is read against its crc; a mismatch is DataLoss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shoal.shard_worker.storage.store.meta_table import read_counters
 from shoal.shard_worker.storage.store.mutation import Rows
 
 _NOT_WRITTEN_BY_US = (TypeError, struct.error, UnicodeEncodeError)
-"""What checksums raise for a stored value whose type damage has changed."""
+"""Errors of the checksum functions for a stored value whose type was changed by damage."""
 
 _HEAD = "row, id, seq, crc, payload_crc, vector_crc"
 _BY_ROW = "points WHERE row"
@@ -31,16 +31,19 @@ _PAGE_ROWS = 1_024
 """Points of a page that are read at once."""
 
 Check = Callable[[], None]
-"""Raises what ends a read; called between two pieces of it."""
+"""Called between two pieces of a read; raises to end the read."""
 
 
 def unchecked() -> None:
-    """Go on."""
+    """Do nothing, so that the read goes on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WantedColumns:
-    """What is wanted of a point. dim: of the stored vectors; check: called between two pieces of a read."""
+    """The columns to read of each point.
+
+    path: of the store, for errors; dim: of the stored vectors; check: called between two pieces of a read.
+    """
 
     path: Path
     dim: int
@@ -51,7 +54,10 @@ class WantedColumns:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredRows:
-    """Points by row number. found: (n,) bool, which of the rows asked for exist; columns: those, in the order asked."""
+    """Points by row number.
+
+    found: (n,) bool, true for each requested row that exists; columns: the existing ones, in the requested order.
+    """
 
     found: npt.NDArray[np.bool_]
     columns: StoredColumns
@@ -73,7 +79,7 @@ class _Point(NamedTuple):
 
 
 def read_by_id(connection: sqlite3.Connection, ids: Sequence[PointId], shape: WantedColumns) -> StoredColumns:
-    """The points with these ids, in this order; missing ones are left out."""
+    """Return the points with these ids, in this order; missing ones are left out."""
     found: dict[PointId, _Point] = {}
     for chunk in in_chunks(ids):
         shape.check()
@@ -84,7 +90,7 @@ def read_by_id(connection: sqlite3.Connection, ids: Sequence[PointId], shape: Wa
 
 
 def read_by_row(connection: sqlite3.Connection, rows: Sequence[int], shape: WantedColumns) -> StoredRows:
-    """The points in these rows, in this order."""
+    """Return the points in these rows, in this order."""
     found: dict[int, _Point] = {}
     for chunk in in_chunks(rows):
         found.update((point.row, point) for point in _select(connection, f"{_BY_ROW} IN ({marks(len(chunk))})", chunk, shape))
@@ -93,7 +99,7 @@ def read_by_row(connection: sqlite3.Connection, rows: Sequence[int], shape: Want
 
 
 def read_page(connection: sqlite3.Connection, after: PointId | None, limit: int, shape: WantedColumns) -> StoredColumns:
-    """At most `limit` points whose ids follow `after`, in order of id."""
+    """Return at most `limit` points whose ids follow `after`, ordered by id."""
     points: list[_Point] = []
     while len(points) < limit:
         shape.check()
@@ -108,9 +114,9 @@ def read_page(connection: sqlite3.Connection, after: PointId | None, limit: int,
 
 
 def read_live_rows(connection: sqlite3.Connection, path: Path) -> LiveRows:
-    """Every row and its id from the index on id alone, without touching vectors.
+    """Return every row and its id, from the index on id alone, without reading vectors.
 
-    Raises DataLoss when the index does not hold exactly what was written.
+    Raises DataLoss if the index does not hold exactly the rows and ids that were written.
     """
     keys = connection.execute("SELECT row, id FROM points INDEXED BY points_by_id").fetchall()
     known = read_counters(connection, path)
@@ -129,8 +135,8 @@ def _keys_sum(keys: Sequence[tuple[Any, Any]]) -> int | None:
 
 
 def _select(connection: sqlite3.Connection, source: str, values: Sequence[Any], shape: WantedColumns) -> Iterable[_Point]:
-    # Only what is wanted is read: a vector is most of a row. Fetched whole: a statement that an error leaves unfinished
-    # would hold up the next checkpoint.
+    # Read only the wanted columns: a vector is most of a row. Fetch all rows at once: a statement that an error leaves
+    # unfinished would delay the next checkpoint.
     wanted = f"{'payload' if shape.with_payloads else 'NULL'}, {'vector' if shape.with_vectors else 'NULL'}"
     for row, point_id, seq, crc, *crcs, payload, vector in connection.execute(f"SELECT {_HEAD}, {wanted} FROM {source}", values).fetchall():
         read = _crcs(payload if shape.with_payloads else None, vector if shape.with_vectors else None)

@@ -1,11 +1,11 @@
 """The applied state of one replica, store.db.
 
-Owns the points, the remembered requests, the names of the index files and how far all of them are: a function of the
-committed log. It refuses mutations out of order, rows whose crc does not match, and everything after a write that
-failed.
+Owns the points, the remembered requests, the names of the index files, and the seq up to which all of them are applied.
+The state is a function of the committed log. Refuses mutations out of order, rows whose crc does not match, and
+everything after a failed write.
 
-Threads: one writer calls apply, replace_segments, checkpoint and close; everything else may be called from any thread
-beside it.
+Threads: one writer calls apply, replace_segments, checkpoint and close; all other methods may be called from any thread
+at the same time.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ _VECTOR_CHUNK_BYTES = 4 * 1024 * 1024
 class StoreSettings:
     """readers: read connections; read_wait_s: how long a read waits for one.
 
-    A checkpoint waits `checkpoint_wait_s` for reads of older states, and `truncate_wait_s` for all reads to shrink the
-    write-ahead log.
+    A checkpoint waits `checkpoint_wait_s` for reads of older states to end, and `truncate_wait_s` for all reads, to
+    shrink the write-ahead log.
     """
 
     readers: int = 4
@@ -85,7 +85,7 @@ DEFAULT_STORE_SETTINGS = StoreSettings()
 
 
 class PointsStore:
-    """An open store. Made by `open`, ended by `close`."""
+    """An open store. Created by `open`, ended by `close`."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class PointsStore:
 
     @staticmethod
     def create(path: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, dim: int) -> None:
-        """A new, empty, durable store at `path`. Raises StorageFailed."""
+        """Create a new, empty, durable store at `path`. Raises StorageFailed."""
         identity = StoreIdentity(cluster_id=cluster_id, replica_id=replica_id, dim=dim)
         try:
             connection = create_tables(path)
@@ -126,9 +126,9 @@ class PointsStore:
     def open(
         cls, path: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, settings: StoreSettings = DEFAULT_STORE_SETTINGS
     ) -> PointsStore:
-        """The store at `path`, at the last commit that reached the disk.
+        """Open the store at `path`, at the last commit that reached the disk.
 
-        Raises DataLoss when it is missing or damaged, PreconditionFailed for a newer format or another cluster's or
+        Raises DataLoss if it is missing or damaged, PreconditionFailed for a newer format or another cluster's or
         replica's store.
         """
         if not path.is_file():
@@ -150,43 +150,44 @@ class PointsStore:
 
     @property
     def dim(self) -> int:
-        """Dimension of the vectors."""
+        """Return the dimension of the vectors."""
         return self._identity.dim
 
     @property
     def applied_seq(self) -> Seq:
-        """Seq of the last mutation that is applied."""
+        """Return the seq of the last applied mutation."""
         return self._counters.applied_seq
 
     @property
     def next_row(self) -> int:
-        """Row number that the next new point takes. Row numbers only grow."""
+        """Return the row number of the next new point. Row numbers only grow."""
         return self._counters.next_row
 
     def count(self) -> int:
-        """Number of points."""
+        """Return the number of points."""
         return self._counters.points
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the database and of its write-ahead log. Raises StorageFailed."""
+        """Return the bytes of the database and of its write-ahead log. Raises StorageFailed."""
         return _file_bytes(self._path) + self.wal_bytes
 
     @property
     def wal_bytes(self) -> int:
-        """Bytes of the write-ahead log: what the next checkpoint moves. Raises StorageFailed."""
+        """Return the bytes of the write-ahead log, which the next checkpoint moves. Raises StorageFailed."""
         return _file_bytes(self._path.with_name(self._path.name + "-wal"))
 
     def apply(
         self, mutations: Sequence[Mutation], *, forget: Sequence[tuple[str, int]] = (), forget_clients: Sequence[str] = ()
     ) -> list[Change]:
-        """Apply the group in one transaction, with applied seq, next row and request ids. Returns one change a
+        """Apply the group in one transaction, with its applied seq, next row and requests. Return one change per
         mutation, in order.
 
-        forget: (client, number) pairs, requests up to and including the number; forget_clients: all requests of these.
-        Both concern what was remembered before this group: a client may come back in the group that forgets it. Raises
-        Internal, with nothing applied, when a mutation is not the next one or its columns do not fit together; DataLoss
-        for damage; StorageFailed when the disk refuses: the store then takes nothing more until it is opened anew.
+        forget: (client, number) pairs, requests up to and including the number; forget_clients: all requests of these
+        clients. Both are forgotten before the group is applied, so the group may remember a new request of such a
+        client. Raises Internal, with nothing applied, if a mutation is not the next one or its columns do not fit
+        together; DataLoss for damage; StorageFailed if the disk refuses: the store then refuses everything until it is
+        opened again.
         """
         with self._transaction() as connection:
             forget_requests(connection, forget, forget_clients)
@@ -202,16 +203,17 @@ class PointsStore:
         return changes
 
     def get(self, ids: IdArray, *, with_vectors: bool, with_payloads: bool, check: Check = unchecked) -> StoredColumns:
-        """The points with these ids, (n,), in the order asked, missing ones left out; all from one state of the store.
+        """Return the points with these ids, (n,), in the requested order, without missing ones; all from one state of
+        the store.
 
-        check: called between two pieces; what it raises ends the read. vectors: (found, dim) float32 as given. Raises
-        DataLoss for a row whose crc does not match; ResourceExhausted, Unavailable.
+        check: called between two pieces of the read; an error that it raises ends the read. vectors: (found, dim)
+        float32 as written. Raises DataLoss for a row whose crc does not match; ResourceExhausted, Unavailable.
         """
         with self._readers.snapshot() as connection:
             return read_by_id(connection, ids.tolist(), self._shape(with_vectors, with_payloads, check))
 
     def rows(self, rows: Rows, *, with_vectors: bool, with_payloads: bool) -> StoredRows:
-        """The points in these rows, (n,) int64, in the order asked; missing rows are marked, not an error.
+        """Return the points in these rows, (n,) int64, in the requested order; missing rows are marked, not an error.
 
         Raises as get.
         """
@@ -221,26 +223,26 @@ class PointsStore:
     def scroll(
         self, after: PointId | None, limit: int, *, with_vectors: bool, with_payloads: bool, check: Check = unchecked
     ) -> StoredColumns:
-        """At most `limit` points that follow `after` (None: from the beginning) in order of id, integers first.
+        """Return at most `limit` points that follow `after` (None: from the beginning), ordered by id, integers first.
 
-        As get.
+        Else as get.
         """
         with self._readers.snapshot() as connection:
             return read_page(connection, after, limit, self._shape(with_vectors, with_payloads, check))
 
     def live_rows(self) -> LiveRows:
-        """Every row and the id of its point, without reading vectors.
+        """Return every row and the id of its point, without reading vectors.
 
-        Raises DataLoss when these are not exactly the rows and ids that were written; ResourceExhausted, Unavailable.
+        Raises DataLoss if these are not exactly the rows and ids that were written; ResourceExhausted, Unavailable.
         """
         with self._readers.snapshot() as connection:
             return read_live_rows(connection, self._path)
 
     def vectors_of(self, rows: Rows) -> Matrix:
-        """Vectors of rows (n,) int64 that exist, as given, (n, dim) float32; read in pieces, so that no snapshot is
-        held for long.
+        """Return the vectors of existing rows (n,) int64 as written, (n, dim) float32.
 
-        Raises DataLoss when a row does not exist: for rows that may be deleted meanwhile, use `rows`. Else as get.
+        Reads in pieces, so that no read transaction lasts long. Raises DataLoss if a row does not exist: for rows that
+        may be deleted meanwhile, use `rows`. Else as get.
         """
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
         step = max(1, _VECTOR_CHUNK_BYTES // (4 * self.dim))
@@ -253,21 +255,21 @@ class PointsStore:
         return vectors
 
     def requests(self) -> list[Remembered]:
-        """Every write that is remembered, in order of seq. Raises DataLoss for a damaged row."""
+        """Return every remembered write, in order of seq. Raises DataLoss for a damaged row."""
         with self._readers.snapshot() as connection:
             return read_requests(connection, self._path)
 
     def segments(self) -> list[SegmentEntry]:
-        """Every index file that is named, by name. Raises DataLoss for a damaged row."""
+        """Return every index file that the store names, ordered by name. Raises DataLoss for a damaged row."""
         with self._readers.snapshot() as connection:
             return read_segments(connection, self._path)
 
     @contextmanager
     def frozen(self) -> Iterator[FrozenStore]:
-        """One state of the store, to be copied while the writer goes on; left before the store is closed. See
-        store_copy.frozen.
+        """Give access to one state of the store, to copy it while the writer goes on; end before the store is closed.
 
-        The write-ahead log grows meanwhile: checkpoints are put off, for each would wait in vain.
+        The write-ahead log grows meanwhile, and checkpoints are postponed, since each would wait in vain. See
+        storage.store.copy.frozen.
         """
         with self._freezing:
             self._frozen += 1
@@ -279,10 +281,10 @@ class PointsStore:
                 self._frozen -= 1
 
     def replace_segments(self, add: Sequence[SegmentEntry], remove: Sequence[str]) -> None:
-        """Name files and take names away, in one step.
+        """Add and remove names of index files, in one step.
 
-        Durable with the next checkpoint: delete a file whose name was taken away only after it, or a crash brings the
-        name back. Raises Internal for a name that is already there or not there; else as apply.
+        The change is durable with the next checkpoint. Delete the file of a removed name only after that, or a crash
+        brings the name back. Raises Internal if an added name exists or a removed one does not; else as apply.
         """
         with self._transaction() as connection:
             replace_segments(connection, add, remove)
@@ -290,13 +292,13 @@ class PointsStore:
         fault_point("store.named")
 
     def checkpoint(self) -> Seq:
-        """Move the write-ahead log into the database. Returns the applied seq that is now certainly durable.
+        """Move the write-ahead log into the database. Return the applied seq that is now certainly durable.
 
-        Why it is: under synchronous=NORMAL a commit is not flushed, but a checkpoint flushes the write-ahead log before
-        it copies its pages, and the database file before it counts them as copied. The writer's thread runs it, so the
-        applied seq read before is within these pages. When a read of an older state goes on for longer than
-        `checkpoint_wait_s`, or a state is frozen, nothing new is certain and the earlier answer is given; 0 before the
-        first checkpoint. Raises DataLoss, StorageFailed.
+        Under synchronous=NORMAL a commit is not flushed. But a checkpoint flushes the write-ahead log before it copies
+        its pages, and the database file before it counts them as copied. The writer's thread runs it, so these pages
+        include the applied seq read before. If a read of an older state lasts longer than `checkpoint_wait_s`, or a
+        state is frozen, nothing new is certain and the previous result is returned; it is 0 before the first
+        checkpoint. Raises DataLoss, StorageFailed.
         """
         self._check_usable()
         if self._frozen:
@@ -315,7 +317,7 @@ class PointsStore:
     def close(self) -> None:
         """Checkpoint and close; a second call does nothing.
 
-        Raises StorageFailed; Unavailable when a read does not end.
+        Raises StorageFailed; Unavailable if a read does not end.
         """
         self._readers.close()
         if self._refusal is None:
@@ -336,7 +338,7 @@ class PointsStore:
             try:
                 yield self._writer
             except STORE_ERRORS:
-                # no way back is tried: the store is dead, and closing it rolls back
+                # no ROLLBACK: the store is unusable from now on, and closing it rolls back
                 raise
             except BaseException:
                 self._writer.execute("ROLLBACK")

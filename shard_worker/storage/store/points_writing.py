@@ -1,4 +1,4 @@
-"""Applying mutations to the table `points`, inside the caller's transaction."""
+"""Applies mutations to the table `points`, inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shoal.shard_worker.storage.store.small_tables import remember_request
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Applied:
-    """What one mutation changed, and the counters after it."""
+    """The change that one mutation made, and the counters after it."""
 
     change: Change
     counters: Counters
@@ -29,7 +29,7 @@ class Applied:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Keys:
-    """Rows that came or went, ascending, and the sum of their key_crc."""
+    """Added or removed rows, ascending, and the sum of their key_crc."""
 
     rows: Rows
     crc_sum: int
@@ -42,7 +42,7 @@ _NOTHING = _Keys(rows=np.empty(0, dtype=np.int64), crc_sum=0)
 def apply_mutation(connection: sqlite3.Connection, mutation: Mutation, counters: Counters, dim: int) -> Applied:
     """Apply one mutation and remember its request.
 
-    Raises Internal when it is not the next one or breaks its own contract; DataLoss when index and table disagree;
+    Raises Internal if it is not the next one or its content is inconsistent; DataLoss if index and table disagree;
     sqlite3.Error.
     """
     if mutation.seq != counters.applied_seq + 1:
@@ -105,12 +105,12 @@ def _applied(seq: Seq, counters: Counters, *, killed: _Keys, made: _Keys, affect
 
 
 def _kill(connection: sqlite3.Connection, ids: list[PointId]) -> _Keys:
-    """Delete the rows of those ids that exist."""
+    """Delete the rows of the ids that exist."""
     return _remove(connection, _rows_of(connection, ids))
 
 
 def _rows_of(connection: sqlite3.Connection, ids: list[PointId]) -> dict[int, PointId]:
-    """The row of each of those ids that exist."""
+    """Return the row of each id that exists."""
     found: dict[int, PointId] = {}
     for chunk in in_chunks(ids):
         found.update(connection.execute(f"SELECT row, id FROM points WHERE id IN ({marks(len(chunk))})", chunk).fetchall())

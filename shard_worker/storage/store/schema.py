@@ -1,7 +1,7 @@
-"""store.db as SQLite sees it: tables, connections and their settings.
+"""The SQLite side of store.db: tables, connections and their settings.
 
-`id` has no declared type, hence no affinity: 1 and '1' are different ids, integers sort before strings, strings by
-their UTF-8 bytes. Every row carries the crc32c of what it holds.
+`id` has no declared type and so no affinity: 1 and '1' are different ids, integers sort before strings, and strings
+sort by their UTF-8 bytes. Every row carries the crc32c of its content.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _TABLES = (
 
 
 def create_tables(path: Path) -> sqlite3.Connection:
-    """A writing connection to a new file with empty tables, in WAL mode. Raises sqlite3.Error."""
+    """Create a file with empty tables, in WAL mode. Return a writing connection to it. Raises sqlite3.Error."""
     connection = _connect(path, "rwc")
-    # page size before anything else: it is fixed by the first page that is written
+    # set the page size first: the first written page fixes it
     connection.execute("PRAGMA page_size = 16384")
     connection.execute("PRAGMA journal_mode = WAL")
     for statement in _TABLES:
@@ -37,8 +37,9 @@ def create_tables(path: Path) -> sqlite3.Connection:
 
 
 def check_tables(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise DataLoss when the tables are not those that were created: a changed declaration would change what
-    statements mean.
+    """Raise DataLoss if the tables are not declared as they were created.
+
+    A changed declaration would change the meaning of statements.
     """
     found = {statement for (statement,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
     if found != set(_TABLES):
@@ -46,7 +47,7 @@ def check_tables(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def connect_writer(path: Path, *, cache_bytes: int, busy_wait_s: float) -> sqlite3.Connection:
-    """The one connection that writes.
+    """Open the one connection that writes.
 
     Commits are not flushed: the log is the source of durability. Raises sqlite3.Error.
     """
@@ -54,13 +55,13 @@ def connect_writer(path: Path, *, cache_bytes: int, busy_wait_s: float) -> sqlit
     _tune(connection, cache_bytes=cache_bytes, busy_wait_s=busy_wait_s)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
-    # deleted content is overwritten with zeros where SQLite was built so: pages written for nothing
+    # some builds of SQLite overwrite deleted content with zeros, which writes pages for no use
     connection.execute("PRAGMA secure_delete = OFF")
     return connection
 
 
 def connect_reader(path: Path, *, cache_bytes: int, busy_wait_s: float) -> sqlite3.Connection:
-    """A connection that reads beside the writer. Raises sqlite3.Error."""
+    """Open a connection that reads beside the writer. Raises sqlite3.Error."""
     connection = _connect(path, "rw")
     _tune(connection, cache_bytes=cache_bytes, busy_wait_s=busy_wait_s)
     connection.execute("PRAGMA query_only = ON")
@@ -68,17 +69,16 @@ def connect_reader(path: Path, *, cache_bytes: int, busy_wait_s: float) -> sqlit
 
 
 def connect_copy(path: Path) -> sqlite3.Connection:
-    """A connection to a new file that a store is copied into, not flushed. Raises sqlite3.Error."""
+    """Open a connection to a new file into which a store is copied, without flushes. Raises sqlite3.Error."""
     connection = _connect(path, "rwc")
     connection.execute("PRAGMA synchronous = OFF")
     return connection
 
 
 def connect_inspector(path: Path) -> sqlite3.Connection:
-    """A connection that reads a store nobody else has open and leaves every file as it is. Raises sqlite3.Error.
+    """Open a connection that reads a store no other process has open, and changes no file. Raises sqlite3.Error.
 
-    Without locks, and alone by declaration, SQLite keeps its index of the write-ahead log in memory instead of in a
-    file.
+    Without locks and in exclusive mode, SQLite keeps its index of the write-ahead log in memory instead of in a file.
     """
     connection = _connect(path, "ro", "&vfs=unix-none")
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")

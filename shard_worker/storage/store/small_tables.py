@@ -1,4 +1,4 @@
-"""The tables `requests` and `segments`: writes that are remembered, and index files that are known."""
+"""The tables `requests` (remembered writes) and `segments` (known index files)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shoal.shard_worker.storage.checksum import values_crc
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentEntry:
-    """One file under `segments/`. rows: how many it was built from; applied_seq: of the state it was built from."""
+    """One file under `segments/`. rows: number of its rows; applied_seq: of the state that it was built from."""
 
     name: str
     size_bytes: int
@@ -35,13 +35,13 @@ def remember_request(connection: sqlite3.Connection, entry: Remembered) -> None:
 
 
 def forget_requests(connection: sqlite3.Connection, through: Iterable[tuple[str, int]], clients: Iterable[str]) -> None:
-    """Forget writes: of a client up to and including a number, and of clients altogether."""
+    """Forget writes. through: (client, number) pairs, up to and including the number; clients: all writes of these."""
     connection.executemany("DELETE FROM requests WHERE client = ? AND number <= ?", through)
     connection.executemany("DELETE FROM requests WHERE client = ?", [(client,) for client in clients])
 
 
 def read_requests(connection: sqlite3.Connection, path: Path) -> list[Remembered]:
-    """Every write that is remembered, in order of seq. Raises DataLoss for a damaged row."""
+    """Return every remembered write, in order of seq. Raises DataLoss for a damaged row."""
     found = connection.execute("SELECT client, number, seq, affected, time_ms, crc FROM requests ORDER BY seq").fetchall()
     return [
         Remembered(request_id=RequestId(client, number), seq=Seq(seq), affected=affected, time_ms=time_ms)
@@ -50,7 +50,7 @@ def read_requests(connection: sqlite3.Connection, path: Path) -> list[Remembered
 
 
 def replace_segments(connection: sqlite3.Connection, add: Sequence[SegmentEntry], remove: Sequence[str]) -> None:
-    """Name files and take names away. Raises Internal for a name that is already there or not there."""
+    """Add and remove names of files. Raises Internal if an added name exists or a removed one does not."""
     for name in remove:
         if connection.execute("DELETE FROM segments WHERE name = ?", (name,)).rowcount != 1:
             raise Internal(f"segment file {name} is not named in the store")
@@ -62,7 +62,7 @@ def replace_segments(connection: sqlite3.Connection, add: Sequence[SegmentEntry]
 
 
 def read_segments(connection: sqlite3.Connection, path: Path) -> list[SegmentEntry]:
-    """Every file that is named, by name. Raises DataLoss for a damaged row."""
+    """Return every named file, ordered by name. Raises DataLoss for a damaged row."""
     found = connection.execute("SELECT name, size_bytes, sha256, rows, applied_seq, crc FROM segments ORDER BY name").fetchall()
     return [
         SegmentEntry(name=name, size_bytes=size_bytes, sha256=sha256, rows=rows, applied_seq=Seq(applied_seq))

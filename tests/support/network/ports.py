@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import itertools
 import os
 import random
 import socket
+from collections.abc import Iterator
 
-_FIRST, _LAST, _BLOCK = 20_000, 32_000, 100
+_FIRST, _LAST, _BLOCK = 20_000, 32_000, 400
 _CLAIMS = "/tmp/shoal-test-ports"
 """One byte of this file stands for each block of ports; a process that uses a block holds the lock on its byte."""
 
@@ -16,28 +18,29 @@ _CLAIMS = "/tmp/shoal-test-ports"
 def free_port() -> int:
     """Return a port on loopback that nobody uses. Raises RuntimeError when this process finds none.
 
-    The port lies below those that the system gives to outgoing connections. A client that tries to reach a server while
-    it is down could otherwise take the port before the server comes back to it.
+    A process gets each port of its block once before it gets one again, so that two servers that start at the same time
+    never have the same one. The ports lie below those that the system gives to outgoing connections. A client that
+    tries to reach a server while it is down could otherwise take the port before the server comes back to it.
     """
-    first = _own_block()
-    for port in random.sample(range(first, first + _BLOCK), _BLOCK):
+    ports = _own_ports()
+    for port in itertools.islice(ports, _BLOCK):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise RuntimeError(f"none of the ports from {first} to {first + _BLOCK - 1} is free")
+    raise RuntimeError(f"none of the {_BLOCK} ports of this process is free")
 
 
 @functools.cache
-def _own_block() -> int:
-    """Return the first port of a block that no other test process takes ports from, until this one ends."""
+def _own_ports() -> Iterator[int]:
+    """Return the ports of a block, again and again. No other test process takes ports from it until this one ends."""
     claims = os.open(_CLAIMS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     for first in random.sample(range(_FIRST, _LAST, _BLOCK), (_LAST - _FIRST) // _BLOCK):
         try:
             fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, first)
         except BlockingIOError:
             continue
-        return first
+        return itertools.cycle(random.sample(range(first, first + _BLOCK), _BLOCK))
     raise RuntimeError(f"other test processes hold all ports from {_FIRST} to {_LAST - 1}")

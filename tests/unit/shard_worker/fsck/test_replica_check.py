@@ -131,7 +131,7 @@ def test_a_term_that_went_back_is_damage(path):
     write_sealed(path / "replica.json", {**{name: document[name] for name in fields}, "known_term": 0})
     (finding,) = checked(path).findings
     assert (finding.position, finding.severity) == ("known_term", Severity.DAMAGE)
-    assert "term 0 is the highest seen, the log has records of term 1" in finding.meaning
+    assert "term 0 is the highest seen, but the log has records of term 1" in finding.meaning
 
 
 def test_a_folder_in_another_place_is_damage(path):

@@ -175,7 +175,7 @@ def test_a_primary_read_needs_the_lease_after_the_result_is_fixed(tmp_path):
             await bench.upsert([1], [[1, 0, 0, 0]])
             assert (await bench.search([1, 0, 0, 0], 1, terms=terms)).ids.tolist() == [1]
             bench.lease[0] = False
-            with pytest.raises(Unavailable, match="not surely the primary"):
+            with pytest.raises(Unavailable, match="not certainly the primary"):
                 await bench.search([1, 0, 0, 0], 1, terms=terms)
             assert (await bench.search([1, 0, 0, 0], 1)).ids.tolist() == [1]
 

@@ -100,7 +100,7 @@ def test_questions_about_a_snapshot_say_what_they_are_about() -> None:
 
 def test_records_that_do_not_follow_each_other_and_empty_answers_are_refused() -> None:
     gap = replication_pb2.AppendRequest(prev_seq=4, records=[replication_pb2.LogRecord(seq=6, kind=1)])
-    with pytest.raises(InvalidArgument, match="record 6 stands in the place of record 5"):
+    with pytest.raises(InvalidArgument, match="record 6 is in the place of record 5"):
         messages.append_from_message(gap)
     unknown = replication_pb2.AppendRequest(records=[replication_pb2.LogRecord(seq=1, kind=99)])
     with pytest.raises(InvalidArgument, match="kind 99"):

@@ -190,7 +190,7 @@ def test_a_snapshot_that_its_owner_has_forgotten_is_begun_anew_with_the_files_th
 def test_a_snapshot_that_is_not_wanted_any_more_is_let_go_of_at_its_owner(tmp_path, source):
     async def run():
         worker, owner = a_worker(tmp_path / "here"), Owner(source)
-        with pytest.raises(Unavailable, match="not wanted any more"):
+        with pytest.raises(Unavailable, match="no longer needed"):
             await fetched(SnapshotFetch(peers=owner, downloads=FolderDownloads(worker)), lambda: len(owner.asked) < 2)
         assert (owner.begun, len(owner.asked), owner.pins) == (1, 2, {})
         worker.close()

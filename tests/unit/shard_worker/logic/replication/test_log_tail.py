@@ -31,12 +31,12 @@ def test_a_valid_record_behind_an_unreadable_one_is_damage():
 
 def test_the_watermark_forbids_to_cut_what_it_covers():
     verdict = judge_tail(facts(broken=True, watermark_seq=6))
-    assert verdict == Damaged("the log was durable up to seq 6 and is readable only up to 5")
+    assert verdict == Damaged("the log was durable up to seq 6 but is readable only up to 5")
 
 
 def test_what_the_store_has_applied_forbids_to_cut_it():
     verdict = judge_tail(facts(broken=True, applied_seq=6))
-    assert verdict == Damaged("the store has applied seq 6 and the log is readable only up to 5")
+    assert verdict == Damaged("the store has applied seq 6 but the log is readable only up to 5")
 
 
 def test_a_log_cut_cleanly_before_a_witness_is_damage_too():

@@ -159,7 +159,7 @@ def test_a_reader_that_trimming_overtakes_is_told(tmp_path):
     reading = log.read(Seq(1))
     assert next(reading).seq == 1
     log.trim(Seq(30))
-    with pytest.raises(PreconditionFailed, match="was trimmed while it was to be read"):
+    with pytest.raises(PreconditionFailed, match="was trimmed during a read"):
         list(reading)
     log.close()
 

@@ -72,7 +72,7 @@ def test_a_log_cut_before_what_the_store_has_applied_is_damage(crashed):
     data, ends = path.read_bytes(), frame_ends(folder)
     for size in range(ends[0], len(data)):
         path.write_bytes(data[:size])
-        with pytest.raises(DataLoss, match="the store has applied seq 5 and the log is readable only up to"):
+        with pytest.raises(DataLoss, match="the store has applied seq 5 but the log is readable only up to"):
             open_log(folder, applied_seq=5)
         assert path.read_bytes() == data[:size]
 
@@ -84,7 +84,7 @@ def test_a_log_cut_before_the_watermark_is_damage(crashed):
     data, ends = path.read_bytes(), frame_ends(folder)
     for size in range(ends[0], len(data)):
         path.write_bytes(data[:size])
-        with pytest.raises(DataLoss, match="the log was durable up to seq 5 and is readable only up to"):
+        with pytest.raises(DataLoss, match="the log was durable up to seq 5 but is readable only up to"):
             open_log(folder)
 
 
@@ -215,7 +215,7 @@ def test_a_missing_file_is_damage_wherever_it_was(long_log, position):
 
 def test_a_missing_first_file_is_damage_also_when_the_store_does_not_need_it(long_log):
     log_files(long_log)[0].unlink()
-    with pytest.raises(DataLoss, match="nothing from seq 1 on was trimmed: a file is missing"):
+    with pytest.raises(DataLoss, match="seq 1 and later were never trimmed: a file is missing"):
         open_log(long_log, applied_seq=COUNT)
 
 
@@ -225,7 +225,7 @@ def test_a_trimmed_log_that_begins_behind_the_store_is_damage(long_log):
     log.trim(second - 1)
     log.close()
     assert open_and_close(long_log, applied_seq=second - 1) == list(range(second, COUNT + 1))
-    with pytest.raises(DataLoss, match=f"the store needs it from seq {second - 1} on"):
+    with pytest.raises(DataLoss, match=f"the store needs the records from seq {second - 1} on"):
         open_log(long_log, applied_seq=second - 2)
 
 
@@ -286,7 +286,7 @@ def test_a_record_that_is_not_the_one_the_watermark_saw_is_damage(tmp_path):
         log.append([record(1, body=body)])
         log.close()
     shutil.copy(tmp_path / "one" / "watermark.json", tmp_path / "two" / "watermark.json")
-    with pytest.raises(DataLoss, match="record 1 is not the one that the watermark saw"):
+    with pytest.raises(DataLoss, match="the crc of record 1 is not the one in the watermark"):
         open_log(tmp_path / "two")
 
 
