@@ -1,4 +1,4 @@
-"""Stand-ins for the SDK's other side: a scripted transport, a clock that only pauses move, a cluster in a dictionary."""
+"""Stand-ins for the SDK's other side: a scripted transport, a clock moved by pauses only, a cluster in a dictionary."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ class ForgetRequests:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Acknowledge:
-    """Tell a caller that its write is committed and applied."""
+    """Answer a caller that its write is committed and applied."""
 
     ticket: Ticket
     seq: Seq
@@ -207,7 +207,7 @@ class Acknowledge:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refuse:
-    """Tell a caller why its write was not done, or may not have been."""
+    """Answer a caller why its write was not done, or may not have been done."""
 
     ticket: Ticket
     error: ShoalError
@@ -230,7 +230,7 @@ class AnswerAppend:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RefuseAppend:
-    """Tell the primary that this replica cannot take appends."""
+    """Answer the primary that this replica cannot take appends."""
 
     ticket: Ticket
     error: ShoalError

@@ -125,7 +125,7 @@ class Leadership:
         if len(config.isr) < config.min_isr:
             return f"{len(config.isr)} replicas are in sync, {config.min_isr} must be"
         stuck = next((peer for peer in self._needed() if peer.waited_ms(now_ms) >= STALLED_MS), None)
-        return None if stuck is None else f"replica {stuck.id} on worker {stuck.worker} does not answer and cannot be left out"
+        return None if stuck is None else f"replica {stuck.id} on worker {stuck.worker} does not answer and cannot leave the isr"
 
     def no_room(self) -> NoRoom | None:
         """Return why a member that upserts need has no room for them; None if all have room."""

@@ -75,15 +75,15 @@ def pin_snapshot(folder: ReplicaFolder, store: PointsStore, term_of: Callable[[S
 def read_piece(pinned: PinnedSnapshot, name: str, offset: int, max_bytes: int) -> bytes:
     """Return bytes of one file from `offset` on: max_bytes, or fewer at its end.
 
-    Raises NotFound if the manifest does not have the name or the snapshot is released, InvalidArgument if the offset
-    lies behind the file's end or max_bytes is not from 1 to MOST_PIECE_BYTES, DataLoss if the file has become shorter.
+    Raises NotFound if the manifest does not have the name or the snapshot is released, InvalidArgument if the offset is
+    after the file's end or max_bytes is not from 1 to MOST_PIECE_BYTES, DataLoss if the file has become shorter.
     """
     file = next((each for each in pinned.manifest.files if each.name == name), None)
     if file is None:
         raise NotFound(f"snapshot {pinned.manifest.snapshot} has no file {name!r}")
     if not 0 <= offset <= file.size_bytes or not 1 <= max_bytes <= MOST_PIECE_BYTES:
         raise InvalidArgument(
-            f"{max_bytes} bytes at offset {offset} of {name}: it has {file.size_bytes}, a piece at most {MOST_PIECE_BYTES}"
+            f"{max_bytes} bytes at offset {offset} of {name} cannot be read: it has {file.size_bytes}, a piece at most {MOST_PIECE_BYTES}"
         )
     wanted = min(max_bytes, file.size_bytes - offset)
     try:

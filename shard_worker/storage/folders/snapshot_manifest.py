@@ -75,7 +75,7 @@ def check_manifest(manifest: SnapshotManifest) -> None:
     if not _SNAPSHOT.fullmatch(manifest.snapshot):
         raise PreconditionFailed(f"{manifest.snapshot!r} cannot name a snapshot")
     if len(set(names)) != len(names) or STORE_FILE not in names:
-        raise PreconditionFailed(f"snapshot {manifest.snapshot} names a file twice or no {STORE_FILE}: {names}")
+        raise PreconditionFailed(f"snapshot {manifest.snapshot} names a file twice, or does not name {STORE_FILE}: {names}")
     for file in manifest.files:
         if file.name != STORE_FILE and not _SEGMENT.fullmatch(file.name):
             raise PreconditionFailed(f"{file.name!r} cannot name a file of snapshot {manifest.snapshot}")

@@ -225,7 +225,7 @@ def _identity(folder: Path, cluster_id: ClusterId) -> WorkerId:
         check_cluster(path, document["cluster_id"], cluster_id)
         return WorkerId(document["worker_id"])
     if any(itertools.chain(_refs_in(folder), _refs_in(folder, OLD_PREFIX))):
-        raise DataLoss(f"{path} is missing beside replicas")
+        raise DataLoss(f"{path} is missing, but the folder holds replicas")
     worker_id = WorkerId(str(uuid.uuid4()))
     write_sealed(path, {"cluster_id": cluster_id, "worker_id": worker_id})
     return worker_id

@@ -196,7 +196,7 @@ class ReplicaLog:
         if seq >= state.end.seq:
             return
         if seq < state.base.seq:
-            raise Internal(f"log {self._folder} begins with seq {self.first_seq} and cannot be cut behind seq {seq}")
+            raise Internal(f"log {self._folder} begins with seq {self.first_seq} and cannot be cut after seq {seq}")
         kept = state.part_before(seq)
         place = place_behind(state.parts[kept], self._identity.seed, seq)
         fault_point("log.truncate")
