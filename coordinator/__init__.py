@@ -1,7 +1,7 @@
-"""The coordinator: owns intent. Collections, placement, failover. Refuses to touch a vector or to sit on the query
-path.
+"""The coordinator: owns the wanted state of collections, their placement, and failover. It reads no vectors and is not
+part of any search.
 
-shoal.store.observe folds the store into a map; logic turns a snapshot of it into steps; act carries each out as one
-compare-and-swap; election says whether this coordinator may; loop goes round; administer and service answer the
-routers.
+shoal.store.observe keeps a map of the store. logic turns a snapshot of the map into steps. act carries out each step as
+one compare-and-swap. election decides whether this coordinator leads. loop runs the rounds. administer and service
+answer the routers.
 """

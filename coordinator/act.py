@@ -1,7 +1,7 @@
-"""Carries steps out: each becomes one compare-and-swap of the store. Refuses to decide: what does not hold any more is
-left undone.
+"""Carries out steps: each becomes one compare-and-swap in the store. It decides nothing: a step whose conditions do not
+hold any more is not applied.
 
-Nothing is tried again here. A step that was rejected, or whose outcome is unknown, is judged anew by the next round.
+Nothing is tried again here. After a rejected step, or one with an unknown outcome, the next round decides again.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ from shoal.store.keys import Keys
 log = logging.getLogger("shoal.coordinator.act")
 
 DONE, REJECTED, IN_DOUBT = "done", "rejected", "in_doubt"
-"""How a step that was tried ends: committed; somebody was faster; the next round sees whether it was."""
+"""Outcomes of a step: committed; rejected, because something had changed; unknown until the next round."""
 
 
 def transaction_of(step: Step, keys: Keys, leadership: Revision) -> Transaction:
-    """The transaction of a step. leadership: creation revision of our key `leader`; who leads no more has nothing
-    committed.
+    """Return the transaction of a step. leadership: creation revision of our key `leader`.
+
+    The transaction compares this revision, so a coordinator that leads no more commits nothing.
     """
     compares, operation = _swap_of(step, keys)
     return Transaction(compares=(Created(key=keys.leader, create_revision=leadership), *compares), then=(operation,))
@@ -84,7 +85,7 @@ def _swap_of(step: Step, keys: Keys) -> tuple[tuple[Compare, ...], Operation]:
 
 
 def epoch_of(entry: ShardEntry, keys: Keys) -> Compare:
-    """That nobody has changed a shard's configuration."""
+    """Return the compare that holds while a shard's configuration is unchanged."""
     return Unchanged(key=keys.shard(entry.config.shard), mod_revision=entry.epoch)
 
 
@@ -95,7 +96,7 @@ def _as_is(collection: Collection, keys: Keys) -> Compare:
 def _old_term_over(before: ShardEntry, keys: Keys) -> tuple[Compare, ...]:
     config = before.config
     home = config.primary_worker
-    # A primary that resigned is over by that very configuration, and so is one that has no worker any more.
+    # If the primary resigned, or has no worker any more, the configuration itself proves the end of its term.
     if home is None or has_resigned(config):
         return (epoch_of(before, keys),)
     return epoch_of(before, keys), Changed(key=keys.worker(home), mod_revision=config.primary_reg)
@@ -106,12 +107,12 @@ def _are_live(registrations: Registrations, keys: Keys) -> tuple[Compare, ...]:
 
 
 def put_shard(config: ShardConfig, keys: Keys) -> Operation:
-    """Put a shard's configuration."""
+    """Return the operation that puts a shard's configuration."""
     return Put(key=keys.shard(config.shard), value=encode_shard(config))
 
 
 def story_of(step: Step) -> dict[str, object]:
-    """The fields of a step's log line."""
+    """Return the fields of a step's log line."""
     match step:
         case CreateCluster(cluster=cluster):
             return {"cluster": cluster}
@@ -136,7 +137,7 @@ def story_of(step: Step) -> dict[str, object]:
 
 
 def _untold(step: Step, outcome: str) -> None:
-    """Default for told."""
+    """Do nothing: the default for told."""
 
 
 class Actor:
@@ -152,19 +153,18 @@ class Actor:
         timeout_s: float,
         told: Callable[[Step, str], None] = _untold,
     ) -> None:
-        """leadership: says, at each moment, under which creation revision of the key `leader` we lead; None when we do
-        not.
+        """leadership: returns the creation revision of our key `leader` while we lead, else None.
 
-        told: called with each step tried and its outcome: done, rejected or in_doubt.
+        told: called with each step that was tried, and its outcome: done, rejected or in_doubt.
         """
         self._told = told
         self._store, self._keys, self._leadership, self._timeout_s = store, keys, leadership, timeout_s
         self._at_once = at_once
 
     async def carry_out(self, steps: Sequence[Step]) -> Revision:
-        """Try each step once.
+        """Try each step once. Returns the newest committed revision, 0 for none.
 
-        Returns the newest revision committed, 0 for none. What is left when leadership ends is not tried.
+        After the end of our leadership, the remaining steps are not tried.
         """
         places = asyncio.Semaphore(self._at_once)
         ends = await asyncio.gather(*(self._in_turn(step, places) for step in steps), return_exceptions=True)
@@ -185,7 +185,7 @@ class Actor:
         try:
             answer = await self._store.commit(transaction, self._timeout_s)
         except Unavailable as error:
-            # Not applied, or perhaps applied: the next round sees which.
+            # It may or may not have been applied. The next round reads the map and decides again.
             self._told(step, IN_DOUBT)
             log.warning(event("step_in_doubt", **story, reason=f"{type(error).__name__}: {error.message}"))
             return Revision(0)

@@ -1,5 +1,5 @@
-"""Carries out what users ask of collections. Each request becomes one compare-and-swap; the rounds of the loop do the
-rest. Answers only while this coordinator leads.
+"""Carries out users' requests about collections. Each request becomes one compare-and-swap; the rounds of the loop do
+the rest. It answers only while this coordinator leads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Administrator:
-    """Creates, alters and drops collections. new_id: makes a text that never comes twice."""
+    """Creates, alters and drops collections. new_id: returns a text that is new with every call."""
 
     def __init__(self, *, requests: UserRequests, keys: Keys, new_id: Callable[[], str], limits: Limits) -> None:
         self._requests, self._keys, self._new_id, self._limits = requests, keys, new_id, limits
@@ -45,10 +45,10 @@ class Administrator:
         return await _active(request, found)
 
     async def alter(self, name: str, alteration: Alteration, timeout_s: float) -> None:
-        """Change a live collection. Returns when the change is committed, at once when nothing is to be changed.
+        """Change a live collection. Returns when the change is committed, or at once if nothing has to change.
 
         Raises NotFound, InvalidArgument, PreconditionFailed (more replicas than workers), ResourceExhausted (no memory
-        for them), Unavailable (not the leader, no store, still being created) or DeadlineExceeded.
+        for the replicas), Unavailable (not the leader, no store, still being created) or DeadlineExceeded.
         """
         check_name(name, self._limits)
         request = self._begin(name, timeout_s)
@@ -66,10 +66,10 @@ class Administrator:
         await self._attempts(request, "altered", name, attempt)
 
     async def drop(self, name: str, collection: CollectionId | None, timeout_s: float) -> None:
-        """Put the tombstone of a collection and free its name. Returns when that is committed.
+        """Put the tombstone of a collection and free its name. Returns when this is committed.
 
-        collection: drop only the collection with this id, and return at once when it is gone already; None for
-        the one that has the name. Raises NotFound (without an id), Unavailable (not the leader, no store),
+        collection: drop only the collection with this id, and return at once if it does not exist any more. None: drop
+        the collection that has the name. Raises NotFound (without an id), Unavailable (not the leader, no store),
         InvalidArgument or DeadlineExceeded.
         """
         check_name(name, self._limits)
@@ -98,7 +98,7 @@ class Administrator:
         return await request.attempts(attempt, Unavailable(message, ErrorDetails(field="name")))
 
     async def _found_or_created(self, request: UserRequest, wanted: Collection) -> Collection | None:
-        """Return the collection that this request has made, now or in an earlier attempt; None to try again."""
+        """Return the collection that this request made, now or in an earlier attempt; None to try again."""
         leads = request.leads()
         found = admitted(await self._holder(request, wanted.spec.name), wanted.spec, wanted.request_id)
         if found is not None:
@@ -115,15 +115,15 @@ class Administrator:
         return None if revision is None else dataclasses.replace(wanted, revision=revision)
 
     async def _dropped(self, request: UserRequest, found: Collection) -> bool | None:
-        """Put the tombstone. Returns True when that is surely committed, else None."""
-        # The name is not compared: it belongs to the collection until that is DROPPING.
+        """Put the tombstone. Returns True if it is surely committed, else None."""
+        # The name is not compared: it belongs to the collection until the collection is DROPPING.
         tombstone = dataclasses.replace(found, state=CollectionState.DROPPING)
         return await self._put(request, tombstone, DeleteKey(key=self._keys.name(found.spec.name)))
 
     async def _put(self, request: UserRequest, wanted: Collection, *besides: Operation) -> bool | None:
-        """Replace the revision that `wanted` was made from, and do the other operations.
+        """Replace the collection by `wanted` if it is unchanged since its revision, and do the other operations.
 
-        Returns True when that is surely committed, else None.
+        Returns True if this is surely committed, else None.
         """
         key = self._keys.collection(wanted.id)
         transaction = Transaction(

@@ -1,8 +1,8 @@
-"""Leads by etcd: the key `leader` under a lease. A second coordinator stands by and takes over when the key goes.
+"""Elects the leading coordinator: it holds the key `leader` in etcd under its lease. Another coordinator stands by and
+takes over when the key is gone.
 
-Owns this coordinator's lease and says, at each moment, whether it may act. It may no more as soon as the lease is not
-surely held; and every step compares the key besides, so that a leader that does not know of its end still commits
-nothing.
+It owns this coordinator's lease and knows whether the coordinator may act. It may not act from the moment at which the
+lease is not surely held. Every step also compares the key, so a leader that has not noticed its end commits nothing.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _TICKS_PER_TTL = 10
 
 
 def proof_of_leadership(leadership: Revision | None, cluster: ClusterMap) -> Revision:
-    """The creation revision of our key `leader`, which transactions compare.
+    """Return the creation revision of our key `leader`, which transactions compare.
 
-    Raises Unavailable, naming the leader, when we do not lead.
+    Raises Unavailable, naming the leader, if we do not lead.
     """
     if leadership is not None:
         return leadership
@@ -41,8 +41,9 @@ def proof_of_leadership(leadership: Revision | None, cluster: ClusterMap) -> Rev
 
 
 class Election:
-    """One candidate. lease_ttl_s: how long a leader that vanished is waited for; timeout_s: for each call of the
-    store.
+    """One candidate for leading coordinator.
+
+    lease_ttl_s: time until a leader that vanished can be replaced. timeout_s: for each call of the store.
     """
 
     def __init__(
@@ -65,17 +66,17 @@ class Election:
         self._followed: str | None = None
 
     def leadership(self) -> Revision | None:
-        """Creation revision of our key while we lead and surely hold its lease, else None."""
+        """Return the creation revision of our key while we lead and surely hold its lease, else None."""
         keeper = self._keeper
         return self._leadership if keeper is not None and keeper.is_held(self._clock()) else None
 
     def lease_age_s(self) -> float | None:
-        """Seconds since our lease was last renewed; None without one. May be called on any thread."""
+        """Return the seconds since our lease was last renewed, None without a lease. May be called on any thread."""
         keeper = self._keeper
         return None if keeper is None or keeper.lost else self._clock() - keeper.renewed_at
 
     async def run(self, address: str) -> None:
-        """Stand for election without end. address: host:port under which a leader is to be reached."""
+        """Stand for election without end. address: host:port under which others reach this coordinator."""
         await self._changes.until(lambda: self._observer.listed, timeout_s=None)
         while True:
             keeper = await self._new_lease()
@@ -105,7 +106,7 @@ class Election:
 
     @property
     def _pause_s(self) -> float:
-        """Seconds until it looks again when no change is signalled."""
+        """Seconds until the next look if no change is signalled."""
         return self._lease_ttl_s / 5
 
     async def _hold(self, keeper: LeaseKeeper, address: str) -> None:
@@ -136,8 +137,8 @@ class Election:
         try:
             answer = await self._store.commit(Transaction(compares=(Absent(key=leader),), then=(put,)), self._timeout_s)
         except (Unavailable, LeaseNotFound) as error:
-            # Perhaps applied: then the map will name this address, and the next move is to look whose lease it is
-            # under. A lease that is gone is for its keeper to notice.
+            # It may have been applied. Then the map will name this address, and the next move reads the key and
+            # compares its lease with ours. The keeper notices a lost lease.
             log.debug(event("not_elected", reason=error.message))
         else:
             if isinstance(answer, Committed):

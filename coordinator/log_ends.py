@@ -1,6 +1,6 @@
 """Asks workers about their replicas, before an election or a recovery.
 
-An answer is a hint, never a proof: no safety rests on it. A worker that does not answer in time is not waited for.
+An answer is a hint, not a proof: safety never depends on it. A worker that does not answer in time is left out.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""Goes round: observe -> ask -> decide -> act. Wakes on every change, when a lost replica is to be replaced and,
-besides, every few seconds. Keeps nothing between rounds but since when workers are gone, and what they said of replicas
-that are not open."""
+"""Runs the rounds of the coordinator: observe, ask, decide, act. A round begins after every change, when a lost replica
+has to be replaced, and every few seconds. Between rounds it keeps only the values of logic/remembered.py."""
 
 from __future__ import annotations
 
@@ -17,19 +16,20 @@ from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.observe import ObservedMap
 
 LOG_ENDS_S = 0.3
-"""How long an election waits for workers to tell where their logs end."""
+"""Longest time in seconds that an election waits for workers to report the ends of their logs."""
 
 ASK_AGAIN_S = 0.25
-"""Pause before they are asked again, while a shard that several may lead has no primary: a replica may be being
-opened.
+"""Pause in seconds before workers are asked again, while a shard waits for an election: a worker may just be opening a
+replica.
 """
 
 
 class Loop:
-    """The rounds of this coordinator; idle while it does not lead.
+    """The rounds of this coordinator. It is idle while this coordinator does not lead.
 
-    every_s: longest pause between rounds; steps_per_round: bound of one round, the rest follows in the next;
-    replace_after_s: how long the worker of a replica may be gone; new_seed: text that never comes twice.
+    every_s: longest pause between rounds. steps_per_round: most steps of one round; the others follow in the next.
+    replace_after_s: seconds that the worker of a replica may be gone. new_seed: returns a text that is new with every
+    call.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Loop:
         self._absences, self._unled, self._joining, self._answers = Absences(), Since(), Since(), Answers()
 
     async def run(self) -> None:
-        """Go round without end."""
+        """Run rounds without end."""
         while True:
             heard = self._changes.count
             if self._leads():
@@ -65,7 +65,7 @@ class Loop:
             await self._changes.wait(heard, self._pause_s())
 
     async def round(self) -> Revision:
-        """One round. Returns the newest revision it committed, 0 for none."""
+        """Run one round. Returns the newest revision that it committed, 0 for none."""
         seen, now = self._observer.map, self._clock()
         self._absences = self._absences.seen(seen, now)
         asked = questions(seen, self._answers.to_ask_again(seen))
@@ -91,5 +91,5 @@ class Loop:
         return min(self._every_s, often_s) if due_s is None else min(self._every_s, often_s, due_s)
 
     async def _see(self, revision: Revision) -> None:
-        # A round made from a map that lacks the last one's commits would only be rejected.
+        # A round from a map without the last round's commits would only be rejected.
         await self._changes.until(lambda: self._observer.map.revision >= revision, self._every_s)

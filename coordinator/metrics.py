@@ -1,4 +1,4 @@
-"""What a coordinator measures beside its calls: whether it leads, and the steps it takes."""
+"""The metrics of a coordinator, beside those of its calls: whether it leads, and its steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEADING = MetricSpec(name="shoal_leading", kind="gauge", text="1 for the coordin
 STEPS = MetricSpec(
     name="shoal_steps_total",
     kind="counter",
-    text="Steps tried, by kind (CreateShard, ElectPrimary, ...) and outcome: done, rejected (somebody was faster) or in_doubt.",
+    text="Steps tried, by kind (CreateShard, ElectPrimary, ...) and outcome: done, rejected (something had changed) or in_doubt.",
     labels=("step", "outcome"),
 )
 ELECTIONS = MetricSpec(name="shoal_elections_total", kind="counter", text="Primaries elected, those of workers that came back included.")
@@ -22,13 +22,13 @@ REPLACEMENTS = MetricSpec(
 
 GATHERED = (LEADING, LEASE_AGE_SECONDS, STORE_CONNECTED)
 COORDINATOR_METRICS = (*GATHERED, STEPS, ELECTIONS, REPLACEMENTS)
-"""All of them."""
+"""All metrics of this module, and those of every role that are gathered here."""
 
 _ROLE = ("coordinator",)
 
 
 class StepMeter:
-    """Counts steps, and what some of them mean."""
+    """Counts steps by kind and outcome, and elections and replacements among them."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -36,7 +36,7 @@ class StepMeter:
         self._elections, self._replacements = metrics.measure(ELECTIONS), metrics.measure(REPLACEMENTS)
 
     def __call__(self, step: Step, outcome: str) -> None:
-        """A step was tried, and ended so."""
+        """Count a step that was tried, with its outcome."""
         self._of(type(step).__name__, outcome)(1)
         match step:
             case ElectPrimary() if outcome == DONE:
@@ -52,7 +52,7 @@ class StepMeter:
 
 
 def gather(metrics: Metrics, *, leads: Callable[[], bool], lease_age_s: Callable[[], float | None], connected: Callable[[], bool]) -> None:
-    """Let what is only read be read, on any thread."""
+    """Register the metrics that are read on request. The given functions are called on any thread."""
 
     def read() -> Iterable[Sample]:
         yield Sample(LEADING, leads())

@@ -1,7 +1,7 @@
-"""Recovers shards that have lost every replica that may lead, when an operator asks for it, and keeps an audit.
+"""Recovers shards that have lost every replica that may lead, at an operator's request, and keeps an audit.
 
 One transaction writes the new configuration and the audit entry, so neither exists without the other. A request that
-comes again, or whose outcome is unknown, is looked up in the audit, so it is carried out once.
+comes again, or whose outcome is unknown, is looked up in the audit. So it is carried out once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shoal.store.keys import Keys
 log = logging.getLogger("shoal.coordinator.recover")
 
 REPORTS_S = 1.0
-"""How long workers may take to tell about their replicas."""
+"""Longest time in seconds for workers to report about their replicas."""
 
 MOST_REASON_CHARACTERS = 1_000
 MOST_ENTRIES = 1_000
@@ -34,7 +34,7 @@ MOST_ENTRIES = 1_000
 
 
 class Recoverer:
-    """wall_ms: the time of day. new_id: makes a text that never comes twice."""
+    """Plans and carries out recoveries. wall_ms: returns the time in ms since 1970. new_id: returns a new text."""
 
     def __init__(
         self, *, requests: UserRequests, keys: Keys, reports: ReplicaReports, wall_ms: Callable[[], int], new_id: Callable[[], str]
@@ -42,7 +42,7 @@ class Recoverer:
         self._requests, self._keys, self._reports, self._wall_ms, self._new_id = requests, keys, reports, wall_ms, new_id
 
     async def recover(self, request: RecoveryRequest, timeout_s: float) -> tuple[Recovery, bool]:
-        """Return what is done, or would be done, and whether it is done.
+        """Return the recovery, and whether it was carried out. Without accept_data_loss it is only planned.
 
         Raises NotFound, InvalidArgument, PreconditionFailed (see logic.recovery), Unavailable (not the leader, no
         store, still being created) or DeadlineExceeded.
@@ -69,7 +69,7 @@ class Recoverer:
         return await asked.attempts(attempt, Unavailable(failed))
 
     async def audit(self, limit: int, before: str, timeout_s: float) -> tuple[tuple[AuditEntry, ...], str]:
-        """Return entries, newest first, and the `before` of the next page, "" when there is none.
+        """Return entries, newest first, and the `before` of the next page, "" if there is none.
 
         Raises Unavailable or DeadlineExceeded.
         """
@@ -83,7 +83,7 @@ class Recoverer:
         return entries, page[-1] if len(page) < len(wanted) else ""
 
     async def _earlier(self, asked: UserRequest, request_id: str) -> Recovery | None:
-        """Return what this same request has done already."""
+        """Return the recovery that this request has carried out already; None if there is none."""
         asked.leads()
         listing = await asked.list(self._keys.audits)
         entries = (decode_audit(entry.key, entry.value) for entry in listing.entries)

@@ -1,5 +1,5 @@
-"""The coordinator as a role that any process can host: owns its store client, its server and its tasks; wires its
-rooms.
+"""The coordinator as a role that any process can host: owns its store client, its server and its tasks, and connects
+its parts.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _etcd_store(settings: CoordinatorSettings) -> Store:
 class CoordinatorRole:
     """A coordinator.
 
-    Made inside the event loop that runs it. Healthy, as leader and as standby, while the store answers.
+    Make it inside the event loop that runs it. It is healthy while the store answers, both as leader and as standby.
     """
 
     def __init__(self, settings: CoordinatorSettings, open_store: Callable[[CoordinatorSettings], Store] = _etcd_store) -> None:
@@ -82,9 +82,9 @@ class CoordinatorRole:
         return self._election.leadership() is not None
 
     async def start(self) -> None:
-        """Listen, observe, stand for election.
+        """Listen, observe the store, and stand for election.
 
-        Returns once the store has answered. Raises Unavailable when the port is taken.
+        Returns once the store has answered. Raises Unavailable if the port is taken.
         """
         self._metrics.start()
         await self._server.set_serving(False)
@@ -107,7 +107,7 @@ class CoordinatorRole:
         raise Internal("a task of the coordinator ended, which it never should")
 
     async def stop(self) -> None:
-        """Act no more, give leadership up so that a standby takes over at once, answer what is running, close."""
+        """Stop acting, end leadership so that a standby takes over at once, finish running calls, and close."""
         for task in reversed(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The internal service shoal.v1.Coordinator: hands what routers ask to the administrator. Decides nothing."""
+"""The internal service shoal.v1.Coordinator: passes routers' calls to Administrator and Recoverer. Decides nothing."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from shoal.v1 import coordinator_pb2_grpc
 from shoal.wire import collections, recovery
 
 UNBOUNDED_CALL_S = 60.0
-"""Time for a call that came without a deadline."""
+"""Time in seconds for a call that came without a deadline."""
 
 _MARGIN_PART = 0.1
 _MARGIN_S = 0.2
 
 
 class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
-    """What routers ask of the leading coordinator. Messages: see proto/shoal/v1/coordinator.proto."""
+    """The calls of routers to the leading coordinator. Messages: see proto/shoal/v1/coordinator.proto."""
 
     def __init__(self, administrator: Administrator, recoverer: Recoverer, limits: Limits) -> None:
         self._administrator, self._recoverer, self._limits = administrator, recoverer, limits
 
     async def CreateCollection(self, request: Any, context: Context) -> Any:
-        """Create a collection. Answers when it is usable."""
+        """Create a collection. Answers when the collection is usable."""
         asked = collections.create_from_message(request)
         created = await self._administrator.create(asked.spec(self._limits), asked.request_id, _timeout_s(context))
         return collections.created_to_message(created)
 
     async def AlterCollection(self, request: Any, context: Context) -> Any:
-        """Change what may change of a live collection."""
+        """Change a live collection."""
         asked = collections.alter_from_message(request)
         await self._administrator.alter(asked.name, asked.alteration, _timeout_s(context))
         return collections.altered_to_message()
@@ -46,12 +46,12 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         return collections.dropped_to_message()
 
     async def RecoverShard(self, request: Any, context: Context) -> Any:
-        """Recover a shard that lost every replica that may lead, or tell what that would mean."""
+        """Recover a shard that lost every replica that may lead, or return the plan of the recovery."""
         found, done = await self._recoverer.recover(recovery.recover_from_message(request).asked, _timeout_s(context))
         return recovery.recovered_to_message(ShardRecovery(done=done, recovery=found))
 
     async def ListAudit(self, request: Any, context: Context) -> Any:
-        """Return what operators did that may have cost data."""
+        """Return the audit: actions of operators that may have lost data."""
         asked = recovery.audit_request_from_message(request)
         entries, following = await self._recoverer.audit(asked.limit, asked.before, _timeout_s(context))
         return recovery.audit_page_to_message(AuditPage(entries=tuple(entries), following=following))
@@ -62,7 +62,7 @@ def _timeout_s(context: Context) -> float:
 
 
 def timeout_s_of(remaining_s: float | None) -> float:
-    """Return the seconds that the work of a call may take: what its caller left, less a margin for the way back."""
+    """Return the seconds that the work of a call may take: the caller's remaining time less a margin for the answer."""
     if remaining_s is None:
         return UNBOUNDED_CALL_S
     return remaining_s - min(_MARGIN_S, _MARGIN_PART * remaining_s)

@@ -13,7 +13,7 @@ from shoal.runtime.settings import setting
 class CoordinatorSettings(RoleSettings):
     """The coordinator: places shards, elects primaries, creates and drops collections.
 
-    Raises InvalidArgument for an impossible value.
+    Raises InvalidArgument for an unusable value.
     """
 
     lease_ttl_s: int = setting(5, "seconds after which a leader that vanished is replaced")

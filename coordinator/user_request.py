@@ -1,7 +1,7 @@
-"""One request of a user: attempts to change the store, until one is surely committed or the time is over.
+"""One request of a user: tries to change the store until a change is surely committed or the time is over.
 
-An attempt looks first, then commits one transaction. When the transaction was rejected, or its outcome is unknown, the
-next attempt looks again. So the request is carried out once or not at all, and its caller learns which.
+An attempt reads first, then commits one transaction. If the transaction was rejected or its outcome is unknown, the
+next attempt reads again. So the request is carried out once or not at all, and the caller learns which.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from shoal.store.observe import MapObserver
 T = TypeVar("T")
 
 ATTEMPTS = 8
-"""How often a request is tried when the store's answer was lost, or another change was committed first."""
+"""Most attempts of a request. It is tried again if the store's answer was lost or another change came first."""
 
 _PAUSE_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class UserRequests:
-    """What the requests of all users share.
+    """The parts that the requests of all users share.
 
     changes: notified of every new map of the observer. leadership: see Election. call_s: most seconds of one store
     call.
@@ -61,12 +61,12 @@ class UserRequest:
         return self._shared.observer.map
 
     def leads(self) -> Created:
-        """Return the comparison that holds while this coordinator leads. Raises Unavailable when it does not lead."""
+        """Return the compare that holds while this coordinator leads. Raises Unavailable if it does not lead."""
         leadership = proof_of_leadership(self._shared.leadership(), self.cluster)
         return Created(key=self._shared.keys.leader, create_revision=leadership)
 
     async def attempts(self, attempt: Callable[[], Awaitable[T | None]], failed: Unavailable) -> T:
-        """Try until an attempt returns a value, and return the value. Waits for a change after each attempt.
+        """Try until an attempt returns a value, and return this value. Waits for a change after each attempt.
 
         Raises what an attempt raises, and `failed` after the last attempt.
         """
@@ -78,7 +78,7 @@ class UserRequest:
         raise failed
 
     async def until(self, met: Callable[[], bool]) -> bool:
-        """Wait until `met()`, asked at each change. Returns whether it was met in time."""
+        """Wait until `met()` is true. It is called at each change. Returns whether it became true in time."""
         return await self._shared.changes.until(met, self._deadline.left_s)
 
     async def get(self, key: str) -> Versioned | None:
@@ -90,7 +90,7 @@ class UserRequest:
         return await self._shared.store.list(prefix, self._call_s())
 
     async def committed(self, transaction: Transaction) -> Revision | None:
-        """Commit a transaction. Returns its revision; None when it was rejected or its outcome is unknown."""
+        """Commit a transaction. Returns its revision, None if it was rejected or its outcome is unknown."""
         try:
             answer = await self._shared.store.commit(transaction, self._call_s())
         except OutcomeUnknown:

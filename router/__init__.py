@@ -1,4 +1,4 @@
-"""The router: takes calls on the public port, asks the workers, merges what they answer.
+"""The router: takes calls on the public port, asks the workers, and merges their answers.
 
-Owns nothing but a cached cluster map.
+Its only state is a cached cluster map.
 """

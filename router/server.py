@@ -1,4 +1,4 @@
-"""The router as a role: its public server, its store client, its watch."""
+"""The router as a role: owns its public server, its store client and its watch."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ log = logging.getLogger("shoal.router")
 _GRACE_S = 2.0
 
 SERVICES = ("shoal.v1.Search", "shoal.v1.Points", "shoal.v1.Collections", "shoal.v1.Cluster")
-"""The public ones."""
+"""The public gRPC services."""
 
 
 class RouterRole:
     """A router on its public port.
 
-    local: workers of this process, called without a hop; store: instead of etcd as the settings name it, closed by
-    `stop`; interceptors: of the public server; metrics: of this process, when somebody else serves them. `address` is
-    host:port once started.
+    local: workers of this process, called without the network. store: used instead of the etcd of the settings, closed
+    by `stop`. interceptors: of the public server. metrics: of this process, if its owner serves them. `address` is
+    host:port after the start.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RouterRole:
     async def start(self) -> None:
         """Listen, then wait for the first listing of the store.
 
-        Raises Unavailable when the port is taken, DataLoss when the store holds what cannot be read.
+        Raises Unavailable if the port is taken, DataLoss if the store holds an unreadable value.
         """
         if self._own_metrics:
             self._metrics.start()
@@ -92,11 +92,11 @@ class RouterRole:
         log.info(event("serving", address=self.address))
 
     async def failed(self) -> None:
-        """Raise when the store can no longer be followed."""
+        """Wait until the store can no longer be followed, and raise the reason."""
         await self._first_end(self._tasks)
 
     async def stop(self) -> None:
-        """Let running calls end, then give everything up; also after a start that failed."""
+        """Let running calls end, then close everything. May also be called after a failed start."""
         if self._server is not None:
             await self._server.stop(_GRACE_S)
         for task in self._tasks:
@@ -151,7 +151,7 @@ class RouterRole:
             await asyncio.gather(listed, return_exceptions=True)
 
     async def _first_end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
-        """Wait until one of the tasks ends; raise what it raised. The tasks go on when the waiting is cancelled."""
+        """Wait until one of the tasks ends, and raise its error. If the wait is cancelled, the tasks go on."""
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in ended:
             task.result()
@@ -162,7 +162,7 @@ class RouterRole:
 
 
 def add_services(server: GrpcServer, router: Router, settings: RouterSettings) -> None:
-    """Put the public services of a router on a server."""
+    """Add the public services of a router to a server."""
     limits, timeout_s = settings.limits, settings.default_timeout_s
     search = SearchService(reads=router.reads, limits=limits, default_timeout_s=timeout_s, conversions=router.conversions)
     points = PointsService(

@@ -38,7 +38,7 @@ class RouterSettings(RoleSettings):
     max_filter_text_bytes: int = setting(DEFAULT_LIMITS.filter_text_bytes, "longest text and key in a filter")
 
     def __post_init__(self) -> None:
-        """Raise InvalidArgument for a value that no router can work with."""
+        """Raise InvalidArgument for an unusable value."""
         super().__post_init__()
         for name, value in vars(self).items():
             if name not in _CHECKED and isinstance(value, (int, float)) and not value > 0:

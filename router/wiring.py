@@ -1,4 +1,4 @@
-"""The router in domain values: what the public services are thin converters over."""
+"""Builds the router from its parts. It works with domain values; the public services only convert messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shoal.runtime.fair_pool import FairPool
 
 @dataclass(frozen=True, kw_only=True)
 class Router:
-    """Everything a client can ask for. tended: what must be told each new map."""
+    """All operations of a router. tended: parts whose `keep` has to be called with each new map."""
 
     reads: Reads
     writes: Writes
@@ -50,8 +50,9 @@ def make_router(
     conversions: FairPool,
     meter: ShardCallMeter = UNMETERED,
 ) -> Router:
-    """A router over its parts. new_request_id: unique texts; clock: seconds, never jumping; conversions: reads and
-    checks long filters.
+    """Return a router made of these parts. new_request_id: returns a unique text. clock: seconds, never jumps.
+
+    conversions: pool that reads and checks long filters.
     """
     finder = Finder(view=view, names=names, limits=limits)
     under_way, traffic = UnderWay(), Traffic(clock=clock, meter=meter)

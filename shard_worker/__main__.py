@@ -23,7 +23,8 @@ def _settings() -> type[WorkerSettings]:
 
 
 def _role(settings: WorkerSettings) -> Callable[[], WorkerRole]:
-    # numpy's BLAS reads it when it is first imported, and would start threads that fight with the search threads.
+    # numpy's BLAS reads this at its first import. Otherwise it would start threads that compete with the search
+    # threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from shoal.shard_worker.server import WorkerRole
 

@@ -1,4 +1,4 @@
-"""What a shard worker measures: its metrics, and how they are read from its replicas."""
+"""The metrics of a shard worker, and how they are read from its replicas."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BUILDS_RUNNING = MetricSpec(name="shoal_builds_running", kind="gauge", text="Ind
 READS_UNDER_WAY = MetricSpec(
     name="shoal_reads_under_way",
     kind="gauge",
-    text="Searches and reads that are too long for the event loop: those that run, and those that wait for their turn.",
+    text="Searches and reads too long for the event loop that run or wait for their turn.",
 )
 BUILDS = MetricSpec(
     name="shoal_builds_total", kind="counter", text="Index builds that ended: done, stopped or failed.", labels=("outcome",)
@@ -38,7 +38,7 @@ BUILDS = MetricSpec(
 BUILD_SECONDS = MetricSpec(
     name="shoal_build_seconds",
     kind="histogram",
-    text="Time of an index build that was done, from its beginning to its being searched.",
+    text="Time of a successful index build, from its beginning until searches use it.",
     buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
 )
 LOG_FLUSH_SECONDS = MetricSpec(
@@ -51,19 +51,21 @@ MEMORY_BUDGET = MetricSpec(
     name="shoal_memory_budget_bytes", kind="gauge", text="Memory that the replicas and builds of this worker may use."
 )
 MEMORY_USED = MetricSpec(
-    name="shoal_memory_used_bytes", kind="gauge", text="Of that, what they use, room kept for writes under way and the next build included."
+    name="shoal_memory_used_bytes", kind="gauge", text="Memory that they use, with what is kept for writes under way and the next build."
 )
 REPLICA_BYTES = MetricSpec(
-    name="shoal_replica_bytes", kind="gauge", text="Of that, what one replica holds, its store's caches included.", labels=_SHARD
+    name="shoal_replica_bytes", kind="gauge", text="Memory that one replica holds, with the caches of its store.", labels=_SHARD
 )
-CACHE_BYTES = MetricSpec(name="shoal_cache_bytes", kind="gauge", text="Memory of the caches of filtered searches, beside that budget.")
+CACHE_BYTES = MetricSpec(
+    name="shoal_cache_bytes", kind="gauge", text="Memory of the caches of filtered searches, which is not part of that budget."
+)
 IN_SYNC = MetricSpec(
     name="shoal_replicas_in_sync", kind="gauge", text="Replicas in the in-sync set of a shard whose primary is here.", labels=_SHARD
 )
 RECORDS_BEHIND = MetricSpec(
     name="shoal_records_behind",
     kind="gauge",
-    text="Records that the furthest behind of a shard's other replicas lacks, as its primary, here, knows.",
+    text="Records that the last of a shard's other replicas still lacks, known where its primary is.",
     labels=_SHARD,
 )
 DISK_USED = MetricSpec(name="shoal_disk_used_ratio", kind="gauge", text="Part of the data folder's file system that is in use, 0 to 1.")
@@ -90,16 +92,16 @@ GATHERED = (
     LEASE_AGE_SECONDS,
     STORE_CONNECTED,
 )
-"""Read when somebody asks."""
+"""Read only when the metrics are requested."""
 
 WORKER_METRICS = (*GATHERED, BUILDS, BUILD_SECONDS, LOG_FLUSH_SECONDS)
-"""All of them."""
+"""All metrics of a worker."""
 
 _ROLE = ("worker",)
 
 
 def shard_samples(host: Host) -> Iterable[Sample]:
-    """What the open replicas hold. May be called on any thread."""
+    """Yield the samples of the open replicas. Any thread may call it."""
     held = host.memory.replica_bytes()
     for replica in list(host.open.values()):
         stats = replica.stats_now()
@@ -125,8 +127,10 @@ def shard_samples(host: Host) -> Iterable[Sample]:
 def worker_samples(
     *, host: Host, pools: Pools, membership: Membership, connected: bool, cache_bytes: int, disk_used: float | None
 ) -> Iterable[Sample]:
-    """What the whole worker is doing. May be called on any thread. cache_bytes: of caches of filtered searches;
-    disk_used: as last seen, None before that."""
+    """Yield the samples of the whole worker. Any thread may call it.
+
+    cache_bytes: of caches of filtered searches; disk_used: as last measured, None before the first measurement.
+    """
     yield Sample(SHARDS_FAILED, len(host.failures()))
     yield Sample(BUILDS_RUNNING, pools.builds_running)
     yield Sample(READS_UNDER_WAY, pools.reads_under_way)

@@ -1,4 +1,4 @@
-"""The worker's role: wires folder, membership, assignments and service together, and ends them in order."""
+"""The worker's role: connects folder, membership, assignments and service, and ends them in order."""
 
 from __future__ import annotations
 
@@ -54,21 +54,19 @@ from shoal.v1 import replication_pb2_grpc, worker_pb2_grpc
 log = logging.getLogger("shoal.worker")
 
 SPACE_EVERY_S = 0.2
-"""Often, for it costs nothing: a fast import must meet the limit before it meets the end of a small disk."""
+"""Short, since the check is cheap: a fast import must meet the limit before it fills a small disk."""
 
 TICK_S = 0.1
 
 INTERNAL_FACTOR = 2
-"""Internal messages may be larger than public ones by this: a record carries what a public message did, and more
-besides.
-"""
+"""Internal messages may be this many times as large as public ones: a record carries a public message and more."""
 
 GRACE_S = 2.0
 
 
 @dataclass
 class _Parts:
-    """What exists once the cluster is known."""
+    """The parts that exist once the cluster is known."""
 
     folder: WorkerFolder
     membership: Membership
@@ -81,9 +79,9 @@ class WorkerRole:
     """A shard worker that any process can host. `host` answers calls in the same process."""
 
     def __init__(self, settings: WorkerSettings, runner: Runner | None = None) -> None:
-        """runner: makes indexes in other processes.
+        """Prepare the worker. runner: builds indexes in other processes.
 
-        Raises PreconditionFailed when the settings ask for one and there is none.
+        Raises PreconditionFailed when the settings need a runner and there is none.
         """
         builder = builder_of(settings.builds, runner)
         settle_linear_algebra(settings.search_threads + settings.build_threads + 2)
@@ -109,7 +107,7 @@ class WorkerRole:
 
     @property
     def worker_id(self) -> WorkerId:
-        """Identity of the data folder; known once started."""
+        """Return the identity of the data folder; known once started."""
         if self._parts is None:
             raise Internal("the worker is not started")
         return self._parts.folder.worker_id
@@ -145,13 +143,13 @@ class WorkerRole:
         self._on_change()
 
     async def failed(self) -> None:
-        """Return only by raising, when the worker cannot go on."""
+        """Wait until the worker cannot go on, and raise the error of its failed task."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
 
     async def stop(self) -> None:
-        """Leave: no new calls, registration revoked, replicas closed, folder unlocked."""
+        """Stop: refuse new calls, revoke the registration, close replicas, unlock the folder."""
         self._pools.stopping.set()
         for task in self._tasks:
             task.cancel()
@@ -216,7 +214,7 @@ class WorkerRole:
             self._parts.assignments.wake()
 
     async def _tick(self) -> None:
-        """Tell the replicas that time passes."""
+        """Call tick of every open replica, again and again."""
         while True:
             for replica in list(self.host.open.values()):
                 replica.tick()
@@ -249,7 +247,7 @@ class WorkerRole:
             self._parts.assignments.see_map(self._observer.map)
 
     async def _cluster(self, observing: asyncio.Task[None]) -> ClusterId:
-        """The cluster's id, as soon as a coordinator has made one."""
+        """Return the cluster's id as soon as a coordinator has created it."""
         waiting = asyncio.create_task(self._changed.until(lambda: self._observer.map.cluster is not None, None))
         await asyncio.wait({waiting, observing}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()

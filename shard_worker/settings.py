@@ -12,7 +12,7 @@ BUILDS = ("here", "ray")
 
 
 def check_builds(builds: str) -> None:
-    """Raises InvalidArgument for a place of builds that does not exist."""
+    """Check the setting `builds`. Raises InvalidArgument when it names an unknown place."""
     if builds not in BUILDS:
         raise InvalidArgument(f"builds is {builds!r}, it must be one of {', '.join(BUILDS)}", ErrorDetails(field="builds"))
 

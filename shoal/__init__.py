@@ -10,12 +10,11 @@
     async with shoal.connect_async("localhost:7600") as client:
         hits = await client.search("things", vector, k=10)
 
-`help(shoal.Client)` tells every verb. What they return (Hits, Point, CollectionInfo, ClusterInfo ...) and the errors
-they raise (all are ShoalError) are here, too.
+`help(shoal.Client)` describes each verb. The classes of their results (Hits, Point, CollectionInfo, ClusterInfo ...)
+and of their errors (all are ShoalError) are in this package, too.
 
-
-What is here is imported when it is first asked for: `import shoal` costs nothing, and a command or a role takes its
-signals before the libraries load, which takes a second.
+Each name is imported on first use. So `import shoal` is fast, and a command or a server can handle signals before the
+libraries are loaded, which takes a second.
 """
 
 from __future__ import annotations
@@ -102,10 +101,10 @@ _HOMES = {
     "shoal.core.replies": ("ClusterInfo", "CollectionInfo", "CollectionSummary", "ShardInfo", "WorkerInfo"),
     "shoal.core.shard_calls": ("CurvePoint", "SegmentCurve", "SegmentExplain", "ShardRecall"),
 }
-"""Module of each public name."""
+"""The public names of each module that defines some."""
 
 _ROOMS = frozenset({"client", "core", "v1", "wire"})
-"""Packages that are attributes too, without an import of their own."""
+"""Packages that are attributes of this one, too, without an import of their own."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What the coordinator decides, as pure functions: plain values in, plain values out.
+"""The decisions of the coordinator, as pure functions: plain values in, plain values out.
 
-Refuses clocks, randomness and effects.
+No clock, no randomness, no effects.
 """

@@ -1,4 +1,4 @@
-"""What becomes of a request to create or to alter a collection, given who holds the name."""
+"""Decides about requests to create or to alter a collection, from the collection that holds the name."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from shoal.core.sizing import MIB, REPLICA_BASE_BYTES
 
 
 def admitted(holder: Collection | None, spec: CollectionSpec, request_id: str) -> Collection | None:
-    """The collection that this very request has created already; None when the name is free.
+    """Return the collection that this request has created already; None if the name is free.
 
-    A collection that is being dropped has given its name up. Raises AlreadyExists when another request holds the name.
+    A collection that is being dropped does not hold its name. Raises AlreadyExists if another request's collection
+    holds the name.
     """
     if holder is None or holder.state is CollectionState.DROPPING:
         return None
@@ -26,11 +27,10 @@ def admitted(holder: Collection | None, spec: CollectionSpec, request_id: str) -
 
 
 def check_replicas(cluster: ClusterMap, before: CollectionSpec | None, spec: CollectionSpec) -> None:
-    """Check that the live workers can take the replicas that a collection is to have. before: as it is; None for a new
-    one.
+    """Check that the live workers can take the replicas of a collection. before: its present spec; None if it is new.
 
-    Raises PreconditionFailed when there are fewer workers than replicas, since each holds at most one of a shard, and
-    ResourceExhausted when they have no memory or may not open enough files for them, while they are empty.
+    Raises PreconditionFailed if there are fewer workers than replicas, since a worker holds at most one replica of a
+    shard. Raises ResourceExhausted if they lack memory or open files for the replicas, counted as empty ones.
     """
     more = spec.replicas - (0 if before is None else before.replicas)
     if more <= 0:
@@ -65,7 +65,7 @@ def _check_room(cluster: ClusterMap, spec: CollectionSpec, more: int) -> None:
 
 
 def _room(cluster: ClusterMap, placement: Placement, spec: CollectionSpec, rooms: Rooms) -> int | None:
-    """Replicas of a collection that can be placed yet; None when a worker does not say."""
+    """Return how many more replicas of a collection can be placed; None if a worker does not report its room."""
     whole, apart = placement.rooms_in_all(rooms=rooms), placement.rooms_in_all(most=spec.shards, rooms=rooms)
     return None if whole is None or apart is None else min(max(0, whole - _unplaced(cluster)), apart)
 
@@ -75,7 +75,7 @@ def _most_files(cluster: ClusterMap) -> int:
 
 
 def _unplaced(cluster: ClusterMap) -> int:
-    """Replicas of collections being created that no worker has been chosen for yet."""
+    """Return the number of replicas of collections in creation for which no worker has been chosen yet."""
     creating = [each for each in cluster.collections.values() if each.state is CollectionState.CREATING]
     return sum(each.spec.shards * each.spec.replicas - _placed(cluster, each) for each in creating)
 
@@ -85,10 +85,10 @@ def _placed(cluster: ClusterMap, collection: Collection) -> int:
 
 
 def altered(holder: Collection | None, name: str, alteration: Alteration) -> Collection:
-    """The holder of the name as it shall be, which may be as it is.
+    """Return the collection after the alteration, which may be the same as before. holder: holds the name.
 
-    Raises NotFound when nobody has the name or its holder is being dropped, Unavailable while it is being created (its
-    workers are being told what it is), InvalidArgument naming what is wrong with the alteration.
+    Raises NotFound if no collection has the name or it is being dropped; Unavailable while it is being created, because
+    its workers are receiving its spec; InvalidArgument naming what is wrong with the alteration.
     """
     if holder is None or holder.state is CollectionState.DROPPING:
         raise NotFound(f"collection {name!r} does not exist", ErrorDetails(field="name"))

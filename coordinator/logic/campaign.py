@@ -1,6 +1,7 @@
-"""Whether this coordinator leads, as far as it can tell: what it does next about the key `leader`.
+"""Decides what a coordinator does next about the key `leader`: try to lead, stand by, go on, or step down.
 
-The map may be stale, so nothing here is a right to act: every step compares the key's creation revision in the store.
+The map may be stale, so no decision here is a right to act: every step compares the key's creation revision in the
+store.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from shoal.core.ids import Revision
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """Try to create the key: nobody leads."""
+    """Try to create the key: no coordinator leads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """Read the key: it names this address, so it may be ours, from an attempt whose outcome was unknown."""
+    """Read the key. It names this address, so an attempt with an unknown outcome may have created it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StandBy:
-    """Somebody else leads."""
+    """Wait: another coordinator leads."""
 
     leader: str
 
@@ -35,7 +36,7 @@ class Lead:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepDown:
-    """Lead no more."""
+    """Stop leading."""
 
     reason: str
 
@@ -44,8 +45,9 @@ Move = Run | Look | StandBy | Lead | StepDown
 
 
 def next_move(cluster: ClusterMap, *, address: str, leadership: Revision | None) -> Move:
-    """What to do now. address: of this coordinator; leadership: creation revision of the key while we hold it, else
-    None.
+    """Return what to do now. address: of this coordinator.
+
+    leadership: creation revision of the key while this coordinator holds it, else None.
     """
     seen = cluster.leader
     if leadership is None:

@@ -1,5 +1,5 @@
-"""Who leads a shard whose primary is gone, and the configuration of the new term (invariants 2 and 4 in
-docs/design/replication.md).
+"""Elects the next primary of a shard whose primary is gone, and makes the configuration of the new term (invariants 2
+and 4 in docs/design/replication.md).
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from shoal.core.shard_config import ShardConfig, ShardEntry, leads
 Workers = Mapping[WorkerId, WorkerEntry]
 
 UNTOLD_AFTER_S = 10.0
-"""How long a shard stays without a primary because no worker answers; then one is elected all the same: the coordinator
-may be the one that cannot reach the workers. If that replica turns out not to open, nothing is lost: the others stay
-eligible until the elected primary itself, with its log open, gives them up."""
+"""Longest time that a shard stays without a primary because no worker answers. Then a candidate is elected anyway:
+perhaps only the coordinator cannot reach the workers. If that replica cannot be opened, nothing is lost: the others
+stay eligible until the elected primary, with its log open, removes them."""
 
 _NOBODY_TOLD = Told()
 
 
 def has_primary(config: ShardConfig, workers: Workers) -> bool:
-    """Whether the elected primary's worker is live under the registration it was elected with."""
+    """Return whether the elected primary's worker is live under the registration of its election."""
     home = config.primary_worker
     return home is not None and home in workers and leads(config, config.primary, workers[home].registration)
 
 
 def has_resigned(config: ShardConfig) -> bool:
-    """Whether the primary itself gave its term up, because its storage failed."""
+    """Return whether the primary ended its term itself, because its storage failed."""
     return config.primary_reg == 0
 
 
 def candidates_of(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...]:
-    """The replicas on live workers that may lead: of the isr, else of the elr; the old primary first, if nobody has to
-    leave then.
+    """Return the replicas on live workers that may lead: those of the isr; if there are none, those of the elr.
 
-    One that resigned is a candidate only where there is no other.
+    The old primary comes first, because with it the isr need not change. A primary that resigned is a candidate only if
+    there is no other one.
     """
     home = config.worker_of.get
     live = [[member for member in group if home(member) in workers] for group in (config.isr, config.elr)]
@@ -48,12 +48,12 @@ def candidates_of(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...
 
 
 def choose_candidate(config: ShardConfig, workers: Workers, told: Told = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ReplicaId | None:
-    """Who shall lead: the candidate with the longest log, of those that are open. unled_s: how long nobody has.
+    """Return the next primary: the candidate with the longest log among those that are open; None for no one yet.
 
-    Where several may lead, one whose log is not open may have lost its disk and be about to resign. So it has to wait,
-    unless its worker has not answered at all for long, under its present registration: silence after "it is not open"
-    elects nobody. But while it waits, one of the elr whose log is open leads in its place. One that resigned leads
-    again only when its worker tells that its log is open.
+    unled_s: seconds for which the shard has needed an election. If several replicas may lead, a candidate whose log is
+    not open may have lost its disk and be about to resign. So the election waits for UNTOLD_AFTER_S. After that, a
+    member of the elr whose log is open is elected; else a candidate that its worker has not reported as not open under
+    its present registration. A primary that resigned is elected again only when its worker reports its log open.
     """
     candidates = candidates_of(config, workers)
     if not _others_may_lead(config) and not has_resigned(config):
@@ -90,15 +90,16 @@ def needs_election(config: ShardConfig, workers: Workers) -> bool:
 
 
 def election_of(entry: ShardEntry, workers: Workers, told: Told = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ElectPrimary | None:
-    """The election that a shard needs and can have now; None when it needs none, and when nobody may lead."""
+    """Return the election that a shard needs and can have now; None if it needs none or no replica may lead yet."""
     config = entry.config
     candidate = choose_candidate(config, workers, told, unled_s=unled_s) if needs_election(config, workers) else None
     return None if candidate is None else ElectPrimary(before=entry, config=next_term(config, candidate, workers))
 
 
 def to_be_asked(entries: Iterable[ShardEntry], workers: Workers) -> Mapping[WorkerId, tuple[ShardId, ...]]:
-    """The workers that should be asked where the logs of which shards end, before these get a primary. Where only one
-    may lead at all, and never resigned, there is nothing to be told."""
+    """Return which workers to ask for the ends of which shards' logs, before these shards get a primary.
+
+    If only one replica of a shard may lead, and it did not resign, no question is needed."""
     asked: dict[WorkerId, list[ShardId]] = {}
     for config in (entry.config for entry in entries if needs_election(entry.config, workers)):
         if _others_may_lead(config) or has_resigned(config):
@@ -109,12 +110,13 @@ def to_be_asked(entries: Iterable[ShardEntry], workers: Workers) -> Mapping[Work
 
 
 def next_term(config: ShardConfig, candidate: ReplicaId, workers: Workers) -> ShardConfig:
-    """The configuration with `candidate`, whose worker is live, as primary in the next term.
+    """Return the configuration with `candidate`, whose worker is live, as primary in the next term.
 
-    An old primary whose worker is gone leaves the isr. It stays eligible (elr), as does everybody who may lead, until
-    the new primary gives them up itself, before it commits anything: then its log is open, while here that may be
-    hearsay. A candidate stays. One of the elr leads because nobody of the isr can, so it begins alone: since it became
-    eligible nothing was committed without it.
+    An old primary whose worker is gone leaves the isr. It stays eligible (elr), like all replicas that may lead, until
+    the new primary removes them itself, before it commits anything: at that time its log is surely open, while the
+    reports used here may be out of date. A candidate from the isr keeps the other members. A candidate from the elr is
+    elected only if no member of the isr can lead, so it begins alone in the isr: nothing was committed without it since
+    it became eligible.
     """
     returns = config.primary_worker in workers
     stay = tuple(member for member in config.isr if returns or member != config.primary)

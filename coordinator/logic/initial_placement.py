@@ -1,6 +1,4 @@
-"""How the shards of a new collection begin: a primary in the isr, the other replicas as learners, on workers of their
-own.
-"""
+"""Places the shards of a new collection: the primary in the isr, the others as learners, each on another worker."""
 
 from __future__ import annotations
 
@@ -19,8 +17,9 @@ from shoal.core.slots import SlotRange, split_evenly
 
 
 def beginnings(snapshot: Snapshot, collection: Collection, placement: Placement) -> Iterator[CreateShard | PlaceShardAnew]:
-    """The shards of a collection in creation that are missing, or were lost before they were active, as far as workers
-    have room for a primary.
+    """Yield the first configurations of a collection's shards that are missing, or were lost before they were ACTIVE.
+
+    Ends when no worker has room for a primary.
     """
     cluster, spec = snapshot.map, collection.spec
     for number, slots in enumerate(split_evenly(spec.shards)):
@@ -42,8 +41,9 @@ def beginnings(snapshot: Snapshot, collection: Collection, placement: Placement)
 
 
 def _is_lost_before_it_was_active(entry: ShardEntry, cluster: ClusterMap) -> bool:
-    """Whether a shard never became ACTIVE and its worker is gone: nothing can have been acknowledged, so it may begin
-    elsewhere.
+    """Return whether a shard never became ACTIVE and no replica can lead.
+
+    No write was acknowledged, so the shard may be placed again.
     """
     return entry.config.state is ShardState.CREATING and not candidates_of(entry.config, cluster.workers)
 
@@ -69,8 +69,8 @@ def _first_config(
 
 
 def _in_place_of(old: ShardConfig, first: ShardConfig) -> ShardConfig:
-    """The first configuration in a later term. Old replicas get their tombstone, but for those on workers that hold a
-    new one: an empty folder may stay there."""
+    """Return the first configuration, in a later term. Old replicas get a tombstone, except on workers that also get a
+    new replica: an empty folder may stay there."""
     homes = set(first.worker_of.values())
     going: dict[ReplicaId, WorkerId] = {replica: worker for replica, worker in old.worker_of.items() if worker not in homes}
     return replace(first, term=Term(old.term + 1), leaving=tuple(going), worker_of={**first.worker_of, **going})

@@ -1,5 +1,5 @@
-"""Where a new replica goes: another zone than the shard's other replicas if there is one, then evenly over the live
-workers that have memory and open files for it. Never two replicas of a shard on one worker."""
+"""Chooses the worker of a new replica: in a zone without other replicas of the shard if possible, else evenly over the
+live workers that have memory and open files for it. A worker never gets two replicas of a shard."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from shoal.core.ids import CollectionId, WorkerId
 from shoal.core.memory_budget import replica_rooms
 
 Rooms = Callable[[WorkerId], int | None]
-"""Replicas more that a worker has room for; None when it does not say."""
+"""Returns how many more replicas a worker has room for; None if it does not report its room."""
 
 
 class Placement:
-    """How many replicas and primaries each live worker holds, counted on as new ones are placed. Lives for one round.
+    """Counts the replicas and primaries of each live worker, including those placed in this round. Used for one round.
 
-    budgets: memory that each live worker may use, in bytes, 0 where it does not say; zones: "" where there is none;
-    file_rooms: replicas that a worker may have open for their files, for those that say it.
+    budgets: memory that each live worker may use, in bytes; 0 if it does not report it. zones: zone of each worker; ""
+    for none. file_rooms: most replicas that a worker has open files for, of the workers that report it.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class Placement:
 
     @classmethod
     def of(cls, cluster: ClusterMap) -> Self:
-        """The placement that the map shows.
+        """Return the placement that the map shows.
 
-        Replicas of collections that are being dropped do not count: they are on their way out.
+        Replicas of collections that are being dropped are not counted, since they are about to be removed.
         """
         workers = cluster.workers.items()
         placement = cls(
@@ -68,18 +68,18 @@ class Placement:
         self._primaries_of_collection[collection, worker] += 1
 
     def choose(self, collection: CollectionId, taken: Group[WorkerId], beside: Group[WorkerId] = ()) -> WorkerId | None:
-        """The worker for a new replica of `collection`; None when no live worker has room for it but those in `taken`,
-        which hold the shard already.
+        """Return the worker for a new replica of `collection`; None if no live worker outside `taken` has room for it.
 
-        First a zone without any of `beside`, the workers of the shard's other replicas; then fewest replicas of the
-        collection, then most room, then fewest in all, then the smallest id.
+        taken: workers that hold the shard already. beside: workers of the shard's other replicas. The order of choice:
+        a zone without any of `beside`, fewest replicas of the collection, most room, fewest replicas in all, smallest
+        id.
         """
         crowded = {self._zones[worker] for worker in beside if worker in self._zones}
         free = (worker for worker in self._budgets if worker not in taken and self.rooms(worker) != 0)
         return min(free, key=lambda worker: (self._zones.get(worker) in crowded, *self._rank(collection, worker)), default=None)
 
     def choose_several(self, collection: CollectionId, count: int, taken: Group[WorkerId], beside: Group[WorkerId]) -> tuple[WorkerId, ...]:
-        """Workers for up to `count` new replicas of one shard, all different, counted as added."""
+        """Return different workers for up to `count` new replicas of one shard, and count these replicas."""
         chosen: list[WorkerId] = []
         while len(chosen) < count:
             worker = self.choose(collection, {*taken, *chosen}, {*beside, *chosen})
@@ -90,37 +90,39 @@ class Placement:
         return tuple(chosen)
 
     def choose_primary(self, collection: CollectionId, homes: Sequence[WorkerId]) -> WorkerId:
-        """Of the workers of a new shard, the one that shall hold its primary, counted as such: with the fewest
-        primaries of the collection, then the fewest in all, then the first."""
+        """Return which of a new shard's workers gets its primary, and count it.
+
+        The order of choice: fewest primaries of the collection, fewest primaries in all, first in `homes`."""
         chosen = min(homes, key=lambda worker: (self._primaries_of_collection[collection, worker], self._primaries[worker]))
         self.add_primary(collection, chosen)
         return chosen
 
     def load(self, worker: WorkerId) -> int:
-        """Replicas on a worker."""
+        """Return the number of replicas on a worker."""
         return self._total[worker]
 
     def zone(self, worker: WorkerId) -> str:
-        """Zone of a live worker, "" for one without or one that is gone."""
+        """Return the zone of a worker; "" if it has none or is not live."""
         return self._zones.get(worker, "")
 
     def rooms(self, worker: WorkerId) -> int | None:
-        """Replicas more that a worker has memory and open files for, empty ones; None when it says neither."""
+        """Return how many more empty replicas a worker has memory and open files for; None if it reports neither."""
         said = [each for each in (self.memory_rooms(worker), self.file_rooms(worker)) if each is not None]
         return min(said, default=None)
 
     def memory_rooms(self, worker: WorkerId) -> int | None:
-        """Replicas more that a worker has memory for; None when it does not say."""
+        """Return how many more replicas a worker has memory for; None if it does not report its budget."""
         return replica_rooms(self._budgets[worker], self._total[worker])
 
     def file_rooms(self, worker: WorkerId) -> int | None:
-        """Replicas more that a worker may open files for; None when it does not say."""
+        """Return how many more replicas a worker may open files for; None if it does not report its limit."""
         whole = self._file_rooms.get(worker)
         return None if whole is None else max(0, whole - self._total[worker])
 
     def rooms_in_all(self, most: int | None = None, rooms: Rooms | None = None) -> int | None:
-        """Replicas that all live workers have room for, at most `most` on each; None when one of them does not say.
-        rooms: of a worker, when only some kind of room counts."""
+        """Return how many more replicas all live workers have room for; None if one of them does not report its room.
+
+        most: counts at most this many on each worker. rooms: counts only this kind of room."""
         said = [each for each in map(rooms or self.rooms, self._budgets) if each is not None]
         if len(said) < len(self._budgets):
             return None

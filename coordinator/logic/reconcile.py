@@ -1,7 +1,7 @@
-"""From what is to what should be: one snapshot of the cluster -> the ordered steps that lead there.
+"""Decides the ordered steps from the present state of the cluster to the wanted one, from one snapshot.
 
-Nothing is done here and nothing is remembered: the same snapshot gives the same steps, and a cluster that is as it
-should be gives none. Data is given up only on a tombstone (a collection that is DROPPING, a replica that is leaving),
+Nothing is carried out and nothing is remembered here. The same snapshot gives the same steps; a cluster in the wanted
+state gives none. Data is deleted only after a tombstone (a collection that is DROPPING, a replica that is leaving),
 never because something is absent.
 """
 
@@ -35,15 +35,13 @@ NO_QUESTIONS: Questions = MappingProxyType({})
 
 
 def reconcile(snapshot: Snapshot, limit: int) -> tuple[Step, ...]:
-    """The first `limit` steps, most urgent first: what is unavailable, then what is asked for, then what is to be
-    forgotten.
-    """
+    """Return the first `limit` steps, most urgent first: elections, then new shards and replicas, then removals."""
     return tuple(itertools.islice(_steps(snapshot), limit))
 
 
 def questions(cluster: ClusterMap, again: Questions = NO_QUESTIONS) -> Questions:
-    """Whom to ask where the logs of which shards end, before `reconcile` elects primaries, or gives a replica its
-    tombstone. again: who is to be asked besides, see Answers."""
+    """Return which workers to ask for the ends of which shards' logs, before `reconcile` elects primaries or gives a
+    replica its tombstone. again: more questions, see Answers.to_ask_again."""
     asked = {worker: list(shards) for worker, shards in _candidates(cluster).items()}
     for worker, shards in again.items():
         asked.setdefault(worker, []).extend(shards)
@@ -57,7 +55,7 @@ def questions(cluster: ClusterMap, again: Questions = NO_QUESTIONS) -> Questions
 
 
 def unled(cluster: ClusterMap) -> frozenset[ShardId]:
-    """Shards that need an election before which somebody is to be asked."""
+    """Return the shards that need an election, and for which workers are asked first."""
     return frozenset(shard for shards in _candidates(cluster).values() for shard in shards)
 
 
@@ -66,21 +64,21 @@ def _candidates(cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
 
 
 JOIN_WITHIN_S = 10.0
-"""How long a new collection that could be written waits for the last of its replicas."""
+"""Longest time in seconds that a new collection, which could be written already, waits for its last replicas."""
 
 
 def is_usable(config: ShardConfig) -> bool:
-    """Whether a new shard can be written: its primary has made it, and enough replicas are in sync to commit."""
+    """Return whether a new shard can be written: its primary has created it, and enough replicas are in sync."""
     return config.state is ShardState.ACTIVE and may_commit(config)
 
 
 def still_joins(config: ShardConfig, workers: Container[WorkerId]) -> bool:
-    """Whether a replica on a live worker is not in sync yet."""
+    """Return whether a replica on a live worker is still a learner, without a tombstone."""
     return any(config.worker_of.get(learner) in workers for learner in config.learners if learner not in config.leaving)
 
 
 def joining(cluster: ClusterMap) -> frozenset[ShardId]:
-    """Shards of new collections that could be written, and wait for the last of their replicas."""
+    """Return the shards of new collections that can be written already and wait for their last replicas."""
     creating = (entry.config for each in _in_state(cluster, CollectionState.CREATING) for entry in cluster.shards_of(each.id))
     return frozenset(config.shard for config in creating if is_usable(config) and still_joins(config, cluster.workers))
 

@@ -1,7 +1,8 @@
-"""What an operator may do about a shard that has lost every replica that may lead: believe another one, and lose what
-only they held.
+"""Plans the recovery of a shard that has lost every replica that may lead: another replica becomes primary, and records
+that only the lost replicas held are lost.
 
-The one way in which a replica outside of isr and elr comes to lead. Refused as long as any of these can be had.
+This is the only way in which a replica outside of isr and elr becomes primary. It is refused while any member of isr or
+elr may still be available.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from shoal.core.shard_config import ShardConfig, is_gone, replica_on
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Reports:
-    """What the workers of a shard's replicas told. ends: where the logs of those that are open end; failed: workers
-    that say that their replica of the shard does not work."""
+    """The reports of the workers of a shard's replicas. ends: ends of the logs of the replicas that are open.
+
+    failed: workers that report that their replica of the shard has failed."""
 
     ends: Mapping[ReplicaId, LogEnd]
     failed: Collection[WorkerId]
@@ -27,9 +29,7 @@ class Reports:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RecoveryPlan:
-    """What would be done. registrations: of the workers that it relies on; absent: workers that it relies on being
-    gone.
-    """
+    """The plan of a recovery. registrations: of live workers that it relies on. absent: workers that must be gone."""
 
     recovery: Recovery
     config: ShardConfig
@@ -38,10 +38,10 @@ class RecoveryPlan:
 
 
 def plan_recovery(config: ShardConfig, name: str, workers: Workers, reports: Reports, worker: WorkerId | None) -> RecoveryPlan:
-    """The plan. name: of the shard, for messages; worker: whose replica is to be believed, None for the longest log.
+    """Return the plan of a recovery. name: of the shard, for messages.
 
-    Raises PreconditionFailed while a replica that may lead is there, or may be in a moment, and when the one that is to
-    be believed does not answer.
+    worker: its replica becomes primary; None for the replica with the longest log. Raises PreconditionFailed while a
+    replica that may lead is available or may be soon, and if the replica to choose does not answer.
     """
     trusted = tuple(dict.fromkeys((*config.isr, *config.elr)))
     for member in trusted:
@@ -94,7 +94,10 @@ def _chosen(config: ShardConfig, name: str, workers: Workers, reports: Reports, 
 
 
 def _believing(config: ShardConfig, chosen: ReplicaId, registration: Revision) -> ShardConfig:
-    """The others leave the configuration without a tombstone: their folders stay, whatever is in them."""
+    """Return the configuration with `chosen` as the only replica.
+
+    The others get no tombstone, so their folders stay on disk.
+    """
     return dataclasses.replace(
         config,
         term=Term(config.term + 1),

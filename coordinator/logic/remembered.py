@@ -1,5 +1,5 @@
-"""What a coordinator remembers between rounds: for how long workers are missing and shards without a primary, and which
-replicas their workers have called not open. It knows only what it has seen itself since it leads.
+"""The memory of a coordinator between rounds: since when workers are missing, since when shards have no primary, and
+which replicas were reported as not open. It holds only what the coordinator has seen itself since it leads.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from shoal.core.shard_config import may_lead, replica_on
 
 
 class Absences:
-    """Since when each worker of a configuration has been missing from the map. A value: `seen` returns the next."""
+    """Since when each worker of a configuration has been missing from the map. Immutable: `seen` returns the next."""
 
     def __init__(self, since: Mapping[WorkerId, float] | None = None) -> None:
         self._since = dict(since or {})
 
     def seen(self, cluster: ClusterMap, now_s: float) -> Self:
-        """Return what is known after this map was seen. Forgets a worker that is back or has no replica left."""
+        """Return the absences after this map. A worker that is back or has no replica left is forgotten."""
         named = {worker for entry in cluster.shards.values() for worker in entry.config.worker_of.values()}
         return type(self)({worker: self._since.get(worker, now_s) for worker in named if worker not in cluster.workers})
 
@@ -30,19 +30,19 @@ class Absences:
         return {worker: now_s - since for worker, since in self._since.items()}
 
     def next_due_s(self, now_s: float, after_s: float) -> float | None:
-        """Return the seconds until the next worker will have been missing for after_s, None when there is none."""
+        """Return the seconds until the next worker has been missing for after_s; None if there is none."""
         left = [since + after_s - now_s for since in self._since.values()]
         return min((each for each in left if each > 0), default=None)
 
 
 class Since:
-    """Since when each shard has been in some state. A value: `seen` returns the next."""
+    """Since when each shard has been in a given state. Immutable: `seen` returns the next."""
 
     def __init__(self, since: Mapping[ShardId, float] | None = None) -> None:
         self._since = dict(since or {})
 
     def seen(self, shards: Iterable[ShardId], now_s: float) -> Self:
-        """Return what is known after exactly these shards were seen in the state."""
+        """Return the next value: exactly these shards are in the state now."""
         return type(self)({shard: self._since.get(shard, now_s) for shard in shards})
 
     def seconds(self, now_s: float) -> Mapping[ShardId, float]:
@@ -60,7 +60,7 @@ class Closed:
 
 
 class Answers:
-    """The replicas that were not open when their worker last answered. A value: `heard` returns the next.
+    """The replicas that were not open when their worker last answered. Immutable: `heard` returns the next.
 
     An answer holds until the worker answers otherwise or registers again. Silence changes nothing.
     """
@@ -69,8 +69,8 @@ class Answers:
         self._closed = dict(closed or {})
 
     def to_ask_again(self, cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
-        """Return which workers to ask again about which shards. Otherwise the answer "not open" of a worker that has
-        just started would hold for as long as it runs.
+        """Return which workers to ask again about which shards. Without this, the answer "not open" of a worker that
+        has just started would hold for as long as the worker runs.
         """
         asked: dict[WorkerId, list[ShardId]] = {}
         for replica, said in self._closed.items():
@@ -80,7 +80,9 @@ class Answers:
         return {worker: tuple(shards) for worker, shards in asked.items()}
 
     def heard(self, asked: Mapping[WorkerId, Sequence[ShardId]], told: Told, cluster: ClusterMap) -> Self:
-        """Return what is known after these questions, made from this map, were answered."""
+        """Return the answers that hold after this round. asked: the questions, made from `cluster`; told: the answers.
+
+        A question without an answer changes nothing."""
         closed = {replica: said for replica, said in self._closed.items() if _holds(cluster, replica, said) and replica not in told.ends}
         for worker in told.answered & cluster.workers.keys():
             for shard in asked.get(worker, ()):
@@ -91,7 +93,7 @@ class Answers:
         return type(self)(closed)
 
     def added_to(self, told: Told) -> Told:
-        """Return what was told now, together with the earlier answers that still hold."""
+        """Return the answers of this round together with the earlier ones that still hold."""
         return dataclasses.replace(told, closed=self._closed.keys())
 
 

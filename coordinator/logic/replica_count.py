@@ -1,10 +1,8 @@
-"""Keeps a shard at the number of replicas that its collection wants: new learners, tombstones for those too many,
-min_isr.
+"""Keeps a shard at the replica count of its collection: new learners, tombstones for surplus replicas, min_isr.
 
-Never puts a replica into the isr or the elr, and takes none out of them: that is the primary's, which alone knows how
-far each has come. A replica gets its tombstone only when as many others as are wanted are in sync and their workers
-have just told that they are open. A successor that still catches up is no proof that the data is elsewhere, and neither
-is a registration.
+It never changes isr or elr. Only the primary does, because only the primary knows how far each replica has come. A
+replica gets its tombstone only when as many others as are wanted are in sync and their workers have just reported them
+open. Neither a learner that catches up nor a worker's registration proves that the data is elsewhere.
 """
 
 from __future__ import annotations
@@ -21,14 +19,15 @@ from shoal.core.ids import ReplicaId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, is_gone, is_spare, keepers
 
 MOST_TOMBSTONES = 16
-"""Of one shard, on workers that are gone for good: beyond that the first ones are forgotten."""
+"""Most tombstones of one shard on workers that are gone for good. If there are more, the oldest are removed."""
 
 
 def replication_step(
     entry: ShardEntry, collection: Collection, snapshot: Snapshot, placement: Placement
 ) -> SetReplication | AddLearners | RetireReplica | ForgetReplicas | None:
-    """What a shard of a live collection needs next, one swap at a time; None when it has what it should, or has no
-    primary.
+    """Return the next change of a shard of a live collection; None if it needs none or has no primary.
+
+    Each change is one swap.
     """
     config = entry.config
     if config.state is not ShardState.ACTIVE or not has_primary(config, snapshot.map.workers):
@@ -50,39 +49,43 @@ def replication_step(
 
 
 def has_too_many(config: ShardConfig, spec: CollectionSpec) -> bool:
-    """Whether a replica is to get its tombstone as soon as those in sync tell that they are open."""
+    """Return whether a replica gets its tombstone as soon as the replicas in sync are reported open."""
     rightly_set = config.state is ShardState.ACTIVE and _with_spec(config, spec) == config
     return rightly_set and len(_staying(config)) > config.rf and any(is_spare(config, member) for member in _staying(config))
 
 
 def _may_go(config: ShardConfig, member: ReplicaId, snapshot: Snapshot) -> bool:
-    """Whether a replica is spare, and that is no hearsay."""
+    """Return whether a replica is spare, proved by reports that enough others are open."""
     return len(_open_keepers(config, member, snapshot)) >= config.rf
 
 
 def _open_keepers(config: ShardConfig, member: ReplicaId, snapshot: Snapshot) -> list[ReplicaId]:
-    """Others in sync that stay, whose workers have just told that they are open."""
+    """Return the other replicas that are in sync and stay, and whose workers have just reported them open."""
     keep = (each for each in keepers(config, member) if config.worker_of.get(each) in snapshot.map.workers)
     return [each for each in keep if each in snapshot.told.ends]
 
 
 def forgetting_of_dropped(entry: ShardEntry, snapshot: Snapshot) -> ForgetReplicas | None:
-    """For a shard of a collection that is being dropped: its replicas on workers that are gone for good are not waited
-    for.
-    """
+    """Return the step that removes a dropped shard's replicas on workers that are gone for good, None for no replica.
+
+    Else the drop would wait for these workers."""
     gone = _gone_for_good(entry.config, snapshot, tuple(entry.config.worker_of))
     return _forgotten(entry, gone) if gone else None
 
 
 def _with_spec(config: ShardConfig, spec: CollectionSpec) -> ShardConfig:
-    """With the replicas that are wanted now. min_isr is raised only once as many are in sync, and lowered at once."""
+    """Return the configuration with the collection's replica count and min_isr.
+
+    min_isr is lowered at once, but raised only when that many replicas are in sync."""
     in_sync = sum(member not in config.leaving for member in config.isr)
     min_isr = spec.min_isr if spec.min_isr < config.min_isr or in_sync >= spec.min_isr else config.min_isr
     return dataclasses.replace(config, rf=spec.replicas, min_isr=min_isr)
 
 
 def _without_tombstones(config: ShardConfig, count: int) -> ShardConfig:
-    """With so many fewer tombstones of replicas that are still in sync: they are wanted again, and have everything."""
+    """Return the configuration without the tombstones of up to `count` replicas that are still in sync.
+
+    These replicas are wanted again, and they have all records."""
     wanted = [member for member in config.leaving if member in config.isr][:count]
     return dataclasses.replace(config, leaving=tuple(member for member in config.leaving if member not in wanted))
 
@@ -92,12 +95,12 @@ def _staying(config: ShardConfig) -> tuple[ReplicaId, ...]:
 
 
 def _lost(config: ShardConfig, snapshot: Snapshot, patience_s: float) -> tuple[ReplicaId, ...]:
-    """Members that are to stay but whose workers have been gone for so long that others must stand in for them."""
+    """Return the members without a tombstone whose workers have been gone for patience_s or longer."""
     return tuple(member for member in _staying(config) if _absent_s(config, member, snapshot) >= patience_s)
 
 
 def _absent_s(config: ShardConfig, member: ReplicaId, snapshot: Snapshot) -> float:
-    """How long the worker of a replica has been gone; below 0 while it is there."""
+    """Return the seconds for which a replica's worker has been gone; below 0 while it is live."""
     home = config.worker_of.get(member)
     return -1.0 if home is None or home in snapshot.map.workers else snapshot.absent_s.get(home, -1.0)
 
@@ -127,7 +130,7 @@ def _with_learners(config: ShardConfig, seed: str, homes: Sequence[WorkerId]) ->
 def _retirement(
     entry: ShardEntry, collection: Collection, snapshot: Snapshot, placement: Placement, lost: tuple[ReplicaId, ...]
 ) -> RetireReplica | None:
-    """One replica too many gets its tombstone; the next only when it has left the isr."""
+    """Return the step that gives a surplus replica its tombstone. The next gets one only when this one left the isr."""
     config = entry.config
     if any(member in config.isr for member in config.leaving):
         return None
@@ -146,15 +149,15 @@ def _retirement(
 
 
 def _least_wanted_learner(config: ShardConfig, learners: Sequence[ReplicaId], snapshot: Snapshot) -> ReplicaId | None:
-    """Whose worker is gone for longest, else the newest, which has come least far."""
+    """Return the learner whose worker has been gone for longest; else the newest, which has the least data."""
     return max(reversed(learners), key=lambda member: _absent_s(config, member, snapshot), default=None)
 
 
 def _least_wanted_in_sync(config: ShardConfig, snapshot: Snapshot, placement: Placement) -> ReplicaId | None:
-    """None while a worker of the isr is gone, since one of the others may have to lead, and where each is needed to
-    commit.
+    """Return the backup to remove first: one that shares its zone with another, then one on the fullest worker.
 
-    First one that shares its zone with another, then one on the worker that holds most.
+    Return None while a worker of the isr is gone, since one of the others may have to lead, and if every member is
+    needed to commit.
     """
     homes = {member: config.worker_of.get(member) for member in config.isr}
     workers = [home for home in homes.values() if home is not None and home in snapshot.map.workers]

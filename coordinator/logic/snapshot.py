@@ -1,4 +1,4 @@
-"""What one round of decisions is made from."""
+"""The input of one round of decisions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shoal.core.recovery import LogEnd
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """What workers told of the logs of their replicas.
+    """The reports of workers about the logs of their replicas.
 
-    ends: of those that are open; answered: the workers that answered this time; closed: replicas that were not open
-    when their worker last answered under its present registration.
+    ends: ends of the logs of replicas that are open. answered: workers that answered in this round. closed: replicas
+    that were not open when their worker last answered under its present registration.
     """
 
     ends: Mapping[ReplicaId, LogEnd] = field(default_factory=lambda: MappingProxyType({}))
@@ -28,12 +28,12 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """The map as observed, what was seen besides, and the round's share of randomness.
+    """The observed map, what the coordinator has seen and asked besides, and the round's seed.
 
-    seed: never the same twice, so that new ids are new; told: of replicas that may be elected; joining_s: how long
-    shards of new collections have waited for the last of their replicas; unled_s: how long shards have needed an
-    election; absent_s: how long workers that hold replicas have been missing from the map; replace_after_s: after which
-    a replica counts as lost.
+    seed: new in every round, so that new ids are unique. told: reports about replicas that may be elected. joining_s:
+    seconds for which shards of new collections have waited for their last replicas. unled_s: seconds for which shards
+    have needed an election. absent_s: seconds for which workers that hold replicas have been missing from the map.
+    replace_after_s: absence of a worker, in seconds, after which its replicas count as lost.
     """
 
     map: ClusterMap
@@ -46,15 +46,15 @@ class Snapshot:
 
 
 def new_replica_id(seed: str, shard: ShardId, worker: WorkerId) -> ReplicaId:
-    """Id of a new replica of `shard` on `worker`: the same for the same seed, unlike any other.
+    """Return the id of a new replica of `shard` on `worker`: the same for the same seed, different from all others.
 
-    It tells nothing of either.
+    The id contains neither shard nor worker.
     """
     return ReplicaId(_uuid_of(f"{seed} replica {shard} {worker}"))
 
 
 def new_cluster_id(seed: str) -> ClusterId:
-    """Id of a cluster that has none yet."""
+    """Return the id of a new cluster."""
     return ClusterId(_uuid_of(f"{seed} cluster"))
 
 

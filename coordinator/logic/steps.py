@@ -1,6 +1,6 @@
-"""What a round may want done.
+"""The steps that a round may decide.
 
-Each step is one compare-and-swap: it names what it relies on, and is void when that has changed.
+Each step is one compare-and-swap. It names the state that it relies on, and is not applied if that has changed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from shoal.core.ids import ClusterId, ReplicaId, Revision, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardEntry
 
 Registrations = Mapping[WorkerId, Revision]
-"""Workers that a step relies on, each with the registration under which it is live."""
+"""Live workers that a step relies on, each with its registration."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CreateCluster:
-    """Give the cluster its id. Relies on there being none."""
+    """Give the cluster its id. Relies on the absence of an id."""
 
     cluster: ClusterId
 
@@ -27,7 +27,7 @@ class CreateCluster:
 class CreateShard:
     """Put the first configuration of a shard.
 
-    Relies on its absence, its workers' registrations and the collection as it is.
+    Relies on the absence of the shard, on its workers' registrations, and on the collection as it is.
     """
 
     collection: Collection
@@ -37,9 +37,9 @@ class CreateShard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlaceShardAnew:
-    """Give a shard that never became ACTIVE other replicas.
+    """Give new replicas to a shard that never became ACTIVE.
 
-    Relies as CreateShard does, and on `before` and its primary's absence.
+    Relies on `before`, the end of its primary's term, the new workers' registrations, and the collection as it is.
     """
 
     collection: Collection
@@ -52,7 +52,8 @@ class PlaceShardAnew:
 class ElectPrimary:
     """Begin a new term.
 
-    Relies on `before`, on the new primary's registration, and on the end of the old one's, unless it resigned.
+    Relies on `before`, on the new primary's registration, and, unless the old primary resigned, on the end of the old
+    one's registration.
     """
 
     before: ShardEntry
@@ -61,8 +62,8 @@ class ElectPrimary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetReplication:
-    """Give a shard the number of replicas that its collection has now, or min_isr, or take tombstones back. Relies on
-    `before` and the collection as it is."""
+    """Give a shard its collection's replica count or min_isr, or take back tombstones. Relies on `before` and the
+    collection as it is."""
 
     collection: Collection
     before: ShardEntry
@@ -71,10 +72,10 @@ class SetReplication:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AddLearners:
-    """Give a shard more replicas. Relies on `before`, the collection as it is and the registrations of the new ones'
-    workers.
+    """Give a shard more replicas. Relies on `before`, the collection as it is, and the registrations of the new
+    replicas' workers.
 
-    replaced: the lost replicas that they stand in for.
+    replaced: the lost replicas that the new ones replace.
     """
 
     collection: Collection
@@ -88,7 +89,7 @@ class AddLearners:
 class RetireReplica:
     """Put a replica's tombstone.
 
-    Relies on `before`, the collection as it is, and the workers of those that keep the data.
+    Relies on `before`, the collection as it is, and the registrations of the workers that keep the data.
     """
 
     collection: Collection
@@ -100,9 +101,10 @@ class RetireReplica:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForgetReplicas:
-    """Count no more on the workers of replicas with a tombstone. Relies on `before` and the absence of these workers.
+    """Remove replicas from the configuration whose workers are gone for good. Relies on `before` and the absence of
+    these workers.
 
-    A worker that returns finds its folder named by nobody, and keeps it.
+    A worker that returns keeps the folder, which no configuration names any more.
     """
 
     before: ShardEntry
@@ -119,14 +121,14 @@ class ActivateCollection:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteShard:
-    """Forget a dropped shard that nobody holds any more. Relies on `entry`."""
+    """Delete the configuration of a dropped shard without replicas. Relies on `entry`."""
 
     entry: ShardEntry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteCollection:
-    """Forget a dropped collection without shards. Relies on the collection as it is."""
+    """Delete a dropped collection without shards. Relies on the collection as it is."""
 
     collection: Collection
 

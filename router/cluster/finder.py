@@ -1,4 +1,4 @@
-"""Finds a collection by name. The view may lag behind the store, so the store is asked before a name counts as free."""
+"""Finds a collection by name. The view may lag behind the store, so the store is read before a name counts as free."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Names(Protocol):
     """The names of collections that the store holds."""
 
     async def revision_of(self, name: str, timeout_s: float) -> Revision | None:
-        """Return the revision at which the name was taken, None when it is free.
+        """Return the revision at which the name was taken, None if it is free.
 
-        Raises Unavailable when the store does not answer.
+        Raises Unavailable if the store does not answer.
         """
         ...
 
 
 class StoreNames:
-    """Reads Names from the store, linearizably."""
+    """Reads the names from the store. The reads are linearizable."""
 
     def __init__(self, store: Store, keys: Keys) -> None:
         self._store, self._keys = store, keys
@@ -40,7 +40,7 @@ class StoreNames:
 
 
 class Finder:
-    """Collections by name."""
+    """Finds collections by name."""
 
     def __init__(self, *, view: ClusterView, names: Names, limits: Limits) -> None:
         self._view, self._names, self._limits = view, names, limits
@@ -49,7 +49,7 @@ class Finder:
         """Return a collection that can be read and written.
 
         Raises InvalidArgument for a text that cannot be a name, NotFound, and Unavailable while the collection is being
-        created, while the store cannot tell whether it exists, or when the view does not catch up.
+        created, while the store does not answer, or if the view does not catch up in time.
         """
         looked_up = False
         while True:
@@ -72,7 +72,7 @@ class Finder:
         return await self.usable(name, patience)
 
     async def known(self, name: str, patience: RetryPatience) -> Collection:
-        """Return the collection of that name, also while it is being created. Else raises as `usable`."""
+        """Return the collection of that name, also while it is being created. Raises as `usable` otherwise."""
         found = self._view.current.by_name.get(name)
         if found is not None:
             return found

@@ -1,6 +1,6 @@
 """Holds the newest cluster map that the router knows, and lets callers wait for a newer one.
 
-While the store cannot be reached, the last map stays. Before the first map every question raises Unavailable.
+While the store cannot be reached, the last map stays. Before the first map, every read raises Unavailable.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shoal.runtime.change_signal import ChangeSignal
 
 
 class ClusterView(Protocol):
-    """What the router knows of the cluster."""
+    """The newest cluster map of the router."""
 
     @property
     def current(self) -> ClusterMap:
@@ -23,7 +23,7 @@ class ClusterView(Protocol):
         ...
 
     async def wait_for_change(self, seen: ClusterMap, timeout_s: float) -> None:
-        """Return when the newest map is another one than `seen`, or after timeout_s seconds."""
+        """Wait until the newest map is not `seen`, for at most timeout_s seconds."""
         ...
 
 
@@ -38,18 +38,18 @@ class MapView:
     def current(self) -> ClusterMap:
         """See ClusterView."""
         if self._current is None:
-            raise Unavailable("the router has not heard from the store yet")
+            raise Unavailable("the router has no cluster map yet: etcd has not answered")
         return self._current
 
     def publish(self, newest: ClusterMap) -> None:
-        """Take a new map and wake all waiting callers. Does nothing for the map that is the newest already."""
+        """Take a new map and wake all waiting callers. Does nothing if it is the newest map already."""
         if newest is self._current:
             return
         self._current = newest
         self._changed.notify()
 
     async def wait_for_first(self) -> None:
-        """Return when there is a map."""
+        """Wait until there is a map."""
         await self._changed.until(lambda: self._current is not None, None)
 
     async def wait_for_change(self, seen: ClusterMap, timeout_s: float) -> None:
@@ -58,7 +58,7 @@ class MapView:
 
 
 async def wait_until(view: ClusterView, holds: Callable[[ClusterMap], bool], deadline: Deadline) -> bool:
-    """Wait for a map for which `holds`. Returns whether there was one before the deadline."""
+    """Wait until `holds` is true for the newest map. Returns whether this was so before the deadline."""
     while not holds(seen := view.current):
         if deadline.passed:
             return False

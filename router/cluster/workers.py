@@ -1,5 +1,5 @@
-"""Who answers for a worker: its host itself when it lives in this process, else a connection, kept as long as the
-worker lives.
+"""Gives each worker's ShardService: the worker itself if it runs in this process, else a connection, which is kept as
+long as the worker is in the map.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class WorkerConnection(ShardService, Protocol):
     """Calls on a worker in another process."""
 
     async def close(self) -> None:
-        """Give it up. Calls in flight fail with Unavailable, so that they are tried elsewhere."""
+        """Close the connection. Calls in flight fail with Unavailable, so that they are tried elsewhere."""
         ...
 
 
 class Workers:
     """One ShardService for each worker. connect: makes a connection to an address, without waiting for it.
 
-    here: the workers of this process.
+    local, here: the workers of this process.
     """
 
     def __init__(self, *, connect: Callable[[str], WorkerConnection], local: Mapping[WorkerId, ShardService] | None = None) -> None:
@@ -37,9 +37,9 @@ class Workers:
         self._connections: dict[tuple[WorkerId, str], WorkerConnection] = {}
 
     def service(self, cluster: ClusterMap, worker: WorkerId) -> ShardService:
-        """Who answers for the worker.
+        """Return the service of a worker.
 
-        Raises Unavailable when it is not registered (one in this process need not be).
+        Raises Unavailable if the worker is not registered. A worker of this process need not be registered.
         """
         local = self._local.get(worker)
         if local is not None:
@@ -65,16 +65,17 @@ class Workers:
 
 
 class Tended(Protocol):
-    """Who holds what a new map may end: connections, calls under way, what is remembered of workers."""
+    """Holds things that a new map may end: connections, calls under way, statistics of workers."""
 
     async def keep(self, cluster: ClusterMap) -> None:
-        """Keep what this map still tells of, end the rest."""
+        """Keep what belongs to this map, and end the rest."""
         ...
 
 
 async def tend(all_tended: Sequence[Tended], view: ClusterView) -> None:
-    """Tell them each new map, until cancelled: the other end of a connection that is frozen would not be noticed
-    otherwise.
+    """Call `keep` of each with every new map, until cancelled.
+
+    Without this, a connection to a frozen process would stay.
     """
     while True:
         seen = view.current

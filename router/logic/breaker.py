@@ -1,12 +1,13 @@
-"""When to ask somebody last who keeps failing, and when to try again. Pure values, one for each worker and one for each
-replica.
+"""Decides when a worker or replica that keeps failing is asked last, and when it is tried again. Pure values: one
+breaker for each worker and one for each replica.
 
-Closed: asked as usual. After FAILURES failures in a row it opens: asked last, for a time that doubles whenever it opens
-again. Then one call is let through as a probe: its success closes the breaker, its failure opens it for longer.
+A closed breaker lets calls pass as usual. After FAILURES failures in a row it opens: reads ask this target last, for a
+time that doubles whenever it opens again. Then one call is sent as a probe: its success closes the breaker, its failure
+opens the breaker for longer.
 
-Who is to blame (`blamed`) decides which breaker hears of it. An answer about one shard (not ready, damaged, lagging)
-names that shard and says nothing of the others, so it counts for the replica only. A connection that broke, and
-silence, count for the worker.
+`blamed` decides which breaker a failure counts for. An error about one shard (not ready, damaged, lagging) says nothing
+about the worker's other shards, so it counts only for the replica. A broken connection and silence count for the
+worker.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ FAILURES = 3
 FIRST_OPEN_S = 0.25
 LONGEST_OPEN_S = 8.0
 PROBE_S = 1.0
-"""So long one probe is waited for before the next is let through."""
+"""Time in seconds to wait for one probe before the next one may be sent."""
 
 _DOUBLINGS = 10
 
 
 class Gate(IntEnum):
-    """How a breaker lets calls through: as usual, one as a probe, or only when there is nobody else.
+    """How a breaker lets calls through: as usual, one as a probe, or only if there is no other replica.
 
-    A larger one is worse.
+    A larger value is worse.
     """
 
     PASSES = 0
@@ -37,9 +38,7 @@ class Gate(IntEnum):
 
 
 class Blame(StrEnum):
-    """Whom a failed call speaks against: nobody when the request was refused, unknown when nothing came back in
-    time.
-    """
+    """The cause of a failed call: NOBODY if the request was refused, UNKNOWN if no answer came in time."""
 
     NOBODY = "nobody"
     UNKNOWN = "unknown"
@@ -49,8 +48,9 @@ class Blame(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Breaker:
-    """failures: in a row, while closed; openings: in a row, 0 while closed; shut_until: on the caller's clock; probing:
-    whether a probe is under way."""
+    """The state of a breaker. failures: in a row, while closed. openings: in a row; 0 while closed.
+
+    shut_until: on the caller's clock, in seconds. probing: whether a probe is under way."""
 
     failures: int = 0
     openings: int = 0
@@ -62,19 +62,19 @@ CLOSED = Breaker()
 
 
 def gate(breaker: Breaker, now: float) -> Gate:
-    """How calls are let through now."""
+    """Return how calls are let through now."""
     if not breaker.openings:
         return Gate.PASSES
     return Gate.SHUT if now < breaker.shut_until else Gate.PROBES
 
 
 def with_probe(breaker: Breaker, now: float) -> Breaker:
-    """After a probe was sent: others are let through only once it has ended, or PROBE_S later."""
+    """Return the breaker after a probe was sent. No other call passes until the probe ends, or for PROBE_S seconds."""
     return replace(breaker, probing=True, shut_until=now + PROBE_S)
 
 
 def after_failure(breaker: Breaker, now: float) -> Breaker:
-    """After a failure. Failures of calls that were under way when it opened change nothing."""
+    """Return the breaker after a failure. Failures of calls that were under way when it opened change nothing."""
     if not breaker.openings and breaker.failures + 1 < FAILURES:
         return replace(breaker, failures=breaker.failures + 1)
     if breaker.openings and not breaker.probing:
@@ -84,13 +84,13 @@ def after_failure(breaker: Breaker, now: float) -> Breaker:
 
 
 def blamed(error: ShoalError) -> Blame:
-    """Whom the error of a call on a worker speaks against."""
+    """Return the cause of the error of a call on a worker."""
     match error:
         case Unavailable():
             return Blame.WORKER if error.details.shard is None else Blame.REPLICA
         case DeadlineExceeded():
-            # Without a word of the replica only the caller's time ran out, which may have been short; silence is
-            # noticed otherwise.
+            # Without an answer of the replica, only the caller's time ran out, which may have been short. A silent
+            # worker is noticed elsewhere (hedge.silent_at).
             return Blame.UNKNOWN if error.details.shard is None else Blame.REPLICA
         case DataLoss() | Internal():
             return Blame.REPLICA

@@ -1,4 +1,4 @@
-"""Checks of public calls: what a collection and the limits allow. A call is refused whole. The error names the first
+"""Checks public calls against the collection and the limits. A call is refused as a whole. The error names the first
 bad index and value.
 """
 
@@ -33,7 +33,7 @@ from shoal.core.topk import HitColumns
 from shoal.core.turns import FREE, Turn
 
 SCROLL_POINTS = 1_000
-"""Size of a page when the client names none."""
+"""Points of a page if the client gives no limit."""
 
 
 def check_upsert(points: PointColumns, spec: CollectionSpec, limits: Limits) -> None:
@@ -53,17 +53,17 @@ def check_upsert(points: PointColumns, spec: CollectionSpec, limits: Limits) -> 
 
 
 def check_delete(ids: IdArray, limits: Limits) -> None:
-    """Raise InvalidArgument unless a message may name these as ids of points."""
+    """Raise InvalidArgument unless these are valid ids, and not too many for one message."""
     _check_named(ids, limits)
 
 
 def check_get(question: Get, limits: Limits) -> None:
-    """Raise InvalidArgument unless a message may name these as ids of points."""
+    """Raise InvalidArgument unless the get has valid ids, and not too many for one message."""
     _check_named(question.ids, limits)
 
 
 def check_search(question: Search, spec: CollectionSpec, limits: Limits, turn: Turn = FREE) -> None:
-    """Raise InvalidArgument unless the collection can be asked this."""
+    """Raise InvalidArgument unless the search fits the collection and the limits."""
     count = len(question.queries)
     _check_filled(count, "vectors")
     if count > limits.batch_queries:
@@ -80,10 +80,9 @@ def check_search(question: Search, spec: CollectionSpec, limits: Limits, turn: T
 
 
 def check_groups(groups: Sequence[QueryGroup], queries: int, limits: Limits, turn: Turn = FREE) -> None:
-    """Raise InvalidArgument unless every query stands in exactly one group and all ask for no more hits than a call
-    may.
+    """Raise InvalidArgument unless every query is in exactly one group and the total of hits is within the limit.
 
-    queries: how many there are.
+    queries: number of queries.
     """
     for group in groups:
         turn.pause()
@@ -101,7 +100,7 @@ def check_groups(groups: Sequence[QueryGroup], queries: int, limits: Limits, tur
 
 
 def check_accuracy(accuracy: Accuracy | None, limits: Limits) -> None:
-    """Raise InvalidArgument unless a search can be as accurate as this."""
+    """Raise InvalidArgument for an accuracy that a search cannot have."""
     match accuracy:
         case RecallTarget(recall):
             check_recall(recall)
@@ -120,7 +119,7 @@ def check_count(question: Count, limits: Limits) -> None:
 
 
 def check_delete_matching(filter: Filter, limits: Limits) -> None:
-    """Raise InvalidArgument unless points may be deleted by this filter. A filter that plainly matches every point is
+    """Raise InvalidArgument unless points may be deleted by this filter. A filter that obviously matches every point is
     refused.
     """
     check_filter(filter, limits)
@@ -132,12 +131,12 @@ def check_delete_matching(filter: Filter, limits: Limits) -> None:
 
 
 def is_empty(filter: Filter) -> bool:
-    """Return whether a filter plainly matches every point."""
+    """Return whether a filter obviously matches every point."""
     return constant_truth(filter) is True
 
 
 def check_same_collection(question: Scroll, collection: Collection) -> None:
-    """Raise NotFound when the page before was of another collection that had the name then and was dropped since."""
+    """Raise NotFound if the previous page was of another collection with this name, which was dropped since."""
     if question.collection_id and question.collection_id != collection.id:
         raise NotFound(
             f"collection {question.collection!r} was dropped, and made anew, while it was scrolled; begin the scroll again",
@@ -146,7 +145,7 @@ def check_same_collection(question: Scroll, collection: Collection) -> None:
 
 
 def check_scroll(question: Scroll, limits: Limits) -> None:
-    """Raise InvalidArgument unless the page may be asked for."""
+    """Raise InvalidArgument unless the scroll is within the limits."""
     if question.limit:
         check_range("limit", question.limit, limits.scroll_points)
     if question.after is not None:
@@ -156,9 +155,9 @@ def check_scroll(question: Scroll, limits: Limits) -> None:
 
 
 def check_answer_bytes(answer: HitColumns | StoredColumns, limits: Limits, advice: str) -> None:
-    """Raise ResourceExhausted when the columns alone exceed what a message may hold.
+    """Raise ResourceExhausted if the columns alone are larger than a message may be. advice: what to do instead.
 
-    This is a lower bound, taken before a message is made of them. The exact size is known only afterwards.
+    This is a lower bound, checked before the message is made. The exact size is known only afterwards.
     """
     size = 0 if answer.vectors is None else answer.vectors.nbytes
     if answer.payloads is not None:
@@ -167,9 +166,7 @@ def check_answer_bytes(answer: HitColumns | StoredColumns, limits: Limits, advic
 
 
 def check_message_bytes(size: int, limits: Limits, advice: str) -> None:
-    """Raise ResourceExhausted when an answer of `size` bytes is larger than a message may be. advice: what to do
-    instead.
-    """
+    """Raise ResourceExhausted if an answer of `size` bytes is too large. advice: what to do instead."""
     if size > limits.message_bytes:
         raise ResourceExhausted(
             f"the answer has {size} bytes, at most {limits.message_bytes} a message are allowed: {advice}",
@@ -218,8 +215,8 @@ def _check_filled(count: int, field: str) -> None:
 
 
 def _check_vectors(vectors: Matrix, metric: Metric) -> None:
-    # One pass without a temporary settles nearly every batch: a finite sum of squares holds no NaN or infinity, and a
-    # positive one no zero vector. Overflow and underflow of the squares only send a batch to the exact checks.
+    # One pass without a temporary array accepts nearly every batch: a finite sum of squares proves that there is no NaN
+    # or infinity, a positive one that there is no zero vector. After overflow or underflow, the exact checks decide.
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", vectors, vectors)
     if not np.isfinite(squares).all():

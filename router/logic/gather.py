@@ -1,4 +1,4 @@
-"""Makes one answer of the answers of the shards."""
+"""Merges the answers of the shards into one answer."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from shoal.core.shard_config import ShardConfig
 from shoal.core.topk import HitColumns, concat_ids, merge_hits
 
 _ROW_OVERHEAD_BYTES = 24
-"""What an id, the lengths and the tags of a point take at most, beside its texts."""
+"""Most bytes of a point's id, lengths and tags, beside its texts."""
 
 _WAITING_TEXTS = 4
 
 
 def gather_hits(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metric: Metric) -> HitColumns:
-    """Return the best k hits of each query over all shards. parts: at least one, each sorted and cut at k; k: for all
-    queries, or one for each.
+    """Return the best k hits of each query over all shards. parts: at least one, each sorted and cut at k. k: one for
+    all queries, or (queries,) int64.
 
-    A shard without hits is left out: it does not even say whether there are payloads.
+    A shard without hits is left out: its answer does not show whether there are payloads.
     """
     filled = [part for part in parts if len(part)] or list(parts[:1])
     return filled[0] if len(filled) == 1 else merge_hits(filled, k, metric)
 
 
 def k_of_queries(groups: Sequence[QueryGroup], queries: int) -> int | npt.NDArray[np.int64]:
-    """Return how many hits each query asks for: one number when all ask for the same, else (queries,) int64."""
+    """Return how many hits each query asks for: one number if it is the same for all, else (queries,) int64."""
     if len({group.k for group in groups}) == 1:
         return groups[0].k
     wanted = np.zeros(queries, dtype=np.int64)
@@ -43,7 +43,7 @@ def k_of_queries(groups: Sequence[QueryGroup], queries: int) -> int | npt.NDArra
 
 
 def gather_points(asked: IdArray, parts: Sequence[StoredColumns]) -> StoredColumns:
-    """Return the points that were found, in the order asked for. A point that is asked for twice stands twice."""
+    """Return the points that were found, in the order of `asked`. A point that is asked for twice is returned twice."""
     found = _joined(parts)
     row_of = {value: row for row, value in enumerate(found.ids.tolist())}
     rows = [row_of[value] for value in asked.tolist() if value in row_of]
@@ -51,7 +51,7 @@ def gather_points(asked: IdArray, parts: Sequence[StoredColumns]) -> StoredColum
 
 
 def gather_part(asked: IdArray, parts: Sequence[StoredColumns], message_bytes: int) -> Got:
-    """Return what gather_points does, of the first ids whose points fit into a message; one point always fits.
+    """Return the points of the first ids, as gather_points does, as many as fit into a message; at least one point.
 
     An id without a point takes no room.
     """
@@ -71,13 +71,13 @@ def page_points(limit: int, dim: int, with_vectors: bool, message_bytes: int) ->
 
 
 def smaller_page(limit: int) -> int | None:
-    """Return the next size to try when the answer of a shard was too large for a message; None when there is none."""
+    """Return the next size to try if a shard's answer was too large for a message; None if there is none."""
     return None if limit == 1 else max(1, limit // 8)
 
 
 def gather_page(parts: Sequence[StoredColumns], limit: int, message_bytes: int) -> Page:
-    """Return the first points over all shards, in id order: at most `limit`, and as many as fit into a message; one
-    point always fits.
+    """Return the first points over all shards, in id order: at most `limit`, as many as fit into a message, at least
+    one.
 
     parts: the first `limit` points of each shard; a shard that returned fewer has no more.
     """
@@ -90,11 +90,11 @@ def gather_page(parts: Sequence[StoredColumns], limit: int, message_bytes: int) 
 
 
 def shard_figures(config: ShardConfig, told: Mapping[ReplicaId, ShardStats]) -> ShardStats | None:
-    """Return what the replicas of a shard hold together; None when no replica in sync has answered.
+    """Return the figures of a shard from those of its replicas; None if no replica in sync has answered.
 
-    Points are those of the primary, or of the replica in sync that has applied most. Rows and builds are the worst
-    over the replicas in sync, so that 0 means 0 on all of them. Bytes and memory are the sum over all replicas that
-    have answered.
+    Points are those of the primary; without it, those of the replica in sync that has applied most. Rows and builds are
+    the worst over the replicas in sync, so that 0 means 0 on all of them. Bytes and memory are the sum over all
+    replicas that have answered.
     """
     in_sync = [told[replica] for replica in config.isr if replica in told]
     if not in_sync:
@@ -113,7 +113,7 @@ def shard_figures(config: ShardConfig, told: Mapping[ReplicaId, ShardStats]) -> 
 
 
 def gather_figures(collection: Collection, parts: Iterable[ShardStats]) -> CollectionInfo:
-    """Return the sum over all shards; of what builds wait for, each text once."""
+    """Return the sum over all shards. `waiting` holds each different text once."""
     stats = tuple(parts)
     return CollectionInfo(
         id=collection.id,
@@ -131,7 +131,7 @@ def gather_figures(collection: Collection, parts: Iterable[ShardStats]) -> Colle
 
 
 def _joined_words(texts: Iterable[str]) -> str:
-    """Return the different texts that are not empty, in order, the first few of them."""
+    """Return the first few different texts that are not empty, in order."""
     different = list(dict.fromkeys(text for text in texts if text))
     unsaid = len(different) - _WAITING_TEXTS
     return "; ".join(different[:_WAITING_TEXTS]) + (f"; and {unsaid} more" if unsaid > 0 else "")

@@ -1,4 +1,4 @@
-"""Judge the state of the cluster, from the cluster map and from what the workers say about themselves."""
+"""Judges the state of the cluster from the cluster map and the workers' status."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _unplaced(collection: Collection, number: int) -> ShardInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Finding:
-    """Whether a shard answers. why: in words, "" when it is OK; lost: the replica whose loss `why` tells already."""
+    """Whether a shard answers. why: reason in words, "" if it is OK. lost: the replica whose loss `why` reports."""
 
     state: ShardCondition
     why: str = ""
@@ -111,7 +111,7 @@ class _Finding:
 
 def _detail(finding: _Finding, replication: Replication, config: ShardConfig) -> str:
     if len(config.worker_of) <= 1 and config.rf == 1:
-        # The state of the only replica tells everything.
+        # The only replica's state says everything.
         return finding.why
     causes = "; ".join(cause.words for cause in replication.causes if not _is_told(cause, finding))
     return "; ".join(part for part in (finding.why, replication.summary, causes) if part)
@@ -155,8 +155,7 @@ def _find(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> _Find
 def _failed(config: ShardConfig, worker: WorkerId, reason: str) -> _Finding:
     if any(each != config.primary for each in (*config.isr, *config.elr)):
         return _without_primary(config, f"the replica on worker {worker} has failed: {reason}", lost=config.primary)
-    # A shard that is still being created holds no data yet, so nothing of it can be damaged: its worker has not begun,
-    # and says why.
+    # A shard in creation holds no data yet, so no data can be damaged. Its worker has not begun, and `reason` says why.
     state = ShardCondition.CREATING if config.state is ShardState.CREATING else ShardCondition.FAILED
     return _Finding(state=state, why=f"on worker {worker}: {reason}")
 

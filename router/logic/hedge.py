@@ -1,7 +1,7 @@
-"""Decides when a read of a shard is sent to another replica, too, from how fast reads have been lately. Pure.
+"""Decides when a read of a shard is also sent to another replica, from the times of recent reads. Pure.
 
-There are two reasons. A hedge: the read takes longer than 95 of 100 reads of its kind. Hedges are bounded to 1 in
-READS_A_HEDGE reads, so that a cluster that is slow for everyone does not get twice the work. Silence: the worker has
+There are two reasons. A hedge: the read takes longer than 95 of 100 reads of its kind. There is at most 1 hedge in
+READS_A_HEDGE reads, so that a cluster in which all reads are slow does not get twice the work. Silence: the worker has
 answered nothing at all since the read was sent. That is rare, needs no bound, and counts against the worker.
 """
 
@@ -50,24 +50,24 @@ class HedgeBudget:
 
 
 def hedge_at(*, sent_at: float, p95: float | None, probe: bool) -> float:
-    """Return when a read is to be hedged that was sent at sent_at; infinity for never."""
+    """Return when a read that was sent at sent_at has to be hedged; infinity for never."""
     if p95 is not None:
         return sent_at + max(LEAST_HEDGE_S, p95)
     return sent_at + PROBE_HEDGE_S if probe else math.inf
 
 
 def silent_at(*, sent_at: float, heard_at: float, p95: float | None, copies: int = 1) -> float:
-    """Return from when on a worker counts as silent.
+    """Return the time from which a worker counts as silent.
 
-    heard_at: when it last answered anything. copies: how many replicas have the read now. Each copy makes the time
-    longer: when several workers are silent, the read probably takes long.
+    heard_at: when it last answered anything. copies: how many replicas have the read now. With each copy the time gets
+    longer: if several workers are silent, the read probably takes long.
     """
     return max(sent_at, heard_at) + max(SILENT_S, _SILENT_P95S * (p95 or 0.0)) * float(_LONGER_EACH ** (copies - 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Smoothed:
-    """A mean of recent times, which falls while no new time comes. seconds: its value at the time `at`."""
+    """A mean of recent times, which falls while no new time is added. seconds: its value at the time `at`."""
 
     seconds: float
     at: float
@@ -92,7 +92,7 @@ class RecentTimes:
         self._p95: float | None = None
 
     def add(self, seconds: float) -> None:
-        """Take one more time."""
+        """Add the time of one read, in seconds."""
         self._times.append(seconds)
         self._added += 1
         if len(self._times) >= NEEDED and (self._p95 is None or self._added >= _EVERY):
@@ -101,5 +101,5 @@ class RecentTimes:
 
     @property
     def p95(self) -> float | None:
-        """The time within which 95 of 100 reads were done, None before there were NEEDED. Up to _EVERY reads old."""
+        """Time in seconds within which 95 of 100 reads were done; None before NEEDED reads. Up to _EVERY reads old."""
         return self._p95

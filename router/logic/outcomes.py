@@ -1,4 +1,4 @@
-"""What became of the call on each shard, and what that means for the whole."""
+"""The outcomes of the calls on shards, and the outcome of the whole call."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Answered(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Missed:
-    """The shard did not answer. error: names the shard; applied: whether a write may have happened all the same."""
+    """The shard did not answer. error: names the shard. applied: whether a write may still have been applied."""
 
     shard: str
     number: int
@@ -48,10 +48,10 @@ _MAY_BE_LEFT_OUT = (Unavailable, DeadlineExceeded, DataLoss)
 
 
 def applied_after(before: Applied, reached: bool, error: ShoalError) -> Applied:
-    """Whether a write was applied, after a further attempt failed. reached: whether a worker was called.
+    """Return whether a write was applied, after one more failed attempt. reached: whether a worker was called.
 
-    A worker may say so itself. Else one that refuses the request has not applied it, and whatever else it answers, or
-    fails to, leaves it open. What an earlier attempt left open stays open.
+    The error may say so itself. Else a refusal of the request means that this attempt did not apply it, and any other
+    failure leaves it open. If an earlier attempt left it open, it stays open.
     """
     if not reached:
         return before
@@ -61,9 +61,7 @@ def applied_after(before: Applied, reached: bool, error: ShoalError) -> Applied:
 
 
 def named(error: ShoalError, shard: str, internal: str) -> ShoalError:
-    """The same error, saying which shard it is about by the name that people know. internal: how workers call the
-    shard.
-    """
+    """Return the same error with the shard's public name. internal: the name that workers use for the shard."""
     message = error.message.replace(internal, shard)
     if shard not in message:
         message = f"shard {shard}: {message}"
@@ -71,24 +69,24 @@ def named(error: ShoalError, shard: str, internal: str) -> ShoalError:
 
 
 def worst(errors: Sequence[ShoalError]) -> ShoalError:
-    """The error that says most about what to do: one that trying again does not cure before one that it may."""
+    """Return the most severe error: one that a retry does not cure comes before one that it may cure."""
     return min(errors, key=_severity)
 
 
 def may_be_answered_elsewhere(error: ShoalError) -> bool:
-    """Whether another replica may answer a read that one has failed so."""
+    """Return whether another replica may answer a read that failed with this error."""
     return is_passing(error) or isinstance(error, (DataLoss, Internal, DeadlineExceeded))
 
 
 def worst_of_copies(errors: Sequence[ShoalError]) -> ShoalError:
-    """The error of a read that every replica failed: one that may pass where there is one, for then the read may
-    succeed later.
+    """Return the error of a read that failed at every replica. An error that may pass is preferred, since then the read
+    may succeed later.
     """
     return worst([error for error in errors if is_passing(error)] or errors)
 
 
 def values_of_all(outcomes: Sequence[Outcome[T]]) -> list[T]:
-    """What every shard answered. Raises the worst error when one did not."""
+    """Return the answer of every shard. Raises the worst error if a shard did not answer."""
     missed = _missed(outcomes)
     if missed:
         raise worst([each.error for each in missed])
@@ -96,10 +94,9 @@ def values_of_all(outcomes: Sequence[Outcome[T]]) -> list[T]:
 
 
 def values_of_some(outcomes: Sequence[Outcome[T]]) -> tuple[list[T], tuple[str, ...]]:
-    """What the shards answered that could, and the others.
+    """Return the answers of the shards that answered, and the names of the others.
 
-    Raises the worst error when it is about the request rather than the shard, and when no shard answered: then there is
-    no answer to be partial.
+    Raises the worst error if one is about the request and not about a shard, and if no shard answered.
     """
     missed = _missed(outcomes)
     values = [each.value for each in outcomes if isinstance(each, Answered)]
@@ -109,9 +106,9 @@ def values_of_some(outcomes: Sequence[Outcome[T]]) -> tuple[list[T], tuple[str, 
 
 
 def values_of_write(outcomes: Sequence[Outcome[T]]) -> list[T]:
-    """What every shard acknowledged.
+    """Return the acknowledgement of every shard.
 
-    Raises the worst error, saying for each shard whether it was applied: no, maybe, yes.
+    Raises the worst error, with details.applied: for each shard whether the write was applied: no, maybe, yes.
     """
     missed = _missed(outcomes)
     if not missed:
@@ -122,8 +119,9 @@ def values_of_write(outcomes: Sequence[Outcome[T]]) -> list[T]:
 
 
 def after_earlier(earlier: WriteAck | None, outcome: Outcome[WriteAck]) -> Outcome[WriteAck]:
-    """What became of a write of several calls on one shard, after its next call. earlier: of the calls before, all
-    acknowledged; None when there were none."""
+    """Return the outcome of a write of several calls on one shard, after its next call.
+
+    earlier: the acknowledgement of all calls before; None if there were none."""
     if earlier is None:
         return outcome
     match outcome:
@@ -161,5 +159,5 @@ def _severity(error: ShoalError) -> int:
 
 
 def deadline_passed(shard: str) -> DeadlineExceeded:
-    """The error of a call for which no time was left."""
+    """Return the error of a call for which no time was left."""
     return DeadlineExceeded(f"shard {shard}: no time was left to ask it", ErrorDetails(shard=shard))

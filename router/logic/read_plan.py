@@ -1,4 +1,4 @@
-"""Which shards a read asks for what, and which replica answers for a shard."""
+"""Plans reads: the call on each shard, and the replica that may answer it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def shard_name(collection: Collection, number: int) -> str:
 def shard_entry(cluster: ClusterMap, collection: Collection, number: int) -> ShardEntry:
     """Return the shard's configuration now.
 
-    Raises NotFound when its collection was dropped, Unavailable when it is not placed.
+    Raises NotFound if its collection was dropped, Unavailable if the shard is not placed.
     """
     found = cluster.collections.get(collection.id)
     if found is None or found.state is CollectionState.DROPPING:
@@ -40,7 +40,7 @@ def shard_entry(cluster: ClusterMap, collection: Collection, number: int) -> Sha
 
 
 def primary_worker(entry: ShardEntry, name: str) -> WorkerId:
-    """Return the worker of the shard's primary. Raises Unavailable when there is none."""
+    """Return the worker of the shard's primary. Raises Unavailable if there is none."""
     worker = entry.config.primary_worker
     if worker is None:
         raise Unavailable(f"shard {name} has no primary", ErrorDetails(shard=name))
@@ -48,17 +48,17 @@ def primary_worker(entry: ShardEntry, name: str) -> WorkerId:
 
 
 def is_still_led(before: ShardConfig, newest: ShardConfig | None) -> bool:
-    """Return whether the primary of `before` leads the shard in the same term. newest: None when the shard is gone."""
+    """Return whether the primary of `before` leads the shard in the same term. newest: None if the shard is gone."""
     return newest is not None and newest.primary == before.primary and newest.term == before.term
 
 
 def is_in_sync(replica: ReplicaId, newest: ShardConfig | None) -> bool:
-    """Return whether a replica is in the isr. newest: None when the shard is gone."""
+    """Return whether a replica is in the isr. newest: None if the shard is gone."""
     return newest is not None and replica in newest.isr
 
 
 def search_calls(question: Search, collection: Collection) -> list[ShardSearch]:
-    """Return the search of each shard, for the recall of the collection when the question names no accuracy."""
+    """Return the search of each shard. If the question has no accuracy, the collection's recall is the target."""
     terms_of = _terms(question.read)
     accuracy = question.accuracy or RecallTarget(collection.spec.recall)
     return [
@@ -99,7 +99,7 @@ def count_calls(question: Count, shards: tuple[ShardId, ...]) -> list[ShardCount
 
 
 def scroll_calls(question: Scroll, shards: tuple[ShardId, ...], limit: int) -> list[ShardScroll]:
-    """Return the page of each shard: any of them might fill the whole page."""
+    """Return the scroll of each shard. Each asks for `limit` points, since one shard may fill the whole page."""
     terms_of = _terms(question.read)
     return [
         ShardScroll(
@@ -116,6 +116,6 @@ def scroll_calls(question: Scroll, shards: tuple[ShardId, ...], limit: int) -> l
 
 
 def _terms(read: ReadAs) -> Callable[[ShardId], ReadTerms]:
-    """Return what gives the conditions on the read of one shard."""
+    """Return a function that returns the conditions on the read of one shard."""
     min_seqs = read.min_seqs()
     return lambda shard: ReadTerms(consistency=read.consistency, min_seq=min_seqs.get(shard, Seq(0)), caller=read.caller)

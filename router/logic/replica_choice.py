@@ -1,4 +1,4 @@
-"""Which replicas of a shard a read may ask, and in which order. Pure."""
+"""Decides which replicas of a shard a read may ask, and in which order. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ _USUAL_S = 0.001
 _UNMEASURED_FACTOR = 0.5
 
 _HERE_FACTOR = 0.8
-"""A worker in this process is taken when it is about as good as the best: there is no hop to it."""
+"""Factor for a worker in this process: it is preferred if it is about as good as the best, as it needs no network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaLoad:
-    """What is known of a worker, for reads of one shard. in_flight: reads under way there; latency_s: smoothed, None
-    before the first answer; here: whether it is in this process; gate: the worse one of the worker's breaker and the
-    replica's."""
+    """The load of a worker, for reads of one shard. in_flight: reads under way there. latency_s: smoothed; None before
+    the first answer. here: whether it is in this process. gate: the worse of the worker's breaker and the replica's."""
 
     in_flight: int = 0
     latency_s: float | None = None
@@ -34,7 +33,7 @@ UNKNOWN = ReplicaLoad()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaChoice:
-    """A replica to ask. probe: whether this read finds out if it works again."""
+    """A replica to ask. probe: whether this read tests if the replica works again."""
 
     replica: ReplicaId
     worker: WorkerId
@@ -42,18 +41,17 @@ class ReplicaChoice:
 
 
 def may_read(config: ShardConfig, consistency: Consistency) -> tuple[ReplicaId, ...]:
-    """The replicas that may answer a read, wherever they are: never a learner."""
+    """Return the replicas that may answer a read, on live workers or not. A learner never may."""
     return (config.primary,) if consistency is Consistency.PRIMARY else (*config.isr, *config.elr)
 
 
 def replicas_to_ask(
     config: ShardConfig, consistency: Consistency, live: Collection[WorkerId], loads: Mapping[WorkerId, ReplicaLoad]
 ) -> tuple[ReplicaChoice, ...]:
-    """The replicas that a read asks, one after the other. live: workers that can be called.
+    """Return the replicas that a read asks, one after the other. live: workers that can be called.
 
-    Those whose breaker is shut come last, those of elr after the isr, a probe before the others; then the least loaded,
-    (reads under way + 1) x latency; ties by id. A worker that was never measured counts as twice as fast as the
-    fastest.
+    The order: replicas with a shut breaker last; isr before elr; probes first; then by load, which is (reads under way
+    + 1) x latency; ties by id. A worker that was never measured counts as twice as fast as the fastest.
     """
     homes = [(replica, config.worker_of[replica]) for replica in may_read(config, consistency) if config.worker_of.get(replica) in live]
     if len(homes) == 1:

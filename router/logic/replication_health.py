@@ -1,4 +1,4 @@
-"""Judge how well a shard is replicated, from its configuration and what the workers say about themselves."""
+"""Judges how well a shard is replicated, from its configuration and the workers' status."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardState
 
 Statuses = Mapping[WorkerId, WorkerStatus | ShoalError]
-"""What each registered worker answered when it was asked about itself, or the error of that call."""
+"""The status of each registered worker, or the error of the call for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cause:
-    """One reason why fewer replicas are in sync than are wanted. replica: the one it is about, if it is about one."""
+    """One reason why fewer replicas are in sync than are wanted. replica: the replica concerned, if there is one."""
 
     words: str
     replica: ReplicaId | None = None
@@ -27,7 +27,7 @@ class Cause:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replication:
-    """summary: the condition in numbers, "" while it is OK or CREATING; causes: why it is not OK."""
+    """How well a shard is replicated. summary: in numbers, "" while it is OK or CREATING. causes: why it is not OK."""
 
     state: ReplicationCondition
     summary: str = ""
@@ -35,13 +35,13 @@ class Replication:
 
 
 def replicas_of(cluster: ClusterMap, statuses: Statuses, config: ShardConfig) -> tuple[ReplicaInfo, ...]:
-    """Return every replica of the shard: the primary first, then the other members, then those that leave."""
+    """Return every replica of the shard: the primary, then the other members, then those with a tombstone."""
     ordered = dict.fromkeys((config.primary, *config.members, *config.leaving, *config.worker_of))
     return tuple(_replica(cluster, statuses, config, each) for each in ordered if each in config.worker_of)
 
 
 def replication_of(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, name: str) -> Replication:
-    """Return how well the shard is replicated. name: of the shard, as people read it."""
+    """Return how well the shard is replicated. name: the public name of the shard."""
     if config.state is ShardState.CREATING:
         return Replication(state=ReplicationCondition.CREATING)
     lost = {each: why for each in (*config.members, *config.worker_of) if (why := _lost(cluster, statuses, config, each))}
@@ -84,7 +84,7 @@ def _told(statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> Replic
 
 
 def _lost(cluster: ClusterMap, statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> str:
-    """Return why a replica does not work now; "" when it seems to work."""
+    """Return why a replica does not work now; "" if it seems to work."""
     worker = config.worker_of.get(replica)
     if worker is None:
         return f"replica {replica} was dropped"
@@ -118,11 +118,11 @@ def _behind(statuses: Statuses, config: ShardConfig, replica: ReplicaId) -> str:
 
 
 def _way_out(config: ShardConfig, lost: Mapping[ReplicaId, str], name: str) -> str:
-    """Return what people can do when no live replica may lead.
+    """Return what an operator can do if no live replica may lead.
 
-    A recovery needs a live replica: it makes that one the shard's data, although it may lack writes.
+    A recovery needs a live replica. It makes this replica the primary, although it may lack writes.
     """
     workers = " or ".join(dict.fromkeys(config.worker_of[each] for each in (*config.isr, *config.elr) if each in config.worker_of))
     others = [each for each in config.worker_of if each not in lost]
     recover = f", or its loss be accepted: shoal shard recover {name}" if others else ""
-    return f"nobody else may lead it: the replica on worker {workers or '(none)'} must come back{recover}"
+    return f"no other replica may lead it: the replica on worker {workers or '(none)'} must come back{recover}"

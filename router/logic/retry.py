@@ -15,23 +15,25 @@ _DOUBLINGS = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPatience:
-    """deadline: no call may last longer. attempts: no attempt begins later."""
+    """How long a call may take. deadline: end of every attempt. attempts: no attempt begins later."""
 
     deadline: Deadline
     attempts: Deadline
 
 
 def patience_of(*, clock: Clock, timeout_s: float, patience_s: float | None = None) -> RetryPatience:
-    """Return the patience of a call that may take timeout_s seconds. It is tried again for patience_s of them, for all
-    of them if that is None."""
+    """Return the patience of a call that may take timeout_s seconds.
+
+    New attempts may begin for patience_s seconds; None: for timeout_s."""
     deadline = Deadline.after(timeout_s, clock)
     return RetryPatience(deadline=deadline, attempts=deadline if patience_s is None else deadline.sooner(patience_s))
 
 
 def may_pass(error: ShoalError, config: ShardConfig | None, *, at_primary: bool) -> bool:
-    """Return whether the same call may succeed later. A damaged primary resigns where another replica may lead.
+    """Return whether the same call may succeed later. A damaged primary resigns if another replica may lead.
 
-    config: the shard's when it was asked, None if it was not asked. at_primary: whether only the primary may answer.
+    config: of the shard at the time of the call; None if it was not called. at_primary: whether only the primary may
+    answer.
     """
     if error.retryable or config is None:
         return error.retryable
@@ -39,11 +41,11 @@ def may_pass(error: ShoalError, config: ShardConfig | None, *, at_primary: bool)
 
 
 def wait_before_retry(attempt: int, left_s: float) -> float | None:
-    """Return the seconds to wait before attempt number `attempt` + 1 (the first is 0), None to give up.
+    """Return the seconds to wait before attempt number `attempt` + 1 (the first is 0); None for no more attempts.
 
     left_s: seconds in which an attempt may still begin.
     """
     if left_s <= _FIRST_WAIT_S:
         return None
-    # At most half of what is left, so that there is time for the attempt itself.
+    # At most half of the time left, so that there is time for the attempt itself.
     return min(_FIRST_WAIT_S * (1 << min(attempt, _DOUBLINGS)), _LONGEST_WAIT_S, left_s / 2)

@@ -1,4 +1,4 @@
-"""Which points go to which shard: id -> slot -> the shard that owns it."""
+"""Plans writes: which points go to which shard. An id belongs to a slot, and a slot to a shard."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from shoal.core.slots import owners_of_slots, slots_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardPart:
-    """The points of one shard. positions: (n,) ascending positions in the call; None for all of them, so that nothing
-    is copied and the points keep the bytes that they came as.
+    """The points of one shard. positions: (n,) ascending positions in the call; None for all points. Then nothing is
+    copied, and the points keep the bytes in which they came.
     """
 
     number: int
@@ -33,10 +33,10 @@ class ShardPart:
 
 
 def parts_of(ids: IdArray, shards: Sequence[ShardEntry], collection: str) -> list[ShardPart]:
-    """Return one part for each shard that owns some of the ids, by number. ids: (n,), n > 0; collection: its name, for
+    """Return one part for each shard that owns some of the ids, by number. ids: (n,), n > 0. collection: its name, for
     errors.
 
-    Raises Unavailable when no shard owns the slot of an id.
+    Raises Unavailable if no shard owns the slot of an id.
     """
     owners = owners_of_slots([(entry.config.shard.number, entry.config.slots) for entry in shards])[slots_of(ids)]
     lowest = int(owners.min())

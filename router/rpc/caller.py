@@ -1,4 +1,4 @@
-"""What a public call tells of its caller, and where a request with a long filter is read."""
+"""Reads the caller and the deadline of a public call, and converts a request with a long filter in a thread."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MARGIN_SHARE = 0.1
 
 
 def timeout_of(context: Any, default_s: float) -> float:
-    """Return the seconds that a call may take: what its deadline leaves, less a margin in which to answer.
+    """Return the seconds that a call may take: the time until its deadline, less a margin for the answer.
 
-    Returns default_s for a call without a deadline, and 0 for a past one: the call then fails for lack of time.
+    Returns default_s for a call without a deadline, and 0 for a past deadline: the call then fails for lack of time.
     """
     remaining: float | None = context.time_remaining()
     if remaining is None:
@@ -26,11 +26,11 @@ def timeout_of(context: Any, default_s: float) -> float:
 
 
 async def read_aside(conversions: FairPool, read: Callable[[Turn], T], context: Any, default_s: float, *, long: bool) -> T:
-    """Return what `read` makes of a request. long: its filters are long, so that it is read beside the event loop."""
+    """Return the result of `read` for a request. long: its filters are long, so it is read in a thread."""
     deadline, asker = conversions.deadline(timeout_of(context, default_s)), Asker(caller=caller_of(context))
     return await conversions.aside(read, asker, deadline, long=long)
 
 
 def caller_of(context: Any) -> str:
-    """Return the client, which takes its turn among other clients: the other end of the connection."""
+    """Return the client for which work takes turns: the address of the other end of the connection."""
     return str(context.peer())

@@ -1,4 +1,4 @@
-"""The public Cluster service: hands the state of the cluster on."""
+"""The public Cluster service: returns the state of the cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public Collections service: hands administration to the verbs."""
+"""The public Collections service: passes calls to verbs/administration.py."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
     """Administration of collections. Messages: see proto/shoal/v1/collections.proto."""
 
     def __init__(self, *, administration: Administration, default_timeout_s: float, optimize_timeout_s: float) -> None:
-        """default_timeout_s: for calls without a deadline; optimize_timeout_s: for optimize, tune and measure recall
-        without one.
+        """default_timeout_s: for calls without a deadline. optimize_timeout_s: the same for optimize, tune and measure
+        recall.
         """
         self._administration = administration
         self._default_timeout_s, self._optimize_timeout_s = default_timeout_s, optimize_timeout_s
 
     async def Create(self, request: Any, context: Any) -> Any:
-        """Create a collection. Answers when it is usable."""
+        """Create a collection. Answers when the collection is usable."""
         created = await self._administration.create(collections.create_from_message(request), self._timeout(context))
         return collections.created_to_message(created)
 
     async def Alter(self, request: Any, context: Any) -> Any:
-        """Change what may change of a live collection."""
+        """Change a live collection."""
         await self._administration.alter(collections.alter_from_message(request), self._timeout(context))
         return collections.altered_to_message()
 
@@ -40,7 +40,7 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         return collections.listed_to_message(self._administration.listed())
 
     async def Describe(self, request: Any, context: Any) -> Any:
-        """Return a collection and what its shards hold together."""
+        """Return a collection and the figures of its shards."""
         return collections.info_to_message(await self._administration.describe(request.name, self._timeout(context)))
 
     async def Optimize(self, request: Any, context: Any) -> Any:
@@ -54,17 +54,17 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         return recall.tuned_to_message(curves)
 
     async def MeasureRecall(self, request: Any, context: Any) -> Any:
-        """Measure the recall that searches have."""
+        """Measure the recall of searches."""
         timeout_s = timeout_of(context, self._optimize_timeout_s)
         return recall.measured_to_message(await self._administration.measure_recall(recall.measure_from_message(request), timeout_s))
 
     async def RecoverShard(self, request: Any, context: Any) -> Any:
-        """Recover a shard that lost every replica that may lead, or tell what that would mean."""
+        """Recover a shard that lost every replica that may lead, or return the plan of the recovery."""
         asked = recovery.recover_from_message(request)
         return recovery.recovered_to_message(await self._administration.recover(asked, caller_of(context), self._timeout(context)))
 
     async def ListAudit(self, request: Any, context: Any) -> Any:
-        """Return what operators did that may have cost data."""
+        """Return the audit: actions of operators that may have lost data."""
         page = await self._administration.audit(recovery.audit_request_from_message(request), self._timeout(context))
         return recovery.audit_page_to_message(page)
 

@@ -1,4 +1,4 @@
-"""The public Points service: hands the calls of clients to the verbs."""
+"""The public Points service: passes calls to verbs/reads.py and verbs/writes.py."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
     """Reads and writes of points. Messages: see proto/shoal/v1/points.proto."""
 
     def __init__(self, *, reads: Reads, writes: Writes, limits: Limits, default_timeout_s: float, conversions: FairPool) -> None:
-        """conversions: reads requests with long filters."""
+        """conversions: pool that reads requests with long filters."""
         self._reads, self._writes, self._limits, self._default_timeout_s = reads, writes, limits, default_timeout_s
         self._conversions = conversions
 
@@ -35,7 +35,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
         return points.upserted_to_message(written)
 
     async def Delete(self, request: Any, context: Any) -> Any:
-        """Remove points by id, or those that match."""
+        """Remove points by id, or the points that match a filter."""
         order = await self._read(partial(points.delete_from_message, request), request, context)
         if isinstance(order, DeleteMatching):
             return points.deleted_to_message(await self._writes.delete_matching(order, self._timeout(context)))
@@ -49,12 +49,12 @@ class PointsService(points_pb2_grpc.PointsServicer):
         return response
 
     async def Count(self, request: Any, context: Any) -> Any:
-        """Return the number of points, or of those that match."""
+        """Return the number of points, or of the points that match a filter."""
         question = await self._read(partial(points.count_from_message, request, caller_of(context)), request, context)
         return points.counted_to_message(await self._reads.count(question, self._timeout(context)))
 
     async def Scroll(self, request: Any, context: Any) -> Any:
-        """Return a page of points, or of those that match, in id order."""
+        """Return a page of points, or of the points that match a filter, in id order."""
         question = await self._read(partial(points.scroll_from_message, request, caller_of(context)), request, context)
         return points.page_to_message(await self._reads.scroll(question, self._timeout(context)))
 

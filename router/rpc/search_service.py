@@ -1,4 +1,4 @@
-"""The public Search service: hands the searches of clients to the verbs."""
+"""The public Search service: passes searches to verbs/reads.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
     """Searches. Messages: see proto/shoal/v1/search.proto."""
 
     def __init__(self, *, reads: Reads, limits: Limits, default_timeout_s: float, conversions: FairPool) -> None:
-        """conversions: reads requests with long filters, and makes large answers."""
+        """conversions: pool that reads requests with long filters, and makes large answers."""
         self._reads, self._limits, self._default_timeout_s, self._conversions = reads, limits, default_timeout_s, conversions
 
     async def Search(self, request: Any, context: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Workers and coordinators over gRPC. No other file of the router knows their stubs."""
+"""Calls workers and coordinators over gRPC. No other file of the router knows their stubs."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ _COORDINATOR_STUB: Any = coordinator_pb2_grpc.CoordinatorStub
 
 
 class GrpcShardService:
-    """Carries out ShardService at the worker at the other end of a channel, which it owns. name: of that worker, for
+    """Calls ShardService of the worker at the other end of a channel. Owns the channel. name: of the worker, for
     messages."""
 
     def __init__(self, channel: grpc.aio.Channel, name: str, conversions: FairPool) -> None:
-        """conversions: writes requests with long filters."""
+        """conversions: pool that makes messages with long filters."""
         self._channel, self._name, self._conversions = channel, name, conversions
         self._stub: Any = _WORKER_STUB(channel)
         self._write: Any = channel.unary_unary(wire.WRITE_PATH, None, wire.ack_from_bytes)
@@ -114,7 +114,7 @@ class GrpcShardService:
         await self._channel.close(None)
 
     async def _written(self, write: Callable[[Turn], T], filters: Sequence[Filter | None], caller: str, timeout_s: float) -> T:
-        """Return the message of a request, made beside the event loop when its filters are long."""
+        """Return the message of a request. If its filters are long, it is made in a thread."""
         deadline = self._conversions.deadline(timeout_s)
         return await self._conversions.aside(write, Asker(caller=caller), deadline, long=are_long(filters))
 
@@ -123,15 +123,15 @@ class GrpcShardService:
 
 
 def connect_worker(address: str, message_bytes: int, conversions: FairPool) -> GrpcShardService:
-    """Return a connection to the worker at host:port, which the first call opens. conversions: writes requests with
-    long filters.
+    """Return a connection to the worker at host:port. The first call opens it. conversions: pool that makes messages
+    with long filters.
     """
     channel = open_aio_channel(address, client_options(message_bytes))
     return GrpcShardService(channel, f"worker at {address}", conversions)
 
 
 class GrpcLeader:
-    """Carries out LeaderCalls over gRPC. Keeps the channel to the last leader."""
+    """LeaderCalls over gRPC. Keeps the channel to the last leader."""
 
     def __init__(self, message_bytes: int) -> None:
         self._message_bytes = message_bytes
@@ -160,8 +160,8 @@ class GrpcLeader:
         return recovery.audit_page_from_message(await self._call(address, "ListAudit", asked, timeout_s))
 
     async def keep(self, cluster: ClusterMap) -> None:
-        """Close the channel once that coordinator leads no more. Calls in flight fail with Unavailable, so that their
-        callers try again.
+        """Close the channel if its coordinator leads no more. Calls in flight fail with Unavailable, so that they are
+        tried again.
         """
         leader = None if cluster.leader is None else cluster.leader.address
         if self._known is not None and self._known[0] != leader:

@@ -1,4 +1,4 @@
-"""Calls every replica of a collection's shards: to learn what it holds, or for work that each does for itself."""
+"""Calls every replica of a collection's shards: to read figures, or for work that each replica does for itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Ask = Callable[[ShardService, ShardId, float], Awaitable[T]]
 
 @dataclass(frozen=True, kw_only=True)
 class EveryReplica:
-    """stats_timeout_s: how long one of several replicas may take to tell what it holds."""
+    """Calls every replica. stats_timeout_s: longest time for one of several replicas to return its figures."""
 
     view: ClusterView
     workers: Workers
@@ -40,10 +40,10 @@ class EveryReplica:
     stats_timeout_s: float
 
     async def stats(self, collection: Collection, patience: RetryPatience) -> list[ShardStats]:
-        """Return what each shard holds, by number, from the answers of all its replicas.
+        """Return the figures of each shard, by number, from the answers of all its replicas.
 
-        A replica that is down or silent is left out. Raises when no replica in sync of a shard answers, and its primary
-        does not answer either before the patience ends.
+        A replica that is down or silent is left out. Raises if no replica in sync of a shard answers, and its primary
+        does not answer before the patience ends either.
         """
         shards = shards_of(collection)
         async with asyncio.TaskGroup() as group:
@@ -57,7 +57,7 @@ class EveryReplica:
     async def do(self, collection: Collection, ask: Ask[T], patience: RetryPatience) -> list[T]:
         """Return the primaries' answers, by number, once every other replica in sync on a live worker has answered.
 
-        A replica that leaves the isr or the map meanwhile is not waited for. Raises the worst error of all.
+        A replica that leaves the isr or the map in the meantime is left out. Raises the worst of all errors.
         """
         shards = shards_of(collection)
         others = [(shard, replica) for shard in shards for replica in self._others(shard)]
@@ -83,7 +83,7 @@ class EveryReplica:
         return shard_figures(entry.config, {replica: told for replica, task in asked.items() if (told := task.result()) is not None})
 
     async def _stats_of(self, cluster: ClusterMap, worker: WorkerId, shard: ShardId, timeout_s: float) -> ShardStats | None:
-        """Return what one replica holds, None when it does not answer."""
+        """Return the figures of one replica, None if it does not answer."""
         try:
             return await self.workers.service(cluster, worker).stats(shard, timeout_s)
         except ShoalError:
@@ -98,7 +98,7 @@ class EveryReplica:
     ) -> Outcome[T] | None:
         """Return the outcome of the call on a replica that is not the primary.
 
-        Returns None when the replica is not waited for, or has become the primary, which is asked by `do`.
+        Returns None if the replica is left out, or has become the primary, which `do` calls itself.
         """
         name = shard_name(collection, shard.number)
         for attempt in itertools.count():

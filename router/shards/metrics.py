@@ -1,4 +1,4 @@
-"""What a router measures beside its own calls: what became of those on shards."""
+"""The metrics of a router about its calls on shards, beside those of its own calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BREAKERS_OPENED = MetricSpec(
 
 GATHERED = (STORE_CONNECTED,)
 ROUTER_METRICS = (*GATHERED, SHARD_CALLS, SHARD_RETRIES, HEDGED_READS, HEDGES_WON, BREAKERS_OPENED)
-"""All of them."""
+"""All metrics of a router, beside those of its calls."""
 
 
 class ShardCallMeter:
@@ -42,26 +42,26 @@ class ShardCallMeter:
         self.ended("ok", 0)
 
     def ended(self, outcome: str, calls: int = 1) -> None:
-        """So many calls ended so. outcome: "ok" or a gRPC status name."""
+        """Count calls that ended. outcome: "ok" or a gRPC status name."""
         measure = self._by_outcome.get(outcome)
         if measure is None:
             measure = self._by_outcome[outcome] = self._metrics.measure(SHARD_CALLS, outcome.lower())
         measure(calls)
 
     def retried(self) -> None:
-        """A call is tried again."""
+        """Count a call that is tried again."""
         self._retries(1)
 
     def hedged(self) -> None:
-        """A read is sent to a second replica, too."""
+        """Count a read that is also sent to a second replica."""
         self._hedged(1)
 
     def hedge_won(self) -> None:
-        """The second replica was first."""
+        """Count a hedge that answered first."""
         self._won(1)
 
     def breaker_opened(self) -> None:
-        """A breaker has opened."""
+        """Count a breaker that opened."""
         self._opened(1)
 
 
@@ -69,5 +69,5 @@ UNMETERED = ShardCallMeter(NoMetrics())
 
 
 def gather(metrics: Metrics, connected: Callable[[], bool]) -> None:
-    """Let what is only read be read."""
+    """Register the metrics that are read on request."""
     metrics.gather(GATHERED, lambda: (Sample(STORE_CONNECTED, connected(), ("router",)),))

@@ -1,6 +1,6 @@
-"""One read sent to one replica after the other, or to two side by side.
+"""Sends one read to one replica after the other, or to several at the same time.
 
-The first good answer wins; the rest is given up.
+The first good answer wins; the other calls are cancelled.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ class _Won(Generic[T]):
 
 
 class Race(Generic[T]):
-    """choices: in the order in which they are asked, at least one; ask: the read at one replica; kind: see ReadKind."""
+    """One read. choices: at least one, in the order in which they are asked. ask: sends the read to one replica.
+
+    kind: name of the ReadKind.
+    """
 
     def __init__(
         self,
@@ -52,9 +55,10 @@ class Race(Generic[T]):
         self._hedge: asyncio.Task[T] | None = None
 
     async def run(self) -> T:
-        """The first good answer.
+        """Return the first good answer.
 
-        Raises an error that no other replica would cure, else what speaks best for all that failed.
+        Raises an error at once if no other replica would answer otherwise. If all replicas fail, raises the error that
+        worst_of_copies picks.
         """
         try:
             self._send_next()
@@ -77,7 +81,7 @@ class Race(Generic[T]):
         return task
 
     async def _copy(self, choice: ReplicaChoice, sent: Sent) -> T:
-        """The read at one replica. Remembers how it ended."""
+        """Send the read to one replica, and record how it ended."""
         try:
             value = await self._ask(choice)
         except ShoalError as error:
@@ -93,7 +97,7 @@ class Race(Generic[T]):
         return value
 
     def _patience_s(self) -> float | None:
-        """Seconds until it is to be looked at again, unless an answer comes before; None for no end."""
+        """Return the seconds until the next decision if no answer comes before; None for no limit."""
         if not self._waiting:
             return None
         newest = self._newest()
@@ -101,7 +105,7 @@ class Race(Generic[T]):
         return None if at == math.inf else max(0.0, at - self._clock())
 
     def _collect(self) -> _Won[T] | None:
-        """Take what has ended. Raises an error that another replica would give, too."""
+        """Take the calls that have ended. Raises an error that another replica would also return."""
         for task in [each for each in self._running if each.done()]:
             del self._running[task]
             error = task.exception()

@@ -1,4 +1,4 @@
-"""Reads a shard at one of its replicas: picks those that may be asked and lets them race."""
+"""Reads a shard at one of its replicas: picks the replicas that may answer and runs a race between them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ReplicaReads:
     async def first_answer(self, read: ReplicaRead[T]) -> T:
         """Return the first good answer.
 
-        Raises the error that the replicas answer instead, Unavailable when none of them has a live worker.
+        Raises the error of the replicas, or Unavailable if none of them has a live worker.
         """
         choices = self._choices(read)
         if not choices:
@@ -83,7 +83,7 @@ class ReplicaReads:
         return replicas_to_ask(config, consistency, live, loads)
 
     async def _only_answer(self, read: ReplicaRead[T], choice: ReplicaChoice) -> T:
-        """Ask the only replica that may answer. Without a choice, its speed is not worth remembering."""
+        """Ask the only replica that may answer. Its speed is not recorded, because there is nothing to choose."""
         try:
             value = await self._ask(read, choice)
         except ShoalError as error:

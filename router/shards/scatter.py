@@ -1,4 +1,4 @@
-"""Asks several shards at once, each again until it answers, the patience ends, or waiting cannot cure the error."""
+"""Calls several shards at once. Each is called again until it answers, the patience ends, or a retry cannot help."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ShardTask(Generic[T]):
     """A call on one shard.
 
     call: takes the service of a worker and the seconds that the call may take.
-    read: the kind of a read, which any replica may answer that its consistency allows; None: only the primary answers.
+    read: the kind of a read; any replica that its consistency allows may answer. None: only the primary answers.
     """
 
     number: int
@@ -60,7 +60,7 @@ class Scatter:
         self._replicas, self._under_way = replicas, under_way
 
     async def each(self, collection: Collection, tasks: Sequence[ShardTask[T]], patience: RetryPatience) -> list[Outcome[T]]:
-        """Return the outcome of each task, in their order. An error of a shard is an outcome and is not raised."""
+        """Return the outcome of each task, in order. An error of a shard is an outcome; it is not raised."""
         if len(tasks) == 1:
             return [await self._one(collection, tasks[0], patience)]
         async with asyncio.TaskGroup() as group:
@@ -97,13 +97,13 @@ class Scatter:
                 await self._view.wait_for_change(seen, wait_s)
             elif self._view.current.shards.get(shard) == seen.shards.get(shard):
                 break
-            # After the patience ended there is one more attempt if the shard has a new configuration, perhaps a new
-            # primary.
+            # After the patience has ended, there is one more attempt if the shard has a new configuration: it may have
+            # a new primary.
             self._meter.retried()
         return Missed(shard=name, number=task.number, error=named(error, name, str(shard)), applied=applied)
 
     async def _at_primary(self, task: ShardTask[T], entry: ShardEntry, service: ShardService, left_s: float) -> T:
-        """Ask the primary, until the map says that another replica is the primary."""
+        """Call the primary. Give up when the map shows another primary."""
         config = entry.config
         try:
             value = await self._under_way.run(config.shard, partial(is_still_led, config), task.call(service, left_s))

@@ -1,6 +1,4 @@
-"""What this router knows of the workers it reads from: reads under way, how fast they answer, when they did last, their
-breakers.
-"""
+"""Statistics of the workers that this router reads from: reads under way, speed, time of the last answer, breakers."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 
 @dataclass(slots=True, eq=False)
 class WorkerTraffic:
-    """One worker. in_flight: reads under way; latency: None before the first answer; heard_at: when it last answered
-    anything.
-    """
+    """One worker. in_flight: reads under way. latency: None before the first answer. heard_at: of the last answer."""
 
     in_flight: int = 0
     latency: Smoothed | None = None
@@ -31,7 +27,7 @@ class WorkerTraffic:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sent:
-    """A read on its way to a replica."""
+    """A read that was sent to a replica."""
 
     shard: ShardId
     worker: WorkerId
@@ -41,7 +37,7 @@ class Sent:
 
 
 class Traffic:
-    """Kept in memory only, for workers of the map. Used from one event loop."""
+    """The statistics of all workers of the map, in memory only. Used from one event loop."""
 
     def __init__(self, *, clock: Clock, meter: ShardCallMeter = UNMETERED) -> None:
         self._clock, self._meter = clock, meter
@@ -52,25 +48,25 @@ class Traffic:
         self.hedges = HedgeBudget()
 
     def loads(self, shard: ShardId, workers: Iterable[WorkerId], here: frozenset[WorkerId]) -> dict[WorkerId, ReplicaLoad]:
-        """What is known of these workers, for a read of that shard. here: those in this process."""
+        """Return the load of these workers, for a read of that shard. here: workers of this process."""
         now = self._clock()
         return {worker: self._load(worker, shard, now, worker in here) for worker in workers}
 
     def times(self, kind: str) -> RecentTimes:
-        """Recent times of reads of one kind."""
+        """Return the recent times of reads of one kind."""
         found = self._times.get(kind)
         if found is None:
             found = self._times[kind] = RecentTimes()
         return found
 
     def heard(self, worker: WorkerId) -> None:
-        """It answered a call that is not counted here."""
+        """Record that a worker answered a call which is not counted here."""
         known = self._workers.get(worker)
         if known is not None:
             known.heard_at = self._clock()
 
     def sent(self, shard: ShardId, choice: ReplicaChoice) -> Sent:
-        """A read is sent. Its end must be told, by one of the three below."""
+        """Record that a read is sent. One of `answered`, `failed` and `withdrawn` must be called at its end."""
         now, place = self._clock(), (choice.worker, shard)
         known = self._of(choice.worker)
         known.in_flight += 1
@@ -83,16 +79,16 @@ class Traffic:
         return Sent(shard, choice.worker, choice.probe, now, known)
 
     def answered(self, sent: Sent, kind: str) -> None:
-        """It was answered."""
+        """Record that a read was answered."""
         now = self._end(sent)
         seconds = now - sent.at
-        # What was known before a probe was of a worker that did not work.
+        # The latency from before a probe belongs to a worker that did not work.
         sent.traffic.latency = _with(None if sent.probe else sent.traffic.latency, seconds, now)
         self.times(kind).add(seconds)
         self._works(sent, now)
 
     def failed(self, sent: Sent, error: ShoalError) -> None:
-        """It failed so."""
+        """Record that a read failed with this error."""
         now = self._end(sent)
         match blamed(error):
             case Blame.WORKER:
@@ -106,8 +102,8 @@ class Traffic:
                 pass
 
     def withdrawn(self, sent: Sent, kind: str) -> None:
-        """It was given up before it was answered: it takes at least as long as it was waited for, and a probe has
-        failed.
+        """Record that a read was cancelled before its answer. The time so far is a lower bound of its time. A probe
+        counts as failed.
         """
         now, known = self._end(sent), sent.traffic
         seconds = now - sent.at
@@ -119,13 +115,11 @@ class Traffic:
             self._replica_failed(sent, now)
 
     def silent(self, sent: Sent) -> None:
-        """Its worker could not be reached, or has answered nothing for long."""
+        """Record that the worker of a read could not be reached, or has answered nothing for long."""
         sent.traffic.breaker = self._after_failure(sent.traffic.breaker, self._clock())
 
     async def keep(self, cluster: ClusterMap) -> None:
-        """Forget workers that have left the map or registered anew, which are new processes, and shards that are
-        gone.
-        """
+        """Forget shards that are gone, and workers that left the map or registered again as new processes."""
         before, self._registrations = self._registrations, {each.id: each.registration for each in cluster.workers.values()}
         kept = {worker for worker, registration in self._registrations.items() if before.get(worker, registration) == registration}
         self._workers = {worker: known for worker, known in self._workers.items() if worker in kept}

@@ -1,9 +1,9 @@
-"""Calls on replicas that are under way, each given up as soon as the map shows that its replica is not the one to
-answer any more.
+"""The calls on replicas that are under way. A call is cancelled as soon as the map shows that its replica may not
+answer it any more.
 
-A frozen worker answers nothing and refuses nothing: without this a call on it would last until its deadline, however
-soon another replica leads. What is given up is Unavailable, so it is tried again; a write by its request id, since it
-may have been applied.
+A frozen worker returns neither answer nor error. Without this, a call on it would last until its deadline, although
+another replica may lead already. A cancelled call fails with Unavailable, so it is tried again. A write is tried again
+with the same request id, since it may have been applied.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shoal.core.shard_config import ShardConfig
 T = TypeVar("T")
 
 Holds = Callable[[ShardConfig | None], bool]
-"""Whether a call still makes sense under this configuration of its shard; None: the shard is gone."""
+"""Returns whether a call is still useful with this configuration of its shard; None: the shard is gone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ class UnderWay:
         self._calls: dict[ShardId, set[_Call]] = {}
 
     async def run(self, shard: ShardId, holds: Holds, call: Awaitable[T]) -> T:
-        """Its answer. Raises Unavailable when it is given up."""
+        """Return the answer of a call. Raises Unavailable if the call is cancelled because `holds` became false."""
         try:
             async with asyncio.timeout(None) as scope:
                 mine = _Call(holds, scope)
@@ -50,10 +50,10 @@ class UnderWay:
             if not scope.expired():
                 raise
             details = ErrorDetails(shard=str(shard))
-            raise Unavailable(f"the replica of shard {shard} that was asked is not the one to answer any more", details) from None
+            raise Unavailable(f"the replica of shard {shard} that was asked may not answer any more", details) from None
 
     async def keep(self, cluster: ClusterMap) -> None:
-        """Give up the calls that make no sense by this map."""
+        """Cancel the calls that are not useful any more with this map."""
         now = asyncio.get_running_loop().time()
         for shard, calls in list(self._calls.items()):
             entry = cluster.shards.get(shard)

@@ -1,5 +1,5 @@
-"""Administration of collections. Changes are forwarded to the leading coordinator. The rest is answered from the map
-and by the workers.
+"""Administration of collections. Changes go to the leading coordinator. Other calls are answered from the map and by
+the workers.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ _CATCH_UP_S = 2.0
 _ID_CHARACTERS = 64
 
 MAX_SAMPLE = 10_000
-"""Queries for each shard that one measurement of recall may ask for."""
+"""Most queries of a shard in one measurement of recall."""
 
 
 class LeaderCalls(Protocol):
     """Calls on the coordinator at an address.
 
-    Each raises a ShoalError; Unavailable when it cannot be reached or does not lead.
+    Each raises a ShoalError: Unavailable if the coordinator cannot be reached or does not lead.
     """
 
     async def create(self, address: str, request: CreateCollection, timeout_s: float) -> CollectionId:
-        """Create a collection and wait until it is usable. The same request_id again is the same call."""
+        """Create a collection and wait until it is usable. A repeated request_id means the same call."""
         ...
 
     async def alter(self, address: str, request: AlterCollection, timeout_s: float) -> None:
-        """Change what may change of a live collection. The same alteration again does nothing."""
+        """Change a live collection. The same alteration again does nothing."""
         ...
 
     async def drop(self, address: str, request: DropCollection, timeout_s: float) -> None:
-        """Drop a collection. Raises NotFound when the request has no id and no collection has the name."""
+        """Drop a collection. Raises NotFound if the request has no id and no collection has the name."""
         ...
 
     async def recover(self, address: str, request: RecoverShard, timeout_s: float) -> ShardRecovery:
-        """Recover a shard, or tell what would be done. The same request_id again is the same call."""
+        """Recover a shard, or return the plan. A repeated request_id means the same call."""
         ...
 
     async def audit(self, address: str, request: ListAudit, timeout_s: float) -> AuditPage:
@@ -65,7 +65,7 @@ class LeaderCalls(Protocol):
 
 
 class Administration:
-    """Life and figures of collections."""
+    """Creates, alters and drops collections, returns their figures, and recovers shards."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Administration:
         self._replicas = replicas
 
     async def create(self, request: CreateCollection, timeout_s: float) -> CollectionId:
-        """Create a collection. Returns when it is usable, through this router too."""
+        """Create a collection. Returns when it is usable, also through this router."""
         request.spec(self._limits)
         _check_length("request_id", request.request_id)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
@@ -95,9 +95,9 @@ class Administration:
         return created
 
     async def alter(self, request: AlterCollection, timeout_s: float) -> None:
-        """Change what may change of a live collection. When it returns, this router's map shows the change too.
+        """Change a live collection. When it returns, this router's map shows the change too.
 
-        Segments are built anew, and replicas come and go, after it has returned; `describe` shows that.
+        Segments are rebuilt, and replicas added or removed, after it has returned. `describe` shows the progress.
         """
         check_name(request.name, self._limits)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
@@ -108,14 +108,14 @@ class Administration:
     async def drop(self, request: DropCollection, timeout_s: float) -> None:
         """Drop a collection. When it returns, the collection has lost its name, in this router's map too.
 
-        Raises NotFound when the request has no id and no collection has the name.
+        Raises NotFound if the request has no id and no collection has the name.
         """
         check_name(request.name, self._limits)
         _check_length("collection_id", request.collection_id)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         before = CollectionId(request.collection_id) if request.collection_id else _owner(self._view.current, request.name)
-        # Without an id: if the name was there before and is missing at a later attempt, an attempt whose answer was
-        # lost has dropped the collection.
+        # Without an id: if the name existed before and is missing at a later attempt, an earlier attempt, whose answer
+        # was lost, has dropped the collection.
         freed, attempts = not request.collection_id and before is not None, itertools.count()
 
         async def call(address: str, left_s: float) -> None:
@@ -131,7 +131,7 @@ class Administration:
             await self._catch_up(lambda cluster: _owner(cluster, request.name) != before, until_deadline)
 
     async def recover(self, request: RecoverShard, caller: str, timeout_s: float) -> ShardRecovery:
-        """Recover a shard that lost every replica that may lead, or tell what would be done. caller: for the audit."""
+        """Recover a shard that lost every replica that may lead, or return the plan. caller: for the audit."""
         asked = request.asked
         for field in ("request_id", "worker", "asked_by"):
             _check_length(field, getattr(asked, field) or "")
@@ -147,29 +147,29 @@ class Administration:
         return await self._forward(until_deadline, lambda address, left_s: self._leader.audit(address, request, left_s))
 
     def listed(self) -> tuple[CollectionSummary, ...]:
-        """Return all collections, by name, except those that are being dropped: they have no name any more."""
+        """Return all collections, by name. Collections that are being dropped have no name, so they are left out."""
         found = sorted(self._view.current.by_name.values(), key=lambda each: each.spec.name)
         return tuple(CollectionSummary(id=each.id, spec=each.spec, state=each.state.value) for each in found)
 
     async def describe(self, name: str, timeout_s: float) -> CollectionInfo:
-        """Return a collection and what its shards hold, see `shard_figures`; while it is created they hold nothing."""
+        """Return a collection and the figures of its shards (see `shard_figures`); no figures while it is created."""
         patience = patience_of(clock=self._clock, timeout_s=timeout_s, patience_s=self._patience_s)
         collection = await self._finder.known(name, patience)
         creating = collection.state is CollectionState.CREATING
         return gather_figures(collection, () if creating else await self._replicas.stats(collection, patience))
 
     async def optimize(self, name: str, timeout_s: float) -> None:
-        """Seal and merge everything, on every replica in sync whose worker lives. Returns when no row that was there is
-        growing and no build is pending.
+        """Seal and merge everything, on every replica in sync whose worker is live. Returns when no row from before the
+        call is growing and no build is pending.
         """
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(name, until_deadline)
         await self._replicas.do(collection, lambda service, shard, left_s: service.optimize(shard, left_s), until_deadline)
 
     async def tune(self, request: TuneCollection, timeout_s: float) -> tuple[SegmentCurve, ...]:
-        """Measure recall against cost now, on every replica in sync whose worker lives.
+        """Measure recall against cost now, on every replica in sync whose worker is live.
 
-        Returns the curves of the primaries, by shard, of every segment that has an index.
+        Returns the primaries' curves, by shard, of every segment that has an index.
         """
         check_range("k", request.k, self._limits.k)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
@@ -180,7 +180,7 @@ class Administration:
         return tuple(itertools.chain.from_iterable(curves))
 
     async def measure_recall(self, request: MeasureRecall, timeout_s: float) -> tuple[ShardRecall, ...]:
-        """Return the recall that searches of each shard have, by shard."""
+        """Measure and return the recall of searches of each shard, by shard."""
         check_range("k", request.k, self._limits.k)
         check_range("sample", request.sample, MAX_SAMPLE)
         if request.recall is not None:
@@ -213,7 +213,7 @@ class Administration:
         raise error
 
     async def _catch_up(self, holds: Callable[[ClusterMap], bool], patience: RetryPatience) -> None:
-        """Wait until this router's map shows what the leader did. A map that lags for long is no error: the change is
+        """Wait until this router's map shows the leader's change. A map that lags for long is no error: the change is
         made.
         """
         await wait_until(self._view, holds, patience.deadline.sooner(_CATCH_UP_S))
@@ -239,7 +239,7 @@ def _is_altered(cluster: ClusterMap, request: AlterCollection, before: Collectio
     try:
         return found is None or found.id != before or altered_spec(found.spec, request.alteration) == found.spec
     except InvalidArgument:
-        # Somebody else has changed the collection since, and this alteration no longer suits it.
+        # Another request has changed the collection since then, and this alteration does not fit any more.
         return True
 
 

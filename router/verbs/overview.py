@@ -1,4 +1,4 @@
-"""The cluster as a whole: asks every worker about itself and puts it beside the map."""
+"""Describes the whole cluster: asks every worker for its status and combines the answers with the map."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Overview:
         self._view, self._workers, self._status_timeout_s = view, workers, status_timeout_s
 
     async def describe(self, timeout_s: float) -> ClusterInfo:
-        """The state of every worker and shard.
+        """Return the state of every worker and shard.
 
-        A worker that does not answer in time is unreachable; that is no error.
+        A worker that does not answer in time is reported as unreachable; that is no error.
         """
         cluster, each_s = self._view.current, min(timeout_s, self._status_timeout_s)
         async with asyncio.TaskGroup() as group:

@@ -56,18 +56,18 @@ T = TypeVar("T")
 
 
 class Reads:
-    """Reads points. Each call raises ShoalErrors that name the shard at fault. timeout_s bounds it in full."""
+    """Reads points. Calls raise ShoalErrors that name the shard at fault. timeout_s bounds the whole call."""
 
     def __init__(
         self, *, view: ClusterView, finder: Finder, scatter: Scatter, conversions: FairPool, clock: Clock, limits: Limits, patience_s: float
     ) -> None:
-        """conversions: checks long filters."""
+        """conversions: pool that checks long filters."""
         self._conversions = conversions
         self._view, self._finder, self._scatter = view, finder, scatter
         self._clock, self._limits, self._patience_s = clock, limits, patience_s
 
     async def search(self, question: Search, timeout_s: float) -> Found:
-        """Return the best points for each query. With allow_partial, shards that cannot answer are only named."""
+        """Return the best points for each query. With allow_partial, the result names shards that cannot answer."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         filters = [group.filter for group in question.groups]
@@ -91,8 +91,8 @@ class Reads:
         )
 
     async def get(self, question: Get, timeout_s: float) -> Got:
-        """Return the points that exist, in the order asked for; in parts, only those of the first ids when a message
-        would grow too large.
+        """Return the points that exist, in the order of the ids. With in_parts, return only those of the first ids if
+        the message would be too large.
         """
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
@@ -118,7 +118,7 @@ class Reads:
         return values_of_all(outcomes)
 
     async def count(self, question: Count, timeout_s: float) -> int:
-        """Return the number of points, or of those that match."""
+        """Return the number of points, or of the points that match a filter."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         await self._checked(lambda _: check_count(question, self._limits), [question.filter], question.read, patience)
@@ -127,11 +127,11 @@ class Reads:
         return sum(values_of_all(outcomes))
 
     async def scroll(self, question: Scroll, timeout_s: float) -> Page:
-        """Return a page of points in id order, smaller than asked for when a message would grow too large."""
+        """Return a page of points in id order. It has fewer points than asked for if the message would be too large."""
         patience = self._patience(timeout_s)
         collection = await self._finder.usable(question.collection, patience)
         if question.collection_id not in ("", collection.id):
-            # This view, or that of the router that gave the page before, may lag behind.
+            # The view of this router, or of the router that returned the page before, may lag behind.
             collection = await self._finder.newest(question.collection, patience)
             check_same_collection(question, collection)
         await self._checked(lambda _: check_scroll(question, self._limits), [question.filter], question.read, patience)
@@ -152,7 +152,7 @@ class Reads:
     async def _checked(
         self, check: Callable[[Turn], None], filters: Sequence[Filter | None], read: ReadAs, patience: RetryPatience
     ) -> None:
-        """Check a question, beside the event loop when its filters are long."""
+        """Check a question; in a thread if its filters are long."""
         long = are_long(filters)
         await self._conversions.aside(check, Asker(caller=read.caller), patience.deadline, long=long)
 
@@ -172,9 +172,9 @@ class Reads:
 
 
 def _smaller(count: int, error: ResourceExhausted) -> int:
-    """Return how many points to ask for after `count` were too many for a message.
+    """Return how many points to ask for if `count` were too many for a message.
 
-    Raises the error when it is about something else, or when one point was too many.
+    Raises the error if it is about something else, or if one point was too large.
     """
     smaller = None if is_passing(error) else smaller_page(count)
     if smaller is None:
@@ -191,5 +191,5 @@ def _kind(verb: str, read: ReadAs) -> ReadKind:
 
 
 def _search_kind(question: Search) -> ReadKind:
-    """Return the kind of a search: times of searches are kept apart by the number of digits of their queries."""
+    """Return the kind of a search. Searches with a similar number of queries (equal number of digits) are one kind."""
     return _kind(f"search{len(str(len(question.queries)))}", question.read)

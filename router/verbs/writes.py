@@ -1,5 +1,5 @@
-"""Upsert and delete: check, plan, write all shards at the same time. A shard that fails is asked again with the same
-request id until the deadline.
+"""Upsert and delete: check the call, plan it, and write all shards at the same time. A failed write of a shard is tried
+again with the same request id until the deadline.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from shoal.runtime.fair_pool import FairPool
 
 
 class Writes:
-    """Writes points. client: a unique name, for writes that come without a request id; conversions: checks long
-    filters. timeout_s bounds each call in full.
+    """Writes points. client: a unique name, for writes that come without a request id. conversions: pool that checks
+    long filters. timeout_s bounds the whole of each call.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Writes:
         self._numbers = itertools.count(1)
 
     async def upsert(self, order: Upsert, timeout_s: float) -> Written:
-        """Write points. Returns when every shard has acknowledged. An error says what each shard did."""
+        """Write points. Returns when every shard has acknowledged. An error says for each shard if it was applied."""
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         check_upsert(order.points, collection.spec, self._limits)
@@ -67,9 +67,9 @@ class Writes:
         return await self._write(collection, ids, shard_write, until_deadline)
 
     async def delete_matching(self, order: DeleteMatching, timeout_s: float) -> Written:
-        """Remove the points that match. Each shard is asked again, under a new request id, until no such point is left.
+        """Remove the points that match. Each shard is called again, with a new request id, until no match is left.
 
-        When time runs out before that, the error says that a part may be removed; calling again removes the rest.
+        If time runs out before that, the error says that a part may be removed. Another call removes the rest.
         """
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
@@ -90,7 +90,7 @@ class Writes:
     async def _delete_rest(
         self, collection: Collection, shard: ShardId, filter: Filter, request_id: RequestId, until_deadline: RetryPatience
     ) -> Outcome[WriteAck]:
-        """Delete what matches in one shard, call after call. The first call carries request_id."""
+        """Delete the matching points of one shard, call after call. The first call has request_id."""
         so_far: WriteAck | None = None
         while True:
             task = _task(ShardDeleteMatching(shard=shard, request_id=request_id, filter=filter))

@@ -1,9 +1,9 @@
 """A build: rows of several segments become one sealed segment, in a thread of its own.
 
-Owns the snapshot it reads: parts whose arrays no longer move. An index among the sources that is worth it is copied and
-the copy extended, dead rows included; else the segment is made afresh from live rows. The index can be made elsewhere
-(see native_task); the rest is always made here. Never holds all rows twice: they are read in blocks, and an index is
-trained on a bounded sample. Refuses to touch what is being searched.
+Owns the snapshot that it reads: parts whose arrays no longer move. If one of the sources has an index worth keeping,
+the index is copied and the copy extended, dead rows included. Otherwise the segment is made anew from live rows. The
+index can be built elsewhere (see native/task.py); the rest is always built here. Never holds all rows twice: they are
+read in blocks, and an index is trained on a bounded sample. Changes nothing that is being searched.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ _SAMPLE_SEED = 11
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Source:
-    """Rows of one segment that a build takes: those at `positions` (m,) of `part`, ascending. trained_rows: see
-    SealedSegment.
+    """Rows of one segment that a build takes: those at `positions` (m,) of `part`, ascending.
+
+    trained_rows: see SealedSegment.
     """
 
     key: int
@@ -43,17 +44,17 @@ class Source:
     trained_rows: int = 0
 
     def blocks(self, step: int) -> Iterator[Matrix]:
-        """Its vectors, at most `step` rows (m, dim) at a time."""
+        """Yield its vectors, at most `step` rows (m, dim) at a time."""
         for start in range(0, len(self.positions), step):
             yield self.part.vectors[self.positions[start : start + step]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BuildJob:
-    """One build, made by ReplicaIndex.begin_build and to be given to its swap or abandon.
+    """One build, made by ReplicaIndex.begin_build; ends with ReplicaIndex.swap or abandon.
 
-    seq: sequence number that the snapshot was taken at; base: the source whose index is extended, taken whole; others:
-    the sources whose rows are inserted.
+    seq: sequence number of the snapshot; base: the source whose index is extended, taken whole; others: the sources
+    whose rows are inserted.
     """
 
     seq: int
@@ -63,36 +64,38 @@ class BuildJob:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """All sources, in the order in which their rows lie in the result."""
+        """Return all sources, in the order of their rows in the result."""
         return (self.base, *self.others) if self.base else self.others
 
     @property
     def replaces(self) -> tuple[str, ...]:
-        """Names of the sealed segments that the result replaces."""
+        """Return the names of the sealed segments that the result replaces."""
         return tuple(source.name for source in self.sources if source.name)
 
     @property
     def inserts(self) -> int:
-        """Rows that will be inserted: the work."""
+        """Return the number of rows to insert: the amount of work."""
         return sum(len(source.positions) for source in self.others)
 
     @property
     def rows(self) -> int:
-        """Rows of the result, dead ones of the base included."""
+        """Return the number of rows of the result, dead rows of the base included."""
         return sum(len(source.positions) for source in self.sources)
 
     @property
     def spec(self) -> IndexSpec:
-        """The index the result will have."""
+        """Return the spec of the index that the result will have."""
         if self.base is not None and self.base.part.native is not None:
             return self.base.part.native.spec
         return self.form.wanted(self.inserts)
 
     def run(self, should_stop: Callable[[], bool]) -> SealedSegment | None:
-        """The sealed segment, or None as soon as should_stop() is true. In a build thread (see build_thread_init).
+        """Return the sealed segment, or None as soon as should_stop() is true. In a build thread (see
+        build_thread_init).
 
-        should_stop is asked several times a second, but not while an index is copied to be extended, payload indexes
-        are merged or a training passes over its sample; these take a second for each GB or two.
+        should_stop is called several times a second, but not while an index is copied to be extended, payload indexes
+        are merged, or training makes a pass over its sample. Each of these takes about a second for every one or two
+        GB.
         """
         native = self._filled(should_stop)
         if native is None:
@@ -101,22 +104,22 @@ class BuildJob:
         return self._assembled(native)
 
     def task(self) -> NativeTask:
-        """What somebody else has to do for `adopt`."""
+        """Return the task that a builder elsewhere must do; `adopt` takes its result."""
         form = self.form
         return NativeTask(index=self.spec.text, dim=form.dim, metric=form.metric, ef_construction=form.ef_construction, rows=self.rows)
 
     def material(self) -> Material:
-        """What the task is made from.
+        """Return the data for the task.
 
-        To be read in any one thread, beside searches; nothing is copied before it is asked for.
+        Any one thread may read it, during searches, too. Nothing is copied before it is requested.
         """
         return Material(base=self._packed_base, sample=self._task_sample, blocks=lambda: self._new_blocks(carried_rows(self.form.dim)))
 
     def adopt(self, built: PackedIndex) -> SealedSegment:
-        """The sealed segment around an index that was made elsewhere for `task`. In a build thread.
+        """Return the sealed segment around an index that was built elsewhere for `task`. In a build thread.
 
-        Raises DataLoss or Internal when it is not the index of this job's rows, as far as can be told without building
-        it.
+        Raises DataLoss or Internal when it is not the index of this job's rows, as far as this can be checked without
+        building it.
         """
         native = unpacked(self.task(), built)
         if native.holds_vectors:
@@ -124,7 +127,7 @@ class BuildJob:
         return self._assembled(native)
 
     def deaths(self) -> npt.NDArray[np.int64]:
-        """Deaths of the result's rows so far; final when the writer thread asks."""
+        """Return the deaths of the result's rows so far; final when called in the writer thread."""
         return np.concatenate([np.empty(0, dtype=np.int64), *(source.part.deaths[source.positions] for source in self.sources)])
 
     @property
@@ -147,11 +150,11 @@ class BuildJob:
 
     @property
     def _extended(self) -> NativeIndex | None:
-        """The index of which a copy is extended; it is searched meanwhile."""
+        """Return the index of which a copy is extended; it is searched meanwhile."""
         return None if self.base is None else self.base.part.native
 
     def _filled(self, should_stop: Callable[[], bool]) -> NativeIndex | None:
-        """The index over all rows."""
+        """Return the index over all rows."""
         extended = self._extended
         start = self._empty(should_stop) if extended is None else extended
         if start is None:
@@ -159,7 +162,7 @@ class BuildJob:
         return filled(start, self._new_blocks, dim=self.form.dim, copy=extended is not None, should_stop=should_stop)
 
     def _empty(self, should_stop: Callable[[], bool]) -> NativeIndex | None:
-        """An index without rows, which has learnt what it must."""
+        """Return an index without rows, trained if its kind needs training."""
         form, sample = self.form, self._task_sample()
         if sample is None:
             return NativeIndex.empty(self.spec, form.dim, form.metric, ef_construction=form.ef_construction)
@@ -169,20 +172,20 @@ class BuildJob:
         return None if self._extended is None else self._extended.packed()
 
     def _task_sample(self) -> Matrix | None:
-        """What the index is trained on; None when it learns nothing, or has learnt."""
+        """Return the sample to train on; None when the index needs no training or is already trained."""
         return self._sample(self.spec) if self.spec.trained and self._extended is None else None
 
     def _check_vectors(self, held: Matrix) -> None:
-        """Raises Internal when `held` (n, dim) are not the vectors of the result's rows."""
+        """Check that `held` (n, dim) are the vectors of the result's rows. Raises Internal when they are not."""
         done = 0
         for block in self._all_blocks():
             wrong = np.flatnonzero((held[done : done + len(block)] != block).any(axis=1))
             if len(wrong):
-                raise Internal(f"the vector of row {done + wrong[0]} of {len(held)} is another one in the index than in its source")
+                raise Internal(f"the vector of row {done + wrong[0]} of {len(held)} differs between the index and its source")
             done += len(block)
 
     def _sample(self, spec: IndexSpec) -> Matrix:
-        """Rows to train on, drawn evenly from all sources, the same for the same sources."""
+        """Draw rows to train on evenly from all sources; the same rows for the same sources."""
         total = self.inserts
         count = spec.training_rows(total, self.form.dim)
         drawn = np.sort(np.random.default_rng(_SAMPLE_SEED).choice(total, count, replace=False))
@@ -191,17 +194,17 @@ class BuildJob:
         for source in self.others:
             end = first + len(source.positions)
             here = drawn[np.searchsorted(drawn, first) : np.searchsorted(drawn, end)] - first
-            # Any mode but the default writes into `out` without a copy between.
+            # Every mode except the default writes to `out` without an intermediate copy.
             np.take(source.part.vectors, source.positions[here], axis=0, out=sample[done : done + len(here)], mode="clip")
             first, done = end, done + len(here)
         return sample
 
     def _new_blocks(self, step: int) -> Iterator[Matrix]:
-        """Vectors of the rows to insert, at most `step` rows at a time."""
+        """Yield the vectors of the rows to insert, at most `step` rows at a time."""
         for source in self.others:
             yield from source.blocks(step)
 
     def _all_blocks(self) -> Iterator[Matrix]:
-        """Vectors of all rows of the result."""
+        """Yield the vectors of all rows of the result."""
         for source in self.sources:
             yield from source.blocks(block_step(self.form.dim))

@@ -1,7 +1,7 @@
-"""The segment that takes new rows, and what it is once full: frozen, searched exactly until a build has taken its rows.
+"""The segment that takes new rows. When full it is frozen, and searched exactly until a build has taken its rows.
 
-Owned by the writer thread. Refuses to move what a view can see: arrays that must grow are replaced, and older views
-keep the old ones, which lack only deaths later than those views.
+Owned by the writer thread. Nothing that a view can see moves: arrays that must grow are replaced, and older views keep
+the old arrays. These lack only deaths that are later than the views.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ class GrowingSegment:
 
     @property
     def room(self) -> int:
-        """Rows it can still take."""
+        """Return how many rows it can still take."""
         return self._capacity - self._count
 
     @property
     def last_row(self) -> int:
-        """Row number of its last row, -1 when it is empty."""
+        """Return the row number of its last row, -1 when it is empty."""
         return int(self._rows[self._count - 1]) if self._count else -1
 
     def append(self, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Sequence[bytes | None] | None) -> None:
-        """Take rows, at most `room` of them; invisible until a new part is published. vectors: (n, dim) prepared."""
+        """Append rows, at most `room`. They are invisible until a new part is published. vectors: (n, dim) prepared."""
         start, end = self._count, self._count + len(rows)
         self._reserve(end, object if ids.dtype == object else self._ids.dtype)
         squares = squared_lengths(vectors)
@@ -81,26 +81,26 @@ class GrowingSegment:
         self._part = None
 
     def find(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Positions]:
-        """As RowLookup.find."""
+        """Find rows as RowLookup.find does."""
         return find_ascending(self._rows[: self._count], rows)
 
     def deaths_at(self, positions: Positions) -> npt.NDArray[np.int64]:
-        """Deaths of rows."""
+        """Return the deaths of the rows at `positions`."""
         return self._deaths[positions]
 
     def kill(self, positions: Positions, seq: int) -> None:
-        """Rows at `positions` are dead from `seq` on, which no published view has reached."""
+        """Mark the rows at `positions` dead from `seq` on. No published view may have reached `seq`."""
         self._deaths[positions] = seq
         self.dead += len(positions)
         self._part = None
 
     def freeze(self) -> None:
-        """Take nothing more: it waits to be sealed."""
+        """Stop taking rows: the segment waits to be sealed."""
         self.state = SegmentState.FROZEN
         self._part = None
 
     def part(self) -> SegmentView:
-        """All its rows as the next view sees them."""
+        """Return all its rows as the next view sees them."""
         if self._part is None:
             count = self._count
             self._part = SegmentView(
@@ -121,7 +121,7 @@ class GrowingSegment:
         return self._part
 
     def size(self) -> GrowingSize:
-        """Its arrays, for the memory account."""
+        """Return the size of its arrays, for the memory account."""
         vector_bytes = self._vectors.shape[1] * 4
         row_bytes = vector_bytes + self._squares.itemsize + self._ids.itemsize + self._rows.itemsize + self._deaths.itemsize
         return GrowingSize(
@@ -129,16 +129,16 @@ class GrowingSegment:
         )
 
     def payload_bytes(self) -> int:
-        """Of its memory, what the payload index holds."""
+        """Return the part of its memory that the payload index holds."""
         return self._payloads.memory_bytes()
 
     def memory_bytes(self) -> int:
-        """Memory it holds, reserved rows included."""
+        """Return the memory it holds, reserved rows included."""
         arrays = (self._vectors, self._squares, self._ids, self._rows, self._deaths)
         return sum(array.nbytes for array in arrays) + self._string_bytes + self._payloads.memory_bytes() + self._ties.memory_bytes()
 
     def _reserve(self, count: int, id_type: npt.DTypeLike) -> None:
-        """Replace arrays that are too short for `count` rows, and the ids' when they must hold another type."""
+        """Replace the arrays that are too short for `count` rows, and the array of ids when it needs another type."""
         size = len(self._rows)
         if count > size:
             size = min(self._capacity, max(count, 2 * size))
@@ -157,16 +157,16 @@ class GrowingSegment:
 
 
 def squared_lengths(vectors: Matrix) -> npt.NDArray[np.float64]:
-    """Squared lengths of vectors (n, dim). (n,)."""
+    """Return the squared lengths of vectors (n, dim). (n,)."""
     squares: npt.NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     return squares
 
 
 def largest_length(squares: npt.NDArray[np.float64]) -> float:
-    """Largest length by its square, 0 of none."""
+    """Return the largest length, from squared lengths; 0 when there are none."""
     return float(np.sqrt(squares.max(initial=0.0)))
 
 
 def string_bytes(ids: IdArray) -> int:
-    """Memory of ids that are Python objects, beside the column that points to them."""
+    """Return the memory of ids that are Python objects, without the array that points to them."""
     return sum(map(sys.getsizeof, ids.tolist())) if ids.dtype == object else 0

@@ -1,4 +1,4 @@
-"""A sealed segment as a check sees it: what its files hold, whether or not the rows live."""
+"""A sealed segment for checks: what its files hold, whether or not the rows live."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from shoal.shard_worker.payload.sealed import SealedPayloads
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class InspectedSegment:
-    """n rows. rows: (n,) int64 row numbers of the store; vectors: (n, dim) prepared; payloads: index over theirs, None
-    when the segment has none; metrics: those that the files are good for, at least one."""
+    """A segment of n rows.
+
+    rows: (n,) int64 row numbers of the store; vectors: (n, dim) prepared; payloads: the index over the rows' payloads,
+    None when the segment has none; metrics: the metrics that the files may be of, at least one.
+    """
 
     segment: SealedSegment
     rows: Rows
@@ -30,15 +33,16 @@ class InspectedSegment:
     metrics: tuple[Metric, ...]
 
     def find(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Positions]:
-        """(found, positions): which of `rows` (m,) are in it, as a mask (m,), and where those are (found.sum(),)."""
+        """Return (found, positions): which of `rows` (m,) are in it, as a mask (m,), and where these are
+        (found.sum(),)."""
         return self.segment.find(rows)
 
 
 def inspect_segment(paths: Mapping[str, Path], dim: int) -> InspectedSegment:
-    """The segment in files whose hashes the caller has verified, by their suffixes.
+    """Load the segment from files, by suffix, whose hashes the caller has verified.
 
-    Raises DataLoss when a file is not there, cannot be read, or they do not belong together; OSError when one cannot be
-    opened.
+    Raises DataLoss when a file is missing or unreadable, or when the files do not belong together; OSError when a file
+    cannot be opened.
     """
     segment, metrics = _load(paths, dim)
     part = segment.part()
@@ -52,8 +56,10 @@ def inspect_segment(paths: Mapping[str, Path], dim: int) -> InspectedSegment:
 
 
 def _load(paths: Mapping[str, Path], dim: int) -> tuple[SealedSegment, tuple[Metric, ...]]:
-    """A file says whether it compares by distance or by inner product; which of the two users of that, only the vectors
-    tell.
+    """Load the segment, and return the metrics that it may be of.
+
+    A file records whether it compares by distance or by inner product. IP and COSINE both use the inner product; only
+    the vectors show which of the two it is.
     """
     try:
         return _load_as(paths, dim, Metric.L2), (Metric.L2,)

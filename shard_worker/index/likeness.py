@@ -1,6 +1,6 @@
-"""Whether queries are like the sample that a segment's recall was measured on, by how far their nearest rows lie.
+"""Tell whether queries are like the sample that a segment's recall was measured on, by how far their nearest rows lie.
 
-Used by all threads that search: its one changing number is a float, and a lost update does no harm. The rule is in
+Used by all threads that search: the only number that changes is a float, and a lost update does no harm. The rule is in
 shoal.shard_worker.logic.tuning.query_drift.
 """
 
@@ -18,16 +18,22 @@ from shoal.shard_worker.logic.tuning.query_drift import ALARM_LEVEL, level_after
 
 _ROUNDING = 1e-5
 _BEYOND = 0.2
-"""Of the way from the middle of a sample to its farthest query: so much farther is well beyond it. (Fashion-MNIST and
-SciFact, 256 and 150 of their queries: 0.13 and 0 % of the others lie there, 0.35 and 0.5 % beyond the farthest.)"""
+"""Share of the way from the middle of a sample to its farthest query. A query that is farther than the farthest by more
+than this is well beyond the sample.
+
+Measured with samples of 256 queries of Fashion-MNIST and 150 of SciFact: 0.13% and 0% of the other queries are well
+beyond, 0.35% and 0.5% beyond the farthest.
+"""
 
 _LOOKED_AT = 64
-"""Queries of one batch that count, at most."""
+"""Most queries of one batch that count."""
 
 
 def remoteness(queries: Matrix, scores: npt.NDArray[np.float32], metric: Metric) -> npt.NDArray[np.float64]:
-    """How far the best row of each query lies from it, by its score (nq,): larger is farther, and a query's length does
-    not count where it does not count for the order of hits. queries: (nq, dim), prepared. (nq,)."""
+    """Return how far the best row of each query is, from its score (nq,): larger is farther. (nq,).
+
+    A query's length is divided out where it does not affect the order of hits. queries: (nq, dim), prepared.
+    """
     if metric is Metric.L2:
         return np.asarray(scores, dtype=np.float64)
     far = -scores.astype(np.float64)
@@ -39,26 +45,30 @@ def remoteness(queries: Matrix, scores: npt.NDArray[np.float32], metric: Metric)
 
 
 class Likeness:
-    """Of one measurement. sample: remoteness of the queries it was made with, ascending; empty where it says nothing of
-    queries.
+    """Compares queries with the sample of one measurement.
+
+    sample: remoteness of the queries that it was made with, ascending; empty when queries cannot be compared.
     """
 
     __slots__ = ("_level", "_limit", "_sample", "doubted")
 
     def __init__(self, sample: Sequence[float]) -> None:
         self._sample = list(sample)
-        # The farthest of a sample is not the farthest of all queries like it.
+        # The farthest query of a sample is not the farthest of all queries like it.
         self._limit = sample[-1] + _BEYOND * (sample[-1] - sample[len(sample) // 2]) if sample else 0.0
         self._limit += _ROUNDING * abs(self._limit)
         self._level = 0.0
         self.doubted = False
-        """Whether queries of another kind are asked now, or were found to be answered worse than promised. For good:
-        the next measurement has another Likeness."""
+        """Whether queries of another kind are asked now, or answers were found to be worse than promised.
+
+        It never becomes False again: the next measurement has its own Likeness.
+        """
 
     def unlike(self, remote: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_] | None:
-        """Which of the queries asked, of this remoteness (nq,), lie well beyond all of the sample; None for none.
+        """Return which of the queries lie well beyond all of the sample; None when there are none. The queries are
+        counted.
 
-        They are counted.
+        remote: remoteness of the queries (nq,).
         """
         if not self._sample:
             return None
@@ -70,7 +80,7 @@ class Likeness:
         return mask if mask.any() else None
 
     def doubt(self) -> None:
-        """Searches were found to miss more than was promised."""
+        """Record that searches were found to miss more than was promised."""
         self.doubted = True
 
     def _count(self, values: Sequence[float]) -> None:

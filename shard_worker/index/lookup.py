@@ -1,4 +1,4 @@
-"""Where a row number lies within a segment."""
+"""Find where a row number lies within a segment."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ class RowLookup:
         self._sorted = rows if self._order is None else rows[self._order]
 
     def find(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Positions]:
-        """(found, positions): which of `rows` (m,) are here, as a mask (m,), and where those are (found.sum(),)."""
+        """Return (found, positions): which of `rows` (m,) are here, as a mask (m,), and where these are
+        (found.sum(),)."""
         found, positions = find_ascending(self._sorted, rows)
         return found, positions if self._order is None else self._order[positions]
 
     @property
     def extra_bytes(self) -> int:
-        """Memory beside the row numbers themselves."""
+        """Return the memory in addition to the row numbers themselves."""
         return 0 if self._order is None else self._order.nbytes + self._sorted.nbytes
 
 
 def find_ascending(held: Rows, rows: Rows) -> tuple[npt.NDArray[np.bool_], Positions]:
-    """As RowLookup.find, where `held` (n,) ascends strictly."""
+    """Return the same as RowLookup.find, when `held` (n,) ascends strictly."""
     if not len(held):
         return np.zeros(len(rows), dtype=bool), np.empty(0, dtype=np.int64)
     at = np.searchsorted(held, rows).clip(max=len(held) - 1)

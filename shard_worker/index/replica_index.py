@@ -1,8 +1,8 @@
-"""The index of one replica: its segments, the writer's verbs on them, and the view that readers take.
+"""The index of one replica: its segments, the writer's operations on them, and the view that searches use.
 
-Threads: one writer thread calls everything but view, search and stats, which any thread may call at any time without
-waiting; BuildJob.run belongs to a build thread. Owns which row lives in which segment. Refuses vectors it has not
-prepared itself, files nobody verified, and deciding what to build (shoal.shard_worker.logic.segments.segment_plan).
+Threads: one writer thread calls everything except view, search and stats; any thread may call these at any time without
+waiting. BuildJob.run belongs to a build thread. Owns which row lives in which segment. Prepares all vectors itself,
+takes only verified files, and does not decide what to build (see shoal.shard_worker.logic.segments.segment_plan).
 """
 
 from __future__ import annotations
@@ -39,14 +39,17 @@ Payloads = Sequence[bytes | None]
 DEFAULT_BOUNDS = PayloadBounds()
 
 _keys = itertools.count(1)
-"""Keys of segments are never used twice in a process, so that replicas may share a cache by them."""
+"""Keys of segments are never reused in a process, so that replicas may share a cache by them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexStats:
-    """What the index holds. growing_rows and sealed_rows: visible rows outside of and in sealed segments; dead_rows: of
-    all segments; segments: those that hold rows, the growing one included; building: builds begun and not yet swapped
-    or abandoned."""
+    """Sizes of the index.
+
+    growing_rows and sealed_rows: visible rows outside of and in sealed segments; dead_rows: of all segments; segments:
+    those that hold rows, the growing one included; building: builds that have begun and are not yet swapped or
+    abandoned.
+    """
 
     points: int
     growing_rows: int
@@ -58,8 +61,11 @@ class IndexStats:
 
 
 class ReplicaIndex:
-    """Segments of one replica. index: as CollectionSpec has it; growing_rows: bound of the growing segment; flat_rows:
-    see SealedForm; bounds: of the index over payloads."""
+    """Segments of one replica.
+
+    index: as in CollectionSpec; growing_rows: bound of the growing segment; flat_rows: see SealedForm; bounds: of the
+    index over payloads.
+    """
 
     def __init__(
         self,
@@ -82,23 +88,23 @@ class ReplicaIndex:
 
     @property
     def dim(self) -> int:
-        """Dimension of its vectors."""
+        """Return the dimension of its vectors."""
         return self._form.dim
 
     @property
     def metric(self) -> Metric:
-        """How its vectors are compared."""
+        """Return the metric that compares its vectors."""
         return self._form.metric
 
     # Readers
 
     def view(self) -> IndexView:
-        """Everything published so far, as an immutable value."""
+        """Return everything published so far, as an immutable value."""
         return self._view
 
     def stats(self) -> IndexStats:
-        """Sizes; exact as of some moment when the writer thread asks, nearly so in other threads."""
-        # The growing segment first: one that freezes meanwhile is then seen twice, not missed.
+        """Return sizes: exact in the writer thread, approximate in other threads."""
+        # Read the growing segment first: if it freezes meanwhile, it is read twice instead of missed.
         growing = self._growing
         segments = tuple(dict.fromkeys((*self._settled, growing)))
         live = {segment: len(segment) - segment.dead for segment in segments}
@@ -116,8 +122,8 @@ class ReplicaIndex:
     # Applying
 
     def apply(self, seq: int, killed_rows: Rows, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Payloads | None) -> None:
-        """What the record `seq` did to the store: rows that died, and new rows, their ids, vectors (n, dim) and
-        payloads as given.
+        """Apply the changes of the record `seq`: rows that died, and new rows with ids, vectors (n, dim) and payloads
+        as given.
 
         Invisible until publish. Row numbers are ascending and larger than all before. Raises Internal, before anything
         has changed, when seq is not beyond what was applied, columns do not fit or a killed row does not live here.
@@ -134,7 +140,7 @@ class ReplicaIndex:
     def publish(self, seq: int) -> None:
         """Make everything applied visible; seq: the last record applied to the store.
 
-        Raises Internal when it goes back.
+        Raises Internal when seq is below a record that was applied.
         """
         if seq < self._applied:
             raise Internal(f"cannot publish {seq}: record {self._applied} is applied")
@@ -150,7 +156,7 @@ class ReplicaIndex:
             self._growing = self._new_growing()
 
     def freeze_worn(self) -> None:
-        """Close the growing segment if so many of its rows are dead that it should be built without them."""
+        """Close the growing segment if it has so many dead rows that it should be built without them."""
         if self._growing.dead * WORN_DIVISOR > len(self._growing):
             self.freeze()
 
@@ -159,11 +165,11 @@ class ReplicaIndex:
     def load_sealed(
         self, *, name: str, paths: Mapping[str, Path], live_rows: Rows, ids: IdArray, payloads: Callable[[Rows], SealedPayloads]
     ) -> None:
-        """Take in a sealed segment from files, by suffix, whose hashes the caller has verified.
+        """Load a sealed segment from files, by suffix, whose hashes the caller has verified.
 
-        live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) theirs; payloads: gives the index over the
-        payloads of the segment's rows. Invisible until publish. Raises DataLoss when the files do not hold a segment of
-        this index, or one of its rows is in another; then nothing has changed.
+        live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) their ids; payloads: returns the index over
+        the payloads of the segment's rows. Invisible until publish. Raises DataLoss when the files do not hold a
+        segment of this index, or when one of its rows is in another segment; then nothing has changed.
         """
         segment = SealedSegment.load(paths, live_rows=live_rows, ids=ids, dim=self._form.dim, metric=self._form.metric, payloads=payloads)
         part = segment.part()
@@ -174,11 +180,11 @@ class ReplicaIndex:
         self._settled = (*self._settled, segment)
 
     def missing_rows(self, live_rows: Rows) -> npt.NDArray[np.bool_]:
-        """Which of live_rows (m,) lie in no segment, for load_growing. (m,) bool."""
+        """Return which of live_rows (m,) are in no segment, for load_growing. (m,) bool."""
         return ~self._held(live_rows)
 
     def load_growing(self, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Payloads | None) -> None:
-        """Take in rows of the store that lie in no sealed segment, ascending, over all calls too.
+        """Load rows of the store that are in no sealed segment. Row numbers ascend, also from call to call.
 
         Invisible until publish.
         """
@@ -188,33 +194,31 @@ class ReplicaIndex:
     # Building
 
     def summary(self) -> tuple[SegmentSummary, ...]:
-        """The segments that plan_build can choose from."""
+        """Return the segments that plan_build can choose from."""
         busy = {source.key for source in self._job.sources} if self._job else set()
         return tuple(_summary(segment, self._form, segment.key in busy) for segment in self._settled)
 
     def choose(self, index: str) -> None:
-        """From now on segments are to have this index. What is built stays until it has been built anew."""
+        """Use this index for segments from now on. Existing segments keep theirs until they are built anew."""
         self._form = replace(self._form, spec=parse_index(index, self._form.dim))
 
     def save_memory(self, room_bytes: int) -> None:
-        """Let an automatic index give up what it must for all rows to fit into what the sealed ones hold and
-        room_bytes.
-        """
+        """Let an automatic index give up as much as needed for all rows to fit into room_bytes and the memory of sealed
+        segments."""
         sealed = sum(segment.memory_bytes() for segment in self._settled if isinstance(segment, SealedSegment))
         saving = saving_for(self._view.points, self._form.dim, sealed + room_bytes, self._form.saving)
         self._form = replace(self._form, saving=saving)
 
     def waiting_reason(self) -> str:
-        """Why rows are kept exact although another index was chosen, in words; else ""."""
+        """Return why rows are still searched exactly although another index was chosen, as a text; else ""."""
         held = sum(len(segment) - segment.dead for segment in self._settled)
         return self._form.waiting_reason(held) if held else ""
 
     def cost(self) -> ReplicaCost:
-        """Memory it holds, and the most that its next build may take besides: the largest segment anew, with all that
-        waits.
+        """Return the memory it holds, and the most that its next build may take in addition.
 
-        Not in a dearer form than it has: room for another index that was chosen is not kept, that rebuild waits until
-        there is some.
+        The next build is the largest segment built anew with all waiting rows, in no more expensive form than it has
+        now. When another index was chosen, no memory is kept free for it: that rebuild waits until there is some.
         """
         sealed = [segment for segment in self._settled if isinstance(segment, SealedSegment)]
         largest = max(sealed, key=len, default=None)
@@ -225,16 +229,17 @@ class ReplicaIndex:
         return ReplicaCost(held=self.stats().memory_bytes, growing=self._growing.size(), next_build=min(wanted, as_it_is))
 
     def build_bytes(self, rows: int, spec: IndexSpec) -> int:
-        """The most memory that a build of `rows` rows takes, its result included. spec: the index it builds."""
+        """Return the most memory that a build of `rows` rows takes, its result included. spec: the index that it
+        builds."""
         segments = (*self._settled, self._growing)
         held_rows = max(1, sum(len(segment) for segment in segments))
         payload_bytes = sum(segment.payload_bytes() for segment in segments) / held_rows
         return merge_bytes(spec, self._form.dim, rows, payload_bytes)
 
     def begin_build(self, plan: BuildPlan) -> BuildJob:
-        """Snapshot for a build.
+        """Return a snapshot for a build.
 
-        Raises Internal when another is running, records are unpublished or a source is unknown.
+        Raises Internal when another build is running, records are unpublished or a source is unknown.
         """
         self._check_quiet("begin a build")
         if self._job is not None:
@@ -245,7 +250,7 @@ class ReplicaIndex:
             raise Internal(f"build plan names segments {unknown}, there are {sorted(known)}")
         base = known[plan.base] if plan.base is not None else None
         if base is not None and not (isinstance(base, SealedSegment) and base.extendable and base.key in plan.sources):
-            raise Internal(f"build plan extends segment {base.key}, which is no extendable one among its sources {plan.sources}")
+            raise Internal(f"build plan extends segment {base.key}, which is not extendable or not one of its sources {plan.sources}")
         self._job = BuildJob(
             seq=self._applied,
             form=self._form,
@@ -255,10 +260,10 @@ class ReplicaIndex:
         return self._job
 
     def swap(self, job: BuildJob, sealed: SealedSegment, name: str) -> None:
-        """Replace the job's sources by its result in one step, deaths since its snapshot included.
+        """Replace the job's sources by its result in one step, with the deaths since its snapshot.
 
-        name: how `BuildJob.replaces` of a later job calls it. A result without rows is dropped. Raises Internal when
-        the job is not the running one or records are unpublished.
+        name: of the result, listed in `BuildJob.replaces` of a later job. A result without rows is dropped. Raises
+        Internal when the job is not the running one or records are unpublished.
         """
         self._check_quiet("swap")
         self._check_running(job)
@@ -273,15 +278,15 @@ class ReplicaIndex:
     def abandon(self, job: BuildJob) -> None:
         """Forget a job that was stopped or has failed; its sources stay.
 
-        Raises Internal when it is not the running one.
+        Raises Internal when it is not the running job.
         """
         self._check_running(job)
         self._job = None
 
     def close(self) -> tuple[int, ...]:
-        """Let go of all segments, whoever still holds the index; the keys they had.
+        """Release all segments, even if the index itself is still referenced. Return the keys of the segments.
 
-        Views that were taken stay whole.
+        Views that were taken before stay complete.
         """
         keys = tuple(segment.key for segment in (*self._settled, self._growing))
         self._settled, self._job = (), None
@@ -289,10 +294,10 @@ class ReplicaIndex:
         self._view = IndexView(seq=self._view.seq, parts=())
         return keys
 
-    # Within
+    # Internals
 
     def _append(self, rows: Rows, ids: IdArray, vectors: Matrix, payloads: Payloads | None) -> None:
-        """Take rows into the growing segment, freezing it each time it is full."""
+        """Append rows to the growing segment. Freeze it each time it is full."""
         ready = prepared(vectors, self._form.metric)
         start = 0
         while start < len(rows):
@@ -303,7 +308,7 @@ class ReplicaIndex:
             start = end
 
     def _locate(self, rows: Rows) -> list[tuple[Segment, Positions]]:
-        """Where `rows` live, each of them once. Raises Internal when one does not."""
+        """Return where each of `rows` lives. Raises Internal when one does not live here."""
         located: list[tuple[Segment, Positions]] = []
         missing = len(rows)
         for segment in (self._growing, *reversed(self._settled)):
@@ -318,7 +323,7 @@ class ReplicaIndex:
         return located
 
     def _held(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Which of `rows` live in some segment. (n,) bool."""
+        """Return which of `rows` live in some segment. (n,) bool."""
         held = np.zeros(len(rows), dtype=bool)
         for segment in (*self._settled, self._growing):
             found, positions = segment.find(rows)
@@ -367,7 +372,7 @@ def _summary(segment: Segment, form: SealedForm, building: bool) -> SegmentSumma
 
 
 def _source(segment: Segment, *, whole: bool) -> Source:
-    """What a build takes of a segment: everything, or the rows that live."""
+    """Return what a build takes of a segment: all rows, or the rows that live."""
     part = segment.part()
     positions = np.arange(len(part), dtype=np.int64) if whole else np.flatnonzero(part.deaths == ALIVE)
     if isinstance(segment, SealedSegment):

@@ -1,13 +1,12 @@
-"""A sealed segment: an immutable FAISS index, the row numbers behind its positions, and deaths, which alone still
-change.
+"""A sealed segment: an immutable FAISS index, the row numbers of its positions, and deaths, which alone still change.
 
-A build owns it until it is swapped in, then the writer thread does. It owns its files: `files` says how to write them,
-`load` reads them. Refuses files that do not belong together.
+A build owns it until it is swapped in; then the writer thread owns it. It owns its files: `files` writes them, `load`
+reads them. Files that do not belong together are refused.
 
-An index that does not hold the vectors themselves, in row order, has a file of them, from which hits are compared
-exactly: an ordinary .npy file of (n, dim) little-endian float32. It is mapped read-only, so its memory is the page
-cache's. Mapping does not verify it: the caller has checked its hash. A page that the disk cannot give ends the process
-(SIGBUS), as for every mapped file.
+If the index does not hold the vectors themselves, in row order, they are in a file of their own, for exact comparison
+of hits: an ordinary .npy file of (n, dim) little-endian float32. The file is mapped read-only, so its memory belongs to
+the page cache. Mapping does not verify it: the caller has checked its hash. As for every mapped file, a page that
+cannot be read from the disk ends the process (SIGBUS).
 """
 
 from __future__ import annotations
@@ -36,17 +35,16 @@ from shoal.shard_worker.payload.sealed import SealedPayloads
 INDEX_SUFFIX, ROWS_SUFFIX, VECTORS_SUFFIX, PAYLOAD_SUFFIX = ".faiss", ".rows", ".vectors", ".payload"
 
 Blocks = Callable[[], Iterable[Matrix]]
-"""Gives all prepared vectors of a segment, in blocks (m, dim), each time it is called."""
+"""Returns all prepared vectors of a segment, in blocks (m, dim), at every call."""
 
 NO_BLOCKS: Blocks = tuple
 
 
 class SealedSegment:
-    """n rows: index over their prepared vectors, rows (n,) int64, ids (n,), deaths (n,) int64, payloads, all by
-    position.
+    """n rows, by position: index over their prepared vectors, rows (n,) int64, ids (n,), deaths (n,) int64, payloads.
 
-    vectors: where to take the vectors from until they are mapped; not needed when `native` holds them. trained_rows:
-    rows the index was trained for, 0 when it learnt nothing. key and name: given by the index it is swapped into.
+    vectors: source of the vectors until they are mapped; not needed when `native` holds them. trained_rows: rows the
+    index was trained for, 0 when it was not trained. key and name: set by the ReplicaIndex that it is swapped into.
     """
 
     def __init__(
@@ -95,12 +93,12 @@ class SealedSegment:
         metric: Metric,
         payloads: Callable[[Rows], SealedPayloads],
     ) -> SealedSegment:
-        """The segment in files (by suffix) whose hashes the caller has verified.
+        """Load the segment from files, by suffix, whose hashes the caller has verified.
 
-        live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) theirs. Rows of the segment that are not
-        among them are dead. payloads: gives the index over the payloads of the segment's rows (n,), read from its file
-        or made anew. Raises DataLoss when files cannot be read or do not belong together, OSError when they cannot be
-        opened.
+        live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) their ids. Rows of the segment that are not
+        in live_rows are dead. payloads: returns the index over the payloads of the segment's rows (n,), read from its
+        file or made anew. Raises DataLoss when files cannot be read or do not belong together, OSError when they cannot
+        be opened.
         """
         index_path, rows_path = _path(paths, INDEX_SUFFIX), _path(paths, ROWS_SUFFIX)
         rows, trained_rows = _read_rows(rows_path)
@@ -133,22 +131,24 @@ class SealedSegment:
 
     @property
     def rows_held(self) -> int:
-        """Rows in it, dead ones included. 0: nothing was left to seal, there is nothing to write."""
+        """Return the number of its rows, dead rows included. 0: nothing was left to seal, so nothing is to be
+        written."""
         return len(self._rows)
 
     @property
     def spec(self) -> IndexSpec:
-        """The index it has."""
+        """Return the spec of its index."""
         return self._native.spec
 
     @property
     def extendable(self) -> bool:
-        """Whether a copy of its index can take in more rows for less than building anew."""
+        """Return whether a copy of its index can take in more rows for less than building anew."""
         return self._native.extendable
 
     def files(self) -> Mapping[str, Callable[[Path], None]]:
-        """What to write, by suffix: each is given the path, and raises OSError as the file does; the caller syncs and
-        hashes it.
+        """Return a writer by suffix for each file. A writer takes the path and raises OSError of the file.
+
+        The caller syncs and hashes the files.
         """
         writers = {INDEX_SUFFIX: self._native.write, ROWS_SUFFIX: self._write_rows, PAYLOAD_SUFFIX: self._payloads.write}
         if not self._native.holds_vectors:
@@ -158,35 +158,35 @@ class SealedSegment:
     def map_vectors(self, path: Path) -> None:
         """Take the vectors from the file that was written for VECTORS_SUFFIX. In the build thread: it reads them once.
 
-        Before the segment is swapped in; not needed, and refused with Internal, where files() names no such file.
-        Raises as load.
+        Call it before the segment is swapped in, and only when files() has this file. Raises Internal otherwise, and
+        the errors of load.
         """
         if self._native.holds_vectors:
             raise Internal(f"a segment of {self.form} has no file of vectors")
         self._hold(map_vectors(path, rows=len(self._rows), dim=self._dim))
 
     def find(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Positions]:
-        """As RowLookup.find."""
+        """Find rows as RowLookup.find does."""
         return self._lookup.find(rows)
 
     def deaths_at(self, positions: Positions) -> npt.NDArray[np.int64]:
-        """Deaths of rows."""
+        """Return the deaths of the rows at `positions`."""
         return self._deaths[positions]
 
     def kill(self, positions: Positions, seq: int) -> None:
-        """Rows at `positions` are dead from `seq` on, which no published view has reached."""
+        """Mark the rows at `positions` dead from `seq` on. No published view may have reached `seq`."""
         self._deaths[positions] = seq
         self.dead += len(positions)
         self._part = None
 
     def adopt_deaths(self, deaths: npt.NDArray[np.int64]) -> None:
-        """Take over the deaths (n,) that its rows met elsewhere while it was built. Before it is published."""
+        """Take over the deaths (n,) of its rows that happened while it was built. Before it is published."""
         self._deaths = deaths
         self.dead = int(np.count_nonzero(deaths != ALIVE))
         self._part = None
 
     def part(self) -> SegmentView:
-        """Its rows as the next view sees them. Raises Internal while its vectors are written nowhere."""
+        """Return its rows as the next view sees them. Raises Internal while its vectors are not mapped."""
         if self._vectors is None:
             raise Internal(f"the vectors of segment {self.name!r} ({self.form}) are not mapped yet")
         if self._part is None or (self._part.key, self._part.name) != (self.key, self.name):
@@ -210,17 +210,17 @@ class SealedSegment:
         return self._part
 
     def payload_bytes(self) -> int:
-        """Of its memory, what the payload index holds."""
+        """Return the part of its memory that the payload index holds."""
         return self._payloads.memory_bytes()
 
     def memory_bytes(self) -> int:
-        """Memory it holds: the index, columns, payloads; not the vectors it has mapped."""
+        """Return the memory it holds: the index, columns, payloads; without the vectors it has mapped."""
         arrays = (self._squares, self._ids, self._rows, self._deaths)
         columns = sum(array.nbytes for array in arrays) + self._lookup.extra_bytes + self._string_bytes + self._ties.memory_bytes()
         return columns + self._native.memory_bytes() + self._payloads.memory_bytes()
 
     def _hold(self, vectors: Matrix) -> None:
-        """From now on, these are the vectors."""
+        """Use these vectors from now on."""
         self._squares, self._reach = _lengths(vectors)
         self._vectors = vectors
         self._blocks = NO_BLOCKS
@@ -243,7 +243,7 @@ def _untuned(native: NativeIndex, dim: int) -> Tuning:
 
 
 def _lengths(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], float]:
-    """Squared lengths (n,) and the largest length, in blocks."""
+    """Return the squared lengths (n,) and the largest length. Works in blocks."""
     squares: npt.NDArray[np.float64] = np.empty(len(vectors), dtype=np.float64)
     step = block_rows(vectors.shape[1])
     for start in range(0, len(vectors), step):
@@ -253,7 +253,7 @@ def _lengths(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32],
 
 
 def _path(paths: Mapping[str, Path], suffix: str) -> Path:
-    """Where the file with this suffix lies. Raises DataLoss when there is none."""
+    """Return the path of the file with this suffix. Raises DataLoss when there is none."""
     path = paths.get(suffix)
     if path is None:
         raise DataLoss(f"a segment lacks its {suffix} file, there are {', '.join(sorted(paths)) or 'none'}")
@@ -261,8 +261,9 @@ def _path(paths: Mapping[str, Path], suffix: str) -> Path:
 
 
 def _read_rows(path: Path) -> tuple[Rows, int]:
-    """Row numbers, and the rows the index was trained for: 0 in files older than that number, whose indexes learnt
-    nothing.
+    """Return the row numbers, and the number of rows that the index was trained for.
+
+    Older files lack the second number; their indexes were not trained, so it is 0.
     """
     try:
         with path.open("rb") as file:
@@ -275,7 +276,7 @@ def _read_rows(path: Path) -> tuple[Rows, int]:
         if not isinstance(column, np.ndarray) or column.dtype != np.int64 or column.ndim != 1:
             raise DataLoss(f"row file {path.name} does not hold columns of int64")
     if len(columns) > 1 and len(columns[1]) != 1:
-        raise DataLoss(f"row file {path.name} holds {len(columns[1])} numbers where the rows trained for should stand")
+        raise DataLoss(f"row file {path.name} holds {len(columns[1])} numbers instead of one, the number of trained rows")
     return columns[0], int(columns[1][0]) if len(columns) > 1 else 0
 
 
@@ -285,7 +286,7 @@ _TYPE = np.dtype("<f4")
 def write_vectors(path: Path, blocks: Iterable[Matrix], *, rows: int, dim: int) -> None:
     """Write `rows` vectors that come in blocks (m, dim) float32.
 
-    Raises OSError as the file does, Internal when they are not so many.
+    Raises OSError of the file, Internal when their number is not `rows`.
     """
     written = 0
     with path.open("wb") as file:
@@ -299,7 +300,7 @@ def write_vectors(path: Path, blocks: Iterable[Matrix], *, rows: int, dim: int) 
 
 
 def map_vectors(path: Path, *, rows: int, dim: int) -> Matrix:
-    """The vectors of a file (rows, dim) float32, read-only; the file may be unlinked meanwhile.
+    """Map the vectors of a file (rows, dim) float32, read-only. The file may be unlinked afterwards.
 
     Raises DataLoss when the file holds something else, OSError when it cannot be opened.
     """
@@ -320,7 +321,7 @@ def map_vectors(path: Path, *, rows: int, dim: int) -> Matrix:
 
 
 def _shape(file: object) -> tuple[int, ...]:
-    """Shape by the header of a .npy file. Raises ValueError for what is no such file of float32 in rows."""
+    """Return the shape in the header of a .npy file. Raises ValueError unless it is float32, in rows."""
     version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
     if version != (1, 0):
         raise ValueError(f"version {version}")

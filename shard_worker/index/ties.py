@@ -1,9 +1,9 @@
-"""Rows of a segment that tie: which have equal vectors, and in which order their ids stand. Learnt when a search meets
-many of them.
+"""Rows of a segment that tie: which rows have equal vectors, and the order of their ids. Computed when a search meets
+many ties.
 
-Equal vectors have equal scores, so that one of them is scored for all; and numbers that sort as the ids do are compared
-by numpy, where sorting ten thousand strings for each query would take longer than the search. Refuses rows that do not
-count: it knows all of a segment.
+Equal vectors have equal scores, so only one of them is scored. numpy compares integer ranks that sort as the ids do:
+sorting ten thousand strings for each query would take longer than the search. Knows all rows of a segment, whether or
+not they count in a search.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from shoal.core.scoring import block_rows
 Numbers = npt.NDArray[np.int64]
 
 _FEW_EQUAL = 4
-"""Where more than one row in so many has a vector of its own, knowing which are equal saves nothing."""
+"""When more than one row in this many has a vector of its own, knowing the equal ones saves nothing."""
 
 
 MOST_KINDS = 256
-"""Different vectors up to which a search goes by them instead of by rows."""
+"""Up to this many different vectors, a search compares vectors instead of rows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kinds:
-    """The different vectors of a segment. first: (kinds,) position of a row with each; rows: (n,) positions of all
-    rows, kind by kind, in the order of their ids; starts: (kinds + 1,) where each kind begins in `rows`; count: rows
-    that it is about. Where the kinds are many, only first and count are right."""
+    """The different vectors of a segment.
+
+    first: (kinds,) position of one row with each; rows: (n,) positions of all rows, kind by kind, in the order of their
+    ids; starts: (kinds + 1,) where each kind begins in `rows`; count: number of rows covered. With more than MOST_KINDS
+    kinds only `first` and `count` are valid.
+    """
 
     first: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int32]
@@ -40,9 +43,11 @@ class Kinds:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Learnt:
-    """ranks: (n,) that sort as the ids, or None; hashes: (n,) of the vectors, or None; firsts: (n,) position of the
-    first row with an equal vector, None where hardly any are equal; kinds: where they are few; all about the first n
-    rows."""
+    """What is known of the first n rows.
+
+    ranks: (n,) integers that sort as the ids, or None; hashes: (n,) of the vectors, or None; firsts: (n,) position of
+    the first row with an equal vector, None where hardly any are equal; kinds: the different vectors, once computed.
+    """
 
     ranks: npt.NDArray[np.int32] | None = None
     hashes: npt.NDArray[np.uint64] | None = None
@@ -51,16 +56,16 @@ class _Learnt:
 
 
 class Ties:
-    """Of one segment, for all its parts; any thread may ask.
+    """The ties of one segment, for all its parts. Any thread may call it.
 
-    What is learnt of more rows holds for fewer: rows are only appended.
+    What was computed for more rows is valid for fewer: rows are only appended.
     """
 
     def __init__(self) -> None:
         self._learnt = _Learnt()
 
     def ranks(self, ids: IdArray) -> npt.NDArray[np.integer]:
-        """Numbers that sort as the ids of a part (n,) do: the ids themselves where they are integers. (n,)."""
+        """Return integers that sort as the ids of a part (n,) do; for integer ids the ids themselves. (n,)."""
         if ids.dtype == np.int64:
             return ids
         known = self._learnt.ranks
@@ -70,9 +75,9 @@ class Ties:
         return known[: len(ids)]
 
     def firsts(self, vectors: Matrix) -> npt.NDArray[np.int32] | None:
-        """For each row of a part's vectors (n, dim) the position of the first with an equal one. (n,).
+        """Return, for each row of a part's vectors (n, dim), the position of the first row with an equal vector. (n,).
 
-        None where hardly any are equal.
+        Return None where hardly any are equal.
         """
         known = self._learnt.hashes
         if known is None or len(known) < len(vectors):
@@ -84,20 +89,22 @@ class Ties:
         return None if firsts is None else firsts[: len(vectors)]
 
     def kinds(self, ids: IdArray) -> Kinds | None:
-        """The different vectors, of a part whose ids (n,) these are; None where there are many, or nobody has asked for
-        `firsts` of all n rows yet."""
+        """Return the different vectors of the part with these ids (n,).
+
+        Return None where there are many, or when `firsts` of all n rows was not called yet.
+        """
         learnt = self._learnt
         if learnt.firsts is None or len(learnt.firsts) != len(ids):
             return None
         kinds = learnt.kinds
-        # Another thread may have learnt of more rows, or of fewer, meanwhile.
+        # Another thread may have computed them for more or fewer rows meanwhile.
         if kinds is None or kinds.count != len(ids):
             kinds = _kinds(learnt.firsts, self.ranks(ids))
             self._learnt = replace(self._learnt, kinds=kinds)
         return kinds if len(kinds.first) <= MOST_KINDS else None
 
     def memory_bytes(self) -> int:
-        """Memory it holds."""
+        """Return the memory it holds."""
         learnt = self._learnt
         ordered = None if learnt.kinds is None else learnt.kinds.rows
         return sum(column.nbytes for column in (learnt.ranks, learnt.hashes, learnt.firsts, ordered) if column is not None)
@@ -106,10 +113,10 @@ class Ties:
 def first_by_rank(
     query: Numbers, scores: npt.NDArray[np.float32], ranks: npt.NDArray[np.integer], k: int, *, smaller_is_better: bool
 ) -> npt.NDArray[np.intp]:
-    """Positions of the k best of each query by (score, rank), in no order; all of a query that has no more. NaN scores
-    come last.
+    """Return the positions of the k best of each query by (score, rank), in no order; all hits of a query with at most
+    k.
 
-    query: (hits,) ascending; scores, ranks: (hits,). Takes about as long as it takes to look at each once.
+    NaN scores come last. query: (hits,) ascending; scores, ranks: (hits,). Takes linear time.
     """
     keys = scores if smaller_is_better else -scores
     bounds = np.flatnonzero(np.diff(query)) + 1
@@ -141,7 +148,7 @@ def _kinds(firsts: npt.NDArray[np.int32], ranks: npt.NDArray[np.integer]) -> Kin
 
 
 def _hashed(vectors: Matrix, known: npt.NDArray[np.uint64] | None) -> npt.NDArray[np.uint64]:
-    """A number for each vector, equal for equal ones. known: of the first rows."""
+    """Return a number for each vector; equal vectors have equal numbers. known: the numbers of the first rows."""
     start = 0 if known is None else len(known)
     hashes: npt.NDArray[np.uint64] = np.empty(len(vectors), dtype=np.uint64)
     if known is not None:
@@ -162,7 +169,7 @@ def _first_equal(vectors: Matrix, hashes: npt.NDArray[np.uint64]) -> npt.NDArray
     step = block_rows(vectors.shape[1])
     for begin in range(0, len(vectors), step):
         part = slice(begin, begin + step)
-        # Bits are compared: NaN equals itself, and zeros of both signs stay apart.
+        # Compare bits: NaN then equals itself, and zeros of both signs differ.
         same = (vectors[part].view(np.uint32) == vectors.take(firsts[part], axis=0).view(np.uint32)).all(axis=1)
         if not same.all():
             at = np.flatnonzero(~same) + begin

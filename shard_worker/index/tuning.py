@@ -1,8 +1,8 @@
-"""Recall against cost of one sealed segment's index: what a search must ask for to reach a recall, and what recall it
-then has.
+"""Recall and cost of one sealed segment's index: what a search must ask for to reach a recall, and the recall it then
+has.
 
-Owns the look-up in the tables that shoal.shard_worker.tuning.calibrate measures, and the rule that stands in before.
-Refuses to measure. All look-ups are conservative between and beyond what was measured: recall grows concavely with the
+Owns the look-up in the tables that shoal.shard_worker.tuning.calibrate measures, and the rule used before they exist.
+Measures nothing. All look-ups are conservative between and beyond measured points: recall grows concavely with the
 logarithm of the breadth, so straight lines between measured points lie below it.
 """
 
@@ -34,29 +34,29 @@ ANY_FETCH = (1,)
 """Where codes are not lossy, recall does not depend on how many rows are fetched, as long as they are enough."""
 
 DEAR_US = 10_000.0
-"""A segment that takes no longer to be compared exactly is, wherever its recall is in doubt."""
+"""Where recall is in doubt, a segment is searched exactly if this takes at most this long."""
 
 _WIDE_SHARE = 0.25
-"""Of the time of an exact search: what the widest search takes at most that stands in for it where it is dear."""
+"""Where exact search is too expensive, the widest search replaces it. It takes at most this share of the exact time."""
 
 _REMEMBERED = 4_096
-"""Answers that are kept of each kind; then all are dropped, by another reference, since other threads may be
-reading.
-"""
+"""Most answers kept of each kind. Then all are dropped by replacing the dictionary, since other threads may read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class BreadthChoice:
-    """What to ask of an index. breadth: ef or nprobe, 1 where the index has none; 0: search exactly, since no breadth
-    is known to do or none is cheaper; fetch: rows to take from the index, all of them to be scored exactly; 0 when
-    exact."""
+    """What to ask of an index.
+
+    breadth: ef or nprobe, 1 where the index has none; 0: search exactly, since no breadth is known to be enough or none
+    is cheaper; fetch: rows to take from the index, all of which are scored exactly; 0 when exact.
+    """
 
     breadth: int
     fetch: int
 
     @property
     def exact(self) -> bool:
-        """Whether the segment is to be searched exactly."""
+        """Return whether the segment is to be searched exactly."""
         return self.breadth == 0
 
 
@@ -65,8 +65,11 @@ EXACT = BreadthChoice(0, 0)
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class IndexShape:
-    """An index in numbers. breadth_name: ef, nprobe or ""; max_breadth: largest useful breadth; quantised: whether its
-    codes are lossy; rows: it holds, dead ones included; dim: of its vectors."""
+    """Figures of an index.
+
+    breadth_name: ef, nprobe or ""; max_breadth: largest useful breadth; quantised: whether its codes are lossy; rows:
+    that it holds, dead rows included; dim: of its vectors.
+    """
 
     breadth_name: str
     max_breadth: int
@@ -79,12 +82,12 @@ class IndexShape:
 class Measures:
     """What was measured of one index.
 
-    breadths, fetches, ranks: ascending, the axes of the tables; expected: mean recall of the first `rank` hits when so
-    many rows are fetched, growing along the first two axes and falling along the third; surely: what recall other
-    queries will have with confidence, growing along the first two; us: microseconds of one search by breadth; score_us:
-    of the exact score of one fetched row; exact_call_us, exact_row_us: of one exact search, as a whole and for each
-    row; queries: measured on; real: asked by users, else rows of the segment stood in; remote: of real queries, how far
-    their nearest rows lie, ascending (see shoal.shard_worker.index.likeness).
+    breadths, fetches, ranks: ascending, the axes of the tables; expected: mean recall of the first `rank` hits at this
+    breadth and fetch, growing along the first two axes and falling along the third; surely: recall that other queries
+    will have with confidence, growing along the first two axes; us: microseconds of one search by breadth; score_us: of
+    the exact score of one fetched row; exact_call_us, exact_row_us: of one exact search, per call and per row; queries:
+    number of queries measured; real: whether users asked them, otherwise they are rows of the segment; remote: how far
+    the nearest rows of real queries lie, ascending (see shoal.shard_worker.index.likeness).
     """
 
     breadths: tuple[int, ...]
@@ -102,9 +105,9 @@ class Measures:
 
 
 class Tuning:
-    """Cheap enough to be asked in every search: answers are remembered.
+    """Answers what breadth a search needs. Fast enough for every search: answers are cached.
 
-    Immutable but for `likeness`, which may come to doubt it.
+    Immutable except for `likeness`, which may come to doubt the measurement.
     """
 
     def __init__(self, shape: IndexShape, measures: Measures) -> None:
@@ -117,48 +120,54 @@ class Tuning:
 
     @classmethod
     def untuned(cls, *, breadth_name: str, max_breadth: int, quantised: bool, rows: int, dim: int) -> Tuning:
-        """Before anything was measured: the rule of `rule_measures`. Arguments: as Shape."""
+        """Return the tuning before any measurement, by the rule of `rule_measures`. Arguments: as IndexShape."""
         shape = IndexShape(breadth_name=breadth_name, max_breadth=max_breadth, quantised=quantised, rows=rows, dim=dim)
         return cls(shape, rule_measures(shape))
 
     @property
     def measured(self) -> bool:
-        """Whether it was measured at all."""
+        """Return whether it was measured at all."""
         return self.queries > 0
 
     @property
     def trusted(self) -> bool:
-        """Whether it was measured on queries like those that are asked now, as far as is known."""
+        """Return whether it was measured on queries like the current ones, as far as is known."""
         return self.real and not self.likeness.doubted
 
     def choice(self, k: int, recall: float) -> BreadthChoice:
-        """What to ask for now, for the first k hits to have this recall."""
+        """Return what to ask for now, so that the first k hits have this recall."""
         return self.breadth_for(k, recall) if self.trusted else self.careful(k, recall)
 
     def careful(self, k: int, recall: float) -> BreadthChoice:
-        """The same for queries that are not known to be like those measured: EXACT, but where that is dear and
-        something is known.
+        """Return what to ask for when queries may be unlike those measured: EXACT where this is cheap or nothing was
+        measured.
 
-        There, as broad as stand-ins of several kinds need with a margin, or as was measured at all for a fraction of an
-        exact search.
+        Otherwise, with measurements of stand-ins of several kinds: the breadth these need, with a margin. With
+        measurements of real queries: the widest measured search that costs a fraction of an exact one.
         """
         if not self.measured or self.exact_us(self.shape.rows) <= DEAR_US:
             return EXACT
         return self._widest(k) if self.real else self.breadth_for(k, recall)
 
     def breadth_for(self, k: int, recall: float) -> BreadthChoice:
-        """The least costly choice that surely gives the first k hits this recall on queries like those measured; EXACT
-        when there is none or comparing every row is cheaper."""
+        """Return the cheapest choice that surely gives the first k hits this recall on queries like those measured.
+
+        EXACT when there is none, or when comparing every row is cheaper.
+        """
         return self._choice(k, recall, sure=True)
 
     def breadth_expected(self, rank: int, recall: float) -> BreadthChoice:
-        """The least costly choice with recall_at(rank, breadth, fetch) >= recall, EXACT as above: for keeping pace with
-        another search of this index, where margins for chance would count twice."""
+        """Return the cheapest choice with recall_at(rank, breadth, fetch) >= recall; EXACT as in breadth_for.
+
+        For a search that must match the recall of another search of this index: margins for chance would count twice.
+        """
         return self._choice(rank, recall, sure=False)
 
     def recall_at(self, rank: int, breadth: int, fetch: int) -> float:
-        """Expected recall of the first `rank` hits of an unfiltered search (dead rows are rows); 0 when rank > fetch, 1
-        when exact.
+        """Return the expected recall of the first `rank` hits of an unfiltered search; 0 when rank > fetch, 1 when
+        exact.
+
+        Dead rows count as rows.
         """
         key = (rank, breadth, fetch)
         found = self._recalls.get(key)
@@ -169,7 +178,7 @@ class Tuning:
         return found
 
     def rank_within(self, recall: float, breadth: int, fetch: int) -> int:
-        """The largest rank with recall_at(rank, breadth, fetch) >= recall; 0 for none.
+        """Return the largest rank with recall_at(rank, breadth, fetch) >= recall; 0 when there is none.
 
         For comparing whole columns of ranks.
         """
@@ -182,7 +191,7 @@ class Tuning:
         return found
 
     def us_of(self, breadth: int, fetch: int) -> float:
-        """Microseconds of one search of the index for one query, exact scores of the fetched rows included."""
+        """Return the microseconds of one search of the index for one query, with exact scores of the fetched rows."""
         if breadth < 1:
             return self.exact_us(self.shape.rows)
         measures = self.measures
@@ -190,13 +199,12 @@ class Tuning:
         return _us_at(measures.breadths, measures.us, reached) + fetch * measures.score_us
 
     def exact_us(self, rows: int) -> float:
-        """Microseconds to compare one query with `rows` contiguous rows, exactly."""
+        """Return the microseconds to compare one query with `rows` contiguous rows exactly."""
         return self.measures.exact_call_us + rows * self.measures.exact_row_us
 
     def curve(self, k: int) -> tuple[CurvePoint, ...]:
-        """Choices for k hits of which none is both better and cheaper than another, by growing cost, with their
-        expected recall.
-        """
+        """Return the choices for k hits for which no other choice is better and cheaper, by growing cost, with expected
+        recall."""
         points = [self._point(k, breadth, fetch) for breadth in self.measures.breadths for fetch in self._fetches(k)]
         best: list[CurvePoint] = []
         for point in sorted(points, key=lambda point: (point.us, -point.recall)):
@@ -223,7 +231,7 @@ class Tuning:
             return 0.0
         measures = self.measures
         reached = max(breadth, fetch) if self.shape.breadth_name == "ef" else breadth
-        # Beyond the largest rank: as at that rank, with breadth and fetch in proportion.
+        # Beyond the largest rank, use the recall at that rank with breadth and fetch scaled in proportion.
         share = min(1.0, measures.ranks[-1] / rank)
         column = self._column(self._expected, rank, fetch * share)
         return _value_at(self._log_breadths, column, reached * share, measures.breadths[0])
@@ -239,7 +247,7 @@ class Tuning:
         return low
 
     def _fetches(self, k: int) -> list[int]:
-        """Numbers of rows that may be fetched for k hits."""
+        """Return the numbers of rows that may be fetched for k hits."""
         if not self.shape.quantised:
             return [k]
         scale = max(1.0, k / self.measures.ranks[-1])
@@ -278,7 +286,7 @@ class Tuning:
         return EXACT
 
     def _with_fetch(self, k: int, fetch: int, recall: float, *, sure: bool) -> BreadthChoice:
-        """The least breadth that does when so many rows are fetched, EXACT for none."""
+        """Return the least breadth that is enough when this many rows are fetched; EXACT when there is none."""
         shape = self.shape
         scale = max(1.0, k / self.measures.ranks[-1])
         wanted = recall - tolerated(recall) if sure else recall
@@ -292,7 +300,7 @@ class Tuning:
         return BreadthChoice(max(1, min(breadth, shape.max_breadth)), fetch)
 
     def _column(self, tables: list[list[list[float]]], rank: int, fetch: float) -> list[float]:
-        """Recall by breadth at a rank and a number of fetched rows, between the measured ones where need be."""
+        """Return recall by breadth at a rank and a number of fetched rows, interpolated where needed."""
         ranks, fetches = self.measures.ranks, self.measures.fetches
         at = bisect_right(ranks, rank) - 1
         column = _across(tables[at], fetches, fetch)
@@ -303,9 +311,8 @@ class Tuning:
 
 
 class TuningSlot:
-    """Holder of the Tuning of one segment; `now` is replaced by one reference store, so any thread may read it at any
-    time.
-    """
+    """Holds the Tuning of one segment. `now` is replaced by one reference store, so any thread may read it at
+    any time."""
 
     __slots__ = ("now",)
 
@@ -314,12 +321,12 @@ class TuningSlot:
 
 
 def rule_measures(shape: IndexShape) -> Measures:
-    """What is assumed before anything was measured: it prices searches, and serves those whose breadth was given. No
-    search that is to have a recall relies on it.
+    """Return what is assumed before any measurement. It prices searches, and serves searches with a given breadth.
 
-    Recall 0.95 takes ef max(64, 4 k), or nprobe max(32, 18 k^(1/4)); four times as much leaves a fifth of the error,
-    and with lossy codes another 0.04 is lost unless more than 16 rows are fetched for a hit. On the three data sets at
-    hand real queries did better, with at most half the breadth. Costs are those of one core at 784 dimensions, scaled.
+    No search with a recall target relies on it. Recall 0.95 takes ef max(64, 4 k), or nprobe max(32, 18 k^(1/4)); four
+    times as much leaves a fifth of the error. With lossy codes another 0.04 is lost unless more than 16 rows are
+    fetched for a hit. On three data sets real queries did better, with at most half the breadth. Costs are those of one
+    core at 784 dimensions, scaled.
     """
     most = max(1, shape.max_breadth)
     breadths = tuple(sorted({min(most, 4 * 2**step) for step in range(12)})) if shape.breadth_name else (1,)
@@ -360,7 +367,7 @@ def _assumed_us(shape: IndexShape, breadth: int) -> float:
 
 
 def _by_rank(table: Table) -> list[list[list[float]]]:
-    """[rank][fetch][breadth], in lists: scalars are read from them ten times faster than from arrays."""
+    """Return [rank][fetch][breadth] as lists: reading scalars from lists is ten times faster than from arrays."""
     found: list[list[list[float]]] = table.transpose(2, 1, 0).tolist()
     return found
 
@@ -379,7 +386,7 @@ def _between(low: list[float], high: list[float], share: float) -> list[float]:
 
 
 def _value_at(log_breadths: Sequence[float], column: Sequence[float], breadth: float, least: int) -> float:
-    """Recall at a breadth: a line to 0 below the first, the last beyond it."""
+    """Return the recall at a breadth: a line to 0 below the first measured breadth, the last recall beyond the last."""
     if breadth <= least:
         return column[0] * breadth / least
     wanted = math.log(breadth)
@@ -391,7 +398,7 @@ def _value_at(log_breadths: Sequence[float], column: Sequence[float], breadth: f
 
 
 def _least_breadth(log_breadths: Sequence[float], column: Sequence[float], recall: float) -> float | None:
-    """The least breadth with this recall, never below the first that was measured; None when none has it."""
+    """Return the least breadth with this recall, never below the first measured; None when there is none."""
     at = next((at for at, value in enumerate(column) if value >= recall), None)
     if at is None or at == 0:
         return None if at is None else math.exp(log_breadths[0])
@@ -400,7 +407,7 @@ def _least_breadth(log_breadths: Sequence[float], column: Sequence[float], recal
 
 
 def _us_at(breadths: Sequence[int], us: Sequence[float], breadth: float) -> float:
-    """Time at a breadth: a line between measured ones, in proportion beyond the last."""
+    """Return the time at a breadth: linear between measured breadths, in proportion beyond the last."""
     at = bisect_right(breadths, breadth) - 1
     if at < 0:
         return us[0]

@@ -1,10 +1,11 @@
-"""What a reader holds: an immutable view of all segments at one sequence number, and the hits found in it.
+"""What a search sees: an immutable view of all segments at one sequence number, and the hits found in it.
 
-Owns the rule of visibility. Refuses locks: the one writer appends behind the rows a view can see, writes deaths in
-place with sequence numbers beyond those of older views, and then publishes a new view in one reference store.
+Owns the rule of visibility. Needs no locks: the one writer appends behind the rows that a view can see, writes deaths
+in place with sequence numbers beyond those of older views, and then publishes a new view by one reference store.
 
-A row of a part is visible in a view when `deaths[row] > seq`. The number of the record that made it is not needed: rows
-are appended in the order of their records, so those made up to `seq` are exactly the rows that the part's arrays cover.
+A row of a part is visible in a view when `deaths[row] > seq`. The sequence number of the record that made the row is
+not needed: rows are appended in the order of their records, so the rows made up to `seq` are exactly the rows in the
+part's arrays.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ ALIVE = np.iinfo(np.int64).max
 class SegmentView:
     """One segment as a view sees it: n rows, in columns.
 
-    key: of the segment, never used again by another; name: of a sealed segment's files, "" of others; index: canonical
+    key: of the segment, never reused for another; name: of a sealed segment's files, "" of others; index: canonical
     spelling of its index, "flat" where search is exact; vectors: (n, dim) prepared, in memory or mapped from a file;
-    squares: (n,) float32 squared lengths of them; ids: (n,); rows: (n,) int64 row numbers of the store; deaths: (n,)
-    int64, written in place by the writer; dead: rows whose death is at or below the view's seq; reach: largest length
-    of a vector; native: the FAISS index over exactly these rows, None where search is exact; payloads: index over their
-    payloads; tuning: what is known of the recall of `native`; ties: what is known of its rows that tie.
+    squares: (n,) float32 squared lengths of the vectors; ids: (n,); rows: (n,) int64 row numbers of the store; deaths:
+    (n,) int64, written in place by the writer; dead: number of rows whose death is at or below the view's seq; reach:
+    largest length of a vector; native: the FAISS index over exactly these rows, None where search is exact; payloads:
+    index over the rows' payloads; tuning: what is known of the recall of `native`; ties: what is known of rows that
+    tie.
     """
 
     key: int
@@ -60,26 +62,27 @@ class SegmentView:
 
     @property
     def live(self) -> int:
-        """Rows that the view sees."""
+        """Return the number of rows that the view sees."""
         return len(self.rows) - self.dead
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class IndexView:
-    """All segments at sequence number `seq`: it holds every point that lived then exactly once."""
+    """All segments at sequence number `seq`: together they hold every point that lived then exactly once."""
 
     seq: int
     parts: tuple[SegmentView, ...]
 
     @property
     def points(self) -> int:
-        """Points that the view sees."""
+        """Return the number of points that the view sees."""
         return sum(part.live for part in self.parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PartHits:
-    """Hits from one part or several, in no order: query (hits,) int64 number of the query, and the columns of Found."""
+    """Hits from one or several parts, in no order. query: (hits,) int64 number of the query; the other columns as in
+    IndexHits."""
 
     query: npt.NDArray[np.int64]
     ids: IdArray
@@ -87,12 +90,12 @@ class PartHits:
     rows: npt.NDArray[np.int64]
 
     def at(self, places: npt.NDArray[np.int64]) -> PartHits:
-        """Those at `places` (m,)."""
+        """Return the hits at `places` (m,)."""
         columns = (self.ids.take(places), self.scores.take(places), self.rows.take(places))
         return PartHits(query=self.query.take(places), ids=columns[0], scores=columns[1], rows=columns[2])
 
     def of(self, queries: npt.NDArray[np.int64]) -> PartHits:
-        """The same hits where query number i is called queries[i]."""
+        """Return the same hits, with query number i renumbered to queries[i]."""
         return PartHits(query=queries.take(self.query), ids=self.ids, scores=self.scores, rows=self.rows)
 
 
@@ -122,7 +125,7 @@ NO_HITS = PartHits(
 
 
 def join_hits(parts: Sequence[PartHits]) -> PartHits:
-    """All hits of `parts`."""
+    """Return all hits of `parts`."""
     if not parts:
         return NO_HITS
     if len(parts) == 1:

@@ -1,9 +1,9 @@
-"""How a filter is carried out in one segment: exact over the matching rows, or the index first and the filter on its
-hits.
+"""Decide how a filter is carried out in one segment: compare the matching rows exactly, or search the index and filter
+its hits.
 
-Owns the reasoning of the filter contract; refuses to search. The index is always searched as if there were no filter,
-so the recall of the matching rows among its first `rank` hits is the index's own at that rank. What has to be decided
-is how deep to look, and when comparing every matching row is cheaper.
+Owns the reasoning of the filter contract; searches nothing. The index is always searched as if there were no filter. So
+the recall of the matching rows among its first `rank` hits is the index's own recall at that rank. The decision is how
+deep to look, and when comparing every matching row is cheaper.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 RECALL_SLACK = 0.002
-"""Recall that a filtered search may lack of the unfiltered one; the contract allows 0.01, most of which is left to
-chance.
+"""A filtered search may have this much less recall than the unfiltered one.
+
+The contract allows 0.01; the rest is a margin for chance.
 """
 
 HIGHEST_RECALL = 0.994
-"""More is never required: where few hits are wanted an unfiltered search may seem to find all, which no depth is sure
-of.
-"""
+"""More than this is never required: for few hits an unfiltered search may seem to find all, and no depth guarantees
+that."""
 
 SPREAD_SHARE = 0.75
-"""Part of the queries for which the first round is meant to do; the others are searched again, twice as deep."""
+"""Share of the queries for which the first round should be enough; the others are searched again, twice as deep."""
 
 _LEAST_RECALL = 0.01
 _DEVIATIONS = 2.0
@@ -38,7 +38,7 @@ _LEAST_SPREAD = 0.05
 
 
 class Plan(StrEnum):
-    """How a part was searched, in words that explain shows."""
+    """How a part was searched, in the words that explain shows."""
 
     EXACT = "exact"
     INDEX = "index"
@@ -48,10 +48,10 @@ class Plan(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilterHistory:
-    """What earlier queries with one filter met in the index of one segment, older ones fading.
+    """What earlier queries with one filter met in the index of one segment; older queries count less.
 
-    queries, fallbacks: those that began in the index, and of them those that had to be finished exactly; spread: rank
-    that the wanted matches reached, over the rank they would have if the filter were independent of the vectors (0:
+    queries: those that began in the index; fallbacks: those of them that had to be finished exactly; spread: rank that
+    the wanted matches reached, divided by the rank they would have if the filter were independent of the vectors (0:
     unknown).
     """
 
@@ -61,12 +61,13 @@ class FilterHistory:
 
     @property
     def fallback_share(self) -> float:
-        """Expected share of queries that will have to be finished exactly."""
+        """Return the expected share of queries that will have to be finished exactly."""
         return (self.fallbacks + _PRIOR_FALLBACKS) / (self.queries + _PRIOR_QUERIES)
 
     def after(self, *, queries: int, fallbacks: int, spread: float | None) -> FilterHistory:
-        """With one more batch. spread: that SPREAD_SHARE of those of its queries needed that ended in the index; None:
-        none did.
+        """Return the history with one more batch.
+
+        spread: the spread that SPREAD_SHARE of the queries that ended in the index needed; None: no query did.
         """
         kept = max(0.0, 1.0 - queries / _REMEMBERED_QUERIES)
         return replace(
@@ -78,10 +79,10 @@ class FilterHistory:
 
 
 def _followed(known: float, seen: float, queries: int) -> float:
-    """A spread between what was known and what `queries` queries needed, the nearer to this the more they are.
+    """Move the known spread towards what `queries` queries needed: farther, the more queries there are.
 
-    A single query moves it up by three steps or down by one, wherever it lies, so that it comes to rest where one query
-    in four needs more: a few queries that lie far from all that matches do not make all others look as deep.
+    A single query moves it up by three steps or down by one, whatever its distance. So it settles where one query in
+    four needs more, and a few queries that lie far from all matches do not make all others look as deep.
     """
     step = _SPREAD_STEP * min(queries, _MOST_STEPS)
     wanted = math.log(min(max(seen, _LEAST_SPREAD), _MOST_SPREAD) / known)
@@ -90,10 +91,10 @@ def _followed(known: float, seen: float, queries: int) -> float:
 
 
 def expected_rank(*, k: int, matching: int, rows: int, spread: float = 0.0) -> int:
-    """Rank among all rows by which nearly every query has met k of the `matching` ones, at most `rows`.
+    """Return the rank among all rows by which nearly every query has met k of the `matching` rows, at most `rows`.
 
     For a filter independent of the vectors the rank is negative-binomial: mean k / share, variance k (1 - share) /
-    share^2. spread: of a Record; 0: take the filter for independent.
+    share^2. spread: of a FilterHistory; 0: assume that the filter is independent.
     """
     share = matching / rows
     mean = k / share
@@ -102,30 +103,29 @@ def expected_rank(*, k: int, matching: int, rows: int, spread: float = 0.0) -> i
 
 
 def _rounded_up(rank: int) -> int:
-    """To five binary digits, so that few different ranks are asked for and what was looked up for one is of use
-    again.
-    """
+    """Round up to five binary digits, so that few different ranks occur and look-ups can be reused."""
     step = 1 << max(0, rank.bit_length() - 5)
     return -(-rank // step) * step
 
 
 def next_rank(*, seen: int, needed: int, rows: int) -> int:
-    """Rank to aim at after a round. seen: rank down to which it looked in vain; needed: largest rank its queries are
-    known to need.
+    """Return the rank to aim at after a round.
+
+    seen: rank down to which it looked in vain; needed: largest rank that its queries are known to need.
     """
     return min(rows, _rounded_up(max(2 * seen, needed)))
 
 
 def begin_in_index(*, index_us: float, exact_us: float, fallback_share: float) -> bool:
-    """Whether the index is worth a try: its cost and the exact searches it will still take are below going exact at
-    once.
-    """
-    # Before a query falls back it may have been searched ever deeper, for as much as its exact search costs.
+    """Return whether to try the index: its cost, with the exact searches it will still need, is below exact search at
+    once."""
+    # Before a query falls back, deeper and deeper searches may have cost as much as its exact search.
     return index_us + fallback_share * 2 * exact_us < exact_us
 
 
 def required_recall(unfiltered: float) -> float:
-    """Recall that the index must have down to the last wanted match. unfiltered: of the same search without a
-    filter.
+    """Return the recall that the index must have down to the last wanted match.
+
+    unfiltered: recall of the same search without a filter.
     """
     return max(_LEAST_RECALL, min(HIGHEST_RECALL, unfiltered - RECALL_SLACK))

@@ -1,7 +1,9 @@
-"""What a worker does about the shards that the cluster map gives it: pure, from the map and its folders to steps.
+"""Decide what a worker does about the shards that the cluster map assigns to it. Pure: the map and its folders in,
+steps out.
 
-Data is deleted only for a collection whose tombstone (DROPPING) is in the map. A replica whose folder is missing
-although the shard is ACTIVE is lost: it is never made again empty, for it would pose as the member it was.
+Data is deleted only when a tombstone is in the map: DROPPING of its collection, or `leaving` of the replica. If the
+folder of a replica is missing although the shard is ACTIVE, the replica is lost. It is never created again empty, since
+it would then pass for the member that it was.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, is_gone
 
 
 class Local(StrEnum):
-    """How a replica stands in this process."""
+    """The state of a replica in this process."""
 
     OPEN = "open"
     FULL = "full"
@@ -28,13 +30,13 @@ class Local(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalReplica:
-    """A replica this process knows.
+    """A replica that this process knows.
 
-    state: FULL when a write found no room, or opening failed for a reason that passes: reopening cures it; UNFIT when
-    it cannot be opened by this program, but may be intact. epoch, registration, spec: what it was last told; spec is
-    None of one that is not open; idle_term: the term it knows while it does not lead; None when it leads, or is about
-    to, or is not open; behind: the primary whose log does not reach back to what is missing here, None while that is
-    not so.
+    state: FULL when a write found no room, or when opening failed for a passing reason: reopening cures it; UNFIT when
+    this program cannot open it, but it may be intact. epoch, registration, spec: the values it last received; spec is
+    None while it is not open. idle_term: the term it knows while it does not lead; None when it leads, is about to
+    lead, or is not open. behind: the primary whose log no longer reaches back to the records that are missing here;
+    None otherwise.
     """
 
     replica: ReplicaId
@@ -48,8 +50,9 @@ class LocalReplica:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostView:
-    """All that the decision depends on. folders: replicas found on disk; busy: shards with a step under way; roomy:
-    disk not full.
+    """Everything that the decision depends on.
+
+    folders: replicas found on disk; busy: shards with a step under way; roomy: the disk is not full.
     """
 
     map: ClusterMap
@@ -72,8 +75,11 @@ class CreateReplica:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JoinAnew:
-    """Swap the id of a learner that has nothing, or nothing that can be trusted, for one that was never used; once that
-    is known to have happened, make an empty folder under it. aside: keep the folder it has, out of the way."""
+    """Replace the id of a learner without data, or without trustworthy data, by a new id, in a swap.
+
+    Once the swap is known to have happened, make an empty folder under the new id. aside: keep the old folder, out of
+    the way.
+    """
 
     entry: ShardEntry
     replica: ReplicaId
@@ -83,7 +89,7 @@ class JoinAnew:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TakeSnapshot:
-    """Replace what an open learner has by a snapshot of the primary."""
+    """Replace the data of an open learner by a snapshot of the primary."""
 
     entry: ShardEntry
     replica: ReplicaId
@@ -93,7 +99,7 @@ class TakeSnapshot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resign:
-    """The replica cannot go on: leave the isr, and the lead, by a swap. config: without it."""
+    """Leave the isr, and the term as primary, by a swap: the replica cannot go on. config: without the replica."""
 
     entry: ShardEntry
     config: ShardConfig
@@ -110,14 +116,14 @@ class OpenReplica:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConfirmReplica:
-    """The folder is there but the swap to ACTIVE is not known to have happened: swap."""
+    """Swap the shard to ACTIVE: the folder exists, but this swap is not known to have happened."""
 
     entry: ShardEntry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportMissing:
-    """The folder is gone: the replica has FAILED."""
+    """Report the replica as failed: its folder is gone."""
 
     entry: ShardEntry
     replica: ReplicaId
@@ -125,14 +131,14 @@ class ReportMissing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TellConfig:
-    """Tell an open replica its configuration and this worker's registration."""
+    """Give an open replica its configuration and this worker's registration."""
 
     entry: ShardEntry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TellSpec:
-    """The collection was altered: tell an open replica what it is now."""
+    """Give an open replica its collection's new spec: the collection was altered."""
 
     shard: ShardId
     spec: CollectionSpec
@@ -140,7 +146,7 @@ class TellSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReopenReplica:
-    """There is room again: close the replica, whose last write found none, and open it from its folder."""
+    """Close the replica, whose last write found no room, and open it from its folder: there is room again."""
 
     entry: ShardEntry
     replica: ReplicaId
@@ -149,22 +155,23 @@ class ReopenReplica:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RaiseTerm:
-    """The primary was reopened within its term, in which it may not lead twice: give it the next one by a swap."""
+    """Give the primary the next term by a swap: it was reopened within its term, and may not lead twice in one term."""
 
     entry: ShardEntry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CloseReplica:
-    """The shard is not this worker's any more: close, delete nothing."""
+    """Close the replica and delete nothing: the shard is no longer assigned to this worker."""
 
     shard: ShardId
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DropReplica:
-    """A tombstone is there, of the collection or of this replica: close, delete the folder, leave the configuration by
-    a swap.
+    """Close the replica, delete its folder, and leave the configuration by a swap: there is a tombstone.
+
+    The tombstone is that of the collection or of this replica.
     """
 
     entry: ShardEntry
@@ -189,7 +196,7 @@ HostStep = (
 
 
 def next_steps(view: HostView) -> list[HostStep]:
-    """Steps to take now, at most one a shard, in order of shards."""
+    """Return the steps to take now, at most one per shard, in order of shards."""
     steps: list[HostStep] = []
     for shard in sorted({*view.map.shards, *view.local}):
         if shard in view.busy:
@@ -236,9 +243,9 @@ def _step_of_open(view: HostView, entry: ShardEntry, local: LocalReplica, collec
 
 
 def next_term(config: ShardConfig) -> ShardConfig:
-    """The configuration in which the same primary begins anew.
+    """Return the configuration in which the same primary begins a new term.
 
-    With another term its records cannot be taken for those it lost.
+    With another term its records cannot be mistaken for the records it lost.
     """
     return dataclasses.replace(config, term=Term(config.term + 1))
 
@@ -262,7 +269,7 @@ def _step_of_failed(view: HostView, entry: ShardEntry, replica: ReplicaId, colle
 
 
 def _step_of_full(view: HostView, entry: ShardEntry, local: LocalReplica, collection: Collection) -> HostStep | None:
-    """Another one leads, where there is one, before anything is mended here."""
+    """If this replica leads, resign first, if another can lead. Otherwise reopen it once there is room."""
     if leads(entry.config, local.replica, view.registration):
         resigning = _resign(view, entry, local.replica, intact=True)
         if resigning is not None:
@@ -272,8 +279,11 @@ def _step_of_full(view: HostView, entry: ShardEntry, local: LocalReplica, collec
 
 
 def _resign(view: HostView, entry: ShardEntry, replica: ReplicaId, *, intact: bool) -> Resign | None:
-    """Not when nobody else may lead. Nor, where there is a folder, when only those may whose workers are gone, perhaps
-    for good: what is here may be mended, and may be the last there is."""
+    """Return the step to resign; None when this worker has no registration, or when no other replica may lead.
+
+    Also None when this replica has a folder and all others that may lead are on workers that are gone, perhaps forever:
+    its data may be repaired, and may be the last there is.
+    """
     members = {*entry.config.isr, *entry.config.elr} - {replica}
     alone = not any(entry.config.worker_of[member] in view.map.workers for member in members)
     if alone and (entry.config.shard, replica) in view.folders:
@@ -283,7 +293,10 @@ def _resign(view: HostView, entry: ShardEntry, replica: ReplicaId, *, intact: bo
 
 
 def _join(view: HostView, entry: ShardEntry, replica: ReplicaId, collection: Collection, *, aside: bool) -> JoinAnew | None:
-    """Not while there is nobody to fill it, if what is here has to be put aside for it."""
+    """Return the step to join anew; None when the replica is not a learner, or this worker has no registration.
+
+    Also None when the folder here must be put aside and the shard has no primary to send a snapshot.
+    """
     if replica not in entry.config.learners or not view.registration or (aside and not _is_led(view, entry.config)):
         return None
     return JoinAnew(entry=entry, replica=replica, collection=collection, aside=aside)

@@ -1,8 +1,8 @@
-"""The memory account of a worker: what its replicas hold, what is promised, and whether there is room for more. Pure.
+"""The memory account of a worker: what its replicas hold, what is reserved, and whether there is room for more. Pure.
 
-Three things count: what replicas hold; admitted writes until they are applied, at the most they can come to; and one
-build. One build runs at a time, and room for the largest that any replica may need next is kept free of writes. So a
-merge can always begin, and rows that were deleted can be given back, however full the worker is. Bytes throughout.
+It counts three things: what replicas hold; admitted writes until they are applied, at the most they can need; and one
+build. One build runs at a time, and memory for the largest next build of any replica is kept free of writes. So a merge
+can always begin and release deleted rows, however full the worker is. All sizes are in bytes.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ from dataclasses import dataclass, replace
 from shoal.core.sizing import FIRST_ROWS, MIB, REPLICA_BASE_BYTES, growing_row_bytes, store_cache_bytes
 
 MESSAGE_COPIES = 3
-"""How often the bytes of a write lie in memory until it is applied: as received, as logged, as decoded."""
+"""Copies of the bytes of a write in memory until it is applied: as received, as logged, as decoded."""
 
 LINK_BYTES = 320
 """Links and columns of two copies of a row in a graph of the usual size."""
 
 TEXT_COPIES = 4
-"""Memory of payloads and ids, by their size in a message: texts of ids, the payload index and what it is made from."""
+"""Memory of payloads and ids as a multiple of their size in a message: texts of ids, the payload index and its
+sources."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GrowingSize:
-    """Arrays of a growing segment. rows: it holds; reserved: its arrays have room for; capacity: it takes at most;
-    row_bytes: of one row in all arrays; vector_bytes: of these, its vector."""
+    """Size of the arrays of a growing segment.
+
+    rows: that it holds; reserved: rows its arrays have room for; capacity: most rows that it takes; row_bytes: of one
+    row in all arrays; vector_bytes: the vector's part of row_bytes.
+    """
 
     rows: int
     reserved: int
@@ -35,7 +39,7 @@ class GrowingSize:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaCost:
-    """held: what a replica holds, everything in it; next_build: the most that its next build may take besides."""
+    """Memory of a replica. held: everything it holds; next_build: the most that its next build may take in addition."""
 
     held: int
     growing: GrowingSize
@@ -44,20 +48,23 @@ class ReplicaCost:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pending:
-    """Writes of one replica that were admitted and are not applied. points: of all; message_bytes: of all."""
+    """Writes of one replica that were admitted and are not applied. points, message_bytes: of all these writes."""
 
     points: int = 0
     message_bytes: int = 0
 
     def plus(self, points: int, message_bytes: int) -> Pending:
-        """With more, or with less where they are negative."""
+        """Return it with more, or with less where the arguments are negative."""
         return Pending(points=self.points + points, message_bytes=self.message_bytes + message_bytes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryLedger:
-    """The sums. held: of replicas; writes: promised to writes; building: promised to the build that runs, 0 for none;
-    kept: the largest next build of a replica."""
+    """The sums of the account.
+
+    held: by replicas; writes: reserved for writes; building: reserved for the running build, 0 for none; kept: the
+    largest next build of a replica.
+    """
 
     budget: int
     held: int = 0
@@ -67,37 +74,39 @@ class MemoryLedger:
 
     @property
     def used(self) -> int:
-        """Of the budget, promises included."""
+        """Return how much of the budget is used, reserved memory included."""
         return self.held + self.writes + max(self.building, self.kept)
 
     @property
     def room(self) -> int:
-        """What is left."""
+        """Return what is left."""
         return max(0, self.budget - self.used)
 
     def with_write(self, more: int) -> MemoryLedger:
-        """With `more` promised to writes, or less where it is negative."""
+        """Return it with `more` reserved for writes, or less where it is negative."""
         return replace(self, writes=self.writes + more)
 
 
 def empty_growing(dim: int, capacity: int) -> GrowingSize:
-    """The growing segment of a replica that has taken no row yet."""
+    """Return the size of the growing segment of a replica that has not taken a row yet."""
     reserved = min(capacity, FIRST_ROWS)
     return GrowingSize(rows=0, reserved=reserved, capacity=capacity, row_bytes=growing_row_bytes(dim), vector_bytes=4 * dim)
 
 
 def opening_cost(*, dim: int, capacity: int, stored_bytes: int, file_bytes: int) -> ReplicaCost:
-    """What a replica costs once it is open, as far as its folder tells. file_bytes: of the segment files that are read
-    into memory.
+    """Estimate from its folder what a replica costs once it is open.
+
+    file_bytes: of the segment files that are read into memory.
     """
     return ReplicaCost(held=REPLICA_BASE_BYTES + store_cache_bytes(stored_bytes) + file_bytes, growing=empty_growing(dim, capacity))
 
 
 def write_need(cost: ReplicaCost, pending: Pending) -> int:
-    """The most memory that writes in flight can come to, beside what the replica holds; 0 when there are none.
+    """Return the most memory that writes in flight can need in addition to what the replica holds; 0 when there are
+    none.
 
-    Arrays that must grow are copied, so that old and new lie beside each other; what is full is frozen and a new
-    segment begun.
+    Arrays that must grow are copied, so the old and the new array exist at the same time. A full segment is frozen, and
+    a new one begun.
     """
     if pending.points <= 0 and pending.message_bytes <= 0:
         return 0
@@ -107,11 +116,11 @@ def write_need(cost: ReplicaCost, pending: Pending) -> int:
 
 
 def growth_rows(growing: GrowingSize, points: int) -> int:
-    """Rows by which the arrays may outgrow what they are, at most, while `points` more rows are appended in any number
-    of writes.
+    """Return by how many rows the arrays may grow at most, while `points` more rows are appended in any number of
+    writes.
 
-    Arrays that are too short are replaced by twice as long ones, and lie beside them until they are copied; a segment
-    that is full is frozen, and the next one begun.
+    Arrays that are too short are replaced by arrays twice as long; both exist until the rows are copied. A full segment
+    is frozen, and the next one begun.
     """
     after, capacity = growing.rows + points, growing.capacity
     if after < capacity:
@@ -123,8 +132,10 @@ def growth_rows(growing: GrowingSize, points: int) -> int:
 
 
 def write_refusal(ledger: MemoryLedger, cost: ReplicaCost, before: Pending, points: int, message_bytes: int) -> str | None:
-    """Why a write of so many points and bytes may not be admitted; None when it may: when there is room for what it
-    needs itself and for the build that will take its rows."""
+    """Return why a write of this many points and bytes may not be admitted; None when it may.
+
+    There must be room for what it needs itself, and for the build that will take its rows.
+    """
     pending = before.plus(points, message_bytes)
     more = write_need(cost, pending) - write_need(cost, before)
     kept = max(ledger.kept, cost.next_build + _build_growth(cost.growing, pending))
@@ -139,17 +150,17 @@ def write_refusal(ledger: MemoryLedger, cost: ReplicaCost, before: Pending, poin
 
 
 def _build_growth(growing: GrowingSize, pending: Pending) -> int:
-    """By how much the next build of a replica grows with the rows of these writes: each is copied twice, with links."""
+    """Return by how much these writes enlarge the next build of a replica: each row is copied twice, with links."""
     return pending.points * (2 * growing.row_bytes + LINK_BYTES) + TEXT_COPIES * _texts(growing, pending)
 
 
 def _texts(growing: GrowingSize, pending: Pending) -> int:
-    """Bytes of payloads and ids in these writes."""
+    """Return the bytes of payloads and ids in these writes."""
     return max(0, pending.message_bytes - pending.points * growing.vector_bytes)
 
 
 def replica_refusal(ledger: MemoryLedger, need: int) -> str | None:
-    """Why a new replica that needs so much may not be made; None when it may."""
+    """Return why a new replica that needs this much may not be created; None when it may."""
     if ledger.used + need <= ledger.budget:
         return None
     return (
@@ -159,13 +170,15 @@ def replica_refusal(ledger: MemoryLedger, need: int) -> str | None:
 
 
 def opening_refusal(ledger: MemoryLedger, need: int) -> str | None:
-    """Why a replica that is there may not be opened, with so much in it; None when it may. What it serves counts more
-    than builds: no room is kept for one that does not run."""
+    """Return why an existing replica of this size may not be opened; None when it may.
+
+    Serving it matters more than builds: no memory is kept free for a build that does not run.
+    """
     return replica_refusal(replace(ledger, kept=0), need)
 
 
 def build_refusal(ledger: MemoryLedger, need: int) -> str | None:
-    """Why a build that needs so much may not begin now; None when it may."""
+    """Return why a build that needs this much may not begin now; None when it may."""
     if ledger.building:
         return "another build is running on this worker"
     free = ledger.budget - ledger.held - ledger.writes
@@ -175,7 +188,7 @@ def build_refusal(ledger: MemoryLedger, need: int) -> str | None:
 
 
 def in_mib(size: int) -> str:
-    """Bytes in words."""
+    """Return a size as a text, in MiB."""
     return f"{size / MIB:,.1f} MiB"
 
 

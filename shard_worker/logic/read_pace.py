@@ -1,6 +1,5 @@
-"""How many payloads to read at once, when their sizes show only afterwards: a bounded number of bytes, whatever they
-are.
-"""
+"""Decide how many payloads to read at once, so that a read takes a bounded number of bytes. Sizes are known only after
+a read."""
 
 from __future__ import annotations
 
@@ -9,16 +8,16 @@ _FIRST_ROWS, _LEAST_ROWS, _MOST_ROWS = 64, 8, 10_000
 
 
 class ReadPace:
-    """Rows of the next read, by the sizes of those before.
+    """Number of rows of the next read, from the sizes of earlier reads.
 
-    The first is small, and no read is much larger than the last.
+    The first read is small, and no read is much larger than the last.
     """
 
     def __init__(self) -> None:
         self.rows = _FIRST_ROWS
 
     def saw(self, rows: int, size: int) -> None:
-        """A read of so many rows brought so many bytes."""
+        """Learn that a read of `rows` rows returned `size` bytes."""
         if not rows:
             return
         fitting = READ_BYTES * rows // max(1, size)

@@ -1,7 +1,7 @@
-"""Sorted columns of numbers with the rows that hold them, and exact comparison between 64-bit columns and any number.
+"""Sorted columns of numbers with the rows that hold them, and exact comparison of 64-bit columns with any number.
 
-Owns the arithmetic at 2^53, 2^63 and beyond: a bound is never rounded to the column's type unless the rounding is
-accounted for. Refuses NaN: no column holds it and no filter has it.
+Owns the arithmetic at 2^53, 2^63 and beyond: where a bound is rounded to the column's type, the comparison allows for
+the rounding. NaN does not occur: no column holds it, and no filter has it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from shoal.shard_worker.payload.positions import NO_POSITIONS, Mapping, Position
 
 Number = int | float
 Side = Literal["left", "right"]
-"""left: how many values lie below a bound; right: how many lie at or below it."""
+"""left: count the values below a bound; right: count the values at or below it."""
 
 Values = npt.NDArray[Any]
 """int64, float64 or uint64."""
 
 ARRAY_BYTES = 112
-"""Of a numpy array beside its data."""
+"""Size of a numpy array in addition to its data."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Column:
-    """Values (m,), ascending, and the positions (m,) of the rows that hold them. A row may be there many times."""
+    """Values (m,), ascending, and the positions (m,) of the rows that hold them. A row may occur many times."""
 
     values: Values
     positions: Positions
@@ -40,7 +40,7 @@ class Column:
         return len(self.values)
 
     def equal(self, operands: Values) -> Positions:
-        """Rows with a value among `operands` (p,), which have the column's type."""
+        """Return the rows with a value among `operands` (p,), which have the column's type."""
         if not len(self.values) or not len(operands):
             return NO_POSITIONS
         starts = self.values.searchsorted(operands, "left")
@@ -50,7 +50,7 @@ class Column:
         return self.positions[ranges(starts, ends)]
 
     def memory_bytes(self) -> int:
-        """Memory it holds."""
+        """Return the memory it holds."""
         return int(self.values.nbytes) + self.positions.nbytes + 2 * ARRAY_BYTES
 
 
@@ -60,13 +60,13 @@ NO_HASHES = Column(values=np.empty(0, dtype=np.uint64), positions=NO_POSITIONS)
 
 
 def sorted_column(values: Values, positions: Positions) -> Column:
-    """The column of values (m,) in any order. Equal values keep their order."""
+    """Return the column of values (m,) given in any order. Equal values keep their order."""
     order = np.argsort(values, kind="stable")
     return Column(values=values[order], positions=positions[order])
 
 
 def merge_columns(pieces: Sequence[tuple[Column, Mapping]], empty: Column) -> Column:
-    """One column of several, each with the new positions of its rows. `empty` stands for no value."""
+    """Merge columns, each with the new positions of its rows. Return `empty` when no value is left."""
     pieces = [(column, mapping) for column, mapping in pieces if len(column)]
     if not pieces:
         return empty
@@ -79,18 +79,18 @@ def merge_columns(pieces: Sequence[tuple[Column, Mapping]], empty: Column) -> Co
 
 
 def int_operands(numbers: Sequence[Number]) -> npt.NDArray[np.int64]:
-    """Those of `numbers` that an int64 can equal. (p,), ascending, without repetition."""
+    """Return those of `numbers` that an int64 can equal. (p,), ascending, without repetition."""
     whole = [int(number) for number in numbers if isinstance(number, int) or number.is_integer()]
     return np.unique(np.array([number for number in whole if INT64_MIN <= number <= INT64_MAX], dtype=np.int64))
 
 
 def float_operands(numbers: Sequence[Number]) -> npt.NDArray[np.float64]:
-    """Those of `numbers` that a float64 can equal. (p,), ascending, without repetition."""
+    """Return those of `numbers` that a float64 can equal. (p,), ascending, without repetition."""
     return np.unique(np.array([rounded for number in numbers if (rounded := _to_float(number)) == number], dtype=np.float64))
 
 
 def within(column: Column, bounds: Range) -> Positions:
-    """Rows with a value that passes all the bounds, which are numbers; the column is of int64 or of float64."""
+    """Return the rows with a value within all the bounds, which are numbers; the column is of int64 or of float64."""
     if not len(column):
         return NO_POSITIONS
     rank = _rank_in_ints if column.values.dtype == np.int64 else _rank_in_floats
@@ -107,11 +107,11 @@ def within(column: Column, bounds: Range) -> Positions:
 
 
 def _rank_in_ints(values: Values, bound: Number, side: Side) -> int:
-    """How many of int64 `values` lie below `bound` (left), or at or below it (right). Exact."""
+    """Count the int64 `values` below `bound` (left), or at or below it (right). Exact."""
     if isinstance(bound, float):
         if math.isinf(bound):
             return len(values) if bound > 0 else 0
-        # Integers below 2.5 are those at or below 2.
+        # The integers below 2.5 are the integers at or below 2.
         floor = math.floor(bound)
         side = side if floor == bound else "right"
         bound = floor
@@ -123,10 +123,10 @@ def _rank_in_ints(values: Values, bound: Number, side: Side) -> int:
 
 
 def _rank_in_floats(values: Values, bound: Number, side: Side) -> int:
-    """How many of float64 `values` lie below `bound` (left), or at or below it (right). Exact."""
+    """Count the float64 `values` below `bound` (left), or at or below it (right). Exact."""
     nearest = _to_float(bound)
-    # Between two neighbouring floats nothing lies: floats below the bound are those below its rounding, when it was
-    # rounded up.
+    # No float lies between two neighbouring floats. So if the bound was rounded up, the floats below it are those below
+    # the rounded bound.
     if nearest > bound:
         side = "left"
     elif nearest < bound:
@@ -135,7 +135,7 @@ def _rank_in_floats(values: Values, bound: Number, side: Side) -> int:
 
 
 def _to_float(number: Number) -> float:
-    """The nearest float64, infinite beyond the largest. Python compares it with `number` exactly."""
+    """Return the nearest float64, infinite beyond the largest. Python compares it with `number` exactly."""
     try:
         return float(number)
     except OverflowError:

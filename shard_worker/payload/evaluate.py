@@ -1,4 +1,4 @@
-"""A filter over one segment: its tests are answered by an index, its connectives by set algebra."""
+"""Evaluate a filter over one segment: an index answers its tests, set algebra its connectives."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from shoal.shard_worker.payload.positions import Positions, bitmap, bitmap_of
 
 
 def evaluate(filter: Filter, answer: Callable[[Test], Matched], ids: IdArray, turn: Turn = FREE) -> Matched:
-    """Rows that match. answer: rows that pass a test of one field; ids: (n,) ids of exactly the rows. The turn is asked
-    before each condition."""
+    """Return the rows that match.
+
+    answer: returns the rows that pass a test of one field; ids: (n,) ids of exactly the rows. The turn may pause before
+    each condition.
+    """
     turn.pause()
     match filter:
         case And():
@@ -33,7 +36,7 @@ def evaluate(filter: Filter, answer: Callable[[Test], Matched], ids: IdArray, tu
 
 
 def _any_of(terms: Iterable[Filter], answer: Callable[[Test], Matched], ids: IdArray, turn: Turn) -> Matched:
-    """As any_of, without keeping what each of many terms found."""
+    """Return the same as matched.any_of, without keeping the rows of each term."""
     sure, unsure = BitMap(), BitMap()
     for term in terms:
         found = evaluate(term, answer, ids, turn)
@@ -43,7 +46,7 @@ def _any_of(terms: Iterable[Filter], answer: Callable[[Test], Matched], ids: IdA
 
 
 def _all_of(terms: Iterable[Filter], answer: Callable[[Test], Matched], ids: IdArray, turn: Turn) -> Matched:
-    """As all_of, without asking further once no row is left."""
+    """Return the same as matched.all_of, but stop once no row is left."""
     asked: list[Matched] = []
     for term in terms:
         asked.append(evaluate(term, answer, ids, turn))
@@ -53,7 +56,7 @@ def _all_of(terms: Iterable[Filter], answer: Callable[[Test], Matched], ids: IdA
 
 
 def _with_ids(wanted: tuple[PointId, ...], ids: IdArray) -> BitMap:
-    """Positions of the ids that are wanted."""
+    """Return the positions of the wanted ids."""
     if ids.dtype == object:
         known = set(wanted)
         return bitmap_of(position for position, point_id in enumerate(ids.tolist()) if point_id in known)

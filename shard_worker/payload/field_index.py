@@ -20,19 +20,19 @@ Test = In | Range | Exists | Contains | Prefix
 """A condition on one field."""
 
 _OBJECT_BYTES = 200
-"""Of the Python objects that hold an index together."""
+"""Size of the Python objects of one index."""
 
 NO_ROWS = BitMap()
-"""Shared by all that is empty; never changed."""
+"""The empty set, shared by everything that is empty; never changed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FieldIndex:
     """What the rows hold in one field. Bitmaps are never changed.
 
-    exists: rows with the field; lists: rows where it is a list; mixed: rows that meet it more than once, on the way
-    through a list, as a list and as a single value; opaque: rows with a value, or perhaps the field itself, that is not
-    in this index.
+    exists: rows with the field; lists: rows where it is a list; mixed: rows that hold the field more than once, below
+    elements of a list, both as a list and as a single value; opaque: rows with a value, or perhaps the field itself,
+    that is not in this index.
     """
 
     exists: BitMap
@@ -47,7 +47,7 @@ class FieldIndex:
     strings: Strings = NO_STRINGS
 
     def match(self, test: Test) -> Matched:
-        """Rows that pass a test of this field."""
+        """Return the rows that pass a test of this field."""
         match test:
             case In():
                 return self._equal(test.values)
@@ -63,7 +63,7 @@ class FieldIndex:
                 return self._listing(test.value)
 
     def memory_bytes(self) -> int:
-        """Memory it holds."""
+        """Return the memory it holds."""
         held = [getattr(self, field.name) for field in fields(self)]
         bits = sum(bitmap_bytes(each) for each in held if isinstance(each, BitMap) and each is not NO_ROWS)
         columns = sum(each.memory_bytes() for each in (self.ints, self.floats, self.strings.hashes) if len(each))
@@ -88,10 +88,10 @@ class FieldIndex:
         return self._matched([within(self.ints, bounds), within(self.floats, bounds)], ())
 
     def _listing(self, value: Scalar) -> Matched:
-        """Rows where the field is a list with the value (no string) as an element."""
+        """Return the rows where the field is a list that has the value (not a string) as an element."""
         equal = self._equal((value,))
         listed = equal.sure & self.lists
-        # Which of its several values a mixed row found cannot be told from here.
+        # A mixed row has several values, and the index does not tell which of them was found.
         return Matched(sure=listed - self.mixed, unsure=equal.unsure | (listed & self.mixed))
 
     def _matched(self, found: Sequence[Positions], perhaps: Sequence[Positions], bits: Sequence[BitMap] = ()) -> Matched:
@@ -105,7 +105,7 @@ class FieldIndex:
 
 
 def _by_kind(values: Sequence[Scalar], *, nulls: BitMap, trues: BitMap, falses: BitMap) -> tuple[list[Number], list[str], list[BitMap]]:
-    """Numbers and strings among `values`, and the bitmaps of the others."""
+    """Return the numbers and the strings among `values`, and the bitmaps of the other values."""
     numbers: list[Number] = []
     texts: list[str] = []
     bits: list[BitMap] = []

@@ -1,7 +1,7 @@
-"""The payload index of a segment that takes new rows: full blocks, each indexed once, and a tail that is indexed when
-asked.
+"""The payload index of a segment that takes new rows: full blocks, each indexed once, and a tail that is indexed when a
+search asks.
 
-Owned by the writer thread. The parts it hands out stay as they are, in any thread, while it goes on.
+Owned by the writer thread. The parts that it returns do not change; any thread may use them while rows are appended.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from shoal.shard_worker.payload.tail import Tail
 
 BLOCK_ROWS = 1_024
 BLOCK_BYTES = 4 * 1024 * 1024
-"""A block is full at so many rows or so much JSON, so that large payloads do not lie in Python objects for long."""
+"""A block is full at this many rows or bytes of JSON, so that large payloads do not stay Python objects for long."""
 
 
 class GrowingPayloads:
-    """Payloads of rows in the order they come."""
+    """Payloads of rows, in the order of their arrival."""
 
     def __init__(self, bounds: PayloadBounds) -> None:
         self._bounds = bounds
@@ -40,9 +40,9 @@ class GrowingPayloads:
         return self._rows
 
     def append(self, payloads: Sequence[bytes | None], count: int) -> None:
-        """Take `count` rows with their payloads: JSON objects (UTF-8), None for none. Writer thread only.
+        """Append `count` rows with their payloads: JSON objects (UTF-8), None for none. Writer thread only.
 
-        A payload that cannot be parsed is taken too: its row is unsure in every answer. Raises Internal when there are
+        A payload that cannot be parsed is accepted: its row is unsure in every answer. Raises Internal when there are
         not `count` payloads.
         """
         if len(payloads) != count:
@@ -56,11 +56,11 @@ class GrowingPayloads:
                 self._close_block()
 
     def part(self) -> GrowingPart:
-        """The rows so far, for good. Writer thread only."""
+        """Return the rows so far as an immutable part. Writer thread only."""
         return GrowingPart(blocks=self._blocks, blocks_bytes=self._blocks_bytes, tail=self._tail, rows=self._rows, bounds=self._bounds)
 
     def memory_bytes(self) -> int:
-        """Memory it holds."""
+        """Return the memory it holds."""
         return self._blocks_bytes + self._tail.memory_bytes()
 
     def _close_block(self) -> None:
@@ -80,7 +80,8 @@ class GrowingPart:
         self._blocks_bytes = blocks_bytes
         self._tail = tail
         self._rows = rows
-        # What readers made of the tail. Two that make the same at once make equal things; the later one stays.
+        # Indexes that readers built of the tail. Two readers that build one at the same time build equal indexes; the
+        # later one stays.
         self._tail_fields: dict[Path, FieldIndex | None] = {}
         self._tail_left_out: tuple[BitMap, BitMap] | None = None
 
@@ -88,15 +89,15 @@ class GrowingPart:
         return self._rows
 
     def match(self, filter: Filter, ids: IdArray, turn: Turn = FREE) -> Matched:
-        """As PayloadPart.match."""
+        """Match as PayloadPart.match does."""
         return evaluate(filter, lambda test: self._answer(test, turn), ids[: self._rows], turn)
 
     def tables(self) -> tuple[PayloadTable, ...]:
-        """Indexes of all its rows."""
+        """Return the indexes of all its rows."""
         return (*self._blocks, self._tail.table(self._rows))
 
     def memory_bytes(self) -> int:
-        """Memory of the rows it shows, most of it shared with the segment."""
+        """Return the memory of its rows, most of it shared with the segment."""
         made = sum(index.memory_bytes() for index in list(self._tail_fields.values()) if index is not None)
         return self._blocks_bytes + self._tail.memory_bytes() + made
 
@@ -115,6 +116,6 @@ class GrowingPart:
         if field is None:
             field = self._tail.field(test.path, self._rows)
             if field is not None:
-                # Only fields that exist are kept, and these are bounded: a caller may ask for any path.
+                # Keep only fields that exist. Their number is bounded, but a caller may ask for any path.
                 self._tail_fields[test.path] = field
         return match_field(field, test, *self._tail_left_out)

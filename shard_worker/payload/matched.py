@@ -1,6 +1,7 @@
-"""What a filter says of the rows of one segment: yes, no, or read the payload; and what every payload index promises.
+"""The answer of a filter for the rows of one segment (match, no match, or read the payload), and the interface of every
+payload index.
 
-Owns the three-valued logic. Refuses to know how an index tells.
+Owns the three-valued logic. Does not know how an index finds its answer.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from shoal.core.turns import FREE, Turn
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PayloadBounds:
-    """What an index keeps, per segment; beyond a bound it answers "read the payload".
+    """Bounds of an index, per segment; beyond a bound it answers "read the payload".
 
-    fields: fields with an index; distinct_values: different strings of a field; indexed_chars: length of a string that
-    is kept itself, longer ones are kept as a hash.
+    fields: fields with an index; distinct_values: different strings of a field; indexed_chars: longest string that is
+    kept itself, longer ones are kept as a hash.
     """
 
     fields: int = 256
@@ -31,9 +32,9 @@ class PayloadBounds:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Matched:
-    """Positions of rows: `sure` match, `unsure` can be told only by reading the payload, all others do not match.
+    """Positions of rows: `sure` match; for `unsure` the payload must be read; all others do not match.
 
-    The two are disjoint and belong to the receiver.
+    The two sets are disjoint and belong to the receiver.
     """
 
     sure: BitMap
@@ -44,24 +45,25 @@ class PayloadPart(Protocol):
     """An immutable index over the payloads of n rows. Safe in any thread."""
 
     def match(self, filter: Filter, ids: IdArray, turn: Turn = FREE) -> Matched:
-        """Positions 0..n-1 that match. ids: (n,) ids of the rows; longer ones are cut. Raises what the turn raises."""
+        """Return the positions 0..n-1 that match. ids: (n,) ids of the rows; extra ids are ignored. Raises the turn's
+        errors."""
 
     def memory_bytes(self) -> int:
-        """Memory it holds."""
+        """Return the memory it holds."""
 
     def __len__(self) -> int:
-        """n, its rows."""
+        """Return n, the number of its rows."""
 
 
 def every_row(rows: int) -> BitMap:
-    """Positions 0..rows-1."""
+    """Return the positions 0..rows-1."""
     every = BitMap()
     every.add_range(0, rows)
     return every
 
 
 def all_of(terms: Sequence[Matched], rows: int) -> Matched:
-    """Rows that match every term; all `rows` without terms."""
+    """Return the rows that match every term; all `rows` when there are no terms."""
     if not terms:
         return Matched(sure=every_row(rows), unsure=BitMap())
     sure = BitMap.intersection(*(term.sure for term in terms))
@@ -72,7 +74,7 @@ def all_of(terms: Sequence[Matched], rows: int) -> Matched:
 
 
 def any_of(terms: Sequence[Matched]) -> Matched:
-    """Rows that match some term; none without terms."""
+    """Return the rows that match at least one term; none when there are no terms."""
     if not terms:
         return Matched(sure=BitMap(), unsure=BitMap())
     sure = BitMap.union(*(term.sure for term in terms))
@@ -80,5 +82,5 @@ def any_of(terms: Sequence[Matched]) -> Matched:
 
 
 def none_of(term: Matched, rows: int) -> Matched:
-    """Rows of `rows` that do not match the term."""
+    """Return those of `rows` that do not match the term."""
     return Matched(sure=every_row(rows) - term.sure - term.unsure, unsure=term.unsure)

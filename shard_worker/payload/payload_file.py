@@ -2,9 +2,9 @@
 
     8 bytes  b"SHOALPI1"        8 bytes  length of the head (little-endian)        head        sections
 
-Sections are little-endian arrays. Sets of rows are stored as half-open runs, strings as UTF-8 one after the other with
-their lengths. The caller vouches for the bytes by a hash; what is read is checked all the same, so that no index leads
-beyond an array. Refuses pickle and any library's own format.
+Sections are little-endian arrays. Sets of rows are stored as half-open runs; strings as UTF-8, one after the other,
+with their lengths. The caller has verified the hash of the bytes. Still, everything that is read is checked, so that no
+index leads beyond an array. Uses neither pickle nor the format of a library.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAX_ROWS = 2**32
 
 
 def encode_payloads(table: PayloadTable, rows: int, bounds: PayloadBounds) -> Iterator[bytes]:
-    """Pieces of the file, in order."""
+    """Yield the pieces of the file, in order."""
     sections = [*_set_sections(table.unindexed), *_set_sections(table.unread)]
     for index in table.fields.values():
         sections += _field_sections(index)
@@ -50,7 +50,8 @@ def encode_payloads(table: PayloadTable, rows: int, bounds: PayloadBounds) -> It
 
 
 def decode_payloads(data: bytes) -> tuple[PayloadTable, int, PayloadBounds]:
-    """The table, its rows and bounds. Raises DataLoss for what cannot be parsed or contradicts itself."""
+    """Return the table, its number of rows and its bounds. Raises DataLoss for data that cannot be parsed or
+    contradicts itself."""
     try:
         return _decoded(data)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -105,7 +106,7 @@ def _read_field(sections: _Sections) -> FieldIndex:
 
 
 class _Sections:
-    """The sections of a file, taken one after the other, each checked."""
+    """Reads the sections of a file, one after the other, and checks each."""
 
     def __init__(self, data: bytes, start: int, sizes: list[int], rows: int) -> None:
         self._data = data
@@ -114,7 +115,7 @@ class _Sections:
         self._rows = rows
 
     def rows_set(self) -> BitMap:
-        """A set of rows."""
+        """Read a set of rows."""
         starts, ends = self._array("<u4").astype(np.int64), self._array("<u4").astype(np.int64)
         _require(len(starts) == len(ends) and _ascending(np.stack([starts, ends], axis=1).ravel()), "runs of rows are out of order")
         _require(not len(ends) or int(ends[-1]) <= self._rows, f"a set holds rows beyond {self._rows}")
@@ -125,14 +126,14 @@ class _Sections:
         return bits
 
     def column(self, empty: Column) -> Column:
-        """A sorted column of the type of `empty`."""
+        """Read a sorted column of the type of `empty`."""
         values, positions = self._array(empty.values.dtype.newbyteorder("<").str), self._positions()
         _require(len(values) == len(positions), f"a column has {len(values)} values in {len(positions)} rows")
         _require(bool((values[1:] >= values[:-1]).all()), "a column is out of order")
         return Column(values=values, positions=positions) if len(values) else empty
 
     def words(self) -> Words:
-        """Strings that are kept themselves."""
+        """Read the strings that are kept themselves."""
         text, lengths = self._take(), self._array("<u4").astype(np.int64)
         offsets, positions = self._array("<i8"), self._positions()
         ends = np.cumsum(lengths)
@@ -146,7 +147,7 @@ class _Sections:
         return Words(texts=texts, offsets=offsets, positions=positions) if texts else NO_WORDS
 
     def end(self) -> None:
-        """Nothing is left."""
+        """Check that nothing is left."""
         _require(next(self._sizes, None) is None and self._at == len(self._data), f"it has {len(self._data)} bytes, {self._at} are used")
 
     def _positions(self) -> Positions:
@@ -166,7 +167,7 @@ class _Sections:
 
 
 def _set_sections(bits: BitMap) -> list[bytes]:
-    """First rows of the runs, and the rows behind their last."""
+    """Return two sections: the first rows of the runs, and the row after the last of each run."""
     positions = positions_of(bits).astype(np.int64)
     breaks = np.flatnonzero(np.diff(positions) != 1)
     first = np.concatenate([positions[:1], positions[breaks + 1]])

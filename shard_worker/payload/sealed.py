@@ -1,7 +1,6 @@
-"""The payload index of a sealed segment: one immutable table, made from other indexes or from payloads, kept in one
-file.
+"""The payload index of a sealed segment: one immutable table, made from other indexes or from payloads, in one file.
 
-Several tables become one without reading a payload again: rows are kept, left out and renumbered by numpy.
+Several tables are merged without reading a payload again: numpy keeps, drops and renumbers rows.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ class SealedPayloads:
 
     @classmethod
     def build(cls, sources: Sequence[tuple[PayloadPart, npt.NDArray[np.int64]]]) -> SealedPayloads:
-        """Index of the rows at `positions` (m,) of each source, one source after the other. Reads no payload.
+        """Build the index of the rows at `positions` (m,) of each source, one source after the other. Reads no payload.
 
-        The sources are parts of this room, all made with the same bounds; a position is given once. Raises Internal for
-        another part.
+        The sources are parts from this package, all made with the same bounds; each position is given once. Raises
+        Internal for any other part.
         """
         pieces: list[Piece] = []
         bounds = PayloadBounds()
@@ -58,7 +57,7 @@ class SealedPayloads:
 
     @classmethod
     def from_payloads(cls, payloads: Iterable[bytes | None], bounds: PayloadBounds) -> SealedPayloads:
-        """Index of rows with these payloads: JSON objects (UTF-8), None for none. They may come from a generator."""
+        """Build the index of rows with these payloads: JSON objects (UTF-8), None for none. A generator will do."""
         growing = GrowingPayloads(bounds)
         for block in _blocks(payloads):
             growing.append(block, len(block))
@@ -66,7 +65,7 @@ class SealedPayloads:
 
     @classmethod
     def read(cls, path: Path) -> SealedPayloads:
-        """The index in a file whose hash the caller has verified.
+        """Read the index from a file whose hash the caller has verified.
 
         Raises DataLoss when it cannot be parsed or contradicts itself, OSError when it cannot be read.
         """
@@ -77,7 +76,7 @@ class SealedPayloads:
         return cls(table=table, rows=rows, bounds=bounds)
 
     def write(self, path: Path) -> None:
-        """Write it. Raises OSError as the file does; the caller syncs and hashes it."""
+        """Write the index to `path`; the caller syncs and hashes the file. Raises OSError of the file."""
         with path.open("wb") as file:
             file.writelines(encode_payloads(self._table, self._rows, self.bounds))
 
@@ -85,15 +84,15 @@ class SealedPayloads:
         return self._rows
 
     def match(self, filter: Filter, ids: IdArray, turn: Turn = FREE) -> Matched:
-        """As PayloadPart.match."""
+        """Match as PayloadPart.match does."""
         return evaluate(filter, self._table.match, ids[: self._rows], turn)
 
     def tables(self) -> tuple[PayloadTable, ...]:
-        """Indexes of all its rows."""
+        """Return the indexes of all its rows."""
         return (self._table,)
 
     def memory_bytes(self) -> int:
-        """Memory it holds."""
+        """Return the memory it holds."""
         return self._memory_bytes
 
 
@@ -114,14 +113,15 @@ Piece = tuple[PayloadTable, Mapping]
 
 
 def row_mapping(rows: int, positions: npt.NDArray[np.int64], first: int) -> Mapping:
-    """New positions (rows,) when the rows at `positions` (m,) become first, first + 1, ... in that order."""
+    """Return new positions (rows,) when the rows at `positions` (m,) become first, first + 1, ... in this order."""
     mapping = np.full(rows, -1, dtype=np.int64)
     mapping[positions] = np.arange(first, first + len(positions), dtype=np.int64)
     return mapping
 
 
 def merge_tables(pieces: Sequence[Piece], bounds: PayloadBounds) -> PayloadTable:
-    """One table of all rows that are kept. Fields beyond the bound lose their index, those of the fewest rows first."""
+    """Return one table of all rows that are kept. Beyond the bound, the fields with the fewest rows lose their
+    index."""
     paths = {path for table, _ in pieces for path in table.fields}
     fields = {path: merged for path in sorted(paths) if (merged := _merged_field(path, pieces, bounds)).exists}
     ordered = sorted(fields, key=lambda path: -len(fields[path].exists))
@@ -136,7 +136,7 @@ def merge_tables(pieces: Sequence[Piece], bounds: PayloadBounds) -> PayloadTable
 
 def _merged_field(path: FieldPath, pieces: Sequence[Piece], bounds: PayloadBounds) -> FieldIndex:
     held = [(index, mapping) for table, mapping in pieces if (index := table.fields.get(path)) is not None]
-    # Where the field has no index, rows that hold fields without one perhaps hold this one.
+    # Where a table has no index of this field, rows with unindexed fields may hold this field.
     strangers = [moved(table.unindexed, mapping) for table, mapping in pieces if path not in table.fields]
     return FieldIndex(
         exists=_moved([(index.exists, mapping) for index, mapping in held]),
@@ -157,7 +157,7 @@ def _moved(pieces: Sequence[tuple[BitMap, Mapping]]) -> BitMap:
 
 
 def _union(sets: Sequence[BitMap]) -> BitMap:
-    """All rows of `sets`, as the shared empty set when there are none."""
+    """Return all rows of `sets`; the shared empty set when there are none."""
     filled = [bits for bits in sets if bits]
     if not filled:
         return NO_ROWS

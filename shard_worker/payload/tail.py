@@ -1,9 +1,8 @@
-"""The newest rows of a growing segment: payloads taken apart into Python lists, field by field, and indexed only when
-asked.
+"""The newest rows of a growing segment: payloads split by field into Python lists, and indexed only when a search asks.
 
-Owns the rule of what the fields of a payload are. One writer appends; readers look at the rows below a position they
-were given, which are whole: every list is in the order of the rows and only grows, so that what lies before the first
-entry of a later row never changes. Refuses locks.
+Owns the rule of what the fields of a payload are. One writer appends. A reader sees only the rows below the position it
+was given, and these are complete: every list is in the order of the rows and only grows, so what lies before the first
+entry of a later row never changes. No locks are needed.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ from shoal.shard_worker.payload.table import PayloadTable
 from shoal.shard_worker.payload.words import NO_STRINGS, strings_of
 
 MAX_DEPTH = 32
-"""Keys in the path of a field with an index; what lies deeper has none."""
+"""Most keys in the path of an indexed field; deeper fields have no index."""
 
 MAX_PATH_CHARS = 1_024
-"""Characters in the path of a field with an index."""
+"""Most characters in the path of an indexed field."""
 
 _ENTRIES_BYTES = 1_000
-"""Of the objects that keep one field's values, when empty."""
+"""Size of the objects that hold one field's values, when empty."""
 
 
 class Entries:
     """What the rows hold in one field, in the order of the rows.
 
     positions, values: each single value or element of a list, scalars only; lists, objects: rows with a list, an object
-    there; singles: rows with a single value met on the way through a list; children: the fields below, by key.
+    there; singles: rows with a single value below an element of a list; children: the fields below, by key.
     """
 
     __slots__ = ("_measured", "chars", "children", "depth", "lists", "objects", "path", "positions", "singles", "values")
@@ -57,7 +56,7 @@ class Entries:
         self._measured = (0, 0)
 
     def index(self, end: int, bounds: PayloadBounds) -> FieldIndex:
-        """The index over the rows below position `end`."""
+        """Return the index over the rows below position `end`."""
         positions = _before(self.positions, end)
         return _field_index(
             positions=positions,
@@ -69,10 +68,10 @@ class Entries:
         )
 
     def memory_bytes(self) -> int:
-        """Memory it holds, without its children. A value is measured once."""
+        """Return the memory it holds, without its children. Each value is measured once."""
         count, size = self._measured
         fresh = self.values[count:]
-        # One tuple, so that two threads that measure at once agree.
+        # One tuple, so that two threads that measure at the same time agree.
         self._measured = (count + len(fresh), size + sum(map(_value_bytes, fresh)))
         lists = (self.positions, self.values, self.lists, self.objects, self.singles)
         return _ENTRIES_BYTES + sum(map(sys.getsizeof, lists)) + self._measured[1]
@@ -91,30 +90,30 @@ class Tail:
         self._unread: list[int] = []
 
     def take(self, text: bytes, position: int) -> None:
-        """Take a payload. Positions ascend. Rows without one need no call."""
+        """Take a payload. Positions ascend. Rows without a payload need no call."""
         payload = stored_value(text)
-        # The door refuses such payloads; should one lie in a log all the same, its row is read at every question
-        # instead.
+        # The API refuses a payload that is not a JSON object. If a log holds one all the same, its row is read for
+        # every filter.
         if type(payload) is dict:
             self._take_object(self._root, payload, position, False)
         else:
             self._unread.append(position)
 
     def field(self, path: Path, end: int) -> FieldIndex | None:
-        """Index of one field over the rows below position `end`; None when the field has none."""
+        """Return the index of one field over the rows below position `end`; None when the field has none."""
         entries = self._fields.get(path)
         return None if entries is None else entries.index(end, self._bounds)
 
     def unindexed(self, end: int) -> BitMap:
-        """Rows below `end` that hold fields without an index."""
+        """Return the rows below `end` that hold fields without an index."""
         return bitmap_of(_before(self._unindexed, end))
 
     def unread(self, end: int) -> BitMap:
-        """Rows below `end` whose payload could not be parsed."""
+        """Return the rows below `end` whose payload could not be parsed."""
         return bitmap_of(_before(self._unread, end))
 
     def table(self, end: int) -> PayloadTable:
-        """Index of all fields over the rows below position `end`."""
+        """Return the index of all fields over the rows below position `end`."""
         fields = {entries.path: entries.index(end, self._bounds) for entries in self._listed[:]}
         return PayloadTable(
             fields={path: index for path, index in fields.items() if index.exists},
@@ -123,11 +122,11 @@ class Tail:
         )
 
     def memory_bytes(self) -> int:
-        """Memory it holds."""
+        """Return the memory it holds."""
         return sum(entries.memory_bytes() for entries in self._listed[:]) + sys.getsizeof(self._unindexed)
 
     def _take_object(self, parent: Entries, payload: dict[str, Any], position: int, in_list: bool) -> None:
-        """Take the fields of an object. in_list: it was met on the way through a list."""
+        """Take the fields of an object. in_list: the object lies below an element of a list."""
         children = parent.children
         for key, value in payload.items():
             entries = children.get(key) or self._admit(parent, key)
@@ -141,7 +140,7 @@ class Tail:
             elif kind is list:
                 self._take_list(entries, value, position)
             else:
-                # The value first: a reader counts positions.
+                # Append the value first: a reader counts positions.
                 entries.values.append(value)
                 entries.positions.append(position)
                 if in_list:
@@ -158,7 +157,7 @@ class Tail:
                 entries.positions.append(position)
 
     def _admit(self, parent: Entries, key: str) -> Entries | None:
-        """A new field, or None when there are too many or its path is too long or too deep."""
+        """Return a new field, or None when there are too many or its path is too long or too deep."""
         chars = parent.chars + len(key)
         if len(self._listed) >= self._bounds.fields or parent.depth >= MAX_DEPTH or chars > MAX_PATH_CHARS:
             return None
@@ -174,7 +173,7 @@ class Tail:
 
 
 def _before(positions: list[int], end: int) -> list[int]:
-    """Those below `end`."""
+    """Return the positions below `end`."""
     return positions[: bisect_left(positions, end)]
 
 
@@ -205,7 +204,7 @@ def _field_index(
 
 
 def _by_kind(positions: list[int], values: list[Any]) -> dict[type, tuple[Sequence[int], Sequence[Any]]]:
-    """Positions and values by the type of the value."""
+    """Return positions and values, by the type of the value."""
     kinds = set(map(type, values))
     if len(kinds) == 1:
         return {kinds.pop(): (positions, values)}
@@ -218,7 +217,7 @@ def _by_kind(positions: list[int], values: list[Any]) -> dict[type, tuple[Sequen
 
 
 def _int_column(positions: Sequence[int], values: Sequence[int]) -> tuple[Column, BitMap]:
-    """The column, and rows with an integer that does not fit into it."""
+    """Return the column, and the rows with an integer that does not fit into it."""
     if not values:
         return NO_INTS, NO_ROWS
     at = np.array(positions, dtype=np.uint32)
@@ -245,7 +244,7 @@ def _flag_rows(positions: Sequence[int], values: Sequence[bool]) -> dict[bool, B
 
 
 def _value_bytes(value: Any) -> int:
-    """Memory of a value that nothing else holds: small integers and constants are shared."""
+    """Return the memory that only this value takes: small integers and constants are shared."""
     if value is None or value is True or value is False or (type(value) is int and -5 <= value <= 256):
         return 0
     return sys.getsizeof(value)

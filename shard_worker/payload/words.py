@@ -1,7 +1,7 @@
-"""Strings of a field: the different ones with the rows that hold each, and hashes of those that are too long or too
+"""Strings of a field: the distinct strings with the rows that hold each, and hashes of strings that are too long or too
 many.
 
-Order is by code point, which is Python's order of strings. A hash says "perhaps": rows found by it must be read.
+Strings are ordered by code point, as in Python. A hash only means "perhaps": rows found by it must be read.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from shoal.shard_worker.payload.matched import PayloadBounds
 from shoal.shard_worker.payload.positions import NO_POSITIONS, Mapping, Positions, ranges
 
 _MANY_TEXTS = 64
-"""From this many texts on, a table of the words is made for the one question."""
+"""From this many texts on, one lookup builds a dictionary of all words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Words:
-    """d different strings and their rows.
+    """d distinct strings and their rows.
 
-    texts: strictly ascending; offsets: (d + 1,) int64; positions: (m,), those of texts[i] at offsets[i]:offsets[i + 1].
+    texts: strictly ascending; offsets: (d + 1,) int64; positions: (m,), rows of texts[i] at offsets[i]:offsets[i + 1].
     """
 
     texts: tuple[str, ...]
@@ -36,13 +36,13 @@ class Words:
     positions: Positions
 
     def equal(self, texts: Sequence[str]) -> Positions:
-        """Rows with one of `texts`."""
+        """Return the rows with one of `texts`."""
         if not self.texts:
             return NO_POSITIONS
         return self._rows(self._find_many(texts) if len(texts) >= _MANY_TEXTS else self._find(texts))
 
     def within(self, bounds: Range) -> Positions:
-        """Rows with a string that passes all the bounds, which are strings."""
+        """Return the rows with a string within all the bounds, which are strings."""
         start, end = 0, len(self.texts)
         if isinstance(bounds.gt, str):
             start = max(start, bisect_right(self.texts, bounds.gt))
@@ -55,21 +55,21 @@ class Words:
         return self._between(start, end)
 
     def beginning(self, text: str) -> Positions:
-        """Rows with a string that begins with `text`."""
+        """Return the rows with a string that begins with `text`."""
         length = len(text)
         return self._between(bisect_left(self.texts, text), bisect_right(self.texts, text, key=lambda word: word[:length]))
 
     def holding(self, text: str) -> Positions:
-        """Rows with a string that has `text` as a part."""
+        """Return the rows with a string that contains `text`."""
         return self._rows([code for code, word in enumerate(self.texts) if text in word])
 
     def memory_bytes(self) -> int:
-        """Memory it holds."""
+        """Return the memory it holds."""
         texts = sys.getsizeof(self.texts) + sum(map(sys.getsizeof, self.texts))
         return texts + self.offsets.nbytes + self.positions.nbytes + 2 * ARRAY_BYTES
 
     def _find(self, texts: Sequence[str]) -> list[int]:
-        """Codes of those of `texts` that are here."""
+        """Return the codes of those of `texts` that are here."""
         places = [(bisect_left(self.texts, text), text) for text in texts]
         return [code for code, text in places if code < len(self.texts) and self.texts[code] == text]
 
@@ -92,13 +92,13 @@ NO_WORDS = Words(texts=(), offsets=np.zeros(1, dtype=np.int64), positions=NO_POS
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Strings:
-    """All strings of a field: `words`, and `hashes` (uint64) of those that are not kept."""
+    """All strings of a field: `words`, and `hashes` (uint64) of the strings that are not kept."""
 
     words: Words
     hashes: Column
 
     def hashed(self, texts: Sequence[str]) -> Positions:
-        """Rows that perhaps hold one of `texts`, as a string that is not kept."""
+        """Return the rows that perhaps hold one of `texts`, as a string that is not kept."""
         if not len(self.hashes):
             return NO_POSITIONS
         return self.hashes.equal(text_hashes(texts))
@@ -108,7 +108,7 @@ NO_STRINGS = Strings(words=NO_WORDS, hashes=NO_HASHES)
 
 
 def strings_of(texts: Sequence[str], positions: Sequence[int], bounds: PayloadBounds) -> Strings:
-    """The strings (m,) of rows `positions` (m,)."""
+    """Return the index of the strings (m,) of rows `positions` (m,)."""
     at = np.array(positions, dtype=np.uint32)
     short = np.fromiter((len(text) <= bounds.indexed_chars for text in texts), dtype=np.bool_, count=len(texts))
     if short.all():
@@ -119,7 +119,7 @@ def strings_of(texts: Sequence[str], positions: Sequence[int], bounds: PayloadBo
 
 
 def merge_strings(pieces: Sequence[tuple[Strings, Mapping]], bounds: PayloadBounds) -> Strings:
-    """The strings of several, each with the new positions of its rows."""
+    """Merge the strings of several pieces, each with the new positions of its rows."""
     hashes = merge_columns([(piece.hashes, mapping) for piece, mapping in pieces], NO_HASHES)
     listed = [(piece.words, mapping) for piece, mapping in pieces if piece.words.texts]
     if not listed:
@@ -133,7 +133,7 @@ def merge_strings(pieces: Sequence[tuple[Strings, Mapping]], bounds: PayloadBoun
 
 
 def text_hashes(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
-    """64-bit hashes of strings (m,), lone surrogates included."""
+    """Return 64-bit hashes of strings (m,); lone surrogates are allowed."""
     digests = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts]
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64, copy=False)
 
@@ -148,9 +148,8 @@ def _bounded(texts: Sequence[str], positions: Positions, hashes: Column, bounds:
 
 
 def _grouped(texts: Sequence[str], numbers: npt.NDArray[np.int64], positions: Positions) -> Words:
-    """Words from the number of the text (m,) that each of `positions` (m,) holds; texts that no row holds are left
-    out.
-    """
+    """Group the rows by text. numbers (m,): for each of `positions` (m,), the number of its text. Texts without rows
+    are left out."""
     counts = np.bincount(numbers, minlength=len(texts))
     order = np.argsort(numbers, kind="stable")
     used = np.flatnonzero(counts)
@@ -162,7 +161,7 @@ def _grouped(texts: Sequence[str], numbers: npt.NDArray[np.int64], positions: Po
 
 
 def _limited(words: Words, hashes: Column, bounds: PayloadBounds) -> Strings:
-    """Words and hashes, with all words as hashes when they are too many."""
+    """Return words and hashes; when there are too many words, all of them become hashes."""
     if len(words.texts) <= bounds.distinct_values:
         return Strings(words=words if words.texts else NO_WORDS, hashes=hashes)
     values = np.repeat(text_hashes(words.texts), np.diff(words.offsets))
@@ -171,6 +170,6 @@ def _limited(words: Words, hashes: Column, bounds: PayloadBounds) -> Strings:
 
 
 def _codes_of_rows(words: Words, codes: dict[str, int]) -> npt.NDArray[np.int64]:
-    """For each of the words' positions (m,) the code of its text in `codes`."""
+    """Return, for each of the words' positions (m,), the code of its text in `codes`."""
     own = np.fromiter(map(codes.__getitem__, words.texts), dtype=np.int64, count=len(words.texts))
     return np.repeat(own, np.diff(words.offsets))

@@ -1,7 +1,7 @@
-"""Who makes a segment: the worker's build thread, or a process elsewhere that is given the work of the index.
+"""Choose where a segment is built: in the worker's build thread, or with an index built by a process elsewhere.
 
-Everything here runs in the build thread, never on the event loop. What is elsewhere may fail in any way: the segment is
-then made here, with one warning. Knows nothing of how work travels; that is a Runner's.
+Everything here runs in the build thread, never on the event loop. A build elsewhere may fail in any way: the segment is
+then built here, with one warning. Does not know how work is transported; a Runner does.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ from shoal.shard_worker.index.sealed import SealedSegment
 log = logging.getLogger("shoal.worker.builders")
 
 LIGHT = (IndexFamily.FLAT, IndexFamily.CODES)
-"""Families whose rows are only copied or coded: sending them costs more than that."""
+"""Families whose rows are only copied or coded: sending the rows costs more than the build."""
 
 
 class Builder(Protocol):
-    """Makes the segment of a job."""
+    """Builds the segment of a job."""
 
     def build(self, job: BuildJob, should_stop: Callable[[], bool]) -> SealedSegment | None:
-        """See BuildJob.run."""
+        """Build the segment; see BuildJob.run."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Delivery:
-    """An index from elsewhere. place: where it was made, for people."""
+    """An index that was built elsewhere. place: where it was built, for people."""
 
     built: PackedIndex
     place: str
 
 
 class Runner(Protocol):
-    """Has tasks done in other processes."""
+    """Lets other processes do tasks."""
 
     def run(self, task: NativeTask, material: Material, should_stop: Callable[[], bool]) -> Delivery | None:
-        """run_native_task, elsewhere; None within a second of should_stop(). Blocks its thread.
+        """Do run_native_task elsewhere; return None within a second of should_stop(). Blocks its thread.
 
-        Raises Unavailable, within a bounded time when nobody takes it, and when it failed. It may go on reading
-        `material` in another thread for a moment after it returned.
+        Raises Unavailable when the task failed, or, within a bounded time, when no process takes it. It may read
+        `material` in another thread for a moment after it has returned.
         """
         ...
 
 
 class HereBuilder:
-    """In the calling thread."""
+    """Builds in the calling thread."""
 
     def build(self, job: BuildJob, should_stop: Callable[[], bool]) -> SealedSegment | None:
-        """See Builder."""
+        """Build the segment; see Builder."""
         return job.run(should_stop)
 
 
@@ -64,13 +64,13 @@ BUILD_HERE = HereBuilder()
 
 
 class ElsewhereBuilder:
-    """The index by a runner, all else here."""
+    """Lets a runner build the index, and builds everything else here."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
     def build(self, job: BuildJob, should_stop: Callable[[], bool]) -> SealedSegment | None:
-        """See Builder."""
+        """Build the segment; see Builder."""
         if job.spec.family in LIGHT or not job.rows:
             return job.run(should_stop)
         try:
@@ -87,14 +87,14 @@ class ElsewhereBuilder:
 
 
 def builder_of(builds: str, runner: Runner | None) -> Builder:
-    """The builder that the setting `builds` asks for.
+    """Return the builder for the setting `builds`.
 
-    Raises PreconditionFailed when that needs a runner and there is none.
+    Raises PreconditionFailed when it needs a runner and there is none.
     """
     if builds == "here":
         return BUILD_HERE
     if runner is None:
         raise PreconditionFailed(
-            f"builds is {builds!r}, which needs a worker that Ray hosts ('shoal up'); a worker of its own allows 'here'"
+            f"builds is {builds!r}, which needs a worker that Ray hosts ('shoal up'); a worker as a plain process allows only 'here'"
         )
     return ElsewhereBuilder(runner)

@@ -1,8 +1,8 @@
-"""The memory of a worker, shared by all its replicas: keeps the account of logic.memory_ledger and says no before it is
-overdrawn.
+"""The memory of a worker, shared by all its replicas: keeps the account of logic.memory_ledger and refuses what would
+exceed the budget.
 
-Any thread may call it. Deletes and searches never ask: what searches take for a moment lies outside of the budget (see
-limits).
+Any thread may call it. Deletes and searches do not ask: memory that searches take for a moment is outside of the budget
+(see os_limits).
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from shoal.shard_worker.logic.memory_ledger import (
 )
 
 MEMORY_LIMIT = "memory"
-"""Names the bound in errors."""
+"""Name of the bound in errors."""
 
 CACHE_PART = 16
-"""Caches of filtered searches may take one part in so many of the whole budget."""
+"""Caches of filtered searches may take 1 / CACHE_PART of the whole budget."""
 
 MAX_CACHE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """A build must wait. reason: in words."""
+    """A build must wait. reason: as a text."""
 
     reason: str
 
 
 class Claim:
-    """A promise of memory, given back when its context ends; giving it back again does nothing."""
+    """Reserved memory, given back when its context ends. A second give_back does nothing."""
 
     def __init__(self, memory: WorkerMemory, shard: ShardId, *, points: int = 0, message_bytes: int = 0, build: bool = False) -> None:
         self._memory, self._shard = memory, shard
@@ -52,7 +52,7 @@ class Claim:
         self._held = True
 
     def give_back(self) -> None:
-        """End it."""
+        """Give the memory back."""
         held, self._held = self._held, False
         if held and self._build:
             self._memory._end_build()
@@ -67,54 +67,54 @@ class Claim:
 
 
 class WorkerMemory:
-    """Account of one worker. budget_bytes: what replicas, builds and caches may use, see limits.memory_budget."""
+    """Account of one worker. budget_bytes: what replicas, builds and caches may use, see core.memory_budget."""
 
     def __init__(self, budget_bytes: int) -> None:
         self._lock = threading.Lock()
         self.cache_bytes = min(MAX_CACHE_BYTES, budget_bytes // CACHE_PART)
-        """What the caches of filtered searches may take, all together."""
+        """What all caches of filtered searches together may take."""
         self._ledger = MemoryLedger(budget=budget_bytes - self.cache_bytes)
         self._costs: dict[ShardId, ReplicaCost] = {}
         self._pending: dict[ShardId, Pending] = {}
 
     @property
     def budget_bytes(self) -> int:
-        """What replicas and builds may use; caches have a part of their own."""
+        """Return what replicas and builds may use; caches have a share of their own."""
         return self._ledger.budget
 
     @property
     def used_bytes(self) -> int:
-        """Of the budget, promises included."""
+        """Return how much of the budget is used, reserved memory included."""
         return self._ledger.used
 
     @property
     def promised_bytes(self) -> int:
-        """Of what is used, room that writes under way are promised."""
+        """Return how much of the used memory is reserved for writes under way."""
         return self._ledger.writes
 
     @property
     def free_bytes(self) -> int:
-        """What is left when no build runs and nothing is kept free for one."""
+        """Return what is left if no build runs and no memory is kept free for one."""
         return max(0, self._ledger.budget - self._ledger.held - self._ledger.writes)
 
     def replica_bytes(self) -> Mapping[ShardId, int]:
-        """What each replica holds."""
+        """Return what each replica holds."""
         with self._lock:
             return {shard: cost.held for shard, cost in self._costs.items()}
 
     def overfull(self) -> str | None:
-        """Why this worker cannot hold more than it does, in words; None while it can."""
+        """Return why this worker cannot hold more than it does, as a text; None while it can."""
         used, budget = self._ledger.used, self._ledger.budget
         return None if used <= budget else f"memory: {used} bytes are in use, the budget is {budget}"
 
     def refusal_of_replica(self) -> str | None:
-        """Why an empty replica cannot be made now, in words; None when it can."""
+        """Return why an empty replica cannot be created now, as a text; None when it can."""
         return replica_refusal(self._ledger, REPLICA_BASE_BYTES)
 
     def open(self, shard: ShardId, cost: ReplicaCost) -> None:
-        """Take a replica into the account, as it is or as it surely will be once open; `close` ends that.
+        """Add a replica to the account, with its cost or an upper bound of it. `close` removes it.
 
-        Raises ResourceExhausted when there is no room for it: it is not to be opened.
+        Raises ResourceExhausted when there is no room, so that it must not be opened.
         """
         with self._lock:
             if shard in self._costs:
@@ -125,24 +125,26 @@ class WorkerMemory:
             self._put(shard, cost)
 
     def update(self, shard: ShardId, cost: ReplicaCost) -> None:
-        """What an open replica holds now: after records were applied, a segment was frozen or swapped, a load ended."""
+        """Set the cost of an open replica: after records were applied, a segment was frozen or swapped, or a load
+        ended."""
         with self._lock:
             if shard in self._costs:
                 self._put(shard, cost)
 
     def close(self, shard: ShardId) -> None:
-        """The replica is closed and holds nothing; nothing when it is not in the account.
+        """Remove a closed replica from the account. Does nothing when it is not there.
 
-        Claims may be given back later.
+        Its claims may be given back later.
         """
         with self._lock:
             self._take(shard)
             self._keep()
 
     def admit(self, shard: ShardId, points: int, message_bytes: int) -> Claim:
-        """Room for an upsert until it is applied, or surely will not be. message_bytes: of its record.
+        """Reserve memory for an upsert until it is applied, or will certainly not be applied. message_bytes: of its
+        record.
 
-        Raises ResourceExhausted(limit="memory") naming need, rest and budget; nothing was promised then.
+        Raises ResourceExhausted(limit="memory") with need, rest and budget; nothing is reserved then.
         """
         with self._lock:
             cost, before = self._costs.get(shard), self._pending.get(shard, Pending())
@@ -155,14 +157,15 @@ class WorkerMemory:
         return Claim(self, shard, points=points, message_bytes=message_bytes)
 
     def reserve_build(self, shard: ShardId, need_bytes: int) -> Claim | Shortage:
-        """Room for a build until its result is swapped in or it is given up; one build at a time for the whole
-        worker.
+        """Reserve memory for a build until its result is swapped in or it is given up.
+
+        The whole worker has one build at a time.
         """
         with self._lock:
             reason = build_refusal(self._ledger, need_bytes)
             if reason is not None:
                 return Shortage(reason)
-            # Also a build that needs next to nothing is the one that runs.
+            # At least 1: a build that needs almost nothing is still the running build.
             self._ledger = replace(self._ledger, building=max(1, need_bytes))
         return Claim(self, shard, build=True)
 
@@ -205,5 +208,5 @@ class WorkerMemory:
 
 
 def unbounded_memory() -> WorkerMemory:
-    """An account that refuses nothing, for a replica that is opened without a worker."""
+    """Return an account that refuses nothing, for a replica that is opened without a worker."""
     return WorkerMemory(1 << 60)

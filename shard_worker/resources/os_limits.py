@@ -1,7 +1,7 @@
-"""Reads the limits of memory and of open files that this process runs under: of the machine, its container, its own
-resource limits.
+"""Read the limits of memory and open files for this process: of the machine, its container, its own resource limits.
 
-Owns the formats of /proc and of control groups. Refuses to decide what may be used of them (shoal.core.memory_budget).
+Owns the formats of /proc and of control groups. Does not decide how much of them may be used
+(shoal.core.memory_budget).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _UNLIMITED_FILES = 1 << 30
 """More than the kernel lets any process have."""
 
 _NO_LIMIT = 1 << 60
-"""Control groups of the first version say "none" by a number about as large as there is."""
+"""Control groups of version 1 express "no limit" as a number close to the largest one."""
 
 
 def memory_limits(root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
-    """Every limit that holds, the machine's memory first. root: of the file system, for tests.
+    """Return every limit that holds, the machine's memory first. root: of the file system, for tests.
 
     Raises OSError without /proc.
     """
@@ -43,11 +43,12 @@ def memory_limits(root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
 
 
 def raised_file_limit() -> FileLimit:
-    """Let this process open as many files as it may at all, where it is allowed to; the limit then, and the files open
-    now.
+    """Raise the soft limit of open files to the hard limit, if this is allowed.
+
+    Return the limit then, and the files open now.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Some containers forbid any change. What is then left to open is told, and warned about when it is little.
+    # Some containers forbid any change. The limit that is left is logged, with a warning when it is low.
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
@@ -55,12 +56,12 @@ def raised_file_limit() -> FileLimit:
 
 
 def open_files(root: Path = Path("/")) -> int:
-    """Files, sockets included, that this process has open."""
+    """Return how many files, sockets included, this process has open."""
     return len(os.listdir(root / "proc/self/fd")) - 1
 
 
 def _group_limits(root: Path) -> Iterator[tuple[str, int]]:
-    """Limits of the control groups this process is in, of both versions, and of the groups around them."""
+    """Return the limits of this process's control groups, of both versions, and of the groups around them."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -74,7 +75,7 @@ def _group_limits(root: Path) -> Iterator[tuple[str, int]]:
 
 
 def _walk_up(top: Path, path: str, file: str) -> Iterator[tuple[str, int]]:
-    # Inside a container the path may be that of the host, of which only the top is mounted here.
+    # Inside a container the path may be that of the host, and only its top is mounted here.
     group = top / path.strip("/")
     while True:
         limit = _number(group / file)
@@ -86,7 +87,7 @@ def _walk_up(top: Path, path: str, file: str) -> Iterator[tuple[str, int]]:
 
 
 def _number(file: Path) -> int | None:
-    """The limit in a file; None when there is no such file or no limit."""
+    """Return the limit in a file; None when there is no file or no limit."""
     try:
         text = file.read_text(encoding="ascii").strip()
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -95,7 +96,7 @@ def _number(file: Path) -> int | None:
 
 
 def _sizes(file: Path) -> dict[str, int]:
-    """Bytes by name, of a file whose lines are `name: number kB`; other lines are left out."""
+    """Return bytes by name from a file with lines `name: number kB`; other lines are ignored."""
     found: dict[str, int] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         name, _, rest = line.partition(":")

@@ -1,7 +1,7 @@
 """The thread pools that all replicas of a worker share: searches too long for the event loop, reads, and index builds.
 
-Reads take turns, so that one collection or caller does not hold up the others, and end when nobody waits for them (ADR
-13). Bounded: a search that finds too many others waiting is refused, not queued without end.
+Reads take turns, so that one collection or caller does not delay the others, and a read ends when nobody waits for it
+(ADR 13). Bounded: a search is refused when too many others wait.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ T = TypeVar("T")
 
 
 def _untold(outcome: str, seconds: float) -> None:
-    """Default for built."""
+    """Do nothing: the default for `built`."""
 
 
 class Pools:
-    """Made by the worker's role; `close` ends the threads."""
+    """The pools. The worker's role makes them; `close` ends the threads."""
 
     def __init__(
         self, *, search_threads: int, build_threads: int, built: Callable[[str, float], None] = _untold, builder: Builder = BUILD_HERE
     ) -> None:
-        """built: told the outcome (done, stopped, failed) and the seconds of every build that ended; builder: makes
-        segments.
+        """Make the pools.
+
+        built: called with the outcome (done, stopped, failed) and the seconds of every build that ended; builder:
+        builds segments.
         """
         self.built = built
         self.builder = builder
@@ -43,18 +45,18 @@ class Pools:
             search_threads, name="search", what="searches and reads", limit="waiting_reads", initializer=search_thread_init
         )
         self.conversions = FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions")
-        """Where requests with long filters are read."""
+        """Reads requests with long filters."""
         self._encodes = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._build_threads = build_threads
         self._builds = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=self._begin_builds)
         self._measures = ThreadPoolExecutor(1, thread_name_prefix="measure", initializer=partial(build_thread_init, threads=1))
         self._turn = asyncio.Lock()
         self.stopping = threading.Event()
-        """Set when the worker ends: builds look at it and stop."""
+        """Set when the worker ends: builds check it and stop."""
 
     @property
     def reads_under_way(self) -> int:
-        """Searches and reads that run or wait for their turn."""
+        """Return how many searches and reads run or wait for their turn."""
         return len(self._reads)
 
     async def read(self, work: Callable[[Turn], T], asker: Asker, deadline: Deadline | None = None) -> T:
@@ -62,13 +64,16 @@ class Pools:
         return await self._reads.run(work, asker, deadline)
 
     async def encode(self, work: Callable[[], T]) -> T:
-        """Turn a large write into bytes, in a thread of its own: long searches must not hold up writes."""
+        """Turn a large write into bytes, in a thread of its own: long searches must not delay writes."""
         return await asyncio.get_running_loop().run_in_executor(self._encodes, work)
 
     @asynccontextmanager
     async def build_turn(self, withdrawn: asyncio.Event) -> AsyncIterator[bool]:
-        """Wait for this worker's one turn to build, from the reservation of memory to the swap, first come first
-        served. Yields False, without the turn, when it was withdrawn before."""
+        """Wait for the worker's only turn to build, first come first served. It lasts from the reservation of memory to
+        the swap.
+
+        Yields False, without the turn, when `withdrawn` was set before the turn came.
+        """
         taken = asyncio.create_task(self._turn.acquire())
         withdrawal = asyncio.create_task(withdrawn.wait())
         try:
@@ -82,13 +87,14 @@ class Pools:
     async def build(self, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
         """Run a build in the build thread: one at a time for the worker, at low priority.
 
-        Returns None when it was withdrawn before its turn came; one that runs is waited for.
+        Return None when `withdrawn` was set before its turn came. A build that runs is waited for.
         """
         return await self._run_unless(self._builds, work, withdrawn)
 
     async def measure(self, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
-        """The same in a thread beside it, for what is short and must not wait for a long build: at low priority, on one
-        core.
+        """Run short work in another thread, so that it does not wait for a long build: at low priority, on one core.
+
+        Otherwise as build.
         """
         return await self._run_unless(self._measures, work, withdrawn)
 
@@ -104,8 +110,8 @@ class Pools:
             return await result
         finally:
             withdrawal.cancel()
-            # An error of the build would hold this frame, this frame the build: as a cycle, with all that was built
-            # from.
+            # An error of the build refers to this frame, and this frame to the build: the cycle would keep all its data
+            # alive.
             del future, result, either, work
 
     def close(self) -> None:

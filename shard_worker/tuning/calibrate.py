@@ -1,7 +1,7 @@
-"""Measures the index of one sealed segment: recall and time over a growing grid of breadths, against the exact answer.
+"""Measure the index of one sealed segment: recall and time over a growing grid of breadths, against the exact answer.
 
-Runs in a build thread at low priority, in slices of some 20 ms, and stops between two when told to. Owns the grid and
-when it ends; what the recalls promise is decided in shoal.shard_worker.logic.tuning.recall_bounds.
+Runs in a build thread at low priority, in slices of about 20 ms, and can be stopped between two slices. Owns the grid
+and where it ends. shoal.shard_worker.logic.tuning.recall_bounds decides what the measured recalls promise.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Recalls = npt.NDArray[np.float64]
 
 MOST_BREADTH = 4_096
 GOOD_ENOUGH = 0.998
-"""Recall at the largest rank at which the grid ends: it has then all but no error left at smaller ones."""
+"""The grid ends when the recall at the largest rank reaches this: at smaller ranks almost no error is left then."""
 
 NOT_WORTH = 1.5
-"""The grid ends where a search costs so many times an exact one."""
+"""The grid ends when a search costs this many times an exact one."""
 
 _GRID_RATIO = 1.4
 _BLOCK_US = 20_000.0
@@ -50,9 +50,11 @@ def calibrate(
     ranks: tuple[int, ...] = RANKS,
     most_s: float = math.inf,
 ) -> Tuning | None:
-    """What the part's index gives for what; None when it was told to stop. should_stop: asked between slices of work,
-    and may take its time; clock: seconds; ranks: at which recall is measured, where the part has four times as many
-    rows; most_s: after so long no further breadth is begun. The part has an index and the sample at least one query.
+    """Measure the recall and cost of the part's index; None when should_stop() interrupts.
+
+    The part has an index and the sample at least one query. should_stop: called between slices of work, and may take
+    its time; clock: seconds; ranks: at which recall is measured, if the part has four times as many rows; most_s: no
+    further breadth begins after this time.
     """
     began = clock()
     native = part.native
@@ -94,7 +96,7 @@ def calibrate(
 
 
 def shape_of(part: SegmentView, native: NativeIndex) -> IndexShape:
-    """The part's index in numbers."""
+    """Return the figures of the part's index."""
     return IndexShape(
         breadth_name=native.breadth_name,
         max_breadth=native.max_breadth,
@@ -105,9 +107,9 @@ def shape_of(part: SegmentView, native: NativeIndex) -> IndexShape:
 
 
 def grid(breadth_name: str, max_breadth: int, ranks: tuple[int, ...]) -> tuple[int, ...]:
-    """Breadths to try, ascending.
+    """Return the breadths to try, ascending.
 
-    A graph is never searched narrower than rows are fetched, so its grid holds the ranks themselves.
+    A graph is never searched with less breadth than rows are fetched, so its grid includes the ranks.
     """
     if not breadth_name:
         return (1,)
@@ -135,20 +137,24 @@ class _Survey:
 
     @property
     def fetches(self) -> tuple[int, ...]:
-        """Axis of the tables."""
+        """Return the axis of the tables."""
         return FETCHES if self.native.quantised else ANY_FETCH
 
     def fetch(self, breadth: int) -> int:
-        """Rows to fetch at a breadth: all that any cell of the tables looks at, but no graph search is broadened by
-        them; one more for a row that stands in for a query and finds itself."""
+        """Return how many rows to fetch at a breadth: as many as any cell of the tables needs.
+
+        In a graph it is at most the breadth, which it would otherwise increase. One more row is fetched where a row
+        stands in for a query, since it finds itself.
+        """
         wanted = FETCHES[-1] if self.native.quantised else self.ranks[-1]
         if self.native.breadth_name == "ef":
             wanted = min(wanted, breadth)
         return min(wanted + (not self.sample.real), len(self.part))
 
     def single_us(self, breadth: int) -> float:
-        """Time of a search for one query, few rows fetched: the least of some, since others on the machine only add to
-        it.
+        """Return the time of a search for one query with few rows fetched.
+
+        It is the least of several: other work on the machine only adds time.
         """
         fetch, times = min(10, len(self.part)), []
         for number in range(_TIMED_CALLS):
@@ -159,7 +165,7 @@ class _Survey:
         return min(times) * 1e6
 
     def recalls(self, breadth: int, us: float, should_stop: Callable[[], bool]) -> Recalls | None:
-        """Recall of each query, (fetches, ranks, m); None when it was told to stop."""
+        """Return the recall of each query, (fetches, ranks, m); None when should_stop() interrupts."""
         fetch = self.fetch(breadth)
         found = np.empty((len(self.fetches), len(self.ranks), len(self.sample)))
         step = max(1, int(_BLOCK_US / max(us, 10.0)))
@@ -181,8 +187,9 @@ class _Survey:
 
 
 def _tables(recalls: Recalls, breadths: list[int], ranks: tuple[int, ...], sample: QuerySample, *, graph: bool) -> dict[str, Recalls]:
-    """Expected and sure recalls from those of single queries, (breadths, fetches, ranks, m): sure for each kind of
-    query.
+    """Return expected and sure recalls from the recalls of single queries, (breadths, fetches, ranks, m).
+
+    Sure means: for each kind of query.
     """
     kinds = [recalls[..., sample.kinds == kind] for kind in np.unique(sample.kinds)]
     surely = np.minimum.reduce([sure_recalls(kind, ranks, breadths) for kind in kinds])
@@ -193,13 +200,13 @@ def _tables(recalls: Recalls, breadths: list[int], ranks: tuple[int, ...], sampl
 
 
 def _remote(sample: QuerySample, truth: Truth, metric: Metric) -> tuple[float, ...]:
-    """How far the nearest rows of the queries lie, ascending."""
+    """Return how far the nearest rows of the queries lie, ascending."""
     far = remoteness(sample.queries, truth.best, metric)
     return tuple(np.sort(far[np.isfinite(far)]).tolist())
 
 
 def _exact_pace(part: SegmentView, sample: QuerySample, metric: Metric, clock: Clock) -> float:
-    """Microseconds to compare one query with one row of many."""
+    """Return the microseconds to compare one query with one row of many."""
     rows = np.ascontiguousarray(part.vectors[:_TIMED_ROWS], dtype=np.float32)
     kernel = squared_distances if metric is Metric.L2 else inner_products
     times = []
@@ -211,7 +218,7 @@ def _exact_pace(part: SegmentView, sample: QuerySample, metric: Metric, clock: C
 
 
 def _score_us(part: SegmentView, sample: QuerySample, metric: Metric, clock: Clock) -> float:
-    """Microseconds of the exact score of one row, scattered as hits are."""
+    """Return the microseconds of the exact score of one row; rows are scattered like hits."""
     count = min(256, len(part))
     positions = np.linspace(0, len(part) - 1, count).astype(np.int64)
     none = np.zeros(count, dtype=np.int64)

@@ -1,8 +1,8 @@
-"""What one replica has learnt of its searches, in memory and on disk: a sample of real queries, and the measured recall
-of its segments.
+"""What one replica has learnt about its searches, in memory and on disk: samples of real queries, and the measured
+recall of its segments.
 
-This knowledge can be gathered again. So a file that is missing is no error; one that is damaged, found by a crc32c of
-its own, or cannot be written costs a line in the log.
+This can be learnt again. So a missing file is no error. A file that is damaged (by its own crc32c) or cannot be written
+only gives a line in the log.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Learnt:
-    """A measurement and its circumstances: as in Standing."""
+    """A measurement and its circumstances; the other fields as in Standing."""
 
     tuning: Tuning
     held: int
@@ -47,7 +47,7 @@ class Learnt:
     brief: bool = False
 
     def standing(self, *, at_s: float) -> Standing:
-        """Return the measurement as of at_s, when it was made or read."""
+        """Return the measurement as a Standing. at_s: when it was made or read."""
         return Standing(
             real=self.tuning.real,
             held=self.held,
@@ -60,7 +60,7 @@ class Learnt:
 
 
 class MeasuredSegments:
-    """What is known of the segments of one replica, by their names. tables: what the file holds of them."""
+    """What is known of the segments of one replica, by name. tables: measurements that the file holds."""
 
     def __init__(self) -> None:
         self.tables: dict[str, Learnt] = {}
@@ -68,17 +68,17 @@ class MeasuredSegments:
         self._resting: dict[str, float] = {}
 
     def standing(self, name: str) -> Standing | None:
-        """Return its last measurement; None when it was not measured, or not restored yet."""
+        """Return the last measurement; None when it was not measured, or not restored yet."""
         return self._standings.get(name)
 
     def take(self, name: str, learnt: Learnt, *, now_s: float) -> None:
-        """Remember a measurement. One that measured nothing is not written to the file."""
+        """Store a measurement. If it measured nothing, it is not written to the file."""
         self._standings[name] = learnt.standing(at_s=now_s)
         if learnt.tuning.measured:
             self.tables[name] = learnt
 
     def restore(self, part: SegmentView, *, now_s: float) -> None:
-        """Let searches of a segment use what the file says of it, unless this process has measured it."""
+        """Let searches of a segment use its measurement from the file, unless this process has measured it."""
         learnt = self.tables.get(part.name)
         if learnt is None or part.name in self._standings or part.native is None:
             return
@@ -87,11 +87,11 @@ class MeasuredSegments:
             self._standings[part.name] = learnt.standing(at_s=now_s)
 
     def rest(self, name: str, *, until_s: float) -> None:
-        """Note that measuring it has failed: it is not measured again before until_s."""
+        """Note that measuring it has failed, so that it is not measured again before until_s."""
         self._resting[name] = until_s
 
     def rests(self, name: str, *, now_s: float) -> bool:
-        """Return whether it is not to be measured yet, because that has failed."""
+        """Return whether it must not be measured yet, because measuring has failed."""
         return self._resting.get(name, 0.0) > now_s
 
     def has_failed(self, name: str) -> bool:
@@ -99,7 +99,7 @@ class MeasuredSegments:
         return name in self._resting
 
     def forget_all_but(self, names: Set[str]) -> None:
-        """Forget the segments that are gone."""
+        """Forget all segments except these."""
         for known in (self.tables, self._standings, self._resting):
             for name in [name for name in known if name not in names]:
                 del known[name]
@@ -112,7 +112,7 @@ class TuningFiles:
         self._folder = folder
 
     def load_queries(self, into: QueryKinds) -> None:
-        """Restore the queries that were saved."""
+        """Restore the saved queries."""
         for name, restore in ((QUERIES_FILE, into.restore), (KINDS_FILE, into.restore_kinds)):
             try:
                 data = read_derived(self._folder / name)
@@ -122,7 +122,7 @@ class TuningFiles:
                 log.warning(event("tuning_not_read", file=self._folder / name, reason=error.message))
 
     def load_tables(self) -> dict[str, Learnt]:
-        """Return the measurements that were saved, by segment name."""
+        """Return the saved measurements, by segment name."""
         try:
             data = read_derived(self._folder / TABLES_FILE)
             return {} if data is None else _tables(data)
@@ -131,7 +131,7 @@ class TuningFiles:
             return {}
 
     def save(self, queries: tuple[bytes, bytes], tables: Mapping[str, Learnt]) -> None:
-        """Replace all files. queries: of QueryKinds.to_bytes."""
+        """Replace all files. queries: from QueryKinds.to_bytes."""
         try:
             write_derived(self._folder / QUERIES_FILE, queries[0])
             write_derived(self._folder / KINDS_FILE, queries[1])
@@ -174,9 +174,9 @@ def write_derived(path: Path, data: bytes) -> None:
 
 
 def read_derived(path: Path) -> bytes | None:
-    """Return what was written; None when there is no such file.
+    """Return what was written; None when there is no file.
 
-    Raises DataLoss when it is damaged or of another format; StorageFailed.
+    Raises DataLoss when the file is damaged or of another format; StorageFailed.
     """
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Measure the recall of one segment's index, in a thread: on queries that were asked, or on what stands in for them."""
+"""Measure the recall of one segment's index, in a thread: on queries of users, or on stand-ins for them."""
 
 from __future__ import annotations
 
@@ -21,24 +21,29 @@ from shoal.shard_worker.tuning.calibrate import calibrate, shape_of
 from shoal.shard_worker.tuning.truth import QuerySample
 
 SAMPLE = 256
-"""Queries of one measurement. More would make the promise tighter by less than a step of the grid."""
+"""Queries of one measurement. More would improve the bound by less than a step of the grid."""
 
 BRIEF_SAMPLE = 128
-"""Queries of each kind in a brief measurement: before a segment is swapped in, and where it is urgent. It is measured
-again, on SAMPLE of them, when there is time.
+"""Queries of each kind in a brief measurement: before a segment is swapped in, or when it is urgent.
+
+The segment is measured again with SAMPLE queries when there is time.
 """
 
 STAND_INS = 64
-"""Rows of each kind that stand in for real queries where exact search is dear. Fewer would promise nothing, with the
-margin that they need.
+"""Rows of each kind that stand in for real queries where exact search is expensive.
+
+With fewer rows, and the margin that stand-ins need, no recall could be promised.
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Measurement:
-    """One measurement to carry out. real: queries that were asked, (m, dim) of all and of each kind, without any if
-    there are too few; size: rows that stand in for them then; seq: the points that live are those of this seq; aside:
-    on one core; most_s: begin no further breadth after so many seconds."""
+    """One measurement to carry out.
+
+    real: queries of users, (m, dim) of all and of each kind, empty when there are too few; size: number of rows that
+    then stand in for them; seq: points that live at this seq are used; aside: on one core; most_s: no further breadth
+    begins after this many seconds.
+    """
 
     part: SegmentView
     real: Sequence[Matrix]
@@ -50,7 +55,7 @@ class Measurement:
     most_s: float = math.inf
 
     def carry_out(self, stopped: Callable[[], bool], rests: Rests) -> Measured | None:
-        """Measure; None when it was stopped. stopped: asked between slices of the work."""
+        """Measure; None when it was stopped. stopped: called between slices of the work."""
         if stopped():
             return None
         began = boot_s()
@@ -72,7 +77,7 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Measured:
-    """What a measurement found. took_s: without its rests."""
+    """The result of a measurement. took_s: without its rests."""
 
     tuning: Tuning
     took_s: float
@@ -82,13 +87,13 @@ class Rests:
     """The rests between slices of work in one thread."""
 
     def __init__(self, stopping: threading.Event) -> None:
-        """stopping: ends a rest."""
+        """Begin. stopping: ends a rest."""
         self._stopping = stopping
         self._began_s: float | None = None
         self.rested_s = 0.0
 
     def take(self, searched_s: float) -> None:
-        """Rest after a slice, which began when the last rest ended. searched_s: the last search."""
+        """Rest after a slice, which began when the last rest ended. searched_s: time of the last search."""
         now = boot_s()
         if self._began_s is not None:
             self._stopping.wait(rest_s(now_s=now, searched_s=searched_s, slice_s=now - self._began_s))

@@ -1,12 +1,11 @@
-"""Keep the queries that recall is measured on: a sample of all, and of each kind that came up since, a sample of its
-own.
+"""Keep the queries on which recall is measured: one sample of all queries, and one of each new kind.
 
-A sample is bounded and uniform, and forgets slowly: algorithm R (Vitter 1985) with skips like those of algorithm L, so
-that most queries cost one comparison. The chance to be taken never falls below one in HORIZON fillings, so the sample
-follows users who change.
+A sample is bounded and uniform, and forgets slowly. It uses algorithm R (Vitter 1985) with skips like those of
+algorithm L, so that most queries cost one comparison. The chance of a query to be taken never falls below 1 / HORIZON
+(once the sample is full), so the sample follows users that change.
 
-A kind begins when queries are found to be unlike those sampled before. For long the sample of all would hold few of
-them, and a mean over it says little about any one kind. Used on the event loop only.
+A kind begins when queries are found to be unlike those sampled before. The sample of all contains few of them for a
+long time, and its mean says little about any one kind. Used on the event loop only.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES, Asked
 MOST_QUERIES = 1_000
 MOST_BYTES = 8 * 1024 * 1024
 MOST_OF_A_BATCH = 32
-"""Queries of one batch that are taken at most: they are often alike, and must not push out all others."""
+"""Most queries taken of one batch: they are often alike, and must not displace all others."""
 
 HORIZON = 16
-"""The sample forgets as if it were drawn from this many times its size of latest queries."""
+"""The sample forgets as if it were drawn from the latest queries, this many times its own size."""
 
 _NUMBERS = np.dtype("<i8")
 _FLOATS = np.dtype("<f4")
 
 
 class QueryReservoir:
-    """A sample of queries (n, dim) float32, as asked. capacity: most that it holds, fewer where MOST_BYTES says so."""
+    """A sample of queries (n, dim) float32, as asked. capacity: most that it holds, or fewer because of MOST_BYTES."""
 
     def __init__(self, *, dim: int, seed: int, capacity: int = MOST_QUERIES) -> None:
         self.capacity = max(1, min(capacity, MOST_BYTES // (4 * dim)))
         self.taken = 0
-        """Queries ever taken into it: its difference between two moments says how much has changed."""
+        """Number of queries ever taken into it. The difference between two times shows how much has changed."""
         self._seen = 0
         self._skip = 0
         self._held = 0
@@ -48,7 +47,7 @@ class QueryReservoir:
         return self._held
 
     def offer(self, queries: Matrix) -> int:
-        """Take some of the queries (n, dim) float32 that were asked, and return how many."""
+        """Take some of the queries (n, dim) float32 that users asked. Return how many."""
         count = len(queries)
         if count <= self._skip:
             self._skip -= count
@@ -68,14 +67,14 @@ class QueryReservoir:
         return self._queries[random.permutation(self._held)[:most]]
 
     def to_bytes(self) -> bytes:
-        """Return everything, for restore."""
+        """Return the whole state, for restore."""
         head = np.array([self._queries.shape[1], self._held, self.taken, self._seen], dtype=_NUMBERS)
         return head.tobytes() + self._queries[: self._held].astype(_FLOATS).tobytes()
 
     def restore(self, data: bytes) -> None:
         """Take over what another sample held, as far as there is room.
 
-        Raises DataLoss for bytes that to_bytes did not make at this dimension.
+        Raises DataLoss unless to_bytes made the bytes at this dimension.
         """
         size = 4 * _NUMBERS.itemsize
         if len(data) < size:
@@ -97,7 +96,7 @@ class QueryReservoir:
         self.taken += 1
 
     def _next_skip(self, seen: int) -> int:
-        """Return how many queries to pass over before the next is taken."""
+        """Return how many queries to skip before the next is taken."""
         if self._held < self.capacity:
             return 0
         chance = self.capacity / min(max(seen, self.capacity), HORIZON * self.capacity)
@@ -105,15 +104,15 @@ class QueryReservoir:
 
 
 MOST_KINDS = 3
-"""Kinds of which samples are kept; the oldest makes way."""
+"""Most kinds with a sample; the oldest is dropped for a new one."""
 
 KIND_QUERIES = 256
 LATEST = 64
-"""Latest queries that are kept, whatever their kind."""
+"""Number of latest queries that are kept, of any kind."""
 
 
 class QueryKinds:
-    """The samples of one replica. heard: queries ever offered."""
+    """The samples of one replica. heard: number of queries ever offered."""
 
     def __init__(self, *, dim: int, seed: int) -> None:
         self._dim, self._seed = dim, seed
@@ -124,18 +123,18 @@ class QueryKinds:
 
     @property
     def asked(self) -> Asked:
-        """The samples in numbers."""
+        """Return the counts of the samples."""
         every = self._everything
         newest = len(self._kinds[-1]) if self._kinds else 0
         return Asked(held=len(every), capacity=every.capacity, taken=every.taken, newest=newest, kinds=sum(map(len, self._known())))
 
     @property
     def asked_enough(self) -> bool:
-        """Whether real queries say more than what stands in for them."""
+        """Return whether there are enough real queries to use them instead of stand-ins."""
         return len(self._everything) >= min(ENOUGH_QUERIES, self._everything.capacity)
 
     def offer(self, queries: Matrix) -> None:
-        """Take queries (n, dim) float32 that were asked, as given."""
+        """Sample queries (n, dim) float32 that users asked, as given."""
         self.heard += len(queries)
         self._everything.offer(queries)
         if self._kinds and len(self._kinds[-1]) < self._kinds[-1].capacity:
@@ -143,14 +142,14 @@ class QueryKinds:
         self._latest.extend(queries[-LATEST:].copy())
 
     def begin_kind(self, *, with_latest: bool = False) -> None:
-        """Begin a new kind: that of the queries from now on, and with_latest of the latest ones, too."""
+        """Begin a new kind: the queries from now on and, with with_latest, the latest queries, too."""
         self._kinds = [*self._kinds, self._new_kind()][-MOST_KINDS:]
         if with_latest:
             for query in self._latest:
                 self._kinds[-1].offer(query[None, :])
 
     def sample(self, most: int, random: np.random.Generator) -> list[Matrix]:
-        """Return at most `most` of all queries, and of each kind of which there are enough, (m, dim) each."""
+        """Return at most `most` of all queries, and of each kind that has enough queries, (m, dim) each."""
         return [self._everything.sample(most, random), *(kind.sample(most, random) for kind in self._known())]
 
     def latest(self) -> Matrix:
@@ -158,31 +157,31 @@ class QueryKinds:
         return np.stack([*self._latest]) if self._latest else np.empty((0, self._dim), dtype=np.float32)
 
     def to_bytes(self) -> tuple[bytes, bytes]:
-        """Return (the sample of all, those of kinds), for restore and restore_kinds."""
+        """Return (sample of all, samples of kinds), for restore and restore_kinds."""
         kinds = [kind.to_bytes() for kind in self._kinds]
         head = np.array([len(kinds), *map(len, kinds)], dtype=_NUMBERS)
         return self._everything.to_bytes(), head.tobytes() + b"".join(kinds)
 
     def restore(self, data: bytes) -> None:
-        """Take over the sample of all that another one held. Raises DataLoss for other bytes."""
+        """Take over the sample of all of another QueryKinds. Raises DataLoss for other bytes."""
         restored = QueryReservoir(dim=self._dim, seed=self._seed)
         restored.restore(data)
         self._everything = restored
 
     def join(self, later: QueryKinds) -> None:
-        """Take what another one was offered since."""
+        """Take the queries that were offered to a later QueryKinds."""
         every = later._everything
         for query in every.sample(len(every), np.random.default_rng(self._seed)):
-            # One by one: of a batch only some are taken.
+            # One by one: only some queries of a batch are taken.
             self.offer(query[None, :])
 
     def restore_kinds(self, data: bytes) -> None:
-        """Take over the kinds that another one held. Raises DataLoss for other bytes."""
+        """Take over the kinds of another QueryKinds. Raises DataLoss for other bytes."""
         size = _NUMBERS.itemsize
         count = int(np.frombuffer(data[:size], dtype=_NUMBERS)[0]) if len(data) >= size else -1
         lengths = np.frombuffer(data[size : size * (1 + count)], dtype=_NUMBERS).tolist() if 0 <= count <= MOST_KINDS else [-1]
         if min(lengths, default=0) < 0 or len(data) != size * (1 + count) + sum(lengths):
-            raise DataLoss(f"samples of kinds of queries, {len(data)} bytes, say there are {count}")
+            raise DataLoss(f"query samples of kinds, {len(data)} bytes, are damaged: their head gives the number of kinds as {count}")
         kinds, at = [], size * (1 + count)
         for length in lengths:
             kinds.append(self._new_kind())
@@ -191,7 +190,7 @@ class QueryKinds:
         self._kinds = kinds
 
     def _known(self) -> list[QueryReservoir]:
-        """Return the kinds of which there are enough queries to say something."""
+        """Return the kinds with enough queries to be measured."""
         return [kind for kind in self._kinds if len(kind) >= min(ENOUGH_QUERIES, kind.capacity)]
 
     def _new_kind(self) -> QueryReservoir:

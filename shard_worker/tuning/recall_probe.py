@@ -1,6 +1,4 @@
-"""Measure the true recall of searches of a live replica: answer each query as any search, and exactly, over the same
-view.
-"""
+"""Measure the true recall of searches of a live replica: answer each query as usual and exactly, over the same view."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ class ProbedReads(Protocol):
     """Reads of one replica, from any thread."""
 
     def view(self) -> IndexView:
-        """Return what a read sees from now on."""
+        """Return the current view, for reads."""
         ...
 
     def search(self, view: IndexView, call: ShardSearch) -> ShardFound | None:
@@ -40,8 +38,9 @@ class ProbedReads(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ProbeQueries:
-    """Queries (m, dim) float32; own: (m,) ids of the points that stand in for them and do not count as hits, None for
-    real ones.
+    """Queries (m, dim) float32.
+
+    own: (m,) ids of the points that stand in for the queries and do not count as hits, None for real queries.
     """
 
     queries: Matrix
@@ -51,7 +50,7 @@ class ProbeQueries:
         return len(self.queries)
 
     def slices(self) -> Iterator[ProbeQueries]:
-        """Return the queries a few at a time."""
+        """Yield the queries a few at a time."""
         for start in range(0, len(self), _PROBED_AT_ONCE):
             few = slice(start, start + _PROBED_AT_ONCE)
             yield ProbeQueries(queries=self.queries[few], own=None if self.own is None else self.own[few])
@@ -59,7 +58,7 @@ class ProbeQueries:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probed:
-    """One query. recall: 0-1; search_us, exact_us: microseconds."""
+    """The result of one query. recall: 0-1; search_us, exact_us: microseconds."""
 
     recall: float
     search_us: float
@@ -67,7 +66,7 @@ class Probed:
 
 
 def check_call(call: ShardMeasureRecall) -> None:
-    """Raise InvalidArgument for a call that makes no sense."""
+    """Check the arguments of the call. Raises InvalidArgument."""
     if call.k < 1:
         raise InvalidArgument(f"k is {call.k}, it must be at least 1", ErrorDetails(field="k"))
     if not 1 <= call.sample <= MOST_PROBED:
@@ -77,7 +76,7 @@ def check_call(call: ShardMeasureRecall) -> None:
 
 
 def summary(shard: int, probed: Sequence[Probed], *, real: bool) -> ShardRecall:
-    """Return the means of what was probed. Without any query the recall is 1: there is nothing that was not found."""
+    """Return the means of the results. Without any query the recall is 1, since nothing was missed."""
     count = max(1, len(probed))
     return ShardRecall(
         shard=shard,
@@ -113,7 +112,7 @@ def probe(
 ) -> list[Probed]:
     """Search each query alone, twice.
 
-    Queries whose view was outdated by the writer, or that nothing can be near to, are left out.
+    A query is left out when the writer outdated its view, or when there are no points to find.
     """
     found = []
     for number in range(len(queries)):
@@ -151,9 +150,9 @@ def _without(hits: HitColumns, own: object) -> Scores:
 
 
 def _share(scores: Scores, truth: Scores, metric: Metric) -> float:
-    """Return the part of the exact hits that was found.
+    """Return the share of the exact hits that was found.
 
-    One kernel scores both, so a hit that is as good as the last exact one is an exact hit, or ties with one.
+    One kernel scores both, so a hit that is as good as the last exact hit is an exact hit, or ties with one.
     """
     good = scores <= truth[-1] if metric.smaller_is_better else scores >= truth[-1]
     return min(1.0, float(np.count_nonzero(good)) / len(truth))

@@ -1,8 +1,7 @@
-"""A Tuning as JSON values and back, so that a restart does not measure again. Refuses what no measurement could have
-written.
+"""A Tuning as JSON values and back, so that a restart does not measure again. Impossible records are refused.
 
-Records of earlier versions lack `remote`: without it nothing tells whether later queries are like those measured, so
-they count as measured on stand-ins, and real queries are measured anew.
+Records of earlier versions lack `remote`. Without it nobody can tell whether later queries are like those measured. So
+these records count as measured on stand-ins, and real queries are measured anew.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from shoal.shard_worker.index.tuning import IndexShape, Measures, Tuning
 
 
 def tuning_to_json(tuning: Tuning) -> dict[str, Any]:
-    """JSON values."""
+    """Return the tuning as JSON values."""
     shape, measures = tuning.shape, tuning.measures
     return {
         "breadth_name": shape.breadth_name,
@@ -41,7 +40,7 @@ def tuning_to_json(tuning: Tuning) -> dict[str, Any]:
 
 
 def tuning_from_json(record: Any) -> Tuning:
-    """The Tuning of a record. Raises DataLoss when it is none."""
+    """Return the Tuning of a record. Raises DataLoss when the record is not valid."""
     try:
         shape = IndexShape(
             breadth_name=str(record["breadth_name"]),

@@ -1,7 +1,7 @@
-"""The exact answer to sample queries over all rows of a segment, in short steps that can be stopped, and who is in it.
+"""The exact answer to sample queries over all rows of a segment, in short steps that can be stopped.
 
-Dead rows are rows here: what is measured is the index, which holds them. A row that ties with another counts as found
-where either would do.
+Dead rows count as rows here: the index is measured, and it holds them. A row counts as found when a row that ties with
+it is found in its place.
 """
 
 from __future__ import annotations
@@ -20,27 +20,30 @@ from shoal.shard_worker.index.view import SegmentView
 Numbers = npt.NDArray[np.int64]
 
 ABSENT = np.iinfo(np.int64).max
-"""Where a row stands that was not found."""
+"""Place of a row that was not found."""
 
 NO_ROW = -2
-"""Position of the own row of a query that is none; no search answers it."""
+"""Own row of a query that is not a row; no search returns it."""
 
 _STEP_FLOATS = 1 << 26
-"""Products of a query's and a row's elements in one step: some 20 ms."""
+"""Products of elements of queries and rows in one step: about 20 ms."""
 
 _MOST_DISTANCES = 1 << 21
 _TIES = 64
-"""Rows kept beyond the last wanted one, so that ties with it are seen."""
+"""Rows kept beyond the last wanted row, to see ties with it."""
 
 _FAR = 10.0
-"""Times the spread of rows, for stand-ins far out."""
+"""Distance of far stand-ins, as a multiple of the spread of the rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class QuerySample:
-    """Queries to measure with. queries: (m, dim) float32, prepared, contiguous; own: (m,) positions of the rows that
-    stand in for queries and must not find themselves, NO_ROW for others; kinds: (m,) number of the kind of each, and a
-    promise has to hold for each kind by itself; real: whether users asked them."""
+    """Queries to measure with.
+
+    queries: (m, dim) float32, prepared, contiguous; own: (m,) positions of the rows that stand in for queries and must
+    not find themselves, NO_ROW for others; kinds: (m,) number of each query's kind, and a promise must hold for each
+    kind by itself; real: whether users asked them.
+    """
 
     queries: Matrix
     own: Numbers
@@ -52,7 +55,7 @@ class QuerySample:
 
     @classmethod
     def asked(cls, queries: Matrix, metric: Metric, *others: Matrix) -> QuerySample:
-        """Real queries (m, dim) as they were asked; others: of other kinds, each (m, dim)."""
+        """Return a sample of real queries (m, dim) as users asked them; others: of other kinds, each (m, dim)."""
         every = [queries, *others]
         return cls(
             queries=np.ascontiguousarray(prepared(np.concatenate(every), metric), dtype=np.float32),
@@ -63,7 +66,7 @@ class QuerySample:
 
     @classmethod
     def own_rows(cls, part: SegmentView, most: int, rng: np.random.Generator, *, seq: int) -> QuerySample:
-        """At most `most` rows of the part that live at `seq`, in place of queries."""
+        """Return at most `most` rows of the part that live at `seq`, as queries."""
         alive = np.flatnonzero(part.deaths > seq)
         positions = np.sort(rng.permutation(alive)[:most]).astype(np.int64)
         vectors = np.ascontiguousarray(part.vectors.take(positions, axis=0), dtype=np.float32)
@@ -71,9 +74,11 @@ class QuerySample:
 
     @classmethod
     def stand_ins(cls, part: SegmentView, each: int, rng: np.random.Generator, *, seq: int, metric: Metric) -> QuerySample:
-        """At most `each` queries of each of some kinds, among which some are as hard as any that may be asked: rows
-        that live at `seq`, points between two rows, rows with noise, random directions, and where lengths count, far
-        out in these."""
+        """Return at most `each` queries of each of several kinds, so that some are as hard as any real query.
+
+        The kinds: rows that live at `seq`, points between two rows, rows with noise, random directions and, where
+        lengths count, points far out in these directions.
+        """
         rows = cls.own_rows(part, 4 * each, rng, seq=seq)
         count = len(rows) // 4
         if not count:
@@ -85,7 +90,7 @@ class QuerySample:
         if metric is Metric.L2:
             made.append(around + _FAR * noise[1])
         if metric is Metric.COSINE:
-            # What has no direction would be no query.
+            # A vector without a direction is not a valid query.
             made = [np.where(np.abs(one).max(axis=1, keepdims=True) > 0, one, drawn[:count]) for one in made]
         own = rng.permutation(rows.own)[:count]
         others = prepared(np.concatenate(made).astype(np.float32), metric)
@@ -97,8 +102,9 @@ class QuerySample:
         )
 
     def without_own(self, positions: Numbers, start: int = 0) -> Numbers:
-        """Positions (count, f) of queries from `start` on without the queries' own rows; (count, f - 1), best first as
-        before.
+        """Remove the queries' own rows from positions (count, f) found for queries from `start` on.
+
+        Return (count, f - 1), in the same order.
         """
         kept = positions != self.own[start : start + len(positions), None]
         whole = kept.all(axis=1)
@@ -110,21 +116,21 @@ class QuerySample:
 class Truth:
     """The nearest rows of each query of a sample, nearest first.
 
-    nearest: (m, kept) positions; first_places: (m, kept) place from 0 of each of them, of the first of those that tie;
-    places: how many places are whole, the last with all rows that tie, as far as there was room; rows: of the segment;
+    nearest: (m, kept) positions; first_places: (m, kept) place from 0 of each row, for ties the place of the first;
+    places: number of complete places, the last with all rows that tie, as far as there was room; rows: of the segment;
     best: (m,) scores of the nearest row of each query.
     """
 
     def __init__(self, *, nearest: Numbers, first_places: Numbers, places: int, rows: int, best: npt.NDArray[np.float32]) -> None:
         self.nearest, self.first_places, self.places, self.best = nearest, first_places, places, best
-        # One more: positions of -1, for nothing found, land there.
+        # One more: positions of -1, for nothing found, index this last place.
         self._found_at: Numbers = np.full(rows + 1, ABSENT, dtype=np.int64)
 
     def found_at(self, positions: Numbers, start: int = 0) -> Numbers:
-        """Where in `positions` (count, f), found for queries from `start` on, each of their nearest rows stands.
+        """Return where each of the nearest rows is in `positions` (count, f), found for queries from `start` on.
         (count, kept).
 
-        ABSENT for those that were not found; -1 in positions is nothing. One call at a time.
+        ABSENT for rows that were not found; -1 in positions means nothing. One call at a time.
         """
         found = np.empty((len(positions), self.nearest.shape[1]), dtype=np.int64)
         columns = np.arange(positions.shape[1])
@@ -137,9 +143,9 @@ class Truth:
 
 
 def exact_truth(part: SegmentView, sample: QuerySample, places: int, metric: Metric, should_stop: Callable[[], bool]) -> Truth | None:
-    """The `places` nearest rows of each query, and what ties with the last; None when it was told to stop.
+    """Find the `places` nearest rows of each query, and ties with the last; None when should_stop() interrupts.
 
-    Steps take some 20 ms.
+    Steps take about 20 ms.
     """
     rows = len(part)
     kept = min(rows, places + _TIES + 1)
@@ -159,7 +165,7 @@ def exact_truth(part: SegmentView, sample: QuerySample, places: int, metric: Met
 
 
 def _nearest(part: SegmentView, queries: Matrix, kept: int, metric: Metric, should_stop: Callable[[], bool]) -> Numbers | None:
-    """About the `kept` nearest rows of each query, in no order, by matrix products. (m, kept)."""
+    """Find about the `kept` nearest rows of each query, in no order, by matrix products. (m, kept)."""
     count, dim = queries.shape
     step = max(1, min(_STEP_FLOATS // (count * dim), _MOST_DISTANCES // count))
     best = np.empty((count, 0), dtype=np.float32)
@@ -184,7 +190,7 @@ def _nearest(part: SegmentView, queries: Matrix, kept: int, metric: Metric, shou
 def _scores(
     part: SegmentView, queries: Matrix, positions: Numbers, metric: Metric, should_stop: Callable[[], bool]
 ) -> npt.NDArray[np.float32] | None:
-    """Scores of the rows at `positions` (m, f), by the scoring kernel."""
+    """Return the scores of the rows at `positions` (m, f), by the scoring kernel."""
     count, width = positions.shape
     scores = np.empty((count, width), dtype=np.float32)
     step = max(1, _STEP_FLOATS // 8 // (width * queries.shape[1]))

@@ -1,10 +1,10 @@
-"""Keep the recall tables of one replica's segments true: gather real queries, measure in the background, remember on
-disk.
+"""Keep the recall tables of one replica's segments up to date: sample real queries, measure in the background, store
+the results on disk.
 
-Segments that are about to be swapped in, and those that `tune` asks for, are measured in the worker's build thread. In
-the background, measurements make way for builds, searches and `tune`; urgent ones do not: searches cost more than they
-need until these are done, so they run beside builds. Now and then the latest queries are checked against the exact
-answer. Other files decide when a measurement is due (logic/tuning/plan), what it promises
+Segments that are about to be swapped in, and segments that `tune` requests, are measured in the worker's build thread.
+Measurements in the background give way to builds, searches and `tune`. Urgent measurements do not: until they are done
+searches cost more than necessary, so they run beside builds. From time to time the latest queries are checked against
+the exact answer. Other files decide when a measurement is due (logic/tuning/plan), what it promises
 (logic/tuning/recall_bounds) and when queries are unlike those measured (logic/tuning/query_drift).
 """
 
@@ -42,34 +42,37 @@ from shoal.shard_worker.tuning.recall_probe import Probed, ProbedReads, ProbeQue
 log = logging.getLogger("shoal.worker.tuning")
 
 BRIEF_S, BRIEF_SHARE = 1.0, 0.4
-"""A measurement before a swap begins no further breadth after this many seconds, or after this share of the time that
-the build took, whichever is more.
+"""A measurement before a swap begins no further breadth after BRIEF_S seconds, or after BRIEF_SHARE of the build's
+time, whichever is longer.
 """
 
 CHECK_REST_RATIO = 50.0
-"""After a check of the latest queries the next one waits this many times as long as it took."""
+"""After a check of the latest queries, the next check waits this many times as long as the check took."""
 
 CHECK_K = 10
 
 LOOK_S = 1.0
-"""Pause between two looks at what is due, unless it is kicked."""
+"""Longest pause between two looks for due measurements; a kick ends it."""
 
 PAUSE_S = 0.2
-"""Least pause between two looks."""
+"""Shortest pause between two looks."""
 
 RETRY_S = 60.0
-"""Rest of a segment whose measurement failed."""
+"""Time for which a segment rests after its measurement failed."""
 
 PATIENCE = 3
-"""Times that a measurement makes way for a build before it insists."""
+"""A measurement gives way to a build this many times; then it insists."""
 
 
 class Tuner:
-    """Background tuning of one replica. Made on its event loop; `kick` whenever there may be new segments, `offer` with
-    every search, `close` before its engine."""
+    """Background tuning of one replica.
+
+    Make it on the replica's event loop. Call `kick` when there may be new segments, `offer` with every search, and
+    `close` before the engine closes.
+    """
 
     def __init__(self, *, shard: ShardId, reading: ProbedReads, pools: Pools, spec: CollectionSpec, folder: Path, seed: int = 0) -> None:
-        """folder: for what is remembered, made when there is something."""
+        """Start tuning. folder: for the results, created when there are any."""
         self._shard, self._reading, self._pools = shard, reading, pools
         self._metric, self._dim, self._recall = spec.metric, spec.dim, spec.recall
         self._files = TuningFiles(folder)
@@ -94,7 +97,7 @@ class Tuner:
         self._wake.set()
 
     def offer(self, queries: Matrix) -> None:
-        """Take queries (n, dim) float32 that were asked, as given."""
+        """Sample queries (n, dim) float32 that users asked, as given."""
         self._searched_s = boot_s()
         before = self._queries.asked_enough
         self._queries.offer(queries)
@@ -102,11 +105,11 @@ class Tuner:
             self.kick()
 
     def aim(self, recall: float) -> None:
-        """Set another target for searches that name none."""
+        """Set another recall target for searches that name none."""
         self._recall = recall
 
     async def close(self) -> None:
-        """Stop what runs, remember what was learnt, and end."""
+        """Stop running work, save what was learnt, and end."""
         self._stop.set()
         self._wake.set()
         await self._running
@@ -114,9 +117,11 @@ class Tuner:
             await self._save()
 
     async def measure_new(self, part: SegmentView, name: str, build_s: float) -> None:
-        """Measure a segment that is about to be swapped in as `name`, after a build of build_s, so that its first
-        search can take the index. Without enough real queries it is left for later, and searched exactly until then,
-        unless exact searches are dear."""
+        """Measure a segment that is about to be swapped in as `name`, so that its first search can use the index.
+
+        Its build took build_s. Without enough real queries it is measured later, and searched exactly until then,
+        unless exact searches are expensive.
+        """
         if part.native is None or not (self._queries.asked.enough or part.tuning.now.exact_us(len(part)) > DEAR_US):
             return
         self._coming.add(name)
@@ -134,7 +139,7 @@ class Tuner:
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         """Measure every sealed segment that has an index, now.
 
-        Raises DeadlineExceeded, Unavailable when the replica closes.
+        Raises InvalidArgument, DeadlineExceeded, Unavailable when the replica closes.
         """
         if call.k < 1:
             raise InvalidArgument(f"k is {call.k}, it must be at least 1", ErrorDetails(field="k"))
@@ -159,7 +164,7 @@ class Tuner:
         return tuple(curves)
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
-        """Answer a sample of real queries, or of points that stand in for them, as any search and exactly.
+        """Answer a sample of real queries, or of points that stand in for them, as usual and exactly.
 
         Raises as tune.
         """
@@ -192,7 +197,7 @@ class Tuner:
             await self._check_latest()
 
     async def _pause(self) -> None:
-        """Wait until it is kicked or time to look, but never less than PAUSE_S: kicks come with every write."""
+        """Wait for a kick or the next look, but at least PAUSE_S: kicks come with every write."""
         try:
             async with asyncio.timeout(PAUSE_S):
                 await self._stop.wait()
@@ -206,8 +211,9 @@ class Tuner:
         self._wake.clear()
 
     def _next(self) -> tuple[SegmentView, bool] | None:
-        """Return the segment to measure next and whether that is urgent; None while there is none, or while builds or
-        searches go first.
+        """Return the segment to measure next and whether it is urgent.
+
+        Return None when there is none, or when builds or searches go first.
         """
         parts = {part.name: part for part in _measurable(self._reading.view())}
         self._known.forget_all_but(parts.keys() | self._coming)
@@ -236,12 +242,12 @@ class Tuner:
         return due(segments, self._queries.asked, now_s=now_s)
 
     def _urgent_waits(self) -> bool:
-        """Return whether something urgent is due, for which another measurement makes way. In any thread."""
+        """Return whether something urgent is due, to which another measurement gives way. In any thread."""
         parts = {part.name: part for part in _measurable(self._reading.view())}
         return any(each.urgent and not self._known.has_failed(each.name) for each in self._due(parts, boot_s()))
 
     def _begin_kind_if_doubted(self, parts: Mapping[str, SegmentView], *, with_latest: bool = False) -> None:
-        """Gather queries of a new kind once a segment is found to be measured on others."""
+        """Begin to sample a new kind of queries when the measurement of a segment begins to be doubted."""
         doubting = any(part.tuning.now.likeness.doubted for part in parts.values())
         if doubting and not self._doubting:
             log.info(event("queries_changed", shard=self._shard))
@@ -249,7 +255,7 @@ class Tuner:
         self._doubting = doubting
 
     async def _measure_in_background(self, part: SegmentView, urgent: bool) -> bool:
-        """Measure it, and return whether it is worth looking for another at once."""
+        """Measure the segment. Return whether to look for another one at once."""
         insists, standing = urgent or self._gave_way >= PATIENCE, self._known.standing(part.name)
 
         def withdrawn() -> bool:
@@ -275,8 +281,9 @@ class Tuner:
         return True
 
     def _is_settled(self, part: SegmentView, standing: Standing | None) -> bool:
-        """Return whether a segment need not be measured any more: `tune` does it, or has done it since `standing` was
-        known, or the segment is gone.
+        """Return whether a segment need not be measured any more.
+
+        This is so when `tune` measures it, when it was measured since `standing` was read, or when it is gone.
         """
         if part.name in self._asked or self._known.standing(part.name) is not standing:
             return True
@@ -296,8 +303,11 @@ class Tuner:
         urgent: bool = False,
         brief_s: float | None = None,
     ) -> Tuning | None:
-        """Measure a segment and let searches use that; None when it was stopped. aside: on one core; and, unless it is
-        urgent, resting while there are searches. urgent, brief_s: on few queries; and for about brief_s at most."""
+        """Measure a segment and let searches use the result; None when it was stopped.
+
+        aside: on one core and, unless urgent, resting while there are searches. urgent: on few queries. brief_s: on few
+        queries, for about brief_s at most.
+        """
         asked, brief = self._queries.asked, urgent or brief_s is not None
         size = BRIEF_SAMPLE if brief else SAMPLE
         measurement = Measurement(
@@ -329,8 +339,9 @@ class Tuner:
         return tuning
 
     async def _check_latest(self) -> None:
-        """Answer the latest queries exactly, too, now and then. They may look like the sample and still be answered
-        worse than it.
+        """From time to time, answer the latest queries exactly, too.
+
+        They may look like the sample and still be answered worse.
         """
         parts = {part.name: part for part in _measurable(self._reading.view()) if part.tuning.now.trusted}
         began = boot_s()
@@ -359,7 +370,7 @@ class Tuner:
         )
 
     async def _probe(self, queries: ProbeQueries, call: ShardMeasureRecall, withdrawn: threading.Event) -> list[Probed]:
-        """Answer a slice of the queries. Builds and other slices have their turn between two."""
+        """Answer a slice of the queries. Between two slices, builds and slices of other calls can run."""
         found = await self._pools.build(
             lambda: [] if withdrawn.is_set() else probe(self._reading, self._shard, queries, call, self._metric, boot_s), self._stop
         )

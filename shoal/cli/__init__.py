@@ -1,4 +1,4 @@
-"""The command line: one file per noun, one file that prints.
+"""The command line. Each file holds the commands of one noun; only `output` prints.
 
-Refuses to know server packages; `shoal up` becomes one.
+It imports no server package. `shoal up` replaces its own process by a server.
 """

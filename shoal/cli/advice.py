@@ -1,4 +1,4 @@
-"""Say what to do next: after an error, and about a cluster that is not well. Pure."""
+"""Tell the user what to do next: after an error, and for each problem of a cluster. Pure."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def next_step(error: ShoalError) -> str:
 
 
 def problems_of(cluster: ClusterInfo) -> list[str]:
-    """Return what is wrong with the cluster and what to do, in words; nothing when all is well."""
+    """Return one text for each problem of the cluster: what is wrong and what to do. The list is empty without
+    problems.
+    """
     found = [] if cluster.leader else ["no coordinator leads, so nothing is created, dropped or failed over; start one"]
     if not cluster.workers:
         found.append("no worker is registered, so nothing can be stored; start one")
@@ -85,12 +87,17 @@ def _waiting_for(worker: WorkerInfo, shards: Sequence[ShardInfo]) -> list[str]:
 
 
 def _waits_for(shard: ShardInfo, worker: str) -> bool:
-    """Return whether the worker holds the shard's only replica, so that the shard cannot answer before it is back."""
+    """Return whether the worker holds the only replica of the shard. The shard then cannot answer until the worker is
+    back.
+    """
     return shard.state is ShardCondition.NO_PRIMARY and shard.primary == worker and len(shard.replicas) < 2
 
 
 def _replication_problems(shards: Sequence[ShardInfo]) -> list[str]:
-    """Return a line for the shards that serve with too few replicas, those with the same reason together."""
+    """Return problems of shards that answer but have too few replicas in sync.
+
+    Shards with the same state and reason share one text.
+    """
     by_reason: dict[tuple[ReplicationCondition, str], list[str]] = {}
     for shard in shards:
         if shard.state is ShardCondition.OK and shard.replication not in _WELL:

@@ -1,4 +1,4 @@
-"""`shoal collection ...`: create, list, show, alter, optimize, drop. (Its tune and recall are in `recall`.)"""
+"""The commands `shoal collection create|list|show|alter|optimize|drop`. Its `tune` and `recall` are in `recall`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _INDEXES = "auto, flat, hnsw, ivf, or a FAISS factory string such as HNSW32 or I
 _RECALL = "Target recall of searches that name none, above 0 and at most 1."
 
 _SHOWN_CHARACTERS = 2_000
-"""Of a value that is shown: why builds wait is said in whole sentences, of several shards."""
+"""Most characters of one value in `show`. The reasons why builds wait are whole sentences, one for each shard."""
 
 _LOOK_EVERY_S = 1.0
 _QUIET_LOOKS = 3
-"""Looks in a row that must find no build pending: workers learn of a change a moment after it is decided."""
+"""Number of looks in a row that must find no pending build. Workers learn of a change a moment after it is decided."""
 
 _STUCK_S = 3600.0
-"""Without any change for so long, waiting is given up."""
+"""Waiting ends with an error when nothing has changed for this long."""
 
 
 @app.command()
@@ -133,7 +133,10 @@ def alter(
 
 
 def _builds_done(client: Client, name: str) -> CollectionInfo:
-    """The collection once its builds are done. Raises DeadlineExceeded when they stand still for long."""
+    """Wait until the collection has no pending build, and return its description.
+
+    Raises DeadlineExceeded when nothing changes for _STUCK_S seconds.
+    """
     quiet, info = 0, client.describe_collection(name)
 
     def look() -> _Look:
@@ -148,7 +151,7 @@ def _builds_done(client: Client, name: str) -> CollectionInfo:
 
 
 def _replicas_done(client: Client, name: str, replicas: int) -> None:
-    """Return when every shard has as many replicas in sync as it should, and no others. Raises as _builds_done does."""
+    """Wait until each shard has exactly `replicas` replicas in sync and no learners. Raises as _builds_done does."""
 
     def look() -> _Look:
         shards = [each for each in client.cluster().shards if each.collection == name]
@@ -162,7 +165,7 @@ def _replicas_done(client: Client, name: str, replicas: int) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Look:
-    """How far something is. progress: changes as long as it goes on."""
+    """How far a change has come. progress: a value that differs from the last one as long as the work goes on."""
 
     done: bool
     progress: tuple[int, int]

@@ -1,4 +1,4 @@
-"""How a command reaches the cluster, and the options that every such command takes."""
+"""Connect a command to the cluster, and define the options that each of these commands takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """What the global options say. connect: makes the client; another one in tests."""
+    """The values of the global options. connect: creates the client; tests give another one."""
 
     address: str = DEFAULT_ADDRESS
     timeout_s: float | None = None
@@ -27,7 +27,10 @@ class Connection:
 
 
 def client_of(ctx: typer.Context, address: str | None, timeout: float | None, default_s: float | None = None) -> Client:
-    """A client for this command: its own options win over the global ones. default_s: when neither names a timeout."""
+    """Return a client for one command. The options of the command win over the global ones.
+
+    default_s: timeout in seconds, if neither gives one.
+    """
     connection: Connection = ctx.obj
     given = timeout if timeout is not None else connection.timeout_s
     return connection.connect(address or connection.address, timeout=default_s if given is None else given)

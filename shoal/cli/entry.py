@@ -1,5 +1,6 @@
-"""Entry point of the `shoal` program: answers Ctrl-C in one line also while the command tree, which takes long, is
-imported.
+"""Entry point of the `shoal` program.
+
+The import of the command tree takes long. Ctrl-C is answered in one line during that time, too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NoReturn
 from shoal.runtime.streams import open_streams
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells give it."""
+"""Exit code after Ctrl-C, as shells define it."""
 
 INTERRUPTED_LINE = "error: interrupted; run it again to go on, nothing is done twice\n"
 
@@ -37,12 +38,12 @@ def main() -> NoReturn:
 
 
 def _is_taken() -> bool:
-    """Whether Ctrl-C is meant for us: a shell lets what it starts in the background ignore it."""
+    """Return whether this process is to react to Ctrl-C. A shell makes background processes ignore it."""
     return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """Leave the command in order. Who asks a second time wants it at once."""
+    """Leave the command in order. A second Ctrl-C ends the process at once."""
     signal.signal(signal.SIGINT, _end_at_once)
     raise KeyboardInterrupt
 

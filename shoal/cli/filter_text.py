@@ -1,6 +1,6 @@
-"""Filters as they are typed: JSON objects, or `field=value` and `field!=value`.
+"""Parse filters from the command line: JSON objects, or `field=value` and `field!=value`.
 
-Pure; their meaning is checked by the client.
+Pure. The client checks the meaning of the result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _EXAMPLE = """write 'field=value', 'field!=value' or JSON such as '{"price": {"$
 
 
 def filter_of(texts: Sequence[str] | None) -> dict[str, Any] | None:
-    """The filter that all texts say together; None for none. Raises InvalidArgument for a text that says nothing."""
+    """Return one filter that joins all texts by "and", or None without texts.
+
+    Raises InvalidArgument for a text that is neither JSON nor a comparison.
+    """
     filters = [_one(text) for text in texts or ()]
     if len(filters) > 1:
         return {"$and": filters}
@@ -50,14 +53,17 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value: dict[str, Any] = value_from_json(text)
     except DuplicateKey as error:
-        raise _unclear(text, f"loses a condition ({error})") from None
+        raise _unclear(text, f"would lose a condition ({error})") from None
     except ValueError as error:
         raise _unclear(text, f"is not JSON ({error})") from None
     return value
 
 
 def _named(field: str, text: str) -> str:
-    """The path of a field, without blanks around it. What ends in < or > was meant as another comparison."""
+    """Return the path of a field, without blanks around it.
+
+    Raises InvalidArgument for a path that is empty or ends in one of <>!~: another comparison was probably meant.
+    """
     path = field.strip()
     if not path or path[-1] in "<>!~":
         raise _unclear(text, "is no comparison with = or !=")
@@ -65,10 +71,15 @@ def _named(field: str, text: str) -> str:
 
 
 def _value(typed: str, text: str) -> Any:
-    """A JSON string, number, true, false or null; anything else is the text itself, unless it looks like half a
-    comparison (== or =<): such a text has to be typed as JSON. text: the whole filter."""
+    """Return the value of a comparison: a JSON string, number, true, false or null; else the typed text itself.
+
+    A text that begins with =, < or > (as in == or =<) was probably meant as another operator, so it must be typed as a
+    JSON string.
+
+    text: the whole filter, for the error. Raises InvalidArgument.
+    """
     if typed.lstrip().startswith(("=", "<", ">")):
-        raise _unclear(text, f"has a value that begins with {typed.lstrip()[0]}, which as a text is typed as a JSON string in quotes")
+        raise _unclear(text, f"has a value that begins with {typed.lstrip()[0]}; put such a text in quotes, as a JSON string")
     if typed.strip() in _NO_JSON_NUMBERS:
         return typed
     try:

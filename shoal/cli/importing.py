@@ -1,6 +1,6 @@
-"""`shoal import`: a file of points into a collection, in bounded batches.
+"""The command `shoal import`: write the points of a file into a collection, in batches of bounded size.
 
-Safe to run again: points with known ids are replaced.
+It is safe to run it again: points whose ids exist are replaced.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def import_points(
 
 
 def _format(file: Path, given: str | None) -> str:
-    """What the file is: as the user says, else by its ending."""
+    """Return the format of the file: as the user says, else by its ending."""
     name = given or file.suffix.lower().removeprefix(".")
     if file == STDIN and name != "jsonl":
         raise typer.BadParameter("the standard input is read as lines of JSON: say --format jsonl")
@@ -93,7 +93,10 @@ def _create(client: Client, name: str, dim: int, metric: str, shards: int) -> No
 
 
 def _run(client: Client, collection: str, file: Path, batches: Iterable[PointBatch], moved: Progress) -> int:
-    """Upsert all batches; returns the number of rows read. Errors name the row or line, and how far the import came."""
+    """Upsert all batches and return the number of rows read.
+
+    An error names the row or line, and how many rows were imported before it.
+    """
     done = 0
     try:
         for batch in batches:

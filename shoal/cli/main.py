@@ -1,7 +1,7 @@
-"""The command tree and how a command ends: exit code 0 for success, 1 for an error, 2 for wrong usage, 130 for Ctrl-C,
-141 when what reads its output has left.
+"""The command tree, and how a command ends.
 
-Every error is one line on stderr: `error: <what>; <what to do next>`. One file per noun; only `output` prints.
+Exit codes: 0 for success, 1 for an error, 2 for wrong usage, 130 after Ctrl-C, 141 when the reader of the output has
+closed it. Each error is one line on stderr: `error: <what>; <what to do next>`. Only `output` prints.
 """
 
 from __future__ import annotations
@@ -26,20 +26,18 @@ _NO_READER = 141
 
 
 class _Interrupted(Exception):
-    """Ctrl-C, under a name that typer does not answer in its own way.
+    """Ctrl-C as an exception that typer does not handle itself.
 
     Its text: how far the command came, or nothing.
     """
 
 
 class _ReaderLeft(Exception):
-    """What reads our output has left, as `... | head -1` does, under a name that typer does not answer in its own
-    way.
-    """
+    """The reader of the output has closed it, as in `... | head -1`. Typer does not handle this exception itself."""
 
 
 class OneLineErrors(TyperGroup):
-    """The root command: turns every way to fail into one line and an exit code."""
+    """The root command. It turns each failure into one line on stderr and an exit code."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command that was asked for."""
@@ -59,7 +57,7 @@ class OneLineErrors(TyperGroup):
 
 
 def exit_code(run: Callable[[], Any]) -> int:
-    """Exit code of a run command; prints its error, if any."""
+    """Run a command, print its error if there is one, and return the exit code."""
     try:
         code = run()
     except ShoalError as error:
@@ -80,7 +78,7 @@ def exit_code(run: Callable[[], Any]) -> int:
     except typer.Abort as error:
         return _interrupted() if isinstance(error.__cause__, KeyboardInterrupt) else 1
     if code == _INTERRUPTED:
-        # Typer's own answer, without a word, to a Ctrl-C before the command began.
+        # After Ctrl-C before the command began, typer returns this code and prints nothing.
         return _interrupted()
     return code if isinstance(code, int) else 0
 
@@ -91,7 +89,7 @@ def _interrupted(*far: str) -> int:
 
 
 def _refused(error: OSError) -> int:
-    """Exit code when the system refuses something."""
+    """Report an error of the operating system and return the exit code."""
     output.abandon_stdout()
     output.error(f"the system refuses: {error}", "correct that and try again")
     return 1

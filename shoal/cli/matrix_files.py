@@ -1,6 +1,6 @@
 """Files that hold a matrix: .npy, and the .fvecs and .bvecs of the TexMex data sets.
 
-Read a piece at a time; errors name the row.
+They are read piece by piece. Errors name the row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from shoal.core.limits import DEFAULT_LIMITS
 AnyArray = npt.NDArray[Any]
 
 VECS: dict[str, np.dtype[Any]] = {"fvecs": np.dtype("<f4"), "bvecs": np.dtype("u1")}
-"""Type of the components. Each row of such a file is its dimension (int32, little-endian) and then its components."""
+"""dtype of the components, by kind.
+
+A row of these files is its dimension (int32, little-endian) and then its components.
+"""
 
 _SCAN_BYTES = 32 * 1024 * 1024
 
@@ -27,16 +30,19 @@ class Matrix(Protocol):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n, dim)."""
+        """Return (n, dim)."""
         ...
 
     def read(self, start: int, end: int) -> AnyArray:
-        """Rows [start, end), (end - start, dim). Raises InvalidArgument naming the first row that is none."""
+        """Return rows [start, end) as an array (end - start, dim).
+
+        Raises InvalidArgument that names the first bad row.
+        """
         ...
 
 
 def matrix_of(path: Path, kind: str = "") -> Matrix:
-    """The matrix in a file. kind: "npy", "fvecs" or "bvecs"; by default what the ending says, else npy.
+    """Open the matrix in a file. kind: "npy", "fvecs" or "bvecs"; "": by the ending of the file, else npy.
 
     Raises InvalidArgument for a file that is missing, unreadable, cut short or of another shape.
     """
@@ -45,17 +51,17 @@ def matrix_of(path: Path, kind: str = "") -> Matrix:
 
 
 def bad(message: str) -> InvalidArgument:
-    """The error of a bad file."""
+    """Return the error for a bad file."""
     return InvalidArgument(message, ErrorDetails(field="file"))
 
 
 def unreadable(path: Path | str, error: OSError) -> InvalidArgument:
-    """The error of a file that the system does not give."""
+    """Return the error for a file that the operating system cannot open or read."""
     return bad(f"{path}: {error.strerror or error}")
 
 
 def mapped(path: Path) -> AnyArray:
-    """The array of an .npy file, mapped and not read. Raises InvalidArgument."""
+    """Return the array of an .npy file, memory-mapped. Raises InvalidArgument."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
@@ -68,7 +74,10 @@ def mapped(path: Path) -> AnyArray:
 
 
 class NpyMatrix:
-    """An .npy file of real numbers. It is mapped anew for each piece, so that pages read before do not add up."""
+    """An .npy file of real numbers.
+
+    Each read maps the file anew, so that pages of earlier reads do not stay in memory.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -83,7 +92,7 @@ class NpyMatrix:
 
 
 class VecsMatrix:
-    """An .fvecs or .bvecs file, whose rows must all have the dimension of the first."""
+    """An .fvecs or .bvecs file. All rows must have the dimension of the first row."""
 
     def __init__(self, path: Path, component: np.dtype[Any]) -> None:
         self._path = path
@@ -108,7 +117,7 @@ class VecsMatrix:
         return np.ascontiguousarray(rows["components"])
 
     def _head(self) -> tuple[int, int]:
-        """Bytes of the file and dimension of its first row."""
+        """Return the size of the file in bytes, and the dimension of its first row."""
         try:
             with self._path.open("rb") as file:
                 head = file.read(4)
@@ -124,8 +133,9 @@ class VecsMatrix:
         return size, dim
 
     def _ragged(self, size: int) -> InvalidArgument:
-        """What is wrong with a file that is no whole number of rows: a row of another dimension, else a last row cut
-        short.
+        """Return the error for a file whose size is not a whole number of rows.
+
+        It names the first row with another dimension, else the last row as cut short.
         """
         count, step = self.shape[0], max(1, _SCAN_BYTES // self._row.itemsize)
         for start in range(0, count, step):

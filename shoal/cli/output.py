@@ -1,8 +1,8 @@
-"""The one file that prints: tables for people, JSON for programs, one-line errors and notes on stderr.
+"""The only file that prints: tables for people, JSON for programs, one-line errors and notes on stderr.
 
-Tables are drawn by rich on a terminal, and are plain aligned text when piped. A stdout that takes no more is an error;
-a stderr that takes no more is none: there is nobody left to be told. What the encoding of a stream lacks is written as
-\\uXXXX, as in JSON.
+Tables are drawn by rich on a terminal; in a pipe they are aligned text. A failed write to stdout is an error. A failed
+write to stderr is ignored, because it cannot be reported anywhere. A character that the encoding of a stream lacks is
+written as \\uXXXX, as in JSON.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _ESCAPE = "shoal-escape"
 
 
 class OutputLost(Exception):
-    """Stdout takes no more, as on a full disk. Its text: why."""
+    """Stdout cannot be written, for example because the disk is full. Its text: the reason."""
 
 
 def prepare_streams() -> None:
-    """Make stdout and stderr take every character, whatever their encoding."""
+    """Make stdout and stderr accept every character, whatever their encoding."""
     codecs.register_error(_ESCAPE, _escaped)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -40,28 +40,28 @@ def prepare_streams() -> None:
 
 
 def line(text: str) -> None:
-    """A line of the result."""
+    """Print one line of the result."""
     _put(text)
 
 
 def note(text: str) -> None:
-    """A line for people, beside the result. That nobody can read it ends nothing."""
+    """Print a line for people on stderr. A failed write is ignored."""
     with suppress(OSError):
         typer.echo(text, err=True)
 
 
 def error(what: str, next_step: str) -> None:
-    """The one line that says what went wrong and what to do."""
+    """Print the one line that says what went wrong and what to do next."""
     note(f"error: {' '.join(what.split())}; {next_step}")
 
 
 def document(value: Any) -> None:
-    """One JSON document."""
+    """Print one JSON document."""
     _put(json_text(value))
 
 
 def array(values: Iterable[Any]) -> None:
-    """A JSON array, printed element by element, one a line."""
+    """Print a JSON array, one element a line, as the elements arrive."""
     before = "[\n"
     for value in values:
         _put(before + json_text(value), newline=False)
@@ -70,7 +70,7 @@ def array(values: Iterable[Any]) -> None:
 
 
 def json_text(value: Any) -> str:
-    """JSON on one line, however deep. A number that JSON lacks becomes the string "Infinity", "-Infinity" or "NaN"."""
+    """Return JSON on one line, of any depth. A number that JSON lacks becomes "Infinity", "-Infinity" or "NaN"."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError):
@@ -84,7 +84,7 @@ def _spelled(value: Any) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, cell_characters: int = _CELL_CHARACTERS) -> None:
-    """A table with a heading. cell_characters: of a cell, what is longer is cut."""
+    """Print a table with a heading. cell_characters: longer cells are cut."""
     listed = [[_cell(value, cell_characters) for value in row] for row in rows]
     right = [_is_numbers([row[at] for row in listed]) for at in range(len(columns))]
     if _is_terminal(sys.stdout):
@@ -95,7 +95,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, cell_charact
 
 
 def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
-    """Lines of a plain table; columns marked right are aligned on that side."""
+    """Return the lines of a plain table. right: whether a column is aligned on the right."""
     heading = [name.upper() for name in columns]
     widths = [max(len(row[at]) for row in [heading, *rows]) for at in range(len(columns))]
     return [
@@ -105,7 +105,7 @@ def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequen
 
 
 def sure(question: str) -> bool:
-    """Whether the user says yes; no when there is nobody to ask."""
+    """Ask the user and return whether the answer is yes. Return False when stdin is closed."""
     try:
         return typer.confirm(question, err=True)
     except typer.Abort as stopped:
@@ -117,8 +117,10 @@ def sure(question: str) -> bool:
 
 @contextmanager
 def progress(title: str, total: int | None, pace: Pace) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, else nothing; yields a function to be told (rows so far, rows in all). pace: begun
-    with the work."""
+    """Show a progress bar if stderr is a terminal. Yields a function that takes (rows so far, rows in all).
+
+    pace: created when the work began.
+    """
     if not _is_terminal(sys.stderr):
         yield lambda rows, of: None
         return
@@ -128,8 +130,10 @@ def progress(title: str, total: int | None, pace: Pace) -> Iterator[Callable[[in
 
 @contextmanager
 def watching() -> Iterator[Callable[[str], None]]:
-    """Something that takes its time: yields a function to be told how far it is, on stderr, in one line that changes on
-    a terminal, else a line for each change."""
+    """Show on stderr how far a long task is. Yields a function that takes the text to show.
+
+    A terminal shows one line that changes; any other stderr gets a line for each change.
+    """
     told = ""
 
     def note_change(text: str) -> None:
@@ -149,12 +153,12 @@ def watching() -> Iterator[Callable[[str], None]]:
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """A number with its noun. plural: unless it ends in s."""
+    """Return a number with its noun. plural: if it is not the noun with an s."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def size(number: int) -> str:
-    """Bytes as people read them."""
+    """Return a number of bytes as people read it, as in "1.5 MiB"."""
     scaled = float(number)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if scaled < 1024:
@@ -170,9 +174,10 @@ def _put(text: str, *, newline: bool = True) -> None:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Within, stdout is written.
+    """Convert errors of writes to stdout within the block.
 
-    Raises OutputLost when it takes no more; a reader that has left (EPIPE) is not that.
+    Raises OutputLost when stdout cannot be written. Lets BrokenPipeError (EPIPE: the reader has closed the pipe)
+    through.
     """
     try:
         yield
@@ -184,7 +189,7 @@ def _writing() -> Iterator[None]:
 
 
 def abandon_stdout() -> None:
-    """Send what is still to be written nowhere: Python writes it again as it ends, and would complain again."""
+    """Send stdout to the null device. Otherwise Python writes the rest of its buffer at exit and fails again."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -192,7 +197,7 @@ def abandon_stdout() -> None:
 
 
 def _is_terminal(stream: Any) -> bool:
-    """Whether a stream is a terminal; one that was closed before the program began is None."""
+    """Return whether a stream is a terminal. stream: None if it was closed before the program began."""
     return stream is not None and bool(stream.isatty())
 
 

@@ -1,6 +1,6 @@
-"""Files of points in columns: .parquet, as batches of bounded size.
+"""Points in columns: read a .parquet file as batches of bounded size.
 
-The one room that knows pyarrow, which is not always there.
+Only this file knows pyarrow, which is an optional dependency.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from shoal.core.payload import value_from_json
 from shoal.core.vector_input import row_from_input
 
 _OBJECT_BYTES_PER_BYTE = 2
-"""Payloads become objects of Python on their way."""
+"""Assumed size of payloads as Python objects, per byte in the file."""
 
 
 def parquet_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
-    """Rows of a parquet file. The payload column holds structs, or JSON texts; without it all other columns are the
-    payload.
+    """Yield the rows of a parquet file in batches.
 
-    Raises InvalidArgument naming the first row that is no point, or what is wrong with the file; NotInstalled
-    without pyarrow.
+    The payload column holds structs or JSON texts. Without a payload column, all other columns form the payload.
+
+    Raises InvalidArgument that names the first bad row or the fault of the file; NotInstalled without pyarrow.
     """
     arrow = _pyarrow()
     _check_readable(path)
@@ -48,8 +48,10 @@ def parquet_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
 
 
 def check_columns(names: Sequence[str], columns: Columns, path: Path) -> None:
-    """Raise InvalidArgument unless the columns asked for are there, no two have one name, and nothing stands beside a
-    payload column.
+    """Check the column names of a file.
+
+    Raises InvalidArgument when the id or vector column is missing, when two columns have the same name, or when there
+    are other columns beside the payload column.
     """
     for column in (columns.id, columns.vector):
         if column not in names:
@@ -63,9 +65,10 @@ def check_columns(names: Sequence[str], columns: Columns, path: Path) -> None:
 
 
 def batch_of_columns(given: dict[str, Any], columns: Columns, path: Path, start: int, total: int) -> PointBatch:
-    """Points of some rows, from row `start` on. given: values by column; vectors: (n, dim) or lists.
+    """Return the points of some rows, the first of which is row `start` of the file.
 
-    Raises InvalidArgument naming the first bad row.
+    given: values by column name; vectors as an array (n, dim) or as lists. Raises InvalidArgument that names the first
+    bad row.
     """
     rest = dict(given)
     ids, vectors = rest.pop(columns.id), rest.pop(columns.vector)
@@ -115,8 +118,9 @@ def _payload(value: Any, place: str, column: str) -> Any:
 
 
 def _json_value(value: Any) -> Any:
-    """The value with dates, times and durations as ISO texts; what else JSON cannot hold is refused later, by its
-    row.
+    """Return the value with dates, times and durations as ISO 8601 texts.
+
+    Other values that JSON lacks are refused later, by an error that names the row.
     """
     if isinstance(value, dict):
         return {key: _json_value(each) for key, each in value.items()}
@@ -128,7 +132,7 @@ def _json_value(value: Any) -> Any:
 
 
 def iso_duration(value: datetime.timedelta) -> str:
-    """A duration as ISO 8601 writes it, as in P1DT2H3M4.5S."""
+    """Return a duration as ISO 8601 text, such as P1DT2H3M4.5S."""
     left = abs(value)
     minutes, seconds = divmod(left.seconds, 60)
     fraction = f".{left.microseconds:06}".rstrip("0") if left.microseconds else ""
@@ -137,19 +141,20 @@ def iso_duration(value: datetime.timedelta) -> str:
 
 
 def _column(arrow: ModuleType, column: Any, name: str, columns: Columns, path: Path, start: int) -> Any:
-    """Values of a column by its part in a point.
+    """Return the values of a column: vectors as _vectors returns them, others as Python values.
 
-    Raises InvalidArgument naming a column that holds what Python has no value for.
+    Raises InvalidArgument that names the column, if Python has no value for what it holds.
     """
     try:
         return _vectors(arrow, column) if name == columns.vector else _values(arrow, column)
     except (arrow.ArrowException, ValueError, OverflowError, RecursionError) as error:
-        raise bad(f"{path}: rows from {start} on: column {name!r} ({column.type}) holds what has no JSON: {error}") from None
+        raise bad(f"{path}: rows from {start} on: column {name!r} ({column.type}) holds values that JSON lacks: {error}") from None
 
 
 def _vectors(arrow: ModuleType, column: Any) -> Any:
-    """(n, dim) when all rows are lists of numbers of one length; else the rows as they are, for an error to name the
-    first bad one.
+    """Return an array (n, dim), if all rows are lists of numbers of one length.
+
+    Else return the rows as lists, so that a later error can name the first bad row.
     """
     types, kind = arrow.types, column.type
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
@@ -161,13 +166,13 @@ def _vectors(arrow: ModuleType, column: Any) -> Any:
 
 
 def _values(arrow: ModuleType, column: Any) -> Any:
-    """Values of Python; times to the microsecond, because it has no finer ones."""
+    """Return Python values. Times are cut to microseconds, because Python has nothing finer."""
     kind = _to_microseconds(arrow, column.type)
     return (column if kind == column.type else column.cast(kind, safe=False)).to_pylist()
 
 
 def _to_microseconds(arrow: ModuleType, kind: Any) -> Any:
-    """The type with microseconds wherever it has nanoseconds, however deep."""
+    """Return the type with microseconds in place of nanoseconds, at any depth."""
     types, inner = arrow.types, partial(_to_microseconds, arrow)
     if types.is_timestamp(kind) and kind.unit == "ns":
         return arrow.timestamp("us", kind.tz)

@@ -1,4 +1,4 @@
-"""Files of points as batches of bounded size, never the whole file in memory: matrices, and .jsonl.
+"""Read files of points (matrices and .jsonl) as batches of bounded size; the whole file is never in memory.
 
 Errors name the row or line.
 """
@@ -21,7 +21,7 @@ from shoal.core.payload import value_from_json
 from shoal.core.vector_input import row_from_input
 
 BATCH_BYTES = 32 * 1024 * 1024
-"""Of vectors as they stand in memory, and of text read."""
+"""Most bytes of a batch: vectors in memory, and text read."""
 BATCH_POINTS = 65_536
 
 
@@ -30,8 +30,11 @@ STDIN = Path("-")
 
 @dataclass(frozen=True, kw_only=True)
 class PointBatch:
-    """Some points of a file. ids, vectors, payloads: as an upsert takes them; places: row (from 0) or line (from 1) of
-    each; total: rows in the whole file, estimated where it is not known."""
+    """Some points of a file.
+
+    ids, vectors, payloads: as an upsert takes them; places: row (from 0) or line (from 1) of each point; total: rows in
+    the whole file, estimated if unknown.
+    """
 
     ids: Any
     vectors: AnyArray
@@ -42,7 +45,10 @@ class PointBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of the columns of a .jsonl or .parquet file. payload: "" for none, then every other key is payload."""
+    """Names of the columns of a .jsonl or .parquet file.
+
+    payload: "" for none; then all other columns form the payload.
+    """
 
     id: str = "id"
     vector: str = "vector"
@@ -50,9 +56,10 @@ class Columns:
 
 
 def matrix_batches(path: Path, matrix: Matrix, ids: Path | None, payloads: Path | None) -> Iterator[PointBatch]:
-    """Rows of the matrix in `path`. ids: an .npy of n ids, else row numbers; payloads: a .jsonl of n objects or nulls.
+    """Yield the rows of a matrix in batches. path: of the matrix, for errors.
 
-    Raises InvalidArgument for a file that is missing, damaged or of another shape, naming the first bad row.
+    ids: an .npy file of n ids; None: row numbers; payloads: a .jsonl file of n objects or nulls; None: no payloads.
+    Raises InvalidArgument that names the first bad row, for a file that is missing, damaged or of another shape.
     """
     count, dim = matrix.shape
     if ids is not None and mapped(ids).ndim != 1:
@@ -75,9 +82,10 @@ def matrix_batches(path: Path, matrix: Matrix, ids: Path | None, payloads: Path 
 
 
 def jsonl_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
-    """Points of a file with one JSON object a line; empty lines are skipped. path: STDIN for the standard input.
+    """Yield the points of a file with one JSON object a line. Empty lines are skipped. path: STDIN for the standard
+    input.
 
-    Raises InvalidArgument naming the first line that is no point.
+    Raises InvalidArgument that names the first line that is not a point.
     """
     size, seen, rows, name = _size(path), 0, 0, named(path)
     waiting: list[tuple[int, Any, AnyArray, Any]] = []
@@ -149,7 +157,7 @@ def _next_payloads(lines: Iterator[tuple[int, str]], count: int, payloads: Path,
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, text) of each line that is not empty."""
+    """Yield (number from 1, text) of each line that is not empty."""
     try:
         file = sys.stdin.buffer if path == STDIN else path.open("rb")
     except OSError as error:
@@ -162,8 +170,8 @@ def _numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
     with file:
         try:
             for number, line in enumerate(file, 1):
-                # Programs of Windows write a byte order mark before the first line, and so do several files put
-                # together.
+                # Windows programs write a byte order mark at the start of a file. In joined files it stands before
+                # other lines, too.
                 text = line.removeprefix("\ufeff")
                 if text.strip():
                     yield number, text
@@ -174,7 +182,7 @@ def _numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; 0 for the standard input, which does not know."""
+    """Return the size of a file in bytes; 0 for the standard input, whose size is unknown."""
     if path == STDIN:
         return 0
     try:
@@ -184,12 +192,12 @@ def _size(path: Path) -> int:
 
 
 def named(path: Path) -> str:
-    """A file as errors name it."""
+    """Return the name of a file for errors."""
     return "stdin" if path == STDIN else str(path)
 
 
 def first_of(batches: Iterable[PointBatch]) -> tuple[PointBatch, Iterator[PointBatch]]:
-    """The first batch, and all of them. Raises InvalidArgument when there is none."""
+    """Return the first batch, and an iterator of all batches. Raises InvalidArgument when there is none."""
     rest = iter(batches)
     first = next(rest, None)
     if first is None:

@@ -1,4 +1,4 @@
-"""`shoal get`, `shoal count`, `shoal delete` and `shoal scroll`: points by filter or by id."""
+"""The commands `shoal get`, `count`, `delete` and `scroll`: points by id or by filter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def get(
     address: AddressOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """Print points by --id, in the order asked for: one JSON object a line. Those that do not exist are left out."""
+    """Print points by --id, in the order given: one JSON object a line. Ids that do not exist are left out."""
     asked = [_id(text) for text in ids]
     with client_of(ctx, address, timeout) as client:
         points = client.get(name, asked, with_vectors=with_vectors, consistency=consistency)
@@ -68,7 +68,7 @@ def delete(
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete points by --id, or all that match --filter; tells how many there are and asks first, unless --yes."""
+    """Delete points by --id, or all that match --filter; shows their number and asks first, unless --yes."""
     if bool(ids) == bool(filters):
         raise typer.BadParameter("give either --id or --filter")
     which = {"ids": [_id(text) for text in ids]} if ids else {"filter": filter_of(filters)}
@@ -114,7 +114,7 @@ def _matching(client: Client, name: str, which: dict[str, Any]) -> int:
 
 
 def _id(text: str) -> PointId:
-    """An integer, a JSON string, or the text itself."""
+    """Return an id: the integer or JSON string that the text spells, else the text itself."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,7 @@
-"""`shoal up` and `shoal fsck`: each becomes a program of the servers, which this package may not import."""
+"""The commands `shoal up` and `shoal fsck`.
+
+Each replaces its process by a server program, because this package may not import server packages.
+"""
 
 from __future__ import annotations
 
@@ -64,17 +67,17 @@ def fsck(
 
 
 def _become(command: str, program: str, words: Iterable[str], needed: Sequence[str]) -> None:
-    """Replace this process by `python -m program words...`; its exit code is then the command's.
+    """Replace this process by `python -m program words...`; the exit code of the program is that of the command.
 
-    needed: foreign packages that must be installed. Raises NotInstalled for the first that is missing.
+    needed: packages that must be installed. Raises NotInstalled for the first one that is missing.
     """
     missing = next((name for name in needed if importlib.util.find_spec(name) is None), None)
     if missing is not None:
         raise NotInstalled(f"`{command}` needs {missing}, a server package that is not installed: pip install 'shoal[server]'")
-    # The signals wait until the program takes them: its start takes long enough to be interrupted.
+    # The start of the program takes long. Signals that arrive meanwhile are held back until it handles them.
     block_ending_signals()
     try:
-        # Python must not take a file of the current folder for a package.
+        # With PYTHONSAFEPATH, Python does not import files of the current folder as packages.
         os.execve(sys.executable, [sys.executable, "-m", program, *words], {**os.environ, "PYTHONSAFEPATH": "1"})
     finally:
         unblock_ending_signals()

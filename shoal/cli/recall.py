@@ -1,4 +1,4 @@
-"""`shoal collection tune` and `shoal collection recall`: what recall costs, and which recall searches have."""
+"""The commands `shoal collection tune` (what recall costs) and `recall` (the recall that searches have now)."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def recall(
 
 
 def mean_recall(measured: Iterable[ShardRecall]) -> float | None:
-    """Recall over all queries; None when nothing was asked."""
+    """Return the recall over all queries; None without queries."""
     listed = list(measured)
     queries = sum(each.queries for each in listed)
     return sum(each.recall * each.queries for each in listed) / queries if queries else None
 
 
 def verdict(measured: Sequence[ShardRecall], target: float) -> str:
-    """In words, whether the target is kept."""
+    """Return a sentence that says whether the target is reached."""
     found = mean_recall(measured)
     if found is None:
         return "nothing was measured: the collection holds no points"
@@ -99,7 +99,7 @@ def verdict(measured: Sequence[ShardRecall], target: float) -> str:
     if found < target - _TOLERANCE:
         return f"{words}: below it; `shoal collection tune` measures anew"
     if not all(each.real_queries for each in measured):
-        return f"{words}; where few real queries were seen yet, points of the collection stood in for them"
+        return f"{words}; in shards with too few real queries so far, points of the collection were used as queries"
     return words
 
 
@@ -120,7 +120,7 @@ def _show_curves(curves: Sequence[SegmentCurve], k: int) -> None:
         output.line(line)
     stand_ins = [mark for mark, curve in zip(marks, curves, strict=True) if not curve.real_queries]
     if stand_ins:
-        output.note(f"{', '.join(dict.fromkeys(stand_ins))}: few real queries were seen yet, so rows of the segment stood in for them")
+        output.note(f"{', '.join(dict.fromkeys(stand_ins))}: too few real queries so far, so rows of the segment were used as queries")
 
 
 def _curve_rows(mark: str, curve: SegmentCurve) -> list[tuple[object, ...]]:
@@ -156,21 +156,23 @@ def _source(real: bool) -> str:
 
 
 SEVERAL = "*"
-"""Drawn where the marks of several curves meet."""
+"""Mark of a cell in which several curves meet."""
 
 _LEAST_COST = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Points (cost, recall) drawn as `mark`, one character. cost: above 0; recall: 0-1."""
+    """A curve to draw. mark: one character; points: (cost above 0, recall from 0 to 1)."""
 
     mark: str
     points: tuple[tuple[float, float], ...]
 
 
 def plot(curves: Sequence[Curve], *, width: int = 60, height: int = 12, unit: str = "us") -> list[str]:
-    """Return the lines of a grid: recall upwards, the logarithm of the cost to the right. Empty without points."""
+    """Return the lines of a plot, at most `height` rows of `width` cells: recall upwards, the logarithm of the cost to
+    the right. Return no lines without points.
+    """
     points = [(max(cost, _LEAST_COST), recall) for curve in curves for cost, recall in curve.points]
     if not points:
         return []
@@ -186,7 +188,7 @@ def plot(curves: Sequence[Curve], *, width: int = 60, height: int = 12, unit: st
 
 
 def _cell(value: float, low: float, high: float, cells: int) -> int:
-    """Return which of `cells` equal parts of [low, high] holds a value."""
+    """Return the number of the cell that holds a value; `cells` cells divide [low, high] evenly."""
     share = (value - low) / (high - low) if high > low else 0.0
     return min(cells - 1, max(0, round(share * (cells - 1))))
 

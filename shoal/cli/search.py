@@ -1,4 +1,4 @@
-"""`shoal search`: nearest points of one vector, or of each row of a file."""
+"""The command `shoal search`: the points nearest to one vector, or to each row of a file."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _show_one(hits: Hits, as_json: bool, id_only: bool, explained: bool) -> None
     else:
         output.table(("rank", "id", "score", "payload"), ((at, *_row(hit)) for at, hit in enumerate(hits, 1)))
     if hits.more:
-        output.note(f"{output.counted(len(hits), 'hit')} came, as many as -k allows: there may be more within the radius")
+        output.note(f"{output.counted(len(hits), 'hit')} found, as many as -k allows: there may be more within the radius")
     if explained and not as_json:
         output.line("")
         output.table(_EXPLAIN_COLUMNS, map(_explain_row, hits.explain))
@@ -121,7 +121,7 @@ def _show_many(answers: Iterator[Hits], as_json: bool, id_only: bool) -> None:
 
 
 def _noting_cut(answers: Iterator[Hits], cut: list[int]) -> Iterator[Hits]:
-    """The same, while the numbers of queries whose hits k may have cut off are put into `cut`."""
+    """Yield the same answers, and append to `cut` the number of each query for which k may have cut off hits."""
     for at, hits in enumerate(answers):
         if hits.more:
             cut.append(at)

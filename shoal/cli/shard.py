@@ -1,4 +1,6 @@
-"""`shoal shard ...`: what an operator may do about a single shard; and `shoal audit`, which tells what was done."""
+"""The commands `shoal shard ...`, by which an operator repairs one shard, and `shoal audit`, which lists past
+repairs.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def recover(
     shard: Annotated[str, typer.Argument(metavar="COLLECTION/N", help="The shard, as `shoal status` names it.")],
     *,
     worker: Annotated[
-        str | None, typer.Option(metavar="ID", help="Believe the replica of this worker (its id, or how that begins), not the longest log.")
+        str | None,
+        typer.Option(metavar="ID", help="Choose the replica of this worker (its id, or the beginning of it), not the longest log."),
     ] = None,
     accept_data_loss: Annotated[
         bool, typer.Option("--accept-data-loss", help="Do it: writes that only the lost replicas held are gone for good.")
@@ -38,8 +41,8 @@ def recover(
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give up the lost replicas of a shard and go on with what another one holds; without --accept-data-loss, only tell
-    what that means.
+    """Give up the lost replicas of a shard and continue with the data of another one; without --accept-data-loss, only
+    show what would be done.
     """
     collection, number = _named(shard)
     with client_of(ctx, address, timeout) as client:
@@ -85,7 +88,11 @@ def _named(shard: str) -> tuple[str, int]:
 
 
 def _whole_id(worker: str, ids: Iterable[str]) -> str:
-    """The id of the worker that is meant; as it was given when there is none, since the coordinator may know better."""
+    """Return the id of the worker that begins with the given text.
+
+    Return the text itself when no known worker matches: the coordinator may know more workers. Raises BadParameter when
+    several workers match.
+    """
     meant = sorted(each for each in ids if each.startswith(worker))
     if worker in meant or not meant:
         return worker
@@ -95,7 +102,7 @@ def _whole_id(worker: str, ids: Iterable[str]) -> str:
 
 
 def _who_asks() -> str:
-    """User and machine, as far as they are known."""
+    """Return user@machine, as far as they are known."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):
@@ -116,10 +123,10 @@ def _verdict(shard: str, answer: ShardRecovery) -> str:
     recovery = answer.recovery
     if answer.done:
         return (
-            f"shard {shard} goes on in term {recovery.term} with what worker {recovery.chosen.worker} holds; `shoal audit` has the record"
+            f"shard {shard} goes on in term {recovery.term} with the data of worker {recovery.chosen.worker}; `shoal audit` has the record"
         )
     return (
-        f"nothing was changed. With --accept-data-loss, shard {shard} goes on with what worker {recovery.chosen.worker} holds, and every "
+        f"nothing was changed. With --accept-data-loss, shard {shard} goes on with the data of worker {recovery.chosen.worker}, and every "
         "acknowledged write that only the others have is lost for good"
     )
 

@@ -1,4 +1,4 @@
-"""`shoal size`: what a collection will take, before it is made. Asks nobody."""
+"""The command `shoal size`: estimate what a collection will need before it is created. It asks no cluster."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def size(
 
 
 def bytes_of(text: str) -> int:
-    """Bytes of a size such as 512MiB, 8G or 1.5TiB; units are powers of 1,024. Raises BadParameter."""
+    """Return the bytes of a size such as 512MiB, 8G or 1.5TiB; units are powers of 1,024. Raises BadParameter."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])i?B?|B)?\s*", text, flags=re.IGNORECASE)
     size = int(float(found[1]) * _UNITS[(found[2] or "").upper()]) if found and len(text) <= 32 else 0
     if size < 1:
@@ -66,8 +66,11 @@ def bytes_of(text: str) -> int:
 
 
 def fitting(estimate: SizeEstimate, budget: int, *, copies: int) -> dict[str, Any]:
-    """Whether it all fits one worker, how many replicas one holds beside a build, and workers needed (None: no number
-    is enough). copies: replicas of a shard, which live on different workers."""
+    """Return budget, fits (one worker holds all replicas), replicas_a_worker and workers.
+
+    replicas_a_worker: replicas that one worker holds beside a build; workers: workers needed, None if no number is
+    enough. copies: replicas of each shard, which lie on different workers; budget: bytes.
+    """
     each = estimate.replica.memory
     held = max(0, budget - estimate.replica.build) // max(1, each)
     workers = max(copies, math.ceil(estimate.replicas / held)) if held else None

@@ -1,4 +1,4 @@
-"""`shoal status`: workers, shards, and in words what is wrong."""
+"""The command `shoal status`: workers, shards, and a sentence for each problem."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _named(shard: ShardInfo) -> tuple[str, int]:
 
 
 def _short_names(cluster: ClusterInfo) -> dict[str, str]:
-    """Beginnings of the workers' ids that tell them apart, marked where the worker is not up."""
+    """Return the shortest beginning of each worker's id that is unique, with the worker's state if it is not up."""
     ids = sorted({worker.id for worker in cluster.workers})
     length = next((size for size in range(_SHORT, 40) if len({each[:size] for each in ids}) == len(ids)), 40)
     marks = {worker.id: "" if worker.state is WorkerCondition.UP else f" ({worker.state})" for worker in cluster.workers}
@@ -65,7 +65,7 @@ def _short_names(cluster: ClusterInfo) -> dict[str, str]:
 
 
 def _members(shard: ShardInfo, names: Mapping[str, str]) -> tuple[str, int, str, str]:
-    """Primary and term; who is in sync; who is not, and what it is instead."""
+    """Return the primary, the term, the workers in sync, and the other workers with their roles."""
     others = dict.fromkeys(shard.elr, "may lead")
     others |= {worker: _behind(shard, worker) for worker in shard.learners}
     others |= dict.fromkeys(shard.leaving, "leaving")
@@ -86,7 +86,7 @@ def _behind(shard: ShardInfo, worker: str) -> str:
 
 
 def _memory(worker: WorkerInfo) -> tuple[int, int, int]:
-    """Resident; of the budget in use; the budget."""
+    """Return the bytes resident, the bytes of the budget in use, and the budget."""
     return worker.memory, worker.memory_used, worker.memory_budget
 
 

@@ -1,1 +1,1 @@
-"""The SDK: what a Python program uses to talk to a cluster. Refuses to know servers, Ray, FAISS and etcd."""
+"""The SDK: what a Python program uses to talk to a cluster. It does not import servers, Ray, FAISS or etcd."""

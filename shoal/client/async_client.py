@@ -1,6 +1,6 @@
 """The asyncio client: the verbs of `Client`, awaited.
 
-It decides nothing; `verbs` does, and `async_driver` carries out.
+It makes no decisions: `verbs` decides, and `async_driver` carries out.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ T = TypeVar("T")
 
 
 def connect_async(address: str | Iterable[str] = "localhost:7600", *, timeout: float | None = None) -> AsyncClient:
-    """An asyncio client of the cluster behind `address`; use it as `async with shoal.connect_async(...) as client:`.
+    """Return an asyncio client of the cluster at `address`. Use: `async with shoal.connect_async(...) as client:`.
 
-    address and timeout: as in `connect`. Nothing is sent before the first call; the client belongs to the event loop
-    (of asyncio or uvloop) in which that is made. Raises InvalidArgument for what is no address.
+    address and timeout: as in `connect`. The first call opens the connection, and the client then belongs to the event
+    loop (of asyncio or uvloop) of that call. Raises InvalidArgument for a malformed address.
     """
     return AsyncClient(address, timeout=timeout)
 
 
 def _documented_as(twin: type) -> Callable[[type[T]], type[T]]:
-    """Methods without a text of their own worth reading get that of the same method of `twin`."""
+    """Return a class decorator that replaces each docstring _SEE by the docstring of the same method of `twin`."""
 
     def documented(made: type[T]) -> type[T]:
         for name, method in inspect.getmembers(made, inspect.isfunction):
@@ -57,14 +57,14 @@ _SEE = "See Client."
 class AsyncClient:
     """A connection to a cluster for asyncio: the verbs of `Client`, awaited; `scroll` is an async iterator.
 
-    Any number of tasks may use it at once, on one event loop. A task that is cancelled cancels its calls and leaves
-    nothing running; a write that was cancelled may have been applied in part, and calling again with the same input is
-    always safe. Close it with `await client.close()`, or use it in an `async with` statement. Errors, timeouts, retries
-    and the consistency of reads are those of `Client`.
+    Any number of tasks of one event loop may use it at once. Cancelling a task ends its calls and leaves nothing
+    running. A cancelled write may have been applied in part; it is always safe to call again with the same input. Close
+    the client with `await client.close()`, or use it in an `async with` statement. Errors, timeouts, retries and the
+    consistency of reads are those of `Client`.
     """
 
     def __init__(self, address: str | Iterable[str], *, timeout: float | None = None, transport: AsyncTransport | None = None) -> None:
-        """transport: how requests travel; gRPC unless a test says otherwise."""
+        """Create a client. transport: sends the requests; None for gRPC, another one in tests."""
         self._verbs = Verbs(address, timeout)
         self._driver = AsyncDriver(transport or AsyncGrpcTransport())
 
@@ -75,7 +75,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """End running calls and release connections. Calls that run or come later raise PreconditionFailed."""
+        """End running calls and release connections. Running and later calls raise PreconditionFailed."""
         await self._driver.close()
 
     async def create_collection(
@@ -195,7 +195,10 @@ class AsyncClient:
         *,
         timeout: float | None = None,
     ) -> int:
-        """As `Client.upsert_batches`, for an async iterable as well; a plain one is advanced on the event loop."""
+        """Write points in batches as `Client.upsert_batches` does, also from an async iterable.
+
+        A plain iterable is advanced on the event loop.
+        """
         gathering = self._verbs.upsert_batches(name, timeout)
         with Shown(progress, f"upsert {name}").drawn(None) as told:
             async with aclosing(_each(batches)) as each:
@@ -311,7 +314,9 @@ class AsyncClient:
         consistency: str = "session",
         timeout: float | None = None,
     ) -> AsyncIterator[Point]:
-        """As `Client.scroll`, for `async for`: all points in id order, read page by page while you iterate."""
+        """Iterate as `Client.scroll` does, with `async for`: over all points in the order of their ids, read page by
+        page.
+        """
         pages = self._verbs.scroll(
             name, filter, batch, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout
         )
@@ -336,7 +341,7 @@ class AsyncClient:
 
 async def _each(batches: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
     if isinstance(batches, AsyncGenerator):
-        # Closed here, so that what it holds open does not outlive a failed or cancelled call.
+        # The generator is closed here, so that it releases its resources when the call fails or is cancelled.
         async with aclosing(batches):
             async for batch in batches:
                 yield batch

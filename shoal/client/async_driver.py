@@ -1,6 +1,6 @@
-"""Carries out flows on an asyncio event loop; several at once with tasks, none of which outlives its caller.
+"""Run flows on an asyncio event loop, several at once with tasks. No task outlives the call that started it.
 
-Decides nothing.
+It makes no decisions.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ T = TypeVar("T")
 
 
 class AsyncTransport(Protocol):
-    """Sends one request. Used from one event loop."""
+    """Sends requests. Used from one event loop."""
 
     async def send(self, address: str, request: Request, timeout_s: float) -> Any:
-        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds. Cancelled,
-        it ends the call."""
+        """Send the request and return the answer that its class documents, within about timeout_s seconds.
+
+        Raises a ShoalError. Cancelling the task ends the call.
+        """
         ...
 
     async def close(self) -> None:
@@ -33,7 +35,7 @@ class AsyncTransport(Protocol):
 
 
 class AsyncDriver:
-    """Runs flows in the calling task. clock: seconds, monotonic; chance: numbers in [0, 1)."""
+    """Runs flows in the calling task. clock: monotonic, in seconds; chance: returns numbers in [0, 1)."""
 
     def __init__(
         self,
@@ -48,7 +50,9 @@ class AsyncDriver:
         self._sleep = sleep or self._pause
 
     async def run(self, flow: Flow[T]) -> T:
-        """Result of the flow, or what it raises. Cancelled, it ends the call under way and goes no step further."""
+        """Run the flow and return its result, or raise its error. Cancelling the task ends the current call and the
+        flow.
+        """
         started = self._clock()
         try:
             step = next(flow)
@@ -63,10 +67,10 @@ class AsyncDriver:
             flow.close()
 
     async def run_all(self, flows: Iterable[Flow[T]], count: int, at_once: int, done: Callable[[int], None]) -> list[T | ShoalError | None]:
-        """Outcomes of `count` flows, at most `at_once` at a time; begins no more after the first error, and then leaves
-        None.
+        """Run `count` flows, at most `at_once` at a time, and return their outcomes in order.
 
-        done: called with the position of each flow that succeeded. What it raises ends all flows and is raised.
+        After the first error no more flows are started; their outcomes are None. done: called with the position of each
+        flow that succeeded. If it raises, all flows end and its error is raised.
         """
         work = _AsyncWork(flows, count, done)
         try:
@@ -106,7 +110,7 @@ class AsyncDriver:
 
 
 class _AsyncWork(Generic[T]):
-    """Flows that several tasks share out among themselves."""
+    """Flows that several tasks take from one queue, and their outcomes."""
 
     def __init__(self, flows: Iterable[Flow[T]], count: int, done: Callable[[int], None]) -> None:
         self.outcomes: list[T | ShoalError | None] = [None] * count

@@ -19,7 +19,9 @@ from shoal.wire.public_calls import METHODS, decoded, encoded
 
 
 class AsyncGrpcTransport:
-    """Calls over insecure channels, one per address, opened when first needed, on the event loop of the first call."""
+    """Sends requests over insecure channels, one per address. A channel is opened on first use, on the loop of that
+    call.
+    """
 
     def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes) -> None:
         self._message_bytes = message_bytes
@@ -70,8 +72,10 @@ class AsyncGrpcTransport:
             raise PreconditionFailed("this client belongs to another event loop; connect_async makes one for this loop")
 
     def _why_ended(self, error: BaseException, address: str) -> BaseException:
-        """Return what a call raises that ended here. grpc.aio raises CancelledError both when the task is cancelled and
-        when its channel is closed; only the first is passed on as it is.
+        """Return the error of a call that was ended on this side.
+
+        grpc.aio raises CancelledError when the task is cancelled and also when its channel is closed. Only the first is
+        passed on as it is.
         """
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):

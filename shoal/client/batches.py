@@ -1,7 +1,7 @@
-"""Points that come in batches: gathered into writes of bounded size, in order, and errors told in the caller's batches.
+"""Write points that come in batches: gather batches into writes of bounded size, and name the batch in errors.
 
-Small batches are put together so that several messages travel at a time; a write ends before the next begins, so an id
-that comes again later wins.
+Small batches are joined, so that several messages travel at a time. A write ends before the next one begins; if an id
+comes again later, the later point replaces the earlier one.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from shoal.core.points import PointColumns
 
 GATHERED_BYTES = MESSAGES_AT_ONCE * MESSAGE_BYTES
 GATHERED_POINTS = MESSAGES_AT_ONCE * DEFAULT_LIMITS.upsert_points
-"""What fills all messages that travel at a time; more is not gathered."""
+"""With GATHERED_BYTES: most that is gathered; it fills all messages that are sent at the same time."""
 
 MakeWrite = Callable[[PointColumns], tuple[Write, Flow[None] | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchWrite:
-    """Some batches as one write. before: what to run first; numbers: of the batches, from 0; starts: position in the
-    write of the first point of each; told: points of all batches up to here."""
+    """Some batches as one write.
+
+    before: flow to run first, if any; numbers: of the batches, from 0; starts: for each batch, the position in the
+    write of its first point; told: number of points in all batches up to here.
+    """
 
     write: Write
     before: Flow[None] | None
@@ -44,8 +47,9 @@ class BatchWrite:
 
 
 class Batches:
-    """Turns batches, taken one after the other, into parts. make: the write of checked points; written: points so
-    far.
+    """Joins batches, taken one after the other, into writes.
+
+    make: returns the write for checked points; written: points written so far.
     """
 
     def __init__(self, make: MakeWrite) -> None:
@@ -55,9 +59,9 @@ class Batches:
         self._bytes = 0
 
     def take(self, batch: Any) -> Iterator[BatchWrite]:
-        """Parts to be written before the next batch is asked for.
+        """Take a batch; yield the writes to carry out before the next batch is requested.
 
-        Raises InvalidArgument for a bad batch, after the parts before it: so all batches before a bad one are written.
+        Raises InvalidArgument for a bad batch, after it has yielded the batches before: these are then written.
         """
         try:
             points = _points(batch)
@@ -74,7 +78,7 @@ class Batches:
             yield from self.rest()
 
     def rest(self) -> Iterator[BatchWrite]:
-        """The last part, if batches are waiting."""
+        """Yield the last write, if batches are waiting."""
         if not self._waiting:
             return
         gathered, self._waiting, self._bytes = self._waiting, [], 0
@@ -87,7 +91,9 @@ class Batches:
 
     @contextmanager
     def naming(self, part: BatchWrite) -> Iterator[None]:
-        """Within, errors of the part are re-told: the batch, the position in it, and what was written before."""
+        """Convert errors within the block: they name the batch, the position in the batch, and the points written
+        before.
+        """
         try:
             yield
         except ShoalError as error:
@@ -116,7 +122,7 @@ class Batches:
 
 
 def iterated(batches: Any) -> Iterator[Any]:
-    """An iterator over the batches of a caller. Raises InvalidArgument for what cannot be iterated."""
+    """Return an iterator over the caller's batches. Raises InvalidArgument if `batches` is not iterable."""
     if isinstance(batches, (str, bytes)) or not isinstance(batches, Iterable):
         kind = type(batches).__name__
         raise InvalidArgument(f"batches must be an iterable of (ids, vectors, payloads), not {kind}", ErrorDetails(field="batches"))

@@ -1,6 +1,6 @@
 """The blocking client: every verb of Shoal as a method.
 
-It decides nothing; `verbs` does, and `sync_driver` carries out.
+It makes no decisions: `verbs` decides, and `sync_driver` carries out.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ T = TypeVar("T")
 
 
 def connect(address: str | Iterable[str] = "localhost:7600", *, timeout: float | None = None) -> Client:
-    """A client of the cluster behind `address`: "host:port" of a router, or several of them (a list, or commas
-    between).
+    """Return a client of the cluster at `address`: "host:port" of a router, or several (a list, or joined by commas).
 
-    Nothing is sent before the first call. With several addresses, calls move on to the next when one does not answer.
-    timeout: seconds for each call that names none; by default 10 for reads, 60 for writes and 600 for optimize, retries
-    included. Raises InvalidArgument for what is no address.
+    Nothing is sent before the first call. With several addresses, a call moves on to the next one when a router does
+    not answer. timeout: seconds for each call that gives none, retries included; None: 10 for reads, 60 for writes, 600
+    for optimize. Raises InvalidArgument for a malformed address.
     """
     return Client(address, timeout=timeout)
 
@@ -40,17 +39,17 @@ def connect(address: str | Iterable[str] = "localhost:7600", *, timeout: float |
 class Client:
     """A connection to a cluster. Thread-safe; close it, or use it in a `with` statement.
 
-    Every method raises a ShoalError: InvalidArgument at once for bad input, NotFound for an unknown collection,
-    Unavailable when nobody could answer within the timeout (asked again with growing pauses of at most 2 s until then),
-    DeadlineExceeded when an answer did not come in time. After a failed write, `error.details.applied` says per shard
-    whether it was applied (no, maybe, yes); calling again with the same input is always safe.
+    Every method raises ShoalErrors. InvalidArgument: bad input, raised at once. NotFound: the collection is unknown.
+    Unavailable: no server could answer within the timeout; until then the call is retried after growing pauses of at
+    most 2 s. DeadlineExceeded: the answer did not arrive in time. After a failed write, `error.details.applied` says
+    for each shard whether the write was applied (no, maybe, yes). It is always safe to call again with the same input.
 
-    consistency of a read: "session" sees this client's own acknowledged writes, "any" whatever the replica asked has,
-    "primary" every write acknowledged before, by whomever.
+    consistency of a read: "session" sees this client's own acknowledged writes; "any" sees what the chosen replica has;
+    "primary" sees every write that any client got acknowledged before.
     """
 
     def __init__(self, address: str | Iterable[str], *, timeout: float | None = None, transport: Transport | None = None) -> None:
-        """transport: how requests travel; gRPC unless a test says otherwise."""
+        """Create a client. transport: sends the requests; None for gRPC, another one in tests."""
         self._verbs = Verbs(address, timeout)
         self._driver = SyncDriver(transport or GrpcTransport())
 
@@ -79,14 +78,18 @@ class Client:
     ) -> None:
         """Create a collection; returns when it can be used.
 
-        metric: "l2" (squared Euclidean distance), "ip" (inner product) or "cosine". index: "auto" (exact while small,
-        then a graph), "flat" (always exact), "hnsw", "ivf", or a FAISS factory string such as "HNSW32", "HNSW16,SQ8",
-        "IVF1024,Flat", "IVF1024,PQ64" or "IVF1024,RaBitQ". Quantised indexes take less memory; their hits are scored
-        exactly from the stored vectors. recall: target of searches that name none, 0 < recall <= 1. replicas: of
-        each shard, 1 to 7, on as many workers. min_isr: replicas that a write must reach before it is acknowledged, 1
-        to replicas; None for one less than replicas. Raises AlreadyExists when another call created the name,
-        PreconditionFailed when there are fewer live workers than replicas, InvalidArgument for what cannot work, as a
-        PQ that does not divide dim.
+        metric: "l2" (squared Euclidean distance), "ip" (inner product) or "cosine".
+
+        index: "auto" (exact while small, then a graph), "flat" (always exact), "hnsw", "ivf", or a FAISS factory string
+        such as "HNSW32", "HNSW16,SQ8", "IVF1024,Flat", "IVF1024,PQ64" or "IVF1024,RaBitQ". Quantised indexes take less
+        memory; their hits are scored exactly from the stored vectors.
+
+        recall: target of searches that give none, 0 < recall <= 1. replicas: of each shard, 1 to 7, each on another
+        worker. min_isr: replicas that a write must reach before it is acknowledged, 1 to replicas; None: replicas - 1,
+        at least 1.
+
+        Raises AlreadyExists when another call created the name, PreconditionFailed when there are fewer live workers
+        than replicas, InvalidArgument for values that cannot work, such as a PQ that does not divide dim.
         """
         self._run(
             self._verbs.create_collection(
@@ -112,29 +115,31 @@ class Client:
         min_isr: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Change a live collection; returns when that is decided.
+        """Change a live collection; returns when the cluster has accepted the change.
 
-        Searches go on with the old index while segments are built anew aside and swapped one by one:
-        `describe_collection(name).builds_pending` tells how many shards have one running or due (0: all is done),
-        `.waiting` why it does not begin. A new recall holds from the next searches on. Replicas come and go behind it;
-        writes and searches go on. All as in `create_collection`; None leaves it as it is; min_isr 0 is the usual one.
-        Raises PreconditionFailed for more replicas than there are live workers.
+        Arguments are as in `create_collection`; None leaves a value as it is; min_isr=0 is the default one. Writes and
+        searches go on meanwhile.
+
+        A new index: searches use the old index while segments are built anew and swapped one by one.
+        `describe_collection(name).builds_pending` is the number of shards with a running or due build (0: all is done);
+        `.waiting` says why a due build does not begin. A new recall holds from the next search on. Replicas are added
+        and removed in the background. Raises PreconditionFailed for more replicas than there are live workers.
         """
         self._run(self._verbs.alter_collection(name, index=index, recall=recall, replicas=replicas, min_isr=min_isr, timeout=timeout))
 
     def drop_collection(self, name: str, *, timeout: float | None = None) -> None:
         """Drop a collection and delete its data.
 
-        When it returns, the router asked lists it no more, and the name is free.
+        When it returns, the router that answered no longer lists the collection, and the name is free.
         """
         self._run(self._verbs.drop_collection(name, timeout))
 
     def list_collections(self, *, timeout: float | None = None) -> list[CollectionSummary]:
-        """All collections, by name: `.name`, `.spec`, `.state`, `.id` of each."""
+        """Return all collections, in the order of their names; each has `.name`, `.spec`, `.state` and `.id`."""
         return self._run(self._verbs.list_collections(timeout))
 
     def describe_collection(self, name: str, *, timeout: float | None = None) -> CollectionInfo:
-        """A collection's spec, points, rows, segments and sizes."""
+        """Return a collection's spec, points, rows, segments and sizes."""
         return self._run(self._verbs.describe_collection(name, timeout))
 
     def optimize(self, name: str, *, timeout: float | None = None) -> None:
@@ -142,22 +147,22 @@ class Client:
         self._run(self._verbs.optimize(name, timeout))
 
     def tune(self, name: str, k: int = 10, *, timeout: float | None = None) -> list[SegmentCurve]:
-        """Measure recall against cost of each sealed segment now, for k hits, on queries the collection was asked
-        (while it has seen too few, on points of its own), and keep what was learnt for later searches.
+        """Measure recall against cost of each sealed segment now, for k hits, and keep the result for later searches.
 
-        Each SegmentCurve has points of growing breadth: recall, and microseconds of one search. Segments that are
-        searched exactly have no curve. Takes seconds to minutes, at low priority.
+        The queries are those that the collection received; while there are too few, its own points are used. Each
+        SegmentCurve has points of growing breadth: recall, and microseconds of one search. Segments that are searched
+        exactly have no curve. Takes seconds to minutes, at low priority.
         """
         return self._run(self._verbs.tune(name, k, timeout))
 
     def measure_recall(
         self, name: str, k: int = 10, sample: int = 100, recall: float | None = None, *, timeout: float | None = None
     ) -> list[ShardRecall]:
-        """Recall that searches have now: of each shard, `sample` queries it was asked are searched as any search is and
-        compared with the exact answer, at low priority.
+        """Measure the recall that searches have now, at low priority.
 
-        recall: the target to search with; None for the collection's own. ShardRecall.real_queries is False while a
-        shard has seen too few queries, so that points of its own stood in for them.
+        For each shard, `sample` of the queries it received are searched as usual and compared with the exact answer.
+        recall: the target to search with; None for the collection's own. ShardRecall.real_queries is False if the shard
+        has received too few queries, and its own points were used.
         """
         return self._run(self._verbs.measure_recall(name, k, sample, recall, timeout))
 
@@ -172,12 +177,12 @@ class Client:
         asked_by: str = "",
         timeout: float | None = None,
     ) -> ShardRecovery:
-        """For a shard whose in-sync replicas are all lost for good: make what another replica holds its data.
+        """Make the data of another replica the data of a shard whose in-sync replicas are all lost for good.
 
-        Without accept_data_loss nothing is changed: the answer tells which replica would be believed and which would be
-        given up. worker: whose replica is to be believed, None for the longest log. reason, asked_by: for the audit, at
+        Without accept_data_loss nothing is changed: the answer says which replica would be chosen and which would be
+        given up. worker: whose replica is to be chosen; None for the longest log. reason, asked_by: for the audit, at
         most 1,000 and 64 characters. Raises PreconditionFailed while a replica that holds every acknowledged write may
-        still be had.
+        still come back.
         """
         return self._run(
             self._verbs.recover_shard(
@@ -186,11 +191,11 @@ class Client:
         )
 
     def audit(self, limit: int = 100, *, timeout: float | None = None) -> list[AuditEntry]:
-        """What operators did that may have cost data, newest first, at most `limit` entries."""
+        """Return the operators' actions that may have cost data, newest first, at most `limit` entries."""
         return self._run(self._verbs.audit(limit, timeout))
 
     def cluster(self, *, timeout: float | None = None) -> ClusterInfo:
-        """Workers and shards of the cluster."""
+        """Return the workers and shards of the cluster."""
         return self._run(self._verbs.cluster(timeout))
 
     def upsert(
@@ -203,13 +208,13 @@ class Client:
         *,
         timeout: float | None = None,
     ) -> int:
-        """Write points, replacing those with the same id; returns their number when every one is durable.
+        """Write points, replacing those with the same id; returns their number when all are durable.
 
         ids: n ints (64 bits) or strings; vectors: (n, dim) array or lists of real numbers, rounded to float32;
-        payloads: n dicts or None, or None for all. When an id is given twice the last point counts. Large input is cut
+        payloads: n dicts or None, or None for all. If an id is given twice, the last point counts. Large input is cut
         into messages of about 4 MiB, of which four travel at a time; timeout holds for each of them. progress: True
-        draws a bar with rows/s on stderr; a function is called with (acknowledged, all). Raises InvalidArgument, before
-        anything is written, naming the index of the first bad point (`error.details.index`).
+        draws a bar with rows/s on stderr; a function is called with (acknowledged, all). Raises InvalidArgument before
+        anything is written; it names the index of the first bad point (`error.details.index`).
         """
         shown = Shown(progress, f"upsert {name}")
         write, before = self._verbs.upsert(name, ids, vectors, payloads, timeout)
@@ -217,16 +222,17 @@ class Client:
             return self._upsert(write, before, write.counting(told))
 
     def upsert_batches(self, name: str, batches: Iterable[Any], progress: bool | Progress = False, *, timeout: float | None = None) -> int:
-        """Write points that come in batches, from a list or a generator; returns their number when every one is
-        durable.
+        """Write points that come in batches, from a list or a generator; returns their number when all are durable.
 
-        batches: of (ids, vectors) or (ids, vectors, payloads), each as `upsert` takes them. They are asked for one at a
+        batches: of (ids, vectors) or (ids, vectors, payloads), each as `upsert` takes them. They are requested one at a
         time, so memory stays bounded: about 16 MiB of small batches are gathered and written before the next one is
-        asked for. When an id comes twice the last point counts. progress: as in `upsert`, with the points taken so far
-        for all. Raises InvalidArgument for a bad batch, naming its number from 0 and the position in it
-        (`error.details.index`); the batches before it are then written, nothing of it or behind it is. What the
-        iterator itself raises passes through; batches that were gathered and not yet written are then given up. Doing
-        it all again is always safe.
+        requested. If an id comes twice, the last point counts. progress: as in `upsert`, where `all` is the number of
+        points taken so far.
+
+        Raises InvalidArgument for a bad batch; it names the number of the batch, from 0, and the position in it
+        (`error.details.index`). The batches before are then written; the bad one and those after it are not. An error
+        of the iterator itself passes through; batches that were gathered but not yet written are then lost. It is
+        always safe to run it all again.
         """
         gathering = self._verbs.upsert_batches(name, timeout)
         with Shown(progress, f"upsert {name}").drawn(None) as told:
@@ -244,9 +250,9 @@ class Client:
     def delete(self, name: str, ids: Any = None, filter: Mapping[str, Any] | None = None, *, timeout: float | None = None) -> int:
         """Delete points by ids, or all that match a filter; returns how many there were.
 
-        Ids that do not exist are no error. A filter is evaluated on each shard as of one moment after another until
-        nothing matches any more; an empty one is refused. When a call by filter was tried again inside, the number is
-        that of the last attempt.
+        Ids that do not exist are ignored. An empty filter is refused. Each shard evaluates a filter again and again,
+        each time on its points of that moment, until nothing matches. If a call by filter was retried internally, the
+        number is that of the last attempt.
         """
         write = self._verbs.delete(name, ids, filter, timeout)
         return self._write(write, write.counting(None))
@@ -269,15 +275,19 @@ class Client:
         radius: float | None = None,
         explain: bool = False,
     ) -> Hits:
-        """The k points nearest to `vector` (dim,), best first; fewer only when fewer match.
+        """Return the k points nearest to `vector` (dim,), best first; fewer only if fewer match.
 
         filter: only points whose payload matches, as in {"label": 3, "price": {"$lt": 10}}; it costs no results and no
-        recall. k: 10 unless given. radius: only points at least as near (l2: score at most radius; ip, cosine: at
-        least); without a k then all of them, as far as one answer holds 16,384, and the result's `more` tells when k
-        cut them off. How exact: exact=True compares with every point; recall (0 < recall <= 1) is the share of the true
+        recall. k: 10 if not given. radius: only points at least as near (l2: score at most radius; ip, cosine: at
+        least). With radius and without k, all of them are returned, up to the 16,384 that one answer holds; `more` of
+        the result says whether k cut off any.
+
+        How exact, one of three: exact=True compares with every point; recall (0 < recall <= 1) is the share of the true
         nearest to find on average, by default the collection's; params={"ef": 64} or {"nprobe": 8} says how far to
-        search an index. One of the three. explain: the result's `explain` tells how each segment of each shard was
-        searched; allow_partial: answer without shards that do not, and name them in the result's `missing_shards`.
+        search an index.
+
+        explain: `explain` of the result says how each segment of each shard was searched. allow_partial: leave out
+        shards that do not answer, and name them in `missing_shards` of the result.
         """
         options = {
             "recall": recall,
@@ -310,10 +320,11 @@ class Client:
         radius: float | None = None,
         explain: bool = False,
     ) -> list[Hits]:
-        """As `search`, for each row of `vectors` (n, dim), in one call: at most 4,096 rows and 1,000,000 hits.
+        """Search as `search` does for each row of `vectors` (n, dim), in one call: at most 4,096 rows and 1,000,000
+        hits.
 
         k and filter: one for all rows, or a list with one for each (a filter of None: all points). With radius and
-        without a k, each row gets at most 1,000,000 / n hits.
+        without k, each row gets at most 1,000,000 / n hits.
         """
         options = {
             "recall": recall,
@@ -338,7 +349,7 @@ class Client:
         consistency: str = "session",
         timeout: float | None = None,
     ) -> list[Point]:
-        """Points by id, in the order asked for; ids that do not exist are left out."""
+        """Return points by id, in the order asked for; ids that do not exist are left out."""
         return self._run(
             self._verbs.get(name, ids, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout)
         )
@@ -346,7 +357,7 @@ class Client:
     def count(
         self, name: str, filter: Mapping[str, Any] | None = None, *, consistency: str = "session", timeout: float | None = None
     ) -> int:
-        """Number of points; with a filter, of those that match."""
+        """Return the number of points; with a filter, of those that match."""
         return self._run(self._verbs.count(name, filter, consistency, timeout))
 
     def scroll(
@@ -360,11 +371,11 @@ class Client:
         consistency: str = "session",
         timeout: float | None = None,
     ) -> Iterator[Point]:
-        """All points, or those that match a filter, in id order, integers before strings, read `batch` at a time while
-        you iterate; timeout holds for each.
+        """Iterate over all points, or those that match a filter, in the order of ids, integers before strings.
 
-        Every point that exists, and matches, all the while comes exactly once. Raises NotFound when the collection is
-        dropped meanwhile, made anew or not. Bad arguments are refused at the call, not at the first point.
+        Points are read `batch` at a time during the iteration; timeout holds for each read. A point that exists, and
+        matches, during the whole iteration comes exactly once. Raises NotFound when the collection is dropped
+        meanwhile, even if a new one has the same name. Bad arguments are refused at the call, not at the first point.
         """
         pages = self._verbs.scroll(
             name, filter, batch, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout

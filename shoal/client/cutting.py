@@ -1,4 +1,4 @@
-"""Cutting a write into messages: which points are sent, in what pieces. Pure."""
+"""Cut a write into messages: which points are sent, and in which pieces. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy.typing as npt
 from shoal.core.points import IdArray, PointColumns
 
 MESSAGE_BYTES = 4 * 1024 * 1024
-"""Size aimed at: large enough that a call costs little beside its content, small enough that several are under way."""
+"""Target size of a message: large enough that the cost of a call is small, small enough that several travel at once."""
 
 _FRAME_BYTES = 12
-"""Length and type tags around one id and one payload."""
+"""Bytes for the length and type tags around one id and one payload."""
 
 
 def last_of_each(ids: IdArray) -> npt.NDArray[np.intp] | None:
-    """Ascending positions that keep the last point of each id; None when all ids differ already."""
+    """Return the ascending positions of the last point of each id; None if all ids differ already."""
     if ids.dtype == np.int64 and (ids[1:] > ids[:-1]).all():
         return None
     latest = {value: position for position, value in enumerate(ids.tolist())}
@@ -26,7 +26,7 @@ def last_of_each(ids: IdArray) -> npt.NDArray[np.intp] | None:
 
 
 def point_sizes(points: PointColumns) -> npt.NDArray[np.int64]:
-    """Bytes of each point in a message, slightly over. (n,) int64."""
+    """Return the bytes of each point in a message, rounded up a little. (n,) int64."""
     sizes: npt.NDArray[np.int64] = id_sizes(points.ids) + 4 * points.vectors.shape[1]
     if points.payloads is not None:
         sizes += np.fromiter((0 if text is None else len(text) for text in points.payloads), dtype=np.int64, count=len(points))
@@ -34,7 +34,7 @@ def point_sizes(points: PointColumns) -> npt.NDArray[np.int64]:
 
 
 def id_sizes(ids: IdArray) -> npt.NDArray[np.int64]:
-    """Bytes of each id in a message, slightly over. (n,) int64."""
+    """Return the bytes of each id in a message, rounded up a little. (n,) int64."""
     if ids.dtype == np.int64:
         return np.full(len(ids), _FRAME_BYTES, dtype=np.int64)
     lengths = (_FRAME_BYTES + (len(value.encode("utf-8")) if isinstance(value, str) else 0) for value in ids.tolist())
@@ -42,8 +42,9 @@ def id_sizes(ids: IdArray) -> npt.NDArray[np.int64]:
 
 
 def cut(sizes: npt.NDArray[np.int64], *, max_bytes: int, max_count: int) -> list[tuple[int, int]]:
-    """Consecutive pieces [start, end) that hold at most max_count items and, unless one item alone is larger, at most
-    max_bytes.
+    """Return consecutive pieces [start, end) of at most max_count items and at most max_bytes.
+
+    An item larger than max_bytes is a piece of its own.
     """
     ends = np.cumsum(sizes)
     pieces, start, used = [], 0, 0

@@ -1,11 +1,11 @@
-"""Ask, fail over, back off, give up: written once, as a generator that performs nothing.
+"""Ask, fail over, back off, give up: written once, as a generator that performs no I/O.
 
-A flow yields `Call` (ask this router) or `Sleep` (wait) and receives a `Reply`. A driver carries the steps out: the
+A flow yields `Call` (ask this router) or `Sleep` (wait) and receives a `Reply`. A driver carries out the steps: the
 sync driver with threads, the async one with tasks, a test by hand.
 
-All of a client's requests may be repeated safely: writes and creations carry a request id that stays the same, a drop
-the id of what it means, the others change nothing or end in the same state. So every Unavailable answer is tried again
-until the deadline, and so is one of a server that is busy and says when to send again; its word is the least pause.
+All requests of a client are safe to repeat: writes and creations carry a request id that stays the same, a drop carries
+the id of the collection, and the others change nothing or end in the same state. Therefore each Unavailable answer is
+retried until the deadline. So is the answer of a busy server that gives a retry_after_s, which is then the least pause.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 2.0
 LEAST_ATTEMPT_S = 0.02
-"""With less time than this left, no further attempt is made."""
+"""No further attempt is made with less time than this left."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,15 +39,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait."""
+    """Wait for some seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """Outcome of a step. elapsed_s: since the flow began; chance: random in [0, 1); value: the answer, unless error is
-    set.
+    """Outcome of a step.
+
+    elapsed_s: since the flow began; chance: random number in [0, 1); value: the answer, unless error is set.
     """
 
     elapsed_s: float
@@ -60,16 +61,16 @@ Flow = Generator[Call | Sleep, Reply, T]
 
 
 def answered(request: Request, *, timeout_s: float, routers: Routers, elapsed_s: float = 0.0) -> Flow[Any]:
-    """Ask until there is an answer, and return it. elapsed_s: how much of timeout_s is spent already.
+    """Ask until there is an answer, and return it. elapsed_s: the part of timeout_s that is already used.
 
-    Raises the router's error when asking again cannot help; Unavailable when nobody could answer within timeout_s
-    seconds; DeadlineExceeded when an answer did not come in that time.
+    Raises the router's error when a retry cannot help; Unavailable when no server could answer within timeout_s
+    seconds; DeadlineExceeded when an answer did not arrive in that time.
     """
     return (yield from reply_to(request, timeout_s=timeout_s, routers=routers, elapsed_s=elapsed_s)).value
 
 
 def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s: float = 0.0) -> Flow[Reply]:
-    """As `answered`; the reply also tells how much time is spent now."""
+    """Ask as `answered` does, and return the reply; its elapsed_s is the time that is used now."""
     first, count = routers.preferred, len(routers.addresses)
     earlier: ShoalError | None = None
     doubt = Doubt()
@@ -97,11 +98,14 @@ def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s:
 
 
 def pause_before(attempt: int, addresses: int, chance: float, left_s: float, said_s: float | None = None) -> float:
-    """Seconds to wait after failed attempt number `attempt`: none while another router is untried in this round, then
-    0.05, 0.1 ... 2 s less up to half of it by chance, but never more than half the time left.
+    """Return the seconds to wait after failed attempt number `attempt`; never more than half of the time left.
 
-    said_s: what the server said, at least which is waited, up to twice as long by chance, also before another router,
-    which would ask the same workers: those that were refused together do not come back together.
+    The pause is 0 while another router is untried in this round. Else it is 0.05, 0.1 ... 2 s, reduced by up to half of
+    it at random.
+
+    said_s: the pause that the server asked for. It is then the least pause, lengthened at random up to twice, so that
+    clients that were refused together do not return together. It also holds before another router, which would ask the
+    same workers.
     """
     tried, inside = divmod(attempt, addresses)
     if inside and said_s is None:
@@ -113,7 +117,7 @@ def pause_before(attempt: int, addresses: int, chance: float, left_s: float, sai
 
 
 def _with_doubt(request: Request, error: ShoalError, doubt: Doubt) -> ShoalError:
-    """The error with what all attempts tell of a write; the same object when that is no more than it tells itself."""
+    """Return the error with the `applied` of all attempts; the same object if the error already says that."""
     applied = doubt.applied
     if not request.writes or applied == error.details.applied:
         return error
@@ -147,17 +151,20 @@ _CERTAINTY: Mapping[Applied, int] = {"no": 0, "maybe": 1, "yes": 2}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Doubt:
-    """What the failed attempts of one write leave in doubt. Pure.
+    """Whether the failed attempts of one write may have applied it. Pure.
 
-    told: the strongest answer about each shard ("name/number"), no < maybe < yes. open: whether an attempt ended
-    without an answer about shards, so that any of them may have applied the write.
+    told: the strongest answer about each shard ("name/number"), no < maybe < yes; open: whether an attempt ended
+    without an answer about shards, so that any shard may have applied the write.
     """
 
     told: Mapping[str, Applied] = field(default_factory=dict)
     open: bool = False
 
     def after(self, error: ShoalError) -> Doubt:
-        """Return the doubt after a further attempt. What an earlier attempt left open or has applied stays so."""
+        """Return the doubt after a further failed attempt.
+
+        A shard's answer only grows stronger, and `open` stays true.
+        """
         if not error.details.applied:
             return Doubt(told=self.told, open=self.open or leaves_open(error))
         told = dict(self.told)
@@ -167,5 +174,5 @@ class Doubt:
 
     @property
     def applied(self) -> dict[str, Applied]:
-        """Whether the write was applied, for each shard that was named."""
+        """Return whether the write was applied, for each shard that an answer named."""
         return {shard: "maybe" if self.open and word == "no" else word for shard, word in self.told.items()}

@@ -1,4 +1,4 @@
-"""Locks that survive a fork. Refuses to care for what they guard."""
+"""Locks that can be used after a fork. The state that they guard is the caller's concern."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import weakref
 
 
 class ForkLock:
-    """A lock that a forked process finds open, also when another thread of its parent held it at that moment."""
+    """A lock that is free in a forked process, even if another thread of the parent held it during the fork."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,7 +21,7 @@ class ForkLock:
         self._lock.release()
 
     def renew(self) -> None:
-        """Open it, whoever held it."""
+        """Release the lock, whoever holds it."""
         self._lock = threading.Lock()
 
 
@@ -33,6 +33,6 @@ def _renew_all() -> None:
         lock.renew()
 
 
-# In the child, before any other thread can run there.
+# Runs in the child before any other thread can start there.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_all)

@@ -1,4 +1,4 @@
-"""The identity of a client: request ids for its writes, and its session: what routers told it of its writes."""
+"""The identity of a client: request ids for its writes, and its session, which holds the positions of these writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from shoal.core.shard_calls import Consistency
 
 
 class RequestIds:
-    """Makes request ids. Thread-safe. A forked process gets ids of its own: else its writes would pass for repeats."""
+    """Creates request ids. Thread-safe.
+
+    A forked process gets ids of its own; otherwise its writes would be taken for repeats of its parent's.
+    """
 
     def __init__(self) -> None:
         self._lock = ForkLock()
@@ -25,7 +28,7 @@ class RequestIds:
         self._process, self._client, self._numbers = os.getpid(), uuid.uuid4().hex, itertools.count(1)
 
     def next(self) -> RequestId:
-        """Return an id that was never given before."""
+        """Return an id that was never returned before."""
         with self._lock:
             if self._process != os.getpid():
                 self._begin()
@@ -33,7 +36,7 @@ class RequestIds:
 
 
 class Session:
-    """Keeps the highest acknowledged position of each shard, for reads that must see this client's own writes.
+    """The highest acknowledged position of each shard, for reads that must see this client's own writes.
 
     Thread-safe.
     """
@@ -43,7 +46,7 @@ class Session:
         self._seen: dict[str, dict[int, ShardToken]] = {}
 
     def acknowledge(self, collection: str, tokens: Iterable[ShardToken]) -> None:
-        """Remember positions of a write. A new collection of the same name replaces what was known of the old one."""
+        """Store the positions of a write. Positions of an older collection of the same name are removed."""
         with self._lock:
             known = self._seen.get(collection, {})
             for token in tokens:

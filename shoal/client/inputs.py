@@ -1,6 +1,6 @@
-"""The SDK's door: what a user passes becomes checked values here, once.
+"""The API boundary of the SDK: the arguments of a user are checked and converted here, once.
 
-Upper bounds that a server may set are left to it.
+Upper bounds that a server may configure are checked by the server.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ UINT32_MAX = 2**32 - 1
 
 
 def points_from_input(ids: Any, vectors: Any, payloads: Any) -> PointColumns:
-    """All points of a call, checked.
+    """Return the points of a call, checked.
 
-    Raises InvalidArgument naming the index of the first bad one, in the caller's numbering.
+    Raises InvalidArgument that names the index of the first bad point, as the caller counts.
     """
     columns = ids_from_input(ids, DEFAULT_LIMITS, ordered=True)
     if len(columns) == 0:
@@ -40,7 +40,7 @@ def points_from_input(ids: Any, vectors: Any, payloads: Any) -> PointColumns:
 
 
 def ids_of_call(ids: Any) -> IdArray:
-    """Ids of a get or delete, at least one. Raises InvalidArgument."""
+    """Return the ids of a get or delete, at least one. Raises InvalidArgument."""
     columns = ids_from_input(ids, DEFAULT_LIMITS)
     if len(columns) == 0:
         raise InvalidArgument("ids is empty, at least one id is needed", ErrorDetails(field="ids"))
@@ -48,7 +48,7 @@ def ids_of_call(ids: Any) -> IdArray:
 
 
 def queries_from_input(vectors: Any) -> Matrix:
-    """A batch of queries (n, dim), at least one. Raises InvalidArgument naming the index of the first bad one."""
+    """Return a batch of queries (n, dim), n > 0. Raises InvalidArgument that names the index of the first bad query."""
     matrix = vectors_from_input(vectors, field="vectors")
     if matrix.size == 0:
         raise InvalidArgument("vectors is empty, at least one query is needed", ErrorDetails(field="vectors"))
@@ -56,19 +56,19 @@ def queries_from_input(vectors: Any) -> Matrix:
 
 
 def name_from_input(value: Any, field: str = "collection") -> str:
-    """Name of a collection: some text, whose form the server judges. Raises InvalidArgument."""
+    """Return the name of a collection: any printable text; the server checks its form. Raises InvalidArgument."""
     if isinstance(value, str) and value.isprintable():
         return value
     raise InvalidArgument(f"{field} is {value!r}, it must be the name of a collection", ErrorDetails(field=field))
 
 
 def filter_or_none(value: Any) -> Filter | None:
-    """The filter of a call; None for none. Raises InvalidArgument naming the place of what is wrong."""
+    """Return the filter of a call; None for None. Raises InvalidArgument that names the place of the fault."""
     return None if value is None else filter_from_input(value, DEFAULT_LIMITS)
 
 
 def filter_of_delete(value: Any) -> Filter:
-    """The filter of what is to be deleted. Raises InvalidArgument for one that plainly matches every point, too."""
+    """Return the filter of a delete. Raises InvalidArgument, also for a filter that always matches every point."""
     filter = filter_from_input(value, DEFAULT_LIMITS)
     if constant_truth(filter) is True:
         raise InvalidArgument(
@@ -79,21 +79,21 @@ def filter_of_delete(value: Any) -> Filter:
 
 
 def index_text(value: Any) -> str:
-    """What an index is called: some text, which the server judges. Raises InvalidArgument."""
+    """Return the text of an index: any printable text; the server checks it. Raises InvalidArgument."""
     if isinstance(value, str) and value.isprintable():
         return value
     raise InvalidArgument(f"index is {value!r}, it must be auto, flat, hnsw, ivf or a FAISS factory string", ErrorDetails(field="index"))
 
 
 def some_text(field: str, value: Any) -> str:
-    """Some text on one line, whose meaning the server judges. Raises InvalidArgument."""
+    """Return a text on one line; the server checks its meaning. Raises InvalidArgument."""
     if isinstance(value, str) and value.isprintable():
         return value
     raise InvalidArgument(f"{field} is {value!r}, it must be a text on one line", ErrorDetails(field=field))
 
 
 def whole_number(field: str, value: Any, upper: int, least: int = 1) -> int:
-    """An integer of at least `least`. upper: the usual bound, for the message; the server keeps the real one.
+    """Return an integer of at least `least`. upper: the default bound, for the message; the server checks the real one.
 
     Raises InvalidArgument.
     """
@@ -106,7 +106,7 @@ def whole_number(field: str, value: Any, upper: int, least: int = 1) -> int:
 
 
 def seconds(value: float | None, default: float) -> float:
-    """A timeout: `default` for None. Raises InvalidArgument unless it is a positive, finite number."""
+    """Return a timeout in seconds; `default` for None. Raises InvalidArgument unless it is positive and finite."""
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:

@@ -11,36 +11,34 @@ from shoal.core.deadline import Clock
 from shoal.core.errors import ErrorDetails, InvalidArgument
 
 Progress = Callable[[int, int], None]
-"""Told, while an upsert runs, how many points are acknowledged and how many there are.
+"""Called during an upsert with the number of acknowledged points and the number of all points.
 
-Called by one thread at a time.
+Only one thread calls it at a time.
 """
 
 
 class Pace:
-    """Rows per second from when it is made: of all that is done, whenever it was acknowledged. clock: seconds,
-    monotonic.
-    """
+    """Rows per second since the creation of this object. clock: monotonic, in seconds."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock, self._began = clock, clock()
         self._rows = 0
 
     def moved(self, rows: int) -> None:
-        """So many rows are done."""
+        """Set the number of rows that are done."""
         self._rows = rows
 
     def text(self) -> str:
-        """As it is shown; "" before anything is done."""
+        """Return the text to show; "" before any row is done."""
         seconds = self._clock() - self._began
         return f"{self._rows / seconds:,.0f} rows/s" if self._rows and seconds > 0 else ""
 
 
 class Shown:
-    """What a caller asked for as progress: made as the call begins, drawn once there is something to tell."""
+    """The progress that a caller asked for. Created when the call begins; drawn once its first state is known."""
 
     def __init__(self, progress: Any, title: str) -> None:
-        """progress: False, True for a bar, or a function. Raises InvalidArgument for anything else."""
+        """Check `progress`: False, True for a bar, or a function. Raises InvalidArgument for anything else."""
         if progress is not None and not isinstance(progress, bool) and not callable(progress):
             raise InvalidArgument(
                 f"progress is {progress!r}, it must be True, False or a function of two integers", ErrorDetails(field="progress")
@@ -48,7 +46,9 @@ class Shown:
         self._progress, self._title, self._pace = progress, title, Pace()
 
     def drawn(self, total: int | None) -> AbstractContextManager[Progress | None]:
-        """A function to be told of progress, or None. total: None when it is not known yet."""
+        """Return a context with the function to call with progress, or with None. total: points in all; None if
+        unknown.
+        """
         if self._progress is True:
             return rows_bar(self._title, total, self._pace)
         return nullcontext(cast("Progress", self._progress) if self._progress else None)
@@ -56,8 +56,10 @@ class Shown:
 
 @contextmanager
 def rows_bar(title: str, total: int | None, pace: Pace) -> Iterator[Callable[[int, int], None]]:
-    """Draw a bar; yields a function to be told (rows so far, rows in all). total: None when it is not known yet; pace:
-    begun with the work."""
+    """Draw a bar. Yields a function that takes (rows so far, rows in all).
+
+    total: None if unknown; pace: created when the work began.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text

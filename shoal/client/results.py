@@ -1,4 +1,4 @@
-"""Hits and points, which the SDK makes of columns for its user. Its other results are in `shoal.core.replies`."""
+"""Hits and points, which the SDK builds from columns. Its other results are in `shoal.core.replies`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Vector = npt.NDArray[np.float32]
 class Hit:
     """A point that a search found.
 
-    score: squared Euclidean distance (l2), inner product (ip) or cosine similarity; payload: the dict as given, None
-    when there is none or it was not asked for; vector: (dim,) float32, read-only, when asked for; it takes no part in
-    comparison.
+    score: squared Euclidean distance (l2), inner product (ip) or cosine similarity; payload: the dict as it was
+    written, None if there is none or it was not requested; vector: (dim,) float32, read-only, if requested; it is
+    ignored in comparisons.
     """
 
     id: PointId
@@ -36,8 +36,8 @@ class Hits(list[Hit]):
     """Hits of one query, best first.
 
     missing_shards: with allow_partial, the shards that did not answer, as "name/number"; more: with radius, whether k
-    hits came, so that more points may lie within it; explain: when it was asked for, how each segment of each shard was
-    searched for this query and those of the call that have its k and filter.
+    hits were found, so that more points may lie within it; explain: if requested, how each segment of each shard was
+    searched for the queries of this call with the same k and filter.
     """
 
     missing_shards: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Hits(list[Hit]):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point that was read. payload and vector: as given, None when there is none or it was not asked for."""
+    """A point that was read. payload and vector: as written; None if there is none or it was not requested."""
 
     id: PointId
     payload: dict[str, Any] | None = field(default=None, hash=False)
@@ -55,7 +55,7 @@ class Point:
 
 
 def hits_of(columns: HitColumns, missing_shards: tuple[str, ...]) -> list[Hits]:
-    """Hits of each query, in the order of the queries."""
+    """Return the hits of each query, in the order of the queries."""
     made = list(map(Hit, columns.ids.tolist(), columns.scores.tolist(), _payloads(columns), _rows(columns)))
     answer, start = [], 0
     for count in columns.counts.tolist():
@@ -68,14 +68,14 @@ def hits_of(columns: HitColumns, missing_shards: tuple[str, ...]) -> list[Hits]:
 
 
 def mark_more(answer: Sequence[Hits], groups: Sequence[QueryGroup]) -> None:
-    """Set `more` where k hits came."""
+    """Set `more` of each query for which k hits were found."""
     for group in groups:
         for at in _positions(group, len(answer)):
             answer[at].more = len(answer[at]) >= group.k
 
 
 def mark_explain(answer: Sequence[Hits], groups: Sequence[QueryGroup], explain: Sequence[SegmentExplain]) -> None:
-    """Set `explain` of each query to what is told of its group."""
+    """Set `explain` of each query to the explanations of its group."""
     for number, group in enumerate(groups):
         told = tuple(each for each in explain if each.group == number)
         for at in _positions(group, len(answer)):
@@ -88,7 +88,7 @@ def _positions(group: QueryGroup, count: int) -> Sequence[int]:
 
 
 def points_of(columns: StoredColumns) -> list[Point]:
-    """Points in the order of the columns."""
+    """Return the points in the order of the columns."""
     return list(map(Point, columns.ids.tolist(), _payloads(columns), _rows(columns)))
 
 

@@ -1,4 +1,4 @@
-"""The routers a client may ask, and the one that answered last."""
+"""The addresses of the routers that a client may ask, and the router that answered last."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[a-zA-Z0-9._-]+)(?::([0-9]{1,5}))?"
 
 
 class Routers:
-    """addresses: "host:port", in the order given; preferred: position of the one to ask first.
+    """addresses: "host:port", in the order given; preferred: position of the router to ask first.
 
-    `preferred` is a hint that threads may overwrite for one another: any value in range is right.
+    Threads may overwrite each other's `preferred`. It is only a hint: any position works.
     """
 
     def __init__(self, addresses: tuple[str, ...]) -> None:
@@ -24,14 +24,14 @@ class Routers:
         self.preferred = 0
 
     def prefer(self, position: int) -> None:
-        """Ask this one first from now on."""
+        """Ask the router at this position first from now on."""
         self.preferred = position
 
 
 def addresses_from_input(given: str | Iterable[str]) -> tuple[str, ...]:
-    """Addresses from what a user gave: one, several with commas between, or a list. A missing port is 7600.
+    """Return addresses from a user's text (one, or several joined by commas) or list. A missing port is 7600.
 
-    Raises InvalidArgument for none and for what is no host:port.
+    Raises InvalidArgument if there is no address, or for a text that is not host:port.
     """
     if isinstance(given, bytes) or not isinstance(given, Iterable):
         raise InvalidArgument(f"address is {given!r}, it must be host:port, or a list of them", ErrorDetails(field="address"))

@@ -1,4 +1,4 @@
-"""What a user says of a search, as checked values: how many hits of which points, how exact, how near. Pure."""
+"""The arguments of a search as checked values: k, filter, accuracy and radius. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BREADTHS = ("ef", "nprobe")
 
 
 def one_group(k: Any, filter: Any, *, queries: int, radius: float | None) -> tuple[QueryGroup, ...]:
-    """All queries of a batch as one group. k None: 10, or with a radius as many as an answer may hold.
+    """Return all queries of a batch as one group. k None: 10, or with a radius as many as an answer may hold.
 
     Raises InvalidArgument.
     """
@@ -30,8 +30,11 @@ def one_group(k: Any, filter: Any, *, queries: int, radius: float | None) -> tup
 
 
 def groups_from_input(k: Any, filter: Any, *, queries: int, radius: float | None) -> tuple[QueryGroup, ...]:
-    """The queries of a batch by what they ask for, in order of first appearance. k, filter: as in `one_group`, or a
-    list with one for each query. Raises InvalidArgument naming the index of the first bad one."""
+    """Return the queries of a batch grouped by k and filter, in the order of first appearance.
+
+    k, filter: as in `one_group`, or a list with one for each query. Raises InvalidArgument that names the index of the
+    first bad one.
+    """
     if not _is_list(k) and not _is_list(filter):
         return one_group(k, filter, queries=queries, radius=radius)
     usual = _usual_k(queries, radius)
@@ -48,9 +51,9 @@ def groups_from_input(k: Any, filter: Any, *, queries: int, radius: float | None
 
 
 def accuracy_from_input(*, exact: Any, recall: Any, params: Any) -> Accuracy | None:
-    """How exact a search is to be; None leaves it to the collection's recall.
+    """Return how exact a search is to be; None: the collection's recall.
 
-    Raises InvalidArgument for two that contradict.
+    Raises InvalidArgument if more than one of the three is given.
     """
     given = {"exact": bool(exact), "recall": recall is not None, "params": params is not None}
     named = [name for name, present in given.items() if present]
@@ -66,14 +69,14 @@ def accuracy_from_input(*, exact: Any, recall: Any, params: Any) -> Accuracy | N
 
 
 def recall_from_input(value: Any) -> float:
-    """A recall above 0 and at most 1. Raises InvalidArgument."""
+    """Return a recall above 0 and at most 1. Raises InvalidArgument."""
     number = plain_value(value)
     check_recall(number)
     return float(number)
 
 
 def radius_from_input(value: Any) -> float | None:
-    """The worst score that is still wanted; None for any. Raises InvalidArgument unless it is a finite number."""
+    """Return the worst wanted score; None: any score. Raises InvalidArgument unless it is a finite number."""
     if value is None:
         return None
     number = plain_value(value)
@@ -104,7 +107,7 @@ def _count(k: Any, index: int | None = None) -> int:
 
 
 def _filters(values: Sequence[Any]) -> list[tuple[str, Filter | None]]:
-    """Each filter with its key; one that is given many times is read once."""
+    """Return each filter with its key. An object that appears several times is parsed once."""
     read: dict[int, tuple[str, Filter | None]] = {}
     for at, value in enumerate(values):
         if id(value) not in read:

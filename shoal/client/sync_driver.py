@@ -1,4 +1,4 @@
-"""Carries out flows with a blocking transport; several at once with threads. Decides nothing."""
+"""Run flows with a blocking transport, several at once with threads. It makes no decisions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ T = TypeVar("T")
 
 
 class Transport(Protocol):
-    """Sends one request. Thread-safe."""
+    """Sends requests. Thread-safe."""
 
     def send(self, address: str, request: Request, timeout_s: float) -> Any:
-        """The answer that `request` documents. Raises a ShoalError; returns within about timeout_s seconds."""
+        """Send the request and return the answer that its class documents, within about timeout_s seconds.
+
+        Raises a ShoalError.
+        """
         ...
 
     def close(self) -> None:
@@ -30,7 +33,7 @@ class Transport(Protocol):
 
 
 class SyncDriver:
-    """Runs flows in the calling thread. clock: seconds, monotonic; chance: numbers in [0, 1)."""
+    """Runs flows in the calling thread. clock: monotonic, in seconds; chance: returns numbers in [0, 1)."""
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class SyncDriver:
         self._sleep = sleep or self._closed.wait
 
     def run(self, flow: Flow[T], abandoned: threading.Event | None = None) -> T:
-        """Result of the flow, or what it raises. abandoned: once it is set, no further step is begun."""
+        """Run the flow and return its result, or raise its error. abandoned: no further step begins once it is set."""
         started = self._clock()
         try:
             step = next(flow)
@@ -58,10 +61,10 @@ class SyncDriver:
             return result
 
     def run_all(self, flows: Iterable[Flow[T]], count: int, at_once: int, done: Callable[[int], None]) -> list[T | ShoalError | None]:
-        """Outcomes of `count` flows, at most `at_once` at a time; begins no more after the first error, and then leaves
-        None.
+        """Run `count` flows, at most `at_once` at a time, and return their outcomes in order.
 
-        done: called with the position of each flow that succeeded, by one thread at a time.
+        After the first error no more flows are started; their outcomes are None. done: called with the position of each
+        flow that succeeded, by one thread at a time.
         """
         work = _SyncWork(flows, count, done)
         if min(count, at_once) == 1:
@@ -101,7 +104,7 @@ class SyncDriver:
 
 
 class _SyncWork(Generic[T]):
-    """Flows that several threads share out among themselves."""
+    """Flows that several threads take from one queue, and their outcomes."""
 
     def __init__(self, flows: Iterable[Flow[T]], count: int, done: Callable[[int], None]) -> None:
         self.outcomes: list[T | ShoalError | None] = [None] * count

@@ -18,9 +18,9 @@ from shoal.wire.public_calls import METHODS, decoded, encoded
 
 
 class GrpcTransport:
-    """Blocking calls over insecure channels, one per address, opened when first needed.
+    """Sends requests over insecure channels, one per address. A channel is opened on first use.
 
-    Thread-safe, and whole after a fork.
+    Thread-safe. A forked process opens channels of its own.
     """
 
     def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes) -> None:

@@ -1,6 +1,6 @@
-"""Every verb of a client as a flow: input checked, requests made, answers turned into results.
+"""Each verb of a client as a flow: check the input, build the requests, convert the answers.
 
-Shared by all drivers.
+All drivers share it.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ from shoal.core.vector_input import query_from_input
 READ_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 60.0
 LONG_TIMEOUT_S = 600.0
-"""For what may rightly take minutes: optimize, tune, measure_recall."""
+"""For calls that may take minutes: optimize, tune, measure_recall."""
 
 MOST_AUDIT_ENTRIES = 100_000
 
 GET_IDS = 1_024
-"""Ids a message of a large get: their vectors fit into an answer up to dimension 8,000."""
+"""Ids in one message of a large get: up to dimension 8,000, their vectors fit into one answer."""
 
 
 class Verbs:
-    """What all drivers share: the routers, this client's identity and session, its timeouts.
+    """The state that all drivers share: the routers, this client's identity and session, its timeouts.
 
-    timeout: seconds, for every call that names none; None for 10 (reads), 60 (writes), 600 (optimize, tune,
+    timeout: seconds, for each call that gives none; None: 10 (reads), 60 (writes), 600 (optimize, tune,
     measure_recall).
     """
 
@@ -90,7 +90,7 @@ class Verbs:
         min_isr: int | None,
         timeout: float | None,
     ) -> Flow[None]:
-        """Create, once, however often it is retried."""
+        """Create the collection, only once even if retried."""
         request = CreateCollection(
             name=inputs.name_from_input(name, "name"),
             dim=inputs.whole_number("dim", dim, DEFAULT_LIMITS.dim),
@@ -107,7 +107,7 @@ class Verbs:
     def alter_collection(
         self, name: str, *, index: str | None, recall: float | None, replicas: int | None, min_isr: int | None, timeout: float | None
     ) -> Flow[None]:
-        """Change what is given."""
+        """Change the values that are given."""
         if index is None and recall is None and replicas is None and min_isr is None:
             raise InvalidArgument("nothing to change is given: name an index, a recall, replicas or min_isr", ErrorDetails(field="index"))
         request = AlterCollection(
@@ -120,7 +120,9 @@ class Verbs:
         yield from answered(request, timeout_s=self._seconds(timeout, WRITE_TIMEOUT_S), routers=self.routers)
 
     def drop_collection(self, name: str, timeout: float | None) -> Flow[None]:
-        """Drop what has the name now, and nothing else: retries go by its id, which is never given again."""
+        """Drop the collection that has the name now. Retries use its id, which is never reused, so they drop nothing
+        else.
+        """
         checked, timeout_s = inputs.name_from_input(name, "name"), self._seconds(timeout, WRITE_TIMEOUT_S)
         listed = yield from reply_to(ListCollections(), timeout_s=timeout_s, routers=self.routers)
         found = [each.id for each in listed.value if each.name == checked and each.state != CollectionState.DROPPING]
@@ -131,12 +133,12 @@ class Verbs:
         self._session.forget(checked)
 
     def list_collections(self, timeout: float | None) -> Flow[list[CollectionSummary]]:
-        """All collections, by name."""
+        """Return all collections, in the order of their names."""
         listed: tuple[CollectionSummary, ...] = yield from self._read(ListCollections(), timeout)
         return sorted(listed, key=lambda each: each.name)
 
     def describe_collection(self, name: str, timeout: float | None) -> Flow[CollectionInfo]:
-        """One collection and what it holds."""
+        """Return one collection and its sizes."""
         info: CollectionInfo = yield from self._read(DescribeCollection(name=inputs.name_from_input(name, "name")), timeout)
         return info
 
@@ -146,12 +148,12 @@ class Verbs:
         yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)
 
     def tune(self, name: str, k: int, timeout: float | None) -> Flow[list[SegmentCurve]]:
-        """Recall against cost, segment by segment."""
+        """Return recall against cost, segment by segment."""
         request = TuneCollection(name=inputs.name_from_input(name, "name"), k=inputs.whole_number("k", k, DEFAULT_LIMITS.k))
         return list((yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)))
 
     def measure_recall(self, name: str, k: int, sample: int, recall: float | None, timeout: float | None) -> Flow[list[ShardRecall]]:
-        """Recall of each shard."""
+        """Return the recall of each shard."""
         request = MeasureRecall(
             name=inputs.name_from_input(name, "name"),
             k=inputs.whole_number("k", k, DEFAULT_LIMITS.k),
@@ -161,14 +163,14 @@ class Verbs:
         return list((yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)))
 
     def cluster(self, timeout: float | None) -> Flow[ClusterInfo]:
-        """Workers and shards."""
+        """Return the workers and shards."""
         info: ClusterInfo = yield from self._read(DescribeCluster(), timeout)
         return info
 
     def recover_shard(
         self, name: str, shard: int, *, worker: str | None, accept_data_loss: bool, reason: str, asked_by: str, timeout: float | None
     ) -> Flow[ShardRecovery]:
-        """Recover, once, however often it is retried."""
+        """Recover the shard, only once even if retried."""
         asked = RecoveryRequest(
             name=inputs.name_from_input(name),
             number=inputs.whole_number("shard", shard, DEFAULT_LIMITS.shards, least=0),
@@ -183,7 +185,7 @@ class Verbs:
         return recovery
 
     def audit(self, limit: int, timeout: float | None) -> Flow[list[AuditEntry]]:
-        """The newest entries, page by page."""
+        """Return the newest entries; reads them page by page."""
         wanted, following = inputs.whole_number("limit", limit, MOST_AUDIT_ENTRIES), ""
         entries: list[AuditEntry] = []
         while len(entries) < wanted:
@@ -197,12 +199,12 @@ class Verbs:
     def upsert(
         self, collection: str, ids: Any, vectors: Any, payloads: Any, timeout: float | None
     ) -> tuple[writes.Write, Flow[None] | None]:
-        """The write, and what to run before it."""
+        """Return the write, and the flow to run before it, if any."""
         name, timeout_s = inputs.name_from_input(collection), self._seconds(timeout, WRITE_TIMEOUT_S)
         return self._upsert(name, inputs.points_from_input(ids, vectors, payloads), timeout_s)
 
     def upsert_batches(self, collection: str, timeout: float | None) -> Batches:
-        """What turns the caller's batches into writes."""
+        """Return the object that turns the caller's batches into writes."""
         name, timeout_s = inputs.name_from_input(collection), self._seconds(timeout, WRITE_TIMEOUT_S)
         return Batches(lambda points: self._upsert(name, points, timeout_s))
 
@@ -213,7 +215,7 @@ class Verbs:
         return write, writes.checked_against_collection(name, points.vectors, timeout_s=timeout_s, routers=self.routers)
 
     def delete(self, collection: str, ids: Any, filter: Any, timeout: float | None) -> writes.Write:
-        """The write."""
+        """Return the write that deletes by ids or by filter."""
         if (ids is None) == (filter is None):
             raise InvalidArgument("give either ids or a filter: which points are to be deleted", ErrorDetails(field="ids"))
         name, timeout_s = inputs.name_from_input(collection), self._seconds(timeout, WRITE_TIMEOUT_S)
@@ -222,13 +224,13 @@ class Verbs:
         return writes.delete_matching(name, inputs.filter_of_delete(filter), self._sender(timeout_s))
 
     def search(self, collection: str, vector: Any, k: Any, filter: Any, radius: Any, options: dict[str, Any]) -> Flow[Hits]:
-        """One query. options: see `_search`."""
+        """Search with one query. options: see `_search`."""
         query, within = query_from_input(vector), radius_from_input(radius)
         groups = one_group(k, filter, queries=1, radius=within)
         return (yield from self._search(collection, query, groups, within, **options))[0]
 
     def search_many(self, collection: str, vectors: Any, k: Any, filter: Any, radius: Any, options: dict[str, Any]) -> Flow[list[Hits]]:
-        """A batch of queries in one call. options: see `_search`."""
+        """Search with a batch of queries in one call. options: see `_search`."""
         queries, within = inputs.queries_from_input(vectors), radius_from_input(radius)
         groups = groups_from_input(k, filter, queries=len(queries), radius=within)
         return (yield from self._search(collection, queries, groups, within, **options))
@@ -274,7 +276,7 @@ class Verbs:
     def get(
         self, collection: str, ids: Any, *, with_payload: bool, with_vectors: bool, consistency: str, timeout: float | None
     ) -> Flow[list[Point]]:
-        """Points by id, a large call in several messages."""
+        """Return points by id; a large call uses several messages."""
         name, columns = inputs.name_from_input(collection), inputs.ids_of_call(ids)
         read = self._session.read_as(name, consistency)
         points: list[Point] = []
@@ -284,12 +286,12 @@ class Verbs:
             request = Get(collection=name, ids=part, with_payload=bool(with_payload), with_vectors=bool(with_vectors), read=read)
             got: Got = yield from self._read(request, timeout)
             points += points_of(got.points)
-            # Where points are large, an answer is about the first of the ids.
+            # If the points are large, the answer covers only the first ids.
             start += got.answered or len(part)
         return points
 
     def count(self, collection: str, filter: Any, consistency: str, timeout: float | None) -> Flow[int]:
-        """Number of points."""
+        """Return the number of points."""
         name = inputs.name_from_input(collection)
         request = Count(collection=name, filter=inputs.filter_or_none(filter), read=self._session.read_as(name, consistency))
         counted: int = yield from self._read(request, timeout)
@@ -298,7 +300,7 @@ class Verbs:
     def scroll(
         self, collection: str, filter: Any, batch: int, *, with_payload: bool, with_vectors: bool, consistency: str, timeout: float | None
     ) -> Pages:
-        """All points, page by page."""
+        """Return the pages of all points that match."""
         name, matching = inputs.name_from_input(collection), inputs.filter_or_none(filter)
         limit = inputs.whole_number("batch", batch, DEFAULT_LIMITS.scroll_points)
         read = self._session.read_as(name, consistency)
@@ -331,7 +333,7 @@ def _min_isr(given: int | None) -> int | None:
 
 
 class Pages:
-    """Where a scroll stands. Ask for `next_page()` until it is None, and hand each answer to `take`."""
+    """The position of a scroll. Call `next_page()` until it returns None, and pass each answer to `take`."""
 
     def __init__(self, page: Any) -> None:
         self._page = page
@@ -340,12 +342,12 @@ class Pages:
         self._more = True
 
     def next_page(self) -> Flow[Page] | None:
-        """Flow that reads the next page; None when all were read."""
+        """Return the flow that reads the next page; None when all pages were read."""
         flow: Flow[Page] | None = self._page(self._after, self._collection_id) if self._more else None
         return flow
 
     def take(self, page: Page) -> list[Point]:
-        """Points of a page."""
+        """Return the points of a page, and remember the position after it."""
         points = points_of(page.points)
         self._more = page.more and bool(points)
         self._collection_id = page.collection_id

@@ -1,6 +1,6 @@
-"""A write of any size: the messages it is cut into, the flow of each, and what their outcomes mean together.
+"""A write of any size: its messages, the flow of each message, and the joint meaning of their outcomes.
 
-Messages may be sent side by side. After the first failure no further one is begun; the error then says what was
+Messages may be sent at the same time. After the first failure no further message is sent; the error then says what was
 applied.
 """
 
@@ -26,7 +26,7 @@ from shoal.core.replies import CollectionSummary, Written
 from shoal.core.requests import Delete, DeleteMatching, ListCollections, Upsert
 
 Outcome = Written | ShoalError | None
-"""Of one message: done, failed, or never sent."""
+"""Of one message: written, failed, or never sent."""
 
 MESSAGES_AT_ONCE = 4
 
@@ -49,8 +49,11 @@ class Sender:
 
 @dataclass(frozen=True, kw_only=True)
 class Write:
-    """One write of a user. pieces: [start, end) of each message; positions: where the points stood in the user's input,
-    None when nothing was left out; make: the flow of the piece [start, end)."""
+    """One write of a user.
+
+    pieces: [start, end) of each message; positions: of the points in the user's input, None if none was left out; make:
+    returns the flow of the piece [start, end).
+    """
 
     collection: str
     pieces: tuple[tuple[int, int], ...]
@@ -58,13 +61,14 @@ class Write:
     make: Callable[[int, int], Flow[Written]]
 
     def flows(self) -> Iterator[Flow[Written]]:
-        """Return the flow of each message, made when its turn comes."""
+        """Return an iterator over the flows of the messages; each is created when it is needed."""
         return (self.make(start, end) for start, end in self.pieces)
 
     def counting(self, progress: Callable[[int, int], None] | None, *, before: int = 0, total: int | None = None) -> Callable[[int], None]:
-        """Return a function that takes the position of each acknowledged message and tells `progress` of points.
+        """Return a function that takes the position of an acknowledged message and calls `progress` with the points so
+        far.
 
-        before: points acknowledged earlier; total: of all, when they are more than those of this write.
+        before: points acknowledged earlier; total: points in all, if more than those of this write.
         """
         acknowledged = before
         of = self.pieces[-1][1] if total is None else total
@@ -79,7 +83,7 @@ class Write:
         return done
 
     def settled(self, outcomes: Sequence[Outcome]) -> int:
-        """Return the points written or removed in all. Raises the error of the write when a message failed."""
+        """Return the number of points written or removed. Raises the error of the write when a message failed."""
         failed = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, ShoalError)]
         if not failed:
             return sum(outcome.affected for outcome in outcomes if isinstance(outcome, Written))
@@ -103,7 +107,7 @@ class Write:
 
 
 def upsert(collection: str, points: PointColumns, sender: Sender) -> Write:
-    """Return the upsert of checked points. Of points with the same id the last one counts."""
+    """Return the write of checked points. Of points with the same id, the last one counts."""
     positions = last_of_each(points.ids)
     kept = points if positions is None else points.take(positions)
 
@@ -117,7 +121,7 @@ def upsert(collection: str, points: PointColumns, sender: Sender) -> Write:
 
 
 def delete(collection: str, ids: IdArray, sender: Sender) -> Write:
-    """Return the delete of ids. An id that is given twice is deleted once."""
+    """Return the write that deletes ids. An id that is given twice is deleted once."""
     positions = last_of_each(ids)
     kept = ids if positions is None else ids[positions]
 
@@ -129,7 +133,7 @@ def delete(collection: str, ids: IdArray, sender: Sender) -> Write:
 
 
 def delete_matching(collection: str, filter: Filter, sender: Sender) -> Write:
-    """Return the delete of the points that match, in one message."""
+    """Return the write that deletes the points that match, in one message."""
 
     def make(start: int, end: int) -> Flow[Written]:
         return sender.sent(collection, DeleteMatching(collection=collection, filter=filter, request_id=sender.request_ids.next()))
@@ -138,10 +142,10 @@ def delete_matching(collection: str, filter: Filter, sender: Sender) -> Write:
 
 
 def checked_against_collection(collection: str, vectors: Matrix, *, timeout_s: float, routers: Routers) -> Flow[None]:
-    """Check, before a write of several messages, the dimension and zero vectors under cosine.
+    """Check the dimension, and for cosine that no vector is zero, before a write of several messages.
 
-    So a write that its first message would be refused for is refused whole. A collection that this router does not
-    list yet is left to the servers.
+    Thus the whole write is refused if one of its messages would be. If the router does not list the collection yet,
+    only the servers check.
     """
     listed: tuple[CollectionSummary, ...] = yield from answered(ListCollections(), timeout_s=timeout_s, routers=routers)
     for each in listed:
@@ -158,8 +162,9 @@ def slice_of(points: PointColumns, start: int, end: int) -> PointColumns:
 
 
 def applied_of(collection: str, outcomes: Sequence[Outcome]) -> dict[str, Applied]:
-    """Return for each shard ("name/number") whether the write was applied there: yes or no when that holds for all of
-    its points, else maybe.
+    """Return for each shard ("name/number") whether the write was applied there.
+
+    It is yes or no if that holds for all points of the shard, else maybe.
     """
     told: dict[str, set[Applied]] = {}
     elsewhere: set[Applied] = set()
@@ -183,5 +188,5 @@ def _together(answers: set[Applied]) -> Applied:
 
 
 def _rank(outcome: Outcome) -> int:
-    """Return the rank of a failure: an error about the input comes before one that says that time ran out."""
+    """Return the rank of a failure: errors of the input come before errors that a later retry may not meet."""
     return 1 if isinstance(outcome, ShoalError) and (is_passing(outcome) or isinstance(outcome, DeadlineExceeded)) else 0

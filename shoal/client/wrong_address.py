@@ -1,8 +1,6 @@
-"""Tells a router of Shoal from whatever else answers at the address that a client was given: another role, etcd, a web
-server.
+"""Recognise a server that is not a router of Shoal at a client's address: another role, etcd, a web server.
 
-A router puts our metadata beside every error of its own. What comes without it was said by gRPC itself or by somebody
-else.
+A router adds our metadata to each of its errors. An error without it comes from gRPC itself or from another server.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from shoal.wire.status import DETAILS_KEY, error_from_exception
 log = logging.getLogger("shoal.client")
 
 ADDRESS = "address"
-"""`details.field` of the errors made here."""
+"""`details.field` of the errors that this module creates."""
 
 _OF_GRPC = frozenset(
     {
@@ -31,18 +29,18 @@ _OF_GRPC = frozenset(
         grpc.StatusCode.UNKNOWN,
     }
 )
-"""What gRPC itself may say of a call to a router."""
+"""Status codes that gRPC itself may set for a call to a router."""
 
 _WEB_SERVER = "Received http2 header with status"
 _NO_GRPC = ("Failed parsing HTTP/2", "before receiving SETTINGS frame", "http1.x server", _WEB_SERVER)
-"""In what gRPC says of a server that does not speak it."""
+"""Parts of gRPC's error text for a server that does not speak gRPC."""
 
 
 def error_of_call(error: Any, address: str, path: str) -> ShoalError:
-    """Our error for what a stub raised that asked `address` for the method with that gRPC path: grpc.Call or
-    AioRpcError.
+    """Return our error for a failed call.
 
-    PreconditionFailed when no router answers there, at once: asking again cannot help. Unavailable when that may
+    error: grpc.Call or AioRpcError, as the stub raised it; address: the server called; path: gRPC path of the method.
+    Returns PreconditionFailed if another server answers there, because a retry cannot help; Unavailable if that may
     change.
     """
     code, said, trailing = error.code(), error.details() or "", tuple(error.trailing_metadata() or ())
@@ -50,7 +48,7 @@ def error_of_call(error: Any, address: str, path: str) -> ShoalError:
         return error_from_exception(error, address)
     speaks_no_grpc = any(sign in said for sign in _NO_GRPC)
     if code is grpc.StatusCode.UNAVAILABLE and speaks_no_grpc:
-        return Unavailable(_no_router(address, "what answers there speaks no gRPC"), ErrorDetails(field=ADDRESS))
+        return Unavailable(_no_router(address, "the server there does not speak gRPC"), ErrorDetails(field=ADDRESS))
     if code in _OF_GRPC and _WEB_SERVER not in said:
         return error_from_exception(error, address)
     log.debug("stranger_said code=%s text=%r", code.name, said)

@@ -1,4 +1,4 @@
-"""Hosts and host:port texts. An IPv6 address stands in brackets beside a port, and without them alone."""
+"""Hosts and host:port texts. An IPv6 address is in brackets before a port, and without brackets alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _NAME = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9._-]*[a-zA-Z0-9_.])?")
 
 
 def plain_host(text: str) -> str:
-    """A host as it stands alone: "[::1]" becomes "::1". Raises InvalidArgument for what is no name and no address."""
+    """Return a host without brackets: "[::1]" becomes "::1".
+
+    Raises InvalidArgument for a text that is neither a name nor an address.
+    """
     host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if is_ipv6(host) or (host == text and _NAME.fullmatch(host)):
         return host
@@ -19,12 +22,12 @@ def plain_host(text: str) -> str:
 
 
 def joined(host: str, port: int) -> str:
-    """host:port, with brackets around an IPv6 address."""
+    """Return host:port, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_ipv6(text: str) -> bool:
-    """Whether it is an IPv6 address, without brackets."""
+    """Return whether the text is an IPv6 address without brackets."""
     try:
         ipaddress.IPv6Address(text)
     except ValueError:

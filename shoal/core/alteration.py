@@ -1,4 +1,4 @@
-"""What may change of a live collection, and the specification that comes of it.
+"""The changes that a live collection allows, and the specification after a change.
 
 Everything else of a collection is fixed when it is created.
 """
@@ -15,8 +15,11 @@ from shoal.core.limits import DEFAULT_LIMITS, Limits
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Alteration:
-    """index: as in CollectionSpec, in any spelling; recall: target of searches that name none; replicas: of each
-    shard; min_isr: replicas a write must reach, 0 for the usual. None leaves it as it is."""
+    """Changes of a collection; None leaves a value as it is.
+
+    index: as in CollectionSpec, in any spelling; recall: target of searches that give none; replicas: of each shard;
+    min_isr: replicas that a write must reach, 0 for the default.
+    """
 
     index: str | None = None
     recall: float | None = None
@@ -25,9 +28,9 @@ class Alteration:
 
 
 def altered_spec(spec: CollectionSpec, alteration: Alteration, limits: Limits = DEFAULT_LIMITS) -> CollectionSpec:
-    """The specification after an alteration, which may be the same.
+    """Return the specification after an alteration, which may be the same.
 
-    Raises InvalidArgument naming the field, also when none is given.
+    Raises InvalidArgument that names the field; also if the alteration is empty.
     """
     if alteration == Alteration():
         raise InvalidArgument(

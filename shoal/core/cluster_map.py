@@ -15,9 +15,12 @@ from shoal.core.shard_config import ShardEntry
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerEntry:
-    """A live worker's registration. address: host:port of its internal service; memory_budget_bytes: what its replicas
-    and builds may use, 0 when it does not say; file_budget: files that its replicas may have open, replica_files: those
-    that each has, both 0 when it does not say; registration: modification revision of its key."""
+    """A live worker's registration.
+
+    address: host:port of its internal service; memory_budget_bytes: memory that its replicas and builds may use, 0 if
+    unknown; file_budget: files that its replicas may have open, 0 if unknown; replica_files: files that each replica
+    has open, 0 if unknown; registration: modification revision of its key.
+    """
 
     id: WorkerId
     address: str
@@ -33,8 +36,9 @@ class WorkerEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaderEntry:
-    """The leading coordinator. address: of its internal service; created: creation revision of its key, the proof of
-    leadership.
+    """The leading coordinator.
+
+    address: of its internal service; created: creation revision of its key, which proves its leadership.
     """
 
     address: str
@@ -43,7 +47,7 @@ class LeaderEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterMap:
-    """Everything that is configured, as of `revision` of the store."""
+    """All configuration, as of `revision` of the store."""
 
     revision: Revision = Revision(0)
     cluster: ClusterId | None = None
@@ -54,19 +58,19 @@ class ClusterMap:
 
     @cached_property
     def by_name(self) -> Mapping[str, Collection]:
-        """Collections that are not being dropped, by name."""
+        """Return the collections that are not being dropped, by name."""
         return {each.spec.name: each for each in self.collections.values() if each.state is not CollectionState.DROPPING}
 
     @cached_property
     def shards_by_collection(self) -> Mapping[CollectionId, tuple[ShardEntry, ...]]:
-        """Shards of each collection, by number."""
+        """Return the shards of each collection, in the order of their numbers."""
         grouped: dict[CollectionId, list[ShardEntry]] = {}
         for shard in sorted(self.shards):
             grouped.setdefault(shard.collection, []).append(self.shards[shard])
         return {collection: tuple(entries) for collection, entries in grouped.items()}
 
     def collection(self, name: str) -> Collection:
-        """The usable collection of that name. Raises NotFound, or Unavailable while it is being created."""
+        """Return the usable collection with this name. Raises NotFound, or Unavailable while it is being created."""
         found = self.by_name.get(name)
         if found is None:
             known = ", ".join(sorted(self.by_name)[:10]) or "none"
@@ -76,5 +80,5 @@ class ClusterMap:
         return found
 
     def shards_of(self, collection: CollectionId) -> tuple[ShardEntry, ...]:
-        """Shards of a collection, by number."""
+        """Return the shards of a collection, in the order of their numbers."""
         return self.shards_by_collection.get(collection, ())

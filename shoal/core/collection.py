@@ -1,4 +1,4 @@
-"""What a collection is: its specification as a user states it, and its life in the cluster."""
+"""A collection: its specification as the user gives it, and its state in the cluster."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from shoal.core.limits import Limits
 
 
 class Metric(StrEnum):
-    """How two vectors are compared. l2: squared Euclidean distance, smaller is better; ip and cosine: larger is
-    better.
+    """How two vectors are compared.
+
+    l2: squared Euclidean distance, smaller is better; ip (inner product) and cosine: larger is better.
     """
 
     L2 = "l2"
@@ -23,12 +24,12 @@ class Metric(StrEnum):
 
     @property
     def smaller_is_better(self) -> bool:
-        """Whether the best score is the smallest."""
+        """Return whether the best score is the smallest."""
         return self is Metric.L2
 
 
 class CollectionState(StrEnum):
-    """CREATING: shards are being placed; ACTIVE: usable; DROPPING: the tombstone on which workers delete their
+    """CREATING: shards are being placed; ACTIVE: usable; DROPPING: the tombstone, upon which workers delete their
     folders.
     """
 
@@ -39,8 +40,11 @@ class CollectionState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionSpec:
-    """A collection as its user states it. index: see shoal.core.index_spec; recall: target of searches that name none;
-    min_isr_set: replicas a write must reach, as the user chose, 0 for one less than there are."""
+    """A collection as its user specifies it.
+
+    index: see shoal.core.index_spec; recall: target of searches that give none; min_isr_set: replicas that a write must
+    reach, as the user chose; 0: replicas - 1, at least 1.
+    """
 
     name: str
     dim: int
@@ -53,15 +57,15 @@ class CollectionSpec:
 
     @property
     def min_isr(self) -> int:
-        """Replicas a write must reach before it is acknowledged."""
+        """Return the replicas that a write must reach before it is acknowledged."""
         return self.min_isr_set or max(1, self.replicas - 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collection:
-    """A collection as the cluster knows it.
+    """A collection as the cluster stores it.
 
-    request_id: of the call that created it, so that a retry is recognised; revision: modification revision of its key.
+    request_id: of the call that created it, to recognise a retry; revision: modification revision of its key.
     """
 
     id: CollectionId
@@ -74,7 +78,10 @@ class Collection:
 def spec_from_input(
     *, name: str, dim: int, metric: str, shards: int, replicas: int, index: str, limits: Limits, recall: float = 0.95, min_isr: int = 0
 ) -> CollectionSpec:
-    """Validated specification. min_isr: 0 for the usual. Raises InvalidArgument naming the field and what it allows."""
+    """Return the validated specification. min_isr: 0 for the default.
+
+    Raises InvalidArgument that names the field and the allowed values.
+    """
     check_name(name, limits)
     check_range("dim", dim, limits.dim)
     check_range("shards", shards, limits.shards)
@@ -94,7 +101,7 @@ def spec_from_input(
 
 
 def check_min_isr(min_isr: int, replicas: int) -> None:
-    """Raise InvalidArgument unless min_isr is 0 (the usual) or from 1 to replicas."""
+    """Raise InvalidArgument unless min_isr is 0 (the default) or from 1 to replicas."""
     if isinstance(min_isr, bool) or not isinstance(min_isr, int) or not 0 <= min_isr <= replicas:
         raise InvalidArgument(
             f"min_isr is {min_isr!r}, with {replicas} replicas it must be from 1 to {replicas}, or 0 for {max(1, replicas - 1)}, the usual",
@@ -109,7 +116,7 @@ def check_recall(recall: float) -> None:
 
 
 def check_name(name: str, limits: Limits) -> None:
-    """Raise InvalidArgument unless name may name a collection."""
+    """Raise InvalidArgument unless the name is valid for a collection."""
     if not isinstance(name, str) or not re.fullmatch(rf"[a-zA-Z0-9_-]{{1,{limits.name_length}}}", name):
         raise InvalidArgument(
             f"collection name {name!r} must match [a-zA-Z0-9_-]{{1,{limits.name_length}}}", ErrorDetails(field="name", limit="name_length")

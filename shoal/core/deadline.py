@@ -1,4 +1,4 @@
-"""A time by which something has to be done. The clock is given, so this performs nothing."""
+"""A time limit. The clock is an argument, so this module performs no I/O."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from shoal.core.errors import DeadlineExceeded
 
 Clock = Callable[[], float]
-"""Seconds on a clock that never jumps."""
+"""Returns seconds on a monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """ends_at: seconds, on the clock."""
+    """A time limit. ends_at: in seconds of the clock."""
 
     clock: Clock
     ends_at: float
@@ -25,16 +25,16 @@ class Deadline:
 
     @property
     def left_s(self) -> float:
-        """The seconds that are left, 0.0 once it has passed."""
+        """Return the seconds that are left; 0.0 once the deadline has passed."""
         return max(0.0, self.ends_at - self.clock())
 
     @property
     def passed(self) -> bool:
-        """Whether no time is left."""
+        """Return whether no time is left."""
         return self.clock() >= self.ends_at
 
     def sooner(self, timeout_s: float) -> Deadline:
-        """Return the earlier one of this deadline and timeout_s seconds from now."""
+        """Return the earlier of this deadline and the time timeout_s seconds from now."""
         return Deadline(self.clock, min(self.ends_at, self.clock() + timeout_s))
 
     def share(self, parts: int) -> Deadline:

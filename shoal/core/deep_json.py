@@ -1,8 +1,7 @@
-"""JSON without recursion: reads and writes what nests more deeply than `json` can, which depends on the version of
-Python.
+"""JSON without recursion: read and write values that are nested too deeply for `json`.
 
-Slower than `json` by far: for texts that `json` has refused, to give the value all the same or to say where it is
-wrong.
+The limit of `json` depends on the version of Python. This module is far slower: it is for texts that `json` has
+refused, to get their value all the same or to find the place of the fault.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ _WORDS: tuple[tuple[str, Any], ...] = (
     ("-Infinity", float("-inf")),
 )
 _DIGITS_AT_ONCE = 600
-"""Python reads integers of so many digits however it is set up."""
+"""Python converts an integer of this many digits under every setting of its digit limit."""
 
 _MOST_DIGITS = 20_000
-"""The time to read an integer grows with the square of its digits."""
+"""Integers with more digits are refused: the time to convert one grows with the square of its digits."""
 
 
 class DuplicateKey(ValueError):
-    """An object gives a key twice. path: the way to the second one."""
+    """An object has the same key twice. path: steps from the root to the second one."""
 
     def __init__(self, path: tuple[Step, ...]) -> None:
         super().__init__(f"the key {path[-1]!r} is given twice in one object")
@@ -43,16 +42,16 @@ class DuplicateKey(ValueError):
 
 
 def read_json(text: str, *, unique_keys: bool = False) -> Any:
-    """The value of a JSON text, as json.loads gives it. unique_keys: refuse a key that is given twice in one object,
-    else the last one counts.
+    """Return the value of a JSON text, as json.loads does.
 
-    Raises ValueError for what is no JSON, DuplicateKey for such a key.
+    unique_keys: refuse an object that has a key twice; else the last one counts. Raises ValueError for a text that is
+    not JSON, DuplicateKey for a repeated key.
     """
     return _JsonReader(text, unique_keys).read()
 
 
 def write_json(value: Any, scalar: Callable[[Any], str], *, comma: str = ", ", colon: str = ": ") -> str:
-    """JSON of mappings, lists and tuples. scalar: gives the text of anything else."""
+    """Return the JSON text of mappings, lists and tuples. scalar: returns the text of any other value."""
     pieces: list[str] = []
     within: list[tuple[Iterator[tuple[str, Any]], str]] = []
     while True:
@@ -85,9 +84,9 @@ def _members(value: Any, colon: str) -> Iterator[tuple[str, Any]]:
 
 
 class _JsonReader:
-    """One reading of a text.
+    """Reads one text.
 
-    `_within`: the objects and lists that are not closed yet, each with the key whose value is awaited.
+    `_within`: the objects and lists that are still open, each with the key whose value comes next (None for a list).
     """
 
     def __init__(self, text: str, unique_keys: bool) -> None:
@@ -107,7 +106,10 @@ class _JsonReader:
                 value, whole = self._placed(value)
 
     def _begun(self) -> tuple[Any, bool]:
-        """The value that begins here, and whether it is whole: an object or list that holds something is not."""
+        """Read the beginning of a value; return it and whether it is complete.
+
+        An object or list that is not empty is not complete yet.
+        """
         self._skip()
         sign = self._text[self._at : self._at + 1]
         if sign not in ("{", "["):
@@ -124,7 +126,7 @@ class _JsonReader:
         return value, False
 
     def _placed(self, value: Any) -> tuple[Any, bool]:
-        """Put a value where it belongs: what it belongs to, and whether that is whole now."""
+        """Add a value to the innermost open object or list; return that and whether it is complete now."""
         holder, key = self._within[-1]
         if key is None:
             holder.append(value)
@@ -180,9 +182,9 @@ class _JsonReader:
 
 
 def _integer(text: str) -> int:
-    """An integer, also of more than the 4,300 digits that Python reads.
+    """Return an integer, also one of more than the 4,300 digits that int() accepts.
 
-    Raises ValueError for one that would take long.
+    Raises ValueError for more than _MOST_DIGITS digits.
     """
     digits = text.removeprefix("-")
     if len(digits) > _MOST_DIGITS:

@@ -8,15 +8,15 @@
     │   └── NotInstalled     install a package (raised on the caller's side only)
     ├── ResourceExhausted    send less; or the same later, where details.retry_after_s says so
     ├── Unavailable          try again (retryable)
-    │   └── NotConnected     look whether a server runs there (raised on the caller's side only)
+    │   └── NotConnected     check whether a server runs there (raised on the caller's side only)
     ├── DeadlineExceeded     try again with more time; a write may have happened
     ├── Unauthenticated      say who you are
     ├── PermissionDenied     ask for a right
     ├── DataLoss             repair: stored data is damaged
     └── Internal             report a defect
 
-Every error knows the gRPC status it travels as; NotInstalled and NotConnected arrive as what they are a kind of. This
-module refuses to know gRPC itself.
+Each error has the name of the gRPC status by which it is sent; NotInstalled and NotConnected are sent as their base
+class. This module does not import gRPC.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ Applied = Literal["no", "maybe", "yes"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ErrorDetails:
-    """What a program can read from an error.
+    """The parts of an error that a program can read.
 
-    field: the argument at fault; limit: the bound it broke; shard: the shard concerned, as "name/number"; index:
-    position of the first bad point or query; applied: for a write that failed in part, per shard ("name/number")
-    whether it was applied; retry_after_s: set where the same request may succeed a little later, after about so long.
+    field: the argument at fault; limit: the bound that was exceeded; shard: the shard concerned, as "name/number";
+    index: position of the first bad point or query; applied: after a write that failed in part, whether each shard
+    ("name/number") applied it; retry_after_s: if set, the same request may succeed after about this many seconds.
     """
 
     field: str | None = None
@@ -46,7 +46,7 @@ class ErrorDetails:
 
 
 class ShoalError(Exception):
-    """Base of every error that Shoal raises. `status` is the gRPC status name it travels as."""
+    """Base of all errors that Shoal raises. `status`: name of its gRPC status."""
 
     status: ClassVar[str] = "UNKNOWN"
     retryable: ClassVar[bool] = False
@@ -64,13 +64,13 @@ class InvalidArgument(ShoalError):
 
 
 class NotFound(ShoalError):
-    """What the request names does not exist."""
+    """An object that the request names does not exist."""
 
     status = "NOT_FOUND"
 
 
 class AlreadyExists(ShoalError):
-    """What the request would create exists."""
+    """The object that the request would create exists."""
 
     status = "ALREADY_EXISTS"
 
@@ -92,24 +92,24 @@ class ResourceExhausted(ShoalError):
 
 
 class Unavailable(ShoalError):
-    """Nobody can answer now; the same request may succeed later."""
+    """No server can answer now; the same request may succeed later."""
 
     status = "UNAVAILABLE"
     retryable = True
 
 
 class NotConnected(Unavailable):
-    """There is no connection to the server that was called: none could be made, or it was lost."""
+    """There is no connection to the server: it could not be opened, or it was lost."""
 
 
 class DeadlineExceeded(ShoalError):
-    """Time ran out. A write may or may not have happened; calling again with the same input is safe."""
+    """Time ran out. A write may have been applied; it is safe to call again with the same input."""
 
     status = "DEADLINE_EXCEEDED"
 
 
 class Unauthenticated(ShoalError):
-    """The caller did not say who it is."""
+    """The caller did not identify itself."""
 
     status = "UNAUTHENTICATED"
 
@@ -154,18 +154,18 @@ AnyShoalError = TypeVar("AnyShoalError", bound=ShoalError)
 
 
 def to_keep(error: AnyShoalError) -> AnyShoalError:
-    """Return the same error for one that is remembered: without the frames that it passed through, and what their
-    variables hold.
+    """Return a copy of the error to store. It has no traceback, so it does not keep the variables of other frames
+    alive.
     """
     return type(error)(error.message, error.details)
 
 
 BUSY_RETRY_S = 0.25
-"""What a server says of a queue that is full: about the time in which it takes a good part of it."""
+"""retry_after_s for a full queue: about the time in which the server works off a good part of it."""
 
 
 def is_passing(error: ShoalError) -> bool:
-    """Return whether the same request may succeed later, as far as the error tells."""
+    """Return whether the same request may succeed later, as far as the error says."""
     return error.retryable or error.details.retry_after_s is not None
 
 
@@ -173,5 +173,5 @@ _OUTCOME_UNKNOWN = (Unavailable, DeadlineExceeded, DataLoss, Internal)
 
 
 def leaves_open(error: ShoalError) -> bool:
-    """Whether a write that ended so may have been applied all the same, as far as the kind of error tells."""
+    """Return whether a write that ended with this error may have been applied, as far as the error's class says."""
     return isinstance(error, _OUTCOME_UNKNOWN)

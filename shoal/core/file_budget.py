@@ -1,24 +1,24 @@
-"""How many files a worker's replicas may have open: from the limit it runs under. Pure."""
+"""The number of files that a worker's replicas may have open, computed from the limit of its process. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 RESERVED_FILES = 128
-"""Kept for what is no replica: connections of routers and other workers, snapshots on their way, files that are read
-for a moment.
+"""Files kept for other uses: connections of routers and other workers, snapshots in transfer, files that are read
+briefly.
 """
 
 LOW_LIMIT = 4096
-"""A limit below this is warned about: it is that of a shell, enough for some hundred replicas at most."""
+"""A limit below this causes a warning: it is the usual one of a shell, enough for a few hundred replicas at most."""
 
 OPEN_FILES_LIMIT = "open_files"
-"""Names the bound in errors."""
+"""Name of this bound in errors."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileLimit:
-    """limit: files that the process may have open; taken: those that it has open before it holds any replica."""
+    """limit: files that the process may have open; taken: files that it has open before it holds any replica."""
 
     limit: int
     taken: int
@@ -26,8 +26,8 @@ class FileLimit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileBudget:
-    """limit: of the process; for_replicas: files that its replicas may have open, all together; each: what one has
-    open.
+    """limit: of the process; for_replicas: files that its replicas may have open together; each: files that one replica
+    has open.
     """
 
     limit: int
@@ -36,11 +36,11 @@ class FileBudget:
 
     @property
     def replicas(self) -> int:
-        """Replicas that it is enough for."""
+        """Return the number of replicas for which the files suffice."""
         return self.for_replicas // self.each
 
     def refusal(self, replicas: int) -> str | None:
-        """Why another replica may not be opened beside so many, in words; None when it may."""
+        """Return why no replica may be opened beside `replicas` others, as a sentence; None if one may be opened."""
         if replicas < self.replicas:
             return None
         return (
@@ -51,16 +51,16 @@ class FileBudget:
 
 
 UNBOUNDED_FILES = FileBudget(limit=0, for_replicas=1 << 60, each=1)
-"""Of a worker that nobody has asked what it may open."""
+"""Budget of a worker whose limit was not read."""
 
 
 def file_budget(found: FileLimit, each: int) -> FileBudget:
-    """What replicas may have open, of which each takes `each`."""
+    """Return the budget of replicas, each of which has `each` files open."""
     return FileBudget(limit=found.limit, for_replicas=max(0, found.limit - found.taken - RESERVED_FILES), each=each)
 
 
 def low_limit_words(limit: int) -> str:
-    """What is wrong with a low limit, and what to do; "" when it is high enough, or not known."""
+    """Return a sentence that says that the limit is low and what to do; "" if it is high enough or unknown (0)."""
     if not 0 < limit < LOW_LIMIT:
         return ""
     return f"its process may have only {limit:,} files open; raise the limit before it is started (`ulimit -n`, LimitNOFILE=)"

@@ -1,8 +1,7 @@
-"""Conditions on points, as a small tree. Owns its nodes; their truth is in `filter_truth`, their spelling in
-`filter_input`.
+"""Conditions on points, as a small tree of nodes. `filter_truth` defines their truth, `filter_input` their spelling.
 
-Eight nodes say everything: `$ne`, `$nin` and `$exists: false` are Not of their opposites, so that a missing field
-matches exactly these and `$not`. On a list, a test matches when any element passes it.
+There are nine kinds of nodes. `$ne`, `$nin` and `$exists: false` are Not of their opposites; therefore a missing field
+matches exactly these and `$not`. A test of a list passes if any element passes.
 """
 
 from __future__ import annotations
@@ -14,25 +13,25 @@ from dataclasses import dataclass
 from shoal.core.points import PointId
 
 Scalar = str | int | float | bool | None
-"""A value a field is compared with. Integers have any size; floats are finite; True is not 1."""
+"""A value that a field is compared with. Integers have any size; floats are finite; True is not 1."""
 
 Path = tuple[str, ...]
 """Keys from the payload's root to a field, at least one.
 
-Lists of objects on the way are entered, each element in turn.
+Where the value of a key on the way is a list of objects, the path goes on in each of them.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """Every term holds; without terms it always does."""
+    """Each term holds; true without terms."""
 
     terms: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """Some term holds; without terms none does."""
+    """At least one term holds; false without terms."""
 
     terms: tuple[Filter, ...]
 
@@ -54,10 +53,10 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The field is a number (or, with string bounds, a string, ordered by code points) within the bounds; None: no
-    bound.
+    """The field is a number within the bounds; or a string, if the bounds are strings (ordered by code points).
 
-    At least one bound is given, all of them numbers (exact comparison, also beyond 2^53) or all strings.
+    None: no bound. At least one bound is given. All are numbers (compared exactly, also beyond 2^53) or all are
+    strings.
     """
 
     path: Path
@@ -69,15 +68,17 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The field is there, whatever it holds (null and the empty list included)."""
+    """The field is present, whatever its value (null and the empty list included)."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """A string value: the field is a string that has it as a part, or a list with such a string. Another value: the
-    field is a list with an element that equals it."""
+    """For a string value: the field is a string that contains it, or a list with such a string.
+
+    For another value: the field is a list with an element that equals it.
+    """
 
     path: Path
     value: Scalar
@@ -106,10 +107,10 @@ _VALUES_AT_ONCE = 4_096
 
 
 def filter_key(filter: Filter) -> str:
-    """A text that equal filters share and others do not. (As dictionary keys filters are no use: to Python, True equals
-    1.)
+    """Return a text that is the same for equal filters only.
 
-    Of long lists a hash stands in it: neither is the text as long as they are, nor is it made in one piece.
+    Filters themselves cannot be dictionary keys, because True equals 1 in Python. For long lists of values the text
+    holds a hash of them, so it stays short and is built piece by piece.
     """
     return _long_key(filter) if is_long(filter) else repr(filter)
 
@@ -136,12 +137,12 @@ def _values_key(values: Sequence[Scalar]) -> str:
 
 
 def is_long(filter: Filter) -> bool:
-    """Whether it holds so many values that even looking at it takes a while."""
+    """Return whether the filter holds so many values that even a walk over it takes a while."""
     return are_long([filter])
 
 
 def are_long(filters: Sequence[Filter | None]) -> bool:
-    """Whether they do together; None for no filter."""
+    """Return whether the filters together hold so many values; None stands for no filter."""
     left, waiting = _LONG_VALUES, [each for each in filters[:_LONG_VALUES] if each is not None]
     left -= len(waiting) - 1
     while waiting and left > 0:

@@ -1,4 +1,4 @@
-"""Bounds on filters, whoever made them. A filter that passes can be shown, sent and evaluated without surprise."""
+"""Bounds on filters, whatever their source. A filter within them can be shown, sent and evaluated at a bounded cost."""
 
 from __future__ import annotations
 
@@ -17,31 +17,34 @@ _SHOWN_CHARACTERS = 64
 
 @dataclass(frozen=True, slots=True)
 class FilterPlace:
-    """Where in a filter something stands, for messages. text: as a user would point at it, "" for the root; depth:
-    nodes above.
+    """A place in a filter, for messages.
+
+    text: the path to the place, "" for the root; depth: nodes above it.
     """
 
     text: str = ""
     depth: int = 0
 
     def within(self, step: str) -> FilterPlace:
-        """The place one step further, in the same node."""
+        """Return the place one step further, in the same node."""
         shown = step if len(step) <= _SHOWN_CHARACTERS else step[:_SHOWN_CHARACTERS] + "..."
         return FilterPlace(f"{self.text}.{shown}" if self.text else shown, self.depth)
 
     def inside(self, step: str) -> FilterPlace:
-        """The place one step further, in a node below."""
+        """Return the place one step further, in a node below."""
         return FilterPlace(self.within(step).text, self.depth + 1)
 
     def error(self, message: str, limit: str | None = None) -> InvalidArgument:
-        """The error of what is wrong here. limit: the bound it broke."""
+        """Return the error for a fault at this place. limit: the bound that was exceeded."""
         where = f"at {self.text}: " if self.text else ""
         return InvalidArgument(f"filter: {where}{message}", ErrorDetails(field="filter", limit=limit))
 
 
 def check_filter(filter: Filter, limits: Limits) -> None:
-    """Raise InvalidArgument naming the place and the bound when a filter breaks one, or holds what no filter may:
-    floats that are not finite, ranges without bounds or with bounds of two kinds, empty keys."""
+    """Raise InvalidArgument that names the place and the bound, if a filter exceeds one.
+
+    Also for floats that are not finite, ranges without bounds or with bounds of two kinds, and empty keys.
+    """
     check_size(filter, limits)
     for node, place in _nodes(filter, FilterPlace()):
         match node:
@@ -61,10 +64,11 @@ def check_filter(filter: Filter, limits: Limits) -> None:
 
 
 def constant_truth(filter: Filter) -> bool | None:
-    """Whether a filter matches every point (True) or none (False) by its form alone; None: it depends on the point.
+    """Return whether a filter, by its form alone, matches every point (True) or none (False); None: it depends on the
+    point.
 
-    An empty list of values or ids matches nothing; And, Or and Not pass on what is settled below them. No condition on
-    a field is looked into, so that a contradiction, or "either so or not so", counts as one that depends.
+    An empty list of values or ids matches nothing; And, Or and Not combine what is known about their terms. Conditions
+    on fields are not compared with each other: a contradiction of two conditions counts as dependent.
     """
     match filter:
         case Not(term):
@@ -101,13 +105,13 @@ def check_size(filter: Filter, limits: Limits) -> None:
 
 
 def check_depth(place: FilterPlace, limits: Limits) -> None:
-    """Raise InvalidArgument when what stands here stands too deep."""
+    """Raise InvalidArgument if this place is too deep."""
     if place.depth >= limits.filter_depth:
         raise place.error(f"the filter is more than {limits.filter_depth} levels deep", "filter_depth")
 
 
 def check_scalars(values: Sequence[Scalar], place: FilterPlace, limits: Limits) -> None:
-    """Raise as `check_scalar` does for the first value that is wrong. Long lists of one kind are checked as a whole."""
+    """Raise as `check_scalar` does for the first bad value. Long lists of one type are checked as a whole."""
     kinds = set(map(type, values))
     if kinds == {int}:
         values = (min(cast(Sequence[int], values)), max(cast(Sequence[int], values)))
@@ -131,7 +135,7 @@ def check_scalar(value: Scalar, place: FilterPlace, limits: Limits) -> None:
                 )
         case float():
             if not math.isfinite(value):
-                raise place.error(f"{value} is no value that a field can have")
+                raise place.error(f"{value} is not a value that a field can have")
 
 
 def check_key(key: str, place: FilterPlace, limits: Limits) -> None:
@@ -142,7 +146,7 @@ def check_key(key: str, place: FilterPlace, limits: Limits) -> None:
 
 
 def check_ids_here(ids: Sequence[int | str], place: FilterPlace, limits: Limits) -> None:
-    """Raise InvalidArgument for what is no id."""
+    """Raise InvalidArgument for a value that is not an id."""
     try:
         ids_from_input(ids, limits)
     except InvalidArgument as error:
@@ -150,13 +154,13 @@ def check_ids_here(ids: Sequence[int | str], place: FilterPlace, limits: Limits)
 
 
 def check_path_length(keys: int, place: FilterPlace, limits: Limits) -> None:
-    """Raise InvalidArgument for a path of no or too many keys."""
+    """Raise InvalidArgument for a path with no keys or too many."""
     if not 1 <= keys <= limits.filter_path_keys:
         raise place.error(f"a path has {keys} keys, 1-{limits.filter_path_keys} are allowed", "filter_path_keys")
 
 
 def kind_of_bound(value: Scalar, place: FilterPlace) -> type[str] | type[float]:
-    """Whether a bound is a text or a number. Raises InvalidArgument for what has no order."""
+    """Return whether a bound is a text or a number. Raises InvalidArgument for a value without order."""
     if isinstance(value, str):
         return str
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -190,7 +194,10 @@ def _check_text(text: str, what: str, place: FilterPlace, limits: Limits) -> Non
 
 
 def _nodes(filter: Filter, place: FilterPlace) -> Iterator[tuple[Filter, FilterPlace]]:
-    """Every node with its place, a node before what is in it, so that whoever refuses a deep one ends the walk."""
+    """Yield each node with its place, before the nodes below it.
+
+    Thus a caller that refuses a deep node ends the walk there.
+    """
     open_nodes = [(filter, place)]
     while open_nodes:
         node, at = open_nodes.pop()

@@ -1,14 +1,14 @@
-r"""How people write filters: dicts, as in MongoDB, to trees and back. Owns the spelling.
+r"""Convert filters between the dicts that users write, as in MongoDB, and trees.
 
     {"label": 3}                       the field equals 3; the same as {"label": {"$eq": 3}}
     {"a": {"$gte": 1, "$lt": 5}}       every operator holds
     {"a": 1, "b": {"$ne": 2}}          every field holds
     {"$or": [{"a": 1}, {"b": 2}]}      $and, $or over a list of filters, $not over one; {"a": {"$not": {"$gt": 3}}}
-    {"author.name": "x"}               a dot goes inside an object; a dot in a key is written \., a backslash \\
+    {"author.name": "x"}               a dot separates nested keys; a dot in a key is written \., a backslash \\
     {r"\$price": 1}                    a key that begins with a dollar
     {"$id": [1, "x"]}                  the point's id: one, a list, or $eq, $ne, $in, $nin
 
-Several operators on one field are conditions of their own: on a list, each may be met by another element.
+Several operators on one field are separate conditions: in a list, a different element may satisfy each of them.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _PLAIN_KINDS = frozenset((bool, int, str, float, type(None)))
 
 
 def filter_from_input(value: Any, limits: Limits) -> Filter:
-    """The filter of a dict, see above. numpy scalars count as their Python values; $in takes a list, tuple, set or
-    array.
+    """Return the filter of a dict as described above.
 
-    Raises InvalidArgument (field "filter") that names the place and what is allowed there.
+    numpy scalars count as Python values; $in takes a list, tuple, set or array. Raises InvalidArgument (field "filter")
+    that names the place and what is allowed there.
     """
     found = _filter(value, FilterPlace(), limits)
     check_size(found, limits)
@@ -54,8 +54,11 @@ def filter_from_input(value: Any, limits: Limits) -> Filter:
 
 
 def filter_to_input(filter: Filter) -> dict[str, Any]:
-    """A dict that reads back as the filter. Two things have no spelling of their own: an Or without terms is written as
-    {"$not": {}}, and a Range of several bounds reads back as one Range for each."""
+    """Return a dict that `filter_from_input` converts back to the filter.
+
+    There are two exceptions: an Or without terms becomes {"$not": {}}, and a Range of several bounds comes back as one
+    Range for each.
+    """
     match filter:
         case And(terms):
             return {"$and": [filter_to_input(term) for term in terms]} if terms else {}
@@ -81,7 +84,7 @@ def filter_to_input(filter: Filter) -> dict[str, Any]:
 
 
 def path_from_text(text: str, place: FilterPlace, limits: Limits) -> Path:
-    """The keys of a dotted path. Raises InvalidArgument for an empty key and for an escape that is none."""
+    """Return the keys of a dotted path. Raises InvalidArgument for an empty key or an unknown escape."""
     keys, key, signs = [], "", iter(text)
     for sign in signs:
         if sign == ".":
@@ -101,7 +104,7 @@ def path_from_text(text: str, place: FilterPlace, limits: Limits) -> Path:
 
 
 def path_to_text(path: Path) -> str:
-    """The dotted path of keys."""
+    """Return the dotted path of keys."""
     text = ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in path)
     return "\\" + text if text.startswith("$") else text
 
@@ -115,7 +118,7 @@ def _filter(value: Any, place: FilterPlace, limits: Limits) -> Filter:
 
 
 def _entry(key: Any, operand: Any, place: FilterPlace, limits: Limits) -> list[Filter]:
-    """The conditions of one key of a filter."""
+    """Return the conditions of one key of a filter."""
     if not isinstance(key, str):
         raise place.error(f"a key must be a text: the path of a field, or an operator; not {_shown(key)}")
     here = place.within(key)
@@ -143,7 +146,7 @@ def _terms(operand: Any, place: FilterPlace, operator: str, limits: Limits) -> t
 
 
 def _field_conditions(path: Path, operand: Any, place: FilterPlace, limits: Limits) -> list[Filter]:
-    """The conditions on one field: a value, or operators, each a condition of its own."""
+    """Return the conditions on one field: one for a value, or one for each operator."""
     check_depth(place, limits)
     if not isinstance(operand, Mapping):
         return [In(path, (_scalar(operand, place, limits),))]
@@ -244,7 +247,7 @@ def _scalar(value: Any, place: FilterPlace, limits: Limits) -> Scalar:
 
 
 def _as_stored(value: Any) -> str:
-    """What to give instead of a value that payloads do not have either."""
+    """Return advice for a date, time or duration, which payloads cannot hold either; "" for other values."""
     dates = (np.datetime64, np.timedelta64, datetime.date, datetime.time, datetime.timedelta)
     return ": give it as it is stored, as a text or a number" if isinstance(value, dates) else ""
 
@@ -267,8 +270,9 @@ def _elements(listed: Any) -> list[Any]:
 
 
 def _ordered(listed: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values of a list as they are, of a set in one order: it has none of its own, and equal filters should be the
-    same text.
+    """Return the values of a list as they are, those of a set sorted.
+
+    A set has no order, but equal filters should have the same text.
     """
     if not isinstance(listed, (set, frozenset)):
         return values
@@ -276,7 +280,9 @@ def _ordered(listed: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _plain(value: Any) -> Any:
-    """The Python value of a numpy scalar, of a member of a text or number enumeration, and of any other subclass."""
+    """Return the Python value of a numpy scalar, of a member of a text or number enumeration, or of another
+    subclass.
+    """
     if isinstance(value, (np.generic, np.ndarray)):
         return plain_value(value)
     if type(value) in _PLAIN_KINDS:

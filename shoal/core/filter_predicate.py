@@ -1,6 +1,4 @@
-"""The truth of one filter over many points: what `filter_truth` says, without comparing each value of a long list in
-turn.
-"""
+"""Test many points with one filter: the same truth as `filter_truth`, with fast look-up in long lists of values."""
 
 from __future__ import annotations
 
@@ -14,17 +12,17 @@ from shoal.core.points import PointId
 
 Payload = Mapping[str, Any] | None
 Predicate = Callable[[Payload, PointId], bool]
-"""Whether a point matches, by its payload (as json.loads gives it) and its id."""
+"""Returns whether a point matches, by its payload (as json.loads gives it) and its id."""
 
 _TERMS_AT_ONCE = 16
 
 
 def predicate_of(filter: Filter, between: Callable[[], None] | None = None) -> Predicate:
-    """A test of points that agrees with `filter_truth.matches`, at a cost that does not grow with the values a filter
+    """Return a predicate that agrees with `filter_truth.matches`. Its cost does not grow with the values that a filter
     lists.
 
-    between: called between the terms of long lists of conditions, which take a while on one point; what it raises ends
-    the test.
+    between: called between the terms of a long And or Or, because these take a while even for one point. An error that
+    it raises ends the test.
     """
     match filter:
         case And(terms):
@@ -46,7 +44,7 @@ def predicate_of(filter: Filter, between: Callable[[], None] | None = None) -> P
 
 
 def _paced(tests: tuple[Predicate, ...], between: Callable[[], None] | None) -> tuple[Predicate, ...]:
-    """The tests, of which every _TERMS_AT_ONCE-th calls `between` first."""
+    """Return the tests; each _TERMS_AT_ONCE-th calls `between` first."""
     if between is None or len(tests) <= _TERMS_AT_ONCE:
         return tests
 
@@ -70,5 +68,8 @@ def _one_of(test: In) -> Predicate:
 
 
 def _key(value: Scalar) -> tuple[str, Scalar]:
-    """What values share that are equal in a filter. To Python numbers of any type hash alike when they are equal."""
+    """Return a key that is the same for values that are equal in a filter.
+
+    Python numbers of any type that are equal have the same hash.
+    """
     return (kind_of(value), value)

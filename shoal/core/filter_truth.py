@@ -1,11 +1,10 @@
-"""What a filter means: THE definition of truth, in the plainest form. Whatever is clever elsewhere has to agree with
-this.
+"""THE definition of the truth of a filter, in the plainest form. All faster implementations must agree with it.
 
-A path walks the keys of objects. A list on the way is entered: each of its elements that is an object is walked in
-turn; a list directly in a list is not entered. What stands at the end is an occurrence of the field, of which there may
-be several. The values of an occurrence are the scalar itself, or the scalars of a list; an object, a list in a list and
-the empty list have no value and are only there ($exists). A test holds when some value of some occurrence passes it, so
-a field that is missing passes none; only Not makes it match.
+A path follows the keys of objects. Where a value on the way is a list, the path goes on in each element that is an
+object; it does not enter a list inside a list. A value at the end of the path is an occurrence of the field; there may
+be several. The values of an occurrence are the scalar itself, or the scalars of a list. An object, a list in a list and
+the empty list have no values; only $exists matches them. A test holds if some value of some occurrence passes it, so a
+missing field passes no test; only Not makes it match.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"gt": operator.gt, "gte": o
 
 
 def matches(filter: Filter, payload: Mapping[str, Any] | None, point_id: PointId) -> bool:
-    """Whether a point matches. payload: as json.loads gives it; None is as good as {}."""
+    """Return whether a point matches. payload: as json.loads gives it; None counts as {}."""
     match filter:
         case And(terms):
             return all(matches(term, payload, point_id) for term in terms)
@@ -36,7 +35,7 @@ def matches(filter: Filter, payload: Mapping[str, Any] | None, point_id: PointId
 
 
 def occurrences(payload: Mapping[str, Any] | None, path: Path) -> Iterator[Any]:
-    """Whatever stands at the end of `path`, in the order of the payload."""
+    """Yield the values at the end of `path`, in the order of the payload."""
     if payload is None:
         return
     key, rest = path[0], path[1:]
@@ -52,17 +51,19 @@ def occurrences(payload: Mapping[str, Any] | None, path: Path) -> Iterator[Any]:
 
 
 def values_of(occurrence: Any) -> list[Scalar]:
-    """The values of what stands at the end of a path: a scalar itself, the scalars of a list."""
+    """Return the values of an occurrence: a scalar itself, or the scalars of a list."""
     return [value for value in (occurrence if isinstance(occurrence, list) else [occurrence]) if is_scalar(value)]
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether a value of a payload can be compared: neither an object nor a list."""
+    """Return whether a value of a payload can be compared: it is neither an object nor a list."""
     return value is None or isinstance(value, (str, int, float))
 
 
 def equal(value: Scalar, wanted: Scalar) -> bool:
-    """Same type and value: 3 equals 3.0 (exactly, whatever their size), True is not 1, null equals only null."""
+    """Return whether kind and value are the same: 3 equals 3.0 (exactly, at any size), True is not 1, null equals only
+    null.
+    """
     return kind_of(value) == kind_of(wanted) and value == wanted
 
 
@@ -83,7 +84,10 @@ def _passes(test: In | Range | Exists | Contains | Prefix, occurrence: Any) -> b
 
 
 def _within(test: Range, value: Any) -> bool:
-    """Whether one value holds every bound. Strings are ordered by code points; null and booleans have no order."""
+    """Return whether one value satisfies each bound.
+
+    Strings are ordered by code points; null and booleans have no order.
+    """
     bounds = [(holds, getattr(test, name)) for name, holds in _ORDERS.items()]
     return kind_of(value) in ("text", "number") and all(
         bound is None or (kind_of(bound) == kind_of(value) and holds(value, bound)) for holds, bound in bounds
@@ -91,7 +95,7 @@ def _within(test: Range, value: Any) -> bool:
 
 
 def kind_of(value: Scalar) -> str:
-    """null, boolean, text or number: only values of one kind are compared."""
+    """Return null, boolean, text or number. Only values of the same kind are compared."""
     match value:
         case None:
             return "null"

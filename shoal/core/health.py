@@ -1,8 +1,8 @@
-"""Say how well workers, shards and replicas do, as enums.
+"""The conditions of workers, shards and replicas, as enums.
 
-The router judges once. The wire, the SDK, the CLI and the metrics pass the judgement on. Each value is also the text
-that people read and that travels, so `state == "ok"` holds for `ShardCondition.OK`. A text that this version does not
-know, as a newer server may send it, becomes UNKNOWN.
+Only the router determines them; the wire, the SDK, the CLI and the metrics pass them on. Each value is also the text
+that is shown and sent, so `state == "ok"` holds for `ShardCondition.OK`. A text that this version does not know, sent
+by a newer server, becomes UNKNOWN.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ class _Judgement(StrEnum):
 
 
 class WorkerCondition(_Judgement):
-    """Whether a worker can be asked. UNREACHABLE: it is registered, but does not answer. DOWN: it holds replicas, but
-    is not registered.
+    """Whether a worker can answer.
+
+    UNREACHABLE: it is registered, but does not answer. DOWN: it holds replicas, but is not registered.
     """
 
     UP = "up"
@@ -29,8 +30,10 @@ class WorkerCondition(_Judgement):
 
 
 class ShardCondition(_Judgement):
-    """Whether a shard answers. OK: its primary answers. CREATING: its first replica is not made yet. OPENING: its
-    primary reads its data. FAILED: its only data is damaged, or cannot be opened.
+    """Whether a shard answers.
+
+    OK: its primary answers. CREATING: its first replica does not exist yet. OPENING: its primary reads its data.
+    FAILED: its only data is damaged, or cannot be opened.
     """
 
     OK = "ok"
@@ -42,8 +45,10 @@ class ShardCondition(_Judgement):
 
 
 class ReplicationCondition(_Judgement):
-    """Whether enough replicas of a shard are in sync. OK: as many as are wanted. UNDER_REPLICATED: fewer, but it takes
-    writes. READ_ONLY: fewer than a write needs. UNAVAILABLE: no replica that may lead is on a live worker.
+    """Whether enough replicas of a shard are in sync.
+
+    OK: the wanted number. UNDER_REPLICATED: fewer, but it accepts writes. READ_ONLY: fewer than a write needs.
+    UNAVAILABLE: no replica that may lead is on a live worker.
     """
 
     OK = "ok"
@@ -55,8 +60,9 @@ class ReplicationCondition(_Judgement):
 
 
 class MemberRole(_Judgement):
-    """What a replica is by the configuration of its shard. ISR: in sync. ELR: eligible to lead. LEARNER: it catches up.
-    LEAVING: it will be deleted.
+    """The role of a replica in the configuration of its shard.
+
+    ISR: in sync. ELR: eligible to lead. LEARNER: it catches up. LEAVING: it will be deleted.
     """
 
     PRIMARY = "primary"
@@ -68,9 +74,11 @@ class MemberRole(_Judgement):
 
 
 class ReplicaRole(_Judgement):
-    """What an open replica does, as its worker says. STARTING: it is elected and does not serve yet. WAITING: no
-    primary has told it yet how far records are committed. BACKUP, LEARNER: it follows the primary, as a member or to
-    become one. UNTOLD: its worker does not say.
+    """What an open replica does, as its worker reports.
+
+    STARTING: it is elected and does not serve yet. WAITING: it does not know yet up to which record the log is
+    committed. BACKUP, LEARNER: it follows the primary, as a member or in order to become one. UNTOLD: its worker does
+    not report it.
     """
 
     PRIMARY = "primary"

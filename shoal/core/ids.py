@@ -1,4 +1,4 @@
-"""Distinct types for distinct ids, so that one cannot be passed for another."""
+"""A distinct type for each kind of id, so that one cannot be passed for another."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ WorkerId = NewType("WorkerId", str)
 ReplicaId = NewType("ReplicaId", str)
 """A uuid in the replica's folder.
 
-Never derived from the worker's name: a wiped disk must not pose as its predecessor.
+It is never derived from the worker's name: after its disk was wiped, a worker must not be taken for the old one.
 """
 
 Term = NewType("Term", int)
-"""Number of a term, in which one primary leads a shard; issued only by a compare-and-swap in etcd. 0 is before any."""
+"""Number of a term, in which one primary leads a shard. Only a compare-and-swap in etcd issues it. 0 is before the
+first.
+"""
 
 Seq = NewType("Seq", int)
-"""Position of a record in the log of a shard; the first is 1, 0 is before any."""
+"""Position of a record in the log of a shard. The first is 1; 0 is before the first."""
 
 Revision = NewType("Revision", int)
-"""A modification revision of the store; 0 stands for 'absent'."""
+"""A modification revision of the store; 0 means 'absent'."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -37,7 +39,9 @@ class ShardId:
 
 @dataclass(frozen=True, order=True, slots=True)
 class RequestId:
-    """Names one write of one client, so that a retry is recognised: client is unique, number grows by one."""
+    """Names one write of one client, so that a retry is recognised. client: unique; number: grows by one with each
+    write.
+    """
 
     client: str
     number: int

@@ -1,8 +1,7 @@
-"""What a collection's index is called: a word (auto, flat, hnsw, ivf) or a FAISS factory string, with its numbers and
-its price.
+"""Kinds of indexes, named by a word (auto, flat, hnsw, ivf) or a FAISS factory string.
 
-Owns the grammar, the rows a training needs and the bytes an index takes. Refuses to know FAISS, so that anybody may
-ask.
+Owns the grammar, the number of rows that a training needs and the bytes that an index takes. It does not import FAISS,
+so every program may use it.
 
     index     = "auto" | "flat" | "hnsw" | "ivf" | lone | "HNSW"[M] "," codes | "IVF"[nlist] "," lists
     lone      = "Flat" | "HNSW"[M] | "IVF"[nlist] | "SQ8" | "RaBitQ" | PQ
@@ -10,9 +9,9 @@ ask.
     lists     = "Flat" | "SQ8" | PQ | "RaBitQ"
     PQ        = "PQ"[m]["x"bits]
 
-In any case of letters. A number that is missing is chosen here: M is 16; bits are 8; m is the largest divisor of the
+Upper and lower case are the same. A missing number gets a default: M is 16; bits are 8; m is the largest divisor of the
 dimension that leaves at least 8 dimensions to each sub-vector (4 below dimension 64); nlist is about 4 * sqrt(rows),
-and open until there are rows.
+chosen when the rows are known.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 class IndexFamily(StrEnum):
     """How rows are found.
 
-    AUTO: as Shoal decides; FLAT: all are compared; HNSW: graph; IVF: inverted lists; CODES: all codes compared.
+    AUTO: Shoal chooses; FLAT: all are compared; HNSW: graph; IVF: inverted lists; CODES: all codes are compared.
     """
 
     AUTO = "auto"
@@ -40,9 +39,10 @@ class IndexFamily(StrEnum):
 
 
 class Codec(StrEnum):
-    """How a row is kept.
+    """How a row is stored.
 
-    FLAT: as float32; SQ8: a byte a dimension; PQ: product quantiser; RABITQ: a bit a dimension, rotated.
+    FLAT: as float32; SQ8: one byte for each dimension; PQ: product quantiser; RABITQ: one bit for each dimension, after
+    a rotation.
     """
 
     FLAT = "Flat"
@@ -58,15 +58,15 @@ PQ_BITS = (4, 8)
 DEFAULT_PQ_BITS = 8
 
 POINTS_PER_CENTROID = 39
-"""FAISS advises so many training rows for each centroid at least."""
+"""FAISS recommends at least this many training rows for each centroid."""
 
 _LEAST_LISTS = 8
 _LEAST_CODED_ROWS = 256
-"""Fewer rows say too little about the range or the mean of a dimension."""
+"""Fewer rows are a poor estimate of the range or the mean of a dimension."""
 
 _SAMPLE_PER_LIST = 24
-"""Twice as many, or more rounds, find nothing more (Fashion-MNIST, 980 lists: recall 0.95 at nprobe 8, 0.99 at 16
-either way).
+"""Training rows for each list. Twice as many rows, or more rounds, do not raise recall (Fashion-MNIST, 980 lists:
+recall 0.95 at nprobe 8, 0.99 at 16 either way).
 """
 
 _SAMPLE_PER_CODE = 64
@@ -75,7 +75,7 @@ _SAMPLE_ROWS = 100_000
 _SAMPLE_BYTES = 256 * 1024 * 1024
 
 LIST_BYTES = 160
-"""Two growing arrays of an inverted list, with what the allocator adds to them."""
+"""Bytes of the two growing arrays of an inverted list, with the overhead of the allocator."""
 
 _WORDS = {"auto": IndexFamily.AUTO, "flat": IndexFamily.FLAT, "hnsw": IndexFamily.HNSW, "ivf": IndexFamily.IVF}
 _COMPONENT = re.compile(r"(?P<name>flat|sq8|rabitq|hnsw|ivf|pq)(?P<number>[0-9]{0,9})(?:x(?P<bits>[0-9]{1,3}))?", re.IGNORECASE)
@@ -94,9 +94,9 @@ _SUPPORTED = (
 class IndexSpec:
     """One kind of index, for vectors of one dimension.
 
-    m: links of a row of a graph, twice as many on its lowest level, 0 without a graph; nlist: inverted lists, 0 where
-    there are none or their number follows the rows; pq_m: sub-vectors of a product quantiser, each coded in pq_bits, 0
-    without one.
+    m: links of a row of a graph (twice as many on the lowest level), 0 without a graph; nlist: inverted lists, 0 if
+    there are none or if their number depends on the rows; pq_m: sub-vectors of a product quantiser, 0 without one;
+    pq_bits: bits of the code of each sub-vector.
     """
 
     family: IndexFamily
@@ -108,7 +108,7 @@ class IndexSpec:
 
     @property
     def text(self) -> str:
-        """Canonical spelling, a FAISS factory string but for the words auto and flat."""
+        """Return the canonical spelling: a FAISS factory string, or one of the words auto and flat."""
         codec = self.codec.value
         if self.codec is Codec.PQ:
             codec += str(self.pq_m) + (f"x{self.pq_bits}" if self.pq_bits != DEFAULT_PQ_BITS else "")
@@ -124,22 +124,22 @@ class IndexSpec:
 
     @property
     def quantised(self) -> bool:
-        """Whether codes lose something, so that hits must be compared again with the vectors."""
+        """Return whether codes lose precision, so that hits must be compared again with the vectors."""
         return self.codec is not Codec.FLAT
 
     @property
     def holds_vectors(self) -> bool:
-        """Whether the index keeps the vectors in row order, so that nobody else has to."""
+        """Return whether the index holds the vectors in row order, so that they need not be stored elsewhere."""
         return self.codec is Codec.FLAT and self.family is not IndexFamily.IVF
 
     @property
     def trained(self) -> bool:
-        """Whether it learns from a sample of the rows before it takes any."""
+        """Return whether the index is trained on a sample of the rows before rows are added."""
         return self.quantised or self.family is IndexFamily.IVF
 
     @property
     def min_rows(self) -> int:
-        """Rows below which it cannot be trained well; a segment with fewer is kept exact."""
+        """Return the least rows with which it can be trained well. A segment with fewer rows stays exact."""
         lists = POINTS_PER_CENTROID * (self.nlist or _LEAST_LISTS) if self.family is IndexFamily.IVF else 0
         match self.codec:
             case Codec.PQ:
@@ -150,8 +150,9 @@ class IndexSpec:
                 return lists
 
     def for_rows(self, rows: int) -> IndexSpec:
-        """With the number of lists that `rows` rows ask for, where it is open: 4 * sqrt(rows), with enough rows to
-        train each.
+        """Return the index with its number of lists, if that depends on the rows.
+
+        It is 4 * sqrt(rows), but at most as many as there are rows to train them.
         """
         if self.family is not IndexFamily.IVF or self.nlist:
             return self
@@ -159,7 +160,7 @@ class IndexSpec:
         return replace(self, nlist=min(max(lists, LISTS[0]), LISTS[1]))
 
     def training_rows(self, rows: int, dim: int) -> int:
-        """Rows of `rows` that it is trained on, bounded in number and bytes; 0 when it learns nothing."""
+        """Return how many of `rows` rows are used for training, bounded in number and bytes; 0 without training."""
         if not self.trained:
             return 0
         spec = self.for_rows(rows)
@@ -170,22 +171,22 @@ class IndexSpec:
 
 
 FLAT = IndexSpec(family=IndexFamily.FLAT)
-"""Every row is compared."""
+"""Each row is compared."""
 
 AUTO = IndexSpec(family=IndexFamily.AUTO)
 
 
 def index_from_input(text: str, *, dim: int) -> str:
-    """The canonical spelling. Raises InvalidArgument for what is unknown or cannot work at dimension `dim`."""
+    """Return the canonical spelling. Raises InvalidArgument if it is unknown or cannot work at dimension `dim`."""
     spec = parse_index(text, dim)
     word = text.strip().lower()
     return word if word in _WORDS else spec.text
 
 
 def parse_index(text: str, dim: int) -> IndexSpec:
-    """What `text` means at dimension `dim`.
+    """Return the index that `text` names, for dimension `dim`.
 
-    Raises InvalidArgument (field index) naming the bad component and what is allowed.
+    Raises InvalidArgument (field index) that names the bad component and what is allowed.
     """
     if not isinstance(text, str):
         _refuse(f"index is {text!r}, it must be a string: {_SUPPORTED}")
@@ -211,26 +212,25 @@ def parse_index(text: str, dim: int) -> IndexSpec:
 
 
 def waiting_reason(spec: IndexSpec, rows: int) -> str:
-    """Why a segment of `rows` rows is kept exact instead, in words; "" when it can be built."""
+    """Return why a segment of `rows` rows stays exact, as a sentence; "" if the index can be built."""
     if rows >= spec.min_rows:
         return ""
     return f"{spec.text} needs at least {spec.min_rows:,} rows, there are {rows:,}"
 
 
 def vector_bytes(spec: IndexSpec, dim: int, rows: int) -> int:
-    """Memory of an index over `rows` rows: vectors or codes, links, lists and tables. Vectors it reads from a file do
-    not count.
+    """Return the memory in bytes of an index over `rows` rows: vectors or codes, links, lists and tables.
 
-    spec: as it will be built, not auto (see shoal.shard_worker.logic.segments.segment_form); lists are counted for
-    these rows.
+    Vectors that it reads from a file do not count. spec: as it will be built, not auto (see
+    shoal.shard_worker.logic.segments.segment_form); the number of lists is that for these rows.
     """
     spec = spec.for_rows(rows)
     fixed, row = 0, code_bytes(spec, dim)
     if spec.codec is Codec.PQ:
         fixed += 4 * dim << spec.pq_bits
     if spec.family is IndexFamily.HNSW:
-        # A row is on level l and above with probability M ** -l; beside its links it has a level (4 bytes) and an
-        # offset (8).
+        # A row is on level l and above with probability M ** -l. Besides its links it has a level (4 bytes) and an
+        # offset (8 bytes).
         return fixed + round(rows * (row + 4 * (2 * spec.m + spec.m / (spec.m - 1)) + 12))
     if spec.family is IndexFamily.IVF:
         return fixed + spec.nlist * (4 * inner_dim(spec, dim) + LIST_BYTES) + rows * (row + 8)
@@ -238,7 +238,7 @@ def vector_bytes(spec: IndexSpec, dim: int, rows: int) -> int:
 
 
 def code_bytes(spec: IndexSpec, dim: int) -> int:
-    """Bytes that hold one row inside the index."""
+    """Return the bytes that hold one row inside the index."""
     match spec.codec:
         case Codec.FLAT:
             return 4 * dim
@@ -251,30 +251,33 @@ def code_bytes(spec: IndexSpec, dim: int) -> int:
 
 
 def inner_dim(spec: IndexSpec, dim: int) -> int:
-    """Dimension of the vectors inside: RaBitQ rotates them by a Hadamard transform, which takes a power of two."""
+    """Return the dimension of the vectors inside the index.
+
+    RaBitQ rotates vectors by a Hadamard transform, which needs a power of two.
+    """
     return 1 << (dim - 1).bit_length() if spec.codec is Codec.RABITQ else dim
 
 
 def build_bytes(spec: IndexSpec, dim: int, rows: int) -> int:
-    """Memory a build of an index over `rows` rows takes at most, the finished index included."""
+    """Return the most memory in bytes that a build over `rows` rows takes, with the finished index."""
     spec = spec.for_rows(rows)
-    # Beside the sample, a training holds the centroids three times and their sums in float64; then each row's list is
-    # known.
+    # Besides the sample, a training holds the centroids three times and their sums in float64. After it, the list of
+    # each row is held.
     training = 4 * dim * spec.training_rows(rows, dim) + 20 * dim * spec.nlist
     lists = 8 * rows if spec.family is IndexFamily.IVF else 0
     return vector_bytes(spec, dim, rows) + max(training, lists)
 
 
 def default_pq_m(dim: int) -> int:
-    """The largest number of sub-vectors that divides `dim` and leaves at least 8 dimensions to each, 4 below dimension
-    64; else 1.
+    """Return the largest divisor of `dim` that leaves at least 8 dimensions to each sub-vector (4 below dimension 64);
+    else 1.
     """
     least = 8 if dim >= 64 else 4
     return max((count for count in _divisors(dim) if dim // count >= least), default=1)
 
 
 def _searched(text: str, head: dict[str, str]) -> IndexSpec:
-    """The graph or the lists that `head` asks for, over plain vectors."""
+    """Return the graph or the lists that `head` names, over plain vectors."""
     if head["bits"]:
         _refuse(f"index {text!r}: only PQ takes x bits")
     if head["name"] == "hnsw":
@@ -285,7 +288,7 @@ def _searched(text: str, head: dict[str, str]) -> IndexSpec:
 
 
 def _with_codec(spec: IndexSpec, text: str, part: dict[str, str], dim: int) -> IndexSpec:
-    """`spec` with rows kept as `part` says."""
+    """Return `spec` with rows stored as `part` says."""
     codec = _CODECS[part["name"]]
     if codec is not Codec.PQ:
         if part["number"] or part["bits"]:
@@ -299,10 +302,10 @@ def _with_codec(spec: IndexSpec, text: str, part: dict[str, str], dim: int) -> I
 
 
 def _component(text: str, component: str) -> dict[str, str]:
-    """Parts of one component: name in lower case, number and bits as digits or ""."""
+    """Return the parts of one component: name in lower case; number and bits as digits or ""."""
     match = _COMPONENT.fullmatch(component)
     if match is None:
-        _refuse(f"index {text!r}: {component!r} is no component that works here: {_SUPPORTED}")
+        _refuse(f"index {text!r}: {component!r} is not a supported component: {_SUPPORTED}")
     return {"name": match["name"].lower(), "number": match["number"], "bits": match["bits"] or ""}
 
 

@@ -1,4 +1,4 @@
-"""Every bound a caller can meet. Values are defaults; a server may be given others."""
+"""All bounds on requests. The values are defaults; a server may be configured with others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds on requests. Sizes in bytes unless the name says otherwise."""
+    """Bounds on requests. Sizes are in bytes unless the name says otherwise."""
 
     dim: int = 65_536
     k: int = 16_384

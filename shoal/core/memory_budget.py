@@ -1,4 +1,4 @@
-"""How much memory a worker may use: from the limits it runs under to a budget. Pure."""
+"""The memory budget of a worker, computed from the limits of its process. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from shoal.core.sizing import REPLICA_BASE_BYTES
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryLimit:
-    """One limit. name: in words; limit_bytes: beyond it the process is refused memory or killed; taken_bytes: what the
-    process itself takes of it before it holds any replica."""
+    """One limit.
+
+    name: in words; limit_bytes: beyond it the process is refused memory or killed; taken_bytes: what the process itself
+    uses of it before it holds any replica.
+    """
 
     name: str
     limit_bytes: int
@@ -20,8 +23,8 @@ class MemoryLimit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryBudget:
-    """budget_bytes: for replicas, builds and caches; why: in words, where it comes from; beyond: name of a limit that
-    leaves less.
+    """budget_bytes: for replicas, builds and caches; why: where the value comes from, in words; beyond: name of a limit
+    that allows less, or "".
     """
 
     budget_bytes: int
@@ -30,10 +33,11 @@ class MemoryBudget:
 
 
 def memory_budget(limits: Sequence[MemoryLimit], *, percent: float, given_bytes: int) -> MemoryBudget:
-    """What was given, if anything was, else `percent` of the least that any limit leaves. limits: at least one.
+    """Return given_bytes as the budget if it is not 0, else `percent` of the least that any limit leaves. limits: at
+    least one.
 
-    The rest is for what is bounded but not counted: temporary memory of searches, messages on their way, what the
-    allocator keeps; and for other processes of the machine.
+    The rest is for memory that is bounded but not counted (temporary memory of searches, messages in transfer, free
+    memory of the allocator) and for other processes of the machine.
     """
     least = min(limits, key=lambda limit: limit.limit_bytes - limit.taken_bytes)
     left = max(0, least.limit_bytes - least.taken_bytes)
@@ -43,9 +47,8 @@ def memory_budget(limits: Sequence[MemoryLimit], *, percent: float, given_bytes:
 
 
 def replica_rooms(budget_bytes: int, replicas: int) -> int | None:
-    """How many replicas more may be placed on a worker that holds `replicas`; None when it has not said what its budget
-    is.
+    """Return how many more replicas may be placed on a worker that holds `replicas`; None if its budget is unknown (0).
 
-    Only what an empty replica takes is asked for: what it may take when it is full is nobody's knowledge yet.
+    Only the memory of an empty replica is counted, because its later size is unknown.
     """
     return max(0, budget_bytes // REPLICA_BASE_BYTES - replicas) if budget_bytes else None

@@ -1,9 +1,9 @@
-"""What a payload may be, decided here for every door, and the way between payloads and the JSON texts that are stored.
+"""The rules for payloads, the same at each API boundary; and conversion between payloads and stored JSON texts.
 
-A legal payload is a JSON object with text keys, none twice in one object; its texts are valid Unicode, its numbers
-finite, its integers of at most 8,192 bits (as in filters); it is at most 100 levels deep (a flat one has 1) and 1 MiB
-long. What an older version stored beyond that is read all the same. Refuses to depend on the recursion limit, which
-differs between versions of Python: what `json` cannot do is done by `deep_json`.
+A legal payload is a JSON object. Its keys are texts, and none occurs twice in one object; its texts are valid Unicode;
+its numbers are finite; its integers have at most 8,192 bits (as in filters); it is at most 100 levels deep (a flat one
+has 1) and 1 MiB long. A payload beyond these rules that an older version stored can still be read. The code does not
+depend on the recursion limit, which differs between versions of Python: where `json` fails, `deep_json` is used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from shoal.core.errors import DataLoss, ErrorDetails, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS, Limits
 
 _NAMED_BYTES = 256 * 1024
-"""Of a text up to this size an error names the place of whatever is wrong; in longer ones that would take long."""
+"""In a text of up to this size, an error names the place of any fault. In longer texts the search would take long."""
 
 _SHOWN_KEY, _SHOWN_STEPS = 64, 8
 _TEXT = {str}
@@ -40,8 +40,9 @@ _DIGITS = bytes(0x30 if sign in b"0123456789" else 0x20 for sign in range(256))
 
 @dataclass(frozen=True, slots=True)
 class PayloadFault:
-    """Why a payload is not legal. path: the way to what is wrong; what: as the end of a sentence; limit: the bound it
-    breaks.
+    """Why a payload is not legal.
+
+    path: steps to the fault; what: the fault, as the end of a sentence; limit: the bound that is exceeded.
     """
 
     path: tuple[Step, ...]
@@ -49,17 +50,16 @@ class PayloadFault:
     limit: str | None = None
 
     def error(self, index: int) -> InvalidArgument:
-        """The error of payload number `index`."""
+        """Return the error for payload number `index`."""
         return InvalidArgument(
             f"payloads[{index}]{_shown_path(self.path)} {self.what}", ErrorDetails(field="payloads", index=index, limit=self.limit)
         )
 
 
 def payload_to_json(payload: Any, index: int, limits: Limits = DEFAULT_LIMITS) -> bytes | None:
-    """JSON text (UTF-8) of what a caller gave as payload number `index`: a dict or None; numpy scalars count as their
-    Python values.
+    """Return the JSON text (UTF-8) of payload number `index`: a dict or None. numpy scalars count as Python values.
 
-    Raises InvalidArgument naming the way to what is not legal.
+    Raises InvalidArgument that names the path to the fault.
     """
     if payload is None:
         return None
@@ -76,9 +76,9 @@ def payload_to_json(payload: Any, index: int, limits: Limits = DEFAULT_LIMITS) -
 
 
 def payload_from_json(text: bytes | None) -> dict[str, Any] | None:
-    """Payload of a text that was stored, also of one that this version would not store.
+    """Return the payload of a stored text, even of one that this version would not store.
 
-    Raises DataLoss for what is no JSON object.
+    Raises DataLoss if it is not a JSON object.
     """
     if text is None:
         return None
@@ -89,7 +89,7 @@ def payload_from_json(text: bytes | None) -> dict[str, Any] | None:
 
 
 def stored_value(text: bytes) -> Any:
-    """The value of a text that was stored; None for what is no JSON."""
+    """Return the value of a stored text; None if it is not JSON."""
     try:
         return _STORED.decode(text.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -101,8 +101,10 @@ def stored_value(text: bytes) -> Any:
 
 
 def value_from_json(text: str) -> Any:
-    """The value of a JSON text that a user wrote, however deep. Raises ValueError for what is no JSON, and naming a key
-    that an object gives twice: one of the two values would be lost."""
+    """Return the value of a JSON text that a user wrote, of any depth.
+
+    Raises ValueError if it is not JSON, or if an object has a key twice, because one of the two values would be lost.
+    """
     try:
         return _UNIQUE_KEYS.decode(text)
     except (ValueError, RecursionError):
@@ -110,7 +112,7 @@ def value_from_json(text: str) -> Any:
 
 
 def check_payloads(payloads: Sequence[bytes | None], limits: Limits) -> None:
-    """Raise InvalidArgument naming the first text that is no legal payload."""
+    """Raise InvalidArgument that names the first text that is not a legal payload."""
     for index, text in enumerate(payloads):
         if text is None:
             continue
@@ -121,7 +123,7 @@ def check_payloads(payloads: Sequence[bytes | None], limits: Limits) -> None:
 
 
 def text_fault(data: bytes, limits: Limits) -> PayloadFault | None:
-    """Why a text is no legal payload, its length aside; None when it is."""
+    """Return why a text is not a legal payload, apart from its length; None if it is legal."""
     named = len(data) <= _NAMED_BYTES
     if not named and nesting(data) > limits.payload_depth:
         return _too_deep((), limits)
@@ -140,16 +142,17 @@ def text_fault(data: bytes, limits: Limits) -> PayloadFault | None:
 
 
 def nesting(data: bytes) -> int:
-    """How deep the objects and lists of a JSON text lie in each other."""
-    # Without escapes every second piece between quotes is a string, which is found faster so.
+    """Return the depth of the objects and lists in a JSON text."""
+    # Without escapes, every second piece between quotes is a string. Splitting there is faster than the pattern.
     bare = _STRINGS.sub(b"", data) if b"\\" in data else b"".join(data.split(b'"')[::2])
     brackets = bare.translate(_STEPS, _NO_BRACKETS)
     return int(np.frombuffer(brackets, dtype=np.int8).cumsum(dtype=np.int64).max(initial=0))
 
 
 def plain_value(value: Any) -> Any:
-    """The Python value of a numpy scalar or array without dimensions; anything else, dates and what is masked as they
-    are.
+    """Return the Python value of a numpy scalar or of an array without dimensions.
+
+    Other values are returned as they are, and so are dates and masked values.
     """
     if isinstance(value, np.ndarray) and value.ndim == 0 and not isinstance(value, np.ma.MaskedArray):
         value = value[()]
@@ -157,7 +160,7 @@ def plain_value(value: Any) -> Any:
 
 
 def first_fault(payload: Mapping[Any, Any], limits: Limits) -> PayloadFault | None:
-    """The first thing in a payload that is not legal, its length in bytes aside; None when all is."""
+    """Return the first fault of a payload, apart from its length in bytes; None if there is none."""
     path: list[Step] = []
     within: list[Iterator[tuple[Any, Any]]] = [iter(payload.items())]
     members = 0
@@ -185,14 +188,14 @@ def first_fault(payload: Mapping[Any, Any], limits: Limits) -> PayloadFault | No
 
 
 def _unfit_key(key: Any) -> str:
-    """Why something is no key; "" when it is one."""
+    """Return why a value is not a legal key; "" if it is one."""
     if not isinstance(key, str):
         return f"has the key {key!r}: keys must be strings, not {type(key).__name__}"
     return "" if _is_unicode(key) else f"has the key {key!a}, which is not valid Unicode"
 
 
 def _unfit_value(value: Any, limits: Limits) -> tuple[str, str | None] | None:
-    """Why a value that holds no others is not legal, and the limit it breaks; None when it is."""
+    """Return why a value that holds no other values is not legal, and the limit it exceeds; None if it is legal."""
     plain = plain_value(value)
     match plain:
         case None | bool():
@@ -210,7 +213,7 @@ def _unfit_value(value: Any, limits: Limits) -> tuple[str, str | None] | None:
 def _advice(value: Any) -> str:
     match value:
         case np.ma.core.MaskedArray():
-            return ": say None for what is masked"
+            return ": give None in place of masked values"
         case np.ndarray():
             return ": give its .tolist()"
         case datetime.date() | datetime.time():
@@ -237,8 +240,11 @@ def _is_unicode(text: str) -> bool:
 
 
 def _is_bounded(payload: Mapping[Any, Any], limits: Limits) -> bool:
-    """Whether all keys are texts and the payload is neither too deep nor, by the number of its values, too long: so
-    that `json` may be asked for its text. One object with itself inside is too deep."""
+    """Return whether `json` may encode the payload: all keys are texts, and its depth and number of values are within
+    bounds.
+
+    A payload that contains itself is too deep.
+    """
     waiting: list[tuple[Any, int]] = [(payload, 1)]
     values = 0
     while waiting:
@@ -256,7 +262,7 @@ def _is_bounded(payload: Mapping[Any, Any], limits: Limits) -> bool:
 
 
 def _encoded(payload: Mapping[Any, Any]) -> bytes | None:
-    """The text of a payload; None when something in it is no JSON, or the stack has no room."""
+    """Return the text of a payload; None if a value is not JSON, or if `json` reaches the recursion limit."""
     try:
         return _ENCODER.encode(payload).encode("utf-8")
     except (TypeError, ValueError, RecursionError):
@@ -264,7 +270,7 @@ def _encoded(payload: Mapping[Any, Any]) -> bytes | None:
 
 
 def _converted(value: Any) -> Any:
-    """What `json` does not know, as what it knows. Raises TypeError."""
+    """Return a value that `json` does not know as one that it knows. Raises TypeError."""
     if isinstance(value, Mapping):
         return dict(value)
     plain = plain_value(value)
@@ -278,7 +284,7 @@ def _scalar_text(value: Any) -> str:
 
 
 def _is_plainly_legal(data: bytes, limits: Limits) -> bool:
-    """Whether a text is legal for sure; False where a closer look is needed."""
+    """Return whether a text is certainly legal; False if a closer check is needed."""
     if data.count(b"{") + data.count(b"[") > limits.payload_depth and nesting(data) > limits.payload_depth:
         return False
     if _may_hold_long_integer(data, limits):

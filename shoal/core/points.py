@@ -1,6 +1,6 @@
-"""Points: ids, vectors and payloads in columns, and the one place where input becomes them.
+"""Points: ids, vectors and payloads in columns; and the only conversion of user input to ids.
 
-Ids travel as numpy arrays: int64 when all are integers, object (holding int and str) otherwise.
+Ids are numpy arrays: int64 if all are integers, else object (of int and str).
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ _SHOWN_INTEGERS = 10**40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointColumns:
-    """n points. ids: (n,); vectors: (n, dim) float32 as given; payloads: n JSON texts (UTF-8) or None, or None for
-    all; encoded: the bytes of exactly these points as they travel, None where they did not come as bytes."""
+    """n points.
+
+    ids: (n,); vectors: (n, dim) float32 as given; payloads: n JSON texts (UTF-8) or None, or None for all; encoded: the
+    bytes of exactly these points as received in a message, None if they were not received as bytes.
+    """
 
     ids: IdArray
     vectors: Matrix
@@ -48,7 +51,7 @@ class PointColumns:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredColumns:
-    """Points that were read. vectors, payloads: None when they were not asked for."""
+    """Points that were read. vectors, payloads: None if they were not requested."""
 
     ids: IdArray
     vectors: Matrix | None
@@ -95,9 +98,9 @@ def without_repeats(ids: IdArray) -> IdArray:
 
 
 def ids_from_input(values: Any, limits: Limits, *, ordered: bool = False) -> IdArray:
-    """Return a column of ids of what a caller gave: ints or strings in a list or array. ordered: refuse a set.
+    """Return a column of ids from user input: ints or strings in a list or array. ordered: refuse a set.
 
-    Raises InvalidArgument naming the index of the first value that is no id.
+    Raises InvalidArgument that names the index of the first value that is not an id.
     """
     if isinstance(values, np.ndarray):
         _check_id_array(values)
@@ -123,14 +126,14 @@ def _no_ids(given: str) -> InvalidArgument:
 
 
 def check_ids(ids: IdArray, limits: Limits) -> None:
-    """Raise InvalidArgument naming the first id that breaks a limit."""
+    """Raise InvalidArgument that names the first id that exceeds a limit."""
     if ids.dtype == object:
         for index, value in enumerate(ids.tolist()):
             _checked_id(value, index, limits)
 
 
 def check_unique(ids: IdArray) -> None:
-    """Raise InvalidArgument naming the first id that is given twice."""
+    """Raise InvalidArgument that names the first id that is given twice."""
     if len(ids) == len(set(ids.tolist())):
         return
     seen: set[PointId] = set()
@@ -141,7 +144,7 @@ def check_unique(ids: IdArray) -> None:
 
 
 def check_finite(vectors: Matrix, *, field: str = "vectors") -> None:
-    """Raise InvalidArgument naming the first vector that holds NaN or infinity (float32 overflow included)."""
+    """Raise InvalidArgument that names the first vector that holds NaN or infinity (float32 overflow included)."""
     finite = np.isfinite(vectors)
     if finite.all():
         return
@@ -150,13 +153,13 @@ def check_finite(vectors: Matrix, *, field: str = "vectors") -> None:
 
 
 def check_dim(vectors: Matrix, dim: int, *, field: str = "vectors") -> None:
-    """Raise InvalidArgument when vectors are not (n, dim)."""
+    """Raise InvalidArgument if vectors are not (n, dim)."""
     if vectors.shape[1] != dim:
         raise InvalidArgument(f"{field} have dimension {vectors.shape[1]}, the collection has {dim}", ErrorDetails(field=field, index=0))
 
 
 def check_nonzero(vectors: Matrix, *, field: str = "vectors") -> None:
-    """Raise InvalidArgument naming the first vector without direction (for cosine)."""
+    """Raise InvalidArgument that names the first zero vector, which has no direction (for cosine)."""
     nonzero = vectors.any(axis=1)
     if not nonzero.all():
         index = int(np.argmin(nonzero))
@@ -165,7 +168,7 @@ def check_nonzero(vectors: Matrix, *, field: str = "vectors") -> None:
 
 def _checked_id(value: Any, index: int, limits: Limits) -> PointId:
     if isinstance(value, str):
-        # Not str(): a member of an enumeration of texts is its text, and says its name.
+        # str() of a member of a text enumeration may return its name; str.__str__ returns its text.
         return _checked_string_id(str.__str__(value), index, limits)
     if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64)):
         if INT64_MIN <= value <= INT64_MAX:

@@ -1,5 +1,5 @@
-"""What becomes of a shard when an operator accepts the loss of data: which replica is believed, which are given up,
-what is recorded.
+"""A recovery, by which an operator accepts the loss of data: the chosen replica, those given up, and the audit
+entry.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ ACCEPT_DATA_LOSS = "accept-data-loss"
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class LogEnd:
-    """Where a replica's log ends: the longer of two is the greater one."""
+    """The end of a replica's log. The longer of two logs compares as greater."""
 
     term: Term
     seq: Seq
@@ -22,8 +22,8 @@ class LogEnd:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaPlace:
-    """A replica and where it lives. role: in words, what it was; end: of its log, None where its worker has not
-    said.
+    """A replica and its worker. role: its role before, in words; end: of its log, None if its worker has not reported
+    it.
     """
 
     replica: ReplicaId
@@ -34,7 +34,9 @@ class ReplicaPlace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recovery:
-    """chosen: whose data becomes the shard's; given_up: the others, whatever they hold; term: of the new term."""
+    """chosen: the replica whose data becomes the shard's; given_up: the others, whatever they hold; term: the new
+    one.
+    """
 
     shard: ShardId
     term: Term
@@ -44,9 +46,11 @@ class Recovery:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecoveryRequest:
-    """What an operator asks for. worker: whose replica is to be believed, None for the longest log; accept_data_loss:
-    without it nothing is done; request_id: the same for a retry of the same call; asked_by: who, as far as that is
-    known."""
+    """The request of an operator.
+
+    worker: whose replica is to be chosen, None for the longest log; accept_data_loss: without it nothing is changed;
+    request_id: the same for a retry of the same call; asked_by: the operator, as far as known.
+    """
 
     name: str
     number: int
@@ -59,7 +63,7 @@ class RecoveryRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditEntry:
-    """What an operator did at time_ms (since 1970). collection: its name at that time."""
+    """An operator's action at time_ms (milliseconds since 1970). collection: its name at that time."""
 
     time_ms: int
     action: str

@@ -1,6 +1,6 @@
-"""What answers a public call, as one value that the router makes and the SDK hands on.
+"""The answer to each public call, as one value that the router builds and the SDK returns.
 
-The values about collections and the cluster are what a user of the SDK gets, so their names are public.
+The values about collections and the cluster are given to users of the SDK, so their names are public.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from shoal.core.topk import HitColumns
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
-    """A write is durable and applied. tokens: one for each shard that it touched; affected: points written or
-    removed."""
+    """A write is durable and applied.
+
+    tokens: one for each shard that it changed; affected: points written or removed.
+    """
 
     tokens: tuple[ShardToken, ...]
     affected: int
@@ -27,7 +29,7 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Got:
-    """Points that exist among the first `answered` ids that were asked for; 0: among all."""
+    """Points that exist among the first `answered` ids that were requested; 0: among all."""
 
     points: StoredColumns
     answered: int = 0
@@ -35,8 +37,11 @@ class Got:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """Points in id order. more: whether there may be points behind the last one; collection_id: of the collection that
-    holds them, "" when the router does not say."""
+    """Points in the order of ids.
+
+    more: whether there may be points after the last one; collection_id: of the collection that holds them, "" if the
+    router does not say.
+    """
 
     points: StoredColumns
     more: bool
@@ -45,8 +50,10 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """Hits of all queries. missing_shards: those left out, as "name/number"; explain: how segments were searched, when
-    that was asked for."""
+    """Hits of all queries.
+
+    missing_shards: shards left out, as "name/number"; explain: how segments were searched, if requested.
+    """
 
     hits: HitColumns
     missing_shards: tuple[str, ...] = ()
@@ -55,7 +62,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditPage:
-    """A page of the audit, newest first. following: what to ask for next, "" when there are no more."""
+    """A page of the audit, newest first. following: the `before` of the next page, "" if there is none."""
 
     entries: tuple[AuditEntry, ...]
     following: str
@@ -63,7 +70,7 @@ class AuditPage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardRecovery:
-    """What a recovery does. done: whether it was carried out; without accept_data_loss it is only planned."""
+    """A recovery. done: whether it was carried out; without accept_data_loss it is only planned."""
 
     done: bool
     recovery: Recovery
@@ -79,18 +86,18 @@ class CollectionSummary:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Return its name."""
         return self.spec.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionInfo:
-    """A collection and what it holds.
+    """A collection and its contents.
 
     growing_rows: rows in exact, growing segments; sealed_rows: rows in built indexes (rows of replaced or deleted
-    points count until they are merged away); builds_pending: shards with an index build that runs or is due, each
-    counted once; bytes: on disk; memory_bytes: of vectors, graphs and their tables; waiting: in words, why builds that
-    are due do not begin, else "".
+    points count until a merge removes them); builds_pending: number of shards with an index build that runs or is due;
+    bytes: on disk; memory_bytes: of vectors, graphs and their tables; waiting: why due builds do not begin, in words,
+    else "".
     """
 
     id: str
@@ -107,16 +114,19 @@ class CollectionInfo:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Return its name."""
         return self.spec.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerInfo:
-    """A worker. state: up, unreachable or down; memory: resident bytes of its process, 0 when it does not answer; disk:
-    in words, when its disk is full or nearly so, else ""; memory_budget: bytes that its replicas and builds may use, 0
-    when not known; memory_used: of these, with what is reserved for running builds; file_limit: files that its process
-    may have open, 0 when not known; files_open: those that it has."""
+    """A worker.
+
+    state: up, unreachable or down; memory: resident bytes of its process, 0 if it does not answer; disk: a sentence if
+    its disk is full or nearly full, else ""; memory_budget: bytes that its replicas and builds may use, 0 if unknown;
+    memory_used: bytes of the budget in use, with reservations of running builds; file_limit: files that its process may
+    have open, 0 if unknown; files_open: files that it has open.
+    """
 
     id: str
     address: str
@@ -134,9 +144,12 @@ class WorkerInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaInfo:
-    """A replica of a shard. role: by configuration: primary, isr (in sync), elr (may lead), learner (catches up) or
-    leaving; state: what it does, as its worker says: primary, starting, waiting, backup, learner, failed, or "" when it
-    does not say; applied_seq: position in the log up to which it has applied the writes, 0 when not known."""
+    """A replica of a shard.
+
+    role: by configuration: primary, isr (in sync), elr (may lead), learner (catches up) or leaving; state: what it
+    does, as its worker reports: primary, starting, waiting, backup, learner, failed, or "" without a report;
+    applied_seq: position in the log up to which it has applied the writes, 0 if unknown.
+    """
 
     id: str
     worker: str
@@ -150,10 +163,10 @@ class ShardInfo:
     """A shard.
 
     primary, isr, learners, elr, leaving: worker ids; state: ok (its primary answers), creating, opening, no primary or
-    failed; replication: ok (as many replicas are in sync as are wanted), creating, under-replicated (it serves, with
-    fewer), read only (fewer than a write needs) or unavailable (none that may lead is on a live worker); detail: why,
-    unless both are ok; memory: bytes that its primary holds in memory, 0 when not known; rf: replicas wanted; min_isr:
-    replicas in sync that a write needs.
+    failed; replication: ok (the wanted number of replicas is in sync), creating, under-replicated (it serves, with
+    fewer), read only (fewer than a write needs) or unavailable (no replica that may lead is on a live worker); detail:
+    the reason, unless both are ok; memory: bytes that its primary holds in memory, 0 if unknown; rf: replicas wanted;
+    min_isr: replicas in sync that a write needs.
     """
 
     collection: str
@@ -175,7 +188,7 @@ class ShardInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterInfo:
-    """The cluster as one router sees it. leader: address of the leading coordinator, None when there is none."""
+    """The cluster as one router sees it. leader: address of the leading coordinator, None if there is none."""
 
     cluster_id: str
     leader: str | None

@@ -1,7 +1,7 @@
-"""Every public call as one value: what the SDK asks, what travels, and what the router answers.
+"""Each public call as one value, which the SDK builds and the router answers.
 
-One class for each RPC, except that Delete has two: by ids and by a filter. `shoal.wire` turns each into its message
-and back. What answers a request is in `shoal.core.replies`.
+There is one class for each RPC, except that Delete has two: by ids and by a filter. `shoal.wire` converts each to its
+message and back. The answers are in `shoal.core.replies`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from shoal.core.recovery import RecoveryRequest
 from shoal.core.shard_calls import DEFAULT_RECALL, Accuracy, Consistency, QueryGroup
 
 DEFAULT_K = 10
-"""Neighbours that recall is measured at, where the caller names none."""
+"""Neighbours at which recall is measured, if the caller gives none."""
 
 DEFAULT_SAMPLE = 100
-"""Queries for each shard that recall is measured on, where the caller names none."""
+"""Queries for each shard on which recall is measured, if the caller gives none."""
 
 DEFAULT_AUDIT_ENTRIES = 100
-"""Entries of a page of the audit, where the caller names no limit."""
+"""Entries of a page of the audit, if the caller gives no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardToken:
-    """A position in the log of one shard that a client was told of."""
+    """A position in the log of one shard, as a client received it."""
 
     collection_id: str
     shard: int
@@ -39,24 +39,31 @@ class ShardToken:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadAs:
-    """How fresh an answer must be. tokens: writes that it must contain, unless consistency is ANY; caller: the client
-    at the other end of the connection, which takes its turn among other clients; the router sets it, it does not
-    travel."""
+    """How fresh an answer must be.
+
+    tokens: writes that it must contain, unless consistency is ANY; caller: the client at the other end of the
+    connection, which takes its turn among other clients; the router sets it, it is not part of the message.
+    """
 
     consistency: Consistency = Consistency.SESSION
     tokens: tuple[ShardToken, ...] = ()
     caller: str = ""
 
     def min_seqs(self) -> dict[ShardId, Seq]:
-        """Return the position that each shard must have applied before it answers; a shard without one is missing."""
+        """Return the position that each shard must have applied before it answers; shards without such a position are
+        missing.
+        """
         if self.consistency is Consistency.ANY:
             return {}
         return {ShardId(CollectionId(token.collection_id), token.shard): Seq(token.seq) for token in self.tokens}
 
 
 class Request:
-    """One public call. writes: it may change something, so a client must be told when its outcome is unknown; patient:
-    it may take all the time it is given, so a client keeps no part of that time for another router."""
+    """One public call.
+
+    writes: it may change data, so the client must report if its outcome is unknown; patient: it may use the whole
+    timeout, so a client keeps no part of the timeout for another router.
+    """
 
     __slots__ = ()
     writes: ClassVar[bool] = False
@@ -68,8 +75,11 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CreateCollection(Request):
-    """Answered by the id of the collection. request_id: the same for each attempt, so that a retry finds its own
-    collection; "" for a call that is not repeated; the others: see CollectionSpec; min_isr: 0 for the usual."""
+    """Answered by the id of the collection.
+
+    request_id: the same for each attempt, so that a retry finds its own collection; "" for a call that is not repeated;
+    min_isr: 0 for the default; the others: see CollectionSpec.
+    """
 
     writes: ClassVar[bool] = True
     name: str
@@ -83,7 +93,7 @@ class CreateCollection(Request):
     min_isr: int = 0
 
     def spec(self, limits: Limits) -> CollectionSpec:
-        """Return the validated specification. Raises InvalidArgument naming the field and what it allows."""
+        """Return the validated specification. Raises InvalidArgument that names the field and the allowed values."""
         return spec_from_input(
             name=self.name,
             dim=self.dim,
@@ -110,14 +120,17 @@ class AlterCollection(Request):
 
     @property
     def alteration(self) -> Alteration:
-        """What is to change."""
+        """Return the changes."""
         return Alteration(index=self.index, recall=self.recall, replicas=self.replicas, min_isr=self.min_isr)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DropCollection(Request):
-    """Answered by None. collection_id: drop only the collection with this id, and succeed when it is gone already; "":
-    drop the collection that has the name now, and fail when there is none."""
+    """Answered by None.
+
+    collection_id: drop only the collection with this id, and succeed if it is already gone; "": drop the collection
+    that has the name now, and fail if there is none.
+    """
 
     writes: ClassVar[bool] = True
     name: str
@@ -155,8 +168,10 @@ class TuneCollection(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureRecall(Request):
-    """Answered by a tuple of ShardRecall. sample: queries for each shard; recall: the target to search with, None for
-    the collection's own."""
+    """Answered by a tuple of ShardRecall.
+
+    sample: queries for each shard; recall: the target to search with, None for the collection's own.
+    """
 
     patient: ClassVar[bool] = True
     name: str
@@ -175,7 +190,7 @@ class RecoverShard(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListAudit(Request):
-    """Answered by AuditPage. limit: entries at most; before: `following` of the page before, "" for the first."""
+    """Answered by AuditPage. limit: most entries; before: `following` of the page before, "" for the first page."""
 
     limit: int
     before: str = ""
@@ -191,7 +206,7 @@ class DescribeCluster(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Upsert(Request):
-    """Answered by Written. request_id: None when the caller gives none; a retry is then a new write."""
+    """Answered by Written. request_id: None if the caller gives none; a retry is then a new write."""
 
     writes: ClassVar[bool] = True
     collection: str
@@ -211,7 +226,7 @@ class Delete(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteMatching(Request):
-    """Answered by Written. Removes the points that match, which takes as long as there is something to remove."""
+    """Answered by Written. Removes the points that match; it runs until nothing is left to remove."""
 
     writes: ClassVar[bool] = True
     patient: ClassVar[bool] = True
@@ -225,8 +240,10 @@ class DeleteMatching(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Get(Request):
-    """Answered by Got. in_parts: points that do not fit into one message may be left out, from some id on; without it
-    such a call fails."""
+    """Answered by Got.
+
+    in_parts: points that do not fit into one message may be left out, from some id on; without it the call then fails.
+    """
 
     collection: str
     ids: IdArray
@@ -247,8 +264,11 @@ class Count(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scroll(Request):
-    """Answered by Page: points in id order behind `after`. limit: of points, 0 for the usual; filter: only points that
-    match; collection_id: of the page before, "" for the first page and for callers that do not say."""
+    """Answered by Page: points in the order of ids, after `after`.
+
+    limit: of points, 0 for the default; filter: only points that match; collection_id: of the page before, "" for the
+    first page and for callers that do not give it.
+    """
 
     collection: str
     after: PointId | None = None
@@ -262,9 +282,12 @@ class Scroll(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Search(Request):
-    """Answered by Found. queries: (n, dim) float32 as given; groups: every query stands in exactly one; accuracy: None
-    for the collection's recall; radius: only hits with a score at least as good; allow_partial: answer without the
-    shards that cannot."""
+    """Answered by Found.
+
+    queries: (n, dim) float32 as given; groups: each query is in exactly one; accuracy: None for the collection's
+    recall; radius: only hits with a score at least as good; allow_partial: answer without the shards that cannot
+    answer.
+    """
 
     collection: str
     queries: Matrix

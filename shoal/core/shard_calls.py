@@ -1,6 +1,6 @@
-"""What a router asks of a worker, as plain values, and the interface that every transport implements.
+"""The calls of a router to a worker, as plain values, and the interface that each transport implements.
 
-The worker's host implements `ShardService` itself, so a router in the same process calls it without a hop.
+The worker's host implements `ShardService` itself, so a router in the same process calls it directly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shoal.core.topk import HitColumns
 
 
 class Consistency(StrEnum):
-    """any: what the replica has; session: at least the caller's own acknowledged writes; primary: every write
+    """any: what the replica has; session: at least the caller's own acknowledged writes; primary: all writes
     acknowledged before.
     """
 
@@ -32,8 +32,11 @@ class Consistency(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadTerms:
-    """Conditions on a read. min_seq: answer only once this much is applied, 0 for no condition; caller: the client,
-    which takes its turn among other clients, "" when it is not known."""
+    """Conditions of a read.
+
+    min_seq: answer only after this record is applied, 0 for no condition; caller: the client, which takes its turn
+    among other clients, "" if unknown.
+    """
 
     consistency: Consistency = Consistency.ANY
     min_seq: Seq = Seq(0)
@@ -42,7 +45,7 @@ class ReadTerms:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardUpsert:
-    """Upsert of points that all belong to `shard`. The log keeps `points.encoded` where it is given."""
+    """Upsert of points that all belong to `shard`. The log stores `points.encoded` if it is given."""
 
     shard: ShardId
     request_id: RequestId
@@ -60,8 +63,9 @@ class ShardDelete:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardDeleteMatching:
-    """Delete of the points of `shard` that match, as of one moment between two writes; WriteAck.more says whether to
-    call again.
+    """Delete of the points of `shard` that match at one moment between two writes.
+
+    WriteAck.more says whether to call again.
     """
 
     shard: ShardId
@@ -74,8 +78,11 @@ ShardWrite = ShardUpsert | ShardDelete | ShardDeleteMatching
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WriteAck:
-    """A write is durable and applied as record `seq`. affected: points written or removed; more: there may be points
-    left to delete by the filter, since one call removes a bounded number."""
+    """A write is durable and applied as record `seq`.
+
+    affected: points written or removed; more: points that match the filter may be left, since one call removes a
+    bounded number.
+    """
 
     seq: Seq
     affected: int
@@ -96,8 +103,9 @@ class RecallTarget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Breadth:
-    """Search graphs with this ef or inverted lists with this nprobe; exactly one is given, the other is left to the
-    default recall.
+    """Search graphs with this ef or inverted lists with this nprobe. Exactly one is given.
+
+    Indexes of the other kind are searched for the default recall.
     """
 
     ef: int | None = None
@@ -111,8 +119,8 @@ DEFAULT_RECALL = 0.95
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class QueryGroup:
-    """Queries of a batch that share k and filter. queries: (m,) int64 positions in the batch, ascending; None: all of
-    them.
+    """Queries of a batch with the same k and filter. queries: (m,) int64, ascending positions in the batch; None: all
+    queries.
     """
 
     k: int
@@ -122,8 +130,11 @@ class QueryGroup:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardSearch:
-    """Search of one shard. queries: (n, dim) float32 as given; groups: every query stands in exactly one;
-    radius: only hits with a score at least as good."""
+    """Search of one shard.
+
+    queries: (n, dim) float32 as given; groups: each query is in exactly one; radius: only hits with a score at least as
+    good.
+    """
 
     shard: ShardId
     queries: Matrix
@@ -141,11 +152,11 @@ class SegmentExplain:
     """How one segment was searched for one group of queries.
 
     shard: its number; segment: name of a sealed segment, else its state; state: growing, frozen or sealed; index: as in
-    CollectionSpec.index; group: number of the group; queries: in the group; rows: that live; plan: "exact", "index",
-    "index, then filter" or "empty"; estimated_selectivity, selectivity: part of the live rows that match, 0-1;
-    candidates: rows scored, over all queries; breadth: ef or nprobe reached, 0 for none; breadth_name: "ef", "nprobe"
-    or ""; fallbacks: queries that began in the index and were finished exactly; *_us: microseconds for matching the
-    filter, for searching and for exact scores; filter_cached: whether the matching rows were known.
+    CollectionSpec.index; group: number of the group; queries: number in the group; rows: live rows; plan: "exact",
+    "index", "index, then filter" or "empty"; estimated_selectivity, selectivity: share of the live rows that match,
+    0-1; candidates: rows scored, over all queries; breadth: ef or nprobe reached, 0 for none; breadth_name: "ef",
+    "nprobe" or ""; fallbacks: queries that began in the index and were finished exactly; *_us: microseconds to match
+    the filter, to search and to compute exact scores; filter_cached: whether the matching rows were in the cache.
     """
 
     shard: int
@@ -170,7 +181,7 @@ class SegmentExplain:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardFound:
-    """Answer of a search: hits, and how they were found when that was asked."""
+    """Answer of a search: hits, and how they were found if that was requested."""
 
     hits: HitColumns
     explain: tuple[SegmentExplain, ...] = ()
@@ -190,8 +201,11 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentCurve:
-    """Recall against cost of one segment at one k. queries: how many it was measured on; real_queries: else rows of the
-    segment stood in for queries; points: by growing cost; exact_us: microseconds of one exact search."""
+    """Recall against cost of one segment at one k.
+
+    queries: number of queries measured; real_queries: whether they were real, else rows of the segment were used;
+    points: in the order of cost; exact_us: microseconds of one exact search.
+    """
 
     shard: int
     segment: str
@@ -206,7 +220,7 @@ class SegmentCurve:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTune:
-    """Measure the curves of all sealed segments now, and keep what was learnt."""
+    """Measure the curves of all sealed segments now, and keep the results."""
 
     shard: ShardId
     k: int
@@ -214,9 +228,7 @@ class ShardTune:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardMeasureRecall:
-    """Search `sample` queries as any search does and compare with the exact answer. recall: the target searched
-    with.
-    """
+    """Search `sample` queries as usual and compare with the exact answer. recall: the target of these searches."""
 
     shard: ShardId
     k: int
@@ -226,7 +238,7 @@ class ShardMeasureRecall:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardRecall:
-    """Share of the exact k nearest that was found. lowest: of one query; search_us, exact_us: mean microseconds of one
+    """Share of the exact k nearest that was found. lowest: of one query; search_us, exact_us: mean microseconds of a
     search.
     """
 
@@ -252,7 +264,7 @@ class ShardGet:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardScroll:
-    """The next `limit` points of one shard after id `after`, in id order. filter: only points that match."""
+    """The next `limit` points of one shard after id `after`, in the order of ids. filter: only points that match."""
 
     shard: ShardId
     after: PointId | None
@@ -274,8 +286,11 @@ class ShardCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardStats:
-    """What one replica holds. bytes: on disk; memory_bytes: of vectors, indexes and their tables; waiting: in words,
-    why a build that is due does not begin, else ""."""
+    """The contents of one replica.
+
+    bytes: on disk; memory_bytes: of vectors, indexes and their tables; waiting: why a due build does not begin, in
+    words, else "".
+    """
 
     shard: ShardId
     role: ReplicaRole
@@ -293,7 +308,7 @@ class ShardStats:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaStatus:
-    """A replica that is open."""
+    """The state of an open replica."""
 
     replica: ReplicaId
     role: ReplicaRole
@@ -302,11 +317,14 @@ class ReplicaStatus:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStatus:
-    """A worker about itself. memory_bytes: resident size; failed: reason by "collection id/number" for replicas that
-    failed; serving: "collection id/number" of each shard it serves as primary; disk: in words, when its disk is full or
-    nearly so, else ""; memory_budget_bytes: what replicas and builds may use; memory_used_bytes: of it, reservations
-    included; replica_bytes: memory of each replica, by "collection id/number"; replicas: those that are open, by the
-    same; file_limit: files that its process may have open, 0 when not known; files_open: those that it has."""
+    """The report of a worker about itself.
+
+    memory_bytes: resident size; failed: reason by "collection id/number" for replicas that failed; serving: "collection
+    id/number" of each shard it serves as primary; disk: a sentence if its disk is full or nearly full, else "";
+    memory_budget_bytes: bytes that replicas and builds may use; memory_used_bytes: bytes of the budget in use, with
+    reservations; replica_bytes: memory of each replica, by "collection id/number"; replicas: open replicas, by the same
+    key; file_limit: files that its process may have open, 0 if unknown; files_open: files that it has open.
+    """
 
     memory_bytes: int
     failed: Mapping[str, str]
@@ -321,11 +339,14 @@ class WorkerStatus:
 
 
 class ShardService(Protocol):
-    """Calls on one worker. Each raises a ShoalError: Unavailable when the replica is not here, not (yet) the primary or
-    not ready; DataLoss when it has FAILED; DeadlineExceeded after timeout_s seconds."""
+    """Calls to one worker.
+
+    Each raises a ShoalError: Unavailable if the replica is not on this worker, not (yet) the primary or not ready;
+    DataLoss if it has FAILED; DeadlineExceeded after timeout_s seconds.
+    """
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
-        """Append, make durable, commit and apply the write. Returns after that."""
+        """Append the write to the log, make it durable, commit and apply it; return after that."""
         ...
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
@@ -337,7 +358,7 @@ class ShardService(Protocol):
         ...
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
-        """Return points in id order."""
+        """Return points in the order of their ids."""
         ...
 
     async def count(self, call: ShardCount, timeout_s: float) -> int:
@@ -345,15 +366,15 @@ class ShardService(Protocol):
         ...
 
     async def stats(self, shard: ShardId, timeout_s: float) -> ShardStats:
-        """Return what the replica holds."""
+        """Return the contents of the replica."""
         ...
 
     async def optimize(self, shard: ShardId, timeout_s: float) -> None:
-        """Seal and merge everything. Returns when no row that was there is growing and no build is pending."""
+        """Seal and merge everything. Return when no row that existed at the call is growing and no build is pending."""
         ...
 
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
-        """Measure now. Returns recall against cost of each sealed segment that has an index."""
+        """Measure now. Return recall against cost of each sealed segment that has an index."""
         ...
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
@@ -361,5 +382,5 @@ class ShardService(Protocol):
         ...
 
     async def status(self, timeout_s: float) -> WorkerStatus:
-        """Return what the worker says about itself."""
+        """Return the report of the worker about itself."""
         ...

@@ -1,7 +1,7 @@
-"""The configuration of one shard: who holds it, who leads, who is in sync. Lives in one key of the store.
+"""The configuration of one shard: its replicas, its primary, and the replicas in sync. It is one key of the store.
 
-The modification revision of that key is the configuration's epoch. Every predicate on it stands here, and every change
-of its members.
+The modification revision of that key is the epoch of the configuration. This module holds each predicate on a
+configuration and each change of its members.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shoal.core.slots import SlotRange
 
 
 class ShardState(StrEnum):
-    """CREATING: its first primary may make an empty folder; ACTIVE: it has done so, and a missing folder is a lost
+    """CREATING: its first primary may create an empty folder; ACTIVE: it has done so, and a missing folder is a lost
     replica.
     """
 
@@ -27,10 +27,10 @@ class ShardState(StrEnum):
 class ShardConfig:
     """Configuration of a shard.
 
-    primary_reg: modification revision of the registration of the primary's worker when it was elected, 0 once it has
+    primary_reg: modification revision of the registration of the primary's worker at the election, 0 after the primary
     resigned; isr: replicas that must make a record durable before it is committed; elr: further replicas that hold
-    every committed record and may lead; learners: replicas that catch up; worker_of: where each replica lives; rf:
-    replicas wanted; leaving: replicas that are to go: the primary takes them out of the isr, and then their workers
+    every committed record and may lead; learners: replicas that catch up; worker_of: worker of each replica; rf:
+    replicas wanted; leaving: replicas to be removed: the primary takes them out of the isr, and then their workers
     delete them (the tombstone).
     """
 
@@ -50,12 +50,12 @@ class ShardConfig:
 
     @property
     def members(self) -> tuple[ReplicaId, ...]:
-        """Replicas that records are sent to, the primary among them."""
+        """Return the replicas that records are sent to, with the primary."""
         return tuple(dict.fromkeys((*self.isr, *self.elr, *self.learners)))
 
     @property
     def primary_worker(self) -> WorkerId | None:
-        """The worker that holds the primary; None once that replica has been dropped."""
+        """Return the worker that holds the primary; None after that replica was dropped."""
         return self.worker_of.get(self.primary)
 
 
@@ -68,17 +68,17 @@ class ShardEntry:
 
 
 def replica_on(config: ShardConfig, worker: WorkerId) -> ReplicaId | None:
-    """The replica of this shard that lives on `worker`, if any (the placement rule allows one at most)."""
+    """Return the replica of this shard on `worker`, or None. The placement rule allows at most one."""
     return next((replica for replica, home in config.worker_of.items() if home == worker), None)
 
 
 def may_lead(config: ShardConfig, replica: ReplicaId) -> bool:
-    """Whether a replica certainly holds every committed record (invariant 2 in docs/design/replication.md)."""
+    """Return whether a replica certainly holds every committed record (invariant 2 in docs/design/replication.md)."""
     return replica in config.isr or replica in config.elr
 
 
 def leads(config: ShardConfig, replica: ReplicaId, registration: Revision) -> bool:
-    """Whether `replica`, on a worker with this registration (0: none), is the elected primary.
+    """Return whether `replica`, on a worker with this registration (0: none), is the elected primary.
 
     A worker that registered again must be elected again: its old term ended with its old registration.
     """
@@ -86,16 +86,20 @@ def leads(config: ShardConfig, replica: ReplicaId, registration: Revision) -> bo
 
 
 def is_gone(config: ShardConfig, replica: ReplicaId) -> bool:
-    """Whether a replica has its tombstone and nobody counts on it any more, so that its data is to be deleted."""
+    """Return whether a replica's data is to be deleted: it has its tombstone, and is neither a member nor the
+    primary.
+    """
     return replica in config.leaving and replica not in config.members and replica != config.primary
 
 
 def commit_point(config: ShardConfig, durable: Mapping[ReplicaId, Seq], joining: Collection[ReplicaId] = ()) -> Seq:
-    """The seq up to which a record is committed (invariant 1); 0 when the isr is too small to commit, or others are
-    eligible beside it: they hold every committed record only as long as nothing is committed without them.
+    """Return the seq up to which records are committed (invariant 1); 0 if this configuration cannot commit.
 
-    durable: how far each replica is certainly durable and equal to the primary. joining: the isr of a configuration
-    that was asked for and may be in force or not; a record must be on these, too.
+    It cannot if the isr is too small, or if other replicas are eligible (elr): these hold every committed record only
+    as long as nothing is committed without them.
+
+    durable: up to which seq each replica is certainly durable and equal to the primary; joining: the isr of a
+    configuration that was requested and may or may not be in force; a record must be on these replicas, too.
     """
     if not may_commit(config):
         return Seq(0)
@@ -103,57 +107,60 @@ def commit_point(config: ShardConfig, durable: Mapping[ReplicaId, Seq], joining:
 
 
 def may_commit(config: ShardConfig) -> bool:
-    """Whether a primary may commit under this configuration: the isr is large enough, and nobody else is counted on
-    (elr).
-    """
+    """Return whether a primary may commit under this configuration: the isr is large enough, and the elr is empty."""
     return len(config.isr) >= config.min_isr and not config.elr
 
 
 def is_spare(config: ShardConfig, replica: ReplicaId) -> bool:
-    """Whether a replica's data is not needed: as many others as are wanted are in sync and to stay.
+    """Return whether a replica's data is not needed: rf other replicas are in sync and stay.
 
-    Nothing less gives it a tombstone.
+    Only then may a replica get a tombstone.
     """
     return len(keepers(config, replica)) >= config.rf
 
 
 def keepers(config: ShardConfig, replica: ReplicaId) -> tuple[ReplicaId, ...]:
-    """The replicas besides this one that are in sync and to stay."""
+    """Return the other replicas that are in sync and stay."""
     return tuple(member for member in config.isr if member != replica and member not in config.leaving)
 
 
 def may_shrink(config: ShardConfig, member: ReplicaId) -> bool:
-    """Whether the primary may take a member out of the isr: never itself, and never below min_isr."""
+    """Return whether the primary may take a member out of the isr: never itself, and never below min_isr."""
     return member in config.isr and member != config.primary and len(config.isr) > config.min_isr
 
 
 def shrunk(config: ShardConfig, member: ReplicaId) -> ShardConfig:
-    """The isr without a member, which is a learner from now on, unless it is to leave and can be spared."""
+    """Return the configuration with a member out of the isr.
+
+    The member becomes a learner, unless it is leaving and its data is not needed.
+    """
     return _behind(replace(config, isr=_without(config.isr, member)), (member,))
 
 
 def without_eligible(config: ShardConfig) -> ShardConfig:
-    """The configuration under which a primary commits without those that are eligible (elr): they would miss the next
-    record, so they become learners. Only the primary asks for it, since only a primary has shown that its own log is
-    open."""
+    """Return the configuration in which the eligible replicas (elr) are learners, so that a primary can commit without
+    them.
+
+    They would not get the next record. Only the primary requests this, because only a primary has shown that its own
+    log is open.
+    """
     return _behind(replace(config, elr=()), config.elr)
 
 
 def expanded(config: ShardConfig, member: ReplicaId) -> ShardConfig:
-    """The isr with one more member, which holds every committed record.
+    """Return the configuration with one more member in the isr; the member holds every committed record.
 
-    Who is eligible besides stays so (see without_eligible).
+    Other eligible replicas stay eligible (see without_eligible).
     """
     eligible, learners = _without(config.elr, member), _without(config.learners, member)
     return replace(config, isr=(*config.isr, member), elr=eligible, learners=learners)
 
 
 def resigned(config: ShardConfig, member: ReplicaId, *, intact: bool) -> ShardConfig | None:
-    """The configuration without a member whose storage failed, as its own worker may ask for it; None when it is the
-    last that may lead.
+    """Return the configuration after a member whose storage failed has resigned; None if no other replica may lead.
 
-    A primary gives up its term. intact: whether it still holds what it had; if so it stays eligible until another
-    leads.
+    The member's own worker requests it. A primary gives up its term. intact: whether the member still holds its data;
+    it then stays eligible until another one leads.
     """
     if not any(other != member for other in (*config.isr, *config.elr)):
         return None
@@ -166,8 +173,9 @@ def resigned(config: ShardConfig, member: ReplicaId, *, intact: bool) -> ShardCo
 
 
 def renamed_learner(config: ShardConfig, before: ReplicaId, after: ReplicaId) -> ShardConfig:
-    """A learner that begins anew, empty, under an id that was never used: nothing that is known of the old one may
-    count for it.
+    """Return the configuration in which a learner begins again, empty, under an id that was never used.
+
+    Thus nothing that is known about the old replica counts for the new one.
     """
     homes = {after if each == before else each: home for each, home in config.worker_of.items()}
     learners = tuple(after if each == before else each for each in config.learners)
@@ -175,14 +183,16 @@ def renamed_learner(config: ShardConfig, before: ReplicaId, after: ReplicaId) ->
 
 
 def departed(config: ShardConfig, member: ReplicaId) -> ShardConfig:
-    """The configuration after a member's data was deleted."""
+    """Return the configuration after a member's data was deleted."""
     homes = {each: home for each, home in config.worker_of.items() if each != member}
     return replace(config, worker_of=homes, leaving=_without(config.leaving, member))
 
 
 def _behind(config: ShardConfig, members: tuple[ReplicaId, ...]) -> ShardConfig:
-    """Former members of isr or elr become learners. One that is to leave stays away for good only if it can be spared:
-    else it loses its tombstone, and may get it again when it can."""
+    """Return the configuration in which former members of isr or elr are learners.
+
+    A leaving member is removed only if its data is not needed. Else it loses its tombstone, and may get it again later.
+    """
     needed = tuple(each for each in members if each not in config.leaving or not is_spare(config, each))
     leaving = tuple(each for each in config.leaving if each not in needed)
     return replace(config, learners=(*config.learners, *needed), leaving=leaving)

@@ -1,9 +1,9 @@
-"""What points cost in memory and on disk, told before they are there. Pure; `shoal size` and the workers' account both
-ask here.
+"""Estimate the memory and disk of points before they exist. Pure; used by `shoal size` and by the accounting of
+workers.
 
 Figures for the store follow from its file format, figures for indexes from shoal.core.index_spec; the rest was
-measured. They hold within 20 % for collections of at least some ten thousand points (the index over payloads depends on
-what they say: it was measured between 0.02 and 1.3 of their size as JSON, and 1.0 is assumed).
+measured. They hold within 20 % for collections of at least some ten thousand points. The payload index depends on the
+payloads: 0.02 to 1.3 of their size as JSON was measured, and 1.0 is assumed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shoal.core.limits import DEFAULT_LIMITS
 MIB = 1024 * 1024
 
 MOST_POINTS = 10**12
-"""Points that sizes are told for; far more than any cluster holds, and far below where floats lose single bytes of a
+"""Most points of an estimate: far more than any cluster holds, and few enough that floats are exact to a byte per
 row.
 """
 
@@ -31,25 +31,25 @@ READER_CACHE_BYTES = 2 * MIB
 READERS = 4
 
 _STORE_FILES = 2
-"""Of each connection of a store: the store itself, and its write-ahead log."""
+"""Files of each connection of a store: the store itself, and its write-ahead log."""
 
 _SHARED_FILES = 2
-"""Of a replica: its log, and the memory map that the connections of its store share."""
+"""Further files of a replica: its log, and the memory map that the connections of its store share."""
 
 ROW_COLUMNS_BYTES = 28
-"""Of a row in any segment: row number, death and id (8 bytes each) and the square of its length (4)."""
+"""Bytes of a row in any segment: row number, seq of its deletion and id (8 each), and the square of its length (4)."""
 
 FIRST_ROWS = 256
-"""Rows that a new growing segment has arrays for."""
+"""Rows for which a new growing segment allocates arrays."""
 
 _FLAT_ROWS = 4_000
-"""Index "auto" compares all rows of segments below so many, and makes a graph of larger ones."""
+"""Index "auto" compares all rows of segments with fewer rows than this, and builds a graph for larger ones."""
 
 _STRING_BYTES = 49
-"""A Python string without its characters; memory is lent in pieces of 16 bytes."""
+"""A Python string without its characters. Memory is allocated in units of 16 bytes."""
 
 _BUILD_BLOCK_BYTES = 16 * MIB
-"""Blocks of rows on their way through a build."""
+"""Blocks of rows in transfer during a build."""
 
 _PAGE_BYTES = 16_384
 _CELL_BYTES = 38
@@ -57,8 +57,9 @@ _CELL_BYTES = 38
 
 _LOG_OVERHEAD_BYTES = 12
 _LOG_BYTES = 192 * MIB
-"""What a busy replica's log and the store's write-ahead log may come to: each is trimmed at 64 MiB, the log file by
-file.
+"""Most bytes of a busy replica's log and the store's write-ahead log together.
+
+Each is trimmed at 64 MiB, the log by whole files.
 """
 
 
@@ -66,10 +67,10 @@ file.
 class ReplicaSize:
     """Bytes of one replica.
 
-    Memory: index (vectors or codes, links, lists), tables (row numbers, deaths, lengths), ids (texts of string ids),
-    payloads (the index over them), growing (the segment that takes new rows, with room to grow), base (caches of the
-    store, threads); build: besides, while everything is merged into one segment. Disk: store, log, segments; merge:
-    besides, while segments are merged. files: that it has open.
+    Memory: index (vectors or codes, links, lists), tables (row numbers, deletions, lengths), ids (texts of string ids),
+    payloads (their index), growing (the segment that takes new rows, with room to grow), base (caches of the store,
+    threads); build: in addition, while everything is merged into one segment. Disk: store, log, segments; merge: in
+    addition, while segments are merged. files: number of files that it has open.
     """
 
     points: int
@@ -88,35 +89,35 @@ class ReplicaSize:
 
     @property
     def memory(self) -> int:
-        """Bytes of memory in the steady state."""
+        """Return the bytes of memory in the steady state."""
         return self.index + self.tables + self.ids + self.payloads + self.growing + self.base
 
     @property
     def disk(self) -> int:
-        """Bytes on disk in the steady state."""
+        """Return the bytes on disk in the steady state."""
         return self.store + self.log + self.segments
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SizeEstimate:
-    """What a collection takes. replica: the largest of its replicas; replicas: their number, shards x copies."""
+    """The size of a collection. replica: the largest of its replicas; replicas: their number, over all shards."""
 
     replica: ReplicaSize
     replicas: int
 
     @property
     def memory(self) -> int:
-        """Bytes of memory of all replicas in the steady state."""
+        """Return the bytes of memory of all replicas in the steady state."""
         return self.replicas * self.replica.memory
 
     @property
     def disk(self) -> int:
-        """Bytes on disk of all replicas in the steady state."""
+        """Return the bytes on disk of all replicas in the steady state."""
         return self.replicas * self.replica.disk
 
     @property
     def files(self) -> int:
-        """Files that all replicas have open."""
+        """Return the number of files that all replicas have open."""
         return self.replicas * self.replica.files
 
 
@@ -131,10 +132,11 @@ def size_of(
     replicas: int = 1,
     growing_rows: int = 10_000,
 ) -> SizeEstimate:
-    """Memory and disk of a collection of `points` points over `shards` shards, each kept `replicas` times.
+    """Return the memory and disk of a collection of `points` points in `shards` shards of `replicas` replicas each.
 
-    index: as in CollectionSpec; payload_bytes, id_bytes: mean size of a payload as JSON and of a string id, 0 for none
-    and for integers; growing_rows: see the worker's settings. Raises InvalidArgument for a number that is out of range.
+    index: as in CollectionSpec; payload_bytes: mean size of a payload as JSON, 0 for none; id_bytes: mean size of a
+    string id, 0 for integers; growing_rows: see the worker's settings. Raises InvalidArgument for a number out of
+    range.
     """
     _check_bounds("points", points, 0, MOST_POINTS)
     _check_bounds("dim", dim, 1, DEFAULT_LIMITS.dim)
@@ -165,41 +167,40 @@ def size_of(
 
 
 def built_spec(spec: IndexSpec, rows: int) -> IndexSpec:
-    """The index that a segment of `rows` rows gets when memory is no matter: exact where there are too few for
-    another.
-    """
+    """Return the index of a segment of `rows` rows if memory suffices: exact if the rows are too few for another."""
     if spec.family is IndexFamily.AUTO:
         spec = parse_index("hnsw", 1) if rows >= _FLAT_ROWS else FLAT
     return spec if rows >= spec.min_rows else FLAT
 
 
 def growing_row_bytes(dim: int) -> int:
-    """Of one row in the arrays of a growing segment."""
+    """Return the bytes of one row in the arrays of a growing segment."""
     return 4 * dim + ROW_COLUMNS_BYTES
 
 
 def id_text_bytes(id_bytes: float) -> float:
-    """Memory of one string id of that many bytes, 0 for an integer."""
+    """Return the bytes of memory of a string id of `id_bytes` bytes; 0 for an integer."""
     return -(-(_STRING_BYTES + id_bytes) // 16) * 16 if id_bytes else 0
 
 
 def store_cache_bytes(stored: int, readers: int = READERS) -> int:
-    """What the caches of a store with so many bytes on disk grow to."""
+    """Return the bytes to which the caches of a store grow. stored: its bytes on disk."""
     return min(WRITER_CACHE_BYTES, stored) + readers * min(READER_CACHE_BYTES, stored)
 
 
 def replica_files(readers: int = READERS) -> int:
-    """Files that a replica has open: for its writer and each reader the store and its write-ahead log, and what they
-    share.
+    """Return the number of files that a replica has open.
+
+    These are the store and its write-ahead log for the writer and for each reader, and the files that they share.
     """
     return _STORE_FILES * (1 + readers) + _SHARED_FILES
 
 
 def merge_bytes(spec: IndexSpec, dim: int, rows: int, payload_bytes: float = 0) -> int:
-    """Memory that merging `rows` rows into one segment takes at most, beside the segments it is made from.
+    """Return the most memory in bytes that a merge of `rows` rows into one segment takes, besides the segments it
+    reads.
 
-    An index grows by being copied, so that two of them lie beside each other for a moment; the payload index needs
-    twice its size.
+    An index grows by being copied, so two of them exist for a moment; the payload index needs twice its size.
     """
     spec = built_spec(spec, rows)
     grown = build_bytes(spec, dim, rows) + vector_bytes(spec, dim, rows)
@@ -207,7 +208,9 @@ def merge_bytes(spec: IndexSpec, dim: int, rows: int, payload_bytes: float = 0) 
 
 
 def store_bytes(rows: int, dim: int, payload_bytes: float, id_bytes: float) -> int:
-    """Bytes of store.db: whole rows in pages of 16 KiB, what does not fit in a chain of pages, and the index on ids."""
+    """Return the bytes of store.db: whole rows in pages of 16 KiB, larger rows in chains of pages, and the index on
+    ids.
+    """
     cell = _CELL_BYTES + 4 * dim + payload_bytes + (id_bytes or 4)
     fitting = int(_PAGE_BYTES // cell)
     page_bytes = _PAGE_BYTES / fitting if fitting else _PAGE_BYTES * -(-cell // _PAGE_BYTES)
@@ -222,6 +225,8 @@ def _check_bounds(field: str, value: float, least: int, most: int) -> None:
 
 
 def _segment_bytes(spec: IndexSpec, dim: int, rows: int, payload_bytes: float) -> int:
-    """Files of the segments: index, row numbers, payload index, and the vectors where the index does not hold them."""
+    """Return the bytes of the segments' files: index, row numbers, payload index, and vectors that the index does not
+    hold.
+    """
     vectors = 0 if spec.holds_vectors else 4 * dim * rows
     return round(vector_bytes(spec, dim, rows) + vectors + rows * (8 + payload_bytes))

@@ -1,8 +1,8 @@
-"""Slots: a point belongs to one of 16,384 slots by a hash of its id; shards own slots.
+"""Slots: the hash of its id assigns a point to one of 16,384 slots; a shard owns some of the slots.
 
 Integers are hashed with the finaliser of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
-generators, 2014); strings with blake2b of 8 bytes. The two kinds carry different tags, so 1 and "1" are unrelated.
-The mapping is part of the data format: a golden test pins it.
+generators, 2014); strings with blake2b of 8 bytes. The two kinds carry different tags, so 1 and "1" are unrelated. The
+mapping is part of the data format: a test with stored values keeps it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _INT_TAG = np.uint64(0x9E3779B97F4A7C15)
 
 
 def slots_of(ids: IdArray) -> npt.NDArray[np.int32]:
-    """Slot of each id. ids: (n,) int64, or object holding int and str. Returns (n,) int32 in [0, SLOTS)."""
+    """Return the slot of each id, (n,) int32 in [0, SLOTS). ids: (n,) int64, or object of int and str."""
     if ids.dtype == np.int64:
         return _slots_of_integers(ids)
     return np.fromiter((slot_of(value) for value in ids), dtype=np.int32, count=len(ids))
 
 
 def slot_of(point_id: int | str) -> int:
-    """Slot of one id."""
+    """Return the slot of one id."""
     if isinstance(point_id, str):
         digest = hashlib.blake2b(point_id.encode("utf-8"), digest_size=8).digest()
         return int.from_bytes(digest, "little") % SLOTS
@@ -64,7 +64,9 @@ def split_evenly(shards: int) -> tuple[SlotRange, ...]:
 
 
 def owners_of_slots(ranges: list[tuple[int, tuple[SlotRange, ...]]]) -> npt.NDArray[np.int32]:
-    """Table slot -> shard number, from (number, its ranges) pairs; -1 where nobody owns a slot. (SLOTS,) int32."""
+    """Return a table slot -> shard number, (SLOTS,) int32, from pairs (number, its ranges); -1 for a slot without
+    owner.
+    """
     owners = np.full(SLOTS, -1, dtype=np.int32)
     for number, owned in ranges:
         for part in owned:

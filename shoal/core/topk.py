@@ -12,7 +12,7 @@ from shoal.core.collection import Metric
 from shoal.core.points import IdArray, Matrix, id_ranks
 
 MANY_HITS = 5_000
-"""So many hits take some 5 ms to merge or to convert: not on an event loop that others wait for."""
+"""This many hits take about 5 ms to merge or to convert; more are not handled on an event loop that others wait for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +20,7 @@ class HitColumns:
     """Hits of a batch of queries, flat: those of query 0 first, best first within a query.
 
     counts: (queries,) int64, hits per query; ids: (hits,); scores: (hits,) float32; payloads: JSON texts or None, or
-    None when not asked for; vectors: (hits, dim) float32 as given, or None when not asked for.
+    None if not requested; vectors: (hits, dim) float32 as given, or None if not requested.
     """
 
     counts: npt.NDArray[np.int64]
@@ -34,7 +34,9 @@ class HitColumns:
 
 
 def hit_order(query: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], ids: IdArray, metric: Metric) -> npt.NDArray[np.intp]:
-    """Positions that sort hits by (query, score best first, id); NaN scores come last. All arguments (hits,)."""
+    """Return the positions that sort hits by (query, score best first, id); NaN scores come last. All arguments:
+    (hits,).
+    """
     keys = scores if metric.smaller_is_better else -scores
     if ids.dtype == np.int64:
         return np.lexsort((ids, keys, query))
@@ -49,7 +51,9 @@ def hit_order(query: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], ids
 
 
 def _tied_with_neighbour(query: npt.NDArray[np.int64], keys: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Mask over hits sorted by (query, key): True where a neighbour may have the same query and key (NaN included)."""
+    """Return a mask over hits sorted by (query, key): whether a neighbour may have the same query and key (NaN
+    included).
+    """
     same = (query[1:] == query[:-1]) & ~(keys[1:] > keys[:-1])
     tied = np.zeros(len(keys), dtype=bool)
     tied[1:] |= same
@@ -58,12 +62,12 @@ def _tied_with_neighbour(query: npt.NDArray[np.int64], keys: npt.NDArray[np.floa
 
 
 def merge_hits(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metric: Metric) -> HitColumns:
-    """The best k hits of each query over `parts`, which answer the same batch of queries (at least one part).
+    """Return the best k hits of each query over `parts`, at least one, which answer the same batch of queries.
 
     k: for all queries, or (queries,) one for each.
     """
     queries = len(parts[0].counts)
-    # A part without hits may have lost its empty columns on the wire.
+    # A part without hits may have lost its empty columns in the message.
     parts = [part for part in parts if len(part)] or parts[:1]
     query = np.concatenate([np.repeat(np.arange(queries, dtype=np.int64), part.counts) for part in parts])
     ids = concat_ids([part.ids for part in parts])
@@ -81,7 +85,7 @@ def merge_hits(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metr
 
 
 def concat_ids(parts: Sequence[IdArray]) -> IdArray:
-    """Ids of all parts in one column: int64 when all are, else object."""
+    """Return the ids of all parts in one column: int64 if all are, else object."""
     filled = [part for part in parts if len(part)]
     if all(part.dtype == np.int64 for part in filled):
         return np.concatenate([np.empty(0, dtype=np.int64), *filled])
@@ -89,7 +93,7 @@ def concat_ids(parts: Sequence[IdArray]) -> IdArray:
 
 
 def rank_in_group(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Position of each element within its run of equal values. groups: (n,) ascending. Returns (n,) int64, from 0."""
+    """Return the position of each element in its run of equal values, (n,) int64, from 0. groups: (n,) ascending."""
     starts = np.searchsorted(groups, groups, side="left")
     return np.arange(len(groups), dtype=np.int64) - starts
 

@@ -1,8 +1,7 @@
-"""Turns to work: what long work asks while it goes on, and whose work is next where more is wanted than can be done at
-once.
+"""Turns for long work: when running work stops for other work, and which work runs next.
 
-Owns the rule of fairness: the collection that was served least is next, and within it the caller that was. Performs
-nothing; times are told.
+Owns the rule of fairness: the next turn goes to the collection that has used the least time, and within it to the
+caller that has. It performs no I/O and reads no clock; times are arguments.
 """
 
 from __future__ import annotations
@@ -13,22 +12,22 @@ from typing import Protocol
 
 
 class Turn(Protocol):
-    """The right to work, as long as somebody waits for the outcome. Work calls it between two bounded pieces, some 50
-    ms at most.
+    """The right to work, as long as somebody waits for the outcome.
 
-    rested_s: seconds that it let others go first.
+    Work calls it between two bounded pieces of at most about 50 ms. rested_s: seconds for which it let other work go
+    first.
     """
 
     rested_s: float
 
     def check(self) -> None:
-        """Raise DeadlineExceeded when nobody waits any more: the deadline is over, or the caller has left."""
+        """Raise DeadlineExceeded if nobody waits any more: the deadline has passed, or the caller has left."""
         ...
 
     def pause(self) -> None:
-        """As check; and let others go first, where it has worked for long.
+        """Check as above; and if the work has run for long, let other work go first.
 
-        Not while it holds what others need: a lock, a connection.
+        Do not call it while holding what others need: a lock, a connection.
         """
         ...
 
@@ -44,12 +43,12 @@ class _Free:
 
 
 FREE: Turn = _Free()
-"""For short work, and for work that nobody can leave."""
+"""For short work, and for work that cannot be abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """On whose behalf work is done. collection: its id, "" for none; caller: "" where that is not known."""
+    """For whom work is done. collection: its id, "" for none; caller: the client, "" if unknown."""
 
     collection: str = ""
     caller: str = ""
@@ -57,8 +56,9 @@ class Asker:
 
 @dataclass(slots=True)
 class _Served:
-    """What one collection, or one caller, was given. floor_s: what those below it had when they were last given a
-    turn.
+    """The time that one collection, or one caller, has used.
+
+    floor_s: of a collection: the time of its caller that was last given a turn; new callers start there.
     """
 
     served_s: float
@@ -73,15 +73,16 @@ class _WaitingWork:
     asker: Asker
     begun: bool = False
     charged_s: float = 0.0
-    """Taken for used up when the turn was given; 0.0 while it waits."""
+    """Seconds charged in advance when the turn was given; 0.0 while it waits."""
 
 
 class Turns:
-    """At most `at_once` works have a turn. One that has begun may be put off, and keeps its thread; where
-    `most_put_off` are, only collections without any begun work begin more, up to `most_begun` in all.
+    """Gives turns to works, to at most `at_once` at a time.
 
-    slice_s: how long a turn lasts while others wait; most: works before callers with many are refused more. Every work
-    is a number that its owner chooses.
+    A work that has begun may be put off; it then keeps its thread. If `most_put_off` works are put off, more may begin
+    only for collections without any begun work, up to `most_begun` in all. slice_s: length of a turn while others wait;
+    most: number of works from which callers with many works are refused more. A work is a number that its owner
+    chooses.
     """
 
     def __init__(self, *, at_once: int, most_put_off: int, slice_s: float, most: int) -> None:
@@ -97,8 +98,9 @@ class Turns:
         return len(self._works)
 
     def has_room(self, asker: Asker) -> bool:
-        """Whether one more work may wait: always below `most`, then for callers with less than their share, and never
-        above twice that.
+        """Return whether one more work may wait.
+
+        Yes below `most`. From there on, only for callers with less than their share, and never above twice `most`.
         """
         if len(self._works) < self._most:
             return True
@@ -107,11 +109,11 @@ class Turns:
         return len(self._works) < 2 * self._most and (0 if mine is None else mine.works) < self._most // callers
 
     def ask(self, work: int, asker: Asker) -> None:
-        """It wants a turn, behind the other works of its caller."""
+        """Queue a work behind the other works of its caller."""
         self._works[work] = _WaitingWork(asker)
         collection = self._collections.get(asker.collection)
         if collection is None:
-            # As much as those that are served now, so that nobody is paid for having been away.
+            # It starts with the time of those that are served now, so that it gains nothing from its absence.
             collection = self._collections[asker.collection] = _Served(self._floor_s)
         caller = self._callers.get(asker)
         if caller is None:
@@ -121,9 +123,9 @@ class Turns:
         caller.waiting.append(work)
 
     def next(self) -> int | None:
-        """The work that gets a turn now; None when there is no turn, or nobody waits.
+        """Give a turn to the next work and return it; None if no turn is free or no work waits.
 
-        It begins, or goes on where it was put off.
+        The work begins, or goes on where it was put off.
         """
         if self._working >= self._at_once:
             return None
@@ -141,9 +143,9 @@ class Turns:
         return number
 
     def goes_on(self, work: int, held_s: float) -> bool:
-        """Whether a work that has had its turn for `held_s` goes on.
+        """Return whether a work that has had its turn for `held_s` seconds goes on.
 
-        If not it is put off: it waits again, before its caller's others.
+        If not, it is put off: it waits again, before the other works of its caller.
         """
         mine = self._works[work]
         self._settle(mine, held_s)
@@ -156,7 +158,7 @@ class Turns:
         return False
 
     def end(self, work: int, held_s: float) -> None:
-        """It has ended; nothing when it was given up before."""
+        """End a work and its turn; do nothing if it was given up before."""
         ended = self._works.pop(work, None)
         if ended is None:
             return
@@ -165,9 +167,9 @@ class Turns:
         self._leave(ended)
 
     def give_up(self, work: int) -> bool:
-        """It does not want a turn any more.
+        """Remove a work that waits for a turn, and return True; return False if it does not wait.
 
-        Returns whether it waited for one; it is then forgotten, and takes no turn to end.
+        A removed work must not use a turn.
         """
         waited = self._works.get(work)
         if waited is None or work not in self._callers[waited.asker].waiting:
@@ -178,16 +180,16 @@ class Turns:
         return True
 
     def waiting(self) -> list[int]:
-        """Works that wait for a turn."""
+        """Return the works that wait for a turn."""
         return [work for caller in self._callers.values() for work in caller.waiting]
 
     def _first(self) -> Asker | None:
-        """Whose work is next."""
+        """Return the asker whose work is next."""
         wanted = [asker for asker, caller in self._callers.items() if caller.waiting and self._may_go(self._works[caller.waiting[0]])]
         return min(wanted, key=self._standing, default=None)
 
     def _may_go(self, work: _WaitingWork) -> bool:
-        """Whether it has begun, or may begin."""
+        """Return whether the work has begun, or may begin."""
         if work.begun or self._begun < self._usually_begun:
             return True
         return self._begun < self.most_begun and not self._collections[work.asker.collection].begun
@@ -196,9 +198,9 @@ class Turns:
         return self._collections[asker.collection].served_s, self._callers[asker].served_s
 
     def _give_slice(self, work: _WaitingWork) -> None:
-        """It counts when it is given, so that the next one is another's.
+        """Charge a slice in advance, so that the next turn goes to another asker.
 
-        Newcomers are where those are that are served now.
+        Also raise the floors at which new collections and callers start.
         """
         collection, caller = self._collections[work.asker.collection], self._callers[work.asker]
         self._floor_s = max(self._floor_s, collection.served_s)
@@ -211,7 +213,7 @@ class Turns:
         self._callers[work.asker].served_s += seconds
 
     def _settle(self, work: _WaitingWork, held_s: float) -> None:
-        """What lasted so long counts as that, not as what was given."""
+        """Replace the time charged in advance by the time that was used."""
         self._charge(work, held_s - work.charged_s)
         work.charged_s = 0.0
 

@@ -1,8 +1,7 @@
-"""Vectors from what a caller gave: arrays, lists, and whatever turns into an array. The one place where input becomes a
-matrix.
+"""The only conversion of user input to a matrix: arrays, lists, and objects that convert to an array.
 
-What is no vector is refused naming the first bad row, and never repaired: a mask is not dropped, a boolean is no
-number.
+Input that is not a vector is refused with an error that names the first bad row. It is never repaired: a mask is not
+dropped, a boolean is not a number.
 """
 
 from __future__ import annotations
@@ -23,11 +22,10 @@ _INT_MIN, _UINT_MAX = -(2**63), 2**64 - 1
 
 
 def vectors_from_input(values: Any, *, field: str = "vectors") -> Matrix:
-    """(n, dim) float32 matrix from what a caller gave: an array or lists of real numbers of any dtype, rounded to
-    float32.
+    """Return a matrix (n, dim) float32 from an array or lists of real numbers of any dtype, rounded to float32.
 
-    Raises InvalidArgument naming the first row that is none: of another length, masked, with None, texts, booleans,
-    NaN, infinity, or what overflows float32.
+    Raises InvalidArgument that names the first bad row: of another length, masked, or with None, texts, booleans, NaN,
+    infinity, or numbers that overflow float32.
     """
     given = _array(values, field)
     if given is None or given.dtype.kind not in _REAL or _hides_others(values, given):
@@ -39,7 +37,7 @@ def vectors_from_input(values: Any, *, field: str = "vectors") -> Matrix:
 
 
 def query_from_input(vector: Any) -> Matrix:
-    """One query, (dim,) real numbers, as a matrix (1, dim). Raises InvalidArgument."""
+    """Return one query, (dim,) real numbers, as a matrix (1, dim). Raises InvalidArgument."""
     given = _array(vector, "vector")
     if given is not None and (given.ndim != 1 or given.size == 0) and given.dtype.kind in _REAL:
         raise InvalidArgument(
@@ -52,7 +50,10 @@ def query_from_input(vector: Any) -> Matrix:
 
 
 def row_from_input(row: Any) -> AnyArray:
-    """One vector as an array (dim,) of real numbers, not rounded yet. Raises ValueError saying why it is none."""
+    """Return one vector as an array (dim,) of real numbers, not rounded yet.
+
+    Raises ValueError that says what is wrong.
+    """
     given = _array(row, "vector")
     if given is None or given.dtype.kind not in _REAL or given.ndim != 1 or given.size == 0 or _hides_others([row], given[None, :]):
         raise ValueError(f"must be a list of numbers: it {row_fault(row) or 'is empty'}")
@@ -60,7 +61,7 @@ def row_from_input(row: Any) -> AnyArray:
 
 
 def row_fault(row: Any) -> str:
-    """Why something is no vector, as the end of a sentence; "" when it is a list or array of numbers."""
+    """Return why a value is not a vector, as the end of a sentence; "" for a list or array of numbers."""
     if isinstance(row, np.ma.MaskedArray) and np.ma.is_masked(row):
         return f"is masked at position {int(np.flatnonzero(np.ma.getmaskarray(row).ravel())[0])}"
     if row is None or isinstance(row, (str, bytes, bool, int, float)):
@@ -82,7 +83,7 @@ def row_fault(row: Any) -> str:
 
 
 def _array(values: Any, field: str) -> AnyArray | None:
-    """What a caller gave as an array of numpy; None for a list whose rows make none.
+    """Return user input as a numpy array; None for a list whose rows do not form an array.
 
     Raises InvalidArgument for anything else.
     """
@@ -96,7 +97,7 @@ def _array(values: Any, field: str) -> AnyArray | None:
     except (TypeError, ValueError, RuntimeError) as error:
         if isinstance(values, (list, tuple)):
             return None
-        # What an object's __array__ raises, as that of a tensor with a gradient or of a type that numpy lacks.
+        # __array__ of the object raised this; a tensor with a gradient does, or one of a dtype that numpy lacks.
         kind = type(values).__name__
         raise InvalidArgument(f"{field} cannot be read as an array of numbers ({kind}: {error})", ErrorDetails(field=field)) from None
 
@@ -109,8 +110,10 @@ def _matrix(given: AnyArray, field: str) -> Matrix:
 
 
 def _hides_others(values: Any, given: AnyArray) -> bool:
-    """Whether a list holds what numpy silently makes numbers of: booleans, and what is masked. Only a row with a 0 or 1
-    can hold a boolean."""
+    """Return whether a list holds booleans or masked values, which numpy silently converts to numbers.
+
+    Only a row with a 0 or 1 can hold a boolean.
+    """
     if not isinstance(values, (list, tuple)) or given.ndim != 2:
         return False
     if any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, values))) and any(map(np.ma.is_masked, values)):
@@ -126,7 +129,7 @@ def _has_boolean(row: Any) -> bool:
 
 
 def _refuse_bad_row(values: Any, field: str) -> None:
-    """Raise InvalidArgument naming the first row that is no vector, if there is one."""
+    """Raise InvalidArgument that names the first row that is not a vector, if there is one."""
     if isinstance(values, np.ndarray) and values.dtype.kind in _REAL:
         return
     if isinstance(values, (str, bytes)) or (isinstance(values, np.ndarray) and values.ndim == 0):
@@ -146,7 +149,7 @@ def _refuse_bad_row(values: Any, field: str) -> None:
 
 
 def _unfit(value: Any) -> str:
-    """What something is that is no real number; "" for one."""
+    """Return what a value is that is not a real number; "" for a real number."""
     if isinstance(value, int) and not isinstance(value, bool):
         return "" if _INT_MIN <= value <= _UINT_MAX else "an integer of more than 64 bits"
     is_scalar = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0)

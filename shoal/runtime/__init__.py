@@ -1,1 +1,1 @@
-"""What every server shares: settings, lifecycle, clock, logs, fault points. Knows no role."""
+"""The parts that all servers share: settings, lifecycle, clock, logs, fault points. Knows no role."""

@@ -1,4 +1,4 @@
-"""Wakes all that wait for a change. It says that something changed, never what."""
+"""Wakes all tasks that wait for a change. It signals that something changed, not what changed."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Callable
 
 
 class ChangeSignal:
-    """A signal that something changed. count: changes so far. Used from one event loop."""
+    """A signal that something changed. count: number of changes so far. Used from one event loop."""
 
     def __init__(self) -> None:
         self.count = 0
         self._waiting: dict[asyncio.Future[bool], None] = {}
 
     def notify(self) -> None:
-        """Count a change and wake all that wait."""
+        """Count a change and wake all waiting tasks."""
         self.count += 1
         for each in self._waiting:
             _wake(each, True)
 
     async def wait(self, heard: int, timeout_s: float) -> bool:
-        """Wait until there was a change since `count` was `heard`. Returns whether it has within timeout_s seconds."""
+        """Wait until `count` differs from `heard`. Returns whether it did within timeout_s seconds."""
         return await self.until(lambda: self.count != heard, timeout_s)
 
     async def until(self, met: Callable[[], bool], timeout_s: float | None) -> bool:
-        """Wait until `met()`, asked now and at each change.
+        """Wait until `met()` is true. It is called now and at each change.
 
-        Returns whether it was within timeout_s seconds (None: no bound).
+        Returns whether it became true within timeout_s seconds (None: no bound).
         """
         loop = asyncio.get_running_loop()
         end = None if timeout_s is None else loop.time() + timeout_s
@@ -36,7 +36,7 @@ class ChangeSignal:
         return True
 
     async def _changes_before(self, end: float | None, loop: asyncio.AbstractEventLoop) -> bool:
-        # Not asyncio.timeout: a timer that ends the wait costs a fraction of cancelling a task.
+        # Not asyncio.timeout: a timer that ends the wait costs much less than cancelling a task.
         woken: asyncio.Future[bool] = loop.create_future()
         self._waiting[woken] = None
         timer = None if end is None else loop.call_at(end, _wake, woken, False)

@@ -1,4 +1,4 @@
-"""Clocks of a server. Deadlines use CLOCK_BOOTTIME, which goes on while the machine is suspended."""
+"""Clocks of a server. Deadlines use CLOCK_BOOTTIME, which also counts while the machine is suspended."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import time
 
 
 def boot_s() -> float:
-    """Seconds on a clock that never jumps and counts suspended time."""
+    """Return seconds on a clock that never jumps and counts suspended time."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def wall_ms() -> int:
-    """Wall clock in milliseconds since 1970."""
+    """Return the wall clock time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000

@@ -1,7 +1,7 @@
-"""Threads that work in turns: fair to collections and callers, and never for somebody who has left.
+"""Threads that work in turns: fair to collections and callers, and only as long as the caller waits.
 
-Whose turn it is is decided in `shoal.core.turns`. Work that waits when its caller leaves is not begun; work that runs
-ends when it next looks at its turn. Refuses to interrupt work that does not look.
+`shoal.core.turns` decides whose turn it is. When a caller leaves, its waiting work is not begun, and its running work
+ends at the next check of its turn. Work that does not check is not interrupted.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from shoal.runtime.clock import boot_s
 T = TypeVar("T")
 
 SLICE_S = 0.02
-"""A turn lasts about so long while others wait: what a search that came later has to wait for."""
+"""Length of a turn in seconds while others wait. A search that comes later waits about this long."""
 
 MOST_PUT_OFF = 16
-"""Works that have begun and wait for another turn. Each keeps a thread and what it has computed so far."""
+"""Most works that have begun and wait for another turn. Each keeps a thread and its results so far."""
 
 MOST_WORKS = 512
 
 
 class UntilTurn:
-    """A turn of work that nobody else waits behind.
+    """The turn of a work that never has to let others go first.
 
-    It ends with the deadline, or when its caller leaves; from any thread.
+    It ends at the deadline, or when its caller leaves. May be used from any thread.
     """
 
     rested_s = 0.0
@@ -41,13 +41,13 @@ class UntilTurn:
         self._left = False
 
     def leave(self) -> None:
-        """Nobody waits for the outcome any more."""
+        """Record that the caller does not wait any more."""
         self._left = True
 
     def check(self) -> None:
         """See Turn."""
         if self._left or (self.deadline is not None and self.deadline.passed):
-            raise DeadlineExceeded("it did not end while somebody waited for it; ask for less, or give it longer")
+            raise DeadlineExceeded("the work did not end in time; ask for less, or give it longer")
 
     def pause(self) -> None:
         """See Turn."""
@@ -64,7 +64,7 @@ class _Job(UntilTurn):
         self.outcome: asyncio.Future[Any] = self.loop.create_future()
         self.began_s = 0.0
         self.resumed: threading.Event | None = None
-        """Set when a turn comes, where it was put off."""
+        """Set when a work that was put off gets its next turn. None for a work that was not put off."""
         self._pool, self._clock = pool, clock
 
     def pause(self) -> None:
@@ -74,11 +74,11 @@ class _Job(UntilTurn):
             self._pool.let_others(self)
 
     def end(self, value: Any, error: BaseException | None) -> None:
-        """Tell the caller; from any thread."""
+        """Give the outcome to the caller. May be called from any thread."""
         self.loop.call_soon_threadsafe(self._told, value, error)
 
     def _told(self, value: Any, error: BaseException | None) -> None:
-        # Frames in the error's traceback hold this turn, so the turn must not go on to hold the error.
+        # The error's traceback refers to this turn, so the turn must not refer to the error: that would be a cycle.
         outcome = self.outcome
         del self.outcome
         if error is None:
@@ -88,9 +88,9 @@ class _Job(UntilTurn):
 
 
 class FairPool:
-    """`at_once` works go on at the same time. what: the works, in words.
+    """Runs `at_once` works at the same time. what: name of the works, for errors.
 
-    Used from event loops; `close` ends the threads.
+    Used from event loops. `close` ends the threads.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class FairPool:
         initializer: Callable[[], None] | None = None,
         clock: Clock = boot_s,
     ) -> None:
-        """limit: name of the bound on waiting works, for errors; initializer: prepares each thread."""
+        """limit: name of the bound on waiting works, for errors. initializer: prepares each thread."""
         self._what, self._limit, self._clock = what, limit, clock
         self._turns = Turns(at_once=at_once, most_put_off=MOST_PUT_OFF, slice_s=SLICE_S, most=MOST_WORKS)
         self._threads = ThreadPoolExecutor(self._turns.most_begun, thread_name_prefix=name, initializer=initializer)
@@ -113,14 +113,14 @@ class FairPool:
         self._closed = False
 
     def __len__(self) -> int:
-        """Works that run or wait."""
+        """Return the number of works that run or wait."""
         return len(self._jobs)
 
     async def run(self, work: Callable[[Turn], T], asker: Asker, deadline: Deadline | None = None) -> T:
-        """The outcome of work in a thread, when its turn comes. Cancelled, it returns as soon as the thread has ended
-        the work.
+        """Run work in a thread when its turn comes, and return its outcome. If cancelled, wait until the thread has
+        ended the work.
 
-        Raises ResourceExhausted when too many wait, DeadlineExceeded, and Unavailable once closed.
+        Raises ResourceExhausted if too many wait, DeadlineExceeded, Unavailable if closed, and what the work raises.
         """
         with self._lock:
             job = self._taken(work, asker, deadline)
@@ -135,18 +135,18 @@ class FairPool:
                 await _ended(outcome)
             raise
         finally:
-            del outcome  # Its error would hold this frame, this frame the outcome: as a cycle, with all that the work read.
+            del outcome  # Its error refers to this frame. This would be a cycle that keeps all data of the work.
 
     def deadline(self, timeout_s: float) -> Deadline:
         """Return the deadline timeout_s seconds from now, on the clock of the pool."""
         return Deadline.after(timeout_s, self._clock)
 
     async def aside(self, work: Callable[[Turn], T], asker: Asker, deadline: Deadline | None, *, long: bool) -> T:
-        """The outcome of work: of long work as run, of short work at once."""
+        """Return the outcome of work. Long work runs as in `run`, short work at once in the caller's thread."""
         return await self.run(work, asker, deadline) if long else work(FREE)
 
     def close(self) -> None:
-        """Begin nothing more, end what runs at its next look, and the threads."""
+        """Begin no more work, end running work at its next check, and end the threads."""
         with self._lock:
             self._closed = True
             for job in list(self._jobs.values()):
@@ -157,7 +157,7 @@ class FairPool:
         self._threads.shutdown()
 
     def let_others(self, job: _Job) -> None:
-        """In the thread of a job whose turn has lasted long: wait for another turn, if others are to go first."""
+        """Wait for another turn if others have to go first. Called in the thread of a job whose turn was long."""
         now = self._clock()
         with self._lock:
             if self._turns.goes_on(job.number, now - job.began_s):
@@ -185,7 +185,7 @@ class FairPool:
         return job
 
     def _give_turns(self) -> None:
-        """Holds the lock."""
+        """Start all works that may run now. The caller holds the lock."""
         while (number := self._turns.next()) is not None:
             job = self._jobs[number]
             job.began_s = self._clock()
@@ -207,16 +207,19 @@ class FairPool:
             if not self._closed:
                 self._give_turns()
         job.end(value, error)
-        del value, error  # As above.
+        del value, error  # See the cycle in `_Job._told`.
 
     def _given_up(self, job: _Job) -> bool:
-        """Whether the job, whose caller has left, is not begun at all. One that was put off is woken, to end."""
+        """Give up a job whose caller has left. Returns whether it was never begun; else it ends at its next check."""
         job.leave()
         with self._lock:
             return self._forgotten(job)
 
     def _forgotten(self, job: _Job) -> bool:
-        """As _given_up. Holds the lock."""
+        """Remove a job that was not begun, and return True. Wake one that was put off, so that it ends.
+
+        The caller holds the lock.
+        """
         if not self._turns.give_up(job.number):
             return False
         if job.resumed is not None:
@@ -227,9 +230,7 @@ class FairPool:
 
 
 async def _ended(outcome: asyncio.Future[Any]) -> None:
-    """Wait for a thread that is about to end its work, whatever it comes to, and however often the waiting is
-    cancelled.
-    """
+    """Wait until a thread has ended its work, with a value or an error. Goes on waiting if cancelled."""
     while not outcome.done():
         try:
             await asyncio.wait((outcome,))

@@ -1,8 +1,8 @@
-"""Named places in the product where a test may kill the process, or let the operating system fail.
+"""Named places in the product where a test may kill the process, or make a call of the operating system fail.
 
-Off, a point costs one comparison. It is switched on by `arm_from_environment` for a real process, by `armed` within a
-test. Owns the list of all names; refuses unknown ones. It decides nothing about what happens after a fault: that is
-what the tests look at.
+A point that is not armed costs one comparison. `arm_from_environment` arms points in a real process, `armed` arms them
+in a test. This module owns the list of all names and refuses unknown ones. It does not handle the fault: the tests
+observe what the product does.
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ CALL_POINTS = (
     "segment.rename",
     "sweep.unlink",
 )
-"""Just before a call of the operating system, where the call's own failure is answered: these may also raise
-OSError.
-"""
+"""Points just before a call of the operating system whose failure the code handles. They may also raise OSError."""
 
 STEP_POINTS = (
     "file.written",
@@ -81,15 +79,13 @@ STEP_POINTS = (
     "replica.filled",
     "replica.made",
 )
-"""Between two steps: here a process can only end."""
+"""Points between two steps. Here a process can only be killed."""
 
 FAULT_POINTS = CALL_POINTS + STEP_POINTS
 
 
 class Action(StrEnum):
-    """kill: the process ends at once, by SIGKILL; enospc, eio: the call that follows fails so, from then on each
-    time.
-    """
+    """kill: the process ends at once, by SIGKILL. enospc, eio: this call and all later ones fail with the error."""
 
     KILL = "kill"
     ENOSPC = "enospc"
@@ -98,7 +94,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """What happens where. nth: at which reaching of the point, from 1."""
+    """An action at a point. nth: at the nth time that the point is reached, from 1."""
 
     name: str
     nth: int = 1
@@ -106,11 +102,11 @@ class Fault:
 
 
 class SimulatedCrash(BaseException):
-    """What a test raises at a point to leave everything as it is. Nothing in the product catches it for good."""
+    """Raised by a test at a point, to stop there without any cleanup. The product never swallows it."""
 
 
 class _Switch:
-    """What the points of this process call; None while nothing is armed."""
+    """Holds the function that the points of this process call; None while nothing is armed."""
 
     reached: Callable[[str], None] | None = None
 
@@ -119,15 +115,15 @@ _switch = _Switch()
 
 
 def fault_point(name: str) -> None:
-    """A place where a fault may be asked for. Returns, but for a fault."""
+    """Carry out the fault that is armed for this point, if there is one."""
     if _switch.reached is not None:
         _switch.reached(name)
 
 
 def arm_from_environment(environment: Mapping[str, str]) -> Fault | None:
-    """Switch on what VARIABLE asks for, for the rest of the process.
+    """Arm the fault that VARIABLE names, for the rest of the process.
 
-    Returns it. Raises InvalidArgument for a value that is none.
+    Returns the fault, None if VARIABLE is not set. Raises InvalidArgument for an unusable value.
     """
     text = environment.get(VARIABLE, "")
     if not text:
@@ -138,7 +134,7 @@ def arm_from_environment(environment: Mapping[str, str]) -> Fault | None:
 
 
 def fault_from_text(text: str) -> Fault:
-    """The fault that NAME[:NTH[:ACTION]] names. Raises InvalidArgument."""
+    """Return the fault that NAME[:NTH[:ACTION]] names. Raises InvalidArgument."""
     name, _, rest = text.partition(":")
     nth, _, action = rest.partition(":")
     nth, action = nth or "1", action or Action.KILL
@@ -153,10 +149,10 @@ def fault_from_text(text: str) -> Fault:
 
 @contextmanager
 def armed(name: str | None, act: Callable[[], None], *, nth: int = 1) -> Iterator[None]:
-    """Within the block, `act` is called when the point is reached for the nth time and each time after that. It may
-    raise.
+    """Call `act`, within the block, when the point is reached for the nth time and each time after that. It may raise.
 
-    name: None for all points, counted together. One at a time in a process. Raises InvalidArgument for an unknown name.
+    name: None for all points, counted together. A process can have one armed fault. Raises InvalidArgument for an
+    unknown name.
     """
     if name is not None and name not in FAULT_POINTS:
         raise _refusal(f"there is no fault point {name!r}")
@@ -166,7 +162,7 @@ def armed(name: str | None, act: Callable[[], None], *, nth: int = 1) -> Iterato
 
 @contextmanager
 def counted() -> Iterator[Mapping[str, int]]:
-    """Within the block, how many times each point was reached so far; points that were not are absent."""
+    """Count, within the block, how often each point was reached. A point that was not reached is absent."""
     counts: dict[str, int] = {}
     lock = threading.Lock()
 

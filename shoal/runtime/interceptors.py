@@ -1,7 +1,7 @@
-"""The interceptors of a gRPC server: errors become statuses, calls are counted and timed.
+"""The interceptors of a gRPC server: they turn errors into statuses, and count and time calls.
 
 Each is made of one function that wraps a handler. Only unary handlers are wrapped. Streaming handlers (the health
-watch) and unknown methods pass untouched, so a caller cannot invent the labels of metrics.
+watch) and unknown methods are not changed, so a caller cannot create labels of metrics.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ log = logging.getLogger("shoal.server")
 
 @dataclass(frozen=True, slots=True)
 class _Unreadable:
-    """Takes the place of a request that cannot be parsed, until the handler's turn comes to answer with an error."""
+    """Stands for a request that cannot be parsed, until the wrapped handler answers with an error."""
 
     reason: str
 
@@ -97,15 +97,15 @@ def _guarded(method: str, handle: Handler) -> Handler:
 def _reading(deserialize: Deserializer) -> Deserializer:
     """Return a deserializer that never raises.
 
-    gRPC itself would answer UNKNOWN to what protobuf cannot parse: foreign bytes, a text that is not UTF-8, or more
-    than 100 nested messages.
+    gRPC itself would answer UNKNOWN to a request that protobuf cannot parse: foreign bytes, a text that is not UTF-8,
+    or more than 100 nested messages.
     """
 
     def read(data: bytes) -> Any:
         try:
             return deserialize(data)
         except DecodeError as error:
-            return _Unreadable(f"{error}; a text may be no UTF-8, or a filter nest too deeply")
+            return _Unreadable(f"{error}; perhaps a text is not UTF-8, or a filter is nested too deeply")
 
     return read
 

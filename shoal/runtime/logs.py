@@ -9,7 +9,7 @@ from typing import Any
 
 
 def configure_logs(level: str, role: str) -> None:
-    """Send this process's logs to stderr. level: DEBUG, INFO, WARNING or ERROR; role: named in every line."""
+    """Send this process's logs to stderr. level: DEBUG, INFO, WARNING or ERROR. role: printed in every line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {role} %(name)s %(message)s"))
     root = logging.getLogger()
@@ -18,7 +18,7 @@ def configure_logs(level: str, role: str) -> None:
 
 
 class LogEvent:
-    """Text of a log line. It is made only when the line is shown."""
+    """Text of a log line. The text is built only when the line is written."""
 
     __slots__ = ("_fields", "_name")
 

@@ -1,7 +1,6 @@
-"""What a process measures, and the small interface through which it is measured. Knows no format and no server.
+"""The interface through which a process reports its metrics. Knows no format and no server.
 
-Rooms describe their metrics as values and get plain functions to call; where nothing is measured the functions do
-nothing.
+Rooms describe their metrics as values and get plain functions to call. If metrics are off, these functions do nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 Measure = Callable[[float], None]
-"""Adds to a counter, or tells a histogram a value."""
+"""Adds to a counter, or adds a value to a histogram."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricSpec:
-    """One metric: its full name, what it means, the names of its labels; buckets: upper bounds of a histogram,
-    ascending.
+    """One metric: its full name, its meaning (text) and the names of its labels.
+
+    buckets: upper bounds of a histogram, ascending.
     """
 
     name: str
@@ -29,7 +29,7 @@ class MetricSpec:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a metric is now. labels: values, in the order of the metric's labels."""
+    """The present value of a metric. labels: values, in the order of the metric's labels."""
 
     metric: MetricSpec
     value: float
@@ -40,31 +40,31 @@ class Metrics(Protocol):
     """The metrics of one process."""
 
     def measure(self, metric: MetricSpec, *labels: str) -> Measure:
-        """A function for one counter or histogram with these label values.
+        """Return the function for one counter or histogram with these label values.
 
-        To be kept: calling it is cheap, making it is not.
+        Keep the function: to call it is cheap, to make it is not.
         """
         ...
 
     def gather(self, metrics: tuple[MetricSpec, ...], read: Callable[[], Iterable[Sample]]) -> None:
-        """Ask `read`, on another thread, for samples of these metrics whenever somebody wants to know."""
+        """Call `read`, on another thread, for samples of these metrics whenever the metrics are read."""
         ...
 
     def start(self) -> None:
-        """Begin to answer. Raises Unavailable when the port is taken."""
+        """Begin to answer. Raises Unavailable if the port is taken."""
         ...
 
     def stop(self) -> None:
-        """End; a second call does nothing."""
+        """Stop answering. A second call does nothing."""
         ...
 
 
 def unmeasured(value: float) -> None:
-    """A Measure that does nothing."""
+    """Do nothing: the Measure of a metric that is not measured."""
 
 
 class NoMetrics:
-    """Metrics that nobody asks for."""
+    """Metrics that are switched off."""
 
     def measure(self, metric: MetricSpec, *labels: str) -> Measure:
         """See Metrics."""
@@ -93,7 +93,7 @@ REQUEST_SECONDS = MetricSpec(
     labels=("method",),
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
-STORE_CONNECTED = MetricSpec(name="shoal_store_connected", kind="gauge", text="1 while etcd is heard, else 0.", labels=("role",))
+STORE_CONNECTED = MetricSpec(name="shoal_store_connected", kind="gauge", text="1 while etcd answers, else 0.", labels=("role",))
 LEASE_AGE_SECONDS = MetricSpec(
     name="shoal_lease_age_seconds",
     kind="gauge",
@@ -101,4 +101,4 @@ LEASE_AGE_SECONDS = MetricSpec(
     labels=("role",),
 )
 SERVER_METRICS = (REQUESTS, REQUEST_SECONDS, STORE_CONNECTED, LEASE_AGE_SECONDS)
-"""Of every role."""
+"""The metrics of every role."""

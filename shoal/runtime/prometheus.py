@@ -1,6 +1,6 @@
-"""Metrics as Prometheus reads them: a registry of this process's own and a small HTTP server on a thread.
+"""Metrics for Prometheus: a registry of this process and a small HTTP server on a thread.
 
-The only user of its client.
+Only this module uses prometheus_client.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Read = Callable[[], Iterable[Sample]]
 
 
 def metrics_of(settings: RoleSettings) -> Metrics:
-    """The metrics that the settings ask for. Raises NotInstalled when the package for them is not installed."""
+    """Return the metrics that the settings ask for. Raises NotInstalled if prometheus_client is not installed."""
     if settings.metrics_port == 0:
         return NoMetrics()
     return PrometheusMetrics(settings.host, max(settings.metrics_port, 0) if settings.metrics_port != ANY_PORT else 0)
 
 
 class PrometheusMetrics:
-    """Metrics over prometheus_client. `address` is host:port once started."""
+    """Metrics over prometheus_client. `address` is host:port after the start."""
 
     def __init__(self, host: str, port: int) -> None:
-        """port: 0 for any free one."""
+        """port: 0 for any free port."""
         self.address = ""
         self._host, self._port = host, port
         self._client: Any = _client()
@@ -78,7 +78,7 @@ class PrometheusMetrics:
             thread.join()
 
     def names(self) -> set[str]:
-        """Every metric that may be told, the process's own included."""
+        """Return the names of all metrics that may be reported, including those of the process itself."""
         own = {family.name + ("_total" if family.type == "counter" else "") for family in self._registry.collect()}
         return own | set(self._made) | self._gathered.names()
 
@@ -89,9 +89,9 @@ class PrometheusMetrics:
 
 
 class _Gathered:
-    """The collector of what is read only when it is asked for.
+    """Collects the metrics that are read only on request.
 
-    One, because two roles of a process may tell the same metric.
+    There is one collector per process, because two roles may report the same metric.
     """
 
     def __init__(self, core: Any) -> None:
@@ -100,12 +100,12 @@ class _Gathered:
         self._reads: tuple[Read, ...] = ()
 
     def add(self, metrics: tuple[MetricSpec, ...], read: Read) -> None:
-        """Ask one more for samples."""
+        """Add a function that returns samples, and its metrics."""
         self._metrics |= {metric.name: metric for metric in metrics}
         self._reads = (*self._reads, read)
 
     def names(self) -> set[str]:
-        """Of all metrics that may be told."""
+        """Return the names of all metrics that may be reported."""
         return set(self._metrics)
 
     def collect(self) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""The life of a role as a plain process: uvloop, start, serve until a signal or until it fails, stop."""
+"""Runs a role as a plain process: start it on uvloop, serve until a signal or a failure, stop it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ log = logging.getLogger("shoal.role")
 
 
 class Role(Protocol):
-    """A coordinator, worker or router that can be hosted by any process."""
+    """A coordinator, worker or router. Any process can host it."""
 
     async def start(self) -> None:
-        """Begin to serve. May wait for the store; raises ShoalError when it never can."""
+        """Begin to serve. May wait for the store. Raises ShoalError if it can never serve."""
         ...
 
     async def failed(self) -> None:
-        """Return only by raising, when the role cannot go on."""
+        """Wait until the role cannot go on, and raise the reason. Never returns."""
         ...
 
     async def stop(self) -> None:
-        """End cleanly; also after a start that failed."""
+        """End cleanly. May also be called after a failed start."""
         ...
 
 
@@ -49,7 +49,7 @@ def run_role(make: Callable[[], Role], stop: StopSignals) -> int:
 
 
 async def host_role(make: Callable[[], Role], asked: asyncio.Event) -> None:
-    """Host one role until `asked` is set, then stop it. Raises what the role fails with, after stopping it."""
+    """Host one role until `asked` is set, then stop it. If the role fails, stop it and raise its error."""
     role = make()
     waiting = asyncio.create_task(asked.wait())
     serving = asyncio.create_task(_served(role))

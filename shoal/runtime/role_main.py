@@ -1,6 +1,7 @@
 """The main program of every role: `python -m shoal.coordinator`, `shoal.router` and `shoal.shard_worker`.
 
-Opens the streams and takes the signals first, then imports what takes a second to import. So this file imports little.
+It first opens the streams and takes over the signals, then imports the role, which takes about a second. So this file
+imports little.
 """
 
 from __future__ import annotations

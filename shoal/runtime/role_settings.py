@@ -1,4 +1,4 @@
-"""The settings that every role has: how etcd is reached, where to listen, what to log and to measure. Knows no role."""
+"""The settings of every role: access to etcd, address to listen on, logs, metrics. Knows no role."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from shoal.runtime.settings import setting
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 ANY_PORT = -1
-"""As `metrics_port`: any free one."""
+"""Value of `metrics_port` for any free port."""
 
 
 def check_ports(port: int, metrics_port: int, least_port: int = 0) -> None:
-    """Raise InvalidArgument for a port that cannot be."""
+    """Raise InvalidArgument for a port outside its bounds."""
     if not least_port <= port <= 65_535:
         raise InvalidArgument(f"port is {port}, it must be from {least_port} to 65535", ErrorDetails(field="port"))
     if not ANY_PORT <= metrics_port <= 65_535:
@@ -31,7 +31,7 @@ def check_log_level(log_level: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class EtcdAccessSettings:
-    """How etcd is reached. Raises InvalidArgument for settings that contradict each other."""
+    """The settings for access to etcd. Raises InvalidArgument if one is unusable or lacks another one."""
 
     etcd: tuple[str, ...] = setting(("127.0.0.1:2379",), "endpoints of etcd, host:port, separated by commas")
     etcd_ca: str = setting("", "PEM file of the authority that signed etcd's certificate; empty: no TLS")
@@ -58,7 +58,7 @@ class EtcdAccessSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RoleSettings(EtcdAccessSettings):
-    """What every role can be told. Raises InvalidArgument for an impossible value."""
+    """The settings of every role. Raises InvalidArgument for an unusable value."""
 
     host: str = setting("127.0.0.1", "address to listen on, and under which the other roles reach this one")
     port: int = setting(0, "port to listen on; 0 is any free one")

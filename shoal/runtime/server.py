@@ -1,4 +1,4 @@
-"""The gRPC server that every role runs: sizes, health, one place for interceptors, errors as statuses, clean end."""
+"""The gRPC server of every role: message sizes, health, interceptors, errors as statuses, clean end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger("shoal.server")
 class GrpcServer:
     """A grpc.aio server with grpc.health.v1. Add servicers to `.grpc` before `start`.
 
-    interceptors: run outside the one that turns errors into statuses. metrics: are told every call.
+    interceptors: run outside the one that turns errors into statuses. metrics: count and time every call.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
 
     def enable_reflection(self, *services: str) -> None:
-        """Answer gRPC reflection about these services, by full name.
+        """Answer gRPC reflection about these services. services: full names.
 
-        Raises NotInstalled when its package is not installed.
+        Raises NotInstalled if the package for reflection is not installed.
         """
         try:
             reflection = importlib.import_module("grpc_reflection.v1alpha.reflection")
@@ -57,7 +57,7 @@ class GrpcServer:
         reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc)
 
     async def start(self) -> str:
-        """Bind (port 0: any free one) and serve. Returns host:port. Raises Unavailable when the port is taken."""
+        """Bind the port (0: any free one) and serve. Returns host:port. Raises Unavailable if the port is taken."""
         wanted = joined(self._host, self._port)
         try:
             port = self.grpc.add_insecure_port(wanted)
@@ -69,16 +69,16 @@ class GrpcServer:
         return address
 
     async def set_serving(self, serving: bool) -> None:
-        """Say by grpc.health.v1 whether this process can do its work."""
+        """Report by grpc.health.v1 whether this process can do its work."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         await self._health.set("", status)
 
     async def stop(self, grace_s: float) -> None:
-        """Refuse new calls, give running ones grace_s seconds, end."""
+        """Refuse new calls, give running calls grace_s seconds, and end the server."""
         await self._health.enter_graceful_shutdown()
         await self.grpc.stop(grace_s)
 
 
 def _doubt(port: int) -> str:
-    """Why a port may not be had: gRPC does not tell."""
+    """Return a possible reason why the port cannot be bound. gRPC does not report the reason."""
     return "is the port in use?" if port >= 1024 else "is the port in use, or not allowed for this user (below 1024)?"

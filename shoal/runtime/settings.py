@@ -1,8 +1,7 @@
-"""Settings of a process: read once, validated, frozen. File (TOML) < environment (SHOAL_...) < flags; unknown keys are
-errors.
+"""Settings of a process: read once, validated, frozen. Unknown keys are errors.
 
-A role declares a frozen dataclass whose fields are made with `setting(default, help)`; types: str, int, float, bool,
-tuple[str, ...].
+Sources, a later one wins: file (TOML), environment (SHOAL_...), flags. A role declares a frozen dataclass whose fields
+are made with `setting(default, help)`. Types: str, int, float, bool, tuple[str, ...].
 """
 
 from __future__ import annotations
@@ -22,9 +21,8 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 S = TypeVar("S")
 
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:\d+", re.IGNORECASE)
-"""The value that Kubernetes gives <NAME>_PORT in every pod beside a service of that name, so also SHOAL_PORT.
-
-It is not meant as a port.
+"""Form of the value that Kubernetes sets as <NAME>_PORT in every pod, for each service: for a service `shoal`, it sets
+SHOAL_PORT. This value is not a port number.
 """
 
 ENVIRONMENT_PREFIX = "SHOAL_"
@@ -90,7 +88,7 @@ def _from_file(kind: type[Any], path: Path) -> dict[str, Any]:
 def _from_environment(
     kind: type[Any], environment: Mapping[str, str], beaten: Iterable[str], warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """beaten: names of settings that need no variable."""
+    """Return the settings from environment variables. beaten: settings given by flags; their variables are not read."""
     wanted = {each.name: _variable(each) for each in dataclasses.fields(kind)}
     for name in beaten:
         del wanted[name]

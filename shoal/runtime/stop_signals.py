@@ -1,8 +1,8 @@
-"""The signals that end a process: SIGINT, SIGTERM and SIGHUP, taken by a thread of their own from the first moment on.
+"""The signals that end a process: SIGINT, SIGTERM and SIGHUP. A separate thread receives them, from the first moment.
 
-They are blocked in every thread, which what this process starts inherits: a signal to a whole group or control group
-ends nothing by itself, and the process that was started first ends the others in order. Libraries that install handlers
-(Ray does) have none called. Imports little, so that it can be made before what takes long to import.
+They are blocked in every thread, and child processes inherit this. So a signal to a whole process group or control
+group does not end the processes directly: the process that was started first ends the others in order. Handlers that
+libraries install (Ray does) are never called. This module imports little, so that it can be used before long imports.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 def block_ending_signals() -> None:
-    """Let them wait: for the StopSignals of the program that this process is about to become."""
+    """Block the ending signals. Call this before exec: the StopSignals of the next program then receive them."""
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
 
 
 def unblock_ending_signals() -> None:
-    """For a program without StopSignals that may have been started with them blocked."""
+    """Unblock the ending signals, in a program without StopSignals that may have been started with them blocked."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def taken_signals(hangup_ignored: bool) -> frozenset[signal.Signals]:
-    """Signals that end this process.
+    """Return the signals that end this process.
 
-    An ignored SIGHUP is none: `nohup` ignores it, so that a command outlives its terminal.
+    An ignored SIGHUP does not: `nohup` ignores it, so that a command outlives its terminal.
     """
     return ENDING - {signal.SIGHUP} if hangup_ignored else ENDING
 
 
 class StopSignals:
-    """Whether this process was asked to end. To be made once, by the main thread, before there is any other."""
+    """Knows whether this process was asked to end. Make it once, in the main thread, before any other thread starts."""
 
     def __init__(self) -> None:
         taken = taken_signals(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
@@ -44,11 +44,14 @@ class StopSignals:
         threading.Thread(target=self._take, args=(taken,), name="signals", daemon=True).start()
 
     def asked(self) -> bool:
-        """Whether to end."""
+        """Return whether the process was asked to end."""
         return self._asked.is_set()
 
     def when_asked(self, tell: Callable[[], object]) -> None:
-        """Call this once we are asked, on another thread, or now when we were already. The last one given counts."""
+        """Call `tell` on another thread when the process is asked to end; call it now if it was asked before.
+
+        Only the last function given is called.
+        """
         with self._lock:
             self._tell = tell
             if not self._asked.is_set():

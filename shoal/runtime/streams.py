@@ -1,5 +1,5 @@
-"""The standard streams of a process that must not end for their sake: they may be closed, full, or a terminal that is
-gone.
+"""The standard streams of a process. They may be closed, full, or a terminal that is gone; the process must not end
+because of that.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TextIO
 
 
 def open_streams() -> None:
-    """Open those that this process was started without (`>&-`), so that no file or socket of ours takes their numbers.
+    """Open the standard streams that are closed (`>&-`), so that no file or socket of ours gets their numbers.
 
-    What is written to them then fails, as on a full disk. To be called before anything is opened. At the end of the
-    process, what none of them took is given up: Python would try again, fail, and make the exit code 120 of it.
+    Call this before anything is opened. Writes to these streams fail, as on a full disk. At the end of the process,
+    unwritten output is dropped: Python would try to write it again, fail, and exit with code 120.
     """
     atexit.register(_give_up_the_rest)
     for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
@@ -29,7 +29,7 @@ def open_streams() -> None:
 
 
 def tell(line: str) -> None:
-    """Write a line to standard error, if that can be."""
+    """Write a line to standard error. Do nothing if that fails."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 

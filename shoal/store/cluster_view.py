@@ -1,4 +1,4 @@
-"""Folds what the store says into a ClusterMap: a listing makes one, a delta turns one into the next."""
+"""Builds the ClusterMap from the store's keys: a listing gives a first map, each delta gives the next one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from shoal.store.keys import Keys
 
 
 def cluster_map_of(keys: Keys, listed: Listed) -> ClusterMap:
-    """The map that a listing of the whole cluster prefix says. Raises DataLoss for an unreadable value."""
+    """Return the map of a listing of the whole cluster prefix. Raises DataLoss for an unreadable value."""
     return _folded(keys, ClusterMap(), listed.entries, (), listed.revision)
 
 
 def next_cluster_map(keys: Keys, before: ClusterMap, delta: Delta) -> ClusterMap:
-    """The map after a delta. Raises DataLoss for an unreadable value."""
+    """Return the map after a delta. Raises DataLoss for an unreadable value."""
     return _folded(keys, before, delta.changed, delta.deleted, delta.revision)
 
 
@@ -43,7 +43,7 @@ def _folded(keys: Keys, before: ClusterMap, changed: Iterable[Versioned], delete
         try:
             room, place = _place(keys, key)
         except DataLoss:
-            # It was never read, so it may go: that is how people repair it.
+            # This key was never readable. An operator may delete it to repair the store.
             continue
         if room in _SINGLE:
             single[room] = None

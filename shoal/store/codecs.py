@@ -1,6 +1,6 @@
-"""Domain values as the JSON texts that lie in the store, and back.
+"""Turns domain values into the JSON texts that the store keeps, and back.
 
-A text that holds no such value raises DataLoss; no part of it is guessed.
+A text that cannot be read raises DataLoss; no part of it is guessed.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ def decode_collection(key: str, value: bytes, revision: int) -> Collection:
 
 
 def _recall(raw: dict[str, Any]) -> float:
-    # Collections that were made before targets could be set have none.
+    # A collection from before recall targets could be set has none.
     recall = raw.get("recall", DEFAULT_RECALL)
     check_recall(recall)
     return float(recall)
 
 
 def _min_isr(raw: dict[str, Any]) -> int:
-    # Collections that were made before it could be chosen have none.
+    # A collection from before min_isr could be chosen has none.
     min_isr = raw.get("min_isr", 0)
     check_min_isr(min_isr, raw["replicas"])
     return int(min_isr)
@@ -101,7 +101,7 @@ def encode_shard(config: ShardConfig) -> bytes:
 
 
 def decode_shard(shard: ShardId, key: str, value: bytes) -> ShardConfig:
-    """A shard configuration from its text. Raises DataLoss."""
+    """Return a shard configuration from its text. Raises DataLoss."""
 
     def build(raw: dict[str, Any]) -> ShardConfig:
         return ShardConfig(
@@ -124,7 +124,7 @@ def decode_shard(shard: ShardId, key: str, value: bytes) -> ShardConfig:
 
 
 def encode_worker(worker: WorkerEntry) -> bytes:
-    """A worker's registration as stored."""
+    """Return a worker's registration as stored."""
     return _text(
         {
             "id": worker.id,
@@ -141,7 +141,7 @@ def encode_worker(worker: WorkerEntry) -> bytes:
 
 
 def decode_worker(key: str, value: bytes, registration: int) -> WorkerEntry:
-    """A worker's registration from its text; registration: modification revision of its key. Raises DataLoss."""
+    """Return a worker's registration from its text. registration: modification revision of its key. Raises DataLoss."""
 
     def build(raw: dict[str, Any]) -> WorkerEntry:
         return WorkerEntry(
@@ -161,12 +161,12 @@ def decode_worker(key: str, value: bytes, registration: int) -> WorkerEntry:
 
 
 def encode_leader(address: str) -> bytes:
-    """The leading coordinator as stored."""
+    """Return the leading coordinator as stored."""
     return _text({"address": address})
 
 
 def decode_leader(key: str, value: bytes, created: int) -> LeaderEntry:
-    """The leading coordinator from its text; created: creation revision of its key. Raises DataLoss."""
+    """Return the leading coordinator from its text. created: creation revision of its key. Raises DataLoss."""
     return _decoded(key, value, lambda raw: LeaderEntry(address=raw["address"], created=Revision(created)))
 
 

@@ -1,12 +1,12 @@
-"""The store as the rest of Shoal sees it: versioned keys, transactions, watches, leases, and what can go wrong.
+"""The store as the rest of Shoal sees it: versioned keys, transactions, watches, leases and their errors.
 
-This room owns all knowledge of etcd and hands out only what is defined here. It refuses to know what the values mean,
-and to send again by itself a transaction that may have been applied.
+This room owns all knowledge of etcd and returns only the values defined here. It does not know what the stored values
+mean, and it never sends a transaction again that may have been applied.
 
-Errors are those of the tree, and two kinds of Unavailable: StoreUnavailable (surely not applied) and OutcomeUnknown
-(may have been applied, now or a little later: read, or compare, before doing it again). Reads have no outcome to be
-unknown, so they raise StoreUnavailable for both. What the store refuses outright (InvalidArgument, NotFound,
-Unauthenticated, PermissionDenied) was not applied. Every call on a closed store raises PreconditionFailed.
+Errors are those of shoal.core.errors, with two kinds of Unavailable. StoreUnavailable: surely not applied.
+OutcomeUnknown: may have been applied, or may be applied a little later; read, or use a compare, before trying again.
+Reads raise StoreUnavailable in both cases, because they change nothing. A refusal (InvalidArgument, NotFound,
+Unauthenticated, PermissionDenied) means not applied. Every call on a closed store raises PreconditionFailed.
 
 Revisions are etcd's: one counter for the whole store, raised by one for each transaction that changes something.
 """
@@ -25,11 +25,11 @@ LeaseId = NewType("LeaseId", int)
 
 
 class StoreUnavailable(Unavailable):
-    """The store did not answer; what was asked for was surely not applied."""
+    """The store did not answer; the request was surely not applied."""
 
 
 class OutcomeUnknown(Unavailable):
-    """The store did not answer after it was asked; the change may have been applied."""
+    """The request was sent and the store did not answer; the change may have been applied."""
 
 
 class LeaseNotFound(NotFound):
@@ -38,7 +38,7 @@ class LeaseNotFound(NotFound):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Versioned:
-    """One key as the store holds it. lease: under which the key lives, None for good."""
+    """One key as the store holds it. lease: ends the key with it; None for a key without a lease."""
 
     key: str
     value: bytes
@@ -64,7 +64,7 @@ class Absent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Created:
-    """Holds when the key exists and was created at that revision (and so was never deleted since)."""
+    """Holds when the key exists and was created at that revision, so that it was not deleted since then."""
 
     key: str
     create_revision: Revision
@@ -91,7 +91,7 @@ Compare = Absent | Created | Unchanged | Changed
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Put:
-    """Write a key; under a lease, or, with None, for good (also when it was under a lease before)."""
+    """Write a key. lease_id: the lease that ends the key; None for no lease, also if the key had one before."""
 
     key: str
     value: bytes
@@ -100,7 +100,7 @@ class Put:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteKey:
-    """Remove a key; nothing when it does not exist."""
+    """Remove a key; does nothing if the key does not exist."""
 
     key: str
 
@@ -110,9 +110,9 @@ Operation = Put | DeleteKey
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transaction:
-    """If all compares hold, all operations are applied at one revision; else nothing is.
+    """If all compares hold, all operations are applied at one revision; else none is.
 
-    A key may be operated on once.
+    At most one operation may name the same key.
     """
 
     compares: tuple[Compare, ...] = ()
@@ -121,8 +121,9 @@ class Transaction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Committed:
-    """The compares held and the operations are applied. revision: of the store right after, so the mod_revision of
-    every put.
+    """The compares held and the operations were applied.
+
+    revision: of the store right after the transaction; this is the mod_revision of every put.
     """
 
     revision: Revision
@@ -145,9 +146,9 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """Said by a watch first, and again whenever it lost the thread: all keys below the prefix.
+    """All keys below the prefix. A watch gives this first, and again when it may have missed changes.
 
-    What is not in it is gone.
+    A key that is not in it does not exist any more.
     """
 
     revision: Revision
@@ -156,7 +157,7 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delta:
-    """Said by a watch: everything below the prefix that one revision changed. No key is in both."""
+    """Everything below the prefix that one revision changed. No key is both in changed and in deleted."""
 
     revision: Revision
     changed: tuple[Versioned, ...]
@@ -166,27 +167,27 @@ class Delta:
 class Watch(Protocol):
     """Iterates over Listed and Delta, without end. Read by one task; a cancelled read loses nothing.
 
-    It starts with the first read, or with `async with`, and must be closed. While the store cannot be reached it is
-    silent and keeps trying; `connected` tells. It raises only what trying again cannot answer.
+    It starts with the first read, or with `async with`, and must be closed. While the store cannot be reached, it gives
+    nothing, keeps trying, and `connected` is False. It raises only errors that trying again cannot repair.
     """
 
     @property
     def connected(self) -> bool:
-        """Whether the store is answering this watch now; when it is not, what was read may be stale.
+        """Whether the store answers this watch now. If not, the values that were read may be stale.
 
-        A reader that lets much pile up unread is itself what makes it stale, and may be told so late.
+        A slow reader fills the watch's queue. Its values are then stale, and `connected` may show that late.
         """
 
     @property
     def problem(self) -> str | None:
-        """Why the watch is not connected; None while it is."""
+        """Reason why the watch is not connected; None while it is."""
 
     def __aiter__(self) -> AsyncIterator[Listed | Delta]: ...
 
     async def __anext__(self) -> Listed | Delta: ...
 
     async def aclose(self) -> None:
-        """Stop. Later reads end the iteration."""
+        """Stop the watch. Later reads end the iteration."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -194,57 +195,66 @@ class Watch(Protocol):
 
 
 class LeaseConnection(Protocol):
-    """A connection for the keeper of one lease, shared with nobody.
+    """A connection for the keeper of one lease, which nothing else uses.
 
-    It blocks and may be used from one thread at a time.
+    Its calls block. It may be used from one thread at a time.
     """
 
     def keep_alive(self, lease_id: LeaseId, timeout_s: float) -> int:
         """Renew the lease.
 
-        Returns the seconds it now has, 0 when it does not exist any more. Raises StoreUnavailable.
+        Returns its new time to live in seconds, 0 if it does not exist any more. Raises StoreUnavailable.
         """
 
     def revoke(self, lease_id: LeaseId, timeout_s: float) -> None:
-        """End the lease and its keys; nothing when it does not exist. Raises StoreUnavailable or OutcomeUnknown."""
+        """End the lease and delete its keys. Do nothing if it does not exist.
+
+        Raises StoreUnavailable or OutcomeUnknown.
+        """
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
 
 
 class Store(Protocol):
-    """One client of the store. Used from one event loop. timeout_s bounds each call in full."""
+    """One client of the store. Used from one event loop. timeout_s bounds the whole of each call."""
 
     async def get(self, key: str, timeout_s: float) -> Versioned | None:
-        """The key, None when it does not exist. Raises StoreUnavailable."""
+        """Return the key, None if it does not exist. Raises StoreUnavailable."""
 
     async def list(self, prefix: str, timeout_s: float) -> Listing:
-        """All keys below a prefix at one revision, however many. Raises StoreUnavailable."""
+        """Return all keys below a prefix, as they were at one revision. Raises StoreUnavailable."""
 
     async def commit(self, transaction: Transaction, timeout_s: float) -> Committed | Rejected:
         """Apply a transaction.
 
-        Raises InvalidArgument before anything is sent when it breaks a limit (see transaction_limits), LeaseNotFound,
-        StoreUnavailable or OutcomeUnknown.
+        Raises InvalidArgument, before anything is sent, if the transaction breaks a limit (see transaction_limits);
+        LeaseNotFound, StoreUnavailable or OutcomeUnknown.
         """
 
     def watch(self, prefix: str) -> Watch:
-        """Everything below a prefix, from now on."""
+        """Return a watch of everything below a prefix."""
 
     async def grant_lease(self, ttl_s: int, timeout_s: float) -> Lease:
-        """A new lease of at least ttl_s seconds.
+        """Return a new lease of at least ttl_s seconds.
 
-        Raises InvalidArgument, StoreUnavailable or OutcomeUnknown (it then ends by itself).
+        Raises InvalidArgument, StoreUnavailable or OutcomeUnknown. In the last case a lease may exist; it then expires.
         """
 
     async def keep_alive(self, lease_id: LeaseId, timeout_s: float) -> int:
-        """Renew a lease. Returns the seconds it now has, 0 when it does not exist any more. Raises StoreUnavailable."""
+        """Renew a lease.
+
+        Returns its new time to live in seconds, 0 if it does not exist any more. Raises StoreUnavailable.
+        """
 
     async def revoke_lease(self, lease_id: LeaseId, timeout_s: float) -> None:
-        """End a lease and its keys; nothing when it does not exist. Raises StoreUnavailable or OutcomeUnknown."""
+        """End a lease and delete its keys. Do nothing if it does not exist.
+
+        Raises StoreUnavailable or OutcomeUnknown.
+        """
 
     def lease_connection(self) -> LeaseConnection:
-        """A connection of its own for a LeaseKeeper."""
+        """Return a new connection, for one LeaseKeeper."""
 
     async def close(self) -> None:
-        """Give all connections up. Watches are closed by their readers before."""
+        """Close all connections. The readers of watches must close these before."""

@@ -1,4 +1,4 @@
-"""Names of the keys, in one place. Every key of a cluster lies under `/shoal/<cluster name>/v1/`."""
+"""The names of all keys in the store. Every key of a cluster starts with `/shoal/<cluster name>/v1/`."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from shoal.core.ids import CollectionId, ShardId, WorkerId
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Keys of the cluster of that name."""
+    """The keys of the cluster with this name."""
 
     cluster_name: str
 
     @property
     def prefix(self) -> str:
-        """What every key starts with."""
+        """Prefix of every key of the cluster."""
         return f"/shoal/{self.cluster_name}/v1/"
 
     @property
     def cluster(self) -> str:
-        """Id of the cluster."""
+        """Key of the cluster's id."""
         return self.prefix + "cluster"
 
     @property
     def leader(self) -> str:
-        """Leading coordinator; under its lease."""
+        """Key of the leading coordinator; it is under that coordinator's lease."""
         return self.prefix + "leader"
 
     def worker(self, worker: WorkerId) -> str:
-        """Registration of a worker; under its lease."""
+        """Return the key of a worker's registration; it is under the worker's lease."""
         return f"{self.prefix}workers/{worker}"
 
     def name(self, name: str) -> str:
-        """Makes the name of a collection unique; holds its id."""
+        """Return the key that makes a collection's name unique. Its value is the collection's id."""
         return f"{self.prefix}names/{name}"
 
     def collection(self, collection: CollectionId) -> str:
-        """A collection."""
+        """Return the key of a collection."""
         return f"{self.prefix}collections/{collection}"
 
     def shard(self, shard: ShardId) -> str:
-        """A shard configuration."""
+        """Return the key of a shard configuration."""
         return f"{self.prefix}shards/{shard.collection}/{shard.number}"
 
     @property
     def audits(self) -> str:
-        """What the keys of all audit entries start with."""
+        """Prefix of the keys of all audit entries."""
         return f"{self.prefix}audit/"
 
     def audit(self, time_ms: int, id: str) -> str:
-        """What an operator did at that time; keys stand in the order of their times."""
+        """Return the key of an operator's action at that time, in ms since 1970. The keys sort by time."""
         moment = datetime.fromtimestamp(time_ms // 1000, UTC)
         return f"{self.audits}{moment:%Y%m%dT%H%M%S}.{time_ms % 1000:03d}Z-{id}"

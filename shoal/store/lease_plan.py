@@ -1,8 +1,8 @@
-"""When the keeper of a lease renews it, pauses, or may not renew; and until when the lease is surely held. Pure.
+"""Decides when a lease is renewed, and when it must not be renewed; knows until when it is surely held. Pure.
 
-Only the rate of clocks is trusted. etcd counts the time to live from when a renewal arrives, which is after it was
-sent, so the time it was sent plus 0.95 of the time to live is before the end of the lease on etcd's clock, for rates
-within 5 %.
+Clocks may differ, but their rates must agree within 5 %. etcd counts the time to live from the arrival of a renewal,
+which is later than its sending. So the time of sending plus 0.95 of the time to live comes before the end of the lease
+on etcd's clock.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ TICKLESS_PART = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hold:
-    """A lease as its keeper knows it. Times in seconds on the clock that also runs in suspend.
+    """A lease as its keeper knows it. Times are seconds on a clock that also counts suspended time.
 
-    renewed_at: when the last renewal that succeeded (or the grant) was sent; tried_at: when the last renewal was sent.
+    renewed_at: when the last successful renewal, or the grant, was sent. tried_at: when the last renewal was sent.
     """
 
     ttl_s: float
@@ -28,7 +28,7 @@ class Hold:
 
     @property
     def deadline(self) -> float:
-        """Until then, exclusive, the lease is surely held."""
+        """Time before which the lease is surely held."""
         return self.renewed_at + SURE_PART * self.ttl_s
 
 
@@ -41,16 +41,16 @@ class Renew:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pause:
-    """Nothing to do for so many seconds."""
+    """Do nothing for this many seconds."""
 
     seconds: float
 
 
 def next_step(hold: Hold, *, ticked_at: float, now: float) -> Renew | Pause:
-    """What the keeper does now. ticked_at: when the main loop was last seen alive.
+    """Return what the keeper has to do now. ticked_at: time of the main loop's last tick.
 
-    A main loop that has not ticked for half the time to live is hung or frozen, and must lose its lease: nobody renews
-    it.
+    A main loop that has not ticked for half the time to live hangs or is frozen. It must lose its lease, so the keeper
+    does not renew it.
     """
     retry_s = hold.ttl_s / RETRIES_PER_TTL
     if now - ticked_at > TICKLESS_PART * hold.ttl_s:

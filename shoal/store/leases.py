@@ -1,8 +1,8 @@
-"""Keeps one lease alive on a thread of its own, so that a busy event loop does not lose it, and a hung one does.
+"""Keeps one lease alive on its own thread: a process with a busy event loop keeps its lease, one that hangs loses it.
 
-The keeper owns the lease from its grant to its end: it renews it, says until when it is surely held, notices that it is
-gone, and revokes it on a clean stop. It never takes a new one: who lost a lease has to register anew, which is its
-owner's affair.
+The keeper owns the lease from its grant to its end. It renews the lease, knows until when it is surely held, notices
+that it is gone, and revokes it on a clean stop. It never takes a new lease: after a loss, the owner of the keeper has
+to register again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Event(Protocol):
-    """What a keeper needs of threading.Event."""
+    """The part of threading.Event that a keeper needs."""
 
     def set(self) -> None:
         """See threading.Event."""
@@ -36,7 +36,7 @@ class Event(Protocol):
 
 
 class Thread(Protocol):
-    """What a keeper needs of a thread that runs."""
+    """The part of threading.Thread that a keeper needs, for a thread that was started."""
 
     def is_alive(self) -> bool:
         """See threading.Thread."""
@@ -46,13 +46,13 @@ class Thread(Protocol):
 
 
 class Threads(Protocol):
-    """Where the thread of a keeper comes from: the operating system, or virtual time."""
+    """Makes the thread of a keeper: of the operating system, or in the virtual time of a simulation."""
 
     def event(self) -> Event:
-        """An event that is not set."""
+        """Return an event that is not set."""
 
     def start(self, work: Callable[[], None], name: str) -> Thread:
-        """Run `work` in a thread of its own, which does not keep the process alive."""
+        """Run `work` in a new thread. The process can end while the thread runs."""
 
 
 class OsThreads:
@@ -73,11 +73,11 @@ OS_THREADS = OsThreads()
 
 
 def _ignore() -> None:
-    """Default for on_lost."""
+    """Do nothing: the default for on_lost."""
 
 
 class LeaseKeeper:
-    """Holder of one lease. `is_held`, `deadline`, `lost` and `tick` may be called from any thread."""
+    """Holds one lease. `is_held`, `deadline`, `lost` and `tick` may be called from any thread."""
 
     def __init__(
         self,
@@ -89,9 +89,9 @@ class LeaseKeeper:
         on_lost: Callable[[], None] = _ignore,
         threads: Threads = OS_THREADS,
     ) -> None:
-        """clock: goes on while the machine is suspended, as the lease does. granted_at: its reading before the grant
-        was sent. on_lost: called once, on the keeper's thread, when the lease is
-        gone. threads: where that thread comes from.
+        """clock: counts suspended time, as etcd does for the lease. granted_at: its reading before the grant was sent.
+
+        on_lost: called once, on the keeper's thread, when the lease is gone. threads: makes that thread.
         """
         self.lease_id: LeaseId = lease.id
         self._hold = Hold(ttl_s=float(lease.ttl_s), renewed_at=granted_at, tried_at=granted_at)
@@ -110,27 +110,25 @@ class LeaseKeeper:
 
     @property
     def renewed_at(self) -> float:
-        """Clock time at which the last renewal that succeeded, or the grant, was sent."""
+        """Clock time at which the last successful renewal, or the grant, was sent."""
         return self._hold.renewed_at
 
     @property
     def deadline(self) -> float:
-        """Clock time until which, exclusive, the lease is surely held: 0.95 ttl after the last successful renewal was
-        sent.
-        """
+        """Clock time before which the lease is surely held: 0.95 ttl after the last successful renewal was sent."""
         return self._hold.deadline
 
     @property
     def lost(self) -> bool:
-        """Whether the lease is gone: the store said so, or the keeper failed and nobody renews it. Final."""
+        """Whether the lease is gone: the store reported so, or the keeper failed and renews it no more. Final."""
         return self._lost.is_set()
 
     def is_held(self, now: float) -> bool:
-        """Whether the lease is surely held at `now`. Ask after the result that depends on it is fixed."""
+        """Return whether the lease is surely held at `now`. Call this after the result that depends on it is fixed."""
         return now < self._hold.deadline and not self._lost.is_set() and not self._stopping.is_set()
 
     def tick(self) -> None:
-        """Say that the main loop is alive. Without a tick for half the time to live, the lease is renewed no more."""
+        """Report that the main loop is alive. After half the time to live without a tick, renewals stop."""
         self._ticked_at = self._clock()
 
     def start(self) -> None:
@@ -138,20 +136,20 @@ class LeaseKeeper:
         self._thread = self._threads.start(self._run, f"lease-{self.lease_id:x}")
 
     def stop(self) -> None:
-        """Revoke the lease, as far as the store answers, and end the thread.
+        """Revoke the lease, if the store answers, and end the thread.
 
-        Blocks up to about two thirds of the ttl.
+        Blocks for at most about two thirds of the ttl.
         """
         self._stopping.set()
         self.join()
 
     def join(self, timeout_s: float | None = None) -> None:
-        """Wait for the thread, which ends by itself when the lease is lost."""
+        """Wait until the thread has ended, at most timeout_s seconds. It ends by itself when the lease is lost."""
         if self._thread is not None and self._thread.is_alive():
             self._thread.join(timeout_s)
 
     async def aclose(self) -> None:
-        """`stop`, without blocking the event loop."""
+        """Do what `stop` does, without blocking the event loop."""
         await asyncio.to_thread(self.stop)
 
     def step(self) -> float:
@@ -183,7 +181,7 @@ class LeaseKeeper:
             if not self._lost.is_set():
                 self._revoke()
         except Exception:
-            # Nobody renews any more, so the lease is as good as gone and its owner must hear of it.
+            # Renewals have stopped, so the lease will expire. Report it as lost to its owner.
             log.exception("keeper of lease %x failed", self.lease_id)
             self._lose()
         finally:
@@ -209,7 +207,7 @@ async def hold_lease(
     on_lost: Callable[[], None] = _ignore,
     threads: Threads = OS_THREADS,
 ) -> LeaseKeeper:
-    """A new lease of the store, kept from now on. Raises what `Store.grant_lease` raises."""
+    """Get a new lease and return its keeper, which has started. Raises what `Store.grant_lease` raises."""
     granted_at = clock()
     lease = await store.grant_lease(ttl_s, timeout_s)
     connection = store.lease_connection()

@@ -1,6 +1,6 @@
-"""Follows the watch of a whole cluster and folds what it says into the newest map, for everyone in this process.
+"""Follows the watch of a whole cluster and keeps the newest ClusterMap for this process.
 
-Refuses to decide anything from the map, and to guess at a value that it cannot read.
+It decides nothing from the map, and it does not guess a value that it cannot read.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from shoal.store.keys import Keys
 log = logging.getLogger("shoal.store.observe")
 
 SILENCE_S = 1.0
-"""How long the watch may say nothing before it is asked whether it is connected."""
+"""Longest time without news, in seconds, before `connected` of the watch is read again."""
 
 PATIENCE_S = 3.0
-"""How long the store may take to be reached at first before that is worth a warning."""
+"""Time for the first connection to the store, in seconds. No warning is logged before it is over."""
 
 COMPLAIN_EVERY_S = 10.0
 
 
 class ObservedMap(Protocol):
-    """The newest map, as far as it is known here."""
+    """The newest map that this process knows."""
 
     @property
     def listed(self) -> bool:
@@ -41,7 +41,7 @@ class ObservedMap(Protocol):
 
 
 class MapObserver:
-    """The newest map. Calls `changed` whenever there is a newer one, and when the store comes or goes."""
+    """Keeps the newest map. Calls `changed` for every newer map, and when the store is connected or lost."""
 
     def __init__(self, *, store: Store, keys: Keys, clock: Clock, changed: Callable[[], None]) -> None:
         self._store, self._keys, self._clock, self._changed = store, keys, clock, changed
@@ -63,7 +63,7 @@ class MapObserver:
     async def run(self) -> None:
         """Observe without end.
 
-        Raises PreconditionFailed when the cluster becomes another one, DataLoss for a value it cannot read.
+        Raises PreconditionFailed if the store holds another cluster than before, DataLoss for an unreadable value.
         """
         self._began = self._clock()
         async with self._store.watch(self._keys.prefix) as watch:

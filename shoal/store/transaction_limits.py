@@ -1,4 +1,4 @@
-"""What etcd would refuse, refused before it is sent: the same for the client and for the twin in memory. Pure."""
+"""The limits of etcd, checked before a request is sent. The client and the in-memory twin share them. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.store.interface import DeleteKey, Put, Transaction
 
 MAX_OPERATIONS = 128
-"""etcd's --max-txn-ops: operations, and also compares, of one transaction."""
+"""etcd's --max-txn-ops: the most operations, and the most compares, of one transaction."""
 
 MAX_REQUEST_BYTES = 1536 * 1024
 """etcd's --max-request-bytes."""
@@ -15,13 +15,11 @@ MAX_LEASE_TTL_S = 9_000_000_000
 """etcd's limit on the time to live of a lease."""
 
 _ENTRY_OVERHEAD_BYTES = 64
-"""More than the framing of one compare or operation can take."""
+"""Upper bound of the bytes that one compare or operation takes beside its key and value."""
 
 
 def check_transaction(transaction: Transaction) -> None:
-    """Raise InvalidArgument when a transaction breaks a limit of the store, names no key, or operates on a key
-    twice.
-    """
+    """Raise InvalidArgument if a transaction breaks a limit, has an unusable key, or two operations on one key."""
     for count, what in ((len(transaction.then), "operations"), (len(transaction.compares), "compares")):
         if count > MAX_OPERATIONS:
             raise InvalidArgument(f"transaction has {count} {what}, at most {MAX_OPERATIONS} are allowed", ErrorDetails(limit=what))
@@ -35,7 +33,7 @@ def check_transaction(transaction: Transaction) -> None:
 
 
 def check_key(key: str) -> None:
-    """Raise InvalidArgument for a key or prefix that is empty or no valid Unicode."""
+    """Raise InvalidArgument for a key or prefix that is empty or not valid Unicode."""
     if not key:
         raise InvalidArgument("a key of the store must not be empty", ErrorDetails(field="key"))
     try:
@@ -51,7 +49,7 @@ def check_ttl(ttl_s: int) -> None:
 
 
 def request_bytes(transaction: Transaction) -> int:
-    """Upper bound of the bytes the transaction takes when sent."""
+    """Return an upper bound of the bytes that the transaction takes when sent."""
     entries = (*transaction.compares, *transaction.then)
     keys = sum(len(entry.key.encode("utf-8")) + _ENTRY_OVERHEAD_BYTES for entry in entries)
     return keys + sum(len(operation.value) for operation in transaction.then if isinstance(operation, Put))

@@ -1,1 +1,1 @@
-"""Messages become domain values here and go no further; gRPC errors become ours. Refuses to decide anything."""
+"""Turns protobuf messages into domain values and back, and gRPC errors into Shoal's. It decides nothing."""

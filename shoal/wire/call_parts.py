@@ -1,4 +1,4 @@
-"""Parts that several calls share: ids of shards and requests, conditions of reads, filters that may be missing."""
+"""Converts the parts that several calls share: ids of shards and requests, conditions of reads, optional filters."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def request_id_to_message(request_id: RequestId | None) -> common_pb2.RequestId 
 def request_id_from_message(message: common_pb2.RequestId) -> RequestId:
     """Return the request id of a message.
 
-    Raises InvalidArgument for a client name that is empty or too long, and for a number that cannot be remembered.
+    Raises InvalidArgument for a client name that is empty or too long, and for a number above INT64_MAX.
     """
     if not 1 <= len(message.client) <= 64:
         raise InvalidArgument(f"request_id.client has {len(message.client)} characters, 1-64 are allowed", ErrorDetails(field="request_id"))
@@ -68,7 +68,7 @@ def request_id_from_message(message: common_pb2.RequestId) -> RequestId:
 
 
 def optional_request_id(message: Any) -> RequestId | None:
-    """Return the request id of a public write, None when it has none. Raises InvalidArgument as above."""
+    """Return the request id of a public write, None if it has none. Raises as request_id_from_message."""
     return request_id_from_message(message.request_id) if message.HasField("request_id") else None
 
 
@@ -99,14 +99,14 @@ def terms_from_message(message: worker_pb2.ReadTerms) -> ReadTerms:
 
 
 def optional_filter(message: Any, turn: Turn = FREE) -> Filter | None:
-    """Return the filter of a message, None when it has none. Raises InvalidArgument naming the place."""
+    """Return the filter of a message, None if it has none. Raises InvalidArgument naming the place."""
     return filter_from_message(message.filter, turn) if message.HasField("filter") else None
 
 
 def telling_filter(message: Any, turn: Turn = FREE) -> Filter | None:
-    """Return the filter of a public read, None when it has none or one that matches every point.
+    """Return the filter of a public read, None if it has none or if the filter matches every point.
 
-    Raises InvalidArgument naming the place, also for a filter that matches every point and breaks a bound.
+    Raises InvalidArgument naming the place. A filter that matches every point is still checked against the bounds.
     """
     filter = optional_filter(message, turn)
     if filter is None or constant_truth(filter) is not True:

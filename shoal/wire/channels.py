@@ -1,4 +1,4 @@
-"""Channels, made in one place, and their options: message sizes, keepalive, reconnect backoff, no proxy."""
+"""Makes all gRPC channels and their options: message sizes, keepalive, reconnect backoff, no proxy."""
 
 from __future__ import annotations
 
@@ -9,31 +9,29 @@ import grpc
 ChannelOptions = Sequence[tuple[str, int | str]]
 
 _OVERHEAD_BYTES = 64 * 1024
-"""Room for what surrounds the columns in a message of the largest allowed size."""
+"""Bytes for the other fields of a message whose columns have the largest allowed size."""
 
 
 _NO_PROXY = (("grpc.enable_http_proxy", 0),)
-"""gRPC would send a call to loopback through the proxy of `http_proxy`, and one to a server of the cluster's own
-network too.
-"""
+"""Else gRPC would send calls through the proxy of `http_proxy`, also calls to loopback and inside the cluster."""
 
 
 def open_channel(address: str, options: ChannelOptions, credentials: grpc.ChannelCredentials | None = None) -> grpc.Channel:
-    """A blocking channel, encrypted when there are credentials. Variables that name a proxy are no matter for it."""
+    """Return a blocking channel, encrypted if credentials are given. It ignores proxy variables."""
     given = [*options, *_NO_PROXY]
     return grpc.secure_channel(address, credentials, given) if credentials else grpc.insecure_channel(address, given)
 
 
 def open_aio_channel(address: str, options: ChannelOptions, credentials: grpc.ChannelCredentials | None = None) -> grpc.aio.Channel:
-    """As `open_channel`, for the event loop that runs."""
+    """Return a channel for the running event loop; else as `open_channel`."""
     given = [*options, *_NO_PROXY]
     return grpc.aio.secure_channel(address, credentials, given) if credentials else grpc.aio.insecure_channel(address, given)
 
 
 def client_options(message_bytes: int) -> ChannelOptions:
-    """Options of a client channel. message_bytes: largest message either way.
+    """Return the options of a client channel. message_bytes: largest message in either direction.
 
-    Backoff between connects is at most 2 s.
+    The pause between two attempts to connect is at most 2 s.
     """
     return (
         ("grpc.max_receive_message_length", message_bytes + _OVERHEAD_BYTES),
@@ -49,7 +47,7 @@ def client_options(message_bytes: int) -> ChannelOptions:
 
 
 def server_options(message_bytes: int) -> ChannelOptions:
-    """Options of a server. No port is shared: two servers on one port would split its calls."""
+    """Return the options of a server. Ports are not shared: two servers on one port would split its calls."""
     return (
         ("grpc.max_receive_message_length", message_bytes + _OVERHEAD_BYTES),
         ("grpc.max_send_message_length", message_bytes + _OVERHEAD_BYTES),

@@ -1,4 +1,4 @@
-"""The state of the cluster between values and messages."""
+"""Converts the state of the cluster between values and messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shoal.wire.method import Method, Methods, serialized
 
 
 def describe_cluster_to_message(_: DescribeCluster) -> cluster_pb2.DescribeClusterRequest:
-    """Return the question for the state of the cluster as a message."""
+    """Return the request for the state of the cluster as a message."""
     return cluster_pb2.DescribeClusterRequest()
 
 
@@ -25,7 +25,7 @@ def cluster_to_message(cluster: ClusterInfo) -> cluster_pb2.DescribeClusterRespo
 
 
 def cluster_from_message(message: cluster_pb2.DescribeClusterResponse) -> ClusterInfo:
-    """Return the state of the cluster. A text that this version does not know becomes UNKNOWN."""
+    """Return the state of the cluster. A condition or role that this version does not know becomes UNKNOWN."""
     return ClusterInfo(
         cluster_id=message.cluster_id,
         leader=message.leader or None,

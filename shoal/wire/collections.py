@@ -1,4 +1,4 @@
-"""Administration of collections, and what answers it, between values and messages."""
+"""Converts the requests and answers of the administration of collections between values and messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def create_to_message(request: CreateCollection) -> collections_pb2.CreateCollec
 
 
 def create_from_message(message: collections_pb2.CreateCollectionRequest) -> CreateCollection:
-    """Return the creation of a message; a field that is not given takes its default. `spec` of it validates."""
+    """Return the creation of a message. A missing field gets its default. CreateCollection.spec() validates it."""
     spec = message.spec
     return CreateCollection(
         name=spec.name,
@@ -67,7 +67,7 @@ def alter_to_message(request: AlterCollection) -> collections_pb2.AlterCollectio
 
 
 def alter_from_message(message: collections_pb2.AlterCollectionRequest) -> AlterCollection:
-    """Return the alteration of a message; a field that is not given is None."""
+    """Return the alteration of a message. A missing field is None."""
     return AlterCollection(
         name=message.name,
         index=message.index if message.HasField("index") else None,
@@ -98,7 +98,7 @@ def dropped_to_message() -> collections_pb2.DropCollectionResponse:
 
 
 def list_to_message(_: ListCollections) -> collections_pb2.ListCollectionsRequest:
-    """Return the question for all collections as a message."""
+    """Return the request for all collections as a message."""
     return collections_pb2.ListCollectionsRequest()
 
 
@@ -113,12 +113,12 @@ def listed_from_message(message: collections_pb2.ListCollectionsResponse) -> tup
 
 
 def describe_to_message(request: DescribeCollection) -> collections_pb2.DescribeCollectionRequest:
-    """Return the question for one collection as a message."""
+    """Return the request for one collection as a message."""
     return collections_pb2.DescribeCollectionRequest(name=request.name)
 
 
 def info_to_message(info: CollectionInfo) -> collections_pb2.DescribeCollectionResponse:
-    """Return a collection and what it holds as a message."""
+    """Return a collection and its figures as a message."""
     return collections_pb2.DescribeCollectionResponse(
         collection=_summary_to_message(info),
         points=info.points,
@@ -133,7 +133,7 @@ def info_to_message(info: CollectionInfo) -> collections_pb2.DescribeCollectionR
 
 
 def info_from_message(message: collections_pb2.DescribeCollectionResponse) -> CollectionInfo:
-    """Return a collection and what it holds. Raises Internal for a metric that this version does not know."""
+    """Return a collection and its figures. Raises Internal for a metric that this version does not know."""
     return CollectionInfo(
         id=message.collection.id,
         spec=_spec_from_message(message.collection.spec),
@@ -150,12 +150,12 @@ def info_from_message(message: collections_pb2.DescribeCollectionResponse) -> Co
 
 
 def optimize_to_message(request: OptimizeCollection) -> collections_pb2.OptimizeCollectionRequest:
-    """Return the order to seal and merge everything as a message."""
+    """Return the request to seal and merge everything as a message."""
     return collections_pb2.OptimizeCollectionRequest(name=request.name)
 
 
 def optimized_to_message() -> collections_pb2.OptimizeCollectionResponse:
-    """Return the answer to that order as a message."""
+    """Return the answer to OptimizeCollection as a message."""
     return collections_pb2.OptimizeCollectionResponse()
 
 

@@ -1,7 +1,6 @@
-"""Columns of ids, vectors, payloads and hits between values and messages.
+"""Converts columns of ids, vectors, payloads and hits between values and messages.
 
-Checks the shape of everything that arrives and raises InvalidArgument. Callers check the meaning: limits, dimension,
-NaN.
+It checks the shape of every message and raises InvalidArgument. Callers check the meaning: limits, dimension, NaN.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def ids_to_message(ids: IdArray) -> common_pb2.PointIds:
 
 
 def ids_from_message(message: common_pb2.PointIds) -> IdArray:
-    """Return the column of ids of a message. Raises InvalidArgument when mixed ids lack their positions."""
+    """Return the column of ids of a message. Raises InvalidArgument if mixed ids lack their positions."""
     if not message.strings:
         return np.array(message.integers, dtype=np.int64)
     column = np.empty(len(message.integers) + len(message.strings), dtype=object)
@@ -76,7 +75,7 @@ def vectors_to_message(vectors: Matrix) -> common_pb2.Vectors:
 def vectors_from_message(message: common_pb2.Vectors, field: str = "vectors") -> Matrix:
     """Return the matrix (n, dim) float32 of a message.
 
-    Raises InvalidArgument for numbers that are no rows of its dimension.
+    Raises InvalidArgument for numbers that do not fill whole rows of its dimension.
     """
     if message.data and message.values:
         raise InvalidArgument(f"{field}: give data or values, not both", ErrorDetails(field=field))
@@ -84,25 +83,28 @@ def vectors_from_message(message: common_pb2.Vectors, field: str = "vectors") ->
         raise InvalidArgument(f"{field}: dim is 0, it must be the length of a vector", ErrorDetails(field=field))
     flat = np.array(message.values, dtype=np.float32) if message.values else _floats(message.data, field)
     if len(flat) % message.dim:
-        raise InvalidArgument(f"{field}: {len(flat)} numbers are no rows of dimension {message.dim}", ErrorDetails(field=field))
+        raise InvalidArgument(f"{field}: {len(flat)} numbers do not fill rows of dimension {message.dim}", ErrorDetails(field=field))
     matrix: Matrix = flat.reshape(-1, message.dim)
     return matrix
 
 
 def _floats(data: bytes, field: str) -> Matrix:
     if len(data) % 4:
-        raise InvalidArgument(f"{field}: {len(data)} bytes are no float32 numbers", ErrorDetails(field=field))
+        raise InvalidArgument(f"{field}: {len(data)} bytes are not float32 numbers", ErrorDetails(field=field))
     flat: Matrix = np.frombuffer(data, dtype=LITTLE_F32)
     return flat if sys.byteorder == "little" else flat.astype(np.float32)
 
 
 def payloads_to_message(payloads: Sequence[bytes | None] | None) -> list[str]:
-    """Return a column of payloads as texts, "" for none; no texts when there is no column."""
+    """Return a column of payloads as texts, "" for no payload; an empty list if there is no column."""
     return [] if payloads is None else ["" if text is None else text.decode("utf-8") for text in payloads]
 
 
 def payloads_from_message(payloads: Sequence[str], count: int) -> tuple[bytes | None, ...] | None:
-    """Return the column of payloads of texts. Raises InvalidArgument unless there are no texts or `count` of them."""
+    """Return the column of payloads in a message, None if there is none.
+
+    Raises InvalidArgument if the message has texts, but not `count` of them.
+    """
     if not payloads:
         return None
     if len(payloads) != count:
@@ -120,7 +122,7 @@ def points_to_message(points: PointColumns | StoredColumns) -> common_pb2.PointB
 
 
 def points_from_message(message: common_pb2.PointBatch) -> PointColumns:
-    """Return the points of a write. Raises InvalidArgument when columns differ in length."""
+    """Return the points of a write. Raises InvalidArgument if columns differ in length."""
     ids = ids_from_message(message.ids)
     vectors = vectors_from_message(message.vectors)
     if len(ids) != len(vectors):

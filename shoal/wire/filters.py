@@ -1,6 +1,6 @@
-"""Filters between messages and trees.
+"""Converts filters between messages and trees.
 
-Checks shape and how deep a message is; bounds are checked by `shoal.core.filter_check`.
+It checks the shape and the depth of a message. `shoal.core.filter_check` checks the bounds.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ from shoal.v1 import filter_pb2
 from shoal.wire.columns import ids_from_message, ids_to_message
 
 DEEPEST_FILTER = 64
-"""Messages that are deeper are not even read; the bound on filters is lower and settable."""
+"""Deeper messages are not read at all. The bound on filters is lower, and can be set."""
 
 _BIG_INTEGER_DIGITS = 4_000
-"""Python refuses to read integers of more than 4,300 digits."""
+"""Most digits that are read. Python itself refuses integers of more than 4,300 digits."""
 
 _VALUES_AT_ONCE = 4_096
 
 _LONG_BYTES, _ONE_BYTES = 4 * 1024, 64
-"""Of messages that take more than a millisecond or so; and what one message counts beside its bytes."""
+"""Messages of more bytes take more than about a millisecond to read. Each message counts as its bytes and 64 more."""
 
 _PLAIN_VALUES = ("integer", "text", "number", "boolean")
 _BOUNDS: tuple[Literal["gt", "gte", "lt", "lte"], ...] = ("gt", "gte", "lt", "lte")
 
 
 def filter_to_message(filter: Filter, turn: Turn = FREE) -> filter_pb2.Filter:
-    """Filter as a message."""
+    """Return a filter as a message."""
     message = filter_pb2.Filter()
     _write_filter(message, filter, turn)
     return message
 
 
 def optional_filter_to_message(filter: Filter | None, turn: Turn = FREE) -> filter_pb2.Filter | None:
-    """Filter or none as a message."""
+    """Return a filter as a message, None for None."""
     return None if filter is None else filter_to_message(filter, turn)
 
 
 def filter_from_message(message: filter_pb2.Filter, turn: Turn = FREE) -> Filter:
-    """Filter from a message; an empty one matches every point.
+    """Return the filter of a message; an empty message matches every point.
 
-    Raises InvalidArgument (field "filter") naming the place, for a message that is too deep, lacks a part or holds no
-    integer where there should be one; and what the turn raises.
+    Raises InvalidArgument (field "filter") naming the place, for a message that is too deep, lacks a part or has
+    something else in place of an integer. Also raises what the turn raises.
     """
     return _FilterReader(turn).filter(message, FilterPlace())
 
 
 def has_long_filters(request: Any) -> bool:
-    """Return whether the filters of a request's message are so long that reading them takes a while."""
+    """Return whether the filters of a request's message take long to read: more than about a millisecond."""
     fields = request.DESCRIPTOR.fields_by_name
     filters = [getattr(request, name) for name in ("filter", "delete_matching") if name in fields]
     return are_long_messages([*filters, *(group.filter for group in request.groups)] if "groups" in fields else filters)
 
 
 def are_long_messages(messages: Iterable[filter_pb2.Filter]) -> bool:
-    """Return whether the filters together are so long that reading them takes a while."""
+    """Return whether the filters together take long to read: more than about a millisecond."""
     left = _LONG_BYTES
     for message in messages:
         left -= _ONE_BYTES + message.ByteSize()
@@ -69,16 +69,14 @@ def are_long_messages(messages: Iterable[filter_pb2.Filter]) -> bool:
 
 
 def _write_filter(message: filter_pb2.Filter, filter: Filter, turn: Turn) -> None:
-    """Write a filter into its place: messages that are made apart are copied, which costs long lists most of their
-    time.
-    """
+    """Write a filter into the given message. A separate message would be copied, which costs most of the time."""
     match filter:
         case And(terms):
             _write_list(message.all, terms, turn)
         case Or(terms):
             _write_list(message.any, terms, turn)
         case Not(term):
-            # `not` and `in` are words of Python, so that they are no attributes.
+            # `not` and `in` are keywords of Python, so they cannot be written as attributes.
             _write_filter(getattr(message, "not"), term, turn)
         case HasId(ids):
             message.ids.CopyFrom(ids_to_message(id_array(ids)))
@@ -132,13 +130,13 @@ def _write_scalar(message: filter_pb2.Scalar, value: Scalar) -> None:
 
 
 class _FilterReader:
-    """Reads a filter in bounded pieces."""
+    """Reads a filter in bounded pieces, and pauses its turn between them."""
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
 
     def filter(self, message: filter_pb2.Filter, place: FilterPlace) -> Filter:
-        """The filter that stands at this place."""
+        """Return the filter of a message. place: where it is in the whole filter."""
         self._turn.pause()
         if place.depth >= DEEPEST_FILTER:
             raise place.error(f"the filter is more than {DEEPEST_FILTER} levels deep", "filter_depth")
@@ -207,7 +205,7 @@ def _scalar_from_message(message: filter_pb2.Scalar, place: FilterPlace) -> Scal
         return _big_integer(message.big_integer, place)
     if kind == "null":
         return None
-    raise place.error("a value is missing; null is said by null: true")
+    raise place.error("a value is missing; write null as null: true")
 
 
 def _big_integer(text: str, place: FilterPlace) -> int:

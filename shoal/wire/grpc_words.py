@@ -1,8 +1,8 @@
-"""What gRPC itself says of a call that failed, as errors of our tree in our words. Pure.
+"""Turns errors of gRPC itself into errors of our tree with our own texts. Pure.
 
-Servers of Shoal explain their errors; what comes without an explanation was said by gRPC, on this side or the other, or
-by something in between. Its texts change between versions and name sockets and frames, so that no user is shown them:
-they are for logs.
+A server of Shoal sends details with its errors. An error without details comes from gRPC, on either side, or from a
+proxy between them. gRPC's texts change between versions and name sockets and frames. They are for logs; users do not
+see them.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _CONNECTING = _any(
 
 _WHY_NOT_CONNECTED: Sequence[tuple[re.Pattern[str], str]] = (
     (_any("refused"), "refused, nothing listens there"),
-    (_any("resol", "lookup", "name or service", "nodename", "domain name", "no address", "dns"), "its name is not known"),
-    (_any("no route", "unreachable"), "there is no way to it in the network"),
+    (_any("resol", "lookup", "name or service", "nodename", "domain name", "no address", "dns"), "its host name is not known"),
+    (_any("no route", "unreachable"), "the network has no route to it"),
     (_any("ssl", "tls", "certificate", "handshake", "wrong_version"), "one side speaks TLS, and the other does not or does not trust it"),
     (_any("time", "deadline", "shutdown"), "nothing answered in time"),
-    (_any("http", "preface", "settings"), "what answers there is no server of Shoal"),
+    (_any("http", "preface", "settings"), "the server there is not one of Shoal"),
     (_any("reset", "closed", "broken pipe", "eof"), "it was closed at once"),
 )
 
@@ -78,22 +78,20 @@ _BY_CODE: Mapping[str, tuple[type[ShoalError], str]] = {
     "UNAVAILABLE": (NotConnected, "no connection to it at the moment"),
     "DEADLINE_EXCEEDED": (DeadlineExceeded, "no answer came in time"),
     "RESOURCE_EXHAUSTED": (ResourceExhausted, "the server has no room for the call"),
-    "UNIMPLEMENTED": (Internal, "it does not know this call: another version of Shoal, or no server of Shoal"),
-    "UNAUTHENTICATED": (BY_STATUS["UNAUTHENTICATED"], "something before the server wants to know who calls"),
-    "PERMISSION_DENIED": (BY_STATUS["PERMISSION_DENIED"], "something before the server forbids the call"),
+    "UNIMPLEMENTED": (Internal, "it does not know this call: it is another version of Shoal, or not a server of Shoal"),
+    "UNAUTHENTICATED": (BY_STATUS["UNAUTHENTICATED"], "a proxy before the server requires a login"),
+    "PERMISSION_DENIED": (BY_STATUS["PERMISSION_DENIED"], "a proxy before the server forbids the call"),
 }
 
 
 def foreign_error(code: str, text: str) -> ShoalError:
-    """The error for a call that ended with a status and a text that no server of Shoal wrote. code: name of a gRPC
-    status.
-    """
+    """Return the error of a call that ended with a status and text of gRPC or a proxy. code: name of a gRPC status."""
     if code in ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED"):
         words = connection_words(text)
         if words:
             return NotConnected(words)
     if _OVERLOADED.search(text):
-        # Not ResourceExhausted, which says that nothing was applied: the call may have been under way.
+        # Not ResourceExhausted, which means that nothing was applied: the call may have been running already.
         return Unavailable("the server takes no more calls for the moment", ErrorDetails(retry_after_s=BUSY_RETRY_S))
     if _TOO_LARGE.search(text):
         return ResourceExhausted(_too_large(text), ErrorDetails(limit="message_bytes"))
@@ -106,10 +104,10 @@ def foreign_error(code: str, text: str) -> ShoalError:
 
 
 def connection_words(text: str) -> str:
-    """What a text of gRPC says of a connection, in our words; "" when it is about something else."""
+    """Return our text for gRPC's text about a connection; "" if that is about something else."""
     if _CONNECTING.search(text):
         reason = text.rsplit("last error: ", 1)[-1]
-        return f"no connection: {next((words for sign, words in _WHY_NOT_CONNECTED if sign.search(reason)), 'nobody can be reached there')}"
+        return f"no connection: {next((words for sign, words in _WHY_NOT_CONNECTED if sign.search(reason)), 'it cannot be reached')}"
     return "the connection was lost" if _LOST.search(text) and not _OVERLOADED.search(text) else ""
 
 

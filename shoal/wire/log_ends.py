@@ -1,4 +1,4 @@
-"""How far the logs of replicas reach, which the coordinator asks before an election, between values and messages."""
+"""Converts the ends of replicas' logs between values and messages. The coordinator asks for them before an election."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from shoal.wire.call_parts import shard_from_message, shard_to_message
 
 
 def log_ends_request(shards: Iterable[ShardId]) -> replication_pb2.LogEndsRequest:
-    """Return the question for the ends of the logs of these shards as a message."""
+    """Return the request for the ends of the logs of these shards as a message."""
     return replication_pb2.LogEndsRequest(shards=map(shard_to_message, shards))
 
 
 def shards_of_request(message: replication_pb2.LogEndsRequest) -> tuple[ShardId, ...]:
-    """Return the shards that a question is about."""
+    """Return the shards of a request."""
     return tuple(map(shard_from_message, message.shards))
 
 

@@ -1,4 +1,4 @@
-"""One public RPC as the SDK calls it. Each topic of `shoal.wire` lists its own, `public_calls` has all of them."""
+"""One public RPC as the SDK calls it. Each module of `shoal.wire` lists its own; `public_calls` has all of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from shoal.core.requests import Request
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Method:
-    """path: its gRPC path; encode: a request as the bytes of its message; answer: the class of the answer's message;
-    decode: the value of such a message."""
+    """A public RPC. path: its gRPC path. encode: returns the bytes of a request's message.
+
+    answer: class of the answer's message. decode: returns the value of this message.
+    """
 
     path: str
     encode: Callable[[Any], bytes]
@@ -26,9 +28,9 @@ Methods = Mapping[type[Request], Method]
 
 
 def serialized(to_message: Callable[[Any], Message]) -> Callable[[Any], bytes]:
-    """Return what makes the bytes of the message that `to_message` makes."""
+    """Return a function that returns the bytes of the message that `to_message` makes."""
     return lambda request: to_message(request).SerializeToString()
 
 
 def nothing(_: Message) -> None:
-    """Return None, the value of an answer that says nothing."""
+    """Return None, the value of an answer without fields."""

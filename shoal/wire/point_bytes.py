@@ -1,6 +1,6 @@
-"""Points to be written as bytes: what the SDK sends, the router forwards and the log of a shard keeps.
+"""Converts points of a write to bytes and back: the SDK sends them, the router forwards them, a shard's log keeps them.
 
-The bytes are a message PointBatch, made by hand so that vectors are copied once. Part of the log format.
+The bytes are a message PointBatch. They are assembled here, so that vectors are copied once. Part of the log format.
 """
 
 from __future__ import annotations
@@ -34,12 +34,15 @@ def with_points(message: Message, tag: bytes, points: PointColumns) -> bytes:
 
 
 def points_to_bytes(points: PointColumns) -> bytes:
-    """Return the points as the bytes of a PointBatch; those they came as, where they came as bytes."""
+    """Return the points as the bytes of a PointBatch. Points that were read from bytes give these bytes again."""
     return b"".join(_pieces(points)) if points.encoded is None else points.encoded
 
 
 def points_from_bytes(data: bytes) -> PointColumns:
-    """Return the points of a PointBatch, which keep its bytes. Raises InvalidArgument for bytes that are none."""
+    """Return the points of a PointBatch's bytes. The points keep these bytes.
+
+    Raises InvalidArgument for bytes that are not a PointBatch.
+    """
     try:
         message = common_pb2.PointBatch.FromString(data)
     except DecodeError as error:
@@ -48,10 +51,10 @@ def points_from_bytes(data: bytes) -> PointColumns:
 
 
 def points_from_request(message: common_pb2.PointBatch) -> PointColumns:
-    """Return the points of a caller's message, with the bytes that a log keeps of them.
+    """Return the points of a caller's message, with the bytes that a log keeps for them.
 
-    Fields that this version does not know are left out of these bytes. Vectors that came as `values` are encoded anew
-    later, as `data`. Raises InvalidArgument when columns differ in length.
+    Fields that this version does not know are left out of these bytes. Vectors that came as `values` are encoded later,
+    as `data`. Raises InvalidArgument if columns differ in length.
     """
     points = points_from_message(message)
     if message.vectors.values:
@@ -61,7 +64,7 @@ def points_from_request(message: common_pb2.PointBatch) -> PointColumns:
 
 
 def _pieces(points: PointColumns) -> list[bytes | memoryview]:
-    """Return what `points_to_bytes` joins. The vectors are a view of the matrix where it is contiguous, else a copy."""
+    """Return the pieces of a PointBatch's bytes. Vectors are a view of the matrix if it is contiguous, else a copy."""
     if points.encoded is not None:
         return [points.encoded]
     ids = ids_to_message(points.ids).SerializeToString()

@@ -1,4 +1,4 @@
-"""Public writes and reads of points, and what answers them, between values and messages."""
+"""Converts public writes and reads of points, and their answers, between values and messages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def delete_to_message(request: Delete | DeleteMatching) -> points_pb2.DeleteRequ
 
 
 def delete_from_message(message: points_pb2.DeleteRequest, turn: Turn = FREE) -> Delete | DeleteMatching:
-    """Return the delete of a message. Raises InvalidArgument when it names both ids and a filter."""
+    """Return the delete of a message. Raises InvalidArgument if it has both ids and a filter."""
     ids, request_id = ids_from_message(message.ids), optional_request_id(message)
     if not message.HasField("filter"):
         return Delete(collection=message.collection, ids=ids, request_id=request_id)
@@ -61,7 +61,7 @@ def upserted_to_message(written: Written) -> points_pb2.UpsertResponse:
 
 
 def upserted_from_message(message: points_pb2.UpsertResponse) -> Written:
-    """Return the answer to an upsert; it does not carry how many points there were, so `affected` is 0."""
+    """Return the answer to an upsert. Its message has no number of points, so `affected` is 0."""
     return Written(tokens=tokens_from_messages(message.written), affected=0)
 
 

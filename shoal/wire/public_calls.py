@@ -1,7 +1,6 @@
-"""Every public call between its value and the bytes that travel, as the SDK needs it.
+"""Converts every public request to bytes and every answer from bytes, for the SDK.
 
-Requests travel as bytes that are made here, not by gRPC, so that the SDK refuses what it cannot send with an error of
-its own tree.
+The bytes of a request are made here, not by gRPC, so that an unusable request fails with an error of our own tree.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ METHODS: Methods = {
 
 
 def encoded(method: Method, request: Request, message_bytes: int) -> bytes:
-    """Return the bytes of a request. Raises ResourceExhausted when they are more than message_bytes."""
+    """Return the bytes of a request. Raises ResourceExhausted if they are more than message_bytes."""
     data = method.encode(request)
     if len(data) > message_bytes:
         raise ResourceExhausted(
@@ -38,7 +37,7 @@ def encoded(method: Method, request: Request, message_bytes: int) -> bytes:
 
 
 def decoded(method: Method, answer: bytes, address: str) -> Any:
-    """Return the value of an answer of the router at `address`. Raises Internal when it cannot be read."""
+    """Return the value of an answer of the router at `address`. Raises Internal if it cannot be read."""
     try:
         return method.decode(method.answer.FromString(answer))
     except (DecodeError, InvalidArgument) as error:

@@ -1,4 +1,4 @@
-"""Curves and measurements of recall, asked of a router or of a shard, between values and messages."""
+"""Converts curves and measurements of recall, of a collection and of a shard, between values and messages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _RECALL_FIELDS = tuple(field.name for field in fields(ShardRecall))
 
 
 def tune_to_message(request: TuneCollection) -> collections_pb2.TuneCollectionRequest:
-    """Return the order to measure curves of a collection as a message."""
+    """Return the request to measure curves of a collection as a message."""
     return collections_pb2.TuneCollectionRequest(name=request.name, k=request.k)
 
 
 def tune_from_message(message: collections_pb2.TuneCollectionRequest) -> TuneCollection:
-    """Return the order to measure curves of a collection; what is not given takes its default."""
+    """Return the request to measure curves of a collection. A missing field gets its default."""
     return TuneCollection(name=message.name, k=message.k or DEFAULT_K)
 
 
@@ -37,12 +37,12 @@ def tuned_from_message(message: collections_pb2.TuneCollectionResponse) -> tuple
 
 
 def measure_to_message(request: MeasureRecall) -> collections_pb2.MeasureRecallRequest:
-    """Return the order to measure the recall of a collection as a message."""
+    """Return the request to measure the recall of a collection as a message."""
     return collections_pb2.MeasureRecallRequest(name=request.name, k=request.k, sample=request.sample, recall=request.recall)
 
 
 def measure_from_message(message: collections_pb2.MeasureRecallRequest) -> MeasureRecall:
-    """Return the order to measure the recall of a collection; what is not given takes its default."""
+    """Return the request to measure the recall of a collection. A missing field gets its default."""
     return MeasureRecall(
         name=message.name,
         k=message.k or DEFAULT_K,
@@ -62,22 +62,22 @@ def measured_from_message(message: collections_pb2.MeasureRecallResponse) -> tup
 
 
 def shard_tune_to_message(call: ShardTune) -> worker_pb2.ShardTuneRequest:
-    """Return the order to measure curves of a shard as a message."""
+    """Return the request to measure curves of a shard as a message."""
     return worker_pb2.ShardTuneRequest(shard=shard_to_message(call.shard), k=call.k)
 
 
 def shard_tune_from_message(message: worker_pb2.ShardTuneRequest) -> ShardTune:
-    """Return the order to measure curves of a shard."""
+    """Return the request to measure curves of a shard."""
     return ShardTune(shard=shard_from_message(message.shard), k=message.k)
 
 
 def shard_measure_to_message(call: ShardMeasureRecall) -> worker_pb2.ShardMeasureRecallRequest:
-    """Return the order to measure the recall that searches of a shard have as a message."""
+    """Return the request to measure the recall of a shard's searches as a message."""
     return worker_pb2.ShardMeasureRecallRequest(shard=shard_to_message(call.shard), k=call.k, sample=call.sample, recall=call.recall)
 
 
 def shard_measure_from_message(message: worker_pb2.ShardMeasureRecallRequest) -> ShardMeasureRecall:
-    """Return the order to measure the recall that searches of a shard have."""
+    """Return the request to measure the recall of a shard's searches."""
     return ShardMeasureRecall(shard=shard_from_message(message.shard), k=message.k, sample=message.sample, recall=message.recall)
 
 
@@ -102,13 +102,13 @@ def shard_measured_from_message(message: worker_pb2.ShardMeasureRecallResponse) 
 
 
 def curve_to_message(curve: SegmentCurve) -> collections_pb2.SegmentCurve:
-    """Return recall against cost of a segment as a message."""
+    """Return a segment's curve of recall against cost as a message."""
     points = [collections_pb2.CurvePoint(**{name: getattr(point, name) for name in _POINT_FIELDS}) for point in curve.points]
     return collections_pb2.SegmentCurve(points=points, **{name: getattr(curve, name) for name in _CURVE_FIELDS})
 
 
 def curve_from_message(message: collections_pb2.SegmentCurve) -> SegmentCurve:
-    """Return recall against cost of a segment."""
+    """Return a segment's curve of recall against cost."""
     points = tuple(CurvePoint(**{name: getattr(point, name) for name in _POINT_FIELDS}) for point in message.points)
     return SegmentCurve(points=points, **{name: getattr(message, name) for name in _CURVE_FIELDS})
 

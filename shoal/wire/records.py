@@ -1,4 +1,4 @@
-"""Bodies of the log records of deletes, as bytes. Part of the log format; those of upserts are in point_bytes."""
+"""Bodies of the log records of deletes, as bytes. Part of the log format. The bodies of upserts are in point_bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ids_of_body(body: bytes) -> IdArray:
 
 
 def exact_delete_body(ids: IdArray, rows: Rows) -> bytes:
-    """Return the body of an exact delete record: each id is removed if it still lives in its row.
+    """Return the body of an exact delete record, which removes each id if it is still in its row.
 
     ids, rows: (n,). Layout: length of the ids as uint32, the ids as in a delete record, the rows as int64, all
     little-endian.
@@ -41,7 +41,7 @@ def exact_delete_body(ids: IdArray, rows: Rows) -> bytes:
 
 
 def exact_delete_of_body(body: bytes) -> tuple[IdArray, Rows]:
-    """Return ids and rows of an exact delete record, (n,) each. Raises DataLoss for a body that cannot be one."""
+    """Return ids and rows of an exact delete record, (n,) each. Raises DataLoss for any other body."""
     if len(body) < _LENGTH.size:
         raise DataLoss(f"an exact delete record has {len(body)} bytes, at least {_LENGTH.size} are needed")
     (length,) = _LENGTH.unpack_from(body)

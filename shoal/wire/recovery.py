@@ -1,4 +1,4 @@
-"""Recoveries of shards, and the audit of them, between values and messages."""
+"""Converts recoveries of shards, and their audit, between values and messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shoal.wire.method import Method, Methods, serialized
 
 
 def recover_to_message(request: RecoverShard) -> collections_pb2.RecoverShardRequest:
-    """Return what an operator asks for as a message."""
+    """Return an operator's request for a recovery as a message."""
     asked = request.asked
     return collections_pb2.RecoverShardRequest(
         name=asked.name,
@@ -25,7 +25,7 @@ def recover_to_message(request: RecoverShard) -> collections_pb2.RecoverShardReq
 
 
 def recover_from_message(message: collections_pb2.RecoverShardRequest) -> RecoverShard:
-    """Return what an operator asks for."""
+    """Return an operator's request for a recovery."""
     asked = RecoveryRequest(
         name=message.name,
         number=message.shard,
@@ -39,22 +39,22 @@ def recover_from_message(message: collections_pb2.RecoverShardRequest) -> Recove
 
 
 def recovered_to_message(recovered: ShardRecovery) -> collections_pb2.RecoverShardResponse:
-    """Return what a recovery did, or would do, as a message."""
+    """Return the outcome of a recovery, or the plan of one, as a message."""
     return collections_pb2.RecoverShardResponse(done=recovered.done, recovery=recovery_to_message(recovered.recovery))
 
 
 def recovered_from_message(message: collections_pb2.RecoverShardResponse) -> ShardRecovery:
-    """Return what a recovery did, or would do."""
+    """Return the outcome of a recovery, or the plan of one."""
     return ShardRecovery(done=message.done, recovery=recovery_from_message(message.recovery))
 
 
 def audit_request_to_message(request: ListAudit) -> collections_pb2.ListAuditRequest:
-    """Return the question for a page of the audit as a message."""
+    """Return the request for a page of the audit as a message."""
     return collections_pb2.ListAuditRequest(limit=request.limit, before=request.before)
 
 
 def audit_request_from_message(message: collections_pb2.ListAuditRequest) -> ListAudit:
-    """Return the question for a page of the audit; what is not given takes its default."""
+    """Return the request for a page of the audit. A missing field gets its default."""
     return ListAudit(limit=message.limit or DEFAULT_AUDIT_ENTRIES, before=message.before)
 
 

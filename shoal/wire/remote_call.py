@@ -1,4 +1,4 @@
-"""One remote call: its deadline, and the errors of a stub as errors of our tree."""
+"""Carries out one remote call: gives it a deadline, and turns the errors of the stub into errors of our tree."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from shoal.wire.status import error_from_exception
 
 
 async def call_remote(method: Any, request: Any, timeout_s: float, peer: str, *, always_named: bool = False) -> Any:
-    """Return the answer of a unary call of a grpc.aio stub. Raises ShoalErrors only.
+    """Return the answer of a unary call of a grpc.aio stub. Raises only ShoalErrors.
 
-    peer: the process that is called, for messages. An error that a retry may cure begins with it. The other errors tell
-    the public caller about its own request, so they are passed on as they are, except when always_named is set.
+    peer: the process that is called. The text of a retryable error begins with it. Other errors are about the public
+    caller's own request, so their text stays as it is, unless always_named is set.
     """
     try:
         return await method(request, timeout=timeout_s)
@@ -24,15 +24,16 @@ async def call_remote(method: Any, request: Any, timeout_s: float, peer: str, *,
     except grpc.aio.UsageError:
         raise Unavailable(f"{peer}: its connection was closed") from None
     except asyncio.CancelledError:
-        # grpc.aio also raises CancelledError when its channel is closed. This task was then not cancelled.
+        # grpc.aio also raises CancelledError when its channel is closed. If this task was not cancelled, report
+        # Unavailable instead.
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        raise Unavailable(f"{peer}: its connection was closed while it was asked") from None
+        raise Unavailable(f"{peer}: its connection was closed during the call") from None
 
 
 def call_remote_blocking(method: Any, request: Any, timeout_s: float, peer: str) -> Any:
-    """Return the answer of a unary call of a blocking stub. Raises ShoalErrors only; see call_remote."""
+    """Return the answer of a unary call of a blocking stub. Raises only ShoalErrors; see call_remote."""
     try:
         return method(request, timeout=timeout_s)
     except grpc.RpcError as error:

@@ -1,4 +1,4 @@
-"""Searches, of a collection and of a shard, and what they found, between values and messages."""
+"""Converts searches of a collection and of a shard, and their results, between values and messages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def search_to_message(request: Search) -> search_pb2.SearchRequest:
     )
     match request.groups:
         case (QueryGroup(queries=None, k=k, filter=filter),):
-            # One group of all queries stands in the request itself, as any other client writes it.
+            # One group of all queries is written into the request itself, as other clients write it.
             message.k = k
             if filter is not None:
                 message.filter.CopyFrom(filter_to_message(filter))
@@ -68,7 +68,7 @@ def search_to_message(request: Search) -> search_pb2.SearchRequest:
 def search_from_message(message: search_pb2.SearchRequest, caller: str = "", turn: Turn = FREE) -> Search:
     """Return the search of a message. caller: see ReadAs.
 
-    Raises InvalidArgument naming the field that cannot be read, or contradicts another.
+    Raises InvalidArgument naming the field that cannot be read or contradicts another one.
     """
     recall = message.recall if message.HasField("recall") else None
     return Search(
@@ -86,14 +86,14 @@ def search_from_message(message: search_pb2.SearchRequest, caller: str = "", tur
 
 
 def found_to_message(found: Found) -> search_pb2.SearchResponse:
-    """Return what a search found as a message."""
+    """Return the result of a search as a message."""
     return search_pb2.SearchResponse(
         hits=hits_to_message(found.hits), missing_shards=found.missing_shards, explain=map(explain_to_message, found.explain)
     )
 
 
 def found_from_message(message: search_pb2.SearchResponse) -> Found:
-    """Return what a search found."""
+    """Return the result of a search."""
     return Found(
         hits=hits_from_message(message.hits),
         missing_shards=tuple(message.missing_shards),
@@ -102,9 +102,9 @@ def found_from_message(message: search_pb2.SearchResponse) -> Found:
 
 
 def accuracy_of(*, exact: bool, recall: float | None, params: Mapping[str, float]) -> Accuracy | None:
-    """Return the accuracy that a public search asks for, None when it says nothing.
+    """Return the accuracy that a public search asks for, None if it asks for none.
 
-    Raises InvalidArgument for two ways at once and for unknown params.
+    Raises InvalidArgument if more than one of exact, recall and params is given, and for unknown params.
     """
     said = [name for name, given in (("exact", exact), ("recall", recall is not None), ("params", bool(params))) if given]
     if len(said) > 1:
@@ -138,12 +138,12 @@ def shard_search_to_message(call: ShardSearch, turn: Turn = FREE) -> worker_pb2.
         case Breadth(ef=int(ef), nprobe=None):
             message.ef = ef
         case other:
-            raise InvalidArgument(f"{other} names not one of ef and nprobe", ErrorDetails(field="params"))
+            raise InvalidArgument(f"{other} must have one of ef and nprobe", ErrorDetails(field="params"))
     return message
 
 
 def shard_search_from_message(message: worker_pb2.ShardSearchRequest, turn: Turn = FREE) -> ShardSearch:
-    """Return the search of a shard. Raises InvalidArgument when it says nothing about accuracy."""
+    """Return the search of a shard. Raises InvalidArgument if the message has no accuracy."""
     return ShardSearch(
         shard=shard_from_message(message.shard),
         queries=vectors_from_message(message.queries, "queries"),
@@ -158,7 +158,7 @@ def shard_search_from_message(message: worker_pb2.ShardSearchRequest, turn: Turn
 
 
 def groups_to_message(groups: Iterable[QueryGroup], turn: Turn = FREE) -> list[search_pb2.QueryGroup]:
-    """Return groups of queries as messages. A group without positions has all queries, so no group may be empty."""
+    """Return groups of queries as messages. A message without positions means all queries, so no group may be empty."""
     return [
         search_pb2.QueryGroup(
             queries=None if group.queries is None else group.queries.tolist(),
@@ -175,22 +175,22 @@ def groups_from_message(messages: Iterable[search_pb2.QueryGroup], turn: Turn = 
 
 
 def shard_found_to_message(found: ShardFound) -> worker_pb2.ShardSearchResponse:
-    """Return what the search of a shard found as a message."""
+    """Return the result of a shard's search as a message."""
     return worker_pb2.ShardSearchResponse(hits=hits_to_message(found.hits), explain=map(explain_to_message, found.explain))
 
 
 def shard_found_from_message(message: worker_pb2.ShardSearchResponse) -> ShardFound:
-    """Return what the search of a shard found."""
+    """Return the result of a shard's search."""
     return ShardFound(hits=hits_from_message(message.hits), explain=tuple(map(explain_from_message, message.explain)))
 
 
 def explain_to_message(explain: SegmentExplain) -> search_pb2.SegmentExplain:
-    """Return how a segment was searched as a message."""
+    """Return the explanation of a segment's search as a message."""
     return search_pb2.SegmentExplain(**{name: getattr(explain, name) for name in _EXPLAIN_FIELDS})
 
 
 def explain_from_message(message: search_pb2.SegmentExplain) -> SegmentExplain:
-    """Return how a segment was searched."""
+    """Return the explanation of a segment's search."""
     return SegmentExplain(**{name: getattr(message, name) for name in _EXPLAIN_FIELDS})
 
 
@@ -209,12 +209,12 @@ def _accuracy_from_message(message: worker_pb2.ShardSearchRequest) -> Accuracy:
 
 
 def _public_groups(message: search_pb2.SearchRequest, turn: Turn) -> tuple[QueryGroup, ...]:
-    """Return the groups as they are given, else all queries in one. Raises InvalidArgument for both ways at once."""
+    """Return the given groups; without groups, one group of all queries. Raises InvalidArgument for both at once."""
     if not message.groups:
         return (QueryGroup(k=message.k, filter=telling_filter(message, turn)),)
     for field, given in (("k", message.k), ("filter", message.HasField("filter"))):
         if given:
-            raise InvalidArgument(f"{field} stands in each of the groups; it must not be given beside them", ErrorDetails(field=field))
+            raise InvalidArgument(f"{field} is part of each group; it must not be given beside groups", ErrorDetails(field=field))
     return tuple(_group(each, telling_filter(each, turn)) for each in message.groups)
 
 
@@ -225,7 +225,7 @@ def _group(message: search_pb2.QueryGroup, filter: Filter | None) -> QueryGroup:
 
 def _only_leg(message: search_pb2.SearchRequest) -> search_pb2.SearchLeg:
     if not message.legs:
-        raise InvalidArgument("legs is empty, one with the vectors to look for is needed", ErrorDetails(field="legs"))
+        raise InvalidArgument("legs is empty, one leg with the vectors to search for is needed", ErrorDetails(field="legs"))
     if len(message.legs) > 1:
         raise InvalidArgument(f"{len(message.legs)} legs are not supported by this version, one is", ErrorDetails(field="legs"))
     leg = message.legs[0]

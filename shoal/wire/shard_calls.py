@@ -1,4 +1,4 @@
-"""Calls on a shard, except searches, and what answers them, between values and messages."""
+"""Converts calls on a shard, except searches, and their answers between values and messages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from shoal.wire.filters import filter_from_message, filter_to_message, optional_
 from shoal.wire.point_bytes import POINTS_OF_WRITE, points_from_bytes, with_points
 
 WRITE_PATH = "/shoal.v1.Worker/Write"
-"""Path of the one call whose message is made here as bytes."""
+"""gRPC path of a shard's write. Its message is made here, as bytes."""
 
 
 def write_to_bytes(call: ShardWrite, turn: Turn = FREE) -> bytes:
@@ -59,7 +59,7 @@ def write_to_bytes(call: ShardWrite, turn: Turn = FREE) -> bytes:
 
 
 def write_from_message(message: worker_pb2.ShardWriteRequest, turn: Turn = FREE) -> ShardWrite:
-    """Return the write of a message. Raises InvalidArgument without a change, and for points that cannot be read."""
+    """Return the write of a message. Raises InvalidArgument if it holds no change or points that cannot be read."""
     shard, request_id = shard_from_message(message.shard), request_id_from_message(message.request_id)
     match message.WhichOneof("write"):
         case "upsert":
@@ -167,32 +167,32 @@ def count_from_reply(message: worker_pb2.ShardCountResponse) -> int:
 
 
 def stats_request(shard: ShardId) -> worker_pb2.ShardStatsRequest:
-    """Return the question for what a replica holds as a message."""
+    """Return the request for the figures of a replica as a message."""
     return worker_pb2.ShardStatsRequest(shard=shard_to_message(shard))
 
 
 def optimize_request(shard: ShardId) -> worker_pb2.ShardOptimizeRequest:
-    """Return the order to seal and merge everything as a message."""
+    """Return the request to seal and merge everything as a message."""
     return worker_pb2.ShardOptimizeRequest(shard=shard_to_message(shard))
 
 
 def shard_of_request(message: worker_pb2.ShardStatsRequest | worker_pb2.ShardOptimizeRequest) -> ShardId:
-    """Return the shard that a question or an order is about."""
+    """Return the shard of a request."""
     return shard_from_message(message.shard)
 
 
 def optimized_to_message() -> worker_pb2.ShardOptimizeResponse:
-    """Return the answer to the order to seal and merge everything as a message."""
+    """Return the answer to a request to seal and merge everything as a message."""
     return worker_pb2.ShardOptimizeResponse()
 
 
 def status_request() -> worker_pb2.WorkerStatusRequest:
-    """Return the question for what a worker says about itself as a message."""
+    """Return the request for a worker's status as a message."""
     return worker_pb2.WorkerStatusRequest()
 
 
 def stats_to_message(stats: ShardStats) -> worker_pb2.ShardStatsResponse:
-    """Return what a replica holds as a message."""
+    """Return the figures of a replica as a message."""
     return worker_pb2.ShardStatsResponse(
         role=stats.role,
         term=stats.term,
@@ -209,7 +209,7 @@ def stats_to_message(stats: ShardStats) -> worker_pb2.ShardStatsResponse:
 
 
 def stats_from_message(shard: ShardId, message: worker_pb2.ShardStatsResponse) -> ShardStats:
-    """Return what a replica of the shard holds, of a message."""
+    """Return the figures of a shard's replica of a message."""
     return ShardStats(
         shard=shard,
         role=ReplicaRole(message.role),
@@ -227,7 +227,7 @@ def stats_from_message(shard: ShardId, message: worker_pb2.ShardStatsResponse) -
 
 
 def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
-    """Return what a worker says about itself as a message."""
+    """Return a worker's status as a message."""
     return worker_pb2.WorkerStatusResponse(
         memory_bytes=status.memory_bytes,
         failed=dict(status.failed),
@@ -246,7 +246,7 @@ def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
 
 
 def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatus:
-    """Return what a worker says about itself, of a message."""
+    """Return the worker's status of a message."""
     return WorkerStatus(
         memory_bytes=message.memory_bytes,
         failed=dict(message.failed),

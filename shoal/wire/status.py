@@ -1,5 +1,6 @@
-"""Errors between our tree and gRPC: a status code, a message, and details in the trailing metadata `shoal-error-
-bin`.
+"""Converts errors between our tree and gRPC: a status code, a message, and details.
+
+The details are in the trailing metadata `shoal-error-bin`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ log = logging.getLogger("shoal.wire")
 DETAILS_KEY = "shoal-error-bin"
 
 _MESSAGE_BYTES = 3 * 1024
-"""Of a message as it travels.
+"""Most bytes of a message as it is sent.
 
-With the details, which travel as base64, it stays below the 8 KiB that gRPC takes of metadata.
+Together with the details in base64, it stays below the 8 KiB that gRPC accepts as metadata.
 """
 
 _DETAIL_BYTES = 256
@@ -35,18 +36,19 @@ _MOST_MS = 600_000
 
 
 def code_of(error: ShoalError) -> grpc.StatusCode:
-    """gRPC status code of an error."""
+    """Return the gRPC status code of an error."""
     return grpc.StatusCode[error.status]
 
 
 def message_of(error: ShoalError) -> str:
-    """Message of an error, cut to what fits beside other metadata; then it ends with "..."."""
+    """Return the message of an error. A message too long for the metadata is cut and ends with "..."."""
     return _cut(error.message, _MESSAGE_BYTES, _percent_encoded_bytes)
 
 
 def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
-    """Trailing metadata that carries the details of an error: at most 3 KiB, long texts cut, of many shards the
-    first.
+    """Return the trailing metadata with the details of an error: at most 3 KiB.
+
+    Long texts are cut. Of many shards, only the first are kept.
     """
     details = error.details
     info = common_pb2.ErrorInfo(
@@ -61,9 +63,9 @@ def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
 
 
 def error_from_rpc(code: grpc.StatusCode, message: str | None, trailing: Iterable[tuple[str, Any]] | None) -> ShoalError:
-    """Our error for a failed call.
+    """Return our error for a failed call.
 
-    What no server of Shoal has said is told in our words (grpc_words); gRPC's go to the log.
+    An error that does not come from a server of Shoal gets a text of ours (grpc_words). Its own text is logged.
     """
     details = _details(trailing)
     kind = BY_STATUS.get(code.name)
@@ -74,8 +76,10 @@ def error_from_rpc(code: grpc.StatusCode, message: str | None, trailing: Iterabl
 
 
 def error_from_exception(error: grpc.RpcError, peer: str = "") -> ShoalError:
-    """Our error for what a client stub raised, sync (grpc.Call) or aio (AioRpcError). peer: who was called, named in an
-    error that the server has not explained."""
+    """Return our error for an error of a client stub, sync (grpc.Call) or aio (AioRpcError).
+
+    peer: the process that was called. It is named if the error has no details of a server of Shoal.
+    """
     call = cast(Any, error)
     trailing = tuple(call.trailing_metadata() or ())
     found = error_from_rpc(call.code(), call.details(), trailing)
@@ -91,7 +95,7 @@ def _fitting(applied: Mapping[str, Applied]) -> dict[str, str]:
 
 
 def _cut(text: str, most: int, size: Callable[[str], int]) -> str:
-    """A text of at most `most` bytes. size: of one sign, at least 1."""
+    """Return the text, cut to at most `most` bytes. size: returns the bytes of one character, at least 1."""
     head = _encodable(text[: most + 1])
     ends = list(itertools.accumulate(map(size, head)))
     if not ends or ends[-1] <= most:
@@ -100,7 +104,7 @@ def _cut(text: str, most: int, size: Callable[[str], int]) -> str:
 
 
 def _encodable(text: str) -> str:
-    """Without lone surrogates, as they come from names of files."""
+    """Return the text without lone surrogates, which can come from names of files."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -109,12 +113,12 @@ def _utf8_bytes(text: str) -> int:
 
 
 def _percent_encoded_bytes(sign: str) -> int:
-    """What gRPC makes of a sign: three bytes for each that is not plain ASCII."""
+    """Return the bytes of one character as gRPC sends it: each byte outside plain ASCII takes three."""
     return 1 if " " <= sign <= "~" and sign != "%" else 3 * _utf8_bytes(sign)
 
 
 def _details(trailing: Iterable[tuple[str, Any]] | None) -> ErrorDetails | None:
-    """What a server of Shoal has explained; None where none has."""
+    """Return the details that a server of Shoal sent; None if there are none."""
     for key, value in trailing or ():
         if key == DETAILS_KEY:
             info = common_pb2.ErrorInfo.FromString(value)

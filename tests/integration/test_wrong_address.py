@@ -119,5 +119,5 @@ def test_a_router_given_as_etcd_is_named(shared_cluster: RoleCluster, tmp_path: 
     command = [Path(sys.executable).parent / "shoal", "up", f"--data={tmp_path}", f"--etcd={shared_cluster.address}", "--port=1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=AT_ONCE_S, check=False)
     assert done.returncode == 1
-    assert f"what answers at {shared_cluster.address} is no etcd" in done.stderr
+    assert f"the server at {shared_cluster.address} is not etcd" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -1,6 +1,6 @@
-"""Fast distances to rows chosen by position, in one call of FAISS.
+"""Fast distances to rows at given positions, in one call of FAISS.
 
-They preselect; scores come from the scoring kernel.
+They only preselect; the scoring kernel computes scores.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from shoal.core.collection import Metric
 from shoal.core.points import Matrix
 
 faiss: Any = _faiss
-"""Its type stubs lack half of what is used here."""
+"""FAISS without types: its type stubs lack half of what is used here."""
 
 
 def distances_at(queries: Matrix, rows: Matrix, positions: npt.NDArray[np.int64], metric: Metric) -> npt.NDArray[np.float32]:
-    """Squared distances, or negated inner products, of each query and its own rows: smaller is nearer. (nq, m) float32.
+    """Return squared distances, or negated inner products, of each query and its own rows. (nq, m) float32.
 
-    queries: (nq, dim), rows: (n, dim), both float32, contiguous, prepared; positions: (nq, m) into rows, contiguous;
-    where one is negative the distance is infinite.
+    Smaller is nearer. queries: (nq, dim), rows: (n, dim), both float32, contiguous, prepared; positions: (nq, m) into
+    rows, contiguous; the distance at a negative position is infinite.
     """
     count, fetched = positions.shape
     out: npt.NDArray[np.float32] = np.empty((count, fetched), dtype=np.float32)

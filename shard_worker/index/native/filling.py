@@ -1,7 +1,6 @@
-"""Puts rows into an index in blocks, so that a build can be told to stop; the same for builds in the worker and far
-from it.
+"""Put rows into an index in blocks, so that a build can be stopped. Used in the worker and in remote builders.
 
-Knows neither segments nor where the vectors come from.
+Knows neither segments nor the source of the vectors.
 """
 
 from __future__ import annotations
@@ -16,24 +15,23 @@ from shoal.shard_worker.index.native.index import NativeIndex
 
 _BLOCK_FLOATS = 400_000
 _BLOCK_ROWS = 4_096
-"""Of a block at most: about a quarter of a second each in one thread, in a graph."""
+"""Most rows of a block: a block takes about a quarter of a second in one thread, in a graph."""
 
 Blocks = Callable[[int], Iterable[Matrix]]
-"""Gives the vectors to insert in blocks (m, dim) float32 of at most so many rows, the same ones each time it is
-called.
-"""
+"""Returns the vectors to insert, in blocks (m, dim) float32 of at most the given number of rows; the same at every
+call."""
 
 
 def block_step(dim: int, most: int = _BLOCK_ROWS) -> int:
-    """Rows of a block, `most` at most; at least 1."""
+    """Return the rows of a block, at most `most` and at least 1."""
     return max(1, min(most, _BLOCK_ROWS, _BLOCK_FLOATS // dim))
 
 
 def filled(start: NativeIndex, blocks: Blocks, *, dim: int, copy: bool, should_stop: Callable[[], bool]) -> NativeIndex | None:
-    """`start` with the rows of `blocks` behind its own; None as soon as should_stop(). copy: `start` itself must not
-    change.
+    """Return `start` with the rows of `blocks` behind its own; None as soon as should_stop().
 
-    The same index for the same blocks in a thread with one OpenMP thread. Raises Internal when FAISS refuses.
+    copy: `start` itself must not change. With one OpenMP thread, the same blocks give the same index. Raises Internal
+    when FAISS refuses.
     """
     if start.has_lists:
         return _listed(start, blocks, dim, should_stop)
@@ -46,9 +44,9 @@ def filled(start: NativeIndex, blocks: Blocks, *, dim: int, copy: bool, should_s
 
 
 def _listed(start: NativeIndex, blocks: Blocks, dim: int, should_stop: Callable[[], bool]) -> NativeIndex | None:
-    """A copy of `start` with all rows in its lists.
+    """Return a copy of `start` with all rows in its lists.
 
-    They are assigned before, so that each list gets exactly the room it needs.
+    Rows are assigned to lists first, so that each list gets exactly the room it needs.
     """
     assigned = [np.empty(0, dtype=np.int64)]
     for vectors in blocks(block_step(dim, block_length(start.spec.nlist, dim))):

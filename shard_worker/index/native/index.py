@@ -1,7 +1,7 @@
-"""The FAISS index of a sealed segment: the one class that holds FAISS objects of rows, and where its exceptions are
-re-typed.
+"""The FAISS index of a sealed segment. This class alone holds FAISS objects of rows, and FAISS exceptions are re-typed
+here.
 
-Refuses to change an index that is being searched: it grows only before it is published, or as a copy.
+An index that is being searched is never changed: it grows only before it is published, or as a copy.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from shoal.shard_worker.index.native.kinds import (
 )
 
 faiss: Any = _faiss
-"""Its type stubs lack half of what is used here."""
+"""FAISS without types: its type stubs lack half of what is used here."""
 
 _WRITE_BYTES = 1 << 20
 
 EF_CONSTRUCTION = 128
 
 Packed = npt.NDArray[np.uint8]
-"""An index as bytes (n,), as `write` would write it."""
+"""An index as bytes (n,), the same bytes that `write` writes."""
 
 
 class NativeIndex:
     """One FAISS index over prepared vectors; a row's position is its number in order of addition.
 
-    spec: what it is, all numbers filled in; label: its spelling; is_graph: searched by a graph; quantised: codes are
-    lossy, so fetching more than is wanted and comparing vectors pays; has_lists: rows lie in inverted lists;
-    holds_vectors: `vectors` works; extendable: a copy can take in more rows for less than building anew; breadth_name:
-    what the breadth of a search is called, "" where it means nothing.
+    spec: its kind, all numbers filled in; label: the spelling of spec; is_graph: searched by a graph; quantised: codes
+    are lossy, so it pays to fetch more rows than wanted and compare their vectors; has_lists: rows lie in inverted
+    lists; holds_vectors: `vectors` works; extendable: a copy can take in more rows for less than building anew;
+    breadth_name: name of the breadth of a search, "" where breadth has no meaning.
     """
 
     def __init__(self, index: Any) -> None:
@@ -68,8 +68,9 @@ class NativeIndex:
 
     @classmethod
     def empty(cls, spec: IndexSpec, dim: int, metric: Metric, *, ef_construction: int = EF_CONSTRUCTION) -> NativeIndex:
-        """An index without rows, of a kind that learns nothing; see native_training for the others. spec: all numbers
-        filled in.
+        """Return an index without rows, of a kind that needs no training; see training.py for the others.
+
+        spec: all numbers filled in.
         """
         made = cls(empty_index(spec, dim, metric_type(metric), ef_construction))
         keep_links(made._anatomy, metric)
@@ -77,17 +78,17 @@ class NativeIndex:
 
     @classmethod
     def read(cls, path: Path, dim: int, metric: Metric) -> NativeIndex:
-        """The index in a file whose hash the caller has verified.
+        """Read the index from a file whose hash the caller has verified.
 
-        Raises DataLoss when it is not one for (dim, metric).
+        Raises DataLoss when it is not an index for (dim, metric).
         """
         return cls._read(str(path), f"index file {path.name}", dim, metric)
 
     @classmethod
     def unpack(cls, packed: Packed, dim: int, metric: Metric) -> NativeIndex:
-        """The index in bytes (n,) whose hash the caller has verified; they are not needed any more.
+        """Return the index in bytes (n,) whose hash the caller has verified. The bytes are not needed afterwards.
 
-        Raises DataLoss as read.
+        Raises DataLoss as read does.
         """
         view, done = packed.data, 0
 
@@ -116,15 +117,15 @@ class NativeIndex:
 
     @property
     def max_breadth(self) -> int:
-        """Breadth beyond which a search finds nothing more."""
+        """Return the breadth beyond which a search finds nothing more."""
         return self.spec.nlist if self.has_lists else len(self)
 
     def search(self, queries: Matrix, fetch: int, breadth: int) -> npt.NDArray[np.int64]:
-        """Positions of about the `fetch` nearest rows of each query, best first by what the index keeps of them, -1
-        where it found fewer. (nq, fetch). In any thread, and in several at a time.
+        """Return the positions of about the `fetch` nearest rows of each query. (nq, fetch).
 
-        queries: (nq, dim) float32, contiguous, prepared; breadth: see breadth_name, at least 1 (ef: at least `fetch` is
-        used).
+        Best first, by what the index keeps of the rows; -1 where it found fewer. Any thread may call it, several at a
+        time. queries: (nq, dim) float32, contiguous, prepared; breadth: see breadth_name, at least 1 (ef: at least
+        `fetch` is used).
         """
         count = len(queries)
         labels: npt.NDArray[np.int64] = np.empty((count, fetch), dtype=np.int64)
@@ -137,10 +138,10 @@ class NativeIndex:
         return labels
 
     def add(self, vectors: Matrix, lists: npt.NDArray[np.int64] | None = None) -> None:
-        """Append vectors (n, dim) float32; with the calling thread's number of OpenMP threads. Never while others
-        search it.
+        """Append vectors (n, dim) float32, with the calling thread's number of OpenMP threads. Never during a search of
+        it.
 
-        lists: (n,) what lists_of says of them, where the index has lists and the caller knows.
+        lists: (n,) the result of lists_of for them, if the index has lists and the caller knows it.
         """
         block = np.ascontiguousarray(vectors, dtype=np.float32)
         try:
@@ -155,17 +156,17 @@ class NativeIndex:
             _fail("add", error)
 
     def lists_of(self, vectors: Matrix) -> npt.NDArray[np.int64]:
-        """The inverted list that each of vectors (n, dim) belongs to. (n,). Beside searches, too."""
+        """Return the inverted list that each of vectors (n, dim) belongs to. (n,). Safe during searches."""
         try:
             found = self._anatomy.quantizer.search(self._inside(np.ascontiguousarray(vectors, dtype=np.float32)), 1)[1]
         except RuntimeError as error:
             _fail("assign", error)
-        # Where distances overflow there is no nearest list (-1); a row must lie in one to be found at all.
+        # Where distances overflow there is no nearest list (-1). But a row must lie in a list to be found at all.
         lists: npt.NDArray[np.int64] = np.maximum(found[:, 0], 0)
         return lists
 
     def clone(self) -> NativeIndex:
-        """A copy that may grow while this one is searched."""
+        """Return a copy that may grow while this index is searched."""
         try:
             copied = NativeIndex(faiss.clone_index(self._index))
             allow_growth(copied._anatomy, True)
@@ -174,9 +175,9 @@ class NativeIndex:
         return copied
 
     def clone_with_room(self, lists: npt.NDArray[np.int64]) -> NativeIndex:
-        """As clone, of an index with lists, with exactly the room for rows that will be added to `lists` (n,).
+        """Return a copy of an index with lists, with exactly the room for rows that will be added to `lists` (n,).
 
-        A list that grows by itself reserves as much again as it holds.
+        Without this, a list that grows reserves twice the room that it needs.
         """
         mine, spec = self._anatomy, self.spec
         kept = len(self)
@@ -196,17 +197,17 @@ class NativeIndex:
         return copied
 
     def settle(self) -> None:
-        """Drop what only additions need. Before it is published."""
+        """Drop what only additions need. Call it before the index is published."""
         allow_growth(self._anatomy, False)
 
     def resume(self) -> None:
-        """Make what additions need again, of one that was settled and is searched by nobody."""
+        """Make again what additions need, for an index that was settled and is not being searched."""
         allow_growth(self._anatomy, True)
 
     def vectors(self) -> Matrix:
-        """All vectors (n, dim) float32, without a copy and read-only; valid as long as nothing is added.
+        """Return all vectors (n, dim) float32, without a copy and read-only; valid as long as nothing is added.
 
-        Where holds_vectors.
+        Raises Internal unless holds_vectors.
         """
         if not self.holds_vectors:
             raise Internal(f"an index {self.label} does not hold its vectors")
@@ -217,20 +218,20 @@ class NativeIndex:
         return np.asarray(_Owned(self._index, address, (count, dim)))
 
     def memory_bytes(self) -> int:
-        """Memory it holds: vectors or codes, links, lists, tables."""
+        """Return the memory it holds: vectors or codes, links, lists, tables."""
         return row_bytes(self._anatomy) + link_bytes(self._anatomy) + fixed_bytes(self._anatomy)
 
     def write(self, path: Path) -> None:
-        """Write the index to `path`. Raises OSError as the file does; not durable until the caller syncs it."""
+        """Write the index to `path`. It is not durable until the caller syncs the file. Raises OSError of the file."""
         with path.open("wb") as file:
             try:
-                # A writer of FAISS's own would report a full disk at closing only to stderr.
+                # FAISS's own writer reports a full disk only to stderr, when the file is closed.
                 faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write, _WRITE_BYTES))
             except RuntimeError as error:
                 _fail("write", error)
 
     def packed(self) -> Packed:
-        """The index as bytes (n,), a copy. Beside searches, too."""
+        """Return a copy of the index as bytes (n,). Safe during searches."""
         held = bytearray()
 
         def take(part: bytes) -> int:
@@ -244,7 +245,7 @@ class NativeIndex:
         return np.frombuffer(held, dtype=np.uint8)
 
     def _inside(self, vectors: Matrix) -> Matrix:
-        """Vectors as the innermost index sees them."""
+        """Return the vectors as the innermost index sees them."""
         rotation = self._anatomy.rotation
         if rotation is None:
             return vectors
@@ -253,14 +254,15 @@ class NativeIndex:
 
 
 def metric_type(metric: Metric) -> int:
-    """How FAISS calls the comparison of prepared vectors."""
+    """Return FAISS's number for the comparison of prepared vectors."""
     kind: int = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
     return kind
 
 
 class _Owned:
-    """Memory inside a FAISS index as an array: numpy keeps this object, and so the index, as long as the array
-    lives.
+    """Memory inside a FAISS index, for use as an array.
+
+    numpy keeps this object, and so the index, as long as the array lives.
     """
 
     def __init__(self, index: Any, address: int, shape: tuple[int, int]) -> None:
@@ -269,14 +271,15 @@ class _Owned:
 
 
 def squared_distances(query: npt.NDArray[np.float32], rows: Matrix) -> npt.NDArray[np.float32]:
-    """Squared distances of rows (n, dim) from query (dim,), both contiguous; each relatively exact to about dim
-    roundings. (n,).
+    """Return the squared distances of rows (n, dim) from query (dim,), both contiguous. (n,).
+
+    The relative error of each is at most about dim roundings.
     """
     return _one_by_one(faiss.fvec_L2sqr_ny, query, rows)
 
 
 def inner_products(query: npt.NDArray[np.float32], rows: Matrix) -> npt.NDArray[np.float32]:
-    """Inner products of rows (n, dim) with query (dim,), both contiguous. (n,)."""
+    """Return the inner products of rows (n, dim) with query (dim,), both contiguous. (n,)."""
     return _one_by_one(faiss.fvec_inner_products_ny, query, rows)
 
 

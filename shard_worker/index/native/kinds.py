@@ -1,10 +1,10 @@
-"""The kinds of FAISS index that are used: how each is made, recognised, asked and priced.
+"""The kinds of FAISS index in use: how to make, recognise and search each, and how much memory it takes.
 
-RaBitQ keeps the sign of every dimension, which says much only when no dimension matters more than another: vectors are
-rotated first. (Fashion-MNIST, 20,000 rows: 73 % of the true ten nearest are among the best 20 without it, 99.6 % with
-it.) Product quantisers and bytes code the vectors, not what is left of them in their list: equally good here, and FAISS
-then needs neither a table for every list nor twice the time (Fashion-MNIST, IVF128,PQ98, nprobe 32: 331 us instead of
-759 us a query).
+RaBitQ keeps the sign of every dimension. This works well only when all dimensions matter equally, so vectors are
+rotated first. (Fashion-MNIST, 20,000 rows: 73% of the true ten nearest are among the best 20 without rotation, 99.6%
+with it.) Product quantisers and bytes code the vectors, not the residuals in their list. Here the recall is the same,
+and FAISS needs no table for every list and half the time (Fashion-MNIST, IVF128,PQ98, nprobe 32: 331 us instead of 759
+us a query).
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ from shoal.core.collection import Metric
 from shoal.core.index_spec import FLAT, LIST_BYTES, Codec, IndexFamily, IndexSpec, inner_dim
 
 faiss: Any = _faiss
-"""Its type stubs lack half of what is used here."""
+"""FAISS without types: its type stubs lack half of what is used here."""
 
 READ_FLAGS = faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE | faiss.IO_FLAG_PQ_SKIP_SDC_TABLE
-"""Tables that only additions or residual codes need are not made when an index is read."""
+"""Do not make tables when an index is read that only additions or residual codes need."""
 
 _ROTATION_SEED = 1_234
-"""Part of the file format: an extended copy of an index makes its rotation anew."""
+"""Part of the file format: an extended copy of an index makes its rotation again from this seed."""
 
 _RABITQ_QUERY_BITS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Anatomy:
-    """A FAISS index taken apart. core: what holds the rows; storage: what holds their vectors or codes, None for
-    inverted lists; rotation: what vectors go through before, None for none."""
+    """The parts of a FAISS index.
+
+    core: holds the rows; storage: holds their vectors or codes, None for inverted lists; rotation: applied to vectors
+    before, None for none.
+    """
 
     spec: IndexSpec
     core: Any
@@ -43,20 +46,20 @@ class Anatomy:
 
     @property
     def quantizer(self) -> Any:
-        """Index over the centroids of inverted lists."""
+        """Return the index over the centroids of inverted lists."""
         return faiss.downcast_index(self.core.quantizer)
 
     @property
     def lists(self) -> Any:
-        """Inverted lists."""
+        """Return the inverted lists."""
         return faiss.downcast_InvertedLists(self.core.invlists)
 
 
 def empty_index(spec: IndexSpec, dim: int, metric_type: int, ef_construction: int) -> Any:
-    """An empty FAISS index, untrained where it has to be trained. spec: all numbers filled in."""
+    """Return an empty FAISS index, untrained when its kind needs training. spec: all numbers filled in."""
     inside = inner_dim(spec, dim)
     if (spec.family, spec.codec) == (IndexFamily.HNSW, Codec.PQ):
-        # The factory forgets the metric of this one.
+        # FAISS's factory ignores the metric for this kind.
         index = faiss.IndexHNSWPQ(dim, spec.pq_m, spec.m, spec.pq_bits, metric_type)
     else:
         index = faiss.index_factory(inside, "Flat" if spec.family is IndexFamily.FLAT else spec.text, metric_type)
@@ -70,7 +73,7 @@ def empty_index(spec: IndexSpec, dim: int, metric_type: int, ef_construction: in
 
 
 def anatomy_of(index: Any) -> Anatomy | None:
-    """`index` taken apart; None when it is of no kind that is made here."""
+    """Return the parts of `index`; None when it is of no kind that is made here."""
     core, rotation = faiss.downcast_index(index), None
     if isinstance(core, faiss.IndexPreTransform):
         rotation = faiss.downcast_VectorTransform(core.chain.at(0)) if core.chain.size() == 1 else None
@@ -87,23 +90,23 @@ def anatomy_of(index: Any) -> Anatomy | None:
 
 
 def keep_links(anatomy: Anatomy, metric: Metric) -> None:
-    """Where rows are inserted by inner products of uneven lengths, let each keep all the links it has room for.
+    """Let each row keep all the links it has room for, when rows are inserted by inner products of uneven lengths.
 
-    The long rows are near everything, so that the rule which drops a link to a row that another link is nearer to
+    Long rows are near to everything. FAISS drops a link to a row that is nearer to another link, and this rule then
     leaves two or three links a row. (Fashion-MNIST under ip, 20,000 rows, recall@10 at ef 64: 0.61 without, 0.98 with
-    all links; ef 16: 0.53 and 0.78.) Not part of the file format: to be told of each index that is to grow.
+    all links; at ef 16: 0.53 and 0.78.) The setting is not in the file: set it again for each index that is to grow.
     """
     if metric is Metric.IP and anatomy.spec.family is IndexFamily.HNSW:
         anatomy.core.keep_max_size_level0 = True
 
 
 def search_parameters(spec: IndexSpec, breadth: int) -> Any:
-    """What a search of this breadth passes to FAISS; None where breadth means nothing."""
+    """Return the FAISS parameters of a search of this breadth; None where breadth has no meaning."""
     return _parameters(spec.family, spec.codec, breadth if spec.family in (IndexFamily.HNSW, IndexFamily.IVF) else 0)
 
 
 def fixed_bytes(anatomy: Anatomy) -> int:
-    """Memory that does not grow with the rows: centroids, code books, heads of lists."""
+    """Return the memory that does not grow with the rows: centroids, code books, heads of lists."""
     spec, core = anatomy.spec, anatomy.core
     held = 0
     if spec.family is IndexFamily.IVF:
@@ -115,7 +118,7 @@ def fixed_bytes(anatomy: Anatomy) -> int:
 
 
 def row_bytes(anatomy: Anatomy) -> int:
-    """Memory of the vectors or codes of all rows, and of their numbers in lists."""
+    """Return the memory of the vectors or codes of all rows, and of their numbers in lists."""
     core = anatomy.core
     if anatomy.storage is None:
         return int(core.ntotal) * (int(core.code_size) + 8)
@@ -123,7 +126,7 @@ def row_bytes(anatomy: Anatomy) -> int:
 
 
 def link_bytes(anatomy: Anatomy) -> int:
-    """Memory of a graph beside its rows."""
+    """Return the memory of a graph in addition to its rows."""
     if anatomy.spec.family is not IndexFamily.HNSW:
         return 0
     hnsw = anatomy.core.hnsw
@@ -133,8 +136,9 @@ def link_bytes(anatomy: Anatomy) -> int:
 def allow_growth(anatomy: Anatomy, allowed: bool) -> None:
     """Make, or drop, the table of distances between codes that insertion into a graph of product codes needs.
 
-    FAISS makes a table of squared distances whatever the metric; for inner products its graph then links the farthest
-    rows (8,000 clustered rows, ef 64: 75 % of the best codes found instead of 99.7 %).
+    FAISS makes a table of squared distances for every metric. With inner products its graph then links the farthest
+    rows (8,000 clustered rows, ef 64: 75% of the best codes found instead of 99.7%). So the table is replaced by inner
+    products.
     """
     if (anatomy.spec.family, anatomy.spec.codec) != (IndexFamily.HNSW, Codec.PQ):
         return
@@ -151,7 +155,7 @@ def allow_growth(anatomy: Anatomy, allowed: bool) -> None:
 
 
 def learn_from(empty: Anatomy, trained: Anatomy) -> None:
-    """Give an empty index with inverted lists the centroids and codes of a trained one."""
+    """Copy the centroids and codes of a trained index with inverted lists into an empty one."""
     centroids = trained.quantizer
     empty.quantizer.add(faiss.rev_swig_ptr(centroids.get_xb(), centroids.ntotal * centroids.d).reshape(-1, centroids.d))
     if trained.spec.codec is Codec.PQ:
@@ -186,7 +190,7 @@ def _rotated(parameters: Any) -> Any:
 
 
 def _spec_of(core: Any) -> IndexSpec | None:
-    """What a FAISS index is; None when it is of no kind that is made here."""
+    """Return the spec of a FAISS index; None when it is of no kind that is made here."""
     codec = _codec_of(core)
     if codec is None:
         return None
@@ -202,7 +206,7 @@ def _spec_of(core: Any) -> IndexSpec | None:
 
 
 def _codec_of(core: Any) -> Codec | None:
-    """How it keeps a row. The exact type counts: FAISS derives kinds from each other that answer differently."""
+    """Return how the index keeps a row. The exact type counts: FAISS has derived classes that answer differently."""
     kinds = {
         Codec.FLAT: (faiss.IndexFlat, faiss.IndexFlatL2, faiss.IndexFlatIP, faiss.IndexHNSWFlat, faiss.IndexIVFFlat),
         Codec.SQ8: (faiss.IndexScalarQuantizer, faiss.IndexHNSWSQ, faiss.IndexIVFScalarQuantizer),

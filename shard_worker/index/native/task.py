@@ -1,9 +1,7 @@
-"""The part of a build that needs nothing of the worker: an index over vectors, described and made so that any process
-can do it.
+"""The part of a build that any process can do: an index over vectors, which needs nothing of the worker.
 
-A NativeTask says what to build and travels as it is; its Material, the data, travels as the one who carries it likes.
-The result comes back packed, with its hash, and is believed only after it was compared with the task. Owns nothing on
-disk.
+A NativeTask says what to build. Its Material is the data; the carrier decides how to transport it. The result comes
+back packed, with its hash, and is compared with the task before it is used. Owns nothing on disk.
 """
 
 from __future__ import annotations
@@ -25,8 +23,9 @@ _BLOCK_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NativeTask:
-    """index: spelling of the result's IndexSpec, all numbers filled in; rows: of the result, those of the base
-    included.
+    """Description of an index to build.
+
+    index: spelling of the result's IndexSpec, all numbers filled in; rows: of the result, including rows of the base.
     """
 
     index: str
@@ -38,10 +37,11 @@ class NativeTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Material:
-    """What a task is made from; each is called when it is needed, `blocks` once or twice.
+    """The data that a task needs. Each function is called when its data is needed, `blocks` once or twice.
 
-    base: the packed index to extend, or None; sample: (n, dim) float32, prepared, to train on, or None for what learns
-    nothing or is extended; blocks: the prepared vectors to insert, (m, dim) float32 each, at most _BLOCK_BYTES.
+    base: the packed index to extend, or None; sample: (n, dim) float32, prepared, to train on, or None when the index
+    needs no training or is extended; blocks: the prepared vectors to insert, (m, dim) float32 each, at most
+    _BLOCK_BYTES.
     """
 
     base: Callable[[], Packed | None]
@@ -51,17 +51,17 @@ class Material:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PackedIndex:
-    """A result. sha256: of `packed`, in hexadecimal."""
+    """The result of a task. sha256: hash of `packed`, in hexadecimal."""
 
     packed: Packed
     sha256: str
 
 
 def run_native_task(task: NativeTask, material: Material, should_stop: Callable[[], bool]) -> PackedIndex | None:
-    """The index, or None as soon as should_stop(). With the calling thread's number of OpenMP threads.
+    """Build the index in the calling thread, with its number of OpenMP threads. Return None as soon as should_stop().
 
-    Depends on nothing but its arguments. Raises Internal when FAISS refuses, DataLoss when the base is not what the
-    task says.
+    The result depends only on the arguments. Raises Internal when FAISS refuses, DataLoss when the base does not fit
+    the task.
     """
     start = _start(task, material, should_stop)
     if start is None:
@@ -81,9 +81,9 @@ def run_native_task(task: NativeTask, material: Material, should_stop: Callable[
 
 
 def unpacked(task: NativeTask, built: PackedIndex) -> NativeIndex:
-    """The index that somebody made for the task.
+    """Unpack the index that was built for the task.
 
-    Raises DataLoss when it was damaged on its way, Internal when it is another one.
+    Raises DataLoss when it was damaged in transport, Internal when it is not the index of the task.
     """
     found = _sha256(built.packed)
     if found != built.sha256:
@@ -95,13 +95,16 @@ def unpacked(task: NativeTask, built: PackedIndex) -> NativeIndex:
 
 
 def carried_rows(dim: int) -> int:
-    """Rows of a block of Material: whole blocks of an insertion, so that it does not matter who makes them."""
+    """Return the rows of a block of Material.
+
+    It is a multiple of the insertion's block, so the index is the same wherever it is built.
+    """
     step = block_step(dim)
     return step * max(1, _BLOCK_BYTES // (4 * dim * step))
 
 
 def _start(task: NativeTask, material: Material, should_stop: Callable[[], bool]) -> NativeIndex | None:
-    """The index to extend, or an empty one to fill."""
+    """Return the index to extend, or an empty index to fill."""
     spec, base = parse_index(task.index, task.dim), material.base()
     if base is not None:
         native = NativeIndex.unpack(base, task.dim, task.metric)

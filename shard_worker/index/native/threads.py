@@ -1,4 +1,4 @@
-"""How threads are prepared that run FAISS.
+"""Prepare threads that run FAISS.
 
 OpenMP's number of threads and the nice value belong to the calling thread.
 """
@@ -17,16 +17,16 @@ _SIDE = 512
 
 
 def search_thread_init() -> None:
-    """Prepare the calling thread for searches: FAISS runs in it alone.
+    """Prepare the calling thread for searches: FAISS uses no other thread.
 
-    For a pool's initializer and the event loop's thread.
+    For the initializer of a thread pool, and for the thread of the event loop.
     """
     faiss.omp_set_num_threads(1)
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Within, FAISS runs in the calling thread alone, as in a search thread."""
+    """Let FAISS use only the calling thread within this context, as in a search thread."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -36,10 +36,11 @@ def alone() -> Iterator[None]:
 
 
 def settle_linear_algebra(threads: int) -> None:
-    """Let both linear algebra libraries, numpy's and FAISS's, take now what they keep for so many threads at a time.
+    """Make the linear algebra libraries of numpy and FAISS allocate their buffers for `threads` threads at a time now.
 
-    Each takes a buffer of some 30 MiB of address space for every thread that multiplies at the same time, and ends the
-    process when it gets none: before the memory budget is measured, not in the middle of a search.
+    Each library takes about 30 MiB of address space for every thread that multiplies at the same time, and ends the
+    process when it gets none. So call this before the memory budget is measured; otherwise it happens in the middle of
+    a search.
     """
     square = np.ones((_SIDE, _SIDE), dtype=np.float32)
     flat = faiss.IndexFlatL2(_SIDE)
@@ -63,8 +64,8 @@ def settle_linear_algebra(threads: int) -> None:
 def build_thread_init(*, threads: int, nice: int = 10) -> None:
     """Prepare the calling thread for builds: low priority, `threads` OpenMP threads.
 
-    Call it before the thread's first build: the OpenMP threads are made then and inherit its nice value. The thread
-    cannot be given back to other work, since an unprivileged process cannot lower a nice value again.
+    Call it before the thread's first build: its OpenMP threads are created then and inherit its nice value. Do not use
+    the thread for other work later, since an unprivileged process cannot lower a nice value again.
     """
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
     faiss.omp_set_num_threads(threads)

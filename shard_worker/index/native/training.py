@@ -1,7 +1,8 @@
-"""Training: an empty index that has learnt its centroids and codes from a sample of prepared vectors.
+"""Training: make an empty index that has learnt its centroids and codes from a sample of prepared vectors.
 
-Every loop that may be long asks `should_stop` about ten times a second. What cannot be interrupted is one pass over the
-sample, which is bounded (IndexSpec.training_rows): the range of each dimension, or its mean; 0.2 s for 256 MiB.
+Every loop that may be long calls `should_stop` about ten times a second. Only one pass over the sample cannot be
+interrupted: the range of each dimension, or its mean. The sample is bounded (IndexSpec.training_rows); a pass takes 0.2
+s for 256 MiB.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from shoal.shard_worker.index.native.index import EF_CONSTRUCTION, NativeIndex, 
 from shoal.shard_worker.index.native.kinds import Anatomy, allow_growth, anatomy_of, empty_index, keep_links
 
 faiss: Any = _faiss
-"""Its type stubs lack half of what is used here."""
+"""FAISS without types: its type stubs lack half of what is used here."""
 
 _LIST_ROUNDS = 6
 _CODE_ROUNDS = 15
@@ -36,7 +37,7 @@ def trained_index(
     should_stop: Callable[[], bool],
     ef_construction: int = EF_CONSTRUCTION,
 ) -> NativeIndex | None:
-    """An empty index that can take rows; None as soon as should_stop().
+    """Return an empty index that can take rows; None as soon as should_stop().
 
     spec: all numbers filled in; sample: (n, dim) float32, contiguous, prepared, with at least as many rows as there are
     centroids. Raises Internal when FAISS refuses.
@@ -59,19 +60,19 @@ def trained_index(
 
 
 def _learn_lists(anatomy: Anatomy, sample: Matrix, metric: Metric, should_stop: Callable[[], bool]) -> bool:
-    """Find the centroids of the lists; False when told to stop."""
+    """Find the centroids of the lists. Return False when should_stop() interrupts."""
     spherical = metric is not Metric.L2
     nlist = anatomy.spec.nlist
     centroids = centroids_of(sample, nlist, spherical=spherical, rounds=_LIST_ROUNDS, seed=_SEED, should_stop=should_stop)
     if centroids is None:
         return False
-    # A rotation keeps distances and means, so what is learnt is rotated, not the sample.
+    # A rotation keeps distances and means. So the centroids are rotated, not the whole sample.
     anatomy.quantizer.add(centroids if anatomy.rotation is None else anatomy.rotation.apply(centroids))
     return True
 
 
 def _learn_codes(anatomy: Anatomy, sample: Matrix, should_stop: Callable[[], bool]) -> bool:
-    """Learn how rows are coded; False when told to stop."""
+    """Learn how rows are coded. Return False when should_stop() interrupts."""
     match anatomy.spec.codec:
         case Codec.PQ:
             book = _code_book(anatomy.spec, sample, should_stop)
@@ -85,15 +86,14 @@ def _learn_codes(anatomy: Anatomy, sample: Matrix, should_stop: Callable[[], boo
         case Codec.RABITQ if anatomy.storage is not None:
             anatomy.core.train(anatomy.rotation.apply(sample.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)))
         case _:
-            # Plain vectors need nothing, and RaBitQ in lists takes the centroids for means.
+            # Plain vectors need nothing, and RaBitQ in lists uses the centroids as means.
             pass
     return True
 
 
 def _code_book(spec: IndexSpec, sample: Matrix, should_stop: Callable[[], bool]) -> Matrix | None:
-    """Centroids of all sub-vectors, one sub-vector after the other, flat as FAISS keeps them: (dim << bits,)
-    float32.
-    """
+    """Return the centroids of all sub-vectors, one sub-vector after the other, flat as FAISS keeps them: (dim << bits,)
+    float32."""
     width = sample.shape[1] // spec.pq_m
     books = []
     for number in range(spec.pq_m):

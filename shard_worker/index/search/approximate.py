@@ -1,9 +1,9 @@
-"""Index, then filter: approximate search of a part when some of its rows do not count, being dead or not matching.
+"""Search the index, then filter: approximate search of a part in which some rows do not count (dead, or no match).
 
-The index is searched as if all its rows counted, the others are dropped, and where too few are left, or they lie deeper
-than the index is reliable, the search is repeated deeper, until comparing every row that counts is cheaper. So an
-answer is never short, and its recall is the index's own. Refuses selectors inside the index's search: they break a
-graph's paths (docs/design/filters.md, "The filter contract").
+The index is searched as if all its rows counted. Then the rows that do not count are dropped. If too few hits are left,
+or if they lie deeper than the index is reliable, the search is repeated deeper. It ends when comparing every row that
+counts is cheaper. So an answer is never short, and its recall is that of the index. Selectors inside the index's search
+are not used: they break a graph's paths (docs/design/filters.md, "The filter contract").
 """
 
 from __future__ import annotations
@@ -37,11 +37,14 @@ NO_QUERIES: Numbers = np.empty(0, dtype=np.int64)
 _PIECE_US = 30_000.0
 
 _BLOCK_POSITIONS = 1 << 20
-"""Positions that are fetched at once: with what is computed from them, about 50 MB."""
+"""Most positions that are fetched at once. They and what is computed from them take about 50 MB."""
 
 
 def choice_for(part: SegmentView, native: NativeIndex, ask: Ask, k: int, recall: float) -> BreadthChoice:
-    """What the accuracy asked for means for the first k hits of this part. recall: the target where none is named."""
+    """Return what to ask of this part's index so that its first k hits have the accuracy of `ask`.
+
+    recall: the target when `ask` names none.
+    """
     tuning = part.tuning.now
     match ask.accuracy:
         case RecallTarget(target):
@@ -51,7 +54,7 @@ def choice_for(part: SegmentView, native: NativeIndex, ask: Ask, k: int, recall:
             usual = tuning.choice(k, recall)
             if given is None:
                 return usual
-            # Where the usual search would be exact it says nothing of how many rows to score.
+            # When the usual search is exact, it does not say how many rows to score.
             fetch = _UNTOLD_FETCH * k if usual.exact and native.quantised else usual.fetch
             return BreadthChoice(min(given, native.max_breadth), max(k, fetch))
         case _:
@@ -59,9 +62,11 @@ def choice_for(part: SegmentView, native: NativeIndex, ask: Ask, k: int, recall:
 
 
 def index_hits(part: SegmentView, native: NativeIndex, ask: Ask, choice: BreadthChoice, tally: Tally) -> tuple[PartHits, Numbers] | None:
-    """The k best hits of the index for each query, where all rows count, and the numbers (m,) of queries that turned
-    out to be unlike those measured, for which nothing is promised and no hit given; None when it found fewer than k for
-    one of them."""
+    """Search the index when all rows count.
+
+    Return the k best hits for each query, and the numbers (m,) of the queries that are unlike those measured: nothing
+    is promised for them, and no hit is returned. Return None when the index found fewer than k hits for a query.
+    """
     positions = nearest(part, native, ask, max(ask.k, choice.fetch), choice.breadth)[:, : ask.k]
     tally.searched()
     if positions.min() < 0:
@@ -78,8 +83,11 @@ def index_hits(part: SegmentView, native: NativeIndex, ask: Ask, choice: Breadth
 
 
 def _unlike(part: SegmentView, ask: Ask, best: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_] | None:
-    """Which queries are not like those that the breadth was chosen by, from the scores (nq,) of the first hits of an
-    unfiltered search of the index; None for none. Who gave the breadth itself has answered for it."""
+    """Return which queries are unlike those by which the breadth was chosen, None when there are none.
+
+    best: scores (nq,) of the first hits of an unfiltered search of the index. When the caller chose the breadth itself,
+    all queries count as alike.
+    """
     tuning = part.tuning.now
     if not tuning.trusted or not isinstance(ask.accuracy, RecallTarget):
         return None
@@ -87,10 +95,10 @@ def _unlike(part: SegmentView, ask: Ask, best: npt.NDArray[np.float32]) -> npt.N
 
 
 def nearest(part: SegmentView, native: NativeIndex, ask: Ask, fetch: int, breadth: int) -> Numbers:
-    """Positions of the first `fetch` hits of the index, best first by exact distance, -1 at the end where it found
-    fewer. (nq, fetch).
+    """Return the positions of the first `fetch` hits of the index, best first by exact distance. (nq, fetch).
 
-    Many queries are searched in pieces of about _PIECE_US, since FAISS cannot be stopped within a call.
+    Where the index found fewer hits, the rest is -1. Many queries are searched in pieces of about _PIECE_US, since
+    FAISS cannot be stopped within a call.
     """
     step = max(1, int(_PIECE_US / max(1.0, part.tuning.now.us_of(breadth, fetch)))) if len(ask) > 1 else 1
     if step >= len(ask):
@@ -112,14 +120,14 @@ def _nearest(part: SegmentView, native: NativeIndex, queries: Matrix, metric: Me
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Sieve:
-    """Which rows count. mask: (n,) those that match, None: all; seq: of the view."""
+    """Which rows count. mask: (n,) the rows that match, None for all; seq: of the view."""
 
     part: SegmentView
     mask: npt.NDArray[np.bool_] | None
     seq: int
 
     def passed(self, positions: Numbers) -> npt.NDArray[np.bool_]:
-        """Whether the rows at `positions` count; -1 does not. Same shape."""
+        """Return whether the rows at `positions` count, in the same shape; -1 does not count."""
         kept = positions >= 0
         if self.mask is not None:
             kept &= self.mask.take(positions, mode="clip")
@@ -130,8 +138,11 @@ class Sieve:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Reliance:
-    """How far an index may be relied on. required: recall it must have down to the last wanted hit; least: breadth
-    below which it is not searched."""
+    """How far a search may rely on an index.
+
+    required: recall that the index must have down to the last wanted hit; least: smallest breadth that it is searched
+    with.
+    """
 
     native: NativeIndex
     tuning: Tuning
@@ -140,28 +151,29 @@ class Reliance:
 
     @classmethod
     def on(cls, part: SegmentView, native: NativeIndex, k: int, unfiltered: BreadthChoice) -> Reliance:
-        """Such that a search has the recall that the first k hits have with the choice `unfiltered` where all rows
-        count.
-        """
+        """Require the recall that the first k hits have in a search with the choice `unfiltered`, in which all rows
+        count."""
         tuning = part.tuning.now
         breadth = max(unfiltered.breadth, k) if native.is_graph else unfiltered.breadth
         recall = tuning.recall_at(k, breadth, max(k, unfiltered.fetch))
         return cls(native=native, tuning=tuning, required=required_recall(recall), least=unfiltered.breadth)
 
     def choice(self, aim: int) -> BreadthChoice:
-        """What to ask of the index to rely on its first `aim` hits; EXACT when it cannot be relied on."""
+        """Return what to ask of the index to rely on its first `aim` hits; EXACT when it cannot be relied on."""
         wanted = self.tuning.breadth_expected(aim, self.required)
         if wanted.exact:
             return EXACT
         breadth = max(wanted.breadth, self.least)
         if not self.native.is_graph:
             return BreadthChoice(breadth, max(wanted.fetch, aim))
-        # A graph finds as many rows as it is broad anyway: seeing them costs nothing and saves a second search.
+        # A graph search finds as many rows as its breadth anyway. Fetching all of them costs nothing and saves a second
+        # search.
         breadth = max(breadth, aim)
         return BreadthChoice(breadth, max(wanted.fetch, aim if self.native.quantised else breadth))
 
     def reaches(self, choice: BreadthChoice, aim: int, closing: Numbers) -> npt.NDArray[np.bool_]:
-        """Which ranks `closing` (m,) are reached by the choice made for `aim`, and reliable; 0 is not reached."""
+        """Return which ranks `closing` (m,) are reached and reliable with the choice made for `aim`; 0 means not
+        reached."""
         reliable = aim
         if (closing > aim).any():
             reliable = max(aim, self.tuning.rank_within(self.required, choice.breadth, choice.fetch))
@@ -170,9 +182,12 @@ class Reliance:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Descent:
-    """What an index-first search found. hits: of the queries it could finish; open: numbers of those it could not, or
-    that are unlike those the index was measured with; reached: rank that did for SPREAD_SHARE of the finished queries,
-    None when none was finished."""
+    """The result of an index-first search.
+
+    hits: of the queries that it could finish; open: numbers of the queries that it could not finish, or that are unlike
+    those the index was measured with; reached: the rank that was enough for SPREAD_SHARE of the finished queries, None
+    when none was finished.
+    """
 
     hits: list[PartHits]
     open: Numbers
@@ -181,8 +196,9 @@ class Descent:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Descender:
-    """Searches one part by its index, deeper and deeper. exact_us: estimated cost of finishing so many queries
-    exactly.
+    """Searches one part by its index, deeper and deeper.
+
+    exact_us: returns the estimated cost of finishing a number of queries exactly.
     """
 
     part: SegmentView
@@ -194,11 +210,11 @@ class Descender:
     tally: Tally
 
     def cost_us(self, choice: BreadthChoice, queries: int) -> float:
-        """Estimated cost of one round."""
+        """Estimate the cost of one round."""
         return self.paces.index_us(self.part.key, queries=queries, us=self.reliance.tuning.us_of(choice.breadth, choice.fetch))
 
     def run(self, aim: int) -> Descent:
-        """Begin with the first `aim` hits of the index."""
+        """Search, beginning with the first `aim` hits of the index."""
         rows = len(self.part)
         hits: list[PartHits] = []
         reached: list[Numbers] = []
@@ -225,7 +241,7 @@ class Descender:
                 left.append(block[~closed])
                 needed = max(needed, int(closing[~closed].max(initial=0)))
                 if not closing.all():
-                    # Some query wants more than all that was fetched, which may be much more than was aimed at.
+                    # A query wants more than all that was fetched. This may be much more than `aim`.
                     seen = choice.fetch
             pending, before = np.concatenate(left), choice
             aim = next_rank(seen=seen, needed=needed, rows=rows)
@@ -234,16 +250,22 @@ class Descender:
         return Descent(hits=hits, open=np.concatenate([pending, *unlike]), reached=depth)
 
     def _strange(self, block: Numbers, positions: Numbers) -> Numbers:
-        """Which of the queries numbered `block` (m,) are unlike those measured, by what a first search found, (m,
-        fetch). Where finishing them exactly is dear they are not told apart, but counted."""
+        """Return which of the queries numbered `block` (m,) are unlike those measured. positions: (m, fetch) of a first
+        search.
+
+        Where finishing them exactly is expensive, they are only counted, and none is returned.
+        """
         first, ask = np.ascontiguousarray(positions[:, :1]), self.ask.only(block)
         best = distances_at(ask.queries, self.part.vectors, first, ask.metric)[:, 0]
         unlike = _unlike(self.part, ask, best if ask.metric is Metric.L2 else np.negative(best, out=best))
         return NO_QUERIES if unlike is None or self.exact_us(1) > DEAR_US else np.flatnonzero(unlike)
 
     def _round(self, block: Numbers, choice: BreadthChoice) -> tuple[Numbers, tuple[Numbers, npt.NDArray[np.bool_]]]:
-        """One search of the queries numbered `block` (m,). (closing, (positions, wanted)): rank at which a query has
-        all it wants, 0 where it has not, (m,); what the index found and which of it is wanted, both (m, fetch)."""
+        """Search once for the queries numbered `block` (m,). Return (closing, (positions, wanted)).
+
+        closing: (m,) rank at which a query has all it wants, 0 where it has not; positions, wanted: (m, fetch) what the
+        index found, and which of it is wanted.
+        """
         ask = self.ask if len(block) == len(self.ask) else self.ask.only(block)
         positions = nearest(self.part, self.reliance.native, ask, choice.fetch, choice.breadth)
         self._learn(choice, len(block), positions)
@@ -260,7 +282,7 @@ class Descender:
     def _kept(
         self, block: Numbers, closing: Numbers, closed: npt.NDArray[np.bool_], found: tuple[Numbers, npt.NDArray[np.bool_]]
     ) -> list[PartHits]:
-        """Hits of the queries that are closed."""
+        """Return the hits of the closed queries."""
         if not closed.any():
             return []
         positions, wanted = found
@@ -277,7 +299,7 @@ class Descender:
         tally.candidates += positions.size
 
     def _within_radius(self, ask: Ask, positions: Numbers, radius: float) -> Numbers:
-        """How many of the hits (m, fetch) are surely or perhaps within the radius. (m,)."""
+        """Return how many hits of each query are, or may be, within the radius. positions: (m, fetch). (m,)."""
         l2 = ask.metric is Metric.L2
         distances = distances_at(ask.queries, self.part.vectors, positions, ask.metric)
         lengths = np.sqrt(np.einsum("ij,ij->i", ask.queries, ask.queries, dtype=np.float64))

@@ -1,4 +1,4 @@
-"""What a search is given: what it asks of every segment, and what all searches of one replica share."""
+"""The input of a search: what it wants of every segment, and what all searches of one replica share."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from shoal.shard_worker.index.search.paces import Paces
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Ask:
-    """The k best rows visible at `seq` for each query.
+    """A request for the k best rows visible at `seq`, for each query.
 
-    queries: (nq, dim) float32, contiguous, prepared; accuracy: how sure the answer must be; radius: rows with a worse
-    score are not wanted, so that a search may end where they begin (whoever merges the hits drops them); turn: of
-    whoever searches.
+    queries: (nq, dim) float32, contiguous, prepared; accuracy: how certain the answer must be; radius: rows with a
+    worse score are not wanted, so a search may stop there, and the merge of the hits drops these rows; turn: of the
+    searcher.
     """
 
     queries: Matrix
@@ -39,24 +39,26 @@ class Ask:
         return len(self.queries)
 
     def only(self, numbers: npt.NDArray[np.int64]) -> Ask:
-        """The same of the queries `numbers` (m,) alone."""
+        """Return the same request for only the queries numbered `numbers` (m,)."""
         return replace(self, queries=self.queries.take(numbers, axis=0))
 
 
 ReadPayloads = Callable[[npt.NDArray[np.int64]], Sequence[bytes | None] | None]
-"""Payloads of rows (n,) of the store, in this order; None when one of them has meanwhile been replaced."""
+"""Returns the payloads of rows (n,) of the store, in this order; None when one of the rows has been replaced meanwhile.
+"""
 
 
 class ViewOutdated(Unavailable):
-    """A payload that the view needs has been replaced since: search a newer view."""
+    """A payload that the view needs has been replaced since. Search a newer view."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SearchContext:
-    """Made once per replica and used by all threads that search it; `dataclasses.replace` gives one that explains.
+    """What all searches of one replica share. Made once per replica; used by all threads that search it.
 
-    read_payloads: any thread may call it; clock: seconds from any beginning; explain: whether searches say how they
-    were carried out; recall: target where a search names none.
+    `dataclasses.replace` gives a context that explains. read_payloads: any thread may call it; clock: seconds, from any
+    starting point; explain: whether searches report how they were carried out; recall: target of searches that name
+    none.
     """
 
     hot: HotFilters

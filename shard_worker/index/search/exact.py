@@ -1,9 +1,9 @@
-"""Exact search of one part: every row that counts is compared, ties at the k-th place come back whole.
+"""Exact search of one part: every row that counts is compared, and all ties at the k-th place are returned.
 
-Fast distances (FAISS one query at a time, BLAS for several) only preselect: a row is kept unless its fast distance
-exceeds the k-th best by more than both roundings can explain, with the usual worst-case bound for a sum of dim products
-(Higham, Accuracy and Stability of Numerical Algorithms, chapter 3). What is kept gets its score from the scoring
-kernel, so the answer is exactly that of the kernel over all rows. Refuses approximation.
+Fast distances (FAISS for one query at a time, BLAS for several) only preselect. A row is kept unless its fast distance
+exceeds the k-th best by more than both roundings can explain. The bound is the usual worst case for a sum of dim
+products (Higham, Accuracy and Stability of Numerical Algorithms, chapter 3). The kept rows are scored by the scoring
+kernel, so the answer is exactly that of the kernel over all rows. Nothing here is approximate.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ _BLOCK_DISTANCES = 1 << 23
 _BLOCK_FLOATS = 1 << 22
 _PIECE_FLOATS = 1 << 24
 _PIECE_PRODUCTS = 1 << 29
-"""Of one call, which nothing can stop: some 20 ms each."""
+"""Bound of one call, since a call cannot be stopped: about 20 ms each."""
 
 _MANY_HITS = 512
 
 _SAFE_SQUARE = 1e37
-"""Beyond this, sums in float32 may overflow, and fast distances say nothing."""
+"""Beyond this, sums in float32 may overflow, and fast distances are meaningless."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Stock:
     """Rows of a part to compare with.
 
-    layout CONTIGUOUS: all m rows of vectors (m, dim), squares (m,); positions: (m,) int64 where they lie in the part,
-    None: in the same place; counted: (m,) which of them count, None: all. SCATTERED: the rows of `vectors` and
-    `squares` at positions (m,), which all count. count: rows that count.
+    With layout CONTIGUOUS: all m rows of vectors (m, dim) and squares (m,); positions: (m,) int64 where they lie in the
+    part, None: in the same place; counted: (m,) which of them count, None: all. With SCATTERED: the rows of `vectors`
+    and `squares` at positions (m,), which all count. count: number of rows that count.
     """
 
     vectors: Matrix
@@ -61,11 +61,11 @@ class Stock:
 
     @property
     def compared(self) -> int:
-        """Rows that are compared, whether they count or not."""
+        """Return the number of rows that are compared, whether they count or not."""
         return len(self.vectors) if self.layout is Layout.CONTIGUOUS or self.positions is None else len(self.positions)
 
     def blocks(self) -> Iterator[Stock]:
-        """Scattered rows, gathered into contiguous blocks of bounded size."""
+        """Gather scattered rows into contiguous blocks of bounded size."""
         assert self.positions is not None
         step = max(1, _BLOCK_FLOATS // self.vectors.shape[1])
         for start in range(0, len(self.positions), step):
@@ -74,14 +74,16 @@ class Stock:
 
 
 def visible_stock(part: SegmentView, seq: int) -> Stock:
-    """All rows of a part that live at `seq`."""
+    """Return all rows of a part that live at `seq`."""
     counted = part.deaths > seq if part.dead else None
     return Stock(vectors=part.vectors, squares=part.squares, counted=counted, count=part.live)
 
 
 def exact_hits(part: SegmentView, ask: Ask, stock: Stock | None = None, tally: Tally | None = None) -> PartHits:
-    """The k best rows of the stock (None: all visible ones) for each query by (score, id), in no order, and often some
-    more; fewer than k when it has fewer."""
+    """Return at least the k best rows of the stock for each query by (score, id), in no order, and often some more.
+
+    stock: None for all visible rows. A stock of fewer than k rows gives fewer than k hits.
+    """
     stock = visible_stock(part, ask.seq) if stock is None else stock
     if stock.count == 0:
         return NO_HITS
@@ -99,8 +101,11 @@ def exact_hits(part: SegmentView, ask: Ask, stock: Stock | None = None, tally: T
 
 
 def _best_of(part: SegmentView, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
-    """Hits of candidates without those that many others beat: where nearly all rows tie, or one long vector blurs all
-    distances, memory and time would grow with rows times queries. query: (candidates,) ascending."""
+    """Return the hits of candidates, without those that many others beat. query: (candidates,) ascending.
+
+    Without this cut, memory and time would grow with rows times queries where nearly all rows tie, or where one long
+    vector blurs all distances.
+    """
     count = len(query)
     if count <= _MANY_HITS or count <= 4 * ask.k * (1 + int(query[-1]) - int(query[0])):
         return scored(part, ask, query, position)
@@ -112,7 +117,7 @@ def _best_of(part: SegmentView, ask: Ask, query: Numbers, position: Numbers) -> 
 
 
 def _scores_of(part: SegmentView, ask: Ask, query: Numbers, position: Numbers) -> npt.NDArray[np.float32]:
-    """Scores of many candidates; of those with equal vectors one is scored for all."""
+    """Score many candidates. Among candidates with equal vectors only one is scored, for all of them."""
     firsts = part.ties.firsts(part.vectors)
     if firsts is None:
         return pair_scores(ask.queries, part.vectors, query, position, ask.metric)
@@ -127,7 +132,7 @@ def _scores_of(part: SegmentView, ask: Ask, query: Numbers, position: Numbers) -
 
 
 def scored(part: SegmentView, ask: Ask, query: Numbers, position: Numbers) -> PartHits:
-    """Hits at `position` (hits,) of the part for the queries numbered `query` (hits,), with their final scores."""
+    """Return hits at `position` (hits,) of the part for the queries numbered `query` (hits,), with final scores."""
     return PartHits(
         query=query,
         ids=part.ids.take(position),
@@ -137,7 +142,7 @@ def scored(part: SegmentView, ask: Ask, query: Numbers, position: Numbers) -> Pa
 
 
 def _candidates(part: SegmentView, ask: Ask, stock: Stock) -> Iterator[Near]:
-    """Rows that may be among the best, by position in the part."""
+    """Yield rows that may be among the best, by position in the part."""
     if len(ask) < TOGETHER_QUERIES:
         yield from _one_by_one(_Hunt(part, ask, stock), len(ask))
         return
@@ -170,18 +175,18 @@ class _Hunt:
         self._counted = stock.counted
         self._lengths = np.sqrt(np.einsum("ij,ij->i", ask.queries, ask.queries, dtype=np.float64))
         dim = part.vectors.shape[1]
-        # Both bounds hold for two float32 sums of dim products in different order, together, with room for the steps
-        # around them.
+        # Each bound covers two float32 sums of dim products in different order together, with room for the steps around
+        # them.
         self._relative = (dim + 32) * 2.0**-23
         self._underflow = dim * float(np.finfo(np.float32).tiny)
 
     def placed(self, near: Near) -> Near:
-        """Candidates by their positions in the part."""
+        """Return the candidates by their positions in the part."""
         query, position = near
         return near if self._stock.positions is None else (query, self._stock.positions.take(position))
 
     def alone(self, number: int) -> Near:
-        """Candidates of one query, by one pass over the rows."""
+        """Return the candidates of one query, by one pass over the rows."""
         query, lengths = self._queries[number], self._lengths[number : number + 1]
         distances = self._pass(query)
         if self._l2:
@@ -193,7 +198,7 @@ class _Hunt:
         return np.full(len(position), number, dtype=np.int64), position
 
     def together(self, start: int, end: int) -> list[Near]:
-        """Candidates of queries[start:end], by one matrix product."""
+        """Return the candidates of queries[start:end], by one matrix product."""
         lengths = self._lengths[start:end]
         distances = self._products(start, end)
         if not self._l2:
@@ -207,7 +212,7 @@ class _Hunt:
         return self._narrowed(query, position, start, len(lengths))
 
     def _pass(self, query: npt.NDArray[np.float32]) -> Matrix:
-        """Distances of one query (dim,), negated where they are inner products. (1, m)."""
+        """Return the distances of one query (dim,); inner products are negated. (1, m)."""
         rows = self._stock.compared
         step = max(1, _PIECE_FLOATS // len(query))
         if rows <= step:
@@ -219,7 +224,7 @@ class _Hunt:
         return distances
 
     def _piece(self, query: npt.NDArray[np.float32], start: int, end: int) -> Matrix:
-        """As _pass, of rows[start:end] of the stock."""
+        """Return the same as _pass, for rows[start:end] of the stock."""
         stock = self._stock
         if stock.layout is Layout.SCATTERED and stock.positions is not None:
             return distances_at(query[None, :], stock.vectors, stock.positions[None, start:end], self._metric)
@@ -229,7 +234,7 @@ class _Hunt:
         return np.negative(products, out=products)[None, :]
 
     def _products(self, start: int, end: int) -> Matrix:
-        """Negated inner products of queries[start:end] and all rows."""
+        """Return the negated inner products of queries[start:end] and all rows."""
         queries, vectors = self._queries[start:end], self._stock.vectors
         products: Matrix = np.empty((len(queries), len(vectors)), dtype=np.float32)
         step = max(1, _PIECE_PRODUCTS // queries.size)
@@ -241,10 +246,10 @@ class _Hunt:
         return products
 
     def _narrowed(self, query: Numbers, position: Numbers, start: int, count: int) -> list[Near]:
-        """Candidates of queries[start : start + count], those of queries with very many that differ found again one by
-        one.
+        """Return the candidates of queries[start : start + count].
 
-        Far from the origin the matrix product loses the distance in the lengths; subtracting first does not.
+        A query with very many candidates that differ is searched again alone: far from the origin, rounding in the
+        matrix product hides the distance behind the lengths. Subtracting first does not.
         """
         most = 4 * self._wanted + 256
         loose = np.flatnonzero(np.bincount(query, minlength=count) > most)
@@ -256,7 +261,7 @@ class _Hunt:
         return [(query[tight] + start, position[tight]), *(self.alone(number + start) for number in loose.tolist())]
 
     def _distinct(self, query: Numbers, position: Numbers, loose: Numbers) -> Numbers:
-        """How many different vectors are among the candidates of each of the queries `loose`, at most. (loose,)."""
+        """Return at most how many different vectors each of the queries `loose` has as candidates. (loose,)."""
         firsts, stock = self._part.ties.firsts(self._part.vectors), self._stock
         ends = np.searchsorted(query, loose, side="right")
         begins = np.searchsorted(query, loose, side="left")
@@ -271,26 +276,26 @@ class _Hunt:
         return np.array(counts, dtype=np.int64)
 
     def _margin(self, reached: Lengths) -> Lengths:
-        """Absolute error of a fast distance and a score, together; infinite where they may overflow. (nq,).
+        """Return the absolute error of a fast distance and a score together; infinite where they may overflow. (nq,).
 
-        reached: (nq,) bound on the sum of the magnitudes of what is summed.
+        reached: (nq,) bound on the sum of the magnitudes of the summands.
         """
         return np.where(reached > _SAFE_SQUARE, np.inf, self._relative * reached + self._underflow)
 
     def _within(self, distances: Matrix, relative: float, absolute: Lengths) -> Near:
-        """Rows that count whose distance (nq, n; overwritten) is not surely beyond the `wanted`-th best of its query.
+        """Return the rows that count and whose distance is not certainly beyond the `wanted`-th best of its query.
 
-        relative, absolute (nq,): error of a distance.
+        distances: (nq, n), overwritten; relative, absolute (nq,): error of a distance.
         """
         if self._counted is not None:
             distances[:, ~self._counted] = np.inf
         last = np.partition(distances, self._wanted - 1, axis=1)[:, self._wanted - 1].astype(np.float64)
-        # Twice: the wanted-th may be too small by one error and another row too large by one; a third covers their
+        # Two errors: the wanted-th may be too small by one error and another row too large by one. A third covers their
         # product.
         with np.errstate(over="ignore", invalid="ignore"):
             limit = (last * (1.0 + 3 * relative) + 2 * absolute).astype(np.float32)
         limit = np.nextafter(limit, np.float32(np.inf))
-        # Not "at most the limit": a distance that is NaN says nothing, so its row is kept.
+        # Do not write this as "at most the limit": a row whose distance is NaN must be kept.
         query, position = np.nonzero(~(distances > limit[:, None]))
         if self._counted is None:
             return query, position

@@ -1,4 +1,4 @@
-"""How a part was searched for one group of queries: counted along the way, and said when asked."""
+"""Explain how a part was searched for one group of queries. The figures are counted during the search."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 
 
 class Tally:
-    """What one search of one part for one group of queries did. clock: seconds; turn: whose rests are not counted."""
+    """Counts what one search of one part did for one group of queries.
+
+    clock: seconds; turn: the time that it rested is not counted.
+    """
 
     __slots__ = (
         "_at",
@@ -41,17 +44,17 @@ class Tally:
         self._at = clock() - turn.rested_s
 
     def filtered(self) -> None:
-        """What passed since the last mark was matching the filter."""
+        """Add the time since the last mark to the time of matching the filter."""
         self.filter_us += self._passed_us()
 
     def searched(self) -> float:
-        """It was searching; its microseconds."""
+        """Add the time since the last mark to the time of searching. Return it in microseconds."""
         passed = self._passed_us()
         self.search_us += passed
         return passed
 
     def scored(self) -> float:
-        """It was exact scores; its microseconds."""
+        """Add the time since the last mark to the time of exact scoring. Return it in microseconds."""
         passed = self._passed_us()
         self.score_us += passed
         return passed
@@ -63,7 +66,7 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartExplain:
-    """A SegmentExplain that does not know its shard."""
+    """A SegmentExplain without the number of its shard."""
 
     group: int
     queries: int
@@ -84,12 +87,12 @@ class PartExplain:
     filter_cached: bool
 
     def of_shard(self, shard: int) -> SegmentExplain:
-        """The same with the number of its shard."""
+        """Return the same figures with the number of the shard."""
         return SegmentExplain(shard=shard, **{name: getattr(self, name) for name in self.__slots__})
 
 
 def explained(part: SegmentView, tally: Tally, *, group: int, queries: int) -> PartExplain:
-    """The tally of a part in words and figures."""
+    """Return the tally of a part as a PartExplain."""
     return PartExplain(
         group=group,
         queries=queries,

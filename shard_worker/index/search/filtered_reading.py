@@ -1,6 +1,6 @@
-"""Count, pages in id order and rows to delete, of the points of a view that match a filter.
+"""Count the points of a view that match a filter, page through them in id order, and name rows to delete.
 
-Owns no vectors' business.
+Reads no vectors.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from shoal.shard_worker.index.view import IndexView, SegmentView
 Rows = npt.NDArray[np.int64]
 
 _TEXTS_AT_ONCE = 1 << 15
-"""Ids of a segment with texts among them that are ordered in one piece."""
+"""When a segment has text ids, at most this many of its ids are ordered at once."""
 
 
 def count_view(view: IndexView, filter: Filter | None, context: SearchContext, turn: Turn = FREE) -> int:
-    """Number of points that match; None: of all points. Raises ViewOutdated when a newer view is to be taken."""
+    """Return the number of points that match the filter, of all points for None.
+
+    Raises ViewOutdated when the caller must take a newer view.
+    """
     if filter is None:
         return view.points
     return sum(len(positions) for _, positions in _matches(view, filter, context, turn))
@@ -36,10 +39,10 @@ def count_view(view: IndexView, filter: Filter | None, context: SearchContext, t
 def ids_page(
     view: IndexView, filter: Filter | None, after: PointId | None, limit: int, context: SearchContext, turn: Turn = FREE
 ) -> tuple[Rows, IdArray]:
-    """(rows, ids) of the first `limit` points that match and whose ids follow `after`, in id order, integers before
+    """Return (rows, ids) of the first `limit` matching points whose ids follow `after`, in id order: integers before
     strings.
 
-    Raises ViewOutdated when a newer view is to be taken.
+    Raises ViewOutdated when the caller must take a newer view.
     """
     pages = [_first(part, positions, after, limit, turn) for part, positions in _matches(view, filter, context, turn)]
     rows = np.concatenate([np.empty(0, dtype=np.int64), *(rows for rows, _ in pages)])
@@ -49,9 +52,9 @@ def ids_page(
 
 
 def rows_matching(view: IndexView, filter: Filter, limit: int, context: SearchContext, turn: Turn = FREE) -> tuple[IdArray, Rows, bool]:
-    """(ids, rows, more): at most `limit` points that match, in no order, and whether there are others.
+    """Return (ids, rows, more): at most `limit` points that match, in no order, and whether more points match.
 
-    Raises ViewOutdated when a newer view is to be taken.
+    Raises ViewOutdated when the caller must take a newer view.
     """
     ids: list[IdArray] = []
     rows: list[Rows] = []
@@ -68,7 +71,7 @@ def rows_matching(view: IndexView, filter: Filter, limit: int, context: SearchCo
 
 
 def _matches(view: IndexView, filter: Filter | None, context: SearchContext, turn: Turn) -> Iterator[tuple[SegmentView, Positions]]:
-    """Parts and the positions of their visible rows that match."""
+    """Yield each part with the positions of its visible rows that match."""
     sought = None if filter is None else Sought.of(filter)
     for part in view.parts:
         if not part.live:
@@ -82,10 +85,10 @@ def _matches(view: IndexView, filter: Filter | None, context: SearchContext, tur
 
 
 def _first(part: SegmentView, positions: Positions, after: PointId | None, limit: int, turn: Turn) -> tuple[Rows, IdArray]:
-    """(rows, ids) of the `limit` smallest ids after `after`, in no order."""
+    """Return (rows, ids) of the `limit` smallest ids after `after`, in no order."""
     if part.ids.dtype == np.int64 or len(positions) <= _TEXTS_AT_ONCE:
         return _first_at_once(part, positions, after, limit)
-    # Texts are compared in Python: piece by piece, and the pieces' firsts again.
+    # Texts are compared in Python, which is slow. So select from one piece at a time, together with the best so far.
     firsts = np.empty(0, dtype=np.int64)
     for start in range(0, len(positions), _TEXTS_AT_ONCE):
         turn.pause()
@@ -110,7 +113,7 @@ def _first_at_once(part: SegmentView, positions: Positions, after: PointId | Non
 
 
 def _following(ids: IdArray, after: PointId) -> npt.NDArray[np.bool_]:
-    """Which ids come after `after`."""
+    """Return a mask of the ids that come after `after`."""
     if ids.dtype == np.int64:
         return np.zeros(len(ids), dtype=bool) if isinstance(after, str) else ids > after
     bound = id_order(after)
@@ -118,7 +121,7 @@ def _following(ids: IdArray, after: PointId) -> npt.NDArray[np.bool_]:
 
 
 def _id_order(ids: IdArray, limit: int) -> npt.NDArray[np.intp]:
-    """Positions of the `limit` smallest ids, ascending."""
+    """Return the positions of the `limit` smallest ids, ascending."""
     if ids.dtype == np.int64:
         return np.argsort(ids, kind="stable")[:limit]
     listed = ids.tolist()

@@ -1,12 +1,12 @@
-"""Filters that came before: the rows of a segment that match, their vectors once a filter is hot, and what it met in
-the index.
+"""Cache of recent filters: the rows of a segment that match, their vectors once a filter is hot, and its history in the
+index.
 
-Owns the bound in bytes, kept by forgetting what was used longest ago. Safe in several threads: a lock guards the table;
-what an entry learns is put into it by one reference store, and work done twice does no harm.
+Owns the bound in bytes: the least recently used entries are dropped. Safe in several threads: a lock guards the table;
+an entry is updated by one reference store, and work done twice does no harm.
 
-A segment's rows and payloads never change under a key and a length, so what matches does not either; only deaths do,
-and they are looked up for every view. Verdicts read from the store hold for rows that lived at the reading, and so for
-no earlier view.
+A segment's rows and payloads never change under a key and a length, so the matching rows do not change either. Only
+deaths change, and they are looked up for every view. Matches that were read from the store hold for rows that lived
+when they were read. So they do not hold for an earlier view.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ _LARGEST_SHARE = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Among:
-    """Matching rows as a view sees them. dead: of the part, in that view; alive: (m,) which of the matching rows live,
-    None: all; positions: (count,) int64 of those that live, ascending."""
+    """Matching rows as a view sees them.
+
+    dead: dead rows of the part in that view; alive: (m,) which of the matching rows live, None for all; positions:
+    (count,) int64 of the matching rows that live, ascending.
+    """
 
     dead: int
     alive: Mask | None
@@ -42,7 +45,7 @@ class Among:
 
     @property
     def count(self) -> int:
-        """Rows that match and live."""
+        """Return the number of rows that match and live."""
         return len(self.positions)
 
 
@@ -58,7 +61,8 @@ class HotFilter:
     """The rows of one segment that match one filter.
 
     positions: (m,) int64 ascending, dead rows included; rows: length of the segment; estimate: share of rows that
-    match, as told before any payload was read; verified_seq: no view before it may use this (0: no payload was read).
+    match, as estimated before any payload was read; verified_seq: views before this seq may not use this (0: no payload
+    was read).
     """
 
     def __init__(self, *, positions: Positions, rows: int, estimate: float, verified_seq: int) -> None:
@@ -73,15 +77,16 @@ class HotFilter:
         self._among: Among | None = None
 
     def holds_for(self, part: SegmentView, seq: int) -> bool:
-        """Whether it says the truth about this part in a view at `seq`."""
+        """Return whether this is valid for this part in a view at `seq`."""
         return self.rows == len(part) and seq >= self.verified_seq
 
     def among(self, part: SegmentView, seq: int) -> Among:
-        """The matching rows that live at `seq`."""
+        """Return the matching rows that live at `seq`."""
         known = self._among
         if known is not None and known.dead == part.dead:
             return known
-        # Deaths only grow in number, so two views with as many dead rows in a segment have the same ones.
+        # The number of deaths only grows. So two views with equally many dead rows in a segment have the same dead
+        # rows.
         alive = part.deaths.take(self.positions) > seq if part.dead else None
         found = Among(dead=part.dead, alive=alive, positions=self.positions if alive is None else self.positions[alive])
         self._among = found
@@ -89,11 +94,11 @@ class HotFilter:
 
     @property
     def has_mask(self) -> bool:
-        """Whether `mask` was made before."""
+        """Return whether `mask` has been computed before."""
         return self._mask is not None
 
     def mask(self) -> Mask:
-        """(rows,) which rows match, dead ones included."""
+        """Return which rows match, dead rows included. (rows,)."""
         known = self._mask
         if known is None:
             known = np.zeros(self.rows, dtype=bool)
@@ -102,7 +107,7 @@ class HotFilter:
         return known
 
     def memory_bytes(self) -> int:
-        """Memory it holds."""
+        """Return the memory that this holds."""
         among, gathered, mask = self._among, self.gathered, self._mask
         held = self.positions.nbytes + _ENTRY_BYTES
         if among is not None and among.alive is not None:
@@ -113,7 +118,7 @@ class HotFilter:
 
 
 class HotFilters:
-    """At most `limit_bytes` of what is known of filters, of all segments of one replica."""
+    """Matching rows of filters in all segments of one replica, at most `limit_bytes`."""
 
     def __init__(self, limit_bytes: int = 64 * 1024 * 1024) -> None:
         self._limit = limit_bytes
@@ -126,11 +131,12 @@ class HotFilters:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory held, at most the limit."""
+        """Return the memory held, at most the limit."""
         return self._bytes
 
     def find(self, part: SegmentView, key: str, seq: int) -> HotFilter | None:
-        """What is known of filter `key` on this part, when it holds for a view at `seq`; used once more."""
+        """Return the entry of filter `key` on this part when it is valid for a view at `seq`, and count one more use of
+        it."""
         with self._lock:
             entry = self._entries.get((part.key, key))
             if entry is None or not entry[0].holds_for(part, seq):
@@ -140,12 +146,12 @@ class HotFilters:
             return entry[0]
 
     def peek(self, part: SegmentView, key: str, seq: int) -> HotFilter | None:
-        """As find, without counting as a use."""
+        """Return the same as find, without counting a use."""
         entry = self._entries.get((part.key, key))
         return entry[0] if entry is not None and entry[0].holds_for(part, seq) else None
 
     def keep(self, part: SegmentView, key: str, hot: HotFilter) -> None:
-        """Remember, or count again after it has grown, and forget others beyond the bound."""
+        """Store the entry, or update its size after it has grown. Drop other entries beyond the bound."""
         held = hot.memory_bytes() + len(key)
         with self._lock:
             self._drop((part.key, key))
@@ -157,11 +163,12 @@ class HotFilters:
                 self._drop(next(iter(self._entries)))
 
     def may_gather(self, hot: HotFilter, dim: int) -> bool:
-        """Whether its vectors are worth a place: used often enough, and not most of all there is."""
+        """Return whether to keep the vectors of the matching rows: used often enough, and a bounded share of
+        the limit."""
         return hot.uses >= _HOT_USES and len(hot.positions) * dim * 4 <= self._limit * _LARGEST_SHARE
 
     def gather(self, part: SegmentView, key: str, hot: HotFilter) -> Gathered:
-        """Vectors of its matching rows, kept from now on."""
+        """Return the vectors of the matching rows. They are kept from now on."""
         known = hot.gathered
         if known is not None:
             return known
@@ -171,7 +178,7 @@ class HotFilters:
         return gathered
 
     def forget(self, keys: Iterable[int]) -> None:
-        """Forget these segments: their rows are elsewhere now."""
+        """Drop the entries of these segments: their rows are in other segments now."""
         gone = set(keys)
         with self._lock:
             for name in [name for name in self._entries if name[0] in gone]:

@@ -1,7 +1,7 @@
-"""Which rows of a part match a filter: from its payload index where that can tell, else from the payloads themselves.
+"""Find the rows of a part that match a filter: by its payload index where this is certain, else by reading payloads.
 
-Owns the way from a filter to positions. Refuses to guess: a row the index is unsure of is read, and when its payload
-has been replaced since, the view is outdated.
+Owns the way from a filter to positions. Does not guess: when the index is unsure of a row, its payload is read; when
+this payload has been replaced since, the view is outdated.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from shoal.shard_worker.logic.read_pace import ReadPace
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sought:
-    """A filter and the text that equal filters share, made once per search."""
+    """A filter and its key, which equal filters share. Made once per search."""
 
     filter: Filter
     key: str
 
     @classmethod
     def of(cls, filter: Filter) -> Sought:
-        """With its key."""
+        """Return the filter with its key."""
         return cls(filter=filter, key=filter_key(filter))
 
 
 def matching(part: SegmentView, sought: Sought, seq: int, context: SearchContext, turn: Turn = FREE) -> tuple[HotFilter, bool]:
-    """The rows of the part that match, and whether they were known.
+    """Return the rows of the part that match, and whether they were known before.
 
-    Raises ViewOutdated when the payload of a row that lives at `seq` has been replaced meanwhile, and what the turn
-    raises.
+    Raises ViewOutdated when the payload of a row that lives at `seq` has been replaced meanwhile, and the errors of the
+    turn.
     """
     known = context.hot.find(part, sought.key, seq)
     if known is not None:
@@ -58,13 +58,13 @@ def matching(part: SegmentView, sought: Sought, seq: int, context: SearchContext
 
 
 def _ascending(positions: BitMap) -> Positions:
-    """Positions of a bitmap, ascending. (n,) int64."""
+    """Return the positions of a bitmap, ascending. (n,) int64."""
     found: npt.NDArray[np.uint32] = np.asarray(positions.to_array(), dtype=np.uint32)
     return found.astype(np.int64)
 
 
 def _verified(part: SegmentView, filter: Filter, unsure: Positions, seq: int, context: SearchContext, turn: Turn) -> Positions:
-    """Those of `unsure` whose payload matches; dead rows are left out."""
+    """Return the positions in `unsure` whose payload matches; dead rows are left out."""
     alive = unsure[part.deaths.take(unsure) > seq]
     judge, pace, start = predicate_of(filter, turn.pause), ReadPace(), 0
     kept = [np.empty(0, dtype=np.int64)]

@@ -1,7 +1,7 @@
-"""What exact and indexed searches cost on this machine: measured once, then corrected by every search that is carried
-out.
+"""Estimate the time of exact and indexed searches on this machine.
 
-Owns estimates of the planner. Safe in several threads: a pace is one float, and a lost correction does no harm.
+Paces are measured once, then corrected by every search that is carried out. Owns the estimates of the planner. Safe in
+several threads: a pace is one float, and a lost correction does no harm.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from shoal.shard_worker.index.native.distances import distances_at
 from shoal.shard_worker.index.native.index import squared_distances
 
 TOGETHER_QUERIES = 8
-"""From this many queries on, one matrix product is faster than one pass a query (measured at dimensions 16, 128 and
-784).
+"""From this many queries on, one matrix product is faster than one pass a query.
+
+Measured at dimensions 16, 128 and 784.
 """
 
 CALL_US = 30.0
-"""Of one exact search of a part beside its arithmetic."""
+"""Time of one exact search of a part without its arithmetic."""
 
 _SELECT_US_PER_ROW = 4e-3
 _LEARN_FROM_US = 40.0
@@ -37,14 +38,14 @@ _SEED_ROWS = 4_096
 
 
 class Layout(StrEnum):
-    """How rows lie: CONTIGUOUS: in one block; SCATTERED: at positions of a larger matrix."""
+    """How rows lie in memory. CONTIGUOUS: in one block; SCATTERED: at positions of a larger matrix."""
 
     CONTIGUOUS = "contiguous"
     SCATTERED = "scattered"
 
 
 class _MeasuredWork(StrEnum):
-    """Kinds of arithmetic with their own pace, in microseconds a float."""
+    """Kinds of arithmetic, each with its own pace in microseconds per float."""
 
     ALONE = "alone"
     SCATTERED = "scattered"
@@ -62,11 +63,11 @@ class Paces:
         self._index_scale: dict[int, float] = {}
 
     def exact_us(self, *, queries: int, rows: int, dim: int, layout: Layout) -> float:
-        """Microseconds to compare every one of `queries` with `rows` rows."""
+        """Estimate the microseconds to compare each of `queries` with `rows` rows."""
         return _fixed_us(queries, rows) + self._arithmetic_us(queries, rows, dim, layout)
 
     def learn_exact(self, *, queries: int, rows: int, dim: int, layout: Layout, us: float) -> None:
-        """Such a search took `us`."""
+        """Learn that an exact search with these arguments took `us`."""
         expected = self._arithmetic_us(queries, rows, dim, layout)
         if expected < _LEARN_FROM_US or us <= 0:
             return
@@ -77,11 +78,11 @@ class Paces:
             self._us_per_float[work] = min(max(learnt, seed / _FURTHEST), seed * _FURTHEST)
 
     def index_us(self, key: int, *, queries: int, us: float) -> float:
-        """Microseconds of searching the index of segment `key` where its tuning says `us` for one query."""
+        """Estimate the microseconds of searching the index of segment `key`, whose tuning expects `us` a query."""
         return queries * us * self._index_scale.get(key, 1.0)
 
     def learn_index(self, key: int, *, queries: int, expected_us: float, us: float) -> None:
-        """`queries` searches of segment `key` took `us` where its tuning says `expected_us` for one."""
+        """Learn that `queries` searches of segment `key` took `us`, when its tuning expects `expected_us` for one."""
         if us <= 0 or queries * expected_us <= 0:
             return
         if len(self._index_scale) >= _MOST_SEGMENTS:
@@ -101,11 +102,11 @@ class Paces:
         return self._us_per_float[work]
 
     def _measured(self, dim: int) -> dict[_MeasuredWork, float]:
-        """Each kind of work timed on a small matrix: about two milliseconds in all."""
+        """Time each kind of work on a small matrix: about two milliseconds in all."""
         rows = max(TOGETHER_QUERIES, min(_SEED_ROWS, _SEED_FLOATS // dim))
         matrix = np.full((rows, dim), 0.5, dtype=np.float32)
         queries = matrix[:TOGETHER_QUERIES] + np.float32(0.25)
-        # An odd stride visits every row in an order that no prefetcher foresees for long.
+        # An odd stride visits every row, in an order that a prefetcher cannot predict for long.
         positions = np.ascontiguousarray((np.arange(rows, dtype=np.int64) * 1_009) % rows)
         works: dict[_MeasuredWork, tuple[int, Callable[[], object]]] = {
             _MeasuredWork.ALONE: (1, lambda: squared_distances(queries[0], matrix)),
@@ -121,7 +122,7 @@ class Paces:
         return (self._clock() - began) * 1e6
 
     def _seed(self, work: _MeasuredWork, us_per_float: float) -> float:
-        """A measurement within a plausible range: one interrupted by the scheduler says nothing."""
+        """Limit a measurement to a plausible range: the scheduler may have interrupted it."""
         usual = _SEED_US_PER_FLOAT[work]
         return min(max(us_per_float, usual / _MOST_AT_ONCE), usual * _MOST_AT_ONCE)
 
@@ -132,16 +133,16 @@ _SEED_US_PER_FLOAT = {
     _MeasuredWork.TOGETHER: 5e-5,
     _MeasuredWork.GATHER: 3.5e-4,
 }
-"""Usual paces (measured at dimensions 128 and 784, rows in memory)."""
+"""Usual paces, measured at dimensions 128 and 784 with rows in memory."""
 
 
 def _fixed_us(queries: int, rows: int) -> float:
-    """What an exact search costs beside its arithmetic: the call, and choosing the best."""
+    """Estimate the time of an exact search without its arithmetic: the call, and the selection of the best."""
     return CALL_US + queries * rows * _SELECT_US_PER_ROW
 
 
 def _parts(queries: int, rows: int, dim: int, layout: Layout) -> list[tuple[_MeasuredWork, int]]:
-    """The arithmetic of an exact search: (kind, floats)."""
+    """Return the arithmetic of an exact search as (kind, floats)."""
     floats = rows * dim
     if queries < TOGETHER_QUERIES:
         return [(_MeasuredWork.ALONE if layout is Layout.CONTIGUOUS else _MeasuredWork.SCATTERED, queries * floats)]
@@ -150,6 +151,6 @@ def _parts(queries: int, rows: int, dim: int, layout: Layout) -> list[tuple[_Mea
 
 
 def _correction(us: float, expected_us: float) -> float:
-    """Factor for a pace after one observation, bounded: a search that waited for the processor says little."""
+    """Return the factor for a pace after one observation. It is bounded: a search may have waited for the processor."""
     ratio = min(max(us / expected_us, 1 / _MOST_AT_ONCE), _MOST_AT_ONCE)
     return float(ratio**_WEIGHT)

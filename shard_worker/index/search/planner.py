@@ -1,11 +1,11 @@
-"""Search of one part for one group of queries: which plan, by estimated cost, and carrying it out.
+"""Search one part for one group of queries: choose a plan by estimated cost, and carry it out.
 
-Owns the filter contract within a part: exactly k hits where k rows match, and the recall of the same search without a
-filter. Does not guess what a filter matches: its rows are known (`matching`) before a plan is made, and what was found
-is remembered.
+Owns the filter contract within a part: exactly k hits where at least k rows match, and the recall of the same search
+without a filter. Does not guess what a filter matches: `matching` finds the rows before a plan is made, and they are
+cached.
 
-Where the rows of a part repeat few vectors, each different vector is scored once, and the rows with it follow. That
-costs little for each query, however many rows tie, and the answer is that of `exact`.
+Where the rows of a part have few different vectors, each different vector is scored once for all its rows. The cost for
+a query is then small, however many rows tie, and the answer is that of `exact`.
 """
 
 from __future__ import annotations
@@ -31,17 +31,21 @@ from shoal.shard_worker.logic.filter_plan import FilterHistory, Plan, begin_in_i
 Numbers = npt.NDArray[np.int64]
 
 LISTS = "nprobe"
-"""Inverted lists do not hand their recall on to a filter: what they miss are the rows of lists that were not probed,
-which may be all that match (measured: recall 0.71 where 0.94 was inherited from, ten overlapping clusters, five of them
-wanted). Graphs miss rows here and there."""
+"""Inverted lists do not keep their recall under a filter: they miss the rows of lists that were not probed.
+
+These may be all the rows that match (measured: recall 0.71 instead of the 0.94 without a filter; ten overlapping
+clusters, five of them wanted). Graphs miss single rows here and there.
+"""
 
 _RADIUS_RANK = 64
-"""Hits a range search looks for first: k bounds its answer and may be far more than lie within the radius."""
+"""Number of hits that a range search looks for first. k only bounds its answer: far fewer may lie within the radius."""
 
 
 def part_hits(part: SegmentView, ask: Ask, sought: Sought | None, context: SearchContext, tally: Tally) -> PartHits:
-    """Hits of each query among the visible rows that match, at least the k best of the part in the sense of
-    `ask.accuracy`, in no order. sought: None for no filter. Raises ViewOutdated as `matching` does."""
+    """Return hits of each query among the visible rows that match: at least the k best of the part by `ask.accuracy`.
+
+    The hits are in no order. sought: None for no filter. Raises ViewOutdated as `matching` does.
+    """
     if sought is None:
         return _unfiltered(part, ask, context, tally)
     hot, tally.cached = matching(part, sought, ask.seq, context, ask.turn)
@@ -56,8 +60,9 @@ def part_hits(part: SegmentView, ask: Ask, sought: Sought | None, context: Searc
 
 
 def unfiltered_us(part: SegmentView, ask: Ask, context: SearchContext) -> tuple[BreadthChoice | None, float]:
-    """How a part is searched without a filter: (what to ask of its index, None for exact search; estimated
-    microseconds).
+    """Choose how a part is searched without a filter.
+
+    Return (what to ask of its index, None for exact search; estimated microseconds).
     """
     exact_us = context.paces.exact_us(queries=len(ask), rows=len(part), dim=part.vectors.shape[1], layout=Layout.CONTIGUOUS)
     k = _first_k(ask)
@@ -71,9 +76,9 @@ def unfiltered_us(part: SegmentView, ask: Ask, context: SearchContext) -> tuple[
 
 
 def _unfiltered_choice(part: SegmentView, ask: Ask, context: SearchContext) -> BreadthChoice | None:
-    """As the first of unfiltered_us.
+    """Return the same choice as unfiltered_us.
 
-    Few queries with a recall target are the hot path: their choice was made by cost already.
+    Few queries with a recall target are the hot path: their choice was already made by cost.
     """
     if part.native is None or len(ask) >= TOGETHER_QUERIES or not isinstance(ask.accuracy, RecallTarget):
         return unfiltered_us(part, ask, context)[0]
@@ -111,7 +116,7 @@ def _unfiltered(part: SegmentView, ask: Ask, context: SearchContext, tally: Tall
 
 
 def _carefully(part: SegmentView, native: NativeIndex, ask: Ask, unlike: Numbers, context: SearchContext, tally: Tally) -> PartHits:
-    """Hits of the queries numbered `unlike` (m,) without relying on what was measured with others."""
+    """Return the hits of the queries numbered `unlike` (m,) without relying on measurements with other queries."""
     tally.fallbacks += len(unlike)
     asked = ask.only(unlike)
     choice = part.tuning.now.careful(ask.k, ask.accuracy.recall if isinstance(ask.accuracy, RecallTarget) else context.recall)
@@ -136,7 +141,7 @@ class _Filtered:
         self._hot, self._among = hot, among
 
     def hits(self) -> PartHits:
-        """Hits by the cheaper plan."""
+        """Return hits by the cheaper plan."""
         native = self._part.native
         if native is None or native.breadth_name == LISTS or self._among.count <= _first_k(self._ask):
             return self._exact()
@@ -146,7 +151,7 @@ class _Filtered:
         return self._planned(native, choice)
 
     def _mask(self) -> Mask:
-        """Which rows of the part match; made once, and counted in the cache."""
+        """Return which rows of the part match. Computed once, and counted in the size of the cache."""
         known = self._hot.has_mask
         mask = self._hot.mask()
         if not known:
@@ -184,7 +189,7 @@ class _Filtered:
 
     def _learn(self, record: FilterHistory, descent: Descent) -> None:
         mean = _first_k(self._ask) * len(self._part) / self._among.count
-        # A range search ends where the radius does, which says nothing of how deep the matches lie.
+        # A range search ends at its radius. So its depth does not show how deep the matches lie.
         spread = None if descent.reached is None or self._ask.radius is not None else descent.reached / mean
         self._hot.record = record.after(queries=len(self._ask), fallbacks=len(descent.open), spread=spread)
         self._context.hot.keep(self._part, self._sought.key, self._hot)
@@ -193,7 +198,7 @@ class _Filtered:
         return _exactly(self._part, self._ask, self._stock(), self._context, self._tally)
 
     def _exact_us(self, queries: int) -> float:
-        """Estimated cost of exact search, once its rows lie as `_stock` lays them."""
+        """Estimate the cost of exact search with the layout of rows that `_stock` makes."""
         paces, dim = self._context.paces, self._part.vectors.shape[1]
         if self._hot.gathered is not None or self._context.hot.may_gather(self._hot, dim):
             return paces.exact_us(queries=queries, rows=len(self._hot.positions), dim=dim, layout=Layout.CONTIGUOUS)
@@ -203,7 +208,7 @@ class _Filtered:
         )
 
     def _stock(self) -> Stock:
-        """The matching rows as they are compared most cheaply."""
+        """Return the matching rows in the layout that is cheapest to compare."""
         part, hot, among = self._part, self._hot, self._among
         dim, every = part.vectors.shape[1], among.count == len(part)
         if not every and (hot.gathered is not None or self._context.hot.may_gather(hot, dim)):
@@ -218,38 +223,42 @@ class _Filtered:
         return Stock(vectors=part.vectors, squares=part.squares, layout=Layout.SCATTERED, positions=among.positions, count=among.count)
 
     def _counted(self) -> Mask:
-        """Which rows of the part match and live. (n,)."""
+        """Return which rows of the part match and live. (n,)."""
         counted = np.zeros(len(self._part), dtype=bool)
         counted[self._among.positions] = True
         return counted
 
 
 def _index_us(part: SegmentView, ask: Ask, choice: BreadthChoice, context: SearchContext) -> float:
-    """Estimated cost of one search of the index for each query; no filter makes it cheaper."""
+    """Estimate the cost of one search of the index for each query; a filter does not make it cheaper."""
     us = part.tuning.now.us_of(choice.breadth, max(_first_k(ask), choice.fetch))
     return context.paces.index_us(part.key, queries=len(ask), us=us)
 
 
 def _first_k(ask: Ask) -> int:
-    """Hits to look for first."""
+    """Return the number of hits to look for first."""
     return ask.k if ask.radius is None else min(ask.k, _RADIUS_RANK)
 
 
 def _as_unfiltered(part: SegmentView, native: NativeIndex, k: int, choice: BreadthChoice) -> Reliance | None:
-    """On an index, for as much recall as an unfiltered search finds the first k hits with; None when that is exact.
-    choice: what it would ask of the index were no row dead."""
+    """Require of an index the recall that an unfiltered search has for its first k hits; None when that search is
+    exact.
+
+    choice: what the unfiltered search would ask of the index if no row were dead.
+    """
     reliance = Reliance.on(part, native, k, choice)
     if not part.dead:
         return reliance
-    # Dead rows make the unfiltered search look deeper too, and so find more than it must.
+    # Dead rows make the unfiltered search look deeper, too. So it finds more than it must.
     deeper = reliance.choice(expected_rank(k=k, matching=part.live, rows=len(part)))
     return None if deeper.exact else Reliance.on(part, native, k, deeper)
 
 
 def _finished(plan: Plan, descent: Descent, ask: Ask, stock: Stock, part: SegmentView, context: SearchContext, tally: Tally) -> PartHits:
-    """The hits of the descent and, of the queries it left open, the exact ones."""
+    """Return the hits of the descent, and exact hits for the queries that it left open."""
     if not tally.breadth:
-        # The first round was already dearer than exact search, or no depth reliable enough: the index was not asked.
+        # The index was not searched: the first round was more expensive than exact search, or no depth was reliable
+        # enough.
         return _exactly(part, ask, stock, context, tally)
     tally.plan = plan
     tally.fallbacks += len(descent.open)
@@ -265,11 +274,11 @@ def _exactly(part: SegmentView, ask: Ask, stock: Stock, context: SearchContext, 
 
 
 def _compared(part: SegmentView, ask: Ask, stock: Stock, context: SearchContext, tally: Tally) -> PartHits:
-    """Exact hits, and their cost learnt."""
+    """Return exact hits, and learn their cost."""
     tally.searched()
     kinds = kinds_of(part, stock)
     if kinds is not None:
-        # It says nothing of what comparing rows costs.
+        # This search does not show the cost of comparing rows, so nothing is learnt from it.
         return kinds_hits(part, ask, stock, kinds, tally)
     before = tally.search_us + tally.score_us
     hits = exact_hits(part, ask, stock, tally)
@@ -279,13 +288,13 @@ def _compared(part: SegmentView, ask: Ask, stock: Stock, context: SearchContext,
 
 
 def kinds_of(part: SegmentView, stock: Stock) -> Kinds | None:
-    """The few different vectors of a part, when that is known by now; None where the stock is only some of its rows."""
+    """Return the few different vectors of a part if they are known; None where the stock is only some of its rows."""
     whole = stock.layout is Layout.CONTIGUOUS and stock.positions is None
     return part.ties.kinds(part.ids) if whole else None
 
 
 def kinds_hits(part: SegmentView, ask: Ask, stock: Stock, kinds: Kinds, tally: Tally) -> PartHits:
-    """As exact_hits, of all rows of a part that count."""
+    """Return the same hits as exact_hits, for all rows of a part that count."""
     rows, starts = kinds.rows, kinds.starts
     if stock.counted is not None:
         counted = stock.counted.take(rows)
@@ -301,7 +310,7 @@ def _of_query(part: SegmentView, ask: Ask, first: Numbers, rows: npt.NDArray[np.
     sizes = np.diff(starts)
     filled = np.flatnonzero(sizes)
     scores = pair_scores(ask.queries, part.vectors, np.full(len(filled), number, dtype=np.int64), first[filled], ask.metric)
-    # Levels: 0 for the best score; scores that are no number are equal, and come last.
+    # Levels: 0 for the best score. NaN scores are equal and come last.
     levels = np.unique(scores if ask.metric.smaller_is_better else -scores, return_inverse=True)[1]
     order = np.argsort(levels, kind="stable")
     last = min(int(np.searchsorted(np.cumsum(sizes[filled[order]]), ask.k)), len(order) - 1)

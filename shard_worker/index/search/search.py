@@ -1,7 +1,8 @@
-"""Search a view: every part for every group of queries, then one merge by (score, id). And estimate the cost of that.
+"""Search a view: every part for every group of queries, then one merge by (score, id). Estimate the cost of a search.
 
-Owns the order of the final hits and where a radius cuts them off. Never writes: a view does not change. An estimate is
-right within a factor of two either way, and evaluates no filter: one whose rows are not known yet counts as dear.
+Owns the order of the final hits and the cut at a radius. Writes nothing: a view does not change. The estimate is within
+a factor of two of the true cost. It evaluates no filter: a filter whose matching rows are not known yet is assumed to
+be expensive.
 """
 
 from __future__ import annotations
@@ -39,15 +40,18 @@ def search_view(
     context: SearchContext,
     turn: Turn = FREE,
 ) -> tuple[IndexHits, tuple[PartExplain, ...]]:
-    """The k best points of each query among those that match its group's filter and lie within the radius: exactly
-    min(k, such points) hits a query, in the order of the batch, by (score, id), best first. And how each part was
-    searched for each group, when context.explain is set.
+    """Return the k best points of each query among those that match its group's filter and lie within the radius.
 
-    queries: (nq, dim) float32 as given, of the collection's dimension, finite, and not zero under cosine; each stands
-    in exactly one group. accuracy Exact: the answer is that of the scoring kernel over all points, a tie at the k-th
-    place resolved by id; else recall is that of the unfiltered search. radius: a hit with exactly this score counts.
-    Raises InvalidArgument for groups that do not fit the batch or numbers out of range, ViewOutdated when a newer view
-    is to be taken, and what the turn raises.
+    Each query gets exactly min(k, number of these points) hits, in the order of the batch; hits are ordered by (score,
+    id), best first. Return also how each part was searched for each group, when context.explain is set.
+
+    queries: (nq, dim) float32 as given, of the collection's dimension, finite, and not zero under cosine; each query is
+    in exactly one group. accuracy: with Exact the answer is that of the scoring kernel over all points, and ties at the
+    k-th place are resolved by id; otherwise recall is that of the unfiltered search. radius: a hit with exactly this
+    score counts.
+
+    Raises InvalidArgument for groups that do not fit the batch or numbers out of range, ViewOutdated when the caller
+    must take a newer view, and the errors of the turn.
     """
     _check(len(queries), groups, accuracy, radius)
     ready = np.ascontiguousarray(prepared(queries, metric), dtype=np.float32)
@@ -98,14 +102,14 @@ def _asked(ready: Matrix, group: QueryGroup) -> Matrix:
 
 
 def _renumbered(hits: PartHits, queries: Numbers | None) -> PartHits:
-    """Hits of a group by the numbers of its queries in the batch."""
+    """Renumber the queries of a group's hits to their numbers in the batch."""
     if queries is None:
         return hits
     return PartHits(query=queries.take(hits.query), ids=hits.ids, scores=hits.scores, rows=hits.rows)
 
 
 def _wanted(groups: Sequence[QueryGroup], queries: int) -> int | Numbers:
-    """k, one for all or (queries,)."""
+    """Return k: one number for all queries, or (queries,)."""
     if len(groups) == 1:
         return groups[0].k
     wanted: Numbers = np.zeros(queries, dtype=np.int64)
@@ -115,8 +119,11 @@ def _wanted(groups: Sequence[QueryGroup], queries: int) -> int | Numbers:
 
 
 def _within(hits: PartHits, radius: float, metric: Metric) -> PartHits:
-    """Those of `hits` whose score is at least as good as the radius: scores are float32, and so is what they are
-    compared with, so that a radius of 0.7 does not miss the score that 0.7 is in float32."""
+    """Keep the hits whose score is at least as good as the radius.
+
+    Scores are float32, so the radius is rounded to float32, too: a radius of 0.7 does not miss the score that 0.7 is in
+    float32.
+    """
     with np.errstate(over="ignore"):
         rounded = np.float32(radius)
     bound = rounded if np.isfinite(rounded) else np.float64(radius)
@@ -125,7 +132,7 @@ def _within(hits: PartHits, radius: float, metric: Metric) -> PartHits:
 
 
 def _best(hits: PartHits, wanted: int | Numbers, queries: int, metric: Metric) -> IndexHits:
-    """The `wanted` best of `hits` of each query, in order."""
+    """Return the `wanted` best hits of each query, in order."""
     order = hit_order(hits.query, hits.scores, hits.ids, metric)
     if queries == 1 and isinstance(wanted, int):
         order = order[:wanted]
@@ -138,7 +145,7 @@ def _best(hits: PartHits, wanted: int | Numbers, queries: int, metric: Metric) -
 
 
 UNKNOWN_FILTER_US = 10_000.0
-"""Taken for matching a filter whose rows are not known: it may have to read payloads."""
+"""Assumed cost of matching a filter whose rows are not known: payloads may have to be read."""
 
 _CALL_US = 40.0
 _PART_US = 15.0
@@ -153,7 +160,7 @@ def estimated_search_us(
     metric: Metric,
     context: SearchContext,
 ) -> float:
-    """Estimated time of search_view with the same arguments in one thread, in microseconds."""
+    """Estimate the time of search_view with the same arguments in one thread, in microseconds."""
     total = _CALL_US
     for group in groups:
         asked = queries if group.queries is None else queries[: len(group.queries)]
@@ -174,5 +181,6 @@ def _part_us(part: SegmentView, ask: Ask, sought: Sought | None, context: Search
         return 0.0
     layout = Layout.CONTIGUOUS if hot.gathered is not None else Layout.SCATTERED
     exact_us = context.paces.exact_us(queries=len(ask), rows=len(hot.positions), dim=part.vectors.shape[1], layout=layout)
-    # By the index a search costs more the fewer rows match; no plan costs more than comparing them.
+    # With the index, a search costs more the fewer rows match. Comparing the matching rows is the upper bound of every
+    # plan.
     return min(exact_us, everything_us * len(part) / len(hot.positions))

@@ -1,4 +1,4 @@
-"""Which index a sealed segment gets, and when the one it has is out of date.
+"""Decide which index a sealed segment gets, and when its index is out of date.
 
 Pure: rows and bytes in, an IndexSpec out.
 """
@@ -14,16 +14,18 @@ from shoal.core.index_spec import DEFAULT_LINKS, FLAT, Codec, IndexFamily, Index
 from shoal.core.sizing import merge_bytes
 
 Saving = Literal["none", "sq8", "ivf"]
-"""What an automatic index gives up for memory: nothing; a byte a dimension in the graph; the graph too, and all but a
-bit a dimension.
+"""What an automatic index gives up to save memory.
+
+none: nothing; sq8: the graph keeps one byte a dimension; ivf: no graph, and one bit a dimension.
 """
 
 FLAT_ROWS = 4_000
-"""Fewer rows are compared faster than a graph over them is searched, about."""
+"""About this many rows: fewer are compared faster than a graph over them is searched."""
 
 RETRAIN_RATIO = 4
-"""Lists and codes are learnt anew when there are more than this many times the rows they were learnt for: then twice
-the lists are due.
+"""Lists and codes are trained anew when there are more than this many times the rows they were trained for.
+
+Twice the lists are needed then.
 """
 
 _GRAPH = IndexSpec(family=IndexFamily.HNSW, m=DEFAULT_LINKS)
@@ -37,10 +39,10 @@ _AUTOMATIC: dict[Saving, IndexSpec] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SealedForm:
-    """What sealed segments of a replica look like.
+    """The form of a replica's sealed segments.
 
-    spec: as the collection has it; flat_rows: with an automatic index, smaller segments are kept exact; saving: what an
-    automatic index gives up; ef_construction: breadth of insertion into a graph.
+    spec: as in the collection; flat_rows: with an automatic index, smaller segments are searched exactly; saving: what
+    an automatic index gives up; ef_construction: breadth of insertion into a graph.
     """
 
     dim: int
@@ -51,29 +53,28 @@ class SealedForm:
     ef_construction: int = 128
 
     def wanted(self, rows: int) -> IndexSpec:
-        """The index of a segment of `rows` rows, all numbers filled in; flat when they are too few for the one
-        chosen.
-        """
+        """Return the index of a segment of `rows` rows, all numbers filled in; flat when it has too few rows for the
+        chosen one."""
         if self.spec.family is IndexFamily.AUTO and rows < self.flat_rows:
             return FLAT
         chosen = self._chosen
         return FLAT if waiting_reason(chosen, rows) else chosen.for_rows(rows)
 
     def waiting_reason(self, rows: int) -> str:
-        """Why a segment of `rows` rows is kept exact although another index was chosen, in words; else ""."""
+        """Return why a segment of `rows` rows is searched exactly although an index was chosen, as a text; else ""."""
         return "" if self.spec.family is IndexFamily.AUTO else waiting_reason(self._chosen, rows)
 
     def outdated(self, label: str, *, live: int, trained_rows: int) -> bool:
-        """Whether a segment with index `label` and `live` live rows should be built afresh; never of what wanted(live)
-        has just made.
+        """Return whether a segment with index `label` and `live` live rows should be built anew.
 
-        trained_rows: the rows its index was made for when it was trained, 0 when it is of a kind that learns nothing.
+        Never True for an index that wanted(live) has just made. trained_rows: the rows its index was trained for, 0
+        when its kind needs no training.
         """
         if trained_rows and live > RETRAIN_RATIO * trained_rows:
             return True
         wanted = self.wanted(live)
         if wanted is FLAT and label != FLAT.text:
-            # Too few rows for the index it has: it stays, unless it is of a kind that is no longer wanted.
+            # It has too few rows for its index now. The index stays, unless its kind is no longer wanted.
             return self.spec is FLAT or not self._fits(label, self._chosen)
         return not self._fits(label, wanted)
 
@@ -82,7 +83,8 @@ class SealedForm:
         return _AUTOMATIC[self.saving] if self.spec.family is IndexFamily.AUTO else self.spec
 
     def _fits(self, label: str, wanted: IndexSpec) -> bool:
-        """Whether an index called `label` is what is wanted; where the number of lists was open, any number is."""
+        """Return whether an index called `label` is the wanted one. If the number of lists was left open, any number
+        fits."""
         if label == wanted.text:
             return True
         if self._chosen.nlist or wanted.family is not IndexFamily.IVF:
@@ -95,10 +97,10 @@ class SealedForm:
 
 
 def saving_for(rows: int, dim: int, room_bytes: int, before: Saving) -> Saving:
-    """What an automatic index over `rows` rows gives up when it may take room_bytes of memory, merges of it included.
+    """Return what an automatic index over `rows` rows gives up to fit into room_bytes of memory, its merges included.
 
-    The least that leaves room to grow by a half, so that it comes before writes are refused; less than `before` only
-    where there is room to grow to three times as much, so that it does not go back and forth. The most when nothing
+    The least saving with room for half as many rows more, so that it changes before writes are refused. It is less than
+    `before` only with room for three times the rows, so that it does not change back and forth. The most when nothing
     fits.
     """
     least, easily = _least(rows * 3 // 2, dim, room_bytes), _least(rows * 3, dim, room_bytes)

@@ -1,14 +1,14 @@
-"""Which segments of a replica to build or merge next.
+"""Decide which segments of a replica to build or merge next.
 
-Owns the rule that keeps segments few and build work small. Refuses to build: it sees counts and answers with keys.
+Owns the rule that keeps segments few and build work small. Builds nothing: it takes counts and returns keys.
 
-A graph or a trained index can take in more rows (a copy of it does, see shoal.shard_worker.index.build), so a merge
-costs the rows of its smaller members only. The rule: extend the largest segment that is at most EXTEND_RATIO times the
-rows it would take in, together with everything smaller than it. A shard that is loaded faster than it builds therefore
-inserts each row about once, and the sizes of what remains apart differ by more than EXTEND_RATIO.
+A graph or a trained index can take in more rows (in a copy, see shoal.shard_worker.index.build), so a merge costs only
+the rows of its smaller members. The rule: extend the largest segment that has at most EXTEND_RATIO times the rows it
+would take in, together with all smaller segments. So a shard that is loaded faster than it builds inserts each row
+about once, and the sizes of separate segments differ by more than EXTEND_RATIO.
 
-When nothing waits to be sealed, segments that are worn or out of date (see
-shoal.shard_worker.logic.segments.segment_form) are built afresh, one at a time, the most dead rows first.
+When no rows wait to be sealed, segments that are worn or out of date (see
+shoal.shard_worker.logic.segments.segment_form) are built anew, one at a time, the one with the most dead rows first.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from enum import StrEnum
 from shoal.shard_worker.logic.segments.segment_form import RETRAIN_RATIO
 
 EXTEND_RATIO = 16
-"""Copying a row of a graph, writing and hashing it cost about a thirtieth of inserting it."""
+"""To copy a row of a graph, write it and hash it costs about a thirtieth of inserting it."""
 
 WORN_DIVISOR = 5
-"""A segment is worn, to be rebuilt without its dead rows, when more than one row in this many is dead."""
+"""A segment is worn, and is rebuilt without its dead rows, when more than one row in this many is dead."""
 
 
 class SegmentState(StrEnum):
@@ -36,11 +36,11 @@ class SegmentState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentSummary:
-    """One segment in numbers.
+    """The figures of one segment.
 
-    rows: all it holds; dead: those of them that are dead; extendable: a copy can take in more rows; form: canonical
-    spelling of its index, "" of a frozen one; outdated: its form is not what is wanted now; trained_rows: rows its
-    index was trained for, 0 when it learnt nothing; building: a build reads it.
+    rows: all rows; dead: dead rows; extendable: a copy can take in more rows; form: canonical spelling of its index, ""
+    when frozen; outdated: its form is not the one wanted now; trained_rows: rows its index was trained for, 0 when it
+    was not trained; building: a build reads it.
     """
 
     key: int
@@ -55,28 +55,29 @@ class SegmentSummary:
 
     @property
     def live(self) -> int:
-        """Rows a build would take."""
+        """Return the number of rows a build would take."""
         return self.rows - self.dead
 
     @property
     def worn(self) -> bool:
-        """Whether too many rows are dead."""
+        """Return whether too many rows are dead."""
         return self.dead * WORN_DIVISOR > self.rows
 
     @property
     def stale(self) -> bool:
-        """Whether it is to be built afresh."""
+        """Return whether it is to be built anew."""
         return self.worn or self.outdated
 
     def takes(self, rows: int) -> bool:
-        """Whether a copy of it may grow to `rows` rows."""
+        """Return whether a copy of it may grow to `rows` rows."""
         return self.extendable and not self.stale and (not self.trained_rows or rows <= RETRAIN_RATIO * self.trained_rows)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildPlan:
-    """Merge `sources` into one segment. base: the one of them whose index is copied and extended; None: build
-    afresh.
+    """A plan to merge `sources` into one segment.
+
+    base: the source whose index is copied and extended; None: build anew.
     """
 
     sources: tuple[int, ...]
@@ -84,9 +85,9 @@ class BuildPlan:
 
 
 def plan_build(segments: Sequence[SegmentSummary], *, everything: bool = False) -> BuildPlan | None:
-    """The build to start next, or None when there is nothing to do or one is running.
+    """Return the build to start next, or None when there is nothing to do or a build is running.
 
-    One build at a time for a replica: what freezes meanwhile goes into the next one, whole. everything: end with one
+    A replica has one build at a time: all rows that freeze meanwhile go into the next one. everything: end with one
     segment that is neither worn nor out of date (optimize).
     """
     if any(segment.building for segment in segments):
@@ -103,7 +104,7 @@ def _merge_all(segments: Sequence[SegmentSummary]) -> BuildPlan | None:
 
 
 def _extend(segments: Sequence[SegmentSummary]) -> BuildPlan | None:
-    """All frozen rows and the sealed segments small enough to go with them, into the largest of these."""
+    """Merge all frozen rows, and the sealed segments small enough to join, into the largest of these."""
     frozen = [segment for segment in segments if segment.state is SegmentState.FROZEN]
     sealed = sorted(_sealed(segments), key=_size)
     for at in range(len(sealed) - 1, -1, -1):
@@ -114,7 +115,7 @@ def _extend(segments: Sequence[SegmentSummary]) -> BuildPlan | None:
 
 
 def _refresh(segments: Sequence[SegmentSummary]) -> BuildPlan | None:
-    """The most worn or out of date segment, afresh."""
+    """Build the most worn or out of date segment anew."""
     stale = [segment for segment in _sealed(segments) if segment.stale]
     return _plan([max(stale, key=lambda segment: (segment.dead, -segment.key))], None) if stale else None
 

@@ -1,13 +1,14 @@
-"""Decide which segments to measure, or to measure again, and when that makes way for searches. Pure: counts and times
-in, names out.
+"""Decide which segments to measure, or to measure again, and when a measurement gives way to searches. Pure: counts and
+times in, names out.
 
-The work is bounded. A segment is measured once on what stands in for queries, once on the first real queries, again
-when these have become four times as many, and then, at most a hundredth of the time, when half of them have changed. On
-each new kind of query it is measured once when there are enough of it, and once when there are twice as many.
+The work is bounded. A segment is measured once on stand-ins for queries, and once on the first real queries. It is
+measured again when there are four times as many queries, and then each time half of the queries have changed, which
+takes at most a hundredth of the time. For each new kind of query it is measured once when there are enough of them, and
+once when there are twice as many.
 
-A measurement begins in a lull of the searches, or when it has waited long enough for one. While searches go on it rests
-after each slice as long as the slice took. So it costs searches at most half of one core, at low priority, and is done
-in the end however many there are.
+A measurement begins in a lull of the searches, or when it has waited long enough for one. While searches go on, it
+rests after each slice for as long as the slice took. So it costs searches at most half of one core, at low priority,
+and it finishes however many searches there are.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ENOUGH_QUERIES = 64
-"""From this many on, real queries say more than rows that stand in for them."""
+"""From this number on, real queries are better than rows that stand in for them."""
 
 GROWTH = 4
 CHANGED_DIVISOR = 2
 REST_RATIO = 100.0
-"""After a measurement a segment rests this many times as long as it took."""
+"""After a measurement a segment rests this many times as long as the measurement took."""
 
 QUIET_S = 2.0
 """A lull is this long without a search."""
@@ -35,8 +36,11 @@ MOST_REST_S = 0.1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """Counts of the samples of real queries. held, capacity, taken: of the sample of all: queries in it, room in it,
-    and queries ever taken into it; newest: queries of the newest kind; kinds: of all kinds together."""
+    """Counts of the samples of real queries.
+
+    Of the sample of all queries: held: queries in it, capacity: room in it, taken: queries ever taken into it. newest:
+    queries of the newest kind; kinds: queries of all kinds together.
+    """
 
     held: int
     capacity: int
@@ -46,14 +50,17 @@ class Asked:
 
     @property
     def enough(self) -> bool:
-        """Whether they say more than rows that stand in for them."""
+        """Return whether there are enough to use them instead of stand-ins."""
         return self.held >= min(ENOUGH_QUERIES, self.capacity)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """The last measurement of a segment. real: on real queries; brief: in haste, on few of them; held, taken, kinds: as
-    Asked had them then; at_s: when it ended; took_s: how long it took."""
+    """The last measurement of a segment.
+
+    real: on real queries; brief: in haste, on few queries; held, taken, kinds: of Asked at that time; at_s: when it
+    ended; took_s: how long it took.
+    """
 
     real: bool
     held: int
@@ -66,8 +73,9 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurable:
-    """A sealed segment with an index. standing: its last measurement, None for none; doubted: whether queries have
-    changed since.
+    """A sealed segment with an index.
+
+    standing: its last measurement, None for none; doubted: whether the queries have changed since.
     """
 
     name: str
@@ -77,14 +85,16 @@ class Measurable:
 
     @property
     def uncertain(self) -> bool:
-        """Whether it is searched with more effort than it should need, until it is measured on what is asked."""
+        """Return whether it is searched with more effort than necessary, until it is measured on current queries."""
         return self.standing is None or not self.standing.real or self.doubted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Due:
-    """A segment to measure. urgent: searches cost more than they need until it is done, and there are queries to do it
-    with."""
+    """A segment to measure.
+
+    urgent: searches cost more than necessary until it is measured, and there are queries to measure it with.
+    """
 
     name: str
     urgent: bool
@@ -98,7 +108,7 @@ def due(segments: Sequence[Measurable], asked: Asked, *, now_s: float) -> tuple[
 
 
 def may_begin(*, now_s: float, searched_s: float, due_s: float) -> bool:
-    """Return whether a measurement begins that has been due since due_s. searched_s: the last search."""
+    """Return whether a measurement that has been due since due_s may begin. searched_s: time of the last search."""
     return now_s - searched_s >= QUIET_S or now_s - due_s >= PATIENCE_S
 
 

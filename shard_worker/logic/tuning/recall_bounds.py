@@ -1,8 +1,9 @@
-"""From recalls of single queries to what can be promised to other queries. Owns the statistics; refuses to search.
+"""Compute, from recalls of single queries, what can be promised to other queries. Owns the statistics; searches
+nothing.
 
-A choice made where the mean recall of a sample reaches a target misses it on half of all other samples. So a lower
-confidence bound has to reach it: Wilson's interval for a share (Wilson 1927), over as many independent trials as the
-spread between queries says there were (the design effect of cluster sampling, Kish 1965).
+If a choice is made where the mean recall of a sample just reaches a target, half of all other samples miss the target.
+So a lower confidence bound must reach it: Wilson's interval for a share (Wilson 1927). The number of independent trials
+is derived from the spread between queries (the design effect of cluster sampling, Kish 1965).
 """
 
 from __future__ import annotations
@@ -19,52 +20,54 @@ Table = npt.NDArray[np.float64]
 """(breadths, fetches, ranks)."""
 
 DEVIATIONS = 2.0
-"""Of the bound, from the mean."""
+"""Standard deviations between the mean and the bound."""
 
 BORROWING_DEVIATIONS = 0.7
-"""Of the bound that a rank keeps when it borrows from larger ranks, whose recall is lower but surer."""
+"""The same for the limit of a bound that borrows from larger ranks, whose recall is lower but more certain."""
 
 ASSUMED_CORRELATION = 0.2
-"""Between the hits of one query, as far as a sample has not shown it: hits of a query are found or missed together."""
+"""Assumed correlation between the hits of one query, until a sample shows it: they are found or missed together."""
 
 PRIOR_QUERIES = 8.0
 """Weight of the assumed correlation against what the sample shows."""
 
 MOST_TOLERATED = 0.003
-"""Recall below the target that a bound may have."""
+"""A bound may be this much below the target."""
 
 WINDOW = 200
-"""Queries one after the other, of which the mean recall is promised to reach the target within 0.01."""
+"""The mean recall of this many successive queries is promised to reach the target within 0.01."""
 
 WINDOW_DEVIATIONS = 2.0
-"""Of the mean of a window from a mean that is itself a lower bound."""
+"""Standard deviations between the mean of a window and the overall mean, which is itself a lower bound."""
 
 WINDOW_SLACK = 0.01 - MOST_TOLERATED
 
 STAND_IN_ERROR = 4.0
-"""How many times the error of stand-ins is assumed of real queries. On sentence embeddings (SciFact) real queries
-missed 2.2 to 3.7 times as much as rows of the segment did in inverted lists, and 3 to 13 times in a graph, whose paths
-lead to its own rows."""
+"""Real queries are assumed to have this many times the error of stand-ins.
+
+On sentence embeddings (SciFact) real queries missed 2.2 to 3.7 times as much as rows of the segment in inverted lists,
+and 3 to 13 times as much in a graph, whose paths lead to its own rows.
+"""
 
 STAND_IN_BREADTH = 2.0
-"""How many times the breadth is taken in a graph on top of that: there the factor on the error alone does not hold."""
+"""In a graph this many times the breadth is taken in addition: there the factor on the error is not enough."""
 
 
 def tolerated(recall: float) -> float:
-    """What a bound may lack of a target: less, the closer the target is to 1."""
+    """Return how far a bound may be below a target: less, the closer the target is to 1."""
     return min(MOST_TOLERATED, 0.3 * (1.0 - recall))
 
 
 def expected_recalls(recalls: Recalls) -> Table:
-    """Mean recalls, made monotone: growing with breadth and fetch, falling with rank."""
+    """Return the mean recalls, made monotone: growing with breadth and fetch, falling with rank."""
     return monotone(recalls.mean(axis=3))
 
 
 def sure_recalls(recalls: Recalls, ranks: Sequence[int], breadths: Sequence[int]) -> Table:
-    """Lower confidence bounds of the recall of other queries, growing with breadth and fetch.
+    """Return lower confidence bounds of the recall of other queries, growing with breadth and fetch.
 
-    A bound may borrow, as far as its own sample allows: from a larger rank, and from half the breadth, where the error
-    is at least twice as large (measured: 2.0 to 3 times, for graphs and inverted lists). And it holds for the mean of
+    As far as its own sample allows, a bound may borrow from a larger rank, and from half the breadth, where the error
+    is at least twice as large (measured: 2.0 to 3 times, for graphs and inverted lists). It also holds for the mean of
     any WINDOW queries.
     """
     trials = _trials(recalls, ranks)
@@ -81,25 +84,27 @@ def sure_recalls(recalls: Recalls, ranks: Sequence[int], breadths: Sequence[int]
 
 
 def lower_bounds(recalls: Recalls, ranks: Sequence[int], deviations: float) -> Table:
-    """Wilson's lower bound of mean recalls, so many standard deviations below them."""
+    """Return Wilson's lower bounds of mean recalls, `deviations` standard deviations below them."""
     return _wilson(recalls.mean(axis=3), _trials(recalls, ranks), deviations)
 
 
 def _in_windows(bound: Table, trials_of_one: Table) -> Table:
-    """What is left of a bound on the mean of all queries for the mean of any WINDOW of them, which chance takes further
-    down, but for WINDOW_SLACK. trials_of_one: independent trials that one query stands for."""
+    """Lower a bound on the mean of all queries to a bound on the mean of any WINDOW queries, minus WINDOW_SLACK.
+
+    trials_of_one: independent trials per query.
+    """
     deviation = np.sqrt(bound * (1.0 - bound) / (WINDOW * trials_of_one))
     lowered: Table = np.maximum(0.0, np.minimum(bound, bound - WINDOW_DEVIATIONS * deviation + WINDOW_SLACK))
     return lowered
 
 
 def _trials(recalls: Recalls, ranks: Sequence[int]) -> Table:
-    """As how many independent trials the hits of all queries count."""
+    """Return how many independent trials the hits of all queries count as."""
     queries, hits = recalls.shape[3], np.asarray(ranks, dtype=np.float64)
     mean = recalls.mean(axis=3)
     spread = recalls.var(axis=3) * queries / max(1, queries - 1)
     single = mean * (1.0 - mean)
-    # The prior needs a scale also where nothing was missed: half a missed hit in all.
+    # The prior needs a scale, even where nothing was missed: assume half a missed hit in all.
     scale = np.maximum(single, 0.5 / (queries * hits))
     assumed = scale * (1.0 + (hits - 1.0) * ASSUMED_CORRELATION) / hits
     weight = PRIOR_QUERIES / (PRIOR_QUERIES + queries * single / scale)
@@ -112,13 +117,14 @@ def _wilson(mean: Table, trials: Table, deviations: float) -> Table:
     centre = mean + square / (2 * trials)
     spread = np.sqrt(mean * (1.0 - mean) / trials + square / (4 * trials * trials))
     bound: Table = (centre - deviations * spread) / (1 + square / trials)
-    # Rounding may leave it a little below 0.
+    # Rounding may make it slightly negative.
     return np.maximum(0.0, bound)
 
 
 def with_stand_in_margin(surely: Table, breadths: Sequence[int], *, graph: bool) -> Table:
-    """What stand-ins promise for real queries: STAND_IN_ERROR times the error, in a graph at a STAND_IN_BREADTH-th of
-    the breadth.
+    """Return what stand-ins promise for real queries.
+
+    That is STAND_IN_ERROR times the error; in a graph, of the breadth divided by STAND_IN_BREADTH.
     """
     if graph:
         at = np.log(np.asarray(breadths, dtype=np.float64))
@@ -130,7 +136,7 @@ def with_stand_in_margin(surely: Table, breadths: Sequence[int], *, graph: bool)
 
 
 def monotone(table: Table) -> Table:
-    """Growing with breadth and fetch, falling with rank."""
+    """Make the table grow with breadth and fetch, and fall with rank."""
     return np.minimum.accumulate(_growing(table), axis=2)
 
 

@@ -1,7 +1,7 @@
-"""Carries out one call to etcd: picks the endpoints, bounds the time, and tells what a failure means.
+"""Carries out one call to etcd: picks the endpoints, bounds the time, and turns a failure into an error.
 
-A call goes on to the next endpoint while it surely changed nothing: reads after any failure, writes only before they
-were given to a connection. A write whose outcome is unknown is never sent again.
+A call goes on to the next endpoint as long as it surely changed nothing. A read does so after any failure, a write only
+before it was given to a connection. A write with an unknown outcome is never sent again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from shoal.store.interface import StoreUnavailable
 
 Answer = TypeVar("Answer")
 Attempt = Callable[[EtcdEndpoint, float], Awaitable[Answer]]
-"""Asks one endpoint within so many seconds."""
+"""Asks one endpoint; the number is the time limit in seconds."""
 
 Verdict = Callable[[str, str, str], ShoalError]
-"""The error that a failed attempt is, from the endpoint's address and the gRPC status and details."""
+"""Returns the error of a failed attempt, from the endpoint's address and the gRPC status and details."""
 
 
 class EtcdCalls:
@@ -34,14 +34,14 @@ class EtcdCalls:
         self._dial_timeout_s = dial_timeout_s
 
     async def read(self, attempt: Attempt[Answer], timeout_s: float) -> Answer:
-        """Carry out what may be repeated.
+        """Carry out a call that may be repeated.
 
-        Each endpoint gets its share of the time. Raises StoreUnavailable or a refusal.
+        Each endpoint gets a share of the time. Raises StoreUnavailable or a refusal.
         """
         return await self._over_endpoints(attempt, timeout_s, verdict=failed_read, shared=True)
 
     async def write(self, attempt: Attempt[Answer], timeout_s: float) -> Answer:
-        """Carry out what must not be repeated. Raises StoreUnavailable, OutcomeUnknown or a refusal."""
+        """Carry out a call that must not be repeated. Raises StoreUnavailable, OutcomeUnknown or a refusal."""
         return await self._over_endpoints(attempt, timeout_s, verdict=failed_write, shared=False)
 
     async def _over_endpoints(self, attempt: Attempt[Answer], timeout_s: float, *, verdict: Verdict, shared: bool) -> Answer:
@@ -69,7 +69,7 @@ class EtcdCalls:
 
 
 async def _ask_as_user(attempt: Attempt[Answer], endpoint: EtcdEndpoint, end: Deadline, verdict: Verdict) -> Answer:
-    """Ask with a token, and once more with a new one when etcd does not know the token. It has then done nothing."""
+    """Ask with a token. If etcd does not know the token, it did nothing: ask once more with a new token."""
     await endpoint.login(end.left_s)
     sent = endpoint.metadata
     try:

@@ -1,4 +1,4 @@
-"""Connections to the endpoints of etcd, and the one place that says how a channel to it is made."""
+"""Owns the connections to the endpoints of etcd, and how a channel to etcd is made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shoal.store.interface import StoreUnavailable
 from shoal.wire.channels import open_aio_channel
 
 _MESSAGE_BYTES = 256 * 1024 * 1024
-"""Above the largest answer: a page of a listing with every value at etcd's request limit."""
+"""More than the largest answer: a page of a listing in which every value has the size of etcd's request limit."""
 
 _PROBE_S = 0.5
 
@@ -28,9 +28,9 @@ _FAILED = grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
 
 def channel_options(settings: EtcdSettings) -> tuple[tuple[str, int], ...]:
-    """Options of every channel to etcd.
+    """Return the options of every channel to etcd.
 
-    Pings find dead peers that streams do not; etcd cuts off clients that ping more often than every 5 s.
+    Pings find a dead peer, which an idle stream does not. etcd disconnects clients that ping more often than every 5 s.
     """
     return (
         ("grpc.use_local_subchannel_pool", 1),
@@ -46,7 +46,7 @@ def channel_options(settings: EtcdSettings) -> tuple[tuple[str, int], ...]:
 
 
 def credentials(tls: EtcdTls) -> grpc.ChannelCredentials:
-    """What a secure channel is made with."""
+    """Return the credentials of a secure channel."""
     return grpc.ssl_channel_credentials(root_certificates=tls.ca, private_key=tls.key, certificate_chain=tls.certificate)
 
 
@@ -67,13 +67,13 @@ class EtcdEndpoint:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Goes with every call."""
+        """Metadata of every call."""
         return self.token.metadata
 
     async def login(self, timeout_s: float) -> None:
-        """Get a token, unless there is one or none is needed. To be called when `ready`.
+        """Get a token, unless there is one or none is needed. Call this after `ready`.
 
-        Raises Unauthenticated for a wrong name or password, StoreUnavailable.
+        Raises Unauthenticated for a wrong name or password, StoreUnavailable otherwise.
         """
         if self.token.known:
             return
@@ -82,10 +82,10 @@ class EtcdEndpoint:
                 await self._login(timeout_s)
 
     async def ready(self, timeout_s: float) -> None:
-        """Wait until the channel is connected, so that what fails before was surely not sent.
+        """Wait until the channel is connected. If this fails, the call was surely not sent.
 
-        Raises StoreUnavailable when the endpoint cannot be connected now or not within timeout_s, PreconditionFailed
-        when closed.
+        Raises StoreUnavailable if the endpoint cannot be connected now or within timeout_s, PreconditionFailed if the
+        store is closed.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -104,7 +104,7 @@ class EtcdEndpoint:
             state = self.channel.get_state(try_to_connect=True)
 
     async def _why(self) -> str:
-        """What gRPC says of a connection that failed: it tells only those who call."""
+        """Return gRPC's reason for a failed connection. gRPC gives it only as the error of a call, so make one."""
         try:
             await self.kv.Range(rpc.RangeRequest(key=b"\x00"), timeout=_PROBE_S, metadata=self.metadata)
         except grpc.aio.AioRpcError as error:
@@ -120,7 +120,7 @@ class EtcdEndpoint:
                 raise failure from None
             self.token.take("")
         except asyncio.CancelledError:
-            # A channel that is closed under a call cancels the call, not the task.
+            # A channel that is closed during a call cancels the call, not the task.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
@@ -130,7 +130,7 @@ class EtcdEndpoint:
 
 
 class EtcdEndpoints:
-    """All endpoints of one client, connected when first used. Belongs to the event loop that uses it first."""
+    """All endpoints of one client. Each connects when first used, and belongs to the event loop that uses it first."""
 
     def __init__(self, settings: EtcdSettings) -> None:
         self.order = EndpointOrder(len(settings.endpoints))
@@ -142,19 +142,19 @@ class EtcdEndpoints:
 
     @property
     def closed(self) -> bool:
-        """Whether the channels were given up."""
+        """Whether `close` was called."""
         return self._closed
 
     def attempts(self) -> tuple[EtcdEndpoint, ...]:
-        """Each endpoint once, the one that worked last first. Raises PreconditionFailed when closed."""
+        """Return each endpoint once, the preferred one first. Raises PreconditionFailed if closed."""
         return tuple(self._endpoint(index) for index in self.order.attempts())
 
     def preferred(self) -> EtcdEndpoint:
-        """The endpoint to try first. Raises PreconditionFailed when closed."""
+        """Return the endpoint to try first. Raises PreconditionFailed if closed."""
         return self._endpoint(self.order.preferred)
 
     async def close(self) -> None:
-        """Give all channels up."""
+        """Close all channels."""
         self._closed = True
         for endpoint in self._made.values():
             await endpoint.channel.close(None)
@@ -185,7 +185,7 @@ class EtcdEndpoints:
 
 
 class EndpointOrder:
-    """The order in which endpoints 0..count-1 are tried: a ring that begins at the one that worked last. Pure."""
+    """The order in which endpoints 0..count-1 are tried: a ring that begins at the endpoint that worked last. Pure."""
 
     def __init__(self, count: int) -> None:
         self._count = count

@@ -1,7 +1,7 @@
 """A client of etcd v3: the Store over grpc.aio, for plain asyncio and uvloop.
 
-It knows several endpoints, bounds every call, tells "not applied" from "unknown", and hands out no message or error of
-gRPC.
+It uses several endpoints, bounds every call, distinguishes "not applied" from "unknown", and lets no message or error
+of gRPC out.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from shoal.store.interface import (
 from shoal.store.transaction_limits import check_key, check_transaction, check_ttl
 
 _PAGE = 128
-"""Keys of a listing in one answer; with every value at its limit they still fit into one message."""
+"""Keys of a listing in one answer. They fit into one message even if every value has the largest size."""
 
 _LIST_ATTEMPTS = 3
-"""A listing starts anew when etcd compacts the revision it is reading, which happens minutes apart."""
+"""A listing starts again if etcd compacts the revision that it reads. Compactions happen minutes apart."""
 
 
 class EtcdStore:
-    """Store over etcd. Made anywhere, used from one event loop."""
+    """Store over etcd. It can be made on any thread, and is used from one event loop."""
 
     def __init__(self, settings: EtcdSettings, jitter: Callable[[], float] = random.random) -> None:
         """jitter: numbers in [0, 1) that spread the reconnects of many clients."""

@@ -1,4 +1,4 @@
-"""etcd's messages as values of the interface, and back. No message goes past the modules of this room named etcd_*."""
+"""Turns etcd's messages into values of the interface, and back. No message of etcd leaves this room."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from shoal.store.interface import (
 
 
 def encode_key(key: str) -> bytes:
-    """A key as etcd holds it."""
+    """Return a key as etcd holds it."""
     return key.encode("utf-8")
 
 
 def decode_key(key: bytes) -> str:
-    """A key as the interface names it.
+    """Return a key as the interface names it.
 
-    Foreign bytes that are no UTF-8 become surrogates, so that reading does not fail on them.
+    Another client may have written bytes that are not UTF-8. They become surrogates, so that reading does not fail.
     """
     return key.decode("utf-8", "surrogateescape")
 
 
 def end_of_prefix(prefix: str) -> bytes:
-    """The first key after all keys below a prefix, which is not empty."""
+    """Return the first key after all keys below a prefix. The prefix must not be empty."""
     first = encode_key(prefix)
-    # 0xFF does not occur in UTF-8, so the last byte can be counted up.
+    # 0xFF does not occur in UTF-8, so the last byte can be raised by one.
     return first[:-1] + bytes([first[-1] + 1])
 
 
 def to_txn(transaction: Transaction) -> rpc.TxnRequest:
-    """A transaction as etcd takes it."""
+    """Return a transaction as etcd takes it."""
     return rpc.TxnRequest(
         compare=[_to_compare(compare) for compare in transaction.compares],
         success=[_to_operation(operation) for operation in transaction.then],
@@ -51,13 +51,13 @@ def to_txn(transaction: Transaction) -> rpc.TxnRequest:
 
 
 def from_txn(response: rpc.TxnResponse) -> Committed | Rejected:
-    """The outcome of a transaction."""
+    """Return the outcome of a transaction."""
     revision = Revision(response.header.revision)
     return Committed(revision=revision) if response.succeeded else Rejected(revision=revision)
 
 
 def from_key_value(message: rpc.KeyValue) -> Versioned:
-    """One key."""
+    """Return one key."""
     return Versioned(
         key=decode_key(message.key),
         value=message.value,
@@ -68,7 +68,7 @@ def from_key_value(message: rpc.KeyValue) -> Versioned:
 
 
 def from_watch_response(response: rpc.WatchResponse) -> StreamMessage:
-    """What the server says on a watch stream."""
+    """Return the message that the server sent on a watch stream."""
     if response.compact_revision:
         return HistoryCompacted(revision=Revision(response.compact_revision))
     if response.canceled:

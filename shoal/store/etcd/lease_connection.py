@@ -1,7 +1,7 @@
-"""The connection of a lease keeper to etcd: blocking calls on channels of its own, so that no event loop is in its way.
+"""The connection of a lease keeper to etcd: blocking calls on its own channels, so that it depends on no event loop.
 
-It is not grpc.aio because every event loop of a process that uses grpc.aio is woken by one shared queue of completions:
-a second loop on the keeper's thread would depend on what it must be independent of.
+It does not use grpc.aio. There, one queue of completions wakes all event loops of a process, so a second loop on the
+keeper's thread would still depend on the main loop.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from shoal.wire.channels import open_channel
 Answer = TypeVar("Answer")
 Metadata = tuple[tuple[str, str], ...]
 Attempt = Callable[[Any, float, Metadata], Answer]
-"""Asks over a stub within so many seconds, with metadata."""
+"""Asks with a stub, a time limit in seconds, and metadata."""
 
 
 class EtcdLeaseConnection:
     """LeaseConnection over etcd.
 
-    Both of its calls may be repeated, so both go on to the next endpoint after any failure.
+    Both calls may be repeated, so both go on to the next endpoint after any failure.
     """
 
     def __init__(self, settings: EtcdSettings) -> None:
@@ -75,7 +75,7 @@ class EtcdLeaseConnection:
         raise failure
 
     def _ask_as_user(self, attempt: Attempt[Answer], index: int, end: Deadline) -> Answer:
-        """Ask with a token, and once more with a new one when etcd does not know the token."""
+        """Ask with a token, and once more with a new token if etcd does not know the first one."""
         self._login(index, end)
         try:
             return self._ask(attempt, index, end)

@@ -1,4 +1,4 @@
-"""Where etcd is and how patient its client is."""
+"""The settings of an etcd client: endpoints, time limits, certificates, login."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EtcdTls:
-    """Certificates in PEM. ca: that sign etcd's, None for those the system trusts; certificate, key: ours, both or
-    neither.
+    """Certificates in PEM. ca: those that sign etcd's certificate, None for those that the system trusts.
+
+    certificate, key: our own; both or neither.
     """
 
     ca: bytes | None = None
@@ -22,7 +23,7 @@ class EtcdTls:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EtcdLogin:
-    """Who we are to an etcd with authentication."""
+    """Our user and password, for an etcd with authentication."""
 
     user: str
     password: str = field(repr=False)
@@ -30,12 +31,12 @@ class EtcdLogin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EtcdSettings:
-    """Settings of one client. Raises InvalidArgument when made of impossible values.
+    """Settings of one client. Raises InvalidArgument for unusable values.
 
     endpoints: "host:port", at least one. dial_timeout_s: for one endpoint to accept a connection. call_timeout_s: for a
-    call the client makes by itself, as when a watch lists again. silence_s: after so long without a word from a watched
-    endpoint it is asked for one, after twice as long it is given up. tls: None for plain text. login: None for an etcd
-    without authentication.
+    call that the client makes by itself, for example when a watch lists again. silence_s: after this time without a
+    message, a watched endpoint is asked for a sign of life; after twice this time, its stream is closed. tls: None for
+    plain text. login: None for an etcd without authentication.
     """
 
     endpoints: tuple[str, ...]
@@ -59,7 +60,7 @@ class EtcdSettings:
 
 
 class EtcdAccess(Protocol):
-    """The settings of a process that say where its etcd is and how it is reached; texts are "" when not given."""
+    """The settings of a process for access to its etcd. A text that is not given is ""."""
 
     @property
     def etcd(self) -> tuple[str, ...]:
@@ -93,9 +94,9 @@ class EtcdAccess(Protocol):
 
 
 def etcd_settings(access: EtcdAccess, endpoints: tuple[str, ...] | None = None) -> EtcdSettings:
-    """Settings of a client, with what the named files hold. endpoints: instead of `access.etcd`.
+    """Return the settings of a client, with the contents of the named files. endpoints: instead of `access.etcd`.
 
-    Raises InvalidArgument naming a file that cannot be read or is not what it should be.
+    Raises InvalidArgument, with the name of the file, for a file that cannot be read or has unusable contents.
     """
     return EtcdSettings(endpoints=endpoints or access.etcd, tls=_tls(access), login=_login(access))
 
@@ -126,7 +127,7 @@ def _login(access: EtcdAccess) -> EtcdLogin | None:
 def _pem(name: str, path: str) -> bytes:
     content = _content(name, path)
     if b"-----BEGIN " not in content:
-        raise InvalidArgument(f"{name} {path} is no PEM file", ErrorDetails(field=name))
+        raise InvalidArgument(f"{name} {path} is not a PEM file", ErrorDetails(field=name))
     return content
 
 

@@ -1,8 +1,8 @@
-"""What a failed call to etcd means for its caller: refused, surely not applied, or unknown. Pure.
+"""Turns a failed call to etcd into an error: refused, surely not applied, or unknown. Pure.
 
-Only what etcd is known to say before it hands a request to its log counts as "surely not applied". Everything else that
-happens after a request left (a deadline, a lost connection, "request timed out", "database space exceeded") may hide a
-change that was applied, and is unknown.
+"Surely not applied" are only the errors that etcd returns before it hands a request to its log. After any other error
+of a request that was sent (a deadline, a lost connection, "request timed out", "database space exceeded"), the change
+may have been applied: the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from shoal.store.interface import LeaseNotFound, OutcomeUnknown, StoreUnavailabl
 from shoal.wire.grpc_words import connection_words, foreign_error
 
 NOT_TAKEN_UP = frozenset({"etcdserver: no leader", "etcdserver: too many requests", "etcdserver: not capable"})
-"""Said by etcd at its door, before a request goes on to its log."""
+"""Errors that etcd returns before a request reaches its log."""
 
 LEASE_NOT_FOUND = "etcdserver: requested lease not found"
 
 
 _NO_USER = "etcdserver: user name is empty"
 STALE_TOKEN = frozenset({"etcdserver: invalid auth token", "etcdserver: revision of auth store is old", _NO_USER})
-"""Said by etcd, before it does anything, of a token that has expired, is older than a change of rights, or is
-missing.
+"""Errors that etcd returns, before it does anything, for a token that has expired, is older than a change of rights,
+or is missing.
 """
 
 _WRONG_LOGIN = "etcdserver: authentication failed"
 _NO_AUTHENTICATION = "etcdserver: authentication is not enabled"
 _LAST_ERROR = "last error: "
-"""What gRPC says of a connection it does not get."""
+"""In gRPC's details of a failed connection, the reason follows this text."""
 
 _OF_ETCD = ("etcdserver:", "auth:", "mvcc:", "lease ")
-"""How texts of etcd itself begin."""
+"""Prefixes of the error texts of etcd itself."""
 
 _TLS_SIGNS = ("ssl", "tls", "certificate", "handshake", "wrong_version_number")
 
 
 class StaleToken(Unauthenticated):
-    """The token that came with the request is of no use; nothing was done."""
+    """etcd did not accept the token of the request; nothing was done."""
 
 
 class Untrusted(StoreUnavailable):
@@ -43,11 +43,11 @@ class Untrusted(StoreUnavailable):
 
 
 class Compacted(StoreUnavailable):
-    """The revision that was asked for is older than what etcd remembers."""
+    """The requested revision is older than the history that etcd keeps."""
 
 
 def failed_read(endpoint: str, code: str, details: str) -> ShoalError:
-    """The error of a read, or of a request that changes nothing when repeated. code: name of a gRPC status."""
+    """Return the error of a failed read, or of another request that may be repeated. code: name of a gRPC status."""
     refusal = _refusal(endpoint, code, details)
     if refusal is not None:
         return refusal
@@ -59,7 +59,7 @@ def failed_read(endpoint: str, code: str, details: str) -> ShoalError:
 
 
 def failed_write(endpoint: str, code: str, details: str) -> ShoalError:
-    """The error of a request that changes something and that was given to the connection."""
+    """Return the error of a failed request that changes something and was given to the connection."""
     refusal = _refusal(endpoint, code, details)
     if refusal is not None:
         return refusal
@@ -69,7 +69,7 @@ def failed_write(endpoint: str, code: str, details: str) -> ShoalError:
 
 
 def failed_login(endpoint: str, user: str, code: str, details: str) -> ShoalError | None:
-    """The error of a request for a token; None when etcd needs none."""
+    """Return the error of a failed request for a token; None if etcd needs no token."""
     if details.startswith(_NO_AUTHENTICATION):
         return None
     if details.startswith(_WRONG_LOGIN):
@@ -80,12 +80,10 @@ def failed_login(endpoint: str, user: str, code: str, details: str) -> ShoalErro
 
 
 def failed_connection(endpoint: str, details: str) -> StoreUnavailable:
-    """The error of an endpoint that cannot be connected. details: what gRPC says of its last attempt, "" for
-    nothing.
-    """
+    """Return the error of an endpoint that cannot be connected. details: gRPC's details of its last attempt, or ""."""
     reason = details.rsplit(_LAST_ERROR, 1)[-1]
     if any(sign in reason.lower() for sign in _TLS_SIGNS):
-        return Untrusted(f"etcd at {endpoint} and we do not trust each other; check etcd_ca, etcd_cert and etcd_key ({reason})")
+        return Untrusted(f"TLS with etcd at {endpoint} failed; check etcd_ca, etcd_cert and etcd_key ({reason})")
     words = connection_words(details).removeprefix("no connection: ")
     return StoreUnavailable(f"etcd at {endpoint} cannot be connected" + (f" ({words})" if words else ""))
 
@@ -93,7 +91,7 @@ def failed_connection(endpoint: str, details: str) -> StoreUnavailable:
 def _refusal(endpoint: str, code: str, details: str) -> ShoalError | None:
     message = f"etcd at {endpoint} refused: {details}"
     if details in STALE_TOKEN:
-        return StaleToken(message if details != _NO_USER else f"{message}; it wants to know who asks: set etcd_user and etcd_password_file")
+        return StaleToken(message if details != _NO_USER else f"{message}; it requires a login: set etcd_user and etcd_password_file")
     match code:
         case "INVALID_ARGUMENT":
             return InvalidArgument(message)
@@ -109,6 +107,6 @@ def _refusal(endpoint: str, code: str, details: str) -> ShoalError | None:
 
 def _message(endpoint: str, code: str, details: str) -> str:
     if code == "UNIMPLEMENTED":
-        return f"what answers at {endpoint} is no etcd, or one without the calls of etcd 3; correct the endpoints"
+        return f"the server at {endpoint} is not etcd, or does not know the calls of etcd 3; correct the endpoints"
     said = details if details.startswith(_OF_ETCD) else foreign_error(code, details).message
     return f"etcd at {endpoint} did not answer: {said}"

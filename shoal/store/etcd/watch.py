@@ -1,4 +1,4 @@
-"""A watch over etcd that goes on through broken streams, dead endpoints and compaction, until its reader closes it."""
+"""A watch over etcd. It goes on after broken streams, dead endpoints and compaction, until its reader closes it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from shoal.store.interface import Delta, Listed, Listing, StoreUnavailable
 log = logging.getLogger(__name__)
 
 ListPrefix = Callable[[str, float], Awaitable[Listing]]
-"""Lists a prefix within so many seconds."""
+"""Lists a prefix; the number is the time limit in seconds."""
 
 FIRST_S, LONGEST_S = 0.1, 2.0
-"""The pauses before the stream is opened again."""
+"""Shortest and longest pause, in seconds, before the stream is opened again."""
 
 _QUEUED = 64
-"""Listings and deltas that wait for a slow reader; then the stream itself waits."""
+"""The most listings and deltas that wait for a slow reader. With more, the stream itself waits."""
 
 
 class EtcdWatch:
     """Watch over etcd.
 
-    A task of its own follows the stream, so that `connected` is true to the moment, also between reads.
+    Its own task follows the stream, so that `connected` is up to date also between reads.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class EtcdWatch:
             await self._queue.put(error)
 
     async def _follow_endpoint(self) -> str:
-        """Follow a stream of the preferred endpoint to its end. Returns why it ended."""
+        """Follow a stream of the preferred endpoint to its end. Returns the reason of its end."""
         endpoint = self._endpoints.preferred()
         try:
             await endpoint.ready(self._settings.dial_timeout_s)
@@ -123,7 +123,7 @@ class EtcdWatch:
             self._endpoints.token.forget(endpoint.metadata)
             return error.message
         except (Unauthenticated, PermissionDenied) as error:
-            # Who was let in once waits to be let in again: a reader must not end because somebody rotates passwords.
+            # After one successful login, keep trying: a reader must not fail because an operator changes a password.
             if not self._let_in:
                 raise
             self._endpoints.token.forget(endpoint.metadata)
@@ -158,12 +158,12 @@ class EtcdWatch:
                     self._position = None
                     return reason
                 case Reopen(reason=reason):
-                    # etcd 3.4 says of a token that it does not know only "permission denied" here.
+                    # For an unknown token, etcd 3.4 reports only "permission denied" here.
                     self._endpoints.token.forget(self._endpoints.token.metadata)
                     return reason
 
     def _note(self, problem: str | None) -> None:
-        """Say it once, not at every attempt."""
+        """Set the problem, None for connected, and log the change once."""
         if problem is not None and self._problem is None:
             log.warning("watch of %s is disconnected: %s", self._prefix, problem)
         elif problem is None and self._failures:
@@ -172,10 +172,10 @@ class EtcdWatch:
 
 
 def backoff_s(failures: int, jitter: float) -> float:
-    """Return the seconds to wait after so many failures in a row (>= 1). Pure.
+    """Return the seconds to wait after this number of failures in a row (>= 1). Pure.
 
-    The ceiling doubles from FIRST_S up to LONGEST_S. jitter, in [0, 1), picks a time between half of it and all of it,
-    so that clients that failed together do not come back together.
+    The ceiling doubles from FIRST_S up to LONGEST_S. jitter, in [0, 1), picks a time between half the ceiling and the
+    ceiling, so that clients that failed together do not reconnect together.
     """
     ceiling = min(LONGEST_S, FIRST_S * 2.0 ** min(failures - 1, 16))
     return ceiling * (0.5 + 0.5 * jitter)

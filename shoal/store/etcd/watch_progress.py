@@ -1,9 +1,8 @@
-"""How far a watch has come, and what each message of its stream means for it. Pure.
+"""The position of a watch in the store's history, and the effect of each message of its stream. Pure.
 
-A stream is opened at the revision the watch has already seen, not at the one after it, and what is seen twice is
-dropped. For etcd calls a start compacted only when it is *below* the compacted revision, while a deletion *at* the
-compacted revision is already forgotten: starting one revision early turns that silent loss into an answer that says
-"compacted".
+A stream is opened at the revision that the watch has already seen, not at the next one; events that come twice are
+dropped. Reason: etcd reports "compacted" only for a start *below* the compacted revision, but a deletion *at* the
+compacted revision is already forgotten. With a start one revision earlier, etcd reports this loss instead of hiding it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from shoal.store.interface import Delta, Versioned
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deleted:
-    """A key that went away at a revision."""
+    """A key that was deleted at a revision."""
 
     key: str
     revision: Revision
@@ -29,14 +28,14 @@ Event = Versioned | Deleted
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WatchCreated:
-    """The server watches now. revision: of the store as this server knows it."""
+    """The server has created the watch. revision: of the store, as this server knows it."""
 
     revision: Revision
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changes:
-    """What changed, in order. more: the last revision may go on in the next message."""
+    """Changes, in order. more: the next message may hold more changes of the last revision."""
 
     events: tuple[Event, ...]
     more: bool
@@ -44,21 +43,21 @@ class Changes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HistoryCompacted:
-    """The server does not remember what the watch has not seen. revision: up to which it has forgotten."""
+    """The server has dropped history that the watch has not seen. revision: it has dropped all up to here."""
 
     revision: Revision
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Canceled:
-    """The server watches no more."""
+    """The server has ended the watch."""
 
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StillThere:
-    """The server is alive and has nothing to say. Its revision is not trusted: old servers send it ahead of events."""
+    """The server is alive and reports no change. Its revision is not used: old servers send it before its events."""
 
 
 StreamMessage = WatchCreated | Changes | HistoryCompacted | Canceled | StillThere
@@ -66,9 +65,7 @@ StreamMessage = WatchCreated | Changes | HistoryCompacted | Canceled | StillTher
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Position:
-    """All of the history up to `revision` was handed on; `held` belongs to one later revision that may not be
-    complete.
-    """
+    """The history up to `revision` was handed on. held: events of one later revision, perhaps not all of them."""
 
     revision: Revision
     held: tuple[Event, ...] = ()
@@ -76,7 +73,7 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advance:
-    """Go on from a new position; hand the deltas on."""
+    """Hand on the deltas and go on from the new position."""
 
     position: Position
     deltas: tuple[Delta, ...]
@@ -84,20 +81,20 @@ class Advance:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Relist:
-    """The thread is lost: list everything again."""
+    """Changes may have been missed: list everything again."""
 
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reopen:
-    """The stream is of no more use: open another one."""
+    """The stream cannot be used any more: open another one."""
 
     reason: str
 
 
 def absorb(position: Position, message: StreamMessage) -> Advance | Relist | Reopen:
-    """What a message means for a watch at that position."""
+    """Return what a watch at that position has to do after a message."""
     match message:
         case WatchCreated(revision=revision) if revision < position.revision:
             return Relist(reason=f"the store is at revision {revision}, the watch was at {position.revision}: history was lost")

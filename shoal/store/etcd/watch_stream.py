@@ -1,7 +1,7 @@
-"""One watch stream to one endpoint of etcd, which knows a silent server from a quiet one.
+"""One watch stream to one endpoint of etcd. It distinguishes a dead server from one without changes.
 
-A quiet server is asked for a sign of life over the stream itself; one that is frozen, or gone without a word, does not
-give it.
+After some silence it asks the server for a sign of life over the stream itself. A server that is frozen or gone does
+not answer.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from shoal.store.etcd.watch_progress import StreamMessage
 from shoal.store.interface import StoreUnavailable
 
 _REQUESTS = 4
-"""Requests that wait to be sent: the opening one, a question, the end, and one to spare."""
+"""The most requests that wait to be sent: the opening one, a progress request, the end, and one to spare."""
 
 
 class EtcdWatchStream:
-    """An open stream. Read by one task, closed by the same."""
+    """An open stream. One task reads it and closes it."""
 
     def __init__(self, *, endpoint: EtcdEndpoint, prefix: str, start: Revision, silence_s: float) -> None:
-        """start: first revision to hear of, inclusive. silence_s: see EtcdSettings."""
+        """start: first revision to receive, inclusive. silence_s: see EtcdSettings."""
         self._endpoint = endpoint
         self._silence_s = silence_s
         self._requests: asyncio.Queue[rpc.WatchRequest | None] = asyncio.Queue(_REQUESTS)
@@ -37,9 +37,9 @@ class EtcdWatchStream:
         self._reading: asyncio.Task[Any] | None = None
 
     async def receive(self) -> StreamMessage:
-        """What the server says next.
+        """Return the next message of the server.
 
-        Raises StoreUnavailable when the stream broke, ended or stayed silent; or a refusal.
+        Raises StoreUnavailable if the stream broke, ended or stayed silent; or a refusal.
         """
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
@@ -53,7 +53,7 @@ class EtcdWatchStream:
         raise StoreUnavailable(f"etcd at {self._endpoint.address} was silent on a watch for {2 * self._silence_s:.3g} s")
 
     async def close(self) -> None:
-        """Give the stream up."""
+        """Close the stream."""
         while not self._requests.empty():
             self._requests.get_nowait()
         self._requests.put_nowait(None)

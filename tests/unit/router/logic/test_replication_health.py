@@ -86,9 +86,9 @@ def test_when_nobody_may_lead_it_says_who_must_come_back_and_what_else_can_be_do
     state, summary, _ = said(lost, up("wr"))
     assert (state, summary) == (
         "unavailable",
-        "nobody else may lead it: the replica on worker wp or wq must come back, or its loss be accepted: shoal shard recover a/0",
+        "no other replica may lead it: the replica on worker wp or wq must come back, or its loss be accepted: shoal shard recover a/0",
     )
-    assert said(lost, up("ws"))[1] == "nobody else may lead it: the replica on worker wp or wq must come back"
+    assert said(lost, up("ws"))[1] == "no other replica may lead it: the replica on worker wp or wq must come back"
 
 
 def test_every_replica_is_told_with_its_role() -> None:

@@ -181,9 +181,9 @@ def test_a_filter_that_matches_every_point_is_checked_all_the_same() -> None:
     bad = {"any": {"filters": [{}, {"field": {"path": ["a"], "in": {"values": [{"number": float("nan")}]}}}]}}
     front = Front()
     for parts in ({"filter": bad}, {"k": 0, "groups": [{"k": 1, "filter": bad}]}):
-        with pytest.raises(InvalidArgument, match="nan is no value"):
+        with pytest.raises(InvalidArgument, match="nan is not a value"):
             run(front.search.Search, search_request(**parts))
-    with pytest.raises(InvalidArgument, match="nan is no value"):
+    with pytest.raises(InvalidArgument, match="nan is not a value"):
         run(front.points.Count, points_pb2.CountRequest(collection="a", filter=bad))
 
 

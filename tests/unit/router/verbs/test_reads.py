@@ -291,7 +291,7 @@ def test_an_answer_larger_than_a_message_says_what_to_do() -> None:
         ({"groups": (QueryGroup(k=1, queries=np.array([0, 0, 1])),)}, "groups", "query 0 stands in 2 groups"),
         ({"groups": (QueryGroup(k=1, queries=np.array([0, 1, 2])),)}, "groups", r"groups\[0\] names query 2 of 2"),
         ({"groups": (QueryGroup(k=1, queries=np.array([0])), QueryGroup(k=0, queries=np.array([1])))}, "k", "k is 0"),
-        ({"groups": (QueryGroup(k=1, filter=In(("a",), (float("nan"),))),)}, "filter", "filter: nan is no value"),
+        ({"groups": (QueryGroup(k=1, filter=In(("a",), (float("nan"),))),)}, "filter", "filter: nan is not a value"),
         ({"accuracy": RecallTarget(0.0)}, "recall", "recall is 0.0"),
         ({"accuracy": RecallTarget(float("nan"))}, "recall", "recall is nan"),
         ({"accuracy": RecallTarget(1.1)}, "recall", "at most 1"),

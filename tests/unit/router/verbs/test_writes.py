@@ -147,7 +147,7 @@ def test_a_delete_by_filter_ends_with_its_time() -> None:
         (Or((LABEL_1, And(()))), "would delete every point"),
         (Not(HasId(())), "would delete every point"),
         (Not(In(("a",), ())), "would delete every point"),
-        (In(("a",), (float("nan"),)), "nan is no value"),
+        (In(("a",), (float("nan"),)), "nan is not a value"),
     ],
 )
 def test_a_filter_by_which_nothing_may_be_deleted_is_refused(filter: Filter, text: str) -> None:

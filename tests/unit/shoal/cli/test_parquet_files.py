@@ -248,7 +248,7 @@ def test_what_python_has_no_date_for_is_refused_by_column(filled, parquet):
 
     for kind in (pyarrow.timestamp("us"), pyarrow.duration("s")):
         said = refusal(filled, parquet(id=[1], vector=[[0.0, 1.0]], x=pyarrow.array([2**60], kind)))
-        assert f"p.parquet: rows from 0 on: column 'x' ({kind}) holds what has no JSON" in said
+        assert f"p.parquet: rows from 0 on: column 'x' ({kind}) holds values that JSON lacks" in said
 
 
 def test_two_columns_of_one_name_are_refused_by_name(filled, tmp_path):

@@ -32,7 +32,7 @@ def test_a_curve_is_a_table_and_a_plot(filled):
     assert "recall at 5 (upwards) against microseconds of one search; = exact search" in plotted
     assert "4,100 us" in plotted
     assert "*" in plotted
-    assert shown.err == "b: few real queries were seen yet, so rows of the segment stood in for them\n"
+    assert shown.err == "b: too few real queries so far, so rows of the segment were used as queries\n"
     assert filled.clients[-1].mock.requests(TuneCollection) == [TuneCollection(name="c", k=5)]
 
 
@@ -77,7 +77,7 @@ def test_the_verdict_weighs_shards_by_their_queries():
     assert verdict([one], 0.97) == "recall 0.962 over 100 queries, target 0.97"
     assert "below it; `shoal collection tune`" in verdict([one], 0.98)
     assert "below it" in verdict([one, other], 0.9)
-    assert "stood in" in verdict([other], 0.5)
+    assert "were used as queries" in verdict([other], 0.5)
     assert verdict([dataclasses.replace(one, queries=1)], 0.9).startswith("recall 0.962 over 1 query,")
     assert verdict([dataclasses.replace(one, queries=0)], 0.9) == "nothing was measured: the collection holds no points"
 

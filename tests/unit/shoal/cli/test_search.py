@@ -73,7 +73,7 @@ def test_a_radius_says_when_k_cut_hits_off(filled, tmp_path):
     assert (whole.out, whole.err) == ("7\nb\n", "")
     cut = filled("search", "c", "--vector", "[0, 0]", "--radius", 25, "-k", 1, "--json")
     assert len(cut.document) == 1
-    assert cut.err == "1 hit came, as many as -k allows: there may be more within the radius\n"
+    assert cut.err == "1 hit found, as many as -k allows: there may be more within the radius\n"
     np.save(tmp_path / "q.npy", np.array([[9, 9], [0, 0], [3, 4]]))
     many = filled("search", "c", "--vectors", tmp_path / "q.npy", "--radius", 1, "-k", 1, "--id-only")
     assert many.out == "\n7\nb\n"

@@ -26,14 +26,14 @@ def test_without_the_flag_it_tells_what_would_be_lost_and_does_nothing(lost):
         "r2       w2      learner           term 3, seq 70  the primary",
         "r1       w1      in sync, primary  unknown         given up",
     ]
-    assert lines[-1].startswith("nothing was changed. With --accept-data-loss, shard c/1 goes on with what worker w2 holds")
+    assert lines[-1].startswith("nothing was changed. With --accept-data-loss, shard c/1 goes on with the data of worker w2")
     assert (asked(lost).name, asked(lost).number, asked(lost).worker, asked(lost).accept_data_loss) == ("c", 1, None, False)
     assert lost("audit").out.splitlines()[1:] == []
 
 
 def test_with_it_it_is_done_and_the_audit_has_it(lost):
     done = lost("shard", "recover", "c/1", "--worker", "w2", "--accept-data-loss", "--reason", "disks died")
-    assert done.out.splitlines()[-1] == "shard c/1 goes on in term 5 with what worker w2 holds; `shoal audit` has the record"
+    assert done.out.splitlines()[-1] == "shard c/1 goes on in term 5 with the data of worker w2; `shoal audit` has the record"
     assert (asked(lost).worker, asked(lost).accept_data_loss, asked(lost).reason) == ("w2", True, "disks died")
     assert "@" in asked(lost).asked_by
     (line,) = lost("audit").out.splitlines()[1:]

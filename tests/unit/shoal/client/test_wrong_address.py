@@ -75,7 +75,7 @@ def test_somebody_else_is_named_at_once(code: grpc.StatusCode, said: str) -> Non
 def test_what_may_change_is_asked_again(said: str) -> None:
     error = error_of(grpc.StatusCode.UNAVAILABLE, said)
     assert type(error) is Unavailable
-    assert error.message.startswith(f"no router of Shoal answers at {ADDRESS} (what answers there speaks no gRPC)")
+    assert error.message.startswith(f"no router of Shoal answers at {ADDRESS} (the server there does not speak gRPC)")
     assert said not in error.message
     assert "--address" in next_step(error)
 

@@ -58,13 +58,13 @@ def test_what_may_be_made_passes(filter: Filter) -> None:
 @pytest.mark.parametrize(
     ("filter", "message", "limit"),
     [
-        (In(A, (1, float("nan"))), "nan is no value", None),
-        (Or((Exists(A), In(A, (float("inf"),)))), r"at \$or\[1\]: inf is no value", None),
-        (Not(Contains(A, float("-inf"))), r"at \$not: -inf is no value", None),
+        (In(A, (1, float("nan"))), "nan is not a value", None),
+        (Or((Exists(A), In(A, (float("inf"),)))), r"at \$or\[1\]: inf is not a value", None),
+        (Not(Contains(A, float("-inf"))), r"at \$not: -inf is not a value", None),
         (Range(A), r"a range needs bounds, all numbers or all texts, not \[\]", None),
         (Range(A, gt=1, lt="x"), r"all numbers or all texts, not \[1, 'x'\]", None),
         (Range(A, gt=True), "not by True", None),
-        (Range(A, lt=float("inf")), "inf is no value", None),
+        (Range(A, lt=float("inf")), "inf is not a value", None),
         (In((), (1,)), "a path has 0 keys, 1-2 are allowed", "filter_path_keys"),
         (Exists(("a", "b", "c")), "a path has 3 keys", "filter_path_keys"),
         (Exists(("a", "")), "empty key", None),

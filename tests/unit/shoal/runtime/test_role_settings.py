@@ -60,7 +60,7 @@ def test_files_that_are_no_use_are_named(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe")
     for values, said in (
         ({"etcd_ca": "/nowhere/ca"}, "etcd_ca /nowhere/ca cannot be read: No such file"),
-        ({"etcd_ca": str(garbage)}, f"etcd_ca {garbage} is no PEM file"),
+        ({"etcd_ca": str(garbage)}, f"etcd_ca {garbage} is not a PEM file"),
         ({"etcd_user": "ann", "etcd_password_file": str(empty)}, f"{empty} is empty"),
         ({"etcd_user": "ann", "etcd_password_file": str(binary)}, f"{binary} is not UTF-8"),
     ):

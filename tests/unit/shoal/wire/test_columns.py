@@ -114,9 +114,9 @@ def test_plain_floats_are_taken_instead_of_bytes() -> None:
     [
         ({"dim": 0, "data": b"\0" * 8}, "dim is 0"),
         ({}, "dim is 0"),
-        ({"dim": 2, "data": b"\0" * 7}, "7 bytes are no float32"),
-        ({"dim": 2, "data": b"\0" * 12}, "3 numbers are no rows of dimension 2"),
-        ({"dim": 2, "values": [1.0]}, "1 numbers are no rows"),
+        ({"dim": 2, "data": b"\0" * 7}, "7 bytes are not float32"),
+        ({"dim": 2, "data": b"\0" * 12}, "3 numbers do not fill rows of dimension 2"),
+        ({"dim": 2, "values": [1.0]}, "1 numbers do not fill rows"),
         ({"dim": 1, "values": [1.0], "data": b"\0" * 4}, "not both"),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_call_on_a_closed_channel_is_unavailable() -> None:
 
 
 def test_a_call_cancelled_by_its_channel_is_unavailable() -> None:
-    with pytest.raises(Unavailable, match="closed while it was asked"):
+    with pytest.raises(Unavailable, match="closed during the call"):
         call(failing(asyncio.CancelledError()))
 
 

@@ -117,7 +117,7 @@ def test_a_search_says_how_accurate_it_is() -> None:
     for neither in (Breadth(), Breadth(ef=1, nprobe=1)):
         shard = ShardId(CollectionId("c"), 1)
         call = ShardSearch(shard=shard, queries=np.zeros((1, 1), dtype=np.float32), groups=(), accuracy=neither)
-        with pytest.raises(InvalidArgument, match="names not one of ef and nprobe"):
+        with pytest.raises(InvalidArgument, match="must have one of ef and nprobe"):
             shard_search_to_message(call)
 
 

@@ -136,7 +136,7 @@ def test_another_index_is_refused(tmp_path: Path) -> None:
 def test_the_index_of_other_vectors_is_refused(tmp_path: Path) -> None:
     job = job_of("HNSW8,Flat", Metric.L2, tmp_path, extends=False)
     swapped = BuildJob(seq=1, form=job.form, base=None, others=job.others[::-1])
-    with pytest.raises(Internal, match="the vector of row 0 of 2200 is another one"):
+    with pytest.raises(Internal, match="the vector of row 0 of 2200 differs"):
         job.adopt(done(swapped))
 
 

@@ -62,7 +62,7 @@ def test_what_is_no_etcd_has_surely_applied_nothing_and_is_told_in_our_words() -
     error = failed_write("e:1", "UNIMPLEMENTED", "unknown service etcdserverpb.KV")
     assert (type(error), error.message) == (
         StoreUnavailable,
-        "what answers at e:1 is no etcd, or one without the calls of etcd 3; correct the endpoints",
+        "the server at e:1 is not etcd, or does not know the calls of etcd 3; correct the endpoints",
     )
 
 
