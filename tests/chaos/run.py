@@ -1,5 +1,4 @@
-"""`python -m tests.chaos.run --minutes N`, or `make chaos MINUTES=N`: random faults on a cluster under load, and a
-report.
+"""`python -m tests.chaos.run --minutes N`, or `make chaos MINUTES=N`: random faults on a cluster under load.
 
 Most of the time runs on plain processes in a network that can be cut, the rest on processes that Ray hosts. Exit code 1
 if anything acknowledged was lost, an answer was wrong, a call failed in its time, replicas differ, or the cluster did

@@ -1,6 +1,4 @@
-"""`python -m tests.simulation.run --seeds 500` plays seeds on all cores; `--seed 7 --trace` plays one again with its
-story.
-"""
+"""`python -m tests.simulation.run --seeds 500` plays seeds on all cores; `--seed 7 --trace` plays one with a trace."""
 
 from __future__ import annotations
 

@@ -70,9 +70,7 @@ class Scheduler:
 
 
 class Process:
-    """A process with a clock of its own rate that can be killed, started again and paused. life: number of its lives so
-    far.
-    """
+    """A process with a clock of its own rate. It can be killed, started again and paused. life: number of its lives."""
 
     def __init__(self, scheduler: Scheduler, name: str, *, rate: float = 1.0) -> None:
         self.scheduler, self.name = scheduler, name

@@ -80,9 +80,7 @@ class Worker(Follower):
         loop.call_soon(self._watch_space)
 
     def crash(self, *, power: bool) -> None:
-        """End the process; a part of the pending disk work is still done. power: data that was not flushed is lost,
-        too.
-        """
+        """End the process; a part of the pending disk work is still done. power: unflushed data is lost, too."""
         for replica in self.replicas.values():
             replica.crash()
         for disk in self.disk.folders.values():

@@ -26,9 +26,7 @@ COMPUTING = (
 
 RAY_NODES = "several Ray nodes"
 ONE_AFTER_ANOTHER = {"tests/integration/test_ray_supervision.py": RAY_NODES, "tests/integration/test_ray_builds.py": RAY_NODES}
-"""Files that must not run at the same time, because Ray writes one file for the whole machine. One worker runs them
-all.
-"""
+"""Files that must not run at the same time: Ray writes one file for the whole machine. One worker runs them all."""
 
 LONGEST = (
     RAY_NODES,

@@ -1,6 +1,4 @@
-"""The root folder of the repository: the working folder of child processes, and the start of every path to a file in
-it.
-"""
+"""The root folder of the repository: the working folder of child processes, and the base of every path in it."""
 
 from __future__ import annotations
 

@@ -82,9 +82,7 @@ class SpaceChanged:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StorageBroke:
-    """A write to the log or the store failed, or stored data is damaged. This replica does nothing more in this
-    process.
-    """
+    """A write to the log or the store failed, or stored data is damaged. The replica has failed in this process."""
 
     error: ShoalError
 
@@ -142,9 +140,7 @@ class SwapEnded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tick:
-    """Time has passed. now_ms: of a clock that never goes back. Sent about every 100 ms while the replica leads
-    members.
-    """
+    """Time has passed. now_ms: of a clock that never goes back. About every 100 ms while the replica leads members."""
 
     now_ms: int
 

@@ -49,12 +49,11 @@ class PinnedSnapshot:
 
 
 def pin_snapshot(folder: ReplicaFolder, store: PointsStore, term_of: Callable[[Seq], Term], into: Path) -> PinnedSnapshot:
-    """Copy the applied state of an open replica into a new folder below `into`, on the same file system; writing goes
-    on.
+    """Copy the applied state of an open replica into a new folder below `into`, while writing goes on.
 
-    Call it from any thread; it must end before the store is closed. term_of: returns the term of the record at an
-    applied seq. A missing index file is left out: a replica that opens the copy builds it again. Raises DataLoss for
-    damage, StorageFailed; nothing is left behind then.
+    `into` is on the same file system. Call it from any thread; it must end before the store is closed. term_of: returns
+    the term of the record at an applied seq. A missing index file is left out: a replica that opens the copy builds it
+    again. Raises DataLoss for damage, StorageFailed; nothing is left behind then.
     """
     snapshot = str(uuid.uuid4())
     path = into / f"{PINNED_PREFIX}{snapshot}"
@@ -100,9 +99,7 @@ def read_piece(pinned: PinnedSnapshot, name: str, offset: int, max_bytes: int) -
 
 
 def _copy(folder: ReplicaFolder, store: PointsStore, path: Path) -> tuple[Seq, tuple[SnapshotFile, ...]]:
-    """Link the index files of one state of the store, then copy that state. Return its applied seq and the linked
-    files.
-    """
+    """Link the index files of one state of the store, then copy the state. Return its seq and the linked files."""
     for left in reversed(range(_TRIES)):
         with store.frozen() as state:
             linked = [entry for entry in state.segments if _link(folder.segments_path / entry.name, path / SEGMENTS_FOLDER / entry.name)]

@@ -44,9 +44,7 @@ class SnapshotManifest:
 
 
 def check_keeps_applied(manifest: SnapshotManifest, replica: object, applied_seq: Seq) -> None:
-    """Raise PreconditionFailed if the replica has applied a record that the snapshot lacks. replica: for the error
-    text.
-    """
+    """Raise PreconditionFailed if the replica has applied a record that the snapshot lacks. replica: for the text."""
     if applied_seq > manifest.seq:
         raise PreconditionFailed(f"replica {replica} has applied seq {applied_seq}, the snapshot ends with {manifest.seq}")
 

@@ -54,8 +54,8 @@ class WorkerFolder:
 
     @classmethod
     def open(cls, path: Path, cluster_id: ClusterId) -> WorkerFolder:
-        """Lock the folder and delete what a crash left half made or half deleted; make a new folder and a worker id if
-        needed.
+        """Lock the folder, created with a new worker id if needed, and delete what a crash left half made or half
+        deleted.
 
         Raises PreconditionFailed if another process holds it (naming its pid), if it belongs to another cluster or has
         a newer format, or if this user cannot use it; DataLoss if its identity is damaged; StorageFailed.
