@@ -62,11 +62,11 @@ class Comparison:
             return
         self._compared += 1
         if behind is None:
-            self._differ(point_id, f"record {ahead.seq} wrote it, and only the one ahead has it")
+            self._differ(point_id, f"record {ahead.seq} wrote it, but only the replica ahead has it")
         elif behind.seq != ahead.seq:
-            self._differ(point_id, f"as of record {behind.seq} in the one behind, {ahead.seq} in the one ahead")
+            self._differ(point_id, f"record {behind.seq} wrote it in the replica behind, record {ahead.seq} in the replica ahead")
         elif behind.crc != ahead.crc:
-            self._differ(point_id, f"as of record {ahead.seq} in both, with another vector or payload")
+            self._differ(point_id, f"record {ahead.seq} wrote it in both, but vector or payload differ")
 
     def finish(self) -> Agreement:
         """Return the result, including the points that only the replica behind has."""
@@ -78,7 +78,7 @@ class Comparison:
                 self._changed += 1
             else:
                 self._compared += 1
-                self._differ(point_id, f"record {behind.seq} wrote it, and only the one behind has it")
+                self._differ(point_id, f"record {behind.seq} wrote it, but only the replica behind has it")
         return Agreement(compared=self._compared, changed=self._changed, untold=untold, differing=self._differing, named=tuple(self._named))
 
     def _differ(self, point_id: PointId, how: str) -> None:

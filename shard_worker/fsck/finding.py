@@ -11,9 +11,7 @@ MOST_FINDINGS = 100
 
 
 class Severity(StrEnum):
-    """damage: stored data is not what was written; warning: nothing is lost; unchecked: data could not be read or
-    judged.
-    """
+    """damage: stored data is not what was written; warning: nothing is lost; unchecked: data could not be read."""
 
     DAMAGE = "damage"
     WARNING = "warning"

@@ -77,9 +77,7 @@ class LogCheck:
         )
 
     def check_known_term(self, known: Term, log: LogFigures) -> None:
-        """Note damage if the log has a record of a higher term than `known`: a term is made durable before its first
-        record.
-        """
+        """Note damage if a record has a higher term than `known`: a term is made durable before its first record."""
         if log.last_term > known:
             self._findings.damage(
                 self._folder / "replica.json",

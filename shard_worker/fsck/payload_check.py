@@ -87,8 +87,7 @@ class PayloadCheck:
 
 
 def fields_of(payload: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
-    """Yield every field of a payload with its value, in the order of shoal.core.filter_truth; a field may come several
-    times.
+    """Yield every field of a payload with its value, as shoal.core.filter_truth does; a field may come several times.
 
     Paths have at most as many keys as a filter may name; deeper fields cannot be queried.
     """

@@ -48,9 +48,7 @@ class SegmentFigures:
 
 
 class SegmentsCheck:
-    """Checks the segments of one replica: call `files`, then `see` for every chunk of the store's points, then
-    `finish`.
-    """
+    """Checks the segments of one replica: `files`, then `see` for every chunk of the store's points, then `finish`."""
 
     def __init__(self, folder: Path, dim: int, findings: Findings) -> None:
         self._folder, self._dim, self._findings = folder, dim, findings

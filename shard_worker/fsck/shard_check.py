@@ -75,7 +75,7 @@ def _by_shard(reports: Sequence[ReplicaReport]) -> dict[tuple[str, str], list[_R
 def _compare(shard: str, replicas: Sequence[_Replica], findings: Findings) -> Iterator[str]:
     for each in replicas:
         if not each.report.figures.digest:
-            yield f"{each.name} is compared with none: not every point of it can be read"
+            yield f"{each.name} is not compared: not every point of it can be read"
     whole = sorted((each for each in replicas if each.report.figures.digest), key=lambda each: (each.applied, each.name))
     for behind, ahead in pairwise(whole):
         try:
@@ -108,11 +108,11 @@ def _said(behind: _Replica, ahead: _Replica, agreement: Agreement) -> str:
     verb = f"differ in {agreement.differing} of" if agreement.differing else "agree in"
     parts = [f"{_at(behind)} and {_at(ahead)} {verb} {agreement.compared} points"]
     if agreement.changed:
-        parts.append(f"{agreement.changed} were written or removed behind record {behind.applied} and are not compared")
+        parts.append(f"{agreement.changed} were written or removed after record {behind.applied} and are not compared")
     if agreement.untold:
         parts.append(
-            f"{agreement.untold} that only {behind.name} has were removed since or are lost: that cannot be told, since the log of "
-            f"{ahead.name} no longer has the records behind {behind.applied}"
+            f"{agreement.untold} that only {behind.name} has were removed since or are lost; it is unknown which, since the log of "
+            f"{ahead.name} no longer has the records after {behind.applied}"
         )
     return "; ".join(parts)
 

@@ -91,7 +91,7 @@ class StoreCheck:
             self._damage(f"behind {self._read} rows", error.message)
             whole = False
         if whole and (self._read, self._keys_sum) != (self._counters.points, self._counters.keys_sum):
-            self._damage("table points", f"it holds {self._read} rows, or others, where {self._counters.points} were written")
+            self._damage("table points", f"its {self._read} rows are not the {self._counters.points} rows that were written")
             whole = False
         return Digests(digest=self._digest.text(), content=self._content.text()) if whole else Digests(digest="", content="")
 

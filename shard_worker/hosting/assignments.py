@@ -118,7 +118,7 @@ class Assignments:
             await self._news.wait(heard, LOOK_AGAIN_S)
 
     def tell_space(self, reason: str | None) -> None:
-        """Tell every replica whether there is room on the disk. reason: why there is none, None when there is room."""
+        """Pass on whether there is room on the disk to every replica. reason: why there is none, else None."""
         if reason == self._no_space:
             return
         self._no_space = reason

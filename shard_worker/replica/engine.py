@@ -116,8 +116,7 @@ class Engine:
 
     @classmethod
     def open(cls, folder: ReplicaFolder, spec: CollectionSpec, settings: EngineSettings) -> Engine:
-        """Open and verify everything. Read graphs from their files; load rows without an intact file, so that they are
-        sealed.
+        """Open and verify everything. Read graphs from their files; load rows without an intact file to be sealed.
 
         Raises DataLoss for damage that cannot be repaired from intact data, PreconditionFailed, StorageFailed.
         """
@@ -229,8 +228,7 @@ class Engine:
         )
 
     def apply(self, records: Sequence[Record]) -> tuple[int, ...]:
-        """Apply committed records to the store in one transaction, then to the index. A search sees all of them or
-        none.
+        """Apply committed records to the store in one transaction, then to the index. A search sees all or none.
 
         Returns the number of points that each record affected.
         """

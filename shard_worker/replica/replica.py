@@ -174,9 +174,7 @@ class Replica:
         return log.last_term, log.last_seq
 
     async def append(self, append: Append, timeout_s: float) -> AppendAnswer:
-        """Take an append of the shard's primary. Raises Unavailable, DeadlineExceeded, or the error with which this
-        replica failed.
-        """
+        """Take an append of the shard's primary. Raises Unavailable, DeadlineExceeded, or the replica's failure."""
         if self._closing:
             raise Unavailable(f"shard {self._shard} is closing", self._details())
         self._room.watch_memory()
@@ -288,8 +286,7 @@ class Replica:
         )
 
     def replication_now(self) -> tuple[int, int] | None:
-        """Return the number of members in sync, and how many records the furthest behind one lacks. None unless it
-        leads.
+        """Return the number of members in sync, and the records that the furthest behind lacks; None unless it leads.
 
         May be called on any thread.
         """
@@ -400,9 +397,7 @@ class Replica:
             raise Unavailable(f"the replica of shard {self._shard} is not ready ({state})", self._details())
 
     def _check_primary(self, terms: ReadTerms, began: Term | None) -> None:
-        """Raise Unavailable unless this replica was certainly the primary all along, in the term that `_wait_for`
-        returned.
-        """
+        """Raise Unavailable unless this replica was certainly the primary all along, in the term `began`."""
         if terms.consistency is Consistency.PRIMARY and not is_sure(began, self._sure_term()):
             raise Unavailable(f"shard {self._shard} has a new primary or a new term since the read began", self._details())
 

@@ -1,5 +1,4 @@
-"""Carries out the effects of a primary on the other members and on etcd. Each effect is a task; its outcome is an
-event.
+"""Carries out the effects of a primary on other members and etcd. Each effect is a task; its outcome is an event.
 
 The machine has at most one append under way to each member and one swap in all, so the number of tasks is bounded by
 the number of members.

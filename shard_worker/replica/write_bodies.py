@@ -1,6 +1,4 @@
-"""Makes the record bodies of writes and checks them first: a committed record that cannot be applied would break the
-replica.
-"""
+"""Makes the record bodies of writes. Checks them first: a committed record that cannot be applied fails the replica."""
 
 from __future__ import annotations
 

@@ -54,9 +54,7 @@ Outward = LeadershipEffect | FetchSnapshot
 
 
 class WriterEngine(Protocol):
-    """The part of Engine that the writer uses. All but `keep_log` and `log_base` run in the writer thread and may
-    block.
-    """
+    """The part of Engine that the writer uses. All but `keep_log` and `log_base` run in the writer thread and block."""
 
     @property
     def log_base(self) -> tuple[Term, Seq]:

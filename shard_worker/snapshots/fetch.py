@@ -139,7 +139,7 @@ class SnapshotFetch(Generic[D]):
         space, missing = self._downloads.space(), download.manifest.size_bytes - download.received_bytes
         if not leaves_room(space, missing):
             raise ResourceExhausted(
-                f"no room for a snapshot of shard {shard}: {missing} bytes are to come, {space.free_bytes} are free",
+                f"no room for a snapshot of shard {shard}: {missing} more bytes are needed, {space.free_bytes} are free",
                 ErrorDetails(shard=str(shard), limit=DISK_LIMIT),
             )
 

@@ -120,9 +120,7 @@ class SnapshotSource:
                 await self.end(snapshot)
 
     async def forget_silent(self) -> None:
-        """Release snapshots that were not read for a long time. Files that cannot be deleted now are deleted at the
-        next start.
-        """
+        """Release snapshots that were not read for long. Files that cannot be deleted are deleted at the next start."""
         before = boot_s() - FORGOTTEN_AFTER_S
         for snapshot in [each for each, pin in self._pins.items() if pin.read_at < before and not pin.readers]:
             log.warning(event("snapshot_forgotten", snapshot=snapshot))

@@ -41,8 +41,7 @@ class StorageFailed(Unavailable):
 
 
 class DiskFull(StorageFailed):
-    """There was no space for a write. Flushed data is not in doubt: once there is space, the file can be opened again
-    and used.
+    """There was no space for a write. Flushed data is not in doubt: with space, the file can be opened again and used.
 
     A failed flush is never a DiskFull, even if the disk is full: the kernel may have dropped earlier writes.
     """

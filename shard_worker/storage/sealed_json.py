@@ -1,5 +1,4 @@
-"""Small JSON documents with a format version and a crc32c of their own: people can read them, and a flipped bit is
-found.
+"""Small JSON documents with a format version and their own crc32c: people can read them, and a flipped bit is found.
 
 The crc covers the document without the crc, in canonical form (sorted keys, no spaces, ASCII).
 """

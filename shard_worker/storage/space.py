@@ -15,8 +15,9 @@ from shoal.shard_worker.storage.failure import read_failure
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpaceLimits:
-    """Used parts of the file system, 0-1: upserts are refused from `refuse_at` on and accepted again at `resume_at` or
-    less.
+    """Used parts of the file system, 0-1.
+
+    Upserts are refused from `refuse_at` on, and accepted again at `resume_at` or less.
     """
 
     refuse_at: float = 0.90

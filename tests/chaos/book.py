@@ -1,12 +1,12 @@
-"""What a point may look like, from what its writer did and was told: the model that a cluster under faults is judged
-by.
+"""The possible states of a point, from the writes to it and their outcomes: the model for judging a cluster under
+faults.
 
 Each point has one writer, which waits for the outcome of one write before it begins the next, so its writes have an
-order. A write that was acknowledged is in force; one that failed without "surely not applied" may or may not be, but
-never again once a later one was acknowledged: a client that goes on after a failure must not see the past return.
+order. An acknowledged write is in force. A failed write that was not "surely not applied" may or may not be in force,
+but never again after a later one was acknowledged: a client that goes on after a failure must not see old state return.
 
-What no read under way can depend on any more is forgotten, so that a book of hours stays small. For `was_ever` to be
-right then, later versions of a point must be greater.
+States that no running read can depend on are forgotten, so that a book of hours stays small. For `was_ever` to stay
+right, later versions of a point must be greater.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FORGET_AFTER_S = 120.0
 _MOST_OPS = 64
 
 Version = int | None
-"""Number of what was written; None: the point does not exist."""
+"""Number of a written value; None: the point does not exist."""
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class _Op:
 
 
 class Book:
-    """Of all points. Times are of one monotonic clock. Thread-safe."""
+    """The states of all points. Times are of one monotonic clock. Thread-safe."""
 
     def __init__(self) -> None:
         self._ops: dict[int, list[_Op]] = {}
@@ -43,7 +43,7 @@ class Book:
         self._lock = threading.Lock()
 
     def begin(self, ids: Iterable[int], version: Version, now: float) -> list[_Op]:
-        """A write of these points is about to be sent. Returns what to tell the outcome with."""
+        """Note that a write of these points is about to be sent. Return the operations to report its outcome with."""
         begun = []
         with self._lock:
             for point in ids:
@@ -55,19 +55,19 @@ class Book:
         return begun
 
     def acknowledge(self, ops: Iterable[_Op], now: float) -> None:
-        """The cluster has acknowledged it."""
+        """Note that the cluster has acknowledged the write."""
         with self._lock:
             for op in ops:
                 op.ended, op.acknowledged = now, True
 
     def fail(self, ops: Iterable[_Op], now: float, *, surely_not_applied: bool) -> None:
-        """The write failed."""
+        """Note that the write failed."""
         with self._lock:
             for op in ops:
                 op.ended, op.void = now, surely_not_applied
 
     def possible(self, point: int, asked: float, answered: float) -> set[Version]:
-        """Every state in which a read that lasted from `asked` to `answered` may have seen the point."""
+        """Return every state of the point that a read from `asked` to `answered` may have seen."""
         with self._lock:
             ops = self._ops.get(point, [])
             settled = [at for at, op in enumerate(ops) if op.acknowledged and op.ended is not None and op.ended <= asked]
@@ -77,7 +77,7 @@ class Book:
             return first | {op.version for op in later if op.began <= answered and not op.void}
 
     def was_ever(self, point: int, version: Version) -> bool:
-        """Whether the point may have had that version at some time until now."""
+        """Return whether the point may have had that version at some time until now."""
         if version is None:
             return True
         with self._lock:
@@ -85,17 +85,17 @@ class Book:
             return known or version <= self._forgotten.get(point, 0)
 
     def points(self) -> list[int]:
-        """Every point that was ever written."""
+        """Return every point that was ever written."""
         with self._lock:
             return sorted(self._ops)
 
     def acknowledged(self) -> int:
-        """Writes of single points that were acknowledged."""
+        """Return the number of acknowledged writes of single points."""
         with self._lock:
             return self._forgotten_acknowledged + sum(op.acknowledged for ops in self._ops.values() for op in ops)
 
     def _forget(self, point: int, now: float) -> None:
-        """What is before the last write that was acknowledged long ago. Holds the lock."""
+        """Forget what precedes the last write that was acknowledged long ago. The caller holds the lock."""
         ops = self._ops[point]
         if len(ops) < _MOST_OPS:
             return

@@ -1,6 +1,6 @@
 """Rounds of faults on a ground under load.
 
-After each one everything must be whole again by itself, and every point is judged.
+After each round everything must become whole again by itself, and every point is judged.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tests.support.cluster.role_cluster import wait_until
 HEALED_WITHIN_S = 90.0
 
 LEAVERS = 2
-"""Callers that leave, beside those that wait."""
+"""Callers that leave early, besides those that wait."""
 
 LONGEST_CALL_S = 40.0
-"""Most that a call may take for which somebody waits: less than the time it has, and longer than any fault makes it
+"""Most seconds that a call with a waiting caller may take: less than its timeout, and more than any fault makes it
 wait.
 """
 
@@ -36,12 +36,12 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Figures:
-    """What came of it.
+    """The results of a campaign.
 
-    failed: client calls that did not succeed within their time, by error; counts: faults of the cluster by kind;
-    findings: the first of them; outages: of each failover after a fault of one worker, seconds in which its shard took
-    no writes; tangled: the same, where other faults, as of etcd or a router, were there too; left: calls whose callers
-    left, by the way; longest_call_s: of all others.
+    failed: client calls that did not succeed in their time, by error; counts: faults of the cluster by kind; findings:
+    the first of them; outages: for each failover after a fault of one worker, the seconds in which its shard took no
+    writes; tangled: the same, if there were other faults at that time, as of etcd or a router; left: calls whose
+    callers left, by the way of leaving; longest_call_s: of all other calls.
     """
 
     seed: int
@@ -63,11 +63,11 @@ class Figures:
 
     @property
     def good(self) -> bool:
-        """Nothing was lost, no answer was wrong, no call failed or took too long, and everything healed."""
+        """Return whether nothing was lost, no answer was wrong, no call failed or took too long, and all healed."""
         return not (self.counts or self.failed or self.findings or self.longest_call_s > LONGEST_CALL_S)
 
     def document(self) -> dict[str, object]:
-        """For programs."""
+        """Return the figures for programs."""
         return {
             "seed": self.seed,
             "minutes": round(self.minutes, 2),
@@ -89,14 +89,16 @@ class Figures:
 
 
 def herds(prefix: str) -> tuple[Herd, ...]:
-    """Two copies of everything, of which one may be missing, and three, of which two must have a write."""
+    """Return a collection with two replicas, of which one may be missing, and one with three, of which two must have a
+    write.
+    """
     return Herd(name=f"{prefix}-two", shards=2, replicas=2), Herd(name=f"{prefix}-three", shards=3, replicas=3)
 
 
 def campaign(ground: Ground, figures: Figures, *, prefix: str, seconds: float, evidence: Path, tell: Tell) -> None:
-    """Rounds for so many seconds, then the figures are completed.
+    """Run rounds for `seconds`, then complete the figures.
 
-    Stops at the first fault of the cluster, whose logs are kept.
+    Stops at the first fault of the cluster, and keeps its logs.
     """
     chance, began = Random(f"{figures.seed} {prefix}"), time.monotonic()
     planned = rounds(chance, ground.faults, ground.counts, figures.ttl_s)
@@ -142,7 +144,7 @@ def _round(ground: Ground, client: shoal.Client, load: MixedLoad, figures: Figur
 
 
 def _await_calm(ground: Ground, client: shoal.Client, load: MixedLoad) -> None:
-    """Whole again by itself, and every client goes on."""
+    """Wait until everything is whole again by itself and every client succeeds."""
     wait_until(lambda: ground.is_whole(client), "everything is whole again", HEALED_WITHIN_S)
     now = time.monotonic()
     wait_until(lambda: load.all_succeeded_since(now), "every client goes on", HEALED_WITHIN_S)

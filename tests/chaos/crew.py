@@ -1,4 +1,4 @@
-"""Threads that use a cluster, each with a client of its own: they run, rest when told to, and tell how they fare."""
+"""Threads that use a cluster, each with a client of its own: they run, pause on request, and report their figures."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ _GAP_S = 0.2
 
 @dataclass
 class Gauge:
-    """What one thread met since `reset`. longest_s: longest time without a success; longest_call_s: of one step; gaps:
-    those worth a note, when each began and how long it lasted; messages: the first errors in full."""
+    """The figures of one thread since `reset`.
+
+    longest_s: longest time without a success; longest_call_s: of one step; gaps: long times without a success, each
+    with its beginning and length; messages: the first errors in full.
+    """
 
     since: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)
@@ -52,17 +55,17 @@ class Gauge:
             self.messages.append(repr(error))
 
     def gap_s(self) -> float:
-        """Longest time without a success, the present one included."""
+        """Return the longest time without a success, including the present one."""
         return max(self.longest_s, time.monotonic() - self.last)
 
     def gap_since(self, moment: float) -> float:
-        """Longest time without a success that ended after a moment; 0.0 when none was worth a note."""
+        """Return the longest noted time without a success that ended after `moment`; 0.0 if there was none."""
         return max((lasted for began, lasted in tuple(self.gaps) if began + lasted > moment), default=0.0)
 
 
 @dataclass
 class Member:
-    """A thread's work. pause_s: between two steps."""
+    """The work of one thread. pause_s: between two steps."""
 
     job: Job
     pause_s: float
@@ -71,7 +74,7 @@ class Member:
 
 
 class Crew:
-    """Members at work between `start` and `stop`."""
+    """Members that work between `start` and `stop`."""
 
     def __init__(self, addresses: Sequence[str], members: Sequence[Member], *, seed: int = 0) -> None:
         self._addresses, self._members = list(addresses), members
@@ -86,7 +89,7 @@ class Crew:
             thread.start()
 
     def stop(self) -> None:
-        """Let every step end."""
+        """Wait until every step has ended."""
         self._ending.set()
         self._running.set()
         for thread in self._threads:
@@ -99,13 +102,13 @@ class Crew:
             member.gauge.reset()
 
     def all_succeeded_since(self, moment: float) -> bool:
-        """Whether every thread had a success after that moment. Raises what a thread died of."""
+        """Return whether every thread had a success after that moment. Raises the error that ended a thread."""
         if self._broken:
             raise self._broken[0]
         return all(member.gauge.last > moment for member in self._members)
 
     def pause(self) -> None:
-        """Let every step end and begin no other."""
+        """Wait until every running step has ended. No other step begins before `resume`."""
         self._running.clear()
         for member in self._members:
             assert member.at_rest.wait(_WAIT_S), "a call never ended"

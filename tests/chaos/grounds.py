@@ -1,4 +1,4 @@
-"""Where chaos takes place: a cluster that knows how a fault is begun and how it is ended. Here: of plain processes."""
+"""The clusters on which chaos takes place: each can begin and end a fault. Here: plain processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAFE_WITHIN_S = 20.0
 
 
 class Ground(ABC):
-    """A running cluster. faults: what can be done to it; counts: processes of each role."""
+    """A running cluster. faults: those that it can begin; counts: number of processes of each role."""
 
     faults: Sequence[Fault]
     counts: Mapping[str, int]
@@ -29,33 +29,37 @@ class Ground(ABC):
 
     @abstractmethod
     def begin(self, planned: Planned) -> None:
-        """Do it."""
+        """Begin the fault."""
 
     @abstractmethod
     def end(self, planned: Planned, client: shoal.Client) -> None:
-        """Undo it, as far as a supervisor or a mended network does."""
+        """End the fault, as far as a supervisor or a repaired network would."""
 
     def is_plain_failover(self, planned: Sequence[Planned]) -> bool:
-        """Whether a round harmed one worker and nothing else, so that how long its shards took no writes is how long a
-        failover takes.
+        """Return whether a round harmed one worker and nothing else.
+
+        Then the time without writes of its shards is the time of a failover.
         """
         return len(planned) == 1 and planned[0].role == "worker"
 
     @abstractmethod
     def is_whole(self, client: shoal.Client) -> bool:
-        """Whether every process runs and every shard has all its replicas in sync."""
+        """Return whether every process runs and every shard has all its replicas in sync."""
 
     @abstractmethod
     def reachable(self, address: str) -> str:
-        """Where the address of a worker is reached from here."""
+        """Return the address at which a worker is reached from here."""
 
     @abstractmethod
     def keep_logs(self, folder: Path) -> None:
-        """Copy every log there."""
+        """Copy every log into `folder`."""
 
 
 def plain_cluster(folder: Path, ttl_s: int) -> RoleCluster:
-    """Two routers and coordinators, four workers in three zones; a worker that is gone for four leases is replaced."""
+    """Return a cluster with two routers and coordinators, and four workers in three zones.
+
+    A worker that is gone for four leases is replaced.
+    """
     return RoleCluster(
         folder,
         workers=WORKERS,
@@ -70,7 +74,7 @@ def plain_cluster(folder: Path, ttl_s: int) -> RoleCluster:
 
 
 class PlainGround(Ground):
-    """Plain processes, each worker on a host of its own in a private network where that can be had."""
+    """Plain processes; each worker is on a host of its own in a private network, if that is available."""
 
     def __init__(self, cluster: RoleCluster) -> None:
         self.cluster, self.addresses = cluster, cluster.addresses
@@ -122,7 +126,7 @@ class PlainGround(Ground):
         return roles[planned.role][planned.target]
 
     def _others_hold_all(self, worker: int, client: shoal.Client) -> bool:
-        """Whether every shard surely survives the loss of a dead worker's disk: others are in sync, and one of them
+        """Return whether every shard certainly survives the loss of a dead worker's disk: others are in sync and one
         leads.
         """
         name = self.cluster.worker_id(worker)
@@ -150,7 +154,7 @@ class PlainGround(Ground):
 
 
 def copy_logs(source: Path, folder: Path) -> None:
-    """Every log below a folder, under names of their own."""
+    """Copy every log below `source` into `folder`, under unique names."""
     folder.mkdir(parents=True, exist_ok=True)
     for log in source.rglob("*.log"):
         if "/log/" not in str(log):

@@ -1,4 +1,4 @@
-"""What is wrong with an answer, by the book: each finding has a kind, so that a report can count them."""
+"""Finds what is wrong with an answer, by the book. Each finding has a kind, so that a report can count them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from tests.chaos.written import Vector, vector_of
 
 
 class Kind(StrEnum):
-    """LOST: an acknowledged write is not there any more; STALE: a read that promised to see it did not; RESURRECTED: a
-    point that was deleted for certain is there; DUPLICATED: a point came twice; DIFFERENT: replicas of a shard differ;
-    WRONG: what was never written."""
+    """LOST: an acknowledged write is gone; STALE: a read that promised to show it did not; RESURRECTED: a point exists
+    that was certainly deleted; DUPLICATED: a point came twice; DIFFERENT: replicas of a shard differ; WRONG: a value
+    was never written.
+    """
 
     LOST = "lost"
     STALE = "stale"
@@ -29,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault of the cluster, in words."""
+    """One fault of the cluster, as text."""
 
     kind: Kind
     text: str
@@ -37,8 +38,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Read:
-    """When a read was asked and answered, and what it promised. promised: the newest acknowledged state of each point;
-    else any state that the point ever had will do. at_rest: nothing was under way, and what is missing now is lost."""
+    """The times and the promise of a read.
+
+    promised: it must show the newest acknowledged state of each point; else any state that the point ever had is right.
+    at_rest: no writes were under way, so a missing point is lost.
+    """
 
     asked: float
     answered: float
@@ -47,7 +51,7 @@ class Read:
 
 
 def judge_points(book: Book, read: Read, wanted: Iterable[int], points: Sequence[shoal.Point]) -> list[Finding]:
-    """A read by id: points as they came, with vectors, for the ids that were wanted."""
+    """Judge a read by id. points: the answer, with vectors; wanted: the requested ids."""
     found = [finding for point in points if (finding := _judge(book, read, int(point.id), point.payload, point.vector)) is not None]
     found += _twice([int(point.id) for point in points])
     came = {point.id for point in points}
@@ -55,7 +59,7 @@ def judge_points(book: Book, read: Read, wanted: Iterable[int], points: Sequence
 
 
 def judge_hits(book: Book, read: Read, query: Vector, hits: Sequence[shoal.Hit]) -> list[Finding]:
-    """Hits of a search, with vectors."""
+    """Judge the hits of a search, with vectors."""
     found = _twice([int(hit.id) for hit in hits])
     for hit in hits:
         finding = _judge(book, read, int(hit.id), hit.payload, hit.vector)

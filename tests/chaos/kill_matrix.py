@@ -1,7 +1,7 @@
-"""What is killed, how, and what became of a running load: `python -m tests.chaos.kill_matrix [--json FILE]`, or `make
-kill-matrix`.
+"""Kills each kind of process in each way and records the effect on a running load: `python -m tests.chaos.kill_matrix
+[--json FILE]`, or `make kill-matrix`.
 
-One cluster of plain processes lives through every cell in turn. A process that was killed or stopped is started again,
+One cluster of plain processes goes through every cell in turn. A process that was killed or stopped is started again,
 as any supervisor does; nothing else is done by hand.
 """
 
@@ -42,7 +42,7 @@ class Victim(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """What became of one cell.
+    """The result of one cell.
 
     Gaps: longest time in which one writer, or searcher, had no success; lost, wrong: each must be empty.
     """
@@ -59,12 +59,12 @@ class Row:
 
 
 def matrix_cluster(folder: Path) -> RoleCluster:
-    """Two of each role, leases of TTL_S."""
+    """Return a cluster with two of each role and leases of TTL_S."""
     return RoleCluster(folder, workers=2, coordinators=2, routers=2, lease_ttl_s=TTL_S)
 
 
 def run_cell(cluster: RoleCluster, load: Load, target: str, fault: str) -> Row:
-    """Do it under the load, wait until everything works again, and judge every stored point."""
+    """Cause the fault under load, wait until everything works again, and judge every stored point."""
     with shoal.connect(cluster.addresses, timeout=5) as client:
         _await_health(cluster, client, load, time.monotonic())
         acknowledged, wrong = load.book.acknowledged(), len(load.wrong)
@@ -97,7 +97,7 @@ def _victim(cluster: RoleCluster, client: shoal.Client, target: str, fault: str)
         case "worker":
             return cluster.workers[0]
         case "router":
-            # Clients stay with the router that answered last, so after one fault everybody is at the other.
+            # Clients stay with the router that answered last, so after one fault all of them are at the other one.
             return cluster.routers[FAULTS.index(fault) % len(cluster.routers)]
         case "leader":
             leader = cluster.leader(client)
@@ -121,14 +121,14 @@ def _harm(victim: Victim, fault: str) -> None:
 
 
 def _await_health(cluster: RoleCluster, client: shoal.Client, load: Load, since: float) -> None:
-    """Until every thread of the load succeeds again, and the cluster says that it is whole."""
+    """Wait until every thread of the load succeeds again and the cluster reports that it is whole."""
     wait_until(lambda: load.all_succeeded_since(since), f"the load goes on; see {cluster.folder}")
     cluster.wait_ready()
     wait_until(lambda: cluster.leader(client) is not None, f"a coordinator leads; see {cluster.folder}")
 
 
 def drawn(rows: Sequence[Row]) -> object:
-    """The table, for people."""
+    """Return the table for people."""
     from rich.table import Table
 
     table = Table("target", "what", "write gap s", "search gap s", "acked", "searches", "failed calls", "lost", "wrong", box=None)
@@ -141,7 +141,7 @@ def drawn(rows: Sequence[Row]) -> object:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run every cell. Returns 0 when nothing was lost and no answer was wrong."""
+    """Run every cell. Return 0 if nothing was lost and no answer was wrong."""
     from rich.console import Console
 
     parser = argparse.ArgumentParser(prog="kill-matrix", description="Kill each role under load, in each way; print what became of it.")

@@ -1,8 +1,8 @@
-"""Callers that leave: tiny deadlines, tasks that are cancelled, processes that are killed. Their reads are large, their
-writes "maybe".
+"""Callers that leave early: tiny deadlines, cancelled tasks, killed processes. Their reads are large; the outcome of
+their writes is "maybe".
 
-Each has points of its own. A write whose caller left may still be applied until whatever held it has ended, so its
-point rests for long before it is written again.
+Each has points of its own. A write whose caller left may still be applied for some time, so its point rests for long
+before it is written again.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ print("begun", flush=True)
 
 
 class Leavers:
-    """Makes members of a crew. left: how many calls were left, by the way."""
+    """Makes members of a crew. left: number of calls that were left, by the way of leaving."""
 
     def __init__(self, addresses: Sequence[str], herds: Sequence[Herd], new_version: Callable[[], int], *, count: int) -> None:
         self._addresses, self._herds, self._new_version = list(addresses), herds, new_version
         self.left: Counter[str] = Counter()
-        # One for all, as long as the process: gRPC complains of loops that are closed soon after their calls.
+        # One loop for all calls and for the whole process: gRPC logs errors if a loop is closed soon after its calls.
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="leavers", daemon=True).start()
         self.members = [Member(partial(self._step, _Points(number, herds)), _PAUSE_S) for number in range(count)]
@@ -121,8 +121,8 @@ class Leavers:
 
     @contextmanager
     def _maybe(self, points: _Points, herd: Herd, count: int, *, deletes: bool = True) -> Iterator[tuple[list[int], Version]]:
-        """A write of so many points, fewer where others rest: whatever is told of it, it may be applied now, later or
-        never.
+        """Yield points for a write, fewer than `count` if others rest. Whatever its outcome, it may be applied now,
+        later or never.
         """
         ids = points.rested(herd, count)
         version = None if deletes and ids and ids[0] % 4 == 0 else self._new_version()
@@ -136,7 +136,7 @@ class Leavers:
 
 
 class _Points:
-    """Points of one leaver in each herd, which rest after each write. steps: numbers of what it does."""
+    """The points of one leaver in each herd; they rest after each write. steps: number of the leaver's steps."""
 
     def __init__(self, number: int, herds: Sequence[Herd]) -> None:
         self.steps = itertools.count()

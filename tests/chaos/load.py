@@ -1,4 +1,4 @@
-"""A running load: writers and searchers as threads with clients of their own, judged all the while by the book."""
+"""A running load: writers and searchers as threads with clients of their own; the book judges every answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAUSE_S = 0.01
 class Load:
     """Writers and searchers on one collection.
 
-    As a context it runs until it is left; `wrong` tells every wrong answer.
+    As a context it runs until the context ends; `wrong` returns every wrong answer.
     """
 
     def __init__(self, addresses: Sequence[str], *, writers: int = 2, searchers: int = 2, shards: int = 4) -> None:
@@ -57,7 +57,7 @@ class Load:
         return [*self.writers, *self.searchers]
 
     def lost(self) -> list[str]:
-        """While paused: what is wrong with the stored points, each read once."""
+        """Return what is wrong with the stored points, each read once. Call it while the load is paused."""
         now = time.monotonic()
         with shoal.connect(self._addresses) as client:
             points = list(client.scroll(COLLECTION, with_vectors=True))

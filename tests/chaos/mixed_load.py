@@ -1,5 +1,6 @@
-"""Everything that clients do, at once, on replicated collections: writers with points of their own, readers of all of
-them, and for each shard a probe that tells when it took no writes. Every answer is judged by the book."""
+"""All kinds of client calls at once, on replicated collections: writers with points of their own, readers of all
+points, and for each shard a probe that records when it took no writes. The book judges every answer.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +24,12 @@ from tests.chaos.leavers import Leavers
 from tests.chaos.written import DIM, payload_of, vector_of
 
 WRITE_S, READ_S = 60.0, 45.0
-"""How long a call may take before it counts as failed: longer than any fault lasts."""
+"""Seconds after which a call counts as failed: longer than any fault lasts."""
 
 POINTS_PER_WRITER = 120
 FIRST_OF_PROBES = 1_000_000
 FIRST_OF_OTHERS = 2_000_000
-"""From here on, points are not this load's: they are not judged."""
+"""The first id of points that do not belong to this load and are not judged."""
 
 _BATCH = 6
 _PAUSE_S, _PROBE_PAUSE_S = 0.02, 0.05
@@ -39,7 +40,7 @@ P = TypeVar("P", shoal.Point, shoal.Hit)
 
 @dataclass(frozen=True, kw_only=True)
 class Herd:
-    """One collection under load, and what is known of its points."""
+    """One collection under load, and the known states of its points."""
 
     name: str
     shards: int
@@ -48,11 +49,11 @@ class Herd:
     book: Book = field(default_factory=Book)
 
     def probes(self) -> list[int]:
-        """A point in each shard, by number."""
+        """Return a point in each shard, by shard number."""
         return self._one_in_each(FIRST_OF_PROBES)
 
     def others(self) -> list[int]:
-        """The same, of points that are not judged."""
+        """Return a point in each shard that is not judged."""
         return self._one_in_each(FIRST_OF_OTHERS)
 
     def _one_in_each(self, first: int) -> list[int]:
@@ -62,7 +63,7 @@ class Herd:
 
 
 class MixedLoad:
-    """As a context it makes the collections and runs until it is left.
+    """As a context it creates the collections and runs until the context ends.
 
     `findings`: the first faults; `counts`: all of them, by kind.
     """
@@ -78,7 +79,7 @@ class MixedLoad:
         leavers: int = 0,
         seed: int = 0,
     ) -> None:
-        """leavers: callers that leave, which are not counted among the clients."""
+        """leavers: callers that leave early; they are not counted among the clients."""
         self.herds, self.findings = herds, list[Finding]()
         self.counts: Counter[Kind] = Counter()
         self._addresses, self._points = list(addresses), writers * POINTS_PER_WRITER
@@ -110,34 +111,34 @@ class MixedLoad:
 
     @property
     def probes(self) -> dict[tuple[str, int], Gauge]:
-        """Of each shard: when it took no writes."""
+        """Return the gauge of each shard, which records when the shard took no writes."""
         return {shard: member.gauge for shard, member in self._probes.items()}
 
     def longest_call_s(self) -> float:
-        """Of the clients that wait for their answers."""
+        """Return the longest call of the clients that wait for their answers."""
         return max(gauge.longest_call_s for gauge in self.gauges)
 
     def failures(self) -> Counter[str]:
-        """Calls that did not succeed within their time, by error."""
+        """Return the calls that did not succeed in their time, by error."""
         return sum((gauge.failures for gauge in self.gauges), Counter())
 
     def messages(self) -> list[str]:
-        """Of the first of them."""
+        """Return the messages of the first failures."""
         return [message for gauge in self.gauges for message in gauge.messages]
 
     def acknowledged(self) -> int:
-        """Writes of single points that were acknowledged."""
+        """Return the number of acknowledged writes of single points."""
         return sum(herd.book.acknowledged() for herd in self.herds)
 
     def note(self, findings: Sequence[Finding], where: str) -> None:
-        """Count faults; the first ones are kept."""
+        """Count faults and keep the first ones."""
         with self._lock:
             self.counts.update(finding.kind for finding in findings)
             room = max(0, _MOST_KEPT - len(self.findings))
             self.findings += [Finding(finding.kind, f"{where}: {finding.text}") for finding in findings[:room]]
 
     def judge_all(self) -> None:
-        """While paused: every point, as the primaries have it."""
+        """Judge every point, as the primaries have it. Call it while the load is paused."""
         with shoal.connect(self._addresses, timeout=READ_S) as client:
             for herd in self.herds:
                 asked = time.monotonic()
@@ -216,7 +217,7 @@ class MixedLoad:
         read = Read(asked=asked, answered=answered, promised=consistency == "primary")
         self.note(judge_hits(herd.book, read, query, hits), where)
         if consistency == "session":
-            # It promises the client its own writes; of other points it may see what a backup has by now.
+            # The read promises the client its own writes. Of other points it shows any state that a backup has.
             mine = [hit for hit in hits if int(hit.id) == point]
             self.note(judge_hits(herd.book, Read(asked=asked, answered=answered), query, mine), where)
         sure = consistency != "any" and herd.book.possible(point, asked, answered) == {wanted}

@@ -1,4 +1,4 @@
-"""How long shards took no writes: percentiles, in numbers and in words."""
+"""The times in which shards took no writes: percentiles, as numbers and as text."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 
 def percentile(seconds: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all do not exceed (nearest rank); 0.0 of none."""
+    """Return the smallest value that at least `share` of all values do not exceed (nearest rank); 0.0 for no values."""
     ordered = sorted(seconds)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
 def in_words(seconds: Sequence[float], ttl_s: float) -> str:
-    """One line for people."""
+    """Return one line for people."""
     if not seconds:
         return "no failover was measured"
     p50, p99 = percentile(seconds, 0.5), percentile(seconds, 0.99)

@@ -1,4 +1,4 @@
-"""Chaos on `shoal up`: Ray hosts the roles, and its supervisor brings back what ends."""
+"""Chaos on `shoal up`: Ray hosts the roles, and its supervisor restarts processes that end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.cluster.role_cluster import shards_are_whole
 
 
 def ray_cluster(folder: Path, ttl_s: int) -> ForegroundCluster:
-    """One process with router and worker, three more workers, etcd and Ray of its own."""
+    """Return a cluster with router and worker in one process, three more workers, and its own etcd and Ray."""
     return ForegroundCluster(data=folder / "data", workers=WORKERS, flags=(f"--lease-ttl-s={ttl_s}",))
 
 
@@ -50,7 +50,7 @@ class RayGround(Ground):
     def end(self, planned: Planned, client: shoal.Client) -> None:
         """See Ground.
 
-        What was killed is brought back by the supervisor, which may also have ended what did not answer.
+        The supervisor restarts killed processes. It may also have ended a process that did not answer.
         """
         if planned in self._frozen:
             with contextlib.suppress(ProcessLookupError):
@@ -88,7 +88,7 @@ class RayGround(Ground):
 
 
 def _writes_to(pid: int) -> str:
-    """Name of the file that takes a process's output."""
+    """Return the name of the file that a process writes its output to."""
     with contextlib.suppress(OSError):
         return Path(os.readlink(f"/proc/{pid}/fd/1")).name
     return ""

@@ -1,4 +1,4 @@
-"""What each replica of a collection holds, asked of its worker itself and not through a router."""
+"""Reads the content of each replica of a collection directly from its worker, without a router."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def _same(address: str) -> str:
 
 
 def differences(client: shoal.Client, name: str, reachable: Callable[[str], str] = _same) -> list[Finding]:
-    """Where replicas of a collection differ, once all in sync have applied the same; nothing may write meanwhile.
+    """Return where replicas of a collection differ, once all in sync have applied the same seq; nothing may write
+    meanwhile.
 
-    reachable: where to reach what the cluster calls by an address.
+    reachable: converts an address of the cluster to one that is reached from here.
     """
     info = client.cluster()
     addresses = {worker.id: reachable(worker.address) for worker in info.workers if worker.state == "up"}
@@ -51,7 +52,7 @@ def differences(client: shoal.Client, name: str, reachable: Callable[[str], str]
 
 
 def _settled(addresses: Mapping[str, str], shard: ShardId) -> dict[str, Held]:
-    """What each holds, once all have applied the same."""
+    """Return the content of each replica, once all have applied the same seq."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         applied = {worker: _applied(address, shard) for worker, address in addresses.items()}

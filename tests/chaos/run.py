@@ -1,9 +1,8 @@
-"""`python -m tests.chaos.run --minutes N`, or `make chaos MINUTES=N`: random faults on a cluster under load, and what
-became of it.
+"""`python -m tests.chaos.run --minutes N`, or `make chaos MINUTES=N`: random faults on a cluster under load.
 
-Most of the time on plain processes in a network that can be cut, the rest on the processes that Ray hosts. Exit code 1
-when anything acknowledged was lost, an answer was wrong, a call failed within its time, replicas differ or the cluster
-did not heal by itself.
+Most of the time runs on plain processes in a network that can be cut, the rest on processes that Ray hosts. Exit code 1
+if anything acknowledged was lost, an answer was wrong, a call failed in its time, replicas differ, or the cluster did
+not heal by itself.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ LEAST_MINUTES_WITH_RAY = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Of a run. only: faults, all when it is empty."""
+    """Options of a run. only: faults to use; all if empty."""
 
     minutes: float
     ray_minutes: float
@@ -43,7 +42,7 @@ class Options:
 
 
 def run(figures: Figures, options: Options, console: Console) -> None:
-    """Both parts, as far as the first is good."""
+    """Run both parts; the second one only if the first is good."""
     plain_s, ray_s = 60 * (options.minutes - options.ray_minutes), 60 * options.ray_minutes
 
     def campaign_on(ground: Ground, prefix: str, seconds: float) -> None:
@@ -63,7 +62,7 @@ def run(figures: Figures, options: Options, console: Console) -> None:
 
 
 def drawn(figures: Figures) -> Table:
-    """The figures, for people."""
+    """Return the figures for people."""
     table = Table("what", "how much", box=None)
     for name, value in figures.document().items():
         if name not in ("findings", "evidence"):
@@ -73,7 +72,7 @@ def drawn(figures: Figures) -> Table:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it, print it, write it down."""
+    """Run, print the figures and write them to a file."""
     parser = argparse.ArgumentParser(
         prog="chaos", description="Random faults on a cluster under load; what was lost, and how long it took."
     )

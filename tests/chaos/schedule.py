@@ -1,4 +1,7 @@
-"""Which faults come when: pure, from a seed. One or two at a time, never two on one process, and a wiped disk alone."""
+"""Decides which faults come when: pure, from a seed.
+
+One or two faults at a time, never two on one process, and a wiped disk alone.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from random import Random
 
 
 class Fault(StrEnum):
-    """What can be done to a cluster. CUT_FROM_WORKER: what one worker sends to another is lost, one way."""
+    """The kinds of faults. CUT_FROM_WORKER: messages from one worker to another are lost, in this direction only."""
 
     WORKER_KILLED = "worker killed"
     WORKER_FROZEN = "worker frozen"
@@ -28,7 +31,7 @@ class Fault(StrEnum):
 
 WIPES = (Fault.REPLICA_WIPED, Fault.WORKER_WIPED)
 MENDABLE = (Fault.WORKER_ISOLATED, Fault.CUT_FROM_ETCD, Fault.CUT_FROM_WORKER)
-"""Faults of the network, which need one that can be cut."""
+"""Faults of the network, which need a network that can be cut."""
 
 _LIKELY: Mapping[Fault, int] = {Fault.WORKER_KILLED: 6, Fault.WORKER_FROZEN: 4, Fault.WORKER_ISOLATED: 3, Fault.WORKER_WIPED: 1}
 _USUAL = 2
@@ -36,8 +39,10 @@ _USUAL = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """A fault: `target` is the number of the process; other: of a second one, where it takes two; it begins `after_s`
-    into its round.
+    """A planned fault.
+
+    target: number of the process; other: number of a second process, if the fault needs one; after_s: when it begins,
+    within its round.
     """
 
     fault: Fault
@@ -48,19 +53,20 @@ class Planned:
 
     @property
     def role(self) -> str:
-        """Of the process that it harms."""
+        """Return the role of the process that it harms."""
         return role_of(self.fault)
 
 
 def role_of(fault: Fault) -> str:
-    """worker, coordinator, router or etcd."""
+    """Return worker, coordinator, router or etcd."""
     word = fault.value.split()[0]
     return "worker" if word == "replica" else word
 
 
 def rounds(chance: Random, faults: Sequence[Fault], counts: Mapping[str, int], ttl_s: float) -> Iterator[tuple[Planned, ...]]:
-    """Rounds of faults without end: at first each fault once, in any order, then at random. counts: processes of each
-    role.
+    """Yield rounds of faults without end: first each fault once, in any order, then random ones.
+
+    counts: number of processes of each role.
     """
     first = chance.sample(faults, len(faults))
     while True:

@@ -1,4 +1,4 @@
-"""The model itself: it must catch what it is there to catch."""
+"""Tests of the model: it must find the faults that it exists for."""
 
 from __future__ import annotations
 

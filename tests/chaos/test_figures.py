@@ -1,4 +1,4 @@
-"""What is counted and kept: percentiles, the verdict, the logs."""
+"""Tests of the figures and of what is kept: percentiles, the verdict, the logs."""
 
 from __future__ import annotations
 

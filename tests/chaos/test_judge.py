@@ -1,4 +1,4 @@
-"""The judge must catch what it is there to catch."""
+"""Tests of the judge: it must find the faults that it exists for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ REST = Read(asked=10.0, answered=11.0, at_rest=True)
 
 @pytest.fixture
 def book() -> Book:
-    """Point 1: version 1, then 2. Point 2: version 1, then deleted. Point 3: never. All acknowledged by 6.0."""
+    """Return a book. Point 1: version 1, then 2. Point 2: version 1, then deleted. Point 3: never written. All
+    acknowledged by 6.0.
+    """
     book = Book()
     for point, version, began in ((1, 1, 1.0), (1, 2, 3.0), (2, 1, 1.0), (2, None, 3.0)):
         book.acknowledge(book.begin([point], version, began), began + 1.0)

@@ -1,4 +1,4 @@
-"""The schedule keeps its rules, whatever the seed, and the same seed gives the same faults."""
+"""Tests of the schedule: it keeps its rules for any seed, and the same seed gives the same faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the writers write: every value tells which point and which version it is, so that every answer can be judged."""
+"""The values that writers write: each names its point and version, so that every answer can be judged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Vector = npt.NDArray[np.float32]
 
 
 def vector_of(point: int, version: int) -> Vector:
-    """(DIM,) float32 of integers, unlike that of any other point or version, so that distances are exact."""
+    """Return (DIM,) float32 of integers, different for every point and version, so that distances are exact."""
     vector = np.random.default_rng((point, version)).integers(-500, 500, DIM).astype(np.float32)
     vector[0], vector[1] = point, version
     return vector
@@ -26,7 +26,7 @@ def payload_of(point: int, version: int) -> dict[str, int]:
 
 
 def judge_point(book: Book, point: int, payload: Any, vector: Any, asked: float, answered: float) -> str | None:
-    """What is wrong with a point as it was read; None when nothing is."""
+    """Return what is wrong with a point as it was read; None if nothing is."""
     if not isinstance(payload, dict) or payload.get("point") != point:
         return f"point {point} came with payload {payload}"
     version = payload["version"]
@@ -39,7 +39,7 @@ def judge_point(book: Book, point: int, payload: Any, vector: Any, asked: float,
 
 
 def judge_hit(book: Book, point: int, payload: Any, vector: Any, score: float, query: Vector, asked: float, answered: float) -> str | None:
-    """As judge_point, and the score, too."""
+    """Do the same as judge_point, and check the score, too."""
     wrong = judge_point(book, point, payload, vector, asked, answered)
     if wrong is None and not np.isclose(score, float(((vector - query) ** 2).sum()), rtol=1e-5, atol=1e-3):
         return f"point {point} came with score {score} for query {query}"

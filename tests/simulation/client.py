@@ -1,4 +1,4 @@
-"""A client behind a router of its own: writes its keys, reads any, tries again as the product's router does."""
+"""A client behind a router of its own: writes its keys, reads any key, and retries as the product's router does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WRITES, DELETES = 0.65, 0.2
 
 
 class Client(Follower):
-    """One after the other: a write or a read, then a pause of up to think_s."""
+    """Makes one call after the other: a write or a read, then a pause of up to think_s."""
 
     def __init__(self, world: World, name: str, think_s: float) -> None:
         super().__init__(world.scheduler, name, rate=1.0 + world.scheduler.random.uniform(-0.024, 0.024))
@@ -117,7 +117,7 @@ class Client(Follower):
                 self._session = max(self._session, found.applied)
 
     def read_at(self, worker: Worker, key: str) -> None:
-        """Ask a worker for a primary read at once, whatever the map says; a refusal is the end of it."""
+        """Ask a worker for a primary read at once, regardless of the map. A refusal is not retried."""
         terms = ReadTerms(consistency=Consistency.PRIMARY)
         history, floor = self._world.history, self._world.history.primary_floor
 
@@ -159,9 +159,9 @@ class Client(Follower):
         return [each.worker for each in replicas_to_ask(entry.config, terms.consistency, live, loads)]
 
     def _call(self, entry: ShardEntry, worker: WorkerId, ask: Any, left_s: float) -> Wait:
-        """Ask a worker; given up when the map says that the primary that was asked leads no more.
+        """Ask a worker. Give up if the map says that the asked primary no longer leads.
 
-        Ends with ShoalErrors only.
+        Raises ShoalErrors only.
         """
         shard, target = entry.config.shard, self._world.workers[worker]
         call = self._world.network.call(self, target, lambda answer: ask(entry, worker, left_s, answer), left_s)

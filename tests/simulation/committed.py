@@ -1,6 +1,4 @@
-"""The one true history of a shard: records in the order in which they were committed, and what each key was at each
-seq.
-"""
+"""The true history of a shard: the records in the order of their commit, and the value of each key at each seq."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from tests.simulation.violation import Violation
 
 
 class CommittedLog:
-    """Grows only. A record is put here the moment a primary's commit point passes it."""
+    """Only grows. A record is added when a primary's commit point passes it."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -21,18 +19,18 @@ class CommittedLog:
 
     @property
     def last_seq(self) -> int:
-        """Seq of the last committed record."""
+        """Return the seq of the last committed record."""
         return len(self.records)
 
     @property
     def last_term(self) -> int:
-        """Its term, 0 for none."""
+        """Return the term of the last committed record, 0 for none."""
         return self.records[-1].term if self.records else 0
 
     def commit(self, record: Record, by: str) -> bool:
-        """A primary counts a record as committed.
+        """Note that a primary counts a record as committed.
 
-        Returns whether it is new. Raises Violation when another one was committed there.
+        Returns whether the record is new. Raises Violation if another record was committed at its seq.
         """
         if record.seq <= len(self.records):
             self.check_same(record, by)
@@ -45,25 +43,25 @@ class CommittedLog:
         return True
 
     def check_same(self, record: Record, by: str) -> None:
-        """Raise Violation unless this is the committed record of its seq."""
+        """Raise Violation unless `record` is the committed record of its seq."""
         known = self.records[record.seq - 1]
         if (known.term, known.request_id) != (record.term, record.request_id):
             raise Violation("no committed record is lost", f"{by} has {_story(record)} where {_story(known)} was committed")
 
     def check_committed(self, record: Record, by: str) -> None:
-        """Raise Violation unless this record is committed."""
+        """Raise Violation unless the record is committed."""
         if record.seq > len(self.records):
             raise Violation("inv 6: only committed records are applied", f"{by} applies {_story(record)}, committed is {len(self.records)}")
         self.check_same(record, by)
 
     def at(self, key: str, seq: int) -> tuple[int, str | None]:
-        """Seq of the last write of a key up to `seq`, and its value then; (0, None) before any."""
+        """Return the seq of the last write of a key up to `seq`, and its value then; (0, None) before any write."""
         seqs, values = self._keys.get(key, ([], []))
         place = bisect_right(seqs, seq) - 1
         return (seqs[place], values[place]) if place >= 0 else (0, None)
 
     def points(self) -> dict[str, tuple[int, str]]:
-        """The points that are there after everything that is committed."""
+        """Return the points that exist after all committed records."""
         found = {key: (seqs[-1], values[-1]) for key, (seqs, values) in self._keys.items()}
         return {key: (seq, value) for key, (seq, value) in found.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""Checks every change of a shard's configuration as the store makes it (invariants 2, 4, 7)."""
+"""Checks every change of a shard's configuration when the store makes it (invariants 2, 4, 7)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAST = "inv 8: the last intact replica that may lead stays one"
 
 
 class Configurations:
-    """History of one shard's configuration, by epoch."""
+    """The history of one shard's configuration, by epoch."""
 
     def __init__(self, committed: CommittedLog, holdings: Holdings) -> None:
         self._committed, self._holdings = committed, holdings
@@ -23,7 +23,7 @@ class Configurations:
         self.elections = self.failovers = self.expansions = self.shrinks = self.raised = 0
 
     def see(self, shard: ShardId, entry: ShardEntry | None) -> None:
-        """The store holds this now."""
+        """Take the entry that the store holds now."""
         before = self.newest
         if entry is None or (before is not None and before.epoch == entry.epoch):
             return
@@ -37,7 +37,7 @@ class Configurations:
             self._count(before.config, entry.config)
 
     def check_member(self, member: ReplicaId, why: str) -> None:
-        """Raise Violation when a replica may lead and lacks something."""
+        """Raise Violation if a replica that may lead lacks a committed record."""
         if self.newest is not None and may_lead(self.newest.config, member):
             self._holdings.check_holds(member, self._committed, self._committed.last_seq, why)
 
@@ -62,11 +62,11 @@ class Configurations:
             # Before it is active, nothing was ever acknowledged.
             self._check_tombstones(before, after)
         joined = {*after.isr, *after.elr} - eligible
-        # An expansion; that the joiner holds every committed record is checked on its disk.
+        # An expansion. Another check reads the joiner's disk: it must hold every committed record.
         hold(len(joined) <= 1, LEGAL, f"{sorted(joined)} joined at once")
 
     def _check_tombstones(self, before: ShardConfig, after: ShardConfig) -> None:
-        """Those that get one now, and those that nothing but their folder is left of now."""
+        """Check the members that get a tombstone now, and the members of which only the folder is left now."""
         nothing_else = [each for each in after.leaving if each not in (*after.members, after.primary) and each in before.members]
         for member in {*after.leaving} - {*before.leaving} | {*nothing_else}:
             keep = [each for each in after.isr if each != member and each not in after.leaving]

@@ -1,4 +1,4 @@
-"""What holds for every simulated history under pytest."""
+"""Fixtures for every simulated history under pytest."""
 
 from __future__ import annotations
 

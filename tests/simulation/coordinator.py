@@ -78,7 +78,7 @@ class Coordinator(Follower):
 
     @property
     def map(self) -> ClusterMap:
-        """As it sees it."""
+        """Return the map as it sees it."""
         return self.observer.map
 
     def _leads(self) -> bool:
@@ -93,10 +93,10 @@ class Coordinator(Follower):
 
 
 class Heard:
-    """What workers have said, for the checker, which does not believe the product's own memory.
+    """The answers of workers, kept for the checker, which does not rely on the product's own memory.
 
-    closed: replicas that were said not to be open, with the registration of their workers; open_now: those that were
-    said to be open in this round.
+    closed: replicas reported as not open, with the registration of their workers; open_now: replicas reported as open
+    in this round.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Heard:
         self.open_now: frozenset[ReplicaId] = frozenset()
 
     def note(self, asked: Questions, told: Told, seen: ClusterMap) -> None:
-        """Answers of one round."""
+        """Note the answers of one round."""
         self.open_now = frozenset(told.ends)
         for worker in told.answered:
             for shard in asked[worker]:
@@ -116,7 +116,7 @@ class Heard:
 
 
 class CheckedActor(Actor):
-    """An Actor whose steps are checked against what workers have said (invariants 8 and 9)."""
+    """An Actor whose steps are checked against the answers of workers (invariants 8 and 9)."""
 
     def __init__(self, heard: Heard, **parts: object) -> None:
         super().__init__(**parts)  # type: ignore[arg-type]
@@ -161,7 +161,7 @@ class SimReports:
         return told
 
     async def failures(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, frozenset[str]]:
-        """Asked for by recoveries only, which are not simulated."""
+        """Not simulated: only recoveries call it."""
         raise NotImplementedError
 
     async def _ask(self, worker: WorkerId, shards: Sequence[ShardId], timeout_s: float) -> Mapping[ReplicaId, LogEnd] | None:

@@ -1,4 +1,4 @@
-"""Directed schedules in which data is lost or away: which replica is believed, which is kept, which is deleted."""
+"""Directed schedules in which data is lost or unreachable: they test which replica is believed, kept or deleted."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.simulation.world import World
 
 
 def wiped_disk_returns(seed: int) -> Stage:
-    """A disk is emptied and its worker comes back under its name, while the primary cannot leave it out; then the
-    others crash.
+    """A disk is emptied and its worker returns under its name, while the primary cannot remove it from the isr; then
+    the others crash.
     """
     stage = Stage(seed, workers=3)
     stage.until_written(20)
@@ -26,7 +26,7 @@ def wiped_disk_returns(seed: int) -> Stage:
 
 
 def wiped_candidate_returns_first(seed: int) -> Stage:
-    """Of two replicas, both down, the one that lost its disk comes back long before the other: it must neither lead nor
+    """Of two replicas, both down, the one that lost its disk returns long before the other. It must neither lead nor
     count.
     """
     stage = Stage(seed, workers=2, replicas=2)
@@ -43,8 +43,9 @@ def wiped_candidate_returns_first(seed: int) -> Stage:
 
 
 def damaged_replica_is_silent_for_a_moment(seed: int) -> Stage:
-    """Of two replicas, both down, the one that is damaged comes back first, says that it is not open, and then misses a
-    question or two. The other one comes back after it was replaced, or before."""
+    """Two replicas are down. The damaged one returns first, reports that it is not open, and then misses a question or
+    two. The other one returns before or after it was replaced.
+    """
     stage = Stage(seed, workers=3, replicas=2)
     intact, damaged = _one_damaged(stage, primary=bool(seed % 2))
     stage.run(9.0)
@@ -58,8 +59,8 @@ def damaged_replica_is_silent_for_a_moment(seed: int) -> Stage:
 
 
 def damaged_replica_is_never_heard(seed: int) -> Stage:
-    """The same, but no coordinator ever hears that it is not open, so it is elected for its silence: nothing may be
-    given up for it.
+    """The same, but no coordinator ever receives the report that it is not open. So it is elected for its silence, and
+    no data may be given up for it.
     """
     stage = Stage(seed, workers=3, replicas=2)
     intact, damaged = _one_damaged(stage, primary=bool(seed % 2))
@@ -72,7 +73,7 @@ def damaged_replica_is_never_heard(seed: int) -> Stage:
 
 
 def successor_cannot_catch_up(seed: int) -> Stage:
-    """Of two replicas one is away until it is replaced, but its successor hears nothing of the primary. The one that is
+    """Of two replicas one is away until it is replaced, but its successor cannot reach the primary. The replica that is
     away must not be given up.
     """
     stage = Stage(seed, workers=3, replicas=2)
@@ -90,9 +91,7 @@ def successor_cannot_catch_up(seed: int) -> Stage:
 
 
 def elr_leads_while_who_is_in_sync_cannot_open(seed: int) -> Stage:
-    """Below min_isr: the one in sync is back but finds no room to open; the one that is eligible beside it must
-    lead.
-    """
+    """Below min_isr: the replica in sync is back but has no room to open; the eligible one must lead."""
     stage = Stage(seed, workers=2, replicas=2)
     eligible, in_sync = _one_eligible(stage)
     in_sync.crash(power=True)
@@ -107,8 +106,8 @@ def elr_leads_while_who_is_in_sync_cannot_open(seed: int) -> Stage:
 
 
 def min_isr_lowered_as_the_primary_loses_its_disk(seed: int) -> Stage:
-    """The one in sync loses its disk, and before its lease ends min_isr is lowered: the eligible one beside it is
-    the only one that has everything.
+    """The only replica in sync loses its disk, and min_isr is lowered before its lease ends: only the eligible replica
+    has everything.
     """
     stage = Stage(seed, workers=3, replicas=2)
     eligible, in_sync = _one_eligible(stage)
@@ -126,8 +125,8 @@ def min_isr_lowered_as_the_primary_loses_its_disk(seed: int) -> Stage:
 
 
 def nobody_leads_who_lacks_something(seed: int) -> Stage:
-    """The last member of the isr is down and one that fell behind is back: nobody leads until the operator, or the
-    member, says so.
+    """The last member of the isr is down and a replica that fell behind is back. No replica may lead until the operator
+    decides, or the member returns.
     """
     stage = Stage(seed, workers=2, replicas=2)
     behind, last = stage.backups()[0], stage.primary
@@ -146,9 +145,10 @@ def nobody_leads_who_lacks_something(seed: int) -> Stage:
 
 
 def two_of_three_are_lost_before_the_term_begins(seed: int) -> Stage:
-    """The primary is away, intact. Of the two others one is damaged; the other is elected, cannot commit anything with
-    that one, and loses its disk, too: the one that is away has everything that was ever acknowledged, so it must
-    lead."""
+    """The primary is away, intact. Of the other two replicas one is damaged; the other is elected, cannot commit
+    anything without the damaged one, and loses its disk, too. The replica that is away has everything that was
+    acknowledged, so it must lead.
+    """
     stage = Stage(seed, workers=3, replicas=3)
     stage.until_written(20)
     intact, (elected, damaged) = stage.primary, stage.backups()
@@ -166,8 +166,9 @@ def two_of_three_are_lost_before_the_term_begins(seed: int) -> Stage:
 
 
 def closed_once_and_unheard_much_later(seed: int) -> Stage:
-    """As everything starts, a replica says that it is not open. It opens, and is in sync for long; then only the
-    coordinators cannot reach it, and the primary dies: it must lead, for what it said has not held for long."""
+    """At the start a replica reports that it is not open. It opens, and is in sync for long. Later the coordinators
+    cannot reach it, and the primary dies. It must lead: its old report no longer holds.
+    """
     stage = Stage(seed, workers=3, replicas=2)
     stage.until_written(20)
     primary, late = stage.primary, stage.backups()[0]
@@ -191,8 +192,8 @@ def closed_once_and_unheard_much_later(seed: int) -> Stage:
 
 
 def fewer_replicas_while_one_does_not_answer(seed: int) -> Stage:
-    """From three to two while the coordinators do not hear one of them: it is the one that goes, since the others say
-    that they stay.
+    """The replica count goes from three to two while one replica does not answer the coordinators. That replica is
+    removed, since the others report that they are open.
     """
     stage = Stage(seed, replicas=3)
     stage.until_written(20)
@@ -207,8 +208,8 @@ def fewer_replicas_while_one_does_not_answer(seed: int) -> Stage:
 
 
 def placed_anew_before_it_was_made(seed: int) -> Stage:
-    """The worker of the first primary dies before the shard was ever active: it begins elsewhere, and its tombstones
-    cost nothing.
+    """The worker of the first primary dies before the shard was ever active. The shard begins elsewhere, and its
+    tombstones delete no data.
     """
     stage = Stage.of(World(seed, workers=5, replicas=3, think_s=0.1))
     world = stage.world
@@ -231,9 +232,9 @@ def _damage(stage: Stage, worker: Worker) -> None:
 
 
 def _one_damaged(stage: Stage, *, primary: bool) -> tuple[Worker, Worker]:
-    """Both replicas go down, and one is damaged: of the primary or of the backup.
+    """Take both replicas down and damage one of them, the primary's or the backup's.
 
-    Returns the worker of the intact one and that one.
+    Return the worker of the intact one and the worker of the damaged one.
     """
     stage.until_written(20)
     intact, damaged = (stage.backups()[0], stage.primary) if primary else (stage.primary, stage.backups()[0])
@@ -244,7 +245,7 @@ def _one_damaged(stage: Stage, *, primary: bool) -> tuple[Worker, Worker]:
 
 
 def _the_intact_one_returns(stage: Stage, intact: Worker) -> Stage:
-    """And leads, with everything."""
+    """Bring the intact replica back; it must lead, with all data."""
     folders = set(intact.disk.folders)
     intact.boot()
     stage.until(lambda: stage.config.primary_worker == intact.me, "election of the intact replica")
@@ -254,7 +255,10 @@ def _the_intact_one_returns(stage: Stage, intact: Worker) -> Stage:
 
 
 def _one_eligible(stage: Stage) -> tuple[Worker, Worker]:
-    """Of two replicas with a min_isr of 2, one is down and eligible, the other leads, alone in the isr."""
+    """Return the worker of an eligible replica, which is down, and the worker of the primary, alone in the isr.
+
+    There are two replicas, with a min_isr of 2.
+    """
     stage.world.alter(2, min_isr=2)
     stage.until(stage.world.is_whole, "min_isr of 2")
     stage.until_written(10)

@@ -1,7 +1,7 @@
-"""What lies on disks: a replica's log, known term and applied state, with what a crash leaves of them.
+"""The content of disks: a replica's log, known term and applied state, and what a crash leaves of them.
 
 The log and the known term are durable once written here (the replica writes them when their flush ends). The applied
-state is not flushed: a loss of power takes it back to the last checkpoint, from which the log replays it.
+state is not flushed: a loss of power takes it back to the last checkpoint, and the log replays it from there.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from shoal.shard_worker.logic.replication.request_memory import Forgetting, Reme
 from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
 
 PER_CLIENT = 48
-"""Small, so that forgetting happens in a short history; a client has one write at a time under way."""
+"""Small, so that requests are forgotten in a short history; a client has one write at a time under way."""
 
 
 @dataclass
 class Store:
-    """The applied state. points: seq and value by key, of those that are there; requests: by client."""
+    """The applied state. points: seq and value by key, of existing points; requests: by client."""
 
     applied: int = 0
     term: int = 0
@@ -29,12 +29,12 @@ class Store:
     requests: dict[str, dict[RequestId, Remembered]] = field(default_factory=dict)
 
     def copy(self) -> Store:
-        """An independent copy."""
+        """Return an independent copy."""
         requests = {client: dict(each) for client, each in self.requests.items()}
         return Store(applied=self.applied, term=self.term, time_ms=self.time_ms, points=dict(self.points), requests=requests)
 
     def apply(self, record: Record) -> int:
-        """Apply the next record. Points affected."""
+        """Apply the next record. Return the number of affected points."""
         assert record.seq == self.applied + 1, f"record {record.seq} applied after {self.applied}"
         affected = 0
         if record.kind is not RecordKind.NOOP:
@@ -51,7 +51,7 @@ class Store:
         return affected
 
     def forget(self, forgetting: Forgetting) -> None:
-        """Let go of requests."""
+        """Forget requests."""
         for client in forgetting.clients:
             self.requests.pop(client, None)
         for client, through in forgetting.through:
@@ -61,7 +61,7 @@ class Store:
 
 
 class ReplicaDisk:
-    """The folder of one replica. damaged: it is found to be so when it is opened."""
+    """The folder of one replica. damaged: opening it finds damage."""
 
     def __init__(self, shard: ShardId, replica: ReplicaId) -> None:
         self.shard, self.replica = shard, replica
@@ -74,46 +74,46 @@ class ReplicaDisk:
 
     @property
     def last_seq(self) -> int:
-        """Seq of the last durable record."""
+        """Return the seq of the last durable record."""
         return self.base[1] + len(self.log)
 
     @property
     def last_term(self) -> int:
-        """Its term."""
+        """Return the term of the last durable record."""
         return self.log[-1].term if self.log else self.base[0]
 
     def record(self, seq: int) -> Record | None:
-        """A durable record, None when it is not here, or trimmed."""
+        """Return a durable record, None if it is missing or trimmed."""
         at = seq - self.base[1] - 1
         return self.log[at] if 0 <= at < len(self.log) else None
 
     def term_at(self, seq: int) -> int | None:
-        """Term of a durable record, None when it is not known here."""
+        """Return the term of a durable record, None if it is not known here."""
         record = self.record(seq)
         if record is not None:
             return record.term
         return self.base[0] if seq == self.base[1] else None
 
     def holds(self, term: int, seq: int) -> bool:
-        """Whether the record of that term and seq, and with it all before, is durable here, in the log or behind its
+        """Return whether the record of that term and seq, and all before it, are durable here, in the log or before its
         beginning.
         """
         return seq < self.base[1] or self.term_at(seq) == term
 
     def append(self, records: Sequence[Record]) -> None:
-        """Durable at once."""
+        """Append the records; they are durable at once."""
         assert records[0].seq == self.last_seq + 1, f"record {records[0].seq} appended after {self.last_seq}"
         self.log.extend(records)
 
     def truncate_after(self, seq: int) -> list[Record]:
-        """Cut. Returns what was cut."""
+        """Cut every record with a higher seq. Return these records."""
         keep = max(0, seq - self.base[1])
         cut = self.log[keep:]
         del self.log[keep:]
         return cut
 
     def read(self, from_seq: int, max_records: int) -> tuple[Record, ...]:
-        """Records from there on; none when they are trimmed."""
+        """Return records from from_seq on; none if they are trimmed."""
         at = from_seq - self.base[1] - 1
         return () if at < 0 else tuple(self.log[at : at + max_records])
 
@@ -122,7 +122,7 @@ class ReplicaDisk:
         self.checkpoint = self.store.copy()
 
     def trim(self, through: int) -> bool:
-        """Drop records up to `through` that a checkpoint holds. Returns whether the log begins later now."""
+        """Drop records up to `through` that a checkpoint holds. Return whether the log begins later now."""
         through = min(through, self.checkpoint.applied)
         if through <= self.base[1]:
             return False
@@ -133,17 +133,17 @@ class ReplicaDisk:
         return True
 
     def lose_power(self) -> None:
-        """The applied state goes back to the checkpoint."""
+        """Take the applied state back to the checkpoint."""
         self.store = self.checkpoint.copy()
 
     def install(self, store: Store, known_term: int) -> None:
-        """Become what a snapshot says."""
+        """Take the state of a snapshot."""
         self.store, self.log, self.base = store.copy(), [], (store.term, store.applied)
         self.known_term = max(self.known_term, known_term)
         self.make_checkpoint()
 
     def opened(self) -> ReplicaAtOpening:
-        """What a state machine begins with."""
+        """Return the initial values of a state machine."""
         runs: list[tuple[Term, Seq]] = []
         for record in self.log:
             if not runs or runs[-1][0] != record.term:
@@ -162,15 +162,18 @@ class ReplicaDisk:
         )
 
     def request_memory(self) -> RequestMemory:
-        """The writes that are remembered."""
+        """Return the remembered writes."""
         remembered = [each for mine in self.store.requests.values() for each in mine.values()]
         return RequestMemory(sorted(remembered, key=lambda each: each.seq), per_client=PER_CLIENT)
 
 
 @dataclass
 class WorkerDisk:
-    """Replica folders of one worker, and how the disk is. slow: factor of every flush; full: upserts find no room;
-    opens: whether a replica finds the room to open; breaks: the next flush fails."""
+    """The replica folders of one worker, and the state of its disk.
+
+    slow: factor of every flush; full: there is no room for upserts; opens: whether there is room to open a replica;
+    breaks: the next flush fails.
+    """
 
     folders: dict[tuple[ShardId, ReplicaId], ReplicaDisk] = field(default_factory=dict)
     aside: dict[tuple[ShardId, ReplicaId], ReplicaDisk] = field(default_factory=dict)

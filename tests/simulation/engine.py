@@ -1,4 +1,4 @@
-"""The engine under the product's writer: what it asks of its disk takes virtual time, may fail, and is then done."""
+"""The engine under the product's writer: its disk operations take virtual time, and succeed or fail."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.simulation.scheduler import Process
 
 FLUSH_S, APPLY_S = (0.0005, 0.003), 0.0002
 FULL_PART = 0.1
-"""How often an append to a full disk finds no room."""
+"""Part of appends to a full disk that fail for lack of room."""
 
 CHECKPOINT_EVERY = 40
 RETAINED_TOO_MUCH = 0.1
-"""How often the log has grown so large that only what is needed is kept."""
+"""Part of trims at which the log is so large that only the needed records are kept."""
 
 
 class DiskWatcher(Protocol):
-    """Checks what a replica does to its disk."""
+    """Checks the operations of a replica on its disk."""
 
     def applying(self, disk: ReplicaDisk, record: Record) -> None: ...
     def cut(self, disk: ReplicaDisk, records: list[Record]) -> None: ...
@@ -109,7 +109,7 @@ class SimEngine:
         return (low + (high - low) * self._process.scheduler.random.random()) * self._worker_disk.slow
 
     def crash(self, steps: int) -> None:
-        """End the writer's thread with its process, after so many more of the steps it was to take."""
+        """End the writer's thread with its process, after `steps` more steps."""
         self._steps_left = steps
         thread, self._waiting = self._waiting, None
         if thread is not None:

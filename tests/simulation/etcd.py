@@ -1,7 +1,7 @@
-"""etcd: the product's in-memory state of the store with real encoded values, reached over the network; and observers of
-the map.
+"""etcd: the product's in-memory store state with real encoded values, reached over the network; and observers of the
+map.
 
-Every revision's map is folded once, by the product's fold; an observer is a pointer into these, which may lag.
+Every revision's map is folded once, by the product's fold. An observer points to one of these maps, which may lag.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EXPIRY_EVERY_S = 0.25
 LISTS_AGAIN_S = 0.5
 HISTORY_OF_KEYS = 4
 LATEST_S = 16.0
-"""After so long a request that was not answered will not arrive any more, but for rare ones."""
+"""Seconds after which a request that was not answered no longer arrives, except in rare cases."""
 KEYS = Keys("sim")
 
 Changed = Callable[[ClusterMap, ClusterMap], None]
@@ -40,9 +40,7 @@ Changed = Callable[[ClusterMap, ClusterMap], None]
 
 @dataclass
 class Order:
-    """A fault that was ordered: the first transaction for which wanted() holds meets the mishap; then met() is
-    called.
-    """
+    """An ordered fault: the first transaction for which wanted() holds meets the mishap; then met() is called."""
 
     wanted: Callable[[Transaction], bool]
     mishap: Mishap | None
@@ -50,8 +48,8 @@ class Order:
 
 
 class Etcd(Process):
-    """The store. unsure: part of commits that are lost, answered in vain, or applied late; stale: part of gets that are
-    old.
+    """The store. unsure: part of commits that are lost, applied without an answer, or applied late; stale: part of gets
+    with an old answer.
     """
 
     def __init__(self, scheduler: Scheduler, network: Network, changed: Changed) -> None:
@@ -69,24 +67,24 @@ class Etcd(Process):
         self._remind_often()
 
     def commit(self, source: Process, transaction: Transaction, timeout_s: float) -> Wait:
-        """Committed or Rejected; raises LeaseNotFound, NoAnswer, NobodyThere."""
+        """Return Committed or Rejected; raise LeaseNotFound, NoAnswer, NobodyThere."""
         if any(each.key.startswith(f"{KEYS.prefix}shards/") for each in transaction.then):
             self._on_the_way.append((self.scheduler.now, transaction))
         return self._network.call(source, self, lambda answer: self._commit(transaction, answer), timeout_s, self._mishap(transaction))
 
     def configurations_on_their_way(self, shard: ShardId) -> list[ShardConfig]:
-        """Those of a shard that were asked for, and may yet be committed."""
+        """Return the configurations of a shard that were requested and may still be committed."""
         since, key = self.scheduler.now - LATEST_S, KEYS.shard(shard)
         self._on_the_way = [(asked_s, each) for asked_s, each in self._on_the_way if asked_s > since]
         puts = (put for _, each in self._on_the_way for put in each.then if isinstance(put, Put) and put.key == key)
         return [decode_shard(shard, put.key, put.value) for put in puts]
 
     def get(self, source: Process, key: str, timeout_s: float) -> Wait:
-        """The key, perhaps as it was a little earlier."""
+        """Return the key, perhaps with a slightly older value."""
         return self._network.call(source, self, lambda answer: answer(self._get(key)), timeout_s)
 
     def grant(self, source: Process, ttl_s: int, timeout_s: float) -> Wait:
-        """A new lease."""
+        """Return a new lease."""
 
         def handle(answer: Resume) -> None:
             lease: Lease = self._state.grant(ttl_s, self.clock())
@@ -95,7 +93,7 @@ class Etcd(Process):
         return self._network.call(source, self, handle, timeout_s)
 
     def keep_alive(self, source: Process, lease: LeaseId, timeout_s: float) -> Wait:
-        """Seconds that it has now, 0 when it is gone."""
+        """Return the seconds that the lease has now, 0 if it is gone."""
 
         def handle(answer: Resume) -> None:
             self._expire()
@@ -115,12 +113,12 @@ class Etcd(Process):
         return self._network.call(source, self, handle, timeout_s)
 
     def put_now(self, key: str, value: bytes) -> None:
-        """Write a key from outside of the world."""
+        """Write a key from outside the world."""
         self._state.commit(Transaction(then=(Put(key=key, value=value),)))
         self._publish()
 
     def observe(self, process: Process, see: Callable[[ClusterMap], None]) -> Observer:
-        """Follow the map for this life of a process."""
+        """Return an observer of the map for this life of a process."""
         self._observers = [each for each in self._observers if each.lives]
         observer = Observer(self, self._network, process, see)
         self._observers.append(observer)
@@ -188,7 +186,7 @@ class Etcd(Process):
 
 
 class Follower(Process):
-    """A process that sees the map, and that is booted again after a crash."""
+    """A process that sees the map and is booted again after a crash."""
 
     observer: Observer
 
@@ -198,7 +196,7 @@ class Follower(Process):
 
 
 class Observer:
-    """The map as one process sees it. lag_until: until then nothing new arrives."""
+    """The map as one process sees it. lag_until: nothing new arrives before this time."""
 
     def __init__(self, etcd: Etcd, network: Network, process: Process, see: Callable[[ClusterMap], None]) -> None:
         self._etcd, self._network, self._process, self._see = etcd, network, process, see
@@ -208,21 +206,21 @@ class Observer:
 
     @property
     def lives(self) -> bool:
-        """Whether its process still is the one it was made for."""
+        """Return whether its process is still in the life it was made for."""
         return self._process.life == self._life
 
     @property
     def listed(self) -> bool:
-        """Whether it has seen a map at all."""
+        """Return whether it has received a map at all."""
         return self.map.revision > 0
 
     def notice(self) -> None:
-        """The store has changed, or may have."""
+        """Note that the store has changed, or may have changed."""
         if self.lives and self.map.revision < self._etcd.map.revision and self.lag_until <= self._etcd.scheduler.now:
             self.list_again()
 
     def list_again(self) -> None:
-        """Ask for the newest map; it is seen a little later, when the store can be reached."""
+        """Request the newest map; it arrives a little later, when the store can be reached."""
         if not self._etcd.alive or self._etcd.paused:
             return
         newest, scheduler = self._etcd.map, self._etcd.scheduler

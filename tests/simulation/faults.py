@@ -1,7 +1,7 @@
-"""What goes wrong in a seeded history: faults of every kind, drawn one after the other, each with its end.
+"""The faults of a seeded history: faults of every kind, drawn one after the other, each with its end.
 
-Data is wiped or damaged only where another member that may lead has everything on its disk, and until the one that lost
-it has left, no second disk is wiped, damaged or filled: what is then asked of the cluster is what copies can give.
+Data is wiped or damaged only if another member that may lead has everything on its disk. Until the harmed member has
+left, no second disk is wiped, damaged or filled. So the cluster is only asked for what its replicas can give.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.simulation.world import World
 
 BETWEEN_S = (0.2, 3.0)
 AWAY_S = (12.0, 45.0)
-"""On both sides of replace_after_s: what comes back may find that others have taken its place."""
+"""Shorter and longer than replace_after_s: a returning worker may find that its replicas were replaced."""
 
 STUTTER_S, MOMENT_S, BREATH_S = 30.0, (0.1, 2.0), (0.3, 3.0)
 """How long a worker stutters; how long it is silent each time: on both sides of the time within which it should answer;
@@ -65,7 +65,7 @@ class Faults:
         self._draw_later()
 
     def stop(self) -> None:
-        """No more faults; everything that is broken and can be mended is mended."""
+        """Begin no more faults; repair everything that can be repaired."""
         world = self._world
         self._stopped = True
         world.network.heal()
@@ -96,8 +96,8 @@ class Faults:
             self._world.trace(f"fault: {name}")
 
     def _is_fragile(self) -> bool:
-        """Whether a replica that was wiped still counts: until it has left, no other fault may take what the others
-        have.
+        """Return whether a wiped replica is still a member: until it has left, no other fault may take data from the
+        others.
         """
         config = self._config()
         broken = any(each.disk.breaks or (each.alive and each.has_failed()) for each in self._world.workers.values())
@@ -124,7 +124,7 @@ class Faults:
         return worker if worker is not None and worker.alive and not worker.paused else None
 
     def _any(self) -> Worker | None:
-        """A worker that runs; mostly one that holds the shard."""
+        """Return a worker that runs; mostly one that holds the shard."""
         config = self._config()
         homes = sorted(set(config.worker_of.values())) if self._random.random() < 0.8 else sorted(self._world.workers)
         worker = self._world.workers[self._random.choice(homes or sorted(self._world.workers))]
@@ -154,7 +154,7 @@ class Faults:
         return self._later(low_s, high_s, process.wake)
 
     def _stutter(self) -> bool:
-        """A worker is silent for a moment, again and again."""
+        """A worker stops for a moment, again and again."""
         worker = self._any()
         if worker is not None:
             self._be_silent_now_and_then(worker, self._world.now + STUTTER_S)
@@ -208,7 +208,7 @@ class Faults:
         return self._cut(self._primary(), ["etcd", *(each.name for each in self._world.coordinators)])
 
     def _cut_from_coordinators(self) -> bool:
-        """It is registered, serves and answers everybody else: only those that elect hear nothing of it."""
+        """A worker is registered, serves and answers all others, but no coordinator can reach it."""
         return self._cut(self._any(), [each.name for each in self._world.coordinators], for_s=(2.0, 25.0))
 
     def _cut_from_etcd(self) -> bool:
@@ -251,7 +251,7 @@ class Faults:
         return self._cut(self._any(), ["etcd"], for_s=(6.0, 9.0))
 
     def _lose_lease_unseen(self) -> bool:
-        """The old primary and a client do not hear what became of it."""
+        """A primary is cut from etcd and the workers until its lease ends. It and a client see the new map late."""
         primary = self._primary()
         if primary is None:
             return False
@@ -284,11 +284,11 @@ class Faults:
         return self._later(1.0, 8.0, end)
 
     def _wipe(self) -> bool:
-        """A worker crashes and comes back without its folders."""
+        """A worker crashes and returns without its folders."""
         return self._lose_data(self._take_all)
 
     def _lose_folder(self) -> bool:
-        """A worker crashes and comes back without the folder of its replica."""
+        """A worker crashes and returns without the folder of its replica."""
         return self._lose_data(self._take_folder)
 
     def _damage(self) -> bool:
@@ -309,8 +309,9 @@ class Faults:
         worker.disk.folders[self._world.shard, replica].damaged = True
 
     def _lose_data_while_another_is_away(self) -> bool:
-        """Whoever else has everything is away, perhaps for so long that it is replaced; the one that lost its data is
-        back first, and is silent for a moment now and then."""
+        """The other member that has everything is away, perhaps until it is replaced. The member that lost its data is
+        back first, and sometimes stops for a moment.
+        """
         config, take = self._config(), self._random.choice([self._take_all, self._take_folder, self._harm_folder, self._harm_folder])
         intact = [self._world.workers[config.worker_of[member]] for member in (*config.isr, *config.elr)]
         backups_first = sorted(self._random.sample(intact, len(intact)), key=lambda worker: worker is self._primary())
@@ -325,7 +326,7 @@ class Faults:
         return True
 
     def _break_flush(self) -> bool:
-        """The next flush of a replica fails, in a process that lives on."""
+        """The next flush of a replica fails; its process goes on."""
         config, worker = self._config(), self._any()
         victim = None if worker is None else replica_on(config, worker.me)
         if worker is None or victim is None or self._is_fragile() or not self._others_hold_everything(config, victim):
@@ -338,7 +339,7 @@ class Faults:
         return worker is not None and self._lose_data_of(worker, take, (0.1, 9.0))
 
     def _lose_data_of(self, worker: Worker, take: Callable[[Worker, ReplicaId], None], away_s: tuple[float, float]) -> bool:
-        """Only where another that may lead holds everything."""
+        """Take data from a worker, only if another member that may lead holds everything."""
         config = self._config()
         victim = replica_on(config, worker.me)
         if victim is None or self._is_fragile() or not self._others_hold_everything(config, victim):
@@ -350,7 +351,7 @@ class Faults:
         return self._later(*away_s, lambda: None if worker.alive else worker.boot())
 
     def _others_hold_everything(self, config: ShardConfig, victim: ReplicaId) -> bool:
-        """And goes on to be one that may lead, also by each configuration that is on its way."""
+        """Return whether another member holds everything and may lead, also in each configuration that is under way."""
         world = self._world
         if any(each.disk.full for each in world.workers.values()):
             return False

@@ -1,5 +1,5 @@
-"""The folders of one worker, and the snapshots that are fetched into them: what the product's Assignments and
-SnapshotFetch ask of a disk.
+"""The folders of one worker and the snapshots that are fetched into them: the disk side of the product's Assignments
+and SnapshotFetch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROOMY, FULL = DiskSpace(used_bytes=0, free_bytes=1 << 40), DiskSpace(used_bytes=
 
 
 class FolderWatcher(Protocol):
-    """Checks what becomes of folders."""
+    """Checks what happens to folders."""
 
     def created(self, disk: ReplicaDisk) -> None: ...
     def dropped(self, disk: ReplicaDisk) -> None: ...
@@ -37,13 +37,13 @@ class FolderWatcher(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PinnedStore(SnapshotManifest):
-    """A manifest together with what it names: its one file has as many bytes as pieces, none of which says anything."""
+    """A manifest together with its content. Its one file has as many bytes as pieces; the bytes have no meaning."""
 
     store: Store
 
 
 class SimDownload:
-    """A snapshot on its way to one replica."""
+    """A snapshot that is being fetched for one replica."""
 
     def __init__(self, process: Process, folder: tuple[ShardId, ReplicaId], pinned: PinnedStore) -> None:
         self._process, self.folder = process, folder

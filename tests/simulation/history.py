@@ -1,9 +1,9 @@
-"""What clients asked and were told, checked as it happens against the committed log: acknowledged writes, and reads of
+"""The calls of clients and their answers, checked at once against the committed log: acknowledged writes, and reads of
 each consistency.
 
-A read shows the shard as of the seq that its replica had applied, so it is compared with the committed log at that seq;
-that a primary's read is linearizable then means that this seq is not below any write acknowledged, nor any primary read
-ended, before it began.
+A read shows the shard at the seq that its replica had applied, so it is compared with the committed log at that seq. A
+primary read is linearizable if this seq is not below any write acknowledged, nor any primary read ended, before it
+began.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.simulation.violation import Violation
 
 
 class History:
-    """Counts and checks. primary_floor: no primary read that begins now may show less."""
+    """Counts and checks. primary_floor: the seq that a primary read beginning now must at least show."""
 
     def __init__(self, committed: CommittedLog) -> None:
         self._committed = committed
@@ -31,15 +31,15 @@ class History:
         self._digest = hashlib.blake2b(digest_size=16)
 
     def note(self, *facts: Hashable) -> None:
-        """Part of the history's hash."""
+        """Add facts to the history's hash."""
         self._digest.update(repr(facts).encode())
 
     def digest(self) -> str:
-        """Hash of everything that was noted."""
+        """Return the hash of all noted facts."""
         return self._digest.hexdigest()
 
     def acked(self, request: RequestId, key: str, ack: WriteAck, *, upsert: bool) -> None:
-        """A client was told that its write is done."""
+        """Note that a write was acknowledged to a client."""
         self.note("ack", request.client, request.number, ack.seq)
         at = self._committed.by_request.get(request)
         if at != ack.seq:
@@ -51,12 +51,12 @@ class History:
         self.primary_floor = max(self.primary_floor, ack.seq)
 
     def not_acked(self, request: RequestId, applied: str) -> None:
-        """A client was told that its write was not done ("no"), or may have been ("maybe")."""
+        """Note that a client received that its write was not done ("no"), or may have been done ("maybe")."""
         self.note("not", request.client, request.number, applied)
         (self.refused if applied == "no" else self.open_ended).add(request)
 
     def read_ended(self, kind: str, key: str, found: Found, floor: int) -> None:
-        """A read was answered. floor: what it had to show at least, from when it began."""
+        """Check the answer to a read. floor: the seq that it must at least show, fixed when it began."""
         self.note("read", kind, key, found.seq, found.applied)
         self.reads[kind] += 1
         if found.applied > self._committed.last_seq:
@@ -71,9 +71,7 @@ class History:
             self.primary_floor = max(self.primary_floor, found.applied)
 
     def check_end(self) -> None:
-        """After the last client has gone: who was told "no" was not applied, and what was acknowledged is where it
-        was.
-        """
+        """Check at the end: writes answered with "no" were not applied, and acknowledged writes are in the log."""
         for request in self.refused:
             if request in self._committed.by_request:
                 raise Violation("an answer tells what was done", f"{request} was refused and is committed")

@@ -1,5 +1,5 @@
-"""Who holds what, as it truly lies on the disks: which folders exist, which a fault took, which were deleted and
-whether rightly.
+"""The true content of the disks: which folders exist, which ones a fault took, and which ones were deleted, rightly or
+not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.simulation.violation import Violation
 
 
 class Holdings:
-    """Folders by replica id. lost: ids whose folder a fault took away; they are excused."""
+    """Folders by replica id. lost: ids whose folder a fault took; they are not checked."""
 
     def __init__(self) -> None:
         self.disks: dict[ReplicaId, ReplicaDisk] = {}
@@ -22,14 +22,14 @@ class Holdings:
         self._ever: set[ReplicaId] = set()
 
     def made(self, disk: ReplicaDisk) -> None:
-        """A worker made an empty folder."""
+        """Note that a worker made an empty folder."""
         if disk.replica in self._ever:
             raise Violation("a replica id names one folder", f"a second folder was made for {disk.replica}")
         self._ever.add(disk.replica)
         self.disks[disk.replica] = disk
 
     def dropped(self, disk: ReplicaDisk, now: ClusterMap) -> None:
-        """A worker deleted a folder."""
+        """Check the deletion of a folder by a worker."""
         entry, collection = now.shards.get(disk.shard), now.collections.get(disk.shard.collection)
         if collection is not None and collection.state is CollectionState.DROPPING:
             self.disks.pop(disk.replica, None)
@@ -39,12 +39,12 @@ class Holdings:
         self.disks.pop(disk.replica, None)
 
     def wiped(self, replica: ReplicaId) -> None:
-        """A fault took a folder away."""
+        """Note that a fault took a folder."""
         self.lost.add(replica)
         self.disks.pop(replica, None)
 
     def has_everything(self, member: ReplicaId, committed: CommittedLog) -> bool:
-        """Whether no fault has harmed it, and all that is committed is on its disk."""
+        """Return whether no fault has harmed the member and everything committed is on its disk."""
         disk = self.disks.get(member)
         if disk is None or member in self.lost:
             return False

@@ -1,6 +1,6 @@
 """`python -m tests.simulation.mutate` breaks every rule of the mutation table and prints what noticed.
 
-Exit status 1 when nothing did.
+Exit status 1 if a mutation was not noticed.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ WIDTH = 200
 
 @dataclass(frozen=True, slots=True)
 class Catch:
-    """What noticed a mutation: a script or a random seed, and the invariant that fell."""
+    """What noticed a mutation: a script or a random seed, and the violated invariant."""
 
     by: str
     invariant: str
 
 
 def catch_by_scripts(mutation: Mutation, seeds: range = SCRIPT_SEEDS) -> Catch | None:
-    """The first directed script of the mutation that notices it."""
+    """Return the catch of the first directed script of the mutation that notices it."""
     return _first(_scripts(mutation, seeds))
 
 
 def catch_by_seeds(mutation: Mutation, seeds: range = RANDOM_SEEDS) -> Catch | None:
-    """The first random seed that notices it."""
+    """Return the catch of the first random seed that notices it."""
     return _first((f"seed {seed}", partial(_seed, seed)) for seed in seeds)
 
 
 def catch(mutation: Mutation) -> Catch | None:
-    """What notices it, scripts first, and seeds where they must, too; None when it survives."""
+    """Return what notices the mutation: scripts first, and seeds if they must notice it, too. None if nothing does."""
     with mutation.breaking():
         by_script = catch_by_scripts(mutation)
         if by_script is not None and not mutation.by_seeds:

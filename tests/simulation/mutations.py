@@ -1,6 +1,6 @@
 """Every rule of docs/design/replication.md, broken on purpose by a patch of the product's function that keeps it.
 
-`caught_by`: directed scripts that make a checker fall; without one, random seeds do. A rule whose mutation survives is
+`caught_by`: directed scripts that must notice; without one, random seeds must. A rule whose mutation is not noticed is
 not tested.
 """
 
@@ -39,8 +39,9 @@ Breaking = Callable[[], AbstractContextManager[object]]
 
 @dataclass(frozen=True, kw_only=True)
 class Mutation:
-    """rule: as the design says it; patched: what is broken; starred: whether the design marks it; by_seeds: random
-    histories must notice it, too, since it was found missing only after they had noticed nothing."""
+    """rule: as the design names it; patched: the broken function; starred: whether the design marks it; by_seeds:
+    random histories must notice it, too, because the rule was found missing after they had noticed nothing.
+    """
 
     rule: str
     patched: str
@@ -155,7 +156,7 @@ def _leads_under_any_registration() -> Any:
 
 @contextmanager
 def _snapshots_are_taken_blindly() -> Any:
-    # Nor does the learner notice, while the snapshot comes, that it does not need it any more.
+    # The learner does not notice during the fetch that it no longer needs the snapshot.
     wanted = patch.object(Assignments, "_is_behind", lambda self, shard, replica, primary: True)
     applied = patch.object(snapshot_manifest, "check_keeps_applied", lambda manifest, replica, applied_seq: None)
     with wanted, applied, patch.object(snapshot_manifest, "check_keeps_promises", lambda manifest, replica, log_end: None):

@@ -1,6 +1,6 @@
 """The network between processes: delay, loss, reordering, partitions in one direction or both.
 
-A call is answered once at most.
+A call is answered at most once.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 from tests.simulation.scheduler import Process, Resume, Scheduler, Wait
 
 Handler = Callable[[Resume], None]
-"""Takes a call; given what answers it, which may be called later, or never."""
+"""Handles a call. Its argument answers the call; it may be called later, or never."""
 
 
 class NoAnswer(Exception):
-    """Nothing came back in time: it may have been done, or may yet be done."""
+    """No answer came in time: the call may have been done, or may still be done."""
 
 
 class NobodyThere(Exception):
-    """The process is not there: it was surely not done."""
+    """The process does not run: the call was certainly not done."""
 
 
 class Mishap(Enum):
-    """What happens to one call."""
+    """A fault of one call."""
 
     REQUEST_LOST = auto()
     ANSWER_LOST = auto()
@@ -34,7 +34,7 @@ class Mishap(Enum):
 
 @dataclass
 class Weather:
-    """How bad the network is now. loss: part of messages lost; slow: part of messages that take up to slow_s."""
+    """The state of the network. loss: part of messages lost; slow: part of messages that take up to slow_s."""
 
     loss: float = 0.0
     slow: float = 0.0
@@ -47,7 +47,7 @@ LATE_S = (1.0, 9.0)
 
 
 class Network:
-    """Carries calls between processes. cut: pairs (from, to) of names between which nothing arrives."""
+    """Carries calls between processes. cut: pairs (from, to) of names between which no message arrives."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -55,22 +55,22 @@ class Network:
         self.cut: set[tuple[str, str]] = set()
 
     def sever(self, one: str, other: str, *, both_ways: bool = True) -> None:
-        """Nothing from one arrives at the other any more."""
+        """Stop messages from one process to the other, and, unless both_ways is False, in the other direction."""
         self.cut.add((one, other))
         if both_ways:
             self.cut.add((other, one))
 
     def heal(self) -> None:
-        """End every partition, and the bad weather."""
+        """End every partition and the bad weather."""
         self.cut.clear()
         self.weather = CALM
 
     def reaches(self, source: str, target: str) -> bool:
-        """Whether messages get through, apart from loss."""
+        """Return whether messages arrive, apart from loss."""
         return (source, target) not in self.cut
 
     def call(self, source: Process, target: Process, handler: Handler, timeout_s: float, mishap: Mishap | None = None) -> Wait:
-        """Ask target; the answer, NoAnswer after timeout_s of the source's clock, or NobodyThere."""
+        """Call target. The result is the answer, NoAnswer after timeout_s of the source's clock, or NobodyThere."""
 
         def begin(resume: Resume) -> None:
             life, done = source.life, False

@@ -1,4 +1,4 @@
-"""How the replicas of one worker reach the other workers: PeerCalls and SnapshotCalls over the simulated network."""
+"""The calls of one worker's replicas to other workers: PeerCalls and SnapshotCalls over the simulated network."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.simulation.scheduler import Process, Resume
 from tests.simulation.virtual_loop import VirtualLoop
 
 DEAD_AFTER_S = 10.0
-"""A channel notices after so long that the other side is gone, however long the call may take."""
+"""Seconds after which a channel notices that the other side is gone, even if the call may take longer."""
 
 
 class Peer(Protocol):
-    """What a worker answers to others."""
+    """The calls that a worker answers to others."""
 
     def take_append(self, append: Append, timeout_s: float, answer: Resume) -> None: ...
     def begin_snapshot(self, shard: ShardId, replica: ReplicaId, answer: Resume) -> None: ...

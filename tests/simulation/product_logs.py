@@ -1,6 +1,4 @@
-"""What the product logs while it is simulated: nothing is shown, and a logged exception is a defect that ends the
-history.
-"""
+"""The product's logs during a simulation: nothing is shown; a logged exception is a defect and ends the history."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ class _Told(logging.Handler):
 
 @contextmanager
 def told(tell: Callable[[str], None]) -> Iterator[None]:
-    """Within `only_defects`: hear what the product logs, with the name of its process, until the context is left."""
+    """Pass the product's log lines, with the name of their process, to `tell`. Use it within `only_defects`."""
     handler = _Told(tell)
     _PRODUCT.addHandler(handler)
     _PRODUCT.setLevel(logging.INFO)
@@ -45,7 +43,7 @@ def told(tell: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def only_defects() -> Iterator[None]:
-    """Listen for defects only, until the context is left."""
+    """Ignore all logs but defects, until the context ends."""
     handler, level, propagates = _Defects(logging.ERROR), _PRODUCT.level, _PRODUCT.propagate
     _PRODUCT.addHandler(handler)
     _PRODUCT.setLevel(logging.ERROR)

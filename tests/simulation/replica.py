@@ -1,5 +1,6 @@
-"""One open replica: the product's machine, writer and replication over a simulated disk. Only its reads and its clock
-are of the simulation.
+"""One open replica: the product's machine, writer and replication over a simulated disk.
+
+Only its reads and its clock are simulated.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Watcher(DiskWatcher, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The answer to a read. applied: of the replica when the result was fixed."""
+    """The answer to a read. applied: seq that the replica had applied when the result was fixed."""
 
     seq: int
     value: str | None
@@ -61,7 +62,7 @@ class WatchedWriter(Writer):
 
 
 class Replica:
-    """Lives until it is closed, or its process dies. Made and used on the virtual loop."""
+    """A replica until it is closed or its process dies. Created and used on the virtual loop."""
 
     def __init__(
         self,
@@ -148,7 +149,7 @@ class Replica:
         return answer
 
     def snapshot(self) -> Store:
-        """Return a copy of the applied state. Raises Unavailable unless this is the primary, or about to be."""
+        """Return a copy of the applied state. Raises Unavailable unless this is the primary or a candidate."""
         if self._closing or not isinstance(self.machine.role, Leading | Candidate):
             raise Unavailable(f"the replica of shard {self.shard} does not lead")
         return self.disk.store.copy()
@@ -166,7 +167,7 @@ class Replica:
             self.process.after(0.0002 + 0.003 * self.process.scheduler.random.random(), lambda: answer(self._checked(found, terms, sure)))
 
     def crash(self) -> None:
-        """Die with the process. Of what the writer's thread was to do a part is done."""
+        """Die with the process. A part of the writer thread's pending work is still done."""
         self._closing = True
         self.engine.crash(self.process.scheduler.random.randrange(CRASH_STEPS))
 

@@ -1,6 +1,4 @@
-"""`python -m tests.simulation.run --seeds 500` plays seeds on all cores; `--seed 7 --trace` plays one again, to be
-read.
-"""
+"""`python -m tests.simulation.run --seeds 500` plays seeds on all cores; `--seed 7 --trace` plays one with a trace."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ AT_ONCE = 4
 
 
 def main() -> int:
-    """Exit status: 0 when no invariant fell."""
+    """Return the exit status: 0 if no invariant was violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.run")
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first one")
@@ -36,7 +34,7 @@ def main() -> int:
 
 
 def play_one(seed: int, console: Console, *, trace: bool) -> int:
-    """One seed, with its story."""
+    """Play one seed, with its story."""
     outcome = run_seed(seed, trace=trace)
     for line in outcome.lines:
         console.print(line, markup=False, highlight=False)
@@ -47,7 +45,7 @@ def play_one(seed: int, console: Console, *, trace: bool) -> int:
 
 
 def play_many(seeds: range, processes: int, console: Console) -> int:
-    """Many seeds, with progress and the sums."""
+    """Play many seeds, with progress and sums."""
     counts: Counter[str] = Counter()
     fallen: list[Outcome] = []
     counted, simulated_s = 0, 0.0
@@ -68,7 +66,7 @@ def play_many(seeds: range, processes: int, console: Console) -> int:
 
 
 def outcomes(seeds: range, processes: int) -> Iterator[Outcome]:
-    """As they come."""
+    """Yield the outcomes as they come."""
     if processes == 1:
         yield from map(run_seed, seeds)
         return
@@ -77,7 +75,7 @@ def outcomes(seeds: range, processes: int) -> Iterator[Outcome]:
 
 
 def summary(played: int, counted: int, simulated_s: float, counts: Counter[str], violations: int) -> Table:
-    """The sums, as a table."""
+    """Return the sums as a table."""
     table = Table("what", "how much", title="simulation")
     table.add_row("seeds played", f"{played:,}")
     table.add_row("seeds that did enough to count", f"{counted:,}")

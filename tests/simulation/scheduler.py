@@ -1,6 +1,6 @@
-"""Virtual time: a heap of events, processes that can die and pause, tasks written as generators.
+"""Virtual time: a heap of events, processes that can die and pause, and tasks written as generators.
 
-One source of randomness.
+There is one source of randomness.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ WALL_S, WALL_OFF_S = 1_700_000_000.0, 5.0
 Work = Callable[[], None]
 Resume = Callable[[Any], None]
 Wait = Callable[[Resume], None]
-"""Begins something; calls resume once with its value, or with an exception, which is then raised in the task."""
+"""Begins something. Calls resume once with its value, or with an exception, which is then raised in the task."""
 
 Steps = Generator[Wait, Any, Any]
 
 
 class Scheduler:
-    """Events in order of time; those of the same time in the order in which they were asked for."""
+    """Events in order of time; events of the same time in the order of their requests."""
 
     def __init__(self, seed: int) -> None:
         self.now = 0.0
@@ -35,7 +35,7 @@ class Scheduler:
         self.noted = begin_notes()
 
     def at(self, when: float, work: Work, process: Process | None = None) -> None:
-        """Do work then, unless the life of `process` has ended; when it is paused, as soon as it wakes."""
+        """Do work at `when`, unless the life of `process` has ended. If the process is paused, do it when it wakes."""
         self._serial = serial = self._serial + 1
         now = self.now
         heappush(self._heap, (when if when > now else now, serial, process, 0 if process is None else process.life, work))
@@ -45,7 +45,7 @@ class Scheduler:
         self._soon.append((process, process.life, work))
 
     def run(self, until: float, stop: Callable[[], bool] | None = None) -> None:
-        """Let time pass, to `until` or until stop() holds."""
+        """Let time pass until `until`, or until stop() holds."""
         heap, soon, noted = self._heap, self._soon, self.noted
         process: Process | None
         while True:
@@ -70,9 +70,7 @@ class Scheduler:
 
 
 class Process:
-    """Something with a clock of its own rate that can be killed, started again and paused. life: counts its lives; 0:
-    none yet.
-    """
+    """A process with a clock of its own rate. It can be killed, started again and paused. life: number of its lives."""
 
     def __init__(self, scheduler: Scheduler, name: str, *, rate: float = 1.0) -> None:
         self.scheduler, self.name = scheduler, name
@@ -82,19 +80,19 @@ class Process:
         self.held: list[Work] = []
 
     def clock(self) -> float:
-        """Seconds on its own clock, which goes on while it is paused or dead."""
+        """Return the seconds on its own clock, which goes on while it is paused or dead."""
         return self.offset + self.scheduler.now * self.rate
 
     def wall_ms(self) -> int:
-        """Its wall clock, which is off by a little."""
+        """Return its wall clock, which is wrong by a little."""
         return int((WALL_S + self._wall_off_s + self.scheduler.now) * 1000)
 
     def after(self, seconds: float, work: Work) -> None:
-        """Do work once so many seconds have passed on its clock, if it lives then."""
+        """Do work after `seconds` on its clock, if it is still in this life then."""
         self.scheduler.at(self.scheduler.now + seconds / self.rate, work, self)
 
     def receive(self, work: Work) -> bool:
-        """Something arrives from outside: done now, or when it wakes. Returns whether anybody is there."""
+        """Do work that arrives from outside, now or when the process wakes. Return whether the process runs."""
         if not self.alive:
             return False
         if self.paused:
@@ -117,7 +115,7 @@ class Process:
         self.paused = True
 
     def wake(self) -> None:
-        """Let it go on: what was due meanwhile happens now, in order."""
+        """Let it go on: work that became due meanwhile happens now, in order."""
         if not self.paused:
             return
         self.paused = False
@@ -126,13 +124,13 @@ class Process:
             self.scheduler.at(self.scheduler.now, work, self)
 
     def spawn(self, steps: Steps, ended: Resume | None = None) -> None:
-        """Run a task of this process. ended: given its result, or what it raised; without it, what it raises is raised
+        """Run a task of this process. ended: called with its result or exception; without it, its exception is raised
         here.
         """
         _advance(steps, None, ended)
 
     def sleep(self, seconds: float) -> Wait:
-        """Seconds of its own clock."""
+        """Wait for seconds of its own clock."""
         return lambda resume: self.after(seconds, lambda: resume(None))
 
 

@@ -19,7 +19,7 @@ Script = Callable[[int], Stage]
 
 
 def lost_answer_of_an_expansion(seed: int) -> Stage:
-    """A member joins, the primary does not hear that it has, and the joiner is cut off: nothing may be committed
+    """A member joins, the primary does not receive that it has, and the joiner is cut off. Nothing may be committed
     without it.
     """
     stage = Stage(seed)
@@ -56,7 +56,9 @@ def primary_killed_at_an_expansion(seed: int) -> Stage:
 
 
 def two_joiners_in_flight(seed: int) -> Stage:
-    """From one copy to three, with the answers to both expansions lost, and the joiners cut off in turn."""
+    """The replica count goes from one to three; the answers to both expansions are lost, and the joiners are cut off in
+    turn.
+    """
     stage = Stage(seed, replicas=1)
     stage.world.alter(3)
     for _ in range(2):
@@ -74,7 +76,9 @@ def two_joiners_in_flight(seed: int) -> Stage:
 
 
 def primary_cut_from_members(seed: int) -> Stage:
-    """The primary reaches etcd but no member: it may leave out those that it can spare, then it must wait."""
+    """The primary reaches etcd but no member. It may remove members from the isr while min_isr allows it, then it must
+    wait.
+    """
     stage = Stage(seed)
     stage.until_written(20)
     primary = stage.primary
@@ -86,7 +90,7 @@ def primary_cut_from_members(seed: int) -> Stage:
 
 
 def primary_cut_from_etcd(seed: int) -> Stage:
-    """The primary reaches the members but not etcd: another is elected, whose first append ends the old term."""
+    """The primary reaches the members but not etcd. Another is elected, and its first append ends the old term."""
     stage = Stage(seed)
     stage.until_written(20)
     stage.cut_from_etcd(stage.primary)
@@ -97,8 +101,8 @@ def primary_cut_from_etcd(seed: int) -> Stage:
 
 
 def lost_answer_of_a_shrink(seed: int) -> Stage:
-    """A member is cut off; whether it has left the isr is unknown for long: until it is known, nothing is acknowledged
-    without it.
+    """A member is cut off, and for long it is unknown whether it has left the isr. Until then nothing may be
+    acknowledged without it.
     """
     stage = Stage(seed)
     primary, (slow, _) = stage.primary, stage.backups()
@@ -111,7 +115,7 @@ def lost_answer_of_a_shrink(seed: int) -> Stage:
 
 
 def who_is_eligible_is_given_up_in_doubt(seed: int) -> Stage:
-    """A primary dies; the next one does not hear for long whether it has given up the old one, which may still be
+    """A primary dies. For long the next one does not know whether it has given up the old one, which may still be
     elected.
     """
     stage = Stage(seed)
@@ -126,8 +130,8 @@ def who_is_eligible_is_given_up_in_doubt(seed: int) -> Stage:
 
 
 def registered_again_while_cut_off(seed: int) -> Stage:
-    """A primary loses its lease and registers again without having heard that another was elected: it must not read as
-    primary.
+    """A primary loses its lease and registers again, without knowing that another was elected. It must not answer
+    primary reads.
     """
     stage = Stage(seed)
     stage.until_written(20)
@@ -146,7 +150,7 @@ def registered_again_while_cut_off(seed: int) -> Stage:
 
 
 def paused_primary_wakes_with_reads(seed: int) -> Stage:
-    """A primary sleeps through its lease with reads waiting, asked by a client that has not heard of the new one."""
+    """A primary is paused past the end of its lease, with waiting reads of a client that does not know the new one."""
     stage = Stage(seed)
     stage.until_written(20)
     primary = stage.primary
@@ -165,7 +169,7 @@ def paused_primary_wakes_with_reads(seed: int) -> Stage:
 
 
 def cut_off_primary_is_asked(seed: int) -> Stage:
-    """A primary is cut from etcd and members, but not from a client that still believes in it, past the end of its
+    """A primary is cut from etcd and members, but not from a client that still takes it for the primary after its
     lease.
     """
     stage = Stage(seed)
@@ -184,8 +188,8 @@ def cut_off_primary_is_asked(seed: int) -> Stage:
 
 
 def new_primary_asked_before_its_noop(seed: int) -> Stage:
-    """A write is acknowledged and nobody else heard that it is committed; the candidate is asked before it can commit
-    its no-op.
+    """A write is acknowledged, but no other replica knows that it is committed. The candidate is asked before it can
+    commit its no-op.
     """
     stage = Stage(seed)
     world, primary = stage.world, stage.primary
@@ -201,8 +205,9 @@ def new_primary_asked_before_its_noop(seed: int) -> Stage:
 
 
 def primary_read_begun_before_the_noop(seed: int) -> Stage:
-    """A write is acknowledged and nobody else heard that it is committed; the candidate is asked as it commits that
-    write and its no-op, before it has applied them, and answers when it serves."""
+    """A write is acknowledged, but no other replica knows that it is committed. The candidate is asked after it commits
+    that write and its no-op and before it has applied them, and answers when it serves.
+    """
     stage = Stage(seed)
     world, primary = stage.world, stage.primary
     _commit_unheard(stage)
@@ -225,8 +230,8 @@ def primary_read_begun_before_the_noop(seed: int) -> Stage:
 
 
 def acknowledgement_lost(seed: int) -> Stage:
-    """The primary dies with a write committed and nobody told: its client asks the next one again, which must not write
-    it twice.
+    """The primary dies with a write that is committed but not acknowledged. Its client sends it to the next primary,
+    which must not apply it twice.
     """
     stage = Stage(seed)
     world = stage.world
@@ -249,8 +254,8 @@ def acknowledgement_lost(seed: int) -> Stage:
 
 
 def snapshot_overtaken(seed: int) -> Stage:
-    """A learner fetches a snapshot; its primary resigns, and the next one's log reaches back: what it promises then
-    must stay.
+    """A learner fetches a snapshot. Its primary resigns, and the log of the next one reaches back far enough. Records
+    that the learner acknowledges then must stay.
     """
     stage = Stage(seed, workers=3)
     primary, (learner, candidate) = stage.primary, stage.backups()
@@ -270,7 +275,7 @@ def snapshot_overtaken(seed: int) -> Stage:
 
 
 def elected_replica_crashes(seed: int) -> Stage:
-    """Whoever is elected dies at once: before its term is stored, after it, with its no-op on the way."""
+    """Every elected replica dies at once: before its term is stored, after it, or with its no-op under way."""
     stage = Stage(seed, workers=4)
     stage.until_written(20)
     for turn in range(4):
@@ -290,7 +295,7 @@ def elected_replica_crashes(seed: int) -> Stage:
 
 
 def replicas_changed_live(seed: int) -> Stage:
-    """1 -> 3 -> 2 copies, with a crash in the middle of each change."""
+    """The replica count goes from 1 to 3 to 2, with a crash in the middle of each change."""
     stage = Stage(seed, replicas=1)
     for replicas in (3, 2):
         stage.world.alter(replicas)
@@ -305,7 +310,7 @@ def replicas_changed_live(seed: int) -> Stage:
 
 
 def full_disk_of_a_primary(seed: int) -> Stage:
-    """The primary's disk fills up under its log: it resigns, another leads, and it comes back."""
+    """The primary's disk becomes full while it writes its log: it resigns, another leads, and it returns."""
     stage = Stage(seed)
     stage.primary.disk.full = True
     stage.until_elected()
@@ -315,7 +320,7 @@ def full_disk_of_a_primary(seed: int) -> Stage:
 
 
 def _left_out(stage: Stage) -> Worker:
-    """A backup that was cut off until it left the isr, and still is."""
+    """Return a backup that was cut off until it left the isr, and still is."""
     joiner = stage.backups()[0]
     stage.cut_from_members(joiner)
     stage.until(lambda: len(stage.config.isr) == 2, "shrink")
@@ -324,7 +329,7 @@ def _left_out(stage: Stage) -> Worker:
 
 
 def _commit_unheard(stage: Stage) -> None:
-    """The primary commits a write, acknowledges it, and is cut off before a member can hear of the commit."""
+    """Let the primary commit and acknowledge a write, and cut it off before a member receives the commit point."""
     stage.until_written(10)
     world, primary = stage.world, stage.primary
 

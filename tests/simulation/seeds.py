@@ -19,7 +19,9 @@ LEAST = {"acknowledged writes": 150, "failovers": 2, "expansions": 2}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a seed did. counts: see World.counts, with the totals of the history; violation: what fell, in words."""
+    """The outcome of a seed. counts: see World.counts, with the totals of the history; violation: the violated
+    invariant, as text.
+    """
 
     seed: int
     counts: Counter[str]
@@ -32,14 +34,14 @@ class Outcome:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What it did too little of to count."""
+        """Return the work of which it did too little to count."""
         return tuple(f"{self.counts[name]} {name}, at least {least}" for name, least in LEAST.items() if self.counts[name] < least)
 
 
 def run_seed(seed: int, *, trace: bool = False) -> Outcome:
     """Play one seed."""
-    # Tasks and their exceptions are cycles. To look for them all the time would take a third of it, so they are
-    # collected at the end, and nothing that is older is looked at.
+    # Tasks and their exceptions are cycles. Searching for them all the time would take a third of the time, so they are
+    # collected at the end, without objects that are older.
     gc.disable()
     gc.freeze()
     try:
@@ -92,7 +94,7 @@ def _ended(world: World, began: float, *, trace: bool) -> Outcome:
 
 
 def totals(world: World) -> Counter[str]:
-    """Everything that is counted of a history."""
+    """Return all counts of a history."""
     configurations, history = world.configurations, world.history
     counts = Counter(world.counts)
     counts["acknowledged writes"] = len(history.acknowledged)

@@ -24,7 +24,7 @@ from tests.simulation.virtual_loop import VirtualLoop, block
 
 
 class SimStore:
-    """A Store. Maps are observed by `Etcd.observe`, which folds each revision once for all."""
+    """A Store. Maps are observed by `Etcd.observe`, which folds each revision once for all processes."""
 
     def __init__(self, etcd: Etcd, process: Process, loop: VirtualLoop) -> None:
         self._etcd, self._process, self._loop = etcd, process, loop
@@ -49,19 +49,19 @@ class SimStore:
         return SimLeaseConnection(self._etcd, self._process)
 
     async def list(self, prefix: str, timeout_s: float) -> Listing:
-        """Not asked for by what is simulated."""
+        """Not used by the simulated parts."""
         _refuse("list")
 
     def watch(self, prefix: str) -> Watch:
-        """Not asked for by what is simulated."""
+        """Not used by the simulated parts."""
         _refuse("watch")
 
     async def keep_alive(self, lease_id: LeaseId, timeout_s: float) -> int:
-        """Not asked for by what is simulated."""
+        """Not used by the simulated parts."""
         _refuse("keep_alive")
 
     async def revoke_lease(self, lease_id: LeaseId, timeout_s: float) -> None:
-        """Not asked for by what is simulated."""
+        """Not used by the simulated parts."""
         _refuse("revoke_lease")
 
     async def close(self) -> None:

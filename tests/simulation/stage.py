@@ -1,4 +1,4 @@
-"""What directed scripts are written with: a settled cluster, names for its workers, and faults at exact moments."""
+"""The tools of directed scripts: a settled cluster, names for its workers, and faults at exact moments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.simulation.worker import Worker
 from tests.simulation.world import World
 
 Judge = Callable[[ShardConfig, ShardConfig], bool]
-"""Of the configuration in force and the one that is asked for."""
+"""Judges a change: the configuration in force and the requested one."""
 
 
 class Stage:
@@ -41,20 +41,20 @@ class Stage:
 
     @property
     def config(self) -> ShardConfig:
-        """In force now."""
+        """Return the configuration in force."""
         config = self.world.config()
         assert config is not None
         return config
 
     @property
     def primary(self) -> Worker:
-        """The worker of the primary."""
+        """Return the worker of the primary."""
         home = self.config.primary_worker
         assert home is not None
         return self.world.workers[home]
 
     def backups(self) -> list[Worker]:
-        """Workers of the other members of the isr."""
+        """Return the workers of the other members of the isr."""
         config = self.config
         return [self.world.workers[config.worker_of[member]] for member in config.isr if member != config.primary]
 
@@ -65,7 +65,7 @@ class Stage:
         self.world.run(seconds)
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 40.0) -> None:
-        """Let time pass until a condition holds, which it must."""
+        """Let time pass until a condition holds. It must hold within `seconds`."""
         self.world.scheduler.run(self.world.now + seconds, stop=condition)
         if not condition():
             raise Violation("the script gets where it wants", f"no {what} within {seconds} s: {self.world.shape()}")
@@ -76,42 +76,42 @@ class Stage:
         self.until(lambda: self.config.term > term, f"term after {term}")
 
     def until_written(self, count: int = 1) -> None:
-        """Let time pass until so many more writes are acknowledged."""
+        """Let time pass until `count` more writes are acknowledged."""
         enough = len(self.world.history.acknowledged) + count
         self.until(lambda: len(self.world.history.acknowledged) >= enough, f"{count} more writes")
 
     # Faults
 
     def cut(self, worker: Worker, *others: str) -> None:
-        """Nothing passes between a worker and others."""
+        """Let no message pass between a worker and others."""
         for other in others:
             self.world.network.sever(worker.name, other)
 
     def cut_from_members(self, worker: Worker) -> None:
-        """Nothing passes between a worker and the other workers."""
+        """Let no message pass between a worker and the other workers."""
         self.cut(worker, *(name for name in self.world.workers if name != worker.name))
 
     def cut_from_etcd(self, worker: Worker) -> None:
-        """Nothing passes between a worker and etcd."""
+        """Let no message pass between a worker and etcd."""
         self.cut(worker, "etcd")
 
     def cut_back(self, worker: Worker, other: str) -> None:
-        """A worker and another reach each other again."""
+        """Let a worker and another process reach each other again."""
         self.world.network.cut -= {(worker.name, other), (other, worker.name)}
 
     def lag(self, *processes: Follower, seconds: float) -> None:
-        """Their maps stay as they are for so long."""
+        """Let the maps of these processes stay unchanged for `seconds`."""
         for process in processes:
             process.observer.lag_until = self.world.now + seconds
 
     def only_reads(self, client: Client) -> None:
-        """A client writes no more, so that no write that cannot end keeps it from reading."""
+        """Let a client write no more, so that no write that cannot end keeps it from reading."""
         client.writes = 0.0
 
     def order(self, judge: Judge, mishap: Mishap | None, met: Callable[[], None]) -> list[bool]:
-        """The next change of the configuration of this kind meets a mishap.
+        """Let the next change of the configuration of this kind meet a mishap.
 
-        The list that is returned is not empty once it has.
+        The returned list is not empty once that has happened.
         """
         happened: list[bool] = []
 
@@ -127,7 +127,7 @@ class Stage:
         return happened
 
     def finish(self) -> None:
-        """End all faults, and see that the cluster becomes whole."""
+        """End all faults, and check that the cluster becomes whole."""
         world = self.world
         world.network.heal()
         world.etcd.wake()
@@ -145,15 +145,15 @@ class Stage:
 
 
 def expands(before: ShardConfig, after: ShardConfig) -> bool:
-    """Whether a change takes a member into the isr."""
+    """Return whether a change adds a member to the isr."""
     return before.term == after.term and len(after.isr) > len(before.isr)
 
 
 def shrinks(before: ShardConfig, after: ShardConfig) -> bool:
-    """Whether a change takes a member out of the isr."""
+    """Return whether a change removes a member from the isr."""
     return before.term == after.term and len(after.isr) < len(before.isr)
 
 
 def gives_up(before: ShardConfig, after: ShardConfig) -> bool:
-    """Whether a change gives up those who are eligible."""
+    """Return whether a change gives up the eligible replicas."""
     return before.term == after.term and bool(before.elr) and not after.elr

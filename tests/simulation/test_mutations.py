@@ -1,4 +1,6 @@
-"""Each rule that is broken on purpose is noticed by its directed script. The long form is `make simulate-mutations`."""
+"""Tests that its directed script notices each rule that is broken on purpose. The long form is `make
+simulate-mutations`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every directed schedule holds, with several seeds."""
+"""Tests that every directed schedule holds, with several seeds."""
 
 from __future__ import annotations
 

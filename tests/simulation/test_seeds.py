@@ -1,4 +1,4 @@
-"""Random histories hold, do work, and are the same every time, whatever Python hashes.
+"""Tests that random histories hold, do work, and are the same in every run, for any hash seed of Python.
 
 The long form is `make simulate SEEDS=2000`.
 """

@@ -1,8 +1,8 @@
-"""An asyncio event loop and threads in virtual time: the product's own performers run on them, as they are.
+"""An asyncio event loop and threads in virtual time, on which the product's own performers run unchanged.
 
 Each process of the world has a loop for each of its lives. Callbacks are events of the scheduler, so a paused process
-runs none and a dead one never again. A thread is a greenlet: a blocking call in it is a wait of virtual time.
-Nothing here is faithful to real time, and everything is to the order in which a program does things.
+runs none, and a dead one never runs any again. A thread is a greenlet: a blocking call in it is a wait of virtual time.
+Real durations are not simulated faithfully; the order of a program's steps is.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TASKS_KEPT = 512
 
 
 class _Handle(list[Any]):
-    """A callback to come and its arguments. When it was cancelled it is skipped."""
+    """A pending callback and its arguments. It is skipped if it was cancelled."""
 
     def cancel(self) -> None:
         self[:] = (_do_nothing, ())
@@ -67,7 +67,7 @@ class VirtualLoop:
 
         self._lines: dict[Executor | None, _Line] = {}
         self.tasks: list[asyncio.Task[Any]] = []
-        """Tasks that may not have ended. Throwing one away would run its last lines, so a life that ended keeps its
+        """Tasks that may not have ended. Deleting one would run its last lines, so a life that ended keeps its
         own."""
 
     @property
@@ -78,7 +78,7 @@ class VirtualLoop:
     # What asyncio's tasks, futures and primitives ask of a loop
 
     get_debug = bool
-    """See asyncio. The cheapest call that returns False: each future makes it."""
+    """See asyncio. This is the cheapest call that returns False; each future makes it."""
 
     def time(self) -> float:
         """Return seconds on the clock of the process."""
@@ -141,7 +141,7 @@ class VirtualLoop:
         return timer
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """Run it in a virtual thread; what is given to an executor of one thread waits for what is before it there."""
+        """Run it in a virtual thread. Work for an executor of one thread waits for earlier work of that executor."""
         future: asyncio.Future[T] = self.create_future()
         work = partial(self._run_thread, func, args, future)
         if executor is None or getattr(executor, "_max_workers", 0) != 1:
@@ -151,18 +151,18 @@ class VirtualLoop:
         return future
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Note what nobody took."""
+        """Note an exception that was never retrieved."""
         error = context.get("exception")
         if isinstance(error, AssertionError):
             note(error)
 
     def _timer_handle_cancelled(self, handle: object) -> None:
-        """See asyncio: it is skipped when it is due."""
+        """See asyncio: the timer is skipped when it is due."""
 
     # Ours
 
     def spawn(self, work: Coroutine[Any, Any, Any], answer: Resume | None = None) -> None:
-        """Run a task. answer: given its result, or what it raised; without it, what it raises is a defect."""
+        """Run a task. answer: called with its result or exception; without it, an exception is a defect."""
         self._begin(work).add_done_callback(_note_failure if answer is None else partial(_tell, answer))
 
     def run_now(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
@@ -171,7 +171,7 @@ class VirtualLoop:
         self._drain()
 
     def wait(self, wait: Wait) -> asyncio.Future[Any]:
-        """A wait of the scheduler as something to await; an exception is raised."""
+        """Return a wait of the scheduler as an awaitable; its exception is raised."""
         future = self.create_future()
 
         def resume(value: Any) -> None:
@@ -211,13 +211,13 @@ _running: list[VirtualLoop | None] = [None]
 
 
 def _set_running(loop: VirtualLoop | None) -> None:
-    """Make it asyncio's running loop. It stays so until another one runs: to tell asyncio is dear."""
+    """Make it asyncio's running loop. It stays so until another one runs, since telling asyncio is slow."""
     _running[0] = loop
     asyncio._set_running_loop(cast("asyncio.AbstractEventLoop | None", loop))
 
 
 class _Line:
-    """One virtual thread, and the work that waits for it."""
+    """One virtual thread and the work that waits for it."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -226,7 +226,7 @@ class _Line:
         self._busy = False
 
     def add(self, work: Callable[[], None]) -> None:
-        """Do it after what is before it."""
+        """Do the work after all earlier work."""
         self._waiting.append(work)
         if self._thread is None:
             self._thread = start_thread(self._process, self._run)
@@ -252,7 +252,7 @@ def start_thread(process: Process, work: Callable[[], None]) -> greenlet:
 
 
 def block(wait: Wait) -> Any:
-    """Wait in a virtual thread. Returns the value of the wait; an exception is raised."""
+    """Wait in a virtual thread. Return the value of the wait, or raise its exception."""
     thread = getcurrent()
     parent = thread.parent
     assert parent is not None, "only a virtual thread may block"
@@ -348,14 +348,14 @@ class VirtualThread:
 
 
 def running_process() -> str:
-    """Return the name of the process whose loop runs now; of a virtual thread it is not known."""
+    """Return the name of the process whose loop runs now; it is unknown for a virtual thread."""
     loop = _running[0]
     return "a thread" if loop is None or getcurrent().parent is not None else loop.process_name
 
 
 @contextmanager
 def unlisted_tasks() -> Iterator[None]:
-    """Keep new tasks out of the list that asyncio.all_tasks shows. Nobody asks for it, and a weak reference is dear."""
+    """Keep new tasks out of the list of asyncio.all_tasks. The list is not used, and a weak reference is slow."""
     listed: Any = asyncio.tasks._all_tasks  # type: ignore[attr-defined]
     listed.add = lambda task: None
     try:
@@ -365,7 +365,7 @@ def unlisted_tasks() -> Iterator[None]:
 
 
 def forget(loops: list[VirtualLoop]) -> None:
-    """Throw away the tasks of lives that ended. That runs their last lines, whose complaints nobody should hear."""
+    """Delete the tasks of lives that ended. That runs their last lines, whose complaints are not logged."""
     _set_running(None)
     for loop in loops:
         for task in list(loop.tasks):

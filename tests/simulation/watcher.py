@@ -1,5 +1,5 @@
-"""Watches every replica from outside of the product: what it commits, applies, cuts and promises (invariants 1, 3, 4,
-5, 6).
+"""Watches every replica from outside of the product: what it commits, applies, cuts and acknowledges (invariants 1, 3,
+4, 5, 6).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.simulation.violation import Violation, hold
 
 
 class ReplicaWatcher:
-    """Told by every replica after each step."""
+    """Called by every replica after each step."""
 
     def __init__(self, committed: CommittedLog, holdings: Holdings, configurations: Configurations) -> None:
         self._committed, self._holdings, self._configurations = committed, holdings, configurations
@@ -27,7 +27,7 @@ class ReplicaWatcher:
         self.on_commit: Callable[[Replica, int], None] | None = None
 
     def stepped(self, replica: Replica) -> None:
-        """Its machine has handled an event."""
+        """Check a replica whose machine has handled an event."""
         role, reached = replica.machine.role, replica.machine.commit_seq
         if reached == replica.told_commit:
             return
@@ -38,17 +38,17 @@ class ReplicaWatcher:
             raise Violation("inv 6: only committed records are applied", f"{replica.id} follows to {reached}, committed is less")
 
     def applying(self, disk: ReplicaDisk, record: Record) -> None:
-        """A replica applies a record."""
+        """Check a record that a replica applies."""
         self._committed.check_committed(record, disk.replica)
 
     def cut(self, disk: ReplicaDisk, records: list[Record]) -> None:
-        """Records were cut from a log."""
+        """Check records that were cut from a log."""
         for record in records:
             if record.seq <= self._committed.last_seq and self._committed.records[record.seq - 1].term == record.term:
                 raise Violation("inv 5: nothing committed is cut", f"{disk.replica} cuts ({record.term}, {record.seq})")
 
     def matched(self, disk: ReplicaDisk, append: Append) -> None:
-        """A replica tells a primary that it has what was sent."""
+        """Check an append that a replica acknowledges to a primary."""
         stored, replica = disk.known_term, disk.replica
         if stored > append.term:
             raise Violation("inv 3: lower terms are refused", f"{replica} knows {stored} and takes an append of {append.term}")

@@ -45,7 +45,7 @@ class Worker(Follower):
         self.replicas: dict[ShardId, Replica] = {}
 
     def boot(self) -> None:
-        """Start the process: wire what the product's WorkerRole wires."""
+        """Start the process: connect its parts as the product's WorkerRole does."""
         self.start()
         self._loop = loop = self._world.new_loop(self)
         self._pins: set[str] = set()
@@ -80,7 +80,7 @@ class Worker(Follower):
         loop.call_soon(self._watch_space)
 
     def crash(self, *, power: bool) -> None:
-        """The process dies; of what the disks were doing a part is done. power: what was not flushed is gone, too."""
+        """End the process; a part of the pending disk work is still done. power: unflushed data is lost, too."""
         for replica in self.replicas.values():
             replica.crash()
         for disk in self.disk.folders.values():
@@ -89,7 +89,7 @@ class Worker(Follower):
         self.kill()
 
     def has_failed(self) -> bool:
-        """Return whether a replica here broke in this process."""
+        """Return whether a replica here failed in this process."""
         broken = any(each.broke for each in self._host.failed.values())
         return broken or any(replica.failure is not None for replica in self.replicas.values())
 
@@ -123,22 +123,22 @@ class Worker(Follower):
     # What its folders tell
 
     def created(self, disk: ReplicaDisk) -> None:
-        """A folder was made."""
+        """Note that a folder was made."""
         self._world.holdings.made(disk)
 
     def installed(self, disk: ReplicaDisk) -> None:
-        """A snapshot took the place of what a folder held."""
+        """Note that a snapshot replaced the content of a folder."""
         self._world.counts["snapshots"] += 1
         self._world.configurations.check_member(disk.replica, "it took a snapshot")
 
     def dropped(self, disk: ReplicaDisk) -> None:
-        """A folder was deleted, on its tombstone."""
+        """Note that a folder was deleted because of its tombstone."""
         self._world.holdings.dropped(disk, self._world.etcd.map)
 
     # What other processes ask
 
     def take_append(self, append: Append, timeout_s: float, answer: Resume) -> None:
-        """Take records of a primary."""
+        """Take an append of a primary."""
         replica = self._find(append.shard, answer)
         if replica is not None:
             self._loop.spawn(replica.append(append, timeout_s), answer)
@@ -166,12 +166,12 @@ class Worker(Follower):
         answer(b"." if snapshot in self._pins else NotFound(f"snapshot {snapshot} is not pinned here"))
 
     def end_snapshot(self, snapshot: str, answer: Resume) -> None:
-        """Let go of a snapshot."""
+        """Release a snapshot."""
         self._pins.discard(snapshot)
         answer(None)
 
     def log_ends(self, shards: tuple[ShardId, ...], answer: Resume) -> None:
-        """Answer where the logs of open replicas end."""
+        """Answer with the ends of the logs of open replicas."""
         found = [self.replicas[shard] for shard in shards if shard in self.replicas]
         ends = {each.id: LogEnd(term=each.machine.log.last_term, seq=each.machine.log.last_seq) for each in found if each.failure is None}
         answer(ends)

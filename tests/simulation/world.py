@@ -1,4 +1,4 @@
-"""A whole cluster of one shard in virtual time: etcd, workers, two coordinators, clients, and the checkers that watch
+"""A whole cluster of one shard in virtual time: etcd, workers, two coordinators, clients, and the checkers of all of
 them.
 """
 
@@ -36,14 +36,14 @@ _worlds: list[World] = []
 
 
 def end_world() -> None:
-    """Throw away what has not ended in the last world. There is one at a time in a process."""
+    """Delete what has not ended in the last world. There is one world at a time in a process."""
     for world in _worlds:
         forget(world.loops)
     _worlds.clear()
 
 
 class World:
-    """One history. trace: given a line for everything worth reading."""
+    """One history. trace: called with a line for every notable event."""
 
     def __init__(self, seed: int, *, workers: int = 4, clients: int = 3, replicas: int = 3, think_s: float = 0.3) -> None:
         end_world()
@@ -70,7 +70,7 @@ class World:
 
     @property
     def now(self) -> float:
-        """Seconds since the beginning."""
+        """Return the seconds since the beginning."""
         return self.scheduler.now
 
     def begin(self) -> None:
@@ -80,41 +80,41 @@ class World:
         self._put_collection(CollectionState.CREATING)
 
     def alter(self, replicas: int, *, min_isr: int = 0) -> None:
-        """Change the wanted number of replicas, as an operator does. min_isr: 0 for the usual."""
+        """Change the replica count, as an operator does. min_isr: 0 for the default."""
         if self.is_active():
             self.spec = CollectionSpec(name="sim", dim=2, replicas=replicas, min_isr_set=min_isr)
             self._put_collection(CollectionState.ACTIVE)
 
     def config(self) -> ShardConfig | None:
-        """The configuration that is in force."""
+        """Return the configuration in force."""
         newest = self.configurations.newest
         return None if newest is None else newest.config
 
     def new_replica_id(self, worker: str) -> ReplicaId:
-        """Never used before."""
+        """Return an id that was never used before."""
         self._ids += 1
         return ReplicaId(hashlib.blake2b(f"{self.seed} {worker} {self._ids}".encode(), digest_size=6).hexdigest())
 
     def followers(self) -> list[Follower]:
-        """Every process but etcd."""
+        """Return every process but etcd."""
         return [*self.servers(), *self.clients]
 
     def servers(self) -> list[Follower]:
-        """Workers and coordinators."""
+        """Return the workers and coordinators."""
         return [*self.workers.values(), *self.coordinators]
 
     def new_loop(self, process: Process) -> VirtualLoop:
-        """The event loop of the life that the process has begun."""
+        """Return the event loop of the life that the process has begun."""
         self._loops[process] = loop = VirtualLoop(process)
         self.loops.append(loop)
         return loop
 
     def loop_of(self, process: Process) -> VirtualLoop:
-        """The event loop of its newest life."""
+        """Return the event loop of the process's newest life."""
         return self._loops[process]
 
     def trace(self, line: str) -> None:
-        """Something worth reading happened."""
+        """Note a notable event."""
         if self.lines is not None:
             self.lines.append(f"{self.now:9.4f} {line}")
 
@@ -123,7 +123,7 @@ class World:
         self.scheduler.run(self.now + seconds)
 
     def run_until(self, condition: object, seconds: float) -> bool:
-        """Let time pass until condition() holds, at most so long. Returns whether it holds."""
+        """Let time pass until condition() holds, at most `seconds`. Return whether it holds."""
         assert callable(condition)
         end = self.now + seconds
         while self.now < end and not condition():
@@ -131,7 +131,7 @@ class World:
         return bool(condition())
 
     def finish(self) -> None:
-        """With all faults over: the cluster must become whole, and everybody must be able to write and to agree."""
+        """Check, after all faults, that the cluster becomes whole, all clients can write, and all replicas agree."""
         healed_at = self.now
 
         def whole() -> bool:
@@ -148,19 +148,19 @@ class World:
         self._drop()
 
     def is_active(self) -> bool:
-        """Whether the collection has been created."""
+        """Return whether the collection has been created."""
         held = self.etcd.map.collections.get(COLLECTION)
         return held is not None and held.state is CollectionState.ACTIVE
 
     def is_whole(self) -> bool:
-        """Whether the shard has all its replicas, in sync, and nothing else."""
+        """Return whether the shard has all its replicas in sync, and nothing else."""
         config = self.config()
         if config is None or config.elr or config.learners or config.leaving:
             return False
         return len(config.isr) == config.rf == self.spec.replicas and config.min_isr == self.spec.min_isr
 
     def shape(self) -> str:
-        """The configuration and its replicas, in a line."""
+        """Return the configuration and its replicas in one line."""
         config, shown = self.config(), []
         if config is None:
             return "no configuration"
@@ -190,9 +190,11 @@ class World:
             hold(same, "replicas are equal after healing", f"{disk.replica}: {store.applied} of {self.committed.last_seq}; {self.shape()}")
 
     def _drop(self) -> None:
-        """Drop the collection while a worker crashes and comes back: nothing of it may be left, but on workers that are
-        away for too long, and for folders that a swap whose answer was lost has left without a name on workers that
-        hold no other."""
+        """Drop the collection while a worker crashes and returns; nothing of it may be left.
+
+        Two exceptions: workers that are away for too long; and orphaned folders of a swap whose answer was lost, on
+        workers that hold no other replica.
+        """
         config = self.config()
         assert config is not None
         homes = {*config.worker_of.values()} & set(self.etcd.map.workers)

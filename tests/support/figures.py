@@ -1,4 +1,4 @@
-"""Figures that tests have measured, shown at the end of a run whether the tests pass or not."""
+"""Figures that tests have measured, shown at the end of a run whether the tests pass or fail."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _KEY = pytest.StashKey[list[str]]()
 
 
 def show(request: pytest.FixtureRequest, line: str) -> None:
-    """Have a line shown at the end of the run. A worker of pytest-xdist hands it over when it ends."""
+    """Show a line at the end of the run. A worker of pytest-xdist sends it to the controller when the worker ends."""
     worker: dict[str, list[str]] | None = getattr(request.config, "workeroutput", None)
     lines = shown(request.config) if worker is None else worker.setdefault(_FIGURES, [])
     lines.append(line)
 
 
 def gather(config: pytest.Config, worker: dict[str, list[str]]) -> None:
-    """Take the lines over from the output of a worker that has ended."""
+    """Add the lines that a worker sent when it ended."""
     shown(config).extend(worker.get(_FIGURES, ()))
 
 
 def shown(config: pytest.Config) -> list[str]:
-    """Return the lines to show, those of ended workers included."""
+    """Return the lines to show, including those of ended workers."""
     return config.stash.setdefault(_KEY, [])

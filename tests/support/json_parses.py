@@ -1,4 +1,4 @@
-"""Counts how often each JSON text is parsed, whichever decoder of the product parses it."""
+"""Counts how often each JSON text is parsed, by any decoder of the product."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shoal.core import deep_json, payload
 
 
 def counted_parses(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Count from now on. Returns the number of times that each text was parsed, which goes on growing."""
+    """Count from now on. Return the number of times that each text was parsed; it keeps growing."""
     counts: Counter[str] = Counter()
     decode, read_deep = json.JSONDecoder.decode, deep_json.read_json
 

@@ -1,8 +1,8 @@
-"""The order in which the workers of pytest-xdist run the tests: one computes, the others wait for clusters.
+"""The order in which the workers of pytest-xdist run the tests: one worker computes, the others wait for clusters.
 
-What waits leaves the processor to what computes, so two cores have work for three workers. A worker that has run all
-of its own kind helps with the rest, so that all end together. Tests of one file stay together and in order, because
-they share fixtures. What takes longest begins first.
+Waiting tests leave the processor to computing ones, so two cores have work for three workers. A worker that has run all
+tests of its own kind helps with the rest, so that all workers end together. Tests of one file stay together and in
+order, because they share fixtures. The longest tests begin first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMPUTING = (
 
 RAY_NODES = "several Ray nodes"
 ONE_AFTER_ANOTHER = {"tests/integration/test_ray_supervision.py": RAY_NODES, "tests/integration/test_ray_builds.py": RAY_NODES}
-"""Files that must not run at the same time, because Ray writes one file for the whole machine: one worker runs all."""
+"""Files that must not run at the same time: Ray writes one file for the whole machine. One worker runs them all."""
 
 LONGEST = (
     RAY_NODES,
@@ -49,8 +49,10 @@ COMPUTING_WORKER = "gw0"
 
 
 def next_unit(units: Sequence[str], *, waits: bool) -> str:
-    """Return the unit that a worker runs next. units: those not begun, at least one; waits: whether the worker prefers
-    tests that wait. A worker that finds none of its own kind takes one of the other kind.
+    """Return the unit that a worker runs next. units: those not begun, at least one; waits: the worker prefers tests
+    that wait.
+
+    A worker that finds none of its own kind takes one of the other kind.
     """
     own = [unit for unit in units if computes(unit) != waits] or units
     return min(own, key=lambda unit: LONGEST.index(unit) if unit in LONGEST else len(LONGEST))
@@ -62,7 +64,7 @@ def computes(unit: str) -> bool:
 
 
 def unit_of(test: str) -> str:
-    """Return what a test is run together with: its file, or the group of its file. test: its id in pytest."""
+    """Return the unit of a test: its file, or the group of its file. test: its id in pytest."""
     file = test.split("::", 1)[0]
     return ONE_AFTER_ANOTHER.get(file, file)
 

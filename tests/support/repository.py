@@ -1,4 +1,4 @@
-"""Where the repository lies: the working folder of child processes, and the start of every path to a file of it."""
+"""The root folder of the repository: the working folder of child processes, and the base of every path in it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How much a run of the tests tries: what `make test` has time for, or everything with SHOAL_TESTS=long.
+"""How much a test run tries: what `make test` has time for, or everything with SHOAL_TESTS=long.
 
-The short form leaves out further cells of a matrix and further random examples, never a whole promise.
+The short form omits further cells of a matrix and further random examples, but never a whole promise.
 """
 
 from __future__ import annotations
@@ -15,6 +15,6 @@ LONG = os.environ.get("SHOAL_TESTS") == "long"
 
 
 def cells(every: Sequence[T], short: Sequence[T]) -> list[T]:
-    """Return the cells of a matrix to run: `short`, which are some of them, or all."""
+    """Return the cells of a matrix to run: `short`, a part of them, or all."""
     assert all(each in every for each in short), "the short form has cells that the long one lacks"
     return list(every if LONG else short)

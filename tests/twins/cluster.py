@@ -1,6 +1,4 @@
-"""A plain twin of a cluster of workers: dicts behind ShardService, a clock that only tests move, a view that tests
-script.
-"""
+"""A plain twin of a cluster of workers: dicts behind ShardService, with a clock and a view that only tests control."""
 
 from __future__ import annotations
 
@@ -71,9 +69,12 @@ class TwinShard:
 
 
 class TwinWorker:
-    """ShardService over dicts. before, after: errors to raise before or after the next calls take effect, one a call
-    (None: none). deleted_at_once: points that one delete by filter removes; delay_s: before every answer; frozen: it
-    answers nothing."""
+    """ShardService over dicts.
+
+    before, after: errors to raise before or after the next calls take effect, one per call (None: no error).
+    deleted_at_once: most points that one delete by filter removes; delay_s: before every answer; frozen: it answers
+    nothing.
+    """
 
     def __init__(self) -> None:
         self.shards: dict[ShardId, TwinShard] = {}
@@ -299,7 +300,7 @@ class FakeNames:
 
 
 class FakeLeader:
-    """A coordinator that answers from a script. answers: for each of the next calls an error to raise, or a function to
+    """A coordinator with scripted answers. answers: for each of the next calls, an error to raise or a function to
     call.
     """
 
@@ -343,7 +344,7 @@ class TwinCluster:
     def __init__(
         self, workers: int = 2, limits: Limits | None = None, *, clock: FakeClock | None = None, metrics: Metrics | None = None
     ) -> None:
-        """clock: that of a VirtualTime; the view then wakes those who wait, as it does in fact."""
+        """clock: of a VirtualTime; the view then wakes waiting tasks, as the real one does."""
         self.clock = clock or FakeClock()
         self.workers = {WorkerId(f"w{number}"): TwinWorker() for number in range(workers)}
         empty = ClusterMap(cluster=ClusterId("c"), leader=LeaderEntry(address="lead:1", created=Revision(1)))
@@ -383,8 +384,9 @@ class TwinCluster:
         recall: float = 0.95,
         replicas: int = 1,
     ) -> Collection:
-        """Publish a collection with empty shards. Replica m of shard n lives on worker n + m; all replicas are in sync
-        and hold the same.
+        """Publish a collection with empty shards.
+
+        Replica m of shard n lives on worker n + m. All replicas are in sync and hold the same points.
         """
         spec = CollectionSpec(name=name, dim=dim, metric=metric, shards=shards, recall=recall)
         collection = Collection(id=CollectionId(f"id-{name}"), spec=spec, state=state, request_id="r")
@@ -421,7 +423,7 @@ class TwinCluster:
         self.change(workers={each: entry for each, entry in self.view.current.workers.items() if each != worker})
 
     def return_worker(self, worker: str) -> None:
-        """Publish that a worker is there."""
+        """Publish that a worker is there again."""
         self.change(workers={**self.view.current.workers, WorkerId(worker): worker_entry(WorkerId(worker))})
 
     def points(self) -> dict[PointId, tuple[np.ndarray, bytes | None]]:

@@ -1,6 +1,4 @@
-"""Stand-ins for what the SDK talks to: a scripted transport, a clock that only pauses move, a cluster in a
-dictionary.
-"""
+"""Stand-ins for the SDK's other side: a scripted transport, a clock moved by pauses only, a cluster in a dictionary."""
 
 from __future__ import annotations
 
@@ -95,14 +93,14 @@ class PausingClock:
 
 
 class SentRequests:
-    """Answers with `answer(address, request, timeout_s)`, which returns or raises, and remembers what was sent."""
+    """Answers with `answer(address, request, timeout_s)`, which returns or raises, and records the requests."""
 
     def __init__(self, answer: Callable[[str, Request, float], Any]) -> None:
         self.answer, self.closed = answer, False
         self.sent: list[tuple[str, Request, float]] = []
 
     def answered(self, address: str, request: Request, timeout_s: float) -> Any:
-        """Remember the request. Returns what `answer` returns."""
+        """Record the request. Return what `answer` returns."""
         self.sent.append((address, request, timeout_s))
         return self.answer(address, request, timeout_s)
 
@@ -139,11 +137,11 @@ def client_with(
 
 
 class DictCluster:
-    """A cluster of two shards in a dictionary: the answer function of a MockTransport. Filters are answered by their
+    """A cluster of two shards in a dictionary: the answer function of a MockTransport. It evaluates filters by their
     definition.
 
-    held_back: (builds_pending, waiting) of the next descriptions; curves, measured, explained: what is answered when
-    asked.
+    held_back: (builds_pending, waiting) of the next descriptions; curves, measured, explained: the answers to requests
+    for them.
     """
 
     def __init__(self) -> None:

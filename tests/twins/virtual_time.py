@@ -1,6 +1,6 @@
-"""A clock that only tests move, a view that they script, and an event loop in which time passes at once.
+"""A clock and a view that only tests control, and an event loop in which time passes at once.
 
-Time passes only when there is nothing to do: waits are exact, and cost nothing.
+Time passes only if there is nothing to do: waits are exact and take no real time.
 """
 
 from __future__ import annotations
@@ -83,6 +83,6 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 def run(clock: FakeClock, work: Coroutine[Any, Any, T]) -> T:
-    """Run the work by this clock. Returns what it returns."""
+    """Run the work by this clock. Return its result."""
     with asyncio.Runner(loop_factory=lambda: _Loop(clock)) as runner:
         return runner.run(work)

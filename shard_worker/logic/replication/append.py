@@ -35,8 +35,9 @@ class Append:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogSummary:
-    """The terms in a replica's log. runs: (term, seq of its first record), ascending, at least from its commit point
-    on.
+    """The terms in a replica's log, at least from its commit point on.
+
+    runs: (term, seq of its first record), ascending.
     """
 
     last_seq: Seq
@@ -54,9 +55,7 @@ class NoRoom:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogMatches:
-    """The log is durable and equal to the primary's up to `through`. no_room: None while there is room for upserts
-    here.
-    """
+    """The log is durable and equal to the primary's up to `through`. no_room: None if upserts have room here."""
 
     through: Seq
     no_room: NoRoom | None = None

@@ -82,9 +82,7 @@ class SpaceChanged:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StorageBroke:
-    """A write to the log or the store failed, or stored data is damaged. This replica does nothing more in this
-    process.
-    """
+    """A write to the log or the store failed, or stored data is damaged. The replica has failed in this process."""
 
     error: ShoalError
 
@@ -142,9 +140,7 @@ class SwapEnded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tick:
-    """Time has passed. now_ms: of a clock that never goes back. Sent about every 100 ms while the replica leads
-    members.
-    """
+    """Time has passed. now_ms: of a clock that never goes back. About every 100 ms while the replica leads members."""
 
     now_ms: int
 
@@ -198,7 +194,7 @@ class ForgetRequests:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Acknowledge:
-    """Tell a caller that its write is committed and applied."""
+    """Answer a caller that its write is committed and applied."""
 
     ticket: Ticket
     seq: Seq
@@ -207,7 +203,7 @@ class Acknowledge:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refuse:
-    """Tell a caller why its write was not done, or may not have been."""
+    """Answer a caller why its write was not done, or may not have been done."""
 
     ticket: Ticket
     error: ShoalError
@@ -230,7 +226,7 @@ class AnswerAppend:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RefuseAppend:
-    """Tell the primary that this replica cannot take appends."""
+    """Answer the primary that this replica cannot take appends."""
 
     ticket: Ticket
     error: ShoalError

@@ -125,7 +125,7 @@ class Leadership:
         if len(config.isr) < config.min_isr:
             return f"{len(config.isr)} replicas are in sync, {config.min_isr} must be"
         stuck = next((peer for peer in self._needed() if peer.waited_ms(now_ms) >= STALLED_MS), None)
-        return None if stuck is None else f"replica {stuck.id} on worker {stuck.worker} does not answer and cannot be left out"
+        return None if stuck is None else f"replica {stuck.id} on worker {stuck.worker} does not answer and cannot leave the isr"
 
     def no_room(self) -> NoRoom | None:
         """Return why a member that upserts need has no room for them; None if all have room."""
@@ -144,8 +144,8 @@ class Leadership:
         return bool(self.peers)
 
     def needed_from(self) -> Seq:
-        """Return the seq of the first record that some member needs for commits. The log must keep the records from
-        there on.
+        """Return the seq of the first record that commits need at some member. The log must keep the records from it
+        on.
         """
         return Seq(min((peer.match + 1 for peer in self._needed()), default=self._log.last_seq + 1))
 
@@ -192,9 +192,7 @@ class Leadership:
             self.peers[peer_id] = peer.unanswered()
 
     def read(self, peer_id: ReplicaId, from_seq: Seq, records: tuple[Record, ...], commit_seq: Seq, now_ms: int) -> list[LeadershipEffect]:
-        """Take the records that were read from the log for a member. No records: they are trimmed, and it needs a
-        snapshot.
-        """
+        """Take the records read from the log for a member. No records: they are trimmed, and it needs a snapshot."""
         peer = self.peers.get(peer_id)
         if peer is None or not isinstance(peer.progress, Replicating) or not peer.progress.reading:
             return []

@@ -57,5 +57,5 @@ def judge_tail(facts: TailFacts) -> TailVerdict:
     if not facts.broken:
         return Whole()
     if facts.valid_behind:
-        return Damaged(f"valid records lie behind the unreadable one after seq {facts.last_seq}")
+        return Damaged(f"valid records follow the unreadable one after seq {facts.last_seq}")
     return Torn()

@@ -74,7 +74,7 @@ class LogView:
         return self._held[seq]
 
     def held(self, from_seq: Seq, max_bytes: int) -> tuple[Record, ...]:
-        """Return records from from_seq on that are in memory: at least one if there is one, then as many as max_bytes
+        """Return records from from_seq on that are in memory: at least one if possible, then as many as max_bytes
         allow.
         """
         found: list[Record] = []

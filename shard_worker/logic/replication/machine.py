@@ -130,9 +130,7 @@ class ReplicaMachine:
 
     @property
     def kept_for_others(self) -> tuple[Seq, Seq]:
-        """Return the seq of the first record that its log must keep for other members, and of the first that it should
-        keep.
-        """
+        """Return the seqs of the first record that its log must, and should, keep for other members."""
         if not isinstance(self.role, Leading):
             return Seq(self.last_seq + 1), Seq(self.last_seq + 1)
         return self.role.leadership.needed_from(), self.role.leadership.wanted_from()
@@ -417,9 +415,7 @@ class ReplicaMachine:
     # Committing
 
     def _apply_committed(self) -> list[ReplicaEffect]:
-        """Pass on records that are committed and durable here: the store must never be ahead of the log on the same
-        disk.
-        """
+        """Pass on records that are committed and durable here: the store must never be ahead of the log."""
         reached = min(self.commit_seq, self.log.durable_seq)
         if reached <= self._handed_out:
             return []

@@ -19,8 +19,7 @@ def served_term(machine: ReplicaMachine) -> Term | None:
 
 
 def sure_term(machine: ReplicaMachine, registration: Revision, lease_held: Callable[[Revision], bool]) -> Term | None:
-    """Return the term that a replica certainly leads and serves now; None if it may no longer lead, or does not serve
-    yet.
+    """Return the term that a replica certainly leads and serves now; None if it may not lead, or does not serve yet.
 
     registration: of its worker; lease_held: returns whether the lease of a registration is certainly held at this
     moment.

@@ -25,10 +25,8 @@ def coming_path(replica: Path) -> Path:
 
 
 def swap_in(replica: Path) -> None:
-    """Replace the folder `replica`, which must be closed, by the folder at `coming_path`, in which everything is
-    flushed.
-
-    Raises OSError.
+    """Replace the closed folder `replica` by the folder at `coming_path`, in which everything is flushed. Raises
+    OSError.
     """
     mend_swap(replica)
     rename_durably(replica, _old_path(replica))

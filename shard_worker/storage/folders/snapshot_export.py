@@ -49,12 +49,11 @@ class PinnedSnapshot:
 
 
 def pin_snapshot(folder: ReplicaFolder, store: PointsStore, term_of: Callable[[Seq], Term], into: Path) -> PinnedSnapshot:
-    """Copy the applied state of an open replica into a new folder below `into`, on the same file system; writing goes
-    on.
+    """Copy the applied state of an open replica into a new folder below `into`, while writing goes on.
 
-    Call it from any thread; it must end before the store is closed. term_of: returns the term of the record at an
-    applied seq. A missing index file is left out: a replica that opens the copy builds it again. Raises DataLoss for
-    damage, StorageFailed; nothing is left behind then.
+    `into` is on the same file system. Call it from any thread; it must end before the store is closed. term_of: returns
+    the term of the record at an applied seq. A missing index file is left out: a replica that opens the copy builds it
+    again. Raises DataLoss for damage, StorageFailed; nothing is left behind then.
     """
     snapshot = str(uuid.uuid4())
     path = into / f"{PINNED_PREFIX}{snapshot}"
@@ -75,15 +74,15 @@ def pin_snapshot(folder: ReplicaFolder, store: PointsStore, term_of: Callable[[S
 def read_piece(pinned: PinnedSnapshot, name: str, offset: int, max_bytes: int) -> bytes:
     """Return bytes of one file from `offset` on: max_bytes, or fewer at its end.
 
-    Raises NotFound if the manifest does not have the name or the snapshot is released, InvalidArgument if the offset
-    lies behind the file's end or max_bytes is not from 1 to MOST_PIECE_BYTES, DataLoss if the file has become shorter.
+    Raises NotFound if the manifest does not have the name or the snapshot is released, InvalidArgument if the offset is
+    after the file's end or max_bytes is not from 1 to MOST_PIECE_BYTES, DataLoss if the file has become shorter.
     """
     file = next((each for each in pinned.manifest.files if each.name == name), None)
     if file is None:
         raise NotFound(f"snapshot {pinned.manifest.snapshot} has no file {name!r}")
     if not 0 <= offset <= file.size_bytes or not 1 <= max_bytes <= MOST_PIECE_BYTES:
         raise InvalidArgument(
-            f"{max_bytes} bytes at offset {offset} of {name}: it has {file.size_bytes}, a piece at most {MOST_PIECE_BYTES}"
+            f"{max_bytes} bytes at offset {offset} of {name} cannot be read: it has {file.size_bytes}, a piece at most {MOST_PIECE_BYTES}"
         )
     wanted = min(max_bytes, file.size_bytes - offset)
     try:
@@ -100,9 +99,7 @@ def read_piece(pinned: PinnedSnapshot, name: str, offset: int, max_bytes: int) -
 
 
 def _copy(folder: ReplicaFolder, store: PointsStore, path: Path) -> tuple[Seq, tuple[SnapshotFile, ...]]:
-    """Link the index files of one state of the store, then copy that state. Return its applied seq and the linked
-    files.
-    """
+    """Link the index files of one state of the store, then copy the state. Return its seq and the linked files."""
     for left in reversed(range(_TRIES)):
         with store.frozen() as state:
             linked = [entry for entry in state.segments if _link(folder.segments_path / entry.name, path / SEGMENTS_FOLDER / entry.name)]

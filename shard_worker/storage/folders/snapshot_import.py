@@ -1,5 +1,5 @@
-"""Imports a snapshot of another replica: fetches it piece by piece into a folder beside the replica's, then replaces
-it.
+"""Imports a snapshot of another replica: fetches it in pieces into a folder beside the replica's, then replaces that
+one.
 
     .get-<replica id>/snapshot.json        the files of the snapshot
     .get-<replica id>/parts/<name>         files that are not whole yet
@@ -68,8 +68,7 @@ class SnapshotDownload:
 
     @classmethod
     def open(cls, replica: ReplicaFolder, manifest: SnapshotManifest, *, source: ReplicaId) -> SnapshotDownload:
-        """Begin a download, or go on after an interruption, even with a newer snapshot. The replica may be open
-        meanwhile.
+        """Begin a download, or go on after an interruption, even with a newer snapshot. The replica may be open.
 
         source: id of the replica that exported the snapshot. Raises PreconditionFailed for an invalid manifest,
         StorageFailed.

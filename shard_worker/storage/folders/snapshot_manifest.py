@@ -44,9 +44,7 @@ class SnapshotManifest:
 
 
 def check_keeps_applied(manifest: SnapshotManifest, replica: object, applied_seq: Seq) -> None:
-    """Raise PreconditionFailed if the replica has applied a record that the snapshot lacks. replica: for the error
-    text.
-    """
+    """Raise PreconditionFailed if the replica has applied a record that the snapshot lacks. replica: for the text."""
     if applied_seq > manifest.seq:
         raise PreconditionFailed(f"replica {replica} has applied seq {applied_seq}, the snapshot ends with {manifest.seq}")
 
@@ -75,7 +73,7 @@ def check_manifest(manifest: SnapshotManifest) -> None:
     if not _SNAPSHOT.fullmatch(manifest.snapshot):
         raise PreconditionFailed(f"{manifest.snapshot!r} cannot name a snapshot")
     if len(set(names)) != len(names) or STORE_FILE not in names:
-        raise PreconditionFailed(f"snapshot {manifest.snapshot} names a file twice or no {STORE_FILE}: {names}")
+        raise PreconditionFailed(f"snapshot {manifest.snapshot} names a file twice, or does not name {STORE_FILE}: {names}")
     for file in manifest.files:
         if file.name != STORE_FILE and not _SEGMENT.fullmatch(file.name):
             raise PreconditionFailed(f"{file.name!r} cannot name a file of snapshot {manifest.snapshot}")

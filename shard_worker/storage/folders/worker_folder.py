@@ -54,8 +54,8 @@ class WorkerFolder:
 
     @classmethod
     def open(cls, path: Path, cluster_id: ClusterId) -> WorkerFolder:
-        """Lock the folder and delete what a crash left half made or half deleted; make a new folder and a worker id if
-        needed.
+        """Lock the folder, created with a new worker id if needed, and delete what a crash left half made or half
+        deleted.
 
         Raises PreconditionFailed if another process holds it (naming its pid), if it belongs to another cluster or has
         a newer format, or if this user cannot use it; DataLoss if its identity is damaged; StorageFailed.
@@ -225,7 +225,7 @@ def _identity(folder: Path, cluster_id: ClusterId) -> WorkerId:
         check_cluster(path, document["cluster_id"], cluster_id)
         return WorkerId(document["worker_id"])
     if any(itertools.chain(_refs_in(folder), _refs_in(folder, OLD_PREFIX))):
-        raise DataLoss(f"{path} is missing beside replicas")
+        raise DataLoss(f"{path} is missing, but the folder holds replicas")
     worker_id = WorkerId(str(uuid.uuid4()))
     write_sealed(path, {"cluster_id": cluster_id, "worker_id": worker_id})
     return worker_id

@@ -175,8 +175,7 @@ class ReplicaLog:
         return (frame.record for frame in self._frames(from_seq))
 
     def read_some(self, from_seq: Seq, max_bytes: int) -> tuple[Record, ...]:
-        """Return records from `from_seq` on: at least one if there is one, then as many as fit into max_bytes of
-        frames.
+        """Return records from `from_seq` on: at least one if possible, then as many as fit into max_bytes of frames.
 
         Reads few bytes besides these, wherever in a file they lie. Raises as read.
         """
@@ -196,7 +195,7 @@ class ReplicaLog:
         if seq >= state.end.seq:
             return
         if seq < state.base.seq:
-            raise Internal(f"log {self._folder} begins with seq {self.first_seq} and cannot be cut behind seq {seq}")
+            raise Internal(f"log {self._folder} begins with seq {self.first_seq} and cannot be cut after seq {seq}")
         kept = state.part_before(seq)
         place = place_behind(state.parts[kept], self._identity.seed, seq)
         fault_point("log.truncate")
@@ -209,8 +208,7 @@ class ReplicaLog:
         fault_point("log.truncated")
 
     def trim(self, through_seq: Seq) -> int:
-        """Delete the files whose records all have seq <= through_seq, except the active one. Return how many were
-        deleted.
+        """Delete the files whose records all have seq <= through_seq, except the active one. Return their number.
 
         Trim only records whose effect a checkpoint has made durable in the store. Raises StorageFailed.
         """

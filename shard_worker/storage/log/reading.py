@@ -29,8 +29,9 @@ def read_frames(state: LogState, seed: int, *, from_seq: Seq, was_cut: Callable[
 
 
 def read_group(frames: Iterable[Frame], max_bytes: int) -> tuple[Record, ...]:
-    """Return the records of the first frames: at least one if there is one, then as many as fit into max_bytes of
-    frames.
+    """Return the records of the first frames: at least one if possible, then as many as fit into max_bytes.
+
+    The size of a record is that of its frame.
     """
     records: list[Record] = []
     size = 0
@@ -45,8 +46,7 @@ def read_group(frames: Iterable[Frame], max_bytes: int) -> tuple[Record, ...]:
 
 
 def place_behind(part: LogPart, seed: int, seq: Seq) -> RecordBorder:
-    """Return the border after the record `seq` of this file, or the file's first border if `seq` is the record before
-    it.
+    """Return the border after the record `seq` of this file, or the file's first border if `seq` precedes the file.
 
     Raises DataLoss, StorageFailed.
     """

@@ -1,6 +1,4 @@
-"""Cuts long lists of values for `IN (...)` into chunks of few different sizes, so that few statements are ever
-compiled.
-"""
+"""Cuts long lists of values for `IN (...)` into chunks of few different sizes, so that few statements are compiled."""
 
 from __future__ import annotations
 

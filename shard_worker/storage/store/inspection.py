@@ -78,9 +78,7 @@ class StoreInspection:
             connection.close()
 
     def identity(self, *, cluster_id: ClusterId, replica_id: ReplicaId) -> StoreIdentity:
-        """Check the tables and return the identity. Raises PreconditionFailed for a newer format or another replica's
-        store.
-        """
+        """Check the tables and return the identity. Raises PreconditionFailed for a newer format or another's store."""
         with _retyped(self._path):
             check_tables(self._connection, self._path)
             return read_identity(self._connection, self._path, cluster_id=cluster_id, replica_id=replica_id)

@@ -55,8 +55,9 @@ def write_counters(connection: sqlite3.Connection, counters: Counters) -> None:
 
 
 def read_identity(connection: sqlite3.Connection, path: Path, *, cluster_id: ClusterId, replica_id: ReplicaId) -> StoreIdentity:
-    """Read and check the identity. Raises PreconditionFailed for a newer format or another's store, DataLoss for
-    damage.
+    """Read and check the identity.
+
+    Raises PreconditionFailed for a newer format or another replica's or cluster's store, DataLoss for damage.
     """
     check_format(path, _read(connection, path, "format", int), STORE_FORMAT)
     check_cluster(path, _read(connection, path, "cluster_id", str), cluster_id)

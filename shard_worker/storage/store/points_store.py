@@ -203,8 +203,7 @@ class PointsStore:
         return changes
 
     def get(self, ids: IdArray, *, with_vectors: bool, with_payloads: bool, check: Check = unchecked) -> StoredColumns:
-        """Return the points with these ids, (n,), in the requested order, without missing ones; all from one state of
-        the store.
+        """Return the existing points with these ids, (n,), in the requested order, all from one state of the store.
 
         check: called between two pieces of the read; an error that it raises ends the read. vectors: (found, dim)
         float32 as written. Raises DataLoss for a row whose crc does not match; ResourceExhausted, Unavailable.

@@ -43,7 +43,7 @@ def check_tables(connection: sqlite3.Connection, path: Path) -> None:
     """
     found = {statement for (statement,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
     if found != set(_TABLES):
-        raise DataLoss(f"{path} is damaged: its tables are declared otherwise than they were created")
+        raise DataLoss(f"{path} is damaged: its tables are not declared as they were created")
 
 
 def connect_writer(path: Path, *, cache_bytes: int, busy_wait_s: float) -> sqlite3.Connection:

@@ -1,8 +1,8 @@
 """A Ray of several nodes on this machine, which tests damage: a head that hosts nothing, and one node for each worker,
 with the label of its worker.
 
-Its processes carry the mark of shoal.deploy.ray.session, so that what is left at the end is found and killed. Ray keeps
-its tables in a folder (`RAY_gcs_storage`), so that a killed head can come back to them.
+Its processes carry the mark of shoal.deploy.ray.session, so that leftover ones are found and killed at the end. Ray
+keeps its tables in a folder (`RAY_gcs_storage`), so that a killed head can read them again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.network.ports import free_port
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 HEAD_TIMEOUT_S = 60
 TOKEN = secrets.token_hex(32)
-"""Ray listens on every interface: without it whoever reaches this machine would run code in our tests."""
+"""Ray listens on every interface. Without the token, anyone who reaches this machine could run code in our tests."""
 
 ADDRESS_FILE = Path(tempfile.gettempdir()) / "ray" / "ray_current_cluster"
 
@@ -54,7 +54,7 @@ class RayNodes:
     """Nodes numbered from 1. Each has the label of the worker of its number. The environment above must be set."""
 
     def __init__(self, folder: Path, workers: int) -> None:
-        # Ray read the environment when it was imported; its own way to have it read again.
+        # Ray read the environment when it was imported; this is its own way to read it again.
         raylet: Any = _ray
         raylet.Config.initialize("")
         raylet.AuthenticationTokenLoader.instance().reset_cache()

@@ -37,7 +37,7 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def wait_until(holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Wait for a condition. Raises AssertionError that names the condition when it stays false."""
+    """Wait for a condition. Raises AssertionError naming the condition if it stays false."""
     deadline = time.monotonic() + patience_s
     while not holds():
         assert time.monotonic() < deadline, f"waited {patience_s:.0f} s in vain: {what}"
@@ -45,10 +45,10 @@ def wait_until(holds: Callable[[], bool], what: str, patience_s: float = PATIENC
 
 
 class RoleProcess:
-    """One role as a process. After a kill, `start` goes on with the same arguments."""
+    """One role as a process. After a kill, `start` starts it again with the same arguments."""
 
     def __init__(self, module: str, log: Path, *, inside: tuple[str, ...] = (), **settings: object) -> None:
-        """inside: what goes before its command line, to run it in another network namespace."""
+        """inside: command prefix that runs it in another network namespace."""
         self._module, self._log, self._inside = module, log, inside
         self._arguments = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
         self._process: subprocess.Popen[bytes] | None = None
@@ -99,8 +99,9 @@ class RoleProcess:
 
 
 def shards_are_whole(client: shoal.Client) -> bool:
-    """Return whether every shard has all the replicas that its collection wants, in sync and on live workers. False
-    when the router cannot tell.
+    """Return whether every shard has all the replicas that its collection wants, in sync and on live workers.
+
+    Returns False if the router does not know.
     """
     try:
         cluster, listed = client.cluster(), client.list_collections()
@@ -117,8 +118,8 @@ def shards_are_whole(client: shoal.Client) -> bool:
 class RoleCluster:
     """etcd, coordinators, workers and routers over one folder.
 
-    lines: one for each coordinator, between it and etcd, when there are several; worker_lines: one for each worker,
-    when asked for.
+    lines: connections between each coordinator and etcd, if there are several coordinators; worker_lines: the same for
+    each worker, if requested.
     """
 
     def __init__(
@@ -135,9 +136,10 @@ class RoleCluster:
         coordinator_settings: Mapping[str, object] | None = None,
         **worker_settings: object,
     ) -> None:
-        """lease_ttl_s: of coordinators and workers; their default when None. zones: of each worker. private: in a
-        network of its own, each worker on a host of it, etcd, coordinators and routers in its hub: then there are no
-        lines."""
+        """lease_ttl_s: of coordinators and workers; None for their default. zones: of each worker. private: use a
+        network of its own, with each worker on its own host, and etcd, coordinators and routers in the hub; there are
+        no lines then.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.network = PrivateNetwork(workers) if private else None
@@ -158,27 +160,27 @@ class RoleCluster:
 
     @property
     def port(self) -> int:
-        """The port of the first router."""
+        """Return the port of the first router."""
         return self.ports[0]
 
     @property
     def address(self) -> str:
-        """The address of the first router."""
+        """Return the address of the first router."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def addresses(self) -> list[str]:
-        """The addresses of all routers."""
+        """Return the addresses of all routers."""
         return [f"127.0.0.1:{port}" for port in self.ports]
 
     @property
     def coordinator(self) -> RoleProcess:
-        """The first coordinator."""
+        """Return the first coordinator."""
         return self.coordinators[0]
 
     @property
     def router(self) -> RoleProcess:
-        """The first router."""
+        """Return the first router."""
         return self.routers[0]
 
     @property
@@ -234,7 +236,7 @@ class RoleCluster:
         wait_until(lambda: self.is_whole(client), f"every shard is whole; see {self.folder}")
 
     def is_whole(self, client: shoal.Client) -> bool:
-        """Return whether the cluster is ready and every shard whole. Raises AssertionError when a role has ended."""
+        """Return whether the cluster is ready and every shard whole. Raises AssertionError if a role has ended."""
         return self._ready(client) and shards_are_whole(client)
 
     def worker_of_pid(self, pid: int) -> RoleProcess:
@@ -252,7 +254,7 @@ class RoleCluster:
         return next(number for number in range(len(self.workers)) if self.worker_id(number) == worker_id)
 
     def reachable(self, address: str) -> str:
-        """Return the address at which the tests reach what the roles reach at `address`."""
+        """Return the address at which the tests reach the process that the roles reach at `address`."""
         return address if self.network is None else f"{LOOPBACK}:{address.rpartition(':')[2]}"
 
     def cut_from_etcd(self, worker: int) -> None:
@@ -263,17 +265,17 @@ class RoleCluster:
             self.network.lose(worker, ETCD)
 
     def cut_from_worker(self, worker: int, other: int) -> None:
-        """Lose everything that one worker sends to another one. Needs a network of its own."""
+        """Lose every message from one worker to another one. Needs a network of its own."""
         assert self.network is not None, "workers on loopback cannot be cut off from each other"
         self.network.lose(worker, self.network.address(other))
 
     def isolate(self, worker: int) -> None:
-        """Let a worker reach nobody and be reached by nobody. Needs a network of its own."""
+        """Cut a worker off from all other processes. Needs a network of its own."""
         assert self.network is not None, "workers on loopback cannot be cut off from each other"
         self.network.isolate(worker)
 
     def mend(self, worker: int) -> None:
-        """Undo what was cut at a worker."""
+        """End all cuts at a worker."""
         if self.network is None:
             self.worker_lines[worker].restore()
         else:

@@ -20,8 +20,8 @@ _BLOCK = b"\0" * 65_536
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """Mount a file system of about that size below `folder`; the block gets its mount point. Skips the test where
-    nothing can be mounted.
+    """Mount a file system of about that size below `folder` and yield its mount point. Skips the test if mounting
+    fails.
     """
     point, image = folder / "disk", folder / "disk.img"
     point.mkdir()

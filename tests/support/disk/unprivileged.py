@@ -10,13 +10,11 @@ import pytest
 _RIGHTS = ("dac_override", "dac_read_search", "fowner", "net_bind_service")
 
 NOBODY = 65_534
-"""A user to whom a folder can belong that is not ours."""
+"""The id of another user, to whom a folder can belong."""
 
 
 def unprivileged() -> tuple[str, ...]:
-    """Return the words that go before a command line. Skips the test where we are not root: only root can give a folder
-    to another user.
-    """
+    """Return the command prefix. Skips the test if we are not root: only root can give a folder to another user."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv")
     return ("setpriv", "--inh-caps=-all", "--bounding-set=" + ",".join(f"-{right}" for right in _RIGHTS), "--")

@@ -19,8 +19,7 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 LOOPBACK = "127.0.0.1"
 
-# The child asks to be killed with its parent before it becomes etcd: unlike a preexec_fn this is safe beside running
-# threads.
+# The child asks to be killed with its parent, then becomes etcd. Unlike a preexec_fn, this is safe while threads run.
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
@@ -31,8 +30,9 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def etcd_program() -> str:
-    """Return the path of etcd: `ETCD`, or the `etcd` on PATH. Raises RuntimeError when there is none, because these
-    tests must not be skipped.
+    """Return the path of etcd: `ETCD`, or the `etcd` on PATH.
+
+    Raises RuntimeError if there is none, because these tests must not be skipped.
     """
     program = os.environ.get("ETCD") or shutil.which("etcd")
     if program is None or shutil.which(program) is None:
@@ -52,9 +52,9 @@ class EtcdProcess:
         host: str = LOOPBACK,
         inside: tuple[str, ...] = (),
     ) -> None:
-        """flags: further ones of etcd. tls: for asking after its health when it speaks TLS to clients. inside: what
-        goes before its command line, to run it in another network namespace, where it has the address `host`; its port
-        is to be had on our loopback, too.
+        """flags: further flags of etcd. tls: for health checks, if etcd speaks TLS to clients. inside: command prefix
+        that runs it in another network namespace, where its address is `host`; its port must be reachable on our
+        loopback, too.
         """
         self._flags, self._tls, self._host, self._inside = flags, tls, host, inside
         self.client_port = free_port()
@@ -99,7 +99,7 @@ class EtcdProcess:
     def freeze(self) -> None:
         """Send SIGSTOP: connections stay open, and etcd answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
-        # The signal is sent when kill returns, not heeded: on a busy machine an answer could still come.
+        # When kill returns, the process may still run: on a busy machine an answer could still come.
         while any(_state_of(task) not in "Tt" for task in Path(f"/proc/{self.pid}/task").iterdir()):
             time.sleep(0.001)
 

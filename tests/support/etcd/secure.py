@@ -1,6 +1,4 @@
-"""A real etcd that demands TLS from both sides and a user: root, shoal (may do everything) or nobody (may do
-nothing).
-"""
+"""A real etcd that requires TLS on both sides and a user: root, shoal (may do everything) or nobody (nothing)."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ CALL_S = 5.0
 
 
 class SecureEtcd(EtcdProcess):
-    """An etcd with TLS. client: a certificate that it trusts; authority: what signed all certificates."""
+    """An etcd with TLS. client: a certificate that it trusts; authority: the one that signed all certificates."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +34,7 @@ class SecureEtcd(EtcdProcess):
         )
 
     def enable_users(self) -> None:
-        """Make the users, and demand a user from now on. Call it once in the life of the data."""
+        """Create the users and require a user from now on. Call it once in the life of the data."""
         # The requests of etcd's administration look like AuthenticateRequest: two texts, in fields 1 and 2.
         credentials = grpc.ssl_channel_credentials(self.tls.ca, self.tls.key, self.tls.certificate)
         with grpc.secure_channel(self.endpoint, credentials) as channel:

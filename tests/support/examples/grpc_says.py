@@ -1,4 +1,4 @@
-"""Words of gRPC's own that no user of Shoal reads, in lower case."""
+"""Phrases of gRPC that must not appear in messages to users of Shoal, in lower case."""
 
 from __future__ import annotations
 

@@ -13,8 +13,9 @@ _LISTEN = "0A"
 
 
 def listening(pids: Iterable[int]) -> set[str]:
-    """Return the addresses, without ports, on which these processes accept TCP connections. A process that has ended
-    accepts none.
+    """Return the addresses, without ports, on which these processes accept TCP connections.
+
+    A process that has ended accepts none.
     """
     found: set[str] = set()
     for pid in pids:
@@ -31,7 +32,7 @@ def _of(pid: int) -> set[str]:
 
 
 def _address(text: str) -> str:
-    """Return the address of a text of /proc: groups of four bytes, the lowest byte of each first."""
+    """Decode an address in the form of /proc: groups of four bytes, the lowest byte of each first."""
     packed = b"".join(bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8))
     address = ipaddress.ip_address(packed)
     return str(address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else str(address)

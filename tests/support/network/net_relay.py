@@ -1,8 +1,8 @@
 """`python -m tests.support.network.net_relay PARENT NAMESPACE HOST:PORT...`: forwards each port of our loopback into a
 network namespace.
 
-A listening socket stays in the namespace in which it was made. Connections are made in the namespace that the process
-has entered since.
+A listening socket stays in the namespace in which it was created. Outgoing connections use the namespace that the
+process entered later.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ _CLAIMS = "/tmp/shoal-test-ports"
 
 
 def free_port() -> int:
-    """Return a port on loopback that nobody uses. Raises RuntimeError when this process finds none.
+    """Return an unused port on loopback. Raises RuntimeError if this process finds none.
 
     A process gets each port of its block once before it gets one again, so that two servers that start at the same time
-    never have the same one. The ports lie below those that the system gives to outgoing connections. A client that
-    tries to reach a server while it is down could otherwise take the port before the server comes back to it.
+    never have the same one. The ports lie below those that the system gives to outgoing connections. Otherwise a client
+    that tries to reach a stopped server could take the server's port before the server starts again.
     """
     ports = _own_ports()
     for port in itertools.islice(ports, _BLOCK):

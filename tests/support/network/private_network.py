@@ -24,12 +24,12 @@ _STEP_S = 20.0
 _FOLDER = Path("/run/netns")
 _PREFIX = "shoal-test-"
 _NOBODY = "02:00:00:00:00:00"
-"""A hardware address that no host has: what is sent there is lost, and nobody is told."""
+"""A hardware address that no host has: packets to it are lost silently."""
 
 
 @functools.cache
 def why_no_network() -> str | None:
-    """Return why such a network cannot be made here; None when it can."""
+    """Return why such a network cannot be made here; None if it can."""
     if os.geteuid() != 0:
         return "a network namespace needs root"
     name = f"{_PREFIX}{os.getpid()}-probe"
@@ -47,7 +47,7 @@ def why_no_network() -> str | None:
 
 
 class PrivateNetwork:
-    """A hub and hosts 0 to hosts - 1. Made by `open`, removed by `close`."""
+    """A hub and hosts 0 to hosts - 1. Created by `open`, removed by `close`."""
 
     def __init__(self, hosts: int) -> None:
         self._hub = f"{_PREFIX}{os.getpid()}-hub"
@@ -58,11 +58,11 @@ class PrivateNetwork:
         return f"10.213.0.{host + 11}"
 
     def inside(self, host: int | None) -> tuple[str, ...]:
-        """Return the words that go before a command line that runs on a host; None: in the hub."""
+        """Return the prefix of a command line that runs on a host; None: in the hub."""
         return _inside(self._hub if host is None else self._hosts[host])
 
     def open(self) -> None:
-        """Make the network. A process has one network at a time."""
+        """Create the network. A process has one network at a time."""
         _sweep()
         _ip("netns", "add", self._hub)
         _ip("-n", self._hub, "link", "set", "lo", "up")
@@ -98,11 +98,11 @@ class PrivateNetwork:
         _ip("-n", self._hub, "link", "set", f"v{host}", "down")
 
     def lose(self, host: int, address: str) -> None:
-        """Lose everything that the host sends to an address from now on; the other direction works."""
+        """Lose everything that the host sends to an address from now on; the other direction goes on working."""
         _ip("-n", self._hosts[host], "neigh", "replace", address, "lladdr", _NOBODY, "nud", "permanent", "dev", "eth0")
 
     def heal(self, host: int) -> None:
-        """Connect the host again; nothing that it sends is lost any more."""
+        """Connect the host again; its messages are no longer lost."""
         _ip("-n", self._hub, "link", "set", f"v{host}", "up")
         _ip("-n", self._hosts[host], "neigh", "flush", "dev", "eth0", "nud", "permanent")
 

@@ -1,6 +1,4 @@
-"""A proxy that environment variables name and that no program of ours should use: it records what it is asked, and
-answers nothing.
-"""
+"""A proxy that environment variables name and our programs must not use: it records requests and answers none."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ EXCEPTIONS = ("no_proxy", "no_grpc_proxy", "NO_PROXY", "NO_GRPC_PROXY")
 
 
 class Proxy:
-    """url: the value of such a variable; asked: the first words of each connection that came."""
+    """url: the value for the variables; asked: the first words of each connection."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -43,9 +41,7 @@ def _first_words(connection: socket.socket) -> str:
 
 @contextlib.contextmanager
 def proxy_named_by(variables: tuple[str, ...]) -> Iterator[Proxy]:
-    """Within the block, these variables of our own environment name the proxy, and no other variable names a proxy or
-    an exception.
-    """
+    """Within the block, these environment variables name the proxy; no other variable names a proxy or an exception."""
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.MonkeyPatch.context() as patch:
         proxy = Proxy(listener)
         thread = threading.Thread(target=proxy.serve, name="proxy")

@@ -27,7 +27,7 @@ class TcpProxy:
         return f"127.0.0.1:{self.port}"
 
     async def start(self, listening: socket.socket | None = None) -> None:
-        """Listen on the same port each time, or on a socket that listens already."""
+        """Listen on the same port each time, or on a socket that already listens."""
         if listening is not None:
             self._server = await asyncio.start_server(self._accept, sock=listening)
         else:
@@ -71,7 +71,7 @@ class TcpProxy:
             target_writer.transport.abort()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, swallow: str) -> None:
-        # A side that goes away ends the line, however it goes.
+        # If one side closes the connection in any way, the line ends.
         with contextlib.suppress(OSError):
             while data := await source.read(65_536):
                 if not getattr(self, swallow):
@@ -80,7 +80,7 @@ class TcpProxy:
 
 
 class ProxyThread:
-    """A TcpProxy for tests without an event loop: it runs one of its own in a thread. It listens from the start."""
+    """A TcpProxy for tests without an event loop. It runs in a thread with its own loop, and listens from the start."""
 
     def __init__(self, target_port: int) -> None:
         self._loop = asyncio.new_event_loop()
@@ -100,7 +100,7 @@ class ProxyThread:
         self._listening = False
 
     def restore(self) -> None:
-        """Forward everything again. Does nothing when nothing is cut."""
+        """Forward everything again. Does nothing if nothing is cut."""
         if not self._listening:
             self._await(self._proxy.restore())
             self._listening = True

@@ -22,7 +22,7 @@ from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC
 CLUSTER = ClusterId("cluster")
 REF = ReplicaRef(SHARD, REPLICA)
 SETTINGS = EngineSettings(growing_rows=8, log_file_bytes=600, checkpoint_bytes=0, readers=1)
-"""Eight rows freeze a segment, a few records fill a log file, every checkpoint is due."""
+"""Eight rows freeze a segment, a few records fill a log file, and a checkpoint is always due."""
 
 ENOUGH = 10_000
 
@@ -31,8 +31,8 @@ class Driven:
     """One open engine. Every record is committed as soon as it is durable, because the replica is alone."""
 
     def __init__(self, path: Path, spec: CollectionSpec = SPEC) -> None:
-        """Open the replica in the folder `path`, made when it is missing, and apply the records that its log has beyond
-        the store.
+        """Open the replica in the folder `path`, created if it is missing, and apply the records that its log has after
+        the store's applied seq.
         """
         self.path, self.spec = path, spec
         if not path.exists():
@@ -64,7 +64,7 @@ class Driven:
         self._write(RecordKind.DELETE_ROWS, exact_delete_body(id_array(ids), np.array(rows, dtype=np.int64)))
 
     def build(self, *, everything: bool) -> bool:
-        """Run one build, from its plan to the deletion of what it replaced. Returns whether there was one to run."""
+        """Run one build, from its plan to the deletion of the replaced files. Return whether there was one to run."""
         if everything:
             self.engine.freeze()
         plan = self.engine.next_build(everything=everything)
@@ -89,7 +89,7 @@ class Driven:
         self.engine.close()
 
     def copy_to(self, path: Path) -> None:
-        """Copy the folder as it lies on the disk now."""
+        """Copy the folder as it is on the disk now."""
         shutil.copytree(self.path, path)
 
     def append_only(self, ids: Sequence[PointId], vectors: Sequence[Sequence[float]], payloads: Sequence[bytes | None]) -> None:
@@ -99,7 +99,7 @@ class Driven:
         self.seq = record.seq
 
     def _write(self, kind: RecordKind, body: bytes) -> None:
-        # The next number only once the write is through: after a failure the log says which it is.
+        # Advance only after the write has succeeded: after a failure, the log says which number is next.
         record = self._record(kind, body)
         self.engine.append([record])
         self.engine.apply([record])

@@ -26,9 +26,7 @@ def stored(driven: Driven) -> dict[PointId, tuple[list[float], dict[str, Any] | 
 
 
 def nearest(driven: Driven, query: Sequence[float], k: int, filter: Filter | None = None) -> list[PointId]:
-    """Return the ids of an exact search, best first. Raises DataLoss when the index holds a row that the store
-    lacks.
-    """
+    """Return the ids of an exact search, best first. Raises DataLoss if the index holds a row that the store lacks."""
     call = ShardSearch(shard=SHARD, queries=np.array([query], dtype=np.float32), groups=(QueryGroup(k=k, filter=filter),), accuracy=Exact())
     found = driven.engine.reading.search(driven.engine.reading.view(), call)
     if found is None:

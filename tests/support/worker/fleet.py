@@ -75,7 +75,7 @@ class FleetPeers:
 
 
 class Member:
-    """One worker without its gRPC server. sure_of_lease: False makes it doubt its lease."""
+    """One worker without its gRPC server. sure_of_lease: False makes its lease uncertain."""
 
     def __init__(self, fleet: "Fleet", folder: Path, settings: EngineSettings) -> None:
         self.store = MemoryStore(fleet.cluster)
@@ -140,7 +140,7 @@ class Member:
 
 
 class Fleet:
-    """The workers, and what a coordinator would do with them."""
+    """The workers, and the actions of a coordinator on them."""
 
     def __init__(self, folder: Path, settings: EngineSettings) -> None:
         self.cluster = MemoryCluster(boot_s)
@@ -213,8 +213,8 @@ class Fleet:
         return await self.config()
 
     async def upsert_until_refused(self, primary: Member, ids: Sequence[PointId], value: float) -> None:
-        """Write again and again, as long as a write is only not acknowledged in time. Raises the error that refuses
-        one.
+        """Write again and again while writes are only not acknowledged in time. Raises the error of the first refused
+        write.
         """
         while True:
             with contextlib.suppress(DeadlineExceeded):
@@ -238,7 +238,7 @@ class Fleet:
         return await primary.host.write(ShardDelete(shard=SHARD, request_id=self._next(), ids=id_array(ids)), 10.0)
 
     async def content(self, member: Member, at_least: Seq = Seq(0)) -> dict[PointId, float]:
-        """Return what a replica holds once it has applied `at_least`: the first component by id."""
+        """Return the content of a replica that has applied `at_least`: the first component of each vector by id."""
         terms = ReadTerms(min_seq=at_least)
         call = ShardScroll(shard=SHARD, after=None, limit=10_000, filter=None, with_payload=False, with_vectors=True, terms=terms)
         page = await self._when_ready(lambda: member.host.scroll(call, 10.0))
@@ -246,7 +246,7 @@ class Fleet:
         return dict(zip(page.ids.tolist(), page.vectors[:, 0].tolist(), strict=True))
 
     async def _when_ready(self, read: Callable[[], Awaitable[StoredColumns]]) -> StoredColumns:
-        """Read again while the replica says that it is not ready: one that has just joined does not know it yet."""
+        """Read again while the replica reports that it is not ready, as it does just after joining."""
         async with asyncio.timeout(20.0):
             while True:
                 try:

@@ -52,7 +52,7 @@ def sealed_source(segment: SealedSegment, *, name: str = "base", whole: bool = T
 
 
 def built(form: SealedForm, others: tuple[Source, ...], folder: Path, *, base: Source | None = None) -> SealedSegment:
-    """Return the result of a build, with its vectors mapped where they have to be."""
+    """Return the result of a build, with its vectors mapped where required."""
     sealed = BuildJob(seq=1, form=form, base=base, others=others).run(bool)
     assert sealed is not None
     write = sealed.files().get(VECTORS_SUFFIX)
@@ -64,7 +64,7 @@ def built(form: SealedForm, others: tuple[Source, ...], folder: Path, *, base: S
 
 
 def written(segment: SealedSegment, folder: Path, name: str = "one") -> dict[str, Path]:
-    """Write all files of a segment. Returns them by suffix."""
+    """Write all files of a segment. Return them by suffix."""
     paths = {suffix: folder / f"{name}{suffix}" for suffix in segment.files()}
     for suffix, write in segment.files().items():
         write(paths[suffix])
@@ -72,7 +72,7 @@ def written(segment: SealedSegment, folder: Path, name: str = "one") -> dict[str
 
 
 def reloaded(paths: dict[str, Path], form: SealedForm, rows: np.ndarray) -> SealedSegment:
-    """Return the segment that lies in files, with `rows` alive."""
+    """Return the segment loaded from files, with `rows` alive."""
     return SealedSegment.load(
         paths,
         live_rows=rows,

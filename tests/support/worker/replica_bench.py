@@ -51,7 +51,7 @@ def config(term: int) -> ShardConfig:
 
 
 class Alone:
-    """Calls to peers of a replica that has none."""
+    """The peer calls of a replica that has no peers."""
 
     async def append(self, worker: WorkerId, append: Append, timeout_s: float) -> AppendAnswer:
         raise AssertionError(f"an append to {worker}")
@@ -62,7 +62,9 @@ class Alone:
 
 @dataclasses.dataclass
 class Bench:
-    """A replica with what its worker gives it. lease: one flag, whether the worker surely has its registration."""
+    """A replica with the parts that its worker gives it. lease: one flag, whether the worker certainly holds its
+    registration.
+    """
 
     replica: Replica
     engine: Engine
@@ -106,7 +108,7 @@ class Bench:
 async def opened(
     folder: Path, *, term: int, growing_rows: int = 1_000, log_file_bytes: int = 64 * 1024 * 1024, spec: CollectionSpec = SPEC
 ) -> AsyncIterator[Bench]:
-    """Open the replica in `folder`, made when it is missing, elected in `term` and serving. It is closed at the end."""
+    """Open the replica in `folder`, created if missing, elected in `term` and serving. It is closed at the end."""
     pools = Pools(search_threads=2, build_threads=1)
     worker = WorkerFolder.open(folder, ClusterId("cluster"))
     try:

@@ -22,8 +22,10 @@ POINTS = 20
 
 
 def make_worker(folder: Path, *, clean: bool = True, spec: CollectionSpec = SPEC, more: int = 0) -> Path:
-    """Fill the data folder `folder` and return the folder of its replica. clean: stopped in order, else left as a kill
-    leaves it; more: points that are written besides; then all are sealed in one segment.
+    """Fill the data folder `folder` and return the folder of its replica.
+
+    clean: the worker was stopped in order, else killed; more: number of additional points; with them, all points are
+    sealed in one segment.
     """
     worker = WorkerFolder.open(folder, CLUSTER)
     worker.create(REF, dim=DIM)
@@ -62,7 +64,7 @@ def fill(driven: Driven) -> None:
 
 
 def replace_folder(path: Path, by: Path) -> None:
-    """Put another folder in the place of one that no process uses any more."""
+    """Replace a folder that no process uses any more by another one."""
     path.rename(path.with_name("abandoned"))
     by.rename(path)
     for each in sorted(path.with_name("abandoned").rglob("*"), reverse=True):

@@ -1,5 +1,5 @@
-"""The folders of two workers: one holds a replica with points, index files and a log, the other an empty one that
-becomes its copy.
+"""The folders of two workers: one holds a replica with points, index files and a log; the other holds an empty replica
+that takes its snapshot.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def source_in(path: Path) -> Iterator[CopiedReplica]:
 
 
 def fetch(pinned: PinnedSnapshot, download: SnapshotDownload, *, piece: int = 4096, most: int = 1_000_000) -> int:
-    """Fetch what is missing, at most `most` pieces. Returns how many were fetched."""
+    """Fetch missing pieces, at most `most`. Return how many were fetched."""
     for number in range(most):
         wanted = download.missing()
         if wanted is None:
@@ -87,7 +87,7 @@ def contents(folder: ReplicaFolder) -> dict[object, tuple[list[float], bytes | N
 
 
 def is_a_copy(folder: ReplicaFolder, source: CopiedReplica, *, known_term: int = TERM) -> None:
-    """Assert that a replica that took the snapshot holds everything of it and can go on."""
+    """Assert that a replica that took the snapshot holds all of it and can go on."""
     assert folder.known_term == known_term
     store = PointsStore.open(folder.store_path, cluster_id=CLUSTER, replica_id=folder.ref.replica_id)
     log = ReplicaLog.open(folder.path, cluster_id=CLUSTER, replica_id=folder.ref.replica_id, applied_seq=store.applied_seq)

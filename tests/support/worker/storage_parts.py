@@ -1,4 +1,4 @@
-"""Records, logs, stores and rows for tests of the storage room and of the rooms above it."""
+"""Records, logs, stores and rows for tests of the storage room and of rooms that use it."""
 
 from __future__ import annotations
 

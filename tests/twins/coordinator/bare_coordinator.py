@@ -36,11 +36,11 @@ from tests.twins.store.cluster import MemoryCluster
 TTL_S = 5
 STORE_TIMEOUT_S = 5.0
 PATIENCE_S = 20.0
-"""How long a test waits for what must happen, in real seconds."""
+"""Real seconds that a test waits for something that must happen."""
 
 
 class ManualClock:
-    """Seconds that pass when the test says so."""
+    """A clock that only tests move, in seconds."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -53,8 +53,9 @@ class ManualClock:
 
 
 class ScriptedReports:
-    """Answers workers would give about their replicas. asked: about which shards they were asked for log ends, each
-    time; all_open: every replica that is asked about is open, and its log as long as any.
+    """The scripted answers of workers about their replicas.
+
+    asked: the shards of each request for log ends; all_open: every replica is open, and all logs have equal ends.
     """
 
     def __init__(self, cluster_map: Callable[[], ClusterMap] = ClusterMap) -> None:
@@ -80,7 +81,7 @@ class BareCoordinator:
     """One coordinator: observer, election, loop, administrator and recoverer on a client of its own."""
 
     def __init__(self, cluster: MemoryCluster, clock: ManualClock, address: str = "one:1", every_s: float = 0.05) -> None:
-        """Make it. `loop_clock` is the clock of the rounds alone, so that time can pass in them without ending
+        """Create it. `loop_clock` is the clock of the rounds alone, so that time can pass in them without ending
         leases.
         """
         self.loop_clock = ManualClock()
@@ -156,8 +157,8 @@ async def running(*candidates: BareCoordinator, acting: bool = True) -> AsyncIte
 
 
 class ModelWorkers:
-    """Live workers: until the context ends they register, open what is placed on them, and let go of what is
-    dropped.
+    """Live workers: until the context ends they register, open replicas that are placed on them, and release dropped
+    ones.
     """
 
     def __init__(self, store: Store, *names: str, keys: Keys = KEYS) -> None:

@@ -1,5 +1,5 @@
-"""The rules of every step that is committed, whatever the decider thinks. Each step is checked against the cluster as
-it was just before.
+"""The rules of every committed step, independent of the decider. Each step is checked against the cluster just before
+it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def check_step(step: Step, now: ClusterMap) -> None:
             entries = now.shards_of(collection.id)
             assert [entry.config.shard.number for entry in entries] == list(range(collection.spec.shards))
             assert all(entry.config.state is ShardState.ACTIVE for entry in entries)
-            # That enough were in sync is as of the map that was decided on: somebody may have died since.
+            # Enough replicas were in sync in the map of the decision; some may have died since.
         case DeleteCollection(collection=collection):
             assert now.collections[collection.id].state is CollectionState.DROPPING
             assert not now.shards_of(collection.id)
@@ -66,7 +66,7 @@ def check_step(step: Step, now: ClusterMap) -> None:
 
 
 def check_shape(config: ShardConfig) -> None:
-    """Assert what holds of every configuration."""
+    """Assert the rules of every configuration."""
     for members in (config.isr, config.elr, config.learners, config.leaving):
         assert len(set(members)) == len(members)
     assert not {*config.isr} & {*config.elr}

@@ -1,4 +1,4 @@
-"""A small model of what workers do with the configurations of their shards: folders, and primaries that grow and shrink
+"""A small model of what workers do with the configurations of their shards: they create folders, and primaries change
 the isr.
 """
 
@@ -28,7 +28,7 @@ from shoal.core.shard_config import (
 
 
 def worked(config: ShardConfig, cluster: ClusterMap, worker: WorkerId, made: set[ReplicaId]) -> ShardConfig:
-    """Return what one live worker makes of a shard by one swap. made: the replicas that have a folder."""
+    """Return the configuration after one swap by one live worker. made: the replicas that have a folder."""
     mine = replica_on(config, worker)
     collection = cluster.collections.get(config.shard.collection)
     if mine is None or collection is None:
@@ -48,8 +48,9 @@ def worked(config: ShardConfig, cluster: ClusterMap, worker: WorkerId, made: set
 
 
 def _led(config: ShardConfig, cluster: ClusterMap, made: set[ReplicaId]) -> ShardConfig:
-    """Return what a primary makes of its shard: an eligible replica becomes a learner, a member that leaves or is
-    silent goes out of the isr, a learner that has caught up comes in.
+    """Return the configuration after a swap by the primary.
+
+    An eligible replica becomes a learner, a leaving or silent member leaves the isr, a caught-up learner joins it.
     """
     if config.elr and len(config.isr) >= config.min_isr:
         return without_eligible(config)
@@ -60,7 +61,7 @@ def _led(config: ShardConfig, cluster: ClusterMap, made: set[ReplicaId]) -> Shar
     for member in (*config.elr, *config.learners):
         ready = member in made or member in config.elr
         live = config.worker_of[member] in cluster.workers and member not in config.leaving
-        # A further one is let in where min_isr forbids to drop a silent one first.
+        # One more member may join if min_isr forbids to remove a silent one first.
         if ready and live and len(keepers(config, config.primary)) + 1 < max(config.rf, config.min_isr + 1):
             return expanded(config, member)
     return config

@@ -1,6 +1,6 @@
 """A cluster as plain data: the state of the store twin, and workers that treat their shards as real ones do.
 
-Every commit of the coordinator is checked here against the rules that hold whatever the decider thinks.
+Every commit of the coordinator is checked here against rules that are independent of the decider.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def shard_config(
     state: ShardState = ShardState.ACTIVE,
     term: int = 1,
 ) -> ShardConfig:
-    """Return a configuration. homes: worker by replica. The primary is the first of the isr unless said otherwise."""
+    """Return a configuration. homes: worker by replica. The primary is the first of the isr by default."""
     members = tuple(ReplicaId(each) for each in isr)
     return ShardConfig(
         shard=shard,
@@ -93,9 +93,9 @@ def map_of(
 
 
 class World:
-    """Store state, live workers, and one leading coordinator without memory but of absences.
+    """Store state, live workers, and one leading coordinator that remembers only absences.
 
-    now_s: the time; told: whose log ends workers tell, and a salt of what they tell; holders: of each shard, the
+    now_s: the time; told: the workers that report log ends, and a salt of these reports; holders: for each shard, the
     replicas that have every committed record.
     """
 
@@ -155,7 +155,7 @@ class World:
         return reconcile(snapshot, limit)
 
     def act(self, step: Step) -> Committed | Rejected:
-        """Commit one step, after a check that it is right now."""
+        """Commit one step, after checking that it is right now."""
         before = self.map
         answer = self.state.commit(transaction_of(step, KEYS, self.leadership))
         if isinstance(answer, Committed):
@@ -170,8 +170,8 @@ class World:
         return steps
 
     def work(self) -> None:
-        """Let each live worker do its part: open what was placed on it, lead what it is primary of, let go of what is
-        to go.
+        """Let each live worker do its part: open replicas placed on it, lead those that are primary, release leaving
+        ones.
         """
         cluster = self.map
         for shard in sorted(cluster.shards):
@@ -186,7 +186,7 @@ class World:
                 self.holders[shard] = {*config.isr}
 
     def settle(self, rounds: int = 60) -> None:
-        """Let the coordinator and the workers take turns until the coordinator has nothing to do and the workers change
+        """Let coordinator and workers act in turn until the coordinator has nothing to do and the workers change
         nothing.
         """
         for _ in range(rounds):
@@ -198,7 +198,7 @@ class World:
         raise AssertionError(f"not quiet after {rounds} rounds, still wanted: {self.decide(self.map)}")
 
     def _log_ends(self, seen: ClusterMap) -> Mapping[ReplicaId, LogEnd]:
-        """Return what live replicas tell: each something of its own, none of them, or all the same."""
+        """Return the reports of live replicas: each its own end, none of them, or all the same."""
         ends: dict[ReplicaId, LogEnd] = {}
         for entry in seen.shards.values() if self.told >= 0 else ():
             for replica, home in entry.config.worker_of.items():
@@ -209,7 +209,7 @@ class World:
 
     def _note_swap(self, before: ShardConfig, after: ShardConfig) -> None:
         check_shape(after)
-        # Who is let in has caught up, which is the primary's to know.
+        # A replica that joins the isr has caught up; the primary knows that.
         self.holders[after.shard] |= {*after.isr} - {*before.isr}
 
     def _check_holders(self, step: Step) -> None:

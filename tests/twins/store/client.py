@@ -1,6 +1,6 @@
-"""A client of the store in memory: the complete twin of the etcd client, with faults that tests order.
+"""A client of the store in memory: the complete twin of the etcd client, with faults on request.
 
-For tests and simulations, which need no process then. Its content ends with its process.
+For tests and simulations, which then need no process. Its content ends with its process.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MemoryStore:
         self._watches: set[MemoryWatch] = set()
 
     def fail_next_commit(self, fault: CommitFault) -> None:
-        """Let a later commit meet a fault: the first one ordered first, one fault for each commit."""
+        """Let a later commit meet a fault. Faults are used in the order of the calls, one for each commit."""
         self._faults.append(fault)
 
     def cut(self) -> None:

@@ -14,9 +14,7 @@ Wake = Callable[[], None]
 
 
 class MemoryCluster:
-    """Shared state of MemoryStores. clock: seconds; leases expire when it has moved on and the store is next touched or
-    `expire`d.
-    """
+    """Shared state of MemoryStores. clock: seconds; a lease expires at the next `touch` or `expire` after its time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -1,6 +1,6 @@
 """The whole of a store as plain data in one process: revisions, keys, history, leases. It is the plain twin of etcd.
 
-It performs nothing: time comes in with every call, and what changed can be read. Callers serialise access.
+Performs nothing: every call receives the time, and changes are read from it. Callers serialise access.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from shoal.store.interface import (
 )
 
 MIN_TTL_S = 2
-"""The shortest lease etcd grants with its default election timeout."""
+"""The shortest lease that etcd grants with its default election timeout."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +70,8 @@ class MemoryState:
         return Committed(revision=self.revision)
 
     def changes_after(self, revision: Revision, prefix: str) -> tuple[Delta, ...] | None:
-        """Return what changed below the prefix after a revision, oldest first; None when the history does not reach
-        back that far.
+        """Return the changes below the prefix after a revision, oldest first; None if the history does not reach back
+        that far.
         """
         if revision < self.compacted:
             return None
@@ -92,7 +92,7 @@ class MemoryState:
         return lease
 
     def keep_alive(self, lease_id: LeaseId, now: float) -> int:
-        """Renew a lease. Returns its seconds, 0 when it does not exist."""
+        """Renew a lease. Return its seconds, 0 if it does not exist."""
         granted = self._leases.get(lease_id)
         if granted is None:
             return 0
@@ -106,7 +106,7 @@ class MemoryState:
             self._apply([DeleteKey(key=key) for key in keys])
 
     def expire(self, now: float) -> bool:
-        """End all leases whose time is over. Returns whether there were any."""
+        """End all leases whose time is over. Return whether there were any."""
         over = sorted((granted.expires_at, lease_id) for lease_id, granted in self._leases.items() if granted.expires_at <= now)
         for _, lease_id in over:
             self.revoke(lease_id)

@@ -72,10 +72,10 @@ def test_what_differs_is_counted_and_the_first_are_named_with_how():
     agreement = compared(behind, ahead, 3, {5})
     assert (agreement.compared, agreement.changed, agreement.untold, agreement.differing) == (4, 1, 0, 4)
     assert dict(agreement.named) == {
-        1: "as of record 1 in both, with another vector or payload",
-        2: "as of record 2 in the one behind, 1 in the one ahead",
-        3: "record 3 wrote it, and only the one behind has it",
-        4: "record 3 wrote it, and only the one ahead has it",
+        1: "record 1 wrote it in both, but vector or payload differ",
+        2: "record 2 wrote it in the replica behind, record 1 in the replica ahead",
+        3: "record 3 wrote it, but only the replica behind has it",
+        4: "record 3 wrote it, but only the replica ahead has it",
     }
     many = compared({}, {number: Version(seq=1, crc=1) for number in range(50)}, 1, ())
     assert (many.differing, len(many.named)) == (50, MOST_NAMED)

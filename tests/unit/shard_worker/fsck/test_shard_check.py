@@ -82,7 +82,7 @@ def test_one_that_is_behind_is_compared_in_what_was_not_written_since(replicas):
     write_more(replicas[0])
     lines, findings = compare(*replicas)
     assert lines[1] == (
-        "c (applied 7) and a (applied 10) agree in 14 points; 5 were written or removed behind record 7 and are not compared"
+        "c (applied 7) and a (applied 10) agree in 14 points; 5 were written or removed after record 7 and are not compared"
     )
     assert findings == []
 
@@ -91,8 +91,8 @@ def test_where_the_log_was_trimmed_what_only_the_one_behind_has_is_said_to_be_un
     write_more(replicas[0], filling=30)
     assert checked(replicas[0]).figures.log_first > APPLIED + 1
     lines, findings = compare(*replicas[:2])
-    assert "agree in 14 points; 3 were written or removed behind record 7" in lines[0]
-    assert "3 that only b has were removed since or are lost: that cannot be told" in lines[0]
+    assert "agree in 14 points; 3 were written or removed after record 7" in lines[0]
+    assert "3 that only b has were removed since or are lost; it is unknown which" in lines[0]
     assert findings == []
 
 
@@ -106,7 +106,7 @@ def test_a_point_that_differs_is_found(replicas, behind):
     assert f"differ in 1 of {14 if behind else 18} points" in lines[0]
     assert (finding.severity, finding.position) == (Severity.DAMAGE, "shard collection/0")
     assert (
-        f"({replicas[1 if behind else 0]}) in 1 points: id 'c': as of record 5 in both, with another vector or payload" in finding.meaning
+        f"({replicas[1 if behind else 0]}) in 1 points: id 'c': record 5 wrote it in both, but vector or payload differ" in finding.meaning
     )
 
 
@@ -116,7 +116,7 @@ def test_a_point_that_one_lacks_is_found_with_how(replicas):
         driven.delete(ids)
         driven.close()
     _, (finding,) = compare(*replicas[:2])
-    assert "in 2 points: id 8: record 3 wrote it, and only the one ahead has it; " not in finding.meaning
+    assert "in 2 points: id 8: record 3 wrote it, but only the replica ahead has it; " not in finding.meaning
     assert "id 7: record 2 wrote it" in finding.meaning
     assert "id 8: record 3 wrote it" in finding.meaning
 
@@ -124,7 +124,7 @@ def test_a_point_that_one_lacks_is_found_with_how(replicas):
 def test_a_damaged_replica_is_left_out_and_the_others_are_compared(replicas):
     change(replicas[1], "UPDATE points SET payload = x'7b7d' WHERE row = 6")
     lines, findings = compare(*replicas)
-    assert lines == ["b is compared with none: not every point of it can be read", "a (applied 7) and c (applied 7) agree in 18 points"]
+    assert lines == ["b is not compared: not every point of it can be read", "a (applied 7) and c (applied 7) agree in 18 points"]
     assert findings == []
 
 

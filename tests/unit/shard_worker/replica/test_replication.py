@@ -83,7 +83,7 @@ def test_below_min_isr_writes_are_refused_and_nothing_is_acknowledged(tmp_path):
             world.cut.add(c.id)
             with pytest.raises(DeadlineExceeded):
                 await world.upsert(a, [1], 2.0, timeout_s=1.0)
-            with pytest.raises(Unavailable, match="cannot be left out"):
+            with pytest.raises(Unavailable, match="cannot leave the isr"):
                 await world.upsert_until_refused(a, [1], 3.0)
             assert await world.content(b, ack.seq) == {1: 1.0}
             assert len((await world.config()).isr) == 3

@@ -26,7 +26,7 @@ def test_bytes_with_nothing_valid_behind_and_beyond_every_witness_are_a_torn_tai
 
 
 def test_a_valid_record_behind_an_unreadable_one_is_damage():
-    assert judge_tail(facts(broken=True, valid_behind=True)) == Damaged("valid records lie behind the unreadable one after seq 5")
+    assert judge_tail(facts(broken=True, valid_behind=True)) == Damaged("valid records follow the unreadable one after seq 5")
 
 
 def test_the_watermark_forbids_to_cut_what_it_covers():

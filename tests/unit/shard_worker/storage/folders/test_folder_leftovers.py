@@ -145,5 +145,5 @@ def test_a_missing_worker_json_is_damage_also_when_its_only_replica_is_between_t
     path.rename(path.with_name(".old-r1"))
     worker.close()
     (worker.path / "worker.json").unlink()
-    with pytest.raises(DataLoss, match=r"worker\.json is missing beside replicas"):
+    with pytest.raises(DataLoss, match=r"worker\.json is missing, but the folder holds replicas"):
         WorkerFolder.open(worker.path, CLUSTER)

@@ -192,7 +192,7 @@ def test_a_missing_worker_json_beside_replicas_is_damage_and_nothing_is_touched(
     folder.close()
     (folder.path / "worker.json").unlink()
     before = files_under(folder.path / "c1")
-    with pytest.raises(DataLoss, match=r"worker\.json is missing beside replicas"):
+    with pytest.raises(DataLoss, match=r"worker\.json is missing, but the folder holds replicas"):
         WorkerFolder.open(folder.path, CLUSTER)
     assert files_under(folder.path / "c1") == before
 

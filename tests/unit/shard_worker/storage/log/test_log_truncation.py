@@ -83,7 +83,7 @@ def test_where_nothing_is_to_be_cut_nothing_is_touched(log, tmp_path, seq):
 def test_a_log_cannot_be_cut_before_its_base(tmp_path):
     log = create_behind(tmp_path, 3, 50)
     log.append(records(51, 53, term=3))
-    with pytest.raises(Internal, match="begins with seq 51 and cannot be cut behind seq 49"):
+    with pytest.raises(Internal, match="begins with seq 51 and cannot be cut after seq 49"):
         log.truncate_after(Seq(49))
     assert seqs_of(log) == [51, 52, 53]
     log.truncate_after(Seq(50))

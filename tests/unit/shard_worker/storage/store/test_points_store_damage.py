@@ -136,7 +136,7 @@ def test_tables_declared_otherwise_are_data_loss(path):
     original = path.read_bytes()
     assert original.count(b"payload BLOB") == 1
     path.write_bytes(original.replace(b"payload BLOB", b"payload TEXT"))
-    with pytest.raises(DataLoss, match="its tables are declared otherwise"):
+    with pytest.raises(DataLoss, match="its tables are not declared as they were created"):
         read_everything(path.parent)
 
 
