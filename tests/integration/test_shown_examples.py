@@ -17,7 +17,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def no_things(client: shoal.Client):
+    """The examples create `things`; tests of other files on the shared cluster do so, too."""
+    _drop(client)
     yield
+    _drop(client)
+
+
+def _drop(client: shoal.Client) -> None:
     with contextlib.suppress(NotFound):
         client.drop_collection("things")
 
