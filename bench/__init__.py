@@ -1,1 +1,1 @@
-"""Measures Shoal beside raw FAISS in the same run, over the same graphs. It measures; it asserts nothing."""
+"""Measures Shoal and raw FAISS in the same run, over the same graphs. It asserts nothing."""

@@ -1,4 +1,4 @@
-"""`make bench`: loads Fashion-MNIST into a cluster of its own and measures it beside raw FAISS over the same graphs, in
+"""`make bench`: loads Fashion-MNIST into a new cluster, and measures the cluster and raw FAISS over the same graphs, in
 one run.
 """
 
@@ -30,7 +30,7 @@ from shoal.deploy.local.foreground import ForegroundCluster
 COLLECTION, K, SHARDS, BATCH = "fashion", 10, 2, 100
 
 TUNED_AT_ONCE = 20
-"""Of a batch, only some queries enter the sample that recall is measured on."""
+"""Queries of one batch while tuning. Of a larger batch, only some queries enter the sample for recall."""
 
 console = Console()
 
@@ -97,8 +97,9 @@ def _fill(client: shoal.Client, data: BenchData) -> dict[str, float]:
 
 
 def _tuned(client: shoal.Client, data: BenchData) -> dict[str, Any]:
-    """Lets the cluster see real queries and measure the recall of its graphs with them. ef: that it then searches
-    with.
+    """Send real queries to the cluster and let it measure the recall of its graphs with them.
+
+    Returns the seconds of the measurement, and the ef with which the cluster then searches.
     """
     for start in range(0, len(data.queries), TUNED_AT_ONCE):
         client.search_many(COLLECTION, data.queries[start : start + TUNED_AT_ONCE], k=K, with_payload=False)
@@ -112,7 +113,7 @@ def _tuned(client: shoal.Client, data: BenchData) -> dict[str, Any]:
 
 
 def _loads(client: shoal.Client, address: str, data: BenchData, seconds: float, folder: Path, ef: int) -> dict[str, dict[str, Any]]:
-    """Each load on the cluster beside the same on raw FAISS with the same ef."""
+    """Measure each load on the cluster, and the same load on raw FAISS with the same ef."""
     graphs, queries = RawGraphs(folder, ef), data.queries
     wide = np.ascontiguousarray(queries, dtype=np.float32)
     batches = len(queries) // BATCH

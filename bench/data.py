@@ -1,4 +1,4 @@
-"""The data of the benchmark: Fashion-MNIST with exact neighbours, from the shared data sets or a given folder."""
+"""The data of the benchmark: Fashion-MNIST with exact neighbours, from the shared data folder or a given one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "fashion-mnist-784-l2.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class BenchData:
-    """base: (n, dim) uint8; queries: (m, dim) uint8; neighbors: (m, 100), exact; labels: (n,)."""
+    """The data. base: (n, dim) uint8. queries: (m, dim) uint8. neighbors: (m, 100) int32, exact. labels: (n,) int64."""
 
     base: npt.NDArray[np.uint8]
     queries: npt.NDArray[np.uint8]
@@ -23,8 +23,9 @@ class BenchData:
 
 
 def load(folder: Path | None, rows: int | None) -> BenchData:
-    """Raises SystemExit, saying what to do, when the file is absent. rows: use only so many (neighbours are then
-    computed anew).
+    """Return the data. rows: use only this many; then the neighbours are computed again.
+
+    Raises SystemExit with advice if the file is absent.
     """
     shared = Path(__file__).resolve().parents[2] / "shared" / "data"
     path = (folder or Path(os.environ.get("SHOAL_DATA", shared))) / FILE
@@ -40,7 +41,7 @@ def load(folder: Path | None, rows: int | None) -> BenchData:
 
 
 def recall(found: npt.NDArray[np.int64], truth: npt.NDArray[np.int32], k: int) -> float:
-    """Share of the true k nearest neighbours that were found. found: (m, k); truth: (m, >= k)."""
+    """Return the share of the true k nearest neighbours that was found. found: (m, k); truth: (m, >= k)."""
     return float(np.mean([len(set(ids.tolist()) & set(row[:k].tolist())) / k for ids, row in zip(found, truth, strict=True)]))
 
 

@@ -1,5 +1,5 @@
-"""Search under filters: a label that goes with the vectors, and random parts of 1, 10 and 50 %, beside exact search of
-the same subset.
+"""Measures search with filters: on a label that depends on the vectors, and on random parts of 1, 10 and 50 %. Each is
+compared with exact search of the same subset.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BUCKETS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """filter: as users write it; matching: (n,) which rows match."""
+    """One filter to measure. filter: as users write it. matching: (n,) bool, the rows that match."""
 
     name: str
     filter: dict[str, Any]
@@ -30,17 +30,17 @@ class Case:
 
 
 def payloads(data: BenchData) -> list[dict[str, Any]]:
-    """Of every row: its label, and a random bucket."""
+    """Return the payload of every row: its label, and a random bucket."""
     return [{"label": int(label), "bucket": int(bucket)} for label, bucket in zip(data.labels, buckets(len(data.base)), strict=True)]
 
 
 def buckets(rows: int) -> npt.NDArray[np.int64]:
-    """Random numbers below BUCKETS, always the same."""
+    """Return (rows,) random numbers below BUCKETS, the same in every run."""
     return np.random.default_rng(7).integers(0, BUCKETS, rows)
 
 
 def cases(data: BenchData) -> list[Case]:
-    """What is measured."""
+    """Return the filters to measure."""
     bucket = buckets(len(data.base))
     return [
         Case(name="label = 3 (goes with the vectors)", filter={"label": 3}, matching=data.labels == 3),
@@ -52,8 +52,8 @@ def cases(data: BenchData) -> list[Case]:
 
 
 def measure(client: shoal.Client, collection: str, data: BenchData, k: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """Each case: queries per second of one client, recall and short answers, beside exact search of its rows in this
-    process.
+    """Measure each case: queries per second of one client, recall, short answers, and the queries per second of exact
+    search over the same rows in this process.
     """
     results: dict[str, Any] = {}
     for case in cases(data):
@@ -88,7 +88,7 @@ def measure(client: shoal.Client, collection: str, data: BenchData, k: int, seco
 
 
 def _answers(client: shoal.Client, collection: str, queries: Any, k: int, asked: dict[str, Any]) -> npt.NDArray[np.int64]:
-    """Ids found, one query at a time, (n, k); -1 where an answer was short."""
+    """Search one query at a time, and return the ids, (n, k); -1 where an answer was short."""
     found = np.full((len(queries), k), -1, dtype=np.int64)
     for at, query in enumerate(queries):
         hits = client.search(collection, query, k=k, filter=asked, with_payload=False)

@@ -1,6 +1,6 @@
-"""Load on a cluster: concurrent single queries by threads or processes, and batches.
+"""Puts load on a cluster: concurrent single queries by threads or processes, and batches.
 
-Every loop is bounded by time and ends by itself.
+Every loop has a time limit and ends by itself.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy.typing as npt
 import shoal
 
 Ask = Callable[[int], int]
-"""Asks the query (or batch) of that number; returns how many queries it held."""
+"""Sends the query (or batch) with that number, and returns how many queries it had."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What was measured. qps: queries per second; p50_ms, p99_ms: of one call."""
+    """The result of one load. qps: queries per second. p50_ms, p99_ms: latency of one call."""
 
     queries: int
     qps: float
@@ -31,7 +31,7 @@ class Load:
 
 
 def run_threads(ask: Ask, threads: int, seconds: float) -> Load:
-    """`threads` threads that ask one after the other for so long."""
+    """Run this number of threads for so many seconds. Each sends one call after the other."""
     latencies: list[list[float]] = [[] for _ in range(threads)]
     counts = [0] * threads
     start = threading.Barrier(threads + 1)
@@ -56,7 +56,7 @@ def run_threads(ask: Ask, threads: int, seconds: float) -> Load:
 
 
 def run_processes(address: str, collection: str, queries: npt.NDArray[np.uint8], processes: int, seconds: float) -> Load:
-    """`processes` client processes, each with one connection and one query at a time."""
+    """Run this number of client processes, each with one connection and one query at a time."""
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(processes)
     results: multiprocessing.Queue[tuple[list[float], float]] = context.Queue()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def peak_bytes(pid: int) -> int:
-    """Largest resident size the process has had. Raises FileNotFoundError when it is gone."""
+    """Return the largest resident size that the process has had, in bytes. Raises FileNotFoundError if it has ended."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
     return int(found.group(1)) * 1024 if found else 0
 
 
 def tree(pid: int) -> dict[int, str]:
-    """The process and all below it: pid -> name."""
+    """Return the process and all its descendants: pid -> name."""
     children: dict[int, list[int]] = {}
     names: dict[int, str] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):

@@ -1,6 +1,4 @@
-"""Moments that hurt elsewhere: searches while an index is built, and the time from a start to the first right
-answer.
-"""
+"""Measures difficult moments: searches while an index is built, and the time from a start to the first right answer."""
 
 from __future__ import annotations
 
@@ -23,8 +21,8 @@ OTHER = "other"
 
 
 def during_build(client: shoal.Client, collection: str, data: BenchData, k: int, seconds: float) -> dict[str, Any]:
-    """Latency of single searches in `collection` while as many rows again are sealed in another one of the same
-    worker.
+    """Measure the latency of single searches in `collection`, first alone, then while the same number of rows is sealed
+    in another collection of the same worker.
     """
 
     def one(at: int) -> int:
@@ -52,8 +50,8 @@ def during_build(client: shoal.Client, collection: str, data: BenchData, k: int,
 
 
 def restart(cluster: ForegroundCluster, collection: str, data: BenchData, k: int) -> dict[str, float]:
-    """Seconds from the start of the worker's process, and of the whole command, to the first answer that is as
-    before.
+    """Restart the cluster. Return the seconds from the start of the worker's process, and of the whole command, to the
+    first answer that equals the one before the restart.
     """
     with shoal.connect(cluster.address) as client:
         before = [hit.id for hit in client.search(collection, data.queries[0], k=k, exact=True)]
@@ -73,7 +71,7 @@ def restart(cluster: ForegroundCluster, collection: str, data: BenchData, k: int
 
 
 def _started(pid: int) -> float:
-    """When the process began, in seconds since the epoch."""
+    """Return the start time of a process, in seconds since 1970."""
     ticks = int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19])
     uptime_s = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
     return time.time() - uptime_s + ticks / os.sysconf("SC_CLK_TCK")

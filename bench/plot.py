@@ -1,4 +1,4 @@
-"""Draws the loads of one run: queries per second of the cluster beside raw FAISS."""
+"""Draws the loads of one run: queries per second of the cluster and of raw FAISS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def draw(loads: dict[str, dict[str, Any]], path: Path) -> None:
-    """Write a PNG of bars. Raises ModuleNotFoundError without matplotlib (part of the dev dependencies)."""
+    """Write a bar chart as PNG. Raises ModuleNotFoundError without matplotlib (part of the dev dependencies)."""
     import matplotlib as mpl
 
     mpl.use("Agg")

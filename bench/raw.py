@@ -1,4 +1,4 @@
-"""Raw FAISS: a build of its own for the time, and searches over the very graphs that the cluster has sealed."""
+"""Raw FAISS: measures a separate build, and searches the same graphs that the cluster has sealed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 faiss: Any = _faiss
-"""The wheel declares types for part of its names only."""
+"""Untyped here: the wheel declares types for only some of its names."""
 
 
 def build_seconds(base: npt.NDArray[np.uint8], shards: int) -> float:
-    """Time to build `shards` HNSW graphs (M=16, efConstruction=128) over equal parts, on all cores."""
+    """Return the seconds to build `shards` HNSW graphs (M=16, efConstruction=128) over equal parts, on all cores."""
     parts = [np.ascontiguousarray(base[number::shards], dtype=np.float32) for number in range(shards)]
     began = time.perf_counter()
     for part in parts:
@@ -26,12 +26,10 @@ def build_seconds(base: npt.NDArray[np.uint8], shards: int) -> float:
 
 
 class RawGraphs:
-    """The sealed graphs of a collection, read from the workers' folders and searched in this process without a
-    server.
-    """
+    """The sealed graphs of a collection, read from the workers' folders and searched in this process."""
 
     def __init__(self, data: Path, ef: int) -> None:
-        """data: folder of the cluster; ef: that the cluster searches with. Raises SystemExit when there is no graph."""
+        """data: folder of the cluster. ef: with which the cluster searches. Raises SystemExit if there is no graph."""
         files = sorted(data.glob("workers/*/*/*/*/segments/*.faiss"))
         if not files:
             raise SystemExit(f"error: no sealed graph below {data}")
@@ -40,11 +38,11 @@ class RawGraphs:
 
     @property
     def graphs(self) -> int:
-        """How many there are."""
+        """Number of graphs."""
         return len(self._parts)
 
     def search(self, queries: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.float32]:
-        """Distances of the best k over all graphs, (n, k): what a server does at the least."""
+        """Return the distances of the best k over all graphs, (n, k) float32: the least work that a server does."""
         found = [index.search(queries, k, params=self._parameters)[0] for index, _ in self._parts]
         best: npt.NDArray[np.float32] = np.sort(np.concatenate(found, axis=1), axis=1)[:, :k]
         return best

@@ -1,4 +1,4 @@
-"""`make bench-replicated`: write throughput with three replicas beside that with one, on the same cluster of three
+"""`make bench-replicated`: compares write throughput with three replicas and with one, on the same cluster of three
 workers.
 """
 
@@ -27,7 +27,7 @@ console = Console()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Throughput:
-    """Acknowledged writes of one load. points_per_s: all clients together; batch_p50_ms, batch_p99_ms: of one call."""
+    """Acknowledged writes of one load. points_per_s: of all clients. batch_p50_ms, batch_p99_ms: time of one call."""
 
     replicas: int
     points_per_s: float
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def _load(address: str, name: str, replicas: int, shards: int, seconds: float) -> Throughput:
-    """Upserts of new points by CLIENTS clients at once, for so many seconds; the collection is dropped afterwards."""
+    """Upsert new points by CLIENTS clients at once, for so many seconds. The collection is dropped afterwards."""
     with shoal.connect(address) as client:
         client.create_collection(name, dim=DIM, shards=shards, replicas=replicas, index="flat")
         while any(len(each.isr) < replicas for each in client.cluster().shards if each.collection == name):

@@ -1,5 +1,5 @@
-"""The one folder of a local cluster: where everything lies in it, whether it can be used, the lock that lets one
-command use it.
+"""The folder of a local cluster: the paths in it, a check that it can be used, and the lock by which only one command
+uses it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Self
 from shoal.core.errors import InvalidArgument, PreconditionFailed
 
 _PROBE_BYTES = 64 * 1024
-"""Less would find room in the last block of a file on a full disk."""
+"""Bytes of a test write. A smaller one could fit into the last block of a file on a full disk."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class ClusterFolder:
 
     @classmethod
     def at(cls, path: str) -> ClusterFolder:
-        """The folder of that name, which need not exist. Raises InvalidArgument for a name that no folder can have."""
+        """Return the folder at this path. It need not exist. Raises InvalidArgument for an impossible path."""
         try:
             return cls(root=Path(os.path.realpath(path)))
         except ValueError as error:
@@ -36,58 +36,58 @@ class ClusterFolder:
 
     @property
     def etcd(self) -> Path:
-        """Data of our own etcd."""
+        """Data folder of our own etcd."""
         return self.root / "etcd"
 
     @property
     def etcd_ports(self) -> Path:
-        """File that remembers the ports of our own etcd."""
+        """File with the ports of our own etcd."""
         return self.etcd / "ports.json"
 
     @property
     def logs(self) -> Path:
-        """One log file for each process."""
+        """Folder with one log file for each process."""
         return self.root / "logs"
 
     @property
     def session(self) -> Path:
-        """Holds the path of Ray's folder while a local Ray runs, so that what a killed command left behind is found."""
+        """File with the path of Ray's folder while a local Ray runs, to clean up after a command that was killed."""
         return self.root / "ray-session"
 
     @property
     def lock(self) -> Path:
-        """Lock file; holds the pid of its holder."""
+        """Lock file. It contains the pid of its holder."""
         return self.root / "shoal.pid"
 
     @property
     def workers(self) -> Path:
-        """One data folder for each worker."""
+        """Folder with one data folder for each worker."""
         return self.root / "workers"
 
     def worker(self, number: int) -> Path:
-        """Data folder of a worker, counted from 1."""
+        """Return the data folder of a worker. Workers are counted from 1."""
         return self.workers / str(number)
 
     def log(self, member: str) -> Path:
-        """Log file of a process."""
+        """Return the log file of a process."""
         return self.logs / f"{member}.log"
 
     def worker_count(self) -> int:
-        """The highest number among the worker folders that exist, 0 for none."""
+        """Return the highest number of an existing worker folder, 0 if there is none."""
         found = [int(each.name) for each in self.workers.glob("*") if each.name.isdecimal()]
         return max(found, default=0)
 
     def create(self) -> None:
-        """Make the folders. Raises InvalidArgument when that is impossible."""
+        """Make the folders. Raises InvalidArgument if that is impossible."""
         with _said(f"cannot make the data folder {self.root}"):
             self.logs.mkdir(parents=True, exist_ok=True)
 
     def check(self, *, with_roles: bool) -> None:
-        """Try that this user can write everywhere here: what fails later fails in another process, after a while, again
-        and again.
+        """Check that this user can write to all folders and files here. A later failure would come in another process,
+        after a while, and again and again.
 
-        with_roles: they run as this user, on this machine. Raises InvalidArgument naming the first folder or file that
-        is no use.
+        with_roles: the roles run as this user, on this machine. Raises InvalidArgument naming the first folder or file
+        that cannot be written.
         """
         workers = sorted(path for path in self.workers.glob("*") if path.name.isdecimal())
         for folder in (self.root, self.logs, self.etcd, *((self.workers, *workers) if with_roles else ())):
@@ -99,12 +99,12 @@ class ClusterFolder:
 
 
 class FolderLock:
-    """Holds the folder for this process. The kernel frees it when the process ends, however it ends."""
+    """Holds the folder for this process. The kernel releases the lock at the end of the process, also after a kill."""
 
     def __init__(self, folder: ClusterFolder) -> None:
         """Take the lock.
 
-        Raises PreconditionFailed naming the pid that holds it, InvalidArgument when the file cannot be written.
+        Raises PreconditionFailed naming the pid that holds it, InvalidArgument if the file cannot be written.
         """
         with _said(f"cannot write {folder.lock}"):
             self._file = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -128,7 +128,7 @@ class FolderLock:
 
 
 def what_to_do(number: int | None) -> str:
-    """What helps against an error number of the operating system."""
+    """Return advice for an error number of the operating system."""
     match number:
         case errno.EACCES | errno.EPERM:
             first = f"give it to user {os.geteuid()}"

@@ -1,4 +1,4 @@
-"""What runs where: one plan for each hosted process, from the settings of the cluster. Starts nothing."""
+"""Makes one plan for each hosted process, from the settings of the cluster. Starts nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shoal.shard_worker.settings import WorkerSettings
 LOOPBACK = "127.0.0.1"
 
 WORKER_LABEL = "shoal-worker-"
-"""What labels of nodes that host workers begin with."""
+"""Prefix of the labels of nodes that host workers."""
 
 _ETCD_ACCESS = ("etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password_file")
 
@@ -50,9 +50,7 @@ RolePlan = CoordinatorPlan | WorkerPlan | CombinedPlan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessPlan:
-    """One hosted process. name: unique in the cluster; label: of the node that must host it; log_file: takes its
-    output.
-    """
+    """One hosted process. name: unique in the cluster. label: of the node to host it. log_file: for its output."""
 
     name: str
     role: RolePlan
@@ -62,12 +60,12 @@ class ProcessPlan:
 
 
 def label_of(worker: int) -> str:
-    """Label of the Ray node on which this worker lives; its value is "true"."""
+    """Return the label of the Ray node on which this worker runs. The label's value is "true"."""
     return f"{WORKER_LABEL}{worker}"
 
 
 def process_plans(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[str, ...], workers: int) -> tuple[ProcessPlan, ...]:
-    """Plans in the order of starting: the coordinator, the worker with the router, further workers."""
+    """Return the plans in the order of starting: the coordinator, the worker with the router, the other workers."""
     return (
         ProcessPlan(
             name="coordinator",
@@ -81,16 +79,16 @@ def process_plans(settings: LocalSettings, folder: ClusterFolder, etcd: tuple[st
 
 
 def stop_groups(plans: tuple[ProcessPlan, ...]) -> list[list[str]]:
-    """Names in the order of stopping: the coordinator, then all workers and the router at once.
+    """Return the names in the order of stopping: the coordinator, then all workers and the router together.
 
-    So nobody is elected, and nobody leaves an isr, because others have gone a moment earlier: who was in sync still is
-    at the next start.
+    So no replica is elected or leaves an isr because another worker ended a moment earlier. Replicas that were in sync
+    are still in sync at the next start.
     """
     return [[plan.name for plan in plans if isinstance(plan.role, kind)] for kind in (CoordinatorPlan, CombinedPlan | WorkerPlan)]
 
 
 def on_node(plan: ProcessPlan, address: str) -> ProcessPlan:
-    """The plan with `address` in the place of the host "node"."""
+    """Return the plan with `address` in place of the host "node"."""
     match plan.role:
         case CoordinatorPlan(coordinator=coordinator):
             role: RolePlan = CoordinatorPlan(coordinator=_placed(coordinator, address))
@@ -106,17 +104,20 @@ def _placed(settings: S, address: str) -> S:
 
 
 def internal_host(settings: LocalSettings) -> str:
-    """Where roles listen to each other: on loopback under a Ray of our own, whose roles all share this machine."""
+    """Return the address on which the roles listen for each other.
+
+    With a Ray of our own it is loopback, since all roles run on this machine.
+    """
     return settings.host if settings.ray_address else LOOPBACK
 
 
 def metrics_port(settings: LocalSettings, number: int) -> int:
-    """Of the process with that number: 0 is the coordinator, n the worker n."""
+    """Return the metrics port of a process. number: 0 is the coordinator, n is worker n."""
     return settings.metrics_port + number if settings.metrics_port > 0 else settings.metrics_port
 
 
 def memory_percent(settings: LocalSettings, workers: int) -> float:
-    """Part of a machine's memory for each worker: under a Ray of our own they share one machine."""
+    """Return the percentage of a machine's memory for each worker. With our own Ray, all workers share one machine."""
     return settings.memory_percent if settings.ray_address else settings.memory_percent / workers
 
 
@@ -156,7 +157,7 @@ def _router(settings: LocalSettings, etcd: tuple[str, ...]) -> RouterSettings:
 
 
 def _shared(settings: LocalSettings, etcd: tuple[str, ...]) -> dict[str, Any]:
-    """What every role is told alike."""
+    """Return the settings that all roles share."""
     access = {name: getattr(settings, name) for name in _ETCD_ACCESS}
     return {
         "etcd": etcd,

@@ -1,4 +1,4 @@
-"""What is heard of a hosted process."""
+"""The state of a hosted process, as last reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Alive:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """The role ended, or the process under it. final: starting it again cannot help."""
+    """The role or its process ended. final: a new start cannot help."""
 
     name: str
     reason: str
@@ -27,7 +27,7 @@ Report = Alive | Ended
 
 
 class Creation(enum.Enum):
-    """What became of the wish that a process run: it was started, it ran already, or there is no node for it now."""
+    """The outcome of Launcher.create: the process was started, it ran already, or there is no node for it now."""
 
     STARTED = "started"
     FOUND = "found"

@@ -11,7 +11,7 @@ from shoal.runtime.settings import setting
 from shoal.shard_worker.settings import check_builds
 
 NODE_HOST = "node"
-"""As `host`: every role listens on the address of the Ray node it runs on."""
+"""Value of `host`: every role listens on the address of its Ray node."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,4 +75,4 @@ class LocalSettings(EtcdAccessSettings):
                 f"builds is {self.builds!r}, which needs --ray-address: a Ray of our own has no other node", ErrorDetails(field="builds")
             )
         if self.host == NODE_HOST and not self.ray_address:
-            raise InvalidArgument("--host node has a meaning only with --ray-address", ErrorDetails(field="host"))
+            raise InvalidArgument("--host node can be used only with --ray-address", ErrorDetails(field="host"))

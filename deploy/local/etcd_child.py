@@ -1,4 +1,4 @@
-"""An etcd of our own as a child process: its data and its ports belong to the folder, and it dies with its parent."""
+"""An etcd of our own as a child process. Its data and ports are kept in the folder. It ends with its parent."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ _POLL_S = 0.05
 _HEALTH_TIMEOUT_S = 2.0
 _QUOTA_BYTES = 2 * 1024**3
 _LEAST_BYTES = 80 * 1024**2
-"""It reserves 64 MB for its log before it answers."""
+"""Least free disk space to start etcd: it reserves 64 MB for its log before it answers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EtcdPorts:
-    """Loopback ports of one etcd: for clients and for its (absent) peers."""
+    """Loopback ports of one etcd: for clients, and for peers, although there are none."""
 
     client: int
     peer: int
 
 
 class EtcdChild:
-    """One etcd. Its methods are called by one thread."""
+    """One etcd. Used from one thread."""
 
     def __init__(self, *, binary: EtcdBinary, folder: Path, log_file: Path) -> None:
-        """folder: holds its data and its ports; log_file: takes what it prints."""
+        """folder: for its data and its ports. log_file: for its output."""
         self._binary, self._folder, self._log_file = binary, folder, log_file
         self._process: subprocess.Popen[bytes] | None = None
         self._ports = EtcdPorts(client=0, peer=0)
@@ -57,18 +57,18 @@ class EtcdChild:
 
     @property
     def endpoint(self) -> str:
-        """host:port for clients, once started."""
+        """host:port for clients, after the start."""
         return f"127.0.0.1:{self._ports.client}"
 
     @property
     def pid(self) -> int | None:
-        """Its process id, None when there is none."""
+        """Process id, None before the start."""
         return self._process.pid if self._process else None
 
     def start(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Start it and wait until it answers, or until `stopped()`.
 
-        Raises Unavailable, naming the log file, when it does not.
+        Raises Unavailable, naming the log file, if it does not answer.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -85,13 +85,13 @@ class EtcdChild:
             time.sleep(_POLL_S)
 
     def alive(self) -> bool:
-        """Whether its process runs."""
+        """Return whether its process runs."""
         return self._process is not None and self._process.poll() is None
 
     def revive(self, now_s: float) -> bool:
-        """Start a dead one again, on the same data and ports, at most once in REVIVE_PAUSE_S.
+        """Start it again if it has ended, on the same data and ports, at most once in REVIVE_PAUSE_S.
 
-        Returns at once: whether it did so.
+        Returns at once, with whether it was started.
         """
         if self.alive() or now_s < self._revived_s + REVIVE_PAUSE_S:
             return False
@@ -105,9 +105,10 @@ class EtcdChild:
 
     @contextlib.contextmanager
     def kept_running(self) -> Iterator[None]:
-        """For as long as the context lasts, a thread revives it. Begins once it answers, or after a while.
+        """Keep it running within the context: a thread starts it again whenever it ends. The context begins when it
+        answers, or after _BACK_TIMEOUT_S.
 
-        Nobody else may call a method meanwhile.
+        No other method may be called within the context.
         """
         ended = threading.Event()
 
@@ -128,7 +129,7 @@ class EtcdChild:
             keeper.join()
 
     def stop(self) -> None:
-        """End it cleanly, by force after STOP_TIMEOUT_S."""
+        """End it cleanly; kill it after STOP_TIMEOUT_S."""
         if self._process is None:
             return
         self._process.terminate()
@@ -150,7 +151,7 @@ class EtcdChild:
             )
 
     def _answers(self) -> bool:
-        """Whether it says that it is healthy. Asked without urllib, which would ask the proxy that a variable names."""
+        """Return whether it reports to be healthy. Not by urllib, which would use the proxy that a variable names."""
         connection = http.client.HTTPConnection("127.0.0.1", self._ports.client, timeout=_HEALTH_TIMEOUT_S)
         with contextlib.closing(connection), contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             connection.request("GET", "/health")
@@ -159,7 +160,7 @@ class EtcdChild:
 
 
 def remembered_ports(file: Path) -> EtcdPorts:
-    """The ports that `file` holds, as far as they are free still; other free ones, written to it, if not."""
+    """Return the ports in `file` if they are still free. Else choose free ports, and write them to the file."""
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
         ports = EtcdPorts(client=int(raw["client"]), peer=int(raw["peer"]))
@@ -173,7 +174,7 @@ def remembered_ports(file: Path) -> EtcdPorts:
 
 
 def _room(folder: Path) -> str:
-    """A hint for when its disk is too full for it to begin."""
+    """Return a hint if the disk is too full for etcd to start, else ""."""
     free = shutil.disk_usage(folder).free
     return f"; its disk has {free >> 20} MiB left, make room there" if free < _LEAST_BYTES else ""
 

@@ -1,6 +1,4 @@
-"""`shoal up` as a child process, for those who start a cluster to use it and then end it: the demo, tests,
-benchmarks.
-"""
+"""`shoal up` as a child process, for programs that start a cluster, use it and end it: the demo, tests, benchmarks."""
 
 from __future__ import annotations
 
@@ -25,9 +23,9 @@ STOP_TIMEOUT_S = 60.0
 
 
 class ForegroundCluster:
-    """A cluster in a child process of its own. As a context it starts on entering and stops on leaving.
+    """A cluster in a child process. As a context, it starts on entering and stops on leaving.
 
-    flags: further ones of `shoal up`; heard: told each line it prints. `address` and `lines` may be read at any time.
+    flags: more flags of `shoal up`. heard: called with each printed line. `address` and `lines` may be read any time.
     """
 
     def __init__(
@@ -39,7 +37,7 @@ class ForegroundCluster:
         flags: tuple[str, ...] = (),
         heard: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """port: of the router; any free one when None."""
+        """port: of the router; None for any free port."""
         self.data, self.port = data, port or free_port()
         self.lines: list[str] = []
         self._flags = (f"--data={data}", f"--port={self.port}", f"--workers={workers}", *flags)
@@ -68,7 +66,7 @@ class ForegroundCluster:
     def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start it and wait for `ready`.
 
-        Raises Unavailable, with what it said, when it ends before that or takes too long.
+        Raises Unavailable, with its last lines, if it ends before that or takes too long.
         """
         self.launch()
         try:
@@ -89,7 +87,7 @@ class ForegroundCluster:
     def await_line(self, start: str, timeout_s: float) -> str:
         """Return the next printed line that begins with `start`.
 
-        Raises Unavailable when the command ends before, or after timeout_s seconds.
+        Raises Unavailable if the command ends before that, or after timeout_s seconds.
         """
         deadline = Deadline.after(timeout_s, time.monotonic)
         while True:
@@ -107,7 +105,7 @@ class ForegroundCluster:
         os.kill(self.pid, number)
 
     def wait(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
-        """Wait for its end and return the exit code. Raises DeadlineExceeded when it still runs after timeout_s."""
+        """Wait for its end and return the exit code. Raises DeadlineExceeded if it still runs after timeout_s."""
         assert self._process is not None, "not started"
         try:
             return self._process.wait(timeout_s)
@@ -115,7 +113,7 @@ class ForegroundCluster:
             raise DeadlineExceeded(f"'shoal up' (pid {self.pid}) still runs after {timeout_s:.0f} s; it said: {self._said()}") from None
 
     def stop(self) -> int:
-        """End it cleanly, by force after STOP_TIMEOUT_S. Returns its exit code."""
+        """End it cleanly and return its exit code. After STOP_TIMEOUT_S, kill it and raise DeadlineExceeded."""
         assert self._process is not None, "not started"
         if self._process.poll() is None:
             self.signal(signal.SIGTERM)
@@ -141,7 +139,7 @@ class ForegroundCluster:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody uses at the moment."""
+    """Return a loopback port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

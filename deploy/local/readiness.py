@@ -1,4 +1,4 @@
-"""Say what a cluster still lacks before it can be called ready. Its router is asked, from outside, as a client asks."""
+"""Finds out what a cluster still lacks before it is ready. It asks the router, as a client does."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outlook:
-    """A cluster seen from outside. lacking: what is missing before it is ready, None for nothing; failed: a line for
-    each shard that does not recover by itself; foreign: the router is that of another cluster."""
+    """The state of a cluster as seen by a client. lacking: what is missing before it is ready; None for nothing.
+
+    failed: a line for each shard that does not recover by itself. foreign: the router belongs to another cluster."""
 
     lacking: str | None
     failed: tuple[str, ...] = ()
@@ -34,14 +35,14 @@ class Outlook:
 
 
 class OwnId:
-    """The id of our own cluster, from its etcd. It is asked for until there is one."""
+    """The id of our own cluster, from its etcd. etcd is asked at every call until there is an id."""
 
     def __init__(self, settings: EtcdAccessSettings, endpoints: tuple[str, ...]) -> None:
         self._settings, self._endpoints = settings, endpoints
         self._known: str | None = None
 
     def get(self) -> str | None:
-        """Return the id; None as long as no coordinator has led, or while etcd does not answer."""
+        """Return the id; None before a coordinator has led, or while etcd does not answer."""
         if self._known is None:
             with contextlib.suppress(Unavailable):
                 self._known = asyncio.run(self._ask())
@@ -57,7 +58,10 @@ class OwnId:
 
 
 def look(address: str, workers: int, own_id: str | None) -> Outlook:
-    """Look at the cluster behind a router; it should have that id and that many workers. Takes a few seconds."""
+    """Return the state of the cluster of a router, which should have this id and number of workers.
+
+    Takes up to a few seconds.
+    """
     if not _serves(address):
         return Outlook(lacking="the router")
     try:
@@ -73,8 +77,8 @@ def look(address: str, workers: int, own_id: str | None) -> Outlook:
 def missing(info: ClusterInfo, workers: int) -> str | None:
     """Return what the cluster lacks; None for nothing.
 
-    Two kinds of shards are not waited for: a failed one, since only people can repair it, and one whose workers are not
-    among those that were started. The other shards can serve, and while they do its replicas may be replaced.
+    Two kinds of shards are left out: a failed one, since only an operator can repair it, and one whose workers were not
+    started. The other shards can serve, and in the meantime its replicas may be replaced.
     """
     if info.leader is None:
         return "a coordinator that leads"
@@ -86,7 +90,7 @@ def missing(info: ClusterInfo, workers: int) -> str | None:
 
 
 def failed_shards(info: ClusterInfo) -> tuple[str, ...]:
-    """Return a line for each shard that needs people, or a worker that was not started: its name, and why."""
+    """Return a line, name and reason, for each shard that needs an operator or a worker that was not started."""
     return tuple(f"{shard.collection}/{shard.shard}: {shard.detail}" for shard in _not_ok(info) if _needs_people(shard))
 
 

@@ -1,7 +1,7 @@
-"""What people see of a command: its own lines and nothing else. What libraries print goes to a log file meanwhile.
+"""The output of a command: its own lines only. The output of libraries goes to a log file.
 
-A terminal may be gone, its disk full, its reader stuck: a thread writes, so that nobody else waits for it, and the log
-has it all.
+The terminal may be gone, the disk full, or the reader slow. So a separate thread writes, no other thread waits for it,
+and the log file has every line.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from shoal.runtime.logs import configure_logs, event
 log = logging.getLogger("shoal.up")
 
 CLOSE_TIMEOUT_S = 2.0
-"""For the last lines to be taken by a slow reader."""
+"""Time in seconds for a slow reader to read the last lines."""
 
 _LINES_WAITING = 1_000
 
 
 class Terminal:
-    """Standard output as it was when this was made.
+    """Writes to the standard output that the process had when this was made.
 
-    As a context, it waits for its last lines at the end, for a while.
+    As a context, it waits at its end for the last lines, for at most CLOSE_TIMEOUT_S.
     """
 
     def __init__(self) -> None:
@@ -48,16 +48,14 @@ class Terminal:
         self._writer.join(CLOSE_TIMEOUT_S)
 
     def say(self, line: str) -> None:
-        """Tell people, and the log. Returns at once; that nobody can read any more ends nothing."""
+        """Print a line and log it. Returns at once. A terminal that cannot be written is no error."""
         log.info(line)
         with contextlib.suppress(queue.Full):
             self._lines.put_nowait(line)
 
     @contextlib.contextmanager
     def to_ourselves(self, file: Path, level: str) -> Iterator[None]:
-        """For as long as the context lasts, whatever else this process prints goes to `file`, and so do logs of that
-        level.
-        """
+        """Send all other output of this process, and logs of that level, to `file` within the context."""
         kept = os.dup(1), os.dup(2)
         try:
             send_output_to(file)
@@ -84,7 +82,7 @@ class Terminal:
 
 
 def _write(descriptor: int, text: bytes) -> None:
-    """Write all of it. Raises OSError."""
+    """Write the whole text. Raises OSError."""
     while text:
         try:
             text = text[os.write(descriptor, text) :]

@@ -1,6 +1,6 @@
 """`python -m shoal.deploy.local.up`, which is `shoal up`.
 
-Takes signals and streams before it imports what takes long, then runs the cluster.
+It first opens the streams and takes over the signals, then makes the slow imports and runs the cluster.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shoal.runtime.streams import open_streams, tell
 
 
 def main() -> int:
-    """Run a cluster until a signal ends it. Returns the exit code: 1 after an error, which is one line on stderr."""
+    """Run a cluster until a signal ends it. Returns the exit code: 1 after an error, which is printed as one line."""
     open_streams()
     stop = StopSignals()
     from shoal.core.errors import ShoalError

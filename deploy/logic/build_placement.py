@@ -1,4 +1,4 @@
-"""Where in a Ray cluster an index build runs. Pure: what is known of the nodes in, a label selector out."""
+"""Decides where in a Ray cluster an index build runs. Pure: facts about the nodes in, a label selector out."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 BUILDS_LABEL = "shoal-builds"
-"""Of nodes that are there for builds; its value is "true". Where any node carries it, builds run on no other."""
+"""Label of nodes that are reserved for builds; its value is "true". If a node has it, builds run on no other nodes."""
 
 NODE_ID_LABEL = "ray.io/node-id"
-"""Ray gives it to every node."""
+"""A label that Ray gives to every node."""
 
 ROLES_CPUS = 0.5
-"""Left to the roles that a node hosts: more than they ask of Ray, so that a build can ask for the rest and begin."""
+"""CPUs kept for the roles of a node. The roles request less from Ray, so a build can request the rest and begin."""
 
 _LEAST_CPUS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeFacts:
-    """One node that lives. cpus: that Ray may give away, free or not; for_builds: it carries BUILDS_LABEL; hosts: it
-    may host roles.
+    """One live node. cpus: all CPUs that Ray may assign, free or not. for_builds: it has BUILDS_LABEL. hosts: it may
+    host roles.
     """
 
     id: str
@@ -30,14 +30,15 @@ class NodeFacts:
 
     @property
     def room(self) -> float:
-        """CPUs that a build may ask for."""
+        """CPUs that a build may request."""
         return self.cpus - (ROLES_CPUS if self.hosts else 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildPlace:
-    """labels: what a node's labels must be, "!" before a value: anything else; cpus: what to ask of Ray; threads: to
-    run there.
+    """The place of a build. labels: values that a node's labels must have; "!" before a value means any other value.
+
+    cpus: to request from Ray. threads: to run there.
     """
 
     labels: Mapping[str, str]
@@ -46,10 +47,10 @@ class BuildPlace:
 
 
 def place_build(nodes: Sequence[NodeFacts], *, own: str, threads: int) -> BuildPlace | None:
-    """The place of a build that wants `threads` threads; None when there is none but here.
+    """Return the place of a build that wants `threads` threads; None if only this process is left.
 
-    Nodes that are there for builds, any but our own if there is another; without such nodes, any but our own. Fewer
-    threads where none has so many CPUs.
+    If nodes are reserved for builds, one of these is used, not our own if there is another. Else any node but our own
+    is used. The build gets fewer threads if no node has that many CPUs.
     """
     labelled = any(node.for_builds for node in nodes)
     fit = [node for node in nodes if node.room >= _LEAST_CPUS and (node.for_builds or not labelled)]
@@ -60,6 +61,6 @@ def place_build(nodes: Sequence[NodeFacts], *, own: str, threads: int) -> BuildP
     labels = {BUILDS_LABEL: "true"} if labelled else {}
     if others:
         labels[NODE_ID_LABEL] = f"!{own}"
-    # Ray takes parts of a CPU below one, and whole ones above.
+    # Ray accepts fractions of a CPU only below one.
     whole = min(threads, int(max(node.room for node in chosen)))
     return BuildPlace(labels=labels, cpus=whole or _LEAST_CPUS, threads=max(1, whole))

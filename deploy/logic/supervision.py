@@ -1,4 +1,4 @@
-"""When a hosted process is created, left alone, or killed. Owns the rule only; it starts and ends nothing itself."""
+"""Decides when a hosted process is created, left alone, or killed. It starts and ends nothing itself."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import dataclasses
 from dataclasses import dataclass
 
 STEADY_S = 60.0
-"""A process that ran this long has no failures behind it any more."""
+"""After running for this time, a process's earlier failures are forgotten."""
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
 HOMELESS_PAUSE_S = 1.0
-"""Between two looks for the node that a process needs."""
+"""Pause between two looks for the node that a process needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """A process that was created. answered_s: when it last gave a sign of life, None before the first; failures: ends
-    before it.
+    """A process that was created. answered_s: time of its last sign of life; None before the first. failures: number of
+    ends before it.
     """
 
     created_s: float
@@ -27,7 +27,7 @@ class Running:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resting:
-    """There is no process; one is due at due_s."""
+    """There is no process. It is to be created at due_s."""
 
     due_s: float
     failures: int = 0
@@ -38,7 +38,7 @@ MemberState = Running | Resting
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartPatience:
-    """start_s: for the first sign of life of a new process; silence_s: between two signs of a running one. Seconds."""
+    """Limits in seconds. start_s: until the first sign of life of a new process. silence_s: between two later signs."""
 
     start_s: float = 120.0
     silence_s: float = 30.0
@@ -46,7 +46,7 @@ class StartPatience:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Nothing is due."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ Step = Leave | Create | Kill
 
 
 def next_step(state: MemberState, now_s: float, patience: StartPatience) -> Step:
-    """What is due for one process at now_s."""
+    """Return the next step for one process at now_s."""
     match state:
         case Resting(due_s=due_s):
             return Create() if now_s >= due_s else Leave()
@@ -76,18 +76,18 @@ def next_step(state: MemberState, now_s: float, patience: StartPatience) -> Step
 
 
 def after_creation(state: MemberState, now_s: float) -> Running:
-    """The state once the process was started."""
+    """Return the state after the process was started."""
     return Running(created_s=now_s, failures=state.failures)
 
 
 def after_answer(state: MemberState, now_s: float) -> MemberState:
-    """The state after a sign of life. One that comes after the end changes nothing."""
+    """Return the state after a sign of life. A sign that comes after the end changes nothing."""
     return dataclasses.replace(state, answered_s=now_s) if isinstance(state, Running) else state
 
 
 def after_end(state: MemberState, now_s: float) -> Resting:
-    """The state after the process ended, by itself or not: the first is replaced at once, later ones after longer
-    pauses.
+    """Return the state after the process ended, by itself or not. After the first end it is due at once, after later
+    ends with longer pauses.
     """
     if isinstance(state, Resting):
         return state
@@ -96,19 +96,19 @@ def after_end(state: MemberState, now_s: float) -> Resting:
 
 
 def after_detachment(state: MemberState, now_s: float) -> Resting:
-    """The state once we cannot hear of the process any more: it may run or not, and is to be found or started as soon
-    as we can.
+    """Return the state after the contact to the process was lost. It may run or not. It has to be found or started as
+    soon as possible.
     """
     return state if isinstance(state, Resting) else Resting(due_s=now_s, failures=state.failures)
 
 
 def while_homeless(state: MemberState, now_s: float) -> Resting:
-    """The state while no node may host the process. That is no failure of its own."""
+    """Return the state while no node may host the process. This does not count as a failure."""
     return Resting(due_s=now_s + HOMELESS_PAUSE_S, failures=state.failures)
 
 
 def pause_s(failures: int) -> float:
-    """Pause before the next start after so many failures in a row, seconds."""
+    """Return the pause in seconds before the next start, after this number of failures in a row."""
     if failures == 0:
         return 0.0
     return float(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures - 1, 16)))

@@ -1,8 +1,7 @@
-"""`python -m shoal.deploy.processes.die_with_parent PARENT PROGRAM ...` becomes PROGRAM.
+"""`python -m shoal.deploy.processes.die_with_parent PARENT PROGRAM ...` becomes PROGRAM by exec.
 
-The kernel kills it as soon as its parent ends.
-
-The kernel's PR_SET_PDEATHSIG outlives an exec, so no code has to run between fork and exec of a process with threads.
+The kernel kills the program as soon as its parent ends. PR_SET_PDEATHSIG stays set after an exec, so no code has to run
+between fork and exec of a process with threads.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import signal
 import sys
 
 DYING_WITH_US = (sys.executable, "-P", "-m", "shoal.deploy.processes.die_with_parent")
-"""What goes before our own pid and a program's command line, to start it so."""
+"""Start of the command: our own pid and the program's command line follow."""
 
 _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends; end it now when its parent is not `parent` any more."""
+    """Let the kernel kill this process when its parent ends. End it now if `parent` is not its parent any more."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Log files of processes: appended to, and put aside when they have grown large by the time a process starts."""
+"""Log files of processes. A process appends to its file; if the file is large at the start, it is renamed first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ LARGE_BYTES = 16 * 1024 * 1024
 
 
 def opened_log(file: Path) -> BinaryIO:
-    """The log file, open for appending. One larger than LARGE_BYTES is renamed to <name>.1 first, over an older one."""
+    """Open the log file for appending, and return it.
+
+    A file larger than LARGE_BYTES is renamed to <name>.1 first, which replaces an older file of that name.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.exists() and file.stat().st_size > LARGE_BYTES:
         file.replace(file.with_name(file.name + ".1"))
@@ -19,7 +22,7 @@ def opened_log(file: Path) -> BinaryIO:
 
 
 def send_output_to(file: Path) -> None:
-    """Let this process write what it prints, and what libraries print when they crash, to the log file."""
+    """Send standard output and standard error of this process to the log file, also the output of a crash."""
     with opened_log(file) as log:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

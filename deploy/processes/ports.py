@@ -1,4 +1,4 @@
-"""The public port: checks that it is free, keeps it while a cluster starts, waits until an ending process leaves it."""
+"""The public port: checks that it is free, reserves it while a cluster starts, waits until another process frees it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ _POLL_S = 0.05
 
 @contextlib.contextmanager
 def kept_port(host: str, port: int) -> Iterator[None]:
-    """Keep other `shoal up` of this machine from the port within the context. Our router listens only seconds later.
+    """Reserve the port against other `shoal up` of this machine, within the context. Our router listens seconds later.
 
-    Raises Unavailable when another `shoal up` keeps the port or another program listens there, InvalidArgument as
+    Raises Unavailable if another `shoal up` has reserved the port or another program listens there, InvalidArgument as
     `check_port_free` does.
     """
     with socket.socket(socket.AF_UNIX) as keeper:
         try:
-            # A name without a file, in the same network namespace as the port; it is gone with this process.
+            # An abstract socket name: it needs no file, belongs to the network namespace of the port, and ends with
+            # this process.
             keeper.bind(f"\0shoal-up/{joined(host, port)}")
         except OSError:
             raise Unavailable(f"port {port} on {host} is in use by another 'shoal up'; choose another --port") from None
@@ -35,10 +36,11 @@ def kept_port(host: str, port: int) -> Iterator[None]:
 
 
 def check_port_free(host: str, port: int) -> None:
-    """Raise Unavailable when another program listens there, and InvalidArgument when this machine has no such address
-    or this user may not listen there.
+    """Raise Unavailable if another program listens there, InvalidArgument if this machine has no such address or this
+    user may not listen there.
 
-    A name may stand for several addresses. One of them must belong to this machine, and all that do must be free.
+    A host name may have several addresses. At least one must belong to this machine, and on all of these the port must
+    be free.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -50,12 +52,12 @@ def check_port_free(host: str, port: int) -> None:
 
 
 def _may_listen(family: int, address: Any, host: str, port: int) -> bool:
-    """Return whether this machine has the address. Raises Unavailable when the port is taken there."""
+    """Return whether this machine has the address. Raises as check_port_free."""
     try:
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                # As gRPC does: "::" is every address of IPv4, too.
+                # As gRPC does: "::" also means every IPv4 address.
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             probe.bind(address)
     except OSError as error:
@@ -68,7 +70,7 @@ def _may_listen(family: int, address: Any, host: str, port: int) -> bool:
 
 
 async def await_port_free(host: str, port: int, timeout_s: float) -> None:
-    """Wait until nobody listens there. Raises Unavailable after timeout_s."""
+    """Wait until no program listens there. Raises Unavailable after timeout_s seconds."""
     deadline = Deadline.after(timeout_s, time.monotonic)
     while True:
         try:

@@ -1,6 +1,6 @@
-"""Whether a given Ray runs code only for those who have its token, and whether we have it.
+"""Checks whether a given Ray requires a token to run code, and whether we have this token.
 
-Asks Ray's head; joins nothing.
+It asks Ray's head and does not join the cluster.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shoal.wire.channels import client_options, open_channel
 ASK_TIMEOUT_S = 5.0
 _MESSAGE_BYTES = 1024 * 1024
 _QUESTION = "/ray.rpc.NodeInfoGcsService/CheckAlive"
-"""Changes nothing, and is answered without a token only by a head that wants none."""
+"""A call that changes nothing. A head answers it without a token only if it requires none."""
 
 MAKE_A_TOKEN = (
     "'ray get-auth-token --generate' makes one in ~/.ray/auth_token; every node and this command need that file and RAY_AUTH_MODE=token"
@@ -27,10 +27,10 @@ MAKE_A_TOKEN = (
 
 
 def wants_token(address: str, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the Ray whose head is at `address` (host:port) wants a token.
+    """Return whether the Ray with its head at `address` (host:port) requires a token.
 
-    Raises PreconditionFailed when it does and ours is missing or another one, or when no Ray answers there; Unavailable
-    when nobody does.
+    Raises PreconditionFailed if it does and our token is missing or different, or if the server there is not Ray;
+    Unavailable if there is no answer.
     """
     if _lets_in(address, None):
         return False
@@ -48,12 +48,12 @@ def check_open_ray(address: str, nodes: Iterable[str]) -> None:
     beyond = sorted(node for node in nodes if not _is_loopback(node))
     if beyond:
         raise PreconditionFailed(
-            f"the Ray cluster at {address} has no token, so whoever reaches {beyond[0]} runs code as its user: {MAKE_A_TOKEN}"
+            f"the Ray cluster at {address} has no token, so anybody who reaches {beyond[0]} can run code as its user: {MAKE_A_TOKEN}"
         )
 
 
 def own_token(environment: Mapping[str, str]) -> str:
-    """The token that Ray would find here, "" for none: see ray.io, token authentication."""
+    """Return the token that Ray would use here, "" for none. Source: ray.io, token authentication."""
     if environment.get("RAY_AUTH_TOKEN"):
         return environment["RAY_AUTH_TOKEN"].strip()
     path = environment.get("RAY_AUTH_TOKEN_PATH") or Path(environment.get("HOME") or "/") / ".ray" / "auth_token"
@@ -72,9 +72,9 @@ def _lets_in(address: str, token: str | None) -> bool:
                 case grpc.StatusCode.UNAUTHENTICATED:
                     return False
                 case grpc.StatusCode.UNIMPLEMENTED:
-                    raise PreconditionFailed(f"what answers at {address} is no Ray; correct --ray-address") from None
+                    raise PreconditionFailed(f"the server at {address} is not Ray; correct --ray-address") from None
                 case code:
-                    raise Unavailable(f"nobody answers ({code.name.lower()}: {error.details()})") from None
+                    raise Unavailable(f"no answer came ({code.name.lower()}: {error.details()})") from None
     return True
 
 

@@ -1,8 +1,8 @@
 """Index builds as Ray tasks. Ray objects stay in this file, and Ray's errors are re-typed here.
 
-Ray may keep a call waiting for as long as its head is away, so everything is asked in a thread of its own, which is
-left behind when it does not come back; until it does, builds are not offered to Ray. The vectors go into the object
-store in blocks, which the task fetches one at a time, and leave it when the attempt ends.
+A call to Ray may block for as long as Ray's head is away. So each attempt runs in its own thread, and is abandoned if
+the thread blocks for too long; until that thread returns, no other build is given to Ray. The vectors go into Ray's
+object store in blocks, the task fetches one block at a time, and they are removed when the attempt ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shoal.shard_worker.index.native.threads import build_thread_init
 from shoal.shard_worker.resources.builders import Delivery
 
 PATIENCE_S = 30.0
-"""For one answer of Ray, and for a free node to begin."""
+"""Time in seconds for one answer of Ray, and for a free node to begin."""
 
 _POLL_S = 0.1
 _LOOK_S = 2.0
@@ -31,10 +31,10 @@ _FETCH_S = 2.0
 
 
 class RayBuilds:
-    """A Runner; one build at a time. To be made and used in a process that has joined a Ray cluster."""
+    """A Runner that runs builds in Ray, one at a time. Used in a process that has joined a Ray cluster."""
 
     def __init__(self, *, threads: int, patience_s: float = PATIENCE_S) -> None:
-        """threads: of one build; as many CPUs are asked of Ray."""
+        """threads: of one build. The same number of CPUs is requested from Ray."""
         self._threads, self._patience_s = threads, patience_s
         self._last: _Attempt | None = None
 
@@ -56,7 +56,7 @@ class RayBuilds:
 
 
 class _Attempt:
-    """One build that Ray is asked for, in a thread of its own. over: it has ended; cancelled: it shall."""
+    """One attempt to build in Ray, in its own thread. over: set when it has ended. cancelled: set to end it."""
 
     def __init__(self, task: NativeTask, material: Material, threads: int) -> None:
         self.over, self.cancelled = threading.Event(), threading.Event()
@@ -69,15 +69,15 @@ class _Attempt:
         self._thread = threading.Thread(target=self._run, name="ray-build", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def quiet_s(self) -> float:
-        """Seconds since anything went forward."""
+        """Return the seconds since the last progress."""
         return time.monotonic() - self._heard_s
 
     def take(self) -> Delivery | None:
-        """What came of it, once; None when it was cancelled. Raises Unavailable when it failed."""
+        """Return the result, the first time only; None if cancelled. Raises Unavailable if the attempt failed."""
         if self._failure:
             raise Unavailable(self._failure)
         delivery, self._delivery = self._delivery, None
@@ -91,14 +91,14 @@ class _Attempt:
         except ShoalError as error:
             self._failure = error.message
         except Exception as error:
-            # Only words are kept: a traceback would keep the vectors in Ray's store.
+            # Keep only the text of the error: its traceback would keep the vectors in Ray's object store.
             self._failure = f"a Ray task to build an index failed: {type(error).__name__}: {first_line(error).partition('. ')[0]}"
         finally:
             self._material = None
             self.over.set()
 
     def _ask(self) -> Delivery | None:
-        self._waiting("did not tell its nodes")
+        self._waiting("did not list its nodes")
         place = _place(self._threads)
         self._waiting("did not take the vectors")
         data = self._put()
@@ -116,8 +116,9 @@ class _Attempt:
             ray.cancel(answers, force=True)
 
     def _put(self) -> tuple[list[Any], list[Any], list[Any]] | None:
-        """References to base, sample and blocks; in lists, so that a task that gets them does not fetch them all before
-        it begins.
+        """Put base, sample and blocks into Ray's object store, and return the references; None if cancelled.
+
+        They are in lists, because Ray fetches an argument that is a plain reference before the task begins.
         """
         material = self._material
         assert material is not None
@@ -131,11 +132,11 @@ class _Attempt:
         return base, sample, blocks
 
     def _await(self, answers: Any) -> Delivery | None:
-        """The first answer says where the build has begun, the second is its result."""
+        """Wait for both answers of the task: the node on which the build has begun, then the index."""
         if not self._arrived(answers, begun=False):
             return None
         place = ray.get(next(answers))
-        self._waiting(f"was not heard of node {place}")
+        self._waiting(f"had no progress on node {place}")
         if not self._arrived(answers, begun=True):
             return None
         result = next(answers)
@@ -148,9 +149,9 @@ class _Attempt:
         return None
 
     def _arrived(self, answers: Any, *, begun: bool) -> bool:
-        """Wait for the next answer; False when cancelled before.
+        """Wait for the next answer. Returns False if cancelled before.
 
-        A build that has begun takes its time, for Ray tells when it is lost.
+        A build that has begun has no time limit, since Ray reports if it is lost.
         """
         look_s = time.monotonic() + _LOOK_S
         while not self.cancelled.is_set():
@@ -160,7 +161,7 @@ class _Attempt:
             if begun:
                 self._heard()
             elif time.monotonic() > look_s:
-                # The node that was to begin may have been a dead one, of which Ray did not know yet.
+                # Ray may have chosen a dead node before it noticed that the node is dead. Check that a place is left.
                 _place(self._threads)
                 look_s = time.monotonic() + _LOOK_S
         return False
@@ -178,7 +179,7 @@ def _put_one(value: Any) -> list[Any]:
 
 
 def _place(threads: int) -> BuildPlace:
-    """Where to build. Raises Unavailable when there is no place but here."""
+    """Return the place to build. Raises Unavailable if only this process is left."""
     nodes = [_facts(node) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     place = place_build(nodes, own=ray.get_runtime_context().get_node_id(), threads=threads)
     if place is None:
@@ -197,7 +198,7 @@ def _facts(node: dict[str, Any]) -> NodeFacts:
 
 
 def _build(task: NativeTask, threads: int, base: list[Any], sample: list[Any], blocks: list[Any]) -> Iterator[str | PackedIndex]:
-    """What runs in a process of the task: yields the id of its node, then the index."""
+    """Run the build in the process of a Ray task. Yields the id of its node, then the index."""
     build_thread_init(threads=threads)
     yield ray.get_runtime_context().get_node_id()
     material = Material(

@@ -1,4 +1,4 @@
-"""The Ray cluster that hosts the roles: one of our own, started and ended here, or a given one that is only joined."""
+"""The Ray cluster that hosts the roles: our own, which is started and ended here, or a given one, which is joined."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ NAMESPACE = "shoal"
 LABEL_VALUE = "true"
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
-"""Ray's least is 75 MB; nothing of ours travels through it."""
+"""Ray's minimum is 75 MB. We put nothing into the object store of our own Ray."""
 
 
 class OwnRay:
-    """The two processes of a Ray of our own without which it hosts nothing. To be made once it is started."""
+    """The two processes that our own Ray needs to host anything. Make this after Ray has started."""
 
     def __init__(self) -> None:
         self._pids = {name: pid for pid in children_of(os.getpid()) if (name := name_of(pid)) in (_HOST, _HEAD)}
 
     def ended(self) -> str | None:
-        """Name of one that has ended, None while Ray works.
+        """Return the name of one of them that has ended, None while Ray works.
 
-        Nothing starts it again, and Ray ends us within a minute.
+        Nothing starts it again, and Ray ends this process within a minute.
         """
         return next((name for name, pid in self._pids.items() if not is_alive(pid)), None)
 
     def hosts(self) -> bool:
-        """Whether what it hosts can run still: that dies with the process that started it."""
+        """Return whether the hosted processes can still run: they end with the raylet that started them."""
         return _HOST not in self._pids or is_alive(self._pids[_HOST])
 
 
 @contextlib.contextmanager
 def local_ray(labels: tuple[str, ...], folder: Path) -> Iterator[OwnRay]:
-    """A Ray of our own for as long as the context lasts. labels: of its one node; folder: of its session, see
+    """Run our own Ray within the context. labels: of its only node. folder: of its session, see
     shoal.deploy.ray.session.
 
-    Raises Unavailable when Ray does not start.
+    Raises Unavailable if Ray does not start.
     """
     try:
         _start(labels, folder)
@@ -61,10 +61,10 @@ def local_ray(labels: tuple[str, ...], folder: Path) -> Iterator[OwnRay]:
 
 @contextlib.contextmanager
 def given_ray(address: str) -> Iterator[None]:
-    """A connection to a Ray that runs already, for as long as the context lasts.
+    """Join a Ray that runs already, within the context.
 
-    Raises Unavailable when it cannot be joined, PreconditionFailed when it wants a token that we do not have, or
-    everybody in the network may run code in it.
+    Raises Unavailable if it cannot be joined, PreconditionFailed if it requires a token that we do not have, or if
+    anybody in the network may run code in it.
     """
     try:
         guarded = wants_token(address)
@@ -82,9 +82,10 @@ def given_ray(address: str) -> Iterator[None]:
 
 
 def check_labels(plans: tuple[ProcessPlan, ...], host: str, address: str) -> Mapping[str, str]:
-    """Address of the node that carries each label the plans need.
+    """Return the address of the node for each label that the plans need.
 
-    Raises PreconditionFailed when a label is missing, saying how to set it, and when nodes could not reach each other.
+    Raises PreconditionFailed if a label is missing, with advice how to set it, and if the nodes could not reach each
+    other.
     """
     homes = homes_of_labels()
     for plan in plans:
@@ -100,13 +101,13 @@ def check_labels(plans: tuple[ProcessPlan, ...], host: str, address: str) -> Map
 
 
 def addresses_of_nodes() -> set[str]:
-    """Where the nodes that live listen."""
+    """Return the addresses of the live nodes."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return {node["NodeManagerAddress"] for node in nodes if node["Alive"]}
 
 
 def homes_of_labels() -> dict[str, str]:
-    """Address of the node that carries each label, among the nodes that live."""
+    """Return the address of the node for each label of the live nodes."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return {label: node["NodeManagerAddress"] for node in nodes if node["Alive"] for label in node["Labels"]}
 
@@ -129,8 +130,8 @@ def _start(labels: tuple[str, ...], folder: Path) -> None:
 
 
 def _shut_down(folder: Path) -> None:
-    """Leave Ray, then kill it. Its processes cannot hear the SIGTERM that ray.shutdown sends them, see
-    shoal.runtime.stop_signals, and it would wait a second for each."""
+    """Leave Ray, then kill its processes. They block the SIGTERM that ray.shutdown sends (see
+    shoal.runtime.stop_signals), and ray.shutdown would wait a second for each."""
     ended = threading.Event()
 
     def kill() -> None:
@@ -150,5 +151,5 @@ def _shut_down(folder: Path) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What a foreign error says, in one line."""
+    """Return the first line of a foreign error's text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""A worker and a router in one process: the router reaches the worker's replicas without a network hop."""
+"""A worker and a router in one process: the router calls the worker's replicas without the network."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from shoal.shard_worker.server import WorkerRole
 from shoal.shard_worker.settings import WorkerSettings
 
 PORT_TIMEOUT_S = 20.0
-"""For an earlier router, of a process that is ending, to leave the public port."""
+"""Time in seconds for an earlier router, whose process is ending, to free the public port."""
 
 
 class CombinedRole:
-    """The roles router,worker as one role. The worker starts first and stops last."""
+    """A router and a worker as one role. The worker starts first and stops last."""
 
     def __init__(self, *, worker: WorkerSettings, router: RouterSettings, runner: Runner | None = None) -> None:
         """runner: see WorkerRole."""
@@ -32,7 +32,7 @@ class CombinedRole:
         await self._router.start()
 
     async def failed(self) -> None:
-        """See Role. Either of the two fails both."""
+        """See Role. If one of the two fails, both fail."""
         assert self._router is not None
         watched = {asyncio.create_task(self._worker.failed()), asyncio.create_task(self._router.failed())}
         try:

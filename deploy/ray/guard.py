@@ -11,7 +11,7 @@ from shoal.deploy.ray.session import end_session
 
 
 def main() -> int:
-    """Block on standard input, then clean up. Returns the exit code."""
+    """Wait for the end of standard input, then end the session. Returns the exit code."""
     while sys.stdin.buffer.read(1):
         pass
     end_session(Path(sys.argv[1]))

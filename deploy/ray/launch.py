@@ -1,7 +1,7 @@
-"""Roles as Ray actors: made, asked how they are, stopped. Owns every handle on an actor; no handle leaves this file.
+"""Roles as Ray actors: creates, observes and stops them. Owns every handle on an actor; no handle leaves this file.
 
-An actor hosts its role on a thread of its own and is only ever asked `await_end`, a call that comes back after a few
-seconds: its answer is the sign of life, and its failure the word that the process died, which Ray brings within
+An actor hosts its role on a separate thread. The launcher calls its `await_end` again and again; each call returns
+after a few seconds. An answer is a sign of life. An error means that the process died, which Ray reports within
 milliseconds.
 """
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 SIGN_OF_LIFE_S = 3.0
 ASK_AGAIN_S = 0.2
 OUT_OF_REACH_S = 5.0
-"""After which an actor that Ray holds for alive, but cannot reach, is replaced."""
+"""An actor that Ray considers alive but cannot reach is replaced after this time."""
 CPUS = 0.01
-"""Of an actor, for Ray's bookkeeping: more than none, because nodes with none are taken for idle."""
+"""CPUs that an actor requests from Ray. Not 0, because Ray considers a node without any request idle."""
 
 _CALLS_AT_ONCE = 8
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1", "RAY_worker_niceness": "0"}
 
 
 class RoleActor:
-    """What runs in the process of an actor."""
+    """The actor: runs a role in its process."""
 
     def __init__(self, plan: ProcessPlan) -> None:
         die_with_parent(os.getppid())
@@ -52,7 +52,7 @@ class RoleActor:
         self._thread.start()
 
     def await_end(self, timeout_s: float) -> tuple[int, RoleEnd | None]:
-        """Our pid, and how the role ended; None when it still runs after timeout_s seconds."""
+        """Return our pid, and how the role ended: None if it still runs after timeout_s seconds."""
         return os.getpid(), self._thread.wait(timeout_s)
 
     def stop(self, timeout_s: float) -> bool:
@@ -61,7 +61,7 @@ class RoleActor:
 
 
 class RayLauncher:
-    """Actors by the name of their plan. detached: they outlive this process, and are found again by the next."""
+    """The actors, by the name of their plan. detached: they go on after this process, and the next one finds them."""
 
     def __init__(self, *, cluster_name: str, detached: bool) -> None:
         self._cluster_name, self._detached = cluster_name, detached
@@ -73,7 +73,7 @@ class RayLauncher:
     def create(self, plan: ProcessPlan) -> Creation:
         """Start the process, or find the one that runs already.
 
-        Returns at once; what becomes of it is reported by `poll`.
+        Returns at once. `poll` reports the state of the process.
         """
         actor = self._existing(plan.name) if self._detached else None
         creation = Creation.FOUND
@@ -99,11 +99,11 @@ class RayLauncher:
         return creation
 
     def ready(self, timeout_s: float) -> bool:
-        """See Launcher. Ray was joined before this was made."""
+        """See Launcher. Ray is joined before this object is made, so this is always true."""
         return True
 
     def poll(self, timeout_s: float) -> list[Report]:
-        """What was heard of the processes, after at most timeout_s seconds."""
+        """Return the reports of the processes that came within timeout_s seconds."""
         self._ask_again()
         if not self._calls:
             time.sleep(timeout_s)
@@ -113,9 +113,9 @@ class RayLauncher:
         return [report for call in ready if (report := self._heard(names[call], call)) is not None]
 
     def stop(self, names: list[str], timeout_s: float) -> list[str]:
-        """End these processes cleanly, all at once.
+        """End these processes cleanly, all at the same time.
 
-        Returns the names of those that did not within timeout_s and were killed.
+        Returns the names of those that did not end within timeout_s and were killed.
         """
         for name in names:
             if self._detached and name not in self._actors and (found := self._existing(name)) is not None:
@@ -160,9 +160,9 @@ class RayLauncher:
         return Alive(name=name, pid=pid)
 
     def _out_of_reach(self, name: str) -> Report | None:
-        """Its connection broke, which is no word on its end.
+        """Handle a broken connection to an actor. It does not prove that the actor ended.
 
-        Ray gives that soon, unless its head was away at the time.
+        Ray reports the end soon, unless its head was away at that time. After OUT_OF_REACH_S, kill the actor.
         """
         now_s = time.monotonic()
         since_s = self._unreached.setdefault(name, now_s)
@@ -183,14 +183,14 @@ class RayLauncher:
 
 
 def _settled(plan: ProcessPlan) -> Role:
-    """The role of a plan, in a process whose interpreter is ready for it."""
+    """Return the role of a plan, after preparing the interpreter of this process."""
     role = role_of(plan)
     settle_interpreter()
     return role
 
 
 def role_of(plan: ProcessPlan) -> Role:
-    """The role that a plan says. Imports it only here: what starts actors has no need of their libraries."""
+    """Return the role of a plan. It is imported only here: the process that starts actors needs no role's libraries."""
     match plan.role:
         case CoordinatorPlan(coordinator=coordinator):
             from shoal.coordinator.server import CoordinatorRole
@@ -207,7 +207,7 @@ def role_of(plan: ProcessPlan) -> Role:
 
 
 def _runner_of(worker: WorkerSettings) -> Runner | None:
-    """What makes indexes for a worker in this process, an actor, when it asks for that."""
+    """Return the Runner of a worker whose indexes are built in Ray; None for other workers."""
     if worker.builds != "ray":
         return None
     from shoal.deploy.ray.builds import RayBuilds

@@ -1,9 +1,8 @@
-"""A given Ray at arm's length: everything asked of it goes through a child process, because Ray ends its own process
-when it fails.
+"""Uses a given Ray through a child process, because Ray's library ends its own process when Ray fails.
 
-Owns the child and the pace at which a lost one is replaced. Knows nothing of actors; see shoal.deploy.ray.link_process
-for the other end. The roles are detached actors: they go on while there is no child, and the next child finds them
-again.
+It owns the child and the pauses before a lost child is replaced. It knows nothing of actors; the other end is
+shoal.deploy.ray.link_process. The roles are detached actors: they go on while there is no child, and the next child
+finds them again.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ _END_TIMEOUT_S = 5.0
 
 
 class RayLink:
-    """A launcher, see shoal.deploy.supervise.Launcher, on a Ray that runs already. Used by one thread.
+    """A Launcher (see shoal.deploy.supervise) on a Ray that runs already. Used by one thread.
 
-    Every method raises Unavailable when Ray, or the child, fails or takes too long; `ready` then begins anew.
+    Every method raises Unavailable if Ray or the child fails or takes too long. The next `ready` begins again.
     """
 
     def __init__(
         self, *, address: str, cluster_name: str, child: tuple[str, ...] = (sys.executable, "-P", "-m", "shoal.deploy.ray.link_process")
     ) -> None:
-        """address: host:port of Ray; child: the command of the other end, to which its arguments are added."""
+        """address: host:port of Ray. child: the command of the child process; its arguments are added to it."""
         self._address, self._cluster_name, self._command = address, cluster_name, child
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[LinkRequest, Reply] | None = None
@@ -49,19 +48,19 @@ class RayLink:
 
     @property
     def pid(self) -> int | None:
-        """Of the child, None when there is none."""
+        """Process id of the child, None if there is none."""
         return self._process.pid if self._process else None
 
     def join(self, stopped: Callable[[], bool]) -> None:
         """Wait until Ray is joined, or until `stopped()`.
 
-        Raises Unavailable when it cannot be, PreconditionFailed when it must not be.
+        Raises Unavailable if it cannot be joined, PreconditionFailed if it must not be joined (see given_ray).
         """
         while not stopped() and not self.ready(0.2):
             pass
 
     def ready(self, timeout_s: float) -> bool:
-        """Whether Ray can be asked, after at most timeout_s seconds. Begins to join it when that is due."""
+        """Return whether Ray can be used, after at most timeout_s seconds. Begins to join it when that is due."""
         if self._joined:
             return True
         if self._pipe is None and not self._begin(timeout_s):
@@ -69,7 +68,7 @@ class RayLink:
         try:
             reply = self._received(timeout_s, f"cannot join the Ray cluster at {self._address}")
         except PreconditionFailed as error:
-            # What was joined once may be put right again, and its roles go on meanwhile.
+            # A Ray that was joined once may be repaired, and its roles go on in the meantime.
             raise (self._lost(error.message) if self._joined_before else error) from None
         if reply is not None:
             self._joined, self._joined_before, self._failures = True, True, 0
@@ -78,7 +77,7 @@ class RayLink:
         return self._joined
 
     def check_labels(self, plans: tuple[ProcessPlan, ...], host: str) -> Mapping[str, str]:
-        """See shoal.deploy.ray.cluster.check_labels. Raises PreconditionFailed, too."""
+        """See shoal.deploy.ray.cluster.check_labels. Also raises PreconditionFailed."""
         homes: Mapping[str, str] = self._ask("check_labels", (plans, host, self._address), ASK_TIMEOUT_S)
         return homes
 
@@ -102,7 +101,7 @@ class RayLink:
         self._ask("kill", (name,), ASK_TIMEOUT_S)
 
     def close(self) -> None:
-        """End the child; the roles go on."""
+        """End the child. The roles go on."""
         process, self._process, self._joined = self._process, None, False
         if self._pipe is not None:
             self._pipe.close()
@@ -126,7 +125,7 @@ class RayLink:
                 [*DYING_WITH_US, str(os.getpid()), *self._command, str(theirs.fileno()), self._address, self._cluster_name],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                # Ctrl-C is for us: the child is still needed to end the roles.
+                # So Ctrl-C does not reach the child, which is still needed to end the roles.
                 start_new_session=True,
             )
         self._pipe, self._since_s = ours, time.monotonic()
@@ -143,10 +142,10 @@ class RayLink:
             case Answer(value=value):
                 return value
             case Joined():
-                raise self._lost("the child that speaks to Ray is out of step")
+                raise self._lost("the process that speaks to Ray sent an unexpected message")
 
     def _received(self, timeout_s: float, what: str) -> Joined | Answer | None:
-        """The next reply, None when there is none in time. Raises Unavailable when there will be none."""
+        """Return the next reply, None if none came in time. Raises Unavailable if no reply can come any more."""
         assert self._pipe is not None
         try:
             reply = self._pipe.recv() if self._pipe.poll(timeout_s) else None

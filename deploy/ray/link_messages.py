@@ -1,6 +1,4 @@
-"""What travels between RayLink and the child process that speaks to Ray: pickled values over a pipe that only the two
-hold.
-"""
+"""The messages between RayLink and the child process that speaks to Ray: pickled values over a pipe between the two."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ Verb = Literal["check_labels", "create", "poll", "stop", "kill"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LinkRequest:
-    """Do this; one reply follows."""
+    """A call of a launcher's method. One reply follows."""
 
     verb: Verb
     arguments: tuple[Any, ...]
@@ -20,19 +18,19 @@ class LinkRequest:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The first message of a child: Ray can be asked."""
+    """The first message of a child: Ray is joined and can be used."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What the request returned."""
+    """The return value of a request."""
 
     value: Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """The request, or joining, failed. refused: by a rule of ours, the child goes on; otherwise it ends."""
+    """The request, or joining, failed. refused: one of our rules refused it, and the child goes on; else it ends."""
 
     message: str
     refused: bool = False

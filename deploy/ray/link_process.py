@@ -1,7 +1,7 @@
-"""`python -m shoal.deploy.ray.link_process FD ADDRESS CLUSTER_NAME`: joins a Ray and does there what RayLink asks over
-the pipe FD.
+"""`python -m shoal.deploy.ray.link_process FD ADDRESS CLUSTER_NAME`: joins a Ray and carries out the requests of
+RayLink, which come over the pipe FD.
 
-It ends on the first failure of Ray and when the pipe closes; it keeps nothing that its successor would need.
+It ends on the first failure of Ray and when the pipe closes. It keeps no state that its successor would need.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shoal.deploy.ray.link_messages import Answer, Failure, Joined, LinkRequest,
 
 
 def main(descriptor: int, address: str, cluster_name: str) -> int:
-    """Serve requests until the pipe closes. Returns the exit code: 1 after a failure of Ray, which was sent."""
+    """Serve requests until the pipe closes. Returns the exit code: 1 after a failure, which was sent as a reply."""
     pipe: Connection[Reply, LinkRequest] = Connection(descriptor)
     with pipe, contextlib.suppress(BrokenPipeError, EOFError):
         try:

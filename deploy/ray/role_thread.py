@@ -1,7 +1,6 @@
-"""Hosts a role on a thread and an event loop of its own, so that whatever owns the process's main thread never delays
-it.
+"""Hosts a role on its own thread and event loop, so that the owner of the process's main thread never delays it.
 
-Owns the thread, and the word on how the role ended. Knows neither Ray nor any particular role.
+It owns the thread and records how the role ended. It knows neither Ray nor a particular role.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ log = logging.getLogger("shoal.role")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoleEnd:
-    """How a role ended. message: why, in one line; final: starting it again cannot help."""
+    """How a role ended. message: the reason, in one line. final: a new start cannot help."""
 
     message: str
     final: bool
@@ -36,7 +35,7 @@ class RoleThread:
     """One role on one thread. Its methods may be called from any other thread."""
 
     def __init__(self, make: Callable[[], Role]) -> None:
-        """make: called on the thread, its loop running."""
+        """make: makes the role. It is called on the thread, inside the running event loop."""
         self._make = make
         self._end: RoleEnd | None = None
         self._ended = threading.Event()
@@ -50,7 +49,7 @@ class RoleThread:
         self._thread.start()
 
     def wait(self, timeout_s: float) -> RoleEnd | None:
-        """How the role ended, after at most timeout_s seconds; None while it runs."""
+        """Wait for the end of the role, at most timeout_s seconds. Returns how it ended, None if it still runs."""
         self._ended.wait(timeout_s)
         return self._end
 

@@ -1,8 +1,9 @@
-"""The processes of a local Ray and their folder: marked, so that none outlives the command, even one that is killed.
+"""The processes of a local Ray and their folder. They are marked, so that all of them end with the command, also if it
+is killed.
 
-Ray's own children end with it, but two of its agents linger for a minute and its folder stays. Every process of a
-session carries the session's folder in its environment, which Linux shows in /proc; whoever ends a session kills what
-carries it.
+Most children of Ray end with it, but two agents stay for a minute, and the folder stays. Every process of a session has
+the session's folder in its environment, which Linux shows in /proc. To end a session, all processes with this mark are
+killed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from shoal.core.deadline import Deadline
 from shoal.core.errors import Unavailable
 
 MARK = "SHOAL_RAY_SESSION"
-"""Environment variable that names the folder of the session a process belongs to."""
+"""Environment variable with the folder of the session to which a process belongs."""
 
 _PREFIX = "shoal-"
 _GUARD_TIMEOUT_S = 15
@@ -32,7 +33,7 @@ _POLL_S = 0.02
 _ENVIRONMENT = {
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # With it Ray takes loopback for this machine's address, and listens nowhere else.
+    # With this, Ray uses loopback as this machine's address, and listens on no other.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_grpc_enable_http_proxy": "0",
     # Ray lowers the priority of its workers; ours answer queries.
@@ -43,13 +44,14 @@ _ENVIRONMENT = {
 
 @contextlib.contextmanager
 def ray_session(remember: Path) -> Iterator[Path]:
-    """Everything around a Ray of our own: its folder, its secret, the guard that ends it if we cannot. Yields the
+    """Prepare the session of our own Ray: its folder, its token, and the guard that ends it if we cannot. Yields the
     folder.
 
-    To be entered before ray is imported, which reads the environment only then. remember: file that names the folder
-    meanwhile, so that what a killed command left behind is found. Ray's ports are on loopback, which every user of this
-    machine can reach, hence a secret token for each session. Ray lets its workers import from the working directory of
-    this process, hence an empty one. Raises Unavailable.
+    Enter it before ray is imported, since ray reads the environment at its import. remember: file that holds the path
+    of the folder during the session; with it, the next command cleans up after a command that was killed. Ray's ports
+    are on loopback, which every user of this machine can reach, so each session has a secret token. Ray's workers
+    import from the working directory of this process, so an empty folder is used. Raises Unavailable if no folder can
+    be made.
     """
     if remember.exists():
         end_session(Path(remember.read_text(encoding="utf-8").strip()))
@@ -80,7 +82,7 @@ def _new_folder(remember: Path) -> Path:
 
 
 def end_session(folder: Path) -> None:
-    """Kill every process of the session and remove its folder. Does nothing when there is no such session."""
+    """Kill every process of the session and remove its folder. Does nothing if there is no session."""
     kill_session(folder)
     deadline = Deadline.after(_GONE_WITHIN_S, time.monotonic)
     while not deadline.passed and processes_of(folder):
@@ -97,13 +99,13 @@ def kill_session(folder: Path) -> None:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Return the ids of the processes, except our own, that carry the session's mark."""
+    """Return the ids of the processes, except our own, that have the session's mark."""
     wanted = f"{MARK}={folder}".encode()
     return [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if pid != os.getpid() and wanted in _environment(pid)]
 
 
 def start_guard(folder: Path) -> subprocess.Popen[bytes]:
-    """Start a process that ends the session once our end of its standard input closes, be it by our sudden death."""
+    """Start a process that ends the session when our end of its standard input closes, also because we were killed."""
     environment = {name: value for name, value in os.environ.items() if name != MARK}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "shoal.deploy.ray.guard", str(folder)],
@@ -133,12 +135,12 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the processes that this one has started and not yet waited for."""
+    """Return the ids of the child processes of a process, including ended ones that it has not waited for."""
     return [int(child) for tasks in Path(f"/proc/{pid}/task").glob("*/children") for child in tasks.read_text().split()]
 
 
 def name_of(pid: int) -> str:
-    """Return the name of a process's program, at most 15 characters; "" when there is no such process."""
+    """Return the name of a process's program, at most 15 characters; "" if there is no such process."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -146,7 +148,7 @@ def name_of(pid: int) -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process runs. One that has ended and only waits for its parent does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

@@ -1,1 +1,1 @@
-"""What the router decides: plans, outcomes, gathering, health. Pure; refuses every effect."""
+"""The decisions of the router: plans, outcomes, gathering, health. Pure: no effects."""

@@ -18,7 +18,7 @@ HEDGED_READS = MetricSpec(
     kind="counter",
     text="Reads of shards that took longer than usual and were sent to a second replica, too; at most 5 of 100.",
 )
-HEDGES_WON = MetricSpec(name="shoal_hedges_won_total", kind="counter", text="Of those, the ones that the second replica answered first.")
+HEDGES_WON = MetricSpec(name="shoal_hedges_won_total", kind="counter", text="Hedged reads that the second replica answered first.")
 BREAKERS_OPENED = MetricSpec(
     name="shoal_breakers_opened_total",
     kind="counter",

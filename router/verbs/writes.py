@@ -42,7 +42,7 @@ class Writes:
         self._numbers = itertools.count(1)
 
     async def upsert(self, order: Upsert, timeout_s: float) -> Written:
-        """Write points. Returns when every shard has acknowledged. An error says for each shard if it was applied."""
+        """Write points. Returns when every shard has acknowledged. An error says whether each shard was written."""
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(order.collection, until_deadline)
         check_upsert(order.points, collection.spec, self._limits)

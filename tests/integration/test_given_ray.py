@@ -141,5 +141,5 @@ def test_a_ray_beyond_loopback_without_a_token_is_refused(tmp_path: Path) -> Non
         end_session(folder)
         network.close()
     assert done.stdout.startswith("PreconditionFailed the Ray cluster at")
-    assert f"has no token, so whoever reaches {SERVERS} runs code as its user" in done.stdout
+    assert f"has no token, so anybody who reaches {SERVERS} can run code as its user" in done.stdout
     assert "'ray get-auth-token --generate'" in done.stdout

@@ -159,7 +159,7 @@ def test_while_nothing_can_be_heard_all_is_left_alone_and_said_once() -> None:
         world.now_s += 100.0
         world.turn()
     assert world.launcher.killed == []
-    assert world.lines == ["Ray is away; what runs goes on by itself, trying again"]
+    assert world.lines == ["Ray is away; running processes go on by themselves, trying again"]
 
 
 def test_afterwards_what_runs_is_found_and_what_ended_is_started_with_one_line_each() -> None:
@@ -172,7 +172,7 @@ def test_afterwards_what_runs_is_found_and_what_ended_is_started_with_one_line_e
     for _ in range(3):
         world.turn()
     assert world.launcher.created == ["a", "b", "b"]
-    assert world.lines[1:] == ["b ended unheard; starting it again", "Ray answers again", "b is back (pid 3)"]
+    assert world.lines[1:] == ["b ended while Ray was away; starting it again", "Ray answers again", "b is back (pid 3)"]
 
 
 def test_a_process_without_a_node_waits_for_one_without_failing() -> None:
@@ -197,4 +197,4 @@ def test_what_cannot_be_stopped_is_said() -> None:
     world.turn()
     world.launcher.broken = "Ray is away"
     world.supervisor.stop([["a"]], 7.0)
-    assert world.lines == ["warning: Ray is away; what could not be ended goes on, the next 'shoal up' finds it"]
+    assert world.lines == ["warning: Ray is away; processes that could not be ended go on, and the next 'shoal up' finds them"]

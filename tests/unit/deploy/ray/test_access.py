@@ -15,7 +15,7 @@ def test_an_open_ray_on_loopback_only_is_let_pass(nodes: set[str]) -> None:
 
 @pytest.mark.parametrize("node", ["10.0.0.7", "0.0.0.0", "fd00::7", "head.example"])
 def test_an_open_ray_beyond_is_refused_naming_the_node_and_the_way_out(node: str) -> None:
-    with pytest.raises(PreconditionFailed, match=f"whoever reaches {node} runs code as its user: 'ray get-auth-token --generate'"):
+    with pytest.raises(PreconditionFailed, match=f"anybody who reaches {node} can run code as its user: 'ray get-auth-token --generate'"):
         check_open_ray("127.0.0.1:6379", {"127.0.0.1", node})
 
 

@@ -152,9 +152,9 @@ def test_a_failure_is_told_and_leaves_nothing_in_the_store(table: TableRay) -> N
 def test_a_ray_that_hangs_is_left_alone_until_it_comes_back(table: TableRay) -> None:
     table.open.clear()
     builds = RayBuilds(threads=2, patience_s=0.05)
-    with pytest.raises(Unavailable, match="Ray did not tell its nodes for 0 s"):
+    with pytest.raises(Unavailable, match="Ray did not list its nodes for 0 s"):
         builds.run(TASK, material(), bool)
-    with pytest.raises(Unavailable, match="has not come back from an earlier build yet: it did not tell its nodes"):
+    with pytest.raises(Unavailable, match="has not come back from an earlier build yet: it did not list its nodes"):
         builds.run(TASK, material(), bool)
     table.open.set()
     settled(builds)

@@ -20,7 +20,7 @@ def cluster(revision: int) -> ClusterMap:
 def test_there_is_no_map_before_the_first() -> None:
     async def ask() -> None:
         view = MapView()
-        with pytest.raises(Unavailable, match="not heard from the store"):
+        with pytest.raises(Unavailable, match="etcd has not answered"):
             _ = view.current
         view.publish(cluster(1))
         assert view.current.revision == 1
