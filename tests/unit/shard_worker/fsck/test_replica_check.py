@@ -165,7 +165,7 @@ def test_damage_of_a_segment_file_is_found_by_its_hash(path, ending, damage):
         ("UPDATE points SET vector = zeroblob(16) WHERE row = 6", "row 6", "the crc of its vector"),
         ("UPDATE points SET seq = seq + 1 WHERE row = 6", "row 6", "the crc of its head"),
         ("UPDATE points SET id = 1.5 WHERE row = 6", "row 6", "another type"),
-        ("DELETE FROM points WHERE row = 6", "table points", "it holds 17 rows"),
+        ("DELETE FROM points WHERE row = 6", "table points", "its 17 rows are not the"),
         ("UPDATE requests SET affected = 9", "", "a row of requests"),
         ("UPDATE segments SET rows = rows + 1", "", "a row of segments"),
         ("UPDATE meta SET value = 3 WHERE key = 'points'", "", "the crc of points in meta"),

@@ -153,7 +153,7 @@ def test_damage_names_file_offset_and_seq(crashed):
     data = bytearray(path.read_bytes())
     data[data.index(b"body 3")] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataLoss, match=f"{path.name} at offset {ends[2]}, seq 3: valid records lie behind"):
+    with pytest.raises(DataLoss, match=f"{path.name} at offset {ends[2]}, seq 3: valid records follow"):
         open_log(folder)
 
 
@@ -162,7 +162,7 @@ def test_a_record_cut_out_of_the_middle_is_damage(crashed):
     path, ends = log_files(folder)[0], frame_ends(folder)
     data = path.read_bytes()
     path.write_bytes(data[: ends[2]] + data[ends[3] :])
-    with pytest.raises(DataLoss, match="seq 3: valid records lie behind"):
+    with pytest.raises(DataLoss, match="seq 3: valid records follow"):
         open_log(folder)
 
 
@@ -171,7 +171,7 @@ def test_a_record_that_is_there_twice_is_damage(crashed):
     path, ends = log_files(folder)[0], frame_ends(folder)
     data = path.read_bytes()
     path.write_bytes(data + data[ends[4] : ends[5]])
-    with pytest.raises(DataLoss, match="seq 6: valid records lie behind"):
+    with pytest.raises(DataLoss, match="seq 6: valid records follow"):
         open_log(folder)
 
 
