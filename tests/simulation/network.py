@@ -105,7 +105,7 @@ class Network:
             delay_s += random.random() * weather.slow_s
 
         def deliver() -> None:
-            if (source.name, target.name) not in self.cut:
+            if not self.cut or (source.name, target.name) not in self.cut:
                 arrive()
 
         self._scheduler.at(self._scheduler.now + delay_s, deliver)

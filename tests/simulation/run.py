@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections import Counter
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from tests.simulation.seeds import Outcome, run_seed
 
-AT_ONCE = 4
+AT_ONCE, CHUNKS_A_PROCESS = 4, 25
 
 
 def main() -> int:
@@ -70,7 +71,11 @@ def outcomes(seeds: range, processes: int) -> Iterator[Outcome]:
     if processes == 1:
         yield from map(run_seed, seeds)
         return
-    with get_context("spawn").Pool(processes) as pool:
+    # Each process is forked from one that has the modules, and ends before what its seeds have left behind grows large:
+    # to collect that after each seed would take longer.
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["tests.simulation.seeds"])
+    with context.Pool(processes, initializer=gc.disable, maxtasksperchild=CHUNKS_A_PROCESS) as pool:
         yield from pool.imap_unordered(run_seed, seeds, chunksize=AT_ONCE)
 
 

@@ -40,10 +40,9 @@ class Outcome:
 
 def run_seed(seed: int, *, trace: bool = False) -> Outcome:
     """Play one seed."""
-    # Tasks and their exceptions are cycles. Searching for them all the time would take a third of the time, so they are
-    # collected at the end, without objects that are older.
+    # Tasks and their exceptions are cycles. To look for them all the time would take a third of it.
+    collects = gc.isenabled()
     gc.disable()
-    gc.freeze()
     try:
         with only_defects(), unlisted_tasks():
             try:
@@ -51,9 +50,8 @@ def run_seed(seed: int, *, trace: bool = False) -> Outcome:
             finally:
                 end_world()
     finally:
-        gc.collect()
-        gc.unfreeze()
-        gc.enable()
+        if collects:
+            gc.enable()
 
 
 def _play(seed: int, *, trace: bool) -> Outcome:
