@@ -21,12 +21,11 @@ from shoal.runtime.logs import event
 from shoal.store.codecs import encode_leader
 from shoal.store.interface import Absent, Committed, LeaseNotFound, Put, Store, Transaction
 from shoal.store.keys import Keys
+from shoal.store.lease_plan import TICKS_PER_TTL
 from shoal.store.leases import OS_THREADS, LeaseKeeper, Threads, hold_lease
 from shoal.store.observe import ObservedMap
 
 log = logging.getLogger("shoal.coordinator.election")
-
-_TICKS_PER_TTL = 10
 
 
 def proof_of_leadership(leadership: Revision | None, cluster: ClusterMap) -> Revision:
@@ -57,8 +56,9 @@ class Election:
         lease_ttl_s: int,
         timeout_s: float,
         threads: Threads = OS_THREADS,
+        ticks_per_ttl: int = TICKS_PER_TTL,
     ) -> None:
-        self._threads = threads
+        self._threads, self._ticks_per_ttl = threads, ticks_per_ttl
         self._store, self._keys, self._observer, self._changes, self._clock = store, keys, observer, changes, clock
         self._lease_ttl_s, self._timeout_s = lease_ttl_s, timeout_s
         self._keeper: LeaseKeeper | None = None
@@ -80,7 +80,7 @@ class Election:
         await self._changes.until(lambda: self._observer.listed, timeout_s=None)
         while True:
             keeper = await self._new_lease()
-            ticking = asyncio.create_task(_tick(keeper))
+            ticking = asyncio.create_task(_tick(keeper, self._ticks_per_ttl))
             try:
                 await self._hold(keeper, address)
             finally:
@@ -171,7 +171,7 @@ class Election:
         self._changes.notify()
 
 
-async def _tick(keeper: LeaseKeeper) -> None:
+async def _tick(keeper: LeaseKeeper, ticks_per_ttl: int) -> None:
     while True:
         keeper.tick()
-        await asyncio.sleep(keeper.ttl_s / _TICKS_PER_TTL)
+        await asyncio.sleep(keeper.ttl_s / ticks_per_ttl)

@@ -22,6 +22,7 @@ from shoal.runtime.logs import event as log_event
 from shoal.store.codecs import decode_worker, encode_worker
 from shoal.store.interface import Absent, Committed, LeaseNotFound, Put, Store, Transaction, Unchanged, Versioned
 from shoal.store.keys import Keys
+from shoal.store.lease_plan import TICKS_PER_TTL
 from shoal.store.leases import OS_THREADS, LeaseKeeper, Threads, hold_lease
 
 log = logging.getLogger("shoal.worker.membership")
@@ -42,11 +43,12 @@ class Membership:
         changed: Callable[[], None],
         clock: Callable[[], float] = boot_s,
         threads: Threads = OS_THREADS,
+        ticks_per_ttl: int = TICKS_PER_TTL,
     ) -> None:
         """me: the registration to publish (its `registration` is ignored); changed: called when the registration
         changes; clock: seconds that go on while the machine is suspended; threads: see LeaseKeeper.
         """
-        self._clock, self._threads = clock, threads
+        self._clock, self._threads, self._ticks_per_ttl = clock, threads, ticks_per_ttl
         self._store, self._keys, self._me = store, keys, me
         self._ttl_s = lease_ttl_s
         self._changed = changed
@@ -97,7 +99,7 @@ class Membership:
     async def _keep(self) -> None:
         keeper = self._keeper
         assert keeper is not None
-        tick_s = keeper.ttl_s / 10
+        tick_s = keeper.ttl_s / self._ticks_per_ttl
         while not keeper.lost and self._successor is None:
             keeper.tick()
             await self._news.until(lambda: keeper.lost or self._successor is not None, tick_s)

@@ -13,6 +13,8 @@ SURE_PART = 0.95
 RENEWALS_PER_TTL = 3
 RETRIES_PER_TTL = 12
 TICKLESS_PART = 0.5
+TICKS_PER_TTL = 10
+"""How often an event loop ticks in one time to live."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,7 @@ from tests.simulation.etcd import KEYS, Follower
 from tests.simulation.network import NoAnswer, NobodyThere
 from tests.simulation.sim_store import SimStore
 from tests.simulation.violation import hold
-from tests.simulation.virtual_loop import VirtualThreads
+from tests.simulation.virtual_loop import TICKS_PER_TTL, VirtualThreads
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -57,6 +57,7 @@ class Coordinator(Follower):
             lease_ttl_s=TTL_S,
             timeout_s=STORE_TIMEOUT_S,
             threads=VirtualThreads(self),
+            ticks_per_ttl=TICKS_PER_TTL,
         )
         actor = CheckedActor(
             self._heard, store=store, keys=KEYS, leadership=self._election.leadership, at_once=COMMITS_AT_ONCE, timeout_s=STORE_TIMEOUT_S

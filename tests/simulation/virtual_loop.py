@@ -24,6 +24,9 @@ from tests.simulation.violation import note
 
 T = TypeVar("T")
 
+TICKS_PER_TTL = 4
+"""Ticks for the keepers of leases: fewer than in the product, whose ticks would be a quarter of all events."""
+
 TASKS_KEPT = 512
 
 

@@ -25,7 +25,7 @@ from tests.simulation.peers import SimPeers
 from tests.simulation.replica import Replica
 from tests.simulation.scheduler import Resume
 from tests.simulation.sim_store import SimStore
-from tests.simulation.virtual_loop import VirtualThreads
+from tests.simulation.virtual_loop import TICKS_PER_TTL, VirtualThreads
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -64,6 +64,7 @@ class Worker(Follower):
             changed=self._on_change,
             clock=self.clock,
             threads=VirtualThreads(self),
+            ticks_per_ttl=TICKS_PER_TTL,
         )
         fetch = SnapshotFetch(peers=self._peers, downloads=SimDownloads(self, self.disk))
         self._assignments = Assignments(
