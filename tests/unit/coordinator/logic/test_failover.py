@@ -20,18 +20,19 @@ def live(**registrations: int) -> dict[WorkerId, WorkerEntry]:
 
 
 def ends(**told: tuple[int, int]) -> Told:
-    """What the workers of these tell; no other worker answers."""
+    """Return what is known when only the workers of these replicas answer, each with the end of its replica's log."""
     logs = {ReplicaId(replica): LogEnd(term=Term(term), seq=Seq(seq)) for replica, (term, seq) in told.items()}
     return Told(ends=logs, answered={WorkerId(HOMES[replica]) for replica in logs})
 
 
 def closed(*replicas: str) -> Told:
-    """What is known once the workers of these have told that they are not open."""
+    """Return what is known when the workers of these replicas answer that the replicas are not open."""
     return Told(closed=frozenset(map(ReplicaId, replicas)))
 
 
 def elected(config: ShardConfig, workers: dict[WorkerId, WorkerEntry], **told: tuple[int, int]) -> ShardConfig | None:
-    """What becomes of it once it has waited long enough for those that tell nothing."""
+    """Return the elected configuration after the longest wait for silent replicas. Return None if nothing is elected.
+    """
     election = election_of(ShardEntry(config=config, epoch=Revision(9)), workers, ends(**told), unled_s=UNTOLD_AFTER_S)
     if election is None:
         return None
@@ -265,7 +266,7 @@ def test_nobody_is_elected_who_may_miss_a_committed_record(
         assert len(set(after.isr)) == len(after.isr)
         eligible_there = [each for each in elr if HOMES[each] in registrations]
         there = [each for each in isr if HOMES[each] in registrations] or eligible_there
-        # Rather one of the elr that tells its log than one in sync that tells nothing.
+        # A replica of the elr whose log end is known is preferred to a replica in sync whose log end is unknown.
         rivals = [each for each in there if each in told] or [each for each in eligible_there if each in told] or there
         assert after.primary in rivals
         assert all(told.get(after.primary, (-1, -1)) >= told.get(each, (-1, -1)) for each in rivals)

@@ -16,7 +16,7 @@ ids = st.sampled_from([WorkerId(name) for name in "abcdefgh"])
 
 
 def unsaid(*workers: WorkerId) -> dict[WorkerId, int]:
-    """Budgets of workers that do not say how much memory they may use."""
+    """Return budgets of workers that do not say how much memory they may use."""
     return dict.fromkeys(workers, 0)
 
 

@@ -36,7 +36,7 @@ class Context:
 
 
 class Front:
-    """All services over one twin cluster."""
+    """All services of a router over one twin cluster."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.cluster = TwinCluster(limits=limits)

@@ -1,4 +1,6 @@
-"""Two replicas of any history agree wherever they stopped; one that was changed by anything else does not."""
+"""Test that two replicas with the same history agree, whatever seq each has applied, and that any other change of a
+replica is found.
+"""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""A payload index against payloads: a right one passes whatever they hold, and each lie of one is found."""
+"""Test the check of a payload index against the payloads: a right index passes, and each wrong entry is found."""
 
 import json
 import sys
@@ -82,7 +82,7 @@ def test_fields_are_those_that_the_truth_walks(payload):
 
 
 def test_a_payload_of_any_depth_is_walked_as_far_as_a_filter_may_ask():
-    """A version before the bound on depth took some that Python's own json cannot read."""
+    """An older version had no bound on depth. It stored payloads that Python's own json cannot read."""
     levels = 5 * sys.getrecursionlimit()
     deep = b'{"n":1,"b":' + b'[{"b":' * levels + b"1" + b"}]" * levels + b"}"
     walked = [path for path, _ in fields_of(payload_from_json(deep))]

@@ -1,4 +1,4 @@
-"""Every kind of index: built from several sources, searched, written, read, extended."""
+"""Test every kind of index: it is built from several sources, searched, written, read and extended."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _queries(metric: Metric) -> np.ndarray:
 
 
 def _recall(segment: SealedSegment, metric: Metric, fetch: int, breadth: int) -> float:
-    """Recall of the K nearest after an exact comparison of the `fetch` rows that the index gives."""
+    """Return the recall of the K nearest, when the `fetch` rows that the index returns are then compared exactly."""
     part, queries = segment.part(), _queries(metric)
     assert part.native is not None
     found = part.native.search(queries, fetch, breadth)

@@ -1,4 +1,4 @@
-"""The filter contract against brute force: exact answers are the same, no answer is short, recall is that of the
+"""Test the filter contract against brute force: exact answers are equal, no answer is short, and recall is that of the
 unfiltered search.
 """
 
@@ -36,15 +36,16 @@ WORLDS = [
 
 @functools.cache
 def _data(correlated: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(vectors, label of each). correlated: the label is the cluster; else it is drawn by lot."""
+    """Return the vectors and the label of each. correlated: the label is the vector's cluster; otherwise it is random.
+    """
     vectors, cluster = clustered(5, ROWS + 2 * QUERIES, DIM, 8)
     return vectors, cluster if correlated else np.random.default_rng(2).integers(0, 8, size=len(vectors))
 
 
 @functools.cache
 def _world(metric: Metric, kind: str, correlated: bool, dead: int, unsure_every: int) -> World:
-    """A sealed part of two thirds of the rows and a growing one; `dead` rows are dead, and some ids live in another
-    part since.
+    """Build a sealed part with two thirds of the rows and a growing part with the rest. `dead` rows of them are dead.
+    Some of their ids now live in another part.
     """
     rng = np.random.default_rng(dead)
     vectors, label = _data(correlated)

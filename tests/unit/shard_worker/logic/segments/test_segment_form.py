@@ -91,8 +91,8 @@ def test_a_change_of_index_makes_out_of_date_what_it_would_not_make(before: str,
     if _form(after).outdated(old.text, live=rows, trained_rows=0):
         assert old != new
     elif old != new:
-        # What stays is an index of the chosen kind: with lists of another number, or where there are now too few rows
-        # for it.
+        # An old segment may stay although the new index would be made in another way: its number of lists differs, or
+        # the segment now has too few rows for this kind.
         assert parse_index(after, DIM).family in (old.family, parse_index("auto", DIM).family)
 
 
