@@ -1,7 +1,8 @@
-"""The kill matrix in short: every process killed, and those faults whose course differs. All twelve cells: `make
-kill-matrix`.
+"""Run the short kill matrix: each process is killed, and those other faults are tried that take another course. All
+twelve cells: `make kill-matrix`.
 
-A frozen or cut-off leader is test_standby's; a stopped leader, etcd or router differs little from a killed one.
+test_standby covers a leader that is frozen or cut off. Stopping a leader, etcd or a router differs little from killing
+it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Reads that need several messages, against a real cluster: gets larger than one, and scrolls whose collection is made
-anew.
+"""Test reads that take several messages, with a real cluster: gets larger than a message, and scrolls whose collection
+is dropped and created again.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def closed(*replicas: str) -> Told:
 
 
 def elected(config: ShardConfig, workers: dict[WorkerId, WorkerEntry], **told: tuple[int, int]) -> ShardConfig | None:
-    """Return the elected configuration after the longest wait for silent replicas. Return None if nothing is elected.
+    """Return the elected configuration after the longest wait for silent replicas. Return None if nothing
+    is elected.
     """
     election = election_of(ShardEntry(config=config, epoch=Revision(9)), workers, ends(**told), unled_s=UNTOLD_AFTER_S)
     if election is None:

@@ -1,4 +1,5 @@
-"""Test that long filters are read, checked and written in pieces beside the event loop, and short ones at once on it.
+"""Test that long filters are read, checked and written in pieces beside the event loop, and short ones at
+once on it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Test that the public service forwards recoveries of shards and questions about the audit to the leading coordinator.
+"""Test that the public service forwards recoveries of shards and questions about the audit to the leading
+coordinator.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Test the digest of a replica: it is equal for equal sets of (id, seq) in any order, and differs for different sets.
+"""Test the digest of a replica: it is equal for equal sets of (id, seq) in any order, and differs for
+different sets.
 """
 
 from hypothesis import given

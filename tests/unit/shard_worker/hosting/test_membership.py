@@ -149,7 +149,8 @@ def test_a_worker_whose_place_another_process_took_ends_and_leaves_the_other_alo
 
 
 def test_a_later_registration_by_somebody_else_in_the_map_ends_the_worker_at_once():
-    """The data folder was copied, and another process runs on the copy. Only one of the two may go on as this worker.
+    """The data folder was copied, and another process runs on the copy. Only one of the two may go on as
+    this worker.
     """
 
     async def run():

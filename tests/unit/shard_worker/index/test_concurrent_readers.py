@@ -59,7 +59,8 @@ def test_each_point_is_seen_exactly_once_while_it_is_written_built_and_swapped()
 
 
 def _write_until_swapped(writer: Writer) -> tuple[int, int]:
-    """Upsert the same ids again and again while builds run in other threads. Return the number of swaps and of rounds.
+    """Upsert the same ids again and again while builds run in other threads. Return the number of swaps and
+    of rounds.
     """
     rng = np.random.default_rng(1)
     swaps, rounds, build, sealed, job = 0, 0, None, [], None

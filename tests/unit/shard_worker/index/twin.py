@@ -1,4 +1,5 @@
-"""Hold the dumb twin of ReplicaIndex, a dictionary that is sorted whole for every query, and a writer that drives both.
+"""Hold the dumb twin of ReplicaIndex, a dictionary that is sorted whole for every query, and a writer that
+drives both.
 """
 
 from __future__ import annotations

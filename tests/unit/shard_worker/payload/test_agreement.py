@@ -1,4 +1,5 @@
-"""Test that every form of the payload index agrees with the definition of truth, for any payloads, filters and bounds.
+"""Test that every form of the payload index agrees with the definition of truth, for any payloads, filters
+and bounds.
 """
 
 from __future__ import annotations

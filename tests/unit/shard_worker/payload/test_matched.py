@@ -1,4 +1,5 @@
-"""Test three-valued logic: the answer is right whether the unsure rows match or not, and no row is unsure without need.
+"""Test three-valued logic: the answer is right whether the unsure rows match or not, and no row is unsure
+without need.
 """
 
 from __future__ import annotations

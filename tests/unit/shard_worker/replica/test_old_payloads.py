@@ -1,5 +1,5 @@
-"""Payloads that an older version stored and this one would not: read, found by filters, sealed, opened again, deleted
-by filter.
+"""Test payloads that an older version stored and this version would refuse: they are read, found by filters, sealed,
+opened again and deleted by filter.
 """
 
 import asyncio

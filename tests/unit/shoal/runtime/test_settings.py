@@ -91,7 +91,7 @@ LINKS = {"SHOAL_PORT": "tcp://10.96.0.12:7600", "SHOAL_SERVICE_HOST": "10.96.0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Settings whose variables Kubernetes may set."""
+    """Settings whose environment variables Kubernetes may also set."""
 
     port: int = setting(7600, "a port")
     metrics_port: int = setting(0, "another port")

@@ -1,5 +1,5 @@
-"""The signals that end a process, taken by real processes; one that comes while libraries load is not lost and says
-nothing.
+"""Test the signals that end a process, with real processes. A signal that comes while libraries are imported is not
+lost, and it prints no traceback.
 """
 
 from __future__ import annotations

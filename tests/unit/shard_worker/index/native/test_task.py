@@ -31,7 +31,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def job_of(text: str, metric: Metric, folder: Path, *, extends: bool) -> BuildJob:
-    """Return a build of two sources. With `extends`, the first source is a sealed segment that was read from its files.
+    """Return a build of two sources. With `extends`, the first source is a sealed segment that was read
+    from its files.
     """
     form = form_of(text, DIM, metric)
     first, second = (frozen(clustered(seed, rows, DIM), metric, first_row=seed * 10_000) for seed, rows in ((2, ROWS), (3, MORE)))

@@ -36,7 +36,8 @@ WORLDS = [
 
 @functools.cache
 def _data(correlated: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors and the label of each. correlated: the label is the vector's cluster; otherwise it is random.
+    """Return the vectors and the label of each. correlated: the label is the vector's cluster; otherwise it
+    is random.
     """
     vectors, cluster = clustered(5, ROWS + 2 * QUERIES, DIM, 8)
     return vectors, cluster if correlated else np.random.default_rng(2).integers(0, 8, size=len(vectors))

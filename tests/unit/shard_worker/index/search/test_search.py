@@ -103,7 +103,8 @@ def test_a_radius_cuts_off_exactly_there(metric: Metric, kind: str, filter: obje
 @pytest.mark.parametrize("kind", ["HNSW16", "HNSW8,SQ8", "IVF16,Flat"])
 @pytest.mark.parametrize("metric", list(Metric))
 def test_a_radius_at_the_bound_loses_nothing(metric: Metric, kind: str, accuracy: Accuracy) -> None:
-    """A search with a stored vector finds that vector within two radii: its own score, and this score as it is shown.
+    """A search with a stored vector finds that vector within two radii: its own score, and this score as it
+    is shown.
     """
     if isinstance(accuracy, Breadth) and kind.startswith("IVF"):
         accuracy = Breadth(nprobe=16)
