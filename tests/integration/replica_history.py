@@ -36,7 +36,7 @@ CLUSTER, REF = ClusterId("cluster"), ReplicaRef(SHARD, REPLICA)
 
 Content = tuple[tuple[float, ...], dict[str, Any] | None]
 Model = Mapping[PointId, Content]
-"""Points by id: vector and payload."""
+"""Vector and payload of each point, by id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +84,7 @@ class TakeSnapshot:
 
 
 Closed = Restart | CutTail | TakeSnapshot
-"""Steps while the replica is closed; the next one opens it in a new term."""
+"""Steps during which the replica is closed. The step after them opens it in a new term."""
 
 Step = Write | Remove | RemoveClass | Optimize | Closed
 

@@ -44,7 +44,7 @@ Answers = tuple[Any, ...]
 Stored = dict[int | str, tuple[list[float], dict[str, Any] | None]]
 
 OF_A_CUT = ("log.drop", "log.shorten")
-"""Points that a lone replica never comes to, since nobody cuts its log; `test_kill_points` kills there."""
+"""Fault points that a single replica never reaches, because its log is never cut. `test_kill_points` covers them."""
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ IN_SHORT = (
     ("worker", "stop"),
 )
 LONGEST_GAP_S = 10.0
-"""Of writes and searches while a process is killed and starts again; a frozen one may last as long as it is frozen,
-besides.
+"""Longest time without an answer to writes or searches while a process is killed and starts again. The time for which a
+process is frozen comes in addition.
 """
 
 

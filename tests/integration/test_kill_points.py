@@ -30,7 +30,7 @@ STEPS = history()
 FIRST, MIDDLE = "the first time", "in the middle of its life"
 EVERY = [(point, moment) for point in FAULT_POINTS for moment in (FIRST, MIDDLE)]
 KILLS = cells(EVERY, [(point, (FIRST, MIDDLE)[number % 2]) for number, point in enumerate(FAULT_POINTS)])
-"""In short, each point once."""
+"""The short tests use each fault point once."""
 
 
 class Nursery:

@@ -26,7 +26,7 @@ from tests.support.repository import ROOT
 
 DIM, ROWS, CALLERS, PATIENCE_S, HOURS = 4, 1_000, 30, 60.0, 7_200.0
 DEPTH = 40
-"""Deeper than fields are indexed, so that every payload is read."""
+"""Deeper than the index goes, so that every payload is read."""
 
 PATH = ".".join(["a"] * DEPTH)
 FILTER: Any = {"$or": [{PATH: {"$contains": f"absent {number}"}} for number in range(1_000)]}

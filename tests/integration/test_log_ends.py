@@ -21,8 +21,8 @@ from tests.support.network.ports import free_port
 MESSAGE_BYTES = 1_000_000
 WAIT_S = 20.0
 ANSWER_S = 3.0
-"""One of the workers never answers, so each question takes as long as this; on a busy machine the others may need some
-of it.
+"""Time for one question. It is always used up, because one worker never answers. On a busy machine the others need some
+of it, too.
 """
 SHARDS = [ShardId(CollectionId("id-c"), number) for number in range(3)]
 

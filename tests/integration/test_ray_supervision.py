@@ -23,7 +23,7 @@ from tests.support.etcd.process import EtcdProcess
 TIMEOUT_S = 60.0
 WORKERS = 3
 LONGEST_PAUSE_S = 2.0
-"""Of a write and a search, while only Ray's head is away. They do not touch it; this is for a busy machine."""
+"""Longest write and search while only Ray's head is away. They do not use the head. The time is for a busy machine."""
 
 
 class Load:

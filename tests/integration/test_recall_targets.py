@@ -33,7 +33,7 @@ TARGETS = (0.8, 0.9, 0.95, 0.99)
 KS = (1, 10, 100)
 RANKS = (1, 3, 10, 30, 100)
 SPLITS = {"sift": 4, "scifact": 3, "fashion": 1}
-"""Ways of halving: the fewer queries there are, the more."""
+"""Number of random halves. With fewer queries there are more halves."""
 
 FASHION_ROWS = 10_000
 INDEXES = ("hnsw", "ivf")
@@ -41,7 +41,7 @@ CELLS = cells(
     [(name, index) for name in SPLITS for index in INDEXES],
     [("sift", "hnsw"), ("sift", "ivf"), ("scifact", "hnsw"), ("fashion", "ivf")],
 )
-"""In short, each data set once, one of them with both indexes."""
+"""The short tests use each data set once, and one data set with both indexes."""
 
 
 def data(name: str) -> tuple[np.ndarray, np.ndarray, Metric]:

@@ -18,8 +18,8 @@ from tests.support.cluster.role_cluster import RoleCluster, wait_until
 TTL_S = 2
 OTHER_LEADS_WITHIN_S = TTL_S + 2.0
 UNNOTICED_S = float(TTL_S)
-"""Longest time without an answer that is called unnoticed, on a busy machine of two cores: who waited for the new
-leader waits longer.
+"""Longest time without an answer that counts as undisturbed, on a busy machine of two cores. A call that waits for the
+new leader takes longer than this.
 """
 
 SHARDS = 24

@@ -30,7 +30,7 @@ LONG = {
     "conditions": Or(tuple(Contains(("text",), f"word {number}") for number in range(1_000))),
 }
 NOT_ON_THE_LOOP = 2
-"""Reading and checking."""
+"""Number of conversions of one request beside the loop: reading and checking."""
 
 
 class Looks:

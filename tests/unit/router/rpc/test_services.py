@@ -101,7 +101,7 @@ def test_missing_shards_are_flagged() -> None:
 
 
 LABEL = {"filter": {"field": {"path": ["a"], "in": {"values": [{"integer": 1}]}}}}
-"""Matches the point 5 only."""
+"""Matches only point 5."""
 
 
 @pytest.mark.parametrize(

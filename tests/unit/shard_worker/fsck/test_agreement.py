@@ -9,7 +9,7 @@ from shoal.shard_worker.fsck.agreement import MOST_NAMED, Comparison, Version
 
 IDS = st.sampled_from([0, 1, 2, "a", "b"])
 HISTORIES = st.lists(st.tuples(st.sampled_from(["write", "remove"]), st.lists(IDS, min_size=1, max_size=3)), max_size=12)
-"""Records, seq 1 first."""
+"""Histories of records. The first record has seq 1."""
 
 
 def state(history, through):

@@ -19,7 +19,7 @@ from shoal.shard_worker.payload.sealed import SealedPayloads
 from shoal.shard_worker.storage.store.inspection import StoredPoint
 
 INDEXED = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, 3.0, -1e300, "", "x", "é", "long" * 9]))
-"""Values of which an index within its bounds is sure."""
+"""Values of which an index is sure within its bounds."""
 SCALARS = INDEXED | st.just(2**70)
 KEYS = st.sampled_from(["a", "b", "c.d"])
 

@@ -21,7 +21,7 @@ from tests.support.worker.replica_on_disk import change, checked, flip, forge, f
 from tests.support.worker.storage_parts import files_under
 
 MORE = 300
-"""Points that make an index worth training."""
+"""Number of points for which an index is trained."""
 
 
 @pytest.fixture(scope="module")

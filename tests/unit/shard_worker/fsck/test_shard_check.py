@@ -11,7 +11,7 @@ from tests.support.worker.engine_driver import Driven
 from tests.support.worker.replica_on_disk import change, checked, forge, make_worker
 
 APPLIED = 7
-"""Of the replica that make_worker makes."""
+"""Applied seq of the replica that make_worker makes."""
 
 
 @pytest.fixture(scope="module")

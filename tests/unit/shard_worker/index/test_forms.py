@@ -42,7 +42,7 @@ KINDS = {
     "PQ6x4": 300,
     "RaBitQ": 300,
 }
-"""How many rows must be fetched so that those compared exactly hold nearly all of the ten nearest."""
+"""Number of rows to fetch, so that comparing them exactly finds nearly all of the ten nearest."""
 
 
 @pytest.fixture(autouse=True)

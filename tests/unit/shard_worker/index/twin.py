@@ -24,7 +24,7 @@ from shoal.shard_worker.index.view import IndexHits, IndexView
 from shoal.shard_worker.logic.segments.segment_plan import plan_build
 
 NEVER: Callable[[], bool] = bool
-"""should_stop that is never true."""
+"""A should_stop that always returns False."""
 
 Hits = list[tuple[PointId, float]]
 

@@ -56,7 +56,7 @@ plain_payloads: st.SearchStrategy[Payload] = st.one_of(
         max_size=3,
     ),
 )
-"""Of what an index within its bounds can tell without reading: no integer beyond 64 bits, no object in a list."""
+"""Payloads of which an index is sure within its bounds: no integer beyond 64 bits, no object in a list."""
 
 
 def _ranges(path: Path, bounds: st.SearchStrategy[Any]) -> st.SearchStrategy[Filter]:

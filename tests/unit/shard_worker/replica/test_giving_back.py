@@ -26,7 +26,7 @@ from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC, Alone, Bench, opened
 
 WORKER_FILES = 1
-"""The lock of the worker's folder."""
+"""Number of open files of the worker itself: the lock of its folder."""
 
 
 @contextlib.contextmanager

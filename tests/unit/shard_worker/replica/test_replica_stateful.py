@@ -30,7 +30,9 @@ IDS = st.one_of(st.integers(-2, 12), st.sampled_from(["1", "a", "é"]))
 POINT = st.tuples(st.lists(st.integers(-3, 3), min_size=4, max_size=4), st.none() | st.fixed_dictionaries({"class": st.integers(0, 2)}))
 POINTS = st.dictionaries(IDS, POINT, min_size=1, max_size=6)
 FAULT = st.none() | st.integers(1, 25)
-"""How many fault points an operation reaches before it crashes; many reach fewer."""
+"""Number of the fault point at which an operation crashes. Many operations reach fewer fault points and do
+not crash.
+"""
 
 
 class ReplicaModel(RuleBasedStateMachine):

@@ -63,7 +63,7 @@ sys.meta_path.insert(0, Interrupt())
 sys.argv = [module, *arguments]
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
-"""Runs a module as a program, with Ctrl-C pressed twice at the moment when it begins to import another one."""
+"""Runs a module as a program. Ctrl-C is pressed twice when it begins to import the module `when`."""
 
 
 def run(source: str, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ from shoal.shard_worker.index.search.exact import exact_hits
 from tests.unit.shard_worker.index.twin import INDEXES, Writer, brute_force, by_query, exact, new_index, search
 
 BATCHES = [1, 7, 8, 70]
-"""Sizes on both sides of the change from one pass a query to a matrix product, and of its block."""
+"""Sizes below and above two borders: one pass for each query or a matrix product, and the block of that product."""
 
 
 def _writer(metric: Metric, vectors: np.ndarray, *, sealed: bool) -> Writer:

@@ -21,7 +21,7 @@ from tests.unit.shard_worker.index.filter_world import Hits, Piece, World, by_qu
 
 DIM, ROWS, QUERIES = 16, 2_400, 120
 TOLERANCE, CHANCE_HITS = 0.01, 3
-"""Recall that may be lost, and hits of all queries together that chance may cost besides."""
+"""Recall that may be lost, and the hits of all queries together that may be lost by chance in addition."""
 
 WORLDS = [
     (Metric.L2, "HNSW16", True, 0),
@@ -31,7 +31,7 @@ WORLDS = [
     (Metric.COSINE, "IVF32,Flat", False, 0),
     (Metric.L2, "PQ8x4", False, 500),
 ]
-"""Metric, index, whether the label is the cluster, dead rows."""
+"""Metric, index, whether the label is the cluster, number of dead rows."""
 
 
 @functools.cache
@@ -96,8 +96,8 @@ FILTERS: st.SearchStrategy[Filter] = st.recursive(
     max_leaves=5,
 )
 COSTS = st.sampled_from([1.0, 300.0, 20_000.0])
-"""Floats compared in a microsecond: with the first, exact search is never cheaper than the index, with the last
-always.
+"""Floats compared in a microsecond. With the first value an exact search is never cheaper than the index, with the last
+value always.
 """
 
 
