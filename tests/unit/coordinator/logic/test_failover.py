@@ -181,7 +181,7 @@ def test_a_primary_that_resigned_and_began_anew_under_another_id_is_succeeded_to
     assert (after.primary, after.learners) == ("r1", ("r9",))
 
 
-def test_where_several_may_lead_nobody_does_who_has_not_told_that_its_log_is_open() -> None:
+def test_of_several_candidates_only_those_with_an_open_log_may_lead() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)
     entry, workers = ShardEntry(config=config, epoch=Revision(9)), live(w1=8)
     assert election_of(entry, workers) is None
@@ -209,7 +209,7 @@ def test_an_answer_about_one_shard_says_nothing_of_another_that_was_not_asked_ab
     assert choose_candidate(alone, live(w1=12), told) == "r1"
 
 
-def test_one_of_the_elr_leads_while_the_log_of_who_is_in_sync_does_not_open() -> None:
+def test_a_replica_of_the_elr_leads_while_the_log_of_the_isr_does_not_open() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0"], elr=["r1", "r2"], primary_reg=7, min_isr=2)
     workers = live(w0=12, w1=8, w2=9)
     told = Told(ends=ends(r1=(1, 5), r2=(1, 6)).ends, closed=frozenset({ReplicaId("r0")}))

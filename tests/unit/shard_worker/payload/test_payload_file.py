@@ -49,7 +49,7 @@ def test_every_truncation_and_any_addition_is_refused(tmp_path: Path) -> None:
         decode_payloads(data + b"\0")
 
 
-def test_a_damaged_file_is_refused_or_leads_beyond_no_array(tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused_or_reads_within_its_arrays(tmp_path: Path) -> None:
     """The hash finds every flipped bit. Even a file that passes must give an answer or DataLoss when it is read and
     matched.
     """

@@ -79,7 +79,7 @@ def test_a_full_disk_under_stdout_is_one_line_in_every_command(run, words):
 
 
 @pytest.mark.parametrize("words", PRINTING[::4], ids=" ".join)
-def test_a_full_disk_under_stderr_is_nobody_to_be_told(run, words):
+def test_a_full_disk_under_stderr_is_not_reported(run, words):
     out = io.StringIO()
     with open("/dev/full", "w", encoding="utf-8") as full:
         assert run(words, out, full) == 0

@@ -81,7 +81,7 @@ def test_what_may_change_is_asked_again(said: str) -> None:
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_no_status_of_a_stranger_is_called_a_defect_of_ours(code: grpc.StatusCode) -> None:
+def test_an_unknown_status_is_not_reported_as_internal(code: grpc.StatusCode) -> None:
     """Only INTERNAL and UNKNOWN are reported as a defect (Internal), because gRPC itself may end a call to a router
     with them.
     """

@@ -87,7 +87,7 @@ def test_works_of_one_caller_go_on_until_they_end_in_the_order_they_came() -> No
     assert ended == {0: 5, 1: 10, 2: 15, 3: 20}
 
 
-def test_who_was_away_is_not_paid_for_it() -> None:
+def test_a_client_that_was_idle_gains_no_turns() -> None:
     old, new = Asker("1", "old"), Asker("2", "new")
     ended = play(turns(), [(old, 1_000)], arrivals={500: [(new, 100)]})
     # From slice 500 on, both share the slices equally, so 100 slices take about 200.

@@ -151,7 +151,7 @@ def test_a_learner_that_lacks_the_noop_does_not_join_although_nothing_else_is_co
     assert play.swaps(play.go()) == []
 
 
-def test_from_before_the_swap_is_sent_until_its_outcome_is_known_the_joiner_is_needed():
+def test_the_joiner_is_needed_from_before_the_swap_until_its_outcome_is_known():
     play = Play(config(isr=(P,), learners=(L,)))
     play.flush()
     play.joined()

@@ -86,7 +86,7 @@ def test_what_was_just_made_is_not_out_of_date_nor_after_growing_a_little(text: 
 
 
 @given(st.sampled_from(INDEXES), st.sampled_from(INDEXES), st.integers(0, 10**6))
-def test_a_change_of_index_makes_out_of_date_what_it_would_not_make(before: str, after: str, rows: int) -> None:
+def test_a_change_of_index_marks_segments_of_another_kind_as_outdated(before: str, after: str, rows: int) -> None:
     old, new = _form(before).wanted(rows), _form(after).wanted(rows)
     if _form(after).outdated(old.text, live=rows, trained_rows=0):
         assert old != new
