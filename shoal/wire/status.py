@@ -46,11 +46,15 @@ def message_of(error: ShoalError) -> str:
 
 
 def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
-    """Return the trailing metadata with the details of an error: at most 3 KiB.
+    """Return the trailing metadata with the details of an error: see details_to_bytes."""
+    return ((DETAILS_KEY, details_to_bytes(error.details)),)
+
+
+def details_to_bytes(details: ErrorDetails) -> bytes:
+    """Return details as the bytes of an ErrorInfo message: at most 3 KiB.
 
     Long texts are cut. Of many shards, only the first are kept.
     """
-    details = error.details
     info = common_pb2.ErrorInfo(
         field=_cut(details.field or "", _DETAIL_BYTES, _utf8_bytes),
         limit=_cut(details.limit or "", _DETAIL_BYTES, _utf8_bytes),
@@ -59,7 +63,20 @@ def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
         applied=_fitting(details.applied),
         retry_after_ms=None if details.retry_after_s is None else min(_MOST_MS, max(0, round(1000 * details.retry_after_s))),
     )
-    return ((DETAILS_KEY, info.SerializeToString()),)
+    return info.SerializeToString()
+
+
+def details_from_bytes(data: bytes) -> ErrorDetails:
+    """Return the details of an ErrorInfo message. Raises DecodeError for other bytes."""
+    info = common_pb2.ErrorInfo.FromString(data)
+    return ErrorDetails(
+        field=info.field or None,
+        limit=info.limit or None,
+        shard=info.shard or None,
+        index=info.index if info.HasField("index") else None,
+        applied={shard: cast(Applied, applied) for shard, applied in info.applied.items()},
+        retry_after_s=info.retry_after_ms / 1000 if info.HasField("retry_after_ms") else None,
+    )
 
 
 def error_from_rpc(code: grpc.StatusCode, message: str | None, trailing: Iterable[tuple[str, Any]] | None) -> ShoalError:
@@ -121,13 +138,5 @@ def _details(trailing: Iterable[tuple[str, Any]] | None) -> ErrorDetails | None:
     """Return the details that a server of Shoal sent; None if there are none."""
     for key, value in trailing or ():
         if key == DETAILS_KEY:
-            info = common_pb2.ErrorInfo.FromString(value)
-            return ErrorDetails(
-                field=info.field or None,
-                limit=info.limit or None,
-                shard=info.shard or None,
-                index=info.index if info.HasField("index") else None,
-                applied={shard: cast(Applied, applied) for shard, applied in info.applied.items()},
-                retry_after_s=info.retry_after_ms / 1000 if info.HasField("retry_after_ms") else None,
-            )
+            return details_from_bytes(value)
     return None
