@@ -95,8 +95,7 @@ class MergeOrder:
 
 
 def merge_order(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metric: Metric) -> MergeOrder:
-    """Return the order in which merge_hits returns the hits of these parts, at least one, none of them without hits
-    unless it is the only one.
+    """Return the order in which merge_hits returns the hits of these parts, at least one.
 
     First, one partition leaves out the hits that are worse than the k-th best score of their query. The order of the
     rest, which is not much more than k a query, is exact.

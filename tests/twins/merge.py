@@ -20,11 +20,13 @@ def merge_by_sorting(parts: Sequence[HitColumns], k: int | np.ndarray, metric: M
     order = hit_order(query, scores, ids, metric)
     ordered = query[order]
     kept = order[rank_in_group(ordered) < (k if isinstance(k, int) else k[ordered])]
-    payloads, vectors = [part.payloads for part in parts], [part.vectors for part in parts]
+    payloads = [part.payloads for part in parts if part.payloads is not None]
+    vectors = [part.vectors for part in parts if part.vectors is not None]
+    texts = [text for part in payloads for text in part]
     return HitColumns(
         counts=np.bincount(query[kept], minlength=queries).astype(np.int64),
         ids=ids[kept],
         scores=scores[kept],
-        payloads=None if None in payloads else tuple(np.array([text for part in payloads for text in part], dtype=object)[kept].tolist()),
-        vectors=None if any(part is None for part in vectors) else np.concatenate(vectors)[kept],
+        payloads=tuple(texts[at] for at in kept) if len(payloads) == len(parts) else None,
+        vectors=np.concatenate(vectors)[kept] if len(vectors) == len(parts) else None,
     )
