@@ -46,15 +46,20 @@ def message_of(error: ShoalError) -> str:
 
 
 def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
-    """Return the trailing metadata with the details of an error: at most 3 KiB.
+    """Return the trailing metadata with the details of an error: see details_to_bytes."""
+    return ((DETAILS_KEY, details_to_bytes(error.details)),)
+
+
+def details_to_bytes(details: ErrorDetails) -> bytes:
+    """Return details as the bytes of an ErrorInfo message: at most 3 KiB.
 
     Long texts are cut. Of many shards, only the first are kept.
     """
-    return ((DETAILS_KEY, details_to_message(error.details).SerializeToString()),)
+    return details_to_message(details).SerializeToString()
 
 
 def details_to_message(details: ErrorDetails) -> common_pb2.ErrorInfo:
-    """Return the details of an error as a message, cut as described in details_to_metadata."""
+    """Return the details of an error as a message, cut as described in details_to_bytes."""
     return common_pb2.ErrorInfo(
         field=_cut(details.field or "", _DETAIL_BYTES, _utf8_bytes),
         limit=_cut(details.limit or "", _DETAIL_BYTES, _utf8_bytes),
@@ -63,6 +68,11 @@ def details_to_message(details: ErrorDetails) -> common_pb2.ErrorInfo:
         applied=_fitting(details.applied),
         retry_after_ms=None if details.retry_after_s is None else min(_MOST_MS, max(0, round(1000 * details.retry_after_s))),
     )
+
+
+def details_from_bytes(data: bytes) -> ErrorDetails:
+    """Return the details of an ErrorInfo message. Raises DecodeError for other bytes."""
+    return details_from_message(common_pb2.ErrorInfo.FromString(data))
 
 
 def details_from_message(info: common_pb2.ErrorInfo) -> ErrorDetails:
@@ -141,5 +151,5 @@ def _details(trailing: Iterable[tuple[str, Any]] | None) -> ErrorDetails | None:
     """Return the details that a server of Shoal sent; None if there are none."""
     for key, value in trailing or ():
         if key == DETAILS_KEY:
-            return details_from_message(common_pb2.ErrorInfo.FromString(value))
+            return details_from_bytes(value)
     return None
