@@ -17,6 +17,7 @@ from shoal.coordinator.logic.steps import AddLearners, CreateShard, ElectPrimary
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.map_tables import CollectionTable, ShardTable
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import SLOTS, SlotRange
@@ -87,8 +88,8 @@ def map_of(
         revision=Revision(100),
         cluster=cluster or None,  # type: ignore[arg-type]
         workers={each.id: each for each in workers},
-        collections={each.id: each for each in collections},
-        shards={each.shard: ShardEntry(config=each, epoch=Revision(50)) for each in configs},
+        collections=CollectionTable(collections),
+        shards=ShardTable(ShardEntry(config=each, epoch=Revision(50)) for each in configs),
     )
 
 
