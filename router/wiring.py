@@ -14,6 +14,7 @@ from shoal.router.shards.every_replica import EveryReplica
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 from shoal.router.shards.replica_reads import ReplicaReads
 from shoal.router.shards.scatter import Scatter
+from shoal.router.shards.serving import Serving
 from shoal.router.shards.traffic import Traffic
 from shoal.router.shards.under_way import UnderWay
 from shoal.router.verbs.administration import Administration, LeaderCalls
@@ -71,6 +72,7 @@ def make_router(
             finder=finder,
             scatter=scatter,
             replicas=every,
+            serving=Serving(view=view, scatter=scatter, clock=clock),
             leader=leader,
             clock=clock,
             limits=limits,
