@@ -76,7 +76,7 @@ class Client:
         min_isr: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Create a collection; returns when it can be used.
+        """Create a collection; returns when the primaries of all its shards serve, so that it can be used at once.
 
         metric: "l2" (squared Euclidean distance), "ip" (inner product) or "cosine".
 
@@ -89,7 +89,9 @@ class Client:
         at least 1.
 
         Raises AlreadyExists when another call created the name, PreconditionFailed when there are fewer live workers
-        than replicas, InvalidArgument for values that cannot work, such as a PQ that does not divide dim.
+        than replicas, InvalidArgument for values that cannot work, such as a PQ that does not divide dim, and
+        DeadlineExceeded when the timeout is over first: the collection exists then, if the message says so, and its
+        shards go on to be opened.
         """
         self._run(
             self._verbs.create_collection(

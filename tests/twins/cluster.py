@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from shoal.core.filter_truth import matches
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import Limits
+from shoal.core.map_tables import CollectionTable, ShardTable
 from shoal.core.payload import payload_from_json
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
 from shoal.core.recovery import LogEnd, Recovery, ReplicaPlace
@@ -404,7 +405,9 @@ class TwinCluster:
         )
 
     def change(self, **parts: object) -> None:
-        """Publish the next map."""
+        """Publish the next map. Collections and shards may be plain mappings."""
+        tables: dict[str, Callable[[Any], object]] = {"collections": CollectionTable, "shards": ShardTable}
+        parts |= {name: tables[name](part.values()) for name, part in parts.items() if name in tables and isinstance(part, Mapping)}
         self.view.current = dataclasses.replace(self.view.current, revision=Revision(self.view.current.revision + 1), **parts)
 
     def add(
