@@ -116,7 +116,14 @@ class Replica:
         self._closing = False
         self._changed = changed
         machine = ReplicaMachine(beginning.opened, beginning.requests)
-        self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward, wall_ms=wall_ms)
+        self._writer = Writer(
+            machine=machine,
+            engine=engine,
+            thread=pools.writers.executor(),
+            progressed=self._progressed,
+            outward=self._outward,
+            wall_ms=wall_ms,
+        )
         self._room = ReplicaRoom(shard=shard, engine=engine, writer=self._writer, memory=memory)
         self._replicate = Replicate(
             peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(lambda _: engine.read_log(*asked), Asker())
