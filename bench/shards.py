@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import shoal
+from shoal.core.health import ShardCondition
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
 
 SHARDS, DIM, IDLE_S, LONGEST_S = 1_000, 128, 20.0, 600.0
@@ -136,7 +137,7 @@ def _wait_serving(client: shoal.Client, shards: int, look: Callable[[], object],
         except shoal.ShoalError:
             return False
         ours = pid is None or [each.pid for each in cluster.workers if each.state == "up"] == [pid]
-        return ours and [shard.state for shard in cluster.shards].count("ok") == shards
+        return ours and [shard.state for shard in cluster.shards].count(ShardCondition.OK) == shards
 
     wait_until(serve, f"{shards} shards serve", LONGEST_S)
 

@@ -133,7 +133,6 @@ class Replica:
         self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, spec=spec, folder=engine.tuning_folder)
         self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, tuner=self._tuner)
         self._sealing.kick()
-        self._tuner.kick()
 
     @property
     def behind(self) -> ReplicaId | None:
@@ -477,7 +476,6 @@ class Replica:
         self._progress.notify()
         self._room.account()
         self._sealing.kick()
-        self._tuner.kick()
 
 
 def _check_search(call: ShardSearch, dim: int) -> None:

@@ -20,6 +20,7 @@ from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
 from shoal.shard_worker.index.native.threads import build_thread_init, search_thread_init
 from shoal.shard_worker.resources.builders import BUILD_HERE, Builder
+from shoal.shard_worker.resources.rounds import BackgroundRounds
 from shoal.shard_worker.resources.writer_pool import WriterPool
 
 T = TypeVar("T")
@@ -55,6 +56,8 @@ class Pools:
         self._builds = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=self._begin_builds)
         self._measures = ThreadPoolExecutor(1, thread_name_prefix="measure", initializer=partial(build_thread_init, threads=1))
         self._turn = asyncio.Lock()
+        self.rounds = BackgroundRounds()
+        """Background work of the replicas. They leave it before `close`."""
         self.stopping = threading.Event()
         """Set when the worker ends: builds check it and stop."""
 

@@ -1,4 +1,4 @@
-"""The byte level of a router over an answer function of values: what a MockTransport takes, reached through messages."""
+"""The byte level of a router over a function of values: what a MockTransport takes, reached through messages."""
 
 from __future__ import annotations
 
