@@ -10,16 +10,16 @@ from shoal.runtime.metrics import STORE_CONNECTED, Measure, Metrics, MetricSpec,
 SHARD_CALLS = MetricSpec(
     name="shoal_shard_calls_total",
     kind="counter",
-    text="Calls on shards, retries included: ok, or the status they failed with (unavailable, deadline_exceeded, ...).",
+    text="Shards asked for, retries included, each shard of a call on several: ok, or the status it failed with (unavailable, ...).",
     labels=("outcome",),
 )
-SHARD_RETRIES = MetricSpec(name="shoal_shard_retries_total", kind="counter", text="Calls on shards that were tried again.")
+SHARD_RETRIES = MetricSpec(name="shoal_shard_retries_total", kind="counter", text="Shards that were asked for again.")
 HEDGED_READS = MetricSpec(
     name="shoal_hedged_reads_total",
     kind="counter",
-    text="Reads of shards that took longer than usual and were sent to a second replica, too; at most 5 of 100.",
+    text="Calls that took longer than usual, so that their shards were asked for at other replicas, too; at most 5 of 100.",
 )
-HEDGES_WON = MetricSpec(name="shoal_hedges_won_total", kind="counter", text="Hedged reads that the second replica answered first.")
+HEDGES_WON = MetricSpec(name="shoal_hedges_won_total", kind="counter", text="Hedged calls that the other replicas answered first.")
 BREAKERS_OPENED = MetricSpec(
     name="shoal_breakers_opened_total",
     kind="counter",
