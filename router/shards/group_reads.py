@@ -89,6 +89,10 @@ class GroupReads:
             found = self._places[collection.id, consistency] = places_of(seen, collection, consistency, live)
         return found
 
+    def has_hop(self, collection: Collection, consistency: Consistency) -> bool:
+        """Return whether a search of the collection may ask a worker of another process."""
+        return not self.places(self.view.current, collection, consistency).workers <= self.workers.here
+
     def is_older(self, seen: ClusterMap, worker: WorkerId) -> None:
         """Remember that the process of a worker does not know calls on several shards."""
         entry = seen.workers.get(worker)
