@@ -59,17 +59,17 @@ class ShardGroup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Alone:
+class AskedAlone:
     """What is not asked for in groups: these shards, and all shards at these workers."""
 
     shards: frozenset[int] = frozenset()
     workers: frozenset[WorkerId] = frozenset()
 
 
-NOBODY_ALONE = Alone()
+NONE_ALONE = AskedAlone()
 
 
-def grouped(shards: Iterable[ShardChoices], alone: Alone = NOBODY_ALONE) -> tuple[ShardGroup, ...]:
+def grouped(shards: Iterable[ShardChoices], alone: AskedAlone = NONE_ALONE) -> tuple[ShardGroup, ...]:
     """Return the shards in groups by their first replica. Each shard is in exactly one group."""
     groups: dict[Hashable, list[ShardChoices]] = {}
     for shard in shards:
@@ -79,7 +79,7 @@ def grouped(shards: Iterable[ShardChoices], alone: Alone = NOBODY_ALONE) -> tupl
     return tuple(ShardGroup(worker=members[0].first.worker, shards=tuple(members)) for members in groups.values())
 
 
-def elsewhere(group: ShardGroup, numbers: Collection[int], alone: Alone = NOBODY_ALONE) -> tuple[ShardGroup, ...]:
+def elsewhere(group: ShardGroup, numbers: Collection[int], alone: AskedAlone = NONE_ALONE) -> tuple[ShardGroup, ...]:
     """Return these shards of a group, grouped by their next replica. Shards without another replica are left out."""
     return grouped((others for each in group.shards if each.number in numbers and (others := each.others) is not None), alone)
 

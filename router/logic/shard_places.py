@@ -22,7 +22,8 @@ class ShardPlaces:
     """The shards by number, each in one of three places.
 
     only: those with one live replica that may answer; several: those with more; failed: those without one, and why;
-    entries: configurations of the shards that are placed; homes: live workers of the replicas of `several`.
+    entries: configurations of the shards that are placed; homes: live workers of the replicas of `several`; workers:
+    those, and the workers of `only`.
     """
 
     entries: Mapping[int, ShardEntry]
@@ -30,6 +31,7 @@ class ShardPlaces:
     several: Mapping[int, ShardConfig]
     failed: Mapping[int, ShoalError]
     homes: frozenset[WorkerId]
+    workers: frozenset[WorkerId]
 
 
 def places_of(seen: ClusterMap, collection: Collection, consistency: Consistency, live: Container[WorkerId]) -> ShardPlaces:
@@ -53,7 +55,8 @@ def places_of(seen: ClusterMap, collection: Collection, consistency: Consistency
             only[number] = ShardChoices(number=number, choices=choices)
         else:
             failed[number] = nobody_may_answer(entry.config, consistency, shard_name(collection, number))
-    return ShardPlaces(entries=entries, only=only, several=several, failed=failed, homes=frozenset(homes))
+    workers = homes.union(each.first.worker for each in only.values())
+    return ShardPlaces(entries=entries, only=only, several=several, failed=failed, homes=frozenset(homes), workers=frozenset(workers))
 
 
 def nobody_may_answer(config: ShardConfig, consistency: Consistency, name: str) -> Unavailable:

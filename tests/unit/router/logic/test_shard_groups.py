@@ -10,7 +10,7 @@ from shoal.core.shard_calls import Consistency
 from shoal.core.shard_config import ShardConfig
 from shoal.router.logic.breaker import Gate
 from shoal.router.logic.replica_choice import ReplicaChoice, ReplicaLoad, replicas_to_ask
-from shoal.router.logic.shard_groups import Alone, ShardChoices, choices_of_shards, elsewhere, grouped
+from shoal.router.logic.shard_groups import AskedAlone, ShardChoices, choices_of_shards, elsewhere, grouped
 from tests.unit.router.configs import config_of
 
 WORKERS = st.sampled_from("abc")
@@ -30,13 +30,13 @@ def shard_choices(draw: st.DrawFn) -> list[ShardChoices]:
 
 
 @st.composite
-def kept_apart(draw: st.DrawFn) -> Alone:
+def kept_apart(draw: st.DrawFn) -> AskedAlone:
     shards, workers = draw(st.frozensets(st.integers(0, 7), max_size=3)), draw(st.frozensets(WORKERS, max_size=1))
-    return Alone(shards=shards, workers=frozenset(map(WorkerId, workers)))
+    return AskedAlone(shards=shards, workers=frozenset(map(WorkerId, workers)))
 
 
 @given(shard_choices(), kept_apart())
-def test_each_shard_is_in_one_group_of_its_first_worker_and_groups_are_as_few_as_can_be(shards: list[ShardChoices], alone: Alone) -> None:
+def test_each_shard_is_in_one_group_of_its_first_worker_and_groups_are_few(shards: list[ShardChoices], alone: AskedAlone) -> None:
     groups = grouped(shards, alone)
     assert sorted(number for group in groups for number in group.numbers) == [each.number for each in shards]
     for group in groups:
