@@ -493,3 +493,34 @@ def test_calls_that_make_no_sense_are_refused(pools, tmp_path, bad):
         await background.close()
 
     asyncio.run(run())
+
+
+def test_tune_with_queries_measures_on_them_and_keeps_them(part, pools, tmp_path):
+    async def run():
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        given = clustered(7, 100, DIM)
+        (curve,) = await background.tune(ShardTune(shard=SHARD, k=10, queries=given), 30.0)
+        assert (curve.queries, curve.real_queries) == (200, True), "as a part of all queries, and as a kind"
+        assert part.tuning.now.trusted
+        await background.close()
+        known = QueryKinds(dim=DIM, seed=0)
+        TuningFiles(tmp_path).load_queries(known)
+        assert [len(sample) for sample in known.sample(1_000, np.random.default_rng(0))] == [100, 100]
+
+    asyncio.run(run())
+
+
+def test_an_idle_tuner_has_no_task_and_no_timer(part, pools, tmp_path):
+    async def run():
+        reading = FixedReading([part])
+        background = tuner(reading, pools, tmp_path)
+        ask(background, 300)
+        await until(lambda: not pools.rounds.awake)
+        assert part.tuning.now.real
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        views = reading.views
+        await asyncio.sleep(5 * module.LOOK_S)
+        assert reading.views == views
+        await background.close()
+
+    asyncio.run(run())
