@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.peers.peer import EF_CONSTRUCTION, Condition, M, PeerRows, Running, Searcher, Vectors
+from bench.peers.peer import EF_CONSTRUCTION, Condition, M, Peer, PeerRows, Running, Searcher, Vectors
 
 _REFINE = 2
 
 
-class LanceDb:
+class LanceDb(Peer):
     """See Peer."""
 
     name, packages, server = "LanceDB (library)", ("lancedb",), False
@@ -27,16 +27,13 @@ class LanceDb:
 
         yield _LanceTable(lancedb.connect(str(folder)))
 
-    def connect(self, address: str) -> Searcher:
-        """See Peer. A library has no address."""
-        raise NotImplementedError("LanceDB runs in the process that uses it")
-
 
 class _LanceTable:
     address = ""
 
     def __init__(self, database: Any) -> None:
-        self._database, self._table = database, None
+        self._database = database
+        self._table: Any = None
 
     def load(self, rows: PeerRows) -> None:
         """See Running."""

@@ -193,7 +193,8 @@ def _exact(vectors: Vectors, queries: Vectors, ids: npt.NDArray[np.int64]) -> np
 
     index = faiss.IndexFlatL2(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors))
-    return ids[index.search(np.ascontiguousarray(queries), K)[1]].astype(np.int32)
+    found: npt.NDArray[np.int32] = ids[index.search(np.ascontiguousarray(queries), K)[1]].astype(np.int32)
+    return found
 
 
 if __name__ == "__main__":

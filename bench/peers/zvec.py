@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.peers.peer import EF_CONSTRUCTION, Condition, M, PeerRows, Running, Searcher, Vectors
+from bench.peers.peer import EF_CONSTRUCTION, Condition, M, Peer, PeerRows, Running, Searcher, Vectors
 
 _BATCH = 1_000
 
 
-class Zvec:
+class Zvec(Peer):
     """See Peer."""
 
     name, packages, server = "Zvec (library)", ("zvec",), False
@@ -22,10 +22,6 @@ class Zvec:
     def run(self, folder: Path) -> Iterator[Running]:
         """See Peer."""
         yield _ZvecCollection(folder / "collection")
-
-    def connect(self, address: str) -> Searcher:
-        """See Peer. A library has no address."""
-        raise NotImplementedError("Zvec runs in the process that uses it")
 
 
 class _ZvecCollection:
