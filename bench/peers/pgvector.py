@@ -136,7 +136,7 @@ def _register(connection: Any) -> None:
     from psycopg.adapt import Dumper
     from psycopg.pq import Format
 
-    class VectorDumper(Dumper):
+    class VectorDumper(Dumper):  # type: ignore[misc]
         format = Format.BINARY
         oid = connection.execute("select 'vector'::regtype::oid").fetchone()[0]
 
