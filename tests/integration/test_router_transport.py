@@ -1,4 +1,6 @@
-"""The router's gRPC transport against the worker's real service, over real sockets, with a dumb twin behind it."""
+"""Test the router's gRPC transport with the worker's real service, over real sockets. A dumb twin is behind the
+service.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ def over_grpc(check: Callable[[TwinWorker, GrpcShardService], Awaitable[None]]) 
 
 
 async def answers(service: ShardService) -> list[object]:
-    """What a worker answers to one call of each kind, as comparable values."""
+    """Return what a worker answers to one call of each kind, as values that can be compared."""
     written = await service.write(UPSERT, WAIT_S)
     found = await service.search(SEARCH, WAIT_S)
     hits = found.hits
@@ -155,7 +157,7 @@ def test_an_error_with_long_texts_arrives_cut(sign: str) -> None:
 def test_the_deadline_travels_and_ends_the_call() -> None:
     async def check(twin: TwinWorker, remote: GrpcShardService) -> None:
         await remote.count(ShardCount(shard=SHARD), WAIT_S)
-        # gRPC sends a timeout of this size in tenths of a second, rounded up.
+        # gRPC rounds a timeout of this size up to tenths of a second.
         assert WAIT_S - 5 < twin.timeouts[-1] <= WAIT_S + 0.2
         twin.count = hang
         with pytest.raises(DeadlineExceeded):

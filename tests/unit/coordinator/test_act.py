@@ -108,7 +108,9 @@ async def leading(store: MemoryStore) -> Revision:
 
 
 def deletions(count: int) -> list[Step]:
-    """Steps that do not exclude each other and hold: revision 0 stands for absent."""
+    """Return steps that can be committed together. Revision 0 stands for a key that is absent, so their conditions
+    hold.
+    """
     collections = [collection_of(f"c{number}", revision=0) for number in range(count)]
     return [DeleteCollection(collection=collection) for collection in collections]
 
@@ -216,7 +218,7 @@ def test_what_is_done_counts_as_elections_and_replacements() -> None:
 
 
 class Told(NoMetrics):
-    """Counts what it is told."""
+    """Counts the values of each metric."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, ...]] = Counter()

@@ -16,7 +16,7 @@ ids = st.sampled_from([WorkerId(name) for name in "abcdefgh"])
 
 
 def unsaid(*workers: WorkerId) -> dict[WorkerId, int]:
-    """Budgets of workers that do not say how much memory they may use."""
+    """Return budgets of workers that do not say how much memory they may use."""
     return dict.fromkeys(workers, 0)
 
 
@@ -42,7 +42,7 @@ def test_fewest_of_the_collection_then_fewest_in_all_then_smallest_id() -> None:
     assert placement.choose(one, taken=()) == "b", "none of this collection counts more than two of another"
 
 
-def test_a_worker_that_holds_the_shard_is_not_chosen_and_nobody_is_none() -> None:
+def test_a_worker_that_holds_the_shard_is_not_chosen_and_no_candidate_gives_none() -> None:
     placement = Placement(unsaid(WorkerId("a"), WorkerId("b")))
     collection = CollectionId("one")
     assert placement.choose(collection, taken={WorkerId("a")}) == "b"

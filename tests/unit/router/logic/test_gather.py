@@ -37,7 +37,7 @@ def test_gathered_hits_agree_with_sorting_everything(parts: list[list[dict[Point
     def best(found: list[tuple[int, PointId]]) -> list[tuple[int, PointId]]:
         return sorted(found, key=lambda hit: (sign * hit[0], id_order(hit[1])))[:k]
 
-    # Shards own different points: an id seen in an earlier shard is left out of the later ones.
+    # Shards own different points, so an id of an earlier shard is left out of the later ones.
     disjoint = [
         [
             {key: score for key, score in row.items() if not any(key in earlier[number] for earlier in parts[:at])}

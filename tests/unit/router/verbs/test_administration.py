@@ -236,7 +236,7 @@ def test_an_alteration_of_an_ill_name_is_not_forwarded() -> None:
 
 
 class Measured:
-    """What a worker answers about recall: told apart by shard."""
+    """Answers questions about recall for all workers. The answers of the shards differ."""
 
     def __init__(self, cluster: TwinCluster) -> None:
         self.asked: list[object] = []

@@ -91,13 +91,13 @@ def test_search_agrees_with_brute_force_over_all_points(ids: list[PointId], shar
 
 @st.composite
 def grouped(draw: st.DrawFn, count: int) -> list[tuple[int, Filter | None]]:
-    """k and filter of each of `count` queries, of which some are shared."""
+    """Draw k and filter of `count` queries. Some queries share both."""
     kinds = draw(st.lists(st.tuples(st.integers(1, 6), st.none() | filters()), min_size=1, max_size=3))
     return draw(st.lists(st.sampled_from(kinds), min_size=count, max_size=count))
 
 
 def groups_of(asked: list[tuple[int, Filter | None]]) -> tuple[QueryGroup, ...]:
-    """One group for each k and filter among them."""
+    """Return one group for each pair of k and filter."""
     members: dict[str, list[int]] = {}
     for number, each in enumerate(asked):
         members.setdefault(repr(each), []).append(number)
@@ -131,7 +131,7 @@ def test_queries_with_their_own_k_and_filter_agree_with_brute_force(
 
 
 def filled(points: dict[PointId, dict[str, object] | None], shards: int) -> TwinCluster:
-    """A cluster that holds these points, id to payload."""
+    """Return a cluster that holds these points (id to payload)."""
     cluster = TwinCluster()
     cluster.add("a", shards=shards)
     texts = tuple(None if payload is None else json.dumps(payload).encode() for payload in points.values())

@@ -1,5 +1,5 @@
-"""What a worker does about its shards, with the in-memory store and real folders: make, confirm, serve, drop; and what
-it must not do.
+"""Test what a worker does about its shards: make, confirm, serve and drop them; and what it must not do. The store is
+in memory, the folders are real.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ COLLECTION = Collection(id=SHARD.collection, spec=CollectionSpec(name="n", dim=2
 
 
 class RecordingStore(MemoryStore):
-    """Remembers how its transactions ended."""
+    """Store that counts its rejected transactions."""
 
     def __init__(self, cluster: MemoryCluster) -> None:
         super().__init__(cluster)
@@ -62,14 +62,14 @@ class RecordingStore(MemoryStore):
 
 
 class NoSnapshots:
-    """Nobody to fetch a snapshot from."""
+    """Fails the test when a snapshot is fetched."""
 
     async def fetch(self, entry, replica, primary, still_wanted):
         raise AssertionError(f"a snapshot of {primary}")
 
 
 class World:
-    """One worker without its gRPC server, and the hands of a coordinator."""
+    """One worker without its gRPC server. The test plays the coordinator."""
 
     def __init__(self, folder: Path) -> None:
         cluster = MemoryCluster(boot_s)
@@ -192,9 +192,7 @@ def test_lost_answers_on_the_way_do_not_stop_it(tmp_path):
 
 
 def test_a_stale_map_never_makes_an_empty_folder_for_an_active_shard(tmp_path):
-    """The map says CREATING, but the shard is ACTIVE by now (an earlier life of this worker made it, and its disk was
-    wiped).
-    """
+    """The map still says CREATING, but the shard is ACTIVE: this worker made it before, and then its disk was wiped."""
 
     async def run():
         async with worker(tmp_path) as world:
@@ -253,7 +251,7 @@ def test_a_worker_with_a_new_registration_serves_only_once_it_is_elected_again(t
 
 
 def test_closing_waits_for_a_replica_that_is_being_opened(tmp_path):
-    """A thread that opens a replica may cut its log: the folder's lock must not be given back before it has ended."""
+    """A thread that opens a replica may cut the replica's log. The folder stays locked until that thread has ended."""
 
     async def run():
         async with worker(tmp_path) as world:

@@ -1,4 +1,4 @@
-"""Queries are told from others by how far their nearest rows lie."""
+"""Test that queries unlike the sample are recognised by the distance of their nearest rows."""
 
 import numpy as np
 import pytest

@@ -153,7 +153,7 @@ OTHER = ReplicaId("other")
 
 
 def replicated(*, isr: tuple[ReplicaId, ...], learners: tuple[ReplicaId, ...] = (), leaving: tuple[ReplicaId, ...] = ()) -> ShardEntry:
-    """The primary is elsewhere; this worker holds REPLICA."""
+    """Return a shard whose primary is on another worker. This worker holds REPLICA."""
     config = dataclasses.replace(
         entry().config,
         primary=OTHER,
@@ -168,7 +168,7 @@ def replicated(*, isr: tuple[ReplicaId, ...], learners: tuple[ReplicaId, ...] = 
 
 
 def with_the_other(alone: HostView, *, registration: int = 3) -> HostView:
-    """The other worker is there, too."""
+    """Add the other worker to the map."""
     home = WorkerId("there")
     there = WorkerEntry(id=home, address="a:1", incarnation="i", pid=1, node="n", zone="", registration=Revision(registration))
     return dataclasses.replace(alone, map=dataclasses.replace(alone.map, workers={home: there}))

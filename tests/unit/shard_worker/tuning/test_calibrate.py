@@ -1,4 +1,4 @@
-"""Calibration of real FAISS indexes on small data: what is measured is what a search then finds."""
+"""Test the measurement of real FAISS indexes on small data: searches then have the recall that was measured."""
 
 import time
 
@@ -17,8 +17,8 @@ ROWS, DIM = 2_000, 16
 
 
 class CheapIndexClock:
-    """Every look at the clock takes a microsecond, so that costs do not depend on the machine: an index search is
-    always cheapest.
+    """Clock that moves by one microsecond at each look. So costs do not depend on the machine, and searching the index
+    is always cheapest.
     """
 
     def __init__(self) -> None:
@@ -44,12 +44,12 @@ def tuned(part: SegmentView, sample: QuerySample, metric: Metric = Metric.L2) ->
 
 
 def all_distances(part: SegmentView, queries: np.ndarray) -> np.ndarray:
-    """Of every query and every row. (nq, n)."""
+    """Return the distances of each query to each row, shape (nq, n)."""
     return np.stack([scores(query, part.vectors, Metric.L2) for query in queries])
 
 
 def recall_of(part: SegmentView, queries: np.ndarray, distances: np.ndarray, k: int, breadth: int, fetch: int) -> float:
-    """The dumb way: the k best of what the index gives, by all distances."""
+    """Compute the recall in the dumb way: the k best rows that the index returns, judged by all distances."""
     found = []
     for query, every in zip(queries, distances, strict=True):
         positions = part.native.search(query[None, :], fetch, breadth)[0]

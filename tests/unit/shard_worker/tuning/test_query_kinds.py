@@ -1,5 +1,5 @@
-"""Queries of kinds that came up are sampled by themselves, few of a kind say nothing, and all is found again after a
-restart.
+"""Test the kinds of queries that appear later: each kind has its own sample, a few queries of a kind count for nothing,
+and all samples are read after a restart.
 """
 
 import numpy as np

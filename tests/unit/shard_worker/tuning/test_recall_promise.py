@@ -1,8 +1,8 @@
-"""The mean recall of any 200 searches in a row is at least the target - 0.01, on data that indexes find hard, whatever
-is asked.
+"""Test that the mean recall of any 200 searches in a row is at least the target - 0.01, for any queries, on data that
+is hard for indexes.
 
-No clock: a search of the index counts as cheaper than an exact one, so that the index is asked wherever it is relied
-on.
+No clock: searching the index always counts as cheaper than an exact search. So the index is used wherever it is
+trusted.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CELLS = cells(
 
 
 class Case:
-    """One sealed segment behind a view. index: of which kind."""
+    """One sealed segment, measured and searched alone. index: kind of its index."""
 
     def __init__(self, kind: str, metric: Metric, seed: int, folder: Path, index: str = "HNSW16") -> None:
         self.rows, self.metric, self.seed = rows_of(kind, ROWS, DIM, seed), metric, seed
@@ -75,7 +75,9 @@ class Case:
         return QuerySample.asked(first, self.metric, *others)
 
     def recalls(self, queries: np.ndarray, k: int, filter: Filter | None) -> tuple[np.ndarray, set[str]]:
-        """Recall of each query, searched alone, by score: ties are equally good. And the plans that were taken."""
+        """Search each query alone. Return the recall of each, by score, so that ties count as equally good, and the
+        plans that were used.
+        """
         view, group = IndexView(seq=1, parts=(self.part,)), (QueryGroup(k=k, filter=filter),)
         truth, _ = search_view(view, queries, group, Exact(), None, self.metric, self.context)
         ends = np.cumsum(truth.counts)
@@ -171,7 +173,9 @@ def test_other_indexes_keep_the_promise_too(index, tmp_path):
 
 
 def test_a_batch_is_answered_as_its_queries_are(tmp_path):
-    """Of a batch, those unlike the sample are answered exactly, the others by the index; each gets its own hits."""
+    """In a batch, queries unlike the sample are answered exactly and the others by the index. Each query gets its own
+    hits.
+    """
     case = Case("gaussian", Metric.L2, 1, tmp_path)
     case.part.tuning.now = case.measure(case.asked("rows"))
     near, far = queries_of("rows", case.rows, 40, 5), queries_of("far", case.rows, 3, 6)

@@ -1,4 +1,6 @@
-"""The sample of real queries: uniform, bounded, following changes, and restored only from what it wrote."""
+"""Test the sample of real queries: it is uniform and bounded, it follows changes, and it is restored only from what it
+wrote.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from shoal.shard_worker.tuning.query_kinds import HORIZON, MOST_BYTES, MOST_OF_A
 
 
 def numbered(start: int, count: int) -> np.ndarray:
-    """Queries that tell when they were asked. (count, 2)."""
+    """Return queries whose first component is the order in which they were asked, shape (count, 2)."""
     return np.column_stack([np.arange(start, start + count), np.zeros(count)]).astype(np.float32)
 
 

@@ -1,4 +1,6 @@
-"""The background performer: measures what is due, makes way for builds, remembers, answers on demand, and ends."""
+"""Test the tuner in the background: it measures what is due, lets builds go first, remembers, answers on demand, and
+ends.
+"""
 
 import asyncio
 import logging
@@ -34,7 +36,7 @@ DIM = 8
 
 
 class FixedReading:
-    """A replica of some parts, whose searches are all exact. views: how often anybody looked at them."""
+    """A replica that has these parts and searches them exactly. views: how often its view was taken."""
 
     def __init__(self, parts: list[SegmentView]) -> None:
         self.parts, self.views = parts, 0
@@ -69,12 +71,12 @@ def impatient(monkeypatch):
     monkeypatch.setattr(module, "PAUSE_S", 0.001)
     monkeypatch.setattr(module, "LOOK_S", 0.01)
     monkeypatch.setattr(tuning_plan, "QUIET_S", 0.0)
-    # How wide a grid is must not depend on how busy the machine is.
+    # The width of the grid must not depend on how busy the machine is.
     monkeypatch.setattr(calibration, "NOT_WORTH", math.inf)
 
 
 class CountedPools(Pools):
-    """asked: how often the build thread was asked for."""
+    """asked: how often a build thread was requested."""
 
     asked = 0
 
@@ -101,13 +103,15 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def looked(reading: FixedReading, times: int = 10) -> None:
-    """It has looked so many times more at what there is, which is a few times in each round, and done what was due."""
+    """Wait until the tuner has taken the view `times` more times. It takes the view a few times in each round, so it
+    has then done what was due.
+    """
     before = reading.views
     await until(lambda: reading.views >= before + times)
 
 
 async def occupied(pools: CountedPools) -> tuple[threading.Event, asyncio.Task]:
-    """The build thread is busy until the event is set."""
+    """Keep the build thread busy until the event is set."""
     began, release = threading.Event(), threading.Event()
     busy = asyncio.create_task(pools.build(lambda: began.set() or release.wait(20), asyncio.Event()))
     await until(began.is_set)
@@ -278,7 +282,7 @@ def test_tune_answers_with_curves_and_keeps_them(part, pools, tmp_path):
 
 @pytest.fixture
 def measured(monkeypatch) -> list[int]:
-    """Rows of every segment that was measured to the end, in order."""
+    """Return a list to which each completed measurement adds the number of rows of its segment."""
     ends: list[int] = []
 
     def counting(part, sample, **options):
@@ -418,7 +422,7 @@ def test_the_background_runs_on_one_core_and_rests_beside_searches(part, tmp_pat
 
 def test_tune_that_is_late_says_so_and_its_work_ends(part, pools, tmp_path, monkeypatch):
     ended = threading.Event()
-    # The background waits for a lull that does not come.
+    # No lull is ever long enough, so the background does not measure.
     monkeypatch.setattr(tuning_plan, "QUIET_S", 1e9)
     monkeypatch.setattr(tuning_plan, "PATIENCE_S", 1e9)
 

@@ -1,5 +1,5 @@
-"""What a tuner does where recall is not known for what is asked: measures before a swap, gathers a new kind, checks the
-latest queries.
+"""Test what a tuner does when recall is not known for the queries that are asked: it measures before a swap, collects a
+new kind of queries, and checks the latest queries.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ __all__ = ["impatient", "made", "part", "pools"]
 
 
 def far_queries(background: Tuner, part, count: int) -> None:
-    """Asked, and seen by the segment's likeness."""
+    """Ask queries of another kind, and let the segment's likeness see them."""
     for query in clustered(8, count, DIM) + 1_000:
         background.offer(query[None, :])
         part.tuning.now.likeness.unlike(np.array([1e9]))
@@ -100,7 +100,7 @@ def test_other_queries_make_a_segment_exact_until_it_was_measured_on_enough_of_t
         far_queries(background, part, 10)
         assert not part.tuning.now.trusted
         assert part.tuning.now.choice(5, 0.5).exact
-        # Not `looked`: a check of the latest queries looks at the view, too, and begins no kind.
+        # `looked` is not enough here: the check of the latest queries takes the view, too, and begins no new kind.
         await until(lambda: "queries_changed" in caplog.text)
         far_queries(background, part, 63)
         await looked(reading)

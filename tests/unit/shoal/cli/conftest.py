@@ -22,7 +22,9 @@ class Ended:
 
 
 class Shoal:
-    """The command line over a cluster in a dictionary. `connects`: (address, timeout) of each client that was made."""
+    """Runs the command line over a cluster that is a dictionary. connects: (address, timeout) of each client that was
+    made.
+    """
 
     def __init__(self) -> None:
         self.cluster, self.connects, self.clients = DictCluster(), [], []

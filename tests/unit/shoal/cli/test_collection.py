@@ -75,7 +75,7 @@ def test_errors_are_one_line_with_what_to_do_next(shoal):
 
 @pytest.fixture
 def altering(shoal, monkeypatch):
-    """A collection c, and no pause between looks at it."""
+    """Create the collection c, and let commands look at it without pauses."""
     monkeypatch.setattr(collection, "_LOOK_EVERY_S", 0.0)
     shoal("collection", "create", "c", "--dim", 4, "--index", "HNSW16,SQ8", "--recall", 0.8)
     return shoal

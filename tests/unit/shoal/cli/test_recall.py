@@ -94,12 +94,12 @@ POINTS = st.lists(st.tuples(st.floats(0.0, 1e7), st.floats(0.0, 1.0)), min_size=
 
 
 def grid(lines, width):
-    """Cells above the axis, as (row, column) -> mark."""
+    """Return the marks above the axis: (row, column) -> mark."""
     return {(row, column): mark for row, line in enumerate(lines[:-2]) for column, mark in enumerate(line[8:].ljust(width)) if mark != " "}
 
 
 def nearest(value, cells):
-    """Cell whose centre is nearest, by looking at each."""
+    """Return the cell whose centre is nearest. Compares every cell."""
     return min(range(cells), key=lambda at: abs(at - value * (cells - 1)))
 
 

@@ -7,7 +7,7 @@ from shoal.core.requests import RecoverShard
 
 @pytest.fixture
 def lost(shoal):
-    """A collection c with a shard that lost its in-sync replica."""
+    """Create the collection c. The recovery of its shard 1 is answered as if its only replica in sync were lost."""
     shoal("collection", "create", "c", "--dim", 4)
     return shoal
 

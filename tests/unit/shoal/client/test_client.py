@@ -342,8 +342,9 @@ def test_import_shoal_is_light():
 
 
 class Flaky:
-    """A cluster whose calls go wrong as scripted: `faults` by class of request, each told whether the call takes
-    effect.
+    """A cluster whose calls fail by a script. faults: for each class of request, what happens to each call. None: it
+    works. "refused": it fails without effect. "lost": it takes effect and then fails. A function: as "lost", and it is
+    called with the cluster in between.
     """
 
     def __init__(self, **faults):

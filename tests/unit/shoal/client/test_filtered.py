@@ -1,4 +1,4 @@
-"""Filters, radius, recall and what is told of a search, through the client."""
+"""Test filters, radius, recall and the explanation of a search through the client."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ def cluster():
 
 @pytest.fixture
 def client(cluster):
-    """Ten points on a line: point n at (n, 0)."""
+    """Return a client of a collection with ten points on a line. Point n is at (n, 0)."""
     with client_with(cluster) as made:
         made.create_collection("c", dim=2)
         made.upsert("c", range(10), [[n, 0] for n in range(10)], PAYLOADS)

@@ -23,7 +23,7 @@ TOOK = MetricSpec(name="test_seconds", kind="histogram", text="A time.", buckets
 
 
 class Noted:
-    """Metrics that remember every measure."""
+    """Metrics that keep every measured value."""
 
     def __init__(self) -> None:
         self.values: list[tuple[str, tuple[str, ...], float]] = []

@@ -1,4 +1,6 @@
-"""Codecs, keys and the folding of a watch: whatever is written comes back, and deltas lead where a listing leads."""
+"""Test codecs, keys and the map that a watch keeps: values are read as they were written, and a map made from changes
+equals a map made from a listing.
+"""
 
 import json
 

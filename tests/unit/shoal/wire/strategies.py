@@ -1,4 +1,4 @@
-"""Columns as they may come, for property tests."""
+"""Draw columns as requests and answers hold them, for property tests."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def hit_columns(draw: st.DrawFn) -> HitColumns:
 
 
 def same_ids(got: np.ndarray, wanted: np.ndarray) -> bool:
-    """Values, kinds and dtypes: 1 is not "1", and integers stay a column of int64."""
+    """Tell whether ids are equal in value and type: 1 is not "1", and integers stay a column of int64."""
     empty = not len(wanted)
     return (
         got.tolist() == wanted.tolist()
@@ -70,17 +70,17 @@ def same_ids(got: np.ndarray, wanted: np.ndarray) -> bool:
 
 
 def same_matrix(got: np.ndarray | None, wanted: np.ndarray | None) -> bool:
-    """Bit for bit, none for none."""
+    """Tell whether two matrices are equal bit for bit, or both None."""
     if got is None or wanted is None:
         return got is wanted
     return got.dtype == np.float32 and got.shape == wanted.shape and got.tobytes() == np.ascontiguousarray(wanted).tobytes()
 
 
 def same_payloads(got: tuple[bytes | None, ...] | None, wanted: tuple[bytes | None, ...] | None) -> bool:
-    """A column of no payloads at all travels as none."""
+    """Tell whether payloads are equal. An empty column of payloads is None after the way over the wire."""
     return got == (wanted or None)
 
 
 def over_the_wire(message: Any) -> Any:
-    """The message as the other side reads it."""
+    """Return the message as the other side reads it."""
     return type(message).FromString(message.SerializeToString())

@@ -1,4 +1,6 @@
-"""Messages of the transport: each way, without a socket. `PlainChannel` hands the bytes to a function."""
+"""Test the messages of the transport in both directions, without a socket. `PlainChannel` gives the bytes to a
+function.
+"""
 
 import dataclasses
 import multiprocessing
@@ -128,7 +130,7 @@ def test_a_search_says_all_it_was_told(monkeypatch):
 
 
 def sent(monkeypatch, request, kind, answer=b""):
-    """The message that a request becomes, as the router reads it, and what the answer is taken for."""
+    """Send a request. Return the answer as the transport reads it, and the message that the router would read."""
     seen = []
 
     def answering(path, data):

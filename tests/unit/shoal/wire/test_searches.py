@@ -188,7 +188,7 @@ def test_a_public_search_comes_back(
         assert getattr(got, field) == getattr(request, field), field
     assert same_matrix(got.queries, queries)
     for mine, sent in zip(got.groups, asked, strict=True):
-        # A filter that matches every point is left out.
+        # A filter that matches every point is not sent.
         assert plain(mine) in (plain(sent), plain(dataclasses.replace(sent, filter=None)))
 
 

@@ -1,5 +1,6 @@
-"""When a segment is measured: at first, when real queries come, when they have grown or changed, and not all the time.
-Background measurements wait for a lull, not for ever, and rest while there is none.
+"""Test when a segment is measured: at first, when real queries come, when there are many more of them or they have
+changed, but not all the time. Background measurements wait for a lull, but not for ever, and they pause while searches
+go on.
 """
 
 import math
@@ -107,8 +108,8 @@ def test_a_sample_that_holds_fewer_than_enough_is_enough_when_full():
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 400), max_size=200))
 def test_a_segment_is_measured_a_bounded_number_of_times_however_queries_come(arrivals):
-    """Queries arrive in steps of one second, a measurement takes a second: at most a few for growth, then one in a
-    hundred seconds.
+    """Queries arrive second by second, and a measurement takes one second. A growing sample causes a few measurements.
+    After that, at most one second in a hundred is spent on them.
     """
     last: Standing | None = None
     measured = taken = 0
