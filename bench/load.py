@@ -58,12 +58,12 @@ def run_threads(ask: Ask, threads: int, seconds: float) -> Load:
     return load_of(np.concatenate([np.array(each) for each in latencies]), sum(counts), time.perf_counter() - began)
 
 
-def run_processes(address: str, collection: str, queries: npt.NDArray[np.uint8], processes: int, seconds: float) -> Load:
-    """Run this number of client processes, each with one connection and one query at a time."""
+def run_processes(address: str, transport: str, collection: str, queries: npt.NDArray[np.uint8], processes: int, seconds: float) -> Load:
+    """Run this number of client processes, each with one connection and one query at a time. transport: see connect."""
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(processes)
     results: multiprocessing.Queue[tuple[list[float], float]] = context.Queue()
-    arguments = (address, collection, queries, seconds, start, results)
+    arguments = (address, transport, collection, queries, seconds, start, results)
     workers = [context.Process(target=_client_process, args=(number, *arguments)) for number in range(processes)]
     for worker in workers:
         worker.start()
@@ -74,9 +74,9 @@ def run_processes(address: str, collection: str, queries: npt.NDArray[np.uint8],
     return load_of(latencies, len(latencies), max(spent for _, spent in gathered))
 
 
-def _client_process(number, address, collection, queries, seconds, start, results) -> None:  # type: ignore[no-untyped-def]
+def _client_process(number, address, transport, collection, queries, seconds, start, results) -> None:  # type: ignore[no-untyped-def]
     latencies = []
-    with shoal.connect(address) as client:
+    with shoal.connect(address, transport=transport) as client:
         client.search(collection, queries[0], k=10, with_payload=False)
         start.wait(timeout=120)
         opened = time.perf_counter()
