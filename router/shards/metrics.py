@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from shoal.core.errors import ShoalError
 from shoal.runtime.metrics import STORE_CONNECTED, Measure, Metrics, MetricSpec, NoMetrics, Sample
 
 SHARD_CALLS = MetricSpec(
@@ -48,9 +49,15 @@ class ShardCallMeter:
             measure = self._by_outcome[outcome] = self._metrics.measure(SHARD_CALLS, outcome.lower())
         measure(calls)
 
-    def retried(self) -> None:
-        """Count a call that is tried again."""
-        self._retries(1)
+    def answered(self, shards: int, failed: Collection[ShoalError]) -> None:
+        """Count a call on several shards that was answered. failed: the errors of the shards that were not read."""
+        self.ended("ok", shards - len(failed))
+        for error in failed:
+            self.ended(error.status)
+
+    def retried(self, calls: int = 1) -> None:
+        """Count calls that are tried again."""
+        self._retries(calls)
 
     def hedged(self) -> None:
         """Count a read that is also sent to a second replica."""

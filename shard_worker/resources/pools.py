@@ -1,4 +1,5 @@
-"""The thread pools that all replicas of a worker share: searches too long for the event loop, reads, and index builds.
+"""The thread pools that all replicas of a worker share: writes, searches too long for the event loop, reads, and index
+builds.
 
 Reads take turns, so that one collection or caller does not delay the others, and a read ends when nobody waits for it
 (ADR 13). Bounded: a search is refused when too many others wait.
@@ -19,6 +20,8 @@ from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
 from shoal.shard_worker.index.native.threads import build_thread_init, search_thread_init
 from shoal.shard_worker.resources.builders import BUILD_HERE, Builder
+from shoal.shard_worker.resources.rounds import BackgroundRounds
+from shoal.shard_worker.resources.writer_pool import WriterPool
 
 T = TypeVar("T")
 
@@ -46,11 +49,15 @@ class Pools:
         )
         self.conversions = FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions")
         """Reads requests with long filters."""
+        self.writers = WriterPool()
+        """Write for the replicas."""
         self._encodes = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._build_threads = build_threads
         self._builds = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=self._begin_builds)
         self._measures = ThreadPoolExecutor(1, thread_name_prefix="measure", initializer=partial(build_thread_init, threads=1))
         self._turn = asyncio.Lock()
+        self.rounds = BackgroundRounds()
+        """Background work of the replicas. They leave it before `close`."""
         self.stopping = threading.Event()
         """Set when the worker ends: builds check it and stop."""
 
@@ -122,6 +129,7 @@ class Pools:
         self._reads.close()
         self.conversions.close()
         self._encodes.shutdown(cancel_futures=True)
+        self.writers.close()
 
     def _begin_builds(self) -> None:
         build_thread_init(threads=self._build_threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from shoal.core.filter_truth import matches
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import Limits
+from shoal.core.map_tables import CollectionTable, ShardTable
 from shoal.core.payload import payload_from_json
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
 from shoal.core.recovery import LogEnd, Recovery, ReplicaPlace
@@ -25,6 +26,7 @@ from shoal.core.replies import AuditPage, ShardRecovery
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import (
+    OlderWorker,
     QueryGroup,
     SegmentCurve,
     SegmentExplain,
@@ -37,12 +39,15 @@ from shoal.core.shard_calls import (
     ShardRecall,
     ShardScroll,
     ShardSearch,
+    ShardsFound,
+    ShardsSearch,
     ShardStats,
     ShardTune,
     ShardUpsert,
     ShardWrite,
     WorkerStatus,
     WriteAck,
+    k_of_queries,
 )
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import SlotRange, split_evenly
@@ -53,6 +58,7 @@ from shoal.router.wiring import Router, make_router
 from shoal.runtime.clock import boot_s
 from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.metrics import Metrics, NoMetrics
+from tests.twins.merge import merge_by_sorting
 from tests.twins.virtual_time import FakeClock, LiveView, ScriptedView
 
 MEMORY_BYTES = 1_000
@@ -73,7 +79,7 @@ class TwinWorker:
 
     before, after: errors to raise before or after the next calls take effect, one per call (None: no error).
     deleted_at_once: most points that one delete by filter removes; delay_s: before every answer; frozen: it answers
-    nothing.
+    nothing; at_shard: errors of the next searches of single shards; older: it does not know searches of several shards.
     """
 
     def __init__(self) -> None:
@@ -87,6 +93,8 @@ class TwinWorker:
         self.deleted_at_once = 3
         self.delay_s = 0.0
         self.frozen = False
+        self.at_shard: dict[ShardId, list[ShoalError | None]] = {}
+        self.older = False
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         shard = self._shard(call, call.shard, timeout_s)
@@ -117,6 +125,10 @@ class TwinWorker:
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         shard = self._shard(call, call.shard, timeout_s)
         await self._pause()
+        self._fail(self.at_shard.get(call.shard, []))
+        return self._found(shard, call)
+
+    def _found(self, shard: TwinShard, call: ShardSearch) -> ShardFound:
         best: dict[int, list[tuple[PointId, np.float32]]] = {}
         for group in call.groups:
             for number in range(len(call.queries)) if group.queries is None else group.queries.tolist():
@@ -141,6 +153,29 @@ class TwinWorker:
         order = hit_order(np.zeros(len(ids), dtype=np.int64), values, id_array(ids), metric)
         within = [(ids[at], values[at]) for at in order if call.radius is None or good_enough(values[at], call.radius, metric)]
         return within[: group.k]
+
+    async def search_shards(self, call: ShardsSearch, timeout_s: float) -> ShardsFound:
+        if self.older:
+            raise OlderWorker("it does not know this call")
+        self.calls.append(call)
+        self.timeouts.append(timeout_s)
+        self._fail(self.before)
+        await self._pause()
+        found, failed = {}, {}
+        for shard in call.shards:
+            try:
+                self._fail(self.at_shard.get(shard, []))
+                held = self.shards.get(shard)
+                if held is None:
+                    raise Unavailable(f"no replica of {shard} is here", ErrorDetails(shard=str(shard)))
+                found[shard] = self._found(held, call.of(shard))
+            except ShoalError as error:
+                failed[shard] = error
+        nothing = HitColumns(counts=np.zeros(len(call.queries), dtype=np.int64), ids=id_array(()), scores=np.empty(0, dtype=np.float32))
+        k = k_of_queries(call.groups, len(call.queries))
+        parts = [each.hits for each in found.values()]
+        hits = merge_by_sorting(parts, k, self.shards[next(iter(found))].spec.metric) if parts else nothing
+        return ShardsFound(hits=hits, failed=failed, explain=tuple(each for part in found.values() for each in part.explain))
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         shard = self._shard(call, call.shard, timeout_s)
@@ -370,7 +405,9 @@ class TwinCluster:
         )
 
     def change(self, **parts: object) -> None:
-        """Publish the next map."""
+        """Publish the next map. Collections and shards may be plain mappings."""
+        tables: dict[str, Callable[[Any], object]] = {"collections": CollectionTable, "shards": ShardTable}
+        parts |= {name: tables[name](part.values()) for name, part in parts.items() if name in tables and isinstance(part, Mapping)}
         self.view.current = dataclasses.replace(self.view.current, revision=Revision(self.view.current.revision + 1), **parts)
 
     def add(

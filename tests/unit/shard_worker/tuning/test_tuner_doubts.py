@@ -43,11 +43,11 @@ def test_a_segment_is_measured_before_its_swap_where_queries_are_known_or_exact_
         ask(background, 64)
         await background.measure_new(part, "coming", 0.1)
         assert part.tuning.now.trusted
-        await looked(reading)
+        await looked(reading, pools)
         await background.close()
         assert TuningFiles(tmp_path).load_tables().keys() == {"coming"}, "it is remembered while it is not in the view yet"
         restarted = tuner(reading, pools, tmp_path)
-        await looked(reading)
+        await looked(reading, pools)
         ask(restarted, 1)
         await restarted.close()
         assert TuningFiles(tmp_path).load_tables() == {}, "it never came into the view"
@@ -103,7 +103,7 @@ def test_other_queries_make_a_segment_exact_until_it_was_measured_on_enough_of_t
         # `looked` is not enough here: the check of the latest queries takes the view, too, and begins no new kind.
         await until(lambda: "queries_changed" in caplog.text)
         far_queries(background, part, 63)
-        await looked(reading)
+        await looked(reading, pools)
         assert not part.tuning.now.trusted
         far_queries(background, part, 1)
         await until(lambda: part.tuning.now.trusted)
@@ -132,7 +132,7 @@ def test_the_latest_queries_are_checked_and_what_they_miss_is_doubted(part, pool
         ask(background, 200)
         await until(lambda: part.tuning.now.trusted and reading.quick > 0)
         first = part.tuning.now
-        await looked(reading)
+        await looked(reading, pools)
         assert not first.likeness.doubted
         reading.worse = 1e6
         ask(background, 64)
