@@ -11,16 +11,19 @@ import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from bench import growth, plot, report, shoal_run
+from bench import growth, plot, report, shards, shoal_run
 from bench.data import BenchData, load
 from bench.peers.measure import installed
 
-PARTS = ("shoal", "peers", "growth", "control")
+PARTS = ("shoal", "peers", "growth", "control", "shards")
+MANY_SHARDS, IDLE_S = 1_000, 20.0
+
 _PEER_S = 1_800.0
 """Most seconds that one other system may take for everything."""
 
@@ -38,6 +41,9 @@ def main() -> int:
     if "growth" in options.parts:
         with tempfile.TemporaryDirectory(prefix="shoal-growth-") as folder:
             results["growth"] = growth.measure(Path(folder), min(options.seconds, 4.0), _tell)
+    if "shards" in options.parts:
+        _tell(f"measuring a worker with {MANY_SHARDS:,} empty shards ...")
+        results["shards"] = asdict(shards.measure(MANY_SHARDS, IDLE_S, lambda line: _tell(f"  {line}")))
     report.show(results, console)
     _write(results, options.out)
     return 0

@@ -157,6 +157,22 @@ def _collections(growth: dict[str, Any]) -> Rows:
 
 
 def _sentences(results: dict[str, Any]) -> list[str]:
+    return _search_sentences(results) + _shards_sentences(results)
+
+
+def _shards_sentences(results: dict[str, Any]) -> list[str]:
+    if "shards" not in results:
+        return []
+    found = results["shards"]
+    return [
+        f"{found['shards']:,} empty shards on one worker: {found['threads']} threads, {found['files']:,} files, "
+        f"{found['idle_cpu']:.1%} of a core when idle, {found['resident_bytes'] / 2**20:,.0f} MiB resident "
+        f"({found['booked_bytes'] / 2**20:,.0f} MiB booked); all served {found['created_s']:.1f} s after the call that creates them, "
+        f"and {found['restart_s']:.1f} s after a restart"
+    ]
+
+
+def _search_sentences(results: dict[str, Any]) -> list[str]:
     if "loads" not in results:
         return []
     quiet, busy = results["build"]["quiet"], results["build"]["during"]
