@@ -1,5 +1,5 @@
-"""The coordinator's questions to workers over real sockets: who answers is heard, who does not costs no more than the
-time given.
+"""Test the coordinator's questions to workers over real sockets: answers are collected, and a worker that does not
+answer costs no more than the given time.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from tests.support.network.ports import free_port
 MESSAGE_BYTES = 1_000_000
 WAIT_S = 20.0
 ANSWER_S = 3.0
-"""One of the workers never answers, so each question takes as long as this; on a busy machine the others may need some
-of it.
+"""Time for one question. It is always used up, because one worker never answers. On a busy machine the others need some
+of it, too.
 """
 SHARDS = [ShardId(CollectionId("id-c"), number) for number in range(3)]
 
 
 class Teller:
-    """A worker with a replica of every shard but number 2, of which number 1 has failed. silent: never answers."""
+    """A worker with a replica of each shard except number 2. Its replica of shard 1 has failed. silent: it never
+    answers.
+    """
 
     def __init__(self, name: str, *, silent: bool = False) -> None:
         self.name, self.silent = name, silent
@@ -57,7 +59,7 @@ def entry(name: str, address: str) -> WorkerEntry:
 
 
 def asked(check: Callable[[GrpcReplicaReports, dict[WorkerId, WorkerEntry]], Awaitable[None]]) -> None:
-    """w0 and w1 answer, w2 is silent, nobody listens for w3."""
+    """Run `check` with four workers: w0 and w1 answer, w2 is silent, and nothing listens at the address of w3."""
 
     async def run() -> None:
         tellers = [Teller("w0"), Teller("w1"), Teller("w2", silent=True)]

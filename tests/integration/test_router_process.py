@@ -1,4 +1,4 @@
-"""`python -m router` as a process of its own: beside an etcd that comes, goes and returns, and workers that are twins
+"""Test `python -m router` as a process of its own: etcd comes, goes and returns, and the workers are twins
 in the test.
 """
 
@@ -46,7 +46,7 @@ MESSAGE_BYTES = 1_000_000
 
 
 class Client:
-    """Plain gRPC, as any language speaks it."""
+    """Calls the router with plain gRPC, as any language does."""
 
     def __init__(self, address: str) -> None:
         self.channel = grpc.aio.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 100)])
@@ -68,7 +68,7 @@ class Client:
         return answer.status == health_pb2.HealthCheckResponse.SERVING
 
     async def wait_serving(self) -> None:
-        """By the stream of changes of grpc.health.v1."""
+        """Wait until the stream of changes of grpc.health.v1 says SERVING."""
         changes = self._health.Watch(health_pb2.HealthCheckRequest(), timeout=WAIT_S, wait_for_ready=True)
         async for change in changes:
             if change.status == health_pb2.HealthCheckResponse.SERVING:
@@ -78,7 +78,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def twin_workers(store: Store) -> AsyncIterator[TwinCluster]:
-    """A collection "a" of two shards on two twins that serve gRPC and are registered in the store."""
+    """Run two twins that serve gRPC and are registered in the store, with a collection "a" of two shards."""
     cluster = TwinCluster()
     collection = cluster.add("a")
     servers = {}

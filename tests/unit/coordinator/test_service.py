@@ -23,7 +23,7 @@ from tests.twins.router_answers import AUDITED, RECOVERY
 
 
 class Clerk:
-    """Takes down what it is asked for."""
+    """Records the calls that it gets."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[object, ...]] = []

@@ -20,7 +20,7 @@ ALL = ("w0", "w1", "w2", "w3")
 
 
 class _Open(dict[ReplicaId, LogEnd]):
-    """Whatever is asked about is open, but a few."""
+    """Stands for the log ends of all replicas except those in `but`."""
 
     def __init__(self, but: tuple[str, ...]) -> None:
         super().__init__()

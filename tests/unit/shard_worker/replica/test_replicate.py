@@ -1,4 +1,6 @@
-"""Appends get the time that their bytes take: at the performer of a primary, and on the wire to the other worker."""
+"""Test that an append gets the time that its bytes take: where the primary sends it, and on the wire to the other
+worker.
+"""
 
 import asyncio
 import contextlib
@@ -43,7 +45,7 @@ def append_of(*bodies: bytes) -> Append:
 
 
 class SlowLink:
-    """PeerCalls over a link on which nothing is lost that is waited for long enough."""
+    """PeerCalls over a slow link. An append arrives if its timeout is long enough for its bytes."""
 
     def __init__(self) -> None:
         self.granted_s: list[float] = []
@@ -89,7 +91,7 @@ def test_an_append_that_is_not_answered_in_its_time_makes_its_member_silent():
 
 
 class Member:
-    """The replica on the other worker."""
+    """The replica on the other worker. It records each append and gives one answer."""
 
     def __init__(self, answer) -> None:
         self.answer, self.heard = answer, []
