@@ -78,7 +78,8 @@ class ReplicaReads:
 
     def _choices(self, read: ReplicaRead[T]) -> tuple[ReplicaChoice, ...]:
         config, consistency, here = read.entry.config, read.kind.consistency, self._workers.here
-        homes = homes_of(config, consistency, read.seen.workers.keys() | here)
+        live = {worker for worker in config.worker_of.values() if worker in read.seen.workers or worker in here}
+        homes = homes_of(config, consistency, live)
         loads = self._traffic.loads(config.shard, {home.worker for home in homes}, here) if len(homes) > 1 else {}
         return replicas_to_ask(homes, loads) if homes else ()
 
