@@ -16,6 +16,7 @@ from shoal.router.shards.joined_searches import JoinedSearches
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 from shoal.router.shards.replica_reads import ReplicaReads
 from shoal.router.shards.scatter import Scatter
+from shoal.router.shards.serving import Serving
 from shoal.router.shards.traffic import Traffic
 from shoal.router.shards.under_way import UnderWay
 from shoal.router.verbs.administration import Administration, LeaderCalls
@@ -82,6 +83,7 @@ def make_router(
             finder=finder,
             scatter=scatter,
             replicas=every,
+            serving=Serving(view=view, scatter=scatter, clock=clock),
             leader=leader,
             clock=clock,
             limits=limits,

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from shoal.core.cluster_map import ClusterMap
+from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.deadline import Clock
 from shoal.core.errors import ShoalError
-from shoal.core.ids import Revision, ShardId, WorkerId
+from shoal.core.ids import ShardId, WorkerId
 from shoal.router.logic.breaker import CLOSED, Blame, Breaker, Gate, after_failure, blamed, gate, with_probe
 from shoal.router.logic.hedge import HedgeBudget, RecentTimes, Smoothed
 from shoal.router.logic.replica_choice import ReplicaLoad
@@ -47,7 +47,7 @@ class Traffic:
         self._workers: dict[WorkerId, WorkerTraffic] = {}
         self._replicas: dict[tuple[WorkerId, ShardId], Breaker] = {}
         self._times: dict[str, RecentTimes] = {}
-        self._registrations: Mapping[WorkerId, Revision] = {}
+        self._registered: Mapping[WorkerId, WorkerEntry] = {}
         self.hedges = HedgeBudget()
 
     def loads(self, shard: ShardId, workers: Iterable[WorkerId], here: frozenset[WorkerId]) -> dict[WorkerId, ReplicaLoad]:
@@ -143,10 +143,12 @@ class Traffic:
 
     async def keep(self, cluster: ClusterMap) -> None:
         """Forget shards that are gone, and workers that left the map or registered again as new processes."""
-        before, self._registrations = self._registrations, {each.id: each.registration for each in cluster.workers.values()}
-        kept = {worker for worker, registration in self._registrations.items() if before.get(worker, registration) == registration}
-        self._workers = {worker: known for worker, known in self._workers.items() if worker in kept}
-        self._replicas = {place: each for place, each in self._replicas.items() if place[0] in kept and place[1] in cluster.shards}
+        if cluster.workers is not self._registered:
+            before, self._registered = self._registered, cluster.workers
+            kept = {worker for worker, entry in cluster.workers.items() if before.get(worker, entry).registration == entry.registration}
+            self._workers = {worker: known for worker, known in self._workers.items() if worker in kept}
+            self._replicas = {place: each for place, each in self._replicas.items() if place[0] in kept}
+        self._replicas = {place: each for place, each in self._replicas.items() if place[1] in cluster.shards}
 
     def _of(self, worker: WorkerId) -> WorkerTraffic:
         found = self._workers.get(worker)

@@ -116,7 +116,14 @@ class Replica:
         self._closing = False
         self._changed = changed
         machine = ReplicaMachine(beginning.opened, beginning.requests)
-        self._writer = Writer(machine=machine, engine=engine, progressed=self._progressed, outward=self._outward, wall_ms=wall_ms)
+        self._writer = Writer(
+            machine=machine,
+            engine=engine,
+            thread=pools.writers.executor(),
+            progressed=self._progressed,
+            outward=self._outward,
+            wall_ms=wall_ms,
+        )
         self._room = ReplicaRoom(shard=shard, engine=engine, writer=self._writer, memory=memory)
         self._replicate = Replicate(
             peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(lambda _: engine.read_log(*asked), Asker())
@@ -126,7 +133,6 @@ class Replica:
         self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, spec=spec, folder=engine.tuning_folder)
         self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, tuner=self._tuner)
         self._sealing.kick()
-        self._tuner.kick()
 
     @property
     def behind(self) -> ReplicaId | None:
@@ -288,6 +294,8 @@ class Replica:
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         """See ShardService."""
         self._check_working()
+        if call.queries is not None:
+            check_dim(call.queries, self._spec.dim, field="queries")
         return await self._tuner.tune(call, timeout_s)
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
@@ -470,7 +478,6 @@ class Replica:
         self._progress.notify()
         self._room.account()
         self._sealing.kick()
-        self._tuner.kick()
 
 
 def _check_search(call: ShardSearch, dim: int) -> None:

@@ -107,6 +107,11 @@ def has_details(body: bytes) -> bool:
     return _parts_of(body)[2] is not None
 
 
+def status_in(body: bytes) -> str | None:
+    """Return the name of the gRPC status in the body of a failed answer; None if it is not an error of the protocol."""
+    return _parts_of(body)[0]
+
+
 def _parts_of(body: bytes) -> tuple[str | None, str, ErrorDetails | None]:
     """Return the name of the gRPC status, the message and our details of an error in JSON, as far as it has them."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavai
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import Limits
+from shoal.core.map_tables import CollectionTable, ShardTable
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
 from shoal.core.recovery import LogEnd, Recovery, ReplicaPlace
 from shoal.core.replies import AuditPage, ShardRecovery
@@ -316,7 +317,9 @@ class TwinCluster:
         )
 
     def change(self, **parts: object) -> None:
-        """Publish the next map."""
+        """Publish the next map. Collections and shards may be plain mappings."""
+        tables: dict[str, Callable[[Any], object]] = {"collections": CollectionTable, "shards": ShardTable}
+        parts |= {name: tables[name](part.values()) for name, part in parts.items() if name in tables and isinstance(part, Mapping)}
         self.view.current = dataclasses.replace(self.view.current, revision=Revision(self.view.current.revision + 1), **parts)
 
     def add(
