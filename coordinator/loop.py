@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from shoal.coordinator.act import Actor
 from shoal.coordinator.log_ends import ReplicaReports
+from shoal.coordinator.logic.attention import Attention
 from shoal.coordinator.logic.reconcile import joining, questions, reconcile, unled
 from shoal.coordinator.logic.remembered import Absences, Answers, Since
 from shoal.coordinator.logic.snapshot import Snapshot, Told
@@ -53,6 +54,7 @@ class Loop:
 
     def _forget(self) -> None:
         self._absences, self._unled, self._joining, self._answers = Absences(), Since(), Since(), Answers()
+        self._attention = Attention()
 
     async def run(self) -> None:
         """Run rounds without end."""
@@ -68,9 +70,11 @@ class Loop:
         """Run one round. Returns the newest revision that it committed, 0 for none."""
         seen, now = self._observer.map, self._clock()
         self._absences = self._absences.seen(seen, now)
-        asked = questions(seen, self._answers.to_ask_again(seen))
+        self._attention = self._attention.seen(seen)
+        looked_at = self._attention.shards
+        asked = questions(seen, self._answers.to_ask_again(seen), looked_at)
         self._joining = self._joining.seen(joining(seen), now)
-        self._unled = self._unled.seen(unled(seen), now)
+        self._unled = self._unled.seen(unled(seen, looked_at), now)
         told = await self._reports.log_ends(asked, seen.workers, LOG_ENDS_S) if asked else Told()
         self._answers = self._answers.heard(asked, told, seen)
         snapshot = Snapshot(
@@ -81,6 +85,7 @@ class Loop:
             unled_s=self._unled.seconds(now),
             absent_s=self._absences.absent_s(now),
             replace_after_s=self._replace_after_s,
+            shards=looked_at,
         )
         return await self._actor.carry_out(reconcile(snapshot, self._steps_per_round))
 

@@ -6,9 +6,6 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import grpc
 
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
@@ -23,8 +20,10 @@ from shoal.router.rpc.transport import GrpcLeader, connect_worker
 from shoal.router.settings import RouterSettings
 from shoal.router.shards.metrics import ShardCallMeter, gather
 from shoal.router.wiring import Router, make_router
+from shoal.runtime.calls import UnaryCall
 from shoal.runtime.clock import boot_s
 from shoal.runtime.fair_pool import FairPool
+from shoal.runtime.interceptors import Interceptor, call_table
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics
 from shoal.runtime.prometheus import metrics_of
@@ -34,7 +33,6 @@ from shoal.store.etcd.settings import etcd_settings
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
-from shoal.v1 import cluster_pb2_grpc, collections_pb2_grpc, points_pb2_grpc, search_pb2_grpc
 
 log = logging.getLogger("shoal.router")
 
@@ -48,7 +46,7 @@ class RouterRole:
     """A router on its public port.
 
     local: workers of this process, called without the network. store: used instead of the etcd of the settings, closed
-    by `stop`. interceptors: of the public server. metrics: of this process, if its owner serves them. `address` is
+    by `stop`. interceptors: of the public calls. metrics: of this process, if its owner serves them. `address` is
     host:port after the start.
     """
 
@@ -58,7 +56,7 @@ class RouterRole:
         local: Mapping[WorkerId, ShardService] | None = None,
         *,
         store: Store | None = None,
-        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),  # type: ignore[type-arg]
+        interceptors: Sequence[Interceptor] = (),
         metrics: Metrics | None = None,
     ) -> None:
         self._own_metrics = metrics is None
@@ -115,12 +113,10 @@ class RouterRole:
             host=settings.host,
             port=settings.port,
             message_bytes=settings.message_bytes,
-            interceptors=self._interceptors,
-            metrics=self._metrics,
         )
         router = self._router()
         self._tended = router.tended
-        add_services(server, router, settings)
+        server.add(call_table(public_calls(router, settings), metrics=self._metrics, interceptors=self._interceptors))
         if settings.reflection:
             server.enable_reflection(*SERVICES)
         await server.set_serving(False)
@@ -161,8 +157,8 @@ class RouterRole:
             self._view.publish(self._observer.map)
 
 
-def add_services(server: GrpcServer, router: Router, settings: RouterSettings) -> None:
-    """Add the public services of a router to a server."""
+def public_calls(router: Router, settings: RouterSettings) -> tuple[UnaryCall, ...]:
+    """Return the calls of the public services of a router."""
     limits, timeout_s = settings.limits, settings.default_timeout_s
     search = SearchService(reads=router.reads, limits=limits, default_timeout_s=timeout_s, conversions=router.conversions)
     points = PointsService(
@@ -174,11 +170,4 @@ def add_services(server: GrpcServer, router: Router, settings: RouterSettings) -
         optimize_timeout_s=settings.optimize_timeout_s,
     )
     cluster = ClusterService(overview=router.overview, default_timeout_s=timeout_s)
-    pairs: tuple[tuple[Any, object], ...] = (
-        (search_pb2_grpc.add_SearchServicer_to_server, search),
-        (points_pb2_grpc.add_PointsServicer_to_server, points),
-        (collections_pb2_grpc.add_CollectionsServicer_to_server, collections),
-        (cluster_pb2_grpc.add_ClusterServicer_to_server, cluster),
-    )
-    for add, service in pairs:
-        add(service, server.grpc)
+    return (*search.calls(), *points.calls(), *collections.calls(), *cluster.calls())

@@ -15,7 +15,7 @@ from shoal.coordinator.logic.failover import election_of, has_primary, to_be_ask
 from shoal.coordinator.logic.initial_placement import beginnings
 from shoal.coordinator.logic.placement import Placement
 from shoal.coordinator.logic.replica_count import forgetting_of_dropped, has_too_many, replication_step
-from shoal.coordinator.logic.snapshot import Snapshot, new_cluster_id
+from shoal.coordinator.logic.snapshot import Shards, Snapshot, new_cluster_id
 from shoal.coordinator.logic.steps import (
     ActivateCollection,
     CreateCluster,
@@ -39,13 +39,13 @@ def reconcile(snapshot: Snapshot, limit: int) -> tuple[Step, ...]:
     return tuple(itertools.islice(_steps(snapshot), limit))
 
 
-def questions(cluster: ClusterMap, again: Questions = NO_QUESTIONS) -> Questions:
+def questions(cluster: ClusterMap, again: Questions = NO_QUESTIONS, shards: Shards = None) -> Questions:
     """Return which workers to ask for the ends of which shards' logs, before `reconcile` elects primaries or gives a
-    replica its tombstone. again: more questions, see Answers.to_ask_again."""
-    asked = {worker: list(shards) for worker, shards in _candidates(cluster).items()}
-    for worker, shards in again.items():
-        asked.setdefault(worker, []).extend(shards)
-    for collection, entry in _live_shards(cluster):
+    replica its tombstone. again: more questions, see Answers.to_ask_again. shards: see Snapshot."""
+    asked = {worker: list(candidates) for worker, candidates in _candidates(cluster, shards).items()}
+    for worker, repeated in again.items():
+        asked.setdefault(worker, []).extend(repeated)
+    for collection, entry in _live_shards(cluster, shards):
         config = entry.config
         if has_primary(config, cluster.workers) and has_too_many(config, collection.spec):
             homes = dict.fromkeys(config.worker_of[member] for member in config.isr)
@@ -54,13 +54,13 @@ def questions(cluster: ClusterMap, again: Questions = NO_QUESTIONS) -> Questions
     return {worker: tuple(dict.fromkeys(asked[worker])) for worker in sorted(asked)}
 
 
-def unled(cluster: ClusterMap) -> frozenset[ShardId]:
-    """Return the shards that need an election, and for which workers are asked first."""
-    return frozenset(shard for shards in _candidates(cluster).values() for shard in shards)
+def unled(cluster: ClusterMap, shards: Shards = None) -> frozenset[ShardId]:
+    """Return the shards that need an election, and for which workers are asked first. shards: see Snapshot."""
+    return frozenset(shard for candidates in _candidates(cluster, shards).values() for shard in candidates)
 
 
-def _candidates(cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
-    return to_be_asked((entry for _, entry in _live_shards(cluster)), cluster.workers)
+def _candidates(cluster: ClusterMap, shards: Shards) -> Mapping[WorkerId, tuple[ShardId, ...]]:
+    return to_be_asked((entry for _, entry in _live_shards(cluster, shards)), cluster.workers)
 
 
 JOIN_WITHIN_S = 10.0
@@ -97,17 +97,19 @@ def _steps(snapshot: Snapshot) -> Iterator[Step]:
 
 
 def _in_state(cluster: ClusterMap, state: CollectionState) -> list[Collection]:
-    return [cluster.collections[each] for each in sorted(cluster.collections) if cluster.collections[each].state is state]
+    return [collection for _, collection in sorted(cluster.collections.in_state(state).items())]
 
 
-def _live_shards(cluster: ClusterMap) -> Iterator[tuple[Collection, ShardEntry]]:
+def _live_shards(cluster: ClusterMap, shards: Shards) -> Iterator[tuple[Collection, ShardEntry]]:
+    """Yield these shards of collections that are not being dropped, those in use before those in creation."""
+    ordered = sorted(cluster.shards if shards is None else shards)
     for state in (CollectionState.ACTIVE, CollectionState.CREATING):
-        for collection in _in_state(cluster, state):
-            yield from ((collection, entry) for entry in cluster.shards_of(collection.id))
+        live = cluster.collections.in_state(state)
+        yield from ((live[shard.collection], cluster.shards[shard]) for shard in ordered if shard.collection in live)
 
 
 def _elections(snapshot: Snapshot) -> Iterator[ElectPrimary]:
-    for _, entry in _live_shards(snapshot.map):
+    for _, entry in _live_shards(snapshot.map, snapshot.shards):
         election = election_of(entry, snapshot.map.workers, snapshot.told, unled_s=snapshot.unled_s.get(entry.config.shard, 0.0))
         if election is not None:
             yield election
@@ -124,7 +126,7 @@ def _activations(snapshot: Snapshot) -> Iterator[ActivateCollection]:
 
 
 def _replication(snapshot: Snapshot, placement: Placement) -> Iterator[Step]:
-    for collection, entry in _live_shards(snapshot.map):
+    for collection, entry in _live_shards(snapshot.map, snapshot.shards):
         step = replication_step(entry, collection, snapshot, placement)
         if step is not None:
             yield step

@@ -12,6 +12,9 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import ClusterId, ReplicaId, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
 
+Shards = Set[ShardId] | None
+"""Shards of a map that a round looks at; None: all of them."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
@@ -33,7 +36,8 @@ class Snapshot:
     seed: new in every round, so that new ids are unique. told: reports about replicas that may be elected. joining_s:
     seconds for which shards of new collections have waited for their last replicas. unled_s: seconds for which shards
     have needed an election. absent_s: seconds for which workers that hold replicas have been missing from the map.
-    replace_after_s: absence of a worker, in seconds, after which its replicas count as lost.
+    replace_after_s: absence of a worker, in seconds, after which its replicas count as lost. shards: those that are not
+    settled (see Attention), or more; the steps are the same for more.
     """
 
     map: ClusterMap
@@ -43,6 +47,7 @@ class Snapshot:
     unled_s: Mapping[ShardId, float] = field(default_factory=lambda: MappingProxyType({}))
     absent_s: Mapping[WorkerId, float] = field(default_factory=lambda: MappingProxyType({}))
     replace_after_s: float = 600.0
+    shards: Shards = None
 
 
 def new_replica_id(seed: str, shard: ShardId, worker: WorkerId) -> ReplicaId:

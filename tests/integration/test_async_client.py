@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 import shoal
-from shoal.client.async_transport import AsyncGrpcTransport
+from shoal.client.transports.grpc_async import AsyncGrpcTransport
 from shoal.core.errors import PreconditionFailed
 from shoal.core.requests import DescribeCluster
 from tests.support.network.ports import free_port

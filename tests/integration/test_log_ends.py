@@ -13,9 +13,12 @@ from shoal.coordinator.log_ends import GrpcReplicaReports
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
+from shoal.runtime.calls import calls_of
+from shoal.runtime.interceptors import call_table
 from shoal.runtime.server import GrpcServer
-from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_pb2_grpc
+from shoal.v1 import replication_pb2, worker_pb2
 from shoal.wire.call_parts import shard_from_message
+from shoal.wire.services import REPLICATION, WORKER
 from tests.support.network.ports import free_port
 
 MESSAGE_BYTES = 1_000_000
@@ -27,7 +30,7 @@ of it, too.
 SHARDS = [ShardId(CollectionId("id-c"), number) for number in range(3)]
 
 
-class Teller(replication_pb2_grpc.ReplicationServicer, worker_pb2_grpc.WorkerServicer):
+class Teller:
     """A worker with a replica of each shard except number 2. Its replica of shard 1 has failed. silent: it never
     answers.
     """
@@ -62,8 +65,7 @@ def asked(check: Callable[[GrpcReplicaReports, dict[WorkerId, WorkerEntry]], Awa
         tellers = [Teller("w0"), Teller("w1"), Teller("w2", silent=True)]
         servers = [GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES) for _ in tellers]
         for teller, server in zip(tellers, servers, strict=True):
-            replication_pb2_grpc.add_ReplicationServicer_to_server(teller, server.grpc)
-            worker_pb2_grpc.add_WorkerServicer_to_server(teller, server.grpc)
+            server.add(call_table((*calls_of(REPLICATION, teller), *calls_of(WORKER, teller))))
         addresses = [*[await server.start() for server in servers], f"127.0.0.1:{free_port()}"]
         try:
             await check(GrpcReplicaReports(MESSAGE_BYTES), {WorkerId(f"w{at}"): entry(f"w{at}", each) for at, each in enumerate(addresses)})

@@ -21,6 +21,7 @@ from shoal.core.ids import Revision, WorkerId
 from shoal.core.points import id_array
 from shoal.router.server import RouterRole
 from shoal.router.settings import RouterSettings
+from shoal.runtime.interceptors import call_table
 from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.rpc.worker_service import WorkerServicer
 from shoal.store.codecs import encode_collection, encode_shard, encode_worker
@@ -28,7 +29,7 @@ from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.interface import Put, Store, Transaction
 from shoal.store.keys import Keys
-from shoal.v1 import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc, worker_pb2_grpc
+from shoal.v1 import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc
 from shoal.wire.columns import ids_to_message, vectors_to_message
 from shoal.wire.status import error_from_exception
 from tests.support.cluster.role_cluster import RoleProcess
@@ -83,7 +84,7 @@ async def twin_workers(store: Store) -> AsyncIterator[TwinCluster]:
     servers = {}
     for worker, twin in cluster.workers.items():
         servers[worker] = GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
-        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(twin, new_conversions()), servers[worker].grpc)
+        servers[worker].add(call_table(WorkerServicer(twin, new_conversions()).calls()))
         await put(store, KEYS.worker(worker), encode_worker(entry_at(worker, await servers[worker].start())))
     for shard, entry in cluster.view.current.shards.items():
         await put(store, KEYS.shard(shard), encode_shard(entry.config))

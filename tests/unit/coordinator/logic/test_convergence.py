@@ -172,7 +172,7 @@ def test_from_anywhere_the_cluster_converges_and_then_nothing_is_wanted(
     _terms_only_grow(cluster, terms)
     assert world.decide(cluster) == ()
     assert cluster.cluster is not None
-    assert set(cluster.shards_by_collection) == set(cluster.collections)
+    assert {shard.collection for shard in cluster.shards} == set(cluster.collections)
     for collection in cluster.collections.values():
         entries = cluster.shards_of(collection.id)
         # In a lost shard, every replica that may lead is on the dead worker. Only an operator can recover it.

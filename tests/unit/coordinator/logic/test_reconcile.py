@@ -222,6 +222,6 @@ def test_new_collections_are_balanced_within_one_however_small_the_rounds(worker
     while world.round(limit=limit):
         world.work()
     cluster = world.map
-    for collection, entries in cluster.shards_by_collection.items():
-        counts = Counter(entry.config.primary_worker for entry in entries)
+    for collection in cluster.collections:
+        counts = Counter(entry.config.primary_worker for entry in cluster.shards_of(collection))
         assert max(counts.values()) - min(counts[worker] for worker in cluster.workers) <= 1, collection

@@ -15,7 +15,7 @@ import pytest
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.file_budget import FileBudget
-from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term
+from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term, WorkerId
 from shoal.core.points import id_array
 from shoal.core.shard_calls import ShardDelete
 from shoal.core.shard_config import ShardConfig, ShardState
@@ -27,6 +27,7 @@ from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.hosting.membership import Membership
+from shoal.shard_worker.logic.hosting import HostStep, HostView, next_steps
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
 from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.resources.memory import WorkerMemory
@@ -318,6 +319,33 @@ def test_a_swap_that_was_rejected_is_not_tried_again_on_the_same_map(tmp_path):
             world.blind = False
             world.see()
             await until(world.serves)
+
+    asyncio.run(run())
+
+
+def test_a_map_that_concerns_no_shard_here_is_not_looked_at(tmp_path, monkeypatch):
+    looked = []
+
+    def counted(view: HostView, due: set[ShardId]) -> list[HostStep]:
+        looked.append(due)
+        return next_steps(view, due)
+
+    async def run():
+        async with worker(tmp_path) as world:
+            await world.place()
+            await until(world.serves)
+            told, entry = world.shard(), world.observer.map.shards[SHARD]
+            await until(lambda: world.assignments._told[SHARD][0] == entry.epoch)
+            monkeypatch.setattr(assignments, "next_steps", counted)
+            monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 3_600.0)
+            await until(lambda: any(SHARD in due for due in looked))
+            looked.clear()
+            elsewhere = dataclasses.replace(told, shard=ShardId(SHARD.collection, 1), worker_of={REPLICA: WorkerId("other")})
+            at = await world.put(Put(key=KEYS.shard(elsewhere.shard), value=encode_shard(elsewhere)))
+            await until(lambda: world.observer.map.revision >= at)
+            assert looked == []
+            await world.put(Put(key=KEYS.shard(SHARD), value=encode_shard(dataclasses.replace(told, term=Term(2)))))
+            await until(lambda: any(SHARD in due for due in looked))
 
     asyncio.run(run())
 

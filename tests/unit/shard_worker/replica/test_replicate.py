@@ -13,6 +13,7 @@ from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.errors import DeadlineExceeded
 from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.runtime.clock import boot_s
+from shoal.runtime.interceptors import call_table
 from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.logic.replication.append import Append, Diverged, LogMatches, LogSummary, NoRoom, Refused
@@ -23,7 +24,6 @@ from shoal.shard_worker.replica.replicate import Replicate
 from shoal.shard_worker.rpc.peers import GrpcPeers
 from shoal.shard_worker.rpc.replication_service import ReplicationServicer
 from shoal.store.keys import Keys
-from shoal.v1 import replication_pb2_grpc
 from tests.twins.store.client import MemoryStore
 from tests.twins.store.cluster import MemoryCluster
 
@@ -105,7 +105,7 @@ class Member:
 async def wire_to(member: Member) -> AsyncIterator[GrpcPeers]:
     server = GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
     servicer = ReplicationServicer(SimpleNamespace(replica=lambda shard: member), None)
-    replication_pb2_grpc.add_ReplicationServicer_to_server(servicer, server.grpc)
+    server.add(call_table(servicer.calls()))
     address = await server.start()
     swaps = ConfigSwaps(store=MemoryStore(MemoryCluster(boot_s)), keys=Keys("test"), me=WorkerId("me"))
     peers = GrpcPeers(swaps=swaps, message_bytes=MESSAGE_BYTES)

@@ -119,7 +119,7 @@ def test_bad_input_is_refused_before_anything_is_sent(run):
         assert client.mock.sent == []
 
     run(check())
-    for bad in ("http://a:1", 7600, None):
+    for bad in ("https://a:1", 7600, None):
         with pytest.raises(InvalidArgument, match="address"):
             shoal.connect_async(bad)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from google.protobuf import message_factory
 
-from shoal.client.sync_transport import GrpcTransport
+from shoal.client.transports.grpc_blocking import GrpcTransport
 from shoal.core import requests as calls
 from shoal.core.errors import Internal, PreconditionFailed, ResourceExhausted
 from shoal.core.filter import HasId, In, Range

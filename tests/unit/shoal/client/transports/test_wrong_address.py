@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from shoal.cli.advice import next_step
-from shoal.client.wrong_address import error_of_call
+from shoal.client.transports.wrong_address import error_of_call
 from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, PreconditionFailed, ShoalError, Unavailable
 from shoal.wire.status import code_of, details_to_metadata, error_from_rpc
 
