@@ -223,7 +223,7 @@ class Tuner:
         return await self._prober.measure(call, real, int(self._random.integers(2**32)), timeout_s)
 
     def look(self) -> Work | Rest:
-        """Return what to do now: see Member."""
+        """Return what to do now: see RoundsMember."""
         self._woken = False
         parts = {part.name: part for part in _measurable(self._reading.view())}
         if not self._loaded:
