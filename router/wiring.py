@@ -12,6 +12,7 @@ from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Tended, Workers
 from shoal.router.shards.every_replica import EveryReplica
 from shoal.router.shards.group_reads import GroupReads
+from shoal.router.shards.joined_searches import JoinedSearches
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 from shoal.router.shards.replica_reads import ReplicaReads
 from shoal.router.shards.scatter import Scatter
@@ -61,13 +62,14 @@ def make_router(
     reads = ReplicaReads(workers=workers, under_way=under_way, traffic=traffic, clock=clock, meter=meter)
     scatter = Scatter(view=view, workers=workers, replicas=reads, under_way=under_way, meter=meter)
     groups = GroupReads(view=view, workers=workers, under_way=under_way, traffic=traffic, clock=clock, meter=meter)
+    searches = JoinedSearches(groups=groups, clock=clock, meter=meter)
     every = EveryReplica(view=view, workers=workers, scatter=scatter, under_way=under_way, stats_timeout_s=status_timeout_s)
     return Router(
         reads=Reads(
             view=view,
             finder=finder,
             scatter=scatter,
-            groups=groups,
+            searches=searches,
             conversions=conversions,
             clock=clock,
             limits=limits,
@@ -90,6 +92,6 @@ def make_router(
         ),
         overview=Overview(view=view, workers=workers, status_timeout_s=status_timeout_s),
         limits=limits,
-        tended=(under_way, traffic),
+        tended=(under_way, traffic, searches),
         conversions=conversions,
     )

@@ -19,7 +19,7 @@ from enum import Enum, auto
 
 from shoal.core.errors import ShoalError
 from shoal.router.logic.outcomes import may_be_answered_elsewhere
-from shoal.router.logic.shard_groups import NOBODY_ALONE, Alone, ShardGroup, elsewhere
+from shoal.router.logic.shard_groups import NONE_ALONE, AskedAlone, ShardGroup, elsewhere
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +71,7 @@ class _Node:
 class GroupCover:
     """The calls for the shards of one group. alone: see grouped."""
 
-    def __init__(self, group: ShardGroup, alone: Alone = NOBODY_ALONE) -> None:
+    def __init__(self, group: ShardGroup, alone: AskedAlone = NONE_ALONE) -> None:
         self._alone, self._made = alone, 0
         self._nodes: dict[int, _Node] = {}
         self._root = self._node(group, copies=1)

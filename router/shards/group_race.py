@@ -17,7 +17,7 @@ from shoal.core.shard_calls import OlderWorker, ShardsFound
 from shoal.router.logic.group_cover import Cover, GroupCall, GroupCover, Moves
 from shoal.router.logic.hedge import hedge_at, silent_at
 from shoal.router.logic.outcomes import error_of_shard
-from shoal.router.logic.shard_groups import Alone, ShardGroup
+from shoal.router.logic.shard_groups import AskedAlone, ShardGroup
 from shoal.router.shards.metrics import ShardCallMeter
 from shoal.router.shards.traffic import Sent, Traffic
 from shoal.router.shards.under_way import Overtaken
@@ -48,7 +48,7 @@ class GroupRace:
         self,
         *,
         group: ShardGroup,
-        alone: Alone,
+        alone: AskedAlone,
         shards: Mapping[int, ShardId],
         ask: Callable[[ShardGroup], Coroutine[Any, Any, ShardsFound]],
         kind: str,

@@ -26,7 +26,7 @@ from shoal.router.logic.group_retry import may_be_answered_alone, next_attempt
 from shoal.router.logic.outcomes import Covered, Missed, deadline_passed, named
 from shoal.router.logic.read_plan import is_still_led, shard_name
 from shoal.router.logic.retry import RetryPatience
-from shoal.router.logic.shard_groups import Alone, ShardChoices, ShardGroup, choices_of_shards, grouped
+from shoal.router.logic.shard_groups import AskedAlone, ShardChoices, ShardGroup, choices_of_shards, grouped
 from shoal.router.logic.shard_places import ShardPlaces, places_of
 from shoal.router.shards.group_race import GroupRace, Raced
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
@@ -40,7 +40,7 @@ class _Plan:
 
     seen: ClusterMap
     places: ShardPlaces
-    alone: Alone
+    alone: AskedAlone
     groups: Sequence[ShardGroup]
     failed: Mapping[int, ShoalError]
 
@@ -89,6 +89,10 @@ class GroupReads:
             found = self._places[collection.id, consistency] = places_of(seen, collection, consistency, live)
         return found
 
+    def has_hop(self, collection: Collection, consistency: Consistency) -> bool:
+        """Return whether a search of the collection may ask a worker of another process."""
+        return not self.places(self.view.current, collection, consistency).workers <= self.workers.here
+
     def is_older(self, seen: ClusterMap, worker: WorkerId) -> None:
         """Remember that the process of a worker does not know calls on several shards."""
         entry = seen.workers.get(worker)
@@ -115,7 +119,7 @@ class _GroupSearch:
         reads = self._reads
         seen = reads.view.current
         places = reads.places(seen, self._collection, self._call.consistency)
-        alone = Alone(shards=self._alone, workers=reads.older(seen))
+        alone = AskedAlone(shards=self._alone, workers=reads.older(seen))
         return _Plan(
             seen=seen,
             places=places,
@@ -129,9 +133,9 @@ class _GroupSearch:
         chosen = [places.only[number] for number in numbers if number in places.only]
         if places.several:
             reads = self._reads
-            configs = [places.several[number] for number in numbers if number in places.several]
+            several = [places.several[number] for number in numbers if number in places.several]
             loads, gates = reads.traffic.worker_loads(places.homes, reads.workers.here), reads.traffic.gates()
-            chosen += choices_of_shards(configs, self._call.consistency, places.homes, loads, gates)
+            chosen += choices_of_shards(several, loads, gates)
         return chosen
 
     async def all_of(self, plan: _Plan, patience: RetryPatience, attempt: int) -> Covered[ShardsFound]:

@@ -21,6 +21,7 @@ from shoal.core.requests import AlterCollection, CreateCollection, DropCollectio
 from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardService, ShardTune
 from shoal.router.cluster.finder import Finder
 from shoal.router.cluster.view import ClusterView, wait_until
+from shoal.router.logic.checks import check_tune
 from shoal.router.logic.gather import gather_figures
 from shoal.router.logic.outcomes import values_of_all
 from shoal.router.logic.read_plan import shards_of
@@ -190,14 +191,18 @@ class Administration:
     async def tune(self, request: TuneCollection, timeout_s: float) -> tuple[SegmentCurve, ...]:
         """Measure recall against cost now, on every replica in sync whose worker is live.
 
-        Returns the primaries' curves, by shard, of every segment that has an index.
+        Each is given the queries of the call, if it has any. Returns the primaries' curves, by shard, of every segment
+        that has an index.
         """
         check_range("k", request.k, self._limits.k)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(request.name, until_deadline)
-        curves = await self._replicas.do(
-            collection, lambda service, shard, left_s: service.tune(ShardTune(shard=shard, k=request.k), left_s), until_deadline
-        )
+        check_tune(request, collection.spec, self._limits)
+
+        async def ask(service: ShardService, shard: ShardId, left_s: float) -> tuple[SegmentCurve, ...]:
+            return await service.tune(ShardTune(shard=shard, k=request.k, queries=request.queries), left_s)
+
+        curves = await self._replicas.do(collection, ask, until_deadline)
         return tuple(itertools.chain.from_iterable(curves))
 
     async def measure_recall(self, request: MeasureRecall, timeout_s: float) -> tuple[ShardRecall, ...]:

@@ -34,7 +34,7 @@ from shoal.router.logic.outcomes import Outcome, parts_of_all, parts_of_some, va
 from shoal.router.logic.read_plan import count_calls, get_calls, scroll_calls, search_call, shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of
 from shoal.router.logic.write_plan import parts_of
-from shoal.router.shards.group_reads import GroupReads
+from shoal.router.shards.joined_searches import JoinedSearches
 from shoal.router.shards.replica_reads import ReadKind
 from shoal.router.shards.scatter import Scatter, ShardTask
 from shoal.runtime.fair_pool import FairPool
@@ -65,7 +65,7 @@ class Reads:
         view: ClusterView,
         finder: Finder,
         scatter: Scatter,
-        groups: GroupReads,
+        searches: JoinedSearches,
         conversions: FairPool,
         clock: Clock,
         limits: Limits,
@@ -73,7 +73,7 @@ class Reads:
     ) -> None:
         """conversions: pool that checks long filters."""
         self._conversions = conversions
-        self._view, self._finder, self._scatter, self._groups = view, finder, scatter, groups
+        self._view, self._finder, self._scatter, self._searches = view, finder, scatter, searches
         self._clock, self._limits, self._patience_s = clock, limits, patience_s
 
     async def search(self, question: Search, timeout_s: float) -> Found:
@@ -82,7 +82,7 @@ class Reads:
         collection = await self._finder.usable(question.collection, patience)
         filters = [group.filter for group in question.groups]
         await self._checked(lambda turn: check_search(question, collection.spec, self._limits, turn), filters, question.read, patience)
-        covered = await self._groups.search(collection, search_call(question, collection), patience)
+        covered = await self._searches.search(collection, search_call(question, collection), patience)
         parts, missing = parts_of_some(covered) if question.allow_partial else (parts_of_all(covered), ())
 
         def gathered(turn: Turn) -> HitColumns:

@@ -20,7 +20,7 @@ from shoal.core.errors import ShoalError, to_keep
 from shoal.core.ids import ShardId
 from shoal.core.points import StoredColumns, id_array
 from shoal.core.shard_calls import SegmentExplain, ShardSearch, ShardsFound, ShardsSearch, k_of_queries
-from shoal.core.topk import HitColumns, Places, concat_ids, merge_order
+from shoal.core.topk import HitColumns, PartRows, concat_ids, merge_order
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.replica.replica import FoundRows, Replica
 
@@ -83,7 +83,7 @@ async def _merged(
     columns = [part.hits for part in parts.values()]
     metric = next(iter(parts.values())).replica.metric
     order = merge_order(columns, k_of_queries(call.groups, len(call.queries)), metric)
-    places = Places.of([len(each) for each in columns], order.kept)
+    places = PartRows.of([len(each) for each in columns], order.kept)
     stored: dict[ShardId, StoredColumns | None] = {}
     if call.with_payload or call.with_vectors:
         rows = {shard: places.row[places.part == number] for number, shard in enumerate(parts)}
@@ -116,14 +116,14 @@ async def _stored(part: _Part, rows: npt.NDArray[np.intp], deadline: Deadline) -
     )
 
 
-def _payloads(places: Places, kept: list[tuple[int, StoredColumns]]) -> tuple[bytes | None, ...]:
+def _payloads(places: PartRows, kept: list[tuple[int, StoredColumns]]) -> tuple[bytes | None, ...]:
     texts = np.empty(len(places.part), dtype=object)
     for number, columns in kept:
         texts[places.part == number] = columns.payloads
     return tuple(texts.tolist())
 
 
-def _vectors(places: Places, kept: list[tuple[int, StoredColumns]], dim: int) -> npt.NDArray[np.float32]:
+def _vectors(places: PartRows, kept: list[tuple[int, StoredColumns]], dim: int) -> npt.NDArray[np.float32]:
     vectors = np.empty((len(places.part), dim), dtype=np.float32)
     for number, columns in kept:
         vectors[places.part == number] = columns.vectors

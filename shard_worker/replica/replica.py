@@ -294,6 +294,8 @@ class Replica:
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         """See ShardService."""
         self._check_working()
+        if call.queries is not None:
+            check_dim(call.queries, self._spec.dim, field="queries")
         return await self._tuner.tune(call, timeout_s)
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:

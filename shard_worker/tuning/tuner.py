@@ -12,11 +12,12 @@ task and no timer. Other files decide when a measurement is due (logic/tuning/pl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,8 +33,9 @@ from shoal.runtime.logs import event
 from shoal.shard_worker.index.tuning import DEAR_US, Tuning
 from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
-from shoal.shard_worker.logic.tuning.plan import Due, Measurable, Standing, due, due_later_s, may_begin
+from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES, Due, Measurable, Standing, due, due_later_s, may_begin
 from shoal.shard_worker.logic.tuning.query_drift import misses
+from shoal.shard_worker.logic.tuning.recall_bounds import reaches
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.resources.rounds import Lane, Rest, Work
 from shoal.shard_worker.tuning.files import Learnt, MeasuredSegments, TuningFiles
@@ -48,10 +50,16 @@ BRIEF_S, BRIEF_SHARE = 1.0, 0.4
 time, whichever is longer.
 """
 
+PENDING_S = 5.0
+"""The same for a measurement after `optimize`, whose caller waits for fast searches."""
+
 CHECK_REST_RATIO = 50.0
 """After a check of the latest queries, the next check waits this many times as long as the check took."""
 
 CHECK_K = 10
+
+CONFIRMING = 24
+"""Number of queries after which a measurement with rows of the segment is confirmed, or doubted, by a check."""
 
 LOOK_S = 1.0
 """Pause between two looks while searches go on or something is due; a kick ends it."""
@@ -94,6 +102,7 @@ class Tuner:
         self._loading = asyncio.Lock()
         self._loaded = False
         self._woken = False
+        self._unconfirmed = False
         self._prober = Prober(shard=shard, reading=reading, pools=pools, metric=spec.metric, stop=self._stop)
         self.kick()
 
@@ -106,7 +115,7 @@ class Tuner:
         self._searched_s = boot_s()
         before = self._queries.asked_enough
         self._queries.offer(queries)
-        if self._queries.asked_enough != before:
+        if self._queries.asked_enough != before or (self._unconfirmed and self._queries.heard - self._checked >= CONFIRMING):
             self._wake(0.0)
         elif not self._woken:
             self._wake(LOOK_S)
@@ -133,8 +142,12 @@ class Tuner:
         if part.native is None or not (self._queries.asked.enough or part.tuning.now.exact_us(len(part)) > DEAR_US):
             return
         self._coming.add(name)
+        await self._measure_gently(part, name, bool, max(BRIEF_S, BRIEF_SHARE * build_s))
+
+    async def _measure_gently(self, part: SegmentView, name: str, withdrawn: Callable[[], bool], brief_s: float) -> None:
+        """Measure briefly. A failure is logged, and the segment rests."""
         try:
-            await self._measure(part, name, bool, brief_s=max(BRIEF_S, BRIEF_SHARE * build_s))
+            self._unsaved |= await self._measure(part, name, withdrawn, brief_s=brief_s) is not None
         except Exception as error:
             self._rest(name, f"{type(error).__name__}: {error}")
 
@@ -152,26 +165,52 @@ class Tuner:
         if call.k < 1:
             raise InvalidArgument(f"k is {call.k}, it must be at least 1", ErrorDetails(field="k"))
         await self._load()
-        withdrawn = threading.Event()
+        if call.queries is not None:
+            self._queries.give(call.queries)
         curves = []
         parts = _measurable(self._reading.view())
-        names = Counter(part.name for part in parts)
-        self._asked = self._asked + names
         try:
-            async with asyncio.timeout(timeout_s):
+            async with self._claimed(parts, timeout_s) as withdrawn:
                 for part in parts:
-                    tuning = await self._measure(part, part.name, withdrawn.is_set)
+                    tuning = await self._measure(part, part.name, withdrawn)
                     if tuning is None:
                         raise self._closing()
                     curves.append(self._curve(part, tuning, call.k))
                 await self._save()
         except TimeoutError:
             raise self._late(f"was not measured within {timeout_s:.0f} s") from None
+        return tuple(curves)
+
+    async def measure_pending(self, timeout_s: float) -> None:
+        """Measure now, with what queries there are, each segment that is searched with more effort than necessary.
+
+        What is not measured in time, or fails, is measured in the background.
+        """
+        await self._load()
+        parts = {part.name: part for part in _measurable(self._reading.view())}
+        names = {each.name for each in self._segments(parts) if each.uncertain} & {each.name for each in self._due(parts, boot_s())}
+        pending = [part for name, part in parts.items() if name in names]
+        with contextlib.suppress(TimeoutError):
+            async with self._claimed(pending, timeout_s) as withdrawn:
+                for part in pending:
+                    await self._measure_gently(part, part.name, withdrawn, PENDING_S)
+
+    @contextlib.asynccontextmanager
+    async def _claimed(self, parts: Sequence[SegmentView], timeout_s: float) -> AsyncIterator[Callable[[], bool]]:
+        """Keep the background from measuring these segments. Yields what tells measurements to stop.
+
+        Raises TimeoutError in the context after timeout_s.
+        """
+        withdrawn = threading.Event()
+        names = Counter(part.name for part in parts)
+        self._asked = self._asked + names
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield withdrawn.is_set
         finally:
             withdrawn.set()
             self._asked = self._asked - names
             self.kick()
-        return tuple(curves)
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
         """Answer a sample of real queries, or of points that stand in for them, as usual and exactly.
@@ -184,7 +223,7 @@ class Tuner:
         return await self._prober.measure(call, real, int(self._random.integers(2**32)), timeout_s)
 
     def look(self) -> Work | Rest:
-        """Return what to do now: see Member."""
+        """Return what to do now: see RoundsMember."""
         self._woken = False
         parts = {part.name: part for part in _measurable(self._reading.view())}
         if not self._loaded:
@@ -214,8 +253,10 @@ class Tuner:
                 lane=Lane.URGENT if chosen.urgent else Lane.USUAL,
                 run=partial(self._measure_in_background, parts[chosen.name], chosen.urgent),
             )
-        if self._queries.heard - self._checked >= LATEST and any(part.tuning.now.trusted for part in parts.values()):
-            if now_s >= self._check_from_s:
+        trusted = [part.tuning.now for part in parts.values() if part.tuning.now.trusted]
+        self._unconfirmed = any(tuning.provisional and not tuning.confirmed(self._recall) for tuning in trusted)
+        if trusted and self._queries.heard - self._checked >= (CONFIRMING if self._unconfirmed else LATEST):
+            if self._unconfirmed or now_s >= self._check_from_s:
                 return Work(lane=Lane.URGENT, run=self._check_latest)
             return Rest(seconds=min(LOOK_S, self._check_from_s - now_s) if wanted else self._check_from_s - now_s)
         return Rest(seconds=LOOK_S if wanted else due_later_s(self._segments(parts), self._queries.asked, now_s=now_s))
@@ -245,7 +286,7 @@ class Tuner:
 
     def _begin_kind_if_doubted(self, parts: Mapping[str, SegmentView], *, with_latest: bool = False) -> None:
         """Begin to sample a new kind of queries when the measurement of a segment begins to be doubted."""
-        doubting = any(part.tuning.now.likeness.doubted for part in parts.values())
+        doubting = any(part.tuning.now.real and part.tuning.now.likeness.doubted for part in parts.values())
         if doubting and not self._doubting:
             log.info(event("queries_changed", shard=self._shard))
             self._queries.begin_kind(with_latest=with_latest)
@@ -311,6 +352,7 @@ class Tuner:
             seq=self._reading.view().seq,
             seed=int(self._random.integers(2**32)),
             real=self._queries.sample(size, self._random) if asked.enough else (),
+            guarded=self._queries.calls < ENOUGH_QUERIES,
             size=size,
             metric=self._metric,
             aside=aside,
@@ -341,10 +383,14 @@ class Tuner:
         self._checked = self._queries.heard
         probed = await self._prober.check(self._queries.latest(), CHECK_K, self._recall)
         self._check_from_s = boot_s() + CHECK_REST_RATIO * (boot_s() - began)
-        if misses([each.recall for each in probed], self._recall):
+        recalls = [each.recall for each in probed]
+        if misses(recalls, self._recall):
             for part in parts.values():
                 part.tuning.now.likeness.doubt()
             self._begin_kind_if_doubted(parts, with_latest=True)
+        elif reaches(recalls, CHECK_K, self._recall):
+            for part in parts.values():
+                part.tuning.now.likeness.confirm(self._recall)
         return 0.0
 
     async def _load(self) -> float:

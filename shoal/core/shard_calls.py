@@ -272,10 +272,14 @@ class SegmentCurve:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTune:
-    """Measure the curves of all sealed segments now, and keep the results."""
+    """Measure the curves of all sealed segments now, and keep the results.
+
+    queries: (n, dim) float32 to measure with and to keep, None for those that were asked.
+    """
 
     shard: ShardId
     k: int
+    queries: Matrix | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

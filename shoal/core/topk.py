@@ -73,7 +73,7 @@ def merge_hits(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metr
     # A part without hits may have lost its empty columns in the message.
     parts = [part for part in parts if len(part)] or parts[:1]
     merged = merge_order(parts, k, metric)
-    places = Places.of([len(part) for part in parts], merged.kept)
+    places = PartRows.of([len(part) for part in parts], merged.kept)
     return HitColumns(
         counts=merged.counts,
         ids=concat_ids([part.ids for part in parts])[merged.kept],
@@ -143,18 +143,18 @@ def _near(
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class PartRows:
     """Rows of several parts. part, row: (n,) number of the part, and row in it."""
 
     part: npt.NDArray[np.intp]
     row: npt.NDArray[np.intp]
 
     @staticmethod
-    def of(sizes: Sequence[int], positions: npt.NDArray[np.intp]) -> Places:
+    def of(sizes: Sequence[int], positions: npt.NDArray[np.intp]) -> PartRows:
         """Return the rows at these positions of the concatenation of parts with these sizes."""
         starts = np.array([0, *itertools.accumulate(sizes[:-1])])
         part = starts.searchsorted(positions, side="right") - 1
-        return Places(part, positions - starts[part])
+        return PartRows(part, positions - starts[part])
 
     def payloads(self, parts: Sequence[tuple[bytes | None, ...] | None]) -> tuple[bytes | None, ...] | None:
         """Return the payloads at these rows. None if a part has none."""

@@ -225,12 +225,14 @@ class ShardOptimizeResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ShardTuneRequest(_message.Message):
-    __slots__ = ("shard", "k")
+    __slots__ = ("shard", "k", "queries")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     k: int
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., k: _Optional[int] = ...) -> None: ...
+    queries: _common_pb2.Vectors
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., k: _Optional[int] = ..., queries: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ...) -> None: ...
 
 class ShardTuneResponse(_message.Message):
     __slots__ = ("curves",)

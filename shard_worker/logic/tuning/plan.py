@@ -138,9 +138,11 @@ def _is_due(segment: Measurable, asked: Asked, now_s: float) -> bool:
         return True
     if not asked.enough:
         return False
+    if not standing.real:
+        return True
     if segment.doubted:
         return asked.newest >= min(ENOUGH_QUERIES, asked.capacity)
-    if not standing.real or standing.brief or asked.held >= GROWTH * standing.held:
+    if standing.brief or asked.held >= GROWTH * standing.held:
         return True
     if asked.kinds >= standing.kinds + max(ENOUGH_QUERIES, standing.kinds):
         return True

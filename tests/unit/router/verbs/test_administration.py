@@ -5,6 +5,7 @@ import dataclasses
 from collections import Counter
 from functools import partial
 
+import numpy as np
 import pytest
 
 from shoal.core.alteration import Alteration
@@ -286,12 +287,15 @@ class Measured:
 
     def __init__(self, cluster: TwinCluster) -> None:
         self.asked: list[object] = []
+        self.given: list[np.ndarray] = []
         for worker in cluster.workers.values():
             worker.tune = self.tune  # type: ignore[method-assign, assignment]
             worker.measure_recall = self.measure_recall  # type: ignore[method-assign, assignment]
 
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         self.asked.append((call.k, timeout_s))
+        if call.queries is not None:
+            self.given.append(call.queries)
         curve = SegmentCurve(
             shard=call.shard.number,
             segment="s",
@@ -319,6 +323,25 @@ def test_curves_of_all_shards_come_in_their_order() -> None:
     curves = asyncio.run(cluster.router.administration.tune(TuneCollection(name="a", k=7), 50.0))
     assert [(each.shard, each.segment) for each in curves] == [(number, name) for number in range(3) for name in "st"]
     assert measured.asked == [(7, 50.0)] * 3
+
+
+def test_the_queries_of_a_call_reach_every_shard_or_are_refused_by_name() -> None:
+    cluster = TwinCluster()
+    dim = cluster.add("a", shards=3).spec.dim
+    measured = Measured(cluster)
+    queries = np.ones((2, dim), dtype=np.float32)
+    asyncio.run(cluster.router.administration.tune(TuneCollection(name="a", queries=queries), 50.0))
+    assert [each.shape for each in measured.given] == [(2, dim)] * 3
+    for bad, words in (
+        (queries[:0], "queries are empty"),
+        (queries[:, 1:], f"queries have dimension {dim - 1}"),
+        (queries * np.nan, r"queries\[0\] holds NaN"),
+        (np.ones((4_097, dim), dtype=np.float32), "4097 queries, at most 4096"),
+    ):
+        with pytest.raises(InvalidArgument, match=words) as caught:
+            asyncio.run(cluster.router.administration.tune(TuneCollection(name="a", queries=bad), 50.0))
+        assert caught.value.details.field == "queries"
+    assert len(measured.given) == 3
 
 
 def test_recall_is_measured_at_the_target_asked_for_or_at_that_of_the_collection() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shoal.core.collection import Metric
 from shoal.core.points import PointId, id_array, id_order
-from shoal.core.topk import HitColumns, Places, concat_ids, hit_order, merge_hits, rank_in_group
+from shoal.core.topk import HitColumns, PartRows, concat_ids, hit_order, merge_hits, rank_in_group
 from tests.twins.merge import merge_by_sorting
 
 INT_IDS = st.integers(-3, 12)
@@ -161,6 +161,6 @@ def test_one_query_with_many_hits_and_few_with_one_each_are_not_padded_to_a_larg
 def test_places_name_part_and_row_of_each_position(sizes: list[int], random: object) -> None:
     positions = list(range(sum(sizes)))
     random.shuffle(positions)
-    places = Places.of(sizes, np.array(positions, dtype=np.intp))
+    places = PartRows.of(sizes, np.array(positions, dtype=np.intp))
     expected = [(part, row) for part, size in enumerate(sizes) for row in range(size)]
     assert list(zip(places.part.tolist(), places.row.tolist(), strict=True)) == [expected[at] for at in positions]
