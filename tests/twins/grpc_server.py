@@ -14,7 +14,7 @@ from tests.support.network.ports import free_port
 from tests.twins.connect_server import CallAnswer
 
 
-class PlainGrpcServer(grpc.GenericRpcHandler):
+class PlainGrpcServer(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Listens on a port of loopback from `start` to `stop`. says: metadata before each answer. paths: of the calls that
     came.
     """
@@ -47,7 +47,7 @@ class PlainGrpcServer(grpc.GenericRpcHandler):
             self._server.stop(0).wait()
             self._server = None
 
-    def service(self, details: Any) -> grpc.RpcMethodHandler:
+    def service(self, details: Any) -> Any:
         """Return the handler of a call."""
 
         def handle(data: bytes, context: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The byte level of a router over an answer function of values: what a MockTransport takes, reached through messages."""
+"""The byte level of a router: the answer function of a MockTransport, reached through the bytes of messages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from shoal.core import requests as calls
 from shoal.core.requests import Request
 from shoal.v1 import cluster_pb2, collections_pb2, points_pb2, search_pb2
 from shoal.wire import cluster, collections, points, recall, recovery, searches
+from shoal.wire.public_calls import METHODS
+from tests.twins.router_answers import AsyncMockTransport, MockedAsyncClient, MockedClient, MockTransport, PausingClock
 
 AnswerFunction = Callable[[str, Request, float], Any]
 """(address, request, timeout_s) -> answer, or raises a ShoalError."""
@@ -75,3 +77,36 @@ def answered_in_bytes(answer: AnswerFunction, address: str, path: str, data: byt
     exchange = EXCHANGES[path]
     value = answer(address, exchange.read(exchange.message.FromString(data)), timeout_s)
     return bytes(exchange.write(value).SerializeToString())
+
+
+class BytesMockTransport(MockTransport):
+    """A MockTransport that also takes the bytes of requests. in_bytes: kinds of those requests."""
+
+    def __init__(self, answer: AnswerFunction) -> None:
+        super().__init__(answer)
+        self.in_bytes: list[type[Request]] = []
+
+    def exchange(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> bytes:
+        self.in_bytes.append(kind)
+        return answered_in_bytes(self.answered, address, METHODS[kind].path, data, timeout_s)
+
+
+class AsyncBytesMockTransport(AsyncMockTransport):
+    """The same for an async client."""
+
+    async def exchange(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> bytes:
+        return answered_in_bytes(self.answered, address, METHODS[kind].path, data, timeout_s)
+
+
+def bytes_client_with(
+    answer: AnswerFunction, *, address: Any = "one:1", clock: PausingClock | None = None, timeout: float | None = None
+) -> MockedClient:
+    """Return a client whose requests are answered by `answer`, and whose usual searches are sent as bytes."""
+    return MockedClient(BytesMockTransport(answer), address, clock, timeout)
+
+
+def async_bytes_client_with(
+    answer: AnswerFunction, *, address: Any = "one:1", clock: PausingClock | None = None, timeout: float | None = None
+) -> MockedAsyncClient:
+    """Return an async client whose requests are answered by `answer`, and whose usual searches are sent as bytes."""
+    return MockedAsyncClient(AsyncBytesMockTransport(answer), address, clock, timeout)
