@@ -36,7 +36,7 @@ from shoal.store.observe import MapObserver
 log = logging.getLogger("shoal.coordinator.server")
 
 COMMITS_AT_ONCE = 16
-STEPS_PER_ROUND = 256
+STEPS_PER_ROUND = 1_024
 _GRACE_S = 1.0
 _HEALTH_EVERY_S = 1.0
 

@@ -84,9 +84,8 @@ class WorkerRole:
         Raises PreconditionFailed when the settings need a runner and there is none.
         """
         builder = builder_of(settings.builds, runner)
-        settle_linear_algebra(settings.search_threads + settings.build_threads + 2)
+        settle_linear_algebra(settings.search_threads + settings.build_threads + 3)
         self.host = Host(memory=_memory_account(settings))
-        self._hot_filters = HotFilters(self.host.memory.cache_bytes)
         self._settings = settings
         self._readers = settings.search_threads + 2
         self._keys = Keys(settings.cluster_name)
@@ -95,6 +94,7 @@ class WorkerRole:
         self._pools = Pools(
             search_threads=settings.search_threads, build_threads=settings.build_threads, built=self._built, builder=builder
         )
+        self._hot_filters = HotFilters(self.host.memory.cache_bytes, self._pools.chore)
         self._internal_bytes = INTERNAL_FACTOR * settings.message_bytes
         self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=self._internal_bytes)
         if settings.reflection:

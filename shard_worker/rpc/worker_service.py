@@ -41,6 +41,15 @@ class WorkerServicer:
         many = len(found.hits) > MANY_HITS
         return await self._conversions.aside(lambda _: searches.shard_found_to_message(found), asker, deadline, long=many)
 
+    async def SearchShards(self, request: Any, context: CallContext) -> Any:
+        """Return the best k points for each query over several shards."""
+        caller, read = request.search.terms.caller, partial(searches.shards_search_from_message, request)
+        call = await self._read(read, request.search, caller, context)
+        found = await self._host.search_shards(call, _timeout_s(context))
+        asker, deadline = Asker(caller=caller), self._conversions.deadline(_timeout_s(context))
+        many = len(found.hits) > MANY_HITS
+        return await self._conversions.aside(lambda _: searches.shards_found_to_message(call, found), asker, deadline, long=many)
+
     async def Get(self, request: Any, context: CallContext) -> Any:
         """Return points by id."""
         return wire.points_to_reply(await self._host.get(wire.get_from_message(request), _timeout_s(context)))

@@ -141,9 +141,9 @@ class AsyncClient:
         """See Client."""
         await self._run(self._verbs.optimize(name, timeout))
 
-    async def tune(self, name: str, k: int = 10, *, timeout: float | None = None) -> list[SegmentCurve]:
+    async def tune(self, name: str, k: int = 10, queries: Any = None, *, timeout: float | None = None) -> list[SegmentCurve]:
         """See Client."""
-        return await self._run(self._verbs.tune(name, k, timeout))
+        return await self._run(self._verbs.tune(name, k, queries, timeout))
 
     async def measure_recall(
         self, name: str, k: int = 10, sample: int = 100, recall: float | None = None, *, timeout: float | None = None

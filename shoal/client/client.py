@@ -85,7 +85,7 @@ class Client:
         min_isr: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Create a collection; returns when it can be used.
+        """Create a collection; returns when the primaries of all its shards serve, so that it can be used at once.
 
         metric: "l2" (squared Euclidean distance), "ip" (inner product) or "cosine".
 
@@ -98,7 +98,9 @@ class Client:
         at least 1.
 
         Raises AlreadyExists when another call created the name, PreconditionFailed when there are fewer live workers
-        than replicas, InvalidArgument for values that cannot work, such as a PQ that does not divide dim.
+        than replicas, InvalidArgument for values that cannot work, such as a PQ that does not divide dim, and
+        DeadlineExceeded when the timeout is over first: the collection exists then, if the message says so, and its
+        shards go on to be opened.
         """
         self._run(
             self._verbs.create_collection(
@@ -155,14 +157,16 @@ class Client:
         """Seal and merge everything now; returns when no row is growing and no index build is pending."""
         self._run(self._verbs.optimize(name, timeout))
 
-    def tune(self, name: str, k: int = 10, *, timeout: float | None = None) -> list[SegmentCurve]:
+    def tune(self, name: str, k: int = 10, queries: Any = None, *, timeout: float | None = None) -> list[SegmentCurve]:
         """Measure recall against cost of each sealed segment now, for k hits, and keep the result for later searches.
 
-        The queries are those that the collection received; while there are too few, its own points are used. Each
+        queries: (n, dim) real numbers like those that will be asked, at most 4,096. They count as asked, and are kept
+        as a kind of their own until others are given; 64 are enough for searches to rely on them. None: the queries are
+        those that the collection received; while there are too few, its own points are used. Each
         SegmentCurve has points of growing breadth: recall, and microseconds of one search. Segments that are searched
         exactly have no curve. Takes seconds to minutes, at low priority.
         """
-        return self._run(self._verbs.tune(name, k, timeout))
+        return self._run(self._verbs.tune(name, k, queries, timeout))
 
     def measure_recall(
         self, name: str, k: int = 10, sample: int = 100, recall: float | None = None, *, timeout: float | None = None

@@ -20,6 +20,7 @@ from shoal.core.replies import AuditPage, ShardRecovery
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard
 from shoal.core.shard_calls import (
     Breadth,
+    OlderWorker,
     QueryGroup,
     ShardCount,
     ShardDelete,
@@ -29,11 +30,13 @@ from shoal.core.shard_calls import (
     ShardScroll,
     ShardSearch,
     ShardService,
+    ShardsSearch,
     ShardTune,
     ShardUpsert,
     WorkerStatus,
     WriteAck,
 )
+from shoal.core.topk import HitColumns
 from shoal.router.rpc.transport import GrpcLeader, GrpcShardService, connect_worker
 from shoal.runtime.calls import calls_of
 from shoal.runtime.interceptors import call_table
@@ -62,6 +65,15 @@ SEARCH = ShardSearch(
     explain=True,
     with_vectors=True,
 )
+SEARCH_SHARDS = ShardsSearch(
+    shards=(SHARD, ShardId("id-a", 7)),
+    queries=SEARCH.queries,
+    groups=SEARCH.groups,
+    accuracy=SEARCH.accuracy,
+    radius=100.0,
+    explain=True,
+    with_vectors=True,
+)
 UPSERT = ShardUpsert(shard=SHARD, request_id=RequestId("me", 1), points=POINTS)
 
 
@@ -85,11 +97,17 @@ def over_grpc(check: Callable[[TwinWorker, GrpcShardService], Awaitable[None]]) 
     asyncio.run(run())
 
 
+def hit_values(hits: HitColumns) -> tuple[object, ...]:
+    vectors = None if hits.vectors is None else hits.vectors.tolist()
+    return hits.counts.tolist(), hits.ids.tolist(), hits.scores.tolist(), hits.payloads, vectors
+
+
 async def answers(service: ShardService) -> list[object]:
     """Return what a worker answers to one call of each kind, as values that can be compared."""
     written = await service.write(UPSERT, WAIT_S)
     found = await service.search(SEARCH, WAIT_S)
     hits = found.hits
+    several = await service.search_shards(SEARCH_SHARDS, WAIT_S)
     got = await service.get(ShardGet(shard=SHARD, ids=id_array(["x", 9, 4])), WAIT_S)
     page = await service.scroll(ShardScroll(shard=SHARD, after=-1, limit=5), WAIT_S)
     await service.optimize(SHARD, WAIT_S)
@@ -97,7 +115,8 @@ async def answers(service: ShardService) -> list[object]:
     removed = await service.write(ShardDelete(shard=SHARD, request_id=RequestId("me", 2), ids=id_array([4, 8])), WAIT_S)
     return [
         written,
-        (hits.counts.tolist(), hits.ids.tolist(), hits.scores.tolist(), hits.payloads, hits.vectors.tolist(), found.explain),
+        (*hit_values(hits), found.explain),
+        (*hit_values(several.hits), several.explain, {shard: (type(each), each.details) for shard, each in several.failed.items()}),
         (got.ids.tolist(), got.vectors.tolist(), got.payloads),
         (page.ids.tolist(), page.vectors, page.payloads),
         stats,
@@ -117,11 +136,27 @@ def test_a_worker_answers_the_same_with_and_without_a_hop() -> None:
         assert there == await answers(twin_worker())
         assert there[0] == WriteAck(seq=2, affected=3)
         assert [each.queries for each in there[1][-1]] == [2]
+        assert there[2][-1] == {ShardId("id-a", 7): (Unavailable, ErrorDetails(shard="id-a/7"))}
+        assert there[2][:-1] == there[1]
         assert there[-5:-3] == [2, 2]
         assert there[-1] == WriteAck(seq=4, affected=2)
-        assert there[5] == WorkerStatus(memory_bytes=MEMORY_BYTES, failed={}, serving=frozenset({str(SHARD)}))
+        assert there[6] == WorkerStatus(memory_bytes=MEMORY_BYTES, failed={}, serving=frozenset({str(SHARD)}))
 
     over_grpc(check)
+
+
+def test_a_worker_of_an_older_version_is_recognised() -> None:
+    async def run() -> None:
+        server = GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)  # It does not know the call.
+        remote = connect_worker(await server.start(), MESSAGE_BYTES, new_conversions())
+        try:
+            with pytest.raises(OlderWorker, match="it does not know this call"):
+                await remote.search_shards(SEARCH_SHARDS, WAIT_S)
+        finally:
+            await remote.close()
+            await server.stop(0)
+
+    asyncio.run(run())
 
 
 def test_an_empty_shard_answers_over_the_wire() -> None:

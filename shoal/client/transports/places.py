@@ -14,7 +14,7 @@ from shoal.core.addresses import split
 from shoal.core.deadline import Clock
 from shoal.core.errors import ErrorDetails, InvalidArgument, PreconditionFailed
 from shoal.core.requests import ListCollections, Request
-from shoal.wire.http.failure import Cause, NoAnswer
+from shoal.wire.http.failure import NoAnswer, NoAnswerCause
 from shoal.wire.http.request import SERVER_HEADER
 from shoal.wire.public_calls import METHODS
 
@@ -178,7 +178,7 @@ class Ways:
 
         Only if nothing was sent, or nothing was done. Without gRPC, the router is asked again where its HTTP port is.
         """
-        if failure.cause not in (Cause.NOT_REACHED, Cause.STRANGER) or address.startswith(SCHEME):
+        if failure.cause not in (NoAnswerCause.NOT_REACHED, NoAnswerCause.STRANGER) or address.startswith(SCHEME):
             return False
         way, now = self._ways.get(address, Unknown()), self._clock()
         if self._only_http:

@@ -27,7 +27,7 @@ from shoal.core.limits import Limits
 from shoal.core.points import PointColumns, PointId, id_array, id_order
 from shoal.core.requests import Count, Get, ReadAs, Scroll, Search, ShardToken, Upsert
 from shoal.core.scoring import prepared, scores
-from shoal.core.shard_calls import Accuracy, Breadth, Consistency, Exact, QueryGroup, RecallTarget
+from shoal.core.shard_calls import Accuracy, Breadth, Consistency, Exact, QueryGroup, RecallTarget, ShardSearch
 from tests.support.examples.filters import filters, payloads
 from tests.twins.cluster import TwinCluster
 
@@ -187,13 +187,14 @@ def test_each_shard_gets_its_own_min_seq_and_the_time_that_is_left() -> None:
     wanted = (ShardToken("id-a", 0, 4), ShardToken("id-a", 2, 6), ShardToken("id-other", 1, 9))
     search(cluster, timeout_s=7.0, read=ReadAs(tokens=wanted))
     calls = [call for worker in cluster.workers.values() for call in worker.calls]
-    assert {call.shard.number: call.terms.min_seq for call in calls} == {0: 4, 1: 0, 2: 6}
-    assert {call.terms.consistency for call in calls} == {Consistency.SESSION}
+    asked = [call if isinstance(call, ShardSearch) else call.of(shard) for call in calls for shard in getattr(call, "shards", [None])]
+    assert {call.shard.number: call.terms.min_seq for call in asked} == {0: 4, 1: 0, 2: 6}
+    assert {call.terms.consistency for call in asked} == {Consistency.SESSION}
     assert {left for worker in cluster.workers.values() for left in worker.timeouts} == {7.0}
 
 
 def test_any_consistency_waits_for_nothing() -> None:
-    cluster = loaded([1, 2, 3])
+    cluster = loaded([1, 2, 3], shards=2)
     search(cluster, read=ReadAs(consistency=Consistency.ANY, tokens=(ShardToken("id-a", 0, 4),)))
     assert {call.terms.min_seq for worker in cluster.workers.values() for call in worker.calls} == {0}
 

@@ -21,6 +21,7 @@ from shoal.core.topk import HitColumns
 from shoal.shard_worker.index.tuning import Tuning
 from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.logic.tuning import plan as tuning_plan
+from shoal.shard_worker.resources import rounds
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.tuning import calibrate as calibration
 from shoal.shard_worker.tuning import measuring
@@ -69,6 +70,7 @@ def part(made) -> SegmentView:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(module, "PAUSE_S", 0.001)
+    monkeypatch.setattr(rounds, "PAUSE_S", 0.001)
     monkeypatch.setattr(module, "LOOK_S", 0.01)
     monkeypatch.setattr(tuning_plan, "QUIET_S", 0.0)
     # The width of the grid must not depend on how busy the machine is.
@@ -102,12 +104,10 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-async def looked(reading: FixedReading, times: int = 10) -> None:
-    """Wait until the tuner has taken the view `times` more times. It takes the view a few times in each round, so it
-    has then done what was due.
-    """
+async def looked(reading: FixedReading, pools: Pools, times: int = 10) -> None:
+    """Wait until the tuner has done what was due: it is idle, or it has taken the view `times` more times."""
     before = reading.views
-    await until(lambda: reading.views >= before + times)
+    await until(lambda: reading.views >= before + times or not pools.rounds.awake)
 
 
 async def occupied(pools: CountedPools) -> tuple[threading.Event, asyncio.Task]:
@@ -130,7 +130,7 @@ def test_new_segments_are_measured_on_their_rows_then_on_real_queries(part, pool
         await until(lambda: part.tuning.now.measured)
         assert not part.tuning.now.real
         ask(background, 63)
-        await looked(reading)
+        await looked(reading, pools)
         assert not part.tuning.now.real
         ask(background, 1)
         await until(lambda: part.tuning.now.real)
@@ -205,12 +205,12 @@ def test_builds_go_first_but_not_for_ever(part, pools, tmp_path, monkeypatch):
         pools.builds_running = 1
         reading = FixedReading([part])
         background = tuner(reading, pools, tmp_path)
-        await looked(reading)
+        await looked(reading, pools)
         assert made_way == [], "a build runs"
         for number in range(1, module.PATIENCE + 1):
             pools.builds_running = 0
             background.kick()
-            await until(lambda number=number: len(made_way) == number)
+            await until(lambda number=number: len(made_way) >= number)
         await until(lambda: part.tuning.now is done)
         assert made_way == [True] * module.PATIENCE + [False]
         await background.close()
@@ -235,7 +235,7 @@ def test_a_measurement_that_fails_is_logged_and_rests(part, pools, tmp_path, mon
         monkeypatch.setattr(module, "RETRY_S", 1e9)
         await until(lambda: "retry_s=1000000000.0" in caplog.text)
         seen = len(calls)
-        await looked(reading)
+        await looked(reading, pools)
         assert len(calls) == seen
         await background.close()
 
@@ -304,7 +304,7 @@ def test_a_measurement_that_waits_its_turn_is_left_to_tune(part, pools, tmp_path
         await until(lambda: pools.asked == 3)
         release.set()
         await asyncio.gather(before, asked)
-        await looked(reading)
+        await looked(reading, pools)
         assert measured == [600]
         await background.close()
 
@@ -328,7 +328,7 @@ def test_a_measurement_under_way_is_left_to_tune(part, pools, tmp_path, measured
         background = tuner(reading, pools, tmp_path)
         await until(began.is_set)
         await background.tune(ShardTune(shard=SHARD, k=10), 30.0)
-        await looked(reading)
+        await looked(reading, pools)
         assert measured == [600]
         await background.close()
 
@@ -344,7 +344,7 @@ def test_a_segment_that_is_gone_before_its_turn_is_not_measured(part, pools, tmp
         reading.parts = []
         release.set()
         await before
-        await looked(reading)
+        await looked(reading, pools)
         assert measured == []
         await background.close()
 
@@ -376,7 +376,7 @@ def test_the_background_waits_for_a_lull_and_not_for_ever(part, pools, tmp_path,
         background = tuner(reading, pools, tmp_path)
         ask(background, 1)
         reading.parts = [part]
-        await looked(reading)
+        await looked(reading, pools)
         assert measured == []
         monkeypatch.setattr(tuning_plan, "PATIENCE_S", 0.0)
         await until(lambda: part.tuning.now.measured)
@@ -490,6 +490,37 @@ def test_calls_that_make_no_sense_are_refused(pools, tmp_path, bad):
         if "k" in bad:
             with pytest.raises(InvalidArgument, match="k is 0"):
                 await background.tune(ShardTune(shard=SHARD, k=0), 1.0)
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_tune_with_queries_measures_on_them_and_keeps_them(part, pools, tmp_path):
+    async def run():
+        background = tuner(FixedReading([part]), pools, tmp_path)
+        given = clustered(7, 100, DIM)
+        (curve,) = await background.tune(ShardTune(shard=SHARD, k=10, queries=given), 30.0)
+        assert (curve.queries, curve.real_queries) == (200, True), "as a part of all queries, and as a kind"
+        assert part.tuning.now.trusted
+        await background.close()
+        known = QueryKinds(dim=DIM, seed=0)
+        TuningFiles(tmp_path).load_queries(known)
+        assert [len(sample) for sample in known.sample(1_000, np.random.default_rng(0))] == [100, 100]
+
+    asyncio.run(run())
+
+
+def test_an_idle_tuner_has_no_task_and_no_timer(part, pools, tmp_path):
+    async def run():
+        reading = FixedReading([part])
+        background = tuner(reading, pools, tmp_path)
+        ask(background, 300)
+        await until(lambda: not pools.rounds.awake)
+        assert part.tuning.now.real
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        views = reading.views
+        await asyncio.sleep(5 * module.LOOK_S)
+        assert reading.views == views
         await background.close()
 
     asyncio.run(run())

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,6 +44,18 @@ def test_curves_for_programs_and_none_at_all(filled):
     filled.cluster.curves = ()
     assert filled("collection", "tune", "c").out.startswith("no segment of c is searched by an index")
     assert filled("collection", "tune", "c", "--json").document == []
+
+
+def test_queries_are_read_from_a_file(filled, tmp_path):
+    file = tmp_path / "queries.npy"
+    np.save(file, np.arange(6, dtype=np.float64).reshape(3, 2))
+    assert filled("collection", "tune", "c", "--queries", file).code == 0
+    (request,) = filled.clients[-1].mock.requests(TuneCollection)
+    assert request.queries.tolist() == [[0, 1], [2, 3], [4, 5]]
+    np.save(file, np.zeros((4_097, 2)))
+    shown = filled("collection", "tune", "c", "--queries", file)
+    assert shown.code != 0
+    assert "4097 rows, at most 4096" in shown.err
 
 
 def test_more_curves_than_letters_are_still_drawn(filled):

@@ -180,6 +180,16 @@ def test_recall_is_measured_and_tuned(client):
             client.measure_recall("c", **bad)
 
 
+def test_a_collection_is_tuned_with_queries_of_the_caller(client):
+    client.tune("c", queries=[[1, 2], [3, 4]])
+    (request,) = client.mock.requests(TuneCollection)
+    assert request.queries.dtype == np.float32
+    assert request.queries.tolist() == [[1, 2], [3, 4]]
+    for bad in ([], [[1, "x"]], [[1, 2], [3]]):
+        with pytest.raises(InvalidArgument, match="queries"):
+            client.tune("c", queries=bad)
+
+
 def test_a_target_recall_reaches_the_router(client):
     client.search("c", [0, 0], recall=0.8)
     client.search("c", [0, 0])

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from shoal.core.errors import ErrorDetails
 from shoal.core.ids import CollectionId, Seq, ShardId
 from shoal.core.points import PointColumns, StoredColumns, id_array
 from shoal.core.requests import ReadAs, ShardToken
@@ -22,6 +23,17 @@ shard_ids = st.builds(ShardId, st.text(max_size=8).map(CollectionId), st.integer
 read_terms = st.builds(ReadTerms, consistency=st.sampled_from(list(Consistency)), min_seq=st.integers(0, 2**64 - 1).map(Seq))
 tokens = st.lists(st.builds(ShardToken, st.text(max_size=5), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)), max_size=3).map(tuple)
 reads = st.builds(ReadAs, consistency=st.sampled_from(list(Consistency)), tokens=tokens)
+
+_words = st.one_of(st.none(), st.text(min_size=1, max_size=10))
+error_details = st.builds(
+    ErrorDetails,
+    field=_words,
+    limit=_words,
+    shard=_words,
+    index=st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
+    applied=st.dictionaries(st.text(max_size=6), st.sampled_from(["no", "maybe", "yes"]), max_size=5),
+    retry_after_s=st.one_of(st.none(), st.integers(0, 600_000).map(lambda ms: ms / 1000)),
+)
 
 
 @st.composite

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, InvalidArgument, NotConnected, ShoalError, Unavailable
 from shoal.wire.connect import DETAILS_TYPE, HTTP_STATUS, error_from_answer, error_to_json, has_details, refusal_to_json
 from shoal.wire.status import code_of, details_to_metadata, error_from_rpc, message_of
-from tests.unit.shoal.wire.test_status import details
+from tests.unit.shoal.wire.strategies import error_details
 
 
 @settings(deadline=None, max_examples=50)
-@given(kind=st.sampled_from(list(BY_STATUS.values())), text=st.text(min_size=1, max_size=50), given_details=details)
+@given(kind=st.sampled_from(list(BY_STATUS.values())), text=st.text(min_size=1, max_size=50), given_details=error_details)
 def test_an_error_comes_back_as_over_grpc(kind: type[ShoalError], text: str, given_details: ErrorDetails) -> None:
     error = kind(text, given_details)
     got = error_from_answer(HTTP_STATUS[error.status], error_to_json(error))

@@ -20,6 +20,7 @@ from shoal.shard_worker.logic.tuning.plan import (
     Measurable,
     Standing,
     due,
+    due_later_s,
     may_begin,
     rest_s,
 )
@@ -149,3 +150,23 @@ def test_it_rests_beside_searches_only_and_never_longer_than_it_worked(now_s, se
     rest = rest_s(now_s=now_s, searched_s=searched_s, slice_s=slice_s)
     assert 0 <= rest <= min(slice_s, MOST_REST_S)
     assert (rest > 0) == (now_s - searched_s < QUIET_S and slice_s > 0)
+
+
+def test_a_measurement_on_rows_is_made_again_on_real_queries_even_if_it_is_doubted():
+    segment = [Measurable(name="a", rows=1, standing=standing(real=False, held=0, taken=0), doubted=True)]
+    assert due(segment, Asked(held=63, capacity=CAPACITY, taken=63), now_s=0.0) == ()
+    assert due(segment, Asked(held=64, capacity=CAPACITY, taken=64), now_s=0.0) == (Due(name="a", urgent=True),)
+
+
+@given(st.integers(0, 4_000), st.floats(0, 1e3), st.floats(0, 1e3), st.booleans())
+def test_what_is_due_later_is_due_then_and_not_before(taken, at_s, took_s, doubted):
+    """Nothing else becomes due by time alone."""
+    last = standing(real=True, held=CAPACITY, taken=0, at_s=at_s, took_s=took_s)
+    segments = [Measurable(name="a", rows=1, standing=last, doubted=doubted)]
+    asked = Asked(held=CAPACITY, capacity=CAPACITY, taken=taken)
+    later_s = due_later_s(segments, asked, now_s=at_s)
+    if later_s < math.inf:
+        assert not due(segments, asked, now_s=at_s + later_s * 0.99 - 1e-6)
+        assert due(segments, asked, now_s=at_s + later_s * 1.01 + 1e-6)
+    else:
+        assert bool(due(segments, asked, now_s=at_s)) == bool(due(segments, asked, now_s=1e9))

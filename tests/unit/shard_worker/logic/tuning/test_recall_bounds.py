@@ -17,6 +17,7 @@ from shoal.shard_worker.logic.tuning.recall_bounds import (
     expected_recalls,
     lower_bounds,
     monotone,
+    reaches,
     sure_recalls,
     tolerated,
     with_stand_in_margin,
@@ -134,3 +135,19 @@ def test_monotone_keeps_what_is_monotone():
 def test_little_is_tolerated_and_less_near_one(recall):
     assert 0 <= tolerated(recall) <= MOST_TOLERATED
     assert tolerated(recall) <= 0.3 * (1 - recall)
+
+
+@pytest.mark.parametrize(
+    ("recalls", "target", "expected"),
+    [([], 0.5, False), ([1.0] * 24, 0.95, True), ([1.0] * 24, 0.99, False), ([1.0] * 64, 0.99, True), ([0.9] * 64, 0.95, False)],
+)
+def test_recalls_that_reach_a_target_with_confidence(recalls, target, expected):
+    assert reaches(recalls, 10, target) is expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.8, 0.9, 0.95]))
+def test_queries_below_a_target_are_seldom_said_to_reach_it(seed, target):
+    rng = np.random.default_rng(seed)
+    wrong = sum(reaches(clustered_recalls(rng, target - 0.03, 10, 24).tolist(), 10, target) for _ in range(50))
+    assert wrong <= 15

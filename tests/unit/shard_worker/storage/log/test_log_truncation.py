@@ -325,6 +325,10 @@ class AnyLog(RuleBasedStateMachine):
         if gone:
             self.base, self.kept = (self.kept[gone - 1].term, self.kept[gone - 1].seq), self.kept[gone:]
 
+    @rule()
+    def rest(self):
+        self.log.rest()
+
     @rule(killed=st.booleans())
     def open_again(self, killed):
         if not killed:

@@ -86,6 +86,13 @@ class StoreModel(RuleBasedStateMachine):
     def checkpoint(self):
         assert self.store.checkpoint() == self.seq
 
+    @rule()
+    def rest(self):
+        self.store.checkpoint()
+        assert self.store.rest()
+        assert (self.store.count(), self.store.applied_seq, self.store.next_row) == (len(self.points), self.seq, self.next_row)
+        self.store.wake()
+
     @rule(ids=st.lists(IDS, max_size=8))
     def get(self, ids):
         found = self.store.get(id_array(ids), with_vectors=True, with_payloads=True)
