@@ -31,7 +31,7 @@ class HttpConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._peer = ""
-        self._reader = RequestReader(server.calls, server.limits, server.held, self._loop.time)
+        self._reader = RequestReader(server.calls, server.limits, server.held, self._loop.time, server.server_id.encode("ascii"))
         self._rest = b""  # Bytes behind a full queue of requests.
         self._reads = True
         self._call: RunningCall | None = None

@@ -77,8 +77,10 @@ class RequestReader:
     `begun`: number of requests of which a byte has come. `waits_to_go_on`: the peer waits for "100 Continue".
     """
 
-    def __init__(self, calls: Mapping[bytes, ServedCall], limits: HttpLimits, held: HeldBytes, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(
+        self, calls: Mapping[bytes, ServedCall], limits: HttpLimits, held: HeldBytes, clock: Clock, server_id: bytes = b""
+    ) -> None:
+        self._clock, self._server_id = clock, server_id
         self._calls, self._limits, self._held = calls, limits, held
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self.ready: deque[Request] = deque()
@@ -153,7 +155,15 @@ class RequestReader:
         self._bodiless = method == b"HEAD"
         if parser.should_upgrade():
             self._stop(refusal(501, "UNIMPLEMENTED", "this server speaks HTTP/1.1 and does not change the protocol"))
-        head = read_head(method=method, path=_path_of(self._target), version=version, fields=fields, calls=self._calls, limits=self._limits)
+        head = read_head(
+            method=method,
+            path=_path_of(self._target),
+            version=version,
+            fields=fields,
+            calls=self._calls,
+            limits=self._limits,
+            server_id=self._server_id,
+        )
         if type(head) is RefusedHead and head.at_once:
             self._stop(head.failure)
         self._head = head
