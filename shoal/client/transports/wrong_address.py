@@ -62,8 +62,8 @@ def message_of_answer(answer: AnswerReader, address: str, path: str, most_bytes:
     """Return the message in an answer over HTTP, which is complete or has a fault.
 
     address: the server called, as the caller knows it; path: of the method; most_bytes: largest body that is read.
-    Raises the ShoalError that a router answered, and NoAnswer (STRANGER) if another server answers there. Its error is as
-    that of `error_of_call`.
+    Raises the ShoalError that a router answered, and NoAnswer (STRANGER) if another server answers there. Its error is
+    as that of `error_of_call`.
     """
     if answer.fault is AnswerFault.BODY:
         error = too_large(answer.size, most_bytes)
