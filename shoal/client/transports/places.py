@@ -50,7 +50,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class NoHttp:
-    """The router has said that it does not answer over HTTP. Calls go over gRPC, and each answer says it again."""
+    """The router has not said that it answers over HTTP. Calls go over gRPC, and an answer may say it later."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +124,8 @@ def after_success(way: Way) -> Way:
 def after_metadata(way: Way, place: HttpPlace | None) -> Way:
     """Return the way after an answer over gRPC. place: what it said."""
     if place is None:
-        return NoHttp()
+        # A router says where its HTTP port is in its first answer to a connection only.
+        return way if isinstance(way, (OverHttp, Paused)) else NoHttp()
     return way if isinstance(way, (OverHttp, Paused)) and way.place == place else OverHttp(place=place)
 
 

@@ -303,7 +303,44 @@ def test_a_shard_whose_replica_cannot_be_opened_is_not_confirmed_and_opening_is_
     asyncio.run(run())
 
 
-def test_a_swap_that_was_rejected_is_not_tried_again_on_the_same_map(tmp_path):
+async def looked(world: World, times: int) -> None:
+    """Wait until the worker has looked at all its shards so many times more."""
+    left, look = times, world.assignments._look
+
+    def counted() -> None:
+        nonlocal left
+        left -= world.assignments._due.are_all(world.membership.registration)
+        look()
+
+    world.assignments._look = counted  # type: ignore[method-assign]
+    await until(lambda: left <= 0)
+    world.assignments._look = look  # type: ignore[method-assign]
+
+
+def test_after_a_swap_that_was_done_no_other_follows_until_the_map_shows_it(tmp_path, monkeypatch):
+    """Else a worker whose map lags, since it is busy, would send one swap after the other, and lag the more."""
+    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.01)
+
+    async def run():
+        async with worker(tmp_path) as world:
+            world.blind = True
+            placed = await world.place()
+            await until(lambda: world.observer.map.revision == placed)
+            world.assignments.see_map(world.observer.map)
+            await until(lambda: world.shard().state is ShardState.ACTIVE)
+            revision = world.observer.map.revision
+            await looked(world, 10)
+            assert (world.store.rejected, world.observer.map.revision) == (0, revision)
+            world.blind = False
+            world.see()
+            await until(world.serves)
+
+    asyncio.run(run())
+
+
+def test_a_swap_that_was_rejected_is_not_tried_again_on_the_same_map(tmp_path, monkeypatch):
+    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.01)
+
     async def run():
         async with worker(tmp_path) as world:
             world.blind = True
@@ -313,8 +350,7 @@ def test_a_swap_that_was_rejected_is_not_tried_again_on_the_same_map(tmp_path):
             await world.place(term=Term(2))
             world.assignments.see_map(old)
             await until(lambda: world.store.rejected > 0)
-            for _ in range(200):
-                await asyncio.sleep(0)
+            await looked(world, 10)
             assert world.store.rejected == 1
             world.blind = False
             world.see()
