@@ -74,7 +74,7 @@ class AnswerReader:
         assert parser is not None, "the answer is complete, or has a fault"
         try:
             parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             # If the answer is complete, these bytes are beyond its end. They belong to no request.
             self.reusable = False
             if not self.complete and self.fault is None:
@@ -102,7 +102,7 @@ class AnswerReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a line of the head, or one after a body in pieces."""
-        self._head += len(name) + len(value)
+        self._head += len(name) + len(value) + 4
         if self._head > HEAD_BYTES:
             self.fault = self.fault or AnswerFault.HEAD
         if self.status or self.complete:
