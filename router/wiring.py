@@ -11,6 +11,7 @@ from shoal.router.cluster.finder import Finder, Names
 from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Tended, Workers
 from shoal.router.shards.every_replica import EveryReplica
+from shoal.router.shards.express import Express
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 from shoal.router.shards.replica_reads import ReplicaReads
 from shoal.router.shards.scatter import Scatter
@@ -61,7 +62,14 @@ def make_router(
     every = EveryReplica(view=view, workers=workers, scatter=scatter, under_way=under_way, stats_timeout_s=status_timeout_s)
     return Router(
         reads=Reads(
-            view=view, finder=finder, scatter=scatter, conversions=conversions, clock=clock, limits=limits, patience_s=read_patience_s
+            view=view,
+            finder=finder,
+            scatter=scatter,
+            express=Express(view=view, workers=workers, traffic=traffic, meter=meter),
+            conversions=conversions,
+            clock=clock,
+            limits=limits,
+            patience_s=read_patience_s,
         ),
         writes=Writes(
             view=view, finder=finder, scatter=scatter, clock=clock, limits=limits, client=new_request_id(), conversions=conversions

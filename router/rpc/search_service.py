@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from shoal.core.errors import InvalidArgument
 from shoal.core.limits import Limits
 from shoal.core.replies import Found
 from shoal.core.topk import MANY_HITS
@@ -27,6 +28,28 @@ class SearchService(search_pb2_grpc.SearchServicer):
 
     async def Search(self, request: Any, context: Any) -> Any:
         """Return the best points for each query."""
+        response = self.search_at_once(request, context)
+        return await self.search_in_turns(request, context) if response is None else response
+
+    def search_at_once(self, request: Any, context: Any) -> Any | None:
+        """Return the answer of a search that waits nowhere; None for every other request, and for one with a fault.
+
+        `search_in_turns` answers the others, and raises what is wrong.
+        """
+        if has_long_filters(request) or timeout_of(context, self._default_timeout_s) <= 0:
+            return None
+        try:
+            question = search_from_message(request, caller_of(context))
+        except InvalidArgument:
+            return None
+        found = self._reads.search_at_once(question)
+        if found is None:
+            return None
+        response = found_to_message(found)
+        return response if response.ByteSize() <= self._limits.message_bytes else None
+
+    async def search_in_turns(self, request: Any, context: Any) -> Any:
+        """Return the best points for each query, after waiting for shards and for turns where this is needed."""
         caller, default_s = caller_of(context), self._default_timeout_s
         read = partial(search_from_message, request, caller)
         question = await read_aside(self._conversions, read, context, default_s, long=has_long_filters(request))

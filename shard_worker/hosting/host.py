@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
+from shoal.core.express import ExpressSearch
 from shoal.core.file_budget import UNBOUNDED_FILES, FileBudget
 from shoal.core.health import ReplicaRole
-from shoal.core.ids import ReplicaId, ShardId
+from shoal.core.ids import ReplicaId, Seq, ShardId
 from shoal.core.points import StoredColumns
 from shoal.core.shard_calls import (
     SegmentCurve,
@@ -30,6 +31,7 @@ from shoal.core.shard_calls import (
     WorkerStatus,
     WriteAck,
 )
+from shoal.shard_worker.replica.express import ReplicasSearch, prepared_search
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.memory import WorkerMemory, unbounded_memory
 from shoal.shard_worker.resources.os_limits import open_files
@@ -68,6 +70,17 @@ class Host(ShardService):
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
         return await self.replica(call.shard).search(call, timeout_s)
+
+    def ready(self, call: ExpressSearch) -> ReplicasSearch | None:
+        """See ExpressService."""
+        replicas = []
+        for shard in call.shards:
+            replica = self.open.get(shard)
+            part = None if replica is None else replica.express(call.min_seqs.get(shard, Seq(0)), call.consistency)
+            if part is None:
+                return None
+            replicas.append(part)
+        return prepared_search(replicas, call)
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""

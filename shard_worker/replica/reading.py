@@ -19,14 +19,14 @@ from shoal.core.collection import Metric
 from shoal.core.filter import Filter, is_long
 from shoal.core.ids import ShardId
 from shoal.core.points import IdArray, StoredColumns, check_dim
-from shoal.core.shard_calls import ShardFound, ShardGet, ShardScroll, ShardSearch
+from shoal.core.shard_calls import ShardFound, ShardGet, ShardScroll, ShardSearch, VectorSearch
 from shoal.core.topk import HitColumns, concat_ids
 from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.index.replica_index import ReplicaIndex
 from shoal.shard_worker.index.search.ask import SearchContext, ViewOutdated
 from shoal.shard_worker.index.search.filtered_reading import count_view, ids_page, rows_matching
 from shoal.shard_worker.index.search.hot_filters import HotFilters
-from shoal.shard_worker.index.search.search import estimated_search_us, search_view
+from shoal.shard_worker.index.search.search import SearchedView, estimated_search_us, search_view
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.storage.store.mutation import Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore
@@ -51,6 +51,31 @@ GROUPS_ON_LOOP = 8
 """Searches with more groups never run on the event loop: even estimating their time takes too long."""
 
 
+def estimated_views_us(views: Sequence[SearchedView], call: VectorSearch, metric: Metric, point_bytes: float, *, enough_us: float) -> float:
+    """Return the estimated time of one search of several views, in microseconds. point_bytes: mean bytes of a stored
+    point.
+
+    Returns infinity if the estimate itself would take long, and only a part of the time once it exceeds enough_us.
+    """
+    if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
+        return math.inf
+    points = sum([each.view.points for each in views])
+    hits = sum([min(group.k, points) * len(call.queries if group.queries is None else group.queries) for group in call.groups])
+    cost = HIT_US * hits
+    if call.with_payload or call.with_vectors:
+        cost += stored_us(hits, point_bytes)
+    for each in views:
+        if cost > enough_us:
+            break
+        cost += estimated_search_us(each.view, call.queries, call.groups, call.accuracy, call.radius, metric, each.context)
+    return cost
+
+
+def stored_us(points: int, point_bytes: float) -> float:
+    """Return the estimated time to read so many points from the store. point_bytes: mean bytes of a stored point."""
+    return points * (PAYLOAD_US + point_bytes * BYTE_US)
+
+
 class Matching(NamedTuple):
     """Points that match a filter. ids: (n,); rows: (n,) int64, their rows; more: whether there are further ones."""
 
@@ -64,9 +89,14 @@ class ReplicaReading:
 
     def __init__(self, *, shard: ShardId, metric: Metric, recall: float, index: ReplicaIndex, store: PointsStore, hot: HotFilters) -> None:
         """recall: target of searches that name none."""
-        self._shard, self._metric, self._index, self._store = shard, metric, index, store
+        self._shard, self.metric, self._index, self._store = shard, metric, index, store
         self._context = SearchContext(hot=hot, read_payloads=partial(_payloads, store), clock=time.perf_counter, recall=recall)
         self._explaining = replace(self._context, explain=True)
+
+    @property
+    def dim(self) -> int:
+        """Return the dimension of its vectors."""
+        return self._index.dim
 
     def aim(self, recall: float) -> None:
         """Set another target for searches that name none."""
@@ -77,33 +107,27 @@ class ReplicaReading:
         """Return the view that a read beginning now sees."""
         return self._index.view()
 
-    def estimated_us(self, view: IndexView, call: ShardSearch, point_bytes: float) -> float:
-        """Return the estimated time of a search, in microseconds. point_bytes: mean bytes of a stored point.
+    def searched(self) -> SearchedView:
+        """Return what a search that begins now sees."""
+        return SearchedView(view=self._index.view(), context=self._context)
 
-        Returns infinity if the estimate itself would take long, and only a part of the time once it exceeds ON_LOOP_US.
-        """
-        if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
-            return math.inf
-        hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
-        cost = HIT_US * hits
-        if call.with_payload or call.with_vectors:
-            cost += hits * (PAYLOAD_US + point_bytes * BYTE_US)
-        if cost > ON_LOOP_US:
-            return cost
-        return cost + estimated_search_us(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, self._context)
+    def estimated_us(self, view: IndexView, call: VectorSearch, point_bytes: float) -> float:
+        """Return the estimated time of a search, in microseconds. See estimated_views_us."""
+        searched = SearchedView(view=view, context=self._context)
+        return estimated_views_us((searched,), call, self.metric, point_bytes, enough_us=ON_LOOP_US)
 
     def search(self, view: IndexView, call: ShardSearch, turn: Turn = FREE) -> ShardFound | None:
         """Return the hits of the view; None if a row that it needs from the store was replaced meanwhile."""
         check_dim(call.queries, self._index.dim, field="queries")
         context = self._explaining if call.explain else self._context
         try:
-            found, explains = search_view(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, context, turn)
+            found, explains = search_view(view, call.queries, call.groups, call.accuracy, call.radius, self.metric, context, turn)
         except ViewOutdated:
             return None
         explain = tuple(each.of_shard(self._shard.number) for each in explains)
         if not (call.with_payload or call.with_vectors):
             return ShardFound(hits=HitColumns(counts=found.counts, ids=found.ids, scores=found.scores), explain=explain)
-        columns = self._stored(found.rows, call.with_vectors, call.with_payload, turn)
+        columns = self.stored(found.rows, call.with_vectors, call.with_payload, turn)
         if columns is None:
             return None
         hits = HitColumns(counts=found.counts, ids=found.ids, scores=found.scores, payloads=columns.payloads, vectors=columns.vectors)
@@ -134,7 +158,7 @@ class ReplicaReading:
             rows, _ = ids_page(view, filter, call.after, call.limit, self._context, turn)
         except ViewOutdated:
             return None
-        return self._stored(rows, call.with_vectors, call.with_payload, turn)
+        return self.stored(rows, call.with_vectors, call.with_payload, turn)
 
     def matching(self, view: IndexView, filter: Filter, limit: int, turn: Turn = FREE) -> Matching | None:
         """Return at most `limit` points of the view that match; None as in search."""
@@ -143,7 +167,7 @@ class ReplicaReading:
         except ViewOutdated:
             return None
 
-    def _stored(self, rows: Rows, with_vectors: bool, with_payloads: bool, turn: Turn) -> StoredColumns | None:
+    def stored(self, rows: Rows, with_vectors: bool, with_payloads: bool, turn: Turn) -> StoredColumns | None:
         """Return the content of these rows in the store, or None if one of them was replaced.
 
         Reading in pieces is safe: a row never changes, it is only deleted.

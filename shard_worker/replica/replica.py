@@ -46,6 +46,7 @@ from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, 
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
+from shoal.shard_worker.replica.express import NO_TERM_NEEDED, ExpressReplica
 from shoal.shard_worker.replica.reading import ON_LOOP_US, Matching
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
@@ -220,6 +221,24 @@ class Replica:
         )
         self._check_primary(call.terms, began)
         return found
+
+    def express(self, min_seq: Seq, consistency: Consistency) -> ExpressReplica | None:
+        """Return its part in a search of several replicas; None if it cannot answer now under these terms."""
+        machine = self._writer.machine
+        if self._closing or not machine.serves_reads or machine.applied_seq < min_seq:
+            return None
+        term = self._sure_term() if consistency is Consistency.PRIMARY else None
+        if term is None and consistency is Consistency.PRIMARY:
+            return None
+        return ExpressReplica(
+            searched=self._reading.searched(),
+            reading=self._reading,
+            reads=self._reads,
+            pools=self._pools,
+            point_bytes=self._room.point_bytes,
+            answered=self._tuner.offer,
+            still_sure=NO_TERM_NEEDED if term is None else lambda: is_sure(term, self._sure_term()),
+        )
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""

@@ -129,14 +129,13 @@ class QueryGroup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ShardSearch:
-    """Search of one shard.
+class VectorSearch:
+    """What to search for; the same for all shards of a collection.
 
     queries: (n, dim) float32 as given; groups: each query is in exactly one; radius: only hits with a score at least as
     good.
     """
 
-    shard: ShardId
     queries: Matrix
     groups: tuple[QueryGroup, ...]
     accuracy: Accuracy = RecallTarget(DEFAULT_RECALL)
@@ -144,6 +143,13 @@ class ShardSearch:
     explain: bool = False
     with_payload: bool = True
     with_vectors: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardSearch(VectorSearch):
+    """Search of one shard."""
+
+    shard: ShardId
     terms: ReadTerms = ReadTerms()
 
 

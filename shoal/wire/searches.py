@@ -25,7 +25,7 @@ from shoal.wire.call_parts import (
     terms_to_message,
     tokens_to_messages,
 )
-from shoal.wire.columns import hits_from_message, hits_to_message, vectors_from_message, vectors_to_message
+from shoal.wire.columns import fill_hits, hits_from_message, vectors_from_message, vectors_to_message
 from shoal.wire.filters import filter_to_message, optional_filter_to_message
 from shoal.wire.method import Method, Methods, serialized
 
@@ -87,9 +87,10 @@ def search_from_message(message: search_pb2.SearchRequest, caller: str = "", tur
 
 def found_to_message(found: Found) -> search_pb2.SearchResponse:
     """Return the result of a search as a message."""
-    return search_pb2.SearchResponse(
-        hits=hits_to_message(found.hits), missing_shards=found.missing_shards, explain=map(explain_to_message, found.explain)
-    )
+    message = search_pb2.SearchResponse(missing_shards=found.missing_shards)
+    fill_hits(message.hits, found.hits)
+    message.explain.extend(map(explain_to_message, found.explain))
+    return message
 
 
 def found_from_message(message: search_pb2.SearchResponse) -> Found:
@@ -176,7 +177,10 @@ def groups_from_message(messages: Iterable[search_pb2.QueryGroup], turn: Turn = 
 
 def shard_found_to_message(found: ShardFound) -> worker_pb2.ShardSearchResponse:
     """Return the result of a shard's search as a message."""
-    return worker_pb2.ShardSearchResponse(hits=hits_to_message(found.hits), explain=map(explain_to_message, found.explain))
+    message = worker_pb2.ShardSearchResponse()
+    fill_hits(message.hits, found.hits)
+    message.explain.extend(map(explain_to_message, found.explain))
+    return message
 
 
 def shard_found_from_message(message: worker_pb2.ShardSearchResponse) -> ShardFound:
