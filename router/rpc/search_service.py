@@ -13,28 +13,33 @@ from shoal.core.turns import Asker
 from shoal.router.logic.checks import check_message_bytes
 from shoal.router.rpc.caller import caller_of, read_aside, timeout_of
 from shoal.router.verbs.reads import FEWER_HITS, Reads
+from shoal.runtime.calls import CallContext, UnaryCall, calls_of
 from shoal.runtime.fair_pool import FairPool
-from shoal.v1 import search_pb2_grpc
 from shoal.wire.filters import has_long_filters
 from shoal.wire.searches import found_to_message, search_from_message
+from shoal.wire.services import SEARCH
 
 
-class SearchService(search_pb2_grpc.SearchServicer):
+class SearchService:
     """Searches. Messages: see proto/shoal/v1/search.proto."""
 
     def __init__(self, *, reads: Reads, limits: Limits, default_timeout_s: float, conversions: FairPool) -> None:
         """conversions: pool that reads requests with long filters, and makes large answers."""
         self._reads, self._limits, self._default_timeout_s, self._conversions = reads, limits, default_timeout_s, conversions
 
-    async def Search(self, request: Any, context: Any) -> Any:
+    async def Search(self, request: Any, context: CallContext) -> Any:
         """Return the best points for each query."""
-        response = self.search_at_once(request, context)
-        return await self.search_in_turns(request, context) if response is None else response
+        caller, default_s = caller_of(context), self._default_timeout_s
+        read = partial(search_from_message, request, caller)
+        question = await read_aside(self._conversions, read, context, default_s, long=has_long_filters(request))
+        found = await self._reads.search(question, timeout_of(context, default_s))
+        deadline, many = self._conversions.deadline(timeout_of(context, default_s)), len(found.hits) > MANY_HITS
+        return await self._conversions.aside(lambda _: self._response(found), Asker(caller=caller), deadline, long=many)
 
-    def search_at_once(self, request: Any, context: Any) -> Any | None:
+    def search_at_once(self, request: Any, context: CallContext) -> Any | None:
         """Return the answer of a search that waits nowhere; None for every other request, and for one with a fault.
 
-        `search_in_turns` answers the others, and raises what is wrong.
+        `Search` answers the others, and raises what is wrong.
         """
         if has_long_filters(request) or timeout_of(context, self._default_timeout_s) <= 0:
             return None
@@ -48,14 +53,9 @@ class SearchService(search_pb2_grpc.SearchServicer):
         response = found_to_message(found)
         return response if response.ByteSize() <= self._limits.message_bytes else None
 
-    async def search_in_turns(self, request: Any, context: Any) -> Any:
-        """Return the best points for each query, after waiting for shards and for turns where this is needed."""
-        caller, default_s = caller_of(context), self._default_timeout_s
-        read = partial(search_from_message, request, caller)
-        question = await read_aside(self._conversions, read, context, default_s, long=has_long_filters(request))
-        found = await self._reads.search(question, timeout_of(context, default_s))
-        deadline, many = self._conversions.deadline(timeout_of(context, default_s)), len(found.hits) > MANY_HITS
-        return await self._conversions.aside(lambda _: self._response(found), Asker(caller=caller), deadline, long=many)
+    def calls(self) -> tuple[UnaryCall, ...]:
+        """Return the calls of this service."""
+        return calls_of(SEARCH, self, at_once={"Search": self.search_at_once})
 
     def _response(self, found: Found) -> Any:
         response = found_to_message(found)

@@ -12,14 +12,15 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection
 from shoal.core.deadline import Deadline
 from shoal.core.errors import ShoalError
-from shoal.core.express import ExpressSearch, ExpressService, PreparedSearch
+from shoal.core.express import ExpressService, PreparedSearch
 from shoal.core.ids import CollectionId
 from shoal.core.requests import Search
-from shoal.core.shard_calls import Consistency, RecallTarget
+from shoal.core.shard_calls import Consistency
 from shoal.core.topk import HitColumns
 from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Workers
 from shoal.router.logic.express_plan import ExpressPlan, Lane, express_plan, goes_first, lane_of, still_holds
+from shoal.router.logic.read_plan import search_call
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 from shoal.router.shards.traffic import Traffic
 
@@ -88,19 +89,7 @@ class Express:
         known = None if question.explain else self._known(collection, question.read.consistency)
         if known is None or not self._goes_first(known.plan):
             return None
-        call = ExpressSearch(
-            shards=known.plan.shards,
-            queries=question.queries,
-            groups=question.groups,
-            accuracy=question.accuracy or RecallTarget(collection.spec.recall),
-            radius=question.radius,
-            with_payload=question.with_payload,
-            with_vectors=question.with_vectors,
-            consistency=question.read.consistency,
-            min_seqs=question.read.min_seqs(),
-            caller=question.read.caller,
-        )
-        search = known.service.ready(call)
+        search = known.service.ready(search_call(question, collection))
         if search is None:
             return None
         lane = lane_of(cost_us=search.cost_us, queries=len(question.queries), plan=known.plan)

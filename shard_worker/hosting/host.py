@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
-from shoal.core.express import ExpressSearch
 from shoal.core.file_budget import UNBOUNDED_FILES, FileBudget
 from shoal.core.health import ReplicaRole
-from shoal.core.ids import ReplicaId, Seq, ShardId
+from shoal.core.ids import ReplicaId, ShardId
 from shoal.core.points import StoredColumns
 from shoal.core.shard_calls import (
     SegmentCurve,
@@ -25,12 +24,15 @@ from shoal.core.shard_calls import (
     ShardScroll,
     ShardSearch,
     ShardService,
+    ShardsFound,
+    ShardsSearch,
     ShardStats,
     ShardTune,
     ShardWrite,
     WorkerStatus,
     WriteAck,
 )
+from shoal.shard_worker.hosting.shards_search import search_replicas
 from shoal.shard_worker.replica.express import ReplicasSearch, prepared_search
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.memory import WorkerMemory, unbounded_memory
@@ -71,16 +73,14 @@ class Host(ShardService):
         """See ShardService."""
         return await self.replica(call.shard).search(call, timeout_s)
 
-    def ready(self, call: ExpressSearch) -> ReplicasSearch | None:
+    def ready(self, call: ShardsSearch) -> ReplicasSearch | None:
         """See ExpressService."""
-        replicas = []
-        for shard in call.shards:
-            replica = self.open.get(shard)
-            part = None if replica is None else replica.express(call.min_seqs.get(shard, Seq(0)), call.consistency)
-            if part is None:
-                return None
-            replicas.append(part)
-        return prepared_search(replicas, call)
+        replicas = [self.open.get(shard) for shard in call.shards]
+        return prepared_search([each for each in replicas if each is not None], call) if None not in replicas else None
+
+    async def search_shards(self, call: ShardsSearch, timeout_s: float) -> ShardsFound:
+        """See ShardService."""
+        return await search_replicas(self.replica, call, timeout_s)
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""

@@ -7,24 +7,27 @@ way, turns, and the term of a primary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from shoal.core.collection import Metric
 from shoal.core.deadline import Deadline
-from shoal.core.express import ExpressSearch
+from shoal.core.ids import Seq, Term
 from shoal.core.points import Matrix, StoredColumns
-from shoal.core.shard_calls import RecallTarget
+from shoal.core.shard_calls import Consistency, RecallTarget, ShardsSearch
 from shoal.core.topk import HitColumns, concat_hits
 from shoal.core.turns import FREE, Asker, Turn
 from shoal.shard_worker.index.search.ask import ViewOutdated
 from shoal.shard_worker.index.search.lone_query import LoneQuery, lone_query
 from shoal.shard_worker.index.search.search import FoundInViews, SearchedView, search_views
-from shoal.shard_worker.replica.reading import HIT_US, ReplicaReading, estimated_views_us, stored_us
-from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay, read_several
-from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.logic.replication.primary_read import is_sure
+from shoal.shard_worker.replica.reading import HIT_US, estimated_views_us, stored_us
+from shoal.shard_worker.replica.reads_under_way import read_several
+from shoal.shard_worker.replica.replica import Replica
 
 ESTIMATE_UP_TO_US = 50_000.0
 """The estimate of a search ends here: where it runs is decided far below."""
@@ -32,66 +35,54 @@ ESTIMATE_UP_TO_US = 50_000.0
 CUT_US = 400.0
 """Least estimated time of one piece of a batch that is cut for several threads."""
 
-
-def NO_TERM_NEEDED() -> bool:
-    """Return True: the read has no condition on the term."""
-    return True
+_ANY_SEQ = Seq(0)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ExpressReplica:
-    """The part of one replica in a search of several.
-
-    searched: what the search sees; answered: takes the queries that were answered; still_sure: returns whether the
-    replica has certainly been the primary all along, if the terms need this.
-    """
-
-    searched: SearchedView
-    reading: ReplicaReading
-    reads: ReadsUnderWay
-    pools: Pools
-    point_bytes: float
-    answered: Callable[[Matrix], None]
-    still_sure: Callable[[], bool]
-
-
-def prepared_search(replicas: Sequence[ExpressReplica], call: ExpressSearch) -> ReplicasSearch | None:
-    """Return the search of these replicas, which can answer now; None if its time cannot be estimated.
+def prepared_search(replicas: Sequence[Replica], call: ShardsSearch) -> ReplicasSearch | None:
+    """Return the search of the replicas of the call's shards; None if one of them cannot answer now, or if its time
+    cannot be estimated.
 
     Raises nothing: a search that does not fit the replicas is left to each of them, which names what is wrong.
     """
-    first = replicas[0].reading
-    if call.explain or call.queries.shape[1] != first.dim or any(group.k < 1 for group in call.groups):
+    if call.explain or call.queries.shape[1] != replicas[0].reading.dim or any(group.k < 1 for group in call.groups):
         return None
-    views = [each.searched for each in replicas]
-    lone = _lone(views, call, replicas)
-    if lone is None:
-        point_bytes = max([each.point_bytes for each in replicas])
-        cost_us = estimated_views_us(views, call, first.metric, point_bytes, enough_us=ESTIMATE_UP_TO_US)
-    else:
-        cost_us = lone.cost_us + lone.k * HIT_US
-        if call.with_payload or call.with_vectors:
-            cost_us += stored_us(lone.k, max([each.point_bytes for each in replicas]))
-    return None if cost_us == np.inf else ReplicasSearch(replicas=replicas, call=call, lone=lone, cost_us=cost_us)
+    views = [replica.searched_now(call.min_seqs.get(shard, _ANY_SEQ)) for replica, shard in zip(replicas, call.shards, strict=True)]
+    terms = [replica.sure_term() for replica in replicas] if call.consistency is Consistency.PRIMARY else []
+    seen = [view for view in views if view is not None]
+    if len(seen) < len(views) or None in terms:
+        return None
+    lone = _lone(seen, call, replicas[0].metric)
+    cost_us = _cost_us(replicas, seen, call, lone)
+    return (
+        None if cost_us == math.inf else ReplicasSearch(replicas=replicas, views=seen, terms=terms, call=call, lone=lone, cost_us=cost_us)
+    )
 
 
-def _lone(views: Sequence[SearchedView], call: ExpressSearch, replicas: Sequence[ExpressReplica]) -> LoneQuery | None:
+def _lone(views: Sequence[SearchedView], call: ShardsSearch, metric: Metric) -> LoneQuery | None:
     if len(call.queries) != 1 or call.radius is not None or len(call.groups) != 1 or not isinstance(call.accuracy, RecallTarget):
         return None
     (group,) = call.groups
-    return (
-        None
-        if group.filter is not None or group.queries is not None
-        else lone_query(views, group.k, call.accuracy, replicas[0].reading.metric)
-    )
+    return None if group.filter is not None or group.queries is not None else lone_query(views, group.k, call.accuracy, metric)
+
+
+def _cost_us(replicas: Sequence[Replica], views: Sequence[SearchedView], call: ShardsSearch, lone: LoneQuery | None) -> float:
+    stored = call.with_payload or call.with_vectors
+    point_bytes = max([replica.point_bytes for replica in replicas]) if stored else 0.0
+    if lone is None:
+        return estimated_views_us(views, call, replicas[0].metric, point_bytes, enough_us=ESTIMATE_UP_TO_US)
+    return lone.cost_us + lone.k * HIT_US + (stored_us(lone.k, point_bytes) if stored else 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ReplicasSearch:
-    """A search of several replicas. lone: how one query is searched in the indexes of all parts, None otherwise."""
+    """A search of several replicas. views: what it sees of each; terms: that each certainly leads, empty if the read
+    has no condition on the term; lone: how one query is searched in the indexes of all parts, None for other searches.
+    """
 
-    replicas: Sequence[ExpressReplica]
-    call: ExpressSearch
+    replicas: Sequence[Replica]
+    views: Sequence[SearchedView]
+    terms: Sequence[Term | None]
+    call: ShardsSearch
     lone: LoneQuery | None
     cost_us: float
 
@@ -111,10 +102,10 @@ class ReplicasSearch:
 
     def _answered(self, hits: HitColumns | None) -> HitColumns | None:
         """Return the hits if the replicas may answer with them, and let the tuners sample the queries."""
-        if hits is None or not all(each.still_sure() for each in self.replicas):
+        if hits is None or any(not is_sure(term, each.sure_term()) for each, term in zip(self.replicas, self.terms, strict=False)):
             return None
         for each in self.replicas:
-            each.answered(self.call.queries)
+            each.sample(self.call.queries)
         return hits
 
     def _pieces(self, threads: int) -> list[Matrix]:
@@ -130,9 +121,9 @@ class ReplicasSearch:
         call, stored = self.call, self.call.with_payload or self.call.with_vectors
         found = None if self.lone is None else self.lone.search(queries, with_rows=stored)
         if found is None:
-            views, metric = [each.searched for each in self.replicas], self.replicas[0].reading.metric
+            metric = self.replicas[0].metric
             try:
-                found = search_views(views, queries, call.groups, call.accuracy, call.radius, metric, turn)
+                found = search_views(self.views, queries, call.groups, call.accuracy, call.radius, metric, turn)
             except ViewOutdated:
                 return None
         hits = found.hits

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -17,9 +17,9 @@ import numpy as np
 
 from shoal.core.collection import Metric
 from shoal.core.filter import Filter, is_long
-from shoal.core.ids import ShardId
+from shoal.core.ids import ShardId, Term
 from shoal.core.points import IdArray, StoredColumns, check_dim
-from shoal.core.shard_calls import ShardFound, ShardGet, ShardScroll, ShardSearch, VectorSearch
+from shoal.core.shard_calls import SegmentExplain, ShardFound, ShardGet, ShardScroll, ShardSearch, VectorSearch
 from shoal.core.topk import HitColumns, concat_ids
 from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.index.replica_index import ReplicaIndex
@@ -27,7 +27,7 @@ from shoal.shard_worker.index.search.ask import SearchContext, ViewOutdated
 from shoal.shard_worker.index.search.filtered_reading import count_view, ids_page, rows_matching
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.search import SearchedView, estimated_search_us, search_view
-from shoal.shard_worker.index.view import IndexView
+from shoal.shard_worker.index.view import IndexHits, IndexView
 from shoal.shard_worker.storage.store.mutation import Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore
 
@@ -72,7 +72,7 @@ def estimated_views_us(views: Sequence[SearchedView], call: VectorSearch, metric
 
 
 def stored_us(points: int, point_bytes: float) -> float:
-    """Return the estimated time to read so many points from the store. point_bytes: mean bytes of a stored point."""
+    """Return the estimated time to read points from the store, in microseconds. point_bytes: their mean size."""
     return points * (PAYLOAD_US + point_bytes * BYTE_US)
 
 
@@ -82,6 +82,18 @@ class Matching(NamedTuple):
     ids: IdArray
     rows: Rows
     more: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundRows:
+    """The hits of a search, before their payloads and vectors are read.
+
+    began: the term that the replica certainly led when the search began, if any.
+    """
+
+    hits: IndexHits
+    explain: tuple[SegmentExplain, ...]
+    began: Term | None
 
 
 class ReplicaReading:
@@ -118,20 +130,27 @@ class ReplicaReading:
 
     def search(self, view: IndexView, call: ShardSearch, turn: Turn = FREE) -> ShardFound | None:
         """Return the hits of the view; None if a row that it needs from the store was replaced meanwhile."""
+        found = self.find(view, call, turn)
+        if found is None:
+            return None
+        hits, explain = found
+        if not (call.with_payload or call.with_vectors):
+            return ShardFound(hits=HitColumns(counts=hits.counts, ids=hits.ids, scores=hits.scores), explain=explain)
+        columns = self.stored(hits.rows, call.with_vectors, call.with_payload, turn)
+        if columns is None:
+            return None
+        full = HitColumns(counts=hits.counts, ids=hits.ids, scores=hits.scores, payloads=columns.payloads, vectors=columns.vectors)
+        return ShardFound(hits=full, explain=explain)
+
+    def find(self, view: IndexView, call: ShardSearch, turn: Turn = FREE) -> tuple[IndexHits, tuple[SegmentExplain, ...]] | None:
+        """Return the hits of the view with their rows, and how they were found if requested; None as in search."""
         check_dim(call.queries, self._index.dim, field="queries")
         context = self._explaining if call.explain else self._context
         try:
-            found, explains = search_view(view, call.queries, call.groups, call.accuracy, call.radius, self.metric, context, turn)
+            hits, explains = search_view(view, call.queries, call.groups, call.accuracy, call.radius, self.metric, context, turn)
         except ViewOutdated:
             return None
-        explain = tuple(each.of_shard(self._shard.number) for each in explains)
-        if not (call.with_payload or call.with_vectors):
-            return ShardFound(hits=HitColumns(counts=found.counts, ids=found.ids, scores=found.scores), explain=explain)
-        columns = self.stored(found.rows, call.with_vectors, call.with_payload, turn)
-        if columns is None:
-            return None
-        hits = HitColumns(counts=found.counts, ids=found.ids, scores=found.scores, payloads=columns.payloads, vectors=columns.vectors)
-        return ShardFound(hits=hits, explain=explain)
+        return hits, tuple(each.of_shard(self._shard.number) for each in explains)
 
     def get(self, call: ShardGet, turn: Turn = FREE) -> StoredColumns:
         """Return points by id."""

@@ -1,6 +1,7 @@
-"""Feeds events to the state machine of a replica, and carries out its effects in the replica's one writer thread.
+"""Feeds events to the state machine of a replica, and carries out its effects in a writer thread, one at a time.
 
-Effects that collect while the thread is busy are carried out together: group commit, with one flush per group.
+Effects that collect while the thread is busy are carried out together: group commit, with one flush per group. The
+worker's replicas share their writer threads (resources.writer_pool). Each has at most one of them at any moment.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable, to_keep
@@ -43,6 +43,7 @@ from shoal.shard_worker.logic.replication.leadership import LeadershipEffect, Re
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Forgetting
+from shoal.shard_worker.resources.writer_pool import SerialExecutor
 
 log = logging.getLogger("shoal.worker.writer")
 
@@ -98,19 +99,20 @@ class Writer:
         *,
         machine: ReplicaMachine,
         engine: WriterEngine,
+        thread: SerialExecutor,
         progressed: Callable[[], None],
         outward: Callable[[Outward], None],
         wall_ms: Callable[[], int],
     ) -> None:
-        """progressed: called on the loop after records were applied or the role changed; outward: begins an outward
-        effect and returns at once; wall_ms: the wall clock in milliseconds since 1970.
+        """thread: of this replica; progressed: called on the loop after records were applied or the role changed;
+        outward: begins an outward effect and returns at once; wall_ms: the wall clock in milliseconds since 1970.
         """
         self.machine = machine
         self._role = machine.role_name
         self.failure: ShoalError | None = None
         self._engine = engine
         self._progressed, self._outward, self._wall_ms = progressed, outward, wall_ms
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{machine.shard.number}")
+        self._thread = thread
         self._loop = asyncio.get_running_loop()
         self._work: list[ReplicaEffect] = []
         self._wake = asyncio.Event()
@@ -220,15 +222,15 @@ class Writer:
         return await self._in_thread(self._told_after, work)
 
     async def close(self) -> None:
-        """Finish the work in the thread, refuse everything that waits, and end the thread.
+        """Finish the work in the thread, and refuse everything that waits.
 
         A refused write may be in the log, and may be applied later.
         """
         self._closed = True
         self._wake.set()
         await self._running
-        # Not on the loop: the thread's work may take long, and the loop renews the lease.
-        await asyncio.to_thread(self._thread.shutdown)
+        # The thread does one thing after the other, so all that was begun before has ended then.
+        await self._loop.run_in_executor(self._thread, _tell_nobody)
         shard = str(self.machine.shard)
         for ticket in list(self._appends):
             self._answer_append(ticket, Unavailable(f"shard {shard} is closing"))

@@ -147,9 +147,13 @@ class Verbs:
         request = OptimizeCollection(name=inputs.name_from_input(name, "name"))
         yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)
 
-    def tune(self, name: str, k: int, timeout: float | None) -> Flow[list[SegmentCurve]]:
+    def tune(self, name: str, k: int, queries: Any, timeout: float | None) -> Flow[list[SegmentCurve]]:
         """Return recall against cost, segment by segment."""
-        request = TuneCollection(name=inputs.name_from_input(name, "name"), k=inputs.whole_number("k", k, DEFAULT_LIMITS.k))
+        request = TuneCollection(
+            name=inputs.name_from_input(name, "name"),
+            k=inputs.whole_number("k", k, DEFAULT_LIMITS.k),
+            queries=None if queries is None else inputs.queries_from_input(queries, field="queries"),
+        )
         return list((yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)))
 
     def measure_recall(self, name: str, k: int, sample: int, recall: float | None, timeout: float | None) -> Flow[list[ShardRecall]]:

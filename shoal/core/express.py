@@ -6,28 +6,11 @@ caller searches shard by shard, with retries, hedges and errors by shard.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from shoal.core.deadline import Deadline
-from shoal.core.ids import Seq, ShardId
-from shoal.core.shard_calls import Consistency, VectorSearch
+from shoal.core.shard_calls import ShardsSearch
 from shoal.core.topk import HitColumns
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExpressSearch(VectorSearch):
-    """Search of several shards of one collection.
-
-    shards: at least one, all of one collection; consistency, caller: see ReadTerms; min_seqs: the record that a shard
-    must have applied before it answers, for the shards that have such a condition.
-    """
-
-    shards: tuple[ShardId, ...]
-    consistency: Consistency = Consistency.ANY
-    min_seqs: Mapping[ShardId, Seq] = field(default_factory=dict)
-    caller: str = ""
 
 
 class PreparedSearch(Protocol):
@@ -55,7 +38,7 @@ class PreparedSearch(Protocol):
 class ExpressService(Protocol):
     """The optional half of a worker's ShardService."""
 
-    def ready(self, call: ExpressSearch) -> PreparedSearch | None:
+    def ready(self, call: ShardsSearch) -> PreparedSearch | None:
         """Return the search if every shard can answer it now, under its terms; None if one of them cannot, or if its
         time cannot be estimated beforehand.
         """

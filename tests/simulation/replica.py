@@ -23,6 +23,7 @@ from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
 from shoal.shard_worker.replica.writer import Outward, Writer
+from shoal.shard_worker.resources.writer_pool import WriterPool
 from tests.simulation.disk import ReplicaDisk, Store, WorkerDisk
 from tests.simulation.engine import DiskWatcher, SimEngine
 from tests.simulation.scheduler import Process, Resume
@@ -30,6 +31,8 @@ from tests.simulation.scheduler import Process, Resume
 TICK_S = 0.1
 BATCH_RECORDS = 64
 CRASH_STEPS = 3
+WRITERS = WriterPool()
+"""Its threads are never started: a virtual thread does the work of each executor."""
 
 
 class Watcher(DiskWatcher, Protocol):
@@ -91,6 +94,7 @@ class Replica:
             stepped=self._stepped,
             machine=self.machine,
             engine=self.engine,
+            thread=WRITERS.executor(),
             progressed=self._wake_readers,
             outward=self._outward,
             wall_ms=process.wall_ms,

@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from shoal.shard_worker.resources.writer_pool import SerialExecutor
 from tests.simulation.scheduler import Process, Resume, Wait
 from tests.simulation.violation import note
 
@@ -144,10 +145,10 @@ class VirtualLoop:
         return timer
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """Run it in a virtual thread. Work for an executor of one thread waits for earlier work of that executor."""
+        """Run it in a virtual thread. Work for a SerialExecutor waits for its earlier work."""
         future: asyncio.Future[T] = self.create_future()
         work = partial(self._run_thread, func, args, future)
-        if executor is None or getattr(executor, "_max_workers", 0) != 1:
+        if not isinstance(executor, SerialExecutor):
             start_thread(self._process, work)
         else:
             self._lines.setdefault(executor, _Line(self._process)).add(work)

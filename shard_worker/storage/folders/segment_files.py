@@ -101,7 +101,8 @@ class SegmentFiles:
             for name in orphans:
                 fault_point("sweep.unlink")
                 (self._folder / name).unlink()
-            fsync_path(self._folder)
+            if orphans:
+                fsync_path(self._folder)
         except OSError as error:
             raise write_failure(error, f"segment files {self._folder}") from error
         fault_point("sweep.done")

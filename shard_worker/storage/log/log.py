@@ -5,7 +5,8 @@ everything when it is opened, reads records back, trims whole files from the beg
 request. Refuses to go on after a failed write or flush, never cuts durable records on its own, and does not interpret
 the bodies of records.
 
-Threads: one writer calls append, truncate_after, trim and close; read and read_some may be called from any thread.
+Threads: one writer calls append, truncate_after, trim, rest and close; read and read_some may be called from any
+thread, also while the log rests.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from shoal.core.errors import Internal
+from shoal.core.errors import DataLoss, Internal
 from shoal.core.ids import ClusterId, ReplicaId, Seq, Term
 from shoal.runtime.fault_points import fault_point
 from shoal.shard_worker.logic.replication.record import Record
@@ -58,15 +59,17 @@ DEFAULT_LOG_SETTINGS = LogSettings()
 class ReplicaLog:
     """An open log. Created by `create` or `open`, ended by `close`."""
 
-    def __init__(self, *, folder: Path, identity: LogIdentity, opened: OpenedLog, settings: LogSettings) -> None:
+    def __init__(self, *, folder: Path, identity: LogIdentity, opened: OpenedLog, marked: Watermark, settings: LogSettings) -> None:
         self._folder = folder
         self._identity = identity
         self._settings = settings
         self._state = opened.state
+        self._marked = marked
         self._unmarked_appends = 0
         self._unmarked_bytes = 0
         self._refusal: StorageFailed | None = None
         self._descriptor: int | None = None
+        self._closed = False
         self.cut_bytes = opened.cut_bytes
         """Bytes of the torn tail that was cut when the log was opened."""
         with self._writing():
@@ -93,8 +96,10 @@ class ReplicaLog:
             file = create_log_file(folder / "log", identity, before)
         except OSError as error:
             raise write_failure(error, f"log {folder}") from error
-        save_watermark(_watermark_path(folder), Watermark(seq=before.seq, crc=before.crc, kept_from=file.first_seq))
-        return cls(folder=folder, identity=identity, opened=OpenedLog(state=new_state(file), cut_bytes=0), settings=settings)
+        watermark = Watermark(seq=before.seq, crc=before.crc, kept_from=file.first_seq)
+        save_watermark(_watermark_path(folder), watermark)
+        opened = OpenedLog(state=new_state(file), cut_bytes=0)
+        return cls(folder=folder, identity=identity, opened=opened, marked=watermark, settings=settings)
 
     @classmethod
     def open(
@@ -107,10 +112,11 @@ class ReplicaLog:
         another cluster's or replica's log; StorageFailed if the disk refuses.
         """
         identity = LogIdentity(cluster_id=cluster_id, replica_id=replica_id)
-        opened = open_log_files(folder / "log", identity, load_watermark(_watermark_path(folder)), applied_seq)
-        log = cls(folder=folder, identity=identity, opened=opened, settings=settings)
+        watermark = load_watermark(_watermark_path(folder))
+        opened = open_log_files(folder / "log", identity, watermark, applied_seq)
+        log = cls(folder=folder, identity=identity, opened=opened, marked=watermark, settings=settings)
         try:
-            log._mark(log._state)
+            log._mark_end()
         except StorageFailed:
             log.close()
             raise
@@ -199,6 +205,8 @@ class ReplicaLog:
         kept = state.part_before(seq)
         place = place_behind(state.parts[kept], self._identity.seed, seq)
         fault_point("log.truncate")
+        with self._writing():
+            self._open_descriptor()
         # the watermark first: bytes that it calls durable must not be missing after a crash
         shorter = state.truncated(place)
         self._mark(shorter)
@@ -228,15 +236,32 @@ class ReplicaLog:
         fault_point("log.trimmed")
         return len(going)
 
+    @property
+    def is_marked(self) -> bool:
+        """Return whether the watermark is at the end of the log."""
+        return self._marked == _watermark_of(self._state)
+
+    def rest(self) -> None:
+        """Write the watermark and close the file until the next write. Raises StorageFailed."""
+        self._check_usable()
+        self._mark_end()
+        self._release()
+        fault_point("log.rested")
+
     def close(self) -> None:
         """Write the watermark and close the file; a second call does nothing. Raises StorageFailed."""
-        if self._descriptor is None:
+        if self._closed:
             return
+        self._closed = True
         try:
             if self._refusal is None:
-                self._mark(self._state)
+                self._mark_end()
         finally:
-            descriptor, self._descriptor = self._descriptor, None
+            self._release()
+
+    def _release(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
             os.close(descriptor)
 
     def _frames(self, from_seq: Seq) -> Generator[Frame, None, None]:
@@ -275,13 +300,18 @@ class ReplicaLog:
         if appends_due or self._unmarked_bytes >= self._settings.watermark_every_bytes:
             self._mark(self._state)
 
+    def _mark_end(self) -> None:
+        if not self.is_marked:
+            self._mark(self._state)
+
     def _mark(self, state: LogState) -> None:
-        watermark = Watermark(seq=state.end.seq, crc=state.end.crc, kept_from=state.parts[0].file.first_seq)
+        watermark = _watermark_of(state)
         try:
             save_watermark(_watermark_path(self._folder), watermark)
         except StorageFailed as error:
             self._refusal = error
             raise
+        self._marked = watermark
         fault_point("log.marked")
         self._unmarked_appends = self._unmarked_bytes = 0
 
@@ -301,11 +331,21 @@ class ReplicaLog:
         if self._refusal is not None:
             kind = type(self._refusal)
             raise kind(f"log {self._folder} takes nothing more, an earlier write failed: {self._refusal.message}")
-        self._open_descriptor()
+        if self._closed:
+            raise Internal(f"log {self._folder} is closed")
 
     def _open_descriptor(self) -> int:
+        """Return the file to which records are appended, opened again after a rest. Raises DataLoss, OSError."""
         if self._descriptor is None:
-            raise Internal(f"log {self._folder} is closed")
+            part = self._state.parts[-1]
+            try:
+                self._descriptor = _open_for_append(part.file.path)
+            except FileNotFoundError:
+                raise DataLoss(f"{part.file.path} is missing") from None
+            found = os.fstat(self._descriptor).st_size
+            if found != part.size_bytes:
+                self._release()
+                raise DataLoss(f"{part.file.path} had {part.size_bytes} bytes when it was closed, it has {found} now")
         return self._descriptor
 
 
@@ -335,6 +375,10 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _open_for_append(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+
+def _watermark_of(state: LogState) -> Watermark:
+    return Watermark(seq=state.end.seq, crc=state.end.crc, kept_from=state.parts[0].file.first_seq)
 
 
 def _watermark_path(folder: Path) -> Path:

@@ -90,6 +90,8 @@ def open_log_files(folder: Path, identity: LogIdentity, watermark: Watermark, ap
         raise read_failure(error, str(folder)) from error
     verified = verify_log_files(folder, identity, watermark, applied_seq)
     path, extent = verified.files[-1].path, verified.extents[-1]
+    if extent.proven_bytes == extent.total_bytes:
+        return OpenedLog(state=verified.state, cut_bytes=0)
     try:
         fault_point("log.cut")
         make_tail_durable(path, extent.proven_bytes, extent.good_bytes)

@@ -2,10 +2,10 @@
 
 Owns the points, the remembered requests, the names of the index files, and the seq up to which all of them are applied.
 The state is a function of the committed log. Refuses mutations out of order, rows whose crc does not match, and
-everything after a failed write.
+everything after a failed write. At rest it keeps its counters and has no file open.
 
-Threads: one writer calls apply, replace_segments, checkpoint and close; all other methods may be called from any thread
-at the same time.
+Threads: one writer calls apply, replace_segments, checkpoint, rest, wake and close; all other methods may be called
+from any thread at the same time. While it rests, nothing else is called but what the counters and file sizes answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shoal.core.errors import DataLoss, ShoalError, Unavailable
+from shoal.core.errors import DataLoss, Internal, ShoalError, Unavailable
 from shoal.core.ids import ClusterId, ReplicaId, Seq
 from shoal.core.points import IdArray, Matrix, PointId, StoredColumns
 from shoal.runtime.fault_points import fault_point
@@ -84,6 +84,20 @@ class StoreSettings:
 DEFAULT_STORE_SETTINGS = StoreSettings()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _OpenStore:
+    """The open files of a store, and what it held when they were opened."""
+
+    identity: StoreIdentity
+    counters: Counters
+    writer: sqlite3.Connection
+    readers: ReadPool
+
+    def close(self) -> None:
+        self.readers.close_unused()
+        self.writer.close()
+
+
 class PointsStore:
     """An open store. Created by `open`, ended by `close`."""
 
@@ -91,15 +105,12 @@ class PointsStore:
         self,
         *,
         path: Path,
-        identity: StoreIdentity,
-        counters: Counters,
-        writer: sqlite3.Connection,
-        readers: ReadPool,
+        files: _OpenStore,
         settings: StoreSettings,
     ) -> None:
-        self._path, self._identity, self._settings = path, identity, settings
-        self._counters = counters
-        self._writer, self._readers = writer, readers
+        self._path, self._identity, self._settings = path, files.identity, settings
+        self._counters = files.counters
+        self._files: _OpenStore | None = files
         self._durable_seq = Seq(0)
         self._refusal: ShoalError | None = None
         self._freezing = threading.Lock()
@@ -131,22 +142,7 @@ class PointsStore:
         Raises DataLoss if it is missing or damaged, PreconditionFailed for a newer format or another cluster's or
         replica's store.
         """
-        if not path.is_file():
-            raise DataLoss(f"{path} is missing")
-        connections: list[sqlite3.Connection] = []
-        try:
-            connections.append(connect_writer(path, cache_bytes=settings.writer_cache_bytes, busy_wait_s=settings.checkpoint_wait_s))
-            identity = read_identity(connections[0], path, cluster_id=cluster_id, replica_id=replica_id)
-            check_tables(connections[0], path)
-            counters = read_counters(connections[0], path)
-            connect = partial(connect_reader, path, cache_bytes=settings.reader_cache_bytes, busy_wait_s=settings.read_wait_s)
-            readers = ReadPool(what=f"store {path}", connect=connect, size=settings.readers, wait_s=settings.read_wait_s)
-            return cls(path=path, identity=identity, counters=counters, writer=connections.pop(), readers=readers, settings=settings)
-        except STORE_ERRORS as error:
-            raise store_read_failure(error, f"store {path}") from error
-        finally:
-            for connection in connections:
-                connection.close()
+        return cls(path=path, files=_open_store(path, cluster_id, replica_id, settings), settings=settings)
 
     @property
     def dim(self) -> int:
@@ -208,7 +204,7 @@ class PointsStore:
         check: called between two pieces of the read; an error that it raises ends the read. vectors: (found, dim)
         float32 as written. Raises DataLoss for a row whose crc does not match; ResourceExhausted, Unavailable.
         """
-        with self._readers.snapshot() as connection:
+        with self._opened().readers.snapshot() as connection:
             return read_by_id(connection, ids.tolist(), self._shape(with_vectors, with_payloads, check))
 
     def rows(self, rows: Rows, *, with_vectors: bool, with_payloads: bool) -> StoredRows:
@@ -216,7 +212,7 @@ class PointsStore:
 
         Raises as get.
         """
-        with self._readers.snapshot() as connection:
+        with self._opened().readers.snapshot() as connection:
             return read_by_row(connection, rows.tolist(), self._shape(with_vectors, with_payloads))
 
     def scroll(
@@ -226,7 +222,7 @@ class PointsStore:
 
         Else as get.
         """
-        with self._readers.snapshot() as connection:
+        with self._opened().readers.snapshot() as connection:
             return read_page(connection, after, limit, self._shape(with_vectors, with_payloads, check))
 
     def live_rows(self) -> LiveRows:
@@ -234,7 +230,7 @@ class PointsStore:
 
         Raises DataLoss if these are not exactly the rows and ids that were written; ResourceExhausted, Unavailable.
         """
-        with self._readers.snapshot() as connection:
+        with self._opened().readers.snapshot() as connection:
             return read_live_rows(connection, self._path)
 
     def vectors_of(self, rows: Rows) -> Matrix:
@@ -255,12 +251,12 @@ class PointsStore:
 
     def requests(self) -> list[Remembered]:
         """Return every remembered write, in order of seq. Raises DataLoss for a damaged row."""
-        with self._readers.snapshot() as connection:
+        with self._opened().readers.snapshot() as connection:
             return read_requests(connection, self._path)
 
     def segments(self) -> list[SegmentEntry]:
         """Return every index file that the store names, ordered by name. Raises DataLoss for a damaged row."""
-        with self._readers.snapshot() as connection:
+        with self._opened().readers.snapshot() as connection:
             return read_segments(connection, self._path)
 
     @contextmanager
@@ -306,25 +302,77 @@ class PointsStore:
         wait_s, truncate_wait_s = self._settings.checkpoint_wait_s, self._settings.truncate_wait_s
         fault_point("store.checkpoint")
         try:
-            if checkpoint(self._writer, wait_s=wait_s, truncate_wait_s=truncate_wait_s):
+            if checkpoint(self._opened().writer, wait_s=wait_s, truncate_wait_s=truncate_wait_s):
                 self._durable_seq = applied_seq
         except STORE_ERRORS as error:
             raise self._refuse_from_now_on(error) from error
         fault_point("store.checkpointed")
         return self._durable_seq
 
+    @property
+    def at_rest(self) -> bool:
+        """Return whether its files are closed until `wake`."""
+        return self._files is None
+
+    def rest(self) -> bool:
+        """Close all files until `wake`. Call it after a checkpoint. Return whether they are closed now.
+
+        They are not while a read goes on, a state is frozen, or the write-ahead log holds anything: SQLite would move
+        its content at the last close, and tell of no failure.
+        """
+        files = self._files
+        if files is None:
+            return True
+        if self._refusal is not None or self._frozen or self.wal_bytes or not files.readers.close_unused():
+            return False
+        self._files = None
+        try:
+            files.writer.close()
+        except STORE_ERRORS as error:
+            raise self._refuse_from_now_on(error) from error
+        fault_point("store.rested")
+        return True
+
+    def wake(self) -> None:
+        """Open the files again; does nothing if they are open.
+
+        Raises DataLoss if the store is missing, damaged, or not the one that was closed; PreconditionFailed,
+        StorageFailed.
+        """
+        if self._files is not None:
+            return
+        self._check_usable()
+        identity = self._identity
+        files = _open_store(self._path, identity.cluster_id, identity.replica_id, self._settings)
+        if (files.identity, files.counters) != (identity, self._counters):
+            files.close()
+            raise DataLoss(
+                f"{self._path} was at {self._counters.applied_seq} when it was closed, it is at {files.counters.applied_seq} now"
+            )
+        self._files = files
+        fault_point("store.woken")
+
     def close(self) -> None:
         """Checkpoint and close; a second call does nothing.
 
         Raises StorageFailed; Unavailable if a read does not end.
         """
-        self._readers.close()
+        files = self._files
+        if files is not None:
+            files.readers.close()
         if self._refusal is None:
             self._refusal = Unavailable(f"store {self._path} is closed")
+        if files is None:
+            return
         try:
-            self._writer.close()
+            files.writer.close()
         except STORE_ERRORS as error:
             raise store_write_failure(error, f"store {self._path}") from error
+
+    def _opened(self) -> _OpenStore:
+        if self._files is None:
+            raise Internal(f"store {self._path} is at rest")
+        return self._files
 
     def _shape(self, with_vectors: bool, with_payloads: bool, check: Check = unchecked) -> WantedColumns:
         return WantedColumns(path=self._path, dim=self.dim, with_vectors=with_vectors, with_payloads=with_payloads, check=check)
@@ -332,17 +380,18 @@ class PointsStore:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._check_usable()
+        writer = self._opened().writer
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
+            writer.execute("BEGIN IMMEDIATE")
             try:
-                yield self._writer
+                yield writer
             except STORE_ERRORS:
                 # no ROLLBACK: the store is unusable from now on, and closing it rolls back
                 raise
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                writer.execute("ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
+            writer.execute("COMMIT")
         except STORE_ERRORS as error:
             raise self._refuse_from_now_on(error) from error
 
@@ -355,6 +404,27 @@ class PointsStore:
     def _check_usable(self) -> None:
         if self._refusal is not None:
             raise self._refusal
+
+
+def _open_store(path: Path, cluster_id: ClusterId, replica_id: ReplicaId, settings: StoreSettings) -> _OpenStore:
+    """Open the files of a store, for its writer and the first read. Raises as PointsStore.open."""
+    if not path.is_file():
+        raise DataLoss(f"{path} is missing")
+    connect = partial(connect_reader, path, cache_bytes=settings.reader_cache_bytes, busy_wait_s=settings.read_wait_s)
+    readers = ReadPool(what=f"store {path}", connect=connect, size=settings.readers, wait_s=settings.read_wait_s)
+    opened = []
+    try:
+        opened.append(connect_writer(path, cache_bytes=settings.writer_cache_bytes, busy_wait_s=settings.checkpoint_wait_s))
+        identity = read_identity(opened[0], path, cluster_id=cluster_id, replica_id=replica_id)
+        check_tables(opened[0], path)
+        counters = read_counters(opened[0], path)
+        readers.prepare()
+        return _OpenStore(identity=identity, counters=counters, writer=opened.pop(), readers=readers)
+    except STORE_ERRORS as error:
+        raise store_read_failure(error, f"store {path}") from error
+    finally:
+        for connection in opened:
+            connection.close()
 
 
 def _file_bytes(path: Path) -> int:

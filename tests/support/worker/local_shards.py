@@ -13,9 +13,10 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.limits import Limits
+from shoal.core.map_tables import CollectionTable, ShardTable
 from shoal.core.replies import Found
 from shoal.core.requests import Search
-from shoal.core.shard_calls import ShardFound, ShardSearch
+from shoal.core.shard_calls import ShardFound, ShardSearch, ShardsFound, ShardsSearch
 from shoal.core.shard_config import ShardEntry
 from shoal.core.slots import split_evenly
 from shoal.router.cluster.workers import Workers
@@ -46,21 +47,15 @@ class UnlearningPaces(SteadyPaces):
 
 
 class ShardByShard:
-    """The worker without its express search, as a worker in another process is. searches: those that it was asked."""
+    """The worker without its express search, as a worker in another process is."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.searches: list[ShardSearch] = []
 
     def __getattr__(self, name: str) -> Any:
         if name == "ready":
             raise AttributeError(name)
         return getattr(self._host, name)
-
-    async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
-        """Search a shard, and remember the call."""
-        self.searches.append(call)
-        return await self._host.search(call, timeout_s)
 
     async def close(self) -> None:
         """Do nothing."""
@@ -70,12 +65,17 @@ class ShardByShard:
 class CountedHost(Host):
     """A host that remembers the searches of single shards."""
 
-    searches: list[ShardSearch] = dataclasses.field(default_factory=list)
+    searches: list[ShardSearch | ShardsSearch] = dataclasses.field(default_factory=list)
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """Search a shard, and remember the call."""
         self.searches.append(call)
         return await super().search(call, timeout_s)
+
+    async def search_shards(self, call: ShardsSearch, timeout_s: float) -> ShardsFound:
+        """Search shards, and remember the call."""
+        self.searches.append(call)
+        return await super().search_shards(call, timeout_s)
 
 
 @dataclasses.dataclass
@@ -120,16 +120,16 @@ class LocalShards:
             keys = [part.key for part in bench.engine.reading.view().parts]
             bench.settings.hot_filters.forget(keys)
 
-    def change(self, **parts: object) -> None:
+    def change(self, **parts: Any) -> None:
         """Publish the next map."""
         current = self.view.current
         self.view.current = dataclasses.replace(current, revision=Revision(current.revision + 1), **parts)
 
-    def configure(self, shard: ShardId, **parts: object) -> None:
+    def configure(self, shard: ShardId, **parts: Any) -> None:
         """Publish the next configuration of a shard."""
         entry = self.view.current.shards[shard]
         following = ShardEntry(config=dataclasses.replace(entry.config, **parts), epoch=Revision(entry.epoch + 1))
-        self.change(shards={**self.view.current.shards, shard: following})
+        self.change(shards=ShardTable({**self.view.current.shards, shard: following}.values()))
 
 
 @contextlib.asynccontextmanager
@@ -155,9 +155,13 @@ async def local_shards(
                 config=dataclasses.replace(config(term, shard), slots=(slots,), worker_of={REPLICA: HERE}), epoch=Revision(9)
             )
         host = CountedHost(open={shard: bench.replica for shard, bench in benches.items()})
-        view = LiveView(
-            ClusterMap(cluster=ClusterId("c"), workers={HERE: worker_entry(HERE)}, collections={collection.id: collection}, shards=entries)
+        seen = ClusterMap(
+            cluster=ClusterId("c"),
+            workers={HERE: worker_entry(HERE)},
+            collections=CollectionTable((collection,)),
+            shards=ShardTable(entries.values()),
         )
+        view = LiveView(seen)
         yield LocalShards(
             collection=collection,
             benches=benches,

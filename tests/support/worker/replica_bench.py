@@ -73,8 +73,8 @@ class Bench:
     settings: EngineSettings
     client: str
     lease: list[bool]
-    shard: ShardId
     numbers: int = 0
+    shard: ShardId = SHARD
 
     def next_id(self) -> RequestId:
         self.numbers += 1

@@ -113,7 +113,9 @@ PLAIN = {
 @given(history=histories, asked=questions)
 @example(history=USUAL, asked=[PLAIN, PLAIN | {"payload": True}, PLAIN | {"filter": In(("label",), (1,))}])
 @example(history=dataclasses.replace(USUAL, ids="mixed", metric=Metric.COSINE, steps=[Step("upsert", 60), Step("seal")]), asked=[PLAIN])
-def test_one_call_answers_as_shard_by_shard(history: History, asked: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_one_call_answers_as_shard_by_shard(
+    history: History, asked: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         # Small stores have large pages, so a few payloads seem to be slow to read.
         patch.setattr(express_plan, "ALONE_US", math.inf)
@@ -152,7 +154,9 @@ async def _compared(history: History, asked: list[dict[str, Any]], folder: Path)
         for step in history.steps:
             await written.change(step)
             for each in asked:
-                express, general = await shards.both(question_of(each, random, history.metric, written.tokens), lambda: measured_as_good(shards))
+                express, general = await shards.both(
+                    question_of(each, random, history.metric, written.tokens), lambda: measured_as_good(shards)
+                )
                 assert same(express, general), each
 
 

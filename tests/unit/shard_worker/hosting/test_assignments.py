@@ -1,5 +1,5 @@
-"""What a worker does about its shards, with the in-memory store and real folders: make, confirm, serve, drop; and what
-it must not do.
+"""Test what a worker does about its shards: make, confirm, serve and drop them; and what it must not do. The store is
+in memory, the folders are real.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import pytest
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.file_budget import FileBudget
-from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term
+from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term, WorkerId
 from shoal.core.points import id_array
 from shoal.core.shard_calls import ShardDelete
 from shoal.core.shard_config import ShardConfig, ShardState
@@ -27,6 +27,7 @@ from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.hosting.membership import Membership
+from shoal.shard_worker.logic.hosting import HostStep, HostView, next_steps
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
 from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.resources.memory import WorkerMemory
@@ -49,7 +50,7 @@ COLLECTION = Collection(id=SHARD.collection, spec=CollectionSpec(name="n", dim=2
 
 
 class RecordingStore(MemoryStore):
-    """Remembers how its transactions ended."""
+    """Store that counts its rejected transactions."""
 
     def __init__(self, cluster: MemoryCluster) -> None:
         super().__init__(cluster)
@@ -62,14 +63,14 @@ class RecordingStore(MemoryStore):
 
 
 class NoSnapshots:
-    """Nobody to fetch a snapshot from."""
+    """Fails the test when a snapshot is fetched."""
 
     async def fetch(self, entry, replica, primary, still_wanted):
         raise AssertionError(f"a snapshot of {primary}")
 
 
 class World:
-    """One worker without its gRPC server, and the hands of a coordinator."""
+    """One worker without its gRPC server. The test plays the coordinator."""
 
     def __init__(self, folder: Path) -> None:
         cluster = MemoryCluster(boot_s)
@@ -192,9 +193,7 @@ def test_lost_answers_on_the_way_do_not_stop_it(tmp_path):
 
 
 def test_a_stale_map_never_makes_an_empty_folder_for_an_active_shard(tmp_path):
-    """The map says CREATING, but the shard is ACTIVE by now (an earlier life of this worker made it, and its disk was
-    wiped).
-    """
+    """The map still says CREATING, but the shard is ACTIVE: this worker made it before, and then its disk was wiped."""
 
     async def run():
         async with worker(tmp_path) as world:
@@ -253,7 +252,7 @@ def test_a_worker_with_a_new_registration_serves_only_once_it_is_elected_again(t
 
 
 def test_closing_waits_for_a_replica_that_is_being_opened(tmp_path):
-    """A thread that opens a replica may cut its log: the folder's lock must not be given back before it has ended."""
+    """A thread that opens a replica may cut the replica's log. The folder stays locked until that thread has ended."""
 
     async def run():
         async with worker(tmp_path) as world:
@@ -304,7 +303,44 @@ def test_a_shard_whose_replica_cannot_be_opened_is_not_confirmed_and_opening_is_
     asyncio.run(run())
 
 
-def test_a_swap_that_was_rejected_is_not_tried_again_on_the_same_map(tmp_path):
+async def looked(world: World, times: int) -> None:
+    """Wait until the worker has looked at all its shards so many times more."""
+    left, look = times, world.assignments._look
+
+    def counted() -> None:
+        nonlocal left
+        left -= world.assignments._due.are_all(world.membership.registration)
+        look()
+
+    world.assignments._look = counted  # type: ignore[method-assign]
+    await until(lambda: left <= 0)
+    world.assignments._look = look  # type: ignore[method-assign]
+
+
+def test_after_a_swap_that_was_done_no_other_follows_until_the_map_shows_it(tmp_path, monkeypatch):
+    """Else a worker whose map lags, since it is busy, would send one swap after the other, and lag the more."""
+    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.01)
+
+    async def run():
+        async with worker(tmp_path) as world:
+            world.blind = True
+            placed = await world.place()
+            await until(lambda: world.observer.map.revision == placed)
+            world.assignments.see_map(world.observer.map)
+            await until(lambda: world.shard().state is ShardState.ACTIVE)
+            revision = world.observer.map.revision
+            await looked(world, 10)
+            assert (world.store.rejected, world.observer.map.revision) == (0, revision)
+            world.blind = False
+            world.see()
+            await until(world.serves)
+
+    asyncio.run(run())
+
+
+def test_a_swap_that_was_rejected_is_not_tried_again_on_the_same_map(tmp_path, monkeypatch):
+    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.01)
+
     async def run():
         async with worker(tmp_path) as world:
             world.blind = True
@@ -314,12 +350,38 @@ def test_a_swap_that_was_rejected_is_not_tried_again_on_the_same_map(tmp_path):
             await world.place(term=Term(2))
             world.assignments.see_map(old)
             await until(lambda: world.store.rejected > 0)
-            for _ in range(200):
-                await asyncio.sleep(0)
+            await looked(world, 10)
             assert world.store.rejected == 1
             world.blind = False
             world.see()
             await until(world.serves)
+
+    asyncio.run(run())
+
+
+def test_a_map_that_concerns_no_shard_here_is_not_looked_at(tmp_path, monkeypatch):
+    looked = []
+
+    def counted(view: HostView, due: set[ShardId]) -> list[HostStep]:
+        looked.append(due)
+        return next_steps(view, due)
+
+    async def run():
+        async with worker(tmp_path) as world:
+            await world.place()
+            await until(world.serves)
+            told, entry = world.shard(), world.observer.map.shards[SHARD]
+            await until(lambda: world.assignments._told[SHARD][0] == entry.epoch)
+            monkeypatch.setattr(assignments, "next_steps", counted)
+            monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 3_600.0)
+            await until(lambda: any(SHARD in due for due in looked))
+            looked.clear()
+            elsewhere = dataclasses.replace(told, shard=ShardId(SHARD.collection, 1), worker_of={REPLICA: WorkerId("other")})
+            at = await world.put(Put(key=KEYS.shard(elsewhere.shard), value=encode_shard(elsewhere)))
+            await until(lambda: world.observer.map.revision >= at)
+            assert looked == []
+            await world.put(Put(key=KEYS.shard(SHARD), value=encode_shard(dataclasses.replace(told, term=Term(2)))))
+            await until(lambda: any(SHARD in due for due in looked))
 
     asyncio.run(run())
 

@@ -1,5 +1,5 @@
-"""Look-ups in recall tables: conservative between measured points, least cost, exact where nothing else is known to
-do.
+"""Test look-ups in recall tables: between measured points they assume the worse one; they choose the least cost, and
+exact search where no breadth is known to reach the target.
 """
 
 import dataclasses
@@ -18,7 +18,9 @@ ROWS = 100_000
 
 
 def true_recall(rank: int, breadth: float, fetch: float) -> float:
-    """A smooth world: concave in the logarithms where recall is of interest, as measured ones are."""
+    """Return the recall of a smooth model. Like measured recall, it is concave in the logarithms in the range of
+    interest.
+    """
     return max(0.0, 1 - 0.2 * (rank**0.3) * breadth**-0.6) * max(0.0, 1 - 0.4 * rank / fetch)
 
 
@@ -86,7 +88,7 @@ def test_breadth_expected_agrees_with_trying_every_breadth(shape, k, recall, exa
         for fetch in sorted({k, *(fetch for fetch in FETCHES if shape[1] and fetch > k)})
         for breadth in range(8 if shape[0] else 1, (512 if shape[0] else 1) + 1)
     ]
-    # Near the border a rounding of a logarithm may decide, hence the room of one breadth.
+    # At the border, the rounding of a logarithm may decide.
     good = [each for each in tried if known.recall_at(k, each.breadth, each.fetch) >= recall]
     least = min([known.us_of(each.breadth, each.fetch) for each in good] + [known.exact_us(ROWS)])
     assert known.us_of(choice.breadth, choice.fetch) <= least + 1e-6

@@ -1,4 +1,4 @@
-"""The writer between its callers and its machine."""
+"""Test the writer between its callers and the state machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from shoal.shard_worker.logic.replication.append import Append
 from shoal.shard_worker.logic.replication.events import AppendAsked, CallerLeft, WriteAsked
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.replica.writer import Writer
+from shoal.shard_worker.resources.writer_pool import WriterPool
 
 SHARD = ShardId(CollectionId("c"), 0)
 REQUEST = RequestId("client", 1)
 
 
 def a_writer(heard: list[object]) -> Writer:
-    """A writer whose machine notes its events and answers nothing."""
+    """Return a writer whose machine adds each event to `heard` and has no effects."""
 
     def handle(event: object) -> list[object]:
         heard.append(event)
@@ -27,7 +28,14 @@ def a_writer(heard: list[object]) -> Writer:
 
     machine = SimpleNamespace(shard=SHARD, role_name="primary", applied_seq=0, kept_for_others=(1, 1), handle=handle)
     engine = SimpleNamespace(log_base=(0, 0), keep_log=lambda *kept: None)
-    return Writer(machine=machine, engine=engine, progressed=lambda: None, outward=lambda effect: None, wall_ms=lambda: 7)
+    return Writer(
+        machine=machine,
+        engine=engine,
+        thread=WriterPool(1).executor(),
+        progressed=lambda: None,
+        outward=lambda effect: None,
+        wall_ms=lambda: 7,
+    )
 
 
 def write(writer: Writer, timeout_s: float):

@@ -1,8 +1,8 @@
-"""A replica keeps its recall from the first search on: beside loading, builds and merges, after a change of index,
-after a restart, and when other queries are asked than before. The mean of any 200 searches in a row is at least the
-target - 0.01.
+"""Test that a replica reaches its recall from the first search on: while points are loaded, beside builds and merges,
+after a change of index, after a restart, and when other queries are asked than before. The mean of any 200 searches in
+a row is at least the target - 0.01.
 
-Exact searches count as dear wherever a segment was measured, so that the index is relied on as soon as it may be.
+Exact searches count as expensive once a segment was measured. So the index is used as soon as it is trusted.
 """
 
 import asyncio
@@ -43,9 +43,9 @@ def index_where_it_may_be(monkeypatch):
 
 
 class Watch:
-    """Searches a replica and keeps what each found, in order.
+    """Searches a replica and keeps the recall of each search, in order.
 
-    Every query is asked exactly first: rows that come later only help.
+    Each query is first searched exactly. Rows that are added between the two searches can only raise the recall.
     """
 
     def __init__(self, bench: Bench, rows: np.ndarray, metric: Metric) -> None:
@@ -63,7 +63,7 @@ class Watch:
             good = scores <= truth[-1] if self.metric is Metric.L2 else scores >= truth[-1]
             self.recalls.append(min(1.0, np.count_nonzero(good) / len(truth)))
             self.plans.append({each.plan for each in found.explain})
-            # A search on the event loop gives nobody else a turn.
+            # A search may run on the event loop without a pause, so this pause lets other tasks run.
             await asyncio.sleep(0.001)
 
     async def ask_until(self, kind: str, told: asyncio.Task[None]) -> None:
@@ -72,13 +72,15 @@ class Watch:
         await told
 
     async def ask_until_the_index_is_relied_on(self, kind: str) -> None:
-        """Or was found not to do."""
+        """Ask until the tuning of each index is trusted: then the index is used, or it is known that exact search is
+        needed.
+        """
         async with asyncio.timeout(60):
             while any(part.native is not None and not part.tuning.now.trusted for part in self.bench.engine.reading.view().parts):
                 await self.ask(kind, 10)
 
     def short_windows(self) -> dict[int, float]:
-        """Where a window begins that is worse than promised: its mean."""
+        """Return the windows whose mean is below the promise: number of the first search -> mean."""
         means = np.convolve(self.recalls, np.full(WINDOW, 1 / WINDOW), mode="valid")
         return {int(at): float(means[at]) for at in np.flatnonzero(means < TARGET - 0.01)}
 

@@ -1,4 +1,4 @@
-"""Filters, radius, recall and what is told of a search, through the client."""
+"""Test filters, radius, recall and the explanation of a search through the client."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ def cluster():
 
 @pytest.fixture
 def client(cluster):
-    """Ten points on a line: point n at (n, 0)."""
+    """Return a client of a collection with ten points on a line. Point n is at (n, 0)."""
     with client_with(cluster) as made:
         made.create_collection("c", dim=2)
         made.upsert("c", range(10), [[n, 0] for n in range(10)], PAYLOADS)
@@ -177,6 +177,16 @@ def test_recall_is_measured_and_tuned(client):
     for bad in ({"k": 0}, {"sample": 0}, {"recall": 1.5}):
         with pytest.raises(InvalidArgument):
             client.measure_recall("c", **bad)
+
+
+def test_a_collection_is_tuned_with_queries_of_the_caller(client):
+    client.tune("c", queries=[[1, 2], [3, 4]])
+    (request,) = client.mock.requests(TuneCollection)
+    assert request.queries.dtype == np.float32
+    assert request.queries.tolist() == [[1, 2], [3, 4]]
+    for bad in ([], [[1, "x"]], [[1, 2], [3]]):
+        with pytest.raises(InvalidArgument, match="queries"):
+            client.tune("c", queries=bad)
 
 
 def test_a_target_recall_reaches_the_router(client):

@@ -274,6 +274,56 @@ def test_what_a_failed_write_left_behind_is_cut(tmp_path, monkeypatch):
     again.close()
 
 
+def test_a_log_at_rest_has_no_file_open_and_goes_on_with_the_next_append(tmp_path):
+    log = create_log(tmp_path)
+    log.append(records(1, 3))
+    assert not log.is_marked
+    log.rest()
+    assert log.is_marked
+    assert [os.readlink(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd") if is_below(tmp_path, each)] == []
+    assert seqs_of(log) == [1, 2, 3]
+    log.append(records(4, 5))
+    log.rest()
+    log.rest()
+    log.truncate_after(Seq(4))
+    log.close()
+    log.close()
+    again = open_log(tmp_path)
+    assert seqs_of(again) == [1, 2, 3, 4]
+    again.close()
+
+
+def is_below(folder, descriptor):
+    return os.path.islink(f"/proc/self/fd/{descriptor}") and os.readlink(f"/proc/self/fd/{descriptor}").startswith(str(folder))
+
+
+def test_a_log_that_changes_while_it_rests_takes_nothing(tmp_path):
+    log = create_log(tmp_path)
+    log.append(records(1, 3))
+    log.rest()
+    path = log_files(tmp_path)[0]
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])
+    for _ in range(2):
+        with pytest.raises(DataLoss, match=f"had {len(data)} bytes when it was closed, it has {len(data) - 1} now"):
+            log.append(records(4, 4))
+    path.unlink()
+    with pytest.raises(DataLoss, match="is missing"):
+        log.append(records(4, 4))
+    assert log.last == (1, 3)
+    log.close()
+
+
+def test_an_intact_marked_log_is_opened_without_a_flush(tmp_path, monkeypatch):
+    log = create_log(tmp_path)
+    log.append(records(1, 3))
+    log.close()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: pytest.fail("flushed"))
+    again = open_log(tmp_path)
+    assert seqs_of(again) == [1, 2, 3]
+    again.close()
+
+
 def test_a_closed_log_takes_nothing(tmp_path):
     log = create_log(tmp_path)
     log.close()

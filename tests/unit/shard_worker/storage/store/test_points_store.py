@@ -217,7 +217,7 @@ def test_what_a_checkpoint_called_durable_is_in_the_database_file_alone(tmp_path
 
 @contextmanager
 def another_reader(folder):
-    """Hold the state of the store as it is now: a read that has begun and does not end within the block."""
+    """Hold the present state of the store: a read begins and does not end within the context."""
     connection = sqlite3.connect(folder / "store.db", isolation_level=None)
     try:
         connection.execute("BEGIN")
@@ -287,11 +287,11 @@ def test_reads_go_on_beside_the_writer_and_see_whole_groups(tmp_path):
 
 def test_readers_are_bounded(tmp_path):
     store = new_store(tmp_path, settings=StoreSettings(readers=1, read_wait_s=0.02))
-    with store._readers.snapshot(), pytest.raises(ResourceExhausted, match=r"all 1 read connections were busy for 0\.02 s"):
+    with store._opened().readers.snapshot(), pytest.raises(ResourceExhausted, match=r"all 1 read connections were busy for 0\.02 s"):
         store.requests()
     assert store.requests() == []
-    with store._readers.snapshot(), pytest.raises(Unavailable, match=r"a read still runs after 0\.02 s"):
-        store._readers.close()
+    with store._opened().readers.snapshot(), pytest.raises(Unavailable, match=r"a read still runs after 0\.02 s"):
+        store._opened().readers.close()
 
 
 def test_a_closed_store_answers_nothing(tmp_path):
@@ -306,8 +306,8 @@ def test_a_closed_store_answers_nothing(tmp_path):
 def test_after_a_failed_write_the_store_takes_nothing_more(tmp_path):
     store = new_store(tmp_path)
     store.apply([upsert(1, [1])])
-    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
-    store._writer.execute(f"PRAGMA max_page_count = {pages}")
+    pages = store._opened().writer.execute("PRAGMA page_count").fetchone()[0]
+    store._opened().writer.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(DiskFull, match="disk full"):
         store.apply([upsert(2, list(range(5000)))])
     with pytest.raises(DiskFull, match="takes nothing more, an earlier write failed"):
@@ -349,11 +349,11 @@ def test_a_path_with_special_characters(tmp_path):
 
 
 def test_the_settings_that_durability_rests_on(store):
-    assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert store._writer.execute("PRAGMA synchronous").fetchone() == (1,)
-    assert store._writer.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
-    assert store._writer.execute("PRAGMA page_size").fetchone() == (16384,)
-    with store._readers.snapshot() as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    assert store._opened().writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._opened().writer.execute("PRAGMA synchronous").fetchone() == (1,)
+    assert store._opened().writer.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+    assert store._opened().writer.execute("PRAGMA page_size").fetchone() == (16384,)
+    with store._opened().readers.snapshot() as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
         connection.execute("DELETE FROM points")
 
 

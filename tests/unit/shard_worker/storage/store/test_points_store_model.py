@@ -1,4 +1,4 @@
-"""PointsStore against a dict: any history of groups, reopenings and checkpoints."""
+"""Test PointsStore against a dictionary in any history of groups, openings and checkpoints."""
 
 import numpy as np
 from hypothesis import HealthCheck, settings
@@ -23,7 +23,7 @@ STEP = st.one_of(
 
 
 class StoreModel(RuleBasedStateMachine):
-    """points: id -> (row, vector, payload); requests: (client, number) -> what is remembered."""
+    """points: id -> (row, vector, payload). requests: (client, number) -> what is remembered of the request."""
 
     folder_factory = None
 
@@ -85,6 +85,13 @@ class StoreModel(RuleBasedStateMachine):
     @rule()
     def checkpoint(self):
         assert self.store.checkpoint() == self.seq
+
+    @rule()
+    def rest(self):
+        self.store.checkpoint()
+        assert self.store.rest()
+        assert (self.store.count(), self.store.applied_seq, self.store.next_row) == (len(self.points), self.seq, self.next_row)
+        self.store.wake()
 
     @rule(ids=st.lists(IDS, max_size=8))
     def get(self, ids):
