@@ -15,7 +15,8 @@ TESTERS ?= 3
 # An etcd that set-up fetched lies in .venv/bin; a user's own etcd comes first.
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
-.PHONY: help demo up test test-long kill-points recall-targets lint proto bench bench-peers bench-replicated kill-matrix chaos simulate simulate-mutations
+.PHONY: help demo up test test-long kill-points recall-targets lint proto bench bench-peers bench-replicated bench-control kill-matrix \
+	chaos simulate simulate-mutations
 
 help:
 	@echo "make demo              a cluster of three workers, digits, recall, a killed worker: about a minute"
@@ -28,6 +29,7 @@ help:
 	@echo "                       PARTS=shoal: about five (DATA=folder, SECONDS=8, PARTS='shoal peers growth control shards')"
 	@echo "make bench-peers       installs the other systems that make bench can measure"
 	@echo "make bench-replicated  write throughput with three replicas beside that with one; about a minute"
+	@echo "make bench-control     the control plane with 10,000 shards on 200 workers; half a minute"
 	@echo "make kill-matrix       each role killed, frozen and stopped under load: what was lost, how long it took; about a minute"
 	@echo "make chaos             random faults for MINUTES=$(MINUTES) on four workers, partly hosted by Ray, and what became of every point"
 	@echo "make simulate          replication in a seeded world, both cores (SEEDS=$(SEEDS) FIRST=$(FIRST)): about a minute for 500"
@@ -83,6 +85,9 @@ bench-peers: $(STAMP)
 
 bench-replicated: $(STAMP)
 	@$(PY) -m bench.replicated --seconds $(SECONDS)
+
+bench-control: $(STAMP)
+	@$(PY) -m bench.control
 
 proto: $(STAMP)
 	$(PY) -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. $$(cd proto && find . -name '*.proto' | sed 's,^\./,,' | sort)

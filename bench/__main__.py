@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import growth, plot, report, shards, shoal_run
+from bench import control, growth, plot, report, shards, shoal_run
 from bench.data import BenchData, load
 from bench.peers.measure import installed
 
@@ -41,6 +41,8 @@ def main() -> int:
     if "growth" in options.parts:
         with tempfile.TemporaryDirectory(prefix="shoal-growth-") as folder:
             results["growth"] = growth.measure(Path(folder), min(options.seconds, 4.0), _tell)
+    if "control" in options.parts:
+        results["control"] = asdict(control.measure(said=lambda line: _tell(f"  {line}")))
     if "shards" in options.parts:
         _tell(f"measuring a worker with {MANY_SHARDS:,} empty shards ...")
         results["shards"] = asdict(shards.measure(MANY_SHARDS, IDLE_S, lambda line: _tell(f"  {line}")))

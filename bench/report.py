@@ -157,7 +157,20 @@ def _collections(growth: dict[str, Any]) -> Rows:
 
 
 def _sentences(results: dict[str, Any]) -> list[str]:
-    return _search_sentences(results) + _shards_sentences(results)
+    return _search_sentences(results) + _control_sentences(results) + _shards_sentences(results)
+
+
+def _control_sentences(results: dict[str, Any]) -> list[str]:
+    if "control" not in results:
+        return []
+    found = results["control"]
+    return [
+        f"control plane, {found['shards']:,} shards x {found['replicas']} on {found['workers']} workers: "
+        f"placed in {found['place_s']:.1f} s "
+        f"(decided in {found['decide_s']:.2f} s); one change of the map costs a worker {found['worker_elsewhere_us']:,.0f} us "
+        f"({found['worker_own_us']:,.0f} us if it concerns it), a router {found['router_us']:,.0f} us, a coordinator's round "
+        f"{found['round_us']:,.0f} us; {found['failover_shards']} primaries of a lost worker are replaced in {found['failover_ms']:.0f} ms"
+    ]
 
 
 def _shards_sentences(results: dict[str, Any]) -> list[str]:
