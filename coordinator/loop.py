@@ -8,7 +8,7 @@ from collections.abc import Callable
 from shoal.coordinator.act import Actor
 from shoal.coordinator.log_ends import ReplicaReports
 from shoal.coordinator.logic.attention import Attention
-from shoal.coordinator.logic.reconcile import joining, questions, reconcile, unled
+from shoal.coordinator.logic.reconcile import questions, reconcile, unled
 from shoal.coordinator.logic.remembered import Absences, Answers, Since
 from shoal.coordinator.logic.snapshot import Snapshot, Told
 from shoal.core.deadline import Clock
@@ -71,21 +71,21 @@ class Loop:
         seen, now = self._observer.map, self._clock()
         self._absences = self._absences.seen(seen, now)
         self._attention = self._attention.seen(seen)
-        looked_at = self._attention.shards
-        asked = questions(seen, self._answers.to_ask_again(seen), looked_at)
-        self._joining = self._joining.seen(joining(seen), now)
-        self._unled = self._unled.seen(unled(seen, looked_at), now)
+        focus = self._attention.focus
+        asked = questions(seen, focus.shards, self._answers.to_ask_again(seen))
+        self._joining = self._joining.seen(focus.joining, now)
+        self._unled = self._unled.seen(unled(seen, focus.shards), now)
         told = await self._reports.log_ends(asked, seen.workers, LOG_ENDS_S) if asked else Told()
         self._answers = self._answers.heard(asked, told, seen)
         snapshot = Snapshot(
             map=seen,
             seed=self._new_seed(),
+            focus=focus,
             told=self._answers.added_to(told),
             joining_s=self._joining.seconds(now),
             unled_s=self._unled.seconds(now),
             absent_s=self._absences.absent_s(now),
             replace_after_s=self._replace_after_s,
-            shards=looked_at,
         )
         return await self._actor.carry_out(reconcile(snapshot, self._steps_per_round))
 

@@ -11,10 +11,16 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from shoal.core.ids import ShardId, WorkerId
-from shoal.core.shard_calls import Consistency
-from shoal.core.shard_config import ShardConfig
 from shoal.router.logic.breaker import Gate
-from shoal.router.logic.replica_choice import UNKNOWN, ReplicaChoice, ReplicaLoad, replicas_to_ask
+from shoal.router.logic.replica_choice import UNKNOWN, Home, ReplicaChoice, ReplicaLoad, replicas_to_ask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardHomes:
+    """A shard and its replicas that may answer and are on live workers, at least two."""
+
+    shard: ShardId
+    homes: tuple[Home, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,40 +91,37 @@ def elsewhere(group: ShardGroup, numbers: Collection[int], alone: AskedAlone = N
 
 
 def choices_of_shards(
-    configs: Iterable[ShardConfig],
-    consistency: Consistency,
-    live: Collection[WorkerId],
-    loads: Mapping[WorkerId, ReplicaLoad],
-    gates: Mapping[tuple[WorkerId, ShardId], Gate],
-) -> tuple[ShardChoices, ...]:
-    """Return the replicas that each shard is asked at. A shard without a live replica that may answer is left out.
+    shards: Iterable[ShardHomes], loads: Mapping[WorkerId, ReplicaLoad], gates: Mapping[tuple[WorkerId, ShardId], Gate]
+) -> list[ShardChoices]:
+    """Return the replicas that each shard is asked at.
 
-    loads: of each live worker, with the gate of its breaker; gates: those of replicas whose breaker is not closed. Each
+    loads: of each worker, with the gate of its breaker; gates: those of replicas whose breaker is not closed. Each
     choice counts as a read under way for the next ones, and a probe shuts its worker for them, as if the shards were
     asked for one after the other.
     """
     chosen, now = [], dict(loads)
-    for config in configs:
-        mine = _with_gates(now, config, gates) if gates else now
-        choices = replicas_to_ask(config, consistency, live, mine)
-        if not choices:
-            continue
-        chosen.append(ShardChoices(number=config.shard.number, choices=choices))
-        if len(choices) > 1:
-            load = now.get(choices[0].worker, UNKNOWN)
-            gate = Gate.SHUT if load.gate is Gate.PROBES else load.gate
-            now[choices[0].worker] = replace(load, in_flight=load.in_flight + 1, gate=gate)
-    return tuple(chosen)
+    for each in shards:
+        choices = replicas_to_ask(each.homes, _with_gates(now, each, gates) if gates else now)
+        chosen.append(ShardChoices(number=each.shard.number, choices=choices))
+        worker = choices[0].worker
+        load = now.get(worker, UNKNOWN)
+        now[worker] = ReplicaLoad(
+            in_flight=load.in_flight + 1,
+            latency_s=load.latency_s,
+            here=load.here,
+            gate=Gate.SHUT if load.gate is Gate.PROBES else load.gate,
+        )
+    return chosen
 
 
 def _with_gates(
-    loads: Mapping[WorkerId, ReplicaLoad], config: ShardConfig, gates: Mapping[tuple[WorkerId, ShardId], Gate]
+    loads: Mapping[WorkerId, ReplicaLoad], shard: ShardHomes, gates: Mapping[tuple[WorkerId, ShardId], Gate]
 ) -> Mapping[WorkerId, ReplicaLoad]:
     """Return the loads for the replicas of one shard: the worse gate of worker and replica counts."""
     mine = dict(loads)
-    for worker in config.worker_of.values():
-        gate = gates.get((worker, config.shard))
+    for home in shard.homes:
+        gate = gates.get((home.worker, shard.shard))
         if gate is not None:
-            load = mine.get(worker, UNKNOWN)
-            mine[worker] = replace(load, gate=max(gate, load.gate))
+            load = mine.get(home.worker, UNKNOWN)
+            mine[home.worker] = replace(load, gate=max(gate, load.gate))
     return mine

@@ -13,8 +13,8 @@ from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import Consistency
 from shoal.core.shard_config import ShardConfig, ShardEntry
 from shoal.router.logic.read_plan import shard_entry, shard_name
-from shoal.router.logic.replica_choice import may_read, replicas_to_ask
-from shoal.router.logic.shard_groups import ShardChoices
+from shoal.router.logic.replica_choice import homes_of, may_read
+from shoal.router.logic.shard_groups import ShardChoices, ShardHomes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class ShardPlaces:
 
     entries: Mapping[int, ShardEntry]
     only: Mapping[int, ShardChoices]
-    several: Mapping[int, ShardConfig]
+    several: Mapping[int, ShardHomes]
     failed: Mapping[int, ShoalError]
     homes: frozenset[WorkerId]
     workers: frozenset[WorkerId]
@@ -38,7 +38,7 @@ def places_of(seen: ClusterMap, collection: Collection, consistency: Consistency
     """Return where the shards of a collection may be read. live: workers that can be called."""
     entries: dict[int, ShardEntry] = {}
     only: dict[int, ShardChoices] = {}
-    several: dict[int, ShardConfig] = {}
+    several: dict[int, ShardHomes] = {}
     failed: dict[int, ShoalError] = {}
     homes: set[WorkerId] = set()
     for number in range(collection.spec.shards):
@@ -47,12 +47,12 @@ def places_of(seen: ClusterMap, collection: Collection, consistency: Consistency
         except ShoalError as error:
             failed[number] = error.with_traceback(None)
             continue
-        choices = replicas_to_ask(entry.config, consistency, live, {})
-        if len(choices) > 1:
-            several[number] = entry.config
-            homes.update(each.worker for each in choices)
-        elif choices:
-            only[number] = ShardChoices(number=number, choices=choices)
+        found = homes_of(entry.config, consistency, live)
+        if len(found) > 1:
+            several[number] = ShardHomes(shard=entry.config.shard, homes=found)
+            homes.update(each.worker for each in found)
+        elif found:
+            only[number] = ShardChoices(number=number, choices=(found[0].usual,))
         else:
             failed[number] = nobody_may_answer(entry.config, consistency, shard_name(collection, number))
     workers = homes.union(each.first.worker for each in only.values())

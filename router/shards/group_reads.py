@@ -133,9 +133,9 @@ class _GroupSearch:
         chosen = [places.only[number] for number in numbers if number in places.only]
         if places.several:
             reads = self._reads
-            configs = [places.several[number] for number in numbers if number in places.several]
+            several = [places.several[number] for number in numbers if number in places.several]
             loads, gates = reads.traffic.worker_loads(places.homes, reads.workers.here), reads.traffic.gates()
-            chosen += choices_of_shards(configs, self._call.consistency, places.homes, loads, gates)
+            chosen += choices_of_shards(several, loads, gates)
         return chosen
 
     async def all_of(self, plan: _Plan, patience: RetryPatience, attempt: int) -> Covered[ShardsFound]:

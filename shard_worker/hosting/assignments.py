@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -22,6 +23,7 @@ from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departe
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.logs import event
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
+from shoal.shard_worker.hosting.due_shards import DueShards, swapped
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
 from shoal.shard_worker.hosting.host import FailedReplica, Host
 from shoal.shard_worker.hosting.membership import Membership
@@ -64,14 +66,6 @@ NO_ROOM_S = 10.0
 """Pause before a snapshot for which there was no room is fetched again."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Outdated:
-    """A map below revision `until` does not show this worker's last swap of a shard. It counts again at give_up_at."""
-
-    until: Revision
-    give_up_at: float
-
-
 class Snapshots(Protocol):
     """Fetches snapshots of other workers' replicas: see SnapshotFetch."""
 
@@ -104,23 +98,18 @@ class Assignments:
         self._busy: dict[ShardId, asyncio.Task[None]] = {}
         self._no_space: str | None = None
         self._closing = asyncio.Event()
-        self._due: set[ShardId] = set()
-        self._all_due = True
-        self._registration = Revision(0)
-        self._outdated: dict[ShardId, _Outdated] = {}
+        self._due = DueShards()
 
     def see_map(self, cluster_map: ClusterMap) -> None:
         """Take a newer map. Only the shards whose steps may differ with it are looked at."""
         before, self._map = self._map, cluster_map
         changed = changed_shards_on(self._me, before, cluster_map)
-        if self._membership.registration != self._registration:
-            self.wake()
-        elif changed:
+        if changed or self._due.are_all(self._membership.registration):
             self._look_soon(*changed)
 
     def wake(self) -> None:
         """Look at every shard now: the registration or a replica has changed."""
-        self._all_due = True
+        self._due.add_all()
         self._news.notify()
 
     async def run(self) -> None:
@@ -132,7 +121,8 @@ class Assignments:
             self._look()
             await self._news.wait(heard, max(0.0, all_due_at - loop.time()))
             if loop.time() >= all_due_at:
-                self._all_due, all_due_at = True, loop.time() + LOOK_AGAIN_S
+                self._due.add_all()
+                all_due_at = loop.time() + LOOK_AGAIN_S
 
     def tell_space(self, reason: str | None) -> None:
         """Pass on whether there is room on the disk to every replica. reason: why there is none, else None."""
@@ -159,32 +149,20 @@ class Assignments:
         self._host.open.clear()
 
     def _look_soon(self, *shards: ShardId) -> None:
-        self._due.update(shards)
+        self._due.add(shards)
         self._news.notify()
 
     def _look(self) -> None:
         """Begin the steps of the shards that are due."""
-        if self._all_due or self._membership.registration != self._registration:
-            due = {*self._map.shards.of_worker(self._me), *self._host.open, *self._host.failed}
-        else:
-            due = self._due
-        self._due, self._all_due, self._registration = set(), False, self._membership.registration
-        due = {shard for shard in due if shard not in self._busy and not self._is_outdated(shard)}
+        registration, now = self._membership.registration, asyncio.get_running_loop().time()
+        mine = (self._map.shards.of_worker(self._me), self._host.open, self._host.failed)
+        every = itertools.chain(*mine) if self._due.are_all(registration) else ()
+        due = self._due.take(every, self._map, registration, now) - self._busy.keys()
         if not due:
             return
         for step in next_steps(self._view(due), due):
             self._begin(step)
         self._shut_failed(due)
-
-    def _is_outdated(self, shard: ShardId) -> bool:
-        """Return whether the map does not show this worker's last swap of a shard yet, and may still show it soon."""
-        outdated = self._outdated.get(shard)
-        if outdated is None:
-            return False
-        if self._map.revision < outdated.until and asyncio.get_running_loop().time() < outdated.give_up_at:
-            return True
-        del self._outdated[shard]
-        return False
 
     def _view(self, shards: set[ShardId]) -> HostView:
         """Return what the decision about these shards depends on."""
@@ -452,11 +430,9 @@ class Assignments:
 
         Returns the new epoch, or None if it is not certain that the swap was done.
         """
-        seen, loop = self._map.revision, asyncio.get_running_loop()
-        outcome, revision = await self._swaps.swap(config, epoch, self._membership.registration)
-        # The map on which the step was decided is outdated: another swap based on it would be rejected.
-        until = revision if outcome is SwapOutcome.DONE else Revision(seen + 1)
-        self._outdated[config.shard] = _Outdated(until=until, give_up_at=loop.time() + LOOK_AGAIN_S)
+        registration = self._membership.registration
+        outcome, revision = await self._swaps.swap(config, epoch, registration)
+        self._due.note(config.shard, swapped(epoch, outcome, revision, registration, asyncio.get_running_loop().time()))
         return revision if outcome is SwapOutcome.DONE else None
 
 

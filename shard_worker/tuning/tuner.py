@@ -50,6 +50,9 @@ BRIEF_S, BRIEF_SHARE = 1.0, 0.4
 time, whichever is longer.
 """
 
+PENDING_S = 5.0
+"""The same for a measurement after `optimize`, whose caller waits for fast searches."""
+
 CHECK_REST_RATIO = 50.0
 """After a check of the latest queries, the next check waits this many times as long as the check took."""
 
@@ -190,7 +193,7 @@ class Tuner:
         with contextlib.suppress(TimeoutError):
             async with self._claimed(pending, timeout_s) as withdrawn:
                 for part in pending:
-                    await self._measure_gently(part, part.name, withdrawn, BRIEF_S)
+                    await self._measure_gently(part, part.name, withdrawn, PENDING_S)
 
     @contextlib.asynccontextmanager
     async def _claimed(self, parts: Sequence[SegmentView], timeout_s: float) -> AsyncIterator[Callable[[], bool]]:
@@ -220,7 +223,7 @@ class Tuner:
         return await self._prober.measure(call, real, int(self._random.integers(2**32)), timeout_s)
 
     def look(self) -> Work | Rest:
-        """Return what to do now: see Member."""
+        """Return what to do now: see RoundsMember."""
         self._woken = False
         parts = {part.name: part for part in _measurable(self._reading.view())}
         if not self._loaded:

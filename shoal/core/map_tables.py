@@ -66,6 +66,10 @@ class ShardTable(Mapping[ShardId, ShardEntry]):
         """Return the entries of a collection's shards, in the order of their numbers."""
         return tuple(self._by_collection.get(collection, {}).values())
 
+    def size_of(self, collection: CollectionId) -> int:
+        """Return how many shards of a collection there are."""
+        return len(self._by_collection.get(collection, ()))
+
     def of_worker(self, worker: WorkerId) -> Mapping[ShardId, ShardEntry]:
         """Return the entries of the shards that have a replica on `worker`.
 

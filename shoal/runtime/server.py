@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -15,9 +16,16 @@ from shoal.runtime.calls import CallTable, UnaryCall
 from shoal.runtime.interceptors import reader_of
 from shoal.runtime.logs import event
 from shoal.wire.channels import server_options
+from shoal.wire.http.request import SERVER_HEADER
 from shoal.wire.status import code_of, details_to_metadata, message_of
 
 log = logging.getLogger("shoal.server")
+
+HTTP_ADDRESS_KEY = "shoal-http"
+"""Key of the initial metadata that announces the HTTP port: "host:port", or ":port" on the host that was dialled."""
+
+_REMEMBERED_PEERS = 4_096
+_EVERY_ADDRESS = ("0.0.0.0", "::")
 
 MOST_CALLS = 4_096
 """Most calls that run at the same time. More are refused, and the caller may try again."""
@@ -33,12 +41,17 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
 
-    def add(self, table: CallTable) -> None:
-        """Serve the calls of a table."""
+    def add(self, table: CallTable, *, http_address: str = "", http_id: str = "") -> None:
+        """Serve the calls of a table.
+
+        http_address: where the same calls are served by HTTP, announced to every peer. "" if they are not. http_id: of
+        the server there.
+        """
+        announce = _Announcement(http_address, http_id).to if http_address else None
         services: dict[str, dict[str, Any]] = {}
         for call in table.values():
             _, service, method = call.path.split("/")
-            services.setdefault(service, {})[method] = _handler(call)
+            services.setdefault(service, {})[method] = _handler(call, announce)
         for service, handlers in services.items():
             self._grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
             self._grpc.add_registered_method_handlers(service, handlers)
@@ -82,11 +95,42 @@ def _doubt(port: int) -> str:
     return "is the port in use?" if port >= 1024 else "is the port in use, or not allowed for this user (below 1024)?"
 
 
-def _handler(call: UnaryCall) -> Any:
+class _Announcement:
+    """Tells each peer the address of the HTTP port, in the initial metadata of the answer to its first call.
+
+    Metadata on every answer would cost about a sixth of the server's time for a call.
+    """
+
+    def __init__(self, http_address: str, http_id: str) -> None:
+        self._metadata = ((HTTP_ADDRESS_KEY, http_address), (SERVER_HEADER, http_id))
+        self._told: dict[str, None] = {}
+
+    async def to(self, context: Any) -> None:
+        """Tell the peer of a call, if it was not told before. A peer that was forgotten is told again."""
+        peer = context.peer()
+        if peer in self._told:
+            return
+        self._told[peer] = None
+        if len(self._told) > _REMEMBERED_PEERS:
+            del self._told[next(iter(self._told))]
+        await context.send_initial_metadata(self._metadata)
+
+
+def announced_address(host: str, address: str) -> str:
+    """Return the address to announce: of a host that stands for all addresses of a machine, the port only.
+
+    host: as it was given to listen on; address: host:port.
+    """
+    return f":{address.rsplit(':', 1)[1]}" if host in _EVERY_ADDRESS else address
+
+
+def _handler(call: UnaryCall, announce: Callable[[Any], Awaitable[None]] | None) -> Any:
     """Return the handler of gRPC for a call. A ShoalError ends the call with its status."""
     handle, at_once = call.handle, call.at_once
 
     async def answered(request: Any, context: Any) -> Any:
+        if announce is not None:
+            await announce(context)
         try:
             if at_once is not None:
                 answer = at_once(request, context)

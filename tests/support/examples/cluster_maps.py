@@ -51,12 +51,13 @@ def shard_changes(draw: st.DrawFn) -> Mapping[ShardId, ShardEntry | None]:
 @st.composite
 def pairs_of_maps(draw: st.DrawFn) -> tuple[ClusterMap, ClusterMap]:
     """Return two maps, the second some changes later."""
-    states = [draw(st.sampled_from(CollectionState)) for _ in COLLECTIONS]
+    drawn = {
+        id: collection_of(id, shards=5, replicas=draw(st.integers(1, 2)), state=draw(st.sampled_from(CollectionState)))
+        for id in COLLECTIONS
+    }
     before = ClusterMap(
         workers={worker: worker_entry(worker) for worker in WORKERS},
-        collections=CollectionTable(
-            dataclasses.replace(collection_of(id, state=state), id=id) for id, state in zip(COLLECTIONS, states, strict=True)
-        ),
+        collections=CollectionTable(dataclasses.replace(each, id=id) for id, each in drawn.items()),
         shards=ShardTable().after(draw(shard_changes())).after(draw(shard_changes())),
     )
     gone, altered = draw(st.sets(st.sampled_from(WORKERS), max_size=1)), draw(st.sets(st.sampled_from(COLLECTIONS), max_size=1))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from shoal.coordinator.act import transaction_of
 from shoal.coordinator.bundles import Attempt, bundled
-from shoal.coordinator.logic.attention import Attention, is_settled
+from shoal.coordinator.logic.attention import Attention
 from shoal.coordinator.logic.reconcile import questions, reconcile, unled
 from shoal.coordinator.logic.remembered import Absences
 from shoal.coordinator.logic.snapshot import Snapshot, Told
@@ -27,6 +27,7 @@ from shoal.store.cluster_view import cluster_map_of
 from shoal.store.codecs import encode_collection, encode_leader, encode_shard, encode_worker
 from shoal.store.interface import Committed, DeleteKey, Listed, Operation, Put, Rejected, Transaction
 from shoal.store.keys import Keys
+from tests.twins.coordinator.plain_focus import check_focus, whole_focus
 from tests.twins.coordinator.rules import check_shape, check_step
 from tests.twins.coordinator.workers_model import commits, worked
 from tests.twins.store.state import MemoryState
@@ -152,10 +153,10 @@ class World:
         snapshot = Snapshot(
             map=seen,
             seed=f"seed {self._seeds}",
+            focus=self._attention.focus,
             told=Told(ends=self._log_ends(seen)),
             absent_s=self._absences.absent_s(self.now_s),
             replace_after_s=REPLACE_AFTER_S,
-            shards=self._attention.shards,
         )
         steps = reconcile(snapshot, limit)
         self._check_attention(snapshot, steps, limit)
@@ -163,11 +164,11 @@ class World:
 
     def _check_attention(self, snapshot: Snapshot, steps: tuple[Step, ...], limit: int) -> None:
         """Check that a round over the shards that are not settled decides and asks what one over all of them does."""
-        cluster, shards = snapshot.map, snapshot.shards
-        assert steps == reconcile(dataclasses.replace(snapshot, shards=None), limit)
-        assert questions(cluster, shards=shards) == questions(cluster)
-        assert unled(cluster, shards) == unled(cluster)
-        assert shards == {shard for shard in cluster.shards if not is_settled(cluster, shard)}
+        cluster, focus, whole = snapshot.map, snapshot.focus, whole_focus(snapshot.map)
+        check_focus(focus, cluster)
+        assert steps == reconcile(dataclasses.replace(snapshot, focus=whole), limit)
+        assert questions(cluster, focus.shards) == questions(cluster, whole.shards)
+        assert unled(cluster, focus.shards) == unled(cluster, whole.shards)
 
     def act(self, step: Step) -> Committed | Rejected:
         """Commit one step, after checking that it is right now."""

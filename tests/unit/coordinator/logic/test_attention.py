@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from shoal.coordinator.logic.attention import Attention, is_settled
 from shoal.coordinator.logic.reconcile import questions, reconcile
-from shoal.coordinator.logic.snapshot import Snapshot, Told
+from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig, ShardState
 from tests.support.examples.cluster_maps import pairs_of_maps
+from tests.twins.coordinator.plain_focus import check_focus, snapshot_of
 from tests.twins.coordinator.world import collection_of, map_of, shard_config, worker_entry
 
 COLLECTION = collection_of("c", state=CollectionState.ACTIVE, replicas=2, min_isr=1)
@@ -57,10 +58,10 @@ def test_a_worker_that_is_gone_unsettles_its_shards_only() -> None:
     other = shard_config(ShardId(COLLECTION.id, 1), {"s0": "a", "s1": "c"}, isr=["s0", "s1"])
     whole = map_of([COLLECTION], [BOTH, other], [worker_entry(worker) for worker in "abc"])
     attention = Attention().seen(whole)
-    assert attention.shards == frozenset()
+    assert attention.focus.shards == frozenset()
     without_b = dataclasses.replace(whole, workers={worker: each for worker, each in whole.workers.items() if worker != "b"})
-    assert attention.seen(without_b).shards == {SHARD}
-    assert attention.seen(without_b).seen(whole).shards == frozenset()
+    assert attention.seen(without_b).focus.shards == {SHARD}
+    assert attention.seen(without_b).seen(whole).focus.shards == frozenset()
 
 
 @given(pairs_of_maps())
@@ -68,7 +69,7 @@ def test_a_worker_that_is_gone_unsettles_its_shards_only() -> None:
 def test_what_was_judged_again_is_enough(pair: tuple[ClusterMap, ClusterMap]) -> None:
     before, after = pair
     for seen, cluster in ((Attention().seen(before), before), (Attention().seen(before).seen(after), after)):
-        assert seen.shards == {shard for shard in cluster.shards if not is_settled(cluster, shard)}
+        check_focus(seen.focus, cluster)
 
 
 @given(pairs_of_maps(), st.sampled_from([0.0, 1e9]), st.booleans())
@@ -79,13 +80,13 @@ def test_a_settled_shard_has_no_step_whatever_is_told_and_however_long_one_waits
     cluster = pair[1]
     replicas = [replica for entry in cluster.shards.values() for replica in entry.config.worker_of]
     ends = {replica: LogEnd(term=Term(1), seq=Seq(1)) for replica in replicas} if told else {}
-    snapshot = Snapshot(
-        map=cluster,
-        seed="s",
+    whole = snapshot_of(
+        cluster,
         told=Told(ends=ends),
         absent_s={worker: seconds for worker in cluster.shards.workers if worker not in cluster.workers},
         unled_s=dict.fromkeys(cluster.shards, seconds),
+        joining_s=dict.fromkeys(cluster.shards, seconds),
     )
-    unsettled = Attention().seen(cluster).shards
-    assert reconcile(dataclasses.replace(snapshot, shards=unsettled), 1_000) == reconcile(snapshot, 1_000)
-    assert questions(cluster, shards=unsettled) == questions(cluster)
+    focus = Attention().seen(cluster).focus
+    assert reconcile(dataclasses.replace(whole, focus=focus), 1_000) == reconcile(whole, 1_000)
+    assert questions(cluster, focus.shards) == questions(cluster, cluster.shards)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from shoal.coordinator.logic.failover import candidates_of
 from shoal.coordinator.logic.reconcile import reconcile
-from shoal.coordinator.logic.snapshot import Snapshot
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardState, resigned
+from tests.twins.coordinator.plain_focus import snapshot_of
 from tests.twins.coordinator.rules import check_shape
 from tests.twins.coordinator.world import REPLACE_AFTER_S, World, collection_of, shard_config
 
@@ -207,8 +207,8 @@ def test_an_old_primary_that_came_back_unseen_may_lead_on() -> None:
 @settings(deadline=None)
 @given(world=beginnings())
 def test_the_same_snapshot_gives_the_same_steps(world: World) -> None:
-    snapshot = Snapshot(map=world.map, seed="s")
-    assert reconcile(snapshot, 1000) == reconcile(Snapshot(map=world.map, seed="s"), 1000)
+    snapshot = snapshot_of(world.map)
+    assert reconcile(snapshot, 1000) == reconcile(snapshot_of(world.map), 1000)
 
 
 def test_a_replica_id_is_never_used_again() -> None:

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 
 from shoal.core.ids import CollectionId, ReplicaId, ShardId, WorkerId
 from shoal.core.shard_calls import Consistency
-from shoal.core.shard_config import ShardConfig
 from shoal.router.logic.breaker import Gate
-from shoal.router.logic.replica_choice import ReplicaChoice, ReplicaLoad, replicas_to_ask
-from shoal.router.logic.shard_groups import AskedAlone, ShardChoices, choices_of_shards, elsewhere, grouped
+from shoal.router.logic.replica_choice import ReplicaChoice, ReplicaLoad, homes_of, replicas_to_ask
+from shoal.router.logic.shard_groups import AskedAlone, ShardChoices, ShardHomes, choices_of_shards, elsewhere, grouped
 from tests.unit.router.configs import config_of
 
 WORKERS = st.sampled_from("abc")
@@ -57,9 +56,10 @@ def test_elsewhere_is_the_next_replica_of_each_shard_that_has_one(shards: list[S
         assert {number: each.choices for number, each in following.items()} == expected
 
 
-def config(number: int, isr: tuple[str, ...], elr: tuple[str, ...] = ()) -> ShardConfig:
+def homes(number: int, isr: tuple[str, ...], consistency: Consistency = Consistency.ANY) -> ShardHomes:
     """A shard whose replica "a" lives on worker "wa"."""
-    return config_of(primary=isr[0], isr=isr, elr=elr, shard=ShardId(CollectionId("c"), number))
+    config = config_of(primary=isr[0], isr=isr, shard=ShardId(CollectionId("c"), number))
+    return ShardHomes(shard=config.shard, homes=homes_of(config, consistency, LIVE))
 
 
 LIVE = frozenset(map(WorkerId, ("wa", "wb", "wc")))
@@ -82,34 +82,36 @@ LOADS = st.builds(
 def test_replicas_are_chosen_as_if_the_shards_were_asked_for_one_after_the_other(
     members: list[list[str]], loads: dict[WorkerId, ReplicaLoad], gates: dict[tuple[WorkerId, int], Gate], consistency: Consistency
 ) -> None:
-    configs = [config(number, tuple(each)) for number, each in enumerate(members)]
+    shards = [homes(number, tuple(each), consistency) for number, each in enumerate(members)]
     by_shard = {(worker, ShardId(CollectionId("c"), number)): gate for (worker, number), gate in gates.items()}
-    chosen = {each.number: each.choices for each in choices_of_shards(configs, consistency, LIVE, loads, by_shard)}
+    chosen = {each.number: each.choices for each in choices_of_shards([each for each in shards if each.homes], loads, by_shard)}
     now = dict(loads)
-    for each in configs:
+    for each in shards:
+        if not each.homes:
+            continue
         mine = {
             worker: dataclasses.replace(load, gate=max(load.gate, by_shard.get((worker, each.shard), load.gate)))
             for worker, load in now.items()
         }
-        expected = replicas_to_ask(each, consistency, LIVE, mine)
-        assert chosen.get(each.shard.number, ()) == expected
-        if len(expected) > 1:
-            load = now[expected[0].worker]
-            gate = Gate.SHUT if load.gate is Gate.PROBES else load.gate
-            now[expected[0].worker] = dataclasses.replace(load, in_flight=load.in_flight + 1, gate=gate)
+        expected = replicas_to_ask(each.homes, mine)
+        assert chosen[each.shard.number] == expected
+        load = now[expected[0].worker]
+        gate = Gate.SHUT if load.gate is Gate.PROBES else load.gate
+        now[expected[0].worker] = dataclasses.replace(load, in_flight=load.in_flight + 1, gate=gate)
 
 
 def test_shards_are_spread_over_workers_by_load() -> None:
-    configs = [config(number, ("a", "b", "c")) for number in range(9)]
+    shards = [homes(number, ("a", "b", "c")) for number in range(9)]
     loads = {worker: ReplicaLoad(latency_s=0.001) for worker in LIVE}
-    groups = grouped(choices_of_shards(configs, Consistency.ANY, LIVE, loads, {}))
+    groups = grouped(choices_of_shards(shards, loads, {}))
     assert sorted(len(group.shards) for group in groups) == [3, 3, 3]
-    (group,) = grouped(choices_of_shards(configs, Consistency.PRIMARY, LIVE, loads, {}))
+    at_primary = [homes(number, ("a", "b", "c"), Consistency.PRIMARY) for number in range(9)]
+    (group,) = grouped(choices_of_shards(at_primary, loads, {}))
     assert (group.worker, group.has_others) == ("wa", False)
 
 
 def test_one_shard_of_several_goes_to_a_worker_that_is_probed_in_a_call_of_its_own() -> None:
-    configs = [config(number, ("a", "b")) for number in range(5)]
+    shards = [homes(number, ("a", "b")) for number in range(5)]
     loads = {WorkerId("wa"): ReplicaLoad(latency_s=0.001, gate=Gate.PROBES), WorkerId("wb"): ReplicaLoad(latency_s=0.001)}
-    groups = grouped(choices_of_shards(configs, Consistency.ANY, LIVE, loads, {}))
+    groups = grouped(choices_of_shards(shards, loads, {}))
     assert [(group.worker, group.probe, len(group.shards)) for group in groups] == [("wa", True, 1), ("wb", False, 4)]
