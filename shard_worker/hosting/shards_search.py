@@ -22,7 +22,8 @@ from shoal.core.points import StoredColumns, id_array
 from shoal.core.shard_calls import SegmentExplain, ShardSearch, ShardsFound, ShardsSearch, k_of_queries
 from shoal.core.topk import HitColumns, PartRows, concat_ids, merge_order
 from shoal.runtime.clock import boot_s
-from shoal.shard_worker.replica.replica import FoundRows, Replica
+from shoal.shard_worker.replica.reading import FoundRows
+from shoal.shard_worker.replica.replica import Replica
 
 _MARGIN_S = 0.05
 _MARGIN_SHARE = 0.1

@@ -34,7 +34,8 @@ from shoal.core.shard_calls import (
 )
 from shoal.core.topk import HitColumns
 from shoal.shard_worker.hosting.host import FailedReplica, Host
-from shoal.shard_worker.replica.replica import FoundRows, Replica
+from shoal.shard_worker.replica.reading import FoundRows
+from shoal.shard_worker.replica.replica import Replica
 from tests.support.worker.replica_bench import DIM, Bench, opened
 from tests.twins.merge import merge_by_sorting
 
