@@ -6,7 +6,7 @@ Leaves no thread behind: closing the replica waits for all of them, and each end
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from shoal.core.deadline import Deadline
@@ -42,6 +42,16 @@ class ReadsUnderWay:
             return await self._until(run(lambda: work(turn)), deadline)
         finally:
             turn.leave()
+
+    @property
+    def closing(self) -> bool:
+        """Return whether no read may begin any more."""
+        return self._closing
+
+    def join(self, running: asyncio.Task[Any]) -> None:
+        """Count a task that reads this replica beside others: closing cancels it and waits for its end."""
+        self._running[running] = None
+        running.add_done_callback(self._running.pop)
 
     async def close(self) -> None:
         """End all reads."""
@@ -79,6 +89,31 @@ class ReadsUnderWay:
 
     def _details(self) -> ErrorDetails:
         return ErrorDetails(shard=str(self._shard))
+
+
+async def read_several(replicas: Sequence[ReadsUnderWay], works: Sequence[Coroutine[Any, Any, T]], deadline: Deadline) -> list[T] | None:
+    """Return the results of works of which each reads all these replicas; None if one of them closes, or if the
+    deadline passes.
+
+    Raises what a work raises. Works whose caller has left end soon, and closing a replica waits for them.
+    """
+    if any(each.closing for each in replicas):
+        for work in works:
+            work.close()
+        return None
+    running = [asyncio.create_task(work) for work in works]
+    for task in running:
+        task.add_done_callback(_look_at)
+        for each in replicas:
+            each.join(task)
+    try:
+        await asyncio.wait(running, timeout=deadline.left_s, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in running:
+            task.cancel()
+    ended = [task for task in running if task.done() and not task.cancelled()]
+    results = [task.result() for task in ended]
+    return results if len(ended) == len(running) else None
 
 
 def _look_at(running: asyncio.Task[Any]) -> None:

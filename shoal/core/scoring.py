@@ -70,6 +70,23 @@ def pair_scores(
     return found
 
 
+def taken_scores(query: Matrix, rows: Matrix, metric: Metric) -> npt.NDArray[np.float32]:
+    """Return the scores, (n,) float32, of rows (n, dim) that were taken for this purpose, and are overwritten.
+
+    query: (1, dim); both prepared. The scores are those of pair_scores.
+    """
+    found: npt.NDArray[np.float32] = np.empty(len(rows), dtype=np.float32)
+    terms = rows.copy() if metric is Metric.COSINE else rows
+    step = block_rows(rows.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            _sum_rows(terms[part], query, metric, found[part])
+    if metric is Metric.COSINE:
+        _settle_cosines(query, rows, np.zeros(len(rows), dtype=np.int64), np.arange(len(rows)), found)
+    return found
+
+
 def _settle_cosines(
     queries: Matrix, rows: Matrix, query_at: npt.NDArray[np.int64], row_at: npt.NDArray[np.int64], found: npt.NDArray[np.float32]
 ) -> None:
