@@ -136,7 +136,7 @@ def _wait_serving(client: shoal.Client, shards: int, look: Callable[[], object],
         except shoal.ShoalError:
             return False
         ours = pid is None or [each.pid for each in cluster.workers if each.state == "up"] == [pid]
-        return ours and [shard.state for shard in cluster.shards].count("ok") == shards
+        return ours and sum(shard.state == "ok" for shard in cluster.shards) == shards
 
     wait_until(serve, f"{shards} shards serve", LONGEST_S)
 

@@ -51,6 +51,11 @@ GROUPS_ON_LOOP = 8
 """Searches with more groups never run on the event loop: even estimating their time takes too long."""
 
 
+def reads_store(call: ShardSearch) -> bool:
+    """Return whether a search may read the store: for payloads and vectors of hits, or for what a filter asks."""
+    return call.with_payload or call.with_vectors or any(group.filter is not None for group in call.groups)
+
+
 class Matching(NamedTuple):
     """Points that match a filter. ids: (n,); rows: (n,) int64, their rows; more: whether there are further ones."""
 

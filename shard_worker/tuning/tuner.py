@@ -52,7 +52,7 @@ CHECK_REST_RATIO = 50.0
 CHECK_K = 10
 
 LOOK_S = 1.0
-"""Longest pause between two looks for due measurements; a kick ends it."""
+"""Longest pause between two looks for due measurements, if there is a segment to measure; a kick ends it."""
 
 PAUSE_S = 0.2
 """Shortest pause between two looks."""
@@ -197,14 +197,17 @@ class Tuner:
             await self._check_latest()
 
     async def _pause(self) -> None:
-        """Wait for a kick or the next look, but at least PAUSE_S: kicks come with every write."""
+        """Wait for a kick or the next look, but at least PAUSE_S: kicks come with every write.
+
+        Without a segment to measure there is nothing to look for before the next kick.
+        """
         try:
             async with asyncio.timeout(PAUSE_S):
                 await self._stop.wait()
         except TimeoutError:
             pass
         try:
-            async with asyncio.timeout(LOOK_S):
+            async with asyncio.timeout(LOOK_S if _measurable(self._reading.view()) else None):
                 await self._wake.wait()
         except TimeoutError:
             pass

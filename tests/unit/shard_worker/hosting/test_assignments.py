@@ -30,6 +30,7 @@ from shoal.shard_worker.hosting.membership import Membership
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
 from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.open_stores import OpenStores
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
@@ -85,6 +86,7 @@ class World:
             settings=EngineSettings(),
             pools=self.pools,
             memory=self.host.memory,
+            stores=OpenStores(most=64, idle_s=60.0),
             lease_held=self.membership.held_now,
             peers=Alone(),
             changed=lambda: None,
@@ -402,7 +404,7 @@ def test_a_replica_that_finds_no_memory_is_not_made_says_why_and_is_made_once_th
 def test_a_replica_that_would_open_too_many_files_is_not_made_or_opened_and_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.05)
     monkeypatch.setattr(assignments, "REOPEN_AFTER_S", 0.05)
-    few = FileBudget(limit=64, for_replicas=10, each=12)
+    few = FileBudget(limit=64, for_replicas=10, each=12, open_at_once=1)
 
     async def run():
         async with worker(tmp_path) as world:
