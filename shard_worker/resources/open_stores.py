@@ -169,6 +169,8 @@ class OpenStores:
         else:
             use._state, use.refused_s = _State.OPEN, self._clock()
         self._changed.notify()
+        self._resting.discard(asyncio.current_task())
+        self._look()
 
     def _used(self, use: StoreUse) -> None:
         if use in self._open:
