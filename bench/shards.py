@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import shoal
+from shoal.core.health import ShardCondition
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
 
 SHARDS, DIM, IDLE_S, LONGEST_S = 1_000, 128, 20.0, 600.0
@@ -73,7 +74,10 @@ def main() -> int:
 
 def measure(shards: int, idle_s: float, heard: Callable[[str], None]) -> ShardFigures:
     """Make a cluster of one worker with so many shards, let it rest, kill the worker and start it again."""
-    with tempfile.TemporaryDirectory(prefix="shoal-shards-") as folder, _cluster(Path(folder)) as cluster:
+    with (
+        tempfile.TemporaryDirectory(prefix="shoal-shards-") as folder,
+        RoleCluster(Path(folder), workers=1, idle_close_s=IDLE_CLOSE_S) as cluster,
+    ):
         worker = cluster.workers[0]
         before = _resident_bytes(worker.pid)
         with shoal.connect(cluster.address, timeout=LONGEST_S) as client:
@@ -108,10 +112,6 @@ def measure(shards: int, idle_s: float, heard: Callable[[str], None]) -> ShardFi
             )
 
 
-def _cluster(folder: Path) -> RoleCluster:
-    return RoleCluster(folder, workers=1, idle_close_s=IDLE_CLOSE_S)
-
-
 class _Peak:
     """The most open files seen."""
 
@@ -143,7 +143,7 @@ def _wait_serving(client: shoal.Client, shards: int, look: Callable[[], object],
         except shoal.ShoalError:
             return False
         ours = pid is None or [each.pid for each in cluster.workers if each.state == "up"] == [pid]
-        return ours and sum(shard.state == "ok" for shard in cluster.shards) == shards
+        return ours and [shard.state for shard in cluster.shards].count(ShardCondition.OK) == shards
 
     wait_until(serve, f"{shards} shards serve", LONGEST_S)
 

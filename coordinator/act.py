@@ -1,7 +1,8 @@
 """Carries out steps: each becomes one compare-and-swap in the store. It decides nothing: a step whose conditions do not
 hold any more is not applied.
 
-Nothing is tried again here. After a rejected step, or one with an unknown outcome, the next round decides again.
+Several swaps are sent as one transaction, which applies all of them or none. If it is rejected, each is tried alone.
+Else nothing is tried again here: after a rejected step, or one with an unknown outcome, the next round decides again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from shoal.coordinator.bundles import Attempt, Bundle, bundled
 from shoal.coordinator.logic.failover import has_resigned
 from shoal.coordinator.logic.steps import (
     ActivateCollection,
@@ -141,7 +143,7 @@ def _untold(step: Step, outcome: str) -> None:
 
 
 class Actor:
-    """Commits the steps of a round, at most `at_once` at a time, each within timeout_s seconds."""
+    """Commits the steps of a round, at most `at_once` transactions at a time, each within timeout_s seconds."""
 
     def __init__(
         self,
@@ -164,32 +166,47 @@ class Actor:
     async def carry_out(self, steps: Sequence[Step]) -> Revision:
         """Try each step once. Returns the newest committed revision, 0 for none.
 
-        After the end of our leadership, the remaining steps are not tried.
+        Steps are committed together, see bundles. After the end of our leadership, the remaining ones are not tried.
         """
+        leadership = self._leadership()
+        if leadership is None:
+            return Revision(0)
         places = asyncio.Semaphore(self._at_once)
-        ends = await asyncio.gather(*(self._in_turn(step, places) for step in steps), return_exceptions=True)
+        bundles = bundled(Attempt(step, transaction_of(step, self._keys, leadership)) for step in steps)
+        ends = await asyncio.gather(*(self._in_turn(bundle, leadership, places) for bundle in bundles), return_exceptions=True)
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
         return max((end for end in ends if isinstance(end, int)), default=Revision(0))
 
-    async def _in_turn(self, step: Step, places: asyncio.Semaphore) -> Revision:
+    async def _in_turn(self, bundle: Bundle, leadership: Revision, places: asyncio.Semaphore) -> Revision:
         async with places:
-            leadership = self._leadership()
-            if leadership is None:
-                return Revision(0)
-            return await self._commit(step, transaction_of(step, self._keys, leadership))
+            committed = await self._commit(bundle, leadership)
+            if committed is not None or len(bundle.attempts) == 1:
+                return committed or Revision(0)
+            # Something has changed for at least one of the steps. The others must not wait for it.
+            alone = [await self._commit(each, leadership) for attempt in bundle.attempts for each in bundled([attempt])]
+            return max(committed or Revision(0) for committed in alone)
 
-    async def _commit(self, step: Step, transaction: Transaction) -> Revision:
-        story = {"step": type(step).__name__, **story_of(step)}
+    async def _commit(self, bundle: Bundle, leadership: Revision) -> Revision | None:
+        """Return the revision of the commit; 0 if it is in doubt or our leadership ended; None if it was rejected."""
+        if self._leadership() != leadership:
+            return Revision(0)
         try:
-            answer = await self._store.commit(transaction, self._timeout_s)
+            answer = await self._store.commit(bundle.transaction, self._timeout_s)
         except Unavailable as error:
             # It may or may not have been applied. The next round reads the map and decides again.
-            self._told(step, IN_DOUBT)
-            log.warning(event("step_in_doubt", **story, reason=f"{type(error).__name__}: {error.message}"))
+            reason = f"{type(error).__name__}: {error.message}"
+            self._tell(bundle, IN_DOUBT, lambda story: log.warning(event("step_in_doubt", **story, reason=reason)))
             return Revision(0)
-        committed = isinstance(answer, Committed)
-        self._told(step, DONE if committed else REJECTED)
-        log.info(event("step_done" if committed else "step_rejected", **story, revision=answer.revision))
-        return answer.revision if committed else Revision(0)
+        if isinstance(answer, Committed):
+            self._tell(bundle, DONE, lambda story: log.info(event("step_done", **story, revision=answer.revision)))
+            return answer.revision
+        if len(bundle.attempts) == 1:
+            self._tell(bundle, REJECTED, lambda story: log.info(event("step_rejected", **story, revision=answer.revision)))
+        return None
+
+    def _tell(self, bundle: Bundle, outcome: str, write: Callable[[dict[str, object]], None]) -> None:
+        for attempt in bundle.attempts:
+            self._told(attempt.step, outcome)
+            write({"step": type(attempt.step).__name__, **story_of(attempt.step)})

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from shoal.coordinator.logic.admission import admitted, altered, check_replicas
-from shoal.coordinator.logic.reconcile import is_usable
+from shoal.coordinator.logic.attention import is_usable
 from shoal.coordinator.user_request import UserRequest, UserRequests
 from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import ClusterMap

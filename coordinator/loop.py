@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from shoal.coordinator.act import Actor
 from shoal.coordinator.log_ends import ReplicaReports
-from shoal.coordinator.logic.reconcile import joining, questions, reconcile, unled
+from shoal.coordinator.logic.attention import Attention
+from shoal.coordinator.logic.reconcile import questions, reconcile, unled
 from shoal.coordinator.logic.remembered import Absences, Answers, Since
 from shoal.coordinator.logic.snapshot import Snapshot, Told
 from shoal.core.deadline import Clock
@@ -53,6 +54,7 @@ class Loop:
 
     def _forget(self) -> None:
         self._absences, self._unled, self._joining, self._answers = Absences(), Since(), Since(), Answers()
+        self._attention = Attention()
 
     async def run(self) -> None:
         """Run rounds without end."""
@@ -68,14 +70,17 @@ class Loop:
         """Run one round. Returns the newest revision that it committed, 0 for none."""
         seen, now = self._observer.map, self._clock()
         self._absences = self._absences.seen(seen, now)
-        asked = questions(seen, self._answers.to_ask_again(seen))
-        self._joining = self._joining.seen(joining(seen), now)
-        self._unled = self._unled.seen(unled(seen), now)
+        self._attention = self._attention.seen(seen)
+        focus = self._attention.focus
+        asked = questions(seen, focus.shards, self._answers.to_ask_again(seen))
+        self._joining = self._joining.seen(focus.joining, now)
+        self._unled = self._unled.seen(unled(seen, focus.shards), now)
         told = await self._reports.log_ends(asked, seen.workers, LOG_ENDS_S) if asked else Told()
         self._answers = self._answers.heard(asked, told, seen)
         snapshot = Snapshot(
             map=seen,
             seed=self._new_seed(),
+            focus=focus,
             told=self._answers.added_to(told),
             joining_s=self._joining.seconds(now),
             unled_s=self._unled.seconds(now),

@@ -23,6 +23,7 @@ from shoal.core.errors import Internal
 from shoal.core.limits import Limits
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s, wall_ms
+from shoal.runtime.interceptors import call_table
 from shoal.runtime.logs import event
 from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
@@ -31,12 +32,11 @@ from shoal.store.etcd.settings import etcd_settings
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
-from shoal.v1 import coordinator_pb2_grpc
 
 log = logging.getLogger("shoal.coordinator.server")
 
 COMMITS_AT_ONCE = 16
-STEPS_PER_ROUND = 256
+STEPS_PER_ROUND = 1_024
 _GRACE_S = 1.0
 _HEALTH_EVERY_S = 1.0
 
@@ -68,9 +68,8 @@ class CoordinatorRole:
             lease_age_s=self._election.lease_age_s,
             connected=lambda: self._observer.connected,
         )
-        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes, metrics=self._metrics)
-        service = self._new_service(keys, limits)
-        coordinator_pb2_grpc.add_CoordinatorServicer_to_server(service, self._server.grpc)  # type: ignore[no-untyped-call]
+        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
+        self._server.add(call_table(self._new_service(keys, limits).calls(), metrics=self._metrics))
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Coordinator")
         self._tasks: list[asyncio.Task[None]] = []

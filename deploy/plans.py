@@ -153,7 +153,13 @@ def _coordinator(settings: LocalSettings, etcd: tuple[str, ...]) -> CoordinatorS
 
 
 def _router(settings: LocalSettings, etcd: tuple[str, ...]) -> RouterSettings:
-    return RouterSettings(host=settings.host, port=settings.port, reflection=settings.reflection, **_shared(settings, etcd))
+    return RouterSettings(
+        host=settings.host,
+        port=settings.port,
+        http_port=settings.router_http_port,
+        reflection=settings.reflection,
+        **_shared(settings, etcd),
+    )
 
 
 def _shared(settings: LocalSettings, etcd: tuple[str, ...]) -> dict[str, Any]:

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 from shoal.core.addresses import plain_host
 from shoal.core.errors import ErrorDetails, InvalidArgument
-from shoal.runtime.role_settings import ANY_PORT, EtcdAccessSettings, check_log_level, check_ports
+from shoal.runtime.role_settings import ANY_PORT, EtcdAccessSettings, check_http_port, check_log_level, check_ports
 from shoal.runtime.settings import setting
 from shoal.shard_worker.settings import check_builds
 
 NODE_HOST = "node"
 """Value of `host`: every role listens on the address of its Ray node."""
+
+BESIDE_PORT = -2
+"""Value of `http_port`: it lies BESIDE_PORT_BY above `port`."""
+
+BESIDE_PORT_BY = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +25,9 @@ class LocalSettings(EtcdAccessSettings):
 
     data: str = setting("shoal-data", "folder that holds everything", variable="SHOAL_DATA_FOLDER")
     port: int = setting(7600, "port of the router, the one address that clients need")
+    http_port: int = setting(
+        BESIDE_PORT, f"port of the router for HTTP/1.1; -2 is port + {BESIDE_PORT_BY}, 0 is none, -1 any free one, which its log names"
+    )
     workers: int = setting(1, "number of shard workers; a folder that holds more starts them all")
     host: str = setting("127.0.0.1", "address to listen on; 'node' on a given Ray: the address of each role's node")
     etcd: tuple[str, ...] = setting((), "endpoints of an etcd that runs already, host:port, separated by commas; none: start one")
@@ -43,6 +51,7 @@ class LocalSettings(EtcdAccessSettings):
         super().__post_init__()
         object.__setattr__(self, "host", plain_host(self.host))
         check_ports(self.port, self.metrics_port, least_port=1)
+        check_http_port(self.router_http_port, self.port)
         check_log_level(self.log_level)
         check_builds(self.builds)
         if self.memory_budget_bytes < 0:
@@ -76,3 +85,8 @@ class LocalSettings(EtcdAccessSettings):
             )
         if self.host == NODE_HOST and not self.ray_address:
             raise InvalidArgument("--host node can be used only with --ray-address", ErrorDetails(field="host"))
+
+    @property
+    def router_http_port(self) -> int:
+        """The HTTP port of the router as its own settings name it: 0 is none, -1 any free one."""
+        return self.port + BESIDE_PORT_BY if self.http_port == BESIDE_PORT else self.http_port

@@ -6,9 +6,6 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import grpc
 
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
@@ -23,18 +20,21 @@ from shoal.router.rpc.transport import GrpcLeader, connect_worker
 from shoal.router.settings import RouterSettings
 from shoal.router.shards.metrics import ShardCallMeter, gather
 from shoal.router.wiring import Router, make_router
+from shoal.runtime.calls import UnaryCall
 from shoal.runtime.clock import boot_s
 from shoal.runtime.fair_pool import FairPool
+from shoal.runtime.http.limits import HttpLimits
+from shoal.runtime.http.server import HttpServer
+from shoal.runtime.interceptors import Interceptor, call_table
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics
 from shoal.runtime.prometheus import metrics_of
-from shoal.runtime.server import GrpcServer
+from shoal.runtime.server import GrpcServer, announced_address
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
-from shoal.v1 import cluster_pb2_grpc, collections_pb2_grpc, points_pb2_grpc, search_pb2_grpc
 
 log = logging.getLogger("shoal.router")
 
@@ -48,8 +48,8 @@ class RouterRole:
     """A router on its public port.
 
     local: workers of this process, called without the network. store: used instead of the etcd of the settings, closed
-    by `stop`. interceptors: of the public server. metrics: of this process, if its owner serves them. `address` is
-    host:port after the start.
+    by `stop`. interceptors: of the public calls. metrics: of this process, if its owner serves them. `address` and
+    `http_address` are host:port after the start; `http_address` is "" without an HTTP port.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class RouterRole:
         local: Mapping[WorkerId, ShardService] | None = None,
         *,
         store: Store | None = None,
-        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),  # type: ignore[type-arg]
+        interceptors: Sequence[Interceptor] = (),
         metrics: Metrics | None = None,
     ) -> None:
         self._own_metrics = metrics is None
         self._metrics = metrics_of(settings) if metrics is None else metrics
-        self.address = ""
+        self.address = self.http_address = ""
         self._settings, self._interceptors = settings, interceptors
         self._keys = Keys(settings.cluster_name)
         self._store = store or EtcdStore(etcd_settings(settings))
@@ -74,6 +74,7 @@ class RouterRole:
         self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)
         gather(self._metrics, lambda: self._observer.connected)
         self._server: GrpcServer | None = None
+        self._http: HttpServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._tended: tuple[Tended, ...] = ()
 
@@ -89,7 +90,9 @@ class RouterRole:
         await self._first_map()
         self._tasks.append(asyncio.create_task(tend((*self._tended, self._workers, self._leader), self._view)))
         await self._server.set_serving(True)
-        log.info(event("serving", address=self.address))
+        if self._http is not None:
+            self._http.set_serving(True)
+        log.info(event("serving", address=self.address, http=self.http_address or "none"))
 
     async def failed(self) -> None:
         """Wait until the store can no longer be followed, and raise the reason."""
@@ -97,8 +100,7 @@ class RouterRole:
 
     async def stop(self) -> None:
         """Let running calls end, then close everything. May also be called after a failed start."""
-        if self._server is not None:
-            await self._server.stop(_GRACE_S)
+        await asyncio.gather(*(each.stop(_GRACE_S) for each in (self._server, self._http) if each is not None))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -110,17 +112,25 @@ class RouterRole:
             await asyncio.to_thread(self._metrics.stop)
 
     async def _serve(self) -> GrpcServer:
+        """Listen on both ports. The HTTP port is first, since the answers of the other one tell of it."""
         settings = self._settings
-        server = GrpcServer(
-            host=settings.host,
-            port=settings.port,
-            message_bytes=settings.message_bytes,
-            interceptors=self._interceptors,
-            metrics=self._metrics,
-        )
         router = self._router()
         self._tended = router.tended
-        add_services(server, router, settings)
+        table = call_table(public_calls(router, settings), metrics=self._metrics, interceptors=self._interceptors)
+        announced = ""
+        if settings.http_port:
+            self._http = HttpServer(
+                host=settings.host,
+                port=max(settings.http_port, 0),
+                table=table,
+                limits=HttpLimits(message_bytes=settings.message_bytes),
+                role="router",
+                metrics=self._metrics,
+            )
+            self.http_address = await self._http.start()
+            announced = announced_address(settings.host, self.http_address)
+        server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
+        server.add(table, http_address=announced, http_id=self._http.server_id if self._http is not None else "")
         if settings.reflection:
             server.enable_reflection(*SERVICES)
         await server.set_serving(False)
@@ -161,8 +171,8 @@ class RouterRole:
             self._view.publish(self._observer.map)
 
 
-def add_services(server: GrpcServer, router: Router, settings: RouterSettings) -> None:
-    """Add the public services of a router to a server."""
+def public_calls(router: Router, settings: RouterSettings) -> tuple[UnaryCall, ...]:
+    """Return the calls of the public services of a router."""
     limits, timeout_s = settings.limits, settings.default_timeout_s
     search = SearchService(reads=router.reads, limits=limits, default_timeout_s=timeout_s, conversions=router.conversions)
     points = PointsService(
@@ -174,11 +184,4 @@ def add_services(server: GrpcServer, router: Router, settings: RouterSettings) -
         optimize_timeout_s=settings.optimize_timeout_s,
     )
     cluster = ClusterService(overview=router.overview, default_timeout_s=timeout_s)
-    pairs: tuple[tuple[Any, object], ...] = (
-        (search_pb2_grpc.add_SearchServicer_to_server, search),
-        (points_pb2_grpc.add_PointsServicer_to_server, points),
-        (collections_pb2_grpc.add_CollectionsServicer_to_server, collections),
-        (cluster_pb2_grpc.add_ClusterServicer_to_server, cluster),
-    )
-    for add, service in pairs:
-        add(service, server.grpc)
+    return (*search.calls(), *points.calls(), *collections.calls(), *cluster.calls())

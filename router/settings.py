@@ -6,11 +6,11 @@ from dataclasses import dataclass, fields
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS, Limits
-from shoal.runtime.role_settings import RoleSettings
+from shoal.runtime.role_settings import RoleSettings, check_http_port
 from shoal.runtime.settings import setting
 from shoal.wire.filters import DEEPEST_FILTER
 
-_CHECKED = frozenset(each.name for each in fields(RoleSettings))
+_CHECKED = frozenset(each.name for each in fields(RoleSettings)) | {"http_port"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class RouterSettings(RoleSettings):
     """A router: takes calls of clients on its public port and asks the workers."""
 
     port: int = setting(7600, "public port; 0 for any free one")
+    http_port: int = setting(0, "port for the same calls by HTTP/1.1; 0 is none, -1 any free one, which the log names")
     default_timeout_s: float = setting(10.0, "for calls that come without a deadline")
     optimize_timeout_s: float = setting(3_600.0, "for calls of Collections.Optimize that come without a deadline")
     read_patience_s: float = setting(2.0, "how long a read tries again when a shard cannot answer")
@@ -40,6 +41,7 @@ class RouterSettings(RoleSettings):
     def __post_init__(self) -> None:
         """Raise InvalidArgument for an unusable value."""
         super().__post_init__()
+        check_http_port(self.http_port, self.port)
         for name, value in vars(self).items():
             if name not in _CHECKED and isinstance(value, (int, float)) and not value > 0:
                 raise InvalidArgument(f"{name} is {value!r}, it must be above 0", ErrorDetails(field=name))

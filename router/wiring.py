@@ -11,9 +11,12 @@ from shoal.router.cluster.finder import Finder, Names
 from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Tended, Workers
 from shoal.router.shards.every_replica import EveryReplica
+from shoal.router.shards.group_reads import GroupReads
+from shoal.router.shards.joined_searches import JoinedSearches
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 from shoal.router.shards.replica_reads import ReplicaReads
 from shoal.router.shards.scatter import Scatter
+from shoal.router.shards.serving import Serving
 from shoal.router.shards.traffic import Traffic
 from shoal.router.shards.under_way import UnderWay
 from shoal.router.verbs.administration import Administration, LeaderCalls
@@ -58,10 +61,19 @@ def make_router(
     under_way, traffic = UnderWay(), Traffic(clock=clock, meter=meter)
     reads = ReplicaReads(workers=workers, under_way=under_way, traffic=traffic, clock=clock, meter=meter)
     scatter = Scatter(view=view, workers=workers, replicas=reads, under_way=under_way, meter=meter)
+    groups = GroupReads(view=view, workers=workers, under_way=under_way, traffic=traffic, clock=clock, meter=meter)
+    searches = JoinedSearches(groups=groups, clock=clock, meter=meter)
     every = EveryReplica(view=view, workers=workers, scatter=scatter, under_way=under_way, stats_timeout_s=status_timeout_s)
     return Router(
         reads=Reads(
-            view=view, finder=finder, scatter=scatter, conversions=conversions, clock=clock, limits=limits, patience_s=read_patience_s
+            view=view,
+            finder=finder,
+            scatter=scatter,
+            searches=searches,
+            conversions=conversions,
+            clock=clock,
+            limits=limits,
+            patience_s=read_patience_s,
         ),
         writes=Writes(
             view=view, finder=finder, scatter=scatter, clock=clock, limits=limits, client=new_request_id(), conversions=conversions
@@ -71,6 +83,7 @@ def make_router(
             finder=finder,
             scatter=scatter,
             replicas=every,
+            serving=Serving(view=view, scatter=scatter, clock=clock),
             leader=leader,
             clock=clock,
             limits=limits,
@@ -79,6 +92,6 @@ def make_router(
         ),
         overview=Overview(view=view, workers=workers, status_timeout_s=status_timeout_s),
         limits=limits,
-        tended=(under_way, traffic),
+        tended=(under_way, traffic, searches),
         conversions=conversions,
     )

@@ -19,6 +19,7 @@ from shoal.core.memory_budget import memory_budget
 from shoal.core.sizing import FILES_AT_REST, replica_files
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
+from shoal.runtime.interceptors import call_table
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, Sample
 from shoal.runtime.prometheus import metrics_of
@@ -50,7 +51,6 @@ from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
-from shoal.v1 import replication_pb2_grpc, worker_pb2_grpc
 
 log = logging.getLogger("shoal.worker")
 
@@ -86,9 +86,8 @@ class WorkerRole:
         Raises PreconditionFailed when the settings need a runner and there is none.
         """
         builder = builder_of(settings.builds, runner)
-        settle_linear_algebra(settings.search_threads + settings.build_threads + 2)
+        settle_linear_algebra(settings.search_threads + settings.build_threads + 3)
         self.host = Host(memory=_memory_account(settings))
-        self._hot_filters = HotFilters(self.host.memory.cache_bytes)
         self._settings = settings
         self._readers = settings.search_threads + 2
         self._keys = Keys(settings.cluster_name)
@@ -97,8 +96,9 @@ class WorkerRole:
         self._pools = Pools(
             search_threads=settings.search_threads, build_threads=settings.build_threads, built=self._built, builder=builder
         )
+        self._hot_filters = HotFilters(self.host.memory.cache_bytes, self._pools.chore)
         self._internal_bytes = INTERNAL_FACTOR * settings.message_bytes
-        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=self._internal_bytes, metrics=self.metrics)
+        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=self._internal_bytes)
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Worker")
         self._disk_used: float | None = None
@@ -124,10 +124,8 @@ class WorkerRole:
         cluster = await self._cluster(observing)
         folder = await asyncio.to_thread(self._lock_folder, cluster)
         source = SnapshotSource(host=self.host, folder=folder.path, bytes_per_s=self._settings.snapshot_bytes_per_s)
-        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(self.host, self._pools.conversions), self._server.grpc)  # type: ignore[no-untyped-call]
-        replication_pb2_grpc.add_ReplicationServicer_to_server(  # type: ignore[no-untyped-call]
-            ReplicationServicer(self.host, source), self._server.grpc
-        )
+        services = WorkerServicer(self.host, self._pools.conversions), ReplicationServicer(self.host, source)
+        self._server.add(call_table((call for each in services for call in each.calls()), metrics=self.metrics))
         try:
             address = await self._server.start()
         except BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from shoal.coordinator.logic.failover import candidates_of
@@ -16,17 +16,22 @@ from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import SlotRange, split_evenly
 
 
-def beginnings(snapshot: Snapshot, collection: Collection, placement: Placement) -> Iterator[CreateShard | PlaceShardAnew]:
+def beginnings(
+    snapshot: Snapshot, collection: Collection, placement: Placement, unsettled: Iterable[ShardId]
+) -> Iterator[CreateShard | PlaceShardAnew]:
     """Yield the first configurations of a collection's shards that are missing, or were lost before they were ACTIVE.
 
-    Ends when no worker has room for a primary.
+    unsettled: the collection's shards that are not settled. Ends when no worker has room for a primary.
     """
     cluster, spec = snapshot.map, collection.spec
-    for number, slots in enumerate(split_evenly(spec.shards)):
-        shard = ShardId(collection.id, number)
-        before = cluster.shards.get(shard)
-        if before is not None and not _is_lost_before_it_was_active(before, cluster):
-            continue
+    wanted = sorted(
+        {*_missing(cluster, collection), *(shard for shard in unsettled if _is_lost_before_it_was_active(cluster.shards[shard], cluster))}
+    )
+    if not wanted:
+        return
+    slots_of = split_evenly(spec.shards)
+    for shard in wanted:
+        before, slots = cluster.shards.get(shard), slots_of[shard.number]
         homes = placement.choose_several(collection.id, spec.replicas, taken=(), beside=())
         if not homes:
             return
@@ -38,6 +43,13 @@ def beginnings(snapshot: Snapshot, collection: Collection, placement: Placement)
         else:
             anew = _in_place_of(before.config, config)
             yield PlaceShardAnew(collection=collection, before=before, config=anew, registrations=registrations)
+
+
+def _missing(cluster: ClusterMap, collection: Collection) -> Iterable[ShardId]:
+    if cluster.shards.size_of(collection.id) == collection.spec.shards:
+        return ()
+    shards = (ShardId(collection.id, number) for number in range(collection.spec.shards))
+    return (shard for shard in shards if shard not in cluster.shards)
 
 
 def _is_lost_before_it_was_active(entry: ShardEntry, cluster: ClusterMap) -> bool:

@@ -3,8 +3,9 @@ live workers that have memory and open files for it. A worker never gets two rep
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from collections.abc import Collection as Group
 from typing import Self
 
@@ -12,6 +13,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, WorkerId
 from shoal.core.memory_budget import replica_rooms
+from shoal.core.shard_config import ShardConfig
 
 Rooms = Callable[[WorkerId], int | None]
 """Returns how many more replicas a worker has room for; None if it does not report its room."""
@@ -21,7 +23,9 @@ class Placement:
     """Counts the replicas and primaries of each live worker, including those placed in this round. Used for one round.
 
     budgets: memory that each live worker may use, in bytes; 0 if it does not report it. zones: zone of each worker; ""
-    for none. file_rooms: most replicas that a worker has open files for, of the workers that report it.
+    for none. file_rooms: most replicas that a worker has open files for, of the workers that report it. placed: the map
+    that shows which replicas there are. What belongs to one collection or one worker is counted when it is first asked
+    for.
     """
 
     def __init__(
@@ -29,12 +33,16 @@ class Placement:
         budgets: Mapping[WorkerId, int],
         zones: Mapping[WorkerId, str] | None = None,
         file_rooms: Mapping[WorkerId, int] | None = None,
+        placed: ClusterMap | None = None,
     ) -> None:
         self._budgets, self._zones, self._file_rooms = dict(sorted(budgets.items())), dict(zones or {}), dict(file_rooms or {})
-        self._total: Counter[WorkerId] = Counter()
-        self._of_collection: Counter[tuple[CollectionId, WorkerId]] = Counter()
-        self._primaries: Counter[WorkerId] = Counter()
-        self._primaries_of_collection: Counter[tuple[CollectionId, WorkerId]] = Counter()
+        self._placed = ClusterMap() if placed is None else placed
+        self._total = _totals(self._placed)
+        self._of_collection: dict[CollectionId, Counter[WorkerId]] = {}
+        self._primaries: dict[WorkerId, int] = {}
+        self._primaries_of_collection: dict[CollectionId, Counter[WorkerId]] = {}
+        self._standings: dict[WorkerId, tuple[int, int, WorkerId] | None] = {}
+        self._queue: _Queue | None = None
 
     @classmethod
     def of(cls, cluster: ClusterMap) -> Self:
@@ -43,29 +51,28 @@ class Placement:
         Replicas of collections that are being dropped are not counted, since they are about to be removed.
         """
         workers = cluster.workers.items()
-        placement = cls(
+        return cls(
             {worker: entry.memory_budget_bytes for worker, entry in workers},
             {worker: entry.zone for worker, entry in workers},
             {worker: entry.file_budget // entry.replica_files for worker, entry in workers if entry.replica_files},
+            cluster,
         )
-        for shard, entry in cluster.shards.items():
-            collection = cluster.collections.get(shard.collection)
-            if collection is None or collection.state is not CollectionState.DROPPING:
-                for worker in entry.config.worker_of.values():
-                    placement.add(shard.collection, worker)
-                if entry.config.primary_worker is not None:
-                    placement.add_primary(shard.collection, entry.config.primary_worker)
-        return placement
 
     def add(self, collection: CollectionId, worker: WorkerId) -> None:
         """Count one more replica of `collection` on `worker`."""
+        self._replicas_of(collection)[worker] += 1
         self._total[worker] += 1
-        self._of_collection[collection, worker] += 1
+        self._standings.pop(worker, None)
+        if self._queue is not None and self._queue.collection == collection and worker in self._budgets:
+            self._queue.put(worker, self._rank(self._replicas_of(collection), worker))
+        else:
+            self._queue = None
 
     def add_primary(self, collection: CollectionId, worker: WorkerId) -> None:
         """Count one more replica on `worker` as a primary."""
+        self._primaries_on(worker)
+        self._primaries_of(collection)[worker] += 1
         self._primaries[worker] += 1
-        self._primaries_of_collection[collection, worker] += 1
 
     def choose(self, collection: CollectionId, taken: Group[WorkerId], beside: Group[WorkerId] = ()) -> WorkerId | None:
         """Return the worker for a new replica of `collection`; None if no live worker outside `taken` has room for it.
@@ -74,9 +81,9 @@ class Placement:
         a zone without any of `beside`, fewest replicas of the collection, most room, fewest replicas in all, smallest
         id.
         """
+        queue = self._queue_of(collection)
         crowded = {self._zones[worker] for worker in beside if worker in self._zones}
-        free = (worker for worker in self._budgets if worker not in taken and self.rooms(worker) != 0)
-        return min(free, key=lambda worker: (self._zones.get(worker) in crowded, *self._rank(collection, worker)), default=None)
+        return queue.first(taken, queue.zones - crowded) or queue.first(taken, queue.zones & crowded)
 
     def choose_several(self, collection: CollectionId, count: int, taken: Group[WorkerId], beside: Group[WorkerId]) -> tuple[WorkerId, ...]:
         """Return different workers for up to `count` new replicas of one shard, and count these replicas."""
@@ -93,7 +100,8 @@ class Placement:
         """Return which of a new shard's workers gets its primary, and count it.
 
         The order of choice: fewest primaries of the collection, fewest primaries in all, first in `homes`."""
-        chosen = min(homes, key=lambda worker: (self._primaries_of_collection[collection, worker], self._primaries[worker]))
+        of_collection = self._primaries_of(collection)
+        chosen = min(homes, key=lambda worker: (of_collection[worker], self._primaries_on(worker)))
         self.add_primary(collection, chosen)
         return chosen
 
@@ -128,5 +136,107 @@ class Placement:
             return None
         return sum(said if most is None else (min(each, most) for each in said))
 
-    def _rank(self, collection: CollectionId, worker: WorkerId) -> tuple[int, int, int, WorkerId]:
-        return self._of_collection[collection, worker], -(self.rooms(worker) or 0), self._total[worker], worker
+    def _replicas_of(self, collection: CollectionId) -> Counter[WorkerId]:
+        found = self._of_collection.get(collection)
+        if found is None:
+            homes = (home for config in self._configs_of(collection) for home in config.worker_of.values())
+            found = self._of_collection[collection] = Counter(homes)
+        return found
+
+    def _primaries_of(self, collection: CollectionId) -> Counter[WorkerId]:
+        found = self._primaries_of_collection.get(collection)
+        if found is None:
+            homes = (config.primary_worker for config in self._configs_of(collection))
+            found = self._primaries_of_collection[collection] = Counter(home for home in homes if home is not None)
+        return found
+
+    def _primaries_on(self, worker: WorkerId) -> int:
+        found = self._primaries.get(worker)
+        if found is None:
+            entries = self._placed.shards.of_worker(worker).items()
+            led = sum(
+                entry.config.primary_worker == worker and not _is_dropping(self._placed, shard.collection) for shard, entry in entries
+            )
+            found = self._primaries[worker] = led
+        return found
+
+    def _configs_of(self, collection: CollectionId) -> Iterable[ShardConfig]:
+        entries = () if _is_dropping(self._placed, collection) else self._placed.shards_of(collection)
+        return (entry.config for entry in entries)
+
+    def _queue_of(self, collection: CollectionId) -> _Queue:
+        if self._queue is None or self._queue.collection != collection:
+            of_collection = self._replicas_of(collection)
+            ranks = {worker: self._rank(of_collection, worker) for worker in self._budgets}
+            self._queue = _Queue(collection, ranks, self._zones)
+        return self._queue
+
+    def _rank(self, of_collection: Mapping[WorkerId, int], worker: WorkerId) -> Rank | None:
+        """Return the rank of a live worker for a replica of a collection; None if it has no room."""
+        if worker not in self._standings:
+            self._standings[worker] = self._standing(worker)
+        standing = self._standings[worker]
+        return None if standing is None else (of_collection.get(worker, 0), *standing)
+
+    def _standing(self, worker: WorkerId) -> tuple[int, int, WorkerId] | None:
+        """Return what a worker's rank is for every collection; None if it has no room."""
+        rooms = self.rooms(worker)
+        return None if rooms == 0 else (-(rooms or 0), self._total[worker], worker)
+
+
+Rank = tuple[int, int, int, WorkerId]
+"""Replicas of the collection, rooms below zero, replicas in all, id: the smallest is chosen."""
+
+
+class _Queue:
+    """The workers with room for a replica of one collection: a heap for each zone, so that a choice looks at few."""
+
+    def __init__(self, collection: CollectionId, ranks: Mapping[WorkerId, Rank | None], zones: Mapping[WorkerId, str]) -> None:
+        """ranks: of all live workers; None for one without room."""
+        self.collection, self._newest, self._zones = collection, dict(ranks), zones
+        self._heaps: dict[str, list[Rank]] = {}
+        for worker, rank in ranks.items():
+            if rank is not None:
+                self._heaps.setdefault(zones.get(worker, ""), []).append(rank)
+        for heap in self._heaps.values():
+            heapq.heapify(heap)
+
+    @property
+    def zones(self) -> Set[str]:
+        """The zones of all workers that had room."""
+        return self._heaps.keys()
+
+    def put(self, worker: WorkerId, rank: Rank | None) -> None:
+        """Give a worker its next rank; None: it has no room. Older ones stay in the heap and are passed over."""
+        self._newest[worker] = rank
+        if rank is not None:
+            heapq.heappush(self._heaps[self._zones.get(worker, "")], rank)
+
+    def first(self, taken: Group[WorkerId], zones: Iterable[str]) -> WorkerId | None:
+        """Return the worker with the smallest rank in these zones that is not taken; None if there is none."""
+        ranks = (self._first_of(self._heaps[zone], taken) for zone in zones)
+        return min((rank for rank in ranks if rank is not None), default=(0, 0, 0, None))[3]
+
+    def _first_of(self, heap: list[Rank], taken: Group[WorkerId]) -> Rank | None:
+        passed: list[Rank] = []
+        while heap and (heap[0][3] in taken or self._newest[heap[0][3]] != heap[0]):
+            rank = heapq.heappop(heap)
+            if self._newest[rank[3]] == rank:
+                passed.append(rank)
+        found = heap[0] if heap else None
+        for rank in passed:
+            heapq.heappush(heap, rank)
+        return found
+
+
+def _totals(cluster: ClusterMap) -> Counter[WorkerId]:
+    """Return the replicas on each worker, without those of collections that are being dropped."""
+    totals = Counter({worker: len(cluster.shards.of_worker(worker)) for worker in cluster.shards.workers})
+    for collection in cluster.collections.in_state(CollectionState.DROPPING):
+        for entry in cluster.shards_of(collection):
+            totals.subtract(entry.config.worker_of.values())
+    return totals
+
+
+def _is_dropping(cluster: ClusterMap, collection: CollectionId) -> bool:
+    return collection in cluster.collections.in_state(CollectionState.DROPPING)

@@ -8,7 +8,7 @@ never because something is absent.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from shoal.coordinator.logic.failover import election_of, has_primary, to_be_asked
@@ -19,16 +19,18 @@ from shoal.coordinator.logic.snapshot import Snapshot, new_cluster_id
 from shoal.coordinator.logic.steps import (
     ActivateCollection,
     CreateCluster,
+    CreateShard,
     DeleteCollection,
     DeleteShard,
     ElectPrimary,
     ForgetReplicas,
+    PlaceShardAnew,
     Step,
 )
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
-from shoal.core.ids import ShardId, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, may_commit
+from shoal.core.ids import CollectionId, ShardId, WorkerId
+from shoal.core.shard_config import ShardEntry
 
 Questions = Mapping[WorkerId, Sequence[ShardId]]
 NO_QUESTIONS: Questions = MappingProxyType({})
@@ -39,13 +41,14 @@ def reconcile(snapshot: Snapshot, limit: int) -> tuple[Step, ...]:
     return tuple(itertools.islice(_steps(snapshot), limit))
 
 
-def questions(cluster: ClusterMap, again: Questions = NO_QUESTIONS) -> Questions:
+def questions(cluster: ClusterMap, shards: Iterable[ShardId], again: Questions = NO_QUESTIONS) -> Questions:
     """Return which workers to ask for the ends of which shards' logs, before `reconcile` elects primaries or gives a
-    replica its tombstone. again: more questions, see Answers.to_ask_again."""
-    asked = {worker: list(shards) for worker, shards in _candidates(cluster).items()}
-    for worker, shards in again.items():
-        asked.setdefault(worker, []).extend(shards)
-    for collection, entry in _live_shards(cluster):
+    replica its tombstone. shards: those that are not settled. again: more questions, see Answers.to_ask_again."""
+    looked_at = list(_live_shards(cluster, shards))
+    asked = {worker: list(candidates) for worker, candidates in _candidates(cluster, looked_at).items()}
+    for worker, repeated in again.items():
+        asked.setdefault(worker, []).extend(repeated)
+    for collection, entry in looked_at:
         config = entry.config
         if has_primary(config, cluster.workers) and has_too_many(config, collection.spec):
             homes = dict.fromkeys(config.worker_of[member] for member in config.isr)
@@ -54,33 +57,18 @@ def questions(cluster: ClusterMap, again: Questions = NO_QUESTIONS) -> Questions
     return {worker: tuple(dict.fromkeys(asked[worker])) for worker in sorted(asked)}
 
 
-def unled(cluster: ClusterMap) -> frozenset[ShardId]:
-    """Return the shards that need an election, and for which workers are asked first."""
-    return frozenset(shard for shards in _candidates(cluster).values() for shard in shards)
+def unled(cluster: ClusterMap, shards: Iterable[ShardId]) -> frozenset[ShardId]:
+    """Return the shards that need an election, and for which workers are asked first. shards: those not settled."""
+    candidates = _candidates(cluster, _live_shards(cluster, shards))
+    return frozenset(shard for found in candidates.values() for shard in found)
 
 
-def _candidates(cluster: ClusterMap) -> Mapping[WorkerId, tuple[ShardId, ...]]:
-    return to_be_asked((entry for _, entry in _live_shards(cluster)), cluster.workers)
+def _candidates(cluster: ClusterMap, looked_at: Iterable[tuple[Collection, ShardEntry]]) -> Mapping[WorkerId, tuple[ShardId, ...]]:
+    return to_be_asked((entry for _, entry in looked_at), cluster.workers)
 
 
 JOIN_WITHIN_S = 10.0
 """Longest time in seconds that a new collection, which could be written already, waits for its last replicas."""
-
-
-def is_usable(config: ShardConfig) -> bool:
-    """Return whether a new shard can be written: its primary has created it, and enough replicas are in sync."""
-    return config.state is ShardState.ACTIVE and may_commit(config)
-
-
-def still_joins(config: ShardConfig, workers: Container[WorkerId]) -> bool:
-    """Return whether a replica on a live worker is still a learner, without a tombstone."""
-    return any(config.worker_of.get(learner) in workers for learner in config.learners if learner not in config.leaving)
-
-
-def joining(cluster: ClusterMap) -> frozenset[ShardId]:
-    """Return the shards of new collections that can be written already and wait for their last replicas."""
-    creating = (entry.config for each in _in_state(cluster, CollectionState.CREATING) for entry in cluster.shards_of(each.id))
-    return frozenset(config.shard for config in creating if is_usable(config) and still_joins(config, cluster.workers))
 
 
 def _steps(snapshot: Snapshot) -> Iterator[Step]:
@@ -89,42 +77,52 @@ def _steps(snapshot: Snapshot) -> Iterator[Step]:
         yield CreateCluster(cluster=new_cluster_id(snapshot.seed))
     yield from _elections(snapshot)
     placement = Placement.of(cluster)
-    for collection in _in_state(cluster, CollectionState.CREATING):
-        yield from beginnings(snapshot, collection, placement)
+    yield from _first_placements(snapshot, placement)
     yield from _activations(snapshot)
     yield from _replication(snapshot, placement)
     yield from _removals(snapshot)
 
 
 def _in_state(cluster: ClusterMap, state: CollectionState) -> list[Collection]:
-    return [cluster.collections[each] for each in sorted(cluster.collections) if cluster.collections[each].state is state]
+    return [collection for _, collection in sorted(cluster.collections.in_state(state).items())]
 
 
-def _live_shards(cluster: ClusterMap) -> Iterator[tuple[Collection, ShardEntry]]:
+def _live_shards(cluster: ClusterMap, shards: Iterable[ShardId]) -> Iterator[tuple[Collection, ShardEntry]]:
+    """Yield these shards of collections that are not being dropped, those in use before those in creation."""
+    ordered = sorted(shards)
     for state in (CollectionState.ACTIVE, CollectionState.CREATING):
-        for collection in _in_state(cluster, state):
-            yield from ((collection, entry) for entry in cluster.shards_of(collection.id))
+        live = cluster.collections.in_state(state)
+        yield from ((live[shard.collection], cluster.shards[shard]) for shard in ordered if shard.collection in live)
+
+
+def _first_placements(snapshot: Snapshot, placement: Placement) -> Iterator[CreateShard | PlaceShardAnew]:
+    creating = snapshot.map.collections.in_state(CollectionState.CREATING)
+    unsettled: dict[CollectionId, list[ShardId]] = {collection: [] for collection in creating}
+    for shard in snapshot.focus.shards:
+        if shard.collection in creating:
+            unsettled[shard.collection].append(shard)
+    for collection in sorted(creating):
+        yield from beginnings(snapshot, creating[collection], placement, unsettled[collection])
 
 
 def _elections(snapshot: Snapshot) -> Iterator[ElectPrimary]:
-    for _, entry in _live_shards(snapshot.map):
+    for _, entry in _live_shards(snapshot.map, snapshot.focus.shards):
         election = election_of(entry, snapshot.map.workers, snapshot.told, unled_s=snapshot.unled_s.get(entry.config.shard, 0.0))
         if election is not None:
             yield election
 
 
 def _activations(snapshot: Snapshot) -> Iterator[ActivateCollection]:
-    cluster = snapshot.map
-    waited_for = {shard for shard in joining(cluster) if snapshot.joining_s.get(shard, 0.0) < JOIN_WITHIN_S}
+    cluster, focus = snapshot.map, snapshot.focus
+    waiting = {shard.collection for shard in focus.joining if snapshot.joining_s.get(shard, 0.0) < JOIN_WITHIN_S}
     for collection in _in_state(cluster, CollectionState.CREATING):
-        configs = [entry.config for entry in cluster.shards_of(collection.id)]
-        ready = [config for config in configs if is_usable(config) and config.shard not in waited_for]
-        if len(ready) == collection.spec.shards:
+        placed = cluster.shards.size_of(collection.id) == collection.spec.shards
+        if placed and not focus.unready.get(collection.id) and collection.id not in waiting:
             yield ActivateCollection(collection=collection)
 
 
 def _replication(snapshot: Snapshot, placement: Placement) -> Iterator[Step]:
-    for collection, entry in _live_shards(snapshot.map):
+    for collection, entry in _live_shards(snapshot.map, snapshot.focus.shards):
         step = replication_step(entry, collection, snapshot, placement)
         if step is not None:
             yield step

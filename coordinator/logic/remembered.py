@@ -22,8 +22,8 @@ class Absences:
 
     def seen(self, cluster: ClusterMap, now_s: float) -> Self:
         """Return the absences after this map. A worker that is back or has no replica left is forgotten."""
-        named = {worker for entry in cluster.shards.values() for worker in entry.config.worker_of.values()}
-        return type(self)({worker: self._since.get(worker, now_s) for worker in named if worker not in cluster.workers})
+        missing = (worker for worker in cluster.shards.workers if worker not in cluster.workers)
+        return type(self)({worker: self._since.get(worker, now_s) for worker in missing})
 
     def absent_s(self, now_s: float) -> Mapping[WorkerId, float]:
         """Return the seconds for which each worker has been missing."""

@@ -8,7 +8,7 @@ open. Neither a learner that catches up nor a worker's registration proves that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from shoal.coordinator.logic.failover import has_primary
 from shoal.coordinator.logic.placement import Placement
@@ -52,6 +52,15 @@ def has_too_many(config: ShardConfig, spec: CollectionSpec) -> bool:
     """Return whether a replica gets its tombstone as soon as the replicas in sync are reported open."""
     rightly_set = config.state is ShardState.ACTIVE and _with_spec(config, spec) == config
     return rightly_set and len(_staying(config)) > config.rf and any(is_spare(config, member) for member in _staying(config))
+
+
+def is_as_wanted(config: ShardConfig, spec: CollectionSpec, workers: Container[WorkerId]) -> bool:
+    """Return whether a shard has as many replicas as its collection wants, all on live workers, and no tombstone.
+
+    Then `replication_step` returns None, whatever workers report and however much time passes.
+    """
+    placed = len(config.members) == config.rf and not config.leaving
+    return placed and all(home in workers for home in config.worker_of.values()) and _with_spec(config, spec) == config
 
 
 def _may_go(config: ShardConfig, member: ReplicaId, snapshot: Snapshot) -> bool:

@@ -9,8 +9,21 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from shoal.core.cluster_map import ClusterMap
-from shoal.core.ids import ClusterId, ReplicaId, ShardId, WorkerId
+from shoal.core.ids import ClusterId, CollectionId, ReplicaId, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Focus:
+    """What a round looks at, see Attention.
+
+    shards: those that are not settled. unready: for each collection in creation, its placed shards that cannot be
+    written yet. joining: those of collections in creation that can be written and wait for their last replicas.
+    """
+
+    shards: frozenset[ShardId] = frozenset()
+    unready: Mapping[CollectionId, frozenset[ShardId]] = field(default_factory=lambda: MappingProxyType({}))
+    joining: frozenset[ShardId] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,11 +46,13 @@ class Snapshot:
     seed: new in every round, so that new ids are unique. told: reports about replicas that may be elected. joining_s:
     seconds for which shards of new collections have waited for their last replicas. unled_s: seconds for which shards
     have needed an election. absent_s: seconds for which workers that hold replicas have been missing from the map.
-    replace_after_s: absence of a worker, in seconds, after which its replicas count as lost.
+    replace_after_s: absence of a worker, in seconds, after which its replicas count as lost. focus: of this map; the
+    steps are the same when it holds settled shards, too.
     """
 
     map: ClusterMap
     seed: str
+    focus: Focus
     told: Told = field(default_factory=Told)
     joining_s: Mapping[ShardId, float] = field(default_factory=lambda: MappingProxyType({}))
     unled_s: Mapping[ShardId, float] = field(default_factory=lambda: MappingProxyType({}))

@@ -95,8 +95,13 @@ class LocalCluster:
         supervisor = self._supervisor(plans)
         if self._await_ready(supervisor, address, endpoints):
             supervisor.settled()
-            self._say(f"ready  {address}")
+            self._say(f"ready  {address}{self._http_words(address)}")
             self._serve(supervisor)
+
+    def _http_words(self, address: str) -> str:
+        """Return the address of the HTTP port, for the line `ready`; "" if there is none, or only a log knows it."""
+        port = self._settings.router_http_port
+        return f"  http://{address.rsplit(':', 1)[0]}:{port}" if port > 0 else ""
 
     def _check_metrics(self) -> None:
         """Switch metrics off, with a warning, if prometheus-client is not installed."""
@@ -129,6 +134,8 @@ class LocalCluster:
             host = homes[labels[0]] if settings.host == NODE_HOST else host
         else:
             self._stack.enter_context(kept_port(settings.host, settings.port))
+            if settings.router_http_port > 0:
+                self._stack.enter_context(kept_port(settings.host, settings.router_http_port, "--http-port"))
             self._say("starting Ray")
             session = self._stack.enter_context(ray_session(self._folder.session))
             from shoal.deploy.ray.cluster import local_ray

@@ -40,7 +40,7 @@ class ForegroundCluster:
         """port: of the router; None for any free port."""
         self.data, self.port = data, port or free_port()
         self.lines: list[str] = []
-        self._flags = (f"--data={data}", f"--port={self.port}", f"--workers={workers}", *flags)
+        self._flags = (f"--data={data}", f"--port={self.port}", "--http-port=-1", f"--workers={workers}", *flags)
         self._heard = heard
         self._process: subprocess.Popen[str] | None = None
         self._new_lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -18,8 +18,10 @@ _POLL_S = 0.05
 
 
 @contextlib.contextmanager
-def kept_port(host: str, port: int) -> Iterator[None]:
+def kept_port(host: str, port: int, flag: str = "--port") -> Iterator[None]:
     """Reserve the port against other `shoal up` of this machine, within the context. Our router listens seconds later.
+
+    flag: of `shoal up`, for errors.
 
     Raises Unavailable if another `shoal up` has reserved the port or another program listens there, InvalidArgument as
     `check_port_free` does.
@@ -30,12 +32,12 @@ def kept_port(host: str, port: int) -> Iterator[None]:
             # this process.
             keeper.bind(f"\0shoal-up/{joined(host, port)}")
         except OSError:
-            raise Unavailable(f"port {port} on {host} is in use by another 'shoal up'; choose another --port") from None
-        check_port_free(host, port)
+            raise Unavailable(f"port {port} on {host} is in use by another 'shoal up'; choose another {flag}") from None
+        check_port_free(host, port, flag)
         yield
 
 
-def check_port_free(host: str, port: int) -> None:
+def check_port_free(host: str, port: int, flag: str = "--port") -> None:
     """Raise Unavailable if another program listens there, InvalidArgument if this machine has no such address or this
     user may not listen there.
 
@@ -46,12 +48,12 @@ def check_port_free(host: str, port: int) -> None:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror:
         found = []
-    ours = [_may_listen(family, address, host, port) for family, *_, address in found]
+    ours = [_may_listen(family, address, host, port, flag) for family, *_, address in found]
     if not any(ours):
         raise InvalidArgument(f"cannot listen on {host}: this machine has no such address")
 
 
-def _may_listen(family: int, address: Any, host: str, port: int) -> bool:
+def _may_listen(family: int, address: Any, host: str, port: int, flag: str) -> bool:
     """Return whether this machine has the address. Raises as check_port_free."""
     try:
         with socket.socket(family) as probe:
@@ -64,17 +66,17 @@ def _may_listen(family: int, address: Any, host: str, port: int) -> bool:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             return False
         if error.errno == errno.EACCES:
-            raise InvalidArgument(f"this user may not listen on port {port} (below 1024); choose another --port") from None
-        raise Unavailable(f"port {port} on {host} is in use by another program ({error.strerror}); choose another --port") from None
+            raise InvalidArgument(f"this user may not listen on port {port} (below 1024); choose another {flag}") from None
+        raise Unavailable(f"port {port} on {host} is in use by another program ({error.strerror}); choose another {flag}") from None
     return True
 
 
-async def await_port_free(host: str, port: int, timeout_s: float) -> None:
+async def await_port_free(host: str, port: int, timeout_s: float, flag: str = "--port") -> None:
     """Wait until no program listens there. Raises Unavailable after timeout_s seconds."""
     deadline = Deadline.after(timeout_s, time.monotonic)
     while True:
         try:
-            return check_port_free(host, port)
+            return check_port_free(host, port, flag)
         except Unavailable:
             if deadline.passed:
                 raise

@@ -27,7 +27,10 @@ class CombinedRole:
     async def start(self) -> None:
         """See Role."""
         await self._worker.start()
-        await await_port_free(self._router_settings.host, self._router_settings.port, PORT_TIMEOUT_S)
+        router = self._router_settings
+        await await_port_free(router.host, router.port, PORT_TIMEOUT_S)
+        if router.http_port > 0:
+            await await_port_free(router.host, router.http_port, PORT_TIMEOUT_S, "--http-port")
         self._router = RouterRole(self._router_settings, local={self._worker.worker_id: self._worker.host}, metrics=self._worker.metrics)
         await self._router.start()
 

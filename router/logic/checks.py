@@ -27,7 +27,7 @@ from shoal.core.points import (
     check_unique,
     id_array,
 )
-from shoal.core.requests import Count, Get, Scroll, Search
+from shoal.core.requests import Count, Get, Scroll, Search, TuneCollection
 from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup, RecallTarget
 from shoal.core.topk import HitColumns
 from shoal.core.turns import FREE, Turn
@@ -77,6 +77,23 @@ def check_search(question: Search, spec: CollectionSpec, limits: Limits, turn: T
         raise InvalidArgument(f"radius is {question.radius}, it must be a finite number", ErrorDetails(field="radius"))
     check_dim(question.queries, spec.dim)
     _check_vectors(question.queries, spec.metric)
+
+
+def check_tune(request: TuneCollection, spec: CollectionSpec, limits: Limits) -> None:
+    """Raise InvalidArgument unless the queries of the call are finite and fit the collection and the limits."""
+    queries = request.queries
+    if queries is None:
+        return
+    _check_filled(len(queries), "queries")
+    if len(queries) > limits.batch_queries:
+        raise InvalidArgument(
+            f"tune was given {len(queries)} queries, at most {limits.batch_queries} are allowed",
+            ErrorDetails(field="queries", limit="batch_queries"),
+        )
+    check_dim(queries, spec.dim, field="queries")
+    check_finite(queries, field="queries")
+    if spec.metric is Metric.COSINE:
+        check_nonzero(queries, field="queries")
 
 
 def check_groups(groups: Sequence[QueryGroup], queries: int, limits: Limits, turn: Turn = FREE) -> None:

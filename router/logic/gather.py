@@ -12,7 +12,7 @@ from shoal.core.collection import Collection, Metric
 from shoal.core.ids import ReplicaId
 from shoal.core.points import IdArray, StoredColumns, id_ranks
 from shoal.core.replies import CollectionInfo, Got, Page
-from shoal.core.shard_calls import QueryGroup, ShardStats
+from shoal.core.shard_calls import ShardStats
 from shoal.core.shard_config import ShardConfig
 from shoal.core.topk import HitColumns, concat_ids, merge_hits
 
@@ -30,16 +30,6 @@ def gather_hits(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], met
     """
     filled = [part for part in parts if len(part)] or list(parts[:1])
     return filled[0] if len(filled) == 1 else merge_hits(filled, k, metric)
-
-
-def k_of_queries(groups: Sequence[QueryGroup], queries: int) -> int | npt.NDArray[np.int64]:
-    """Return how many hits each query asks for: one number if it is the same for all, else (queries,) int64."""
-    if len({group.k for group in groups}) == 1:
-        return groups[0].k
-    wanted = np.zeros(queries, dtype=np.int64)
-    for group in groups:
-        wanted[slice(None) if group.queries is None else group.queries] = group.k
-    return wanted
 
 
 def gather_points(asked: IdArray, parts: Sequence[StoredColumns]) -> StoredColumns:

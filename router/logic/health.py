@@ -21,13 +21,9 @@ def cluster_health(cluster: ClusterMap, statuses: Statuses) -> ClusterInfo:
     return ClusterInfo(
         cluster_id=cluster.cluster or "",
         leader=cluster.leader.address if cluster.leader else None,
-        workers=tuple(_worker(cluster, statuses, worker) for worker in sorted({*cluster.workers, *_named_workers(cluster)})),
+        workers=tuple(_worker(cluster, statuses, worker) for worker in sorted({*cluster.workers, *cluster.shards.workers})),
         shards=tuple(_shards(cluster, statuses)),
     )
-
-
-def _named_workers(cluster: ClusterMap) -> Iterable[WorkerId]:
-    return (worker for entry in cluster.shards.values() for worker in entry.config.worker_of.values())
 
 
 def _worker(cluster: ClusterMap, statuses: Statuses, worker: WorkerId) -> WorkerInfo:

@@ -44,6 +44,19 @@ class Missed:
 
 Outcome = Answered[T] | Missed
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Covered(Generic[T]):
+    """Answers, each of one shard or several, that cover each shard once, except those missed, in order of numbers."""
+
+    parts: tuple[T, ...] = ()
+    missed: tuple[Missed, ...] = ()
+
+    def __add__(self, other: Covered[T]) -> Covered[T]:
+        missed = sorted((*self.missed, *other.missed), key=lambda each: each.number)
+        return Covered(parts=(*self.parts, *other.parts), missed=tuple(missed))
+
+
 _MAY_BE_LEFT_OUT = (Unavailable, DeadlineExceeded, DataLoss)
 
 
@@ -85,6 +98,13 @@ def worst_of_copies(errors: Sequence[ShoalError]) -> ShoalError:
     return worst([error for error in errors if is_passing(error)] or errors)
 
 
+def error_of_shard(errors: Sequence[ShoalError]) -> ShoalError:
+    """Return the error of a shard that no replica has answered. An error that every replica would return is preferred;
+    else as worst_of_copies.
+    """
+    return worst([error for error in errors if not may_be_answered_elsewhere(error)] or [worst_of_copies(errors)])
+
+
 def values_of_all(outcomes: Sequence[Outcome[T]]) -> list[T]:
     """Return the answer of every shard. Raises the worst error if a shard did not answer."""
     missed = _missed(outcomes)
@@ -100,9 +120,26 @@ def values_of_some(outcomes: Sequence[Outcome[T]]) -> tuple[list[T], tuple[str, 
     """
     missed = _missed(outcomes)
     values = [each.value for each in outcomes if isinstance(each, Answered)]
-    if missed and (not values or not all(isinstance(each.error, _MAY_BE_LEFT_OUT) for each in missed)):
+    return values, _left_out(missed, answered=bool(values))
+
+
+def parts_of_all(covered: Covered[T]) -> tuple[T, ...]:
+    """Return the answers that cover all shards. Raises the worst error if a shard did not answer."""
+    if covered.missed:
+        raise worst([each.error for each in covered.missed])
+    return covered.parts
+
+
+def parts_of_some(covered: Covered[T]) -> tuple[tuple[T, ...], tuple[str, ...]]:
+    """Return the answers, and the names of the shards that did not answer. Raises as values_of_some."""
+    return covered.parts, _left_out(covered.missed, answered=bool(covered.parts))
+
+
+def _left_out(missed: Sequence[Missed], *, answered: bool) -> tuple[str, ...]:
+    """Return the names of shards that may be left out. answered: whether a shard has answered."""
+    if missed and (not answered or not all(isinstance(each.error, _MAY_BE_LEFT_OUT) for each in missed)):
         raise worst([each.error for each in missed])
-    return values, tuple(each.shard for each in missed)
+    return tuple(each.shard for each in missed)
 
 
 def values_of_write(outcomes: Sequence[Outcome[T]]) -> list[T]:

@@ -9,7 +9,7 @@ from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import ErrorDetails, NotFound, Unavailable
 from shoal.core.ids import ReplicaId, Seq, ShardId, WorkerId
 from shoal.core.requests import Count, Get, ReadAs, Scroll, Search
-from shoal.core.shard_calls import ReadTerms, RecallTarget, ShardCount, ShardGet, ShardScroll, ShardSearch
+from shoal.core.shard_calls import ReadTerms, RecallTarget, ShardCount, ShardGet, ShardScroll, ShardsSearch
 from shoal.core.shard_config import ShardConfig, ShardEntry
 from shoal.router.logic.write_plan import ShardPart
 
@@ -57,24 +57,22 @@ def is_in_sync(replica: ReplicaId, newest: ShardConfig | None) -> bool:
     return newest is not None and replica in newest.isr
 
 
-def search_calls(question: Search, collection: Collection) -> list[ShardSearch]:
-    """Return the search of each shard. If the question has no accuracy, the collection's recall is the target."""
-    terms_of = _terms(question.read)
-    accuracy = question.accuracy or RecallTarget(collection.spec.recall)
-    return [
-        ShardSearch(
-            shard=shard,
-            queries=question.queries,
-            groups=question.groups,
-            accuracy=accuracy,
-            radius=question.radius,
-            explain=question.explain,
-            with_payload=question.with_payload,
-            with_vectors=question.with_vectors,
-            terms=terms_of(shard),
-        )
-        for shard in shards_of(collection)
-    ]
+def search_call(question: Search, collection: Collection) -> ShardsSearch:
+    """Return the search of all shards. If the question has no accuracy, the collection's recall is the target."""
+    read = question.read
+    return ShardsSearch(
+        shards=shards_of(collection),
+        queries=question.queries,
+        groups=question.groups,
+        accuracy=question.accuracy or RecallTarget(collection.spec.recall),
+        radius=question.radius,
+        explain=question.explain,
+        with_payload=question.with_payload,
+        with_vectors=question.with_vectors,
+        consistency=read.consistency,
+        min_seqs=read.min_seqs(),
+        caller=read.caller,
+    )
 
 
 def get_calls(question: Get, collection: Collection, parts: list[ShardPart]) -> list[ShardGet]:

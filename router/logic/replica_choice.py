@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from shoal.core.ids import ReplicaId, WorkerId
 from shoal.core.shard_calls import Consistency
@@ -45,30 +46,50 @@ def may_read(config: ShardConfig, consistency: Consistency) -> tuple[ReplicaId, 
     return (config.primary,) if consistency is Consistency.PRIMARY else (*config.isr, *config.elr)
 
 
-def replicas_to_ask(
-    config: ShardConfig, consistency: Consistency, live: Collection[WorkerId], loads: Mapping[WorkerId, ReplicaLoad]
-) -> tuple[ReplicaChoice, ...]:
-    """Return the replicas that a read asks, one after the other. live: workers that can be called.
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A replica on a live worker. in_sync: whether it is in the isr. usual, probe: the two choices of it."""
+
+    replica: ReplicaId
+    worker: WorkerId
+    in_sync: bool
+    usual: ReplicaChoice
+    probe: ReplicaChoice
+
+
+def homes_of(config: ShardConfig, consistency: Consistency, live: Collection[WorkerId]) -> tuple[Home, ...]:
+    """Return the replicas that may answer a read and are on live workers. live: workers that can be called."""
+    found = []
+    for replica in may_read(config, consistency):
+        worker = config.worker_of.get(replica)
+        if worker is not None and worker in live:
+            usual, probe = (ReplicaChoice(replica=replica, worker=worker, probe=each) for each in (False, True))
+            found.append(Home(replica, worker, replica in config.isr, usual, probe))
+    return tuple(found)
+
+
+def replicas_to_ask(homes: Sequence[Home], loads: Mapping[WorkerId, ReplicaLoad]) -> tuple[ReplicaChoice, ...]:
+    """Return the replicas that a read asks, one after the other.
 
     The order: replicas with a shut breaker last; isr before elr; probes first; then by load, which is (reads under way
     + 1) x latency; ties by id. A worker that was never measured counts as twice as fast as the fastest.
     """
-    homes = [(replica, config.worker_of[replica]) for replica in may_read(config, consistency) if config.worker_of.get(replica) in live]
     if len(homes) == 1:
-        ((replica, worker),) = homes
-        return (ReplicaChoice(replica=replica, worker=worker, probe=loads.get(worker, UNKNOWN).gate is Gate.PROBES),)
-    known = [load.latency_s for _, worker in homes if (load := loads.get(worker, UNKNOWN)).latency_s is not None]
-    usual_s = min(known, default=_USUAL_S)
-
-    def rank(home: tuple[ReplicaId, WorkerId]) -> tuple[bool, bool, bool, float, ReplicaId]:
-        replica, worker = home
-        load = loads.get(worker, UNKNOWN)
-        cost = (load.in_flight + 1) * (_UNMEASURED_FACTOR * usual_s if load.latency_s is None else load.latency_s)
+        (home,) = homes
+        return (home.probe if loads.get(home.worker, UNKNOWN).gate is Gate.PROBES else home.usual,)
+    known = [load.latency_s for home in homes if (load := loads.get(home.worker, UNKNOWN)).latency_s is not None]
+    unmeasured_s = _UNMEASURED_FACTOR * min(known, default=_USUAL_S)
+    ranked = []
+    for home in homes:
+        load = loads.get(home.worker, UNKNOWN)
+        cost = (load.in_flight + 1) * (unmeasured_s if load.latency_s is None else load.latency_s)
         if load.here:
             cost *= _HERE_FACTOR
-        return load.gate is Gate.SHUT, replica not in config.isr, load.gate is not Gate.PROBES, cost, replica
+        probes = load.gate is Gate.PROBES
+        rank = (load.gate is Gate.SHUT, not home.in_sync, not probes, cost, home.replica)
+        ranked.append((rank, home.probe if probes else home.usual))
+    ranked.sort(key=_rank)
+    return tuple([choice for _, choice in ranked])
 
-    ordered = sorted(homes, key=rank)
-    return tuple(
-        ReplicaChoice(replica=replica, worker=worker, probe=loads.get(worker, UNKNOWN).gate is Gate.PROBES) for replica, worker in ordered
-    )
+
+_rank = itemgetter(0)

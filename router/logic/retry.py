@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from shoal.core.deadline import Clock, Deadline
 from shoal.core.errors import DataLoss, ShoalError
@@ -15,10 +16,19 @@ _DOUBLINGS = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPatience:
-    """How long a call may take. deadline: end of every attempt. attempts: no attempt begins later."""
+    """How long a call may take.
+
+    deadline: end of every attempt. attempts: no attempt begins later. lasts_s: seconds from the first failure to
+    `attempts`.
+    """
 
     deadline: Deadline
     attempts: Deadline
+    lasts_s: float = math.inf
+
+    def from_now(self) -> RetryPatience:
+        """Return the patience of a part of the call whose first failure has become known only now."""
+        return replace(self, attempts=self.deadline.sooner(self.lasts_s))
 
 
 def patience_of(*, clock: Clock, timeout_s: float, patience_s: float | None = None) -> RetryPatience:
@@ -26,7 +36,9 @@ def patience_of(*, clock: Clock, timeout_s: float, patience_s: float | None = No
 
     New attempts may begin for patience_s seconds; None: for timeout_s."""
     deadline = Deadline.after(timeout_s, clock)
-    return RetryPatience(deadline=deadline, attempts=deadline if patience_s is None else deadline.sooner(patience_s))
+    if patience_s is None:
+        return RetryPatience(deadline=deadline, attempts=deadline)
+    return RetryPatience(deadline=deadline, attempts=deadline.sooner(patience_s), lasts_s=patience_s)
 
 
 def may_pass(error: ShoalError, config: ShardConfig | None, *, at_primary: bool) -> bool:

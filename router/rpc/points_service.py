@@ -13,15 +13,16 @@ from shoal.router.logic.checks import check_message_bytes
 from shoal.router.rpc.caller import caller_of, read_aside, timeout_of
 from shoal.router.verbs.reads import FEWER_POINTS, Reads
 from shoal.router.verbs.writes import Writes
+from shoal.runtime.calls import CallContext, UnaryCall, calls_of
 from shoal.runtime.fair_pool import FairPool
-from shoal.v1 import points_pb2_grpc
 from shoal.wire import points
 from shoal.wire.filters import has_long_filters
+from shoal.wire.services import POINTS
 
 T = TypeVar("T")
 
 
-class PointsService(points_pb2_grpc.PointsServicer):
+class PointsService:
     """Reads and writes of points. Messages: see proto/shoal/v1/points.proto."""
 
     def __init__(self, *, reads: Reads, writes: Writes, limits: Limits, default_timeout_s: float, conversions: FairPool) -> None:
@@ -29,37 +30,41 @@ class PointsService(points_pb2_grpc.PointsServicer):
         self._reads, self._writes, self._limits, self._default_timeout_s = reads, writes, limits, default_timeout_s
         self._conversions = conversions
 
-    async def Upsert(self, request: Any, context: Any) -> Any:
+    async def Upsert(self, request: Any, context: CallContext) -> Any:
         """Write points."""
         written = await self._writes.upsert(points.upsert_from_message(request), self._timeout(context))
         return points.upserted_to_message(written)
 
-    async def Delete(self, request: Any, context: Any) -> Any:
+    async def Delete(self, request: Any, context: CallContext) -> Any:
         """Remove points by id, or the points that match a filter."""
         order = await self._read(partial(points.delete_from_message, request), request, context)
         if isinstance(order, DeleteMatching):
             return points.deleted_to_message(await self._writes.delete_matching(order, self._timeout(context)))
         return points.deleted_to_message(await self._writes.delete(order, self._timeout(context)))
 
-    async def Get(self, request: Any, context: Any) -> Any:
+    async def Get(self, request: Any, context: CallContext) -> Any:
         """Return points by id."""
         got = await self._reads.get(points.get_from_message(request, caller_of(context)), self._timeout(context))
         response = points.got_to_message(got)
         check_message_bytes(response.ByteSize(), self._limits, FEWER_POINTS)
         return response
 
-    async def Count(self, request: Any, context: Any) -> Any:
+    async def Count(self, request: Any, context: CallContext) -> Any:
         """Return the number of points, or of the points that match a filter."""
         question = await self._read(partial(points.count_from_message, request, caller_of(context)), request, context)
         return points.counted_to_message(await self._reads.count(question, self._timeout(context)))
 
-    async def Scroll(self, request: Any, context: Any) -> Any:
+    async def Scroll(self, request: Any, context: CallContext) -> Any:
         """Return a page of points, or of the points that match a filter, in id order."""
         question = await self._read(partial(points.scroll_from_message, request, caller_of(context)), request, context)
         return points.page_to_message(await self._reads.scroll(question, self._timeout(context)))
 
-    async def _read(self, read: Callable[[Turn], T], request: Any, context: Any) -> T:
+    def calls(self) -> tuple[UnaryCall, ...]:
+        """Return the calls of this service."""
+        return calls_of(POINTS, self)
+
+    async def _read(self, read: Callable[[Turn], T], request: Any, context: CallContext) -> T:
         return await read_aside(self._conversions, read, context, self._default_timeout_s, long=has_long_filters(request))
 
-    def _timeout(self, context: Any) -> float:
+    def _timeout(self, context: CallContext) -> float:
         return timeout_of(context, self._default_timeout_s)

@@ -12,20 +12,21 @@ from shoal.core.turns import Asker
 from shoal.router.logic.checks import check_message_bytes
 from shoal.router.rpc.caller import caller_of, read_aside, timeout_of
 from shoal.router.verbs.reads import FEWER_HITS, Reads
+from shoal.runtime.calls import CallContext, UnaryCall, calls_of
 from shoal.runtime.fair_pool import FairPool
-from shoal.v1 import search_pb2_grpc
 from shoal.wire.filters import has_long_filters
 from shoal.wire.searches import found_to_message, search_from_message
+from shoal.wire.services import SEARCH
 
 
-class SearchService(search_pb2_grpc.SearchServicer):
+class SearchService:
     """Searches. Messages: see proto/shoal/v1/search.proto."""
 
     def __init__(self, *, reads: Reads, limits: Limits, default_timeout_s: float, conversions: FairPool) -> None:
         """conversions: pool that reads requests with long filters, and makes large answers."""
         self._reads, self._limits, self._default_timeout_s, self._conversions = reads, limits, default_timeout_s, conversions
 
-    async def Search(self, request: Any, context: Any) -> Any:
+    async def Search(self, request: Any, context: CallContext) -> Any:
         """Return the best points for each query."""
         caller, default_s = caller_of(context), self._default_timeout_s
         read = partial(search_from_message, request, caller)
@@ -33,6 +34,10 @@ class SearchService(search_pb2_grpc.SearchServicer):
         found = await self._reads.search(question, timeout_of(context, default_s))
         deadline, many = self._conversions.deadline(timeout_of(context, default_s)), len(found.hits) > MANY_HITS
         return await self._conversions.aside(lambda _: self._response(found), Asker(caller=caller), deadline, long=many)
+
+    def calls(self) -> tuple[UnaryCall, ...]:
+        """Return the calls of this service."""
+        return calls_of(SEARCH, self)
 
     def _response(self, found: Found) -> Any:
         response = found_to_message(found)

@@ -15,6 +15,7 @@ from shoal.core.points import StoredColumns
 from shoal.core.replies import AuditPage, ShardRecovery
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard
 from shoal.core.shard_calls import (
+    OlderWorker,
     SegmentCurve,
     ShardCount,
     ShardDeleteMatching,
@@ -24,6 +25,8 @@ from shoal.core.shard_calls import (
     ShardRecall,
     ShardScroll,
     ShardSearch,
+    ShardsFound,
+    ShardsSearch,
     ShardStats,
     ShardTune,
     ShardWrite,
@@ -72,6 +75,17 @@ class GrpcShardService:
         many = sum(answer.hits.counts) > MANY_HITS
         return await self._conversions.aside(
             lambda _: searches.shard_found_from_message(answer), Asker(caller=call.terms.caller), deadline, long=many
+        )
+
+    async def search_shards(self, call: ShardsSearch, timeout_s: float) -> ShardsFound:
+        """See ShardService."""
+        filters = [group.filter for group in call.groups]
+        request = await self._written(partial(searches.shards_search_to_message, call), filters, call.caller, timeout_s)
+        deadline = self._conversions.deadline(timeout_s)
+        answer = await call_remote(self._stub.SearchShards, request, timeout_s, self._name, unknown=OlderWorker)
+        many = sum(answer.hits.counts) > MANY_HITS
+        return await self._conversions.aside(
+            lambda _: searches.shards_found_from_message(call, answer), Asker(caller=call.caller), deadline, long=many
         )
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from shoal.core.errors import ShoalError
 from shoal.runtime.metrics import STORE_CONNECTED, Measure, Metrics, MetricSpec, NoMetrics, Sample
 
 SHARD_CALLS = MetricSpec(
     name="shoal_shard_calls_total",
     kind="counter",
-    text="Calls on shards, retries included: ok, or the status they failed with (unavailable, deadline_exceeded, ...).",
+    text="Shards asked for, retries included, each shard of a call on several: ok, or the status it failed with (unavailable, ...).",
     labels=("outcome",),
 )
-SHARD_RETRIES = MetricSpec(name="shoal_shard_retries_total", kind="counter", text="Calls on shards that were tried again.")
+SHARD_RETRIES = MetricSpec(name="shoal_shard_retries_total", kind="counter", text="Shards that were asked for again.")
 HEDGED_READS = MetricSpec(
     name="shoal_hedged_reads_total",
     kind="counter",
-    text="Reads of shards that took longer than usual and were sent to a second replica, too; at most 5 of 100.",
+    text="Calls that took longer than usual, so that their shards were asked for at other replicas, too; at most 5 of 100.",
 )
-HEDGES_WON = MetricSpec(name="shoal_hedges_won_total", kind="counter", text="Hedged reads that the second replica answered first.")
+HEDGES_WON = MetricSpec(name="shoal_hedges_won_total", kind="counter", text="Hedged calls that the other replicas answered first.")
+JOINED_SEARCHES = MetricSpec(
+    name="shoal_joined_searches_total",
+    kind="counter",
+    text="Searches that came at the same moment as others of the same client and kind, and went to the workers with them.",
+)
 BREAKERS_OPENED = MetricSpec(
     name="shoal_breakers_opened_total",
     kind="counter",
@@ -26,7 +32,7 @@ BREAKERS_OPENED = MetricSpec(
 )
 
 GATHERED = (STORE_CONNECTED,)
-ROUTER_METRICS = (*GATHERED, SHARD_CALLS, SHARD_RETRIES, HEDGED_READS, HEDGES_WON, BREAKERS_OPENED)
+ROUTER_METRICS = (*GATHERED, SHARD_CALLS, SHARD_RETRIES, HEDGED_READS, HEDGES_WON, JOINED_SEARCHES, BREAKERS_OPENED)
 """All metrics of a router, beside those of its calls."""
 
 
@@ -38,7 +44,7 @@ class ShardCallMeter:
         self._by_outcome: dict[str, Measure] = {}
         self._retries = metrics.measure(SHARD_RETRIES)
         self._hedged, self._won = metrics.measure(HEDGED_READS), metrics.measure(HEDGES_WON)
-        self._opened = metrics.measure(BREAKERS_OPENED)
+        self._joined, self._opened = metrics.measure(JOINED_SEARCHES), metrics.measure(BREAKERS_OPENED)
         self.ended("ok", 0)
 
     def ended(self, outcome: str, calls: int = 1) -> None:
@@ -48,9 +54,15 @@ class ShardCallMeter:
             measure = self._by_outcome[outcome] = self._metrics.measure(SHARD_CALLS, outcome.lower())
         measure(calls)
 
-    def retried(self) -> None:
-        """Count a call that is tried again."""
-        self._retries(1)
+    def answered(self, shards: int, failed: Collection[ShoalError]) -> None:
+        """Count a call on several shards that was answered. failed: the errors of the shards that were not read."""
+        self.ended("ok", shards - len(failed))
+        for error in failed:
+            self.ended(error.status)
+
+    def retried(self, calls: int = 1) -> None:
+        """Count calls that are tried again."""
+        self._retries(calls)
 
     def hedged(self) -> None:
         """Count a read that is also sent to a second replica."""
@@ -59,6 +71,10 @@ class ShardCallMeter:
     def hedge_won(self) -> None:
         """Count a hedge that answered first."""
         self._won(1)
+
+    def joined(self, searches: int) -> None:
+        """Count searches that go to the workers as one."""
+        self._joined(searches)
 
     def breaker_opened(self) -> None:
         """Count a breaker that opened."""

@@ -19,6 +19,7 @@ from shoal.router.logic.outcomes import may_be_answered_elsewhere, worst_of_copi
 from shoal.router.logic.replica_choice import ReplicaChoice
 from shoal.router.shards.metrics import ShardCallMeter
 from shoal.router.shards.traffic import Sent, Traffic
+from shoal.router.shards.under_way import Overtaken
 
 T = TypeVar("T")
 
@@ -75,7 +76,7 @@ class Race(Generic[T]):
 
     def _send_next(self) -> asyncio.Task[T]:
         choice = self._waiting.pop(0)
-        sent = self._traffic.sent(self._shard, choice)
+        sent = self._traffic.sent((self._shard,), choice.worker, probe=choice.probe)
         task = asyncio.create_task(self._copy(choice, sent))
         self._running[task] = sent
         return task
@@ -84,6 +85,10 @@ class Race(Generic[T]):
         """Send the read to one replica, and record how it ended."""
         try:
             value = await self._ask(choice)
+        except Overtaken as error:
+            self._traffic.given_up(sent)
+            self._meter.ended(error.status)
+            raise
         except ShoalError as error:
             self._traffic.failed(sent, error)
             self._meter.ended(error.status)

@@ -9,12 +9,13 @@ from typing import Generic, TypeVar
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.deadline import Clock, Deadline
-from shoal.core.errors import ErrorDetails, ShoalError, Unavailable
+from shoal.core.errors import ShoalError, Unavailable
 from shoal.core.shard_calls import Consistency, ShardService
 from shoal.core.shard_config import ShardConfig, ShardEntry, may_lead
 from shoal.router.cluster.workers import Workers
 from shoal.router.logic.read_plan import is_still_led
-from shoal.router.logic.replica_choice import ReplicaChoice, may_read, replicas_to_ask
+from shoal.router.logic.replica_choice import ReplicaChoice, homes_of, replicas_to_ask
+from shoal.router.logic.shard_places import nobody_may_answer
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 from shoal.router.shards.race import Race
 from shoal.router.shards.traffic import Traffic
@@ -60,7 +61,7 @@ class ReplicaReads:
         choices = self._choices(read)
         if not choices:
             self._meter.ended(Unavailable.status)
-            raise _nobody(read)
+            raise nobody_may_answer(read.entry.config, read.kind.consistency, read.shard)
         if len(choices) == 1:
             return await self._only_answer(read, choices[0])
         self._traffic.hedges.earn()
@@ -77,10 +78,10 @@ class ReplicaReads:
 
     def _choices(self, read: ReplicaRead[T]) -> tuple[ReplicaChoice, ...]:
         config, consistency, here = read.entry.config, read.kind.consistency, self._workers.here
-        homes = [config.worker_of[each] for each in may_read(config, consistency) if each in config.worker_of]
-        live = {worker for worker in homes if worker in read.seen.workers or worker in here}
-        loads = self._traffic.loads(config.shard, live, here) if len(live) > 1 else {}
-        return replicas_to_ask(config, consistency, live, loads)
+        live = {worker for worker in config.worker_of.values() if worker in read.seen.workers or worker in here}
+        homes = homes_of(config, consistency, live)
+        loads = self._traffic.loads(config.shard, {home.worker for home in homes}, here) if len(homes) > 1 else {}
+        return replicas_to_ask(homes, loads) if homes else ()
 
     async def _only_answer(self, read: ReplicaRead[T], choice: ReplicaChoice) -> T:
         """Ask the only replica that may answer. Its speed is not recorded, because there is nothing to choose."""
@@ -102,10 +103,3 @@ class ReplicaReads:
 
 def _may_answer(choice: ReplicaChoice, newest: ShardConfig | None) -> bool:
     return newest is not None and may_lead(newest, choice.replica)
-
-
-def _nobody(read: ReplicaRead[T]) -> Unavailable:
-    config = read.entry.config
-    homes = [config.worker_of[each] for each in may_read(config, read.kind.consistency) if each in config.worker_of]
-    why = " and ".join(f"worker {worker} is down" for worker in homes) or "it has no replica that may answer"
-    return Unavailable(f"shard {read.shard}: {why}", ErrorDetails(shard=read.shard))

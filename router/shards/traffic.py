@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from shoal.core.cluster_map import ClusterMap
+from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.deadline import Clock
 from shoal.core.errors import ShoalError
-from shoal.core.ids import Revision, ShardId, WorkerId
+from shoal.core.ids import ShardId, WorkerId
 from shoal.router.logic.breaker import CLOSED, Blame, Breaker, Gate, after_failure, blamed, gate, with_probe
 from shoal.router.logic.hedge import HedgeBudget, RecentTimes, Smoothed
-from shoal.router.logic.replica_choice import ReplicaChoice, ReplicaLoad
+from shoal.router.logic.replica_choice import ReplicaLoad
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
+
+_NOTHING: Mapping[ShardId, ShoalError] = MappingProxyType({})
 
 
 @dataclass(slots=True, eq=False)
@@ -27,9 +30,9 @@ class WorkerTraffic:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sent:
-    """A read that was sent to a replica."""
+    """A read that was sent to a worker, of one shard or of several. Each shard counts as a read under way there."""
 
-    shard: ShardId
+    shards: tuple[ShardId, ...]
     worker: WorkerId
     probe: bool
     at: float
@@ -44,13 +47,23 @@ class Traffic:
         self._workers: dict[WorkerId, WorkerTraffic] = {}
         self._replicas: dict[tuple[WorkerId, ShardId], Breaker] = {}
         self._times: dict[str, RecentTimes] = {}
-        self._registrations: Mapping[WorkerId, Revision] = {}
+        self._registered: Mapping[WorkerId, WorkerEntry] = {}
         self.hedges = HedgeBudget()
 
     def loads(self, shard: ShardId, workers: Iterable[WorkerId], here: frozenset[WorkerId]) -> dict[WorkerId, ReplicaLoad]:
         """Return the load of these workers, for a read of that shard. here: workers of this process."""
         now = self._clock()
         return {worker: self._load(worker, shard, now, worker in here) for worker in workers}
+
+    def worker_loads(self, workers: Iterable[WorkerId], here: frozenset[WorkerId]) -> dict[WorkerId, ReplicaLoad]:
+        """Return the load of these workers, for reads of any shards: without the breakers of replicas, see gates."""
+        now = self._clock()
+        return {worker: self._worker_load(worker, now, worker in here) for worker in workers}
+
+    def gates(self) -> dict[tuple[WorkerId, ShardId], Gate]:
+        """Return the gates of the replicas that failed of late."""
+        now = self._clock()
+        return {place: gate(breaker, now) for place, breaker in self._replicas.items()}
 
     def times(self, kind: str) -> RecentTimes:
         """Return the recent times of reads of one kind."""
@@ -65,27 +78,31 @@ class Traffic:
         if known is not None:
             known.heard_at = self._clock()
 
-    def sent(self, shard: ShardId, choice: ReplicaChoice) -> Sent:
+    def sent(self, shards: tuple[ShardId, ...], worker: WorkerId, *, probe: bool) -> Sent:
         """Record that a read is sent. One of `answered`, `failed` and `withdrawn` must be called at its end."""
-        now, place = self._clock(), (choice.worker, shard)
-        known = self._of(choice.worker)
-        known.in_flight += 1
-        if choice.probe:
+        now, known = self._clock(), self._of(worker)
+        known.in_flight += len(shards)
+        if probe:
             if gate(known.breaker, now) is Gate.PROBES:
                 known.breaker = with_probe(known.breaker, now)
-            replica = self._replicas.get(place, CLOSED)
-            if gate(replica, now) is Gate.PROBES:
-                self._replicas[place] = with_probe(replica, now)
-        return Sent(shard, choice.worker, choice.probe, now, known)
+            for place in [(worker, shard) for shard in shards]:
+                replica = self._replicas.get(place, CLOSED)
+                if gate(replica, now) is Gate.PROBES:
+                    self._replicas[place] = with_probe(replica, now)
+        return Sent(shards, worker, probe, now, known)
 
-    def answered(self, sent: Sent, kind: str) -> None:
-        """Record that a read was answered."""
+    def answered(self, sent: Sent, kind: str, failed: Mapping[ShardId, ShoalError] = _NOTHING) -> None:
+        """Record that a read was answered. failed: errors of shards that the worker could not read."""
         now = self._end(sent)
         seconds = now - sent.at
-        # The latency from before a probe belongs to a worker that did not work.
-        sent.traffic.latency = _with(None if sent.probe else sent.traffic.latency, seconds, now)
-        self.times(kind).add(seconds)
-        self._works(sent, now)
+        if len(failed) < len(sent.shards):
+            # The latency from before a probe belongs to a worker that did not work.
+            sent.traffic.latency = _with(None if sent.probe else sent.traffic.latency, seconds, now)
+            self.times(kind).add(seconds)
+        sent.traffic.heard_at, sent.traffic.breaker = now, CLOSED
+        if self._replicas or failed:
+            for shard in sent.shards:
+                self._replica_ended(sent.worker, shard, failed.get(shard), now)
 
     def failed(self, sent: Sent, error: ShoalError) -> None:
         """Record that a read failed with this error."""
@@ -95,9 +112,11 @@ class Traffic:
                 self.silent(sent)
             case Blame.REPLICA:
                 sent.traffic.heard_at, sent.traffic.breaker = now, CLOSED
-                self._replica_failed(sent, now)
+                self._replicas_failed(sent, now)
             case Blame.NOBODY:
-                self._works(sent, now)
+                sent.traffic.heard_at, sent.traffic.breaker = now, CLOSED
+                for shard in sent.shards:
+                    self._replicas.pop((sent.worker, shard), None)
             case Blame.UNKNOWN:
                 pass
 
@@ -112,7 +131,11 @@ class Traffic:
             known.latency = _with(known.latency, seconds, now)
         if sent.probe:
             self.silent(sent)
-            self._replica_failed(sent, now)
+            self._replicas_failed(sent, now)
+
+    def given_up(self, sent: Sent) -> None:
+        """Record that a read was cancelled for a reason that says nothing about its worker."""
+        self._end(sent)
 
     def silent(self, sent: Sent) -> None:
         """Record that the worker of a read could not be reached, or has answered nothing for long."""
@@ -120,10 +143,12 @@ class Traffic:
 
     async def keep(self, cluster: ClusterMap) -> None:
         """Forget shards that are gone, and workers that left the map or registered again as new processes."""
-        before, self._registrations = self._registrations, {each.id: each.registration for each in cluster.workers.values()}
-        kept = {worker for worker, registration in self._registrations.items() if before.get(worker, registration) == registration}
-        self._workers = {worker: known for worker, known in self._workers.items() if worker in kept}
-        self._replicas = {place: each for place, each in self._replicas.items() if place[0] in kept and place[1] in cluster.shards}
+        if cluster.workers is not self._registered:
+            before, self._registered = self._registered, cluster.workers
+            kept = {worker for worker, entry in cluster.workers.items() if before.get(worker, entry).registration == entry.registration}
+            self._workers = {worker: known for worker, known in self._workers.items() if worker in kept}
+            self._replicas = {place: each for place, each in self._replicas.items() if place[0] in kept}
+        self._replicas = {place: each for place, each in self._replicas.items() if place[1] in cluster.shards}
 
     def _of(self, worker: WorkerId) -> WorkerTraffic:
         found = self._workers.get(worker)
@@ -132,15 +157,25 @@ class Traffic:
         return found
 
     def _end(self, sent: Sent) -> float:
-        sent.traffic.in_flight -= 1
+        sent.traffic.in_flight -= len(sent.shards)
         return self._clock()
 
-    def _works(self, sent: Sent, now: float) -> None:
-        sent.traffic.heard_at, sent.traffic.breaker = now, CLOSED
-        self._replicas.pop((sent.worker, sent.shard), None)
+    def _replica_ended(self, worker: WorkerId, shard: ShardId, error: ShoalError | None, now: float) -> None:
+        """Record how the read of one shard ended at a worker that answered."""
+        match Blame.NOBODY if error is None else blamed(error):
+            case Blame.NOBODY:
+                self._replicas.pop((worker, shard), None)
+            case Blame.REPLICA | Blame.WORKER:
+                self._replica_failed(worker, shard, now)
+            case Blame.UNKNOWN:
+                pass
 
-    def _replica_failed(self, sent: Sent, now: float) -> None:
-        place = (sent.worker, sent.shard)
+    def _replicas_failed(self, sent: Sent, now: float) -> None:
+        for shard in sent.shards:
+            self._replica_failed(sent.worker, shard, now)
+
+    def _replica_failed(self, worker: WorkerId, shard: ShardId, now: float) -> None:
+        place = (worker, shard)
         self._replicas[place] = self._after_failure(self._replicas.get(place, CLOSED), now)
 
     def _after_failure(self, before: Breaker, now: float) -> Breaker:
@@ -150,16 +185,16 @@ class Traffic:
         return after
 
     def _load(self, worker: WorkerId, shard: ShardId, now: float, here: bool) -> ReplicaLoad:
-        replica = gate(self._replicas.get((worker, shard), CLOSED), now)
+        load = self._worker_load(worker, now, here)
+        replica = self._replicas.get((worker, shard))
+        return load if replica is None else replace(load, gate=max(load.gate, gate(replica, now)))
+
+    def _worker_load(self, worker: WorkerId, now: float, here: bool) -> ReplicaLoad:
         known = self._workers.get(worker)
         if known is None:
-            return ReplicaLoad(here=here, gate=replica)
-        return ReplicaLoad(
-            in_flight=known.in_flight,
-            latency_s=None if known.latency is None else known.latency.now(now),
-            here=here,
-            gate=max(replica, gate(known.breaker, now)),
-        )
+            return ReplicaLoad(here=here)
+        latency_s = None if known.latency is None else known.latency.now(now)
+        return ReplicaLoad(in_flight=known.in_flight, latency_s=latency_s, here=here, gate=gate(known.breaker, now))
 
 
 def _with(latency: Smoothed | None, seconds: float, now: float) -> Smoothed:

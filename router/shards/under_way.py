@@ -23,10 +23,17 @@ T = TypeVar("T")
 Holds = Callable[[ShardConfig | None], bool]
 """Returns whether a call is still useful with this configuration of its shard; None: the shard is gone."""
 
+Look = Callable[[ClusterMap], ShardId | None]
+"""Returns the shard for which a call is not useful any more with this map; None if it is useful."""
+
+
+class Overtaken(Unavailable):
+    """The call was cancelled: the map shows that a replica which was asked may not answer any more."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
-    holds: Holds
+    look: Look
     scope: asyncio.Timeout
 
 
@@ -34,36 +41,39 @@ class UnderWay:
     """The calls of one router. Used from one event loop."""
 
     def __init__(self) -> None:
-        self._calls: dict[ShardId, set[_Call]] = {}
+        self._calls: dict[_Call, ShardId | None] = {}
 
     async def run(self, shard: ShardId, holds: Holds, call: Awaitable[T]) -> T:
-        """Return the answer of a call. Raises Unavailable if the call is cancelled because `holds` became false."""
+        """Return the answer of a call on a shard. Raises Overtaken if it is cancelled because `holds` became false."""
+
+        def look(cluster: ClusterMap) -> ShardId | None:
+            entry = cluster.shards.get(shard)
+            return None if holds(entry.config if entry else None) else shard
+
+        return await self.run_while(look, call)
+
+    async def run_while(self, look: Look, call: Awaitable[T]) -> T:
+        """Return the answer of a call on several shards. Raises Overtaken if it is cancelled for one of them."""
         try:
             async with asyncio.timeout(None) as scope:
-                mine = _Call(holds, scope)
-                self._calls.setdefault(shard, set()).add(mine)
+                mine = _Call(look, scope)
+                self._calls[mine] = None
                 try:
                     return await call
                 finally:
-                    self._forget(shard, mine)
+                    shard = self._calls.pop(mine)
         except TimeoutError:
             if not scope.expired():
                 raise
-            details = ErrorDetails(shard=str(shard))
-            raise Unavailable(f"the replica of shard {shard} that was asked may not answer any more", details) from None
+            raise Overtaken(
+                f"the replica of shard {shard} that was asked may not answer any more", ErrorDetails(shard=str(shard))
+            ) from None
 
     async def keep(self, cluster: ClusterMap) -> None:
         """Cancel the calls that are not useful any more with this map."""
         now = asyncio.get_running_loop().time()
-        for shard, calls in list(self._calls.items()):
-            entry = cluster.shards.get(shard)
-            for call in [each for each in calls if not each.holds(entry.config if entry else None)]:
-                self._forget(shard, call)
+        for call, before in list(self._calls.items()):
+            shard = call.look(cluster) if before is None else None
+            if shard is not None:
+                self._calls[call] = shard
                 call.scope.reschedule(now)
-
-    def _forget(self, shard: ShardId, call: _Call) -> None:
-        calls = self._calls.get(shard)
-        if calls is not None:
-            calls.discard(call)
-            if not calls:
-                del self._calls[shard]

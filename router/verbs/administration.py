@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from shoal.core.alteration import altered_spec
 from shoal.core.cluster_map import ClusterMap
-from shoal.core.collection import CollectionState, check_name, check_range, check_recall
+from shoal.core.collection import Collection, CollectionState, check_name, check_range, check_recall
 from shoal.core.deadline import Clock
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, ShoalError, Unavailable
 from shoal.core.ids import CollectionId, ShardId
@@ -21,12 +21,14 @@ from shoal.core.requests import AlterCollection, CreateCollection, DropCollectio
 from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardService, ShardTune
 from shoal.router.cluster.finder import Finder
 from shoal.router.cluster.view import ClusterView, wait_until
+from shoal.router.logic.checks import check_tune
 from shoal.router.logic.gather import gather_figures
 from shoal.router.logic.outcomes import values_of_all
 from shoal.router.logic.read_plan import shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of, wait_before_retry
 from shoal.router.shards.every_replica import EveryReplica
 from shoal.router.shards.scatter import Scatter, ShardTask
+from shoal.router.shards.serving import Serving
 
 T = TypeVar("T")
 
@@ -74,6 +76,7 @@ class Administration:
         finder: Finder,
         scatter: Scatter,
         replicas: EveryReplica,
+        serving: Serving,
         leader: LeaderCalls,
         clock: Clock,
         limits: Limits,
@@ -82,17 +85,36 @@ class Administration:
     ) -> None:
         self._view, self._finder, self._scatter, self._leader, self._clock = view, finder, scatter, leader, clock
         self._limits, self._new_request_id, self._patience_s = limits, new_request_id, patience_s
-        self._replicas = replicas
+        self._replicas, self._serving = replicas, serving
 
     async def create(self, request: CreateCollection, timeout_s: float) -> CollectionId:
-        """Create a collection. Returns when it is usable, also through this router."""
+        """Create a collection. Returns when the primaries of all its shards serve, as this router sees them.
+
+        Raises DeadlineExceeded when the time is over first. The collection may exist then; the message says so, and how
+        many of its shards serve.
+        """
         request.spec(self._limits)
         _check_length("request_id", request.request_id)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         named = dataclasses.replace(request, request_id=request.request_id or self._new_request_id())
         created = await self._forward(until_deadline, lambda address, left_s: self._leader.create(address, named, left_s))
-        await self._catch_up(lambda cluster: _is_active(cluster, created), until_deadline)
+        await self._serving.of_all(await self._shown(request.name, created, until_deadline), until_deadline)
         return created
+
+    async def _shown(self, name: str, created: CollectionId, patience: RetryPatience) -> Collection:
+        """Wait until this router's map shows a new collection as usable, and return it."""
+        found: Collection | None = None
+
+        def settled(cluster: ClusterMap) -> bool:
+            nonlocal found
+            before, found = found, cluster.collections.get(created)
+            return before is not None if found is None else found.state is not CollectionState.CREATING
+
+        if not await wait_until(self._view, settled, patience.deadline):
+            raise DeadlineExceeded(f"collection {name!r} exists, but this router's map does not show it yet", ErrorDetails(field="name"))
+        if found is None or found.state is CollectionState.DROPPING:
+            raise NotFound(f"collection {name!r} was dropped while it was being created", ErrorDetails(field="name"))
+        return found
 
     async def alter(self, request: AlterCollection, timeout_s: float) -> None:
         """Change a live collection. When it returns, this router's map shows the change too.
@@ -169,14 +191,18 @@ class Administration:
     async def tune(self, request: TuneCollection, timeout_s: float) -> tuple[SegmentCurve, ...]:
         """Measure recall against cost now, on every replica in sync whose worker is live.
 
-        Returns the primaries' curves, by shard, of every segment that has an index.
+        Each is given the queries of the call, if it has any. Returns the primaries' curves, by shard, of every segment
+        that has an index.
         """
         check_range("k", request.k, self._limits.k)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(request.name, until_deadline)
-        curves = await self._replicas.do(
-            collection, lambda service, shard, left_s: service.tune(ShardTune(shard=shard, k=request.k), left_s), until_deadline
-        )
+        check_tune(request, collection.spec, self._limits)
+
+        async def ask(service: ShardService, shard: ShardId, left_s: float) -> tuple[SegmentCurve, ...]:
+            return await service.tune(ShardTune(shard=shard, k=request.k, queries=request.queries), left_s)
+
+        curves = await self._replicas.do(collection, ask, until_deadline)
         return tuple(itertools.chain.from_iterable(curves))
 
     async def measure_recall(self, request: MeasureRecall, timeout_s: float) -> tuple[ShardRecall, ...]:
@@ -227,11 +253,6 @@ def _leader_address(cluster: ClusterMap) -> str:
     if cluster.leader is None:
         raise Unavailable("no coordinator leads the cluster; collections cannot be created, altered or dropped until one does")
     return cluster.leader.address
-
-
-def _is_active(cluster: ClusterMap, collection: CollectionId) -> bool:
-    found = cluster.collections.get(collection)
-    return found is not None and found.state is not CollectionState.CREATING
 
 
 def _is_altered(cluster: ClusterMap, request: AlterCollection, before: CollectionId | None) -> bool:

@@ -15,7 +15,7 @@ from shoal.core.limits import Limits
 from shoal.core.points import StoredColumns, without_repeats
 from shoal.core.replies import Found, Got, Page
 from shoal.core.requests import Count, Get, ReadAs, Scroll, Search
-from shoal.core.shard_calls import ShardService
+from shoal.core.shard_calls import ShardService, k_of_queries
 from shoal.core.topk import MANY_HITS, HitColumns
 from shoal.core.turns import Asker, Turn
 from shoal.router.cluster.finder import Finder
@@ -29,11 +29,12 @@ from shoal.router.logic.checks import (
     check_scroll,
     check_search,
 )
-from shoal.router.logic.gather import gather_hits, gather_page, gather_part, gather_points, k_of_queries, page_points, smaller_page
-from shoal.router.logic.outcomes import Outcome, values_of_all, values_of_some
-from shoal.router.logic.read_plan import count_calls, get_calls, scroll_calls, search_calls, shards_of
+from shoal.router.logic.gather import gather_hits, gather_page, gather_part, gather_points, page_points, smaller_page
+from shoal.router.logic.outcomes import Outcome, parts_of_all, parts_of_some, values_of_all
+from shoal.router.logic.read_plan import count_calls, get_calls, scroll_calls, search_call, shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of
 from shoal.router.logic.write_plan import parts_of
+from shoal.router.shards.joined_searches import JoinedSearches
 from shoal.router.shards.replica_reads import ReadKind
 from shoal.router.shards.scatter import Scatter, ShardTask
 from shoal.runtime.fair_pool import FairPool
@@ -59,11 +60,20 @@ class Reads:
     """Reads points. Calls raise ShoalErrors that name the shard at fault. timeout_s bounds the whole call."""
 
     def __init__(
-        self, *, view: ClusterView, finder: Finder, scatter: Scatter, conversions: FairPool, clock: Clock, limits: Limits, patience_s: float
+        self,
+        *,
+        view: ClusterView,
+        finder: Finder,
+        scatter: Scatter,
+        searches: JoinedSearches,
+        conversions: FairPool,
+        clock: Clock,
+        limits: Limits,
+        patience_s: float,
     ) -> None:
         """conversions: pool that checks long filters."""
         self._conversions = conversions
-        self._view, self._finder, self._scatter = view, finder, scatter
+        self._view, self._finder, self._scatter, self._searches = view, finder, scatter, searches
         self._clock, self._limits, self._patience_s = clock, limits, patience_s
 
     async def search(self, question: Search, timeout_s: float) -> Found:
@@ -72,22 +82,20 @@ class Reads:
         collection = await self._finder.usable(question.collection, patience)
         filters = [group.filter for group in question.groups]
         await self._checked(lambda turn: check_search(question, collection.spec, self._limits, turn), filters, question.read, patience)
-        calls, kind = search_calls(question, collection), _search_kind(question)
-        outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.search(call, left_s), kind, patience)
-        parts, missing = values_of_some(outcomes) if question.allow_partial else (values_of_all(outcomes), ())
+        covered = await self._searches.search(collection, search_call(question, collection), patience)
+        parts, missing = parts_of_some(covered) if question.allow_partial else (parts_of_all(covered), ())
 
         def gathered(turn: Turn) -> HitColumns:
-            for part in parts:
-                turn.pause()
-                check_answer_bytes(part.hits, self._limits, FEWER_HITS)
-            k = k_of_queries(question.groups, len(question.queries))
-            return gather_hits([part.hits for part in parts], k, collection.spec.metric)
+            hits = gather_hits([part.hits for part in parts], k_of_queries(question.groups, len(question.queries)), collection.spec.metric)
+            turn.pause()
+            check_answer_bytes(hits, self._limits, FEWER_HITS)
+            return hits
 
         many = sum(len(part.hits) for part in parts) > MANY_HITS
         return Found(
             hits=await self._conversions.aside(gathered, Asker(caller=question.read.caller), patience.deadline, long=many),
             missing_shards=missing,
-            explain=tuple(each for part in parts for each in part.explain),
+            explain=tuple(sorted((each for part in parts for each in part.explain), key=lambda each: each.shard)),
         )
 
     async def get(self, question: Get, timeout_s: float) -> Got:
@@ -188,8 +196,3 @@ def _task(call: C, ask: Callable[[ShardService, C, float], Awaitable[T]], kind: 
 
 def _kind(verb: str, read: ReadAs) -> ReadKind:
     return ReadKind(verb, read.consistency)
-
-
-def _search_kind(question: Search) -> ReadKind:
-    """Return the kind of a search. Searches with a similar number of queries (equal number of digits) are one kind."""
-    return _kind(f"search{len(str(len(question.queries)))}", question.read)

@@ -7,8 +7,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Protocol
 
@@ -17,10 +18,12 @@ from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.errors import DataLoss, ErrorDetails, Internal, PreconditionFailed, ResourceExhausted, ShoalError, to_keep
 from shoal.core.file_budget import OPEN_FILES_LIMIT
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
+from shoal.core.map_changes import changed_shards_on
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.logs import event
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
+from shoal.shard_worker.hosting.due_shards import DueShards, swapped
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
 from shoal.shard_worker.hosting.host import FailedReplica, Host
 from shoal.shard_worker.hosting.membership import Membership
@@ -95,27 +98,31 @@ class Assignments:
         self._busy: dict[ShardId, asyncio.Task[None]] = {}
         self._no_space: str | None = None
         self._closing = asyncio.Event()
-        self._maps = ChangeSignal()
-        self._swapped: set[ShardId] = set()
+        self._due = DueShards()
 
     def see_map(self, cluster_map: ClusterMap) -> None:
-        """Take a newer map."""
-        self._map = cluster_map
-        self._maps.notify()
-        self._news.notify()
+        """Take a newer map. Only the shards whose steps may differ with it are looked at."""
+        before, self._map = self._map, cluster_map
+        changed = changed_shards_on(self._me, before, cluster_map)
+        if changed or self._due.are_all(self._membership.registration):
+            self._look_soon(*changed)
 
     def wake(self) -> None:
-        """Decide again now: the registration or a replica has changed."""
+        """Look at every shard now: the registration or a replica has changed."""
+        self._due.add_all()
         self._news.notify()
 
     async def run(self) -> None:
-        """Decide and act until cancelled."""
+        """Decide and act until cancelled. Looks at a shard when it may need a step, and every LOOK_AGAIN_S at all."""
+        loop = asyncio.get_running_loop()
+        all_due_at = loop.time() + LOOK_AGAIN_S
         while True:
             heard = self._news.count
-            for step in next_steps(self._view()):
-                self._begin(step)
-            self._shut_failed()
-            await self._news.wait(heard, LOOK_AGAIN_S)
+            self._look()
+            await self._news.wait(heard, max(0.0, all_due_at - loop.time()))
+            if loop.time() >= all_due_at:
+                self._due.add_all()
+                all_due_at = loop.time() + LOOK_AGAIN_S
 
     def tell_space(self, reason: str | None) -> None:
         """Pass on whether there is room on the disk to every replica. reason: why there is none, else None."""
@@ -132,7 +139,6 @@ class Assignments:
         cannot be stopped, and would go on in a folder whose lock is released.
         """
         self._closing.set()
-        self._maps.notify()
         while self._busy:
             await asyncio.wait(self._busy.values())
         closed = await asyncio.gather(*(replica.close() for replica in self._host.open.values()), return_exceptions=True)
@@ -142,31 +148,51 @@ class Assignments:
             self._host.memory.close(shard)
         self._host.open.clear()
 
-    def _view(self) -> HostView:
-        local: dict[ShardId, LocalReplica] = {}
-        for shard, replica in self._host.open.items():
-            epoch, registration = self._told.get(shard, (Revision(0), Revision(0)))
-            state = _state_of(replica.failure)
-            local[shard] = LocalReplica(
-                replica=replica.id,
-                state=state,
-                epoch=epoch,
-                registration=registration,
-                spec=self._specs[shard],
-                idle_term=replica.idle_term,
-                behind=replica.behind,
-            )
-        for shard, failed in self._host.failed.items():
-            state = _state_of_unopened(failed)
-            local[shard] = LocalReplica(replica=failed.replica, state=state, epoch=Revision(0), registration=Revision(0))
+    def _look_soon(self, *shards: ShardId) -> None:
+        self._due.add(shards)
+        self._news.notify()
+
+    def _look(self) -> None:
+        """Begin the steps of the shards that are due."""
+        registration, now = self._membership.registration, asyncio.get_running_loop().time()
+        mine = (self._map.shards.of_worker(self._me), self._host.open, self._host.failed)
+        every = itertools.chain(*mine) if self._due.are_all(registration) else ()
+        due = self._due.take(every, self._map, registration, now) - self._busy.keys()
+        if not due:
+            return
+        for step in next_steps(self._view(due), due):
+            self._begin(step)
+        self._shut_failed(due)
+
+    def _view(self, shards: set[ShardId]) -> HostView:
+        """Return what the decision about these shards depends on."""
         return HostView(
             map=self._map,
             me=self._me,
             registration=self._membership.registration,
-            local=local,
+            local={shard: known for shard in shards if (known := self._local(shard)) is not None},
             folders=self._folders.existing(),
-            busy=frozenset(self._busy),
+            busy=frozenset(),
             roomy=self._no_space is None,
+        )
+
+    def _local(self, shard: ShardId) -> LocalReplica | None:
+        failed = self._host.failed.get(shard)
+        if failed is not None:
+            state = _state_of_unopened(failed)
+            return LocalReplica(replica=failed.replica, state=state, epoch=Revision(0), registration=Revision(0))
+        replica = self._host.open.get(shard)
+        if replica is None:
+            return None
+        epoch, registration = self._told.get(shard, (Revision(0), Revision(0)))
+        return LocalReplica(
+            replica=replica.id,
+            state=_state_of(replica.failure),
+            epoch=epoch,
+            registration=registration,
+            spec=self._specs[shard],
+            idle_term=replica.idle_term,
+            behind=replica.behind,
         )
 
     def _begin(self, step: HostStep) -> None:
@@ -213,14 +239,9 @@ class Assignments:
                 await self._resign(config, entry.epoch)
 
     def _start(self, shard: ShardId, work: Callable[[], Awaitable[None]]) -> None:
-        seen = self._maps.count
-
         async def guarded() -> None:
             try:
                 await work()
-                if shard in self._swapped:
-                    # The map on which this step was decided is outdated: another swap based on it would be rejected.
-                    await self._maps.wait(seen, LOOK_AGAIN_S)
             except ShoalError as error:
                 log.warning(event("step_postponed", shard=shard, reason=error.message))
                 await self._pause(LOOK_AGAIN_S)
@@ -228,9 +249,8 @@ class Assignments:
                 log.exception(event("step_failed", shard=shard))
                 await self._pause(LOOK_AGAIN_S)
             finally:
-                self._swapped.discard(shard)
                 del self._busy[shard]
-                self._news.notify()
+                self._look_soon(shard)
 
         self._busy[shard] = asyncio.create_task(guarded())
 
@@ -245,22 +265,22 @@ class Assignments:
         shard = entry.config.shard
         self._told[shard] = (entry.epoch, self._membership.registration)
         self._host.open[shard].tell(entry.config, entry.epoch, self._membership.registration)
-        self._news.notify()
+        self._look_soon(shard)
 
     def _tell_spec(self, shard: ShardId, spec: CollectionSpec) -> None:
         self._specs[shard] = spec
         self._host.open[shard].tell_spec(spec)
         log.info(event("collection_altered", shard=shard, index=spec.index, recall=spec.recall))
-        self._news.notify()
+        self._look_soon(shard)
 
     def _fail(self, shard: ShardId, replica: ReplicaId, reason: ShoalError) -> None:
         log.error(event("replica_failed", shard=shard, replica=replica, reason=reason.message))
         self._host.failed[shard] = FailedReplica(replica=replica, reason=to_keep(reason))
 
-    def _shut_failed(self) -> None:
+    def _shut_failed(self, shards: Iterable[ShardId]) -> None:
         """Close replicas that have FAILED and have no step under way: they answer nothing any more, but hold memory."""
-        for shard, replica in list(self._host.open.items()):
-            if shard not in self._busy and _state_of(replica.failure) is Local.FAILED:
+        for shard in sorted(self._host.open.keys() & set(shards)):
+            if shard not in self._busy and _state_of(self._host.open[shard].failure) is Local.FAILED:
                 self._start(shard, partial(self._shut, shard))
 
     async def _shut(self, shard: ShardId) -> None:
@@ -410,8 +430,9 @@ class Assignments:
 
         Returns the new epoch, or None if it is not certain that the swap was done.
         """
-        outcome, revision = await self._swaps.swap(config, epoch, self._membership.registration)
-        self._swapped.add(config.shard)
+        registration = self._membership.registration
+        outcome, revision = await self._swaps.swap(config, epoch, registration)
+        self._due.note(config.shard, swapped(epoch, outcome, revision, registration, asyncio.get_running_loop().time()))
         return revision if outcome is SwapOutcome.DONE else None
 
 

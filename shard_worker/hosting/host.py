@@ -24,12 +24,15 @@ from shoal.core.shard_calls import (
     ShardScroll,
     ShardSearch,
     ShardService,
+    ShardsFound,
+    ShardsSearch,
     ShardStats,
     ShardTune,
     ShardWrite,
     WorkerStatus,
     WriteAck,
 )
+from shoal.shard_worker.hosting.shards_search import search_replicas
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.memory import WorkerMemory, unbounded_memory
 from shoal.shard_worker.resources.os_limits import open_files
@@ -68,6 +71,10 @@ class Host(ShardService):
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
         return await self.replica(call.shard).search(call, timeout_s)
+
+    async def search_shards(self, call: ShardsSearch, timeout_s: float) -> ShardsFound:
+        """See ShardService."""
+        return await search_replicas(self.replica, call, timeout_s)
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""

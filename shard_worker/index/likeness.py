@@ -1,11 +1,12 @@
 """Tell whether queries are like the sample that a segment's recall was measured on, by how far their nearest rows lie.
 
-Used by all threads that search: the only number that changes is a float, and a lost update does no harm. The rule is in
-shoal.shard_worker.logic.tuning.query_drift.
+Used by all threads that search: the numbers that change are a level and a count, and a lost update does no harm. The
+rule is in shoal.shard_worker.logic.tuning.query_drift.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 
@@ -47,12 +48,14 @@ def remoteness(queries: Matrix, scores: npt.NDArray[np.float32], metric: Metric)
 class Likeness:
     """Compares queries with the sample of one measurement.
 
-    sample: remoteness of the queries that it was made with, ascending; empty when queries cannot be compared.
+    sample: remoteness of the queries that it was made with, ascending; empty when queries cannot be compared; most:
+    queries for which the measurement serves before it is confirmed, infinite if it needs no confirmation.
     """
 
-    __slots__ = ("_level", "_limit", "_sample", "doubted")
+    __slots__ = ("_confirmed", "_counted", "_level", "_limit", "_most", "_sample", "doubted")
 
-    def __init__(self, sample: Sequence[float]) -> None:
+    def __init__(self, sample: Sequence[float], most: float = math.inf) -> None:
+        self._most, self._counted, self._confirmed = most, 0, 0.0
         self._sample = list(sample)
         # The farthest query of a sample is not the farthest of all queries like it.
         self._limit = sample[-1] + _BEYOND * (sample[-1] - sample[len(sample) // 2]) if sample else 0.0
@@ -64,6 +67,14 @@ class Likeness:
         It never becomes False again: the next measurement has its own Likeness.
         """
 
+    def serves(self, recall: float, queries: int) -> bool:
+        """Return whether so many more queries may rely on the measurement for this recall."""
+        return not self.doubted and (self._counted + queries <= self._most or recall <= self._confirmed)
+
+    def confirm(self, recall: float) -> None:
+        """Record that searches were found to reach this recall."""
+        self._confirmed = max(self._confirmed, recall)
+
     def unlike(self, remote: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_] | None:
         """Return which of the queries lie well beyond all of the sample; None when there are none. The queries are
         counted.
@@ -73,6 +84,7 @@ class Likeness:
         if not self._sample:
             return None
         values = remote[:_LOOKED_AT].tolist()
+        self._counted += len(remote)
         self._count(values)
         if len(values) == 1:
             return np.ones(1, dtype=bool) if values[0] > self._limit else None

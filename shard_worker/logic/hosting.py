@@ -9,7 +9,7 @@ it would then pass for the member that it was.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -195,16 +195,14 @@ HostStep = (
 )
 
 
-def next_steps(view: HostView) -> list[HostStep]:
-    """Return the steps to take now, at most one per shard, in order of shards."""
-    steps: list[HostStep] = []
-    for shard in sorted({*view.map.shards, *view.local}):
-        if shard in view.busy:
-            continue
-        step = _step_of(view, shard)
-        if step is not None:
-            steps.append(step)
-    return steps
+def next_steps(view: HostView, shards: Iterable[ShardId] | None = None) -> list[HostStep]:
+    """Return the steps to take now for these shards, at most one per shard, in order of shards.
+
+    shards: None for every shard that has a replica here, in the map or in this process. No other shard ever has a step.
+    """
+    looked_at = {*view.map.shards.of_worker(view.me), *view.local} if shards is None else set(shards)
+    steps = (_step_of(view, shard) for shard in sorted(looked_at - view.busy))
+    return [step for step in steps if step is not None]
 
 
 def _step_of(view: HostView, shard: ShardId) -> HostStep | None:

@@ -19,7 +19,7 @@ from shoal.core.collection import Metric
 from shoal.core.filter import Filter, is_long
 from shoal.core.ids import ShardId
 from shoal.core.points import IdArray, StoredColumns, check_dim
-from shoal.core.shard_calls import ShardFound, ShardGet, ShardScroll, ShardSearch
+from shoal.core.shard_calls import SegmentExplain, ShardFound, ShardGet, ShardScroll, ShardSearch
 from shoal.core.topk import HitColumns, concat_ids
 from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.index.replica_index import ReplicaIndex
@@ -27,7 +27,7 @@ from shoal.shard_worker.index.search.ask import SearchContext, ViewOutdated
 from shoal.shard_worker.index.search.filtered_reading import count_view, ids_page, rows_matching
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.search import estimated_search_us, search_view
-from shoal.shard_worker.index.view import IndexView
+from shoal.shard_worker.index.view import IndexHits, IndexView
 from shoal.shard_worker.storage.store.mutation import Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore
 
@@ -54,6 +54,11 @@ GROUPS_ON_LOOP = 8
 def reads_store(call: ShardSearch) -> bool:
     """Return whether a search may read the store: for payloads and vectors of hits, or for what a filter asks."""
     return call.with_payload or call.with_vectors or any(group.filter is not None for group in call.groups)
+
+
+def stored_us(points: int, point_bytes: float) -> float:
+    """Return the estimated time to read points from the store, in microseconds. point_bytes: their mean size."""
+    return points * (PAYLOAD_US + point_bytes * BYTE_US)
 
 
 class Matching(NamedTuple):
@@ -92,27 +97,34 @@ class ReplicaReading:
         hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
         cost = HIT_US * hits
         if call.with_payload or call.with_vectors:
-            cost += hits * (PAYLOAD_US + point_bytes * BYTE_US)
+            cost += stored_us(hits, point_bytes)
         if cost > ON_LOOP_US:
             return cost
         return cost + estimated_search_us(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, self._context)
 
     def search(self, view: IndexView, call: ShardSearch, turn: Turn = FREE) -> ShardFound | None:
         """Return the hits of the view; None if a row that it needs from the store was replaced meanwhile."""
+        found = self.find(view, call, turn)
+        if found is None:
+            return None
+        hits, explain = found
+        if not (call.with_payload or call.with_vectors):
+            return ShardFound(hits=HitColumns(counts=hits.counts, ids=hits.ids, scores=hits.scores), explain=explain)
+        columns = self.stored(hits.rows, call.with_vectors, call.with_payload, turn)
+        if columns is None:
+            return None
+        full = HitColumns(counts=hits.counts, ids=hits.ids, scores=hits.scores, payloads=columns.payloads, vectors=columns.vectors)
+        return ShardFound(hits=full, explain=explain)
+
+    def find(self, view: IndexView, call: ShardSearch, turn: Turn = FREE) -> tuple[IndexHits, tuple[SegmentExplain, ...]] | None:
+        """Return the hits of the view with their rows, and how they were found if requested; None as in search."""
         check_dim(call.queries, self._index.dim, field="queries")
         context = self._explaining if call.explain else self._context
         try:
-            found, explains = search_view(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, context, turn)
+            hits, explains = search_view(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, context, turn)
         except ViewOutdated:
             return None
-        explain = tuple(each.of_shard(self._shard.number) for each in explains)
-        if not (call.with_payload or call.with_vectors):
-            return ShardFound(hits=HitColumns(counts=found.counts, ids=found.ids, scores=found.scores), explain=explain)
-        columns = self._stored(found.rows, call.with_vectors, call.with_payload, turn)
-        if columns is None:
-            return None
-        hits = HitColumns(counts=found.counts, ids=found.ids, scores=found.scores, payloads=columns.payloads, vectors=columns.vectors)
-        return ShardFound(hits=hits, explain=explain)
+        return hits, tuple(each.of_shard(self._shard.number) for each in explains)
 
     def get(self, call: ShardGet, turn: Turn = FREE) -> StoredColumns:
         """Return points by id."""
@@ -139,7 +151,7 @@ class ReplicaReading:
             rows, _ = ids_page(view, filter, call.after, call.limit, self._context, turn)
         except ViewOutdated:
             return None
-        return self._stored(rows, call.with_vectors, call.with_payload, turn)
+        return self.stored(rows, call.with_vectors, call.with_payload, turn)
 
     def matching(self, view: IndexView, filter: Filter, limit: int, turn: Turn = FREE) -> Matching | None:
         """Return at most `limit` points of the view that match; None as in search."""
@@ -148,7 +160,7 @@ class ReplicaReading:
         except ViewOutdated:
             return None
 
-    def _stored(self, rows: Rows, with_vectors: bool, with_payloads: bool, turn: Turn) -> StoredColumns | None:
+    def stored(self, rows: Rows, with_vectors: bool, with_payloads: bool, turn: Turn) -> StoredColumns | None:
         """Return the content of these rows in the store, or None if one of them was replaced.
 
         Reading in pieces is safe: a row never changes, it is only deleted.

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from shoal.core.collection import CollectionSpec
+import numpy as np
+import numpy.typing as npt
+
+from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
 from shoal.core.health import ReplicaRole
@@ -20,6 +23,7 @@ from shoal.core.shard_calls import (
     ReadTerms,
     ReplicaStatus,
     SegmentCurve,
+    SegmentExplain,
     ShardCount,
     ShardDeleteMatching,
     ShardFound,
@@ -38,7 +42,7 @@ from shoal.core.shard_config import ShardConfig
 from shoal.core.turns import FREE, Asker, Turn
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s, wall_ms
-from shoal.shard_worker.index.view import IndexView
+from shoal.shard_worker.index.view import IndexHits, IndexView
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
 from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot, Tick
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
@@ -47,7 +51,7 @@ from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
 from shoal.shard_worker.replica.files import ReplicaFiles
-from shoal.shard_worker.replica.reading import ON_LOOP_US, Matching, reads_store
+from shoal.shard_worker.replica.reading import ON_LOOP_US, Matching, reads_store, stored_us
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
 from shoal.shard_worker.replica.room import ReplicaRoom
@@ -73,6 +77,15 @@ UNDISTURBED_TRIES = 3
 BEHIND_S = 0.5
 """How long a replica that does not lead waits for a record that a read needs: another replica may have it already."""
 LARGE_READ_POINTS, LARGE_READ_BYTES = 16, 256 * 1024
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FoundRows:
+    """The hits of a search, before their payloads and vectors are read. began: see Replica._wait_for."""
+
+    hits: IndexHits
+    explain: tuple[SegmentExplain, ...]
+    began: Term | None
 
 
 class Replica:
@@ -126,7 +139,6 @@ class Replica:
         self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, spec=spec, folder=engine.tuning_folder)
         self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, tuner=self._tuner)
         self._sealing.kick()
-        self._tuner.kick()
 
     @property
     def behind(self) -> ReplicaId | None:
@@ -152,6 +164,11 @@ class Replica:
     def collection_name(self) -> str:
         """Return the name of its collection."""
         return self._spec.name
+
+    @property
+    def metric(self) -> Metric:
+        """Return the metric of its collection."""
+        return self._spec.metric
 
     @property
     def writes_pending(self) -> int:
@@ -221,19 +238,46 @@ class Replica:
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
+        return (await self._searched(call, Deadline.after(timeout_s, boot_s), self._reading.search))[0]
+
+    async def find(self, call: ShardSearch, deadline: Deadline) -> FoundRows:
+        """Search without reading payloads and vectors: `complete` reads them. Raises as search."""
+        bare = dataclasses.replace(call, with_payload=False, with_vectors=False)
+        (hits, explain), began = await self._searched(bare, deadline, self._reading.find)
+        return FoundRows(hits=hits, explain=explain, began=began)
+
+    async def complete(self, found: FoundRows, hits: npt.NDArray[np.intp], call: ShardSearch, deadline: Deadline) -> StoredColumns | None:
+        """Return the payloads and vectors, as the call wants them, of the hits at these positions.
+
+        Returns None if one of their rows was replaced meanwhile: then the search has to be done again. Raises as
+        search.
+        """
+        self._check_working()
+        rows = found.hits.rows[hits]
+        read = partial(self._reading.stored, rows, call.with_vectors, call.with_payload)
+        if stored_us(len(rows), self._room.point_bytes) <= ON_LOOP_US and self._files.open_now():
+            columns = read(FREE)
+        else:
+            columns = await self._reads.in_pool(read, call.terms.caller, deadline, stored=True)
+        self._check_primary(call.terms, found.began)
+        return columns
+
+    async def _searched(
+        self, call: ShardSearch, deadline: Deadline, search: Callable[[IndexView, ShardSearch, Turn], T | None]
+    ) -> tuple[T, Term | None]:
+        """Return what `search` finds in a view, and the term that this replica certainly leads, if any."""
         _check_search(call, self._spec.dim)
-        deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(call.terms, deadline)
         self._tuner.offer(call.queries)
         found = await self._undisturbed(
-            lambda view, turn: self._reading.search(view, call, turn),
+            lambda view, turn: search(view, call, turn),
             call.terms.caller,
             deadline,
             lambda view: self._reading.estimated_us(view, call, self._room.point_bytes),
             stored=reads_store(call),
         )
         self._check_primary(call.terms, began)
-        return found
+        return found, began
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
@@ -257,6 +301,8 @@ class Replica:
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         """See ShardService."""
         self._check_working()
+        if call.queries is not None:
+            check_dim(call.queries, self._spec.dim, field="queries")
         return await self._tuner.tune(call, timeout_s)
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
@@ -445,7 +491,6 @@ class Replica:
         self._progress.notify()
         self._room.account()
         self._sealing.kick()
-        self._tuner.kick()
 
 
 def _check_search(call: ShardSearch, dim: int) -> None:

@@ -81,7 +81,7 @@ class Sealing:
             self._wake.set()
 
     async def optimize(self, timeout_s: float) -> None:
-        """Seal and merge all present rows into one segment.
+        """Seal and merge all present rows into one segment, and measure its recall as far as there is time.
 
         Raises DeadlineExceeded (the work goes on), or the error of a build.
         """
@@ -104,6 +104,7 @@ class Sealing:
             self._check_rows()
         finally:
             self._everything -= 1
+        await self._tuner.measure_pending(deadline.left_s)
 
     async def close(self) -> None:
         """Stop the running build, if there is one, and end the task."""

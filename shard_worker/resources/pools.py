@@ -8,6 +8,7 @@ Reads take turns, so that one collection or caller does not delay the others, an
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +19,19 @@ from typing import Any, TypeVar
 from shoal.core.deadline import Deadline
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
+from shoal.runtime.logs import event
 from shoal.shard_worker.index.native.threads import build_thread_init, search_thread_init
+from shoal.shard_worker.index.search.sketches import Chore
 from shoal.shard_worker.resources.builders import BUILD_HERE, Builder
+from shoal.shard_worker.resources.rounds import BackgroundRounds
 from shoal.shard_worker.resources.writer_pool import WriterPool
 
 T = TypeVar("T")
+
+log = logging.getLogger("shoal.worker.pools")
+
+CHORES = 8
+"""Chores that may wait; further ones are refused, and asked for again by later searches."""
 
 
 def _untold(outcome: str, seconds: float) -> None:
@@ -54,7 +63,11 @@ class Pools:
         self._build_threads = build_threads
         self._builds = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=self._begin_builds)
         self._measures = ThreadPoolExecutor(1, thread_name_prefix="measure", initializer=partial(build_thread_init, threads=1))
+        self._chores = ThreadPoolExecutor(1, thread_name_prefix="chore", initializer=partial(build_thread_init, threads=1))
+        self._waiting_chores = threading.BoundedSemaphore(CHORES)
         self._turn = asyncio.Lock()
+        self.rounds = BackgroundRounds()
+        """Background work of the replicas. They leave it before `close`."""
         self.stopping = threading.Event()
         """Set when the worker ends: builds check it and stop."""
 
@@ -102,6 +115,28 @@ class Pools:
         """
         return await self._run_unless(self._measures, work, withdrawn)
 
+    def chore(self, chore: Chore) -> bool:
+        """Do a chore later, at low priority, on one core. Return False when CHORES wait, or the worker ends.
+
+        Any thread may call it. An error of the chore is only a line in the log: nothing depends on it.
+        """
+        if self.stopping.is_set() or not self._waiting_chores.acquire(blocking=False):
+            return False
+        try:
+            done = self._chores.submit(self._do, chore)
+        except RuntimeError:
+            # The threads have ended meanwhile.
+            self._waiting_chores.release()
+            return False
+        done.add_done_callback(lambda _: self._waiting_chores.release())
+        return True
+
+    def _do(self, chore: Chore) -> None:
+        try:
+            chore(self.stopping.is_set)
+        except Exception:
+            log.exception(event("chore_failed"))
+
     async def _run_unless(self, pool: ThreadPoolExecutor, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
         future = pool.submit(work)
         result = asyncio.wrap_future(future)
@@ -123,6 +158,7 @@ class Pools:
         self.stopping.set()
         self._builds.shutdown(cancel_futures=True)
         self._measures.shutdown(cancel_futures=True)
+        self._chores.shutdown(cancel_futures=True)
         self._reads.close()
         self.conversions.close()
         self._encodes.shutdown(cancel_futures=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
 
-from shoal.core.cluster_map import ClusterMap
+from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.errors import Unavailable
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig
@@ -34,14 +35,16 @@ class GrpcPeers:
     def __init__(self, *, swaps: ConfigSwaps, message_bytes: int) -> None:
         self._swaps, self._message_bytes = swaps, message_bytes
         self._addresses: dict[WorkerId, str] = {}
+        self._workers: Mapping[WorkerId, WorkerEntry] = {}
         self._channels: dict[WorkerId, tuple[str, grpc.aio.Channel]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def see_map(self, cluster: ClusterMap) -> None:
         """Take the addresses of a newer map. Forget a worker that is neither in the map nor has a replica."""
-        for worker, entry in cluster.workers.items():
-            self._addresses[worker] = entry.address
-        named = {worker for entry in cluster.shards.values() for worker in entry.config.worker_of.values()}
+        if cluster.workers is not self._workers:
+            self._workers = cluster.workers
+            self._addresses |= {worker: entry.address for worker, entry in cluster.workers.items()}
+        named = cluster.shards.workers
         for worker in [each for each in self._addresses if each not in cluster.workers and each not in named]:
             del self._addresses[worker]
         for worker in [each for each, (address, _) in self._channels.items() if self._addresses.get(each) != address]:

@@ -9,31 +9,31 @@ from typing import Any, TypeVar
 from shoal.core.shard_calls import ShardService
 from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker, Turn
+from shoal.runtime.calls import CallContext, UnaryCall, calls_of
 from shoal.runtime.fair_pool import FairPool
-from shoal.runtime.interceptors import Context
-from shoal.v1 import worker_pb2_grpc
 from shoal.wire import recall, searches
 from shoal.wire import shard_calls as wire
 from shoal.wire.filters import has_long_filters
+from shoal.wire.services import WORKER
 
 DEFAULT_TIMEOUT_S = 60.0
 
 T = TypeVar("T")
 
 
-class WorkerServicer(worker_pb2_grpc.WorkerServicer):
+class WorkerServicer:
     """Calls on the shards of a host. Messages: see proto/shoal/v1/worker.proto."""
 
     def __init__(self, host: ShardService, conversions: FairPool) -> None:
         """conversions: decodes requests with long filters and encodes large answers, off the event loop."""
         self._host, self._conversions = host, conversions
 
-    async def Write(self, request: Any, context: Context) -> Any:
+    async def Write(self, request: Any, context: CallContext) -> Any:
         """Upsert points, or delete them by id or by filter."""
         call = await self._read(partial(wire.write_from_message, request), request, request.request_id.client, context)
         return wire.ack_to_message(await self._host.write(call, _timeout_s(context)))
 
-    async def Search(self, request: Any, context: Context) -> Any:
+    async def Search(self, request: Any, context: CallContext) -> Any:
         """Return the best k points for each query."""
         call = await self._read(partial(searches.shard_search_from_message, request), request, request.terms.caller, context)
         found = await self._host.search(call, _timeout_s(context))
@@ -41,49 +41,62 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         many = len(found.hits) > MANY_HITS
         return await self._conversions.aside(lambda _: searches.shard_found_to_message(found), asker, deadline, long=many)
 
-    async def Get(self, request: Any, context: Context) -> Any:
+    async def SearchShards(self, request: Any, context: CallContext) -> Any:
+        """Return the best k points for each query over several shards."""
+        caller, read = request.search.terms.caller, partial(searches.shards_search_from_message, request)
+        call = await self._read(read, request.search, caller, context)
+        found = await self._host.search_shards(call, _timeout_s(context))
+        asker, deadline = Asker(caller=caller), self._conversions.deadline(_timeout_s(context))
+        many = len(found.hits) > MANY_HITS
+        return await self._conversions.aside(lambda _: searches.shards_found_to_message(call, found), asker, deadline, long=many)
+
+    async def Get(self, request: Any, context: CallContext) -> Any:
         """Return points by id."""
         return wire.points_to_reply(await self._host.get(wire.get_from_message(request), _timeout_s(context)))
 
-    async def Scroll(self, request: Any, context: Context) -> Any:
+    async def Scroll(self, request: Any, context: CallContext) -> Any:
         """Return points in id order."""
         call = await self._read(partial(wire.scroll_from_message, request), request, request.terms.caller, context)
         return wire.points_to_reply(await self._host.scroll(call, _timeout_s(context)))
 
-    async def Count(self, request: Any, context: Context) -> Any:
+    async def Count(self, request: Any, context: CallContext) -> Any:
         """Return the number of points."""
         call = await self._read(partial(wire.count_from_message, request), request, request.terms.caller, context)
         return wire.count_to_reply(await self._host.count(call, _timeout_s(context)))
 
-    async def Stats(self, request: Any, context: Context) -> Any:
+    async def Stats(self, request: Any, context: CallContext) -> Any:
         """Return the figures of a replica."""
         return wire.stats_to_message(await self._host.stats(wire.shard_of_request(request), _timeout_s(context)))
 
-    async def Optimize(self, request: Any, context: Context) -> Any:
+    async def Optimize(self, request: Any, context: CallContext) -> Any:
         """Seal and merge everything."""
         await self._host.optimize(wire.shard_of_request(request), _timeout_s(context))
         return wire.optimized_to_message()
 
-    async def Tune(self, request: Any, context: Context) -> Any:
+    async def Tune(self, request: Any, context: CallContext) -> Any:
         """Measure recall against cost now."""
         curves = await self._host.tune(recall.shard_tune_from_message(request), _timeout_s(context))
         return recall.shard_tuned_to_message(curves)
 
-    async def MeasureRecall(self, request: Any, context: Context) -> Any:
+    async def MeasureRecall(self, request: Any, context: CallContext) -> Any:
         """Measure the recall that searches have."""
         measured = await self._host.measure_recall(recall.shard_measure_from_message(request), _timeout_s(context))
         return recall.shard_measured_to_message(measured)
 
-    async def Status(self, request: Any, context: Context) -> Any:
+    async def Status(self, request: Any, context: CallContext) -> Any:
         """Return the status of the worker."""
         return wire.status_to_message(await self._host.status(_timeout_s(context)))
 
-    async def _read(self, read: Callable[[Turn], T], request: Any, caller: str, context: Context) -> T:
+    def calls(self) -> tuple[UnaryCall, ...]:
+        """Return the calls of this service."""
+        return calls_of(WORKER, self)
+
+    async def _read(self, read: Callable[[Turn], T], request: Any, caller: str, context: CallContext) -> T:
         """Return the call that a request contains."""
         deadline = self._conversions.deadline(_timeout_s(context))
         return await self._conversions.aside(read, Asker(caller=caller), deadline, long=has_long_filters(request))
 
 
-def _timeout_s(context: Context) -> float:
+def _timeout_s(context: CallContext) -> float:
     remaining = context.time_remaining()
     return DEFAULT_TIMEOUT_S if remaining is None else max(0.0, min(remaining, 24 * 3600.0))

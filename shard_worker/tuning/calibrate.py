@@ -88,9 +88,9 @@ def calibrate(
         score_us=score_us,
         exact_call_us=_CALL_US,
         exact_row_us=exact,
-        queries=len(sample),
+        queries=sample.of_users or len(sample),
         real=sample.real,
-        remote=_remote(sample, truth, metric) if sample.real else (),
+        remote=_remote(sample, truth, metric) if sample.comparable else (),
     )
     return Tuning(shape_of(part, native), measures)
 
@@ -149,7 +149,7 @@ class _Survey:
         wanted = FETCHES[-1] if self.native.quantised else self.ranks[-1]
         if self.native.breadth_name == "ef":
             wanted = min(wanted, breadth)
-        return min(wanted + (not self.sample.real), len(self.part))
+        return min(wanted + self.sample.has_own, len(self.part))
 
     def single_us(self, breadth: int) -> float:
         """Return the time of a search for one query with few rows fetched.
@@ -173,7 +173,7 @@ class _Survey:
             if should_stop():
                 return None
             positions = self.native.search(self.sample.queries[start : start + step], fetch, breadth)
-            if not self.sample.real:
+            if self.sample.has_own:
                 positions = self.sample.without_own(positions, start)
             found_at = self.truth.found_at(positions, start)
             places = self.truth.first_places[start : start + len(positions)]
@@ -189,19 +189,20 @@ class _Survey:
 def _tables(recalls: Recalls, breadths: list[int], ranks: tuple[int, ...], sample: QuerySample, *, graph: bool) -> dict[str, Recalls]:
     """Return expected and sure recalls from the recalls of single queries, (breadths, fetches, ranks, m).
 
-    Sure means: for each kind of query.
+    Sure means: for each kind of query. Guards do not count for the mean that is expected.
     """
     kinds = [recalls[..., sample.kinds == kind] for kind in np.unique(sample.kinds)]
     surely = np.minimum.reduce([sure_recalls(kind, ranks, breadths) for kind in kinds])
     return {
-        "expected": expected_recalls(recalls),
+        "expected": expected_recalls(recalls[..., : sample.of_users or len(sample)]),
         "surely": surely if sample.real else with_stand_in_margin(surely, breadths, graph=graph),
     }
 
 
 def _remote(sample: QuerySample, truth: Truth, metric: Metric) -> tuple[float, ...]:
     """Return how far the nearest rows of the queries lie, ascending."""
-    far = remoteness(sample.queries, truth.best, metric)
+    count = sample.of_users or len(sample)
+    far = remoteness(sample.queries[:count], truth.best[:count], metric)
     return tuple(np.sort(far[np.isfinite(far)]).tolist())
 
 

@@ -28,7 +28,7 @@ from shoal.shard_worker.tuning.record import tuning_from_json, tuning_to_json
 
 log = logging.getLogger("shoal.worker.tuning")
 
-QUERIES_FILE, KINDS_FILE, TABLES_FILE = "queries", "kinds", "recall"
+QUERIES_FILE, KINDS_FILE, GIVEN_FILE, TABLES_FILE = "queries", "kinds", "given", "recall"
 
 _HEAD = struct.Struct("<8sII")
 _MAGIC = b"SHOALDRV"
@@ -113,7 +113,7 @@ class TuningFiles:
 
     def load_queries(self, into: QueryKinds) -> None:
         """Restore the saved queries."""
-        for name, restore in ((QUERIES_FILE, into.restore), (KINDS_FILE, into.restore_kinds)):
+        for name, restore in ((QUERIES_FILE, into.restore), (KINDS_FILE, into.restore_kinds), (GIVEN_FILE, into.restore_given)):
             try:
                 data = read_derived(self._folder / name)
                 if data is not None:
@@ -130,11 +130,13 @@ class TuningFiles:
             log.warning(event("tuning_not_read", file=self._folder / TABLES_FILE, reason=error.message))
             return {}
 
-    def save(self, queries: tuple[bytes, bytes], tables: Mapping[str, Learnt]) -> None:
+    def save(self, queries: tuple[bytes, bytes, bytes | None], tables: Mapping[str, Learnt]) -> None:
         """Replace all files. queries: from QueryKinds.to_bytes."""
         try:
             write_derived(self._folder / QUERIES_FILE, queries[0])
             write_derived(self._folder / KINDS_FILE, queries[1])
+            if queries[2] is not None:
+                write_derived(self._folder / GIVEN_FILE, queries[2])
             write_derived(
                 self._folder / TABLES_FILE, json.dumps({name: _record(learnt) for name, learnt in tables.items()}).encode("ascii")
             )

@@ -29,6 +29,13 @@ BRIEF_SAMPLE = 128
 The segment is measured again with SAMPLE queries when there is time.
 """
 
+GUARDS = 128
+"""Rows that are a kind beside the queries of users, where these came in few calls.
+
+Queries of one call may be alike, and say little about others. Rows are as varied as the data, and as easy as most
+queries, so they hardly ever widen a search.
+"""
+
 STAND_INS = 64
 """Rows of each kind that stand in for real queries where exact search is expensive.
 
@@ -41,8 +48,8 @@ class Measurement:
     """One measurement to carry out.
 
     real: queries of users, (m, dim) of all and of each kind, empty when there are too few; size: number of rows that
-    then stand in for them; seq: points that live at this seq are used; aside: on one core; most_s: no further breadth
-    begins after this many seconds.
+    then stand in for them; guarded: whether rows are a kind beside the queries of users; seq: points that live at this
+    seq are used; aside: on one core; most_s: no further breadth begins after this many seconds.
     """
 
     part: SegmentView
@@ -51,6 +58,7 @@ class Measurement:
     seed: int
     seq: int
     metric: Metric
+    guarded: bool = False
     aside: bool = False
     most_s: float = math.inf
 
@@ -69,7 +77,9 @@ class Measurement:
     def _sample(self) -> QuerySample:
         part, random = self.part, np.random.default_rng(self.seed)
         if self.real:
-            return QuerySample.asked(self.real[0], self.metric, *self.real[1:])
+            asked = QuerySample.asked(self.real[0], self.metric, *self.real[1:])
+            rows = QuerySample.own_rows(part, GUARDS, random, seq=self.seq)
+            return asked.guarded_by(rows) if self.guarded and len(rows) else asked
         if part.tuning.now.exact_us(len(part)) > DEAR_US:
             return QuerySample.stand_ins(part, STAND_INS, random, seq=self.seq, metric=self.metric)
         return QuerySample.own_rows(part, self.size, random, seq=self.seq)

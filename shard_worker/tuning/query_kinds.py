@@ -1,4 +1,5 @@
-"""Keep the queries on which recall is measured: one sample of all queries, and one of each new kind.
+"""Keep the queries on which recall is measured: one sample of all queries, and one of each new kind. Queries that a
+user gives are a kind, too.
 
 A sample is bounded and uniform, and forgets slowly. It uses algorithm R (Vitter 1985) with skips like those of
 algorithm L, so that most queries cost one comparison. The chance of a query to be taken never falls below 1 / HORIZON
@@ -11,17 +12,22 @@ long time, and its mean says little about any one kind. Used on the event loop o
 from __future__ import annotations
 
 from collections import deque
+from functools import cached_property
 
 import numpy as np
 
 from shoal.core.errors import DataLoss
 from shoal.core.points import Matrix
 from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES, Asked
+from shoal.shard_worker.logic.tuning.query_variety import DIRECTIONS, different
 
 MOST_QUERIES = 1_000
 MOST_BYTES = 8 * 1024 * 1024
-MOST_OF_A_BATCH = 32
-"""Most queries taken of one batch: they are often alike, and must not displace all others."""
+BATCH_DIVISOR = 4
+"""A batch counts as its queries, but at most as a quarter of the room of a sample: it must not displace all others."""
+
+MOST_ALIKE = 32
+"""Queries that are alike count as so many at most, while a sample has room: it must not be full of them."""
 
 HORIZON = 16
 """The sample forgets as if it were drawn from the latest queries, this many times its own size."""
@@ -42,25 +48,36 @@ class QueryReservoir:
         self._held = 0
         self._random = np.random.default_rng(seed)
         self._queries: Matrix = np.empty((self.capacity, dim), dtype=np.float32)
+        self._dim, self._seed = dim, seed
 
     def __len__(self) -> int:
         return self._held
 
     def offer(self, queries: Matrix) -> int:
         """Take some of the queries (n, dim) float32 that users asked. Return how many."""
-        count = len(queries)
+        count = min(len(queries), self.most_of_a_batch)
         if count <= self._skip:
             self._skip -= count
             self._seen += count
             return 0
+        if count < len(queries):
+            queries = queries[self._random.permutation(len(queries))[:count]]
+        if count > MOST_ALIKE and self._held < self.capacity:
+            count = max(MOST_ALIKE, different(queries, self._directions))
+            queries = queries[self._random.permutation(len(queries))[:count]]
         at, took = self._skip, 0
-        while at < count and took < MOST_OF_A_BATCH:
+        while at < count:
             self._take(queries[at])
             took += 1
             at += 1 + self._next_skip(self._seen + at + 1)
-        self._skip = max(0, at - count)
+        self._skip = at - count
         self._seen += count
         return took
+
+    @property
+    def most_of_a_batch(self) -> int:
+        """Return as how many queries a batch counts at most."""
+        return max(1, self.capacity // BATCH_DIVISOR)
 
     def sample(self, most: int, random: np.random.Generator) -> Matrix:
         """Return a copy (m, dim) of at most `most` of the queries, each equally likely."""
@@ -89,6 +106,11 @@ class QueryReservoir:
         self._queries[: self._held] = queries[: self._held]
         self.taken, self._seen, self._skip = taken, seen, self._next_skip(seen)
 
+    @cached_property
+    def _directions(self) -> Matrix:
+        directions: Matrix = np.random.default_rng(self._seed).standard_normal((self._dim, DIRECTIONS), dtype=np.float32)
+        return directions
+
     def _take(self, query: Matrix) -> None:
         at = self._held if self._held < self.capacity else int(self._random.integers(self.capacity))
         self._held = min(self._held + 1, self.capacity)
@@ -112,14 +134,16 @@ LATEST = 64
 
 
 class QueryKinds:
-    """The samples of one replica. heard: number of queries ever offered."""
+    """The samples of one replica. heard: number of queries ever offered; calls: in how many calls since the start."""
 
     def __init__(self, *, dim: int, seed: int) -> None:
         self._dim, self._seed = dim, seed
         self._everything = QueryReservoir(dim=dim, seed=seed)
         self._kinds: list[QueryReservoir] = []
+        self._given: QueryReservoir | None = None
         self._latest: deque[Matrix] = deque(maxlen=LATEST)
         self.heard = 0
+        self.calls = 0
 
     @property
     def asked(self) -> Asked:
@@ -136,10 +160,25 @@ class QueryKinds:
     def offer(self, queries: Matrix) -> None:
         """Sample queries (n, dim) float32 that users asked, as given."""
         self.heard += len(queries)
+        self.calls += 1
         self._everything.offer(queries)
         if self._kinds and len(self._kinds[-1]) < self._kinds[-1].capacity:
             self._kinds[-1].offer(queries)
         self._latest.extend(queries[-LATEST:].copy())
+
+    def give(self, queries: Matrix) -> None:
+        """Take queries (n, dim) float32 that a user names as examples of what will be asked.
+
+        At most KIND_QUERIES of them count as asked, and are a kind of their own until others are given.
+        """
+        self._given = self._new_kind()
+        chosen = np.sort(np.random.default_rng(self._seed).permutation(len(queries))[: self._given.capacity])
+        self.heard += len(chosen)
+        self.calls += 1
+        for query in queries[chosen]:
+            # One by one: of a batch only a part is taken.
+            self._given.offer(query[None, :])
+            self._everything.offer(query[None, :])
 
     def begin_kind(self, *, with_latest: bool = False) -> None:
         """Begin a new kind: the queries from now on and, with with_latest, the latest queries, too."""
@@ -156,11 +195,13 @@ class QueryKinds:
         """Return the latest queries (m, dim)."""
         return np.stack([*self._latest]) if self._latest else np.empty((0, self._dim), dtype=np.float32)
 
-    def to_bytes(self) -> tuple[bytes, bytes]:
-        """Return (sample of all, samples of kinds), for restore and restore_kinds."""
+    def to_bytes(self) -> tuple[bytes, bytes, bytes | None]:
+        """Return (sample of all, samples of kinds, given queries if there are any), for restore, restore_kinds and
+        restore_given."""
         kinds = [kind.to_bytes() for kind in self._kinds]
         head = np.array([len(kinds), *map(len, kinds)], dtype=_NUMBERS)
-        return self._everything.to_bytes(), head.tobytes() + b"".join(kinds)
+        given = None if self._given is None else self._given.to_bytes()
+        return self._everything.to_bytes(), head.tobytes() + b"".join(kinds), given
 
     def restore(self, data: bytes) -> None:
         """Take over the sample of all of another QueryKinds. Raises DataLoss for other bytes."""
@@ -168,8 +209,15 @@ class QueryKinds:
         restored.restore(data)
         self._everything = restored
 
+    def restore_given(self, data: bytes) -> None:
+        """Take over the given queries of another QueryKinds. Raises DataLoss for other bytes."""
+        restored = self._new_kind()
+        restored.restore(data)
+        self._given = restored
+
     def join(self, later: QueryKinds) -> None:
         """Take the queries that were offered to a later QueryKinds."""
+        self._given = later._given or self._given
         every = later._everything
         for query in every.sample(len(every), np.random.default_rng(self._seed)):
             # One by one: only some queries of a batch are taken.
@@ -191,7 +239,8 @@ class QueryKinds:
 
     def _known(self) -> list[QueryReservoir]:
         """Return the kinds with enough queries to be measured."""
-        return [kind for kind in self._kinds if len(kind) >= min(ENOUGH_QUERIES, kind.capacity)]
+        kinds = self._kinds if self._given is None else [*self._kinds, self._given]
+        return [kind for kind in kinds if len(kind) >= min(ENOUGH_QUERIES, kind.capacity)]
 
     def _new_kind(self) -> QueryReservoir:
         return QueryReservoir(dim=self._dim, seed=self._seed, capacity=KIND_QUERIES)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -11,12 +14,14 @@ import numpy.typing as npt
 
 from shoal.core.collection import Metric
 from shoal.core.deadline import Clock
-from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, Unavailable
 from shoal.core.ids import ShardId
 from shoal.core.points import IdArray, Matrix
 from shoal.core.shard_calls import Accuracy, Exact, QueryGroup, RecallTarget, ShardFound, ShardMeasureRecall, ShardRecall, ShardSearch
 from shoal.core.topk import HitColumns
+from shoal.runtime.clock import boot_s
 from shoal.shard_worker.index.view import IndexView
+from shoal.shard_worker.resources.pools import Pools
 
 Scores = npt.NDArray[np.float32]
 
@@ -63,6 +68,62 @@ class Probed:
     recall: float
     search_us: float
     exact_us: float
+
+
+class Prober:
+    """Measures the recall of one replica's searches in the worker's threads, a few queries at a time.
+
+    stop: set when the replica closes.
+    """
+
+    def __init__(self, *, shard: ShardId, reading: ProbedReads, pools: Pools, metric: Metric, stop: asyncio.Event) -> None:
+        self._shard, self._reading, self._pools, self._metric, self._stop = shard, reading, pools, metric, stop
+
+    async def measure(self, call: ShardMeasureRecall, real: Matrix | None, seed: int, timeout_s: float) -> ShardRecall:
+        """Answer the real queries, or as many points as `call` says if there are none, as usual and exactly.
+
+        Raises DeadlineExceeded, Unavailable when the replica closes.
+        """
+        withdrawn = threading.Event()
+        probed: list[Probed] = []
+        try:
+            async with asyncio.timeout(timeout_s):
+                queries = await self._stand_ins(call.sample, seed, withdrawn) if real is None else ProbeQueries(queries=real, own=None)
+                for few in () if queries is None else queries.slices():
+                    probed += await self._probe(few, call, withdrawn)
+        except TimeoutError:
+            late = f"shard {self._shard} answered {len(probed)} of {call.sample} queries within {timeout_s:.0f} s; give it longer"
+            raise DeadlineExceeded(late, ErrorDetails(shard=str(self._shard))) from None
+        finally:
+            withdrawn.set()
+        if queries is None and self._stop.is_set():
+            raise self._closing()
+        return summary(self._shard.number, probed, real=real is not None)
+
+    async def check(self, queries: Matrix, k: int, recall: float) -> list[Probed]:
+        """Answer each query as usual, with this recall, and exactly: beside builds, at low priority."""
+        call = ShardMeasureRecall(shard=self._shard, k=k, sample=len(queries), recall=recall)
+        probed: list[Probed] = []
+        for few in ProbeQueries(queries=queries, own=None).slices():
+            probed += await self._pools.measure(partial(self._probe_now, few, call), self._stop) or []
+        return probed
+
+    def _probe_now(self, queries: ProbeQueries, call: ShardMeasureRecall) -> list[Probed]:
+        return probe(self._reading, self._shard, queries, call, self._metric, boot_s)
+
+    async def _stand_ins(self, most: int, seed: int, withdrawn: threading.Event) -> ProbeQueries | None:
+        random = np.random.default_rng(seed)
+        return await self._pools.build(lambda: None if withdrawn.is_set() else stand_ins(self._reading.view(), most, random), self._stop)
+
+    async def _probe(self, queries: ProbeQueries, call: ShardMeasureRecall, withdrawn: threading.Event) -> list[Probed]:
+        """Answer a slice of the queries. Between two slices, builds and slices of other calls can run."""
+        found = await self._pools.build(lambda: [] if withdrawn.is_set() else self._probe_now(queries, call), self._stop)
+        if found is None or self._stop.is_set():
+            raise self._closing()
+        return found
+
+    def _closing(self) -> Unavailable:
+        return Unavailable(f"shard {self._shard} is closing", ErrorDetails(shard=str(self._shard)))
 
 
 def check_call(call: ShardMeasureRecall) -> None:

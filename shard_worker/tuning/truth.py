@@ -42,26 +42,50 @@ class QuerySample:
 
     queries: (m, dim) float32, prepared, contiguous; own: (m,) positions of the rows that stand in for queries and must
     not find themselves, NO_ROW for others; kinds: (m,) number of each query's kind, and a promise must hold for each
-    kind by itself; real: whether users asked them.
+    kind by itself; of_users: users asked so many of the first queries; comparable: whether later queries may be
+    compared with these by how far their nearest rows lie.
     """
 
     queries: Matrix
     own: Numbers
     kinds: Numbers
-    real: bool
+    of_users: int
+    comparable: bool
 
     def __len__(self) -> int:
         return len(self.queries)
+
+    @property
+    def real(self) -> bool:
+        """Return whether users asked the queries, all except guards."""
+        return self.of_users > 0
+
+    @property
+    def has_own(self) -> bool:
+        """Return whether rows stand in for some of the queries."""
+        return bool((self.own != NO_ROW).any())
 
     @classmethod
     def asked(cls, queries: Matrix, metric: Metric, *others: Matrix) -> QuerySample:
         """Return a sample of real queries (m, dim) as users asked them; others: of other kinds, each (m, dim)."""
         every = [queries, *others]
+        count = sum(map(len, every))
         return cls(
             queries=np.ascontiguousarray(prepared(np.concatenate(every), metric), dtype=np.float32),
-            own=np.full(sum(map(len, every)), NO_ROW, dtype=np.int64),
+            own=np.full(count, NO_ROW, dtype=np.int64),
             kinds=np.repeat(np.arange(len(every)), [len(each) for each in every]),
-            real=True,
+            of_users=count,
+            comparable=True,
+        )
+
+    def guarded_by(self, rows: QuerySample) -> QuerySample:
+        """Return this sample with rows as one more kind, for which a promise must hold, too."""
+        return QuerySample(
+            queries=np.concatenate([self.queries, rows.queries]),
+            own=np.concatenate([self.own, rows.own]),
+            kinds=np.concatenate([self.kinds, np.full(len(rows), self.kinds.max() + 1)]),
+            of_users=self.of_users,
+            comparable=self.comparable,
         )
 
     @classmethod
@@ -70,7 +94,7 @@ class QuerySample:
         alive = np.flatnonzero(part.deaths > seq)
         positions = np.sort(rng.permutation(alive)[:most]).astype(np.int64)
         vectors = np.ascontiguousarray(part.vectors.take(positions, axis=0), dtype=np.float32)
-        return cls(queries=vectors, own=positions, kinds=np.zeros(len(positions), dtype=np.int64), real=False)
+        return cls(queries=vectors, own=positions, kinds=np.zeros(len(positions), dtype=np.int64), of_users=0, comparable=True)
 
     @classmethod
     def stand_ins(cls, part: SegmentView, each: int, rng: np.random.Generator, *, seq: int, metric: Metric) -> QuerySample:
@@ -98,7 +122,8 @@ class QuerySample:
             queries=np.ascontiguousarray(np.concatenate([part.vectors.take(own, axis=0), others]), dtype=np.float32),
             own=np.concatenate([own, np.full(len(others), NO_ROW, dtype=np.int64)]),
             kinds=np.repeat(np.arange(1 + len(made)), count),
-            real=False,
+            of_users=0,
+            comparable=False,
         )
 
     def without_own(self, positions: Numbers, start: int = 0) -> Numbers:
@@ -152,7 +177,7 @@ def exact_truth(part: SegmentView, sample: QuerySample, places: int, metric: Met
     nearest = _nearest(part, sample.queries, kept, metric, should_stop)
     if nearest is None:
         return None
-    nearest = sample.without_own(nearest) if not sample.real else nearest
+    nearest = sample.without_own(nearest) if sample.has_own else nearest
     scores = _scores(part, sample.queries, nearest, metric, should_stop)
     if scores is None:
         return None

@@ -4,18 +4,20 @@ the results on disk.
 Segments that are about to be swapped in, and segments that `tune` requests, are measured in the worker's build thread.
 Measurements in the background give way to builds, searches and `tune`. Urgent measurements do not: until they are done
 searches cost more than necessary, so they run beside builds. From time to time the latest queries are checked against
-the exact answer. Other files decide when a measurement is due (logic/tuning/plan), what it promises
+the exact answer. The tuners of a worker's replicas take turns (resources.rounds), and one that has nothing to do has no
+task and no timer. Other files decide when a measurement is due (logic/tuning/plan), what it promises
 (logic/tuning/recall_bounds) and when queries are unlike those measured (logic/tuning/query_drift).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,13 +33,15 @@ from shoal.runtime.logs import event
 from shoal.shard_worker.index.tuning import DEAR_US, Tuning
 from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
-from shoal.shard_worker.logic.tuning.plan import Due, Measurable, Standing, due, may_begin
+from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES, Due, Measurable, Standing, due, due_later_s, may_begin
 from shoal.shard_worker.logic.tuning.query_drift import misses
+from shoal.shard_worker.logic.tuning.recall_bounds import reaches
 from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.resources.rounds import Lane, Rest, Work
 from shoal.shard_worker.tuning.files import Learnt, MeasuredSegments, TuningFiles
 from shoal.shard_worker.tuning.measuring import BRIEF_SAMPLE, SAMPLE, Measurement, Rests
 from shoal.shard_worker.tuning.query_kinds import LATEST, QueryKinds
-from shoal.shard_worker.tuning.recall_probe import Probed, ProbedReads, ProbeQueries, check_call, probe, stand_ins, summary
+from shoal.shard_worker.tuning.recall_probe import ProbedReads, Prober, check_call
 
 log = logging.getLogger("shoal.worker.tuning")
 
@@ -46,16 +50,22 @@ BRIEF_S, BRIEF_SHARE = 1.0, 0.4
 time, whichever is longer.
 """
 
+PENDING_S = 5.0
+"""The same for a measurement after `optimize`, whose caller waits for fast searches."""
+
 CHECK_REST_RATIO = 50.0
 """After a check of the latest queries, the next check waits this many times as long as the check took."""
 
 CHECK_K = 10
 
+CONFIRMING = 24
+"""Number of queries after which a measurement with rows of the segment is confirmed, or doubted, by a check."""
+
 LOOK_S = 1.0
-"""Longest pause between two looks for due measurements, if there is a segment to measure; a kick ends it."""
+"""Pause between two looks while searches go on or something is due; a kick ends it."""
 
 PAUSE_S = 0.2
-"""Shortest pause between two looks."""
+"""Pause after a measurement that gave way."""
 
 RETRY_S = 60.0
 """Time for which a segment rests after its measurement failed."""
@@ -88,21 +98,27 @@ class Tuner:
         self._gave_way = 0
         self._searched_s, self._due_s = -math.inf, math.inf
         self._asked = Counter[str]()
-        self._wake = asyncio.Event()
         self._stop = asyncio.Event()
-        self._running = asyncio.create_task(self._run())
+        self._loading = asyncio.Lock()
+        self._loaded = False
+        self._woken = False
+        self._unconfirmed = False
+        self._prober = Prober(shard=shard, reading=reading, pools=pools, metric=spec.metric, stop=self._stop)
+        self.kick()
 
     def kick(self) -> None:
-        """Look for something to measure."""
-        self._wake.set()
+        """Look soon for something to measure."""
+        self._wake(0.0)
 
     def offer(self, queries: Matrix) -> None:
         """Sample queries (n, dim) float32 that users asked, as given."""
         self._searched_s = boot_s()
         before = self._queries.asked_enough
         self._queries.offer(queries)
-        if self._queries.asked_enough != before:
-            self.kick()
+        if self._queries.asked_enough != before or (self._unconfirmed and self._queries.heard - self._checked >= CONFIRMING):
+            self._wake(0.0)
+        elif not self._woken:
+            self._wake(LOOK_S)
 
     def aim(self, recall: float) -> None:
         """Set another recall target for searches that name none."""
@@ -111,9 +127,9 @@ class Tuner:
     async def close(self) -> None:
         """Stop running work, save what was learnt, and end."""
         self._stop.set()
-        self._wake.set()
-        await self._running
-        if self._queries.heard != self._saved:
+        await self._pools.rounds.leave(self)
+        if self._unsaved or self._queries.heard != self._saved:
+            await self._load()
             await self._save()
 
     async def measure_new(self, part: SegmentView, name: str, build_s: float) -> None:
@@ -122,11 +138,16 @@ class Tuner:
         Its build took build_s. Without enough real queries it is measured later, and searched exactly until then,
         unless exact searches are expensive.
         """
+        await self._load()
         if part.native is None or not (self._queries.asked.enough or part.tuning.now.exact_us(len(part)) > DEAR_US):
             return
         self._coming.add(name)
+        await self._measure_gently(part, name, bool, max(BRIEF_S, BRIEF_SHARE * build_s))
+
+    async def _measure_gently(self, part: SegmentView, name: str, withdrawn: Callable[[], bool], brief_s: float) -> None:
+        """Measure briefly. A failure is logged, and the segment rests."""
         try:
-            await self._measure(part, name, bool, brief_s=max(BRIEF_S, BRIEF_SHARE * build_s))
+            self._unsaved |= await self._measure(part, name, withdrawn, brief_s=brief_s) is not None
         except Exception as error:
             self._rest(name, f"{type(error).__name__}: {error}")
 
@@ -143,25 +164,53 @@ class Tuner:
         """
         if call.k < 1:
             raise InvalidArgument(f"k is {call.k}, it must be at least 1", ErrorDetails(field="k"))
-        withdrawn = threading.Event()
+        await self._load()
+        if call.queries is not None:
+            self._queries.give(call.queries)
         curves = []
         parts = _measurable(self._reading.view())
-        names = Counter(part.name for part in parts)
-        self._asked = self._asked + names
         try:
-            async with asyncio.timeout(timeout_s):
+            async with self._claimed(parts, timeout_s) as withdrawn:
                 for part in parts:
-                    tuning = await self._measure(part, part.name, withdrawn.is_set)
+                    tuning = await self._measure(part, part.name, withdrawn)
                     if tuning is None:
                         raise self._closing()
                     curves.append(self._curve(part, tuning, call.k))
                 await self._save()
         except TimeoutError:
             raise self._late(f"was not measured within {timeout_s:.0f} s") from None
+        return tuple(curves)
+
+    async def measure_pending(self, timeout_s: float) -> None:
+        """Measure now, with what queries there are, each segment that is searched with more effort than necessary.
+
+        What is not measured in time, or fails, is measured in the background.
+        """
+        await self._load()
+        parts = {part.name: part for part in _measurable(self._reading.view())}
+        names = {each.name for each in self._segments(parts) if each.uncertain} & {each.name for each in self._due(parts, boot_s())}
+        pending = [part for name, part in parts.items() if name in names]
+        with contextlib.suppress(TimeoutError):
+            async with self._claimed(pending, timeout_s) as withdrawn:
+                for part in pending:
+                    await self._measure_gently(part, part.name, withdrawn, PENDING_S)
+
+    @contextlib.asynccontextmanager
+    async def _claimed(self, parts: Sequence[SegmentView], timeout_s: float) -> AsyncIterator[Callable[[], bool]]:
+        """Keep the background from measuring these segments. Yields what tells measurements to stop.
+
+        Raises TimeoutError in the context after timeout_s.
+        """
+        withdrawn = threading.Event()
+        names = Counter(part.name for part in parts)
+        self._asked = self._asked + names
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield withdrawn.is_set
         finally:
             withdrawn.set()
             self._asked = self._asked - names
-        return tuple(curves)
+            self.kick()
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
         """Answer a sample of real queries, or of points that stand in for them, as usual and exactly.
@@ -169,80 +218,66 @@ class Tuner:
         Raises as tune.
         """
         check_call(call)
-        withdrawn = threading.Event()
-        probed: list[Probed] = []
-        try:
-            async with asyncio.timeout(timeout_s):
-                queries = await self._probe_queries(call.sample, withdrawn)
-                for few in () if queries is None else queries.slices():
-                    probed += await self._probe(few, call, withdrawn)
-        except TimeoutError:
-            raise self._late(f"answered {len(probed)} of {call.sample} queries within {timeout_s:.0f} s") from None
-        finally:
-            withdrawn.set()
-        if queries is None and self._stop.is_set():
-            raise self._closing()
-        return summary(self._shard.number, probed, real=queries is not None and queries.own is None)
-
-    async def _run(self) -> None:
         await self._load()
-        while not self._stop.is_set():
-            await self._pause()
-            if self._unsaved:
-                await self._save()
-            while not self._stop.is_set():
-                found = self._next()
-                if found is None or not await self._measure_in_background(*found):
-                    break
-            await self._check_latest()
+        real = self._queries.sample(call.sample, self._random)[0] if self._queries.asked_enough else None
+        return await self._prober.measure(call, real, int(self._random.integers(2**32)), timeout_s)
 
-    async def _pause(self) -> None:
-        """Wait for a kick or the next look, but at least PAUSE_S: kicks come with every write.
-
-        Without a segment to measure there is nothing to look for before the next kick.
-        """
-        try:
-            async with asyncio.timeout(PAUSE_S):
-                await self._stop.wait()
-        except TimeoutError:
-            pass
-        try:
-            async with asyncio.timeout(LOOK_S if _measurable(self._reading.view()) else None):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
-        self._wake.clear()
-
-    def _next(self) -> tuple[SegmentView, bool] | None:
-        """Return the segment to measure next and whether it is urgent.
-
-        Return None when there is none, or when builds or searches go first.
-        """
+    def look(self) -> Work | Rest:
+        """Return what to do now: see RoundsMember."""
+        self._woken = False
         parts = {part.name: part for part in _measurable(self._reading.view())}
-        self._known.forget_all_but(parts.keys() | self._coming)
+        if not self._loaded:
+            return Work(lane=Lane.FILES, run=self._load) if parts or self._queries.heard else Rest()
         for part in parts.values():
             self._known.restore(part, now_s=boot_s())
+        self._known.forget_all_but(parts.keys() | self._coming)
+        if self._unsaved:
+            return Work(lane=Lane.FILES, run=self._save)
         self._begin_kind_if_doubted(parts)
-        now = boot_s()
-        wanted = self._due(parts, now)
-        ready = [each for each in wanted if not self._known.rests(each.name, now_s=now) and each.name not in self._asked]
+        return self._next(parts, boot_s())
+
+    def _wake(self, within_s: float) -> None:
+        if not self._stop.is_set():
+            self._woken = True
+            self._pools.rounds.wake(self, within_s=within_s)
+
+    def _next(self, parts: Mapping[str, SegmentView], now_s: float) -> Work | Rest:
+        """Return the segment to measure next, or the check of the latest queries, or how long to wait for either."""
+        wanted = self._due(parts, now_s)
+        ready = [each for each in wanted if not self._known.rests(each.name, now_s=now_s) and each.name not in self._asked]
         if not ready:
             self._due_s = math.inf
-            return None
-        chosen, part = ready[0], parts[ready[0].name]
+        elif self._may_begin(ready[0], now_s):
+            chosen = ready[0]
+            return Work(
+                lane=Lane.URGENT if chosen.urgent else Lane.USUAL,
+                run=partial(self._measure_in_background, parts[chosen.name], chosen.urgent),
+            )
+        trusted = [part.tuning.now for part in parts.values() if part.tuning.now.trusted]
+        self._unconfirmed = any(tuning.provisional and not tuning.confirmed(self._recall) for tuning in trusted)
+        if trusted and self._queries.heard - self._checked >= (CONFIRMING if self._unconfirmed else LATEST):
+            if self._unconfirmed or now_s >= self._check_from_s:
+                return Work(lane=Lane.URGENT, run=self._check_latest)
+            return Rest(seconds=min(LOOK_S, self._check_from_s - now_s) if wanted else self._check_from_s - now_s)
+        return Rest(seconds=LOOK_S if wanted else due_later_s(self._segments(parts), self._queries.asked, now_s=now_s))
+
+    def _may_begin(self, chosen: Due, now_s: float) -> bool:
+        """Return whether a measurement that is due may begin, or builds and searches go first."""
         if chosen.urgent:
-            return part, True
-        self._due_s = min(self._due_s, now)
+            return True
+        self._due_s = min(self._due_s, now_s)
         if self._pools.builds_running and self._gave_way < PATIENCE:
-            return None
-        return (part, False) if may_begin(now_s=now, searched_s=self._searched_s, due_s=self._due_s) else None
+            return False
+        return may_begin(now_s=now_s, searched_s=self._searched_s, due_s=self._due_s)
 
     def _due(self, parts: Mapping[str, SegmentView], now_s: float) -> tuple[Due, ...]:
-        segments = [
+        return due(self._segments(parts), self._queries.asked, now_s=now_s)
+
+    def _segments(self, parts: Mapping[str, SegmentView]) -> list[Measurable]:
+        return [
             Measurable(name=name, rows=len(part), standing=self._known.standing(name), doubted=part.tuning.now.likeness.doubted)
             for name, part in parts.items()
         ]
-        return due(segments, self._queries.asked, now_s=now_s)
 
     def _urgent_waits(self) -> bool:
         """Return whether something urgent is due, to which another measurement gives way. In any thread."""
@@ -251,14 +286,14 @@ class Tuner:
 
     def _begin_kind_if_doubted(self, parts: Mapping[str, SegmentView], *, with_latest: bool = False) -> None:
         """Begin to sample a new kind of queries when the measurement of a segment begins to be doubted."""
-        doubting = any(part.tuning.now.likeness.doubted for part in parts.values())
+        doubting = any(part.tuning.now.real and part.tuning.now.likeness.doubted for part in parts.values())
         if doubting and not self._doubting:
             log.info(event("queries_changed", shard=self._shard))
             self._queries.begin_kind(with_latest=with_latest)
         self._doubting = doubting
 
-    async def _measure_in_background(self, part: SegmentView, urgent: bool) -> bool:
-        """Measure the segment. Return whether to look for another one at once."""
+    async def _measure_in_background(self, part: SegmentView, urgent: bool) -> float:
+        """Measure the segment. Return the seconds until the next look."""
         insists, standing = urgent or self._gave_way >= PATIENCE, self._known.standing(part.name)
 
         def withdrawn() -> bool:
@@ -270,18 +305,17 @@ class Tuner:
             tuning = await self._measure(part, part.name, withdrawn, aside=True, urgent=urgent)
         except ShoalError as error:
             self._rest(part.name, error.message)
-            return True
+            return 0.0
         except Exception as error:
             log.exception(event("measuring_failed", shard=self._shard, segment=part.name))
             self._rest(part.name, f"{type(error).__name__}: {error}")
-            return True
+            return 0.0
         if tuning is None:
             settled = self._is_settled(part, standing)
             self._gave_way += not settled
-            return settled
-        self._gave_way, self._due_s = 0, math.inf
-        await self._save()
-        return True
+            return 0.0 if settled else PAUSE_S
+        self._gave_way, self._due_s, self._unsaved = 0, math.inf, True
+        return 0.0
 
     def _is_settled(self, part: SegmentView, standing: Standing | None) -> bool:
         """Return whether a segment need not be measured any more.
@@ -318,6 +352,7 @@ class Tuner:
             seq=self._reading.view().seq,
             seed=int(self._random.integers(2**32)),
             real=self._queries.sample(size, self._random) if asked.enough else (),
+            guarded=self._queries.calls < ENOUGH_QUERIES,
             size=size,
             metric=self._metric,
             aside=aside,
@@ -341,60 +376,46 @@ class Tuner:
         log.info(event("recall_measured", shard=self._shard, segment=name, **fields))
         return tuning
 
-    async def _check_latest(self) -> None:
-        """From time to time, answer the latest queries exactly, too.
-
-        They may look like the sample and still be answered worse.
-        """
+    async def _check_latest(self) -> float:
+        """Answer the latest queries exactly, too: they may look like the sample and still be answered worse."""
         parts = {part.name: part for part in _measurable(self._reading.view()) if part.tuning.now.trusted}
         began = boot_s()
-        if not parts or self._queries.heard - self._checked < LATEST or began < self._check_from_s or self._stop.is_set():
-            return
         self._checked = self._queries.heard
-        queries = ProbeQueries(queries=self._queries.latest(), own=None)
-        call = ShardMeasureRecall(shard=self._shard, k=CHECK_K, sample=len(queries), recall=self._recall)
-        probed: list[Probed] = []
-        for few in queries.slices():
-            work = partial(probe, self._reading, self._shard, few, call, self._metric, boot_s)
-            probed += await self._pools.measure(work, self._stop) or []
+        probed = await self._prober.check(self._queries.latest(), CHECK_K, self._recall)
         self._check_from_s = boot_s() + CHECK_REST_RATIO * (boot_s() - began)
-        if misses([each.recall for each in probed], self._recall):
+        recalls = [each.recall for each in probed]
+        if misses(recalls, self._recall):
             for part in parts.values():
                 part.tuning.now.likeness.doubt()
             self._begin_kind_if_doubted(parts, with_latest=True)
+        elif reaches(recalls, CHECK_K, self._recall):
+            for part in parts.values():
+                part.tuning.now.likeness.confirm(self._recall)
+        return 0.0
 
-    async def _probe_queries(self, most: int, withdrawn: threading.Event) -> ProbeQueries | None:
-        if self._queries.asked_enough:
-            return ProbeQueries(queries=self._queries.sample(most, self._random)[0], own=None)
-        random = np.random.default_rng(int(self._random.integers(2**32)))
-        return await self._pools.build(
-            lambda: None if withdrawn.is_set() else stand_ins(self._reading.view(), most, random),
-            self._stop,
-        )
+    async def _load(self) -> float:
+        """Read the files, once, and take what they say of the segments. Return 0.0: look again now."""
+        async with self._loading:
+            if not self._loaded:
+                self._known.tables |= await asyncio.to_thread(self._files.load_tables)
+                restored = QueryKinds(dim=self._dim, seed=self._seed)
+                await asyncio.to_thread(self._files.load_queries, restored)
+                restored.join(self._queries)
+                self._queries = restored
+                self._loaded = True
+                for part in _measurable(self._reading.view()):
+                    self._known.restore(part, now_s=boot_s())
+        return 0.0
 
-    async def _probe(self, queries: ProbeQueries, call: ShardMeasureRecall, withdrawn: threading.Event) -> list[Probed]:
-        """Answer a slice of the queries. Between two slices, builds and slices of other calls can run."""
-        found = await self._pools.build(
-            lambda: [] if withdrawn.is_set() else probe(self._reading, self._shard, queries, call, self._metric, boot_s), self._stop
-        )
-        if found is None or self._stop.is_set():
-            raise self._closing()
-        return found
-
-    async def _load(self) -> None:
-        self._known.tables = await asyncio.to_thread(self._files.load_tables)
-        restored = QueryKinds(dim=self._dim, seed=self._seed)
-        await asyncio.to_thread(self._files.load_queries, restored)
-        restored.join(self._queries)
-        self._queries = restored
-        for part in _measurable(self._reading.view()):
-            self._known.restore(part, now_s=boot_s())
-
-    async def _save(self) -> None:
-        self._unsaved = False
-        queries, tables, heard = self._queries.to_bytes(), dict(self._known.tables), self._queries.heard
-        await asyncio.to_thread(self._files.save, queries, tables)
-        self._saved = heard
+    async def _save(self) -> float:
+        """Write the files. Return 0.0: look again now."""
+        async with self._loading:
+            self._unsaved = False
+            self._known.forget_all_but({part.name for part in _measurable(self._reading.view())} | self._coming)
+            queries, tables, heard = self._queries.to_bytes(), dict(self._known.tables), self._queries.heard
+            await asyncio.to_thread(self._files.save, queries, tables)
+            self._saved = heard
+        return 0.0
 
     def _curve(self, part: SegmentView, tuning: Tuning, k: int) -> SegmentCurve:
         return SegmentCurve(

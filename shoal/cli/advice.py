@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shoal.client.wrong_address import ADDRESS
+from shoal.client.transports.wrong_address import ADDRESS
 from shoal.core.errors import (
     AlreadyExists,
     DataLoss,

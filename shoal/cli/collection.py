@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import typer
 from shoal.cli import output
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
 from shoal.client.client import Client
-from shoal.core.errors import DeadlineExceeded
+from shoal.core.errors import DeadlineExceeded, ShoalError
+from shoal.core.health import ShardCondition
 from shoal.core.replies import CollectionInfo, CollectionSummary
 
 app = typer.Typer(help="Create, list, show, alter, tune, optimize and drop collections.", rich_markup_mode=None)
@@ -32,6 +34,13 @@ _SHOWN_CHARACTERS = 2_000
 _LOOK_EVERY_S = 1.0
 _QUIET_LOOKS = 3
 """Number of looks in a row that must find no pending build. Workers learn of a change a moment after it is decided."""
+
+CREATE_TIMEOUT_S = 600.0
+"""Longest time in seconds for the creation of a collection, if no timeout is given."""
+
+_TELL_EVERY_S = 1.0
+_LOOK_S = 5.0
+"""Longest time in seconds for one look at the shards of a collection in creation."""
 
 _STUCK_S = 3600.0
 """Waiting ends with an error when nothing has changed for this long."""
@@ -53,15 +62,41 @@ def create(
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create a collection; returns when it can be used."""
-    with client_of(ctx, address, timeout) as client:
-        client.create_collection(name, dim, metric, shards, replicas, index=index, recall=recall, min_isr=min_isr)
+    """Create a collection; returns when all its shards serve (600 s at most, unless --timeout says more)."""
+    with client_of(ctx, address, timeout, CREATE_TIMEOUT_S) as client:
+        _created(
+            client, name, lambda: client.create_collection(name, dim, metric, shards, replicas, index=index, recall=recall, min_isr=min_isr)
+        )
     copies = f", {replicas} replicas" if replicas > 1 else ""
     _said(
         as_json,
         {"created": name},
         f"created {name}: dim {dim}, {metric}, {output.counted(shards, 'shard')}{copies}, index {index}, recall {recall:g}",
     )
+
+
+def _created(client: Client, name: str, create: Callable[[], None]) -> None:
+    """Create a collection, and tell meanwhile how many of its shards serve."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, output.watching() as tell:
+        creating = pool.submit(create)
+        try:
+            while not concurrent.futures.wait([creating], _TELL_EVERY_S).done:
+                tell(f"{name}: {_shards_that_serve(client, name)}")
+            creating.result()
+        except BaseException:
+            # The thread ends with its call.
+            client.close()
+            raise
+
+
+def _shards_that_serve(client: Client, name: str) -> str:
+    try:
+        shards = [each for each in client.cluster(timeout=_LOOK_S).shards if each.collection == name]
+    except ShoalError as error:
+        return f"no progress is known: {error.message}"
+    if not shards:
+        return "waiting for the coordinator"
+    return f"{sum(each.state is ShardCondition.OK for each in shards)} of {output.counted(len(shards), 'shard')} serve"
 
 
 @app.command("list")

@@ -15,6 +15,7 @@ import typer
 from shoal.cli import output
 from shoal.cli.collection import MetricOption, ShardsOption
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
+from shoal.cli.import_pipeline import ImportPipeline
 from shoal.cli.matrix_files import matrix_of
 from shoal.cli.parquet_files import parquet_batches
 from shoal.cli.point_files import STDIN, Columns, PointBatch, first_of, jsonl_batches, matrix_batches, named
@@ -97,19 +98,16 @@ def _run(client: Client, collection: str, file: Path, batches: Iterable[PointBat
 
     An error names the row or line, and how many rows were imported before it.
     """
-    done = 0
+    pipeline = ImportPipeline(lambda batch, acknowledged: _write(client, collection, file, batch, acknowledged), moved)
     try:
-        for batch in batches:
-            _write(client, collection, file, batch, lambda rows, of, before=done, total=batch.total: moved(before + rows, total))  # type: ignore[misc]
-            done += len(batch.places)
-            moved(done, max(done, batch.total))
+        pipeline.run(batches)
     except ShoalError as error:
-        if done:
-            error = type(error)(f"{error.message} (the first {done:,} rows are imported; run it again to go on)", error.details)
+        if pipeline.done:
+            error = type(error)(f"{error.message} (the first {pipeline.done:,} rows are imported; run it again to go on)", error.details)
         raise error from None
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the first {done:,} rows are imported") from None
-    return done
+        raise KeyboardInterrupt(f"the first {pipeline.done:,} rows are imported") from None
+    return pipeline.done
 
 
 def _write(client: Client, collection: str, file: Path, batch: PointBatch, moved: Progress) -> None:

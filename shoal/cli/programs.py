@@ -26,6 +26,9 @@ def up(
     *,
     data: Annotated[str | None, typer.Option(metavar="DIR", help="Folder that holds everything; made when missing.")] = None,
     port: Annotated[int | None, typer.Option(help="Public port (7600).", min=1, max=65_535)] = None,
+    http_port: Annotated[
+        int | None, typer.Option(metavar="N", help="HTTP port; -2 is port + 80, 0 none, -1 any free one (-2).", min=-2, max=65_535)
+    ] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Shard workers to run (1).", min=1)] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
     etcd: Annotated[str | None, typer.Option(metavar="ENDPOINTS", help="Use this etcd instead of starting one.")] = None,
@@ -43,6 +46,7 @@ def up(
     flags = {
         "data": data,
         "port": port,
+        "http-port": http_port,
         "workers": workers,
         "host": host,
         "etcd": etcd,

@@ -7,6 +7,7 @@ import math
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,9 @@ import typer
 from shoal.cli import output
 from shoal.cli.collection import NameArgument
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
+from shoal.cli.matrix_files import AnyArray, matrix_of
+from shoal.core.errors import InvalidArgument
+from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.shard_calls import SegmentCurve, ShardRecall
 
 KOption = Annotated[int, typer.Option("-k", "--k", help="Hits for each query.")]
@@ -28,6 +32,9 @@ def tune(
     name: NameArgument,
     *,
     k: KOption = 10,
+    queries: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Queries like those to come: a matrix (n, dim), .npy, .fvecs or .bvecs.")
+    ] = None,
     address: AddressOption = None,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
@@ -35,8 +42,9 @@ def tune(
     """Measure recall against cost now, segment by segment, and keep it for later searches (600 s at most, unless
     --timeout).
     """
+    given = None if queries is None else _queries_in(queries)
     with client_of(ctx, address, timeout) as client:
-        curves = client.tune(name, k)
+        curves = client.tune(name, k, given)
     if as_json:
         output.document([dataclasses.asdict(curve) for curve in curves])
         return
@@ -80,6 +88,15 @@ def recall(
     )
     output.line("")
     output.line(verdict(measured, wanted))
+
+
+def _queries_in(file: Path) -> AnyArray:
+    """Return all rows of a matrix. Raises InvalidArgument if there are more than one call takes."""
+    matrix = matrix_of(file)
+    count, _ = matrix.shape
+    if count > DEFAULT_LIMITS.batch_queries:
+        raise InvalidArgument(f"{file} has {count} rows, at most {DEFAULT_LIMITS.batch_queries} queries can be given to tune")
+    return matrix.read(0, count)
 
 
 def mean_recall(measured: Iterable[ShardRecall]) -> float | None:

@@ -71,7 +71,7 @@ def audit(
     with client_of(ctx, address, timeout) as client:
         entries = client.audit(limit)
     if as_json:
-        output.document([dataclasses.asdict(each) for each in entries])
+        output.document([_audited(each) for each in entries])
         return
     output.table(
         ("time", "action", "shard", "term", "chosen worker", "given up workers", "asked by", "reason"),
@@ -134,6 +134,12 @@ def _verdict(shard: str, answer: ShardRecovery) -> str:
 def _documented(answer: ShardRecovery) -> dict[str, Any]:
     recovery = dataclasses.asdict(answer.recovery)
     return {name: recovery[name] for name in ("term", "chosen", "given_up")}
+
+
+def _audited(entry: AuditEntry) -> dict[str, Any]:
+    document = dataclasses.asdict(entry)
+    document["recovery"]["shard"] = entry.recovery.shard._asdict()
+    return document
 
 
 def _row(entry: AuditEntry) -> tuple[Any, ...]:

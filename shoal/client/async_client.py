@@ -14,28 +14,32 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 
 from shoal.client.async_driver import AsyncDriver, AsyncTransport
-from shoal.client.async_transport import AsyncGrpcTransport
 from shoal.client.batches import Batches, BatchWrite, iterated
 from shoal.client.client import Client
-from shoal.client.flow import Flow
+from shoal.client.flow import Flow, Tried
 from shoal.client.progress import Progress, Shown
 from shoal.client.results import Hits, Point
+from shoal.client.transports.choice import TransportName, async_transport
 from shoal.client.verbs import Pages, Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
 from shoal.core.recovery import AuditEntry
 from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
+from shoal.core.requests import Search
 from shoal.core.shard_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")
 
 
-def connect_async(address: str | Iterable[str] = "localhost:7600", *, timeout: float | None = None) -> AsyncClient:
+def connect_async(
+    address: str | Iterable[str] = "localhost:7600", *, timeout: float | None = None, transport: TransportName = "auto"
+) -> AsyncClient:
     """Return an asyncio client of the cluster at `address`. Use: `async with shoal.connect_async(...) as client:`.
 
-    address and timeout: as in `connect`. The first call opens the connection, and the client then belongs to the event
-    loop (of asyncio or uvloop) of that call. Raises InvalidArgument for a malformed address.
+    address, timeout and transport: as in `connect`. The first call opens the connection, and the client then belongs to
+    the event loop (of asyncio or uvloop) of that call. Raises InvalidArgument for a malformed address or an unknown
+    transport.
     """
-    return AsyncClient(address, timeout=timeout)
+    return AsyncClient(address, timeout=timeout, transport=transport)
 
 
 def _documented_as(twin: type) -> Callable[[type[T]], type[T]]:
@@ -63,10 +67,12 @@ class AsyncClient:
     consistency of reads are those of `Client`.
     """
 
-    def __init__(self, address: str | Iterable[str], *, timeout: float | None = None, transport: AsyncTransport | None = None) -> None:
-        """Create a client. transport: sends the requests; None for gRPC, another one in tests."""
+    def __init__(
+        self, address: str | Iterable[str], *, timeout: float | None = None, transport: TransportName | AsyncTransport = "auto"
+    ) -> None:
+        """Create a client. transport: as `connect_async` takes it, or an object that sends the requests."""
         self._verbs = Verbs(address, timeout)
-        self._driver = AsyncDriver(transport or AsyncGrpcTransport())
+        self._driver = AsyncDriver(async_transport(transport, self._verbs.routers.addresses))
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -135,9 +141,9 @@ class AsyncClient:
         """See Client."""
         await self._run(self._verbs.optimize(name, timeout))
 
-    async def tune(self, name: str, k: int = 10, *, timeout: float | None = None) -> list[SegmentCurve]:
+    async def tune(self, name: str, k: int = 10, queries: Any = None, *, timeout: float | None = None) -> list[SegmentCurve]:
         """See Client."""
-        return await self._run(self._verbs.tune(name, k, timeout))
+        return await self._run(self._verbs.tune(name, k, queries, timeout))
 
     async def measure_recall(
         self, name: str, k: int = 10, sample: int = 100, recall: float | None = None, *, timeout: float | None = None
@@ -248,7 +254,12 @@ class AsyncClient:
             "with_vectors": with_vectors,
             "explain": explain,
         }
-        return await self._run(self._verbs.search(name, vector, k, filter, radius, options))
+        quick = self._verbs.quick_search(name, vector, k, filter, radius, options) if self._driver.takes_bytes else None
+        answer = None if quick is None else await self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
+        if quick is not None and isinstance(answer, bytes):
+            return quick.hits(answer)[0]
+        flow = self._verbs.search(name, vector, k, filter, radius, options)
+        return await self._driver.run(flow, tried=answer if isinstance(answer, Tried) else None)
 
     async def search_many(
         self,
@@ -280,7 +291,12 @@ class AsyncClient:
             "with_vectors": with_vectors,
             "explain": explain,
         }
-        return await self._run(self._verbs.search_many(name, vectors, k, filter, radius, options))
+        quick = self._verbs.quick_search_many(name, vectors, k, filter, radius, options) if self._driver.takes_bytes else None
+        answer = None if quick is None else await self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
+        if quick is not None and isinstance(answer, bytes):
+            return quick.hits(answer)
+        flow = self._verbs.search_many(name, vectors, k, filter, radius, options)
+        return await self._driver.run(flow, tried=answer if isinstance(answer, Tried) else None)
 
     async def get(
         self,

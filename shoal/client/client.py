@@ -12,28 +12,35 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 
 from shoal.client.batches import Batches, BatchWrite, iterated
-from shoal.client.flow import Flow
+from shoal.client.flow import Flow, Tried
 from shoal.client.progress import Progress, Shown
 from shoal.client.results import Hits, Point
 from shoal.client.sync_driver import SyncDriver, Transport
-from shoal.client.sync_transport import GrpcTransport
+from shoal.client.transports.choice import TransportName, blocking_transport
 from shoal.client.verbs import Pages, Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
 from shoal.core.recovery import AuditEntry
 from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
+from shoal.core.requests import Search
 from shoal.core.shard_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")
 
 
-def connect(address: str | Iterable[str] = "localhost:7600", *, timeout: float | None = None) -> Client:
+def connect(address: str | Iterable[str] = "localhost:7600", *, timeout: float | None = None, transport: TransportName = "auto") -> Client:
     """Return a client of the cluster at `address`: "host:port" of a router, or several (a list, or joined by commas).
 
     Nothing is sent before the first call. With several addresses, a call moves on to the next one when a router does
     not answer. timeout: seconds for each call that gives none, retries included; None: 10 for reads, 60 for writes, 600
-    for optimize. Raises InvalidArgument for a malformed address.
+    for optimize.
+
+    transport: "auto" sends the first call over gRPC and the following ones over HTTP, which is faster, if the router
+    says that it has an HTTP port that can be reached; "http" uses only HTTP; "grpc" uses only gRPC. An address
+    "http://host:port" is a router's HTTP port itself. Answers and errors are the same over both.
+
+    Raises InvalidArgument for a malformed address or an unknown transport.
     """
-    return Client(address, timeout=timeout)
+    return Client(address, timeout=timeout, transport=transport)
 
 
 class Client:
@@ -48,10 +55,12 @@ class Client:
     "primary" sees every write that any client got acknowledged before.
     """
 
-    def __init__(self, address: str | Iterable[str], *, timeout: float | None = None, transport: Transport | None = None) -> None:
-        """Create a client. transport: sends the requests; None for gRPC, another one in tests."""
+    def __init__(
+        self, address: str | Iterable[str], *, timeout: float | None = None, transport: TransportName | Transport = "auto"
+    ) -> None:
+        """Create a client. transport: as `connect` takes it, or an object that sends the requests."""
         self._verbs = Verbs(address, timeout)
-        self._driver = SyncDriver(transport or GrpcTransport())
+        self._driver = SyncDriver(blocking_transport(transport, self._verbs.routers.addresses))
 
     def __enter__(self) -> Client:
         return self
@@ -76,7 +85,7 @@ class Client:
         min_isr: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Create a collection; returns when it can be used.
+        """Create a collection; returns when the primaries of all its shards serve, so that it can be used at once.
 
         metric: "l2" (squared Euclidean distance), "ip" (inner product) or "cosine".
 
@@ -89,7 +98,9 @@ class Client:
         at least 1.
 
         Raises AlreadyExists when another call created the name, PreconditionFailed when there are fewer live workers
-        than replicas, InvalidArgument for values that cannot work, such as a PQ that does not divide dim.
+        than replicas, InvalidArgument for values that cannot work, such as a PQ that does not divide dim, and
+        DeadlineExceeded when the timeout is over first: the collection exists then, if the message says so, and its
+        shards go on to be opened.
         """
         self._run(
             self._verbs.create_collection(
@@ -146,14 +157,16 @@ class Client:
         """Seal and merge everything now; returns when no row is growing and no index build is pending."""
         self._run(self._verbs.optimize(name, timeout))
 
-    def tune(self, name: str, k: int = 10, *, timeout: float | None = None) -> list[SegmentCurve]:
+    def tune(self, name: str, k: int = 10, queries: Any = None, *, timeout: float | None = None) -> list[SegmentCurve]:
         """Measure recall against cost of each sealed segment now, for k hits, and keep the result for later searches.
 
-        The queries are those that the collection received; while there are too few, its own points are used. Each
+        queries: (n, dim) real numbers like those that will be asked, at most 4,096. They count as asked, and are kept
+        as a kind of their own until others are given; 64 are enough for searches to rely on them. None: the queries are
+        those that the collection received; while there are too few, its own points are used. Each
         SegmentCurve has points of growing breadth: recall, and microseconds of one search. Segments that are searched
         exactly have no curve. Takes seconds to minutes, at low priority.
         """
-        return self._run(self._verbs.tune(name, k, timeout))
+        return self._run(self._verbs.tune(name, k, queries, timeout))
 
     def measure_recall(
         self, name: str, k: int = 10, sample: int = 100, recall: float | None = None, *, timeout: float | None = None
@@ -300,7 +313,12 @@ class Client:
             "with_vectors": with_vectors,
             "explain": explain,
         }
-        return self._run(self._verbs.search(name, vector, k, filter, radius, options))
+        quick = self._verbs.quick_search(name, vector, k, filter, radius, options) if self._driver.takes_bytes else None
+        answer = None if quick is None else self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
+        if quick is not None and isinstance(answer, bytes):
+            return quick.hits(answer)[0]
+        flow = self._verbs.search(name, vector, k, filter, radius, options)
+        return self._driver.run(flow, tried=answer if isinstance(answer, Tried) else None)
 
     def search_many(
         self,
@@ -337,7 +355,12 @@ class Client:
             "with_vectors": with_vectors,
             "explain": explain,
         }
-        return self._run(self._verbs.search_many(name, vectors, k, filter, radius, options))
+        quick = self._verbs.quick_search_many(name, vectors, k, filter, radius, options) if self._driver.takes_bytes else None
+        answer = None if quick is None else self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
+        if quick is not None and isinstance(answer, bytes):
+            return quick.hits(answer)
+        flow = self._verbs.search_many(name, vectors, k, filter, radius, options)
+        return self._driver.run(flow, tried=answer if isinstance(answer, Tried) else None)
 
     def get(
         self,

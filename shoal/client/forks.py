@@ -1,10 +1,14 @@
-"""Locks that can be used after a fork. The state that they guard is the caller's concern."""
+"""What happens in a forked process: locks are free there, and objects that asked for it are told.
+
+The state that a lock guards is the caller's concern.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
+from typing import Protocol
 
 
 class ForkLock:
@@ -25,14 +29,30 @@ class ForkLock:
         self._lock = threading.Lock()
 
 
+class Forked(Protocol):
+    """An object with something that a forked process must not share."""
+
+    def in_child(self) -> None:
+        """Give up what belongs to the parent. Called in the child, before any other thread can start there."""
+        ...
+
+
+def tell_forks(told: Forked) -> None:
+    """Call `told.in_child()` in each process that is forked while `told` exists."""
+    _TOLD.add(told)
+
+
 _LOCKS: weakref.WeakSet[ForkLock] = weakref.WeakSet()
+_TOLD: weakref.WeakSet[Forked] = weakref.WeakSet()
 
 
-def _renew_all() -> None:
+def _in_child() -> None:
     for lock in _LOCKS:
         lock.renew()
+    for told in _TOLD:
+        told.in_child()
 
 
 # Runs in the child before any other thread can start there.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+    os.register_at_fork(after_in_child=_in_child)

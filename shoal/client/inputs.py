@@ -47,11 +47,11 @@ def ids_of_call(ids: Any) -> IdArray:
     return columns
 
 
-def queries_from_input(vectors: Any) -> Matrix:
+def queries_from_input(vectors: Any, field: str = "vectors") -> Matrix:
     """Return a batch of queries (n, dim), n > 0. Raises InvalidArgument that names the index of the first bad query."""
-    matrix = vectors_from_input(vectors, field="vectors")
+    matrix = vectors_from_input(vectors, field=field)
     if matrix.size == 0:
-        raise InvalidArgument("vectors is empty, at least one query is needed", ErrorDetails(field="vectors"))
+        raise InvalidArgument(f"{field} is empty, at least one query is needed", ErrorDetails(field=field))
     return matrix
 
 

@@ -9,12 +9,14 @@ from shoal.core.addresses import is_ipv6
 from shoal.core.errors import ErrorDetails, InvalidArgument
 
 DEFAULT_PORT = 7600
+DEFAULT_HTTP_PORT = 7680
 
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[a-zA-Z0-9._-]+)(?::([0-9]{1,5}))?")
+_ADDRESS = re.compile(r"(?P<scheme>http://)?(?P<host>\[[0-9a-fA-F:.%]+\]|[a-zA-Z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 
 
 class Routers:
-    """addresses: "host:port", in the order given; preferred: position of the router to ask first.
+    """addresses: "host:port", or "http://host:port" of an HTTP port, in the order given. preferred: position of the
+    router to ask first.
 
     Threads may overwrite each other's `preferred`. It is only a hint: any position works.
     """
@@ -29,9 +31,10 @@ class Routers:
 
 
 def addresses_from_input(given: str | Iterable[str]) -> tuple[str, ...]:
-    """Return addresses from a user's text (one, or several joined by commas) or list. A missing port is 7600.
+    """Return addresses from a user's text (one, or several joined by commas) or list.
 
-    Raises InvalidArgument if there is no address, or for a text that is not host:port.
+    A missing port is 7600, after http:// 7680. Raises InvalidArgument if there is no address, or for a text that is
+    neither host:port nor http://host:port.
     """
     if isinstance(given, bytes) or not isinstance(given, Iterable):
         raise InvalidArgument(f"address is {given!r}, it must be host:port, or a list of them", ErrorDetails(field="address"))
@@ -43,11 +46,15 @@ def addresses_from_input(given: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _address(part: str) -> str:
-    found = _ADDRESS.fullmatch(part.strip()) if isinstance(part, str) else None
-    port = int(found[2] or DEFAULT_PORT) if found else 0
-    if found is None and isinstance(part, str) and is_ipv6(part.strip()):
-        message = f"address {part!r} is an IPv6 address, which stands in brackets: [{part.strip()}]:{DEFAULT_PORT}"
+    text = part.strip() if isinstance(part, str) else ""
+    found = _ADDRESS.fullmatch(text.removesuffix("/") if text.startswith("http://") else text)
+    scheme = (found["scheme"] or "") if found else ""
+    usual = DEFAULT_HTTP_PORT if scheme else DEFAULT_PORT
+    port = int(found["port"] or usual) if found else 0
+    if found is None and is_ipv6(text):
+        message = f"address {part!r} is an IPv6 address, which stands in brackets: [{text}]:{DEFAULT_PORT}"
         raise InvalidArgument(message, ErrorDetails(field="address"))
     if found is None or not 1 <= port <= 65_535:
-        raise InvalidArgument(f"address {part!r} must look like host:port, without a scheme", ErrorDetails(field="address"))
-    return f"{found[1]}:{port}"
+        shown = "host:port, or http://host:port for a router's HTTP port; encryption (https) is not supported"
+        raise InvalidArgument(f"address {part!r} must look like {shown}", ErrorDetails(field="address"))
+    return f"{scheme}{found['host']}:{port}"

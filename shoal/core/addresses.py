@@ -7,6 +7,7 @@ import re
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 
+_MOST_PORT = 65_535
 _NAME = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9._-]*[a-zA-Z0-9_.])?")
 
 
@@ -24,6 +25,14 @@ def plain_host(text: str) -> str:
 def joined(host: str, port: int) -> str:
     """Return host:port, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split(address: str) -> tuple[str, int]:
+    """Return the host, without brackets, and the port of a text host:port. Raises InvalidArgument for another text."""
+    host, _, port = address.rpartition(":")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= _MOST_PORT):
+        raise InvalidArgument(f"address is {address!r}, it must be host:port", ErrorDetails(field="address"))
+    return plain_host(host), int(port)
 
 
 def is_ipv6(text: str) -> bool:

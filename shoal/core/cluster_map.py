@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import MappingProxyType
 
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import ErrorDetails, NotFound, Unavailable
-from shoal.core.ids import ClusterId, CollectionId, Revision, ShardId, WorkerId
+from shoal.core.ids import ClusterId, CollectionId, Revision, WorkerId
+from shoal.core.map_tables import CollectionTable, ShardTable
 from shoal.core.shard_config import ShardEntry
 
 
@@ -53,21 +53,13 @@ class ClusterMap:
     cluster: ClusterId | None = None
     leader: LeaderEntry | None = None
     workers: Mapping[WorkerId, WorkerEntry] = field(default_factory=lambda: MappingProxyType({}))
-    collections: Mapping[CollectionId, Collection] = field(default_factory=lambda: MappingProxyType({}))
-    shards: Mapping[ShardId, ShardEntry] = field(default_factory=lambda: MappingProxyType({}))
+    collections: CollectionTable = field(default_factory=CollectionTable)
+    shards: ShardTable = field(default_factory=ShardTable)
 
-    @cached_property
+    @property
     def by_name(self) -> Mapping[str, Collection]:
-        """Return the collections that are not being dropped, by name."""
-        return {each.spec.name: each for each in self.collections.values() if each.state is not CollectionState.DROPPING}
-
-    @cached_property
-    def shards_by_collection(self) -> Mapping[CollectionId, tuple[ShardEntry, ...]]:
-        """Return the shards of each collection, in the order of their numbers."""
-        grouped: dict[CollectionId, list[ShardEntry]] = {}
-        for shard in sorted(self.shards):
-            grouped.setdefault(shard.collection, []).append(self.shards[shard])
-        return {collection: tuple(entries) for collection, entries in grouped.items()}
+        """The collections that are not being dropped, by name."""
+        return self.collections.by_name
 
     def collection(self, name: str) -> Collection:
         """Return the usable collection with this name. Raises NotFound, or Unavailable while it is being created."""
@@ -81,4 +73,4 @@ class ClusterMap:
 
     def shards_of(self, collection: CollectionId) -> tuple[ShardEntry, ...]:
         """Return the shards of a collection, in the order of their numbers."""
-        return self.shards_by_collection.get(collection, ())
+        return self.shards.of_collection(collection)

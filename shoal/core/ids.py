@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NewType
+from typing import NamedTuple, NewType
 
 ClusterId = NewType("ClusterId", str)
 CollectionId = NewType("CollectionId", str)
@@ -26,9 +26,10 @@ Revision = NewType("Revision", int)
 """A modification revision of the store; 0 means 'absent'."""
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class ShardId:
-    """One shard of one collection."""
+class ShardId(NamedTuple):
+    """One shard of one collection. A tuple, since it is the key of many tables: its hash costs a quarter of a
+    dataclass's.
+    """
 
     collection: CollectionId
     number: int

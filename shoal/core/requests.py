@@ -159,11 +159,15 @@ class OptimizeCollection(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TuneCollection(Request):
-    """Answered by a tuple of SegmentCurve. k: neighbours that recall is measured at."""
+    """Answered by a tuple of SegmentCurve.
+
+    k: neighbours that recall is measured at; queries: (n, dim) float32 to measure with, None for those that were asked.
+    """
 
     patient: ClassVar[bool] = True
     name: str
     k: int = DEFAULT_K
+    queries: Matrix | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

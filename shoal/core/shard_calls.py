@@ -5,14 +5,15 @@ The worker's host implements `ShardService` itself, so a router in the same proc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from shoal.core.errors import Internal, ShoalError
 from shoal.core.filter import Filter
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
@@ -128,15 +129,24 @@ class QueryGroup:
     queries: npt.NDArray[np.int64] | None = None
 
 
+def k_of_queries(groups: Sequence[QueryGroup], queries: int) -> int | npt.NDArray[np.int64]:
+    """Return how many hits each query asks for: one number if it is the same for all, else (queries,) int64."""
+    if len({group.k for group in groups}) == 1:
+        return groups[0].k
+    wanted = np.zeros(queries, dtype=np.int64)
+    for group in groups:
+        wanted[slice(None) if group.queries is None else group.queries] = group.k
+    return wanted
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ShardSearch:
-    """Search of one shard.
+class VectorSearch:
+    """What to search for; the same for all shards of a collection.
 
     queries: (n, dim) float32 as given; groups: each query is in exactly one; radius: only hits with a score at least as
     good.
     """
 
-    shard: ShardId
     queries: Matrix
     groups: tuple[QueryGroup, ...]
     accuracy: Accuracy = RecallTarget(DEFAULT_RECALL)
@@ -144,6 +154,13 @@ class ShardSearch:
     explain: bool = False
     with_payload: bool = True
     with_vectors: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardSearch(VectorSearch):
+    """Search of one shard."""
+
+    shard: ShardId
     terms: ReadTerms = ReadTerms()
 
 
@@ -188,6 +205,41 @@ class ShardFound:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ShardsSearch(VectorSearch):
+    """Search of several shards of one collection, all at one worker.
+
+    shards: at least one, each once; consistency, caller: see ReadTerms; min_seqs: the record that a shard must have
+    applied before it answers, for the shards that have such a condition.
+    """
+
+    shards: tuple[ShardId, ...]
+    consistency: Consistency = Consistency.ANY
+    min_seqs: Mapping[ShardId, Seq] = field(default_factory=dict)
+    caller: str = ""
+
+    def of(self, shard: ShardId) -> ShardSearch:
+        """Return the search of one of the shards."""
+        terms = ReadTerms(consistency=self.consistency, min_seq=self.min_seqs.get(shard, Seq(0)), caller=self.caller)
+        return ShardSearch(shard=shard, terms=terms, **{name: getattr(self, name) for name in _SEARCHED})
+
+
+_SEARCHED = tuple(each.name for each in fields(VectorSearch))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardsFound:
+    """Answer of a search of several shards.
+
+    hits: the best k of each query over the shards that answered; failed: the errors of the other shards; explain: in
+    the order of the shards, if that was requested.
+    """
+
+    hits: HitColumns
+    failed: Mapping[ShardId, ShoalError] = field(default_factory=dict)
+    explain: tuple[SegmentExplain, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CurvePoint:
     """breadth: ef or nprobe; fetch: rows taken from the index and scored exactly; recall: measured; us: microseconds of
     one search.
@@ -220,10 +272,14 @@ class SegmentCurve:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTune:
-    """Measure the curves of all sealed segments now, and keep the results."""
+    """Measure the curves of all sealed segments now, and keep the results.
+
+    queries: (n, dim) float32 to measure with and to keep, None for those that were asked.
+    """
 
     shard: ShardId
     k: int
+    queries: Matrix | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -338,6 +394,10 @@ class WorkerStatus:
     files_open: int = 0
 
 
+class OlderWorker(Internal):
+    """The worker does not know this call, because it is of an older version. Raised on the caller's side only."""
+
+
 class ShardService(Protocol):
     """Calls to one worker.
 
@@ -351,6 +411,13 @@ class ShardService(Protocol):
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """Return the best k points for each query: exactly min(k, points that match the filter of its group)."""
+        ...
+
+    async def search_shards(self, call: ShardsSearch, timeout_s: float) -> ShardsFound:
+        """Return the best k points for each query over several shards. A shard that fails does not fail the others.
+
+        Raises OlderWorker if the worker has to be asked for one shard at a time.
+        """
         ...
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from shoal.core.points import IdArray, Matrix, id_ranks
 
 MANY_HITS = 5_000
 """This many hits take about 5 ms to merge or to convert; more are not handled on an event loop that others wait for."""
+
+_PADDED = 4
+"""A table of hits that is more than this many times as large as the hits is not worth making."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,22 +70,109 @@ def merge_hits(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metr
 
     k: for all queries, or (queries,) one for each.
     """
-    queries = len(parts[0].counts)
     # A part without hits may have lost its empty columns in the message.
     parts = [part for part in parts if len(part)] or parts[:1]
-    query = np.concatenate([np.repeat(np.arange(queries, dtype=np.int64), part.counts) for part in parts])
-    ids = concat_ids([part.ids for part in parts])
-    scores = np.concatenate([part.scores for part in parts])
-    order = hit_order(query, scores, ids, metric)
-    ordered = query[order]
-    kept = order[rank_in_group(ordered) < (k if isinstance(k, int) else k[ordered])]
+    merged = merge_order(parts, k, metric)
+    places = PartRows.of([len(part) for part in parts], merged.kept)
     return HitColumns(
-        counts=np.bincount(query[kept], minlength=queries).astype(np.int64),
-        ids=ids[kept],
-        scores=scores[kept],
-        payloads=_take_payloads([part.payloads for part in parts], kept),
-        vectors=_take_vectors([part.vectors for part in parts], kept),
+        counts=merged.counts,
+        ids=concat_ids([part.ids for part in parts])[merged.kept],
+        scores=np.concatenate([part.scores for part in parts])[merged.kept],
+        payloads=places.payloads([part.payloads for part in parts]),
+        vectors=places.vectors([part.vectors for part in parts]),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class MergeOrder:
+    """Which hits of several parts are the best of their query, and their order.
+
+    kept: positions in the concatenation of the parts, those of query 0 first, best first; counts: (queries,) int64.
+    """
+
+    kept: npt.NDArray[np.intp]
+    counts: npt.NDArray[np.int64]
+
+
+def merge_order(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metric: Metric) -> MergeOrder:
+    """Return the order in which merge_hits returns the hits of these parts, at least one.
+
+    First, one partition leaves out the hits that are worse than the k-th best score of their query. The order of the
+    rest, which is not much more than k a query, is exact.
+    """
+    scores, ids = np.concatenate([part.scores for part in parts]), concat_ids([part.ids for part in parts])
+    if len(parts[0].counts) == 1 and len(scores) <= MANY_HITS:
+        order = hit_order(np.zeros(len(scores), dtype=np.int64), scores, ids, metric)[: k if isinstance(k, int) else k[0]]
+        return MergeOrder(order, np.array([len(order)], dtype=np.int64))
+    counts = np.stack([part.counts for part in parts])
+    query, near = _near(counts, scores if metric.smaller_is_better else -scores, k)
+    order = hit_order(query, scores[near], ids[near], metric)
+    ordered = query[order]
+    order = order[rank_in_group(ordered) < (k if isinstance(k, int) else k[ordered])]
+    return MergeOrder(near[order], np.bincount(query[order], minlength=counts.shape[1]).astype(np.int64))
+
+
+def _near(
+    counts: npt.NDArray[np.int64], keys: npt.NDArray[np.float32], k: int | npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
+    """Return query and position of the hits that can be among the best k of their query: all but those that are worse
+    than k others.
+
+    counts: (parts, queries); keys: (hits,), small is good, those of part 0 first.
+    """
+    parts, queries = counts.shape
+    most, widest = k if isinstance(k, int) else int(k.max()), int(counts.max(initial=0))
+    if parts * widest <= most or parts * queries * widest > _PADDED * len(keys):
+        return np.concatenate([np.repeat(np.arange(queries, dtype=np.int64), each) for each in counts]), np.arange(len(keys))
+    if parts * queries * widest == len(keys):
+        table, places = keys.reshape(parts, queries, widest), None
+    else:
+        filled = np.arange(widest) < counts[:, :, None]
+        table, places = np.full(filled.shape, np.nan, dtype=np.float32), np.full(filled.shape, -1, dtype=np.intp)
+        table[filled], places[filled] = keys, np.arange(len(keys))
+    rows = table.transpose(1, 0, 2).reshape(queries, parts * widest)
+    # Scores that are no number, and empty places, come last. If the k-th best is one of them, all hits are near.
+    bound = np.partition(rows, most - 1, axis=1)[:, most - 1]
+    query, column = np.nonzero(~(rows > bound[:, None]))
+    part, rank = np.divmod(column, widest)
+    place = (part * queries + query) * widest + rank
+    if places is None:
+        return query, place
+    place = places.ravel()[place]
+    return query[place >= 0], place[place >= 0]
+
+
+@dataclass(frozen=True, slots=True)
+class PartRows:
+    """Rows of several parts. part, row: (n,) number of the part, and row in it."""
+
+    part: npt.NDArray[np.intp]
+    row: npt.NDArray[np.intp]
+
+    @staticmethod
+    def of(sizes: Sequence[int], positions: npt.NDArray[np.intp]) -> PartRows:
+        """Return the rows at these positions of the concatenation of parts with these sizes."""
+        starts = np.array([0, *itertools.accumulate(sizes[:-1])])
+        part = starts.searchsorted(positions, side="right") - 1
+        return PartRows(part, positions - starts[part])
+
+    def payloads(self, parts: Sequence[tuple[bytes | None, ...] | None]) -> tuple[bytes | None, ...] | None:
+        """Return the payloads at these rows. None if a part has none."""
+        columns = [part for part in parts if part is not None]
+        if len(columns) != len(parts):
+            return None
+        return tuple([columns[part][row] for part, row in zip(self.part.tolist(), self.row.tolist(), strict=True)])
+
+    def vectors(self, parts: Sequence[Matrix | None]) -> Matrix | None:
+        """Return the vectors at these rows, (n, dim) float32. None if a part has none."""
+        columns = [part for part in parts if part is not None]
+        if len(columns) != len(parts):
+            return None
+        taken: Matrix = np.empty((len(self.row), columns[0].shape[1]), dtype=np.float32)
+        for number, column in enumerate(columns):
+            mine = self.part == number
+            taken[mine] = column[self.row[mine]]
+        return taken
 
 
 def concat_ids(parts: Sequence[IdArray]) -> IdArray:
@@ -96,18 +187,3 @@ def rank_in_group(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return the position of each element in its run of equal values, (n,) int64, from 0. groups: (n,) ascending."""
     starts = np.searchsorted(groups, groups, side="left")
     return np.arange(len(groups), dtype=np.int64) - starts
-
-
-def _take_payloads(parts: Sequence[tuple[bytes | None, ...] | None], kept: npt.NDArray[np.intp]) -> tuple[bytes | None, ...] | None:
-    if any(part is None for part in parts):
-        return None
-    joined = [payload for part in parts if part is not None for payload in part]
-    return tuple(joined[at] for at in kept)
-
-
-def _take_vectors(parts: Sequence[Matrix | None], kept: npt.NDArray[np.intp]) -> Matrix | None:
-    filled = [part for part in parts if part is not None]
-    if len(filled) != len(parts):
-        return None
-    taken: Matrix = np.concatenate(filled)[kept]
-    return taken

@@ -1,7 +1,7 @@
-"""The interceptors of a gRPC server: they turn errors into statuses, and count and time calls.
+"""Interceptors of calls, the same for every wire: they guard against unknown errors, and count and time calls.
 
-Each is made of one function that wraps a handler. Only unary handlers are wrapped. Streaming handlers (the health
-watch) and unknown methods are not changed, so a caller cannot create labels of metrics.
+An interceptor is a function that takes a call and returns the call that is served in its place. It stands before both
+doors of the call, `handle` and `at_once`. It knows no wire: a handler below it raises ShoalErrors.
 """
 
 from __future__ import annotations
@@ -9,154 +9,164 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
 from google.protobuf.message import DecodeError
-from grpc.aio import AbortError
 
 from shoal.core.errors import Internal, InvalidArgument, ShoalError
+from shoal.runtime.calls import AtOnce, CallContext, CallTable, Handler, UnaryCall
 from shoal.runtime.logs import event
-from shoal.runtime.metrics import REQUEST_SECONDS, REQUESTS, Measure, Metrics
-from shoal.wire.status import code_of, details_to_metadata, message_of
-
-Context = grpc.aio.ServicerContext[Any, Any]
-Handler = Callable[[Any, Context], Awaitable[Any]]
-Deserializer = Callable[[bytes], Any]
-
-
-def _unchanged(deserialize: Deserializer) -> Deserializer:
-    return deserialize
-
-
-class UnaryInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Calls `around` once for each method, with the method's path ("/package.Service/Method") and its handler.
-
-    around: returns the handler to use instead. reading: does the same for the function that parses a request.
-    """
-
-    def __init__(self, around: Callable[[str, Handler], Handler], reading: Callable[[Deserializer], Deserializer] = _unchanged) -> None:
-        self._around, self._reading = around, reading
-        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Return the wrapped handler of the method that is called."""
-        method = handler_call_details.method
-        known = self._wrapped.get(method)
-        if known is not None:
-            return known
-        handler: Any = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming or handler.response_streaming:
-            return handler  # type: ignore[no-any-return]
-        self._wrapped[method] = grpc.unary_unary_rpc_method_handler(
-            self._around(method, handler.unary_unary),
-            request_deserializer=self._reading(handler.request_deserializer),
-            response_serializer=handler.response_serializer,
-        )
-        return self._wrapped[method]
-
+from shoal.runtime.metrics import REQUEST_SECONDS, REQUESTS, Measure, Metrics, NoMetrics
 
 log = logging.getLogger("shoal.server")
 
+Interceptor = Callable[[UnaryCall], UnaryCall]
+
+
+def call_table(calls: Iterable[UnaryCall], *, metrics: Metrics | None = None, interceptors: Sequence[Interceptor] = ()) -> CallTable:
+    """Return the calls as every wire serves them.
+
+    interceptors: the first one is outermost. All are inside the one that counts, and outside the one that turns unknown
+    errors of handlers into Internal. metrics: count and time every call.
+    """
+    inside_out: list[Interceptor] = [guarded, *reversed(interceptors)]
+    if interceptors:
+        inside_out.append(guarded)
+    if metrics is not None and not isinstance(metrics, NoMetrics):
+        inside_out.append(metrics_interceptor(metrics))
+    return CallTable(_behind(call, inside_out) for call in calls)
+
+
+def _behind(call: UnaryCall, inside_out: Iterable[Interceptor]) -> UnaryCall:
+    for interceptor in inside_out:
+        call = interceptor(call)
+    return call
+
 
 @dataclass(frozen=True, slots=True)
-class _Unreadable:
-    """Stands for a request that cannot be parsed, until the wrapped handler answers with an error."""
+class Unreadable:
+    """Stands for a request that cannot be parsed, until the guarded handler refuses it. Interceptors may see it."""
 
     reason: str
 
 
-def error_interceptor() -> UnaryInterceptor:
-    """Make the interceptor that ends a call with the status of the error that its handler raised."""
-    return UnaryInterceptor(_guarded, _reading)
+def reader_of(call: UnaryCall) -> Callable[[bytes], Any]:
+    """Return the function that parses the bytes of a request. It never raises: it returns Unreadable for other bytes.
 
-
-def _guarded(method: str, handle: Handler) -> Handler:
-    async def guarded(request: Any, context: Context) -> Any:
-        try:
-            if isinstance(request, _Unreadable):
-                raise InvalidArgument(f"{method} cannot read its request: {request.reason}")
-            return await handle(request, context)
-        except ShoalError as error:
-            await _abort(context, error)
-        except (asyncio.CancelledError, AbortError):
-            raise
-        except Exception as error:
-            log.exception(event("handler_failed", method=method))
-            await _abort(context, Internal(f"{method} failed: {type(error).__name__}: {error}"))
-
-    return guarded
-
-
-def _reading(deserialize: Deserializer) -> Deserializer:
-    """Return a deserializer that never raises.
-
-    gRPC itself would answer UNKNOWN to a request that protobuf cannot parse: foreign bytes, a text that is not UTF-8,
-    or more than 100 nested messages.
+    Protobuf cannot parse foreign bytes, a text that is not UTF-8, and more than 100 nested messages.
     """
+    parse = call.request.FromString
 
     def read(data: bytes) -> Any:
         try:
-            return deserialize(data)
+            return parse(data)
         except DecodeError as error:
-            return _Unreadable(f"{error}; perhaps a text is not UTF-8, or a filter is nested too deeply")
+            return Unreadable(f"{error}; perhaps a text is not UTF-8, or a filter is nested too deeply")
 
     return read
 
 
-async def _abort(context: Context, error: ShoalError) -> None:
-    await context.abort(code_of(error), message_of(error), details_to_metadata(error))
+def guarded(call: UnaryCall) -> UnaryCall:
+    """Stand before a call so that it raises nothing but ShoalErrors (and CancelledError)."""
+    return call.behind(_guarded(call.path, call.handle), None if call.at_once is None else _guarded_at_once(call.path, call.at_once))
 
 
-_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
-
-
-def metrics_interceptor(metrics: Metrics) -> UnaryInterceptor:
-    """Make the interceptor that measures calls with REQUESTS and REQUEST_SECONDS."""
-
-    def measured(method: str, handle: Handler) -> Handler:
-        return _measured(metrics, method.removeprefix("/"), handle)
-
-    return UnaryInterceptor(measured)
-
-
-def _measured(metrics: Metrics, method: str, handle: Handler) -> Handler:
-    took = metrics.measure(REQUEST_SECONDS, method)
-    counts: dict[str, Measure] = {}
-
-    def count(code: str) -> None:
-        measure = counts.get(code)
-        if measure is None:
-            measure = counts[code] = metrics.measure(REQUESTS, method, code)
-        measure(1)
-
-    async def measured(request: Any, context: Context) -> Any:
-        began = time.perf_counter()
-        code = "CANCELLED"
+def _guarded(method: str, inner: Handler) -> Handler:
+    async def handle(request: Any, context: CallContext) -> Any:
         try:
-            answer = await handle(request, context)
-            code = "OK"
-        except asyncio.CancelledError:
+            if type(request) is Unreadable:
+                raise InvalidArgument(f"{method} cannot read its request: {request.reason}")
+            return await inner(request, context)
+        except (ShoalError, asyncio.CancelledError):
             raise
-        except BaseException:
-            code = _code_of(context)
+        except Exception as error:
+            raise _unknown(method, error) from error
+
+    return handle
+
+
+def _guarded_at_once(method: str, inner: AtOnce) -> AtOnce:
+    def at_once(request: Any, context: CallContext) -> Any:
+        if type(request) is Unreadable:
+            return None
+        try:
+            return inner(request, context)
+        except ShoalError:
             raise
-        finally:
-            took(time.perf_counter() - began)
-            count(code)
-        return answer
+        except Exception as error:
+            raise _unknown(method, error) from error
+
+    return at_once
+
+
+def _unknown(method: str, error: Exception) -> Internal:
+    log.error(event("handler_failed", method=method), exc_info=error)
+    return Internal(f"{method} failed: {type(error).__name__}: {error}")
+
+
+def metrics_interceptor(metrics: Metrics) -> Interceptor:
+    """Return the interceptor that measures calls with REQUESTS and REQUEST_SECONDS.
+
+    A call that `at_once` does not answer is measured in `handle` only.
+    """
+
+    def measured(call: UnaryCall) -> UnaryCall:
+        tally = _Tally(metrics, call.path.removeprefix("/"))
+        return call.behind(_timed(call.handle, tally), None if call.at_once is None else _timed_at_once(call.at_once, tally))
 
     return measured
 
 
-def _code_of(context: Context) -> str:
-    """Return the name of the status that the failed call ended with, UNKNOWN if the handler has set none."""
-    code: Any = context.code()
-    name = code.name if isinstance(code, grpc.StatusCode) else _NAMES.get(code, "UNKNOWN")
-    return "UNKNOWN" if name == "OK" else str(name)
+class _Tally:
+    """Measures the calls of one method."""
+
+    def __init__(self, metrics: Metrics, method: str) -> None:
+        self._metrics, self._method = metrics, method
+        self._took = metrics.measure(REQUEST_SECONDS, method)
+        self._counts: dict[str, Measure] = {}
+
+    def ended(self, began: float, code: str) -> None:
+        """Count a call that began at `began` of time.perf_counter and ends now. code: name of its status."""
+        self._took(time.perf_counter() - began)
+        measure = self._counts.get(code)
+        if measure is None:
+            measure = self._counts[code] = self._metrics.measure(REQUESTS, self._method, code)
+        measure(1)
+
+
+def _timed(inner: Handler, tally: _Tally) -> Handler:
+    async def handle(request: Any, context: CallContext) -> Any:
+        began = time.perf_counter()
+        try:
+            answer = await inner(request, context)
+        except BaseException as error:
+            tally.ended(began, _code_of(error))
+            raise
+        tally.ended(began, "OK")
+        return answer
+
+    return handle
+
+
+def _timed_at_once(inner: AtOnce, tally: _Tally) -> AtOnce:
+    def at_once(request: Any, context: CallContext) -> Any:
+        began = time.perf_counter()
+        try:
+            answer = inner(request, context)
+        except BaseException as error:
+            tally.ended(began, _code_of(error))
+            raise
+        if answer is not None:
+            tally.ended(began, "OK")
+        return answer
+
+    return at_once
+
+
+def _code_of(error: BaseException) -> str:
+    """Return the name of the status that a call ends with."""
+    if isinstance(error, ShoalError):
+        return error.status
+    return "CANCELLED" if isinstance(error, asyncio.CancelledError) else "UNKNOWN"

@@ -100,5 +100,14 @@ LEASE_AGE_SECONDS = MetricSpec(
     text="Time since the lease was last renewed; absent without a lease. Near lease_ttl_s it is about to be lost.",
     labels=("role",),
 )
-SERVER_METRICS = (REQUESTS, REQUEST_SECONDS, STORE_CONNECTED, LEASE_AGE_SECONDS)
+HTTP_CONNECTIONS = MetricSpec(
+    name="shoal_http_connections", kind="gauge", text="Connections that are open on the HTTP port.", labels=("role",)
+)
+HTTP_REFUSED = MetricSpec(
+    name="shoal_http_refused_total",
+    kind="counter",
+    text="HTTP requests that were refused before they were a call, by HTTP status.",
+    labels=("role", "status"),
+)
+SERVER_METRICS = (REQUESTS, REQUEST_SECONDS, STORE_CONNECTED, LEASE_AGE_SECONDS, HTTP_CONNECTIONS, HTTP_REFUSED)
 """The metrics of every role."""

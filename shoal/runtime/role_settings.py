@@ -10,16 +10,27 @@ from shoal.runtime.settings import setting
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 ANY_PORT = -1
-"""Value of `metrics_port` for any free port."""
+"""Value of `metrics_port` and `http_port` for any free port."""
 
 
 def check_ports(port: int, metrics_port: int, least_port: int = 0) -> None:
     """Raise InvalidArgument for a port outside its bounds."""
     if not least_port <= port <= 65_535:
         raise InvalidArgument(f"port is {port}, it must be from {least_port} to 65535", ErrorDetails(field="port"))
-    if not ANY_PORT <= metrics_port <= 65_535:
-        message = f"metrics_port is {metrics_port}, it must be from -1 to 65535"
-        raise InvalidArgument(message, ErrorDetails(field="metrics_port"))
+    check_optional_port("metrics_port", metrics_port)
+
+
+def check_optional_port(name: str, port: int) -> None:
+    """Raise InvalidArgument for a port outside its bounds: 0 is none, ANY_PORT any free one."""
+    if not ANY_PORT <= port <= 65_535:
+        raise InvalidArgument(f"{name} is {port}, it must be from -1 to 65535", ErrorDetails(field=name))
+
+
+def check_http_port(http_port: int, port: int) -> None:
+    """Raise InvalidArgument for an HTTP port outside its bounds, or one that is the gRPC port, too."""
+    check_optional_port("http_port", http_port)
+    if http_port == port > 0:
+        raise InvalidArgument(f"http_port and port are both {port}, they must differ", ErrorDetails(field="http_port"))
 
 
 def check_log_level(log_level: str) -> None:

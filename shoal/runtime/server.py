@@ -1,49 +1,60 @@
-"""The gRPC server of every role: message sizes, health, interceptors, errors as statuses, clean end."""
+"""The gRPC server of every role: message sizes, health, errors as statuses, clean end."""
 
 from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from shoal.core.addresses import joined
-from shoal.core.errors import NotInstalled, Unavailable
-from shoal.runtime.interceptors import error_interceptor, metrics_interceptor
+from shoal.core.errors import NotInstalled, ShoalError, Unavailable
+from shoal.runtime.calls import CallTable, UnaryCall
+from shoal.runtime.interceptors import reader_of
 from shoal.runtime.logs import event
-from shoal.runtime.metrics import Metrics, NoMetrics
 from shoal.wire.channels import server_options
+from shoal.wire.http.request import SERVER_HEADER
+from shoal.wire.status import code_of, details_to_metadata, message_of
 
 log = logging.getLogger("shoal.server")
 
+HTTP_ADDRESS_KEY = "shoal-http"
+"""Key of the initial metadata that announces the HTTP port: "host:port", or ":port" on the host that was dialled."""
+
+_REMEMBERED_PEERS = 4_096
+_EVERY_ADDRESS = ("0.0.0.0", "::")
+
+MOST_CALLS = 4_096
+"""Most calls that run at the same time. More are refused, and the caller may try again."""
+
 
 class GrpcServer:
-    """A grpc.aio server with grpc.health.v1. Add servicers to `.grpc` before `start`.
+    """A grpc.aio server with grpc.health.v1. Add calls before `start`."""
 
-    interceptors: run outside the one that turns errors into statuses. metrics: count and time every call.
-    """
-
-    def __init__(
-        self,
-        *,
-        host: str,
-        port: int,
-        message_bytes: int,
-        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
-        metrics: Metrics | None = None,
-    ) -> None:
-        measuring = () if metrics is None or isinstance(metrics, NoMetrics) else (metrics_interceptor(metrics),)
-        self.grpc = grpc.aio.server(
-            interceptors=[*measuring, *interceptors, error_interceptor()],
-            options=server_options(message_bytes),
-            maximum_concurrent_rpcs=4_096,
-        )
+    def __init__(self, *, host: str, port: int, message_bytes: int) -> None:
+        # The stubs of grpc lack methods that generated code calls.
+        self._grpc: Any = grpc.aio.server(options=server_options(message_bytes), maximum_concurrent_rpcs=MOST_CALLS)
         self._host, self._port = host, port
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+
+    def add(self, table: CallTable, *, http_address: str = "", http_id: str = "") -> None:
+        """Serve the calls of a table.
+
+        http_address: where the same calls are served by HTTP, announced to every peer. "" if they are not. http_id: of
+        the server there.
+        """
+        announce = _Announcement(http_address, http_id).to if http_address else None
+        services: dict[str, dict[str, Any]] = {}
+        for call in table.values():
+            _, service, method = call.path.split("/")
+            services.setdefault(service, {})[method] = _handler(call, announce)
+        for service, handlers in services.items():
+            self._grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+            self._grpc.add_registered_method_handlers(service, handlers)
 
     def enable_reflection(self, *services: str) -> None:
         """Answer gRPC reflection about these services. services: full names.
@@ -54,16 +65,16 @@ class GrpcServer:
             reflection = importlib.import_module("grpc_reflection.v1alpha.reflection")
         except ModuleNotFoundError as error:
             raise NotInstalled(f"reflection needs {error.name}, which is not installed: pip install 'shoal[server]'") from None
-        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc)
+        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
 
     async def start(self) -> str:
         """Bind the port (0: any free one) and serve. Returns host:port. Raises Unavailable if the port is taken."""
         wanted = joined(self._host, self._port)
         try:
-            port = self.grpc.add_insecure_port(wanted)
+            port = self._grpc.add_insecure_port(wanted)
         except RuntimeError as error:
             raise Unavailable(f"cannot listen on {wanted}: {_doubt(self._port)} ({error})") from None
-        await self.grpc.start()
+        await self._grpc.start()
         address = joined(self._host, port)
         log.info(event("listening", address=address))
         return address
@@ -76,9 +87,59 @@ class GrpcServer:
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, give running calls grace_s seconds, and end the server."""
         await self._health.enter_graceful_shutdown()
-        await self.grpc.stop(grace_s)
+        await self._grpc.stop(grace_s)
 
 
 def _doubt(port: int) -> str:
     """Return a possible reason why the port cannot be bound. gRPC does not report the reason."""
     return "is the port in use?" if port >= 1024 else "is the port in use, or not allowed for this user (below 1024)?"
+
+
+class _Announcement:
+    """Tells each peer the address of the HTTP port, in the initial metadata of the answer to its first call.
+
+    Metadata on every answer would cost about a sixth of the server's time for a call.
+    """
+
+    def __init__(self, http_address: str, http_id: str) -> None:
+        self._metadata = ((HTTP_ADDRESS_KEY, http_address), (SERVER_HEADER, http_id))
+        self._told: dict[str, None] = {}
+
+    async def to(self, context: Any) -> None:
+        """Tell the peer of a call, if it was not told before. A peer that was forgotten is told again."""
+        peer = context.peer()
+        if peer in self._told:
+            return
+        self._told[peer] = None
+        if len(self._told) > _REMEMBERED_PEERS:
+            del self._told[next(iter(self._told))]
+        await context.send_initial_metadata(self._metadata)
+
+
+def announced_address(host: str, address: str) -> str:
+    """Return the address to announce: of a host that stands for all addresses of a machine, the port only.
+
+    host: as it was given to listen on; address: host:port.
+    """
+    return f":{address.rsplit(':', 1)[1]}" if host in _EVERY_ADDRESS else address
+
+
+def _handler(call: UnaryCall, announce: Callable[[Any], Awaitable[None]] | None) -> Any:
+    """Return the handler of gRPC for a call. A ShoalError ends the call with its status."""
+    handle, at_once = call.handle, call.at_once
+
+    async def answered(request: Any, context: Any) -> Any:
+        if announce is not None:
+            await announce(context)
+        try:
+            if at_once is not None:
+                answer = at_once(request, context)
+                if answer is not None:
+                    return answer
+            return await handle(request, context)
+        except ShoalError as error:
+            await context.abort(code_of(error), message_of(error), details_to_metadata(error))
+
+    return grpc.unary_unary_rpc_method_handler(
+        answered, request_deserializer=reader_of(call), response_serializer=call.response.SerializeToString
+    )

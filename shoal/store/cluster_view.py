@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import DataLoss
-from shoal.core.ids import ClusterId, CollectionId, Revision, ShardId, WorkerId
+from shoal.core.ids import ClusterId, CollectionId, Revision, ShardId
 from shoal.core.shard_config import ShardEntry
 from shoal.store.codecs import decode_collection, decode_leader, decode_shard, decode_worker
 from shoal.store.interface import Delta, Listed, Versioned
@@ -27,30 +27,32 @@ def next_cluster_map(keys: Keys, before: ClusterMap, delta: Delta) -> ClusterMap
 
 
 def _folded(keys: Keys, before: ClusterMap, changed: Iterable[Versioned], deleted: Iterable[str], revision: int) -> ClusterMap:
-    tables: dict[str, dict[Any, Any]] = {
-        "workers": dict(before.workers),
-        "collections": dict(before.collections),
-        "shards": dict(before.shards),
-    }
-    single: dict[str, Any] = {"cluster": before.cluster, "leader": before.leader}
+    news: dict[str, dict[Any, Any]] = {"cluster": {}, "leader": {}, "workers": {}, "collections": {}, "shards": {}}
     for entry in changed:
         room, place = _place(keys, entry.key)
-        if room in _SINGLE:
-            single[room] = _SINGLE[room](entry)
-        elif room in _DECODE:
-            tables[room][place] = _DECODE[room](place, entry)
+        if room in news:
+            news[room][place] = _DECODE[room](place, entry)
     for key in deleted:
         try:
             room, place = _place(keys, key)
         except DataLoss:
             # This key was never readable. An operator may delete it to repair the store.
             continue
-        if room in _SINGLE:
-            single[room] = None
-        elif room in tables:
-            tables[room].pop(place, None)
-    changes: dict[str, Any] = {**single, **tables}
-    return dataclasses.replace(before, revision=Revision(revision), **changes)
+        if room in news:
+            news[room][place] = None
+    return dataclasses.replace(before, revision=Revision(revision), **_parts(before, news))
+
+
+def _parts(before: ClusterMap, news: Mapping[str, Mapping[Any, Any]]) -> dict[str, Any]:
+    """Return the parts of the map that change. A part without news stays the same object."""
+    parts: dict[str, Any] = {room: news[room][""] for room in _ALONE if news[room]}
+    if news["workers"]:
+        parts["workers"] = {worker: entry for worker, entry in {**before.workers, **news["workers"]}.items() if entry is not None}
+    if news["collections"]:
+        parts["collections"] = before.collections.after(news["collections"])
+    if news["shards"]:
+        parts["shards"] = before.shards.after(news["shards"])
+    return parts
 
 
 def _place(keys: Keys, key: str) -> tuple[str, Any]:
@@ -60,11 +62,11 @@ def _place(keys: Keys, key: str) -> tuple[str, Any]:
         if _NUMBER.fullmatch(number) is None:
             raise DataLoss(f"the store's key {key} names no shard")
         return room, ShardId(CollectionId(collection), int(number))
-    return room, WorkerId(rest) if room == "workers" else CollectionId(rest)
+    # A key below one that is alone in its room is as unknown as a key in an unknown room.
+    return (room, rest) if room not in _ALONE or not rest else ("", rest)
 
 
 def _shard_entry(shard: ShardId, entry: Versioned) -> ShardEntry:
-
     return ShardEntry(config=decode_shard(shard, entry.key, entry.value), epoch=Revision(entry.mod_revision))
 
 
@@ -77,11 +79,12 @@ def _cluster_id(entry: Versioned) -> ClusterId:
 
 _NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 
-_SINGLE: dict[str, Callable[[Versioned], Any]] = {
-    "cluster": _cluster_id,
-    "leader": lambda entry: decode_leader(entry.key, entry.value, entry.create_revision),
-}
+_ALONE = ("cluster", "leader")
+"""Rooms with a single key, whose name ends there."""
+
 _DECODE: dict[str, Callable[[Any, Versioned], Any]] = {
+    "cluster": lambda _, entry: _cluster_id(entry),
+    "leader": lambda _, entry: decode_leader(entry.key, entry.value, entry.create_revision),
     "workers": lambda _, entry: decode_worker(entry.key, entry.value, entry.mod_revision),
     "collections": lambda _, entry: decode_collection(entry.key, entry.value, entry.mod_revision),
     "shards": _shard_entry,

@@ -1,3 +1,4 @@
+from shoal.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -119,12 +120,14 @@ class AlterCollectionResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class TuneCollectionRequest(_message.Message):
-    __slots__ = ("name", "k")
+    __slots__ = ("name", "k", "queries")
     NAME_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
     name: str
     k: int
-    def __init__(self, name: _Optional[str] = ..., k: _Optional[int] = ...) -> None: ...
+    queries: _common_pb2.Vectors
+    def __init__(self, name: _Optional[str] = ..., k: _Optional[int] = ..., queries: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ...) -> None: ...
 
 class TuneCollectionResponse(_message.Message):
     __slots__ = ("curves",)

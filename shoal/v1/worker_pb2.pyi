@@ -94,6 +94,40 @@ class ShardSearchResponse(_message.Message):
     explain: _containers.RepeatedCompositeFieldContainer[_search_pb2.SegmentExplain]
     def __init__(self, hits: _Optional[_Union[_common_pb2.Hits, _Mapping]] = ..., explain: _Optional[_Iterable[_Union[_search_pb2.SegmentExplain, _Mapping]]] = ...) -> None: ...
 
+class SearchShardsRequest(_message.Message):
+    __slots__ = ("search", "shards", "min_seqs")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    MIN_SEQS_FIELD_NUMBER: _ClassVar[int]
+    search: ShardSearchRequest
+    shards: _containers.RepeatedScalarFieldContainer[int]
+    min_seqs: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, search: _Optional[_Union[ShardSearchRequest, _Mapping]] = ..., shards: _Optional[_Iterable[int]] = ..., min_seqs: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class SearchShardsResponse(_message.Message):
+    __slots__ = ("hits", "explain", "answered", "failed")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    hits: _common_pb2.Hits
+    explain: _containers.RepeatedCompositeFieldContainer[_search_pb2.SegmentExplain]
+    answered: _containers.RepeatedScalarFieldContainer[int]
+    failed: _containers.RepeatedCompositeFieldContainer[ShardFailure]
+    def __init__(self, hits: _Optional[_Union[_common_pb2.Hits, _Mapping]] = ..., explain: _Optional[_Iterable[_Union[_search_pb2.SegmentExplain, _Mapping]]] = ..., answered: _Optional[_Iterable[int]] = ..., failed: _Optional[_Iterable[_Union[ShardFailure, _Mapping]]] = ...) -> None: ...
+
+class ShardFailure(_message.Message):
+    __slots__ = ("shard", "status", "message", "details")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    shard: int
+    status: str
+    message: str
+    details: _common_pb2.ErrorInfo
+    def __init__(self, shard: _Optional[int] = ..., status: _Optional[str] = ..., message: _Optional[str] = ..., details: _Optional[_Union[_common_pb2.ErrorInfo, _Mapping]] = ...) -> None: ...
+
 class ShardGetRequest(_message.Message):
     __slots__ = ("shard", "ids", "with_payload", "with_vectors", "terms")
     SHARD_FIELD_NUMBER: _ClassVar[int]
@@ -191,12 +225,14 @@ class ShardOptimizeResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ShardTuneRequest(_message.Message):
-    __slots__ = ("shard", "k")
+    __slots__ = ("shard", "k", "queries")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     k: int
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., k: _Optional[int] = ...) -> None: ...
+    queries: _common_pb2.Vectors
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., k: _Optional[int] = ..., queries: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ...) -> None: ...
 
 class ShardTuneResponse(_message.Message):
     __slots__ = ("curves",)

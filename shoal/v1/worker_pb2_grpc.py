@@ -45,6 +45,11 @@ class WorkerStub(object):
                 request_serializer=shoal_dot_v1_dot_worker__pb2.ShardSearchRequest.SerializeToString,
                 response_deserializer=shoal_dot_v1_dot_worker__pb2.ShardSearchResponse.FromString,
                 _registered_method=True)
+        self.SearchShards = channel.unary_unary(
+                '/shoal.v1.Worker/SearchShards',
+                request_serializer=shoal_dot_v1_dot_worker__pb2.SearchShardsRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_worker__pb2.SearchShardsResponse.FromString,
+                _registered_method=True)
         self.Get = channel.unary_unary(
                 '/shoal.v1.Worker/Get',
                 request_serializer=shoal_dot_v1_dot_worker__pb2.ShardGetRequest.SerializeToString,
@@ -98,6 +103,12 @@ class WorkerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Search(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchShards(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,6 +174,11 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.Search,
                     request_deserializer=shoal_dot_v1_dot_worker__pb2.ShardSearchRequest.FromString,
                     response_serializer=shoal_dot_v1_dot_worker__pb2.ShardSearchResponse.SerializeToString,
+            ),
+            'SearchShards': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchShards,
+                    request_deserializer=shoal_dot_v1_dot_worker__pb2.SearchShardsRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_worker__pb2.SearchShardsResponse.SerializeToString,
             ),
             'Get': grpc.unary_unary_rpc_method_handler(
                     servicer.Get,
@@ -260,6 +276,33 @@ class Worker(object):
             '/shoal.v1.Worker/Search',
             shoal_dot_v1_dot_worker__pb2.ShardSearchRequest.SerializeToString,
             shoal_dot_v1_dot_worker__pb2.ShardSearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchShards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Worker/SearchShards',
+            shoal_dot_v1_dot_worker__pb2.SearchShardsRequest.SerializeToString,
+            shoal_dot_v1_dot_worker__pb2.SearchShardsResponse.FromString,
             options,
             channel_credentials,
             insecure,

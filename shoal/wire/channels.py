@@ -8,7 +8,7 @@ import grpc
 
 ChannelOptions = Sequence[tuple[str, int | str]]
 
-_OVERHEAD_BYTES = 64 * 1024
+OVERHEAD_BYTES = 64 * 1024
 """Bytes for the other fields of a message whose columns have the largest allowed size."""
 
 
@@ -34,8 +34,8 @@ def client_options(message_bytes: int) -> ChannelOptions:
     The pause between two attempts to connect is at most 2 s.
     """
     return (
-        ("grpc.max_receive_message_length", message_bytes + _OVERHEAD_BYTES),
-        ("grpc.max_send_message_length", message_bytes + _OVERHEAD_BYTES),
+        ("grpc.max_receive_message_length", message_bytes + OVERHEAD_BYTES),
+        ("grpc.max_send_message_length", message_bytes + OVERHEAD_BYTES),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
@@ -49,8 +49,8 @@ def client_options(message_bytes: int) -> ChannelOptions:
 def server_options(message_bytes: int) -> ChannelOptions:
     """Return the options of a server. Ports are not shared: two servers on one port would split its calls."""
     return (
-        ("grpc.max_receive_message_length", message_bytes + _OVERHEAD_BYTES),
-        ("grpc.max_send_message_length", message_bytes + _OVERHEAD_BYTES),
+        ("grpc.max_receive_message_length", message_bytes + OVERHEAD_BYTES),
+        ("grpc.max_send_message_length", message_bytes + OVERHEAD_BYTES),
         ("grpc.so_reuseport", 0),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),

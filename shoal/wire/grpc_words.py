@@ -94,7 +94,8 @@ def foreign_error(code: str, text: str) -> ShoalError:
         # Not ResourceExhausted, which means that nothing was applied: the call may have been running already.
         return Unavailable("the server takes no more calls for the moment", ErrorDetails(retry_after_s=BUSY_RETRY_S))
     if _TOO_LARGE.search(text):
-        return ResourceExhausted(_too_large(text), ErrorDetails(limit="message_bytes"))
+        sizes = _SIZES.search(text)
+        return too_large(int(sizes[1]), int(sizes[2])) if sizes else too_large()
     if _UNREADABLE.search(text):
         return Internal("a message could not be read by its receiver: is the other side of another version?")
     if code in _BY_CODE:
@@ -111,8 +112,12 @@ def connection_words(text: str) -> str:
     return "the connection was lost" if _LOST.search(text) and not _OVERLOADED.search(text) else ""
 
 
-def _too_large(text: str) -> str:
-    sizes = _SIZES.search(text)
-    said = f"a message of {int(sizes[1]):,} bytes is" if sizes else "a message is"
-    most = f", which takes {int(sizes[2]):,}" if sizes else ""
-    return f"{said} too large for the receiver{most}; send fewer points or ask for fewer hits at once"
+def too_large(size: int | None = None, most: int | None = None) -> ResourceExhausted:
+    """Return the error for a message that its receiver does not take.
+
+    size: bytes of the message; most: bytes that are taken; None if unknown.
+    """
+    said = "a message is" if size is None else f"a message of {size:,} bytes is"
+    taken = "" if most is None else f", which takes {most:,}"
+    text = f"{said} too large for the receiver{taken}; send fewer points or ask for fewer hits at once"
+    return ResourceExhausted(text, ErrorDetails(limit="message_bytes"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields
 
+from shoal.core.points import Matrix
 from shoal.core.requests import DEFAULT_K, DEFAULT_SAMPLE, MeasureRecall, TuneCollection
 from shoal.core.shard_calls import CurvePoint, SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
-from shoal.v1 import collections_pb2, worker_pb2
+from shoal.v1 import collections_pb2, common_pb2, worker_pb2
 from shoal.wire.call_parts import shard_from_message, shard_to_message
+from shoal.wire.columns import vectors_from_message, vectors_to_message
 from shoal.wire.method import Method, Methods, serialized
 
 _CURVE_FIELDS = tuple(field.name for field in fields(SegmentCurve) if field.name != "points")
@@ -18,12 +20,15 @@ _RECALL_FIELDS = tuple(field.name for field in fields(ShardRecall))
 
 def tune_to_message(request: TuneCollection) -> collections_pb2.TuneCollectionRequest:
     """Return the request to measure curves of a collection as a message."""
-    return collections_pb2.TuneCollectionRequest(name=request.name, k=request.k)
+    return collections_pb2.TuneCollectionRequest(name=request.name, k=request.k, queries=_queries_to_message(request.queries))
 
 
 def tune_from_message(message: collections_pb2.TuneCollectionRequest) -> TuneCollection:
-    """Return the request to measure curves of a collection. A missing field gets its default."""
-    return TuneCollection(name=message.name, k=message.k or DEFAULT_K)
+    """Return the request to measure curves of a collection. A missing field gets its default.
+
+    Raises InvalidArgument for queries that are no matrix.
+    """
+    return TuneCollection(name=message.name, k=message.k or DEFAULT_K, queries=_queries_from_message(message))
 
 
 def tuned_to_message(curves: Iterable[SegmentCurve]) -> collections_pb2.TuneCollectionResponse:
@@ -63,12 +68,12 @@ def measured_from_message(message: collections_pb2.MeasureRecallResponse) -> tup
 
 def shard_tune_to_message(call: ShardTune) -> worker_pb2.ShardTuneRequest:
     """Return the request to measure curves of a shard as a message."""
-    return worker_pb2.ShardTuneRequest(shard=shard_to_message(call.shard), k=call.k)
+    return worker_pb2.ShardTuneRequest(shard=shard_to_message(call.shard), k=call.k, queries=_queries_to_message(call.queries))
 
 
 def shard_tune_from_message(message: worker_pb2.ShardTuneRequest) -> ShardTune:
     """Return the request to measure curves of a shard."""
-    return ShardTune(shard=shard_from_message(message.shard), k=message.k)
+    return ShardTune(shard=shard_from_message(message.shard), k=message.k, queries=_queries_from_message(message))
 
 
 def shard_measure_to_message(call: ShardMeasureRecall) -> worker_pb2.ShardMeasureRecallRequest:
@@ -121,6 +126,14 @@ def recall_to_message(measured: ShardRecall) -> collections_pb2.ShardRecall:
 def recall_from_message(message: collections_pb2.ShardRecall) -> ShardRecall:
     """Return the measured recall of a shard."""
     return ShardRecall(**{name: getattr(message, name) for name in _RECALL_FIELDS})
+
+
+def _queries_to_message(queries: Matrix | None) -> common_pb2.Vectors | None:
+    return None if queries is None else vectors_to_message(queries)
+
+
+def _queries_from_message(message: collections_pb2.TuneCollectionRequest | worker_pb2.ShardTuneRequest) -> Matrix | None:
+    return vectors_from_message(message.queries, "queries") if message.HasField("queries") else None
 
 
 METHODS: Methods = {

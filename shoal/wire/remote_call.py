@@ -11,15 +11,20 @@ from shoal.core.errors import ShoalError, Unavailable
 from shoal.wire.status import error_from_exception
 
 
-async def call_remote(method: Any, request: Any, timeout_s: float, peer: str, *, always_named: bool = False) -> Any:
+async def call_remote(
+    method: Any, request: Any, timeout_s: float, peer: str, *, always_named: bool = False, unknown: type[ShoalError] | None = None
+) -> Any:
     """Return the answer of a unary call of a grpc.aio stub. Raises only ShoalErrors.
 
     peer: the process that is called. The text of a retryable error begins with it. Other errors are about the public
-    caller's own request, so their text stays as it is, unless always_named is set.
+    caller's own request, so their text stays as it is, unless always_named is set. unknown: raised if the server does
+    not know the method; else Internal is.
     """
     try:
         return await method(request, timeout=timeout_s)
     except grpc.aio.AioRpcError as error:
+        if unknown is not None and error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            raise unknown(f"{peer}: {error_from_exception(error).message}") from None
         raise _named(error_from_exception(error), peer, always_named) from None
     except grpc.aio.UsageError:
         raise Unavailable(f"{peer}: its connection was closed") from None

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 import numpy as np
 
-from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.errors import ErrorDetails, Internal, InvalidArgument
 from shoal.core.filter import Filter
+from shoal.core.ids import Seq, ShardId
 from shoal.core.replies import Found
 from shoal.core.requests import Search
-from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget, SegmentExplain, ShardFound, ShardSearch
+from shoal.core.shard_calls import (
+    Accuracy,
+    Breadth,
+    Exact,
+    QueryGroup,
+    ReadTerms,
+    RecallTarget,
+    SegmentExplain,
+    ShardFound,
+    ShardSearch,
+    ShardsFound,
+    ShardsSearch,
+    VectorSearch,
+)
 from shoal.core.turns import FREE, Turn
 from shoal.v1 import search_pb2, worker_pb2
 from shoal.wire.call_parts import (
@@ -28,6 +43,7 @@ from shoal.wire.call_parts import (
 from shoal.wire.columns import hits_from_message, hits_to_message, vectors_from_message, vectors_to_message
 from shoal.wire.filters import filter_to_message, optional_filter_to_message
 from shoal.wire.method import Method, Methods, serialized
+from shoal.wire.status import details_from_message, details_to_message, error_of, message_of
 
 _PARAMS = ("ef", "nprobe")
 _EXPLAIN_FIELDS = tuple(field.name for field in fields(SegmentExplain))
@@ -182,6 +198,67 @@ def shard_found_to_message(found: ShardFound) -> worker_pb2.ShardSearchResponse:
 def shard_found_from_message(message: worker_pb2.ShardSearchResponse) -> ShardFound:
     """Return the result of a shard's search."""
     return ShardFound(hits=hits_from_message(message.hits), explain=tuple(map(explain_from_message, message.explain)))
+
+
+def shards_search_to_message(call: ShardsSearch, turn: Turn = FREE) -> worker_pb2.SearchShardsRequest:
+    """Return the search of several shards as a message."""
+    first = dataclasses.replace(call.of(call.shards[0]), terms=ReadTerms(consistency=call.consistency, caller=call.caller))
+    return worker_pb2.SearchShardsRequest(
+        search=shard_search_to_message(first, turn),
+        shards=[shard.number for shard in call.shards],
+        min_seqs=[call.min_seqs.get(shard, 0) for shard in call.shards] if call.min_seqs else (),
+    )
+
+
+def shards_search_from_message(message: worker_pb2.SearchShardsRequest, turn: Turn = FREE) -> ShardsSearch:
+    """Return the search of several shards.
+
+    Raises InvalidArgument if it names no shard, or one twice, or if not each shard has its min_seq.
+    """
+    first = shard_search_from_message(message.search, turn)
+    shards = tuple(ShardId(first.shard.collection, number) for number in message.shards)
+    if not shards or len(set(shards)) != len(shards):
+        raise InvalidArgument(f"shards are {list(message.shards)}, at least one is needed, each once", ErrorDetails(field="shards"))
+    if len(message.min_seqs) not in (0, len(shards)):
+        raise InvalidArgument(f"{len(message.min_seqs)} min_seqs are given for {len(shards)} shards", ErrorDetails(field="min_seqs"))
+    return ShardsSearch(
+        shards=shards,
+        consistency=first.terms.consistency,
+        min_seqs=dict(zip(shards, map(Seq, message.min_seqs), strict=False)),
+        caller=first.terms.caller,
+        **{each.name: getattr(first, each.name) for each in fields(VectorSearch)},
+    )
+
+
+def shards_found_to_message(call: ShardsSearch, found: ShardsFound) -> worker_pb2.SearchShardsResponse:
+    """Return the result of a search of several shards as a message."""
+    return worker_pb2.SearchShardsResponse(
+        hits=hits_to_message(found.hits),
+        explain=map(explain_to_message, found.explain),
+        answered=[shard.number for shard in call.shards if shard not in found.failed],
+        failed=[
+            worker_pb2.ShardFailure(
+                shard=shard.number, status=error.status, message=message_of(error), details=details_to_message(error.details)
+            )
+            for shard, error in found.failed.items()
+        ],
+    )
+
+
+def shards_found_from_message(call: ShardsSearch, message: worker_pb2.SearchShardsResponse) -> ShardsFound:
+    """Return the result of a search of several shards. A shard that the message does not name counts as failed.
+
+    Raises Internal for an answer about shards that were not asked for: its hits may be those of other shards.
+    """
+    asked = {shard.number: shard for shard in call.shards}
+    answered, failed = set(message.answered), {each.shard: each for each in message.failed}
+    if not answered.isdisjoint(failed) or not asked.keys() >= answered | failed.keys():
+        raise Internal(f"shards {sorted(answered)} were answered and {sorted(failed)} failed, {sorted(asked)} were asked")
+    errors = {asked[number]: error_of(each.status, each.message, details_from_message(each.details)) for number, each in failed.items()}
+    for number in asked.keys() - answered - failed.keys():
+        shard = asked[number]
+        errors[shard] = Internal(f"the worker did not say what became of shard {shard}", ErrorDetails(shard=str(shard)))
+    return ShardsFound(hits=hits_from_message(message.hits), failed=errors, explain=tuple(map(explain_from_message, message.explain)))
 
 
 def explain_to_message(explain: SegmentExplain) -> search_pb2.SegmentExplain:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import grpc
 
-from shoal.core.errors import BY_STATUS, Applied, ErrorDetails, ShoalError
+from shoal.core.errors import BY_STATUS, Applied, ErrorDetails, Internal, ShoalError
 from shoal.v1 import common_pb2
 from shoal.wire.grpc_words import foreign_error
 
@@ -46,12 +46,21 @@ def message_of(error: ShoalError) -> str:
 
 
 def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
-    """Return the trailing metadata with the details of an error: at most 3 KiB.
+    """Return the trailing metadata with the details of an error: see details_to_bytes."""
+    return ((DETAILS_KEY, details_to_bytes(error.details)),)
+
+
+def details_to_bytes(details: ErrorDetails) -> bytes:
+    """Return details as the bytes of an ErrorInfo message: at most 3 KiB.
 
     Long texts are cut. Of many shards, only the first are kept.
     """
-    details = error.details
-    info = common_pb2.ErrorInfo(
+    return details_to_message(details).SerializeToString()
+
+
+def details_to_message(details: ErrorDetails) -> common_pb2.ErrorInfo:
+    """Return the details of an error as a message, cut as described in details_to_bytes."""
+    return common_pb2.ErrorInfo(
         field=_cut(details.field or "", _DETAIL_BYTES, _utf8_bytes),
         limit=_cut(details.limit or "", _DETAIL_BYTES, _utf8_bytes),
         shard=_cut(details.shard or "", _DETAIL_BYTES, _utf8_bytes),
@@ -59,7 +68,28 @@ def details_to_metadata(error: ShoalError) -> tuple[tuple[str, bytes], ...]:
         applied=_fitting(details.applied),
         retry_after_ms=None if details.retry_after_s is None else min(_MOST_MS, max(0, round(1000 * details.retry_after_s))),
     )
-    return ((DETAILS_KEY, info.SerializeToString()),)
+
+
+def details_from_bytes(data: bytes) -> ErrorDetails:
+    """Return the details of an ErrorInfo message. Raises DecodeError for other bytes."""
+    return details_from_message(common_pb2.ErrorInfo.FromString(data))
+
+
+def details_from_message(info: common_pb2.ErrorInfo) -> ErrorDetails:
+    """Return the details of an error."""
+    return ErrorDetails(
+        field=info.field or None,
+        limit=info.limit or None,
+        shard=info.shard or None,
+        index=info.index if info.HasField("index") else None,
+        applied={shard: cast(Applied, applied) for shard, applied in info.applied.items()},
+        retry_after_s=info.retry_after_ms / 1000 if info.HasField("retry_after_ms") else None,
+    )
+
+
+def error_of(status: str, message: str, details: ErrorDetails) -> ShoalError:
+    """Return the error of our tree with the name of this gRPC status. Internal for an unknown one."""
+    return BY_STATUS.get(status, Internal)(message, details)
 
 
 def error_from_rpc(code: grpc.StatusCode, message: str | None, trailing: Iterable[tuple[str, Any]] | None) -> ShoalError:
@@ -121,13 +151,5 @@ def _details(trailing: Iterable[tuple[str, Any]] | None) -> ErrorDetails | None:
     """Return the details that a server of Shoal sent; None if there are none."""
     for key, value in trailing or ():
         if key == DETAILS_KEY:
-            info = common_pb2.ErrorInfo.FromString(value)
-            return ErrorDetails(
-                field=info.field or None,
-                limit=info.limit or None,
-                shard=info.shard or None,
-                index=info.index if info.HasField("index") else None,
-                applied={shard: cast(Applied, applied) for shard, applied in info.applied.items()},
-                retry_after_s=info.retry_after_ms / 1000 if info.HasField("retry_after_ms") else None,
-            )
+            return details_from_bytes(value)
     return None

@@ -13,15 +13,13 @@ from pathlib import Path
 from random import Random
 
 import shoal
-from tests.chaos.grounds import Ground
+from tests.chaos.grounds import HEALED_WITHIN_S, Ground
 from tests.chaos.judge import Kind
 from tests.chaos.mixed_load import Herd, MixedLoad
 from tests.chaos.outages import percentile
 from tests.chaos.replicas import differences
 from tests.chaos.schedule import Planned, rounds
 from tests.support.cluster.role_cluster import wait_until
-
-HEALED_WITHIN_S = 90.0
 
 LEAVERS = 2
 """Callers that leave early, besides those that wait."""

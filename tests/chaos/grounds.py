@@ -19,6 +19,9 @@ WORKERS = 4
 ZONES = ("a", "a", "b", "c")
 _SAFE_WITHIN_S = 20.0
 
+HEALED_WITHIN_S = 90.0
+"""Most seconds until a process is back, or the cluster is whole again, after a fault."""
+
 
 class Ground(ABC):
     """A running cluster. faults: those that it can begin; counts: number of processes of each role."""

@@ -11,9 +11,9 @@ from pathlib import Path
 import shoal
 from shoal.deploy.local.foreground import ForegroundCluster
 from shoal.deploy.ray.session import processes_of
-from tests.chaos.grounds import WORKERS, Ground, copy_logs
+from tests.chaos.grounds import HEALED_WITHIN_S, WORKERS, Ground, copy_logs
 from tests.chaos.schedule import Fault, Planned
-from tests.support.cluster.role_cluster import shards_are_whole
+from tests.support.cluster.role_cluster import shards_are_whole, wait_until
 
 
 def ray_cluster(folder: Path, ttl_s: int) -> ForegroundCluster:
@@ -39,8 +39,14 @@ class RayGround(Ground):
         self._frozen: dict[Planned, int] = {}
 
     def begin(self, planned: Planned) -> None:
-        """See Ground."""
+        """See Ground. A process that an earlier fault of the round has killed must first be back."""
+        wait_until(
+            lambda: self._pid(planned.role, planned.target) is not None,
+            f"{planned.role} {planned.target} runs",
+            HEALED_WITHIN_S,
+        )
         pid = self._pid(planned.role, planned.target)
+        assert pid is not None
         if "frozen" in planned.fault:
             self._frozen[planned] = pid
             os.kill(pid, signal.SIGSTOP)
@@ -77,14 +83,24 @@ class RayGround(Ground):
         copy_logs(self._cluster.data, folder)
         (folder / "shoal-up.log").write_text("\n".join(self._cluster.lines))
 
-    def _pid(self, role: str, number: int) -> int:
+    def _pid(self, role: str, number: int) -> int | None:
+        """Return the process of a role; None while there is none."""
         if role == "worker":
-            return int((self._cluster.data / "workers" / str(number + 1) / "lock").read_text().split()[0])
-        if role == "etcd":
+            running = [int((self._cluster.data / "workers" / str(number + 1) / "lock").read_text().split()[0])]
+        elif role == "etcd":
             children = Path(f"/proc/{self._cluster.pid}/task/{self._cluster.pid}/children").read_text().split()
-            return next(int(pid) for pid in children if b"--data-dir" in Path(f"/proc/{pid}/cmdline").read_bytes())
-        session = Path((self._cluster.data / "ray-session").read_text().strip())
-        return next(pid for pid in processes_of(session) if _writes_to(pid) == f"{role}.log")
+            running = [int(pid) for pid in children if b"--data-dir" in _command(int(pid))]
+        else:
+            session = Path((self._cluster.data / "ray-session").read_text().strip())
+            running = [pid for pid in processes_of(session) if _writes_to(pid) == f"{role}.log"]
+        return next((pid for pid in running if _command(pid)), None)
+
+
+def _command(pid: int) -> bytes:
+    """Return the command line of a process, nothing of one that has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def _writes_to(pid: int) -> str:

@@ -1,4 +1,6 @@
-"""Clusters for integration tests: one shared by the tests that harm nothing, and a maker of clusters to harm."""
+"""Provide clusters for integration tests: one that is shared by tests that harm nothing, and a maker of clusters that a
+test may harm.
+"""
 
 from __future__ import annotations
 

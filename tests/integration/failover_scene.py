@@ -1,4 +1,4 @@
-"""A replicated collection under load, which is harmed, and the proof that nothing came of it."""
+"""Harm a replicated collection under load, and prove that nothing was lost and no answer was wrong."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ _READ_S = 20.0
 
 
 class Scene:
-    """One collection of a cluster. Workers are numbers of the cluster's."""
+    """One collection of a cluster under load. Workers are named by their numbers in the cluster."""
 
     def __init__(self, cluster: RoleCluster, client: shoal.Client, herd: Herd, load: MixedLoad) -> None:
         self.cluster, self.client, self.name, self.load = cluster, client, herd.name, load
         self.id = next(each.id for each in client.list_collections() if each.name == herd.name)
 
     def shards(self) -> list[ShardInfo]:
-        """As the router sees them; it may be asked while nobody leads."""
+        """Return the shards as the router sees them. Tries again while the router cannot tell, because no coordinator
+        leads.
+        """
         found: list[ShardInfo] = []
 
         def look() -> bool:
@@ -60,13 +62,13 @@ class Scene:
         return [self.cluster.worker_of_id(worker) for worker in shard.isr if worker != shard.primary]
 
     def await_new_primary(self, former: int, number: int = 0) -> int:
-        """Another worker leads, and the load goes on; its number."""
+        """Wait until another worker leads and the load goes on. Return the worker's number."""
         wait_until(lambda: self._led_by_another(former, number), f"another than worker {former} leads; see {self.cluster.folder}")
         self.await_progress()
         return self.primary(number)
 
     def await_progress(self) -> None:
-        """Every thread of the load has a success from now on."""
+        """Wait until each thread of the load has had a success after this call began."""
         now = time.monotonic()
         wait_until(lambda: self.load.all_succeeded_since(now), f"the load goes on; see {self.cluster.folder}")
 
@@ -74,8 +76,8 @@ class Scene:
         wait_until(lambda: set(self.in_sync(number)) == set(wanted), f"workers {wanted} are in sync; see {self.cluster.folder}")
 
     def assert_healed(self, allowed: Collection[str] = ()) -> None:
-        """All is whole by itself, nothing was lost, no answer was wrong, no call failed but in an allowed way, replicas
-        are equal.
+        """Check that the cluster is whole again by itself, that nothing was lost, that no answer was wrong, that all
+        replicas are equal, and that no call failed except as `allowed`.
         """
         self.cluster.wait_whole(self.client)
         self.await_progress()
@@ -89,18 +91,18 @@ class Scene:
         assert failures == {}, f"{self.load.messages()[:5]}; see {self.cluster.folder}"
 
     def assert_equal(self) -> None:
-        """All replicas hold the same; nothing writes meanwhile."""
+        """Check that all replicas hold the same. Nothing may write meanwhile."""
         assert differences(self.client, self.name, self.cluster.reachable) == [], f"see {self.cluster.folder}"
 
     def folders(self) -> dict[int, int]:
-        """Replicas of the collection that each worker has on its disk."""
+        """Return how many replicas of the collection each worker has on its disk."""
         found = (path.relative_to(self.cluster.folder).parts[0] for path in self.cluster.folder.glob(f"worker-*/{self.id}/*/[!.]*"))
         return Counter(int(name.removeprefix("worker-")) for name in found)
 
     @contextmanager
     def primary_reads_at(self, worker: int, point: int) -> Iterator[Callable[[], grpc.Future]]:
-        """Begins primary-consistency reads of a point in shard 0 at a worker itself, over a line that is open
-        already.
+        """Yield a function that begins a primary read of a point in shard 0. The read goes to the worker itself, over a
+        connection that is already open.
         """
         entry = next(each for each in self.client.cluster().workers if each.id == self.cluster.worker_id(worker))
         terms = ReadTerms(consistency=Consistency.PRIMARY)
@@ -117,8 +119,8 @@ class Scene:
 
 @contextmanager
 def scene(cluster: RoleCluster, name: str, *, shards: int = 1, replicas: int = 3, loaded: bool = True) -> Iterator[Scene]:
-    """The collection exists, whole and under load, until this is left. loaded: False for no load, and nothing that
-    judges.
+    """Create the collection and put it under load until the context is left. With `loaded=False` there is no load, and
+    no answer is judged.
     """
     herd, clients = Herd(name=name, shards=shards, replicas=replicas), int(loaded)
     with shoal.connect(cluster.addresses, timeout=30) as client:

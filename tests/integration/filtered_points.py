@@ -1,6 +1,4 @@
-"""Points whose payloads hold a bit of everything, filters that meet them often, and the truth by reading every
-point.
-"""
+"""Make points with payloads of many kinds, filters that often match them, and the truth, which reads every point."""
 
 from __future__ import annotations
 
@@ -30,14 +28,14 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass
 class Model:
-    """What a collection must hold: vectors of integers, so that squared distances are exact, and payloads, by id."""
+    """What a collection must hold, by id. Vectors consist of integers, so that squared distances are exact."""
 
     chance: random.Random
     vectors: dict[PointId, Vector] = field(default_factory=dict)
     payloads: dict[PointId, Payload] = field(default_factory=dict)
 
     def upsert(self, client: shoal.Client, name: str, ids: Iterable[PointId]) -> None:
-        """New versions of these points, in the model and in the collection."""
+        """Write new versions of these points to the model and to the collection."""
         listed = list(ids)
         for each in listed:
             label = self.chance.randrange(LABELS)
@@ -51,36 +49,36 @@ class Model:
             self.payloads.pop(each, None)
 
     def matching(self, filter: Mapping[str, Any] | None) -> list[PointId]:
-        """Ids that match, in id order."""
+        """Return the ids that match, in id order."""
         if filter is None:
             return sorted(self.payloads, key=id_order)
         tree = filter_from_input(filter, DEFAULT_LIMITS)
         return sorted((each for each, payload in self.payloads.items() if matches(tree, payload, each)), key=id_order)
 
     def scores(self, query: Vector, ids: Sequence[PointId]) -> npt.NDArray[np.float32]:
-        """Squared distances (n,) of these points."""
+        """Return the squared distances of these points, shape (n,)."""
         if not ids:
             return np.empty(0, dtype=np.float32)
         return ((np.array([self.vectors[each] for each in ids]) - query) ** 2).sum(axis=1)
 
     def nearest(self, query: Vector, k: int, ids: Sequence[PointId]) -> list[tuple[PointId, float]]:
-        """The k nearest of these points, which come in id order, with their scores, by (score, id)."""
+        """Return the k nearest of these points with their scores, by (score, id). ids: in id order."""
         scores = self.scores(query, ids)
         return [(ids[at], float(scores[at])) for at in np.argsort(scores, kind="stable")[:k]]
 
 
 def numbered(numbers: Iterable[int]) -> list[PointId]:
-    """Ids of points: integers, every third one a string."""
+    """Return ids of points: integers, and every third one a string."""
     return [f"p{number}" if number % 3 == 2 else number for number in numbers]
 
 
 def vector_of(chance: random.Random, label: int) -> Vector:
-    """(DIM,) near the corner of its label, so that filters by label go together with the vectors."""
+    """Draw a vector (DIM,) near the corner of its label, so that filters by label select neighbours."""
     return np.array([(24 if at % LABELS == label else 0) + chance.randrange(-15, 16) for at in range(DIM)], dtype=np.float32)
 
 
 def payload_of(chance: random.Random, label: int) -> Payload:
-    """A payload in which any part may be missing, now and then the whole."""
+    """Draw a payload in which any part may be missing. Sometimes there is no payload."""
     if chance.random() < 0.03:
         return None
     parts: dict[str, Callable[[], Any]] = {
@@ -98,7 +96,7 @@ def payload_of(chance: random.Random, label: int) -> Payload:
 
 
 def filter_of(chance: random.Random, depth: int = 0) -> dict[str, Any]:
-    """A filter as a user writes it, nested up to three deep."""
+    """Draw a filter as a user writes it, at most three levels deep."""
     kind = chance.random()
     if depth < 3 and kind < 0.35:
         return {chance.choice(["$and", "$or"]): [filter_of(chance, depth + 1) for _ in range(chance.randrange(1, 4))]}

@@ -1,8 +1,8 @@
-"""A worker's replicas in a process of their own, through everything after which memory is to be given back.
+"""Run a worker's replicas in a process of their own, through all events after which memory must be given back.
 
-`python -m tests.integration.give_back_child FOLDER`: prints a JSON line for each step: what the process holds more than
-the least that it held after a drop (resident), what the account says of it (held), and which part of that is taken only
-in time (reserve).
+`python -m tests.integration.give_back_child FOLDER` prints a JSON line for each step. resident: memory of the process
+beyond the least that it had after a drop. held: what the account says. reserve: the part of it that is taken only
+later.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SPEC = CollectionSpec(name="c", dim=DIM, index="flat")
 
 
 def private_bytes() -> int:
-    """Memory of this process in RAM, but for pages of files, which are the system's to keep or drop."""
+    """Return the memory of this process in RAM without the pages of files, because the system may drop those."""
     _, resident, shared = Path("/proc/self/statm").read_text(encoding="ascii").split()[:3]
     return (int(resident) - int(shared)) * resource.getpagesize()
 

@@ -1,7 +1,7 @@
-"""Forks processes that live a replica's history with one fault armed: `python -m tests.integration.kill_child`.
+"""Fork processes that run a replica's history with one fault armed: `python -m tests.integration.kill_child`.
 
-Everything is imported once, before the forks; no thread runs then. A line of JSON in asks for one life, a line out says
-how it ended.
+All modules are imported once, before the forks, and no thread runs at that time. A line of JSON on stdin asks for one
+run. A line on stdout gives its exit code.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def _live_and_exit(job: dict[str, Any]) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        # not sys.exit: this is a copy of a process that goes on, whose end is not this one's to perform
+        # not sys.exit: this fork must not run the exit handlers of its parent
         os._exit(code)
 
 
 def _live(folder: Path, said: Path, fault: str) -> None:
-    """Acknowledged steps are lines of the file `said`, then, for a life without a fault, how often each point was
-    reached.
+    """Run the history. Each acknowledged step becomes a line of the file `said`. After a run without a fault, a last
+    line says how often each fault point was reached.
     """
     with said.open("ab", buffering=0) as stream:
 

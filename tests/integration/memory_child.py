@@ -1,7 +1,8 @@
-"""A replica in a process whose memory is limited: filled until it refuses, searched, emptied by half, and filled again.
+"""Run a replica in a process whose memory is limited: fill it until it refuses, search it, delete half of it, and fill
+it again.
 
-`python -m tests.integration.memory_child FOLDER INDEX DIM MIB`: MIB more than it takes to begin with. Prints what it
-met, as JSON.
+`python -m tests.integration.memory_child FOLDER INDEX DIM MIB`. MIB: what the process may take beyond what it has at
+its start. Prints the outcome as JSON.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ CONFIG = ShardConfig(
 
 
 class Filler:
-    """Writes to one replica and keeps watch over its account."""
+    """Writes to one replica and records the most memory that its account showed."""
 
     def __init__(self, replica: Replica, memory: WorkerMemory, dim: int) -> None:
         self.replica, self.memory, self.dim = replica, memory, dim
@@ -67,7 +68,7 @@ class Filler:
         return RequestId("client", self.calls)
 
     async def batch(self) -> bool:
-        """Write the next points. Whether they were taken."""
+        """Write the next points. Return whether they were taken."""
         ids = np.arange(self.points, self.points + BATCH)
         columns = PointColumns(ids=ids, vectors=self._rng.random((BATCH, self.dim), dtype=np.float32), payloads=(PAYLOAD,) * BATCH)
         try:
@@ -83,7 +84,7 @@ class Filler:
         return True
 
     async def fill(self) -> int:
-        """Write until writes are refused although no build is under way. Points taken."""
+        """Write until writes are refused although no build runs. Return the number of points that were taken."""
         before = self.points
         while True:
             while await self.batch():
@@ -134,7 +135,7 @@ async def story(replica: Replica, memory: WorkerMemory, dim: int) -> dict[str, o
 
 
 def limit_more(mib: int) -> None:
-    """From now on, data of this process may grow by so much."""
+    """Limit the data of this process to `mib` more than it has now."""
     taken = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
     limit = int(taken.split()[1]) * 1024 + mib * MIB
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -1,7 +1,7 @@
-"""A scripted life of one small replica, and what must be in it after any number of its steps: for tests that end it
-somewhere.
+"""Define the history of one small replica, and what it must hold after any number of steps, for tests that end it
+anywhere.
 
-Every step that writes is one call, acknowledged or not; the model after n steps is a plain dictionary.
+Each step that writes is one call: it is acknowledged or it is not. The model after n steps is a plain dictionary.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ CLUSTER, REF = ClusterId("cluster"), ReplicaRef(SHARD, REPLICA)
 
 Content = tuple[tuple[float, ...], dict[str, Any] | None]
 Model = Mapping[PointId, Content]
-"""Points by id: vector and payload."""
+"""Vector and payload of each point, by id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Write:
-    """Upsert of `ids` as of `version`."""
+    """Upsert `ids` in version `version`."""
 
     ids: tuple[PointId, ...]
     version: int
@@ -63,7 +63,7 @@ class RemoveClass:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Optimize:
-    """Seal and merge everything, checkpoint, trim, delete old files."""
+    """Seal and merge everything, write a checkpoint, trim the log and delete old files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,23 +73,25 @@ class Restart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CutTail:
-    """While it is closed: append records that nobody ever commits, over several files, and cut them off again."""
+    """While the replica is closed: append records that are never committed, over several files, and cut
+    them off again.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TakeSnapshot:
-    """While it is closed: replace it by a snapshot of itself, in the way a replica does that was left behind."""
+    """While the replica is closed: replace it by a snapshot of itself, as a replica does that is far behind."""
 
 
 Closed = Restart | CutTail | TakeSnapshot
-"""Steps while the replica is closed; the next one opens it in a new term."""
+"""Steps during which the replica is closed. The step after them opens it in a new term."""
 
 Step = Write | Remove | RemoveClass | Optimize | Closed
 
 
 def history() -> tuple[Step, ...]:
-    """New points and new versions of old ones, integers and strings, with and without payload; growing, sealed and
-    merged rows.
+    """Return the steps. They write new points and new versions of old ones; ids are integers and strings; some payloads
+    are missing; rows are in growing, sealed and merged segments.
     """
     steps: list[Step] = []
     for version in range(1, 13):
@@ -110,19 +112,19 @@ def history() -> tuple[Step, ...]:
 
 
 def content(point_id: PointId, version: int) -> Content:
-    """What version `version` of a point is. Some have no payload."""
+    """Return the vector and the payload of a point in a version. Some points have no payload."""
     number = point_id if isinstance(point_id, int) else len(point_id)
     payload = None if number % 4 == 0 else {"class": number % CLASSES, "version": version, "of": str(point_id)}
     return (float(number), float(version), float(number % 7), 1.0), payload
 
 
 def of_class(number: int) -> Filter:
-    """Points of one class."""
+    """Return the filter for the points of one class."""
     return In(("class",), (number,))
 
 
 def after(steps: Sequence[Step]) -> Model:
-    """The points that are there once all `steps` are done."""
+    """Return the points that exist after all `steps`."""
     points: dict[PointId, Content] = {}
     for step in steps:
         match step:
@@ -138,17 +140,17 @@ def after(steps: Sequence[Step]) -> Model:
 
 
 def replica_path(folder: Path) -> Path:
-    """Where the replica lies in a worker's data folder."""
+    """Return the path of the replica in a worker's data folder."""
     return folder / SHARD.collection / str(SHARD.number) / REPLICA
 
 
 def bench(folder: Path, term: int) -> AbstractAsyncContextManager[Bench]:
-    """The replica, small in every way."""
+    """Open the replica with small segments and small log files."""
     return opened(folder, term=term, growing_rows=GROWING_ROWS, log_file_bytes=LOG_FILE_BYTES)
 
 
 async def live(folder: Path, steps: Sequence[Step], *, first_term: int, acknowledge: Callable[[int], None]) -> None:
-    """Do the steps, telling the number of each once it is acknowledged."""
+    """Do the steps, and call `acknowledge` with the number of each one once it is acknowledged."""
     term, at = first_term, 0
     while at < len(steps):
         async with bench(folder, term) as opened_bench:
@@ -214,7 +216,9 @@ def _take_snapshot(worker: WorkerFolder) -> None:
 
 
 async def check(replica: Bench, expected: Sequence[Model]) -> int:
-    """Which of the models the replica holds, by every way of reading. Fails when it is none, or readings disagree."""
+    """Return the number of the model that the replica holds, by every way of reading. Fails if it holds none of them,
+    or if two ways of reading differ.
+    """
     found = {each: (vector, payload) for each, vector, payload in await scroll(replica)}
     number = next((at for at, model in enumerate(expected) if model == found), -1)
     assert number >= 0, difference(found, expected)
@@ -231,13 +235,13 @@ async def check(replica: Bench, expected: Sequence[Model]) -> int:
 
 
 def best(model: Model, query: Sequence[float], k: int, among: set[PointId]) -> list[PointId]:
-    """The k nearest ids, ties by id: brute force."""
+    """Return the k nearest ids by brute force. Ties are ordered by id."""
     distance = {each: float(np.square(np.subtract(model[each][0], query)).sum()) for each in among}
     return sorted(among, key=lambda each: (distance[each], id_order(each)))[:k]
 
 
 def difference(found: Model, expected: Sequence[Model]) -> str:
-    """In words, how a state differs from the models it may be."""
+    """Say in words how a state differs from each model."""
     said = []
     for model in expected:
         lost, strange = sorted(set(model) - set(found), key=id_order), sorted(set(found) - set(model), key=id_order)

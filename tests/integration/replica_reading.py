@@ -1,4 +1,4 @@
-"""Reading a whole replica in the plainest way: what tests compare with a model."""
+"""Read a whole replica in the simplest way, for tests that compare it with a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT_S = 20.0
 
 
 async def scroll(bench: Bench, filter: Filter | None = None) -> list[Stored]:
-    """Every point that matches, in pages."""
+    """Return every point that matches, read in pages."""
     found: list[Stored] = []
     after: PointId | None = None
     while True:
@@ -36,13 +36,13 @@ async def count(bench: Bench, filter: Filter | None = None) -> int:
 
 
 async def nearest(bench: Bench, query: Sequence[float], k: int, filter: Filter | None = None) -> list[PointId]:
-    """Ids of an exact search, best first."""
+    """Return the ids of an exact search, best first."""
     call = ShardSearch(shard=SHARD, queries=np.array([query], dtype=np.float32), groups=(QueryGroup(k=k, filter=filter),), accuracy=Exact())
     return (await bench.replica.search(call, TIMEOUT_S)).hits.ids.tolist()
 
 
 async def delete_matching(bench: Bench, filter: Filter) -> None:
-    """Delete by filter, until nothing is left to delete."""
+    """Delete by a filter until no point matches."""
     more = True
     while more:
         call = ShardDeleteMatching(shard=SHARD, request_id=bench.next_id(), filter=filter)

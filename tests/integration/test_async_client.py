@@ -1,4 +1,6 @@
-"""The asyncio client against real processes: on both event loops, while calls are cancelled, while its router dies."""
+"""Test the asyncio client with real processes: on both event loops, while calls are cancelled, and while its router
+dies.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import pytest
 import uvloop
 
 import shoal
-from shoal.client.async_transport import AsyncGrpcTransport
+from shoal.client.transports.grpc_async import AsyncGrpcTransport
 from shoal.core.errors import PreconditionFailed
 from shoal.core.requests import DescribeCluster
 from tests.support.network.ports import free_port
@@ -148,7 +150,7 @@ def test_a_router_that_dies_and_returns_during_upserts_loses_and_doubles_nothing
                 if written >= 10 * size:
                     under_way.set()
             assert (written, during > 0) == (size * rounds, True)
-            # More at once, over both addresses, in one call.
+            # One call writes more messages at once, over both addresses.
             assert await client.upsert_batches("through", batches()) == size * rounds
             found = [(point.id, point.vector[0]) async for point in client.scroll("through", with_vectors=True)]
         assert found == [(at, at // size) for at in range(size * rounds)]

@@ -1,4 +1,4 @@
-"""Bad input through the SDK, as a user meets it: a typed error that names the value, and nothing applied."""
+"""Test bad input to the SDK, as a user meets it: the error is typed and names the value, and nothing is applied."""
 
 import math
 import re
@@ -9,7 +9,7 @@ import pytest
 
 import shoal
 from shoal.core.points import id_array
-from shoal.v1 import collections_pb2, collections_pb2_grpc, filter_pb2, points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc
+from shoal.v1 import collections_pb2, collections_pb2_grpc, common_pb2, filter_pb2, points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc
 from shoal.wire.columns import ids_to_message, vectors_to_message
 from shoal.wire.status import error_from_exception
 
@@ -24,7 +24,7 @@ def ready(shared_cluster):
 
 @pytest.fixture(scope="module")
 def filled(ready):
-    """A client of a collection "kept" of three points in two shards."""
+    """Return a client of a collection "kept", which has three points in two shards."""
     ready.create_collection("kept", dim=3, shards=2)
     ready.upsert("kept", [1, 2, "x"], [[1, 0, 0], [0, 1, 0], [0, 0, 1]], [{"n": 1}, {"n": 2}, None])
     return ready
@@ -32,7 +32,7 @@ def filled(ready):
 
 @pytest.fixture
 def kept(filled):
-    """As `filled`; afterwards all points are there."""
+    """Return the client of `filled`. After the test, check that all points are still there."""
     yield filled
     assert [(point.id, point.payload) for point in filled.scroll("kept")] == [(1, {"n": 1}), (2, {"n": 2}), ("x", None)]
 
@@ -297,7 +297,7 @@ def test_lists_of_k_and_filter_name_the_query(kept, options, field, index, said)
     assert index is None or caught.value.details.index == index
 
 
-# Plain gRPC, as any language speaks it: nothing has been checked before the router
+# Plain gRPC, as any language speaks it: the router is the first to check the input
 
 
 def field_test(**test) -> filter_pb2.Filter:
@@ -317,8 +317,8 @@ def searching(**request) -> search_pb2.SearchRequest:
 
 
 def searching_deeply(depth: int) -> search_pb2.SearchRequest:
-    """A search with a filter that is made in place: a copy would be read, and protobuf reads 100 messages in each
-    other.
+    """Return a search whose filter is built in place. A copy would have to be parsed, and protobuf parses only 100
+    nested messages.
     """
     request = searching(k=1)
     inner = request.filter
@@ -402,6 +402,10 @@ def test_a_raw_delete_of_everything_or_of_nothing(kept, shared_cluster, which):
     assert re.search("filter|ids", error.message), error.message
 
 
+def _tune_with(dim: int, values: list[float]) -> collections_pb2.TuneCollectionRequest:
+    return collections_pb2.TuneCollectionRequest(name="kept", queries=common_pb2.Vectors(dim=dim, values=values))
+
+
 def test_raw_administration_that_cannot_be(kept, shared_cluster):
     def refused(verb, request):
         return refusal(
@@ -415,6 +419,9 @@ def test_raw_administration_that_cannot_be(kept, shared_cluster):
         ("Alter", collections_pb2.AlterCollectionRequest(name="nowhere", recall=0.9), shoal.NotFound, "nowhere"),
         ("Tune", collections_pb2.TuneCollectionRequest(name="kept", k=16_385), shoal.InvalidArgument, "k is 16385"),
         ("Tune", collections_pb2.TuneCollectionRequest(name="nowhere"), shoal.NotFound, "nowhere"),
+        ("Tune", _tune_with(999, [0.0] * 999), shoal.InvalidArgument, "queries have dimension 999"),
+        ("Tune", _tune_with(2, [0.0] * 3), shoal.InvalidArgument, "queries"),
+        ("Tune", _tune_with(2, []), shoal.InvalidArgument, "queries are empty"),
         ("MeasureRecall", collections_pb2.MeasureRecallRequest(name="kept", recall=2.0), shoal.InvalidArgument, "recall"),
         ("MeasureRecall", collections_pb2.MeasureRecallRequest(name="kept", sample=1_000_000), shoal.InvalidArgument, "sample"),
         ("MeasureRecall", collections_pb2.MeasureRecallRequest(name="nowhere"), shoal.NotFound, "nowhere"),

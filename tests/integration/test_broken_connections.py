@@ -1,5 +1,5 @@
-"""Connections that break in every way a socket can: what users of the SDK read names the address, says what it means,
-and is ours.
+"""Test connections that break in every way a socket can: the SDK's error names the address, says what happened, and has
+no text of gRPC.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def say_nothing(connection: socket.socket) -> None:
 
 @contextlib.contextmanager
 def listener(talk: Talk) -> Iterator[str]:
-    """A port whose connections are talked to so."""
+    """Listen on a port, and let `talk` handle each connection to it."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def quietly(connection: socket.socket) -> None:
@@ -56,14 +56,14 @@ def listener(talk: Talk) -> Iterator[str]:
 
     threading.Thread(target=accept, daemon=True).start()
     yield f"127.0.0.1:{server.getsockname()[1]}"
-    # A thread in accept() keeps the socket open until it is woken.
+    # The thread in accept() keeps the socket open until it is woken up.
     server.shutdown(socket.SHUT_RDWR)
     server.close()
 
 
 @contextlib.contextmanager
 def server_that_leaves() -> Iterator[str]:
-    """A gRPC server that ends while it is asked; then nobody listens on its port."""
+    """Run a gRPC server that stops while it handles a call. Afterwards nothing listens on its port."""
     asked, stopped = threading.Event(), threading.Event()
 
     class Slow(grpc.GenericRpcHandler):

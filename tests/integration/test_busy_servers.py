@@ -1,5 +1,5 @@
-"""A server that is busy says so and when to send again; SDK clients wait for it over real sockets, and only for
-that.
+"""Test that a busy server says so and when to try again. SDK clients wait for it over real sockets, and they wait for
+no other error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DIM, LOADERS, MESSAGES = 4, 8, 5
 
 
 def busy(worker: TwinWorker) -> list[int]:
-    """Make it take one write at a time; the numbers of writes that it refused and took."""
+    """Let the worker take one write at a time. Return a list that counts the refused and the taken writes."""
     refused_and_taken, real, under_way = [0, 0], worker.write, [0]
 
     async def write(call: ShardWrite, timeout_s: float) -> WriteAck:

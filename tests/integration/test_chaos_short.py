@@ -1,6 +1,6 @@
-"""Two minutes of chaos: random faults, each kind at least once on a machine that is not too slow.
+"""Run two minutes of chaos: random faults, each kind at least once unless the machine is too slow.
 
-Longer: `make chaos MINUTES=30`.
+For a longer run: `make chaos MINUTES=30`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Coordinators as real processes over a real etcd; the workers are played by the test."""
+"""Test coordinators as real processes over a real etcd. The test plays the workers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATIENCE_S = 30.0
 
 
 class Process:
-    """One `python -m coordinator`."""
+    """One process `python -m coordinator`."""
 
     def __init__(self, endpoint: str, log: Path) -> None:
         self.log = log
@@ -42,7 +42,7 @@ class Process:
 
     @property
     def address(self) -> str | None:
-        """As it said in its log; None before."""
+        """Return the address from the process's log, None if it is not there yet."""
         words = self.log.read_text().split()
         return next((word.removeprefix("address=") for word in words if word.startswith("address=")), None)
 
@@ -50,7 +50,7 @@ class Process:
         return self.log.read_text().count(what)
 
     def end(self, number: int) -> int:
-        """Send a signal and wait for the end. Returns the exit code."""
+        """Send a signal and wait until the process ends. Return its exit code."""
         if self._child.poll() is None:
             self._child.send_signal(number)
         return self._child.wait(PATIENCE_S)
@@ -96,7 +96,7 @@ async def healthy(address: str) -> bool:
 
 
 async def started(process: Process) -> str:
-    """The address of a process once it is healthy."""
+    """Wait until a process is healthy. Return its address."""
 
     async def is_healthy() -> bool:
         return process.address is not None and await healthy(process.address)

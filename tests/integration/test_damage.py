@@ -1,8 +1,8 @@
-"""A small replica, damaged in every way that a disk can: it is noticed, or it changes nothing; and nothing acknowledged
-is lost.
+"""Damage a small replica in every way that a disk can. The damage is noticed, or it changes no answer, and nothing
+acknowledged is lost.
 
-Every bit of the log and of the segment files is flipped where it is detected, at the lowest level; whole replicas are
-opened for samples.
+Each bit of the log and of the segment files is flipped for the function that detects it. Whole replicas are opened only
+for samples of the bits.
 """
 
 from __future__ import annotations
@@ -44,32 +44,33 @@ Answers = tuple[Any, ...]
 Stored = dict[int | str, tuple[list[float], dict[str, Any] | None]]
 
 OF_A_CUT = ("log.drop", "log.shorten")
-"""Points that a lone replica never comes to, since nobody cuts its log; `test_kill_points` kills there."""
+"""Fault points that a single replica never reaches, because its log is never cut. `test_kill_points` covers them."""
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A replica whose worker ended as it should. Not to be changed."""
+    """Make a replica whose worker stopped cleanly. Tests must not change it."""
     return make_worker(tmp_path_factory.mktemp("stopped"))
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, killed: what was applied last lies in the write-ahead log, and the watermark is behind.
+    """Make the same replica, but its worker was killed: the last applied writes are in the write-ahead log, and the
+    watermark is behind.
 
-    Not to be changed.
+    Tests must not change it.
     """
     return make_worker(tmp_path_factory.mktemp("killed"), clean=False)
 
 
 @pytest.fixture(scope="module")
 def truth(stopped: Path, tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    """What a good replica answers."""
+    """Return what a good replica answers."""
     return answers(copied(stopped, tmp_path_factory.mktemp("truth")))
 
 
 def copied(path: Path, folder: Path) -> Path:
-    """A copy of a replica in a data folder of its own."""
+    """Copy a replica to a data folder of its own."""
     target = folder / "collection" / "0" / path.name
     if target.exists():
         shutil.rmtree(target)
@@ -79,7 +80,7 @@ def copied(path: Path, folder: Path) -> Path:
 
 
 def answers(path: Path) -> Answers:
-    """Open the replica and read it in every way. Raises what that raises."""
+    """Open the replica and read it in every way. Raises what opening or reading raises."""
     driven = Driven(path)
     try:
         found = [nearest(driven, query, k, wanted) for query in QUERIES for k in (1, 5, 100) for wanted in (None, ONE)]
@@ -98,7 +99,7 @@ def log_files(path: Path) -> list[Path]:
 
 
 def every_bit(path: Path) -> Iterator[int]:
-    """Flip each bit of a file in turn; afterwards it is as before."""
+    """Flip each bit of a file, one after the other. Afterwards the file is as before."""
     data = path.read_bytes()
     with path.open("r+b", buffering=0) as stream:
         for at, byte in enumerate(data):
@@ -182,9 +183,9 @@ def test_a_replica_with_a_damaged_log_does_not_open_and_nothing_of_it_is_cut(kil
 
 
 def test_a_log_cut_behind_what_is_applied_gives_whole_writes_back(stopped: Path, tmp_path: Path) -> None:
-    """Two writes are in the log and not in the store: a crash between flush and apply.
+    """Two writes are in the log and not in the store, as after a crash between flush and apply.
 
-    Bytes that never reached the disk are gone.
+    The end of the log may be missing, because its bytes never reached the disk.
     """
     path = copied(stopped, tmp_path)
     driven = Driven(path)
@@ -221,7 +222,7 @@ def test_a_log_cut_before_what_is_applied_is_damage(killed: Path, tmp_path: Path
 
 
 def replaced(target: Path, source: Path) -> Path:
-    """`target`, made a copy of `source`."""
+    """Replace `target` by a copy of `source`."""
     shutil.rmtree(target)
     shutil.copytree(source, target)
     return target
@@ -309,9 +310,9 @@ def test_a_call_that_fails_is_refused_clearly_and_loses_nothing(stopped: Path, t
 
 
 def until_refused(driven: Driven) -> tuple[StorageFailed, list[Stored]]:
-    """Write, build, checkpoint and open again until the disk refuses.
+    """Write, build, write checkpoints and open again until the disk refuses.
 
-    Returns how, and the two states that may be found then.
+    Returns the error, and the two states that the replica may then have.
     """
     points = stored(driven)
     for number in range(200, 210):
@@ -332,7 +333,7 @@ def until_refused(driven: Driven) -> tuple[StorageFailed, list[Stored]]:
 def test_a_build_that_finds_no_room_leaves_everything_searchable_and_writes_go_on(
     stopped: Path, truth: Answers, tmp_path: Path, point: str, nth: int
 ) -> None:
-    """Beside what reads and writes: the engine is not opened again."""
+    """The engine stays open: reads and writes go on in it after the failed build."""
     path = copied(stopped, tmp_path)
     driven = Driven(path)
     before = segment_files(path)

@@ -1,5 +1,5 @@
-"""The parts of a local cluster that are processes: our etcd, what dies with its parent, Ray's session and its guard,
-the port.
+"""Test the processes of a local cluster: our etcd, children that end with their parent, Ray's session and its guard,
+and the port.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def await_that(holds: Callable[[], object], timeout_s: float = 20.0) -> None:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether no such process runs; one that waits to be reaped does not."""
+    """Return whether the process has ended. One that only waits to be reaped counts as ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -55,7 +55,7 @@ def etcd(tmp_path: Path) -> Iterator[EtcdChild]:
 
 
 def put_and_get(endpoint: str, *, put: bool) -> bytes:
-    """Raw JSON gateway of etcd: no client of ours is under test here."""
+    """Put or get a key through etcd's JSON gateway, because no client of ours is under test here."""
     body, verb = (b'{"key":"YQ==","value":"Yg=="}', "put") if put else (b'{"key":"YQ=="}', "range")
     request = urllib.request.Request(f"http://{endpoint}/v3/kv/{verb}", data=body)
     with urllib.request.urlopen(request, timeout=10) as answer:
@@ -216,7 +216,7 @@ def test_a_port_is_kept_for_one_command_before_anybody_listens() -> None:
 
 
 def test_a_cluster_is_ready_only_for_who_started_it(shared_cluster: RoleCluster) -> None:
-    """Another command's router on our port answers as well as ours would."""
+    """Another command's router may listen on our port. It answers just as ours would."""
     etcd = (shared_cluster.etcd.endpoint,)
     own_id = OwnId(LocalSettings(), etcd)
     assert own_id.get() is not None

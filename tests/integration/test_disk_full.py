@@ -1,5 +1,5 @@
-"""A worker whose disk fills up in the middle of an import: a clear error, nothing lost, and it goes on by itself when
-there is room.
+"""Test a worker whose disk fills up during an import: the error is clear, nothing is lost, and the worker goes on by
+itself when there is room.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MEGABYTES = 128
 
 @contextmanager
 def cluster_on_small_disk(folder: Path, **worker_settings: object) -> Iterator[tuple[RoleCluster, Path]]:
-    """Yields the cluster and the mount point, on which only the data of its one worker lies."""
+    """Run a cluster with one worker, whose data is alone on a small disk. Yield the cluster and the mount point."""
     with small_disk(folder, MEGABYTES) as disk:
         cluster = RoleCluster(folder / "cluster", workers=1, **worker_settings)
         (cluster.folder / "worker-0").symlink_to(disk / "worker")
@@ -43,7 +43,7 @@ def upsert(client: shoal.Client, number: int, timeout: float = 30.0) -> None:
 
 
 def import_until_refused(client: shoal.Client, timeout: float) -> tuple[set[int], shoal.ShoalError]:
-    """Ids of the batches that were acknowledged, and why the next one was not."""
+    """Write batches until one is refused. Return the ids of the acknowledged batches, and the error."""
     done: set[int] = set()
     for number in range(1_000):
         try:
@@ -116,7 +116,9 @@ def _is_taken(client: shoal.Client, number: int) -> bool:
 
 
 def _why_refused(client: shoal.Client) -> str:
-    """Deletes a point that a test does not count on until the log needs a new block."""
+    """Delete points that no test counts on until the log needs a new block. Return the error message, "" if no delete
+    is refused.
+    """
     try:
         for _ in range(200):
             client.delete("c", [0, *range(10_000_000, 10_000_400)], timeout=1)

@@ -1,8 +1,8 @@
-"""What happens when (docs/reliability.md, "What happens when"): each event on real processes, under a load that a
-model judges.
+"""Test each event of docs/reliability.md, "What happens when", on real processes, under a load whose answers a model
+judges.
 
-Every test ends with the same proof (`assert_healed`): all replicas are back in sync by themselves and equal, nothing
-acknowledged is lost, no answer was wrong and no call failed.
+Every test ends with the same checks (`assert_healed`): all replicas are in sync again by themselves and equal, nothing
+acknowledged is lost, no answer was wrong, and no call failed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ needs_network = pytest.mark.skipif(why_no_network() is not None, reason=str(why_
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
-    """A small disk for the data of worker 0; None where none can be had."""
+    """Mount a small disk for the data of worker 0. Yield None if this machine allows no mount."""
     with ExitStack() as stack:
         try:
             yield stack.enter_context(small_disk(tmp_path_factory.mktemp("disk"), DISK_MEGABYTES))
@@ -65,7 +65,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, disk: Path | None) -> Iter
 
 @pytest.fixture(scope="module")
 def outages(request: pytest.FixtureRequest) -> Iterator[list[float]]:
-    """Seconds in which a shard took no writes, of every failover that was measured."""
+    """Collect how many seconds a shard took no writes, for each failover that was measured."""
     outages: list[float] = []
     yield outages
     show(request, in_words(outages, TTL_S))
@@ -109,7 +109,7 @@ def cut_from_etcd(cluster: RoleCluster, worker: int) -> Iterator[None]:
 
 @contextmanager
 def cut_from(cluster: RoleCluster, worker: int, others: list[int]) -> Iterator[None]:
-    """Both ways."""
+    """Cut the worker off from the others, in both directions."""
     for other in others:
         cluster.cut_from_worker(worker, other)
         cluster.cut_from_worker(other, worker)
@@ -122,7 +122,7 @@ def cut_from(cluster: RoleCluster, worker: int, others: list[int]) -> Iterator[N
 
 @contextmanager
 def frozen_unheard(cluster: RoleCluster, worker: int) -> Iterator[None]:
-    """Frozen, and when it wakes no other worker has told it anything."""
+    """Freeze a worker. When it goes on, it has not yet heard from any other worker."""
     others = [other for other in range(len(cluster.workers)) if other != worker]
     with cut_from(cluster, worker, others):
         with frozen(cluster, worker):
@@ -153,7 +153,7 @@ def test_who_led_before_answers_no_primary_read_with_the_past(cluster: RoleClust
             playing.await_new_primary(former)
             _fill(playing.client, playing.name, [point])
             asked = [read() for _ in range(20)]
-            # Time for the requests to reach a frozen process, which finds them when it wakes.
+            # The requests need some time to reach the frozen process. It finds them when it goes on.
             time.sleep(0.2)
         answered = [each.result().points.payloads for each in asked if each.exception() is None]
         assert all(len(payloads) == 1 for payloads in answered), "it answered without a write that was acknowledged before"
@@ -167,7 +167,7 @@ def test_a_backup_is_lost_the_primary_goes_on_without_and_takes_it_back(cluster:
         primary, term = playing.primary(), playing.shard().term
         with harm(cluster, lost):
             if harm is cut_from_etcd:
-                # It answers its primary all the same, so it stays in sync.
+                # A worker without etcd still answers its primary, so it stays in sync.
                 time.sleep(1.5 * TTL_S)
                 assert set(playing.in_sync()) == {primary, lost, *others}
             else:
@@ -235,7 +235,7 @@ def test_data_loss_is_accepted_only_when_everything_else_is_lost_and_is_audited(
             wait_until(lambda: playing.shard().state == "ok" and playing.primary() == late, "the late one leads")
         cluster.wait_whole(client)
         for consistency in ("primary", "session"):
-            # The session of this client has seen writes that are lost now.
+            # This client's session has seen writes that are now lost.
             assert sorted(point.id for point in client.scroll(playing.name, consistency=consistency)) == list(range(100))
         _fill(client, playing.name, range(100, 200))
         playing.assert_equal()
@@ -360,14 +360,14 @@ def _is_planned(playing: Scene) -> bool:
 
 
 def _shard_with(playing: Scene, worker: int, role: str) -> int:
-    """A shard of which a worker has the primary, or a backup."""
+    """Return a shard whose primary, or one of whose backups, is on the worker."""
     if role == "primary":
         return next(shard.shard for shard in playing.shards() if playing.primary(shard.shard) == worker)
     return next(shard.shard for shard in playing.shards() if worker in playing.backups(shard.shard))
 
 
 def _why_refused(playing: Scene, point: int) -> str:
-    """Limit that refuses an upsert of a point; "" when it is taken."""
+    """Return the limit that refuses an upsert of a point, "" if it is taken."""
     try:
         _fill(playing.client, playing.name, [point], timeout=5)
     except shoal.ResourceExhausted as error:
@@ -378,7 +378,7 @@ def _why_refused(playing: Scene, point: int) -> str:
 
 
 def _left_by(playing: Scene, worker: int, number: int) -> bool:
-    """Whether a worker is out of the isr of a shard; writes something that its log needs a new block for."""
+    """Return whether a worker is out of a shard's isr. First writes something for which its log needs a new block."""
     with contextlib.suppress(shoal.ShoalError):
         playing.client.delete(playing.name, range(10_000_000, 10_002_000), timeout=2)
     return worker not in playing.in_sync(number)

@@ -1,5 +1,5 @@
-"""Filters through real processes, against brute force: growing, sealed and mixed rows, after a kill, and while points
-move.
+"""Test filters with real processes against brute force: on growing, sealed and mixed rows, after a kill, and while
+points change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def some_filters(seed: int, count: int = FILTERS) -> list[dict[str, Any] | None]
 
 
 def agree(client: shoal.Client, name: str, model: Model, seed: int, count: int = FILTERS) -> None:
-    """Every verb that takes a filter answers what brute force does."""
+    """Check that every call with a filter answers what brute force answers."""
     chance = random.Random(seed)
     for number, filter in enumerate(some_filters(seed, count)):
         wanted = model.matching(filter)
@@ -47,7 +47,9 @@ def agree(client: shoal.Client, name: str, model: Model, seed: int, count: int =
 
 
 def share_found(client: shoal.Client, name: str, model: Model, seed: int) -> float:
-    """Recall of approximate searches under filters, none of which may be short, doubled, wrong or out of order."""
+    """Return the recall of approximate searches under filters. Fails if an answer is short, has a point twice, has a
+    wrong point, or is not in order.
+    """
     chance, shares = random.Random(seed), []
     for filter in some_filters(seed):
         wanted, k = model.matching(filter), chance.choice([1, 10, 50])
@@ -119,7 +121,7 @@ def test_delete_by_filter_removes_what_matches_and_nothing_else(client: shoal.Cl
 
 
 def segment_files(worker: Path, suffix: str) -> dict[Path, int]:
-    """When they were written, by path."""
+    """Return the time at which each file was written, by path."""
     return {path: path.stat().st_mtime_ns for path in sorted(worker.glob(f"*/*/*/segments/*{suffix}"))}
 
 
@@ -181,7 +183,7 @@ SAME_AS_BOTH: tuple[dict[str, Any], ...] = (
 
 @contextmanager
 def at_once(*works: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Works in threads of their own, told to stop when the context is left; raises what they raise."""
+    """Run each work in a thread of its own until the context is left. Raises what a work raises."""
     stop = threading.Event()
     with ThreadPoolExecutor(len(works)) as pool:
         running: list[Future[None]] = [pool.submit(work, stop) for work in works]
@@ -194,7 +196,7 @@ def at_once(*works: Callable[[threading.Event], None]) -> Iterator[None]:
 
 
 def move(client: shoal.Client, chance: random.Random, turn: int) -> None:
-    """Some points to one side or the other, at random."""
+    """Write some points again, each with a random side."""
     ids = numbered(chance.sample(range(MOVING), 200))
     sides = [chance.choice(["left", "right"]) for _ in ids]
     vectors = np.array([vector_of(chance, 0) for _ in ids])
@@ -245,7 +247,7 @@ def test_readers_count_each_point_exactly_once_while_points_move_and_segments_ar
 
 
 def test_a_delete_by_filter_beside_a_writer_takes_nothing_that_does_not_match(make_cluster: Callable[..., RoleCluster]) -> None:
-    """A point is either as it was found, and goes, or has been replaced, and stays."""
+    """A point that was found is deleted, or it was replaced meanwhile and stays."""
     cluster = make_cluster(workers=2, growing_rows=200)
     chance = random.Random(15)
     rounds, size = 12, 300

@@ -1,4 +1,6 @@
-"""`shoal up --ray-address`: a Ray that runs already hosts the roles, which outlive the command and are found again."""
+"""Test `shoal up --ray-address`: a running Ray hosts the roles. They go on when the command ends, and the next command
+finds them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ TIMEOUT_S = 60.0
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
-    """Flags of `shoal up` for a Ray of one node, which carries the label of worker 1, and an etcd."""
+    """Start an etcd, and a Ray of one node that has the label of worker 1. Yield the flags of `shoal up` for them."""
     folder = Path(tempfile.mkdtemp(prefix="shoal-given-", dir="/tmp"))
     port = free_port()
     command: list[str | Path] = [Path(sys.executable).parent / "ray", "start", "--head", f"--port={port}", "--labels=shoal-worker-1=true"]
@@ -124,7 +126,7 @@ except ShoalError as error:
 
 @pytest.mark.timeout(120)
 def test_a_ray_beyond_loopback_without_a_token_is_refused(tmp_path: Path) -> None:
-    """In a network of its own, because whoever reaches that Ray runs code here."""
+    """This Ray runs in a network of its own, because everybody who reaches it can run code on this machine."""
     if why := why_no_network():
         pytest.skip(why)
     network, folder = PrivateNetwork(0), Path(tempfile.mkdtemp(prefix="shoal-open-", dir="/tmp"))

@@ -1,5 +1,5 @@
-"""What dropped, closed, failed and reopened replicas held is given back at once, with no help of the garbage
-collector.
+"""Test that the memory of replicas that were dropped, closed, reopened or failed is given back at once, without the
+garbage collector.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""`shoal import` as a process of its own against a real cluster: killed and run again, and stopped by what users do
-wrong.
+"""Test the process `shoal import` with a real cluster: it is killed and run again, and it stops at mistakes
+of users.
 """
 
 from __future__ import annotations

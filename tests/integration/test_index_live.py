@@ -1,4 +1,4 @@
-"""Indexes and recall of live collections, through real processes: changed while they are searched, measured,
+"""Test indexes and recall of live collections with real processes: they are changed while searches go on, measured and
 explained.
 """
 
@@ -24,7 +24,7 @@ Rows = npt.NDArray[np.float32]
 
 
 def rows_of(seed: int, count: int) -> Rows:
-    """(count, DIM) around CLUSTERS centres that do not depend on the seed."""
+    """Draw rows (count, DIM) around CLUSTERS centres. The centres do not depend on the seed."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(0).normal(scale=3.0, size=(CLUSTERS, DIM))
     return (centres[rng.integers(CLUSTERS, size=count)] + rng.normal(size=(count, DIM))).astype(np.float32)
@@ -37,7 +37,7 @@ DISTANCES: npt.NDArray[np.float64] = ((QUERIES[:, None, :].astype(np.float64) - 
 
 
 def truth(at: int, k: int, among: npt.NDArray[np.bool_] | None = None) -> list[shoal.PointId]:
-    """Ids of the k rows nearest to query `at`."""
+    """Return the ids of the k rows nearest to query `at`."""
     distances = DISTANCES[at] if among is None else np.where(among, DISTANCES[at], np.inf)
     return [IDS[row] for row in np.argsort(distances)[:k]]
 
@@ -46,7 +46,7 @@ TRUTH = [set(truth(at, 10)) for at in range(len(QUERIES))]
 
 
 def recall_at_10(pages: list[shoal.Hits], queries: range) -> float:
-    """Share of the true 10 nearest that was found. No page may be short or hold a point twice."""
+    """Return the share of the true 10 nearest that was found. Fails if a page is short or has a point twice."""
     for page in pages:
         assert len({hit.id for hit in page}) == len(page) == 10
     return float(np.mean([len({hit.id for hit in page} & TRUTH[at]) / 10 for at, page in zip(queries, pages, strict=True)]))
@@ -60,7 +60,9 @@ def fill(client: shoal.Client, name: str, **spec: object) -> None:
 
 @pytest.fixture(scope="module")
 def things(shared_cluster: RoleCluster) -> Iterator[shoal.Client]:
-    """A client of a cluster with the collection "things": hnsw, sealed, and not to be changed."""
+    """Return a client of a cluster with the collection "things", an hnsw index whose rows are sealed. Tests must not
+    change it.
+    """
     with shoal.connect(shared_cluster.address) as client:
         fill(client, "things", shards=2, index="hnsw")
         yield client
@@ -68,9 +70,9 @@ def things(shared_cluster: RoleCluster) -> Iterator[shoal.Client]:
 
 @contextmanager
 def searched(cluster: RoleCluster, name: str) -> Iterator[list[float]]:
-    """A thread that asks all the while; yields the recall of each of its batches.
+    """Search in a thread until the context is left. Yield a list of the recall of each batch.
 
-    Raises what was wrong with an answer.
+    Raises the error of a wrong answer.
     """
     stop, recalls = threading.Event(), []
 
@@ -91,12 +93,12 @@ def searched(cluster: RoleCluster, name: str) -> Iterator[list[float]]:
 
 
 def indexes_of(client: shoal.Client, name: str) -> set[str]:
-    """What the segments of all shards are, as a search meets them."""
+    """Return the indexes of the segments of all shards, as a search reports them."""
     return {each.index for each in client.search(name, QUERIES[0], explain=True).explain}
 
 
 def stems_of(cluster: RoleCluster, collection: str) -> set[str]:
-    """Names of the segments that have files."""
+    """Return the names of the segments that have files."""
     return {path.stem for path in cluster.folder.glob(f"worker-*/{collection}/*/*/segments/*")}
 
 
@@ -196,7 +198,7 @@ def test_tune_and_measure_recall_answer(things: shoal.Client) -> None:
         assert (curve.index, curve.breadth_name, curve.real_queries) == ("HNSW16,Flat", "ef", True)
         assert curve.queries > 0
         assert curve.exact_us > 0
-        # How many points there are follows the clock: only those are kept that nothing cheaper is as good as.
+        # The number of points in a curve depends on measured times: a point is left out if a cheaper one is as good.
         costs, recalls = [point.us for point in curve.points], [point.recall for point in curve.points]
         assert (costs, recalls) == (sorted(costs), sorted(set(recalls)))
         assert recalls[-1] >= 0.99

@@ -1,5 +1,5 @@
-"""Roles that listen on an address of IPv6, in every spelling, and find each other under it; the port that `shoal up`
-probes there.
+"""Test roles that listen on an IPv6 address, in each spelling, and find each other there. Test also the port that
+`shoal up` probes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = needs_six
 
 
 def told(role: RoleProcess, event: str) -> str:
-    """Address in the first line of its log with that event."""
+    """Return the address in the first line of a role's log that has this event."""
     wait_until(lambda: f" {event} " in role.log(), event)
     line = next(line for line in role.log().splitlines() if f" {event} " in line)
     return line.partition("address=")[2]

@@ -1,7 +1,8 @@
-"""The kill matrix in short: every process killed, and those faults whose course differs. All twelve cells: `make
-kill-matrix`.
+"""Run the short kill matrix: each process is killed, and those other faults are tried that take another course. All
+twelve cells: `make kill-matrix`.
 
-A frozen or cut-off leader is test_standby's; a stopped leader, etcd or router differs little from a killed one.
+test_standby covers a leader that is frozen or cut off. Stopping a leader, etcd or a router differs little from killing
+it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ IN_SHORT = (
     ("worker", "stop"),
 )
 LONGEST_GAP_S = 10.0
-"""Of writes and searches while a process is killed and starts again; a frozen one may last as long as it is frozen,
-besides.
+"""Longest time without an answer to writes or searches while a process is killed and starts again. The time for which a
+process is frozen comes in addition.
 """
 
 

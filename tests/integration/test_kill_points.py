@@ -1,6 +1,7 @@
-"""A replica that is killed at every step of what it writes holds, opened again, exactly what it has acknowledged.
+"""Kill a replica at each step of what it writes. Opened again, it must hold exactly what it acknowledged.
 
-The step under way when the process died may be there or not, but whole. Each fault point of the product is such a step.
+The step during which the process died has happened as a whole or not at all. Each fault point of the product is such a
+step.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ STEPS = history()
 FIRST, MIDDLE = "the first time", "in the middle of its life"
 EVERY = [(point, moment) for point in FAULT_POINTS for moment in (FIRST, MIDDLE)]
 KILLS = cells(EVERY, [(point, (FIRST, MIDDLE)[number % 2]) for number, point in enumerate(FAULT_POINTS)])
-"""In short, each point once."""
+"""The short tests use each fault point once."""
 
 
 class Nursery:
-    """The process that forks the lives."""
+    """The process that forks one process for each run of the history."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -47,7 +48,7 @@ class Nursery:
         assert self._answer() == "ready"
 
     def life(self, folder: Path, said: Path, fault: str = "") -> int:
-        """Live until the end or the fault. Returns the exit code, negative for a signal."""
+        """Run the history to its end or to the fault. Return the exit code, negative for a signal."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"folder": str(folder), "said": str(said), "fault": fault}) + "\n")
         self._process.stdin.flush()
@@ -76,7 +77,7 @@ def nursery() -> Iterator[Nursery]:
 
 @pytest.fixture(scope="module")
 def reached(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, int]:
-    """How often each point is reached in a life without a fault."""
+    """Return how often each fault point is reached in a run without a fault."""
     folder = tmp_path_factory.mktemp("whole")
     assert nursery.life(folder / "data", folder / "said") == 0
     *acknowledged, counts = (folder / "said").read_text().splitlines()
@@ -101,14 +102,14 @@ def test_killed_at_a_point_nothing_acknowledged_is_lost_and_it_lives_on(
 
 
 def _killed(nursery: Nursery, folder: Path, fault: str) -> int:
-    """Live until the fault. Returns how many steps were acknowledged."""
+    """Run the history until the fault kills it. Return how many steps were acknowledged."""
     assert nursery.life(folder / "data", folder / "said", fault) == -signal.SIGKILL
     _is_sound(folder / "data")
     return len((folder / "said").read_text().splitlines())
 
 
 def _is_sound(folder: Path) -> None:
-    """A check of the files as they lie finds nothing but traces of a crash."""
+    """Check that fsck finds nothing in the files except traces of a crash."""
     targets = find_targets([folder]).replicas if (folder / "lock").exists() else ()
     for target in targets:
         report = check_replica(target, None, lambda text: None)
@@ -117,14 +118,16 @@ def _is_sound(folder: Path) -> None:
 
 
 async def _look(folder: Path, acknowledged: int) -> None:
-    """Open it: the state is that after the acknowledged steps, or one more."""
+    """Open the replica. Check that its state is that after the acknowledged steps, or after one step more."""
     may_be = [after(STEPS[:done]) for done in (acknowledged, acknowledged + 1) if done <= len(STEPS)]
     async with bench(folder, 1_000) as replica:
         await check(replica, may_be)
 
 
 async def _live_on(folder: Path, acknowledged: int) -> None:
-    """The rest of its life, the step under way once more; the end is as if nothing had happened."""
+    """Do the rest of the steps, beginning with the one that was interrupted. Check that the end is that of a run
+    without a fault.
+    """
     await live(folder, STEPS[acknowledged:], first_term=1_001, acknowledge=lambda number: None)
     async with bench(folder, 2_000) as replica:
         await check(replica, [after(STEPS)])

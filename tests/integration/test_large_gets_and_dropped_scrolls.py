@@ -1,5 +1,5 @@
-"""Reads that need several messages, against a real cluster: gets larger than one, and scrolls whose collection is made
-anew.
+"""Test reads that take several messages, with a real cluster: gets larger than a message, and scrolls whose collection
+is dropped and created again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shoal.wire.status import error_from_exception
 from tests.support.cluster.role_cluster import RoleCluster
 
 POINTS, TEXT_BYTES = 40, 1_000_000
-"""Together more than a message of 32 MiB."""
+"""All points together are larger than a message of 32 MiB."""
 
 
 def test_a_get_of_more_than_a_message_is_answered_in_parts(client: shoal.Client, shared_cluster: RoleCluster) -> None:

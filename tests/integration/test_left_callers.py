@@ -1,8 +1,7 @@
-"""Callers that leave a real cluster, in every way: what they asked for ends on the worker, behind the router, and
-nobody waits for it.
+"""Test callers that leave a real cluster in different ways: their calls end on the worker, not only at the router, and
+no other call waits behind them.
 
-Each of them counts by a filter that takes minutes, so that a bound of a minute is no question of how fast the machine
-is.
+Each call counts by a filter that takes minutes. So a bound of one minute holds on a slow machine, too.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from tests.support.repository import ROOT
 
 DIM, ROWS, CALLERS, PATIENCE_S, HOURS = 4, 1_000, 30, 60.0, 7_200.0
 DEPTH = 40
-"""Deeper than fields are indexed, so that every payload is read."""
+"""Deeper than the index goes, so that every payload is read."""
 
 PATH = ".".join(["a"] * DEPTH)
 FILTER: Any = {"$or": [{PATH: {"$contains": f"absent {number}"}} for number in range(1_000)]}
@@ -56,7 +55,7 @@ def fill(client: shoal.Client, name: str) -> None:
 
 
 def under_way(cluster: RoleCluster) -> int:
-    """Reads in the worker's pool."""
+    """Return the number of reads in the worker's pool."""
     address = re.findall(r"metrics_listening address=(\S+)", cluster.workers[0].log())[-1]
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=PATIENCE_S) as answer:
         found = re.search(r"^shoal_reads_under_way (\S+)$", answer.read().decode(), re.MULTILINE)
@@ -69,7 +68,7 @@ def wait_for(cluster: RoleCluster, reads: int) -> None:
 
 
 def search_of_another(cluster: RoleCluster) -> None:
-    """A search that needs the pool, by somebody else in another collection."""
+    """Search another collection as another caller. The search needs the pool."""
     with shoal.connect(cluster.address, timeout=PATIENCE_S) as client:
         assert len(client.search("other", [1.0] * DIM, k=300, filter={"text": {"$contains": "yy"}})) == 300
 
@@ -125,7 +124,7 @@ except KeyboardInterrupt:
 
 @contextmanager
 def leaver(cluster: RoleCluster, callers: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that waits for so many counts."""
+    """Start a process that waits for `callers` counts."""
     command = [sys.executable, "-c", LEAVER, cluster.address, "heavy", json.dumps(FILTER), str(callers)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
     try:
@@ -152,7 +151,7 @@ def test_a_call_of_the_blocking_client_that_is_interrupted_ends_though_the_clien
 
 
 def with_backlog(cluster: RoleCluster, collection: str, meanwhile: Callable[[], None]) -> set[type]:
-    """What becomes of calls that somebody waits for, while something else is done."""
+    """Begin calls whose caller stays, do `meanwhile`, then cancel the calls. Return the kinds of their outcomes."""
 
     async def story() -> set[type]:
         async with shoal.connect_async(cluster.address) as client:

@@ -1,4 +1,4 @@
-"""`python -m shoal.deploy.local.up`, which is `shoal up`, with a real etcd, a real Ray and real signals."""
+"""Test `python -m shoal.deploy.local.up`, which is `shoal up`, with a real etcd, a real Ray and real signals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fill(address: str) -> None:
 
 
 def check(address: str) -> None:
-    """All points are there, once, and are found."""
+    """Check that each point is there once and is found."""
     with shoal.connect(address, timeout=TIMEOUT_S) as client:
         assert client.count("things") == POINTS
         hits = client.search_many("things", VECTORS[:20], k=3)
@@ -55,12 +55,12 @@ def run_up(*flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def holder(folder: Path) -> int:
-    """Pid that holds a worker's folder."""
+    """Return the pid of the process that has locked a worker's folder."""
     return int((folder / "lock").read_text().split()[0])
 
 
 def etcd_of(cluster: ForegroundCluster) -> int:
-    """Pid of its etcd."""
+    """Return the pid of the cluster's etcd."""
     children = Path(f"/proc/{cluster.pid}/task/{cluster.pid}/children").read_text().split()
     (etcd,) = (int(pid) for pid in children if b"--data-dir" in Path(f"/proc/{pid}/cmdline").read_bytes())
     return etcd
@@ -68,13 +68,15 @@ def etcd_of(cluster: ForegroundCluster) -> int:
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Proxy]:
-    """Named by every variable that can, for all processes of the cluster and its clients: nobody may ask it."""
+    """Start a proxy, and name it in every environment variable for proxies. No process of the cluster and no client may
+    use it.
+    """
     with proxy_named_by(VARIABLES) as named:
         yield named
 
 
 def asked_for_ours(proxy: Proxy) -> list[str]:
-    """What it was asked, but for Ray's question whether this is a machine of Azure, Google or Amazon."""
+    """Return what the proxy was asked, without Ray's questions whether this is a machine of Azure, Google or Amazon."""
     return [words for words in proxy.asked if not words.startswith(("GET http://169.254.169.254/", "GET http://metadata.google.internal/"))]
 
 
@@ -108,7 +110,7 @@ def test_shards_are_spread_over_the_workers(cluster: ForegroundCluster) -> None:
 
 
 def test_all_of_it_listens_on_loopback_only(cluster: ForegroundCluster) -> None:
-    """Ray's processes, too, and the actors that they host, and etcd."""
+    """This holds for Ray's processes and the actors that they host, and for etcd."""
     session = Path((cluster.data / "ray-session").read_text())
     etcd = etcd_of(cluster)
     hosted = set(processes_of(session)) | {cluster.pid}
@@ -164,7 +166,7 @@ def test_commands_and_async_clients_work_beside_a_proxy(cluster: ForegroundClust
 
 @pytest.mark.timeout(500)
 def test_a_clean_end_and_everything_back(cluster: ForegroundCluster, proxy: Proxy) -> None:
-    """The last one with this cluster, which it ends."""
+    """This test ends the shared cluster, so it must be the last one that uses it."""
     session = Path((cluster.data / "ray-session").read_text())
     os.killpg(cluster.pid, signal.SIGINT)
     assert cluster.wait() == 0

@@ -1,5 +1,5 @@
-"""`shoal up` in the wild: no terminal any more, signals to every process, parts of Ray killed, Ctrl-C while it starts.
-Real processes.
+"""Test `shoal up` as users run it: its terminal closes, signals go to every process, parts of Ray are killed, Ctrl-C
+comes while it starts. The processes are real.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ def await_that(holds: Callable[[], object], what: str) -> None:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all that descend from it, parents first."""
+    """Return the pids of a process and all its descendants, parents first."""
     return [pid, *(each for child in children_of(pid) for each in tree(child))]
 
 
 class Up:
-    """`shoal up` on a folder, its own group and session, as a shell starts it; what it prints is read from its log."""
+    """Runs `shoal up` on a folder, in a process group and a session of its own, as a shell does. Its lines are read
+    from its log.
+    """
 
     def __init__(self, data: Path, *, output: int = subprocess.DEVNULL, hangup_ignored: bool = False) -> None:
         self.data, self.port = data, free_port()
@@ -53,11 +55,11 @@ class Up:
         return self.process.pid
 
     def log(self, name: str = "up") -> str:
-        """What this run wrote to a log."""
+        """Return what this run wrote to a log."""
         return self._read(name)[len(self._past[name]) :]
 
     def told(self) -> list[str]:
-        """The lines that it told, or meant to."""
+        """Return the lines for the terminal, also those that it could not write there."""
         return [line.partition(" shoal.up ")[2] for line in self.log().splitlines() if " shoal.up " in line]
 
     def await_told(self, start: str) -> None:
@@ -71,14 +73,14 @@ class Up:
         return Path((self.data / "ray-session").read_text())
 
     def ended(self) -> int:
-        """Its exit code; checks that nothing is left of what it started."""
+        """Wait for the end and return the exit code. Checks that Ray's session is gone."""
         code = self.process.wait(TIMEOUT_S)
         assert not (self.data / "ray-session").exists()
         return code
 
     def ended_cleanly(self) -> None:
-        """As after Ctrl-C on the command alone: each role was told to stop, and none was killed or failed to say that
-        it leaves.
+        """Check that it ended as after Ctrl-C on the command alone: each role was told to stop, none was killed, and
+        each gave its lease back.
         """
         session = self.session()
         assert self.ended() == 0, self.log()[-3000:]
@@ -98,7 +100,7 @@ class Up:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One folder for all: that it can be used again is half of what they show."""
+    """Return one folder for all tests, because they also show that it can be used again."""
     folder = tmp_path_factory.mktemp("wild") / "data"
     yield folder
     lock = folder / "shoal.pid"
@@ -112,7 +114,9 @@ def worker(data: Path) -> int:
 
 
 def test_without_its_terminal_it_goes_on_and_sigterm_to_every_process_ends_it_cleanly(data: Path) -> None:
-    """nohup, then the terminal closes; later systemd ends the unit (KillMode=control-group)."""
+    """nohup runs it, then the terminal closes. Later systemd ends the unit and signals every process
+    (KillMode=control-group).
+    """
     main, side = pty.openpty()
     up = Up(data, output=side, hangup_ignored=True)
     os.close(side)
@@ -167,7 +171,8 @@ def test_ctrl_c_while_it_starts_leaves_nothing_and_the_folder_can_be_used(data: 
     assert up.ended() == 0, up.log()[-3000:]
     assert up.told()[-1] == "stopping"
     assert "Traceback" not in up.log()
-    # A killed process gives up its environment, by which sessions know it, a moment before it is gone.
+    # A session knows its processes by their environment. A killed process loses its environment shortly before it is
+    # gone.
     await_that(lambda: not any(is_alive(pid) for pid in started), "all that it started is gone")
 
 

@@ -1,5 +1,5 @@
-"""The coordinator's questions to workers over real sockets: who answers is heard, who does not costs no more than the
-time given.
+"""Test the coordinator's questions to workers over real sockets: answers are collected, and a worker that does not
+answer costs no more than the given time.
 """
 
 from __future__ import annotations
@@ -13,22 +13,27 @@ from shoal.coordinator.log_ends import GrpcReplicaReports
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
+from shoal.runtime.calls import calls_of
+from shoal.runtime.interceptors import call_table
 from shoal.runtime.server import GrpcServer
-from shoal.v1 import replication_pb2, replication_pb2_grpc, worker_pb2, worker_pb2_grpc
+from shoal.v1 import replication_pb2, worker_pb2
 from shoal.wire.call_parts import shard_from_message
+from shoal.wire.services import REPLICATION, WORKER
 from tests.support.network.ports import free_port
 
 MESSAGE_BYTES = 1_000_000
 WAIT_S = 20.0
 ANSWER_S = 3.0
-"""One of the workers never answers, so each question takes as long as this; on a busy machine the others may need some
-of it.
+"""Time for one question. It is always used up, because one worker never answers. On a busy machine the others need some
+of it, too.
 """
 SHARDS = [ShardId(CollectionId("id-c"), number) for number in range(3)]
 
 
-class Teller(replication_pb2_grpc.ReplicationServicer, worker_pb2_grpc.WorkerServicer):
-    """A worker with a replica of every shard but number 2, of which number 1 has failed. silent: never answers."""
+class Teller:
+    """A worker with a replica of each shard except number 2. Its replica of shard 1 has failed. silent: it never
+    answers.
+    """
 
     def __init__(self, name: str, *, silent: bool = False) -> None:
         self.name, self.silent = name, silent
@@ -54,14 +59,13 @@ def entry(name: str, address: str) -> WorkerEntry:
 
 
 def asked(check: Callable[[GrpcReplicaReports, dict[WorkerId, WorkerEntry]], Awaitable[None]]) -> None:
-    """w0 and w1 answer, w2 is silent, nobody listens for w3."""
+    """Run `check` with four workers: w0 and w1 answer, w2 is silent, and nothing listens at the address of w3."""
 
     async def run() -> None:
         tellers = [Teller("w0"), Teller("w1"), Teller("w2", silent=True)]
         servers = [GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES) for _ in tellers]
         for teller, server in zip(tellers, servers, strict=True):
-            replication_pb2_grpc.add_ReplicationServicer_to_server(teller, server.grpc)
-            worker_pb2_grpc.add_WorkerServicer_to_server(teller, server.grpc)
+            server.add(call_table((*calls_of(REPLICATION, teller), *calls_of(WORKER, teller))))
         addresses = [*[await server.start() for server in servers], f"127.0.0.1:{free_port()}"]
         try:
             await check(GrpcReplicaReports(MESSAGE_BYTES), {WorkerId(f"w{at}"): entry(f"w{at}", each) for at, each in enumerate(addresses)})

@@ -1,5 +1,5 @@
-"""A worker never dies of memory: in a process with a hard limit a replica is filled until it refuses, and everything
-else goes on.
+"""Test that a worker does not run out of memory: in a process with a hard limit, a replica is filled until it refuses,
+and all other calls go on.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tests.support.repository import ROOT
 
 @pytest.mark.parametrize(("index", "dim", "least"), [("flat", 256, 10_000), ("hnsw", 768, 3_000), ("auto", 768, 9_000)])
 def test_a_replica_is_filled_until_it_refuses_and_searches_and_deletes_go_on(index: str, dim: int, least: int, tmp_path: Path) -> None:
-    """least: points it takes before.
+    """least: number of points that it must take before it refuses.
 
-    An automatic index gives up precision for memory and so takes more than a graph with all vectors.
+    An automatic index gives up precision to save memory. So it takes more points than a graph with whole vectors.
     """
-    # The limit counts the stacks of threads whole, so they are made small.
+    # The limit counts the whole stack of each thread, so stacks are made small.
     child = f"ulimit -s 1024; exec {sys.executable} -m tests.integration.memory_child {tmp_path / 'worker'} {index} {dim} 160"
     environment = {"OMP_NUM_THREADS": "1", "OMP_STACKSIZE": "1M", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     ended = subprocess.run(["bash", "-c", child], capture_output=True, text=True, timeout=400, cwd=ROOT, env=environment, check=False)

@@ -1,4 +1,4 @@
-"""One definition of a legal payload at every door: the clients, the command line, plain gRPC."""
+"""Test that the clients, the command line and plain gRPC accept the same payloads."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ def ready(shared_cluster):
 
 @pytest.fixture
 def empty(ready):
-    """A client of a collection "doors", which nothing gets into."""
+    """Return a client of a collection "doors". After the test, check that it is still empty."""
     yield ready
     assert ready.count("doors") == 0
 

@@ -1,4 +1,6 @@
-"""The network that failover tests cut: cuts are silent, one way when asked for, and nothing of it is left behind."""
+"""Test the network that failover tests cut: a cut drops packets silently, in one direction if asked, and no trace of
+the network is left afterwards.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ def network() -> Iterator[PrivateNetwork]:
 
 
 def connects(network: PrivateNetwork, host: int, other: int, timeout_s: float) -> str:
-    """ "yes", or the error."""
+    """Return "yes" if a connection is made, otherwise the error."""
     program = CONNECT.format(address=network.address(other), timeout_s=timeout_s)
     ended = subprocess.run([*network.inside(host), sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     return ended.stderr.strip().splitlines()[-1] if ended.returncode else "yes"

@@ -1,4 +1,6 @@
-"""How each plain role ends, or waits, when it cannot work: one line that says what is wrong, and an exit code."""
+"""Test how each plain role ends, or waits, when it cannot work: one line says what is wrong, and there is
+an exit code.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ ERRORS = {
 
 @pytest.fixture(scope="module")
 def where(shared_cluster: RoleCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
-    """What stands in the way: a taken port, a folder that is in use, one of another cluster, a file."""
+    """Provide the obstacles: a taken port, a folder in use, a folder of another cluster, and a file."""
     folder = tmp_path_factory.mktemp("in-the-way")
     WorkerFolder.open(folder / "foreign", ClusterId("another")).close()
     (folder / "file").write_text("not a folder")
@@ -43,7 +45,7 @@ def where(shared_cluster: RoleCluster, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def started(shared_cluster: RoleCluster, where: dict[str, object]) -> Iterator[dict[str, RoleProcess]]:
-    """Every case at once: they do not meet, and most of their time is Python's start."""
+    """Start the processes of all cases at once. They do not meet, and most of their time is the start of Python."""
     processes = {}
     for case in ERRORS:
         role, what = case.split(", ")

@@ -1,5 +1,5 @@
-"""Variables that name a proxy are no matter for our channels, plain or encrypted, blocking or not: real gRPC and a
-proxy that counts.
+"""Test that our channels ignore the variables that name a proxy: plain or encrypted, blocking or not. gRPC is real, and
+the proxy counts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Server = tuple[str, grpc.ChannelCredentials | None]
 
 @pytest.fixture(scope="module", params=["plain", "TLS"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Address of a server that is asked for its health, and what a channel to it is made with."""
+    """Run a server that answers health checks. Yield its address, and the credentials for a channel to it."""
     serving = grpc.server(ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 0)])
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), serving)
     if request.param == "plain":
@@ -61,7 +61,7 @@ def test_a_call_reaches_its_server_without_the_proxy(server: Server, variables: 
 
 
 def test_that_proxy_counts_the_channels_of_others(server: Server) -> None:
-    """The twin: a channel that is not made by us, so that the test above can fail."""
+    """The twin: a channel that was not made by our code uses the proxy. So the test above can fail."""
     with proxy_named_by(("http_proxy",)) as proxy, grpc.insecure_channel(server[0]) as channel, pytest.raises(grpc.RpcError):
         health_pb2_grpc.HealthStub(channel).Check(QUESTION, timeout=TIMEOUT_S)
     assert proxy.asked != []

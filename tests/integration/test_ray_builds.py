@@ -1,5 +1,5 @@
-"""Index builds as Ray tasks: on the node that hosts no worker, while searches go on; and at home when that node is
-lost.
+"""Test index builds as Ray tasks: they run on the node that hosts no worker, while searches go on. If that node is
+lost, the worker builds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BUILD_NODE = 2
 
 
 class Searches:
-    """One search after the other, until told to end."""
+    """Searches again and again until told to end."""
 
     def __init__(self, client: shoal.Client) -> None:
         self.answered, self.failures = 0, list[str]()
@@ -63,13 +63,15 @@ def eventually(holds: Callable[[], object]) -> None:
 
 
 def finds_most(client: shoal.Client) -> bool:
-    """Whether the graph leads to four points in five: vectors without any structure are the hardest case."""
+    """Return whether the graph finds at least four points in five. Vectors without any structure are the
+    hardest case.
+    """
     found = client.search_many("things", vectors()[::250], k=1)
     return sum(hits[0].id == 250 * number for number, hits in enumerate(found)) >= 80
 
 
 class Hosted:
-    """Worker 1 on node 1, and node 2 to build on."""
+    """A cluster with worker 1 on node 1. Builds run on node 2."""
 
     def __init__(self, nodes: RayNodes, etcd: EtcdProcess, data: Path) -> None:
         self.nodes, self.log = nodes, data / "logs" / "worker-1.log"
@@ -81,7 +83,7 @@ class Hosted:
         return [line for line in self.log.read_text().splitlines() if what in line]
 
     def building(self) -> bool:
-        """Whether a task runs on the node to build on."""
+        """Return whether a task runs on the node for builds."""
         children = Path(f"/proc/{self.nodes.raylet(BUILD_NODE)}/task/{self.nodes.raylet(BUILD_NODE)}/children").read_text().split()
         return any(b"ray::_build" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children)
 

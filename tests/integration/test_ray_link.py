@@ -1,4 +1,4 @@
-"""The link to a given Ray when the process at its other end fails: played by scripts, without Ray."""
+"""Test the link to a given Ray when the process at its other end fails. Scripts play that process, without Ray."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MakeLink = Callable[[str], RayLink]
 
 @pytest.fixture
 def make_link() -> Iterator[MakeLink]:
-    """Links whose other end runs the given source."""
+    """Return a function that makes a link whose other end runs the given source."""
     made: list[RayLink] = []
 
     def make(source: str) -> RayLink:

@@ -1,5 +1,5 @@
-"""Supervision on a Ray of three nodes and a head: whatever of it is killed, acknowledged points stay and nobody needs a
-hand.
+"""Test supervision on a Ray of three nodes and a head: any part of it is killed, acknowledged points stay, and no
+person has to help.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.etcd.process import EtcdProcess
 TIMEOUT_S = 60.0
 WORKERS = 3
 LONGEST_PAUSE_S = 2.0
-"""Of a write and a search, while only Ray's head is away. They do not touch it; this is for a busy machine."""
+"""Longest write and search while only Ray's head is away. They do not use the head. The time is for a busy machine."""
 
 
 class Load:
@@ -45,7 +45,7 @@ class Load:
         self._thread.join(TIMEOUT_S)
 
     def advance(self, by: int = 20) -> None:
-        """Wait until that many more points are acknowledged and found."""
+        """Wait until `by` more points are acknowledged and found."""
         goal = len(self.acknowledged) + by
         eventually(lambda: len(self.acknowledged) >= goal)
 
@@ -67,7 +67,7 @@ class Load:
 
 
 class Hosted:
-    """A cluster on those nodes, and the `shoal up` that supervises it."""
+    """A cluster on these nodes, and the `shoal up` that supervises it."""
 
     def __init__(self, nodes: RayNodes, etcd: EtcdProcess, data: Path) -> None:
         self.nodes, self.data = nodes, data
@@ -94,7 +94,7 @@ def parent(pid: int) -> int:
 
 
 def link_process(command: int) -> int:
-    """The process through which `shoal up` speaks to Ray."""
+    """Return the pid of the process through which `shoal up` speaks to Ray."""
     children = (int(pid) for pid in Path(f"/proc/{command}/task/{command}/children").read_text().split())
     (pid,) = (pid for pid in children if b"shoal.deploy.ray.link_process" in Path(f"/proc/{pid}/cmdline").read_bytes())
     return pid
@@ -126,12 +126,12 @@ def client(hosted: Hosted) -> Iterator[shoal.Client]:
 
 
 def pids(client: shoal.Client) -> dict[str, int]:
-    """Process of each worker that is up, by the id of the worker."""
+    """Return the pid of each worker that is up, by the worker's id."""
     return {worker.id: worker.pid for worker in client.cluster().workers if worker.state == "up"}
 
 
 def holds_all(client: shoal.Client, load: Load) -> None:
-    """Nothing acknowledged is lost. A point that was not may be there all the same."""
+    """Check that no acknowledged point is lost. A point that was not acknowledged may be there, too."""
     assert load.acknowledged <= {point.id for point in client.scroll("things")}
 
 

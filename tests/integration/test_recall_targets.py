@@ -1,7 +1,7 @@
-"""Recall as a parameter, on real vectors: what a target chooses is measured on other queries than those it was
-calibrated on.
+"""Test recall targets on real vectors: what a target chooses is measured on other queries than those of the
+calibration.
 
-No clock: an index search counts as cheaper than an exact one, so that every choice is one of the index and the test
+No clock: searching the index always counts as cheaper than an exact search. So each choice uses the index, and the test
 does not depend on the machine.
 """
 
@@ -33,7 +33,7 @@ TARGETS = (0.8, 0.9, 0.95, 0.99)
 KS = (1, 10, 100)
 RANKS = (1, 3, 10, 30, 100)
 SPLITS = {"sift": 4, "scifact": 3, "fashion": 1}
-"""Ways of halving: the fewer queries there are, the more."""
+"""Number of random halves. With fewer queries there are more halves."""
 
 FASHION_ROWS = 10_000
 INDEXES = ("hnsw", "ivf")
@@ -41,7 +41,7 @@ CELLS = cells(
     [(name, index) for name in SPLITS for index in INDEXES],
     [("sift", "hnsw"), ("sift", "ivf"), ("scifact", "hnsw"), ("fashion", "ivf")],
 )
-"""In short, each data set once, one of them with both indexes."""
+"""The short tests use each data set once, and one data set with both indexes."""
 
 
 def data(name: str) -> tuple[np.ndarray, np.ndarray, Metric]:
@@ -57,7 +57,7 @@ def data(name: str) -> tuple[np.ndarray, np.ndarray, Metric]:
 
 @functools.cache
 def prepared_data(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, Metric]:
-    """(vectors, queries, true positions of the 100 nearest, metric), vectors and queries prepared."""
+    """Return the prepared vectors, the prepared queries, the true positions of the 100 nearest, and the metric."""
     vectors, queries, metric = data(name)
     vectors = prepared(np.ascontiguousarray(vectors, dtype=np.float32), metric)
     queries = prepared(np.ascontiguousarray(queries, dtype=np.float32), metric)
@@ -68,7 +68,7 @@ def prepared_data(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, Metric
 
 @pytest.fixture(scope="module")
 def segment(tmp_path_factory) -> Callable[[str, str], SegmentView]:
-    """Segments as a replica builds them, by data set and index, each built once."""
+    """Return a function that builds a segment as a replica does, once for each data set and index."""
 
     @functools.cache
     def make(name: str, index: str) -> SegmentView:
@@ -96,8 +96,8 @@ def recall_of(part: SegmentView, queries: np.ndarray, truth: np.ndarray, metric:
 
 @pytest.mark.parametrize(("name", "index"), CELLS)
 def test_half_of_the_queries_choose_for_the_other_half(name, index, segment):
-    """Mean over several ways of halving, since a hundred queries that were not calibrated on say little about the first
-    hit.
+    """The recall is the mean over several random halves. A hundred queries that were not calibrated on say too little
+    about the first hit.
     """
     _, queries, truth, metric = prepared_data(name)
     part = segment(name, index)
@@ -118,7 +118,9 @@ def test_half_of_the_queries_choose_for_the_other_half(name, index, segment):
 
 @pytest.mark.parametrize(("name", "index"), CELLS)
 def test_what_stands_in_chooses_for_real_queries(name, index, segment, monkeypatch):
-    """Where exact search is dear; elsewhere it is what is done until real queries were measured."""
+    """Queries that stand in are used only where exact search is expensive. Elsewhere, searches are exact until real
+    queries were measured.
+    """
     _, queries, truth, metric = prepared_data(name)
     part = segment(name, index)
     tuning = calibrated(part, QuerySample.stand_ins(part, 64, np.random.default_rng(0), seq=1, metric=metric), metric)
@@ -144,8 +146,8 @@ def test_before_anything_is_measured_every_search_is_exact(name, index, segment)
 
 @pytest.mark.skipif(not LONG, reason="half a minute: make recall-targets")
 def test_fashion_under_inner_products(tmp_path):
-    """Vectors of uneven lengths, all positive: the graph reaches the target, and what some queries choose holds for the
-    others.
+    """The vectors differ in length and are all positive. The graph reaches the target, and what some queries choose
+    holds for the others.
     """
     arrays = load("fashion-mnist-784-l2.npz")
     vectors, queries = arrays["base"][:FASHION_ROWS].astype(np.float32), arrays["queries"][:600].astype(np.float32)

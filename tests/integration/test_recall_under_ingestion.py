@@ -1,7 +1,7 @@
-"""Recall while points come in: a loader writes at a steady pace, builds and merges go on, and no 200 searches in a row
-fall short.
+"""Test recall while points come in: a loader writes at a steady rate, builds and merges go on, and no 200 searches in a
+row are below the promise.
 
-Long only, since it takes as long as the loading: make test-long. The short form is
+Runs only in the long tests, because it takes as long as the loading: make test-long. The short form is
 tests/unit/shard_worker/tuning/test_recall_holds.py.
 """
 

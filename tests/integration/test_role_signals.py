@@ -1,5 +1,5 @@
-"""Plain roles in the wild: their terminal closes, nobody takes what they print, `nohup`; real processes, which wait for
-an etcd in vain.
+"""Test plain roles as users run them: the terminal closes, nothing reads what they print, `nohup` runs them. The
+processes are real and wait for an etcd that does not exist.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WAIT_S = 60.0
 
 
 def start(tmp_path: Path, *shell: str, redirections: str = "") -> list[subprocess.Popen[bytes]]:
-    """Every role, once it takes signals. shell: what a shell does first."""
+    """Start every role and wait until it takes signals. shell: what the shell does first."""
     endpoint = f"127.0.0.1:{free_port()}"
     started = []
     for role in ROLES:
@@ -41,7 +41,7 @@ def start(tmp_path: Path, *shell: str, redirections: str = "") -> list[subproces
 
 
 def takes_signals(process: subprocess.Popen[bytes]) -> bool:
-    """Whether SIGTERM is blocked in it: a thread waits for it."""
+    """Return whether SIGTERM is blocked in the process. Then a thread waits for it."""
     assert process.poll() is None
     blocked = next(line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("SigBlk"))
     return bool(int(blocked.split()[1], 16) >> (signal.SIGTERM - 1) & 1)

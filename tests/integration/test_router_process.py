@@ -1,4 +1,4 @@
-"""`python -m router` as a process of its own: beside an etcd that comes, goes and returns, and workers that are twins
+"""Test `python -m router` as a process of its own: etcd comes, goes and returns, and the workers are twins
 in the test.
 """
 
@@ -21,6 +21,7 @@ from shoal.core.ids import Revision, WorkerId
 from shoal.core.points import id_array
 from shoal.router.server import RouterRole
 from shoal.router.settings import RouterSettings
+from shoal.runtime.interceptors import call_table
 from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.rpc.worker_service import WorkerServicer
 from shoal.store.codecs import encode_collection, encode_shard, encode_worker
@@ -28,7 +29,7 @@ from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.interface import Put, Store, Transaction
 from shoal.store.keys import Keys
-from shoal.v1 import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc, worker_pb2_grpc
+from shoal.v1 import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc
 from shoal.wire.columns import ids_to_message, vectors_to_message
 from shoal.wire.status import error_from_exception
 from tests.support.cluster.role_cluster import RoleProcess
@@ -45,7 +46,7 @@ MESSAGE_BYTES = 1_000_000
 
 
 class Client:
-    """Plain gRPC, as any language speaks it."""
+    """Calls the router with plain gRPC, as any language does."""
 
     def __init__(self, address: str) -> None:
         self.channel = grpc.aio.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 100)])
@@ -67,7 +68,7 @@ class Client:
         return answer.status == health_pb2.HealthCheckResponse.SERVING
 
     async def wait_serving(self) -> None:
-        """By the stream of changes of grpc.health.v1."""
+        """Wait until the stream of changes of grpc.health.v1 says SERVING."""
         changes = self._health.Watch(health_pb2.HealthCheckRequest(), timeout=WAIT_S, wait_for_ready=True)
         async for change in changes:
             if change.status == health_pb2.HealthCheckResponse.SERVING:
@@ -77,13 +78,13 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def twin_workers(store: Store) -> AsyncIterator[TwinCluster]:
-    """A collection "a" of two shards on two twins that serve gRPC and are registered in the store."""
+    """Run two twins that serve gRPC and are registered in the store, with a collection "a" of two shards."""
     cluster = TwinCluster()
     collection = cluster.add("a")
     servers = {}
     for worker, twin in cluster.workers.items():
         servers[worker] = GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
-        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(twin, new_conversions()), servers[worker].grpc)
+        servers[worker].add(call_table(WorkerServicer(twin, new_conversions()).calls()))
         await put(store, KEYS.worker(worker), encode_worker(entry_at(worker, await servers[worker].start())))
     for shard, entry in cluster.view.current.shards.items():
         await put(store, KEYS.shard(shard), encode_shard(entry.config))

@@ -1,4 +1,6 @@
-"""The router's gRPC transport against the worker's real service, over real sockets, with a dumb twin behind it."""
+"""Test the router's gRPC transport with the worker's real service, over real sockets. A dumb twin is behind the
+service.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from shoal.core.replies import AuditPage, ShardRecovery
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard
 from shoal.core.shard_calls import (
     Breadth,
+    OlderWorker,
     QueryGroup,
     ShardCount,
     ShardDelete,
@@ -27,16 +30,21 @@ from shoal.core.shard_calls import (
     ShardScroll,
     ShardSearch,
     ShardService,
+    ShardsSearch,
     ShardTune,
     ShardUpsert,
     WorkerStatus,
     WriteAck,
 )
+from shoal.core.topk import HitColumns
 from shoal.router.rpc.transport import GrpcLeader, GrpcShardService, connect_worker
+from shoal.runtime.calls import calls_of
+from shoal.runtime.interceptors import call_table
 from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.rpc.worker_service import WorkerServicer
-from shoal.v1 import collections_pb2, coordinator_pb2_grpc, worker_pb2_grpc
+from shoal.v1 import collections_pb2
 from shoal.wire.recovery import audit_to_message, recover_from_message, recovery_to_message
+from shoal.wire.services import COORDINATOR
 from tests.support.network.ports import free_port
 from tests.twins.cluster import MEMORY_BYTES, TwinCluster, TwinWorker, new_conversions
 from tests.twins.router_answers import AUDITED, RECOVERY
@@ -57,6 +65,15 @@ SEARCH = ShardSearch(
     explain=True,
     with_vectors=True,
 )
+SEARCH_SHARDS = ShardsSearch(
+    shards=(SHARD, ShardId("id-a", 7)),
+    queries=SEARCH.queries,
+    groups=SEARCH.groups,
+    accuracy=SEARCH.accuracy,
+    radius=100.0,
+    explain=True,
+    with_vectors=True,
+)
 UPSERT = ShardUpsert(shard=SHARD, request_id=RequestId("me", 1), points=POINTS)
 
 
@@ -69,7 +86,7 @@ def twin_worker() -> TwinWorker:
 def over_grpc(check: Callable[[TwinWorker, GrpcShardService], Awaitable[None]]) -> None:
     async def run() -> None:
         twin, server = twin_worker(), GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
-        worker_pb2_grpc.add_WorkerServicer_to_server(WorkerServicer(twin, new_conversions()), server.grpc)
+        server.add(call_table(WorkerServicer(twin, new_conversions()).calls()))
         remote = connect_worker(await server.start(), MESSAGE_BYTES, new_conversions())
         try:
             await check(twin, remote)
@@ -80,11 +97,17 @@ def over_grpc(check: Callable[[TwinWorker, GrpcShardService], Awaitable[None]]) 
     asyncio.run(run())
 
 
+def hit_values(hits: HitColumns) -> tuple[object, ...]:
+    vectors = None if hits.vectors is None else hits.vectors.tolist()
+    return hits.counts.tolist(), hits.ids.tolist(), hits.scores.tolist(), hits.payloads, vectors
+
+
 async def answers(service: ShardService) -> list[object]:
-    """What a worker answers to one call of each kind, as comparable values."""
+    """Return what a worker answers to one call of each kind, as values that can be compared."""
     written = await service.write(UPSERT, WAIT_S)
     found = await service.search(SEARCH, WAIT_S)
     hits = found.hits
+    several = await service.search_shards(SEARCH_SHARDS, WAIT_S)
     got = await service.get(ShardGet(shard=SHARD, ids=id_array(["x", 9, 4])), WAIT_S)
     page = await service.scroll(ShardScroll(shard=SHARD, after=-1, limit=5), WAIT_S)
     await service.optimize(SHARD, WAIT_S)
@@ -92,7 +115,8 @@ async def answers(service: ShardService) -> list[object]:
     removed = await service.write(ShardDelete(shard=SHARD, request_id=RequestId("me", 2), ids=id_array([4, 8])), WAIT_S)
     return [
         written,
-        (hits.counts.tolist(), hits.ids.tolist(), hits.scores.tolist(), hits.payloads, hits.vectors.tolist(), found.explain),
+        (*hit_values(hits), found.explain),
+        (*hit_values(several.hits), several.explain, {shard: (type(each), each.details) for shard, each in several.failed.items()}),
         (got.ids.tolist(), got.vectors.tolist(), got.payloads),
         (page.ids.tolist(), page.vectors, page.payloads),
         stats,
@@ -112,11 +136,27 @@ def test_a_worker_answers_the_same_with_and_without_a_hop() -> None:
         assert there == await answers(twin_worker())
         assert there[0] == WriteAck(seq=2, affected=3)
         assert [each.queries for each in there[1][-1]] == [2]
+        assert there[2][-1] == {ShardId("id-a", 7): (Unavailable, ErrorDetails(shard="id-a/7"))}
+        assert there[2][:-1] == there[1]
         assert there[-5:-3] == [2, 2]
         assert there[-1] == WriteAck(seq=4, affected=2)
-        assert there[5] == WorkerStatus(memory_bytes=MEMORY_BYTES, failed={}, serving=frozenset({str(SHARD)}))
+        assert there[6] == WorkerStatus(memory_bytes=MEMORY_BYTES, failed={}, serving=frozenset({str(SHARD)}))
 
     over_grpc(check)
+
+
+def test_a_worker_of_an_older_version_is_recognised() -> None:
+    async def run() -> None:
+        server = GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)  # It does not know the call.
+        remote = connect_worker(await server.start(), MESSAGE_BYTES, new_conversions())
+        try:
+            with pytest.raises(OlderWorker, match="it does not know this call"):
+                await remote.search_shards(SEARCH_SHARDS, WAIT_S)
+        finally:
+            await remote.close()
+            await server.stop(0)
+
+    asyncio.run(run())
 
 
 def test_an_empty_shard_answers_over_the_wire() -> None:
@@ -155,7 +195,7 @@ def test_an_error_with_long_texts_arrives_cut(sign: str) -> None:
 def test_the_deadline_travels_and_ends_the_call() -> None:
     async def check(twin: TwinWorker, remote: GrpcShardService) -> None:
         await remote.count(ShardCount(shard=SHARD), WAIT_S)
-        # gRPC sends a timeout of this size in tenths of a second, rounded up.
+        # gRPC rounds a timeout of this size up to tenths of a second.
         assert WAIT_S - 5 < twin.timeouts[-1] <= WAIT_S + 0.2
         twin.count = hang
         with pytest.raises(DeadlineExceeded):
@@ -212,7 +252,7 @@ async def hang(call: ShardCount, timeout_s: float) -> int:
     raise AssertionError("nothing sets it")
 
 
-class TwinCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
+class TwinCoordinator:
     def __init__(self) -> None:
         self.created: list[collections_pb2.CreateCollectionRequest] = []
         self.dropped: list[tuple[str, str]] = []
@@ -251,7 +291,7 @@ def test_administration_goes_to_the_leader_of_the_moment() -> None:
         twins = [TwinCoordinator(), TwinCoordinator()]
         servers = [GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES) for _ in twins]
         for twin, server in zip(twins, servers, strict=True):
-            coordinator_pb2_grpc.add_CoordinatorServicer_to_server(twin, server.grpc)
+            server.add(call_table(calls_of(COORDINATOR, twin)))
         first, second = [await server.start() for server in servers]
         assert await leader.create(first, first_call, WAIT_S) == "id-1"
         with pytest.raises(AlreadyExists):
@@ -278,7 +318,7 @@ def test_administration_goes_to_the_leader_of_the_moment() -> None:
     asyncio.run(run())
 
 
-class FrozenCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
+class FrozenCoordinator:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
 
@@ -292,7 +332,7 @@ def test_a_call_on_a_frozen_leader_is_given_up_when_another_one_leads() -> None:
     async def run() -> None:
         leader, twin = GrpcLeader(MESSAGE_BYTES), FrozenCoordinator()
         server = GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
-        coordinator_pb2_grpc.add_CoordinatorServicer_to_server(twin, server.grpc)
+        server.add(call_table(calls_of(COORDINATOR, twin)))
         address = await server.start()
         call = asyncio.create_task(leader.create(address, CreateCollection(name="a", dim=4, request_id="r"), WAIT_S))
         await twin.asked.wait()

@@ -1,4 +1,4 @@
-"""Real vectors through the real parts: gRPC in, gRPC out, recall measured."""
+"""Test searches of real vectors through gRPC and the real parts, and measure their recall."""
 
 import numpy as np
 

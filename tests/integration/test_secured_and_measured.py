@@ -1,5 +1,5 @@
-"""The three roles as plain processes over an etcd with TLS and a user; what they measure; what they say when they are
-not let in.
+"""Test the three roles as plain processes over an etcd with TLS and a user: what they measure, and what they say when
+etcd refuses them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TTL_S = 3
 
 
 class SecureCluster:
-    """One role of each kind. `access`: the settings that let them in."""
+    """Runs one role of each kind. access: the settings with which etcd lets them in."""
 
     def __init__(self, folder: Path) -> None:
         self.etcd = SecureEtcd(folder / "etcd")
@@ -65,7 +65,7 @@ class SecureCluster:
         self.etcd.stop()
 
     def metrics_of(self, role: RoleProcess) -> dict[str, float]:
-        """Samples by name and labels, as the page has them."""
+        """Return the samples of the metrics page, by name and labels."""
         (address,) = re.findall(r"metrics_listening address=(\S+)", role.log())
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
             text = answer.read().decode()

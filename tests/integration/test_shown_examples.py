@@ -1,4 +1,4 @@
-"""The examples that a reader meets first do what they say, on a real cluster."""
+"""Test that the first examples of the documents do what they say, on a real cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def no_things(client: shoal.Client):
-    """The examples create `things`; tests of other files on the shared cluster do so, too."""
+    """Drop the collection `things`, which the examples create. Tests of other files create it on the shared cluster,
+    too.
+    """
     _drop(client)
     yield
     _drop(client)

@@ -1,5 +1,5 @@
-"""Two coordinators: whatever happens to the one that leads, the other takes over in time, what was begun is finished,
-and neither searches nor writes notice.
+"""Test two coordinators: the leading one is harmed, the other takes over in time and finishes what was begun, and
+searches and writes are not disturbed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tests.support.cluster.role_cluster import RoleCluster, wait_until
 TTL_S = 2
 OTHER_LEADS_WITHIN_S = TTL_S + 2.0
 UNNOTICED_S = float(TTL_S)
-"""Longest time without an answer that is called unnoticed, on a busy machine of two cores: who waited for the new
-leader waits longer.
+"""Longest time without an answer that counts as undisturbed, on a busy machine of two cores. A call that waits for the
+new leader takes longer than this.
 """
 
 SHARDS = 24
@@ -95,7 +95,9 @@ def test_the_other_coordinator_takes_over_and_finishes_what_was_begun(
 
 
 class _Begun:
-    """A creation and a removal, both of many shards, under way when this is made."""
+    """Starts the creation of one collection and the removal of another, both of many shards. When it is made, both are
+    under way.
+    """
 
     def __init__(self, cluster: RoleCluster, new: str, old: str) -> None:
         self._errors: list[BaseException] = []
@@ -104,7 +106,7 @@ class _Begun:
         with shoal.connect(cluster.addresses) as client:
             for thread in self._threads:
                 thread.start()
-            # Begun but not done: its name is taken and not every shard is made.
+            # The creation has begun when its name is taken. It is not done before every shard is made.
             wait_until(lambda: any(each.name == new for each in client.list_collections()), "the creation has begun")
 
     def finish(self) -> None:
@@ -122,7 +124,7 @@ class _Begun:
 
 
 def _settled(cluster: RoleCluster, client: shoal.Client, former: str) -> None:
-    """The dropped collection is gone, and the harmed coordinator is back as the standby."""
+    """Check that the dropped collection is gone, and that the harmed coordinator is back as the standby."""
     wait_until(lambda: former not in {each.name for each in client.list_collections()}, "the dropped collection is gone")
     wait_until(lambda: all(shard.collection != former for shard in client.cluster().shards), "its shards are gone")
     cluster.wait_ready()

@@ -1,4 +1,4 @@
-"""Start order does not matter."""
+"""Test that the roles and etcd may start in any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What survives what: real processes killed and files damaged while real clients work."""
+"""Test what survives what: real processes are killed and files are damaged while real clients work."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_whole_cluster_that_was_killed_comes_back_without_building(make_cluste
     cluster.kill_all()
     cluster.start()
     with shoal.connect(cluster.address) as client:
-        # How far a graph is searched follows what was measured meanwhile; the exact answer does not.
+        # The breadth of a search follows what was measured meanwhile. The exact answer stays the same.
         assert client.search_many("big", queries, k=10, exact=True) == before
         near = client.search_many("big", queries, k=10, params={"ef": 512}, explain=True)
         assert {(each.state, each.index) for each in near[0].explain} == {("sealed", "HNSW16,Flat")}
@@ -87,7 +87,9 @@ def test_a_whole_cluster_that_was_killed_comes_back_without_building(make_cluste
 
 @pytest.fixture
 def filled(make_cluster) -> RoleCluster:
-    """One worker, 3,000 points in one shard written by 30 calls, everything killed."""
+    """Make a cluster of one worker with 4,000 points in one shard, written by 40 calls. The last 1,000 were written
+    after the others were sealed. Everything was killed.
+    """
     cluster = make_cluster(workers=1, lease_ttl_s=3)
     with shoal.connect(cluster.address) as client:
         client.create_collection("some", dim=8, shards=1)

@@ -1,5 +1,5 @@
-"""Folders of another user, read-only and full disks, ports that are not allowed: `shoal up` and every role say so in
-one line and end.
+"""Test folders of another user, read-only and full disks, and ports that are not allowed: `shoal up` and every role say
+so in one line and end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WAIT_S = 60.0
 
 
 class Places:
-    """Folders that are no use, by what is wrong with them."""
+    """Makes folders that cannot be used, by what is wrong with them."""
 
     def __init__(self, folder: Path, disk: Path) -> None:
         self._folder, self._disk = folder, disk
@@ -29,7 +29,9 @@ class Places:
         return self._given_away(self._folder / f"{program}-foreign")
 
     def holds_another_users(self, program: str) -> Path:
-        """Ours, but not what a command that ran as another user made in it."""
+        """Make a folder of ours in which one entry belongs to another user, as after a command that ran as
+        that user.
+        """
         inner = self._folder / f"{program}-mixed" / ("workers" if program == "up" else "lock")
         inner.parent.mkdir()
         self._given_away(inner, file=program != "up")
@@ -59,7 +61,7 @@ CASES: dict[str, tuple[Callable[[Places, str], Path], dict[str, str]]] = {
 
 @pytest.fixture(scope="module")
 def ended(shared_cluster: RoleCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], tuple[int, str, Path]]]:
-    """Exit code, output and folder of each program in each case, all run at once."""
+    """Run all programs in all cases at once. Return the exit code, the output and the folder of each."""
     folder, before = tmp_path_factory.mktemp("unfit"), unprivileged()
     with small_disk(folder, 4) as disk:
         places = Places(folder, disk)

@@ -1,5 +1,5 @@
-"""The address of something else given as the router's: every role, etcd, web servers, what speaks nothing of ours;
-through every door.
+"""Test addresses that are not the router's: of every other role, of etcd, of web servers and of servers that do not
+speak gRPC; with every client and command.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OTHERS = ("web server", "banner", "silence", "hang-up")
 
 @pytest.fixture(scope="module")
 def addresses(shared_cluster: RoleCluster) -> Iterator[dict[str, str]]:
-    """By what is there."""
+    """Return an address for each kind of server."""
     with shoal.connect(shared_cluster.address) as client:
         info = client.cluster()
     assert info.leader is not None

@@ -11,7 +11,7 @@ from shoal.core.shard_calls import Consistency, ReadTerms, WriteAck
 from shoal.core.shard_config import ShardEntry
 from shoal.router.logic.outcomes import applied_after
 from shoal.router.logic.read_plan import is_still_led, primary_worker
-from shoal.router.logic.replica_choice import UNKNOWN, ReplicaLoad, replicas_to_ask
+from shoal.router.logic.replica_choice import UNKNOWN, ReplicaLoad, homes_of, replicas_to_ask
 from shoal.router.logic.retry import RetryPatience, may_pass, patience_of, wait_before_retry
 from shoal.shard_worker.logic.replication.record import RecordKind
 from tests.simulation.etcd import Follower
@@ -156,7 +156,7 @@ class Client(Follower):
         random = self.scheduler.random
         live = self.observer.map.workers
         loads = {worker: ReplicaLoad(in_flight=random.randrange(4)) if random.random() < 0.5 else UNKNOWN for worker in sorted(live)}
-        return [each.worker for each in replicas_to_ask(entry.config, terms.consistency, live, loads)]
+        return [each.worker for each in replicas_to_ask(homes_of(entry.config, terms.consistency, live), loads)]
 
     def _call(self, entry: ShardEntry, worker: WorkerId, ask: Any, left_s: float) -> Wait:
         """Ask a worker. Give up if the map says that the asked primary no longer leads.

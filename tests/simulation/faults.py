@@ -79,6 +79,20 @@ class Faults:
             process.observer.lag_until = 0.0
         for worker in world.workers.values():
             worker.disk.slow, worker.disk.full, worker.disk.opens, worker.disk.breaks = 1.0, False, True, False
+            if self._waits_for_its_operator(worker):
+                worker.crash(power=False)
+                worker.boot()
+
+    def _waits_for_its_operator(self, worker: Worker) -> bool:
+        """Return whether a replica here failed that alone may lead: nothing but a restart of its process helps.
+
+        Its flush failed just after it had taken the others, whose workers were away, out of the isr.
+        """
+        config = self._world.config()
+        mine = None if config is None else replica_on(config, worker.me)
+        if config is None or mine is None or not worker.has_failed():
+            return False
+        return all(member == mine for member in (*config.isr, *config.elr))
 
     def _draw_later(self) -> None:
         self._world.scheduler.at(self._world.now + self._random.uniform(*BETWEEN_S), self._draw)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,21 +12,17 @@ import numpy as np
 from shoal.core.cluster_map import ClusterMap, LeaderEntry, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
-from shoal.core.filter import Filter
-from shoal.core.filter_truth import matches
 from shoal.core.health import ReplicaRole
-from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.ids import ClusterId, CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import Limits
-from shoal.core.payload import payload_from_json
+from shoal.core.map_tables import CollectionTable, ShardTable
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
 from shoal.core.recovery import LogEnd, Recovery, ReplicaPlace
 from shoal.core.replies import AuditPage, ShardRecovery
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard
-from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import (
-    QueryGroup,
+    OlderWorker,
     SegmentCurve,
-    SegmentExplain,
     ShardCount,
     ShardDelete,
     ShardDeleteMatching,
@@ -37,35 +32,30 @@ from shoal.core.shard_calls import (
     ShardRecall,
     ShardScroll,
     ShardSearch,
+    ShardsFound,
+    ShardsSearch,
     ShardStats,
     ShardTune,
     ShardUpsert,
     ShardWrite,
     WorkerStatus,
     WriteAck,
+    k_of_queries,
 )
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import SlotRange, split_evenly
-from shoal.core.topk import HitColumns, hit_order
+from shoal.core.topk import HitColumns
 from shoal.router.cluster.workers import Workers
 from shoal.router.shards.metrics import ShardCallMeter
 from shoal.router.wiring import Router, make_router
 from shoal.runtime.clock import boot_s
 from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.metrics import Metrics, NoMetrics
+from tests.twins.merge import merge_by_sorting
+from tests.twins.shard import TwinShard, found_in, matching, stored
 from tests.twins.virtual_time import FakeClock, LiveView, ScriptedView
 
 MEMORY_BYTES = 1_000
-
-
-@dataclass
-class TwinShard:
-    """One shard of a worker. points: (vector, payload) by id."""
-
-    spec: CollectionSpec
-    points: dict[PointId, tuple[np.ndarray, bytes | None]] = field(default_factory=dict)
-    seq: int = 1
-    remembered: dict[RequestId, WriteAck] = field(default_factory=dict)
 
 
 class TwinWorker:
@@ -73,7 +63,7 @@ class TwinWorker:
 
     before, after: errors to raise before or after the next calls take effect, one per call (None: no error).
     deleted_at_once: most points that one delete by filter removes; delay_s: before every answer; frozen: it answers
-    nothing.
+    nothing; at_shard: errors of the next searches of single shards; older: it does not know searches of several shards.
     """
 
     def __init__(self) -> None:
@@ -87,6 +77,8 @@ class TwinWorker:
         self.deleted_at_once = 3
         self.delay_s = 0.0
         self.frozen = False
+        self.at_shard: dict[ShardId, list[ShoalError | None]] = {}
+        self.older = False
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         shard = self._shard(call, call.shard, timeout_s)
@@ -117,30 +109,31 @@ class TwinWorker:
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         shard = self._shard(call, call.shard, timeout_s)
         await self._pause()
-        best: dict[int, list[tuple[PointId, np.float32]]] = {}
-        for group in call.groups:
-            for number in range(len(call.queries)) if group.queries is None else group.queries.tolist():
-                best[number] = self._best(shard, call, group, call.queries[number : number + 1])
-        flat = [hit for _, hits in sorted(best.items()) for hit in hits]
-        rows = [shard.points[point_id] for point_id, _ in flat]
-        hits = HitColumns(
-            counts=np.array([len(found) for _, found in sorted(best.items())], dtype=np.int64),
-            ids=id_array(point_id for point_id, _ in flat),
-            scores=np.array([score for _, score in flat], dtype=np.float32),
-            payloads=tuple(payload for _, payload in rows) if call.with_payload else None,
-            vectors=np.array([vector for vector, _ in rows], dtype=np.float32).reshape(-1, shard.spec.dim) if call.with_vectors else None,
-        )
-        return ShardFound(hits=hits, explain=(explained(call),) if call.explain else ())
+        self._fail(self.at_shard.get(call.shard, []))
+        return found_in(shard, call)
 
-    def _best(self, shard: TwinShard, call: ShardSearch, group: QueryGroup, query: np.ndarray) -> list[tuple[PointId, np.float32]]:
-        metric, ids = shard.spec.metric, matching(shard, group.filter)
-        if not ids:
-            return []
-        rows = prepared(np.stack([shard.points[point_id][0] for point_id in ids]), metric)
-        values = scores(prepared(query, metric)[0], rows, metric)
-        order = hit_order(np.zeros(len(ids), dtype=np.int64), values, id_array(ids), metric)
-        within = [(ids[at], values[at]) for at in order if call.radius is None or good_enough(values[at], call.radius, metric)]
-        return within[: group.k]
+    async def search_shards(self, call: ShardsSearch, timeout_s: float) -> ShardsFound:
+        if self.older:
+            raise OlderWorker("it does not know this call")
+        self.calls.append(call)
+        self.timeouts.append(timeout_s)
+        self._fail(self.before)
+        await self._pause()
+        found, failed = {}, {}
+        for shard in call.shards:
+            try:
+                self._fail(self.at_shard.get(shard, []))
+                held = self.shards.get(shard)
+                if held is None:
+                    raise Unavailable(f"no replica of {shard} is here", ErrorDetails(shard=str(shard)))
+                found[shard] = found_in(held, call.of(shard))
+            except ShoalError as error:
+                failed[shard] = error
+        nothing = HitColumns(counts=np.zeros(len(call.queries), dtype=np.int64), ids=id_array(()), scores=np.empty(0, dtype=np.float32))
+        k = k_of_queries(call.groups, len(call.queries))
+        parts = [each.hits for each in found.values()]
+        hits = merge_by_sorting(parts, k, self.shards[next(iter(found))].spec.metric) if parts else nothing
+        return ShardsFound(hits=hits, failed=failed, explain=tuple(each for part in found.values() for each in part.explain))
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         shard = self._shard(call, call.shard, timeout_s)
@@ -240,52 +233,6 @@ class TwinWorker:
             raise error
 
 
-def matching(shard: TwinShard, filter: Filter | None) -> list[PointId]:
-    """Return the ids of the points that match by the definition of truth."""
-    return [
-        point_id
-        for point_id, (_, payload) in shard.points.items()
-        if filter is None or matches(filter, payload_from_json(payload), point_id)
-    ]
-
-
-def good_enough(score: np.float32, radius: float, metric: Metric) -> bool:
-    return bool(score <= radius if metric.smaller_is_better else score >= radius)
-
-
-def explained(call: ShardSearch) -> SegmentExplain:
-    return SegmentExplain(
-        shard=call.shard.number,
-        segment="growing",
-        state="growing",
-        index="flat",
-        group=0,
-        queries=len(call.queries),
-        rows=1,
-        plan="exact",
-        estimated_selectivity=1.0,
-        selectivity=1.0,
-        candidates=1,
-        breadth=0,
-        breadth_name="",
-        fallbacks=0,
-        filter_us=0.0,
-        search_us=0.0,
-        score_us=0.0,
-        filter_cached=False,
-    )
-
-
-def stored(shard: TwinShard, ids: list[PointId], with_vectors: bool, with_payload: bool) -> StoredColumns:
-    rows = [shard.points[each] for each in ids]
-    vectors = np.stack([vector for vector, _ in rows]) if rows else np.empty((0, shard.spec.dim), dtype=np.float32)
-    return StoredColumns(
-        ids=id_array(ids),
-        vectors=vectors if with_vectors else None,
-        payloads=tuple(payload for _, payload in rows) if with_payload else None,
-    )
-
-
 class FakeNames:
     def __init__(self) -> None:
         self.taken: dict[str, Revision] = {}
@@ -370,7 +317,9 @@ class TwinCluster:
         )
 
     def change(self, **parts: object) -> None:
-        """Publish the next map."""
+        """Publish the next map. Collections and shards may be plain mappings."""
+        tables: dict[str, Callable[[Any], object]] = {"collections": CollectionTable, "shards": ShardTable}
+        parts |= {name: tables[name](part.values()) for name, part in parts.items() if name in tables and isinstance(part, Mapping)}
         self.view.current = dataclasses.replace(self.view.current, revision=Revision(self.view.current.revision + 1), **parts)
 
     def add(

@@ -48,10 +48,10 @@ def choice_for(part: SegmentView, native: NativeIndex, ask: Ask, k: int, recall:
     tuning = part.tuning.now
     match ask.accuracy:
         case RecallTarget(target):
-            return tuning.choice(k, target)
+            return tuning.choice(k, target, len(ask))
         case Breadth(ef=ef, nprobe=nprobe):
             given = {"ef": ef, "nprobe": nprobe}.get(native.breadth_name)
-            usual = tuning.choice(k, recall)
+            usual = tuning.choice(k, recall, len(ask))
             if given is None:
                 return usual
             # When the usual search is exact, it does not say how many rows to score.

@@ -1,9 +1,10 @@
 """Exact search of one part: every row that counts is compared, and all ties at the k-th place are returned.
 
-Fast distances (FAISS for one query at a time, BLAS for several) only preselect. A row is kept unless its fast distance
-exceeds the k-th best by more than both roundings can explain. The bound is the usual worst case for a sum of dim
-products (Higham, Accuracy and Stability of Numerical Algorithms, chapter 3). The kept rows are scored by the scoring
-kernel, so the answer is exactly that of the kernel over all rows. Nothing here is approximate.
+Fast distances (FAISS for one query at a time, BLAS for several) only preselect. Where a stock has short images of its
+rows, lower bounds first leave out most rows (see pruning.py). A row is kept unless its fast distance exceeds the k-th
+best by more than both roundings can explain. The bound is the usual worst case for a sum of dim products (Higham,
+Accuracy and Stability of Numerical Algorithms, chapter 3). The kept rows are scored by the scoring kernel, so the
+answer is exactly that of the kernel over all rows. Nothing here is approximate.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from shoal.shard_worker.index.native.index import inner_products, squared_distan
 from shoal.shard_worker.index.search.ask import Ask
 from shoal.shard_worker.index.search.explaining import Tally
 from shoal.shard_worker.index.search.paces import TOGETHER_QUERIES, Layout
+from shoal.shard_worker.index.search.pruning import SAFE_SQUARE, Pruner
+from shoal.shard_worker.index.sketch import Sketch
 from shoal.shard_worker.index.ties import first_by_rank
 from shoal.shard_worker.index.view import NO_HITS, PartHits, SegmentView, join_hits
 
@@ -39,9 +42,6 @@ _PIECE_PRODUCTS = 1 << 29
 
 _MANY_HITS = 512
 
-_SAFE_SQUARE = 1e37
-"""Beyond this, sums in float32 may overflow, and fast distances are meaningless."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Stock:
@@ -49,7 +49,8 @@ class Stock:
 
     With layout CONTIGUOUS: all m rows of vectors (m, dim) and squares (m,); positions: (m,) int64 where they lie in the
     part, None: in the same place; counted: (m,) which of them count, None: all. With SCATTERED: the rows of `vectors`
-    and `squares` at positions (m,), which all count. count: number of rows that count.
+    and `squares` at positions (m,), which all count. count: number of rows that count; sketch: short images of the
+    first rows, None for none; only with CONTIGUOUS.
     """
 
     vectors: Matrix
@@ -58,6 +59,11 @@ class Stock:
     positions: Numbers | None = None
     counted: npt.NDArray[np.bool_] | None = None
     count: int
+    sketch: Sketch | None = None
+
+    def paced_as(self, queries: int) -> Layout:
+        """Return the layout whose pace a search of this many queries has."""
+        return Layout.PRUNED if self.sketch is not None and queries < TOGETHER_QUERIES else self.layout
 
     @property
     def compared(self) -> int:
@@ -73,10 +79,10 @@ class Stock:
             yield Stock(vectors=self.vectors.take(at, axis=0), squares=self.squares.take(at), positions=at, count=len(at))
 
 
-def visible_stock(part: SegmentView, seq: int) -> Stock:
-    """Return all rows of a part that live at `seq`."""
+def visible_stock(part: SegmentView, seq: int, sketch: Sketch | None = None) -> Stock:
+    """Return all rows of a part that live at `seq`. sketch: of the part's first rows."""
     counted = part.deaths > seq if part.dead else None
-    return Stock(vectors=part.vectors, squares=part.squares, counted=counted, count=part.live)
+    return Stock(vectors=part.vectors, squares=part.squares, counted=counted, count=part.live, sketch=sketch)
 
 
 def exact_hits(part: SegmentView, ask: Ask, stock: Stock | None = None, tally: Tally | None = None) -> PartHits:
@@ -179,6 +185,19 @@ class _Hunt:
         # them.
         self._relative = (dim + 32) * 2.0**-23
         self._underflow = dim * float(np.finfo(np.float32).tiny)
+        self._pruner = None if stock.sketch is None else self._pruner_of(stock.sketch)
+
+    def _pruner_of(self, sketch: Sketch) -> Pruner:
+        return Pruner(
+            sketch=sketch,
+            vectors=self._stock.vectors,
+            counted=self._counted,
+            wanted=self._wanted,
+            metric=self._metric,
+            turn=self._turn,
+            relative=self._relative,
+            underflow=self._underflow,
+        )
 
     def placed(self, near: Near) -> Near:
         """Return the candidates by their positions in the part."""
@@ -188,13 +207,19 @@ class _Hunt:
     def alone(self, number: int) -> Near:
         """Return the candidates of one query, by one pass over the rows."""
         query, lengths = self._queries[number], self._lengths[number : number + 1]
-        distances = self._pass(query)
+        left = None if self._pruner is None else self._pruner.left(query, float(lengths[0]), self._reach)
+        if left is None:
+            distances, counted = self._pass(query), self._counted
+        else:
+            distances = distances_at(query[None, :], self._stock.vectors, left[None, :], self._metric)
+            counted = None if self._counted is None else self._counted.take(left)
         if self._l2:
             reached = np.square(lengths + self._reach)
-            absolute = np.where(reached > _SAFE_SQUARE, np.inf, self._underflow)
-            _, position = self._within(distances, self._relative, absolute)
+            absolute = np.where(reached > SAFE_SQUARE, np.inf, self._underflow)
+            _, position = self._within(distances, self._relative, absolute, counted)
         else:
-            _, position = self._within(distances, 0.0, self._margin(lengths * self._reach))
+            _, position = self._within(distances, 0.0, self._margin(lengths * self._reach), counted)
+        position = position if left is None else left.take(position)
         return np.full(len(position), number, dtype=np.int64), position
 
     def together(self, start: int, end: int) -> list[Near]:
@@ -202,13 +227,13 @@ class _Hunt:
         lengths = self._lengths[start:end]
         distances = self._products(start, end)
         if not self._l2:
-            query, position = self._within(distances, 0.0, self._margin(lengths * self._reach))
+            query, position = self._within(distances, 0.0, self._margin(lengths * self._reach), self._counted)
             return [(query + start, position)]
         with np.errstate(over="ignore", invalid="ignore"):
             distances *= 2
             distances += self._stock.squares
             distances += np.square(lengths).astype(np.float32)[:, None]
-        query, position = self._within(distances, 0.0, self._margin(np.square(lengths + self._reach)))
+        query, position = self._within(distances, 0.0, self._margin(np.square(lengths + self._reach)), self._counted)
         return self._narrowed(query, position, start, len(lengths))
 
     def _pass(self, query: npt.NDArray[np.float32]) -> Matrix:
@@ -280,15 +305,16 @@ class _Hunt:
 
         reached: (nq,) bound on the sum of the magnitudes of the summands.
         """
-        return np.where(reached > _SAFE_SQUARE, np.inf, self._relative * reached + self._underflow)
+        return np.where(reached > SAFE_SQUARE, np.inf, self._relative * reached + self._underflow)
 
-    def _within(self, distances: Matrix, relative: float, absolute: Lengths) -> Near:
+    def _within(self, distances: Matrix, relative: float, absolute: Lengths, counted: npt.NDArray[np.bool_] | None) -> Near:
         """Return the rows that count and whose distance is not certainly beyond the `wanted`-th best of its query.
 
-        distances: (nq, n), overwritten; relative, absolute (nq,): error of a distance.
+        distances: (nq, n), overwritten; relative, absolute (nq,): error of a distance; counted: (n,) which rows count,
+        None for all.
         """
-        if self._counted is not None:
-            distances[:, ~self._counted] = np.inf
+        if counted is not None:
+            distances[:, ~counted] = np.inf
         last = np.partition(distances, self._wanted - 1, axis=1)[:, self._wanted - 1].astype(np.float64)
         # Two errors: the wanted-th may be too small by one error and another row too large by one. A third covers their
         # product.
@@ -297,7 +323,7 @@ class _Hunt:
         limit = np.nextafter(limit, np.float32(np.inf))
         # Do not write this as "at most the limit": a row whose distance is NaN must be kept.
         query, position = np.nonzero(~(distances > limit[:, None]))
-        if self._counted is None:
+        if counted is None:
             return query, position
-        kept = self._counted[position]
+        kept = counted[position]
         return query[kept], position[kept]

@@ -1,8 +1,8 @@
 """Cache of recent filters: the rows of a segment that match, their vectors once a filter is hot, and its history in the
 index.
 
-Owns the bound in bytes: the least recently used entries are dropped. Safe in several threads: a lock guards the table;
-an entry is updated by one reference store, and work done twice does no harm.
+Bounded in bytes, together with the sketches of parts: the least recently used entries are dropped. Safe in several
+threads: an entry is updated by one reference store, and work done twice does no harm.
 
 A segment's rows and payloads never change under a key and a length, so the matching rows do not change either. Only
 deaths change, and they are looked up for every view. Matches that were read from the store hold for rows that lived
@@ -11,8 +11,6 @@ when they were read. So they do not hold for an earlier view.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,6 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.points import Matrix
+from shoal.shard_worker.index.search.paces import Layout
+from shoal.shard_worker.index.search.recent import Recent
+from shoal.shard_worker.index.search.sketches import LARGEST_SHARE, Aside, Sketches, SketchSlot, at_once
+from shoal.shard_worker.index.sketch import Sketch
 from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.filter_plan import FilterHistory
 
@@ -28,7 +30,6 @@ Mask = npt.NDArray[np.bool_]
 
 _ENTRY_BYTES = 600
 _HOT_USES = 2
-_LARGEST_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -73,6 +74,7 @@ class HotFilter:
         self.uses = 1
         self.record = FilterHistory()
         self.gathered: Gathered | None = None
+        self.sketch = SketchSlot()
         self._mask: Mask | None = None
         self._among: Among | None = None
 
@@ -106,10 +108,17 @@ class HotFilter:
             self._mask = known
         return known
 
+    @property
+    def layout(self) -> Layout:
+        """Return the layout in which a single query compares the matching rows."""
+        if self.gathered is None:
+            return Layout.SCATTERED
+        return Layout.CONTIGUOUS if self.sketch.ready is None else Layout.PRUNED
+
     def memory_bytes(self) -> int:
         """Return the memory that this holds."""
         among, gathered, mask = self._among, self.gathered, self._mask
-        held = self.positions.nbytes + _ENTRY_BYTES
+        held = self.positions.nbytes + _ENTRY_BYTES + self.sketch.memory_bytes
         if among is not None and among.alive is not None:
             held += among.alive.nbytes + among.positions.nbytes
         if gathered is not None:
@@ -118,54 +127,45 @@ class HotFilter:
 
 
 class HotFilters:
-    """Matching rows of filters in all segments of one replica, at most `limit_bytes`."""
+    """Matching rows of filters, and sketches of rows, in all segments of a worker, at most `limit_bytes`.
 
-    def __init__(self, limit_bytes: int = 64 * 1024 * 1024) -> None:
-        self._limit = limit_bytes
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[tuple[int, str], tuple[HotFilter, int]] = OrderedDict()
-        self._bytes = 0
+    sketches: of the rows of parts. aside: makes sketches.
+    """
+
+    def __init__(self, limit_bytes: int = 64 * 1024 * 1024, aside: Aside = at_once) -> None:
+        self._recent = Recent[object](limit_bytes)
+        self.sketches = Sketches(self._recent, aside)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._recent)
 
     @property
     def memory_bytes(self) -> int:
         """Return the memory held, at most the limit."""
-        return self._bytes
+        return self._recent.memory_bytes
 
     def find(self, part: SegmentView, key: str, seq: int) -> HotFilter | None:
         """Return the entry of filter `key` on this part when it is valid for a view at `seq`, and count one more use of
         it."""
-        with self._lock:
-            entry = self._entries.get((part.key, key))
-            if entry is None or not entry[0].holds_for(part, seq):
-                return None
-            self._entries.move_to_end((part.key, key))
-            entry[0].uses += 1
-            return entry[0]
+        entry = self.peek(part, key, seq)
+        if entry is not None:
+            self._recent.find(part.key, key)
+            entry.uses += 1
+        return entry
 
     def peek(self, part: SegmentView, key: str, seq: int) -> HotFilter | None:
         """Return the same as find, without counting a use."""
-        entry = self._entries.get((part.key, key))
-        return entry[0] if entry is not None and entry[0].holds_for(part, seq) else None
+        entry = self._recent.peek(part.key, key)
+        return entry if isinstance(entry, HotFilter) and entry.holds_for(part, seq) else None
 
     def keep(self, part: SegmentView, key: str, hot: HotFilter) -> None:
         """Store the entry, or update its size after it has grown. Drop other entries beyond the bound."""
-        held = hot.memory_bytes() + len(key)
-        with self._lock:
-            self._drop((part.key, key))
-            if held > self._limit:
-                return
-            self._entries[part.key, key] = (hot, held)
-            self._bytes += held
-            while self._bytes > self._limit:
-                self._drop(next(iter(self._entries)))
+        self._recent.keep(part.key, key, hot, hot.memory_bytes() + len(key))
 
     def may_gather(self, hot: HotFilter, dim: int) -> bool:
         """Return whether to keep the vectors of the matching rows: used often enough, and a bounded share of
         the limit."""
-        return hot.uses >= _HOT_USES and len(hot.positions) * dim * 4 <= self._limit * _LARGEST_SHARE
+        return hot.uses >= _HOT_USES and len(hot.positions) * dim * 4 <= self._recent.limit_bytes * LARGEST_SHARE
 
     def gather(self, part: SegmentView, key: str, hot: HotFilter) -> Gathered:
         """Return the vectors of the matching rows. They are kept from now on."""
@@ -177,14 +177,16 @@ class HotFilters:
         self.keep(part, key, hot)
         return gathered
 
+    def sketch(self, part: SegmentView, key: str, hot: HotFilter) -> Sketch | None:
+        """Return the sketch of the gathered rows for a search by a single query; None while there is none."""
+        if hot.gathered is None:
+            return None
+
+        def made() -> None:
+            self._recent.update(part.key, key, hot, hot.memory_bytes() + len(key))
+
+        return self.sketches.of_rows(part, hot.sketch, hot.gathered.vectors, made)
+
     def forget(self, keys: Iterable[int]) -> None:
         """Drop the entries of these segments: their rows are in other segments now."""
-        gone = set(keys)
-        with self._lock:
-            for name in [name for name in self._entries if name[0] in gone]:
-                self._drop(name)
-
-    def _drop(self, name: tuple[int, str]) -> None:
-        entry = self._entries.pop(name, None)
-        if entry is not None:
-            self._bytes -= entry[1]
+        self._recent.forget(keys)

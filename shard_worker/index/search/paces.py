@@ -17,6 +17,7 @@ from shoal.core.collection import Metric
 from shoal.core.deadline import Clock
 from shoal.shard_worker.index.native.distances import distances_at
 from shoal.shard_worker.index.native.index import squared_distances
+from shoal.shard_worker.logic.bound_gain import WIDTH
 
 TOGETHER_QUERIES = 8
 """From this many queries on, one matrix product is faster than one pass a query.
@@ -38,10 +39,15 @@ _SEED_ROWS = 4_096
 
 
 class Layout(StrEnum):
-    """How rows lie in memory. CONTIGUOUS: in one block; SCATTERED: at positions of a larger matrix."""
+    """How rows lie in memory.
+
+    CONTIGUOUS: in one block; SCATTERED: at positions of a larger matrix; PRUNED: in one block, with short images that
+    leave out most rows of a single query.
+    """
 
     CONTIGUOUS = "contiguous"
     SCATTERED = "scattered"
+    PRUNED = "pruned"
 
 
 class _MeasuredWork(StrEnum):
@@ -49,6 +55,7 @@ class _MeasuredWork(StrEnum):
 
     ALONE = "alone"
     SCATTERED = "scattered"
+    PRUNED = "pruned"
     TOGETHER = "together"
     GATHER = "gather"
 
@@ -114,7 +121,8 @@ class Paces:
             _MeasuredWork.TOGETHER: (TOGETHER_QUERIES, lambda: queries @ matrix.T),
             _MeasuredWork.GATHER: (1, lambda: matrix.take(positions, axis=0)),
         }
-        return {work: self._seed(work, self._timed_us(run) / (count * rows * dim)) for work, (count, run) in works.items()}
+        found = {work: self._seed(work, self._timed_us(run) / (count * rows * dim)) for work, (count, run) in works.items()}
+        return found | {_MeasuredWork.PRUNED: _PRUNED_COST * found[_MeasuredWork.ALONE]}
 
     def _timed_us(self, run: Callable[[], object]) -> float:
         began = self._clock()
@@ -130,10 +138,14 @@ class Paces:
 _SEED_US_PER_FLOAT = {
     _MeasuredWork.ALONE: 1.2e-4,
     _MeasuredWork.SCATTERED: 3.5e-4,
+    _MeasuredWork.PRUNED: 4e-4,
     _MeasuredWork.TOGETHER: 5e-5,
     _MeasuredWork.GATHER: 3.5e-4,
 }
 """Usual paces, measured at dimensions 128 and 784 with rows in memory."""
+
+_PRUNED_COST = 4e-4 / 1.2e-4
+"""A float of an image costs this many times a float of a row: it includes comparing the rows that are left."""
 
 
 def _fixed_us(queries: int, rows: int) -> float:
@@ -144,10 +156,13 @@ def _fixed_us(queries: int, rows: int) -> float:
 def _parts(queries: int, rows: int, dim: int, layout: Layout) -> list[tuple[_MeasuredWork, int]]:
     """Return the arithmetic of an exact search as (kind, floats)."""
     floats = rows * dim
+    if queries < TOGETHER_QUERIES and layout is Layout.PRUNED:
+        # The image of the query is a product of its own with `dim` rows.
+        return [(_MeasuredWork.PRUNED, queries * (rows + dim) * min(dim, WIDTH))]
     if queries < TOGETHER_QUERIES:
         return [(_MeasuredWork.ALONE if layout is Layout.CONTIGUOUS else _MeasuredWork.SCATTERED, queries * floats)]
     together = [(_MeasuredWork.TOGETHER, queries * floats)]
-    return together if layout is Layout.CONTIGUOUS else [(_MeasuredWork.GATHER, floats), *together]
+    return [(_MeasuredWork.GATHER, floats), *together] if layout is Layout.SCATTERED else together
 
 
 def _correction(us: float, expected_us: float) -> float:

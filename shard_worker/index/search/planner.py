@@ -10,6 +10,8 @@ a query is then small, however many rows tie, and the answer is that of `exact`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -64,15 +66,34 @@ def unfiltered_us(part: SegmentView, ask: Ask, context: SearchContext) -> tuple[
 
     Return (what to ask of its index, None for exact search; estimated microseconds).
     """
-    exact_us = context.paces.exact_us(queries=len(ask), rows=len(part), dim=part.vectors.shape[1], layout=Layout.CONTIGUOUS)
     k = _first_k(ask)
     if part.native is None or part.live <= k:
-        return None, exact_us
+        return None, _whole_us(part, len(ask), context)
     choice = choice_for(part, part.native, ask, k, context.recall)
     if choice.exact:
-        return None, exact_us
+        return None, _whole_us(part, len(ask), context)
     index_us = _index_us(part, ask, choice, context)
+    if _is_cheapest(ask):
+        return choice, index_us
+    exact_us = _whole_us(part, len(ask), context)
     return (choice, index_us) if index_us < exact_us else (None, exact_us)
+
+
+def _is_cheapest(ask: Ask) -> bool:
+    """Return whether what its tuning chooses is known to cost less than exact search: the tuning has compared them."""
+    return len(ask) < TOGETHER_QUERIES and isinstance(ask.accuracy, RecallTarget)
+
+
+def _whole_us(part: SegmentView, queries: int, context: SearchContext) -> float:
+    """Estimate the cost of comparing all rows of a part with `queries` queries."""
+    layout = Layout.CONTIGUOUS if context.hot.sketches.peek(part) is None else Layout.PRUNED
+    return context.paces.exact_us(queries=queries, rows=len(part), dim=part.vectors.shape[1], layout=layout)
+
+
+def _whole_stock(part: SegmentView, ask: Ask, context: SearchContext) -> Stock:
+    """Return all rows of a part that live, with their sketch where there is one."""
+    sketch = context.hot.sketches.of(part) if len(ask) < TOGETHER_QUERIES else None
+    return visible_stock(part, ask.seq, sketch)
 
 
 def _unfiltered_choice(part: SegmentView, ask: Ask, context: SearchContext) -> BreadthChoice | None:
@@ -80,7 +101,9 @@ def _unfiltered_choice(part: SegmentView, ask: Ask, context: SearchContext) -> B
 
     Few queries with a recall target are the hot path: their choice was already made by cost.
     """
-    if part.native is None or len(ask) >= TOGETHER_QUERIES or not isinstance(ask.accuracy, RecallTarget):
+    if part.native is None:
+        return None
+    if not _is_cheapest(ask):
         return unfiltered_us(part, ask, context)[0]
     k = _first_k(ask)
     if part.live <= k:
@@ -92,7 +115,7 @@ def _unfiltered_choice(part: SegmentView, ask: Ask, context: SearchContext) -> B
 def _unfiltered(part: SegmentView, ask: Ask, context: SearchContext, tally: Tally) -> PartHits:
     choice, native = _unfiltered_choice(part, ask, context), part.native
     if native is None or choice is None:
-        return _exactly(part, ask, visible_stock(part, ask.seq), context, tally)
+        return _exactly(part, ask, _whole_stock(part, ask, context), context, tally)
     if not part.dead and ask.radius is None:
         found = index_hits(part, native, ask, choice, tally)
         if found is not None:
@@ -101,7 +124,7 @@ def _unfiltered(part: SegmentView, ask: Ask, context: SearchContext, tally: Tall
             return hits if not len(unlike) else join_hits([hits, _carefully(part, native, ask, unlike, context, tally)])
 
     def exact_us(queries: int) -> float:
-        return context.paces.exact_us(queries=queries, rows=len(part), dim=part.vectors.shape[1], layout=Layout.CONTIGUOUS)
+        return _whole_us(part, queries, context)
 
     descent = Descender(
         part=part,
@@ -112,7 +135,7 @@ def _unfiltered(part: SegmentView, ask: Ask, context: SearchContext, tally: Tall
         paces=context.paces,
         tally=tally,
     ).run(expected_rank(k=_first_k(ask), matching=part.live, rows=len(part)))
-    return _finished(Plan.INDEX, descent, ask, visible_stock(part, ask.seq), part, context, tally)
+    return _finished(Plan.INDEX, descent, ask, lambda: _whole_stock(part, ask, context), part, context, tally)
 
 
 def _carefully(part: SegmentView, native: NativeIndex, ask: Ask, unlike: Numbers, context: SearchContext, tally: Tally) -> PartHits:
@@ -122,7 +145,7 @@ def _carefully(part: SegmentView, native: NativeIndex, ask: Ask, unlike: Numbers
     choice = part.tuning.now.careful(ask.k, ask.accuracy.recall if isinstance(ask.accuracy, RecallTarget) else context.recall)
     positions = None if choice.exact else nearest(part, native, asked, max(ask.k, choice.fetch), choice.breadth)[:, : ask.k]
     if positions is None or positions.min() < 0:
-        return _compared(part, asked, visible_stock(part, ask.seq), context, tally).of(unlike)
+        return _compared(part, asked, _whole_stock(part, asked, context), context, tally).of(unlike)
     tally.searched()
     tally.breadth = max(tally.breadth, choice.breadth)
     tally.candidates += positions.size
@@ -183,9 +206,7 @@ class _Filtered:
         descent = descender.run(aim)
         self._learn(record, descent)
         self._tally.plan = Plan.INDEX_THEN_FILTER
-        if not len(descent.open):
-            return join_hits(descent.hits)
-        return _finished(Plan.INDEX_THEN_FILTER, descent, ask, self._stock(), part, context, self._tally)
+        return _finished(Plan.INDEX_THEN_FILTER, descent, ask, self._stock, part, context, self._tally)
 
     def _learn(self, record: FilterHistory, descent: Descent) -> None:
         mean = _first_k(self._ask) * len(self._part) / self._among.count
@@ -201,7 +222,8 @@ class _Filtered:
         """Estimate the cost of exact search with the layout of rows that `_stock` makes."""
         paces, dim = self._context.paces, self._part.vectors.shape[1]
         if self._hot.gathered is not None or self._context.hot.may_gather(self._hot, dim):
-            return paces.exact_us(queries=queries, rows=len(self._hot.positions), dim=dim, layout=Layout.CONTIGUOUS)
+            layout = Layout.PRUNED if self._hot.layout is Layout.PRUNED else Layout.CONTIGUOUS
+            return paces.exact_us(queries=queries, rows=len(self._hot.positions), dim=dim, layout=layout)
         return min(
             paces.exact_us(queries=queries, rows=self._among.count, dim=dim, layout=Layout.SCATTERED),
             paces.exact_us(queries=queries, rows=len(self._part), dim=dim, layout=Layout.CONTIGUOUS),
@@ -213,8 +235,14 @@ class _Filtered:
         dim, every = part.vectors.shape[1], among.count == len(part)
         if not every and (hot.gathered is not None or self._context.hot.may_gather(hot, dim)):
             gathered = self._context.hot.gather(part, self._sought.key, hot)
+            alone = len(self._ask) < TOGETHER_QUERIES
             return Stock(
-                vectors=gathered.vectors, squares=gathered.squares, positions=hot.positions, counted=among.alive, count=among.count
+                vectors=gathered.vectors,
+                squares=gathered.squares,
+                positions=hot.positions,
+                counted=among.alive,
+                count=among.count,
+                sketch=self._context.hot.sketch(part, self._sought.key, hot) if alone else None,
             )
         queries, paces = len(self._ask), self._context.paces
         scattered_us = paces.exact_us(queries=queries, rows=among.count, dim=dim, layout=Layout.SCATTERED)
@@ -254,17 +282,22 @@ def _as_unfiltered(part: SegmentView, native: NativeIndex, k: int, choice: Bread
     return None if deeper.exact else Reliance.on(part, native, k, deeper)
 
 
-def _finished(plan: Plan, descent: Descent, ask: Ask, stock: Stock, part: SegmentView, context: SearchContext, tally: Tally) -> PartHits:
-    """Return the hits of the descent, and exact hits for the queries that it left open."""
+def _finished(
+    plan: Plan, descent: Descent, ask: Ask, stock: Callable[[], Stock], part: SegmentView, context: SearchContext, tally: Tally
+) -> PartHits:
+    """Return the hits of the descent, and exact hits for the queries that it left open.
+
+    stock: returns the rows to compare with.
+    """
     if not tally.breadth:
         # The index was not searched: the first round was more expensive than exact search, or no depth was reliable
         # enough.
-        return _exactly(part, ask, stock, context, tally)
+        return _exactly(part, ask, stock(), context, tally)
     tally.plan = plan
     tally.fallbacks += len(descent.open)
     if not len(descent.open):
         return join_hits(descent.hits)
-    exact = _compared(part, ask.only(descent.open), stock, context, tally)
+    exact = _compared(part, ask.only(descent.open), stock(), context, tally)
     return join_hits([*descent.hits, exact.of(descent.open)])
 
 
@@ -283,7 +316,8 @@ def _compared(part: SegmentView, ask: Ask, stock: Stock, context: SearchContext,
     before = tally.search_us + tally.score_us
     hits = exact_hits(part, ask, stock, tally)
     us = tally.search_us + tally.score_us - before
-    context.paces.learn_exact(queries=len(ask), rows=stock.compared, dim=part.vectors.shape[1], layout=stock.layout, us=us)
+    layout = stock.paced_as(len(ask))
+    context.paces.learn_exact(queries=len(ask), rows=stock.compared, dim=part.vectors.shape[1], layout=layout, us=us)
     return hits
 
 

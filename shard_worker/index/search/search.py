@@ -23,7 +23,6 @@ from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.index.search.ask import Ask, SearchContext
 from shoal.shard_worker.index.search.explaining import PartExplain, Tally, explained
 from shoal.shard_worker.index.search.matching import Sought
-from shoal.shard_worker.index.search.paces import Layout
 from shoal.shard_worker.index.search.planner import part_hits, unfiltered_us
 from shoal.shard_worker.index.view import NO_HITS, IndexHits, IndexView, PartHits, SegmentView, join_hits
 
@@ -179,8 +178,7 @@ def _part_us(part: SegmentView, ask: Ask, sought: Sought | None, context: Search
         return UNKNOWN_FILTER_US
     if not len(hot.positions):
         return 0.0
-    layout = Layout.CONTIGUOUS if hot.gathered is not None else Layout.SCATTERED
-    exact_us = context.paces.exact_us(queries=len(ask), rows=len(hot.positions), dim=part.vectors.shape[1], layout=layout)
+    exact_us = context.paces.exact_us(queries=len(ask), rows=len(hot.positions), dim=part.vectors.shape[1], layout=hot.layout)
     # With the index, a search costs more the fewer rows match. Comparing the matching rows is the upper bound of every
     # plan.
     return min(exact_us, everything_us * len(part) / len(hot.positions))

@@ -13,6 +13,7 @@ and it finishes however many searches there are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -107,6 +108,16 @@ def due(segments: Sequence[Measurable], asked: Asked, *, now_s: float) -> tuple[
     return tuple(Due(name=segment.name, urgent=_is_urgent(segment, asked)) for segment in wanted)
 
 
+def due_later_s(segments: Sequence[Measurable], asked: Asked, *, now_s: float) -> float:
+    """Return the seconds after which one of the segments is due if no more queries come; infinite if none will be."""
+    rested = [
+        standing.at_s + REST_RATIO * standing.took_s - now_s
+        for standing in (segment.standing for segment in segments if not segment.doubted)
+        if standing is not None and standing.real and asked.enough and _has_changed(standing, asked)
+    ]
+    return min((seconds for seconds in rested if seconds > 0), default=math.inf)
+
+
 def may_begin(*, now_s: float, searched_s: float, due_s: float) -> bool:
     """Return whether a measurement that has been due since due_s may begin. searched_s: time of the last search."""
     return now_s - searched_s >= QUIET_S or now_s - due_s >= PATIENCE_S
@@ -127,11 +138,17 @@ def _is_due(segment: Measurable, asked: Asked, now_s: float) -> bool:
         return True
     if not asked.enough:
         return False
+    if not standing.real:
+        return True
     if segment.doubted:
         return asked.newest >= min(ENOUGH_QUERIES, asked.capacity)
-    if not standing.real or standing.brief or asked.held >= GROWTH * standing.held:
+    if standing.brief or asked.held >= GROWTH * standing.held:
         return True
     if asked.kinds >= standing.kinds + max(ENOUGH_QUERIES, standing.kinds):
         return True
-    changed = asked.held == asked.capacity and (asked.taken - standing.taken) * CHANGED_DIVISOR >= asked.held
-    return changed and now_s - standing.at_s >= REST_RATIO * standing.took_s
+    return _has_changed(standing, asked) and now_s - standing.at_s >= REST_RATIO * standing.took_s
+
+
+def _has_changed(standing: Standing, asked: Asked) -> bool:
+    """Return whether half of a full sample is new."""
+    return asked.held == asked.capacity and (asked.taken - standing.taken) * CHANGED_DIVISOR >= asked.held

@@ -88,6 +88,14 @@ def lower_bounds(recalls: Recalls, ranks: Sequence[int], deviations: float) -> T
     return _wilson(recalls.mean(axis=3), _trials(recalls, ranks), deviations)
 
 
+def reaches(recalls: Sequence[float], k: int, target: float) -> bool:
+    """Return whether recalls of single queries at k hits show with confidence that their mean is the target - 0.01."""
+    if not recalls:
+        return False
+    table = np.asarray(recalls, dtype=np.float64)[None, None, None, :]
+    return bool(lower_bounds(table, (k,), DEVIATIONS)[0, 0, 0] >= target - MOST_TOLERATED - WINDOW_SLACK)
+
+
 def _in_windows(bound: Table, trials_of_one: Table) -> Table:
     """Lower a bound on the mean of all queries to a bound on the mean of any WINDOW queries, minus WINDOW_SLACK.
 

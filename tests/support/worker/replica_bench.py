@@ -34,9 +34,9 @@ DIM = 4
 SPEC = CollectionSpec(name="c", dim=DIM, metric=Metric.L2)
 
 
-def config(term: int) -> ShardConfig:
+def config(term: int, shard: ShardId = SHARD) -> ShardConfig:
     return ShardConfig(
-        shard=SHARD,
+        shard=shard,
         term=Term(term),
         primary=REPLICA,
         primary_reg=Revision(term),
@@ -76,6 +76,7 @@ class Bench:
     lease: list[bool]
     stores: OpenStores
     numbers: int = 0
+    shard: ShardId = SHARD
 
     def next_id(self) -> RequestId:
         self.numbers += 1
@@ -90,43 +91,49 @@ class Bench:
         request_id: RequestId | None = None,
     ) -> WriteAck:
         columns = PointColumns(ids=id_array(ids), vectors=np.asarray(vectors, dtype=np.float32).reshape(len(ids), -1), payloads=payloads)
-        call = ShardUpsert(shard=SHARD, request_id=request_id or self.next_id(), points=columns)
+        call = ShardUpsert(shard=self.shard, request_id=request_id or self.next_id(), points=columns)
         return await self.replica.write(call, 20.0)
 
     async def delete(self, ids: Sequence[PointId]) -> WriteAck:
-        return await self.replica.write(ShardDelete(shard=SHARD, request_id=self.next_id(), ids=id_array(ids)), 20.0)
+        return await self.replica.write(ShardDelete(shard=self.shard, request_id=self.next_id(), ids=id_array(ids)), 20.0)
 
     async def delete_matching(self, filter: Filter) -> WriteAck:
-        call = ShardDeleteMatching(shard=SHARD, request_id=self.next_id(), filter=filter)
+        call = ShardDeleteMatching(shard=self.shard, request_id=self.next_id(), filter=filter)
         return await self.replica.write(call, 20.0)
 
     async def search(self, query: ArrayLike, k: int, *, filter: Filter | None = None, **options: Any) -> HitColumns:
         queries = np.asarray(query, dtype=np.float32).reshape(-1, DIM)
-        call = ShardSearch(shard=SHARD, queries=queries, groups=(QueryGroup(k=k, filter=filter),), **options)
+        call = ShardSearch(shard=self.shard, queries=queries, groups=(QueryGroup(k=k, filter=filter),), **options)
         return (await self.replica.search(call, 20.0)).hits
 
 
 @contextlib.asynccontextmanager
 async def opened(
-    folder: Path, *, term: int, growing_rows: int = 1_000, log_file_bytes: int = 64 * 1024 * 1024, spec: CollectionSpec = SPEC
+    folder: Path,
+    *,
+    term: int,
+    growing_rows: int = 1_000,
+    log_file_bytes: int = 64 * 1024 * 1024,
+    spec: CollectionSpec = SPEC,
+    shard: ShardId = SHARD,
 ) -> AsyncIterator[Bench]:
     """Open the replica in `folder`, created if missing, elected in `term` and serving. It is closed at the end."""
     pools = Pools(search_threads=2, build_threads=1)
     worker = WorkerFolder.open(folder, ClusterId("cluster"))
     try:
-        ref = ReplicaRef(SHARD, REPLICA)
+        ref = ReplicaRef(shard, REPLICA)
         replica_folder = worker.open_replica(ref) if worker.exists(ref) else worker.create(ref, dim=spec.dim)
         settings = EngineSettings(growing_rows=growing_rows, log_file_bytes=log_file_bytes)
         lease = [True]
         engine = Engine.open(replica_folder, spec, settings)
         memory = unbounded_memory()
-        memory.open(SHARD, engine.cost())
+        memory.open(shard, engine.cost())
         stores = OpenStores(most=1, idle_s=60.0)
         use = stores.use()
         async with use:
             pass
         replica = Replica(
-            shard=SHARD,
+            shard=shard,
             replica=REPLICA,
             spec=spec,
             engine=engine,
@@ -139,7 +146,7 @@ async def opened(
             changed=lambda: None,
         )
         try:
-            replica.tell(config(term), Revision(100 + term), Revision(term))
+            replica.tell(config(term, shard), Revision(100 + term), Revision(term))
             while (await replica.stats()).role != "primary":
                 assert replica.failure is None, replica.failure
                 await asyncio.sleep(0.001)
@@ -152,6 +159,7 @@ async def opened(
                 client=f"client-{term}",
                 lease=lease,
                 stores=stores,
+                shard=shard,
             )
         finally:
             await replica.close()

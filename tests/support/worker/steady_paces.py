@@ -13,4 +13,4 @@ class SteadyPaces(Paces):
     floats_per_us = 2_000.0
 
     def exact_us(self, *, queries: int, rows: int, dim: int, layout: Any) -> float:
-        return queries * rows * dim / self.floats_per_us * (1.0 if layout == "contiguous" else 3.0)
+        return queries * rows * dim / self.floats_per_us * (3.0 if layout == "scattered" else 1.0)

@@ -10,13 +10,16 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from shoal.coordinator.act import transaction_of
-from shoal.coordinator.logic.reconcile import reconcile
+from shoal.coordinator.bundles import Attempt, bundled
+from shoal.coordinator.logic.attention import Attention
+from shoal.coordinator.logic.reconcile import questions, reconcile, unled
 from shoal.coordinator.logic.remembered import Absences
 from shoal.coordinator.logic.snapshot import Snapshot, Told
 from shoal.coordinator.logic.steps import AddLearners, CreateShard, ElectPrimary, PlaceShardAnew, RetireReplica, SetReplication, Step
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.map_tables import CollectionTable, ShardTable
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import SLOTS, SlotRange
@@ -24,6 +27,7 @@ from shoal.store.cluster_view import cluster_map_of
 from shoal.store.codecs import encode_collection, encode_leader, encode_shard, encode_worker
 from shoal.store.interface import Committed, DeleteKey, Listed, Operation, Put, Rejected, Transaction
 from shoal.store.keys import Keys
+from tests.twins.coordinator.plain_focus import check_focus, whole_focus
 from tests.twins.coordinator.rules import check_shape, check_step
 from tests.twins.coordinator.workers_model import commits, worked
 from tests.twins.store.state import MemoryState
@@ -87,8 +91,8 @@ def map_of(
         revision=Revision(100),
         cluster=cluster or None,  # type: ignore[arg-type]
         workers={each.id: each for each in workers},
-        collections={each.id: each for each in collections},
-        shards={each.shard: ShardEntry(config=each, epoch=Revision(50)) for each in configs},
+        collections=CollectionTable(collections),
+        shards=ShardTable(ShardEntry(config=each, epoch=Revision(50)) for each in configs),
     )
 
 
@@ -104,7 +108,7 @@ class World:
         self.put(Put(key=KEYS.leader, value=encode_leader("here:1")))
         self.leadership = self.state.revision
         self.now_s, self.told, self.holders = 1000.0, 0, dict[ShardId, set[ReplicaId]]()
-        self._absences, self._made = Absences(), set[ReplicaId]()
+        self._absences, self._attention, self._made = Absences(), Attention(), set[ReplicaId]()
         self._seeds = 0
 
     def put(self, *operations: Operation) -> None:
@@ -145,14 +149,26 @@ class World:
     def decide(self, seen: ClusterMap, limit: int = 10_000) -> tuple[Step, ...]:
         self._seeds += 1
         self._absences = self._absences.seen(seen, self.now_s)
+        self._attention = self._attention.seen(seen)
         snapshot = Snapshot(
             map=seen,
             seed=f"seed {self._seeds}",
+            focus=self._attention.focus,
             told=Told(ends=self._log_ends(seen)),
             absent_s=self._absences.absent_s(self.now_s),
             replace_after_s=REPLACE_AFTER_S,
         )
-        return reconcile(snapshot, limit)
+        steps = reconcile(snapshot, limit)
+        self._check_attention(snapshot, steps, limit)
+        return steps
+
+    def _check_attention(self, snapshot: Snapshot, steps: tuple[Step, ...], limit: int) -> None:
+        """Check that a round over the shards that are not settled decides and asks what one over all of them does."""
+        cluster, focus, whole = snapshot.map, snapshot.focus, whole_focus(snapshot.map)
+        check_focus(focus, cluster)
+        assert steps == reconcile(dataclasses.replace(snapshot, focus=whole), limit)
+        assert questions(cluster, focus.shards) == questions(cluster, whole.shards)
+        assert unled(cluster, focus.shards) == unled(cluster, whole.shards)
 
     def act(self, step: Step) -> Committed | Rejected:
         """Commit one step, after checking that it is right now."""
@@ -164,9 +180,17 @@ class World:
         return answer
 
     def round(self, seen: ClusterMap | None = None, limit: int = 10_000) -> tuple[Step, ...]:
+        """Decide and commit steps as the product does: together, and alone where together is rejected."""
         steps = self.decide(seen or self.map, limit)
-        for step in steps:
-            self.act(step)
+        for bundle in bundled(Attempt(step, transaction_of(step, KEYS, self.leadership)) for step in steps):
+            before, tried = self.map, [attempt.step for attempt in bundle.attempts]
+            if isinstance(self.state.commit(bundle.transaction), Committed):
+                for step in tried:
+                    check_step(step, before)
+                    self._check_holders(step)
+            elif len(tried) > 1:
+                for step in tried:
+                    self.act(step)
         return steps
 
     def work(self) -> None:

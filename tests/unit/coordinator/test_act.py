@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from shoal.coordinator import bundles
 from shoal.coordinator.act import DONE, IN_DOUBT, REJECTED, Actor, story_of, transaction_of
 from shoal.coordinator.logic.steps import (
     ActivateCollection,
@@ -108,7 +109,9 @@ async def leading(store: MemoryStore) -> Revision:
 
 
 def deletions(count: int) -> list[Step]:
-    """Steps that do not exclude each other and hold: revision 0 stands for absent."""
+    """Return steps that can be committed together. Revision 0 stands for a key that is absent, so their conditions
+    hold.
+    """
     collections = [collection_of(f"c{number}", revision=0) for number in range(count)]
     return [DeleteCollection(collection=collection) for collection in collections]
 
@@ -131,7 +134,9 @@ class Counting(MemoryStore):
             self.running -= 1
 
 
-def test_commits_run_beside_each_other_up_to_the_bound() -> None:
+def test_commits_run_beside_each_other_up_to_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "STEPS_AT_ONCE", 1)
+
     async def scenario() -> None:
         store = Counting(MemoryCluster(ManualClock()))
         leadership = await leading(store)
@@ -142,7 +147,9 @@ def test_commits_run_beside_each_other_up_to_the_bound() -> None:
     asyncio.run(scenario())
 
 
-def test_nothing_more_is_tried_once_leadership_ends() -> None:
+def test_nothing_more_is_tried_once_leadership_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "STEPS_AT_ONCE", 1)
+
     async def scenario() -> None:
         store = Counting(MemoryCluster(ManualClock()))
         leadership = await leading(store)
@@ -151,6 +158,40 @@ def test_nothing_more_is_tried_once_leadership_ends() -> None:
         assert store.commits == 4
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("stale", [[], [3], [0, 9], list(range(10))])
+def test_steps_are_committed_together_and_one_that_does_not_hold_stops_no_other(stale: list[int], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    steps = deletions(10)
+
+    async def scenario() -> None:
+        store = Counting(MemoryCluster(ManualClock()))
+        leadership = await leading(store)
+        for each in stale:
+            key = KEYS.collection(steps[each].collection.id)  # type: ignore[union-attr]
+            await store.commit(Transaction(then=(Put(key=key, value=b"changed"),)), 1.0)
+        before = store.commits
+        await Actor(store=store, keys=KEYS, leadership=lambda: leadership, at_once=3, timeout_s=1.0).carry_out(steps)
+        assert store.commits - before == (11 if stale else 1)
+        assert len((await store.list(KEYS.prefix + "collections/", 1.0)).entries) == len(stale)
+
+    asyncio.run(scenario())
+    assert caplog.text.count("step_done step=DeleteCollection") == 10 - len(stale)
+    assert caplog.text.count("step_rejected step=DeleteCollection") == len(stale)
+
+
+def test_all_steps_of_a_bundle_in_doubt_are_in_doubt(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        store = Counting(MemoryCluster(ManualClock()))
+        leadership = await leading(store)
+        store.fail_next_commit(CommitFault.LOST_AFTER)
+        actor = Actor(store=store, keys=KEYS, leadership=lambda: leadership, at_once=1, timeout_s=1.0)
+        assert await actor.carry_out(deletions(5)) == 0
+        assert store.commits == 2, "one that set the leader, and one for all five"
+
+    asyncio.run(scenario())
+    assert caplog.text.count("step_in_doubt step=DeleteCollection") == 5
 
 
 @pytest.mark.parametrize("fault", list(CommitFault))
@@ -216,7 +257,7 @@ def test_what_is_done_counts_as_elections_and_replacements() -> None:
 
 
 class Told(NoMetrics):
-    """Counts what it is told."""
+    """Counts the values of each metric."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, ...]] = Counter()

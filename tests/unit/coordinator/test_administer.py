@@ -33,7 +33,9 @@ SPEC = CollectionSpec(name="fashion", dim=4, shards=2)
 
 
 class Office:
-    """A leading coordinator and its workers. While its rounds are held up, nothing gets ready."""
+    """Runs a leading coordinator and its workers. With `acting=False` the coordinator runs no rounds, so no shard
+    becomes ready.
+    """
 
     def __init__(self, cluster: MemoryCluster, clock: ManualClock) -> None:
         self.cluster, self.clock = cluster, clock

@@ -26,7 +26,7 @@ def test_the_first_leads_the_second_stands_by_and_takes_over_at_once_from_a_clea
             await eventually(lambda: two.observer.map.leader == LeaderEntry(address="one:1", created=leadership))
             assert not two.leads
             await one.stop()
-            # No time passed on the clock: the lease was given back, not waited for.
+            # The clock did not move: `one` gave its lease back, so `two` did not wait for its end.
             await two.leading()
             assert (two.election.leadership() or 0) > leadership
 

@@ -126,7 +126,8 @@ def test_the_standby_finishes_what_a_vanished_leader_began() -> None:
                 await eventually(lambda: is_whole(one, "fashion"))
                 assert not two.leads
                 two.store.restore()
-                # The caller of the old leader still gets its answer: the map tells it, whoever did the work.
+                # The call to the old leader still returns the collection: it sees it in the map, although the new
+                # leader made it.
                 collection = await creating
                 assert collection == one.observer.map.by_name["fashion"].id
                 assert {entry.config.term for entry in one.observer.map.shards_of(collection)} == {Term(1)}
@@ -143,7 +144,7 @@ def test_a_leader_that_does_not_know_of_its_end_commits_nothing() -> None:
         try:
             await one.leading()
             await eventually(lambda: one.observer.map.leader is not None)
-            # It sees neither the end of its key nor the shard's change: its watch is late, its lease is held.
+            # The key is deleted, but the leader does not know: its watch is late, and its lease still holds.
             stale = one.observer.map
             await other.commit(Transaction(then=(DeleteKey(key=KEYS.leader),)), 1.0)
             assert one.election.leadership() is not None
@@ -158,14 +159,14 @@ def test_a_leader_that_does_not_know_of_its_end_commits_nothing() -> None:
 
 @dataclasses.dataclass
 class Late:
-    """An observer that is told what to show."""
+    """Observer whose map the test sets."""
 
     map: ClusterMap
 
 
 @dataclasses.dataclass
 class Busy:
-    """An actor that says it committed revision 50, and counts."""
+    """Actor that always answers that it committed revision 50. Counts its calls."""
 
     rounds: int = 0
 
@@ -225,7 +226,8 @@ def test_rounds_do_not_spin_when_nothing_can_be_done() -> None:
         async with running(one):
             await one.leading()
             await eventually(lambda: one.observer.map.cluster is not None)
-            # A shard whose replica lives nowhere: wanted by nobody, electable by nobody.
+            # The only replica of this shard is on a worker that is gone. No collection wants the shard, and no replica
+            # can be elected.
             config = shard_config(ShardId("gone", 0), {"r0": "gone"}, isr=["r0"])  # type: ignore[arg-type]
             await one.store.commit(Transaction(then=(Put(key=KEYS.shard(config.shard), value=encode_shard(config)),)), 1.0)
             await eventually(lambda: bool(one.observer.map.shards))

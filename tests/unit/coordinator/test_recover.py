@@ -1,4 +1,6 @@
-"""Recovery of a shard that lost every replica that may lead: once, with its audit entry, or not at all."""
+"""Test the recovery of a shard that lost every replica that may lead: it happens once and with its audit entry, or not
+at all.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ ASKED = RecoveryRequest(name="c", number=0, worker=None, accept_data_loss=True, 
 
 
 class Shore:
-    """A leading coordinator that goes no rounds, over a shard whose only in-sync replica was on w0, which is gone."""
+    """A leading coordinator that runs no rounds, and a shard whose only replica in sync was on w0, a worker that is
+    gone.
+    """
 
     def __init__(self, one: BareCoordinator) -> None:
         self.one = one

@@ -8,7 +8,7 @@ import pytest
 
 from shoal.coordinator.administer import Administrator
 from shoal.coordinator.recover import Recoverer
-from shoal.coordinator.service import UNBOUNDED_CALL_S, Context, CoordinatorService, timeout_s_of
+from shoal.coordinator.service import UNBOUNDED_CALL_S, CoordinatorService, timeout_s_of
 from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import InvalidArgument
@@ -16,13 +16,14 @@ from shoal.core.ids import CollectionId, WorkerId
 from shoal.core.limits import Limits
 from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
 from shoal.core.requests import DEFAULT_AUDIT_ENTRIES, RecoverShard
+from shoal.runtime.calls import CallContext
 from shoal.v1 import collections_pb2
 from shoal.wire.recovery import audit_from_message, recover_to_message, recovery_from_message
 from tests.twins.router_answers import AUDITED, RECOVERY
 
 
 class Clerk:
-    """Takes down what it is asked for."""
+    """Records the calls that it gets."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[object, ...]] = []
@@ -61,7 +62,7 @@ def served(clerk: Clerk, limits: Limits | None = None) -> CoordinatorService:
 def creating(remaining_s: float | None = None, limits: Limits | None = None, **fields: object) -> tuple[object, ...]:
     clerk = Clerk()
     request = collections_pb2.CreateCollectionRequest(spec=collections_pb2.CollectionSpec(**fields), request_id="r")  # type: ignore[arg-type]
-    answer = asyncio.run(served(clerk, limits).CreateCollection(request, cast(Context, Caller(remaining_s))))
+    answer = asyncio.run(served(clerk, limits).CreateCollection(request, cast(CallContext, Caller(remaining_s))))
     assert answer.collection_id == "made"
     return clerk.asked[0]
 
@@ -100,7 +101,7 @@ def test_bad_specifications_are_refused_naming_the_field(fields: dict[str, objec
 def test_a_drop_is_handed_on() -> None:
     clerk = Clerk()
     for request in (collections_pb2.DropCollectionRequest(name="c"), collections_pb2.DropCollectionRequest(name="c", collection_id="i")):
-        asyncio.run(served(clerk).DropCollection(request, cast(Context, Caller(1.0))))
+        asyncio.run(served(clerk).DropCollection(request, cast(CallContext, Caller(1.0))))
     assert clerk.asked == [("c", None, pytest.approx(0.9)), ("c", "i", pytest.approx(0.9))]
 
 
@@ -108,7 +109,7 @@ def test_an_alteration_is_handed_on_and_what_it_leaves_out_is_none() -> None:
     clerk = Clerk()
     for fields in ({}, {"index": "flat"}, {"recall": 0.8}, {"index": "", "recall": 0.0}, {"replicas": 3, "min_isr": 0}):
         request = collections_pb2.AlterCollectionRequest(name="c", **fields)  # type: ignore[arg-type]
-        asyncio.run(served(clerk).AlterCollection(request, cast(Context, Caller(1.0))))
+        asyncio.run(served(clerk).AlterCollection(request, cast(CallContext, Caller(1.0))))
     assert [asked[:2] for asked in clerk.asked] == [
         ("c", Alteration()),
         ("c", Alteration(index="flat")),
@@ -127,7 +128,7 @@ def test_a_recovery_is_handed_on_and_its_answer_comes_back() -> None:
     clerk = Clerk()
     asked = RecoveryRequest(name="c", number=3, worker=WorkerId("w"), accept_data_loss=True, reason="why", asked_by="who", request_id="r")
     for request in (asked, dataclasses.replace(asked, worker=None, accept_data_loss=False)):
-        answer = asyncio.run(served(clerk).RecoverShard(recover_to_message(RecoverShard(asked=request)), cast(Context, Caller(1.0))))
+        answer = asyncio.run(served(clerk).RecoverShard(recover_to_message(RecoverShard(asked=request)), cast(CallContext, Caller(1.0))))
         assert (recovery_from_message(answer.recovery), answer.done) == (RECOVERY, request.accept_data_loss)
         assert clerk.asked[-1] == (request, pytest.approx(0.9))
 
@@ -135,6 +136,6 @@ def test_a_recovery_is_handed_on_and_its_answer_comes_back() -> None:
 def test_the_audit_is_handed_out_in_pages() -> None:
     clerk = Clerk()
     for request in (collections_pb2.ListAuditRequest(), collections_pb2.ListAuditRequest(limit=7, before="b")):
-        answer = asyncio.run(served(clerk).ListAudit(request, cast(Context, Caller(1.0))))
+        answer = asyncio.run(served(clerk).ListAudit(request, cast(CallContext, Caller(1.0))))
         assert (list(map(audit_from_message, answer.entries)), answer.next) == ([AUDITED], "next")
     assert clerk.asked == [(DEFAULT_AUDIT_ENTRIES, "", pytest.approx(0.9)), (7, "b", pytest.approx(0.9))]

@@ -1,4 +1,4 @@
-"""The supervisor on processes that are only entries in a table."""
+"""Test the supervisor. The processes are only entries in a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shoal.deploy.supervise import Supervisor
 
 
 class TableLauncher:
-    """Processes as a table from name to pid; `heard` is what the next poll brings."""
+    """Launcher whose processes are entries in a table: name to pid. heard: what the next poll returns."""
 
     def __init__(self) -> None:
         self.pids: dict[str, int] = {}

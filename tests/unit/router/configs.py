@@ -1,4 +1,4 @@
-"""Configurations of one shard, written briefly: replica "p" lives on worker "wp"."""
+"""Make configurations of one shard with few words: replica "p" lives on worker "wp"."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def config_of(
     shard: ShardId = SHARD,
     slots: tuple[SlotRange, ...] = (SlotRange(0, SLOTS),),
 ) -> ShardConfig:
-    """rf: as many as there are members."""
+    """Return a configuration with these members. Without `rf`, the replica count is the number of members."""
     names = tuple(dict.fromkeys((primary, *isr, *elr, *learners, *leaving)))
     return ShardConfig(
         shard=shard,
@@ -45,13 +45,13 @@ def config_of(
 
 
 def changed(entry: ShardEntry, **parts: object) -> ShardEntry:
-    """The next configuration of a shard."""
+    """Return the next configuration of a shard: `parts` are changed, and the epoch is one higher."""
     return ShardEntry(config=dataclasses.replace(entry.config, **parts), epoch=Revision(entry.epoch + 1))
 
 
 @st.composite
 def configs(draw: st.DrawFn) -> ShardConfig:
-    """Any configuration of up to five replicas."""
+    """Draw any configuration of up to five replicas."""
     names = draw(st.lists(st.sampled_from("pqrst"), min_size=1, max_size=5, unique=True))
     first, second = sorted((draw(st.integers(0, len(names))), draw(st.integers(0, len(names)))))
     lists = {"isr": tuple(names[:first]), "elr": tuple(names[first:second]), "learners": tuple(names[second:])}

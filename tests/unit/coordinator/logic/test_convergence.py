@@ -1,4 +1,6 @@
-"""Whatever happens, no rule is broken, no committed record is lost, and the cluster comes to what is wanted."""
+"""Test that the coordinator's steps lead any cluster to what is wanted: no rule is broken, and no committed record is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,11 @@ from hypothesis import strategies as st
 
 from shoal.coordinator.logic.failover import candidates_of
 from shoal.coordinator.logic.reconcile import reconcile
-from shoal.coordinator.logic.snapshot import Snapshot
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig, ShardState, resigned
+from tests.twins.coordinator.plain_focus import snapshot_of
 from tests.twins.coordinator.rules import check_shape
 from tests.twins.coordinator.world import REPLACE_AFTER_S, World, collection_of, shard_config
 
@@ -38,8 +40,8 @@ actions = st.one_of(
 
 @st.composite
 def beginnings(draw: st.DrawFn) -> World:
-    """A cluster in the middle of anything: half created, half dropped, half replicated, workers gone, back, or never
-    seen.
+    """Draw any state of a cluster: collections and shards half created, half dropped or half replicated; workers that
+    are gone, that came back, or that never registered.
     """
     world = World()
     for worker in draw(st.sets(st.sampled_from(WORKERS))):
@@ -112,7 +114,7 @@ def _play(world: World, seen: ClusterMap, action: tuple[object, ...]) -> Cluster
 
 
 def _resign(world: World, which: int, intact: bool) -> None:
-    """The storage of some live replica fails, and its worker says so."""
+    """Let the storage of one live replica fail, and let its worker resign it."""
     cluster = world.map
     replicas = [
         (config, replica)
@@ -170,10 +172,10 @@ def test_from_anywhere_the_cluster_converges_and_then_nothing_is_wanted(
     _terms_only_grow(cluster, terms)
     assert world.decide(cluster) == ()
     assert cluster.cluster is not None
-    assert set(cluster.shards_by_collection) == set(cluster.collections)
+    assert {shard.collection for shard in cluster.shards} == set(cluster.collections)
     for collection in cluster.collections.values():
         entries = cluster.shards_of(collection.id)
-        # The only replicas that may lead are on the dead worker: nothing is done but by an operator.
+        # In a lost shard, every replica that may lead is on the dead worker. Only an operator can recover it.
         lost = [entry for entry in entries if not candidates_of(entry.config, cluster.workers)]
         assert all({config.worker_of[each] for each in (*config.isr, *config.elr)} <= dead for config in (each.config for each in lost))
         assert collection.state is CollectionState.ACTIVE or (lost and collection.state is CollectionState.CREATING)
@@ -205,8 +207,8 @@ def test_an_old_primary_that_came_back_unseen_may_lead_on() -> None:
 @settings(deadline=None)
 @given(world=beginnings())
 def test_the_same_snapshot_gives_the_same_steps(world: World) -> None:
-    snapshot = Snapshot(map=world.map, seed="s")
-    assert reconcile(snapshot, 1000) == reconcile(Snapshot(map=world.map, seed="s"), 1000)
+    snapshot = snapshot_of(world.map)
+    assert reconcile(snapshot, 1000) == reconcile(snapshot_of(world.map), 1000)
 
 
 def test_a_replica_id_is_never_used_again() -> None:

@@ -20,18 +20,20 @@ def live(**registrations: int) -> dict[WorkerId, WorkerEntry]:
 
 
 def ends(**told: tuple[int, int]) -> Told:
-    """What the workers of these tell; no other worker answers."""
+    """Return what is known when only the workers of these replicas answer, each with the end of its replica's log."""
     logs = {ReplicaId(replica): LogEnd(term=Term(term), seq=Seq(seq)) for replica, (term, seq) in told.items()}
     return Told(ends=logs, answered={WorkerId(HOMES[replica]) for replica in logs})
 
 
 def closed(*replicas: str) -> Told:
-    """What is known once the workers of these have told that they are not open."""
+    """Return what is known when the workers of these replicas answer that the replicas are not open."""
     return Told(closed=frozenset(map(ReplicaId, replicas)))
 
 
 def elected(config: ShardConfig, workers: dict[WorkerId, WorkerEntry], **told: tuple[int, int]) -> ShardConfig | None:
-    """What becomes of it once it has waited long enough for those that tell nothing."""
+    """Return the elected configuration after the longest wait for silent replicas. Return None if nothing
+    is elected.
+    """
     election = election_of(ShardEntry(config=config, epoch=Revision(9)), workers, ends(**told), unled_s=UNTOLD_AFTER_S)
     if election is None:
         return None
@@ -179,7 +181,7 @@ def test_a_primary_that_resigned_and_began_anew_under_another_id_is_succeeded_to
     assert (after.primary, after.learners) == ("r1", ("r9",))
 
 
-def test_where_several_may_lead_nobody_does_who_has_not_told_that_its_log_is_open() -> None:
+def test_of_several_candidates_only_those_with_an_open_log_may_lead() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0", "r1"], primary_reg=7)
     entry, workers = ShardEntry(config=config, epoch=Revision(9)), live(w1=8)
     assert election_of(entry, workers) is None
@@ -207,7 +209,7 @@ def test_an_answer_about_one_shard_says_nothing_of_another_that_was_not_asked_ab
     assert choose_candidate(alone, live(w1=12), told) == "r1"
 
 
-def test_one_of_the_elr_leads_while_the_log_of_who_is_in_sync_does_not_open() -> None:
+def test_a_replica_of_the_elr_leads_while_the_log_of_the_isr_does_not_open() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0"], elr=["r1", "r2"], primary_reg=7, min_isr=2)
     workers = live(w0=12, w1=8, w2=9)
     told = Told(ends=ends(r1=(1, 5), r2=(1, 6)).ends, closed=frozenset({ReplicaId("r0")}))
@@ -265,7 +267,7 @@ def test_nobody_is_elected_who_may_miss_a_committed_record(
         assert len(set(after.isr)) == len(after.isr)
         eligible_there = [each for each in elr if HOMES[each] in registrations]
         there = [each for each in isr if HOMES[each] in registrations] or eligible_there
-        # Rather one of the elr that tells its log than one in sync that tells nothing.
+        # A replica of the elr whose log end is known is preferred to a replica in sync whose log end is unknown.
         rivals = [each for each in there if each in told] or [each for each in eligible_there if each in told] or there
         assert after.primary in rivals
         assert all(told.get(after.primary, (-1, -1)) >= told.get(each, (-1, -1)) for each in rivals)

@@ -3,20 +3,22 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.coordinator.logic.placement import Placement
+from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ShardId, WorkerId
 from shoal.core.sizing import REPLICA_BASE_BYTES
+from tests.twins.coordinator.plain_placement import PlainPlacement
 from tests.twins.coordinator.world import collection_of, map_of, shard_config, worker_entry
 
 ids = st.sampled_from([WorkerId(name) for name in "abcdefgh"])
 
 
 def unsaid(*workers: WorkerId) -> dict[WorkerId, int]:
-    """Budgets of workers that do not say how much memory they may use."""
+    """Return budgets of workers that do not say how much memory they may use."""
     return dict.fromkeys(workers, 0)
 
 
@@ -42,7 +44,7 @@ def test_fewest_of_the_collection_then_fewest_in_all_then_smallest_id() -> None:
     assert placement.choose(one, taken=()) == "b", "none of this collection counts more than two of another"
 
 
-def test_a_worker_that_holds_the_shard_is_not_chosen_and_nobody_is_none() -> None:
+def test_a_worker_that_holds_the_shard_is_not_chosen_and_no_candidate_gives_none() -> None:
     placement = Placement(unsaid(WorkerId("a"), WorkerId("b")))
     collection = CollectionId("one")
     assert placement.choose(collection, taken={WorkerId("a")}) == "b"
@@ -163,3 +165,47 @@ def test_the_map_tells_what_workers_may_open() -> None:
     worker = dataclasses.replace(worker_entry("a"), file_budget=30, replica_files=12)
     placement = Placement.of(map_of([], [], [worker, worker_entry("old")]))
     assert [placement.rooms(WorkerId(name)) for name in ("a", "old")] == [2, None]
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> ClusterMap:
+    """A cluster with workers of any room and zone, with collections that are being created, used and dropped."""
+    names = draw(st.sets(ids, min_size=1))
+    workers = [
+        dataclasses.replace(
+            worker_entry(name, zone=draw(st.sampled_from(["", "x", "y"]))),
+            memory_budget_bytes=draw(st.sampled_from([0, 2, 5, 50])) * REPLICA_BASE_BYTES,
+            file_budget=draw(st.sampled_from([10, 40, 400])),
+            replica_files=draw(st.sampled_from([0, 10])),
+        )
+        for name in sorted(names)
+    ]
+    collections = [collection_of(name, shards=4, state=draw(st.sampled_from(CollectionState))) for name in ("one", "two", "three")]
+    configs = []
+    for collection in collections:
+        for number in range(draw(st.integers(0, 4))):
+            homes = draw(st.lists(ids, min_size=1, max_size=3, unique=True))
+            replicas = {f"{collection.id}-{number}-{home}": str(home) for home in homes}
+            configs.append(shard_config(ShardId(collection.id, number), replicas, isr=replicas))
+    return map_of(collections, configs, workers)
+
+
+placements = st.lists(
+    st.tuples(st.sampled_from(["id-one", "id-two", "new", "id-one"]), st.integers(1, 4), st.sets(ids, max_size=3)), max_size=25
+)
+
+
+@given(fleets(), placements)
+@settings(max_examples=200)
+def test_every_choice_is_the_one_that_a_look_at_all_workers_makes(
+    cluster: ClusterMap, wanted: list[tuple[str, int, set[WorkerId]]]
+) -> None:
+    placement, plain = Placement.of(cluster), PlainPlacement.of(cluster)
+    for name, count, taken in wanted:
+        collection = CollectionId(name)
+        assert placement.choose(collection, taken, taken) == plain.choose(collection, taken, taken)
+        homes = placement.choose_several(collection, count, taken, taken)
+        assert homes == plain.choose_several(collection, count, taken, taken)
+        if homes:
+            assert placement.choose_primary(collection, homes) == plain.choose_primary(collection, homes)
+    assert [placement.rooms(worker) for worker in cluster.workers] == [plain.rooms(worker) for worker in cluster.workers]

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.coordinator.logic.reconcile import JOIN_WITHIN_S, reconcile
-from shoal.coordinator.logic.snapshot import Snapshot
 from shoal.coordinator.logic.steps import (
     ActivateCollection,
     CreateCluster,
@@ -23,13 +22,14 @@ from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardState
 from shoal.core.slots import SlotRange, split_evenly
+from tests.twins.coordinator.plain_focus import snapshot_of
 from tests.twins.coordinator.world import World, collection_of, map_of, shard_config, worker_entry
 
 WORKERS = ("w0", "w1", "w2", "w3", "w4")
 
 
 def steps_of(cluster: ClusterMap, limit: int = 1000) -> tuple[Step, ...]:
-    return reconcile(Snapshot(map=cluster, seed="s"), limit)
+    return reconcile(snapshot_of(cluster), limit)
 
 
 def test_an_empty_store_gets_a_cluster_id_and_nothing_else() -> None:
@@ -151,7 +151,7 @@ def test_a_collection_is_not_active_before_all_replicas_that_can_be_are_in_sync_
         config = shard_config(ShardId(collection.id, 0), homes, isr=members[:in_sync], learners=members[in_sync:], primary_reg=7, min_isr=2)
         cluster = map_of([collection], [config], workers)
         assert steps_of(cluster) == expected
-        waited = Snapshot(map=cluster, seed="s", joining_s={config.shard: JOIN_WITHIN_S})
+        waited = snapshot_of(cluster, joining_s={config.shard: JOIN_WITHIN_S})
         assert (reconcile(waited, 9) == active) == (in_sync >= 2)
 
 
@@ -160,7 +160,7 @@ def test_a_dropped_collection_does_not_wait_for_workers_that_are_gone_for_good()
     config = shard_config(ShardId(collection.id, 0), {"r0": "w0", "r1": "gone", "r2": "away"}, isr=["r0", "r1", "r2"])
     cluster = map_of([collection], [config], [worker_entry("w0", 7)])
     absent = {WorkerId("gone"): 600.0, WorkerId("away"): 599.0}
-    (step,) = reconcile(Snapshot(map=cluster, seed="s", absent_s=absent), 10)
+    (step,) = reconcile(snapshot_of(cluster, absent_s=absent), 10)
     assert isinstance(step, ForgetReplicas)
     assert step.homes == {"r1": "gone"}
     assert dict(step.config.worker_of) == {"r0": "w0", "r2": "away"}
@@ -222,6 +222,6 @@ def test_new_collections_are_balanced_within_one_however_small_the_rounds(worker
     while world.round(limit=limit):
         world.work()
     cluster = world.map
-    for collection, entries in cluster.shards_by_collection.items():
-        counts = Counter(entry.config.primary_worker for entry in entries)
+    for collection in cluster.collections:
+        counts = Counter(entry.config.primary_worker for entry in cluster.shards_of(collection))
         assert max(counts.values()) - min(counts[worker] for worker in cluster.workers) <= 1, collection

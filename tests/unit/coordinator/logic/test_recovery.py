@@ -67,7 +67,7 @@ def test_a_named_worker_must_have_a_replica_that_answers(worker: str) -> None:
         planned(["w2", "w3"], {"r2": (3, 9)}, worker=worker)
 
 
-def test_where_nobody_answers_there_is_nobody_to_be_believed() -> None:
+def test_without_any_answer_no_replica_is_trusted() -> None:
     with pytest.raises(PreconditionFailed, match="no replica of shard c/0 answers"):
         planned(["w2"], {})
 

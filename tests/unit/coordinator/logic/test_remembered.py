@@ -9,6 +9,7 @@ from shoal.coordinator.logic.remembered import Absences, Answers
 from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
+from shoal.core.map_tables import ShardTable
 from shoal.core.recovery import LogEnd
 from tests.twins.coordinator.world import collection_of, map_of, shard_config, worker_entry
 
@@ -92,7 +93,7 @@ def test_who_was_not_open_is_asked_again_while_it_may_lead() -> None:
     assert heard.to_ask_again(cluster(w1=8)) == {W1: (SHARD,)}
     assert heard.to_ask_again(cluster(w1=9)) == {}
     assert heard.heard(ASKED, OPEN, cluster(w1=8)).to_ask_again(cluster(w1=8)) == {}
-    dropped = dataclasses.replace(cluster(w1=8), shards={})
+    dropped = dataclasses.replace(cluster(w1=8), shards=ShardTable())
     assert heard.to_ask_again(dropped) == {}
     assert closed(heard.heard({}, SILENT, dropped)) == set(), "a shard that is no more"
 

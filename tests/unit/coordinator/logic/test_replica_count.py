@@ -6,12 +6,13 @@ import pytest
 
 from shoal.coordinator.logic.placement import Placement
 from shoal.coordinator.logic.replica_count import MOST_TOMBSTONES, replication_step
-from shoal.coordinator.logic.snapshot import Snapshot, Told
+from shoal.coordinator.logic.snapshot import Told
 from shoal.coordinator.logic.steps import AddLearners, ForgetReplicas, RetireReplica, SetReplication, Step
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig, ShardState, expanded, shrunk
+from tests.twins.coordinator.plain_focus import snapshot_of
 from tests.twins.coordinator.world import REPLACE_AFTER_S, collection_of, map_of, shard_config, worker_entry
 
 SHARD = ShardId(CollectionId("id-c"), 0)
@@ -20,7 +21,7 @@ ALL = ("w0", "w1", "w2", "w3")
 
 
 class _Open(dict[ReplicaId, LogEnd]):
-    """Whatever is asked about is open, but a few."""
+    """Stands for the log ends of all replicas except those in `but`."""
 
     def __init__(self, but: tuple[str, ...]) -> None:
         super().__init__()
@@ -48,7 +49,7 @@ def step_of(
     cluster = map_of([collection], [config], [worker_entry(name) for name in live])
     gone = {WorkerId(worker): seconds for worker, seconds in (absent or {}).items()}
     everybody = open_but() if told is None else told
-    snapshot = Snapshot(map=cluster, seed="s", told=everybody, absent_s=gone, replace_after_s=REPLACE_AFTER_S)
+    snapshot = snapshot_of(cluster, told=everybody, absent_s=gone, replace_after_s=REPLACE_AFTER_S)
     return replication_step(cluster.shards[SHARD], collection, snapshot, Placement.of(cluster))
 
 
@@ -189,7 +190,7 @@ def test_who_shares_a_zone_leaves_before_who_does_not() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0", "r1", "r2"], rf=2)
     workers = [worker_entry("w0", zone="x"), worker_entry("w1", zone="x"), worker_entry("w2", zone="y")]
     cluster = map_of([collection], [config], workers)
-    step = replication_step(cluster.shards[SHARD], collection, Snapshot(map=cluster, seed="s", told=open_but()), Placement.of(cluster))
+    step = replication_step(cluster.shards[SHARD], collection, snapshot_of(cluster, told=open_but()), Placement.of(cluster))
     assert isinstance(step, RetireReplica)
     assert step.replica == "r1"
 

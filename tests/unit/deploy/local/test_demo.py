@@ -1,4 +1,4 @@
-"""The demo must be able to fail: its recall is checked here against a hand-made case."""
+"""Test that the demo can fail: the recall that it computes is compared with a case made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of lines for people when nobody takes them: the log has them, and nobody waits."""
+"""Test lines for the terminal when nobody reads them: they are in the log, and nothing waits for the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shoal.deploy.local.terminal import Terminal
 
 @contextmanager
 def standard_output(descriptor: int) -> Iterator[None]:
-    """Let it be number 1 within the context."""
+    """Make `descriptor` the standard output (number 1) of this process within the context."""
     kept = os.dup(1)
     os.dup2(descriptor, 1)
     try:
@@ -85,7 +85,7 @@ def test_output_that_is_back_is_used_again(tmp_path: Path, caplog: pytest.LogCap
 
 
 def test_a_reader_that_is_stuck_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal after Ctrl-S, a pipe into a pager: what is written to it waits for ever."""
+    """A terminal after Ctrl-S or a pipe into a pager may block a write for ever."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     monkeypatch.setattr(terminal, "CLOSE_TIMEOUT_S", 0.1)

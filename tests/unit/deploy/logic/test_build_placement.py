@@ -59,7 +59,9 @@ NODES = st.lists(
 
 
 def admits(place: BuildPlace, each: NodeFacts) -> bool:
-    """What Ray makes of labels and CPUs, where each host of roles has given a little of them away."""
+    """Tell whether Ray would place a build on a node: its labels must fit, and enough of its CPUs must be left. On a
+    node that hosts roles, the roles take 0.1 CPU.
+    """
     has = {NODE_ID_LABEL: each.id, **({BUILDS_LABEL: "true"} if each.for_builds else {})}
     free = each.cpus - (0.1 if each.hosts else 0)
     return free >= place.cpus and all(

@@ -1,4 +1,4 @@
-"""Builds as Ray tasks, by a Ray that is a table in this process and hangs, fails or waits when told to."""
+"""Test builds as Ray tasks. Ray is replaced by a table in this process, which hangs, fails or waits when told to."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ TASK = NativeTask(index="HNSW4,Flat", dim=DIM, metric=Metric.L2, ef_construction
 
 
 class Box:
-    """A reference to something in the store."""
+    """A reference to an object in the store."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
 class GetTimeoutError(Exception):
-    """As Ray's."""
+    """Has the name of the exception that Ray raises."""
 
 
 class Answers:
-    """What a task yields; `wait` makes it do so."""
+    """The results of one task. `TableRay.wait` makes the task yield them."""
 
     def __init__(self, items: Generator[Any, None, None]) -> None:
         self.items, self.ready = items, list[Any]()
@@ -45,8 +45,8 @@ class Answers:
 
 
 class TableRay:
-    """open: whether `nodes` answers; starts: whether tasks begin; late: how often a result is late; error: raised by
-    tasks.
+    """Replaces Ray. open: set while `nodes` answers. starts: whether tasks begin. late: how many times `get` raises
+    GetTimeoutError. error: message of the error that `wait` raises, if any.
     """
 
     exceptions = types.SimpleNamespace(GetTimeoutError=GetTimeoutError)

@@ -12,7 +12,7 @@ def test_a_child_is_seen_by_its_name_until_it_ends() -> None:
     child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     assert child.pid in children_of(os.getpid())
     while name_of(child.pid) != "cat":
-        # Popen returns when exec has closed its pipe, which is before the kernel sets the name.
+        # Popen returns when exec closes its pipe. The kernel sets the new name only after that.
         pass
     assert is_alive(child.pid)
     child.send_signal(signal.SIGKILL)

@@ -10,7 +10,7 @@ from shoal.deploy.ray.role_thread import STOPPED, RoleEnd, RoleThread
 
 
 class FakeRole:
-    """A role that serves until told to fail, and notes what was asked of it."""
+    """Role that serves until it is told to fail. It records its calls."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.calls: list[str] = []

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from shoal.core.collection import Metric
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
-from shoal.core.shard_calls import QueryGroup
 from shoal.core.topk import HitColumns
-from shoal.router.logic.gather import gather_hits, gather_page, gather_points, k_of_queries, page_points, smaller_page
+from shoal.router.logic.gather import gather_hits, gather_page, gather_points, page_points, smaller_page
 
 point_ids = st.one_of(st.integers(-5, 5), st.sampled_from(["a", "b", "1", "z"]))
 
@@ -37,7 +36,7 @@ def test_gathered_hits_agree_with_sorting_everything(parts: list[list[dict[Point
     def best(found: list[tuple[int, PointId]]) -> list[tuple[int, PointId]]:
         return sorted(found, key=lambda hit: (sign * hit[0], id_order(hit[1])))[:k]
 
-    # Shards own different points: an id seen in an earlier shard is left out of the later ones.
+    # Shards own different points, so an id of an earlier shard is left out of the later ones.
     disjoint = [
         [
             {key: score for key, score in row.items() if not any(key in earlier[number] for earlier in parts[:at])}
@@ -53,20 +52,6 @@ def test_gathered_hits_agree_with_sorting_everything(parts: list[list[dict[Point
     assert list(zip(gathered.scores.tolist(), gathered.ids.tolist(), strict=True)) == flat
     assert list(gathered.payloads) == [f"{point_id!r}".encode() for _, point_id in flat]
     assert gathered.vectors[:, 0].tolist() == [score for score, _ in flat]
-
-
-@given(st.lists(st.integers(1, 3), min_size=1, max_size=6), st.booleans())
-def test_k_of_queries_is_that_of_their_group(wanted: list[int], apart: bool) -> None:
-    numbers = sorted(set(wanted)) if not apart else wanted
-    members = [[at for at in range(len(wanted)) if wanted[at] == k] for k in numbers] if not apart else [[at] for at in range(len(wanted))]
-    groups = [QueryGroup(k=k, queries=np.array(at)) for k, at in zip(numbers, members, strict=True)]
-    found = k_of_queries(groups, len(wanted))
-    assert np.broadcast_to(found, len(wanted)).tolist() == wanted
-
-
-def test_one_k_for_all_stays_a_number() -> None:
-    assert k_of_queries([QueryGroup(k=7)], 3) == 7
-    assert k_of_queries([QueryGroup(k=7, queries=np.array([0])), QueryGroup(k=7, queries=np.array([1, 2]))], 3) == 7
 
 
 def test_an_empty_shard_does_not_take_the_payloads_of_the_others_away() -> None:

@@ -7,7 +7,7 @@ from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import Consistency
 from shoal.core.shard_config import ShardConfig
 from shoal.router.logic.breaker import Gate
-from shoal.router.logic.replica_choice import ReplicaChoice, ReplicaLoad, replicas_to_ask
+from shoal.router.logic.replica_choice import ReplicaChoice, ReplicaLoad, homes_of, replicas_to_ask
 from tests.unit.router.configs import config_of, configs
 
 THREE = config_of(isr=("p", "q", "r"), learners=("s",))
@@ -26,14 +26,14 @@ loads = st.builds(
 def asked(
     config: ShardConfig = THREE, consistency: Consistency = Consistency.ANY, live: set[str] = LIVE, **known: ReplicaLoad
 ) -> list[str]:
-    return [each.replica for each in replicas_to_ask(config, consistency, live, known)]
+    return [each.replica for each in replicas_to_ask(homes_of(config, consistency, live), known)]
 
 
 @given(configs(), st.sampled_from(list(Consistency)), st.sets(workers), st.dictionaries(workers, loads))
 def test_only_replicas_that_hold_every_committed_record_on_live_workers_are_asked_each_once(
     config: ShardConfig, consistency: Consistency, live: set[WorkerId], known: dict[WorkerId, ReplicaLoad]
 ) -> None:
-    choices = replicas_to_ask(config, consistency, live, known)
+    choices = replicas_to_ask(homes_of(config, consistency, live), known)
     replicas = [each.replica for each in choices]
     allowed = {config.primary} if consistency is Consistency.PRIMARY else {*config.isr, *config.elr}
     assert set(replicas) == {each for each in allowed if config.worker_of[each] in live}
@@ -45,7 +45,7 @@ def test_only_replicas_that_hold_every_committed_record_on_live_workers_are_aske
 def test_who_keeps_failing_comes_last_and_who_is_only_eligible_after_those_in_sync(
     config: ShardConfig, known: dict[WorkerId, ReplicaLoad]
 ) -> None:
-    choices = replicas_to_ask(config, Consistency.ANY, {"wp", "wq", "wr", "ws", "wt"}, known)
+    choices = replicas_to_ask(homes_of(config, Consistency.ANY, {"wp", "wq", "wr", "ws", "wt"}), known)
     ranks = [(known.get(each.worker, ReplicaLoad()).gate is Gate.SHUT, each.replica not in config.isr) for each in choices]
     assert ranks == sorted(ranks)
     assert [each.probe for each in choices] == [known.get(each.worker, ReplicaLoad()).gate is Gate.PROBES for each in choices]
@@ -69,7 +69,7 @@ def test_a_worker_of_this_process_is_preferred_when_it_is_about_as_good() -> Non
 
 
 def test_a_probe_goes_first_and_is_told_as_such() -> None:
-    choices = replicas_to_ask(THREE, Consistency.SESSION, LIVE, {"wr": ReplicaLoad(gate=Gate.PROBES, latency_s=9.0)})
+    choices = replicas_to_ask(homes_of(THREE, Consistency.SESSION, LIVE), {"wr": ReplicaLoad(gate=Gate.PROBES, latency_s=9.0)})
     assert choices[0] == ReplicaChoice(replica="r", worker="wr", probe=True)
 
 

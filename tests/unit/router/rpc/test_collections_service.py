@@ -1,4 +1,4 @@
-"""What the public services of collections and of the cluster hand on, and how they answer."""
+"""Test what the public services of collections and of the cluster pass on, and what they answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RECALL = ShardRecall(shard=1, queries=20, real_queries=False, recall=0.97, lowes
 
 
 class Clerk:
-    """Takes down what it is asked for."""
+    """Records the calls that it gets."""
 
     def __init__(self) -> None:
         self.asked: list[object] = []

@@ -1,4 +1,6 @@
-"""Long filters are read, checked and written beside the event loop, in pieces; short ones at once."""
+"""Test that long filters are read, checked and written in pieces beside the event loop, and short ones at
+once on it.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,11 @@ LONG = {
     "conditions": Or(tuple(Contains(("text",), f"word {number}") for number in range(1_000))),
 }
 NOT_ON_THE_LOOP = 2
-"""Reading and checking."""
+"""Number of conversions of one request beside the loop: reading and checking."""
 
 
 class Looks:
-    """A turn that counts, and ends at one look."""
+    """Turn that counts its looks. The look number `ends_at` raises."""
 
     rested_s = 0.0
 
@@ -50,7 +52,7 @@ class Looks:
 
 @pytest.fixture
 def front(monkeypatch: pytest.MonkeyPatch) -> tuple[Front, list[str]]:
-    """Services, and in which threads the conversions ran."""
+    """Return the services, and a list to which each conversion adds the name of its thread."""
     threads: list[str] = []
     run = FairPool.run
 

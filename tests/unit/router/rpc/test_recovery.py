@@ -1,4 +1,6 @@
-"""Recovery of shards and the audit, as the public service forwards them to the leading coordinator."""
+"""Test that the public service forwards recoveries of shards and questions about the audit to the leading
+coordinator.
+"""
 
 from __future__ import annotations
 

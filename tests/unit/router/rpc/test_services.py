@@ -36,7 +36,7 @@ class Context:
 
 
 class Front:
-    """All services over one twin cluster."""
+    """All services of a router over one twin cluster."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.cluster = TwinCluster(limits=limits)
@@ -101,7 +101,7 @@ def test_missing_shards_are_flagged() -> None:
 
 
 LABEL = {"filter": {"field": {"path": ["a"], "in": {"values": [{"integer": 1}]}}}}
-"""Matches the point 5 only."""
+"""Matches only point 5."""
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""Reads at several replicas, in virtual time: who is asked, when a second one is, and what becomes of those that do not
-answer.
+"""Test reads of a shard with several replicas, in virtual time: which replica is asked first, when a second one is
+asked, and what happens when a replica does not answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ USUAL_S = 0.010
 
 
 class Counted(NoMetrics):
-    """Counters by name and labels."""
+    """Sums the values of each metric, by name and labels."""
 
     def __init__(self) -> None:
         self.sums: dict[tuple[str, ...], float] = {}
@@ -45,7 +45,9 @@ class Counted(NoMetrics):
 
 
 class Watched:
-    """Three workers with a replica each of one shard; the first leads. Each answers a count with its own number."""
+    """A cluster of three workers, each with a replica of the same shard. The first one leads. Each worker answers a
+    count with its own number.
+    """
 
     def __init__(self) -> None:
         self.counted = Counted()
@@ -56,7 +58,7 @@ class Watched:
             worker.delay_s = USUAL_S
 
     async def count(self, consistency: Consistency = Consistency.ANY, timeout_s: float = 10.0) -> int:
-        """Which worker answered."""
+        """Return the number of the worker that was asked, or -1 if several were."""
         before = [len(worker.calls) for worker in self.workers]
         question = Count(collection="a", read=ReadAs(consistency=consistency))
         await self.cluster.router.reads.count(question, timeout_s)
@@ -64,7 +66,7 @@ class Watched:
         return asked[-1] if len(asked) == 1 else -1
 
     def asked(self) -> list[int]:
-        """How often each worker was."""
+        """Return how often each worker was asked."""
         return [len(worker.calls) for worker in self.workers]
 
     def forget_calls(self) -> None:
@@ -72,13 +74,15 @@ class Watched:
             worker.calls.clear()
 
     async def warm(self, reads: int = 60) -> None:
-        """So many reads, after which it is known how long they take."""
+        """Make `reads` reads, so that the router learns how long a read usually takes."""
         for _ in range(reads):
             await self.count()
         self.forget_calls()
 
     async def warm_and_save_hedges(self) -> None:
-        """Reads that take half as long as is usual then, so that none of them is hedged."""
+        """Make reads that take half of the usual time, so that none of them is hedged: all hedges are left for the
+        reads that follow.
+        """
         await self.warm()
         for worker in self.workers:
             worker.delay_s = USUAL_S / 2
@@ -86,7 +90,7 @@ class Watched:
 
     @contextlib.asynccontextmanager
     async def tended(self) -> AsyncIterator[None]:
-        """What a router's server does beside its calls."""
+        """Run the background work of a router's server within the context."""
         tending = asyncio.create_task(tend((*self.cluster.router.tended, self.cluster.calls), self.cluster.view))
         try:
             yield
@@ -96,7 +100,7 @@ class Watched:
 
 
 def within(work: Callable[[Watched], Awaitable[T]]) -> tuple[T, Watched, float]:
-    """What the work returns, and the seconds it took."""
+    """Run the work. Return its result, the cluster, and the virtual seconds that it took."""
     watched = Watched()
     clock = watched.cluster.clock
     started = clock.now

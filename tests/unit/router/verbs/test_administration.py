@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import Counter
+from functools import partial
 
+import numpy as np
 import pytest
 
 from shoal.core.alteration import Alteration
 from shoal.core.cluster_map import LeaderEntry
 from shoal.core.collection import Collection, CollectionState
-from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from shoal.core.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
 from shoal.core.health import ReplicaRole
-from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term
+from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, MeasureRecall, TuneCollection
-from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardStats, ShardTune
+from shoal.core.shard_calls import Consistency, SegmentCurve, ShardCount, ShardMeasureRecall, ShardRecall, ShardStats, ShardTune
 from shoal.router.logic.gather import gather_figures
 from tests.twins.cluster import TwinCluster
 
@@ -39,10 +42,54 @@ def test_creation_is_forwarded_to_the_leader_and_ends_when_the_view_knows_it() -
     assert cluster.view.current.by_name["a"].state is CollectionState.ACTIVE
 
 
-def test_a_view_that_lags_for_long_does_not_fail_the_creation() -> None:
+def test_a_creation_that_this_view_never_shows_exists_and_ends_at_the_deadline() -> None:
     cluster = TwinCluster()
+    with pytest.raises(DeadlineExceeded, match="collection 'a' exists, but this router's map does not show it yet"):
+        create(cluster)
+    assert cluster.clock.now == 110.0
+
+
+def test_a_collection_that_is_dropped_before_it_was_usable_is_not_found() -> None:
+    for end in (forget, lambda each: each.add("a", state=CollectionState.DROPPING)):
+        cluster = TwinCluster()
+        cluster.view.events = [partial(cluster.add, "a", state=CollectionState.CREATING), partial(end, cluster)]
+        with pytest.raises(NotFound, match="'a' was dropped while it was being created"):
+            create(cluster)
+
+
+def counted(cluster: TwinCluster) -> Counter[int]:
+    calls = [call for worker in cluster.workers.values() for call in worker.calls if isinstance(call, ShardCount)]
+    assert all(call.terms.consistency is Consistency.PRIMARY for call in calls)
+    return Counter(call.shard.number for call in calls)
+
+
+def test_creation_ends_when_every_primary_serves_and_asks_only_those_that_did_not() -> None:
+    cluster = TwinCluster()
+    cluster.leader.answers = [lambda: cluster.add("a")]
+    cluster.workers[WorkerId("w1")].before = [Unavailable("is opening it")] * 3
     assert create(cluster) == "id-a"
-    assert cluster.clock.now == 102.0
+    assert counted(cluster) == {0: 1, 1: 4}
+
+
+def test_a_creation_whose_shards_do_not_serve_in_time_says_that_it_exists_and_how_many_serve() -> None:
+    cluster = TwinCluster()
+    cluster.leader.answers = [lambda: cluster.add("a")]
+    cluster.workers[WorkerId("w1")].before = [Unavailable("is opening it")] * 1_000
+    with pytest.raises(DeadlineExceeded, match="collection 'a' exists, but only 1 of its 2 shards serve yet; the others follow: ") as late:
+        create(cluster)
+    assert late.value.details.shard == "a/1"
+    assert "is opening it" in late.value.message
+    assert 109.0 < cluster.clock.now <= 110.0
+    assert counted(cluster)[1] < 40, "the pauses grow"
+
+
+def test_a_creation_of_what_is_dropped_meanwhile_is_not_found() -> None:
+    cluster = TwinCluster()
+    cluster.leader.answers = [lambda: cluster.add("a")]
+    cluster.workers[WorkerId("w1")].before = [Unavailable("is opening it")] * 5
+    cluster.view.events = [lambda: cluster.change(collections={})]
+    with pytest.raises(NotFound, match="'a' was dropped"):
+        create(cluster)
 
 
 def test_retries_go_to_the_new_leader_with_the_same_request_id() -> None:
@@ -236,16 +283,19 @@ def test_an_alteration_of_an_ill_name_is_not_forwarded() -> None:
 
 
 class Measured:
-    """What a worker answers about recall: told apart by shard."""
+    """Answers questions about recall for all workers. The answers of the shards differ."""
 
     def __init__(self, cluster: TwinCluster) -> None:
         self.asked: list[object] = []
+        self.given: list[np.ndarray] = []
         for worker in cluster.workers.values():
             worker.tune = self.tune  # type: ignore[method-assign, assignment]
             worker.measure_recall = self.measure_recall  # type: ignore[method-assign, assignment]
 
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         self.asked.append((call.k, timeout_s))
+        if call.queries is not None:
+            self.given.append(call.queries)
         curve = SegmentCurve(
             shard=call.shard.number,
             segment="s",
@@ -273,6 +323,25 @@ def test_curves_of_all_shards_come_in_their_order() -> None:
     curves = asyncio.run(cluster.router.administration.tune(TuneCollection(name="a", k=7), 50.0))
     assert [(each.shard, each.segment) for each in curves] == [(number, name) for number in range(3) for name in "st"]
     assert measured.asked == [(7, 50.0)] * 3
+
+
+def test_the_queries_of_a_call_reach_every_shard_or_are_refused_by_name() -> None:
+    cluster = TwinCluster()
+    dim = cluster.add("a", shards=3).spec.dim
+    measured = Measured(cluster)
+    queries = np.ones((2, dim), dtype=np.float32)
+    asyncio.run(cluster.router.administration.tune(TuneCollection(name="a", queries=queries), 50.0))
+    assert [each.shape for each in measured.given] == [(2, dim)] * 3
+    for bad, words in (
+        (queries[:0], "queries are empty"),
+        (queries[:, 1:], f"queries have dimension {dim - 1}"),
+        (queries * np.nan, r"queries\[0\] holds NaN"),
+        (np.ones((4_097, dim), dtype=np.float32), "4097 queries, at most 4096"),
+    ):
+        with pytest.raises(InvalidArgument, match=words) as caught:
+            asyncio.run(cluster.router.administration.tune(TuneCollection(name="a", queries=bad), 50.0))
+        assert caught.value.details.field == "queries"
+    assert len(measured.given) == 3
 
 
 def test_recall_is_measured_at_the_target_asked_for_or_at_that_of_the_collection() -> None:

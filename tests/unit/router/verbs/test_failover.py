@@ -1,4 +1,4 @@
-"""A failover is only time: writes and reads at the primary go on at the next one, in virtual time."""
+"""Test that a failover costs a call only time: writes and primary reads go on at the next primary. Virtual time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def count(cluster: TwinCluster) -> int:
 
 
 def took_s(cluster: TwinCluster, call: Callable[[TwinCluster], Awaitable[object]], *events: tuple[float, Callable[[], None]]) -> float:
-    """Seconds that the call took, while these events happened so many seconds after its beginning."""
+    """Return the seconds that the call took. events: (seconds after the beginning of the call, what happens then)."""
 
     async def work() -> float:
         started = cluster.clock.now

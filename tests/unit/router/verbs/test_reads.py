@@ -27,7 +27,7 @@ from shoal.core.limits import Limits
 from shoal.core.points import PointColumns, PointId, id_array, id_order
 from shoal.core.requests import Count, Get, ReadAs, Scroll, Search, ShardToken, Upsert
 from shoal.core.scoring import prepared, scores
-from shoal.core.shard_calls import Accuracy, Breadth, Consistency, Exact, QueryGroup, RecallTarget
+from shoal.core.shard_calls import Accuracy, Breadth, Consistency, Exact, QueryGroup, RecallTarget, ShardSearch
 from tests.support.examples.filters import filters, payloads
 from tests.twins.cluster import TwinCluster
 
@@ -91,13 +91,13 @@ def test_search_agrees_with_brute_force_over_all_points(ids: list[PointId], shar
 
 @st.composite
 def grouped(draw: st.DrawFn, count: int) -> list[tuple[int, Filter | None]]:
-    """k and filter of each of `count` queries, of which some are shared."""
+    """Draw k and filter of `count` queries. Some queries share both."""
     kinds = draw(st.lists(st.tuples(st.integers(1, 6), st.none() | filters()), min_size=1, max_size=3))
     return draw(st.lists(st.sampled_from(kinds), min_size=count, max_size=count))
 
 
 def groups_of(asked: list[tuple[int, Filter | None]]) -> tuple[QueryGroup, ...]:
-    """One group for each k and filter among them."""
+    """Return one group for each pair of k and filter."""
     members: dict[str, list[int]] = {}
     for number, each in enumerate(asked):
         members.setdefault(repr(each), []).append(number)
@@ -131,7 +131,7 @@ def test_queries_with_their_own_k_and_filter_agree_with_brute_force(
 
 
 def filled(points: dict[PointId, dict[str, object] | None], shards: int) -> TwinCluster:
-    """A cluster that holds these points, id to payload."""
+    """Return a cluster that holds these points (id to payload)."""
     cluster = TwinCluster()
     cluster.add("a", shards=shards)
     texts = tuple(None if payload is None else json.dumps(payload).encode() for payload in points.values())
@@ -187,13 +187,14 @@ def test_each_shard_gets_its_own_min_seq_and_the_time_that_is_left() -> None:
     wanted = (ShardToken("id-a", 0, 4), ShardToken("id-a", 2, 6), ShardToken("id-other", 1, 9))
     search(cluster, timeout_s=7.0, read=ReadAs(tokens=wanted))
     calls = [call for worker in cluster.workers.values() for call in worker.calls]
-    assert {call.shard.number: call.terms.min_seq for call in calls} == {0: 4, 1: 0, 2: 6}
-    assert {call.terms.consistency for call in calls} == {Consistency.SESSION}
+    asked = [call if isinstance(call, ShardSearch) else call.of(shard) for call in calls for shard in getattr(call, "shards", [None])]
+    assert {call.shard.number: call.terms.min_seq for call in asked} == {0: 4, 1: 0, 2: 6}
+    assert {call.terms.consistency for call in asked} == {Consistency.SESSION}
     assert {left for worker in cluster.workers.values() for left in worker.timeouts} == {7.0}
 
 
 def test_any_consistency_waits_for_nothing() -> None:
-    cluster = loaded([1, 2, 3])
+    cluster = loaded([1, 2, 3], shards=2)
     search(cluster, read=ReadAs(consistency=Consistency.ANY, tokens=(ShardToken("id-a", 0, 4),)))
     assert {call.terms.min_seq for worker in cluster.workers.values() for call in worker.calls} == {0}
 

@@ -1,4 +1,4 @@
-"""A scroll belongs to one collection, whoever has its name later."""
+"""Test that a scroll stays with its collection: it ends when another collection has the same name later."""
 
 from __future__ import annotations
 

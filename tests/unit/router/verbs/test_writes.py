@@ -39,7 +39,7 @@ def upsert(cluster: TwinCluster, points: PointColumns, timeout_s: float = 10.0, 
 
 
 def seqs(written: Written) -> dict[int, int]:
-    """The position in the log of each shard."""
+    """Return the seq that the write got in each shard."""
     return {token.shard: token.seq for token in written.tokens}
 
 
@@ -59,7 +59,9 @@ def delete_matching(cluster: TwinCluster, filter: Filter, timeout_s: float = 10.
 
 
 def labelled(ids: list[PointId], shards: int = 2) -> TwinCluster:
-    """Points of which every other one has the label 1, the others 0; two of a shard are deleted at once."""
+    """Return a cluster with these points: every second one has label 1, the others label 0. One delete by filter
+    removes at most two points of a shard.
+    """
     cluster = TwinCluster()
     cluster.add("a", shards=shards)
     upsert(cluster, columns(ids, payloads=tuple(b'{"label":%d}' % (at % 2) for at in range(len(ids)))), request_id=None)

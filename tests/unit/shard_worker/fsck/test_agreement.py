@@ -1,4 +1,6 @@
-"""Two replicas of any history agree wherever they stopped; one that was changed by anything else does not."""
+"""Test that two replicas with the same history agree, whatever seq each has applied, and that any other change of a
+replica is found.
+"""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from shoal.shard_worker.fsck.agreement import MOST_NAMED, Comparison, Version
 
 IDS = st.sampled_from([0, 1, 2, "a", "b"])
 HISTORIES = st.lists(st.tuples(st.sampled_from(["write", "remove"]), st.lists(IDS, min_size=1, max_size=3)), max_size=12)
-"""Records, seq 1 first."""
+"""Histories of records. The first record has seq 1."""
 
 
 def state(history, through):

@@ -1,4 +1,6 @@
-"""The digest of a replica: equal for equal sets of (id, seq) in any order, and for no others."""
+"""Test the digest of a replica: it is equal for equal sets of (id, seq) in any order, and differs for
+different sets.
+"""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Findings are bounded, what is worse stays, and the verdict is the worst of them."""
+"""Test findings: their number is bounded, the worst are kept, and the verdict is that of the worst one."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""The command: what a path means, whom it does not disturb, what it prints, how it exits."""
+"""Test the fsck command: what a path means, that it leaves a running worker alone, what it prints, how it exits."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A payload index against payloads: a right one passes whatever they hold, and each lie of one is found."""
+"""Test the check of a payload index against the payloads: a right index passes, and each wrong entry is found."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from shoal.shard_worker.payload.sealed import SealedPayloads
 from shoal.shard_worker.storage.store.inspection import StoredPoint
 
 INDEXED = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, 3.0, -1e300, "", "x", "é", "long" * 9]))
-"""Values of which an index within its bounds is sure."""
+"""Values of which an index is sure within its bounds."""
 SCALARS = INDEXED | st.just(2**70)
 KEYS = st.sampled_from(["a", "b", "c.d"])
 
@@ -82,7 +82,7 @@ def test_fields_are_those_that_the_truth_walks(payload):
 
 
 def test_a_payload_of_any_depth_is_walked_as_far_as_a_filter_may_ask():
-    """A version before the bound on depth took some that Python's own json cannot read."""
+    """An older version had no bound on depth. It stored payloads that Python's own json cannot read."""
     levels = 5 * sys.getrecursionlimit()
     deep = b'{"n":1,"b":' + b'[{"b":' * levels + b"1" + b"}]" * levels + b"}"
     walked = [path for path, _ in fields_of(payload_from_json(deep))]

@@ -1,4 +1,4 @@
-"""What a check finds in one replica: nothing in a good one, and each kind of damage where it is."""
+"""Test the check of one replica: it finds nothing in a good one, and it tells each kind of damage and its place."""
 
 import shutil
 import sqlite3
@@ -21,7 +21,7 @@ from tests.support.worker.replica_on_disk import change, checked, flip, forge, f
 from tests.support.worker.storage_parts import files_under
 
 MORE = 300
-"""Points that make an index worth training."""
+"""Number of points for which an index is trained."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def path(template, tmp_path):
-    """A good replica's folder, to be damaged."""
+    """Return the folder of a good replica, which the test may damage."""
     shutil.copytree(template, tmp_path / "worker")
     return tmp_path / "worker" / "collection" / "0" / "replica"
 
@@ -182,9 +182,7 @@ def test_damage_of_the_store_is_found_where_it_is(path, statement, position, mea
 
 
 def test_an_index_on_id_that_misses_a_row_is_found(path):
-    """A row is written into the table behind the index's back: the index is dropped, and made again as it was
-    declared.
-    """
+    """The SQL index is rebuilt as a partial index without row 6. Then its old declaration is put back."""
     change_schema = (
         "UPDATE sqlite_schema SET sql = 'CREATE UNIQUE INDEX points_by_id ON points (id) WHERE row <> 6' WHERE name = 'points_by_id'"
     )
@@ -239,7 +237,7 @@ def test_a_payload_that_is_not_the_indexed_one_is_found_though_every_hash_is_rig
     ],
 )
 def test_what_this_version_would_not_store_is_no_damage(path, payload):
-    """An older version did, and how deep it went depended on its Python."""
+    """An older version stored it. How deep its payloads could be depended on the version of Python."""
     forge(path, 20, payload=payload)
     report = checked(path)
     assert (report.findings, report.verdict) == ((), Verdict.CLEAN)

@@ -1,4 +1,4 @@
-"""Replicas of a shard on disk against each other: no false alarm, and no difference that is missed."""
+"""Test the comparison of a shard's replicas on disk: it gives no false alarm and misses no difference."""
 
 import shutil
 from dataclasses import replace
@@ -11,7 +11,7 @@ from tests.support.worker.engine_driver import Driven
 from tests.support.worker.replica_on_disk import change, checked, forge, make_worker
 
 APPLIED = 7
-"""Of the replica that make_worker makes."""
+"""Applied seq of the replica that make_worker makes."""
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +23,16 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def replicas(template, tmp_path):
-    """Folders of three replicas that hold the same."""
+    """Return the folders of three replicas that hold the same points."""
     for name in "abc":
         shutil.copytree(template, tmp_path / name)
     return [tmp_path / name / "collection" / "0" / "replica" for name in "abc"]
 
 
 def compare(*paths):
-    """Lines and findings, with letters of their workers for replicas."""
+    """Compare replicas. Return the lines and the findings; in lines, a replica's path is replaced by its worker's
+    letter.
+    """
     compared, findings = compare_replicas([checked(path) for path in paths])
     lines = [line for each in compared for line in each.lines]
     for path in paths:
@@ -39,8 +41,8 @@ def compare(*paths):
 
 
 def write_more(path, *, filling=0):
-    """Points that are new, replaced, and removed by id and by row; then, with `filling`, as many writes and what they
-    let be trimmed.
+    """Add, replace and delete points, the last by id and by row. Then make `filling` more writes and, if there are any,
+    builds and trims.
     """
     driven = Driven(path)
     driven.upsert([0, 100], [[1.0] * 4, [2.0] * 4], [None, b'{"n":9}'])
@@ -98,7 +100,7 @@ def test_where_the_log_was_trimmed_what_only_the_one_behind_has_is_said_to_be_un
 
 @pytest.mark.parametrize("behind", [False, True])
 def test_a_point_that_differs_is_found(replicas, behind):
-    """Everything is right by itself: the crcs too."""
+    """Each replica is right by itself, its crcs too. Only a comparison finds the difference."""
     if behind:
         write_more(replicas[0])
     forge(replicas[1], 20, payload=b'{"n":99}')

@@ -1,5 +1,5 @@
-"""Registration of a worker over the in-memory store: first, after a lost lease, over a dead predecessor, and beside
-another process.
+"""Test the registration of a worker in the in-memory store: at first, after a lost lease, after its process died and
+was started again, and beside another process of the same worker.
 """
 
 import asyncio
@@ -40,7 +40,9 @@ class World:
         self.changes += 1
 
     def expire_leases(self) -> None:
-        """The store's clock jumps, so every lease ends there; its keeper hears of it at the next renewal."""
+        """Let the store's clock jump, so that every lease ends in the store. The lease keeper learns of it at its next
+        renewal.
+        """
         self.jumped_s += 1_000.0
         self.cluster.expire()
 
@@ -147,7 +149,9 @@ def test_a_worker_whose_place_another_process_took_ends_and_leaves_the_other_alo
 
 
 def test_a_later_registration_by_somebody_else_in_the_map_ends_the_worker_at_once():
-    """The data folder was copied, and the copy runs: two processes must not both go on as this worker."""
+    """The data folder was copied, and another process runs on the copy. Only one of the two may go on as
+    this worker.
+    """
 
     async def run():
         world = World()

@@ -1,5 +1,6 @@
-"""A replica that takes long to open holds up nothing else on its worker: other shards commit and are asked meanwhile;
-and one that fails to open leaves nothing open."""
+"""Test that a replica that takes long to open holds up nothing else on its worker: other shards commit and answer
+meanwhile. A replica that fails to open leaves no file open.
+"""
 
 import asyncio
 import dataclasses
@@ -26,7 +27,7 @@ SLOW = ShardId(CollectionId("slow"), 0)
 
 
 async def place_slow(world: Fleet, member: Member) -> None:
-    """A second collection, of one replica on that worker."""
+    """Place a second shard with one replica, on this worker."""
     replica = ReplicaId("slow-replica")
     placed = dataclasses.replace(
         await world.config(),
@@ -51,7 +52,9 @@ async def place_slow(world: Fleet, member: Member) -> None:
 
 
 class Gate:
-    """Holds up a step of opening the slow shard. free: whether it was opened each time while the step waited for it."""
+    """Holds up one step of opening the slow shard until the test sets `opened`. free: for each wait, whether `opened`
+    was set before its timeout.
+    """
 
     def __init__(self) -> None:
         self.began, self.opened = threading.Event(), threading.Event()

@@ -1,6 +1,7 @@
-"""Views made by hand for tests of the planner: real FAISS indexes behind NativeIndex's interface, a payload index that
-asks the definition of truth, a tuning measured on other queries, and the dumb twin that all answers are compared
-with."""
+"""Build views by hand for tests of the planner. The FAISS indexes are real and have the interface of NativeIndex. The
+payload index asks the definition of truth. The tuning is measured on other queries than those of the test. A dumb twin
+gives the expected answers.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ SEQ = 1_000
 
 
 class FakeNative:
-    """A FAISS index with the interface of NativeIndex. kind: a factory string."""
+    """A FAISS index with the interface of NativeIndex. kind: FAISS factory string."""
 
     def __init__(self, vectors: np.ndarray, metric: Metric, kind: str) -> None:
         measure = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
@@ -60,8 +61,9 @@ class FakeNative:
 
 
 class FakeTuning:
-    """Recall of an index measured on `asked`, other queries than the tests search with: by rows fetched for a wanted
-    one, breadth and rank, and never better than the next worse place of the table that was measured."""
+    """Recall of an index, measured on the queries `asked`, which are not those of the test. It is a table by fetched
+    rows for each wanted row, breadth and rank. Between two measured places the worse one counts.
+    """
 
     queries, real, trusted = 0, True, False
 
@@ -91,7 +93,7 @@ class FakeTuning:
             return 0.0
         return float(self._table[number, row, column])
 
-    def breadth_for(self, k: int, recall: float) -> BreadthChoice:
+    def breadth_for(self, k: int, recall: float, queries: int = 1) -> BreadthChoice:
         choices = [BreadthChoice(breadth, k * multiple) for multiple in self._multiples for breadth in self._breadths]
         return next((choice for choice in choices if self.recall_at(k, choice.breadth, choice.fetch) >= recall), EXACT)
 
@@ -114,7 +116,9 @@ class Slot:
 
 
 class TruthPayloads:
-    """A payload index that asks the definition of truth, and is unsure of every row for which `unsure(position)`."""
+    """A payload index that asks the definition of truth. It is unsure of every row for which `unsure(position)` is
+    true.
+    """
 
     def __init__(self, payloads: Sequence[Mapping[str, Any] | None], unsure: Callable[[int], bool] = lambda _: False) -> None:
         self.payloads, self.unsure, self.asked = list(payloads), unsure, 0
@@ -136,7 +140,7 @@ class TruthPayloads:
 
 @dataclass
 class World:
-    """Parts as a view has them, and all live points in a dictionary: id to (vector as given, payload)."""
+    """A view made of parts, and all live points as a dictionary: id to (vector as given, payload)."""
 
     metric: Metric
     view: IndexView
@@ -155,7 +159,7 @@ class World:
 
 
 class Ticks:
-    """A clock that stands still, so that nothing is learnt from how fast a test runs."""
+    """A clock that stands still, so that searches learn nothing from the speed of a test."""
 
     def __call__(self) -> float:
         return 0.0
@@ -163,8 +167,8 @@ class Ticks:
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """One part to be: ids, vectors as given, payloads; dead: positions that are dead in the view; kind: of its index,
-    "" exact.
+    """What one part of a view is made of. vectors: as given. dead: positions that are dead in the view. kind: FAISS
+    factory string of its index, "" for none (exact search).
     """
 
     ids: Sequence[PointId]
@@ -176,7 +180,7 @@ class Piece:
 
 
 def world(metric: Metric, pieces: Sequence[Piece], asked: np.ndarray) -> World:
-    """The pieces as parts of one view. asked: (m, dim) queries that indexes are tuned with."""
+    """Build one view whose parts are the pieces. asked: queries (m, dim) on which the indexes are measured."""
     parts, points, texts, row = [], {}, {}, 1
     for key, piece in enumerate(pieces, start=1):
         part = _part(key, piece, metric, row, prepared(asked.astype(np.float32), metric))
@@ -218,7 +222,7 @@ Hits = list[tuple[PointId, float]]
 
 
 def truth(world: World, queries: np.ndarray, filter: Filter | None, k: int | None, radius: float | None = None) -> list[Hits]:
-    """The k best matching points of each query, all when k is None; every one of them compared."""
+    """Return the k best matching points of each query, all of them when k is None. Compares every point."""
     kept = [(at, vector) for at, (vector, payload) in world.points.items() if filter is None or matches(filter, payload, at)]
     if not kept:
         return [[] for _ in queries]
@@ -236,7 +240,7 @@ def truth(world: World, queries: np.ndarray, filter: Filter | None, k: int | Non
 
 
 def by_query(found: IndexHits) -> list[Hits]:
-    """Hits of each query."""
+    """Split the hits by query."""
     ends = np.cumsum(found.counts)
     return [
         list(zip(found.ids[end - count : end].tolist(), found.scores[end - count : end].tolist(), strict=True))
@@ -245,7 +249,7 @@ def by_query(found: IndexHits) -> list[Hits]:
 
 
 def recall(found: list[Hits], expected: list[Hits]) -> float:
-    """Mean share of the expected hits that were found; a query that expects none counts as 1."""
+    """Return the mean share of the expected hits that were found. A query that expects none counts as 1."""
     return float(np.mean([_share([i for i, _ in f], [i for i, _ in e]) for f, e in zip(found, expected, strict=True)]))
 
 
@@ -255,7 +259,7 @@ def payload_of(text: bytes | None) -> Any:
 
 @functools.cache
 def clustered(seed: int, rows: int, dim: int, clusters: int, spread: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
-    """(vectors, cluster of each): normal clouds around random centres."""
+    """Draw normal clouds of points around random centres. Return the vectors and the number of each one's cluster."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(clusters, dim)) * 1.2
     label = rng.integers(0, clusters, size=rows)
@@ -268,7 +272,9 @@ def _nearest(query: np.ndarray, vectors: np.ndarray, metric: Metric, count: int)
 
 
 def _places(found: np.ndarray, rows: int) -> np.ndarray:
-    """Place of each of `rows` rows in what was found, beyond all places for those that were not. (rows,)."""
+    """Return the place of each of `rows` rows in `found`, shape (rows,). A row that was not found gets the place
+    `rows`.
+    """
     places = np.full(rows, rows)
     kept = np.flatnonzero(found >= 0)
     places[found[kept]] = kept

@@ -1,4 +1,4 @@
-"""Readers beside the writer and builds: each point exactly once, always."""
+"""Test readers beside the writer and beside builds: each answer holds each point exactly once."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def test_each_point_is_seen_exactly_once_while_it_is_written_built_and_swapped()
 
 
 def _write_until_swapped(writer: Writer) -> tuple[int, int]:
-    """Upsert the same ids again and again while builds run beside; (swaps, rounds)."""
+    """Upsert the same ids again and again while builds run in other threads. Return the number of swaps and
+    of rounds.
+    """
     rng = np.random.default_rng(1)
     swaps, rounds, build, sealed, job = 0, 0, None, [], None
     while swaps < SWAPS and rounds < MAX_ROUNDS:

@@ -1,4 +1,4 @@
-"""Sealed segments on disk: round trip, and files that are not what they should be."""
+"""Test sealed segments on disk: they are read as they were written, and wrong files are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _queries() -> np.ndarray:
 
 
 def _save(writer: Writer, folder: Path) -> dict[str, Path]:
-    """Seal what is frozen and write it down, as the replica does."""
+    """Seal what is frozen and write its files, as the replica does. Return the files by suffix."""
     job = writer.index.begin_build(_plan(writer))
     sealed = sealed_by(job)
     paths = {suffix: folder / f"one{suffix}" for suffix in sealed.files()}

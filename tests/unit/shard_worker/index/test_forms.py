@@ -1,4 +1,4 @@
-"""Every kind of index: built from several sources, searched, written, read, extended."""
+"""Test every kind of index: it is built from several sources, searched, written, read and extended."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ KINDS = {
     "PQ6x4": 300,
     "RaBitQ": 300,
 }
-"""How many rows must be fetched so that those compared exactly hold nearly all of the ten nearest."""
+"""Number of rows to fetch, so that comparing them exactly finds nearly all of the ten nearest."""
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def _queries(metric: Metric) -> np.ndarray:
 
 
 def _recall(segment: SealedSegment, metric: Metric, fetch: int, breadth: int) -> float:
-    """Recall of the K nearest after an exact comparison of the `fetch` rows that the index gives."""
+    """Return the recall of the K nearest, when the `fetch` rows that the index returns are then compared exactly."""
     part, queries = segment.part(), _queries(metric)
     assert part.native is not None
     found = part.native.search(queries, fetch, breadth)

@@ -1,4 +1,4 @@
-"""Queries are told from others by how far their nearest rows lie."""
+"""Test that queries unlike the sample are recognised by the distance of their nearest rows."""
 
 import numpy as np
 import pytest
@@ -55,3 +55,23 @@ def test_without_a_sample_nothing_is_unlike_and_doubt_can_be_told():
 
 def test_what_is_no_number_is_not_unlike():
     assert Likeness([1.0]).unlike(np.array([np.nan])) is None
+
+
+def test_a_measurement_serves_some_queries_and_all_once_it_is_confirmed():
+    likeness = Likeness([1.0, 2.0, 3.0], most=4)
+    assert likeness.serves(0.9, 4)
+    assert not likeness.serves(0.9, 5)
+    likeness.unlike(np.array([2.0, 2.0, 2.0]))
+    assert likeness.serves(0.9, 1)
+    assert not likeness.serves(0.9, 2)
+    likeness.confirm(0.9)
+    assert likeness.serves(0.9, 1_000)
+    assert not likeness.serves(0.91, 2), "a higher recall was not confirmed"
+    likeness.doubt()
+    assert not likeness.serves(0.9, 1)
+
+
+def test_a_measurement_on_real_queries_needs_no_confirmation():
+    likeness = Likeness([1.0, 2.0, 3.0])
+    likeness.unlike(np.full(1_000, 2.0))
+    assert likeness.serves(1.0, 1_000)

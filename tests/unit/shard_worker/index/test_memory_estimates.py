@@ -1,4 +1,4 @@
-"""What shoal.core.sizing tells before, beside what a real index holds after."""
+"""Test the estimates of shoal.core.sizing against the memory that a real index takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS, DIM, TOLERANCE = 6_000, 32, 0.2
 
 
 def filled(index: str, *, strings: bool = False, rows: int = ROWS) -> ReplicaIndex:
-    """An index over that many rows, with payloads of 26 bytes in the mean, in one growing segment."""
+    """Return an index with `rows` rows in one growing segment. Their payloads have 26 bytes on average."""
     made = ReplicaIndex(dim=DIM, metric=Metric.L2, index=index, growing_rows=rows + 1)
     numbers = np.arange(1, rows + 1)
     ids: IdArray = id_array([f"document-{number:07d}" for number in numbers]) if strings else numbers

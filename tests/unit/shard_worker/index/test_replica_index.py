@@ -1,4 +1,4 @@
-"""Writer's verbs against the dumb twin, and what views promise."""
+"""Test the calls of the writer against the dumb twin, and what views guarantee."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ VERBS = st.tuples(st.sampled_from(["freeze", "begin", "begin everything", "run",
 
 
 class _Run:
-    """One random history, with every view it published and what was true then."""
+    """One random history: each view that it published, and the points at that time."""
 
     def __init__(self, metric: Metric, index: str) -> None:
         self.writer = Writer(new_index(metric, DIM, index=index))

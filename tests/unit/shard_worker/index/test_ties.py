@@ -1,6 +1,4 @@
-"""Many rows that tie: the order is that of sorting everything by (score, id), and the work does not grow with what
-ties.
-"""
+"""Test many rows that tie: they are ordered by (score, id), and the work does not grow with the number of ties."""
 
 from __future__ import annotations
 
@@ -123,7 +121,7 @@ def test_rows_that_tie_come_back_as_the_dumb_twin_sorts_them(different, ids, met
     everything = brute_force(points, queries[0], 2_500, metric)
     radius = everything[len(everything) // 2][1] if bounded else None
     found = found_by(writer, queries, k, metric, without=without, radius=radius)
-    # By then it is known which vectors are equal.
+    # The second search knows which vectors are equal.
     again = found_by(writer, queries, k, metric, without=without, radius=radius)
     for number in range(0, batch, 23):
         expected = brute_force(points, queries[number], k, metric)

@@ -1,5 +1,5 @@
-"""Look-ups in recall tables: conservative between measured points, least cost, exact where nothing else is known to
-do.
+"""Test look-ups in recall tables: between measured points they assume the worse one; they choose the least cost, and
+exact search where no breadth is known to reach the target.
 """
 
 import dataclasses
@@ -18,7 +18,9 @@ ROWS = 100_000
 
 
 def true_recall(rank: int, breadth: float, fetch: float) -> float:
-    """A smooth world: concave in the logarithms where recall is of interest, as measured ones are."""
+    """Return the recall of a smooth model. Like measured recall, it is concave in the logarithms in the range of
+    interest.
+    """
     return max(0.0, 1 - 0.2 * (rank**0.3) * breadth**-0.6) * max(0.0, 1 - 0.4 * rank / fetch)
 
 
@@ -86,7 +88,7 @@ def test_breadth_expected_agrees_with_trying_every_breadth(shape, k, recall, exa
         for fetch in sorted({k, *(fetch for fetch in FETCHES if shape[1] and fetch > k)})
         for breadth in range(8 if shape[0] else 1, (512 if shape[0] else 1) + 1)
     ]
-    # Near the border a rounding of a logarithm may decide, hence the room of one breadth.
+    # At the border, the rounding of a logarithm may decide.
     good = [each for each in tried if known.recall_at(k, each.breadth, each.fetch) >= recall]
     least = min([known.us_of(each.breadth, each.fetch) for each in good] + [known.exact_us(ROWS)])
     assert known.us_of(choice.breadth, choice.fetch) <= least + 1e-6
@@ -194,6 +196,21 @@ def test_only_what_was_measured_on_queries_like_those_asked_chooses(monkeypatch)
     assert known_of(real=False).choice(10, 0.9) == EXACT
     known.likeness.doubt()
     assert known.choice(10, 0.9) == EXACT
+
+
+def test_a_measurement_on_rows_chooses_for_a_bounded_number_of_queries_until_it_is_confirmed(monkeypatch):
+    monkeypatch.setattr(tuning_module, "DEAR_US", math.inf)
+    measures = dataclasses.replace(known_of(real=True).measures, real=False)
+    provisional = Tuning(known_of(real=True).shape, measures)
+    most = tuning_module.PROVISIONAL_QUERIES
+    assert (provisional.provisional, provisional.trusted, provisional.confirmed(0.9)) == (True, True, False)
+    assert provisional.choice(10, 0.9, most) == provisional.breadth_for(10, 0.9) != EXACT
+    assert provisional.choice(10, 0.9, most + 1) == EXACT
+    provisional.likeness.unlike(np.full(most, 1.0))
+    assert provisional.choice(10, 0.9) == EXACT
+    provisional.likeness.confirm(0.9)
+    assert provisional.choice(10, 0.9, most + 1) == provisional.breadth_for(10, 0.9)
+    assert provisional.choice(10, 0.95) == EXACT
 
 
 def test_where_exact_search_is_dear_it_is_as_broad_as_is_known_to_help(monkeypatch):

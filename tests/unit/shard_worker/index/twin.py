@@ -1,4 +1,6 @@
-"""The dumb twin of ReplicaIndex: a dict, sorted whole for every query; and a writer that drives both."""
+"""Hold the dumb twin of ReplicaIndex, a dictionary that is sorted whole for every query, and a writer that
+drives both.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,13 @@ from shoal.shard_worker.index.view import IndexHits, IndexView
 from shoal.shard_worker.logic.segments.segment_plan import plan_build
 
 NEVER: Callable[[], bool] = bool
-"""should_stop that is never true."""
+"""A should_stop that always returns False."""
 
 Hits = list[tuple[PointId, float]]
 
 
 def brute_force(points: Mapping[PointId, np.ndarray], query: np.ndarray, k: int, metric: Metric) -> Hits:
-    """The k best points by (score, id)."""
+    """Return the k best points by (score, id)."""
     if not points:
         return []
     rows = prepared(np.stack(list(points.values())), metric)
@@ -37,7 +39,7 @@ def brute_force(points: Mapping[PointId, np.ndarray], query: np.ndarray, k: int,
 
 
 def _best_first(hit: tuple[PointId, float], metric: Metric) -> tuple[bool, float, tuple[int, int, str]]:
-    """Sort key: scores that are no number come last."""
+    """Return a sort key: best score first, then by id. Scores that are NaN come last."""
     point_id, score = hit
     if math.isnan(score):
         return (True, 0.0, id_order(point_id))
@@ -45,7 +47,7 @@ def _best_first(hit: tuple[PointId, float], metric: Metric) -> tuple[bool, float
 
 
 def by_query(found: IndexHits) -> list[Hits]:
-    """Hits of each query."""
+    """Split the hits by query."""
     ends = np.cumsum(found.counts)
     return [
         list(zip(found.ids[end - count : end].tolist(), found.scores[end - count : end].tolist(), strict=True))
@@ -54,7 +56,7 @@ def by_query(found: IndexHits) -> list[Hits]:
 
 
 class Writer:
-    """The writer thread's side of one replica: a store of rows beside the index, as the replica keeps it."""
+    """Does the part of the writer thread for one replica: keeps rows and points beside the index, as the store does."""
 
     def __init__(self, index: ReplicaIndex) -> None:
         self.index = index
@@ -77,7 +79,7 @@ class Writer:
         self.index.publish(self.seq)
 
     def build(self, *, everything: bool = False) -> bool:
-        """One build from plan to swap; False when there was nothing to build."""
+        """Do one build, from the plan to the swap. Return False when there is nothing to build."""
         plan = plan_build(self.index.summary(), everything=everything)
         if plan is None:
             return False
@@ -91,7 +93,7 @@ class Writer:
             pass
 
     def live(self) -> tuple[np.ndarray, np.ndarray]:
-        """(rows ascending, their ids), as the store would say."""
+        """Return the live rows, ascending, and their ids, as the store does."""
         ordered = sorted(self.row_of.items(), key=lambda item: item[1])
         return np.array([row for _, row in ordered], dtype=np.int64), id_array(point_id for point_id, _ in ordered)
 
@@ -109,7 +111,7 @@ class Writer:
 
 
 def sealed_by(job: BuildJob) -> SealedSegment:
-    """The result of a build that nobody stops."""
+    """Run a build to its end and return its segment."""
     sealed = job.run(NEVER)
     assert sealed is not None
     return sealed
@@ -123,7 +125,7 @@ def new_index(metric: Metric, dim: int, *, index: str = "hnsw", growing_rows: in
 
 
 def search(index: ReplicaIndex, view: IndexView, queries: np.ndarray, k: int, *, exact: bool, ef: int) -> IndexHits:
-    """Without a filter."""
+    """Search without a filter."""
     accuracy = Exact() if exact else Breadth(ef=ef)
     context = SearchContext(hot=HotFilters(), read_payloads=lambda rows: None, clock=time.perf_counter)
     return search_view(view, queries, (QueryGroup(k=k),), accuracy, None, index.metric, context)[0]
@@ -143,6 +145,6 @@ def approximate(index: ReplicaIndex, view: IndexView, queries: np.ndarray, k: in
 
 
 def recall(found: list[Hits], truth: list[Hits]) -> float:
-    """Share of true hits that were found."""
+    """Return the mean share of the true hits that were found."""
     shares = [len({i for i, _ in a} & {i for i, _ in b}) / len(b) for a, b in zip(found, truth, strict=True)]
     return float(np.mean(shares))

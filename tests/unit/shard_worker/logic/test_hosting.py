@@ -1,8 +1,13 @@
 import dataclasses
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
+from shoal.core.map_changes import changed_shards_on
+from shoal.core.map_tables import CollectionTable, ShardTable
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import split_evenly
 from shoal.shard_worker.logic.hosting import (
@@ -25,6 +30,7 @@ from shoal.shard_worker.logic.hosting import (
     next_steps,
     next_term,
 )
+from tests.support.examples.cluster_maps import WORKERS, pairs_of_maps, replica_of, shards
 
 ME, SHARD, REPLICA = WorkerId("me"), ShardId(CollectionId("c"), 0), ReplicaId("r")
 
@@ -52,7 +58,7 @@ def entry(*, state: ShardState = ShardState.ACTIVE, worker: str = "me", reg: int
 
 
 def view(each: ShardEntry | None, *, in_state: CollectionState = CollectionState.ACTIVE, **changes) -> HostView:
-    cluster = ClusterMap(collections={SHARD.collection: collection(in_state)}, shards={} if each is None else {SHARD: each})
+    cluster = ClusterMap(collections=CollectionTable([collection(in_state)]), shards=ShardTable([] if each is None else [each]))
     base = HostView(map=cluster, me=ME, registration=Revision(7), local={}, folders=frozenset(), busy=frozenset())
     return dataclasses.replace(base, **changes)
 
@@ -153,7 +159,7 @@ OTHER = ReplicaId("other")
 
 
 def replicated(*, isr: tuple[ReplicaId, ...], learners: tuple[ReplicaId, ...] = (), leaving: tuple[ReplicaId, ...] = ()) -> ShardEntry:
-    """The primary is elsewhere; this worker holds REPLICA."""
+    """Return a shard whose primary is on another worker. This worker holds REPLICA."""
     config = dataclasses.replace(
         entry().config,
         primary=OTHER,
@@ -168,7 +174,7 @@ def replicated(*, isr: tuple[ReplicaId, ...], learners: tuple[ReplicaId, ...] = 
 
 
 def with_the_other(alone: HostView, *, registration: int = 3) -> HostView:
-    """The other worker is there, too."""
+    """Add the other worker to the map."""
     home = WorkerId("there")
     there = WorkerEntry(id=home, address="a:1", incarnation="i", pid=1, node="n", zone="", registration=Revision(registration))
     return dataclasses.replace(alone, map=dataclasses.replace(alone.map, workers={home: there}))
@@ -228,3 +234,36 @@ def test_a_replica_is_deleted_on_its_tombstone_once_nobody_counts_on_it():
     gone = replicated(isr=(OTHER,), leaving=(REPLICA,))
     assert next_steps(view(gone, local=local(), folders=FOLDER)) == [DropReplica(entry=gone, replica=REPLICA)]
     assert next_steps(view(gone, local=local(), folders=FOLDER, registration=Revision(0))) == []
+
+
+@st.composite
+def views(draw: st.DrawFn, cluster: ClusterMap) -> HostView:
+    """What the first worker of a random map has: replicas of the map, of no map, under other ids, and folders."""
+    me, local = WORKERS[0], dict[ShardId, LocalReplica]()
+    for shard in draw(st.lists(shards, max_size=6, unique=True)):
+        replica = draw(st.sampled_from([replica_of(shard, me), ReplicaId("renamed")]))
+        epoch, state = draw(st.integers(1, 3)), draw(st.sampled_from(Local))
+        local[shard] = LocalReplica(replica=replica, state=state, epoch=Revision(epoch), registration=Revision(1))
+    return HostView(
+        map=cluster,
+        me=me,
+        registration=Revision(draw(st.sampled_from([0, 1]))),
+        local=local,
+        folders=draw(st.frozensets(shards.map(lambda shard: (shard, replica_of(shard, me))), max_size=4)),
+        busy=draw(st.frozensets(shards, max_size=2)),
+    )
+
+
+@given(pairs_of_maps(), st.data())
+@settings(max_examples=200)
+def test_a_look_at_the_workers_own_shards_finds_what_a_look_at_the_whole_map_finds(maps, data):
+    before, after = maps
+    seen = data.draw(views(before))
+    everything = sorted({*before.shards, *after.shards, *seen.local})
+    steps = next_steps(seen)
+    assert steps == next_steps(seen, everything)
+    newer = dataclasses.replace(seen, map=after)
+    changed = changed_shards_on(seen.me, before, after)
+    others = [shard for shard in everything if shard not in changed]
+    assert next_steps(newer, others) == next_steps(seen, others), "what is not among the changed ones has the same step"
+    assert len(next_steps(newer, changed)) + len(next_steps(newer, others)) == len(next_steps(newer))

@@ -29,8 +29,8 @@ COST = ReplicaCost(held=500, growing=GROWING)
 
 
 def peak_of(growing: GrowingSize, writes: list[int]) -> int:
-    """What a growing segment does with writes, one after the other: the most rows of arrays at once, beyond those at
-    first.
+    """Replay writes to a growing segment. Return the most rows that its arrays have at once, beyond those at the
+    beginning. An old and a new array may exist together.
     """
     rows, reserved, frozen, peak = growing.rows, growing.reserved, 0, growing.reserved
     for points in writes:

@@ -1,4 +1,4 @@
-"""What a member does with what a primary sends, and two replicas against each other under random schedules."""
+"""Test what a member does with the messages of a primary, and two replicas against each other in random schedules."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def record(term: int, seq: int) -> Record:
 
 
 def follower(*terms: int, known: int = 1, applied: int = 0) -> ReplicaMachine:
-    """With records of these terms in its log, all durable."""
+    """Return a member whose log has records of these terms, all durable."""
     records = [record(term, seq) for seq, term in enumerate(terms, 1)]
     runs: dict[Term, Seq] = {}
     for each in records:
@@ -152,7 +152,8 @@ def test_records_that_do_not_follow_are_answered_with_what_is_here():
 
 def test_only_what_is_committed_and_matched_and_durable_is_applied():
     machine = follower(1, 1, 1, known=2)
-    # Seq 3 is of another term here than at the primary: it is not covered by what was sent.
+    # The primary sent seq 1 and 2 only. Its record with seq 3 has another term than the one here, so seq 3 is not
+    # applied.
     (apply, _) = sorted(machine.handle(asked(2, (1, 2), commit=3)), key=lambda effect: isinstance(effect, AnswerAppend))
     assert isinstance(apply, ApplyRecords)
     assert [each.seq for each in apply.records] == [1, 2]
@@ -237,9 +238,9 @@ def test_time_in_which_the_process_slept_does_not_count():
     start=st.integers(0, 14),
 )
 def test_a_member_becomes_equal_to_the_primary_and_never_cuts_what_is_committed(common, mine, theirs, committed, applied, start):
-    """Both share a past; the member has a tail of its own of a lower term.
+    """The two logs begin equal. Then the member has records of its own, of a lower term.
 
-    The primary begins anywhere and goes where the member says.
+    The primary begins to send at any seq, and then from where the member's answers lead it.
     """
     past = [1 + sum(common[: at + 1]) for at in range(len(common))]
     term = (past[-1] if past else 1) + 2

@@ -1,4 +1,4 @@
-"""Random payloads and filters that meet each other often, and the dumb twin: every row read, every time."""
+"""Draw random payloads and filters that often match, and compare an index with its dumb twin, which reads every row."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ plain_payloads: st.SearchStrategy[Payload] = st.one_of(
         max_size=3,
     ),
 )
-"""Of what an index within its bounds can tell without reading: no integer beyond 64 bits, no object in a list."""
+"""Payloads of which an index is sure within its bounds: no integer beyond 64 bits, no object in a list."""
 
 
 def _ranges(path: Path, bounds: st.SearchStrategy[Any]) -> st.SearchStrategy[Filter]:
@@ -90,29 +90,29 @@ filters: st.SearchStrategy[Filter] = st.recursive(
 
 
 def texts(payloads: Sequence[Payload]) -> list[bytes | None]:
-    """The payloads as a store holds them."""
+    """Return the payloads as a store holds them."""
     return [None if payload is None else json.dumps(payload).encode() for payload in payloads]
 
 
 def numbered(rows: int) -> list[PointId]:
-    """Ids of rows: numbers, and strings in between."""
+    """Return ids of rows: integers, and every third one a string."""
     return [str(row) if row % 3 == 2 else row for row in range(rows)]
 
 
 def true_rows(filter: Filter, payloads: Sequence[Payload], ids: Sequence[PointId]) -> list[int]:
-    """Positions that match, by the definition of truth."""
+    """Return the positions that match by the definition of truth."""
     return [at for at, (payload, point_id) in enumerate(zip(payloads, ids, strict=True)) if matches(filter, payload, point_id)]
 
 
 def read_rows(matched: Matched, filter: Filter, payloads: Sequence[Payload], ids: Sequence[PointId]) -> list[int]:
-    """Positions that match when the unsure ones are read."""
+    """Return the positions that match, after the unsure rows were read."""
     assert not matched.sure & matched.unsure
     read = [at for at in matched.unsure if matches(filter, payloads[at], ids[at])]
     return sorted([*matched.sure, *read])
 
 
 def check(part: PayloadPart, filter: Filter, payloads: Sequence[Payload], ids: Sequence[PointId] | None = None) -> Matched:
-    """What the part says, once it agrees with the truth: sure is never wrong, and nothing is missed."""
+    """Check that the part agrees with the truth: sure rows match, and no row is missed. Return its answer."""
     known = list(range(len(payloads))) if ids is None else ids
     assert len(part) == len(payloads)
     matched = part.match(filter, id_array(known))
@@ -123,5 +123,5 @@ def check(part: PayloadPart, filter: Filter, payloads: Sequence[Payload], ids: S
 
 
 def everything(part: PayloadPart) -> np.ndarray:
-    """Positions of all rows."""
+    """Return the positions of all rows."""
     return np.arange(len(part), dtype=np.int64)

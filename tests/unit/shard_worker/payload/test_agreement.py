@@ -1,4 +1,6 @@
-"""Every form of the index agrees with the definition of truth, for any payloads, filters and bounds."""
+"""Test that every form of the payload index agrees with the definition of truth, for any payloads, filters
+and bounds.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ MODERATE = settings(max_examples=60, deadline=None, suppress_health_check=[Healt
 
 
 def grown(rows: list[Payload], bounds: PayloadBounds, block_rows: int) -> GrowingPart:
-    """The rows in a growing index whose blocks are this small."""
+    """Put the rows into a growing index whose blocks have `block_rows` rows, and return its part."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(growing_module, "BLOCK_ROWS", block_rows)
         growing = GrowingPayloads(bounds)
@@ -68,7 +70,7 @@ def test_a_sealed_index_and_its_file_agree(rows: list[Payload], wanted: list[Fil
 def test_what_is_built_from_parts_of_parts_agrees(
     first: list[Payload], second: list[Payload], third: list[Payload], wanted: list[Filter], bounds: PayloadBounds, data: st.DataObject
 ) -> None:
-    """Two merges, the second with a result of the first, each of some rows in any order."""
+    """Two merges take some rows of each source, in any order. The second one merges the result of the first."""
 
     def some(rows: list[Payload]) -> list[int]:
         return data.draw(st.permutations(range(len(rows))))[: data.draw(st.integers(0, len(rows)))]
@@ -92,7 +94,7 @@ def test_what_is_built_from_parts_of_parts_agrees(
 @given(rows=st.lists(plain_payloads, max_size=8), wanted=field_tests)
 @MODERATE
 def test_within_its_bounds_an_index_is_sure(rows: list[Payload], wanted: Filter) -> None:
-    """An index that answered "read it" to everything would agree with the truth too."""
+    """Without this test, an index that is unsure of every row would pass, too."""
     assert not check(SealedPayloads.from_payloads(texts(rows), ROOMY), wanted, rows).unsure
     assert not check(grown(rows, ROOMY, 3), wanted, rows).unsure
 

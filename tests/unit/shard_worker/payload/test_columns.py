@@ -1,4 +1,4 @@
-"""Columns compare exactly: at 2^53, at 2^63, at the largest float and beyond."""
+"""Test that columns compare exactly: at 2^53, at 2^63, at the largest float and beyond."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids and connectives; the tests of fields are answered by a stand-in."""
+"""Test the evaluation of ids and of and, or, not. The test of a field is answered by a stand-in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNSURE, NOBODY = Exists(path=("unsure",)), Exists(path=("nobody",))
 
 
 def answer(test: Test) -> Matched:
-    """Row 0 is unsure of the one test, the other has no rows, a third must not be asked."""
+    """Answer the test UNSURE with row 0 as unsure, and the test NOBODY with no row. Any other test raises KeyError."""
     return {UNSURE.path: Matched(sure=BitMap(), unsure=BitMap([0])), NOBODY.path: Matched(sure=BitMap(), unsure=BitMap())}[test.path]
 
 

@@ -1,5 +1,5 @@
-"""A growing index: parts stay as they are while it goes on, blocks close by rows and by bytes, and memory is told
-honestly.
+"""Test a growing index: its parts do not change while it grows, its blocks close by rows and by bytes, and it tells its
+memory.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def test_memory_is_told_within_a_fifth(kind: str) -> None:
     gc.collect()
     assert growing.memory_bytes() == pytest.approx(tracemalloc.get_traced_memory()[0], rel=0.2)
     sealed = SealedPayloads.build([(growing.part(), everything(growing.part()))])
-    # What both share belongs to the sealed one once the growing one is gone.
+    # Once the growing index is gone, the memory that both share belongs to the sealed one.
     del growing
     gc.collect()
     traced = tracemalloc.get_traced_memory()[0]

@@ -1,5 +1,5 @@
-"""Three-valued logic: whatever the unsure rows turn out to be, the answer allows for it and says no more than it
-must.
+"""Test three-valued logic: the answer is right whether the unsure rows match or not, and no row is unsure
+without need.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Merging within bounds: which fields keep their index, and what becomes of a field that one source could not index."""
+"""Test merging within bounds: which fields keep their index, and what happens to a field that one source could not
+index.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ def test_strings_that_are_together_too_many_become_hashes() -> None:
     parts = (sealed(first, bounds), sealed(second, bounds))
     merged = SealedPayloads.build([(part, everything(part)) for part in parts])
     assert list(check(merged, In(path=("w",), values=("b",)), first + second).unsure) == [1, 2]
-    # Without the row of "d" they are few enough.
+    # Without the row of "d" there are few enough distinct strings for a dictionary.
     fewer = SealedPayloads.build([(parts[0], everything(parts[0])), (parts[1], np.array([1, 0]))])
     assert list(check(fewer, Prefix(path=("w",), text="b"), [*first, second[1], second[0]]).sure) == [1, 3]
 

@@ -1,4 +1,6 @@
-"""The file: what it holds comes back (see test_agreement too), and what contradicts itself is refused."""
+"""Test the file of a payload index: it is read as it was written (see also test_agreement), and a file that contradicts
+itself is refused.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,10 @@ def test_every_truncation_and_any_addition_is_refused(tmp_path: Path) -> None:
         decode_payloads(data + b"\0")
 
 
-def test_a_damaged_file_is_refused_or_leads_beyond_no_array(tmp_path: Path) -> None:
-    """The hash finds every flip; should one pass, reading and matching still end in an answer or in DataLoss."""
+def test_a_damaged_file_is_refused_or_reads_within_its_arrays(tmp_path: Path) -> None:
+    """The hash finds every flipped bit. Even a file that passes must give an answer or DataLoss when it is read and
+    matched.
+    """
     data = written(tmp_path)
     body = len(MAGIC) + 8 + int.from_bytes(data[len(MAGIC) : len(MAGIC) + 8], "little")
     path = tmp_path / "flipped.payload"

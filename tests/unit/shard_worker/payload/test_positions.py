@@ -1,4 +1,4 @@
-"""Bitmaps from arrays, by every way they are made, are the sets that Python makes."""
+"""Test that bitmaps made from arrays, in each way, equal Python's sets."""
 
 from __future__ import annotations
 

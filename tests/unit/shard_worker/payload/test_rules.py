@@ -1,4 +1,4 @@
-"""The truth table, case by case, and what each bound turns into "read the row"."""
+"""Test the truth table case by case, and what makes a row unsure ("read the row") at each bound."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AB = ("a", "b")
 
 
 def said(filter: Filter, rows: list[Payload], bounds: PayloadBounds = ROOMY) -> Matched:
-    """What the index says of the rows; the growing and the sealed one say the same, and it is true."""
+    """Return the answer of a sealed index. Check that it is true, and that a growing index gives the same."""
     growing = GrowingPayloads(bounds)
     growing.append(texts(rows), len(rows))
     grown, sealed = check(growing.part(), filter, rows), check(SealedPayloads.from_payloads(texts(rows), bounds), filter, rows)
@@ -155,7 +155,7 @@ def test_a_payload_that_cannot_be_parsed_is_unsure_in_every_answer(text: bytes) 
 
 
 def test_a_payload_deeper_than_python_likes_has_an_index_as_any_other() -> None:
-    """A version before the bound on depth took it."""
+    """An older version had no bound on depth and stored such payloads."""
     levels = 5 * sys.getrecursionlimit()
     deep = b'{"a":7,"b":' + b'[{"b":' * levels + b"1" + b"}]" * levels + b"}"
     growing = GrowingPayloads(ROOMY)

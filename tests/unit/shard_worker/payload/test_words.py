@@ -1,4 +1,4 @@
-"""Strings by dictionary and by hash agree with looking at each string."""
+"""Test that strings kept in a dictionary and strings kept as hashes give the answers of a plain comparison."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Replicas that end, break or are late while something is under way: nothing hangs, spins, blocks the loop or stays
-open.
+"""Test replicas that close, fail or are late while work is under way: nothing hangs, spins, blocks the event loop or
+stays open.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ def vectors(count: int) -> np.ndarray:
 
 
 async def ticks_during(work: "asyncio.Task[None]") -> float:
-    """The longest time in which the event loop did not run, while `work` did."""
+    """Return the longest time for which the event loop stood still while `work` ran."""
     longest, before = 0.0, time.monotonic()
     while not work.done():
         await asyncio.sleep(0.01)

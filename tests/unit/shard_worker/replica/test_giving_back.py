@@ -1,4 +1,4 @@
-"""What a replica holds dies with its last use: nothing waits for the garbage collector, however its calls ended."""
+"""Test that what a replica holds is freed with its last use, without the garbage collector, however its calls ended."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC, Alone, Bench, opened
 
 WORKER_FILES = 1
-"""The lock of the worker's folder."""
+"""Number of open files of the worker itself: the lock of its folder."""
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def a_search() -> ShardSearch:
 
 
 def parts_of(bench: Bench) -> dict[str, weakref.ref]:
-    """What a replica is made of, and the arrays that its memory is."""
+    """Return weak references to the parts of a replica, and to the arrays that take its memory."""
     replica, engine = bench.replica, bench.engine
     held = {"replica": replica, "writer": replica._writer, "machine": replica._writer.machine, "engine": engine}
     held |= {"index": engine._index, "store": engine._store, "log": engine._log, "growing": engine._index._growing}

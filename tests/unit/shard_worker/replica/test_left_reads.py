@@ -1,5 +1,5 @@
-"""Reads whose callers have left, at one replica with two search threads: they are not begun, they end, and nobody waits
-behind them.
+"""Test reads whose callers have left, at a replica with two search threads: reads that wait are not begun, reads that
+run end, and no other caller waits behind them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ LONG_S = 60.0
 
 
 class Endless:
-    """Searches of a replica that look at their turn for ever. begun: how many; ended: how many were told that nobody
-    waits.
+    """Replaces the searches of a replica by searches that run until their turn ends. begun: number of searches that
+    began. ended: number of searches that were told that nobody waits for them.
     """
 
     def __init__(self, bench: Bench) -> None:
@@ -79,7 +79,7 @@ def test_searches_whose_callers_left_are_not_begun_and_those_that_run_end(tmp_pa
         endless = Endless(bench)
         left = [asyncio.create_task(bench.replica.search(search_of("heavy"), LONG_S)) for _ in range(MANY)]
         await until(lambda: endless.begun == THREADS)
-        # The newest first, so that none of them begins when those that run have ended.
+        # The newest is cancelled first. Otherwise an older one could begin as soon as a running one ends.
         for task in reversed(left):
             task.cancel()
         assert {type(each) for each in await asyncio.gather(*left, return_exceptions=True)} == {asyncio.CancelledError}
@@ -157,7 +157,7 @@ def search_with_filter() -> ShardSearch:
 
 
 def test_a_read_between_writes_ends_when_its_caller_leaves(tmp_path: Path) -> None:
-    """The last resort of a read that the writer keeps disturbing holds up all writes."""
+    """A read that the writer disturbs again and again is at last done while all writes wait."""
 
     async def story(bench: Bench) -> None:
         begun, tried = threading.Event(), list[ShardSearch]()

@@ -1,5 +1,5 @@
-"""Payloads that an older version stored and this one would not: read, found by filters, sealed, opened again, deleted
-by filter.
+"""Test payloads that an older version stored and this version would refuse: they are read, found by filters, sealed,
+opened again and deleted by filter.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ OLD = {
     "a long integer": '{"n":1,"text":"LONG","b":' + "9" * 4_300 + "}",
 }
 FILTERS = [In(("n",), (1,)), Exists(("text",)), Prefix(("text",), LONG[:150]), Contains(("text",), LONG[:150])]
-"""Two that the index answers, two for which texts as long as these are read."""
+"""The index answers the first two. For the other two, texts of this length are read."""
 
 
 @pytest.mark.parametrize("name", OLD)

@@ -1,4 +1,6 @@
-"""A point is encoded once, by its sender: the worker keeps the bytes that came, and parses each payload once."""
+"""Test that a point is encoded only once, by its sender: the worker keeps the bytes as they came, and parses each
+payload once.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ POINTS = PointColumns(
 
 
 async def upsert_as_sent(bench: Bench) -> None:
-    """An upsert from the bytes that a router sends to its acknowledgement."""
+    """Do an upsert with the bytes that a router sends, and wait until it is acknowledged."""
     sent = write_to_bytes(ShardUpsert(shard=SHARD, request_id=bench.next_id(), points=POINTS))
     await bench.replica.write(write_from_message(worker_pb2.ShardWriteRequest.FromString(sent)), 20.0)
 

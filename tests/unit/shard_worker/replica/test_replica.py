@@ -1,5 +1,5 @@
-"""One replica through its whole stack on a real disk: log, store, index, builds; what a caller sees, and what a restart
-finds.
+"""Test one replica with all its parts on a real disk (log, store, index, builds): what a caller sees, and what a
+restart finds.
 """
 
 import asyncio
@@ -197,7 +197,7 @@ def test_searches_with_payloads_see_each_point_once_and_whole_while_it_is_upsert
             async def look():
                 seen = 0
                 while not stop:
-                    # A search may be answered without a pause, and the writer is to have its turn.
+                    # A search may be answered without a pause, so this pause lets the writer work.
                     await asyncio.sleep(0)
                     hits = await bench.search([0, 0, 0, 0], 100, with_vectors=True)
                     if len(hits.ids):
@@ -379,8 +379,8 @@ def test_a_point_written_anew_while_a_delete_by_filter_runs_is_spared(tmp_path):
 
 
 def test_a_reader_that_counts_sees_every_point_once_while_points_move_between_filters(tmp_path):
-    """Every point carries one of two labels and changes it all the time; segments freeze, are sealed and merged
-    beside.
+    """Each point has one of two labels, which changes all the time. Meanwhile segments freeze, are sealed
+    and merged.
     """
     count = 120
     vectors = RNG.normal(size=(count, DIM)).astype(np.float32)

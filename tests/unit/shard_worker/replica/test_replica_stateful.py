@@ -1,8 +1,8 @@
-"""A replica against a dictionary: any history of writes, builds, checkpoints, restarts and crashes at every point of
-them.
+"""Test a replica against a dictionary in any history of writes, builds, checkpoints, restarts and crashes. A crash may
+happen at every fault point.
 
-A crash copies the folder as it lies at a fault point and opens the copy; the objects that were open are abandoned.
-Between a crash and the model there is one freedom: the operation under way may be there or not, but whole.
+A crash copies the folder as it is at the fault point and opens the copy. The objects that were open are left behind.
+After a crash, the operation under way has happened as a whole or not at all; everything else is as in the dictionary.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ IDS = st.one_of(st.integers(-2, 12), st.sampled_from(["1", "a", "é"]))
 POINT = st.tuples(st.lists(st.integers(-3, 3), min_size=4, max_size=4), st.none() | st.fixed_dictionaries({"class": st.integers(0, 2)}))
 POINTS = st.dictionaries(IDS, POINT, min_size=1, max_size=6)
 FAULT = st.none() | st.integers(1, 25)
-"""How many fault points an operation reaches before it crashes; many reach fewer."""
+"""Number of the fault point at which an operation crashes. Many operations reach fewer fault points and do
+not crash.
+"""
 
 
 class ReplicaModel(RuleBasedStateMachine):
-    """points: id -> (vector, payload). Every operation may meet a crash."""
+    """points: id -> (vector, payload). Each operation may crash."""
 
     folder_factory = None
 
@@ -63,7 +65,7 @@ class ReplicaModel(RuleBasedStateMachine):
 
     @rule(wanted=st.integers(0, 2), again=POINTS, fault=FAULT)
     def delete_matching_after_a_later_write(self, wanted, again, fault):
-        """A point that was written anew since it was found has another row, and stays."""
+        """A point that was written again after it was found has another row, so it stays."""
         ids, rows = matching(self.driven, In(("class",), (wanted,)))
         self.upsert(again, None)
         self._do(lambda: self.driven.delete_rows(ids, rows), self._without([each for each in ids if each not in again]), fault)
@@ -111,7 +113,9 @@ class ReplicaModel(RuleBasedStateMachine):
             assert count(self.driven, In(("class",), (1,))) == len(self._of_class(1))
 
     def _do(self, operation, after, fault):
-        """Carry out an operation that makes the model `after`; a crash at the fault point leaves either."""
+        """Do an operation that changes the model to `after`. If it crashes at the fault point, the model is as before
+        or `after`.
+        """
         if fault is None:
             operation()
             self.points = after

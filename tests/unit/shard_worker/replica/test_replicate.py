@@ -1,4 +1,6 @@
-"""Appends get the time that their bytes take: at the performer of a primary, and on the wire to the other worker."""
+"""Test that an append gets the time that its bytes take: where the primary sends it, and on the wire to the other
+worker.
+"""
 
 import asyncio
 import contextlib
@@ -11,6 +13,7 @@ from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.errors import DeadlineExceeded
 from shoal.core.ids import CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.runtime.clock import boot_s
+from shoal.runtime.interceptors import call_table
 from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.logic.replication.append import Append, Diverged, LogMatches, LogSummary, NoRoom, Refused
@@ -21,7 +24,6 @@ from shoal.shard_worker.replica.replicate import Replicate
 from shoal.shard_worker.rpc.peers import GrpcPeers
 from shoal.shard_worker.rpc.replication_service import ReplicationServicer
 from shoal.store.keys import Keys
-from shoal.v1 import replication_pb2_grpc
 from tests.twins.store.client import MemoryStore
 from tests.twins.store.cluster import MemoryCluster
 
@@ -43,7 +45,7 @@ def append_of(*bodies: bytes) -> Append:
 
 
 class SlowLink:
-    """PeerCalls over a link on which nothing is lost that is waited for long enough."""
+    """PeerCalls over a slow link. An append arrives if its timeout is long enough for its bytes."""
 
     def __init__(self) -> None:
         self.granted_s: list[float] = []
@@ -89,7 +91,7 @@ def test_an_append_that_is_not_answered_in_its_time_makes_its_member_silent():
 
 
 class Member:
-    """The replica on the other worker."""
+    """The replica on the other worker. It records each append and gives one answer."""
 
     def __init__(self, answer) -> None:
         self.answer, self.heard = answer, []
@@ -103,7 +105,7 @@ class Member:
 async def wire_to(member: Member) -> AsyncIterator[GrpcPeers]:
     server = GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
     servicer = ReplicationServicer(SimpleNamespace(replica=lambda shard: member), None)
-    replication_pb2_grpc.add_ReplicationServicer_to_server(servicer, server.grpc)
+    server.add(call_table(servicer.calls()))
     address = await server.start()
     swaps = ConfigSwaps(store=MemoryStore(MemoryCluster(boot_s)), keys=Keys("test"), me=WorkerId("me"))
     peers = GrpcPeers(swaps=swaps, message_bytes=MESSAGE_BYTES)

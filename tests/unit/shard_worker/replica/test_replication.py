@@ -1,4 +1,6 @@
-"""Replicas of one shard on several workers in one process: real logs and stores, calls between them that can be cut."""
+"""Test the replicas of one shard on several workers in one process. Logs and stores are real, and the calls between
+workers can be cut.
+"""
 
 import asyncio
 import dataclasses
@@ -35,7 +37,9 @@ def serves(member: Member) -> bool:
 
 
 async def candidate_that_does_not_serve(world: Fleet) -> Member:
-    """Elected, but its no-op cannot be committed while the world is cut; points 1 and 2 were acknowledged before."""
+    """Return the member of a candidate. It was elected, but it cannot commit its no-op while the other workers are cut
+    off. Points 1 and 2 were acknowledged before.
+    """
     a, b, c = await trio(world)
     await world.upsert(a, [1, 2], 1.0)
     old = a.replica.id
@@ -158,8 +162,8 @@ def test_a_new_member_takes_a_snapshot_when_the_log_begins_too_late(tmp_path):
 
 
 def test_a_primary_that_waits_for_a_member_gives_it_the_snapshot_it_needs(tmp_path):
-    """Below min_isr a restarted primary cannot commit its no-op, and so serves nothing; the learner that would help it
-    is behind.
+    """A restarted primary has fewer members than min_isr, so it cannot commit its no-op and serves nothing. The learner
+    that could join the isr first needs a snapshot.
     """
 
     async def run():
@@ -201,8 +205,8 @@ def test_what_an_old_primary_promised_its_callers_is_given_back(tmp_path):
 
 
 def test_a_primary_read_that_began_before_the_primary_served_is_refused_though_it_serves_when_the_read_ends(tmp_path, monkeypatch):
-    """It could miss what an earlier primary acknowledged and the new one had not applied yet (seed 101370 of the
-    simulation).
+    """Such a read may miss points that an earlier primary acknowledged and the new one has not yet applied. Found by
+    seed 101370 of the simulation.
     """
 
     async def run():
@@ -299,7 +303,9 @@ def test_a_record_that_a_slow_link_does_not_carry_in_the_time_of_a_small_one_is_
 
 
 def test_a_learner_that_was_restarted_in_the_middle_of_a_snapshot_fetches_no_piece_of_an_index_file_again(tmp_path, monkeypatch):
-    """lives: the pieces of index files that each of its lives was given; the first gets two."""
+    """lives: for each life of the learner, the pieces of index files that it fetched. The first life gets
+    two pieces.
+    """
     lives: list[list[tuple[str, int]]] = [[]]
     stopped = asyncio.Event()
     read = FleetPeers.read_snapshot
@@ -358,7 +364,7 @@ def test_a_read_of_what_was_given_up_waits_at_backups_only(tmp_path):
 
 
 def test_a_delete_by_filter_is_refused_by_a_primary_that_does_not_serve_yet(tmp_path):
-    """What it finds could lack points that were acknowledged before."""
+    """A search for the points to delete could miss points that were acknowledged before."""
 
     async def run():
         async with fleet(tmp_path) as world:

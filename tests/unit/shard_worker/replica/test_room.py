@@ -1,5 +1,5 @@
-"""Room that was promised to writes whose callers left: kept while they may yet be applied, given back once that is
-settled.
+"""Test the room that is promised to writes whose callers left: it is kept while a write may still be applied, and given
+back once its outcome is known.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from tests.support.worker.fleet import SHARD, Fleet, Member, fleet, until
 
 
 async def pair(world: Fleet) -> tuple[Member, Member]:
-    """A primary that commits nothing without the other one."""
+    """Place a primary and a backup. The primary commits nothing without the backup."""
     a, b = await world.add("a"), await world.add("b")
     await world.place(a, b, min_isr=2)
     await world.until_isr(2)
@@ -75,8 +75,8 @@ def test_what_callers_who_still_wait_were_promised_is_given_back_with_the_answer
 
 
 def test_what_callers_who_left_were_promised_is_given_back_when_their_records_are_cut_off(tmp_path):
-    """The old primary's log is far longer than what the new one ever writes, so that nothing is applied where its
-    records were.
+    """The old primary's log is longer than all that the new one writes. So no record with the seq of a lost record is
+    ever applied.
     """
 
     async def run():
@@ -100,7 +100,7 @@ def test_what_callers_who_left_were_promised_is_given_back_when_their_records_ar
 
 
 def test_what_callers_who_left_were_promised_is_given_back_when_the_replica_closes(tmp_path, monkeypatch):
-    """Closed, a replica is not in the account; what it left promised would count again from when it is opened."""
+    """A closed replica is not in the account. Room that it did not give back would count again when it is opened."""
 
     async def run():
         async with fleet(tmp_path) as world:

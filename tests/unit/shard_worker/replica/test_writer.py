@@ -1,4 +1,4 @@
-"""The writer between its callers and its machine."""
+"""Test the writer between its callers and the state machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REQUEST = RequestId("client", 1)
 
 
 def a_writer(heard: list[object]) -> Writer:
-    """A writer whose machine notes its events and answers nothing."""
+    """Return a writer whose machine adds each event to `heard` and has no effects."""
 
     def handle(event: object) -> list[object]:
         heard.append(event)

@@ -21,8 +21,8 @@ DIM, ROWS = 8, 600
 
 
 class FakeRunner:
-    """Does the task in the calling thread. spoil: what becomes of the result; error: raised instead; deaf: is stopped
-    at once.
+    """Runs the task in the calling thread. spoil: changes the result. error: raised instead. stopped: the runner
+    returns None as if it had been told to stop.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ def cost(held_mib: int = 10, next_build_mib: int = 0, growing: GrowingSize = GRO
 
 
 def memory(budget_mib: int = 150) -> WorkerMemory:
-    """With that much for replicas and builds."""
+    """Return the memory of a worker that has `budget_mib` for replicas and builds."""
     made = WorkerMemory(budget_mib * MIB * CACHE_PART // (CACHE_PART - 1) + 1)
     assert made.budget_bytes // MIB == budget_mib
     return made
@@ -163,7 +163,7 @@ steps = st.lists(
 
 
 class Twin:
-    """The account as lists, summed anew each time."""
+    """The account as plain lists, which are summed anew each time."""
 
     def __init__(self) -> None:
         self.costs: dict[ShardId, ReplicaCost] = {}

@@ -12,7 +12,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A machine of 4 GiB without limits."""
+    """Return the root of a machine with 4 GiB and without limits."""
     write(tmp_path / "proc/meminfo", "MemTotal:        4194304 kB\nHugePages_Total:       0\n")
     write(tmp_path / "proc/self/status", "Name:\tpython\nVmSize:\t  300000 kB\nVmRSS:\t  102400 kB\nVmData:\t  200000 kB\nThreads:\t3\n")
     return tmp_path

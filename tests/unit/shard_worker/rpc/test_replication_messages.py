@@ -1,4 +1,4 @@
-"""Appends and snapshots come back from the messages that workers send each other."""
+"""Test that appends and snapshots are equal after a way through the messages between workers."""
 
 from __future__ import annotations
 

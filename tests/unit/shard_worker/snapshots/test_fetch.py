@@ -1,5 +1,5 @@
-"""A snapshot that was begun is gone on with: what is here is not fetched twice, and what is pinned over there is let go
-of in the end.
+"""Test that an interrupted snapshot is continued: no piece is fetched twice, and the source's pin is released in the
+end.
 """
 
 import asyncio
@@ -55,9 +55,9 @@ def source(tmp_path):
 
 
 class Owner:
-    """SnapshotCalls on the source's worker.
+    """SnapshotCalls on the worker of the source.
 
-    It gives so many pieces more, then `failure`; asked: the pieces that it gave.
+    more: number of pieces that it still gives; then it raises `failure`. asked: the pieces that it was asked for.
     """
 
     def __init__(self, source: CopiedReplica) -> None:
@@ -96,7 +96,7 @@ class Owner:
 
     @property
     def pieces(self) -> set[tuple[str, int]]:
-        """All that a snapshot pinned now consists of."""
+        """Return all pieces of a snapshot that is pinned now."""
         pinned = self.source.pin()
         pinned.release()
         return {(file.name, at) for file in pinned.manifest.files for at in range(0, file.size_bytes, PIECE)}
@@ -142,9 +142,9 @@ def test_after_an_interruption_the_same_snapshot_is_gone_on_with_and_no_piece_is
 
 @pytest.mark.parametrize("of_the_index", [2, 4])
 def test_after_a_restart_a_newer_snapshot_takes_over_what_is_here_of_index_files_that_it_still_has(tmp_path, source, of_the_index):
-    """Four pieces are the whole index file, two a part of it.
+    """Four pieces are the whole index file, two are a part of it.
 
-    The store has changed meanwhile, so it is fetched anew.
+    The store has changed meanwhile, so it is fetched again as a whole.
     """
 
     async def run():

@@ -1,5 +1,5 @@
-"""Snapshots that a worker gives out: bounded in number, let go of when nobody reads them, never at the cost of its
-disk.
+"""Test the snapshots that a worker gives out: their number is bounded, they are released when nobody reads them, and
+they never fill its disk.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ def clock(monkeypatch) -> Clock:
 
 @contextlib.asynccontextmanager
 async def source_of(folder: Path) -> AsyncIterator[SnapshotSource]:
-    """Of a worker with one replica of some points."""
+    """Open the snapshot source of a worker that has one replica with some points."""
     async with opened(folder, term=1) as bench:
         await bench.upsert(range(50), np.ones((50, DIM)))
         source = SnapshotSource(host=Host(open={SHARD: bench.replica}), folder=folder, bytes_per_s=1 << 40)
@@ -55,7 +55,7 @@ def pins(folder: Path) -> set[str]:
 
 
 def held_up(gate: threading.Event, began: threading.Event, real):
-    """`real`, which begins only once the gate is open."""
+    """Return `real`, changed to wait until the gate is open."""
 
     def waiting(*arguments):
         began.set()
@@ -138,7 +138,9 @@ def test_no_more_snapshots_are_pinned_at_once_than_the_bound_says_and_those_that
 
 
 def test_a_copy_that_would_bring_the_disk_to_where_upserts_are_refused_is_not_made(tmp_path, monkeypatch):
-    """The disk is below the bound; with the copy on it, it would be beyond, or just below."""
+    """The disk is below the bound. In the first case a copy would bring it above the bound, in the second case it stays
+    just below.
+    """
 
     async def run():
         async with source_of(tmp_path) as source:

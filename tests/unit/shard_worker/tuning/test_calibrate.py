@@ -1,5 +1,6 @@
-"""Calibration of real FAISS indexes on small data: what is measured is what a search then finds."""
+"""Test the measurement of real FAISS indexes on small data: searches then have the recall that was measured."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -17,8 +18,8 @@ ROWS, DIM = 2_000, 16
 
 
 class CheapIndexClock:
-    """Every look at the clock takes a microsecond, so that costs do not depend on the machine: an index search is
-    always cheapest.
+    """Clock that moves by one microsecond at each look. So costs do not depend on the machine, and searching the index
+    is always cheapest.
     """
 
     def __init__(self) -> None:
@@ -44,12 +45,12 @@ def tuned(part: SegmentView, sample: QuerySample, metric: Metric = Metric.L2) ->
 
 
 def all_distances(part: SegmentView, queries: np.ndarray) -> np.ndarray:
-    """Of every query and every row. (nq, n)."""
+    """Return the distances of each query to each row, shape (nq, n)."""
     return np.stack([scores(query, part.vectors, Metric.L2) for query in queries])
 
 
 def recall_of(part: SegmentView, queries: np.ndarray, distances: np.ndarray, k: int, breadth: int, fetch: int) -> float:
-    """The dumb way: the k best of what the index gives, by all distances."""
+    """Compute the recall in the dumb way: the k best rows that the index returns, judged by all distances."""
     found = []
     for query, every in zip(queries, distances, strict=True):
         positions = part.native.search(query[None, :], fetch, breadth)[0]
@@ -156,3 +157,17 @@ def test_the_grid_grows_to_the_largest_useful_breadth(name, most, first, last):
     assert len(steps) < 40
     if name == "ef" and most > 1_000:
         assert {10, 30, 100, 300, 1_000} <= set(steps)
+
+
+def test_guards_lower_what_is_sure_and_count_for_nothing_else(part):
+    alike = QuerySample.asked(np.repeat(clustered(4, 1, DIM), 100, axis=0), Metric.L2)
+    rows = QuerySample.own_rows(part, 100, np.random.default_rng(0), seq=1)
+    alone, guarded, guards = tuned(part, alike), tuned(part, alike.guarded_by(rows)), tuned(part, rows)
+    assert guarded.queries == alone.queries == 100
+    assert guarded.measures.remote == alone.measures.remote
+    assert (guarded.real, guarded.provisional, guards.provisional) == (True, False, True)
+    at = min(len(alone.measures.breadths), len(guarded.measures.breadths))
+    np.testing.assert_array_equal(guarded.measures.expected[:at], alone.measures.expected[:at])
+    as_asked = tuned(part, dataclasses.replace(rows, of_users=len(rows))).measures.surely[:at]
+    at = min(at, len(as_asked))
+    np.testing.assert_allclose(guarded.measures.surely[:at], np.minimum(alone.measures.surely[:at], as_asked[:at]))

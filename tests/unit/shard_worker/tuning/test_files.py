@@ -1,4 +1,6 @@
-"""What was learnt is found again after a restart; damage costs knowledge, never the replica."""
+"""Test the files of what was measured: they are read after a restart. A damaged file costs what was measured, never the
+replica.
+"""
 
 import logging
 

@@ -1,5 +1,5 @@
-"""Queries of kinds that came up are sampled by themselves, few of a kind say nothing, and all is found again after a
-restart.
+"""Test the kinds of queries that appear later: each kind has its own sample, a few queries of a kind count for nothing,
+and all samples are read after a restart.
 """
 
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 
 from shoal.core.errors import DataLoss
 from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES
-from shoal.shard_worker.tuning.query_kinds import KIND_QUERIES, LATEST, MOST_KINDS, QueryKinds
+from shoal.shard_worker.tuning.query_kinds import KIND_QUERIES, LATEST, MOST_ALIKE, MOST_KINDS, QueryKinds
 
 RANDOM = np.random.default_rng(0)
 
@@ -75,9 +75,12 @@ def test_all_is_found_again_and_joined_by_what_came_meanwhile():
     ask(kinds, 1.0, ENOUGH_QUERIES)
     kinds.begin_kind()
     ask(kinds, 2.0, ENOUGH_QUERIES)
-    restored, (everything, of_kinds) = made(), kinds.to_bytes()
+    kinds.give(queries(4.0, ENOUGH_QUERIES))
+    restored, (everything, of_kinds, given) = made(), kinds.to_bytes()
     restored.restore(everything)
     restored.restore_kinds(of_kinds)
+    assert given is not None
+    restored.restore_given(given)
     assert restored.asked == kinds.asked
     meanwhile = made()
     ask(meanwhile, 3.0, 50)
@@ -96,3 +99,43 @@ def test_damaged_kinds_are_refused(cut):
         made().restore_kinds(data[:cut])
     with pytest.raises(DataLoss):
         made().restore_kinds(np.array([MOST_KINDS + 1], dtype="<i8").tobytes() + data[8:])
+
+
+def test_given_queries_count_as_asked_and_are_a_kind_until_others_are_given():
+    kinds = made()
+    assert kinds.to_bytes()[2] is None
+    kinds.give(queries(1.0, ENOUGH_QUERIES))
+    assert kinds.asked_enough
+    assert (kinds.asked.held, kinds.asked.kinds, kinds.heard, kinds.calls) == (ENOUGH_QUERIES, ENOUGH_QUERIES, ENOUGH_QUERIES, 1)
+    for value in range(2, MOST_KINDS + 3):
+        kinds.begin_kind()
+        ask(kinds, float(value), ENOUGH_QUERIES)
+    assert values(kinds.sample(1_000, RANDOM))[-1] == {1.0}, "kinds that were found do not displace it"
+    kinds.give(queries(9.0, 1_000))
+    assert len(kinds.sample(1_000, RANDOM)[-1]) == KIND_QUERIES
+    assert values(kinds.sample(1_000, RANDOM))[-1] == {9.0}
+
+
+def test_queries_given_before_the_file_was_read_replace_those_in_it():
+    restored, later = made(), made()
+    restored.give(queries(1.0, ENOUGH_QUERIES))
+    restored.join(later)
+    assert values(restored.sample(1_000, RANDOM))[-1] == {1.0}
+    later.give(queries(2.0, ENOUGH_QUERIES))
+    restored.join(later)
+    assert values(restored.sample(1_000, RANDOM))[-1] == {2.0}
+
+
+def test_a_few_given_queries_are_no_kind():
+    kinds = made()
+    kinds.give(queries(1.0, ENOUGH_QUERIES - 1))
+    assert len(kinds.sample(1_000, RANDOM)) == 1
+
+
+def test_a_batch_of_queries_that_are_alike_is_not_enough_and_one_of_others_is():
+    kinds = made()
+    kinds.offer(queries(5.0, 1_000) + 0.001 * RANDOM.standard_normal((1_000, 2)).astype(np.float32))
+    assert (kinds.asked.held, kinds.asked_enough) == (MOST_ALIKE, False)
+    other = QueryKinds(dim=16, seed=0)
+    other.offer(RANDOM.standard_normal((256, 16)).astype(np.float32))
+    assert (other.asked.held, other.asked_enough) == (250, True)

@@ -1,4 +1,4 @@
-"""The recall that is reported of a live replica is the one a person would count."""
+"""Test that the recall that a live replica reports is the recall that one counts by hand."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SHARD = ShardId(CollectionId("collection"), 0)
 
 
 class HalfBlind:
-    """Answers like a replica; searches that are not exact never see rows whose id is odd."""
+    """Answers like a replica, but searches that are not exact miss each row whose id is odd."""
 
     def __init__(self, parts: list[SegmentView], *, outdated: int = 0) -> None:
         self._view = IndexView(seq=5, parts=tuple(parts))
@@ -40,7 +40,7 @@ class HalfBlind:
 
 
 def line(count: int, first_row: int = 0) -> SegmentView:
-    """Points on a line, id = 1,000,000 + row."""
+    """Return points on a line. The id of each is 1,000,000 + row."""
     vectors = np.arange(first_row, first_row + count, dtype=np.float32)[:, None] * np.ones((1, 2), dtype=np.float32)
     return frozen(vectors, Metric.L2, first_row=first_row).part
 
@@ -69,7 +69,7 @@ def test_whatever_is_as_near_as_the_last_hit_counts():
 def test_a_point_that_stands_in_is_no_hit_of_its_own():
     part = line(9)
     queries = ProbeQueries(queries=part.vectors[[0]], own=np.array([1_000_000], dtype=object))
-    # Without itself: 1, 2, 3, 4 are right, 2 and 4 are seen.
+    # Without the point itself, the true hits are rows 1, 2, 3 and 4. The search finds 2 and 4 of them.
     assert measured(HalfBlind([part]), queries, 4)[0].recall == 0.5
 
 

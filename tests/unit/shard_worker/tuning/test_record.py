@@ -1,4 +1,4 @@
-"""Measured recall survives a restart as it was, and nothing else is taken for it."""
+"""Test that measured recall is the same after a restart, and that no other record is taken for it."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def test_what_the_measured_queries_were_like_is_remembered():
 
 
 def test_a_record_of_an_earlier_version_is_read_and_not_trusted():
-    """It cannot tell whether later queries are like those that were measured."""
+    """Such a record does not tell whether later queries are like the measured ones."""
     record = tuning_to_json(real())
     del record["remote"]
     after = tuning_from_json(record)

@@ -1,4 +1,6 @@
-"""The sample of real queries: uniform, bounded, following changes, and restored only from what it wrote."""
+"""Test the sample of real queries: it is uniform and bounded, it follows changes, and it is restored only from what it
+wrote.
+"""
 
 import numpy as np
 import pytest
@@ -6,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.errors import DataLoss
-from shoal.shard_worker.tuning.query_kinds import HORIZON, MOST_BYTES, MOST_OF_A_BATCH, QueryReservoir
+from shoal.shard_worker.tuning.query_kinds import BATCH_DIVISOR, HORIZON, MOST_BYTES, QueryReservoir
 
 
 def numbered(start: int, count: int) -> np.ndarray:
-    """Queries that tell when they were asked. (count, 2)."""
+    """Return queries whose first component is the order in which they were asked, shape (count, 2)."""
     return np.column_stack([np.arange(start, start + count), np.zeros(count)]).astype(np.float32)
 
 
@@ -32,7 +34,7 @@ def test_it_holds_distinct_queries_that_were_asked_at_most_a_few_of_a_batch(batc
     asked = took = 0
     for count in batches:
         taken = reservoir.offer(numbered(asked, count))
-        assert taken <= min(count, MOST_OF_A_BATCH)
+        assert taken <= min(count, max(1, capacity // BATCH_DIVISOR))
         asked, took = asked + count, took + taken
     assert len(reservoir) == min(took, capacity)
     assert reservoir.taken == took
@@ -43,6 +45,27 @@ def test_it_holds_distinct_queries_that_were_asked_at_most_a_few_of_a_batch(batc
 def test_the_first_queries_are_all_kept():
     assert held(fed(20)) == list(range(20))
     assert len(fed(19)) == 19
+
+
+def test_a_batch_counts_as_its_queries_but_never_displaces_all_others():
+    reservoir = QueryReservoir(dim=16, seed=1)
+    reservoir.offer(np.random.default_rng(2).standard_normal((250, 16)).astype(np.float32))
+    assert len(reservoir) == 250
+    reservoir.offer(np.random.default_rng(3).standard_normal((600, 16)).astype(np.float32))
+    assert len(reservoir) == 500, "a quarter of the room"
+    full = fed(1_000, capacity=1_000)
+    full.offer(numbered(1_000, 100_000))
+    assert sum(number >= 1_000 for number in held(full)) <= 250
+    for _ in range(3):
+        full.offer(numbered(1_000, 100_000))
+    assert sum(number < 1_000 for number in held(full)) > 400
+
+
+def test_every_query_of_a_large_batch_has_the_same_chance():
+    counts = np.zeros(100)
+    for seed in range(600):
+        counts[held(fed(100, capacity=40, seed=seed, batch=100))] += 1
+    assert np.abs(counts.reshape(10, -1).sum(axis=1) / 600 - 1).max() < 0.15
 
 
 def test_every_query_has_the_same_chance():

@@ -1,4 +1,6 @@
-"""Exact answers by blocks agree with sorting everything; rows that stand in for queries do not find themselves."""
+"""Test that exact answers by blocks agree with sorting all rows, and that a row used as a query does not
+find itself.
+"""
 
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ def part_of(vectors: np.ndarray, metric: Metric):
 )
 def test_places_agree_with_sorting_all_rows(seed, metric, rows, count, places, own, most):
     rng = np.random.default_rng(seed)
-    # Few different coordinates, so that there are ties.
+    # Few distinct coordinates make ties.
     vectors = rng.integers(1, 4, (rows, 3)).astype(np.float32)
     part = part_of(vectors, metric)
     sample = (

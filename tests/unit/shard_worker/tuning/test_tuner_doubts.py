@@ -1,5 +1,5 @@
-"""What a tuner does where recall is not known for what is asked: measures before a swap, gathers a new kind, checks the
-latest queries.
+"""Test what a tuner does when recall is not known for the queries that are asked: it measures before a swap, collects a
+new kind of queries, and checks the latest queries.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ __all__ = ["impatient", "made", "part", "pools"]
 
 
 def far_queries(background: Tuner, part, count: int) -> None:
-    """Asked, and seen by the segment's likeness."""
+    """Ask queries of another kind, and let the segment's likeness see them."""
     for query in clustered(8, count, DIM) + 1_000:
         background.offer(query[None, :])
         part.tuning.now.likeness.unlike(np.array([1e9]))
@@ -43,11 +43,11 @@ def test_a_segment_is_measured_before_its_swap_where_queries_are_known_or_exact_
         ask(background, 64)
         await background.measure_new(part, "coming", 0.1)
         assert part.tuning.now.trusted
-        await looked(reading)
+        await looked(reading, pools)
         await background.close()
         assert TuningFiles(tmp_path).load_tables().keys() == {"coming"}, "it is remembered while it is not in the view yet"
         restarted = tuner(reading, pools, tmp_path)
-        await looked(reading)
+        await looked(reading, pools)
         ask(restarted, 1)
         await restarted.close()
         assert TuningFiles(tmp_path).load_tables() == {}, "it never came into the view"
@@ -100,10 +100,10 @@ def test_other_queries_make_a_segment_exact_until_it_was_measured_on_enough_of_t
         far_queries(background, part, 10)
         assert not part.tuning.now.trusted
         assert part.tuning.now.choice(5, 0.5).exact
-        # Not `looked`: a check of the latest queries looks at the view, too, and begins no kind.
+        # `looked` is not enough here: the check of the latest queries takes the view, too, and begins no new kind.
         await until(lambda: "queries_changed" in caplog.text)
         far_queries(background, part, 63)
-        await looked(reading)
+        await looked(reading, pools)
         assert not part.tuning.now.trusted
         far_queries(background, part, 1)
         await until(lambda: part.tuning.now.trusted)
@@ -132,7 +132,7 @@ def test_the_latest_queries_are_checked_and_what_they_miss_is_doubted(part, pool
         ask(background, 200)
         await until(lambda: part.tuning.now.trusted and reading.quick > 0)
         first = part.tuning.now
-        await looked(reading)
+        await looked(reading, pools)
         assert not first.likeness.doubted
         reading.worse = 1e6
         ask(background, 64)
@@ -158,5 +158,55 @@ def test_after_a_restart_it_is_known_what_the_measured_queries_were_like(part, p
         await until(lambda: part.tuning.now.trusted)
         assert part.tuning.now.measures.remote == known.measures.remote
         await second.close()
+
+    asyncio.run(run())
+
+
+def test_what_waits_for_a_lull_is_measured_at_once_when_it_is_asked_for(part, pools, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning_plan, "QUIET_S", 1e9)
+    monkeypatch.setattr(tuning_plan, "PATIENCE_S", 1e9)
+
+    async def run():
+        reading = FixedReading([])
+        background = tuner(reading, pools, tmp_path)
+        ask(background, 1)
+        reading.parts = [part]
+        await background.measure_pending(30.0)
+        assert part.tuning.now.provisional
+        rows_only = part.tuning.now
+        await background.measure_pending(30.0)
+        assert part.tuning.now is rows_only, "nothing new is known"
+        pools.builds_running = 1
+        ask(background, 62)
+        await background.measure_pending(0.0)
+        assert part.tuning.now is rows_only
+        background.offer(clustered(9, 1, DIM))
+        await background.measure_pending(30.0)
+        assert part.tuning.now.real
+        pools.builds_running = 0
+        await background.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("worse", [0.0, 1e6])
+def test_a_measurement_on_rows_is_confirmed_or_doubted_by_the_first_queries(part, pools, tmp_path, worse):
+    class Watched(FixedReading):
+        def search(self, view, call: ShardSearch) -> ShardFound:
+            found = super().search(view, call)
+            added = 0.0 if isinstance(call.accuracy, Exact) else worse
+            return ShardFound(hits=type(found.hits)(counts=found.hits.counts, ids=found.hits.ids, scores=found.hits.scores + added))
+
+    async def run():
+        background = tuner(Watched([part]), pools, tmp_path)
+        await until(lambda: part.tuning.now.provisional)
+        tuning = part.tuning.now
+        assert not tuning.choice(10, 0.95).exact
+        assert tuning.choice(10, 0.95, module.CONFIRMING * 10).exact, "not for a large batch"
+        ask(background, module.CONFIRMING)
+        await until(lambda: tuning.confirmed(0.95) or tuning.likeness.doubted)
+        assert tuning.likeness.doubted == (worse > 0)
+        assert tuning.choice(10, 0.95, module.CONFIRMING * 10).exact == (worse > 0)
+        await background.close()
 
     asyncio.run(run())

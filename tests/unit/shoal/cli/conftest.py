@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from shoal.cli import collection
 from shoal.cli.connection import Connection
 from shoal.cli.main import app
 from tests.twins.router_answers import DictCluster, PausingClock, client_with
@@ -22,7 +23,9 @@ class Ended:
 
 
 class Shoal:
-    """The command line over a cluster in a dictionary. `connects`: (address, timeout) of each client that was made."""
+    """Runs the command line over a cluster that is a dictionary. connects: (address, timeout) of each client that was
+    made.
+    """
 
     def __init__(self) -> None:
         self.cluster, self.connects, self.clients = DictCluster(), [], []
@@ -45,4 +48,5 @@ class Shoal:
 @pytest.fixture
 def shoal(monkeypatch) -> Shoal:
     monkeypatch.delenv("SHOAL_ADDRESS", raising=False)
+    monkeypatch.setattr(collection, "_TELL_EVERY_S", 60.0)
     return Shoal()

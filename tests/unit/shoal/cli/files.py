@@ -1,4 +1,4 @@
-"""Files to import, and what came of it."""
+"""Write files to import, and read what was imported."""
 
 import json
 

@@ -1,8 +1,10 @@
 import dataclasses
+import threading
 
 import pytest
 
 from shoal.cli import collection
+from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.core.health import ShardCondition
 from shoal.core.replies import ShardInfo
 from shoal.core.requests import AlterCollection, DescribeCollection
@@ -21,6 +23,52 @@ def test_a_collection_from_creation_to_drop(shoal):
     dropped = shoal("collection", "drop", "c", "--yes")
     assert (dropped.code, dropped.out) == (0, "dropped c\n")
     assert shoal("collection", "list", "--json").document == []
+
+
+def serving(*states):
+    return tuple(
+        ShardInfo(collection="c", shard=at, term=1, primary="w1", isr=("w1",), learners=(), state=state, detail="")
+        for at, state in enumerate(states)
+    )
+
+
+def test_a_creation_that_takes_long_tells_how_many_shards_serve(shoal, monkeypatch):
+    monkeypatch.setattr(collection, "_TELL_EVERY_S", 0.01)
+    seen = [(), Unavailable("no router"), serving(ShardCondition.OK, ShardCondition.OPENING), serving(ShardCondition.OK, ShardCondition.OK)]
+    told, kind, info = threading.Event(), type(shoal.cluster), shoal.cluster.info
+    create = kind.CreateCollection
+
+    def create_slowly(*call):
+        assert told.wait(20.0)
+        return create(*call)
+
+    def describe(*_):
+        state = seen.pop(0) if len(seen) > 1 else seen[0]
+        if len(seen) == 1:
+            told.set()
+        if isinstance(state, Unavailable):
+            raise state
+        return dataclasses.replace(info, shards=state)
+
+    monkeypatch.setattr(kind, "CreateCollection", create_slowly)
+    monkeypatch.setattr(kind, "DescribeCluster", describe)
+    made = shoal("collection", "create", "c", "--dim", 4, "--shards", 2)
+    assert (made.code, made.out) == (0, "created c: dim 4, l2, 2 shards, index auto, recall 0.95\n")
+    lines = made.err.splitlines()
+    assert lines[0] == "c: waiting for the coordinator"
+    assert "c: 1 of 2 shards serve" in lines
+    assert shoal.connects[-1][1] == 600.0
+
+
+def test_a_creation_that_runs_out_of_time_says_what_there_is(shoal, monkeypatch):
+    def create(*_):
+        raise DeadlineExceeded("collection 'c' exists, but only 1 of its 2 shards serve yet; the others follow: shard c/1: opening")
+
+    monkeypatch.setattr(type(shoal.cluster), "CreateCollection", create)
+    made = shoal("collection", "create", "c", "--dim", 4, "--shards", 2, "--timeout", 3)
+    assert (made.code, made.out) == (1, "")
+    assert made.err.startswith("error: collection 'c' exists, but only 1 of its 2 shards serve yet; the others follow: ")
+    assert len(made.err.splitlines()) == 1
 
 
 def test_json_for_programs(shoal):
@@ -75,7 +123,7 @@ def test_errors_are_one_line_with_what_to_do_next(shoal):
 
 @pytest.fixture
 def altering(shoal, monkeypatch):
-    """A collection c, and no pause between looks at it."""
+    """Create the collection c, and let commands look at it without pauses."""
     monkeypatch.setattr(collection, "_LOOK_EVERY_S", 0.0)
     shoal("collection", "create", "c", "--dim", 4, "--index", "HNSW16,SQ8", "--recall", 0.8)
     return shoal

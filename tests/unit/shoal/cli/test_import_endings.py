@@ -1,4 +1,4 @@
-"""How an import ends that cannot go on: one line, the right exit code, and how far it came."""
+"""Test imports that cannot go on: they end with one line, the right exit code, and how far they came."""
 
 import os
 from contextlib import contextmanager
@@ -60,7 +60,7 @@ def test_an_empty_standard_input_holds_no_points(filled):
 
 @contextmanager
 def somebody_else():
-    """Root may read everything; then this is nobody for a moment."""
+    """Become user 65534 within the context if this process is root, because root may read everything."""
     if os.geteuid():
         yield
         return

@@ -9,7 +9,7 @@ from tests.unit.shoal.cli.files import held, jsonl, refusal
 
 
 def vecs(folder, rows, kind="fvecs"):
-    """A TexMex file; rows: lists of numbers, or bytes as they are."""
+    """Write a TexMex file. rows: lists of numbers, or bytes that are written as they are."""
     file = folder / f"v.{kind}"
     component = {"fvecs": "<f4", "bvecs": "u1"}[kind]
     whole = (row if isinstance(row, bytes) else len(row).to_bytes(4, "little") + np.array(row, component).tobytes() for row in rows)

@@ -1,4 +1,4 @@
-"""Parquet files. What is decided about columns is tested without pyarrow; what pyarrow reads, with it."""
+"""Test Parquet files: the decisions about columns without pyarrow, and reading with pyarrow."""
 
 import builtins
 import datetime
@@ -26,7 +26,7 @@ def filled(shoal):
 
 @pytest.fixture
 def parquet(tmp_path):
-    """Writes a parquet file of columns."""
+    """Return a function that writes a parquet file with these columns."""
     pyarrow = pytest.importorskip("pyarrow")
     writer = pytest.importorskip("pyarrow.parquet")
 
@@ -187,7 +187,9 @@ def test_times_finer_than_python_has_and_values_that_json_has_not(filled, parque
 
 
 def typed_columns():
-    """Columns with times, and the payload that each becomes: nanoseconds are cut to microseconds at every depth."""
+    """Return columns that hold times, and the payload value of each. Nanoseconds are cut to microseconds at every
+    depth.
+    """
     import pyarrow as pa
 
     at, lasts = 1_704_164_645_000_000_001, 93_784_000_005_678

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,6 +44,18 @@ def test_curves_for_programs_and_none_at_all(filled):
     filled.cluster.curves = ()
     assert filled("collection", "tune", "c").out.startswith("no segment of c is searched by an index")
     assert filled("collection", "tune", "c", "--json").document == []
+
+
+def test_queries_are_read_from_a_file(filled, tmp_path):
+    file = tmp_path / "queries.npy"
+    np.save(file, np.arange(6, dtype=np.float64).reshape(3, 2))
+    assert filled("collection", "tune", "c", "--queries", file).code == 0
+    (request,) = filled.clients[-1].mock.requests(TuneCollection)
+    assert request.queries.tolist() == [[0, 1], [2, 3], [4, 5]]
+    np.save(file, np.zeros((4_097, 2)))
+    shown = filled("collection", "tune", "c", "--queries", file)
+    assert shown.code != 0
+    assert "4097 rows, at most 4096" in shown.err
 
 
 def test_more_curves_than_letters_are_still_drawn(filled):
@@ -94,12 +107,12 @@ POINTS = st.lists(st.tuples(st.floats(0.0, 1e7), st.floats(0.0, 1.0)), min_size=
 
 
 def grid(lines, width):
-    """Cells above the axis, as (row, column) -> mark."""
+    """Return the marks above the axis: (row, column) -> mark."""
     return {(row, column): mark for row, line in enumerate(lines[:-2]) for column, mark in enumerate(line[8:].ljust(width)) if mark != " "}
 
 
 def nearest(value, cells):
-    """Cell whose centre is nearest, by looking at each."""
+    """Return the cell whose centre is nearest. Compares every cell."""
     return min(range(cells), key=lambda at: abs(at - value * (cells - 1)))
 
 

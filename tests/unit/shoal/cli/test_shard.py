@@ -7,7 +7,7 @@ from shoal.core.requests import RecoverShard
 
 @pytest.fixture
 def lost(shoal):
-    """A collection c with a shard that lost its in-sync replica."""
+    """Create the collection c. The recovery of its shard 1 is answered as if its only replica in sync were lost."""
     shoal("collection", "create", "c", "--dim", 4)
     return shoal
 
@@ -68,6 +68,9 @@ def test_pages_are_read_until_there_are_enough(lost):
         lost("shard", "recover", "c/1", "--accept-data-loss", "--reason", number)
     assert [each["reason"] for each in lost("audit", "--json").document] == ["4", "3", "2", "1", "0"]
     assert [each["reason"] for each in lost("audit", "--json", "--limit", 3).document] == ["4", "3", "2"]
+    shard = lost("audit", "--json").document[0]["recovery"]["shard"]
+    assert sorted(shard) == ["collection", "number"]
+    assert shard["number"] == 1
 
 
 def test_json_for_programs(lost):

@@ -1,5 +1,5 @@
-"""What stdout and stderr take or refuse: one `error:` line and an exit code, whatever the command, and never a
-traceback.
+"""Test commands whose stdout or stderr refuses what they print: each ends with one `error:` line and an exit code,
+never with a traceback.
 """
 
 import io
@@ -54,7 +54,7 @@ def filled(shoal):
 
 @pytest.fixture
 def run(filled, tmp_path, monkeypatch):
-    """Runs a command with these streams; its exit code."""
+    """Return a function that runs a command with these streams and returns its exit code."""
     queries = npy(tmp_path, np.eye(2))
 
     def with_streams(words, out, err):
@@ -79,11 +79,11 @@ def test_a_full_disk_under_stdout_is_one_line_in_every_command(run, words):
 
 
 @pytest.mark.parametrize("words", PRINTING[::4], ids=" ".join)
-def test_a_full_disk_under_stderr_is_nobody_to_be_told(run, words):
+def test_a_full_disk_under_stderr_is_not_reported(run, words):
     out = io.StringIO()
     with open("/dev/full", "w", encoding="utf-8") as full:
         assert run(words, out, full) == 0
-        # What is left is written again as the file is closed.
+        # Closing the file writes the rest of its buffer again, so it must not be /dev/full any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
     assert out.getvalue()
 

@@ -16,7 +16,7 @@ LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 @pytest.fixture(params=sorted(LOOPS))
 def run(request):
-    """Runs a coroutine on a loop of its own; nothing it began may be left when it ends."""
+    """Return a function that runs a coroutine on a loop of its own, and checks that no task is left at its end."""
 
     async def whole(coroutine):
         async with asyncio.timeout(30):
@@ -33,7 +33,7 @@ def run(request):
 
 @pytest.fixture
 def small_messages(monkeypatch):
-    """Messages of at most ten points of dimension 2 with integer ids."""
+    """Limit messages to ten points of dimension 2 with integer ids."""
     monkeypatch.setattr(writes, "MESSAGE_BYTES", 200)
 
 
@@ -119,7 +119,7 @@ def test_bad_input_is_refused_before_anything_is_sent(run):
         assert client.mock.sent == []
 
     run(check())
-    for bad in ("http://a:1", 7600, None):
+    for bad in ("https://a:1", 7600, None):
         with pytest.raises(InvalidArgument, match="address"):
             shoal.connect_async(bad)
 
@@ -161,7 +161,9 @@ def test_the_deadline_ends_all_retries(run):
 
 
 class Held:
-    """A cluster whose upserts wait until `go` is set. running, most, cancelled: of them."""
+    """A cluster whose upserts wait until `go` is set. Counts the upserts: running now, the most at once,
+    and cancelled.
+    """
 
     def __init__(self, at_once=writes.MESSAGES_AT_ONCE):
         self.cluster, self.go, self.full = DictCluster(), asyncio.Event(), asyncio.Event()

@@ -10,7 +10,7 @@ from tests.twins.router_answers import DictCluster, PausingClock, async_client_w
 
 
 class Blocking:
-    """The verbs of a client, without telling which client it is."""
+    """Calls the blocking client through names that the asyncio client's class has, too."""
 
     make = staticmethod(client_with)
 
@@ -46,7 +46,7 @@ def cluster():
 
 @pytest.fixture
 def small_groups(monkeypatch):
-    """Messages of ten points of dimension 2, groups of forty."""
+    """Limit messages to ten points of dimension 2, and groups of points to forty."""
     monkeypatch.setattr(writes, "MESSAGE_BYTES", 200)
     monkeypatch.setattr(batches, "GATHERED_BYTES", 800)
 

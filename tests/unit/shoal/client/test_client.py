@@ -15,11 +15,12 @@ from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Count, CreateCollection, Delete, DropCollection, Get, Scroll, Search, ShardToken, Upsert
 from shoal.core.shard_calls import Consistency, Exact
 from tests.twins.router_answers import DictCluster, PausingClock, client_with
+from tests.twins.router_bytes import bytes_client_with
 
 
-@pytest.fixture
-def client():
-    with client_with(DictCluster()) as made:
+@pytest.fixture(params=[client_with, bytes_client_with])
+def client(request):
+    with request.param(DictCluster()) as made:
         made.create_collection("c", dim=2)
         made.upsert("c", [3, "b", 1], [[0, 0], [0, 2], [3, 0]], [{"t": "x", "n": {"deep": [1, None]}}, None, {}])
         yield made
@@ -314,7 +315,30 @@ def test_addresses():
     assert addresses_from_input(["[::1]:9", "10.0.0.1"]) == ("[::1]:9", "10.0.0.1:7600")
 
 
-@pytest.mark.parametrize("bad", ["", "http://a:1", "a:b", "a:0", "a:70000", [], [7], "a b:1", 7600, None, 7.5, b"a:1", [b"a:1"], object()])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "",
+        "https://a:1",
+        "http://",
+        "http://a:1/b",
+        "http://a:b",
+        "ftp://a:1",
+        "a:1/",
+        "a:b",
+        "a:0",
+        "a:70000",
+        [],
+        [7],
+        "a b:1",
+        7600,
+        None,
+        7.5,
+        b"a:1",
+        [b"a:1"],
+        object(),
+    ],
+)
 def test_bad_addresses_are_refused_by_connect(bad):
     with pytest.raises(InvalidArgument, match="address"):
         shoal.connect(bad)
@@ -342,8 +366,9 @@ def test_import_shoal_is_light():
 
 
 class Flaky:
-    """A cluster whose calls go wrong as scripted: `faults` by class of request, each told whether the call takes
-    effect.
+    """A cluster whose calls fail by a script. faults: for each class of request, what happens to each call. None: it
+    works. "refused": it fails without effect. "lost": it takes effect and then fails. A function: as "lost", and it is
+    called with the cluster in between.
     """
 
     def __init__(self, **faults):

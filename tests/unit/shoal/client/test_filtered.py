@@ -1,4 +1,4 @@
-"""Filters, radius, recall and what is told of a search, through the client."""
+"""Test filters, radius, recall and the explanation of a search through the client."""
 
 import dataclasses
 
@@ -11,6 +11,7 @@ from shoal.core.errors import DeadlineExceeded, InvalidArgument, Unavailable
 from shoal.core.requests import AlterCollection, Delete, DeleteMatching, MeasureRecall, Search, TuneCollection
 from shoal.core.shard_calls import RecallTarget
 from tests.twins.router_answers import CURVE, EXPLAINED, MEASURED, DictCluster, PausingClock, client_with
+from tests.twins.router_bytes import bytes_client_with
 
 PAYLOADS = [{"n": n, "tag": "even" if n % 2 == 0 else "odd"} for n in range(10)]
 
@@ -20,10 +21,10 @@ def cluster():
     return DictCluster()
 
 
-@pytest.fixture
-def client(cluster):
-    """Ten points on a line: point n at (n, 0)."""
-    with client_with(cluster) as made:
+@pytest.fixture(params=[client_with, bytes_client_with])
+def client(request, cluster):
+    """Return a client of a collection with ten points on a line. Point n is at (n, 0)."""
+    with request.param(cluster) as made:
         made.create_collection("c", dim=2)
         made.upsert("c", range(10), [[n, 0] for n in range(10)], PAYLOADS)
         yield made
@@ -177,6 +178,16 @@ def test_recall_is_measured_and_tuned(client):
     for bad in ({"k": 0}, {"sample": 0}, {"recall": 1.5}):
         with pytest.raises(InvalidArgument):
             client.measure_recall("c", **bad)
+
+
+def test_a_collection_is_tuned_with_queries_of_the_caller(client):
+    client.tune("c", queries=[[1, 2], [3, 4]])
+    (request,) = client.mock.requests(TuneCollection)
+    assert request.queries.dtype == np.float32
+    assert request.queries.tolist() == [[1, 2], [3, 4]]
+    for bad in ([], [[1, "x"]], [[1, 2], [3]]):
+        with pytest.raises(InvalidArgument, match="queries"):
+            client.tune("c", queries=bad)
 
 
 def test_a_target_recall_reaches_the_router(client):

@@ -28,7 +28,9 @@ CREATE = CreateCollection(name="c", dim=2, metric="l2", shards=1, replicas=1, in
 
 
 def run(request, outcomes, *, addresses=("one:1",), timeout_s=10.0, call_s=0.0, routers=None):
-    """Drive `answered`; outcomes are answered one after the other, the last one for ever."""
+    """Drive `answered`. Its requests get the outcomes one after the other, and then the last outcome again
+    and again.
+    """
     clock, script = PausingClock(), list(outcomes)
 
     def answer(address, sent, granted_s):

@@ -1,6 +1,7 @@
-"""The guide keeps what it promises: its truth table is true, its operators are all there are, its examples are Python.
+"""Test the guide: its truth table is true, it names every operator, its examples are Python, and its limits are the
+real ones.
 
-So does the page of errors.
+Test the page of errors: it names every error and every detail.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What a caller may say of progress, and the rate that is shown: that of the whole call, in virtual time."""
+"""Test the argument for progress, and the rate that is shown: it is the mean of the whole call. Virtual time."""
 
 import asyncio
 import io
@@ -27,7 +27,7 @@ def test_a_rate_is_that_of_all_rows_since_the_call_began():
     pace.moved(3_000)
     assert pace.text() == "1,000 rows/s"
     clock.now += 1
-    # Messages that come back together, in no time: not millions of rows/s.
+    # Several messages are answered at the same moment. The rate must not become millions of rows/s.
     for rows in (10_000, 20_000, 30_000, 40_000):
         pace.moved(rows)
     assert pace.text() == "10,000 rows/s"

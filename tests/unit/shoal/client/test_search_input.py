@@ -15,7 +15,7 @@ FILTERS = st.one_of(st.none(), st.sampled_from([{"a": 1}, {"a": True}, {"a": 1.0
 
 
 def wanted(groups, queries):
-    """Per query (k, key of its filter); fails unless each stands in exactly one group."""
+    """Return k and the key of the filter for each query. Fails if a query is not in exactly one group."""
     found = {}
     for group in groups:
         for at in range(queries) if group.queries is None else group.queries.tolist():

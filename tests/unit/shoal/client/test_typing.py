@@ -1,4 +1,4 @@
-"""The SDK is typed for its users: a program of theirs passes mypy strict, and one with mistakes does not."""
+"""Test the types of the SDK: a right program of a user passes mypy strict, and a program with mistakes does not."""
 
 import subprocess
 import sys

@@ -20,7 +20,7 @@ def cluster():
 
 @pytest.fixture
 def small_messages(monkeypatch):
-    """Messages of at most ten points of dimension 2 with integer ids."""
+    """Limit messages to ten points of dimension 2 with integer ids."""
     monkeypatch.setattr(writes, "MESSAGE_BYTES", 200)
 
 

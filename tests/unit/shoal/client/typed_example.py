@@ -1,4 +1,4 @@
-"""What a program of a user looks like to a type checker. Never run: test_typing checks it with mypy strict."""
+"""Show a program of a user to a type checker. It is never run: test_typing checks it with mypy strict."""
 
 from __future__ import annotations
 

@@ -89,7 +89,9 @@ def test_what_is_settled_by_its_form_is_so_for_every_point(filter: Filter, paylo
 
 
 def settled(filter: Filter) -> set[bool]:
-    """What a filter can come to when every condition on a point may be either way, each by itself."""
+    """Return the values that a filter can have when each condition on a point may be true or false, independently of
+    the others.
+    """
     match filter:
         case Not(term):
             return {not truth for truth in settled(term)}

@@ -131,8 +131,8 @@ UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as")
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("kind", [np.datetime64, np.timedelta64])
 def test_dates_and_durations_of_numpy_are_refused_in_every_unit_and_place(kind: Any, unit: str) -> None:
-    """Some units have an `item()` of Python's datetime, others an int: an int would silently match nothing, or
-    something else.
+    """For some units, `item()` returns a datetime of Python, for others an int. An int would silently match nothing or
+    the wrong points.
     """
     value = kind(5, unit)
     listed = np.array([value])
@@ -183,7 +183,7 @@ def test_whatever_is_given_is_read_or_refused(value: Any) -> None:
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """A filter of so many levels."""
+    """Return a filter with this number of levels."""
     value: dict[str, Any] = {"a": 1}
     for _ in range(levels - 1):
         value = {"$not": value}

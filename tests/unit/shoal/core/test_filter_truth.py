@@ -15,7 +15,9 @@ A = ("a",)
 
 
 def occurrences_of_all(value: Any, above: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every path of a payload with what stands there: from the payload down, where the truth goes from the path up."""
+    """Yield each path of a payload with its value. It walks down the payload; the definition of truth looks up one
+    path.
+    """
     for key, inner in value.items():
         yield (*above, key), inner
         for each in inner if isinstance(inner, list) else [inner]:
@@ -32,7 +34,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def twin(filter: Filter, payload: dict[str, Any] | None, point_id: PointId) -> bool:
-    """The same truth by listing everything the payload holds."""
+    """Compute the same truth by listing all that the payload holds."""
     if isinstance(filter, And | Or):
         held = [twin(term, payload, point_id) for term in filter.terms]
         return (False not in held) if isinstance(filter, And) else True in held

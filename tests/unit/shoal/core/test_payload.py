@@ -1,5 +1,5 @@
-"""What a payload may be: the same answer from the object of an SDK and from the text of a message, however deep the
-stack is.
+"""Test which payloads are legal: an object given to the SDK and the text of a message get the same answer, however deep
+the stack is.
 """
 
 import datetime
@@ -38,7 +38,7 @@ def refused(payload, index=3):
 
 
 def text_refused(text, limits=DEFAULT_LIMITS):
-    """What the server says of a text that stands third in a message."""
+    """Return what the server says of a text that is the third one in a message."""
     data = text if isinstance(text, bytes) else text.encode()
     with pytest.raises(InvalidArgument) as caught:
         check_payloads([None, b"{}", data], limits)
@@ -47,7 +47,7 @@ def text_refused(text, limits=DEFAULT_LIMITS):
 
 
 def nested(levels, lists=False):
-    """A payload of so many levels."""
+    """Return a payload with this number of levels."""
     value = 1
     for _ in range(levels - 1):
         value = [value] if lists else {"a": value}
@@ -59,7 +59,7 @@ def nested_text(levels):
 
 
 def in_a_deep_stack(call):
-    """Run with nearly no room left on the stack, as deep inside a framework."""
+    """Run the call with almost no room left on the stack, as if it were called deep inside a framework."""
 
     def descend(levels):
         return call() if levels == 0 else descend(levels - 1)

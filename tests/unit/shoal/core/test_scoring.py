@@ -18,7 +18,7 @@ def _vectors(seed: int, count: int, dim: int) -> np.ndarray:
 
 
 def _twin(query: np.ndarray, row: np.ndarray, metric: Metric) -> float:
-    """The definition in exact arithmetic."""
+    """Compute the score by its definition, with exact sums."""
     if metric is Metric.L2:
         return math.fsum((float(a) - float(b)) ** 2 for a, b in zip(row, query, strict=True))
     return math.fsum(float(a) * float(b) for a, b in zip(row, query, strict=True))

@@ -1,4 +1,6 @@
-"""The changes of a shard's configuration: each keeps its form, and together they lose nobody who is needed."""
+"""Test the changes of a shard's configuration: the result is always well formed, and no replica that is
+needed is lost.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from shoal.core.sizing import (
     store_cache_bytes,
 )
 
-# Bytes of store.db by row, measured with 5,000 rows: dimension, bytes of payload, bytes of a string id (0: integers).
+# Bytes of store.db for each row, measured with 5,000 rows. Key: dimension, bytes of the payload, bytes of a string id
+# (0: integer ids).
 MEASURED = {
     (32, 0, 0): 193.3,
     (128, 0, 0): 580.0,

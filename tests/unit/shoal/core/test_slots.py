@@ -12,7 +12,7 @@ GOLDEN_STRINGS = [15606, 14400, 5518, 3895]
 
 
 def test_the_mapping_is_part_of_the_data_format():
-    """Golden values: changing any of them would lose the points that are stored."""
+    """These values are fixed for ever. If one of them changed, stored points would not be found any more."""
     assert [slot_of(value) for value in (0, 1, 2, -1, 2**63 - 1, -(2**63))] == GOLDEN_INTEGERS
     assert [slot_of(value) for value in ("1", "a", "鱼", "x" * 512)] == GOLDEN_STRINGS
 

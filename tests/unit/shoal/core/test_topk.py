@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.collection import Metric
 from shoal.core.points import PointId, id_array, id_order
-from shoal.core.topk import HitColumns, concat_ids, hit_order, merge_hits, rank_in_group
+from shoal.core.topk import HitColumns, PartRows, concat_ids, hit_order, merge_hits, rank_in_group
+from tests.twins.merge import merge_by_sorting
 
 INT_IDS = st.integers(-3, 12)
 ANY_IDS = st.one_of(INT_IDS, st.sampled_from(["", "1", "a", "b", "ba", "é"]))
@@ -101,3 +102,65 @@ def test_a_part_without_hits_does_not_cost_the_others_their_payloads() -> None:
         assert merged.ids.tolist() == [1]
         assert merged.payloads == full.payloads
         assert merged.vectors is not None
+
+
+def _drawn(random: np.random.Generator, counts: np.ndarray, texts: bool, steps: int) -> HitColumns:
+    """Hits of a part, best first in no query: few different scores, so that many tie, and some that are no number."""
+    size = int(counts.sum())
+    scores = random.integers(-steps, steps, size).astype(np.float32)
+    scores[random.random(size) < 0.05] = np.nan
+    scores[random.random(size) < 0.05] = -0.0
+    numbers = random.permutation(10 * size)[:size]
+    return HitColumns(
+        counts=counts,
+        ids=id_array(f"id {number}" if texts and number % 2 else int(number) for number in numbers),
+        scores=scores,
+        payloads=tuple(b"%d" % number if number % 3 else None for number in numbers),
+        vectors=random.random((size, 2), dtype=np.float32),
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    parts=st.integers(1, 9),
+    queries=st.integers(1, 12),
+    widest=st.integers(0, 12),
+    even=st.booleans(),
+    texts=st.booleans(),
+    steps=st.sampled_from([1, 4, 1_000]),
+    one_k=st.booleans(),
+    metric=st.sampled_from(Metric),
+)
+def test_merge_is_the_same_bit_for_bit_as_sorting_all_hits(
+    seed: int, parts: int, queries: int, widest: int, even: bool, texts: bool, steps: int, one_k: bool, metric: Metric
+) -> None:
+    random = np.random.default_rng(seed)
+    sizes = [np.full(queries, widest) if even else random.integers(0, widest + 1, queries) for _ in range(parts)]
+    columns = [_drawn(random, counts.astype(np.int64), texts, steps) for counts in sizes]
+    k = int(random.integers(1, 15)) if one_k else random.integers(1, 15, queries)
+    merged, expected = merge_hits(columns, k, metric), merge_by_sorting(columns, k, metric)
+    assert merged.ids.dtype == expected.ids.dtype
+    assert (merged.counts.tolist(), merged.ids.tolist()) == (expected.counts.tolist(), expected.ids.tolist())
+    assert (merged.scores.tobytes(), merged.payloads) == (expected.scores.tobytes(), expected.payloads)
+    assert merged.vectors is not None
+    assert merged.vectors.tobytes() == expected.vectors.tobytes()
+
+
+def test_one_query_with_many_hits_and_few_with_one_each_are_not_padded_to_a_large_table() -> None:
+    counts = np.array([3_000, *[1] * 200], dtype=np.int64)
+    random = np.random.default_rng(5)
+    columns = [_drawn(random, counts, False, 50) for _ in range(3)]
+    merged, expected = merge_hits(columns, 40, Metric.L2), merge_by_sorting(columns, 40, Metric.L2)
+    assert merged.ids.tolist() == expected.ids.tolist()
+    single = [_drawn(random, counts[:1], False, 50) for _ in range(3)]
+    assert merge_hits(single, 40, Metric.IP).ids.tolist() == merge_by_sorting(single, 40, Metric.IP).ids.tolist()
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=5), st.randoms())
+def test_places_name_part_and_row_of_each_position(sizes: list[int], random: object) -> None:
+    positions = list(range(sum(sizes)))
+    random.shuffle(positions)
+    places = PartRows.of(sizes, np.array(positions, dtype=np.intp))
+    expected = [(part, row) for part, size in enumerate(sizes) for row in range(size)]
+    assert list(zip(places.part.tolist(), places.row.tolist(), strict=True)) == [expected[at] for at in positions]

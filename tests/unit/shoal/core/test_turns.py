@@ -1,4 +1,6 @@
-"""Turns in virtual time: `play` is the pool, in which every work needs some slices and looks at its turn after each."""
+"""Test turns in virtual time. `play` stands for the pool: each work needs some slices, and looks at its turn after each
+slice.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ def turns(*, at_once: int = 1, most_put_off: int = 16, most: int = 512) -> Turns
 
 
 def play(these: Turns, works: Sequence[tuple[Asker, int]], *, arrivals: dict[int, list[tuple[Asker, int]]] | None = None) -> dict[int, int]:
-    """At which slice each work ended. works: whose and how many slices, all there at the beginning; arrivals: more, by
-    slice.
+    """Return the slice in which each work ended. works: asker and number of slices of each work that is there at the
+    beginning. arrivals: more works, by slice.
     """
     left = {number: slices for number, (_, slices) in enumerate(works)}
     for number, (asker, _) in enumerate(works):
@@ -52,14 +54,15 @@ def test_a_collection_that_comes_later_does_not_wait_for_the_backlog_of_another(
     heavy, light = Asker("1", "a"), Asker("2", "b")
     ended = play(turns(at_once=2), [(heavy, 50)] * 100, arrivals={7: [(light, 1)], 100: [(light, 1)]})
     late = sorted(ended[number] for number in range(100, 102) if number in ended)
-    # Two slices were under way, and one of the works is put off after them; then a work ends just in time.
+    # The first newcomer waits for one slice, after which a running work is put off. The second one comes just when a
+    # work ends.
     assert late == [9, 101]
 
 
 def test_callers_of_one_collection_take_turns_and_none_is_favoured_for_having_many_works() -> None:
     many, few = Asker("1", "many"), Asker("1", "few")
     ended = play(turns(), [(many, 4)] * 10 + [(few, 4)] * 2)
-    # Two works of 4 slices each have half of the turns: they are through after 16.
+    # The two works of `few` need 8 slices and get half of all, so they end after 16.
     assert max(ended[number] for number in (10, 11)) <= 17
 
 
@@ -84,10 +87,10 @@ def test_works_of_one_caller_go_on_until_they_end_in_the_order_they_came() -> No
     assert ended == {0: 5, 1: 10, 2: 15, 3: 20}
 
 
-def test_who_was_away_is_not_paid_for_it() -> None:
+def test_a_client_that_was_idle_gains_no_turns() -> None:
     old, new = Asker("1", "old"), Asker("2", "new")
     ended = play(turns(), [(old, 1_000)], arrivals={500: [(new, 100)]})
-    # The newcomer shares from now on: its 100 slices take about 200.
+    # From slice 500 on, both share the slices equally, so 100 slices take about 200.
     assert 690 <= ended[1] <= 710
 
 

@@ -1,4 +1,4 @@
-"""Vectors at the door: right, or refused naming the first bad row."""
+"""Test vectors that users give: they are taken, or refused with the index of the first bad row."""
 
 import decimal
 import fractions
@@ -13,7 +13,7 @@ GOOD = [[1.0, 2, 3]] * 700
 
 
 class Tensor:
-    """Turns into an array as tensors of other libraries do: rows one by one, or not at all."""
+    """Turns into an array as tensors of other libraries do, or raises `error` instead."""
 
     def __init__(self, array, error=None):
         self._array, self._error = np.asarray(array), error
@@ -25,7 +25,7 @@ class Tensor:
 
 
 def object_rows(*rows):
-    """As a column of lists in a table of pandas turns into an array."""
+    """Return an array of objects, as a column of lists in a pandas table gives it."""
     made = np.empty(len(rows), dtype=object)
     made[:] = rows
     return made

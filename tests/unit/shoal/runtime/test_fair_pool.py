@@ -1,5 +1,5 @@
-"""A pool whose works are held by events: what begins, what is skipped and who goes first does not depend on how fast
-the machine is.
+"""Test a pool whose works wait for events. So the speed of the machine does not decide which work begins, is skipped or
+goes first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LONG_S = 30.0
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """Clock that only moves when the test sets it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -30,7 +30,7 @@ class Clock:
 
 
 class Held:
-    """Work that looks at its turn again and again until it is let go. Each look takes more than a slice."""
+    """Work that looks at its turn again and again until `let_go` is set. Each look takes more than a slice."""
 
     def __init__(self, clock: Clock) -> None:
         self.begun, self.let_go, self.looks = threading.Event(), threading.Event(), 0

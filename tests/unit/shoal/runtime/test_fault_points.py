@@ -1,5 +1,5 @@
-"""Fault points: cheap when off, exact about which reaching they mean, and every name stands in the product exactly
-once.
+"""Test fault points: they cost nothing when off, they act at the right visit, and each name is used exactly once in the
+product.
 """
 
 import errno

@@ -6,13 +6,11 @@ import time
 import types
 from collections.abc import Iterable
 
-import grpc
 import pytest
 
 from shoal.core.errors import PreconditionFailed
 from shoal.runtime import prometheus
-from shoal.runtime.interceptors import metrics_interceptor
-from shoal.runtime.metrics import REQUEST_SECONDS, REQUESTS, Measure, MetricSpec, NoMetrics, Sample
+from shoal.runtime.metrics import REQUEST_SECONDS, REQUESTS, MetricSpec, NoMetrics, Sample
 from shoal.runtime.prometheus import PrometheusMetrics, metrics_of
 from shoal.runtime.role_settings import RoleSettings
 from shoal.runtime.server import GrpcServer
@@ -20,77 +18,6 @@ from shoal.runtime.server import GrpcServer
 COUNT = MetricSpec(name="test_count_total", kind="counter", text="A count.", labels=("kind",))
 LEVEL = MetricSpec(name="test_level", kind="gauge", text="A level.", labels=("role",))
 TOOK = MetricSpec(name="test_seconds", kind="histogram", text="A time.", buckets=(0.1, 1.0))
-
-
-class Noted:
-    """Metrics that remember every measure."""
-
-    def __init__(self) -> None:
-        self.values: list[tuple[str, tuple[str, ...], float]] = []
-
-    def measure(self, metric: MetricSpec, *labels: str) -> Measure:
-        return lambda value: self.values.append((metric.name, labels, value))
-
-    def gather(self, metrics: tuple[MetricSpec, ...], read: object) -> None: ...
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-
-    def counted(self) -> list[tuple[str, ...]]:
-        return [labels for name, labels, _ in self.values if name == REQUESTS.name]
-
-
-class Context:
-    def __init__(self, code: object) -> None:
-        self._code = code
-
-    def code(self) -> object:
-        return self._code
-
-
-def intercepted(metrics: object, handle: object, context: object) -> object:
-    async def scenario() -> object:
-        handler = grpc.unary_unary_rpc_method_handler(handle)
-
-        async def continuation(_: object) -> object:
-            return handler
-
-        details = types.SimpleNamespace(method="/s.S/M")
-        interceptor = metrics_interceptor(metrics)  # type: ignore[arg-type]
-        wrapped = await interceptor.intercept_service(continuation, details)  # type: ignore[arg-type]
-        assert await interceptor.intercept_service(continuation, details) is wrapped  # type: ignore[arg-type]
-        return await wrapped.unary_unary("request", context)  # type: ignore[misc, operator]
-
-    return asyncio.run(scenario())
-
-
-def test_an_answer_is_counted_and_timed() -> None:
-    async def handle(request: object, context: object) -> str:
-        return f"{request} answered"
-
-    noted = Noted()
-    assert intercepted(noted, handle, Context(0)) == "request answered"
-    assert noted.counted() == [("s.S/M", "OK")]
-    ((took,),) = ([value for name, _, value in noted.values if name == REQUEST_SECONDS.name],)
-    assert 0 <= took < 10
-
-
-@pytest.mark.parametrize(
-    ("raised", "code", "counted"),
-    [
-        (RuntimeError("aborted"), 5, "NOT_FOUND"),
-        (RuntimeError("aborted"), grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
-        (RuntimeError("defect"), 0, "UNKNOWN"),
-        (asyncio.CancelledError(), 0, "CANCELLED"),
-    ],
-)
-def test_a_failure_is_counted_by_its_code_and_goes_on(raised: BaseException, code: object, counted: str) -> None:
-    async def handle(request: object, context: object) -> str:
-        raise raised
-
-    noted = Noted()
-    with pytest.raises(type(raised)):
-        intercepted(noted, handle, Context(code))
-    assert noted.counted() == [("s.S/M", counted)]
 
 
 def test_no_metrics_by_default_and_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

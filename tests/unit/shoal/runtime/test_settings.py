@@ -86,12 +86,14 @@ def test_unknown_flags_end_the_program_and_help_tells_defaults(capsys):
 
 
 LINKS = {"SHOAL_PORT": "tcp://10.96.0.12:7600", "SHOAL_SERVICE_HOST": "10.96.0.12", "SHOAL_SERVICE_PORT": "7600"}
-"""What Kubernetes puts into a pod beside a service named shoal, and so it does for shoal-metrics."""
+"""Variables that Kubernetes sets in a pod beside a service named shoal. For a service named shoal-metrics it does the
+same.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Settings whose variables Kubernetes may set."""
+    """Settings whose environment variables Kubernetes may also set."""
 
     port: int = setting(7600, "a port")
     metrics_port: int = setting(0, "another port")

@@ -1,5 +1,5 @@
-"""The signals that end a process, taken by real processes; one that comes while libraries load is not lost and says
-nothing.
+"""Test the signals that end a process, with real processes. A signal that comes while libraries are imported is not
+lost, and it prints no traceback.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ sys.meta_path.insert(0, Interrupt())
 sys.argv = [module, *arguments]
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
-"""Runs a module as a program, with Ctrl-C pressed twice at the moment when it begins to import another one."""
+"""Runs a module as a program. Ctrl-C is pressed twice when it begins to import the module `when`."""
 
 
 def run(source: str, *arguments: object) -> subprocess.CompletedProcess[str]:

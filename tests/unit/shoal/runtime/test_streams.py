@@ -1,4 +1,4 @@
-"""Standard streams that are closed or full, in real processes."""
+"""Test standard streams that are closed or full, in real processes."""
 
 from __future__ import annotations
 

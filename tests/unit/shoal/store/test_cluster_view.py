@@ -1,4 +1,6 @@
-"""Codecs, keys and the folding of a watch: whatever is written comes back, and deltas lead where a listing leads."""
+"""Test codecs, keys and the map that a watch keeps: values are read as they were written, and a map made from changes
+equals a map made from a listing.
+"""
 
 import json
 
@@ -10,6 +12,7 @@ from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
 from shoal.core.errors import DataLoss, NotFound, Unavailable
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
+from shoal.core.map_tables import CollectionTable
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import SlotRange
 from shoal.store.cluster_view import cluster_map_of, next_cluster_map
@@ -186,10 +189,10 @@ def test_a_map_finds_collections_by_name_and_says_why_not():
         found.collection("y")
     creating = _collection(CollectionSpec(name="x", dim=2), CollectionState.CREATING)
     with pytest.raises(Unavailable, match="still being created"):
-        ClusterMap(collections={creating.id: creating}).collection("x")
+        ClusterMap(collections=CollectionTable([creating])).collection("x")
     dropping = _collection(CollectionSpec(name="x", dim=2), CollectionState.DROPPING)
     with pytest.raises(NotFound):
-        ClusterMap(collections={dropping.id: dropping}).collection("x")
+        ClusterMap(collections=CollectionTable([dropping])).collection("x")
 
 
 def listing(*odd: tuple[str, bytes]) -> Listed:

@@ -23,7 +23,7 @@ class HandMovedClock:
 
 
 class Bench:
-    """A keeper whose steps are taken by hand, over a store in memory on the same clock."""
+    """A lease keeper whose steps the test calls. Its store is in memory and has the same clock."""
 
     def __init__(self) -> None:
         self.clock = HandMovedClock()
@@ -46,7 +46,7 @@ class Bench:
         self.told += 1
 
     def run(self, seconds: float, *, ticking: bool = True) -> None:
-        """Let the keeper do its steps for so long."""
+        """Let the keeper do its steps for this number of seconds."""
         end = self.clock.now_s + seconds
         while self.clock.now_s < end and not self.keeper.lost:
             if ticking:
@@ -59,7 +59,7 @@ class Bench:
 
     @property
     def alive_in_store(self) -> bool:
-        """Whether the key under the lease is still there."""
+        """Return whether the key under the lease is still in the store."""
         with self.cluster.touch() as (state, _):
             return state.get(KEY) is not None
 
@@ -118,7 +118,7 @@ def test_a_lease_that_was_revoked_by_others_is_lost_at_the_next_renewal() -> Non
 
 
 def test_the_deadline_counts_from_before_the_answer() -> None:
-    """An answer that takes long must not make the lease look longer than it is."""
+    """The lease counts from when the keeper asked. A slow answer must not make it look longer."""
     clock = HandMovedClock()
 
     class SlowConnection:

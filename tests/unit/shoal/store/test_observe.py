@@ -21,7 +21,7 @@ WORKER = WorkerEntry(id=WorkerId("w0"), address="w0:1", incarnation="i", pid=1, 
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """Clock that only moves when the test sets it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -37,7 +37,7 @@ async def eventually(met: Callable[[], bool]) -> None:
 
 
 class Watched:
-    """An observer and the client through which the test changes what it observes."""
+    """An observer, and a client with which the test changes what is observed."""
 
     def __init__(self) -> None:
         self.clock = Clock()

@@ -1,4 +1,4 @@
-"""Columns as they may come, for property tests."""
+"""Draw columns as requests and answers hold them, for property tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from shoal.core.errors import ErrorDetails
 from shoal.core.ids import CollectionId, Seq, ShardId
 from shoal.core.points import PointColumns, StoredColumns, id_array
 from shoal.core.requests import ReadAs, ShardToken
@@ -22,6 +23,17 @@ shard_ids = st.builds(ShardId, st.text(max_size=8).map(CollectionId), st.integer
 read_terms = st.builds(ReadTerms, consistency=st.sampled_from(list(Consistency)), min_seq=st.integers(0, 2**64 - 1).map(Seq))
 tokens = st.lists(st.builds(ShardToken, st.text(max_size=5), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)), max_size=3).map(tuple)
 reads = st.builds(ReadAs, consistency=st.sampled_from(list(Consistency)), tokens=tokens)
+
+_words = st.one_of(st.none(), st.text(min_size=1, max_size=10))
+error_details = st.builds(
+    ErrorDetails,
+    field=_words,
+    limit=_words,
+    shard=_words,
+    index=st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
+    applied=st.dictionaries(st.text(max_size=6), st.sampled_from(["no", "maybe", "yes"]), max_size=5),
+    retry_after_s=st.one_of(st.none(), st.integers(0, 600_000).map(lambda ms: ms / 1000)),
+)
 
 
 @st.composite
@@ -60,7 +72,7 @@ def hit_columns(draw: st.DrawFn) -> HitColumns:
 
 
 def same_ids(got: np.ndarray, wanted: np.ndarray) -> bool:
-    """Values, kinds and dtypes: 1 is not "1", and integers stay a column of int64."""
+    """Tell whether ids are equal in value and type: 1 is not "1", and integers stay a column of int64."""
     empty = not len(wanted)
     return (
         got.tolist() == wanted.tolist()
@@ -70,17 +82,17 @@ def same_ids(got: np.ndarray, wanted: np.ndarray) -> bool:
 
 
 def same_matrix(got: np.ndarray | None, wanted: np.ndarray | None) -> bool:
-    """Bit for bit, none for none."""
+    """Tell whether two matrices are equal bit for bit, or both None."""
     if got is None or wanted is None:
         return got is wanted
     return got.dtype == np.float32 and got.shape == wanted.shape and got.tobytes() == np.ascontiguousarray(wanted).tobytes()
 
 
 def same_payloads(got: tuple[bytes | None, ...] | None, wanted: tuple[bytes | None, ...] | None) -> bool:
-    """A column of no payloads at all travels as none."""
+    """Tell whether payloads are equal. An empty column of payloads is None after the way over the wire."""
     return got == (wanted or None)
 
 
 def over_the_wire(message: Any) -> Any:
-    """The message as the other side reads it."""
+    """Return the message as the other side reads it."""
     return type(message).FromString(message.SerializeToString())

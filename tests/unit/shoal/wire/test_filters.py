@@ -37,7 +37,7 @@ def test_a_field_that_shall_not_be_there_is_the_opposite_of_one_that_shall() -> 
 
 
 def deep(levels: int) -> filter_pb2.Filter:
-    """A message of so many levels."""
+    """Return a message with this number of levels."""
     message = filter_pb2.Filter(field={"path": ["a"], "exists": True})
     for _ in range(levels - 1):
         above = filter_pb2.Filter()

@@ -1,4 +1,4 @@
-"""Texts as gRPC has said them, and what users read instead: never a word of gRPC's own."""
+"""Test the texts of gRPC: users read our words instead, and never a text of gRPC itself."""
 
 from __future__ import annotations
 

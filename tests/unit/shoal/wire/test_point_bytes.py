@@ -1,4 +1,4 @@
-"""Points as bytes: the format of the log, which must not change, and what is forwarded as it came."""
+"""Test points as bytes: they are the format of the log, which must not change, and they are forwarded as they came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Public writes and reads of points come back from their messages, as do their answers."""
+"""Test that public writes and reads of points, and their answers, are equal after a way through messages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ flags = st.booleans()
 
 
 def but(value: Any, *without: str) -> dict[str, Any]:
-    """The fields of a request that can be compared."""
+    """Return the fields of a request, without those named."""
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.name not in without}
 
 
@@ -105,7 +105,7 @@ def test_a_count_and_a_scroll_come_back(
     scrolled = wire.scroll_from_message(over_the_wire(wire.scroll_to_message(scroll)))
     assert but(counted, "filter") == but(count, "filter")
     assert but(scrolled, "filter") == but(scroll, "filter")
-    # A filter that matches every point is left out.
+    # A filter that matches every point is not sent.
     assert {key(counted.filter), key(scrolled.filter)} <= {key(filter), None}
 
 

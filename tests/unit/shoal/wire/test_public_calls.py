@@ -1,4 +1,6 @@
-"""Messages of the transport: each way, without a socket. `PlainChannel` hands the bytes to a function."""
+"""Test the messages of the transport in both directions, without a socket. `PlainChannel` gives the bytes to a
+function.
+"""
 
 import dataclasses
 import multiprocessing
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from google.protobuf import message_factory
 
-from shoal.client.sync_transport import GrpcTransport
+from shoal.client.transports.grpc_blocking import GrpcTransport
 from shoal.core import requests as calls
 from shoal.core.errors import Internal, PreconditionFailed, ResourceExhausted
 from shoal.core.filter import HasId, In, Range
@@ -128,7 +130,7 @@ def test_a_search_says_all_it_was_told(monkeypatch):
 
 
 def sent(monkeypatch, request, kind, answer=b""):
-    """The message that a request becomes, as the router reads it, and what the answer is taken for."""
+    """Send a request. Return the answer as the transport reads it, and the message that the router would read."""
     seen = []
 
     def answering(path, data):

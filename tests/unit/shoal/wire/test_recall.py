@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
+from shoal.core.errors import InvalidArgument
+from shoal.core.ids import CollectionId, ShardId
 from shoal.core.requests import MeasureRecall, TuneCollection
 from shoal.core.shard_calls import CurvePoint, SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.wire import recall as wire
@@ -39,6 +44,23 @@ counts = st.integers(1, 2**32 - 1)
 @given(st.builds(ShardTune, shard=shard_ids, k=uint32))
 def test_an_order_to_tune_a_shard_comes_back(call: ShardTune) -> None:
     assert wire.shard_tune_from_message(over_the_wire(wire.shard_tune_to_message(call))) == call
+
+
+@given(arrays(np.float32, st.tuples(st.integers(0, 3), st.integers(1, 4)), elements=st.floats(-9, 9, width=32)))
+def test_queries_to_tune_with_come_back(queries: np.ndarray) -> None:
+    shard = ShardTune(shard=ShardId(CollectionId("c"), 1), k=5, queries=queries)
+    found = wire.shard_tune_from_message(over_the_wire(wire.shard_tune_to_message(shard))).queries
+    np.testing.assert_array_equal(found, queries)
+    request = TuneCollection(name="c", queries=queries)
+    found = wire.tune_from_message(over_the_wire(wire.tune_to_message(request))).queries
+    np.testing.assert_array_equal(found, queries)
+
+
+def test_queries_that_are_no_matrix_are_refused_by_name() -> None:
+    message = wire.tune_to_message(TuneCollection(name="c", queries=np.ones((2, 3), dtype=np.float32)))
+    message.queries.dim = 4
+    with pytest.raises(InvalidArgument, match="queries"):
+        wire.tune_from_message(message)
 
 
 @settings(deadline=None)

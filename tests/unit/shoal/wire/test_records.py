@@ -46,7 +46,7 @@ def test_ids_without_rows_are_no_record() -> None:
 
 
 def test_the_bytes_of_a_record_are_pinned() -> None:
-    """Records lie on disk: a change here is a change of the log format."""
+    """Records are kept on disk. If these bytes change, the format of the log changes."""
     assert delete_body(id_array([1, "a", -1])).hex() == "0a0202011201611a0101"
     body = exact_delete_body(id_array([1, "a", -1]), np.array([7, 2**40, 0], dtype=np.int64))
     assert body.hex() == "0a000000" + "0a0202011201611a0101" + "0700000000000000" + "0000000000010000" + "0000000000000000"

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import grpc
 import pytest
 
-from shoal.core.errors import ErrorDetails, InvalidArgument, Unavailable
+from shoal.core.errors import ErrorDetails, Internal, InvalidArgument, Unavailable
 from shoal.wire.remote_call import call_remote
 from shoal.wire.status import details_to_metadata
 
@@ -43,6 +43,19 @@ def test_errors_keep_their_kind_and_details() -> None:
 def test_a_broken_connection_names_the_peer() -> None:
     with pytest.raises(Unavailable, match=r"^worker at h:1: no connection: refused, nothing listens there$"):
         call(failing(rpc_error(grpc.StatusCode.UNAVAILABLE, "connection refused")))
+
+
+class TooOld(Internal):
+    pass
+
+
+def test_a_method_that_the_server_does_not_know_has_an_error_of_its_own_if_the_caller_wants() -> None:
+    unknown = failing(rpc_error(grpc.StatusCode.UNIMPLEMENTED, "Method not found!"))
+    with pytest.raises(TooOld, match=r"^worker at h:1: it does not know this call"):
+        asyncio.run(call_remote(unknown, None, 1.0, "worker at h:1", unknown=TooOld))
+    with pytest.raises(Internal) as caught:
+        call(unknown)
+    assert type(caught.value) is Internal
 
 
 def test_a_call_on_a_closed_channel_is_unavailable() -> None:

@@ -8,12 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.errors import InvalidArgument
+from shoal.core.errors import BY_STATUS, Internal, InvalidArgument, ShoalError, Unavailable
 from shoal.core.filter import filter_key
-from shoal.core.ids import CollectionId, ShardId
+from shoal.core.ids import CollectionId, Seq, ShardId
 from shoal.core.replies import Found
 from shoal.core.requests import ReadAs, Search
-from shoal.core.shard_calls import Breadth, Exact, QueryGroup, RecallTarget, SegmentExplain, ShardFound, ShardSearch
+from shoal.core.shard_calls import (
+    Breadth,
+    Consistency,
+    Exact,
+    QueryGroup,
+    RecallTarget,
+    SegmentExplain,
+    ShardFound,
+    ShardSearch,
+    ShardsFound,
+    ShardsSearch,
+)
 from shoal.core.topk import HitColumns
 from shoal.v1 import search_pb2, worker_pb2
 from shoal.wire.searches import (
@@ -29,9 +40,14 @@ from shoal.wire.searches import (
     shard_found_to_message,
     shard_search_from_message,
     shard_search_to_message,
+    shards_found_from_message,
+    shards_found_to_message,
+    shards_search_from_message,
+    shards_search_to_message,
 )
 from tests.support.examples.filters import filters
 from tests.unit.shoal.wire.strategies import (
+    error_details,
     hit_columns,
     matrices,
     over_the_wire,
@@ -188,7 +204,7 @@ def test_a_public_search_comes_back(
         assert getattr(got, field) == getattr(request, field), field
     assert same_matrix(got.queries, queries)
     for mine, sent in zip(got.groups, asked, strict=True):
-        # A filter that matches every point is left out.
+        # A filter that matches every point is not sent.
         assert plain(mine) in (plain(sent), plain(dataclasses.replace(sent, filter=None)))
 
 
@@ -200,3 +216,98 @@ def test_what_a_public_search_found_comes_back(hits: HitColumns, missing: tuple[
     assert got.hits.counts.tolist() == hits.counts.tolist()
     assert same_ids(got.hits.ids, hits.ids)
     assert same_payloads(got.hits.payloads, hits.payloads)
+
+
+@st.composite
+def searches_of_shards(draw: st.DrawFn) -> ShardsSearch:
+    collection = CollectionId(draw(st.text(max_size=5)))
+    shards = tuple(ShardId(collection, number) for number in draw(st.lists(uint32, min_size=1, max_size=4, unique=True)))
+    min_seqs = draw(st.dictionaries(st.sampled_from(shards), st.integers(1, 2**64 - 1).map(Seq)))
+    return ShardsSearch(
+        shards=shards,
+        queries=draw(matrices(3)),
+        groups=draw(st.lists(groups, max_size=3).map(tuple)),
+        accuracy=draw(accuracies),
+        radius=draw(st.none() | numbers),
+        explain=draw(st.booleans()),
+        with_payload=draw(st.booleans()),
+        with_vectors=draw(st.booleans()),
+        consistency=draw(st.sampled_from(Consistency)),
+        min_seqs=min_seqs,
+        caller=draw(st.text(max_size=5)),
+    )
+
+
+@settings(deadline=None)
+@given(searches_of_shards())
+def test_a_search_of_several_shards_comes_back(call: ShardsSearch) -> None:
+    got = shards_search_from_message(over_the_wire(shards_search_to_message(call)))
+    assert (got.shards, got.consistency, got.caller) == (call.shards, call.consistency, call.caller)
+    assert [got.of(shard).terms for shard in call.shards] == [call.of(shard).terms for shard in call.shards]
+    assert (got.accuracy, got.radius, got.explain, got.with_payload, got.with_vectors) == (
+        call.accuracy,
+        call.radius,
+        call.explain,
+        call.with_payload,
+        call.with_vectors,
+    )
+    assert same_matrix(got.queries, call.queries)
+    assert list(map(plain, got.groups)) == list(map(plain, call.groups))
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [({}, "at least one is needed"), ({"shards": [1, 2, 1]}, "each once"), ({"shards": [1, 2], "min_seqs": [3]}, "1 min_seqs .* 2 shards")],
+)
+def test_a_search_of_several_shards_names_them_each_once(parts: dict[str, list[int]], text: str) -> None:
+    search = worker_pb2.ShardSearchRequest(queries={"dim": 1}, exact=True, terms={"consistency": 1})
+    with pytest.raises(InvalidArgument, match=text):
+        shards_search_from_message(worker_pb2.SearchShardsRequest(search=search, **parts))
+
+
+SEVERAL = ShardsSearch(
+    shards=tuple(ShardId(CollectionId("c"), number) for number in (4, 0, 7)), queries=np.zeros((2, 1), dtype=np.float32), groups=()
+)
+errors_of_shards = st.builds(
+    lambda kind, text, details: kind(text, details),
+    st.sampled_from(list(BY_STATUS.values())),
+    st.text(min_size=1, max_size=9),
+    error_details,
+)
+
+
+@settings(deadline=None)
+@given(hit_columns(), st.lists(explains, max_size=2).map(tuple), st.dictionaries(st.sampled_from(SEVERAL.shards), errors_of_shards))
+def test_what_several_shards_answered_comes_back(
+    hits: HitColumns, explain: tuple[SegmentExplain, ...], failed: dict[ShardId, ShoalError]
+) -> None:
+    found = ShardsFound(hits=hits, failed=failed, explain=explain)
+    got = shards_found_from_message(SEVERAL, over_the_wire(shards_found_to_message(SEVERAL, found)))
+    assert {shard: (type(error), error.message, error.details) for shard, error in got.failed.items()} == {
+        shard: (type(error), error.message, error.details) for shard, error in failed.items()
+    }
+    assert got.explain == explain
+    assert got.hits.counts.tolist() == hits.counts.tolist()
+    assert same_ids(got.hits.ids, hits.ids)
+    assert same_payloads(got.hits.payloads, hits.payloads)
+    assert same_matrix(got.hits.vectors, hits.vectors)
+
+
+def test_a_shard_of_which_nothing_is_said_has_failed() -> None:
+    got = shards_found_from_message(SEVERAL, worker_pb2.SearchShardsResponse(answered=[0, 7]))
+    ((shard, error),) = got.failed.items()
+    assert (shard.number, type(error), error.details.shard) == (4, Internal, "c/4")
+
+
+@pytest.mark.parametrize("parts", [{"answered": [0, 1]}, {"failed": [{"shard": 1}]}, {"answered": [0], "failed": [{"shard": 0}]}])
+def test_an_answer_about_other_shards_is_refused(parts: dict[str, Any]) -> None:
+    with pytest.raises(Internal, match=r"\[0, 4, 7\] were asked"):
+        shards_found_from_message(SEVERAL, worker_pb2.SearchShardsResponse(**parts))
+
+
+def test_an_unknown_status_of_a_shard_is_internal_and_a_long_text_is_cut() -> None:
+    failure = worker_pb2.ShardFailure(shard=4, status="NEW_STATUS", message="what is it")
+    got = shards_found_from_message(SEVERAL, worker_pb2.SearchShardsResponse(answered=[0, 7], failed=[failure]))
+    assert [(type(error), error.message) for error in got.failed.values()] == [(Internal, "what is it")]
+    long = ShardsFound(hits=got.hits, failed={SEVERAL.shards[0]: Unavailable("\udc80" + "x" * 10_000)})
+    assert len(shards_found_to_message(SEVERAL, long).failed[0].message) <= 3_072

@@ -7,21 +7,11 @@ from hypothesis import strategies as st
 
 from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, InvalidArgument, NotConnected, ResourceExhausted, ShoalError, Unavailable
 from shoal.wire.status import code_of, details_to_metadata, error_from_exception, error_from_rpc, message_of
-
-texts = st.one_of(st.none(), st.text(min_size=1, max_size=10))
-details = st.builds(
-    ErrorDetails,
-    field=texts,
-    limit=texts,
-    shard=texts,
-    index=st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
-    applied=st.dictionaries(st.text(max_size=6), st.sampled_from(["no", "maybe", "yes"]), max_size=5),
-    retry_after_s=st.one_of(st.none(), st.integers(0, 600_000).map(lambda ms: ms / 1000)),
-)
+from tests.unit.shoal.wire.strategies import error_details
 
 
 @settings(deadline=None)
-@given(kind=st.sampled_from(list(BY_STATUS.values())), text=st.text(min_size=1, max_size=50), given_details=details)
+@given(kind=st.sampled_from(list(BY_STATUS.values())), text=st.text(min_size=1, max_size=50), given_details=error_details)
 def test_every_error_comes_back_with_its_details(kind: type[ShoalError], text: str, given_details: ErrorDetails) -> None:
     error = kind(text, given_details)
     got = error_from_rpc(code_of(error), message_of(error), details_to_metadata(error))

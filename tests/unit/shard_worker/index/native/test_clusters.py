@@ -10,7 +10,7 @@ from shoal.shard_worker.index.native.clusters import block_length, centroids_of
 
 
 def _dumb(sample: np.ndarray, count: int, *, spherical: bool, rounds: int, seed: int) -> np.ndarray:
-    """Lloyd's algorithm in float64, row by row; as centroids_of where no cluster is empty."""
+    """Compute Lloyd's algorithm in float64, row by row. The result is that of centroids_of if no cluster is empty."""
     centroids = sample[np.sort(np.random.default_rng(seed).choice(len(sample), count, replace=False))].astype(np.float64)
     for _ in range(rounds):
         if spherical:

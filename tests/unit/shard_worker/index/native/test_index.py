@@ -1,4 +1,4 @@
-"""What FAISS does otherwise than one expects, and files of indexes that are not used here."""
+"""Test where FAISS does not do what one expects, and that files of indexes that are not used here are refused."""
 
 from __future__ import annotations
 
@@ -207,8 +207,8 @@ def test_what_faiss_refuses_is_a_defect() -> None:
 
 
 def test_a_graph_under_inner_products_keeps_links_to_short_rows_also_where_it_was_extended(tmp_path):
-    """Rows of uneven lengths, queries in any direction: without all its links a graph finds half of the best, at any
-    breadth.
+    """The rows differ in length, and the queries point in any direction. A graph without all its links finds only half
+    of the best rows, at any breadth.
     """
     rng = np.random.default_rng(1)
     vectors = (np.abs(rng.standard_normal((4_000, DIM))) * rng.lognormal(0, 1, (4_000, 1))).astype(np.float32)

@@ -31,7 +31,9 @@ def _one_thread() -> Iterator[None]:
 
 
 def job_of(text: str, metric: Metric, folder: Path, *, extends: bool) -> BuildJob:
-    """A build of two sources, of which the first is a sealed segment read from its files when it is extended."""
+    """Return a build of two sources. With `extends`, the first source is a sealed segment that was read
+    from its files.
+    """
     form = form_of(text, DIM, metric)
     first, second = (frozen(clustered(seed, rows, DIM), metric, first_row=seed * 10_000) for seed, rows in ((2, ROWS), (3, MORE)))
     if not extends:
@@ -42,7 +44,7 @@ def job_of(text: str, metric: Metric, folder: Path, *, extends: bool) -> BuildJo
 
 
 def carried(job: BuildJob) -> tuple[NativeTask, Material]:
-    """The task of a job as another process gets it."""
+    """Return the task and the material of a job as another process gets them."""
     material = job.material()
     sent = (job.task(), material.base(), material.sample(), list(material.blocks()))
     task, base, sample, blocks = pickle.loads(pickle.dumps(sent))

@@ -1,4 +1,4 @@
-"""Threads are prepared one by one; builds yield to everything else, their OpenMP threads included."""
+"""Test the threads: FAISS runs alone in a search thread; a build thread and its OpenMP threads have a low priority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Index, then filter, where rows are dead: never short, recall of the index, whatever is dead."""
+"""Test plans that ask the index first and then drop rows: however many rows are dead, no answer is short, and the
+recall is that of the index.
+"""
 
 from __future__ import annotations
 

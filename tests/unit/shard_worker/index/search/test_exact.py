@@ -1,4 +1,6 @@
-"""Exact search where fast distances mislead: batches, far from the origin, ties, overflow, mostly dead rows."""
+"""Test exact search where fast distances are wrong: in batches, far from the origin, at ties, at overflow, with mostly
+dead rows.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from shoal.shard_worker.index.search.exact import exact_hits
 from tests.unit.shard_worker.index.twin import INDEXES, Writer, brute_force, by_query, exact, new_index, search
 
 BATCHES = [1, 7, 8, 70]
-"""Sizes on both sides of the change from one pass a query to a matrix product, and of its block."""
+"""Sizes below and above two borders: one pass for each query or a matrix product, and the block of that product."""
 
 
 def _writer(metric: Metric, vectors: np.ndarray, *, sealed: bool) -> Writer:
@@ -31,7 +33,7 @@ def _check(writer: Writer, queries: np.ndarray, k: int, metric: Metric, *, every
 
 
 def _comparable(hits: list) -> list:
-    """Hits with NaN made equal to itself."""
+    """Replace scores by their text, so that NaN equals NaN."""
     return [(point_id, str(score)) for point_id, score in hits]
 
 
@@ -138,7 +140,7 @@ def test_an_answer_does_not_depend_on_the_batch(metric: Metric, index: str) -> N
 
 
 def test_many_ties_do_not_pile_up() -> None:
-    """All rows are equal: every row ties with the best of every query."""
+    """All rows are equal, so each one ties with the best of every query."""
     vectors = np.ones((3_000, 4), dtype=np.float32)
     writer = Writer(new_index(Metric.L2, 4, index="flat", growing_rows=4_000))
     writer.upsert(dict(enumerate(vectors)))

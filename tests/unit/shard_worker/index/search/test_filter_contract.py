@@ -1,4 +1,4 @@
-"""The filter contract against brute force: exact answers are the same, no answer is short, recall is that of the
+"""Test the filter contract against brute force: exact answers are equal, no answer is short, and recall is that of the
 unfiltered search.
 """
 
@@ -21,7 +21,7 @@ from tests.unit.shard_worker.index.filter_world import Hits, Piece, World, by_qu
 
 DIM, ROWS, QUERIES = 16, 2_400, 120
 TOLERANCE, CHANCE_HITS = 0.01, 3
-"""Recall that may be lost, and hits of all queries together that chance may cost besides."""
+"""Recall that may be lost, and the hits of all queries together that may be lost by chance in addition."""
 
 WORLDS = [
     (Metric.L2, "HNSW16", True, 0),
@@ -31,20 +31,22 @@ WORLDS = [
     (Metric.COSINE, "IVF32,Flat", False, 0),
     (Metric.L2, "PQ8x4", False, 500),
 ]
-"""Metric, index, whether the label is the cluster, dead rows."""
+"""Metric, index, whether the label is the cluster, number of dead rows."""
 
 
 @functools.cache
 def _data(correlated: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(vectors, label of each). correlated: the label is the cluster; else it is drawn by lot."""
+    """Return the vectors and the label of each. correlated: the label is the vector's cluster; otherwise it
+    is random.
+    """
     vectors, cluster = clustered(5, ROWS + 2 * QUERIES, DIM, 8)
     return vectors, cluster if correlated else np.random.default_rng(2).integers(0, 8, size=len(vectors))
 
 
 @functools.cache
 def _world(metric: Metric, kind: str, correlated: bool, dead: int, unsure_every: int) -> World:
-    """A sealed part of two thirds of the rows and a growing one; `dead` rows are dead, and some ids live in another
-    part since.
+    """Build a sealed part with two thirds of the rows and a growing part with the rest. `dead` rows of them are dead.
+    Some of their ids now live in another part.
     """
     rng = np.random.default_rng(dead)
     vectors, label = _data(correlated)
@@ -94,8 +96,8 @@ FILTERS: st.SearchStrategy[Filter] = st.recursive(
     max_leaves=5,
 )
 COSTS = st.sampled_from([1.0, 300.0, 20_000.0])
-"""Floats compared in a microsecond: with the first, exact search is never cheaper than the index, with the last
-always.
+"""Floats compared in a microsecond. With the first value an exact search is never cheaper than the index, with the last
+value always.
 """
 
 

@@ -1,5 +1,5 @@
-"""Inverted lists under a filter: what they miss without one is just what a correlated filter wants, so they are not
-asked.
+"""Test inverted lists under a filter that goes with the clusters. The lists that a search does not read hold the very
+points that this filter wants, so the plan is an exact search.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Long work looks at its turn between bounded pieces: work done between two looks is counted, and it ends where a look
-says so.
+"""Test that long work looks at its turn after each bounded piece, and that it ends at the look that says so. The work
+between two looks is counted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MANY = Or(tuple(Contains(("text",), f"word {number:03}") for number in range(CON
 
 
 class Looks:
-    """A turn that ends at one of its looks, and tells `seen` at each."""
+    """Turn that counts its looks and keeps the value of `seen()` at each one. The look number `ends_at` raises."""
 
     rested_s = 0.0
 
@@ -82,7 +82,7 @@ READS: dict[str, Callable[[World, Looks], Any]] = {
 def test_rows_that_are_read_are_judged_one_by_one_and_by_a_few_conditions_at_a_time(read: str) -> None:
     made, turn = _world(unsure=True), Looks()
     READS[read](made, turn)
-    # Row n is decided by condition n, or by none.
+    # Row n needs n conditions until one matches, or all of them if none does.
     needed = sum(min(row, CONDITIONS) for row in range(300))
     assert turn.looks >= needed // 16
 
@@ -145,7 +145,7 @@ def test_exact_search_in_pieces_finds_the_same(monkeypatch: pytest.MonkeyPatch, 
 
 
 def _sorted(hits: Any) -> list[tuple[int, float, int]]:
-    """The 9 best of each query, in order."""
+    """Return (query, score, id) of the 9 best of each query, in order."""
     by_query: dict[int, list[tuple[float, int]]] = {}
     for query, score, point in zip(hits.query.tolist(), hits.scores.tolist(), hits.ids.tolist(), strict=True):
         by_query.setdefault(query, []).append((score, point))

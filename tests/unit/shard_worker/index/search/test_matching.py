@@ -21,7 +21,7 @@ LABEL_3 = In(("label",), (3,))
 
 
 def _world(*, dead: tuple[int, ...] = (), every: int = 0) -> World:
-    """One part; rows whose position is a multiple of `every` are unsure."""
+    """Build one part. Rows whose position is a multiple of `every` are unsure."""
     rng = np.random.default_rng(1)
     payloads = [None if at % 7 == 0 else {"label": at % 5, "n": at} for at in range(ROWS)]
     piece = Piece(
@@ -96,7 +96,7 @@ def test_a_payload_that_was_replaced_outdates_the_view() -> None:
         matching(part, Sought.of(LABEL_3), SEQ, context)
     assert raised.value.retryable
     assert len(context.hot) == 0
-    # Told by the index alone, no payload is needed.
+    # This index is sure of every row, so no payload is read.
     assert _positions(replace(part, payloads=_world().view.parts[0].payloads), LABEL_3, context) != []
 
 

@@ -8,7 +8,7 @@ from shoal.shard_worker.index.search.paces import Layout, Paces
 
 
 def _paces(step_s: float = 1e-4) -> Paces:
-    """With a clock that says each first measurement took `step_s`."""
+    """Return paces whose clock says that each first measurement took `step_s`."""
     times = itertools.count()
     return Paces(clock=lambda: next(times) * step_s)
 

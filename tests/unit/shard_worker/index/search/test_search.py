@@ -103,7 +103,9 @@ def test_a_radius_cuts_off_exactly_there(metric: Metric, kind: str, filter: obje
 @pytest.mark.parametrize("kind", ["HNSW16", "HNSW8,SQ8", "IVF16,Flat"])
 @pytest.mark.parametrize("metric", list(Metric))
 def test_a_radius_at_the_bound_loses_nothing(metric: Metric, kind: str, accuracy: Accuracy) -> None:
-    """A vector lies within the best score that there is of itself, and within its own score as it is shown."""
+    """A search with a stored vector finds that vector within two radii: its own score, and this score as it
+    is shown.
+    """
     if isinstance(accuracy, Breadth) and kind.startswith("IVF"):
         accuracy = Breadth(nprobe=16)
     made, group = _world(metric, kind), (QueryGroup(k=5_000),)
@@ -116,7 +118,8 @@ def test_a_radius_at_the_bound_loses_nothing(metric: Metric, kind: str, accuracy
         for radius in (own, float(f"{own:.9g}")):
             found, _ = search_view(made.view, query, group, accuracy, radius, metric, made.context())
             (hits,) = by_query(found)
-            # Under ip others may be nearer to a vector than it is itself: an approximate search may miss it.
+            # With ip, other vectors may have a better score than the vector itself, so an approximate search may miss
+            # it.
             assert (point_id, own) in hits or (metric is Metric.IP and accuracy != Exact())
             assert all(score <= own if metric is Metric.L2 else score >= own for _, score in hits)
 

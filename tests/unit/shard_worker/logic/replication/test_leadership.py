@@ -1,4 +1,6 @@
-"""What a primary does for the other members: sends, counts, and the changes of the isr that it asks for."""
+"""Test what a primary does for the other members: what it sends, what it counts as committed, and which changes of the
+isr it asks for.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,7 @@ def record(term: int, seq: int) -> Record:
 
 
 class Play:
-    """A term over a log of some records of term 1 and a no-op, and what it wants done."""
+    """Plays a primary: a log with `before` records of term 1 and a no-op of term 2, and the leadership over it."""
 
     def __init__(self, config: ShardConfig, *, before: int = 4, base: int = 0) -> None:
         kept = [record(1, seq) for seq in range(base + 1, before + 1)]
@@ -99,7 +101,7 @@ class Play:
         return [each for each in effects if isinstance(each, SwapConfig)]
 
     def joined(self) -> None:
-        """The learner L has everything, and is asked for."""
+        """Let the learner L get all records, so that the primary asks for L to join the isr."""
         self.go()
         self.diverged(L, 4)
         self.go()
@@ -149,7 +151,7 @@ def test_a_learner_that_lacks_the_noop_does_not_join_although_nothing_else_is_co
     assert play.swaps(play.go()) == []
 
 
-def test_from_before_the_swap_is_sent_until_its_outcome_is_known_the_joiner_is_needed():
+def test_the_joiner_is_needed_from_before_the_swap_until_its_outcome_is_known():
     play = Play(config(isr=(P,), learners=(L,)))
     play.flush()
     play.joined()
@@ -404,7 +406,7 @@ events = st.lists(
 
 @given(events)
 def test_whatever_happens_what_is_committed_is_on_the_isr_that_may_be_in_force(history):
-    """force: configurations of which one is in force, as far as anybody could tell."""
+    """force: the configurations that may be in force, as far as the primary can know."""
     play = Play(config(isr=(P, B), learners=(L, M), rf=4, min_isr=2))
     has = dict.fromkeys((B, L, M), 0)
     force = [play.leadership.config]

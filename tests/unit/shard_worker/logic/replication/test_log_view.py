@@ -1,4 +1,4 @@
-"""The view of a log by examples, and beside a plain list of records."""
+"""Test the view of a log by examples, and by comparison with a plain list of records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def record(term: int, seq: int, body: bytes = b"x") -> Record:
 
 
 def view(*terms: int, base: tuple[int, int] = (0, 0)) -> LogView:
-    """A log with records of these terms behind the base; all are durable and none is applied."""
+    """Return a log that has records of these terms after its base. All are durable, and none is applied."""
     records = [record(term, base[1] + at) for at, term in enumerate(terms, 1)]
     runs: dict[Term, Seq] = {}
     for each in records:
@@ -84,7 +84,8 @@ def test_logs_part_where_their_terms_do():
 
 
 def test_a_log_that_begins_behind_a_snapshot_still_meets_one_that_ends_there():
-    # Without the base, a member of the isr that ends exactly there would be asked to fetch a snapshot, and may not.
+    # If the base did not count, a member of the isr whose log ends exactly at the base would be told to fetch a
+    # snapshot. A member of the isr may not do that.
     mine = view(5, 5, base=(5, 100))
     other = view(*[5] * 60, base=(5, 40))
     assert mine.agrees_until(other.summary(Seq(50))) == 100
@@ -132,7 +133,7 @@ def test_a_view_agrees_with_a_list(history):
 
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=12), st.integers(0, 12), st.lists(st.booleans(), max_size=8), st.data())
 def test_what_two_logs_agree_on_is_equal_and_all_that_is_committed(steps, shared, tails, data):
-    """Two logs with a common past; each then went its own way, in terms of its own, as replicas do."""
+    """The two logs begin equal. Then each goes on in terms of its own, as logs of replicas do."""
     terms = [1 + sum(steps[: at + 1]) for at in range(len(steps))]
     shared = min(shared, len(terms))
     highest = terms[-1]

@@ -1,4 +1,4 @@
-"""The replica state machine by examples, and under random histories with crashes against a plain model."""
+"""Test the replica state machine by examples, and by random histories with crashes against a plain model."""
 
 import dataclasses
 
@@ -274,7 +274,7 @@ def test_a_caller_who_left_is_not_answered_but_its_write_goes_on():
 
 @dataclasses.dataclass
 class Disk:
-    """What survives a crash: appended records (durable or not), the known term, and what is applied."""
+    """What survives a crash: the appended records (durable or not), the known term, and the applied records."""
 
     log: list[Record] = dataclasses.field(default_factory=list)
     durable: int = 0

@@ -1,4 +1,4 @@
-"""What a primary knows of a member: each transition, and that every state keeps its invariant whatever happens."""
+"""Test what a primary knows of a member: each transition, and that each state keeps its invariant in any history."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_what_cannot_happen_is_refused(change: Callable[[Peer], Peer]) -> None:
 
 
 def check(peer: Peer, log: LogView) -> None:
-    """The invariants in the docstrings of the states."""
+    """Check the invariants that the docstrings of the states name."""
     exchange = peer.exchange
     if peer.under_way:
         assert exchange.sent_ms is not None
@@ -116,7 +116,7 @@ def check(peer: Peer, log: LogView) -> None:
 
 
 class Term2:
-    """A term over a log of which disk, memory and members do whatever a history says."""
+    """A primary of term 2. A history decides what its disk, its memory and its members do."""
 
     def __init__(self, make: type[Leadership] = Leadership) -> None:
         self.log = LogView(base=(Term(0), Seq(0)), runs=((Term(1), Seq(1)),), last_seq=Seq(4), tail=[record(1, seq) for seq in range(1, 5)])
@@ -138,7 +138,7 @@ class Term2:
         return effects
 
     def do(self, what: str, peer: ReplicaId, number: int) -> list[LeadershipEffect]:
-        """Let one thing happen, where it can, and return what the primary does then."""
+        """Let one thing happen if it can, and return what the primary does then."""
         made: list[LeadershipEffect] = []
         match what:
             case "append":

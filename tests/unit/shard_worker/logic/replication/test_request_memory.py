@@ -49,8 +49,8 @@ def test_too_many_clients_forget_the_longest_silent():
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30)), max_size=60, unique=True))
 def test_a_memory_loaded_from_what_is_kept_answers_as_the_one_that_was_lost(writes):
-    """A replica that restarts remembers what it remembered: `stored` is what a store following the forgettings
-    holds.
+    """After a restart, a replica must remember the same requests. stored: what a store holds that deletes what the
+    memory tells it to forget.
     """
     memory = RequestMemory(per_client=5, clients=2)
     stored: dict[RequestId, Remembered] = {}

@@ -86,13 +86,13 @@ def test_what_was_just_made_is_not_out_of_date_nor_after_growing_a_little(text: 
 
 
 @given(st.sampled_from(INDEXES), st.sampled_from(INDEXES), st.integers(0, 10**6))
-def test_a_change_of_index_makes_out_of_date_what_it_would_not_make(before: str, after: str, rows: int) -> None:
+def test_a_change_of_index_marks_segments_of_another_kind_as_outdated(before: str, after: str, rows: int) -> None:
     old, new = _form(before).wanted(rows), _form(after).wanted(rows)
     if _form(after).outdated(old.text, live=rows, trained_rows=0):
         assert old != new
     elif old != new:
-        # What stays is an index of the chosen kind: with lists of another number, or where there are now too few rows
-        # for it.
+        # An old segment may stay although the new index would be made in another way: its number of lists differs, or
+        # the segment now has too few rows for this kind.
         assert parse_index(after, DIM).family in (old.family, parse_index("auto", DIM).family)
 
 

@@ -25,7 +25,7 @@ def _flat(key: int, rows: int, dead: int = 0) -> SegmentSummary:
 
 
 def _done(segments: list[SegmentSummary], plan: BuildPlan, key: int) -> tuple[list[SegmentSummary], int]:
-    """Segments after the build, and the rows it inserted."""
+    """Return the segments after the build, and the number of rows that it inserted into an index."""
     sources = [segment for segment in segments if segment.key in plan.sources]
     base = next((segment for segment in sources if segment.key == plan.base), None)
     rows = sum(segment.rows if segment is base else segment.live for segment in sources)
@@ -148,8 +148,8 @@ def test_plans_are_sound_and_come_to_an_end(segments: list[SegmentSummary], ever
 
 
 def _load(chunks: int, builds_per_chunk: float) -> tuple[float, int]:
-    """(rows inserted per row, segments left) when chunks of 10 rows freeze, and a build does so many chunks while one
-    freezes.
+    """Load chunks of 10 rows, while builds get `builds_per_chunk` chunks done in the time in which one chunk freezes.
+    Return how often a row was inserted on average, and the number of segments left.
     """
     segments: list[SegmentSummary] = []
     inserted, key, busy = 0, 1_000_000, 0.0
@@ -181,8 +181,8 @@ def test_a_trickle_keeps_segments_few() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 400), st.integers(0, 60)), min_size=1, max_size=120), st.integers(0, 1_000_000))
 def test_segments_stay_few_and_dead_rows_too_under_upserts_and_deletes(chunks: list[tuple[int, int]], seed: int) -> None:
-    """Each step freezes rows and kills some share (percent) of those in a segment; the one build that is due runs to
-    its end.
+    """In each step some rows freeze, and a share (percent) of one segment's live rows dies. Then builds run until none
+    is due.
     """
     segments: list[SegmentSummary] = []
     key = 1_000_000
@@ -197,6 +197,6 @@ def test_segments_stay_few_and_dead_rows_too_under_upserts_and_deletes(chunks: l
             key, steps = key + 1, steps + 1
             assert steps <= len(chunks) + 2
         live = sum(segment.live for segment in segments)
-        # Sorted by size, each is more than EXTEND_RATIO times all before it together.
+        # In order of size, each segment is more than EXTEND_RATIO times as large as all smaller ones together.
         assert len(segments) <= 1 + max(0, math.log(max(1, live), EXTEND_RATIO + 1))
         assert all(segment.rows <= 1.25 * segment.live + 1 for segment in segments)

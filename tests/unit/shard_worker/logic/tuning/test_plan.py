@@ -1,5 +1,6 @@
-"""When a segment is measured: at first, when real queries come, when they have grown or changed, and not all the time.
-Background measurements wait for a lull, not for ever, and rest while there is none.
+"""Test when a segment is measured: at first, when real queries come, when there are many more of them or they have
+changed, but not all the time. Background measurements wait for a lull, but not for ever, and they pause while searches
+go on.
 """
 
 import math
@@ -19,6 +20,7 @@ from shoal.shard_worker.logic.tuning.plan import (
     Measurable,
     Standing,
     due,
+    due_later_s,
     may_begin,
     rest_s,
 )
@@ -107,8 +109,8 @@ def test_a_sample_that_holds_fewer_than_enough_is_enough_when_full():
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 400), max_size=200))
 def test_a_segment_is_measured_a_bounded_number_of_times_however_queries_come(arrivals):
-    """Queries arrive in steps of one second, a measurement takes a second: at most a few for growth, then one in a
-    hundred seconds.
+    """Queries arrive second by second, and a measurement takes one second. A growing sample causes a few measurements.
+    After that, at most one second in a hundred is spent on them.
     """
     last: Standing | None = None
     measured = taken = 0
@@ -148,3 +150,23 @@ def test_it_rests_beside_searches_only_and_never_longer_than_it_worked(now_s, se
     rest = rest_s(now_s=now_s, searched_s=searched_s, slice_s=slice_s)
     assert 0 <= rest <= min(slice_s, MOST_REST_S)
     assert (rest > 0) == (now_s - searched_s < QUIET_S and slice_s > 0)
+
+
+def test_a_measurement_on_rows_is_made_again_on_real_queries_even_if_it_is_doubted():
+    segment = [Measurable(name="a", rows=1, standing=standing(real=False, held=0, taken=0), doubted=True)]
+    assert due(segment, Asked(held=63, capacity=CAPACITY, taken=63), now_s=0.0) == ()
+    assert due(segment, Asked(held=64, capacity=CAPACITY, taken=64), now_s=0.0) == (Due(name="a", urgent=True),)
+
+
+@given(st.integers(0, 4_000), st.floats(0, 1e3), st.floats(0, 1e3), st.booleans())
+def test_what_is_due_later_is_due_then_and_not_before(taken, at_s, took_s, doubted):
+    """Nothing else becomes due by time alone."""
+    last = standing(real=True, held=CAPACITY, taken=0, at_s=at_s, took_s=took_s)
+    segments = [Measurable(name="a", rows=1, standing=last, doubted=doubted)]
+    asked = Asked(held=CAPACITY, capacity=CAPACITY, taken=taken)
+    later_s = due_later_s(segments, asked, now_s=at_s)
+    if later_s < math.inf:
+        assert not due(segments, asked, now_s=at_s + later_s * 0.99 - 1e-6)
+        assert due(segments, asked, now_s=at_s + later_s * 1.01 + 1e-6)
+    else:
+        assert bool(due(segments, asked, now_s=at_s)) == bool(due(segments, asked, now_s=1e9))

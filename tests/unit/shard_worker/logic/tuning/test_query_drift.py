@@ -1,5 +1,5 @@
-"""Queries like the sample raise no alarm, queries of another kind do within a few, and a mean is called missed only
-with confidence.
+"""Test the alarm for changed queries: queries like the sample raise none, queries of another kind raise it after a few.
+A mean recall counts as missed only with confidence.
 """
 
 import numpy as np
@@ -9,7 +9,9 @@ from shoal.shard_worker.logic.tuning.query_drift import ALARM_LEVEL, level_after
 
 
 def alarms_at(places: np.ndarray, sampled: int) -> int | None:
-    """Number of the query that raises the alarm. places: of how many sampled queries each lies beyond or at."""
+    """Return the number of the query that raises the alarm. places: for each query, the number of sampled queries that
+    are at least as far away.
+    """
     level = 0.0
     for number, beyond in enumerate(places.tolist()):
         level = level_after(level, surprise(beyond, sampled))

@@ -1,4 +1,4 @@
-"""Bounds of recall: they hold for other queries, they are not needlessly low, and they stay within what was
+"""Test the bounds of recall: they hold for other queries, they are not needlessly low, and they stay within what was
 measured.
 """
 
@@ -17,6 +17,7 @@ from shoal.shard_worker.logic.tuning.recall_bounds import (
     expected_recalls,
     lower_bounds,
     monotone,
+    reaches,
     sure_recalls,
     tolerated,
     with_stand_in_margin,
@@ -27,7 +28,7 @@ BREADTHS = (8, 16, 32, 64)
 
 
 def clustered_recalls(rng: np.random.Generator, mean: float, rank: int, queries: int) -> np.ndarray:
-    """Recalls of queries, some of which are hard for all of their hits. (queries,)."""
+    """Return the recall of each query, shape (queries,). Some queries are hard: they miss most of their hits."""
     chances = rng.beta(mean * 4, (1 - mean) * 4, queries)
     return rng.binomial(rank, chances) / rank
 
@@ -39,8 +40,8 @@ def test_a_choice_by_bounds_misses_its_target_by_no_more_than_a_hundredth_and_do
     rng = np.random.default_rng(rank + queries)
     samples = np.stack([clustered_recalls(rng, mean, rank, queries) for _ in range(400)])
     bounds = np.array([lower_bounds(sample[None, None, None, :], (rank,), 2.0)[0, 0, 0] for sample in samples])
-    # A choice is made where the bound is at the target, but for MOST_TOLERATED; what it then has must be at the target
-    # - 0.01.
+    # A breadth is chosen when its bound is at least target - MOST_TOLERATED. Its true recall must then be at least
+    # target - 0.01.
     assert (bounds + MOST_TOLERATED - 0.01 <= mean).mean() >= 0.95
     spread = math.sqrt(mean * (1 - mean) / queries) if rank == 1 else samples.std() / math.sqrt(queries)
     assert bounds.mean() >= mean - 3.0 * spread - 4.0 / queries
@@ -49,7 +50,9 @@ def test_a_choice_by_bounds_misses_its_target_by_no_more_than_a_hundredth_and_do
 @pytest.mark.parametrize("rank", RANKS)
 @pytest.mark.parametrize("queries", [128, 256])
 def test_a_breadth_that_is_surely_enough_is_enough_for_every_window(rank, queries):
-    """Breadths of growing recall; the first that a sample takes for enough is asked by windows of other queries."""
+    """Each breadth has more recall than the one before. A sample chooses the first breadth that is surely enough. Then
+    windows of other queries are searched with it.
+    """
     rng = np.random.default_rng(rank + queries)
     means = 1.0 - 0.2 * 0.8 ** np.arange(24)
     short, windows = 0, 0
@@ -84,7 +87,7 @@ def test_a_sample_without_a_miss_proves_little():
 
 @st.composite
 def recalls_of_queries(draw):
-    """(breadths, fetches, ranks, queries), as searches would give them: whole hits."""
+    """Draw recalls of shape (breadths, fetches, ranks, queries). Each is a whole number of hits divided by the rank."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = (len(BREADTHS), draw(st.integers(1, 3)), len(RANKS), draw(st.integers(2, 70)))
     chances = draw(st.floats(0.0, 1.0)) ** rng.random(shape)
@@ -132,3 +135,19 @@ def test_monotone_keeps_what_is_monotone():
 def test_little_is_tolerated_and_less_near_one(recall):
     assert 0 <= tolerated(recall) <= MOST_TOLERATED
     assert tolerated(recall) <= 0.3 * (1 - recall)
+
+
+@pytest.mark.parametrize(
+    ("recalls", "target", "expected"),
+    [([], 0.5, False), ([1.0] * 24, 0.95, True), ([1.0] * 24, 0.99, False), ([1.0] * 64, 0.99, True), ([0.9] * 64, 0.95, False)],
+)
+def test_recalls_that_reach_a_target_with_confidence(recalls, target, expected):
+    assert reaches(recalls, 10, target) is expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.8, 0.9, 0.95]))
+def test_queries_below_a_target_are_seldom_said_to_reach_it(seed, target):
+    rng = np.random.default_rng(seed)
+    wrong = sum(reaches(clustered_recalls(rng, target - 0.03, 10, 24).tolist(), 10, target) for _ in range(50))
+    assert wrong <= 15

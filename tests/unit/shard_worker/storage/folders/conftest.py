@@ -1,4 +1,4 @@
-"""A replica that is copied, and the worker folder it is copied into."""
+"""Provide a replica that is copied, and the worker folder into which it is copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders beside the replicas: damaged ones that are kept, and what interrupted work leaves behind."""
+"""Test the folders beside the replicas: damaged replicas that are kept, and what interrupted work leaves behind."""
 
 import pytest
 
@@ -84,7 +84,9 @@ def test_a_restart_keeps_downloads_of_replicas_that_are_there_and_sweeps_the_res
 
 
 def as_it_comes(worker, *, term):
-    """The replica with known term 1, and the folder that is to replace it with this term."""
+    """Create the replica with known term 1, and beside it a complete download with known term `term` that is to replace
+    it. Return the replica's path.
+    """
     replica = worker.create(REF, dim=DIM)
     replica.save_known_term(Term(term))
     replica.path.rename(replica.path.with_name(".get-r1"))
@@ -119,7 +121,7 @@ def test_before_the_first_rename_the_old_one_stays_after_the_second_the_new_one(
 
 
 def test_an_old_one_without_a_successor_comes_back(worker):
-    """No order of our steps leads here, a person who deletes the download does."""
+    """A crash cannot lead to this state. It exists if a person deletes the download."""
     path = worker.create(REF, dim=DIM).path
     path.rename(path.with_name(".old-r1"))
     again = reopened(worker)

@@ -1,5 +1,5 @@
-"""A pinned snapshot is one state of the replica, whatever the writer does meanwhile, and gives out nothing but
-itself.
+"""Test that a pinned snapshot is one state of the replica, whatever the writer does meanwhile, and that only its own
+files are given out.
 """
 
 import hashlib
@@ -84,7 +84,7 @@ def test_while_a_state_is_frozen_checkpoints_are_put_off(source, monkeypatch):
 
 
 def test_copies_made_while_the_writer_goes_on_are_each_one_state(source, tmp_path):
-    """Each record adds one point, so that a state has as many of them as its seq says."""
+    """Each record adds one point, so a state with seq n has as many points as n says."""
     ended, wrong = threading.Event(), []
     source.store.apply([delete(SEQ + 1, range(100))])
 

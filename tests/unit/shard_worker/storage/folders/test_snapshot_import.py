@@ -1,4 +1,6 @@
-"""A snapshot that comes is checked, resumed and put in place whole, or the replica stays as it was."""
+"""Test a snapshot that is fetched: it is checked, continued after an interruption and put in place as a whole.
+Otherwise the replica stays as it was.
+"""
 
 import contextlib
 import dataclasses
@@ -99,8 +101,8 @@ def test_a_replica_that_has_applied_more_than_the_snapshot_does_not_go_back(sour
     [(TERM, SEQ + 1, True), (TERM + 1, SEQ + 1, True), (TERM - 1, SEQ + 5, False), (TERM, SEQ, False), (TERM + 1, SEQ, False)],
 )
 def test_records_that_it_may_have_acknowledged_are_not_taken_away(source, here, term, seq, refused):
-    """It caught up from a log while the snapshot came, perhaps into the isr; records of an older term behind it never
-    counted.
+    """While the snapshot came, the replica caught up from a log and may have joined the isr. Then it may have
+    acknowledged these records. Records of an older term after the snapshot were never acknowledged.
     """
     pinned = source.pin()
     download = begun(here, pinned)
@@ -129,8 +131,8 @@ def test_a_replica_whose_own_log_is_damaged_takes_no_snapshot(source, here):
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_what_is_committed_behind_a_snapshot_is_never_taken_for_a_lost_tail(data):
-    """A log is the primary's up to some record and its own, of older terms, from there on; whoever holds a committed
-    one keeps it.
+    """A replica's log equals the primary's up to seq `agree`. From there on it has records of its own, of older terms.
+    If it holds a committed record after the snapshot, the snapshot must be refused.
     """
     terms = sorted(data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=12)))
     applied = data.draw(st.integers(1, len(terms)))
@@ -277,7 +279,7 @@ def test_a_store_of_another_replica_or_cluster_or_seq_is_refused_and_nothing_is_
 
 
 def test_after_a_refusal_at_the_end_it_can_be_finished(source, here):
-    """What was refused once must leave nothing behind that changes the store when it comes again."""
+    """What a refused snapshot left behind must not change the store when the snapshot comes again."""
     pinned = source.pin()
     download = SnapshotDownload.open(here, dataclasses.replace(pinned.manifest, seq=Seq(SEQ + 1)), source=SOURCE.replica_id)
     fetch(pinned, download)

@@ -214,7 +214,7 @@ def test_what_a_person_reads_in_replica_json(folder):
 
 
 def test_the_store_and_the_log_of_one_replica_recover_together(folder):
-    """The write path of a replica: what is in the log and not yet applied is applied at opening."""
+    """Records that are in the log and not in the store are applied when the replica is opened."""
     replica = folder.create(REF, dim=DIM)
     identity = {"cluster_id": CLUSTER, "replica_id": REF.replica_id}
     log = ReplicaLog.open(replica.path, **identity, applied_seq=Seq(0))

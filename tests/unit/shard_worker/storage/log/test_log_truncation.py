@@ -1,4 +1,6 @@
-"""Cutting records from the end of a log, logs that begin behind a snapshot, and reading pieces from anywhere."""
+"""Test how records are cut from the end of a log, logs that begin after a snapshot, and reads that begin at
+any record.
+"""
 
 import errno
 import itertools
@@ -39,7 +41,7 @@ WAYS = ("file.write", "file.written", "file.rename", "file.renamed", "disk.flush
 
 @pytest.fixture
 def log(tmp_path):
-    """Twenty records of terms 1 to 4, each appended alone, in several files."""
+    """Make a log of several files, with twenty records of terms 1 to 4. Each record is appended alone."""
     made = create_log(tmp_path, SMALL_FILES)
     for seq in range(1, COUNT + 1):
         made.append([record(seq, term=term_of(seq))])
@@ -140,7 +142,9 @@ def test_a_crash_at_any_step_leaves_a_beginning_of_the_log_that_holds_what_was_k
 
 
 def test_the_watermark_falls_first_then_files_go_from_the_last_on_then_the_rest_is_shortened_each_for_good(log, tmp_path, monkeypatch):
-    """In any other order a crash of the machine could leave a gap, or a watermark that calls what is gone durable."""
+    """In any other order, a crash of the machine could leave a gap in the log, or a watermark that calls deleted
+    records durable.
+    """
     names = [path.name for path in log_files(tmp_path)]
     steps = []
     fsync, unlink, ftruncate, replace = os.fsync, Path.unlink, os.ftruncate, Path.rename
@@ -219,7 +223,7 @@ def test_a_piece_from_the_end_of_a_large_file_reads_little(tmp_path, way, monkey
         log.close()
         log = open_log(tmp_path)
     if way == "appended at once":
-        list(log.read(Seq(1)))  # one walk makes the borders known
+        list(log.read(Seq(1)))  # this walk learns the borders of records
     read = []
 
     def counting(stream, seed, real=log_file.read_frame):
@@ -236,7 +240,7 @@ def test_a_piece_from_the_end_of_a_large_file_reads_little(tmp_path, way, monkey
 
 
 def test_readers_beside_the_writer_see_whole_records_in_order_or_are_told(tmp_path):
-    """What was read at `seq` was the record of some term that the writer wrote at `seq`, and nothing is taken for
+    """A record that was read at `seq` is one that the writer wrote at `seq`, in some term. A cut is never taken for
     damage.
     """
     log = create_log(tmp_path, LogSettings(file_bytes=5_000))
@@ -288,7 +292,7 @@ def test_a_log_whose_last_file_was_emptied_by_a_cut_has_no_terms_once_the_others
 
 
 class AnyLog(RuleBasedStateMachine):
-    """A log beside a list of records."""
+    """Compares a log with a list of records."""
 
     @initialize(base=st.integers(0, 3), file_bytes=st.sampled_from([150, 400, 100_000]), data=st.data())
     def begin(self, base, file_bytes, data):

@@ -1,4 +1,4 @@
-"""What opening makes of a log that a crash or a bad disk has changed."""
+"""Test how a log is opened that a crash or a bad disk has changed."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ COUNT = 17
 
 @pytest.fixture
 def crashed(tmp_path):
-    """The folder of a log of one file with five records in three groups, the watermark still at 0: its process was
-    killed.
+    """Return the folder of a log whose process was killed: one file, five records in three groups, and the watermark
+    still at 0.
     """
     log = create_log(tmp_path)
     unmarked = (tmp_path / "watermark.json").read_bytes()
@@ -31,7 +31,7 @@ def crashed(tmp_path):
 
 @pytest.fixture
 def long_log(tmp_path):
-    """A log of several files."""
+    """Return the folder of a log with several files."""
     folder = tmp_path / "long"
     folder.mkdir()
     log = create_log(folder, FIVE_PER_FILE)
@@ -43,7 +43,7 @@ def long_log(tmp_path):
 
 
 def frame_ends(folder):
-    """Size of the only file with 0, 1, 2 ... records."""
+    """Return the sizes of the only file when it holds 0, 1, 2 ... records."""
     data = log_files(folder)[0].read_bytes()
     return [data.index(b"\xffSR\xfe")] + [data.index(f"body {seq}".encode()) + 6 for seq in range(1, 6)]
 
@@ -89,7 +89,7 @@ def test_a_log_cut_before_the_watermark_is_damage(crashed):
 
 
 def test_records_that_no_watermark_covers_are_written_once_more_and_flushed(crashed, monkeypatch):
-    """After a flush that failed the kernel may hold them in memory only, and call them clean."""
+    """After a failed flush, the kernel may hold these records only in memory and yet count them as written."""
     path, ends = log_files(crashed)[0], frame_ends(crashed)
     data, calls = path.read_bytes(), []
     write, flush = os.pwrite, os.fsync
@@ -250,7 +250,7 @@ def test_a_crash_while_a_file_is_begun_is_no_damage(long_log):
     header = new.read_bytes()[: new.read_bytes().index(b"\xffSR\xfe")]
     for path, data in before.items():
         path.write_bytes(data)
-    new.write_bytes(header)  # renamed, the group not written yet
+    new.write_bytes(header)  # the file has its name, but the group is not written yet
     assert open_and_close(long_log, applied_seq=COUNT) == list(range(1, COUNT + 1))
     new.rename(new.with_name(new.name + ".tmp"))
     assert open_and_close(long_log, applied_seq=COUNT) == list(range(1, COUNT + 1))
@@ -341,7 +341,7 @@ def open_and_close(folder, *, applied_seq=0):
 
 
 def flipped_bits(folder, begin, end):
-    """Flip each bit of these bytes of the only file in turn; afterwards the file is as before."""
+    """Flip each bit of these bytes of the only file, one after the other. Afterwards the file is as before."""
     path = log_files(folder)[0]
     data = path.read_bytes()
     for at in range(begin * 8, end * 8):

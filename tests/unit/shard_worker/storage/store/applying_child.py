@@ -1,4 +1,4 @@
-"""A process that applies the same history to a store again and again until it is killed: `python -m ... FOLDER`."""
+"""Apply the same history to a store again and again until this process is killed: `python -m ... FOLDER`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from tests.support.worker.storage_parts import delete, open_store, upsert
 
 
 def group_after(seq: int) -> list[Mutation]:
-    """The group that follows `seq` in a history in which every group replaces and deletes what earlier ones wrote."""
+    """Return the group that follows `seq`. In this history, each group replaces and deletes what earlier
+    groups wrote.
+    """
     written = [(seq * 7 + step * 3) % 400 for step in range(100)]
     return [
         upsert(seq + 1, written, salt=float(seq), request=RequestId("child", seq + 1)),

@@ -217,7 +217,7 @@ def test_what_a_checkpoint_called_durable_is_in_the_database_file_alone(tmp_path
 
 @contextmanager
 def another_reader(folder):
-    """Hold the state of the store as it is now: a read that has begun and does not end within the block."""
+    """Hold the present state of the store: a read begins and does not end within the context."""
     connection = sqlite3.connect(folder / "store.db", isolation_level=None)
     try:
         connection.execute("BEGIN")

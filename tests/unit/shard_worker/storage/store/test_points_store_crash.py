@@ -1,4 +1,6 @@
-"""A store whose process was killed: applied seq, rows, requests and counters agree, and nothing applied is missing."""
+"""Test a store whose process was killed: its applied seq, rows, requests and counters agree, and nothing that was
+applied is missing.
+"""
 
 import subprocess
 import sys
@@ -22,9 +24,9 @@ def state(store):
 
 
 def killed_after(folder, groups):
-    """Let a child apply at least `groups` groups, SIGKILL it while it goes on.
+    """Let a child process apply at least `groups` groups, then kill it with SIGKILL.
 
-    Returns the last seq it said it had applied.
+    Returns the last seq that it reported as applied.
     """
     command = [sys.executable, "-m", "tests.unit.shard_worker.storage.store.applying_child", str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
@@ -55,7 +57,9 @@ def test_a_killed_process_leaves_a_store_at_a_group_with_everything_in_it(tmp_pa
 
 
 def test_a_write_ahead_log_that_lost_its_end_takes_the_store_back_to_a_whole_group(tmp_path):
-    """After a loss of power, the unflushed end of the write-ahead log is gone: the replica's log brings it back."""
+    """A loss of power may take away the end of the write-ahead log that was not flushed. The replica's log brings it
+    back.
+    """
     store = new_store(tmp_path)
     states = {0: state(store)}
     while store.applied_seq < 9:

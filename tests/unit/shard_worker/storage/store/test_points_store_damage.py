@@ -1,4 +1,4 @@
-"""A changed bit in store.db is DataLoss, never another answer."""
+"""Test that a changed bit in store.db is DataLoss and never a wrong answer."""
 
 import random
 import sqlite3
@@ -77,8 +77,8 @@ def test_a_changed_point_is_data_loss_wherever_it_is_read(path, statement, value
 
 @pytest.mark.parametrize(("part", "wanted"), [("payload", "with_payloads"), ("vector", "with_vectors")])
 def test_each_part_is_checked_when_it_is_read_and_does_not_hide_the_other(path, part, wanted):
-    """A payload is read without its vector, which is most of a row, and the other way round: each has a crc of its
-    own.
+    """A payload is read without its vector, which is most of a row, and a vector without its payload. So each has its
+    own crc.
     """
     change(path, f"UPDATE points SET {part} = x'00000000' WHERE row = 1")
     store = open_store(path.parent)
@@ -141,7 +141,7 @@ def test_tables_declared_otherwise_are_data_loss(path):
 
 
 def test_an_index_that_leads_to_another_row_is_data_loss(path):
-    """The index is rebuilt over a changed id, then the table gets its id back: only the index is wrong."""
+    """The page of the index is taken from a store in which an id was changed. So only the index is wrong."""
     original = path.read_bytes()
     change(path, "UPDATE points SET id = 3 WHERE id = 2")
     changed = path.read_bytes()

@@ -1,4 +1,4 @@
-"""PointsStore against a dict: any history of groups, reopenings and checkpoints."""
+"""Test PointsStore against a dictionary in any history of groups, openings and checkpoints."""
 
 import numpy as np
 from hypothesis import HealthCheck, settings
@@ -23,7 +23,7 @@ STEP = st.one_of(
 
 
 class StoreModel(RuleBasedStateMachine):
-    """points: id -> (row, vector, payload); requests: (client, number) -> what is remembered."""
+    """points: id -> (row, vector, payload). requests: (client, number) -> what is remembered of the request."""
 
     folder_factory = None
 

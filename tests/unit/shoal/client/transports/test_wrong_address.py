@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from shoal.cli.advice import next_step
-from shoal.client.wrong_address import error_of_call
+from shoal.client.transports.wrong_address import error_of_call
 from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, PreconditionFailed, ShoalError, Unavailable
 from shoal.wire.status import code_of, details_to_metadata, error_from_rpc
 
@@ -13,7 +13,7 @@ CODES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 
 
 class Failure:
-    """What a stub raises, as far as it is read."""
+    """Has what is read of an error that a gRPC stub raises."""
 
     def __init__(self, code: grpc.StatusCode, details: str | None, trailing: tuple[tuple[str, bytes], ...] | None = ()) -> None:
         self._code, self._details, self._trailing = code, details, trailing
@@ -81,8 +81,10 @@ def test_what_may_change_is_asked_again(said: str) -> None:
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_no_status_of_a_stranger_is_called_a_defect_of_ours(code: grpc.StatusCode) -> None:
-    """But two that gRPC itself may say of a call to a router."""
+def test_an_unknown_status_is_not_reported_as_internal(code: grpc.StatusCode) -> None:
+    """Only INTERNAL and UNKNOWN are reported as a defect (Internal), because gRPC itself may end a call to a router
+    with them.
+    """
     assert isinstance(error_of(code, "something"), Internal) == (code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN))
 
 

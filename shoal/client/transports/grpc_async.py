@@ -1,4 +1,4 @@
-"""The transport of the async client: grpc.aio calls with the bytes of `shoal.wire.public_calls`.
+"""The asyncio transport over gRPC. It sends the bytes of `shoal.wire.public_calls`.
 
 It belongs to one event loop.
 """
@@ -6,11 +6,12 @@ It belongs to one event loop.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 
-from shoal.client.wrong_address import error_of_call
+from shoal.client.transports.wrong_address import error_of_call
 from shoal.core.errors import NotConnected, PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Request
@@ -37,14 +38,32 @@ class AsyncGrpcTransport:
         """
         method = METHODS[type(request)]
         data = encoded(method, request, self._message_bytes)
-        stub = self._stub(address, method.path)
+        return decoded(method, await self.exchange(address, type(request), data, timeout_s), address)
+
+    async def exchange(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> bytes:
+        """Return the bytes of the answer to a request of this kind, whose bytes are given. Raises a ShoalError."""
+        return (await self._called(address, kind, data, timeout_s))[0]
+
+    async def exchange_told(self, address: str, kind: type[Request], data: bytes, timeout_s: float, told: Callable[[Any], None]) -> bytes:
+        """Do what `exchange` does. told: called with the metadata before the answer, also before that of an error."""
+        answer, call = await self._called(address, kind, data, timeout_s, told)
+        told(await call.initial_metadata())
+        return answer
+
+    async def _called(
+        self, address: str, kind: type[Request], data: bytes, timeout_s: float, told: Callable[[Any], None] | None = None
+    ) -> tuple[bytes, Any]:
+        path = METHODS[kind].path
+        stub = self._stub(address, path)
         try:
-            answer = await stub(data, timeout=timeout_s)
+            call = stub(data, timeout=timeout_s)
+            return await call, call
         except grpc.aio.AioRpcError as error:
-            raise error_of_call(error, address, method.path) from None
+            if told is not None:
+                told(error.initial_metadata())
+            raise error_of_call(error, address, path) from None
         except (grpc.aio.UsageError, asyncio.CancelledError) as error:
             raise self._why_ended(error, address) from None
-        return decoded(method, answer, address)
 
     async def close(self) -> None:
         """End running calls and refuse new ones."""

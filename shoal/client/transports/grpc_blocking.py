@@ -1,20 +1,23 @@
-"""The transport of the blocking client: gRPC calls with the bytes of `shoal.wire.public_calls`."""
+"""The blocking transport over gRPC. It sends the bytes of `shoal.wire.public_calls`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
 from shoal.client.forks import ForkLock
-from shoal.client.wrong_address import error_of_call
+from shoal.client.transports.wrong_address import error_of_call
 from shoal.core.errors import PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Request
 from shoal.wire.channels import client_options, open_channel
 from shoal.wire.public_calls import METHODS, decoded, encoded
+
+Metadata = Any
+"""Pairs of a name and a value; None for none."""
 
 
 class GrpcTransport:
@@ -28,20 +31,37 @@ class GrpcTransport:
         self._lock = ForkLock()
         self._process = os.getpid()
         self._channels: dict[str, grpc.Channel] = {}
-        self._stubs: dict[tuple[str, str], Callable[..., bytes]] = {}
+        self._stubs: dict[tuple[str, str], Any] = {}
         self._closed = False
 
     def send(self, address: str, request: Request, timeout_s: float) -> Any:
         """Return the answer that `request` documents, within about timeout_s seconds. Raises a ShoalError."""
         method = METHODS[type(request)]
         data = encoded(method, request, self._message_bytes)
+        return decoded(method, self.exchange(address, type(request), data, timeout_s), address)
+
+    def exchange(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> bytes:
+        """Return the bytes of the answer to a request of this kind, whose bytes are given. Raises a ShoalError."""
+        path = METHODS[kind].path
         try:
-            answer = self._stub(address, method.path)(data, timeout=timeout_s)
+            return cast(bytes, self._stub(address, path)(data, timeout=timeout_s))
         except grpc.RpcError as error:
-            raise error_of_call(error, address, method.path) from None
+            raise error_of_call(error, address, path) from None
         except ValueError:
             raise PreconditionFailed("this client is closed") from None
-        return decoded(method, answer, address)
+
+    def exchange_told(self, address: str, kind: type[Request], data: bytes, timeout_s: float, told: Callable[[Metadata], None]) -> bytes:
+        """Do what `exchange` does. told: called with the metadata before the answer, also before that of an error."""
+        path = METHODS[kind].path
+        try:
+            answer, call = self._stub(address, path).with_call(data, timeout=timeout_s)
+        except grpc.RpcError as error:
+            told(cast(Any, error).initial_metadata())
+            raise error_of_call(error, address, path) from None
+        except ValueError:
+            raise PreconditionFailed("this client is closed") from None
+        told(call.initial_metadata())
+        return cast(bytes, answer)
 
     def close(self) -> None:
         """End running calls and refuse new ones."""
@@ -53,7 +73,7 @@ class GrpcTransport:
                 channel.close()
             self._channels, self._stubs = {}, {}
 
-    def _stub(self, address: str, path: str) -> Callable[..., bytes]:
+    def _stub(self, address: str, path: str) -> Any:
         if self._process != os.getpid():
             self._after_fork()
         stub = self._stubs.get((address, path))
@@ -64,7 +84,7 @@ class GrpcTransport:
                 raise PreconditionFailed("this client is closed")
             if address not in self._channels:
                 self._channels[address] = open_channel(address, client_options(self._message_bytes))
-            made: Callable[..., bytes] = self._channels[address].unary_unary(path, None, None)
+            made = self._channels[address].unary_unary(path, None, None)
             self._stubs[address, path] = made
             return made
 

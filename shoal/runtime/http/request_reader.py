@@ -1,0 +1,250 @@
+"""Cuts the bytes of one connection into requests, within bounds. Does no I/O.
+
+The bytes are parsed by llhttp, through httptools. It is strict: a request whose end two readers could see at different
+places is refused, and nothing behind it is read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import httptools
+
+from shoal.core.deadline import Clock
+from shoal.runtime.http.answers import BUSY, Failure, refusal, too_large
+from shoal.runtime.http.limits import HttpLimits
+from shoal.runtime.http.request_head import CallHead, Head, HealthHead, RefusedHead, ServedCall, read_head
+
+
+class HeldBytes:
+    """Counts the bytes of bodies that the connections of a server hold, up to a bound."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.now = most, 0
+
+
+class ReadPhase(Enum):
+    """Where a connection is: between two requests, in one, or behind the last one that is read."""
+
+    BETWEEN = "between"
+    HEAD = "head"
+    BODY = "body"
+    ENDED = "ended"
+
+
+_BETWEEN, _HEAD, _BODY, _ENDED = ReadPhase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallRequest:
+    """A request for a call, complete. arrived_s: when its head was complete. last: its answer ends the connection."""
+
+    head: CallHead
+    body: bytes
+    arrived_s: float
+    last: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HealthRequest:
+    """A request for the health of the server, complete. last: its answer ends the connection."""
+
+    last: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefusedRequest:
+    """A request that is refused. last: its answer ends the connection. bodiless: the answer must have no body."""
+
+    failure: Failure
+    last: bool
+    bodiless: bool = False
+
+
+Request = CallRequest | HealthRequest | RefusedRequest
+
+
+class _Stop(Exception):
+    """Ends the parser in the middle of its input. The last request is already in `ready`."""
+
+
+class RequestReader:
+    """Reads requests. `ready`: complete requests in order; whoever answers them takes them out.
+
+    `begun`: number of requests of which a byte has come. `waits_to_go_on`: the peer waits for "100 Continue".
+    """
+
+    def __init__(
+        self, calls: Mapping[bytes, ServedCall], limits: HttpLimits, held: HeldBytes, clock: Clock, server_id: bytes = b""
+    ) -> None:
+        self._clock, self._server_id = clock, server_id
+        self._calls, self._limits, self._held = calls, limits, held
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self.ready: deque[Request] = deque()
+        self.phase = _BETWEEN
+        self.begun = 0
+        self.waits_to_go_on = False
+        self._unheard_bytes = 0
+        self._target = b""
+        self._head: Head = HealthHead()
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._pieces: list[bytes] = []
+        self._clear()
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Read more bytes. Bytes behind the last request are ignored."""
+        parser = self._parser
+        if parser is None:
+            return
+        self._unheard_bytes += len(data)
+        try:
+            parser.feed_data(data)
+        except _ERRORS as error:
+            if self.phase is not _ENDED:
+                self._end_with(refusal(400, "INVALID_ARGUMENT", f"this is not HTTP/1.1: {error}"))
+        if self.phase is _ENDED:
+            self.close()
+        elif self._unheard_bytes > self._limits.head_bytes or len(self._fields) > self._limits.headers:
+            self.refuse(_head_too_large(self._limits))
+
+    def refuse(self, failure: Failure) -> None:
+        """Refuse the request that is being read, and read nothing more."""
+        if self.phase is not _ENDED:
+            self._end_with(failure)
+            self.close()
+
+    def close(self) -> None:
+        """Read nothing more. Gives back what the parser and an unfinished body hold."""
+        self.phase, self._parser = _ENDED, None
+        self._drop_body()
+
+    def give_back(self, request: CallRequest) -> None:
+        """Give back the bytes of a request that is answered, or dropped."""
+        self._held.now -= len(request.body)
+
+    # The parser calls these. It tells the lines of a head only when they are complete, and a body in pieces.
+
+    def on_message_begin(self) -> None:
+        """Begin a request. Nothing is read behind the last one."""
+        if self.phase is _ENDED:
+            raise _Stop
+        self.phase = _HEAD
+        self.begun += 1
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the target of the request."""
+        self._target = self._target + url if self._target else url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a line of the head, or of the trailers."""
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Decide what the request asks for."""
+        parser, fields = self._parser, self._fields
+        assert parser is not None
+        if self._is_head_too_large():
+            self._stop(_head_too_large(self._limits))
+        self._unheard_bytes, self._fields = 0, []
+        self._arrived_s = self._clock()
+        self.phase = _BODY
+        method, version = parser.get_method(), parser.get_http_version()
+        self._bodiless = method == b"HEAD"
+        if parser.should_upgrade():
+            self._stop(refusal(501, "UNIMPLEMENTED", "this server speaks HTTP/1.1 and does not change the protocol"))
+        head = read_head(
+            method=method,
+            path=_path_of(self._target),
+            version=version,
+            fields=fields,
+            calls=self._calls,
+            limits=self._limits,
+            server_id=self._server_id,
+        )
+        if type(head) is RefusedHead and head.at_once:
+            self._stop(head.failure)
+        self._head = head
+        self._last = version == "1.0" or not parser.should_keep_alive()
+        self.waits_to_go_on = type(head) is CallHead and head.goes_on and version == "1.1"
+
+    def on_chunk_header(self) -> None:
+        """Note that a chunk begins."""
+        self._unheard_bytes = 0
+
+    def on_body(self, piece: bytes) -> None:
+        """Take a part of the body."""
+        self._unheard_bytes = 0
+        self._body_bytes += len(piece)
+        if self._body_bytes > self._limits.body_bytes:
+            self._stop(too_large(None, self._limits.message_bytes))
+        if type(self._head) is CallHead:
+            held = self._held
+            held.now += len(piece)
+            self._pieces.append(piece)
+            if held.now > held.most:
+                self._stop(BUSY)
+
+    def on_message_complete(self) -> None:
+        """Put the request among those that are ready."""
+        self._unheard_bytes = 0
+        last, head = self._last, self._head
+        self.waits_to_go_on = False
+        if type(head) is CallHead:
+            pieces = self._pieces
+            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self.ready.append(CallRequest(head=head, body=body, arrived_s=self._arrived_s, last=last))
+        elif type(head) is RefusedHead:
+            self.ready.append(RefusedRequest(failure=head.failure, last=last, bodiless=self._bodiless))
+        else:
+            self.ready.append(HealthRequest(last=last))
+        self.phase = _ENDED if last else _BETWEEN
+        self._clear()
+
+    def _clear(self) -> None:
+        self._target = b""
+        self._fields = []
+        self._body_bytes = 0
+        self._head = HealthHead()
+        self._pieces = []
+        self._last = self._bodiless = False
+        self._arrived_s = 0.0
+
+    def _is_head_too_large(self) -> bool:
+        if self._unheard_bytes <= self._limits.head_bytes:
+            return len(self._fields) > self._limits.headers
+        # More bytes have come, but some of them may be behind the head.
+        size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
+        return size > self._limits.head_bytes or len(self._fields) > self._limits.headers
+
+    def _stop(self, failure: Failure) -> None:
+        self._end_with(failure)
+        raise _Stop
+
+    def _end_with(self, failure: Failure) -> None:
+        self.ready.append(RefusedRequest(failure=failure, last=True, bodiless=self._bodiless))
+        self.phase = _ENDED
+        self.waits_to_go_on = False
+
+    def _drop_body(self) -> None:
+        self._held.now -= sum(map(len, self._pieces))
+        self._pieces = []
+
+
+_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
+
+
+def _path_of(target: bytes) -> bytes:
+    """Return the path of a target: without the query, and without scheme and host if it has them."""
+    path = target.split(b"?", 1)[0]
+    if path.startswith((b"http://", b"https://")):
+        parts = path.split(b"/", 3)
+        return b"/" + parts[3] if len(parts) == 4 else b"/"
+    return path
+
+
+def _head_too_large(limits: HttpLimits) -> Failure:
+    message = f"the head of the request is too large: at most {limits.headers} headers with {limits.head_bytes:,} bytes are read"
+    return refusal(431, "INVALID_ARGUMENT", message)

@@ -1,0 +1,1 @@
+"""Calls over HTTP/1.1, the side of the caller: requests, the reader of answers, and pools of connections."""

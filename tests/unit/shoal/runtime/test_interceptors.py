@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shoal.core.errors import Internal, InvalidArgument, NotFound, ShoalError, Unavailable
+from shoal.runtime.calls import UnaryCall
+from shoal.runtime.interceptors import Interceptor, Unreadable, call_table, reader_of
+from shoal.runtime.metrics import REQUEST_SECONDS, REQUESTS, Measure, MetricSpec, NoMetrics
+from shoal.v1 import search_pb2
+
+PATH = "/shoal.v1.Search/Search"
+REQUEST = search_pb2.SearchRequest(collection="a")
+ANSWER = search_pb2.SearchResponse()
+
+
+class Noted:
+    """Metrics that remember every measure."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[str, tuple[str, ...], float]] = []
+
+    def measure(self, metric: MetricSpec, *labels: str) -> Measure:
+        return lambda value: self.values.append((metric.name, labels, value))
+
+    def gather(self, metrics: tuple[MetricSpec, ...], read: object) -> None: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+    def counted(self) -> list[tuple[str, ...]]:
+        return [labels for name, labels, _ in self.values if name == REQUESTS.name]
+
+    def timed(self) -> list[float]:
+        return [value for name, _, value in self.values if name == REQUEST_SECONDS.name]
+
+
+class Doors:
+    """A call whose doors answer, or raise, what they are told. Remembers which were opened."""
+
+    def __init__(self, *, handle: object = ANSWER, at_once: object = None) -> None:
+        self.opened: list[str] = []
+        self._handle, self._at_once = handle, at_once
+
+    async def handle(self, request: Any, context: Any) -> Any:
+        self.opened.append("handle")
+        return given(self._handle)
+
+    def at_once(self, request: Any, context: Any) -> Any:
+        self.opened.append("at_once")
+        return given(self._at_once)
+
+    def call(self) -> UnaryCall:
+        return UnaryCall(
+            path=PATH, request=search_pb2.SearchRequest, response=search_pb2.SearchResponse, handle=self.handle, at_once=self.at_once
+        )
+
+
+def given(outcome: object) -> object:
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def answered(call: UnaryCall, request: object = REQUEST) -> object:
+    """As a server answers: the synchronous door first."""
+
+    async def run() -> object:
+        context: Any = None
+        answer = None if call.at_once is None else call.at_once(request, context)
+        return await call.handle(request, context) if answer is None else answer
+
+    return asyncio.run(run())
+
+
+def test_an_answer_of_either_door_is_counted_and_timed_once() -> None:
+    for doors, opened in ((Doors(), ["at_once", "handle"]), (Doors(at_once=ANSWER), ["at_once"])):
+        noted = Noted()
+        assert answered(call_table([doors.call()], metrics=noted)[PATH]) is ANSWER
+        assert doors.opened == opened
+        assert noted.counted() == [("shoal.v1.Search/Search", "OK")]
+        (took,) = noted.timed()
+        assert 0 <= took < 10
+
+
+@pytest.mark.parametrize("door", ["handle", "at_once"])
+@pytest.mark.parametrize(
+    ("raised", "seen", "counted"),
+    [
+        (NotFound("no such collection"), NotFound, "NOT_FOUND"),
+        (Unavailable("later"), Unavailable, "UNAVAILABLE"),
+        (ZeroDivisionError("division by zero"), Internal, "INTERNAL"),
+        (asyncio.CancelledError(), asyncio.CancelledError, "CANCELLED"),
+    ],
+)
+def test_a_failure_of_either_door_is_counted_by_its_status(
+    door: str, raised: BaseException, seen: type[BaseException], counted: str
+) -> None:
+    noted = Noted()
+    with pytest.raises(seen):
+        answered(call_table([Doors(**{door: raised}).call()], metrics=noted)[PATH])
+    assert noted.counted() == [("shoal.v1.Search/Search", counted)]
+    assert len(noted.timed()) == 1
+
+
+def test_an_unknown_error_is_logged_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    for door in ("handle", "at_once"):
+        caplog.clear()
+        with caplog.at_level(logging.ERROR), pytest.raises(Internal, match=rf"{PATH} failed: ZeroDivisionError: division by zero"):
+            answered(call_table([Doors(**{door: ZeroDivisionError("division by zero")}).call()])[PATH])
+        (record,) = caplog.records
+        assert "handler_failed" in record.getMessage()
+        assert record.exc_info is not None
+        assert isinstance(record.exc_info[1], ZeroDivisionError)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff", b"\x0a\x02\xff\xfe"])
+def test_bytes_that_are_no_request_are_refused_and_no_door_opens(data: bytes) -> None:
+    doors, noted = Doors(at_once=ANSWER), Noted()
+    call = call_table([doors.call()], metrics=noted)[PATH]
+    request = reader_of(call)(data)
+    assert isinstance(request, Unreadable)
+    with pytest.raises(InvalidArgument, match=f"{PATH} cannot read its request"):
+        answered(call, request)
+    assert doors.opened == []
+    assert noted.counted() == [("shoal.v1.Search/Search", "INVALID_ARGUMENT")]
+
+
+def test_bytes_of_a_request_are_read() -> None:
+    assert reader_of(Doors().call())(REQUEST.SerializeToString()) == REQUEST
+
+
+def naming(name: str, seen: list[str]) -> Interceptor:
+    def interceptor(call: UnaryCall) -> UnaryCall:
+        async def handle(request: Any, context: Any) -> Any:
+            seen.append(name)
+            return await call.handle(request, context)
+
+        def at_once(request: Any, context: Any) -> Any:
+            seen.append(f"{name} at once")
+            return None if call.at_once is None else call.at_once(request, context)
+
+        return call.behind(handle, at_once)
+
+    return interceptor
+
+
+def test_interceptors_stand_before_both_doors_the_first_one_outermost() -> None:
+    seen: list[str] = []
+    interceptors = [naming("outer", seen), naming("inner", seen)]
+    assert answered(call_table([Doors().call()], interceptors=interceptors)[PATH]) is ANSWER
+    assert seen == ["outer at once", "inner at once", "outer", "inner"]
+
+
+def refusing(error: Exception) -> Interceptor:
+    async def handle(request: Any, context: Any) -> Any:
+        raise error
+
+    return lambda call: call.behind(handle, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "counted"), [(NotFound("no"), NotFound, "NOT_FOUND"), (KeyError("defect"), Internal, "INTERNAL")]
+)
+def test_an_interceptor_may_refuse_and_its_defects_are_guarded_and_counted(error: Exception, kind: type[ShoalError], counted: str) -> None:
+    doors, noted = Doors(), Noted()
+    call = call_table([doors.call()], metrics=noted, interceptors=[refusing(error)])[PATH]
+    with pytest.raises(kind):
+        answered(call)
+    assert doors.opened == []
+    assert noted.counted() == [("shoal.v1.Search/Search", counted)]
+
+
+def test_an_interceptor_sees_errors_of_the_tree_only() -> None:
+    seen: list[type[BaseException]] = []
+
+    def watching(call: UnaryCall) -> UnaryCall:
+        async def handle(request: Any, context: Any) -> Any:
+            try:
+                return await call.handle(request, context)
+            except BaseException as error:
+                seen.append(type(error))
+                raise
+
+        return call.behind(handle, None)
+
+    with pytest.raises(Internal):
+        answered(call_table([Doors(handle=OSError("x")).call()], interceptors=[watching])[PATH])
+    assert seen == [Internal]
+
+
+@pytest.mark.parametrize("make", [lambda: None, NoMetrics])
+def test_without_metrics_nothing_is_measured(make: Callable[[], Any]) -> None:
+    assert answered(call_table([Doors().call()], metrics=make())[PATH]) is ANSWER
