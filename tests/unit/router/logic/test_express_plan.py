@@ -17,7 +17,7 @@ from shoal.core.shard_calls import Consistency
 from shoal.core.shard_config import ShardConfig, ShardEntry
 from shoal.router.logic.breaker import Gate
 from shoal.router.logic.express_plan import ALONE_US, ON_LOOP_US, ExpressPlan, Lane, express_plan, goes_first, lane_of, still_holds
-from shoal.router.logic.replica_choice import ReplicaLoad, replicas_to_ask
+from shoal.router.logic.replica_choice import ReplicaLoad, homes_of, replicas_to_ask
 from tests.twins.cluster import worker_entry
 from tests.unit.router.configs import config_of, configs
 
@@ -90,7 +90,7 @@ def test_the_replica_here_is_one_that_would_be_asked_first(config: ShardConfig, 
     """With equal loads, and with breakers closed, as a search shard by shard chooses."""
     live = {WorkerId(f"w{name}") for name in workers} | HERE
     loads = {worker: ReplicaLoad(latency_s=1.0, here=worker in HERE) for worker in live}
-    choices = replicas_to_ask(numbered(config, 0), consistency, live, loads)
+    choices = replicas_to_ask(homes, loads) if (homes := homes_of(numbered(config, 0), consistency, live)) else ()
     found = express_plan(
         cluster(config, workers="".join(workers)),
         dataclasses.replace(COLLECTION, spec=dataclasses.replace(COLLECTION.spec, shards=1)),
