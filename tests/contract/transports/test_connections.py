@@ -20,6 +20,7 @@ from shoal.core.requests import Count, OptimizeCollection, Upsert
 from shoal.wire.http.pool import MOST
 from tests.contract.transports.conftest import Asking, TwoPorts, on_a_loop
 from tests.support.cluster.role_cluster import wait_until
+from tests.support.network.proxy import VARIABLES, proxy_named_by
 from tests.twins.connect_server import hanging_up, saying, silent, written
 from tests.twins.router_answers import DictCluster, client_with
 
@@ -409,3 +410,18 @@ def test_a_retired_place_lets_its_calls_end(filled: TwoPorts) -> None:
         assert len(client.list_collections()) == 1
         gate.open.set()
         assert running.result() == 1
+
+
+@pytest.mark.parametrize("awaits", [False, True])
+def test_variables_that_name_a_proxy_do_not_matter(filled: TwoPorts, awaits: bool) -> None:
+    async def story() -> int:
+        async with filled.connect_async("http address") as client:
+            return await client.count("c")
+
+    def blocking() -> int:
+        with filled.connect("http address") as client:
+            return client.count("c")
+
+    with proxy_named_by(VARIABLES) as proxy:
+        assert (on_a_loop(story()) if awaits else blocking()) == 1
+    assert proxy.asked == []
