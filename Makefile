@@ -9,12 +9,14 @@ SECONDS ?= 8
 SEEDS ?= 500
 FIRST ?= 0
 MINUTES ?= 10
+PARTS ?= shoal peers growth control shards
 TESTERS ?= 3
 
 # An etcd that set-up fetched lies in .venv/bin; a user's own etcd comes first.
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
-.PHONY: help demo up test test-long kill-points recall-targets lint proto bench bench-replicated kill-matrix chaos simulate simulate-mutations
+.PHONY: help demo up test test-long kill-points recall-targets lint proto bench bench-peers bench-replicated bench-control kill-matrix \
+	chaos simulate simulate-mutations
 
 help:
 	@echo "make demo              a cluster of three workers, digits, recall, a killed worker: about a minute"
@@ -23,8 +25,11 @@ help:
 	@echo "make test-long         every cell of every matrix, and more random examples"
 	@echo "make kill-points       a replica killed at each step of what it writes, the first time and in the middle of its life"
 	@echo "make recall-targets    recall against target on every data set and index"
-	@echo "make bench             loads Fashion-MNIST and measures beside raw FAISS (DATA=folder, SECONDS=8): about three minutes"
+	@echo "make bench             measures Shoal, raw FAISS, other installed systems and growth in one run: about 25 minutes;"
+	@echo "                       PARTS=shoal: about five (DATA=folder, SECONDS=8, PARTS='shoal peers growth control shards')"
+	@echo "make bench-peers       installs the other systems that make bench can measure"
 	@echo "make bench-replicated  write throughput with three replicas beside that with one; about a minute"
+	@echo "make bench-control     the control plane with 10,000 shards on 200 workers; half a minute"
 	@echo "make kill-matrix       each role killed, frozen and stopped under load: what was lost, how long it took; about a minute"
 	@echo "make chaos             random faults for MINUTES=$(MINUTES) on four workers, partly hosted by Ray, and what became of every point"
 	@echo "make simulate          replication in a seeded world, both cores (SEEDS=$(SEEDS) FIRST=$(FIRST)): about a minute for 500"
@@ -73,10 +78,16 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	@$(PY) -m bench --seconds $(SECONDS) $(if $(DATA),--data $(DATA))
+	@$(PY) -m bench --seconds $(SECONDS) --parts $(PARTS) $(if $(DATA),--data $(DATA))
+
+bench-peers: $(STAMP)
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 
 bench-replicated: $(STAMP)
 	@$(PY) -m bench.replicated --seconds $(SECONDS)
+
+bench-control: $(STAMP)
+	@$(PY) -m bench.control
 
 proto: $(STAMP)
 	$(PY) -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. $$(cd proto && find . -name '*.proto' | sed 's,^\./,,' | sort)

@@ -31,12 +31,15 @@ class Load:
 
 
 def run_threads(ask: Ask, threads: int, seconds: float) -> Load:
-    """Run this number of threads for so many seconds. Each sends one call after the other."""
+    """Run this number of threads for so many seconds. Each sends one call after the other; its first call, which may
+    open a connection, does not count.
+    """
     latencies: list[list[float]] = [[] for _ in range(threads)]
     counts = [0] * threads
     start = threading.Barrier(threads + 1)
 
     def work(number: int) -> None:
+        ask(number)
         start.wait()
         end = time.perf_counter() + seconds
         at = number * 7919
@@ -52,15 +55,15 @@ def run_threads(ask: Ask, threads: int, seconds: float) -> Load:
     began = time.perf_counter()
     for worker in workers:
         worker.join()
-    return _load(np.concatenate([np.array(each) for each in latencies]), sum(counts), time.perf_counter() - began)
+    return load_of(np.concatenate([np.array(each) for each in latencies]), sum(counts), time.perf_counter() - began)
 
 
-def run_processes(address: str, collection: str, queries: npt.NDArray[np.uint8], processes: int, seconds: float) -> Load:
-    """Run this number of client processes, each with one connection and one query at a time."""
+def run_processes(address: str, transport: str, collection: str, queries: npt.NDArray[np.uint8], processes: int, seconds: float) -> Load:
+    """Run this number of client processes, each with one connection and one query at a time. transport: see connect."""
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(processes)
     results: multiprocessing.Queue[tuple[list[float], float]] = context.Queue()
-    arguments = (address, collection, queries, seconds, start, results)
+    arguments = (address, transport, collection, queries, seconds, start, results)
     workers = [context.Process(target=_client_process, args=(number, *arguments)) for number in range(processes)]
     for worker in workers:
         worker.start()
@@ -68,12 +71,12 @@ def run_processes(address: str, collection: str, queries: npt.NDArray[np.uint8],
     for worker in workers:
         worker.join()
     latencies = np.concatenate([np.array(each) for each, _ in gathered])
-    return _load(latencies, len(latencies), max(spent for _, spent in gathered))
+    return load_of(latencies, len(latencies), max(spent for _, spent in gathered))
 
 
-def _client_process(number, address, collection, queries, seconds, start, results) -> None:  # type: ignore[no-untyped-def]
+def _client_process(number, address, transport, collection, queries, seconds, start, results) -> None:  # type: ignore[no-untyped-def]
     latencies = []
-    with shoal.connect(address) as client:
+    with shoal.connect(address, transport=transport) as client:
         client.search(collection, queries[0], k=10, with_payload=False)
         start.wait(timeout=120)
         opened = time.perf_counter()
@@ -85,7 +88,8 @@ def _client_process(number, address, collection, queries, seconds, start, result
         results.put((latencies, time.perf_counter() - opened))
 
 
-def _load(latencies: npt.NDArray[np.float64], queries: int, spent_s: float) -> Load:
+def load_of(latencies: npt.NDArray[np.float64], queries: int, spent_s: float) -> Load:
+    """Return the figures of a load. latencies: (n,) seconds of each call; spent_s: of the whole load."""
     return Load(
         queries=queries,
         qps=queries / spent_s,

@@ -12,6 +12,12 @@ def peak_bytes(pid: int) -> int:
     return int(found.group(1)) * 1024 if found else 0
 
 
+def proportional_bytes(pids: list[int]) -> int:
+    """Return the resident bytes of these processes; memory that several share is counted once."""
+    sizes = [re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii"), re.MULTILINE) for pid in pids]
+    return sum(int(found.group(1)) * 1024 for found in sizes if found)
+
+
 def tree(pid: int) -> dict[int, str]:
     """Return the process and all its descendants: pid -> name."""
     children: dict[int, list[int]] = {}

@@ -130,7 +130,7 @@ class RouterRole:
             self.http_address = await self._http.start()
             announced = announced_address(settings.host, self.http_address)
         server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
-        server.add(table, http_address=announced)
+        server.add(table, http_address=announced, http_id=self._http.server_id if self._http is not None else "")
         if settings.reflection:
             server.enable_reflection(*SERVICES)
         await server.set_serving(False)

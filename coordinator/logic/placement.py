@@ -41,7 +41,7 @@ class Placement:
         self._of_collection: dict[CollectionId, Counter[WorkerId]] = {}
         self._primaries: dict[WorkerId, int] = {}
         self._primaries_of_collection: dict[CollectionId, Counter[WorkerId]] = {}
-        self._standings = {worker: self._standing(worker) for worker in self._budgets}
+        self._standings: dict[WorkerId, tuple[int, int, WorkerId] | None] = {}
         self._queue: _Queue | None = None
 
     @classmethod
@@ -62,8 +62,7 @@ class Placement:
         """Count one more replica of `collection` on `worker`."""
         self._replicas_of(collection)[worker] += 1
         self._total[worker] += 1
-        if worker in self._budgets:
-            self._standings[worker] = self._standing(worker)
+        self._standings.pop(worker, None)
         if self._queue is not None and self._queue.collection == collection and worker in self._budgets:
             self._queue.put(worker, self._rank(self._replicas_of(collection), worker))
         else:
@@ -174,6 +173,8 @@ class Placement:
 
     def _rank(self, of_collection: Mapping[WorkerId, int], worker: WorkerId) -> Rank | None:
         """Return the rank of a live worker for a replica of a collection; None if it has no room."""
+        if worker not in self._standings:
+            self._standings[worker] = self._standing(worker)
         standing = self._standings[worker]
         return None if standing is None else (of_collection.get(worker, 0), *standing)
 

@@ -80,7 +80,7 @@ class Host(ShardService):
 
     async def search_shards(self, call: ShardsSearch, timeout_s: float) -> ShardsFound:
         """See ShardService."""
-        return await search_replicas(self.replica, call, timeout_s)
+        return await search_replicas(self.replica, call, timeout_s, self.ready(call))
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""

@@ -33,7 +33,7 @@ RETRY_S = 60.0
 """Time for which a member is left alone after a look or a work that failed."""
 
 
-class Lane(Enum):
+class RoundLane(Enum):
     """What works wait for: the disk, the thread for urgent work, the thread for other work."""
 
     FILES = "files"
@@ -45,7 +45,7 @@ class Lane(Enum):
 class Work:
     """What a member wants to do now. run: does it, and returns the seconds until the next look."""
 
-    lane: Lane
+    lane: RoundLane
     run: Callable[[], Coroutine[Any, Any, float]]
 
 
@@ -56,7 +56,7 @@ class Rest:
     seconds: float = math.inf
 
 
-class Member(Protocol):
+class RoundsMember(Protocol):
     """Somebody with background work."""
 
     def look(self) -> Work | Rest:
@@ -86,11 +86,11 @@ class BackgroundRounds:
     """The members of one worker. Wake them on the event loop; each leaves before it ends."""
 
     def __init__(self) -> None:
-        self._places: dict[Member, _Place] = {}
-        self._queue: list[tuple[float, int, Member]] = []
+        self._places: dict[RoundsMember, _Place] = {}
+        self._queue: list[tuple[float, int, RoundsMember]] = []
         self._numbers = itertools.count()
-        self._working: dict[Lane, Member] = {}
-        self._waiting: dict[Lane, dict[Member, None]] = {lane: {} for lane in Lane}
+        self._working: dict[RoundLane, RoundsMember] = {}
+        self._waiting: dict[RoundLane, dict[RoundsMember, None]] = {lane: {} for lane in RoundLane}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = math.inf
 
@@ -99,7 +99,7 @@ class BackgroundRounds:
         """Return the number of members that are not idle."""
         return len(self._places)
 
-    def wake(self, member: Member, *, within_s: float = 0.0) -> None:
+    def wake(self, member: RoundsMember, *, within_s: float = 0.0) -> None:
         """Look at the member within this time, but not sooner than PAUSE_S after the last look."""
         place = self._places.get(member)
         if place is None:
@@ -108,7 +108,7 @@ class BackgroundRounds:
         if due_s < place.due_s:
             self._schedule(member, place, due_s)
 
-    async def leave(self, member: Member) -> None:
+    async def leave(self, member: RoundsMember) -> None:
         """Look at the member no more, and wait for its work. Tell the work to stop before."""
         place = self._places.pop(member, None)
         for waiting in self._waiting.values():
@@ -119,11 +119,11 @@ class BackgroundRounds:
         if place is not None and place.work is not None:
             await asyncio.wait({place.work})
 
-    def _schedule(self, member: Member, place: _Place, due_s: float) -> None:
+    def _schedule(self, member: RoundsMember, place: _Place, due_s: float) -> None:
         place.due_s = due_s
         self._queue_up(member, place)
 
-    def _queue_up(self, member: Member, place: _Place) -> None:
+    def _queue_up(self, member: RoundsMember, place: _Place) -> None:
         if place.work is None and place.next_s < math.inf:
             heapq.heappush(self._queue, (place.next_s, next(self._numbers), member))
             self._set_timer()
@@ -157,7 +157,7 @@ class BackgroundRounds:
                 self._queue_up(member, place)
         self._set_timer()
 
-    def _look(self, member: Member, place: _Place) -> None:
+    def _look(self, member: RoundsMember, place: _Place) -> None:
         place.looked_s, place.due_s, place.kept_s = boot_s(), math.inf, math.inf
         try:
             wish = member.look()
@@ -176,12 +176,12 @@ class BackgroundRounds:
                     waiting.pop(member, None)
                     self._begin(member, place, wish)
 
-    def _begin(self, member: Member, place: _Place, work: Work) -> None:
+    def _begin(self, member: RoundsMember, place: _Place, work: Work) -> None:
         self._working[work.lane] = member
         place.work = asyncio.create_task(work.run())
         place.work.add_done_callback(lambda ended: self._ended(member, work.lane, ended))
 
-    def _ended(self, member: Member, lane: Lane, ended: asyncio.Task[float]) -> None:
+    def _ended(self, member: RoundsMember, lane: RoundLane, ended: asyncio.Task[float]) -> None:
         del self._working[lane]
         place = self._places.get(member)
         seconds = RETRY_S
@@ -196,7 +196,7 @@ class BackgroundRounds:
             self._schedule(member, place, min(place.due_s, boot_s() + seconds))
         self._offer(lane)
 
-    def _offer(self, lane: Lane) -> None:
+    def _offer(self, lane: RoundLane) -> None:
         """Let those that wait for a lane take it, the first first."""
         waiting = self._waiting[lane]
         while waiting and lane not in self._working:

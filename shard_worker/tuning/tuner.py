@@ -37,7 +37,7 @@ from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES, Due, Measurable
 from shoal.shard_worker.logic.tuning.query_drift import misses
 from shoal.shard_worker.logic.tuning.recall_bounds import reaches
 from shoal.shard_worker.resources.pools import Pools
-from shoal.shard_worker.resources.rounds import Lane, Rest, Work
+from shoal.shard_worker.resources.rounds import Rest, RoundLane, Work
 from shoal.shard_worker.tuning.files import Learnt, MeasuredSegments, TuningFiles
 from shoal.shard_worker.tuning.measuring import BRIEF_SAMPLE, SAMPLE, Measurement, Rests
 from shoal.shard_worker.tuning.query_kinds import LATEST, QueryKinds
@@ -49,6 +49,9 @@ BRIEF_S, BRIEF_SHARE = 1.0, 0.4
 """A measurement before a swap begins no further breadth after BRIEF_S seconds, or after BRIEF_SHARE of the build's
 time, whichever is longer.
 """
+
+PENDING_S = 5.0
+"""The same for a measurement after `optimize`, whose caller waits for fast searches."""
 
 CHECK_REST_RATIO = 50.0
 """After a check of the latest queries, the next check waits this many times as long as the check took."""
@@ -190,7 +193,7 @@ class Tuner:
         with contextlib.suppress(TimeoutError):
             async with self._claimed(pending, timeout_s) as withdrawn:
                 for part in pending:
-                    await self._measure_gently(part, part.name, withdrawn, BRIEF_S)
+                    await self._measure_gently(part, part.name, withdrawn, PENDING_S)
 
     @contextlib.asynccontextmanager
     async def _claimed(self, parts: Sequence[SegmentView], timeout_s: float) -> AsyncIterator[Callable[[], bool]]:
@@ -220,16 +223,16 @@ class Tuner:
         return await self._prober.measure(call, real, int(self._random.integers(2**32)), timeout_s)
 
     def look(self) -> Work | Rest:
-        """Return what to do now: see Member."""
+        """Return what to do now: see RoundsMember."""
         self._woken = False
         parts = {part.name: part for part in _measurable(self._reading.view())}
         if not self._loaded:
-            return Work(lane=Lane.FILES, run=self._load) if parts or self._queries.heard else Rest()
+            return Work(lane=RoundLane.FILES, run=self._load) if parts or self._queries.heard else Rest()
         for part in parts.values():
             self._known.restore(part, now_s=boot_s())
         self._known.forget_all_but(parts.keys() | self._coming)
         if self._unsaved:
-            return Work(lane=Lane.FILES, run=self._save)
+            return Work(lane=RoundLane.FILES, run=self._save)
         self._begin_kind_if_doubted(parts)
         return self._next(parts, boot_s())
 
@@ -247,14 +250,14 @@ class Tuner:
         elif self._may_begin(ready[0], now_s):
             chosen = ready[0]
             return Work(
-                lane=Lane.URGENT if chosen.urgent else Lane.USUAL,
+                lane=RoundLane.URGENT if chosen.urgent else RoundLane.USUAL,
                 run=partial(self._measure_in_background, parts[chosen.name], chosen.urgent),
             )
         trusted = [part.tuning.now for part in parts.values() if part.tuning.now.trusted]
         self._unconfirmed = any(tuning.provisional and not tuning.confirmed(self._recall) for tuning in trusted)
         if trusted and self._queries.heard - self._checked >= (CONFIRMING if self._unconfirmed else LATEST):
             if self._unconfirmed or now_s >= self._check_from_s:
-                return Work(lane=Lane.URGENT, run=self._check_latest)
+                return Work(lane=RoundLane.URGENT, run=self._check_latest)
             return Rest(seconds=min(LOOK_S, self._check_from_s - now_s) if wanted else self._check_from_s - now_s)
         return Rest(seconds=LOOK_S if wanted else due_later_s(self._segments(parts), self._queries.asked, now_s=now_s))
 

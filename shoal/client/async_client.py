@@ -16,7 +16,7 @@ import numpy.typing as npt
 from shoal.client.async_driver import AsyncDriver, AsyncTransport
 from shoal.client.batches import Batches, BatchWrite, iterated
 from shoal.client.client import Client
-from shoal.client.flow import Flow
+from shoal.client.flow import Flow, Tried
 from shoal.client.progress import Progress, Shown
 from shoal.client.results import Hits, Point
 from shoal.client.transports.choice import TransportName, async_transport
@@ -24,6 +24,7 @@ from shoal.client.verbs import Pages, Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
 from shoal.core.recovery import AuditEntry
 from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
+from shoal.core.requests import Search
 from shoal.core.shard_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")
@@ -253,7 +254,12 @@ class AsyncClient:
             "with_vectors": with_vectors,
             "explain": explain,
         }
-        return await self._run(self._verbs.search(name, vector, k, filter, radius, options))
+        quick = self._verbs.quick_search(name, vector, k, filter, radius, options) if self._driver.takes_bytes else None
+        answer = None if quick is None else await self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
+        if quick is not None and isinstance(answer, bytes):
+            return quick.hits(answer)[0]
+        flow = self._verbs.search(name, vector, k, filter, radius, options)
+        return await self._driver.run(flow, tried=answer if isinstance(answer, Tried) else None)
 
     async def search_many(
         self,
@@ -285,7 +291,12 @@ class AsyncClient:
             "with_vectors": with_vectors,
             "explain": explain,
         }
-        return await self._run(self._verbs.search_many(name, vectors, k, filter, radius, options))
+        quick = self._verbs.quick_search_many(name, vectors, k, filter, radius, options) if self._driver.takes_bytes else None
+        answer = None if quick is None else await self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
+        if quick is not None and isinstance(answer, bytes):
+            return quick.hits(answer)
+        flow = self._verbs.search_many(name, vectors, k, filter, radius, options)
+        return await self._driver.run(flow, tried=answer if isinstance(answer, Tried) else None)
 
     async def get(
         self,

@@ -9,9 +9,9 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from shoal.client.flow import Call, Flow, Reply, Sleep
+from shoal.client.flow import Call, Flow, Reply, Sleep, Tried
 from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed, ShoalError
 from shoal.core.requests import Request
@@ -34,6 +34,14 @@ class AsyncTransport(Protocol):
         ...
 
 
+class AsyncBytesTransport(AsyncTransport, Protocol):
+    """A transport that also takes the bytes of a request."""
+
+    async def exchange(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> bytes:
+        """Send the bytes of a request of this kind and return the bytes of the answer. Raises a ShoalError."""
+        ...
+
+
 class AsyncDriver:
     """Runs flows in the calling task. clock: monotonic, in seconds; chance: returns numbers in [0, 1)."""
 
@@ -48,14 +56,29 @@ class AsyncDriver:
         self._transport, self._clock, self._chance = transport, clock, chance
         self._closed = asyncio.Event()
         self._sleep = sleep or self._pause
+        self.takes_bytes = hasattr(transport, "exchange")
 
-    async def run(self, flow: Flow[T]) -> T:
-        """Run the flow and return its result, or raise its error. Cancelling the task ends the current call and the
-        flow.
+    async def exchange(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> bytes | Tried:
+        """Make the first attempt of a flow with the bytes of its request. Return the bytes of the answer.
+
+        After a failure, return what `run` needs to carry on the flow after this attempt.
         """
         started = self._clock()
+        self._check_open()
+        try:
+            return await cast(AsyncBytesTransport, self._transport).exchange(address, kind, data, timeout_s)
+        except ShoalError as error:
+            return Tried(started, Reply(elapsed_s=self._clock() - started, chance=self._chance(), error=error))
+
+    async def run(self, flow: Flow[T], tried: Tried | None = None) -> T:
+        """Run the flow and return its result, or raise its error. Cancelling the task ends the current call and the
+        flow. tried: the first step was carried out by `exchange`.
+        """
+        started = self._clock() if tried is None else tried.started
         try:
             step = next(flow)
+            if tried is not None:
+                step = flow.send(tried.reply)
             while True:
                 self._check_open()
                 value, error = await self._carry_out(step)

@@ -14,7 +14,7 @@ import dataclasses
 import itertools
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from shoal.client.routers import Routers
 from shoal.core.errors import Applied, DeadlineExceeded, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
@@ -57,6 +57,16 @@ class Reply:
     error: ShoalError | None = None
 
 
+class Tried(NamedTuple):
+    """The outcome of a flow's first call, which failed, and was made before the flow began.
+
+    started: begin of the call, on the clock of the driver.
+    """
+
+    started: float
+    reply: Reply
+
+
 Flow = Generator[Call | Sleep, Reply, T]
 
 
@@ -77,7 +87,7 @@ def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s:
     for attempt in itertools.count(1):
         position = (first + attempt - 1) % count
         left_s = max(LEAST_ATTEMPT_S, timeout_s - elapsed_s)
-        granted_s = left_s if request.patient else left_s / max(1, count + 1 - attempt)
+        granted_s = left_s if request.patient else share_of(left_s, attempt, count)
         cut_short = granted_s < left_s
         reply = yield Call(request=request, address=routers.addresses[position], timeout_s=granted_s)
         error, elapsed_s = reply.error, reply.elapsed_s
@@ -95,6 +105,11 @@ def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s:
         if pause_s:
             elapsed_s = (yield Sleep(pause_s)).elapsed_s
     raise AssertionError("unreachable: attempts end by return or raise")
+
+
+def share_of(left_s: float, attempt: int, addresses: int) -> float:
+    """Return the part of the time left for attempt number `attempt`: the routers of the first round share it."""
+    return left_s / max(1, addresses + 1 - attempt)
 
 
 def pause_before(attempt: int, addresses: int, chance: float, left_s: float, said_s: float | None = None) -> float:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from itertools import repeat
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from shoal.core.payload import payload_from_json
-from shoal.core.points import Matrix, PointId, StoredColumns
+from shoal.core.points import PointId, StoredColumns
 from shoal.core.shard_calls import QueryGroup, SegmentExplain
 from shoal.core.topk import HitColumns
+from shoal.wire.search_bytes import HitLists
 
 Vector = npt.NDArray[np.float32]
 
@@ -24,6 +27,9 @@ class Hit:
     score: squared Euclidean distance (l2), inner product (ip) or cosine similarity; payload: the dict as it was
     written, None if there is none or it was not requested; vector: (dim,) float32, read-only, if requested; it is
     ignored in comparisons.
+
+    The JSON text of a payload is read when `payload` is used for the first time. DataLoss is then raised if the text
+    is damaged.
     """
 
     id: PointId
@@ -47,18 +53,77 @@ class Hits(list[Hit]):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point that was read. payload and vector: as written; None if there is none or it was not requested."""
+    """A point that was read. payload and vector: as written; None if there is none or it was not requested.
+
+    The JSON text of a payload is read as that of a Hit.
+    """
 
     id: PointId
     payload: dict[str, Any] | None = field(default=None, hash=False)
     vector: Vector | None = field(default=None, compare=False)
 
 
+class _StoredPayload:
+    """Stands in the place of the slot `payload`: a text in the slot is replaced by its value at the first use."""
+
+    __slots__ = ("_slot",)
+
+    def __init__(self, slot: Any) -> None:
+        self._slot = slot
+
+    def __get__(self, owner: Any, kind: type | None = None) -> Any:
+        if owner is None:
+            return self
+        value = self._slot.__get__(owner)
+        if isinstance(value, bytes | str):
+            value = payload_from_json(value if isinstance(value, bytes) else value.encode("utf-8"))
+            self._slot.__set__(owner, value)
+        return value
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        self._slot.__set__(owner, value)
+
+
+_SLOTS: dict[type, dict[str, Any]] = {kind: {each.name: getattr(kind, each.name).__set__ for each in fields(kind)} for kind in (Hit, Point)}
+"""For each class, the functions that fill its slots. They are those of the interpreter, so a loop over them is fast."""
+
+for _kind in _SLOTS:
+    _kind.payload = _StoredPayload(_kind.payload)  # type: ignore[attr-defined]
+
+_Made = TypeVar("_Made", Hit, Point)
+
+
+def _made(kind: type[_Made], count: int, **columns: Iterable[Any]) -> list[_Made]:
+    """Return `count` objects with these values. No Python code runs for each of them."""
+    made: list[_Made] = list(map(object.__new__, repeat(kind, count)))
+    for name, fill in _SLOTS[kind].items():
+        deque(map(fill, made, columns[name]), maxlen=0)
+    return made
+
+
 def hits_of(columns: HitColumns, missing_shards: tuple[str, ...]) -> list[Hits]:
     """Return the hits of each query, in the order of the queries."""
-    made = list(map(Hit, columns.ids.tolist(), columns.scores.tolist(), _payloads(columns), _rows(columns)))
+    made = _made(
+        Hit,
+        len(columns),
+        id=columns.ids.tolist(),
+        score=columns.scores.tolist(),
+        payload=_or_none(columns.payloads),
+        vector=_or_none(columns.vectors),
+    )
+    return _by_query(made, columns.counts.tolist(), missing_shards)
+
+
+def hits_of_lists(lists: HitLists) -> list[Hits]:
+    """Return the hits of each query, in the order of the queries."""
+    payloads = map(_text_or_none, lists.payloads) if "" in lists.payloads else lists.payloads or repeat(None)
+    made = _made(Hit, len(lists.ids), id=lists.ids, score=lists.scores, payload=payloads, vector=repeat(None))
+    return _by_query(made, lists.counts, lists.missing_shards)
+
+
+def _by_query(made: list[Hit], counts: Sequence[int], missing_shards: tuple[str, ...]) -> list[Hits]:
     answer, start = [], 0
-    for count in columns.counts.tolist():
+    for count in counts:
         hits = Hits(made[start : start + count])
         if missing_shards:
             hits.missing_shards = missing_shards
@@ -89,12 +154,12 @@ def _positions(group: QueryGroup, count: int) -> Sequence[int]:
 
 def points_of(columns: StoredColumns) -> list[Point]:
     """Return the points in the order of the columns."""
-    return list(map(Point, columns.ids.tolist(), _payloads(columns), _rows(columns)))
+    return _made(Point, len(columns), id=columns.ids.tolist(), payload=_or_none(columns.payloads), vector=_or_none(columns.vectors))
 
 
-def _payloads(columns: HitColumns | StoredColumns) -> Iterable[dict[str, Any] | None]:
-    return [None] * len(columns) if columns.payloads is None else map(payload_from_json, columns.payloads)
+def _or_none(column: Iterable[Any] | None) -> Iterable[Any]:
+    return repeat(None) if column is None else column
 
 
-def _rows(columns: HitColumns | StoredColumns) -> Matrix | list[None]:
-    return [None] * len(columns) if columns.vectors is None else columns.vectors
+def _text_or_none(text: str) -> str | None:
+    return text or None

@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from shoal.client.flow import Call, Flow, Reply, Sleep
+from shoal.client.flow import Call, Flow, Reply, Sleep, Tried
 from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed, ShoalError
 from shoal.core.requests import Request
@@ -32,6 +32,14 @@ class Transport(Protocol):
         ...
 
 
+class BytesTransport(Transport, Protocol):
+    """A transport that also takes the bytes of a request."""
+
+    def exchange(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> bytes:
+        """Send the bytes of a request of this kind and return the bytes of the answer. Raises a ShoalError."""
+        ...
+
+
 class SyncDriver:
     """Runs flows in the calling thread. clock: monotonic, in seconds; chance: returns numbers in [0, 1)."""
 
@@ -46,12 +54,30 @@ class SyncDriver:
         self._transport, self._clock, self._chance = transport, clock, chance
         self._closed = threading.Event()
         self._sleep = sleep or self._closed.wait
+        self.takes_bytes = hasattr(transport, "exchange")
 
-    def run(self, flow: Flow[T], abandoned: threading.Event | None = None) -> T:
-        """Run the flow and return its result, or raise its error. abandoned: no further step begins once it is set."""
+    def exchange(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> bytes | Tried:
+        """Make the first attempt of a flow with the bytes of its request. Return the bytes of the answer.
+
+        After a failure, return what `run` needs to carry on the flow after this attempt.
+        """
         started = self._clock()
+        self._check_open(None)
+        try:
+            return cast(BytesTransport, self._transport).exchange(address, kind, data, timeout_s)
+        except ShoalError as error:
+            return Tried(started, Reply(elapsed_s=self._clock() - started, chance=self._chance(), error=error))
+
+    def run(self, flow: Flow[T], abandoned: threading.Event | None = None, tried: Tried | None = None) -> T:
+        """Run the flow and return its result, or raise its error.
+
+        abandoned: no further step begins once it is set. tried: the first step was carried out by `exchange`.
+        """
+        started = self._clock() if tried is None else tried.started
         try:
             step = next(flow)
+            if tried is not None:
+                step = flow.send(tried.reply)
             while True:
                 self._check_open(abandoned)
                 value, error = self._carry_out(step)

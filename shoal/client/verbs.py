@@ -5,14 +5,18 @@ All drivers share it.
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from shoal.client import inputs, writes
 from shoal.client.batches import Batches
-from shoal.client.flow import Flow, answered, reply_to
+from shoal.client.flow import LEAST_ATTEMPT_S, Flow, answered, reply_to, share_of
 from shoal.client.identity import RequestIds, Session
+from shoal.client.quick_search import QuickSearch, QuickSearches, check_queries, one_query, several_queries
 from shoal.client.results import Hits, Point, hits_of, mark_explain, mark_more, points_of
 from shoal.client.routers import Routers, addresses_from_input
 from shoal.client.search_input import (
@@ -73,6 +77,7 @@ class Verbs:
         self._timeout = timeout
         self._request_ids = RequestIds()
         self._session = Session()
+        self._quick = QuickSearches(self._session, self._usual_search, DEFAULT_LIMITS.message_bytes)
 
     def _seconds(self, timeout: float | None, default_s: float) -> float:
         return inputs.seconds(self._timeout if timeout is None else timeout, default_s)
@@ -239,7 +244,57 @@ class Verbs:
         groups = groups_from_input(k, filter, queries=len(queries), radius=within)
         return (yield from self._search(collection, queries, groups, within, **options))
 
+    def quick_search(self, collection: Any, vector: Any, k: Any, filter: Any, radius: Any, options: dict[str, Any]) -> QuickSearch | None:
+        """Return the first attempt of `search` as bytes; None if the search is not a usual one."""
+        query = one_query(vector) if radius is None else None
+        return None if query is None else self._quick_search(collection, query, k, filter, options)
+
+    def quick_search_many(
+        self, collection: Any, vectors: Any, k: Any, filter: Any, radius: Any, options: dict[str, Any]
+    ) -> QuickSearch | None:
+        """Return the first attempt of `search_many` as bytes; None if the search is not a usual one."""
+        queries = several_queries(vectors) if radius is None else None
+        return None if queries is None else self._quick_search(collection, queries, k, filter, options)
+
+    def _quick_search(self, collection: Any, queries: Matrix, k: Any, filter: Any, options: dict[str, Any]) -> QuickSearch | None:
+        given, routers = options["timeout"], self.routers
+        timeout_s = self._seconds(None, READ_TIMEOUT_S) if given is None else given
+        if type(timeout_s) not in (int, float) or not LEAST_ATTEMPT_S < timeout_s < math.inf:
+            return None
+        data = self._quick.data(collection, queries, k, filter, options)
+        if data is None:
+            return None
+        addresses = routers.addresses
+        granted_s, count = share_of(timeout_s, 1, len(addresses)), 1 if queries.ndim == 1 else len(queries)
+        return QuickSearch(addresses[routers.preferred % len(addresses)], data, granted_s, count)
+
+    def _usual_search(self, name: str, k: Any, filter: Any, options: Mapping[str, Any]) -> Search:
+        """Return a search with these arguments for the query [0.0]."""
+        groups = one_group(k, filter, queries=1, radius=None)
+        without_timeout = {option: value for option, value in options.items() if option != "timeout"}
+        return self._search_request(name, np.zeros((1, 1), np.float32), groups, None, **without_timeout)
+
     def _search(
+        self,
+        collection: str,
+        queries: Matrix,
+        groups: tuple[QueryGroup, ...],
+        radius: float | None,
+        *,
+        timeout: float | None,
+        **options: Any,
+    ) -> Flow[list[Hits]]:
+        request = self._search_request(collection, queries, groups, radius, **options)
+        found: Found = yield from self._read(request, timeout)
+        answer = hits_of(found.hits, found.missing_shards)
+        check_queries(len(answer), len(queries))
+        if radius is not None:
+            mark_more(answer, groups)
+        if request.explain:
+            mark_explain(answer, groups, found.explain)
+        return answer
+
+    def _search_request(
         self,
         collection: str,
         queries: Matrix,
@@ -250,14 +305,13 @@ class Verbs:
         params: Any,
         exact: bool,
         consistency: str,
-        timeout: float | None,
         allow_partial: bool,
         with_payload: bool,
         with_vectors: bool,
         explain: bool,
-    ) -> Flow[list[Hits]]:
+    ) -> Search:
         name = inputs.name_from_input(collection)
-        request = Search(
+        return Search(
             collection=name,
             queries=queries,
             groups=groups,
@@ -269,13 +323,6 @@ class Verbs:
             allow_partial=bool(allow_partial),
             read=self._session.read_as(name, consistency),
         )
-        found: Found = yield from self._read(request, timeout)
-        answer = hits_of(found.hits, found.missing_shards)
-        if radius is not None:
-            mark_more(answer, groups)
-        if explain:
-            mark_explain(answer, groups, found.explain)
-        return answer
 
     def get(
         self, collection: str, ids: Any, *, with_payload: bool, with_vectors: bool, consistency: str, timeout: float | None

@@ -16,12 +16,13 @@ from shoal.runtime.calls import CallTable, UnaryCall
 from shoal.runtime.interceptors import reader_of
 from shoal.runtime.logs import event
 from shoal.wire.channels import server_options
+from shoal.wire.http.request import SERVER_HEADER
 from shoal.wire.status import code_of, details_to_metadata, message_of
 
 log = logging.getLogger("shoal.server")
 
 HTTP_ADDRESS_KEY = "shoal-http"
-"""Key of the initial metadata that announces the HTTP port: "host:port", or "port" on the host that was dialled."""
+"""Key of the initial metadata that announces the HTTP port: "host:port", or ":port" on the host that was dialled."""
 
 _REMEMBERED_PEERS = 4_096
 _EVERY_ADDRESS = ("0.0.0.0", "::")
@@ -40,12 +41,13 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
 
-    def add(self, table: CallTable, *, http_address: str = "") -> None:
+    def add(self, table: CallTable, *, http_address: str = "", http_id: str = "") -> None:
         """Serve the calls of a table.
 
-        http_address: where the same calls are served by HTTP; it is announced to every peer. "" if they are not.
+        http_address: where the same calls are served by HTTP, announced to every peer. "" if they are not. http_id: of
+        the server there.
         """
-        announce = _Announcement(http_address).to if http_address else None
+        announce = _Announcement(http_address, http_id).to if http_address else None
         services: dict[str, dict[str, Any]] = {}
         for call in table.values():
             _, service, method = call.path.split("/")
@@ -99,8 +101,8 @@ class _Announcement:
     Metadata on every answer would cost about a sixth of the server's time for a call.
     """
 
-    def __init__(self, http_address: str) -> None:
-        self._metadata = ((HTTP_ADDRESS_KEY, http_address),)
+    def __init__(self, http_address: str, http_id: str) -> None:
+        self._metadata = ((HTTP_ADDRESS_KEY, http_address), (SERVER_HEADER, http_id))
         self._told: dict[str, None] = {}
 
     async def to(self, context: Any) -> None:
@@ -119,7 +121,7 @@ def announced_address(host: str, address: str) -> str:
 
     host: as it was given to listen on; address: host:port.
     """
-    return address.rsplit(":", 1)[1] if host in _EVERY_ADDRESS else address
+    return f":{address.rsplit(':', 1)[1]}" if host in _EVERY_ADDRESS else address
 
 
 def _handler(call: UnaryCall, announce: Callable[[Any], Awaitable[None]] | None) -> Any:

@@ -30,7 +30,7 @@ POINTS_OF_WRITE = b"\x22"
 def with_points(message: Message, tag: bytes, points: PointColumns) -> bytes:
     """Return the bytes of a message with points as one more field. The vectors are copied once."""
     pieces = _pieces(points)
-    return b"".join([message.SerializeToString(), tag, _varint(sum(map(len, pieces))), *pieces])
+    return b"".join([message.SerializeToString(), tag, varint(sum(map(len, pieces))), *pieces])
 
 
 def points_to_bytes(points: PointColumns) -> bytes:
@@ -70,10 +70,10 @@ def _pieces(points: PointColumns) -> list[bytes | memoryview]:
     ids = ids_to_message(points.ids).SerializeToString()
     count, dim = points.vectors.shape
     data_bytes = count * dim * LITTLE_F32.itemsize
-    head = _DIM + _varint(dim) if dim else b""
+    head = _DIM + varint(dim) if dim else b""
     if data_bytes:
-        head += _DATA + _varint(data_bytes)
-    pieces: list[bytes | memoryview] = [_IDS, _varint(len(ids)), ids, _VECTORS, _varint(len(head) + data_bytes), head]
+        head += _DATA + varint(data_bytes)
+    pieces: list[bytes | memoryview] = [_IDS, varint(len(ids)), ids, _VECTORS, varint(len(head) + data_bytes), head]
     if data_bytes:
         pieces.append(np.ascontiguousarray(points.vectors, dtype=LITTLE_F32).reshape(-1).view(np.uint8).data)
     if points.payloads is not None:
@@ -81,7 +81,7 @@ def _pieces(points: PointColumns) -> list[bytes | memoryview]:
     return pieces
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     """Return a number of at least 0 as protobuf writes lengths."""
     written = bytearray()
     while number > 0x7F:

@@ -9,7 +9,7 @@ import pytest
 
 import shoal
 from shoal.core.points import id_array
-from shoal.v1 import collections_pb2, collections_pb2_grpc, filter_pb2, points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc
+from shoal.v1 import collections_pb2, collections_pb2_grpc, common_pb2, filter_pb2, points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc
 from shoal.wire.columns import ids_to_message, vectors_to_message
 from shoal.wire.status import error_from_exception
 
@@ -402,6 +402,10 @@ def test_a_raw_delete_of_everything_or_of_nothing(kept, shared_cluster, which):
     assert re.search("filter|ids", error.message), error.message
 
 
+def _tune_with(dim: int, values: list[float]) -> collections_pb2.TuneCollectionRequest:
+    return collections_pb2.TuneCollectionRequest(name="kept", queries=common_pb2.Vectors(dim=dim, values=values))
+
+
 def test_raw_administration_that_cannot_be(kept, shared_cluster):
     def refused(verb, request):
         return refusal(
@@ -415,6 +419,9 @@ def test_raw_administration_that_cannot_be(kept, shared_cluster):
         ("Alter", collections_pb2.AlterCollectionRequest(name="nowhere", recall=0.9), shoal.NotFound, "nowhere"),
         ("Tune", collections_pb2.TuneCollectionRequest(name="kept", k=16_385), shoal.InvalidArgument, "k is 16385"),
         ("Tune", collections_pb2.TuneCollectionRequest(name="nowhere"), shoal.NotFound, "nowhere"),
+        ("Tune", _tune_with(999, [0.0] * 999), shoal.InvalidArgument, "queries have dimension 999"),
+        ("Tune", _tune_with(2, [0.0] * 3), shoal.InvalidArgument, "queries"),
+        ("Tune", _tune_with(2, []), shoal.InvalidArgument, "queries are empty"),
         ("MeasureRecall", collections_pb2.MeasureRecallRequest(name="kept", recall=2.0), shoal.InvalidArgument, "recall"),
         ("MeasureRecall", collections_pb2.MeasureRecallRequest(name="kept", sample=1_000_000), shoal.InvalidArgument, "sample"),
         ("MeasureRecall", collections_pb2.MeasureRecallRequest(name="nowhere"), shoal.NotFound, "nowhere"),

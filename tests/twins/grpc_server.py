@@ -47,7 +47,7 @@ class PlainGrpcServer(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             self._server.stop(0).wait()
             self._server = None
 
-    def service(self, details: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    def service(self, details: Any) -> Any:
         """Return the handler of a call."""
 
         def handle(data: bytes, context: Any) -> bytes:

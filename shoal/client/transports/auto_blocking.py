@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import Any
 
 from shoal.client.transports.grpc_blocking import GrpcTransport
 from shoal.client.transports.http_blocking import HttpTransport
-from shoal.client.transports.places import CONNECT_S, QUESTION, HttpPlace, Ways, no_http
+from shoal.client.transports.places import CONNECT_S, QUESTION, HttpPlace, Ways
 from shoal.core.deadline import Clock
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Request
@@ -62,14 +63,9 @@ class AutoTransport:
         self._grpc.close()
 
     def _over_grpc(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> bytes:
-        answer, said = self._grpc.exchange_told(address, kind, data, timeout_s)
-        self._ways.told(address, said)
-        return answer
+        return self._grpc.exchange_told(address, kind, data, timeout_s, partial(self._ways.told, address))
 
     def _asked(self, address: str, timeout_s: float) -> HttpPlace:
         """Ask a router, by a call that costs it little, where its HTTP port is."""
-        _, said = self._grpc.exchange_told(address, *QUESTION, timeout_s)
-        place = self._ways.told(address, said)
-        if place is None:
-            raise no_http(address)
-        return place
+        self._grpc.exchange_told(address, *QUESTION, timeout_s, partial(self._ways.told, address))
+        return self._ways.asked(address)

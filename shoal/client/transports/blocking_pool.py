@@ -12,11 +12,11 @@ from shoal.client.transports.blocking_connection import BlockingConnection, open
 from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed
 from shoal.wire.http.answer import AnswerReader
-from shoal.wire.http.failure import Cause, NoAnswer, late, not_reached
+from shoal.wire.http.failure import NoAnswer, NoAnswerCause, late, not_reached
 from shoal.wire.http.pool import Instead, PoolBook
 
 
-class _Waiter:
+class _WaitingThread:
     """A thread that waits. given: the connection that it got; None: it may open one."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class BlockingPool:
         self._address, self._named, self._message_bytes, self._clock = address, named, message_bytes, clock
         self._connect_s = connect_s
         self._lock = ForkLock()
-        self._book: PoolBook[BlockingConnection, _Waiter] = PoolBook(most)
+        self._book: PoolBook[BlockingConnection, _WaitingThread] = PoolBook(most)
         self._all: set[BlockingConnection] = set()
         self._closed = self._retired = False
 
@@ -55,7 +55,7 @@ class BlockingPool:
                 answer = connection.exchange(head, body, self._message_bytes, deadline)
                 break
             except BaseException as error:
-                repeats = again and not is_new and isinstance(error, NoAnswer) and error.cause is Cause.CLOSED
+                repeats = again and not is_new and isinstance(error, NoAnswer) and error.cause is NoAnswerCause.CLOSED
                 if not repeats or self._closed:
                     self._lose(connection)
                     self._check_open()
@@ -95,14 +95,14 @@ class BlockingPool:
             self._check_open()
             taken = self._book.take()
             if taken is Instead.WAIT:
-                waiter = _Waiter()
+                waiter = _WaitingThread()
                 self._book.wait(waiter)
         found = self._waited(waiter, deadline) if waiter is not None else taken
         if not isinstance(found, BlockingConnection):
             return self._opened(deadline), True
         return (found, False) if found.is_quiet else (self._replaced(found, deadline), True)
 
-    def _waited(self, waiter: _Waiter, deadline: float) -> BlockingConnection | None:
+    def _waited(self, waiter: _WaitingThread, deadline: float) -> BlockingConnection | None:
         """Wait for a connection, or for the right to open one: None."""
         try:
             in_time = waiter.served.wait(max(0.0, min(deadline - self._clock(), threading.TIMEOUT_MAX)))
@@ -115,7 +115,7 @@ class BlockingPool:
             raise late(self._named)
         return waiter.given
 
-    def _leave(self, waiter: _Waiter) -> bool:
+    def _leave(self, waiter: _WaitingThread) -> bool:
         """Wait no longer. Return False if the waiter was served before."""
         with self._lock:
             return self._book.leave(waiter)
@@ -147,7 +147,7 @@ class BlockingPool:
         try:
             return open_connection(self._address, self._named, until, self._clock)
         except NoAnswer as failure:
-            if failure.cause is Cause.LATE and self._clock() < deadline:
+            if failure.cause is NoAnswerCause.LATE and self._clock() < deadline:
                 raise not_reached(self._named, TimeoutError("timed out")) from None
             raise
 
@@ -182,7 +182,7 @@ class BlockingPool:
             self._all.discard(each)
             each.close()
 
-    def _serve(self, waiter: _Waiter | None, given: BlockingConnection | None) -> None:
+    def _serve(self, waiter: _WaitingThread | None, given: BlockingConnection | None) -> None:
         if waiter is not None:
             waiter.given = given
             waiter.served.set()

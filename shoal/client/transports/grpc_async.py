@@ -6,6 +6,7 @@ It belongs to one event loop.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -43,18 +44,23 @@ class AsyncGrpcTransport:
         """Return the bytes of the answer to a request of this kind, whose bytes are given. Raises a ShoalError."""
         return (await self._called(address, kind, data, timeout_s))[0]
 
-    async def exchange_told(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> tuple[bytes, Any]:
-        """Do what `exchange` does, and return the metadata before the answer as well."""
-        answer, call = await self._called(address, kind, data, timeout_s)
-        return answer, await call.initial_metadata()
+    async def exchange_told(self, address: str, kind: type[Request], data: bytes, timeout_s: float, told: Callable[[Any], None]) -> bytes:
+        """Do what `exchange` does. told: called with the metadata before the answer, also before that of an error."""
+        answer, call = await self._called(address, kind, data, timeout_s, told)
+        told(await call.initial_metadata())
+        return answer
 
-    async def _called(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> tuple[bytes, Any]:
+    async def _called(
+        self, address: str, kind: type[Request], data: bytes, timeout_s: float, told: Callable[[Any], None] | None = None
+    ) -> tuple[bytes, Any]:
         path = METHODS[kind].path
         stub = self._stub(address, path)
         try:
             call = stub(data, timeout=timeout_s)
             return await call, call
         except grpc.aio.AioRpcError as error:
+            if told is not None:
+                told(error.initial_metadata())
             raise error_of_call(error, address, path) from None
         except (grpc.aio.UsageError, asyncio.CancelledError) as error:
             raise self._why_ended(error, address) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, cast
 
 import grpc
@@ -49,16 +50,18 @@ class GrpcTransport:
         except ValueError:
             raise PreconditionFailed("this client is closed") from None
 
-    def exchange_told(self, address: str, kind: type[Request], data: bytes, timeout_s: float) -> tuple[bytes, Metadata]:
-        """Do what `exchange` does, and return the metadata before the answer as well."""
+    def exchange_told(self, address: str, kind: type[Request], data: bytes, timeout_s: float, told: Callable[[Metadata], None]) -> bytes:
+        """Do what `exchange` does. told: called with the metadata before the answer, also before that of an error."""
         path = METHODS[kind].path
         try:
             answer, call = self._stub(address, path).with_call(data, timeout=timeout_s)
         except grpc.RpcError as error:
+            told(cast(Any, error).initial_metadata())
             raise error_of_call(error, address, path) from None
         except ValueError:
             raise PreconditionFailed("this client is closed") from None
-        return answer, call.initial_metadata()
+        told(call.initial_metadata())
+        return cast(bytes, answer)
 
     def close(self) -> None:
         """End running calls and refuse new ones."""

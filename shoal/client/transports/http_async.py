@@ -19,7 +19,7 @@ from shoal.wire.http.request import RequestHeads
 from shoal.wire.public_calls import METHODS
 
 
-class _Lines:
+class _AsyncLines:
     """The connections to one place: those of usual calls, and those of calls that take minutes."""
 
     def __init__(self, place: HttpPlace, client: str, most_bytes: int, connect_s: float) -> None:
@@ -41,8 +41,8 @@ class AsyncHttpTransport:
         self._most_bytes, self._connect_s = message_bytes + OVERHEAD_BYTES, connect_s
         self._client = uuid.uuid4().hex
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._lines: dict[HttpPlace, _Lines] = {}
-        self._every: weakref.WeakSet[_Lines] = weakref.WeakSet()
+        self._lines: dict[HttpPlace, _AsyncLines] = {}
+        self._every: weakref.WeakSet[_AsyncLines] = weakref.WeakSet()
         """With those that were given up and still carry running calls."""
         self._closed = False
 
@@ -75,7 +75,7 @@ class AsyncHttpTransport:
             raise PreconditionFailed("this client belongs to another event loop; connect_async makes one for this loop")
         return running
 
-    def _opened(self, place: HttpPlace) -> _Lines:
+    def _opened(self, place: HttpPlace) -> _AsyncLines:
         if self._closed:
             raise PreconditionFailed("this client is closed")
         for other in [each for each in self._lines if each.named == place.named]:
@@ -83,6 +83,6 @@ class AsyncHttpTransport:
             old = self._lines.pop(other)
             old.usual.retire()
             old.patient.retire()
-        made = self._lines[place] = _Lines(place, self._client, self._most_bytes, self._connect_s)
+        made = self._lines[place] = _AsyncLines(place, self._client, self._most_bytes, self._connect_s)
         self._every.add(made)
         return made

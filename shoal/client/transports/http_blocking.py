@@ -21,7 +21,7 @@ from shoal.wire.http.request import RequestHeads
 from shoal.wire.public_calls import METHODS
 
 
-class _Lines:
+class _BlockingLines:
     """The connections to one place: those of usual calls, and those of calls that take minutes."""
 
     def __init__(self, place: HttpPlace, client: str, message_bytes: int, connect_s: float, clock: Clock) -> None:
@@ -46,8 +46,8 @@ class HttpTransport:
         self._connect_s, self._clock = connect_s, clock
         self._lock = ForkLock()
         self._client = uuid.uuid4().hex
-        self._lines: dict[HttpPlace, _Lines] = {}
-        self._every: weakref.WeakSet[_Lines] = weakref.WeakSet()
+        self._lines: dict[HttpPlace, _BlockingLines] = {}
+        self._every: weakref.WeakSet[_BlockingLines] = weakref.WeakSet()
         """With those that were given up and still carry running calls."""
         self._closed = False
         tell_forks(self)
@@ -78,13 +78,13 @@ class HttpTransport:
             lines.patient.release()
         self._lines, self._client = {}, uuid.uuid4().hex
 
-    def _opened(self, place: HttpPlace) -> _Lines:
+    def _opened(self, place: HttpPlace) -> _BlockingLines:
         with self._lock:
             if self._closed:
                 raise PreconditionFailed("this client is closed")
             if place not in self._lines:
                 self._retire_others(place)
-                self._lines[place] = _Lines(place, self._client, self._most_bytes, self._connect_s, self._clock)
+                self._lines[place] = _BlockingLines(place, self._client, self._most_bytes, self._connect_s, self._clock)
                 self._every.add(self._lines[place])
             return self._lines[place]
 

@@ -5,6 +5,7 @@ A router says in the metadata of its answers over gRPC where its HTTP port is.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from shoal.core.addresses import split
 from shoal.core.deadline import Clock
 from shoal.core.errors import ErrorDetails, InvalidArgument, PreconditionFailed
 from shoal.core.requests import ListCollections, Request
-from shoal.wire.http.failure import Cause, NoAnswer
+from shoal.wire.http.failure import NoAnswer, NoAnswerCause
 from shoal.wire.http.request import SERVER_HEADER
 from shoal.wire.public_calls import METHODS
 
@@ -50,7 +51,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class NoHttp:
-    """The router has said that it does not answer over HTTP. Calls go over gRPC, and each answer says it again."""
+    """The router has answered over gRPC and did not say that it answers over HTTP. Calls go over gRPC."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,10 +123,25 @@ def after_success(way: Way) -> Way:
 
 
 def after_metadata(way: Way, place: HttpPlace | None) -> Way:
-    """Return the way after an answer over gRPC. place: what it said."""
-    if place is None:
-        return NoHttp()
-    return way if isinstance(way, (OverHttp, Paused)) and way.place == place else OverHttp(place=place)
+    """Return the way after an answer over gRPC. place: what its metadata said; None for nothing.
+
+    A router says it once on each connection, with the first answer. So nothing new is said by None.
+    """
+    match way, place:
+        case (Unknown(), None):
+            return NoHttp()
+        case (_, None):
+            return way
+        case (OverHttp(place=known) | Paused(place=known), _) if known == place:
+            return way
+        case _:
+            assert place is not None
+            return OverHttp(place=place)
+
+
+def known_place(way: Way) -> HttpPlace | None:
+    """Return where the router answered over HTTP last, also if that did not work."""
+    return way.place if isinstance(way, OverHttp | Paused) else None
 
 
 def place_in(metadata: Iterable[tuple[str, Any]] | None, address: str) -> HttpPlace | None:
@@ -161,10 +177,17 @@ class Ways:
             way = self._ways.setdefault(address, way_of(address))
         return way.place if isinstance(way, OverHttp) else place_now(way, self._clock())
 
-    def told(self, address: str, metadata: Iterable[tuple[str, Any]] | None) -> HttpPlace | None:
-        """Note what an answer over gRPC said. Return where the router answers over HTTP."""
-        place = place_in(metadata, address)
-        self._ways[address] = after_metadata(self._ways.get(address, Unknown()), place)
+    def told(self, address: str, metadata: Iterable[tuple[str, Any]] | None) -> None:
+        """Note the metadata of an answer or an error that came over gRPC."""
+        way = self._ways.get(address, Unknown())
+        self._ways[address] = after_metadata(way, place_in(metadata, address))
+
+    def asked(self, address: str) -> HttpPlace:
+        """Return the place of a router that was asked for it over gRPC. Raises PreconditionFailed if it has none."""
+        place = known_place(self._ways.get(address, Unknown()))
+        if place is None:
+            raise no_http(address)
+        self._ways[address] = OverHttp(place=place)
         return place
 
     def answered(self, address: str) -> None:
@@ -178,11 +201,11 @@ class Ways:
 
         Only if nothing was sent, or nothing was done. Without gRPC, the router is asked again where its HTTP port is.
         """
-        if failure.cause not in (Cause.NOT_REACHED, Cause.STRANGER) or address.startswith(SCHEME):
+        if failure.cause not in (NoAnswerCause.NOT_REACHED, NoAnswerCause.STRANGER) or address.startswith(SCHEME):
             return False
         way, now = self._ways.get(address, Unknown()), self._clock()
         if self._only_http:
-            self._ways[address] = Unknown()
+            self._ways[address] = Paused(place=place, failures=1, until_s=math.inf)
         elif place_now(way, now) == place:
             # Of many threads that fail at once, only the first one counts.
             self._ways[address] = after_failure(way, now)

@@ -15,8 +15,8 @@ import grpc
 from shoal.core.errors import ErrorDetails, PreconditionFailed, ShoalError, Unavailable
 from shoal.wire.connect import PROTO, error_from_answer, has_details, status_in
 from shoal.wire.grpc_words import too_large
-from shoal.wire.http.answer import OK, AnswerReader, Fault
-from shoal.wire.http.failure import Cause, NoAnswer
+from shoal.wire.http.answer import OK, AnswerFault, AnswerReader
+from shoal.wire.http.failure import NoAnswer, NoAnswerCause
 from shoal.wire.status import DETAILS_KEY, error_from_exception
 
 log = logging.getLogger("shoal.client")
@@ -62,10 +62,10 @@ def message_of_answer(answer: AnswerReader, address: str, path: str, most_bytes:
     """Return the message in an answer over HTTP, which is complete or has a fault.
 
     address: the server called, as the caller knows it; path: of the method; most_bytes: largest body that is read.
-    Raises the ShoalError that a router answered, and NoAnswer with Cause.STRANGER if another server answers there; its
-    error is as that of `error_of_call`.
+    Raises the ShoalError that a router answered, and NoAnswer (STRANGER) if another server answers there. Its error is
+    as that of `error_of_call`.
     """
-    if answer.fault is Fault.BODY:
+    if answer.fault is AnswerFault.BODY:
         error = too_large(answer.size, most_bytes)
         raise type(error)(f"{address}: {error.message}", error.details)
     if answer.fault is not None:
@@ -93,7 +93,7 @@ def _failure_of(answer: AnswerReader, address: str, path: str) -> ShoalError | N
 
 
 def _stranger(kind: type[ShoalError], message: str) -> NoAnswer:
-    return NoAnswer(Cause.STRANGER, kind(message, ErrorDetails(field=ADDRESS)))
+    return NoAnswer(NoAnswerCause.STRANGER, kind(message, ErrorDetails(field=ADDRESS)))
 
 
 def _older(status: str, path: str) -> str:

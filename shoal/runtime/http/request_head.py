@@ -14,10 +14,11 @@ from typing import Any
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.runtime.calls import CallTable, UnaryCall
-from shoal.runtime.http.answers import Failure, failure_of, refusal, too_large
+from shoal.runtime.http.answers import FailedAnswer, failure_of, refusal, too_large
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.interceptors import reader_of
 from shoal.wire.connect import CLIENT_HEADER, JSON, MOST_TIMEOUT_DIGITS, PROTO, TIMEOUT_HEADER, VERSION, VERSION_HEADER
+from shoal.wire.http.request import SERVER_HEADER
 
 Fields = Sequence[tuple[bytes, bytes]]
 """Header lines: name and value, as they came."""
@@ -26,7 +27,8 @@ HEALTH_PATH = b"/health"
 
 _HOST, _TYPE, _LENGTH, _CODING, _TRANSFER = b"host", b"content-type", b"content-length", b"content-encoding", b"transfer-encoding"
 _EXPECT, _TIMEOUT, _VERSION, _CLIENT = b"expect", TIMEOUT_HEADER.encode(), VERSION_HEADER.encode(), CLIENT_HEADER.encode()
-_KNOWN = frozenset({_HOST, _TYPE, _LENGTH, _CODING, _TRANSFER, _EXPECT, _TIMEOUT, _VERSION, _CLIENT})
+_SERVER = SERVER_HEADER.encode()
+_KNOWN = frozenset({_SERVER, _HOST, _TYPE, _LENGTH, _CODING, _TRANSFER, _EXPECT, _TIMEOUT, _VERSION, _CLIENT})
 _PROTO, _JSON = PROTO.encode(), JSON.encode()
 
 _VERSIONS = ("1.1", "1.0")
@@ -72,15 +74,24 @@ class HealthHead:
 class RefusedHead:
     """A request that is not served. at_once: the connection ends with the answer, and the body is not read."""
 
-    failure: Failure
+    failure: FailedAnswer
     at_once: bool = False
 
 
 Head = CallHead | HealthHead | RefusedHead
 
 
-def read_head(*, method: bytes, path: bytes, version: str, fields: Fields, calls: Mapping[bytes, ServedCall], limits: HttpLimits) -> Head:
-    """Return what a request asks for. path: without its query."""
+def read_head(
+    *,
+    method: bytes,
+    path: bytes,
+    version: str,
+    fields: Fields,
+    calls: Mapping[bytes, ServedCall],
+    limits: HttpLimits,
+    server_id: bytes = b"",
+) -> Head:
+    """Return what a request asks for. path: without its query. server_id: a request for another server is refused."""
     known = {name.lower(): value for name, value in fields}
     if len(known) < len(fields):
         twice = _given_twice(fields)
@@ -94,6 +105,8 @@ def read_head(*, method: bytes, path: bytes, version: str, fields: Fields, calls
         return _other(method, path, known)
     if method != b"POST":
         return _refused(refusal(405, "UNIMPLEMENTED", f"{_shown(method)} is not served here, POST is", b"allow: POST\r\n"), known)
+    if known.get(_SERVER, server_id) != server_id:
+        return _refused(refusal(421, "UNAVAILABLE", "the request is for another server"), known)
     return _call_head(served, known, fields)
 
 
@@ -183,7 +196,7 @@ def _malformed(message: str) -> RefusedHead:
     return RefusedHead(failure=refusal(400, "INVALID_ARGUMENT", message), at_once=True)
 
 
-def _refused(failure: Failure, known: Mapping[bytes, bytes]) -> RefusedHead:
+def _refused(failure: FailedAnswer, known: Mapping[bytes, bytes]) -> RefusedHead:
     """Return a refusal. A client that waits before it sends its body is answered at once, so that it never sends it."""
     return RefusedHead(failure=failure, at_once=_goes_on(known))
 

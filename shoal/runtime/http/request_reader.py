@@ -14,7 +14,7 @@ from enum import Enum
 import httptools
 
 from shoal.core.deadline import Clock
-from shoal.runtime.http.answers import BUSY, Failure, refusal, too_large
+from shoal.runtime.http.answers import BUSY, FailedAnswer, refusal, too_large
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.request_head import CallHead, Head, HealthHead, RefusedHead, ServedCall, read_head
 
@@ -59,7 +59,7 @@ class HealthRequest:
 class RefusedRequest:
     """A request that is refused. last: its answer ends the connection. bodiless: the answer must have no body."""
 
-    failure: Failure
+    failure: FailedAnswer
     last: bool
     bodiless: bool = False
 
@@ -77,8 +77,10 @@ class RequestReader:
     `begun`: number of requests of which a byte has come. `waits_to_go_on`: the peer waits for "100 Continue".
     """
 
-    def __init__(self, calls: Mapping[bytes, ServedCall], limits: HttpLimits, held: HeldBytes, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(
+        self, calls: Mapping[bytes, ServedCall], limits: HttpLimits, held: HeldBytes, clock: Clock, server_id: bytes = b""
+    ) -> None:
+        self._clock, self._server_id = clock, server_id
         self._calls, self._limits, self._held = calls, limits, held
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self.ready: deque[Request] = deque()
@@ -108,7 +110,7 @@ class RequestReader:
         elif self._unheard_bytes > self._limits.head_bytes or len(self._fields) > self._limits.headers:
             self.refuse(_head_too_large(self._limits))
 
-    def refuse(self, failure: Failure) -> None:
+    def refuse(self, failure: FailedAnswer) -> None:
         """Refuse the request that is being read, and read nothing more."""
         if self.phase is not _ENDED:
             self._end_with(failure)
@@ -153,7 +155,15 @@ class RequestReader:
         self._bodiless = method == b"HEAD"
         if parser.should_upgrade():
             self._stop(refusal(501, "UNIMPLEMENTED", "this server speaks HTTP/1.1 and does not change the protocol"))
-        head = read_head(method=method, path=_path_of(self._target), version=version, fields=fields, calls=self._calls, limits=self._limits)
+        head = read_head(
+            method=method,
+            path=_path_of(self._target),
+            version=version,
+            fields=fields,
+            calls=self._calls,
+            limits=self._limits,
+            server_id=self._server_id,
+        )
         if type(head) is RefusedHead and head.at_once:
             self._stop(head.failure)
         self._head = head
@@ -209,11 +219,11 @@ class RequestReader:
         size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
         return size > self._limits.head_bytes or len(self._fields) > self._limits.headers
 
-    def _stop(self, failure: Failure) -> None:
+    def _stop(self, failure: FailedAnswer) -> None:
         self._end_with(failure)
         raise _Stop
 
-    def _end_with(self, failure: Failure) -> None:
+    def _end_with(self, failure: FailedAnswer) -> None:
         self.ready.append(RefusedRequest(failure=failure, last=True, bodiless=self._bodiless))
         self.phase = _ENDED
         self.waits_to_go_on = False
@@ -235,6 +245,6 @@ def _path_of(target: bytes) -> bytes:
     return path
 
 
-def _head_too_large(limits: HttpLimits) -> Failure:
+def _head_too_large(limits: HttpLimits) -> FailedAnswer:
     message = f"the head of the request is too large: at most {limits.headers} headers with {limits.head_bytes:,} bytes are read"
     return refusal(431, "INVALID_ARGUMENT", message)

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 import resource
+import uuid
 from email.utils import formatdate
 from itertools import islice
 
 from shoal.core.addresses import joined
 from shoal.runtime.calls import CallTable
 from shoal.runtime.fair_pool import FairPool
-from shoal.runtime.http.answers import AnswerHeads, Failure
+from shoal.runtime.http.answers import AnswerHeads, FailedAnswer
 from shoal.runtime.http.connection import HttpConnection
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.listening import listening_sockets
@@ -39,12 +40,12 @@ _ASKED_FOR_ROOM = 64
 class HttpServer:
     """Serves the calls of a table by the Connect protocol, and `GET /health`.
 
-    Its connections use `limits`, `calls`, `held`, `heads`, `conversions`, `running` and `serving`.
+    Its connections use `limits`, `calls`, `server_id`, `held`, `heads`, `conversions`, `running` and `serving`.
     """
 
     def __init__(self, *, host: str, port: int, table: CallTable, limits: HttpLimits, role: str, metrics: Metrics | None = None) -> None:
         """port: 0 for any free one. role: label of the metrics."""
-        self.limits, self.calls = limits, served_calls(table)
+        self.limits, self.calls, self.server_id = limits, served_calls(table), uuid.uuid4().hex
         self.held, self.heads = HeldBytes(limits.held_bytes), AnswerHeads()
         self.conversions = FairPool(1, name="json", what="calls in JSON", limit="waiting_json")
         self.running: set[RunningCall] = set()
@@ -117,7 +118,7 @@ class HttpServer:
         if self._ending and not self._connections:
             self._left.set()
 
-    def refused(self, failure: Failure) -> None:
+    def refused(self, failure: FailedAnswer) -> None:
         """Count a request that was refused before it was a call."""
         status = failure.http_status
         measure = self._refusals.get(status)

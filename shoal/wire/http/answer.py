@@ -16,7 +16,7 @@ HEAD_BYTES = 64 * 1024
 OK = 200
 
 
-class Fault(StrEnum):
+class AnswerFault(StrEnum):
     """Why an answer cannot be used."""
 
     NOT_HTTP = "it is not HTTP/1.1"
@@ -60,7 +60,7 @@ class AnswerReader:
         self._head = self._taken = self.arrived = self.size = self.status = 0
         self._framed = self.complete = self.reusable = False
         self.content_type = b""
-        self.fault: Fault | None = None
+        self.fault: AnswerFault | None = None
 
     @property
     def body(self) -> bytes:
@@ -74,11 +74,11 @@ class AnswerReader:
         assert parser is not None, "the answer is complete, or has a fault"
         try:
             parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             # If the answer is complete, these bytes are beyond its end. They belong to no request.
             self.reusable = False
             if not self.complete and self.fault is None:
-                self.fault = Fault.NOT_HTTP
+                self.fault = AnswerFault.NOT_HTTP
         if not self.complete and self.fault is None:
             self.fault = self._too_much()
         if not self.complete and self.fault is None:
@@ -87,11 +87,11 @@ class AnswerReader:
         self._parser = None
         return True
 
-    def _too_much(self) -> Fault | None:
+    def _too_much(self) -> AnswerFault | None:
         """Bound what is not counted elsewhere: a head that does not end, and what stands between pieces of a body."""
         if not self.status and self.arrived > HEAD_BYTES:
-            return Fault.HEAD
-        return Fault.BODY if self.arrived > 2 * (HEAD_BYTES + self._most) else None
+            return AnswerFault.HEAD
+        return AnswerFault.BODY if self.arrived > 2 * (HEAD_BYTES + self._most) else None
 
     # The parser calls these. It calls them for each answer in its bytes, so they ignore all but the first one.
 
@@ -102,9 +102,9 @@ class AnswerReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a line of the head, or one after a body in pieces."""
-        self._head += len(name) + len(value)
+        self._head += len(name) + len(value) + 4
         if self._head > HEAD_BYTES:
-            self.fault = self.fault or Fault.HEAD
+            self.fault = self.fault or AnswerFault.HEAD
         if self.status or self.complete:
             return
         name = name.lower()
@@ -115,7 +115,7 @@ class AnswerReader:
         elif name == b"transfer-encoding":
             self._framed = value.strip().lower() == b"chunked"
         elif name == b"content-encoding" and value.strip().lower() != b"identity":
-            self.fault = self.fault or Fault.ENCODED
+            self.fault = self.fault or AnswerFault.ENCODED
 
     def on_headers_complete(self) -> None:
         """Look at the head: is there a length, and is it allowed?"""
@@ -125,14 +125,14 @@ class AnswerReader:
             return
         self.status = status
         if self.size > self._most:
-            self.fault = self.fault or Fault.BODY
+            self.fault = self.fault or AnswerFault.BODY
         elif not self._framed:
             self._without_length()
 
     def _without_length(self) -> None:
         """Refuse a message that may end anywhere. The status of a failure says enough without its body."""
         if self.status == OK:
-            self.fault = self.fault or Fault.LENGTH
+            self.fault = self.fault or AnswerFault.LENGTH
         else:
             self.complete = self.fault is None
 
@@ -144,7 +144,7 @@ class AnswerReader:
         self._taken += len(data)
         if self._taken > self._most:
             self._parts.clear()
-            self.fault, self.size = Fault.BODY, self._taken
+            self.fault, self.size = AnswerFault.BODY, self._taken
 
     def on_message_complete(self) -> None:
         """Note the end of the answer. An interim answer (1xx) comes before it and is ignored."""

@@ -12,7 +12,7 @@ from shoal.core.addresses import split
 from shoal.core.errors import PreconditionFailed
 from shoal.wire.http.answer import AnswerReader
 from shoal.wire.http.async_connection import AsyncConnection, is_connected_to_itself
-from shoal.wire.http.failure import Cause, NoAnswer, late, not_reached
+from shoal.wire.http.failure import NoAnswer, NoAnswerCause, late, not_reached
 from shoal.wire.http.pool import Instead, PoolBook
 
 _Waiter = asyncio.Future[AsyncConnection | None]
@@ -46,7 +46,7 @@ class AsyncPool:
                 answer = await connection.exchange(head, body, self._message_bytes, deadline)
                 break
             except BaseException as error:
-                repeats = again and not is_new and isinstance(error, NoAnswer) and error.cause is Cause.CLOSED
+                repeats = again and not is_new and isinstance(error, NoAnswer) and error.cause is NoAnswerCause.CLOSED
                 if not repeats or self._closed:
                     self._free_place()
                     if not isinstance(error, asyncio.CancelledError):

@@ -16,7 +16,7 @@ log = logging.getLogger("shoal.wire")
 _NUMBER = re.compile(r"\[Errno (\d+)\]")
 
 
-class Cause(Enum):
+class NoAnswerCause(Enum):
     """Why a call got no answer from its server."""
 
     NOT_REACHED = "no connection could be opened, so nothing was sent"
@@ -29,7 +29,7 @@ class Cause(Enum):
 class NoAnswer(Exception):
     """A call ended without an answer from its server. error: for the caller."""
 
-    def __init__(self, cause: Cause, error: ShoalError) -> None:
+    def __init__(self, cause: NoAnswerCause, error: ShoalError) -> None:
         super().__init__(error.message)
         self.cause, self.error = cause, error
 
@@ -38,7 +38,7 @@ def not_reached(named: str, reason: OSError) -> NoAnswer:
     """Return the failure of a call whose connection could not be opened. named: the server, for the message."""
     said = _words(reason)
     log.debug("connect_failed address=%s text=%r", named, said)
-    return NoAnswer(Cause.NOT_REACHED, NotConnected(f"{named}: {connection_words(f'failed to connect; last error: {said}')}"))
+    return NoAnswer(NoAnswerCause.NOT_REACHED, NotConnected(f"{named}: {connection_words(f'failed to connect; last error: {said}')}"))
 
 
 def _words(reason: OSError) -> str:
@@ -51,9 +51,9 @@ def _words(reason: OSError) -> str:
 
 def lost(named: str, *, answered: bool) -> NoAnswer:
     """Return the failure of a call whose connection ended. answered: whether a part of the answer had arrived."""
-    return NoAnswer(Cause.CUT if answered else Cause.CLOSED, NotConnected(f"{named}: the connection was lost"))
+    return NoAnswer(NoAnswerCause.CUT if answered else NoAnswerCause.CLOSED, NotConnected(f"{named}: the connection was lost"))
 
 
 def late(named: str) -> NoAnswer:
     """Return the failure of a call whose deadline has passed."""
-    return NoAnswer(Cause.LATE, DeadlineExceeded(f"{named}: no answer came in time"))
+    return NoAnswer(NoAnswerCause.LATE, DeadlineExceeded(f"{named}: no answer came in time"))

@@ -156,12 +156,19 @@ class RoleCluster:
         self.worker_ports = [free_port() if private else 0 for _ in range(workers)]
         self.workers = [self._worker(n, port) for n, port in enumerate(self.worker_ports)]
         self.ports = [free_port() for _ in range(routers)]
-        self.routers = [self._server("router", n, port, ()) for n, port in enumerate(self.ports)]
+        # In a network of their own, the HTTP ports of routers cannot be reached from outside.
+        self.http_ports = [0 if private else free_port() for _ in self.ports]
+        self.routers = [self._server("router", n, port, (), http_port=self.http_ports[n]) for n, port in enumerate(self.ports)]
 
     @property
     def port(self) -> int:
         """Return the port of the first router."""
         return self.ports[0]
+
+    @property
+    def http_port(self) -> int:
+        """Return the HTTP port of the first router."""
+        return self.http_ports[0]
 
     @property
     def address(self) -> str:

@@ -3,170 +3,33 @@ in memory, the folders are real.
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import threading
-import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from shoal.core.cluster_map import ClusterMap, WorkerEntry
-from shoal.core.collection import Collection, CollectionSpec, CollectionState
+from shoal.core.cluster_map import ClusterMap
+from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.file_budget import FileBudget
-from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term, WorkerId
+from shoal.core.ids import CollectionId, RequestId, Revision, ShardId, Term
 from shoal.core.points import id_array
 from shoal.core.shard_calls import ShardDelete
-from shoal.core.shard_config import ShardConfig, ShardState
-from shoal.core.slots import split_evenly
-from shoal.runtime.clock import boot_s
+from shoal.core.shard_config import ShardState
 from shoal.shard_worker.hosting import assignments
-from shoal.shard_worker.hosting.assignments import Assignments
-from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
-from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
-from shoal.shard_worker.hosting.host import Host
-from shoal.shard_worker.hosting.membership import Membership
-from shoal.shard_worker.logic.hosting import HostStep, HostView, next_steps
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost, empty_growing
-from shoal.shard_worker.replica.engine import EngineSettings
-from shoal.shard_worker.resources.memory import WorkerMemory
-from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.failure import StorageFailed
-from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.log.log import ReplicaLog
-from shoal.store.codecs import encode_collection, encode_shard
-from shoal.store.interface import Committed, Operation, Put, Rejected, Transaction
-from shoal.store.keys import Keys
-from shoal.store.observe import MapObserver
-from tests.support.worker.replica_bench import Alone
-from tests.twins.store.client import CommitFault, MemoryStore
-from tests.twins.store.cluster import MemoryCluster
-
-KEYS = Keys("test")
-MIB = 1024 * 1024
-SHARD, REPLICA = ShardId(CollectionId("c"), 0), ReplicaId("r")
-COLLECTION = Collection(id=SHARD.collection, spec=CollectionSpec(name="n", dim=2), state=CollectionState.CREATING, request_id="q")
-
-
-class RecordingStore(MemoryStore):
-    """Store that counts its rejected transactions."""
-
-    def __init__(self, cluster: MemoryCluster) -> None:
-        super().__init__(cluster)
-        self.rejected = 0
-
-    async def commit(self, transaction: Transaction, timeout_s: float) -> Committed | Rejected:
-        outcome = await super().commit(transaction, timeout_s)
-        self.rejected += isinstance(outcome, Rejected)
-        return outcome
-
-
-class NoSnapshots:
-    """Fails the test when a snapshot is fetched."""
-
-    async def fetch(self, entry, replica, primary, still_wanted):
-        raise AssertionError(f"a snapshot of {primary}")
-
-
-class World:
-    """One worker without its gRPC server. The test plays the coordinator."""
-
-    def __init__(self, folder: Path) -> None:
-        cluster = MemoryCluster(boot_s)
-        self.store, self.other = RecordingStore(cluster), MemoryStore(cluster)
-        self.host = Host(memory=WorkerMemory(64 * MIB))
-        self.pools = Pools(search_threads=1, build_threads=1)
-        self.folder = WorkerFolder.open(folder, ClusterId("cluster"))
-        self.id = self.folder.worker_id
-        me = WorkerEntry(id=self.id, address="a:1", incarnation="i", pid=1, node="n", zone="", registration=Revision(0))
-        self.membership = Membership(store=self.store, keys=KEYS, me=me, lease_ttl_s=5, changed=lambda: None)
-        self.folders = WorkerReplicaFolders(
-            folder=self.folder,
-            settings=EngineSettings(),
-            pools=self.pools,
-            memory=self.host.memory,
-            lease_held=self.membership.held_now,
-            peers=Alone(),
-            changed=lambda: None,
-        )
-        self.assignments = Assignments(
-            host=self.host,
-            swaps=ConfigSwaps(store=self.store, keys=KEYS, me=self.id),
-            me=self.id,
-            membership=self.membership,
-            folders=self.folders,
-            snapshots=NoSnapshots(),
-            new_id=lambda: str(uuid.uuid4()),
-        )
-        self.observer = MapObserver(store=self.store, keys=KEYS, clock=boot_s, changed=self.see)
-        self.blind = False
-
-    def see(self) -> None:
-        if not self.blind:
-            self.assignments.see_map(self.observer.map)
-
-    @property
-    def replica_path(self) -> Path:
-        return self.folder.path / SHARD.collection / "0" / REPLICA
-
-    async def put(self, *operations: Operation) -> Revision:
-        outcome = await self.other.commit(Transaction(then=operations), 1.0)
-        assert isinstance(outcome, Committed)
-        return outcome.revision
-
-    def config(self, **changes: object) -> ShardConfig:
-        made = ShardConfig(
-            shard=SHARD,
-            term=Term(1),
-            primary=REPLICA,
-            primary_reg=self.membership.registration,
-            isr=(REPLICA,),
-            elr=(),
-            learners=(),
-            worker_of={REPLICA: self.id},
-            min_isr=1,
-            rf=1,
-            state=ShardState.CREATING,
-            slots=split_evenly(1),
-        )
-        return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
-
-    async def place(self, **changes: object) -> Revision:
-        return await self.put(
-            Put(key=KEYS.collection(COLLECTION.id), value=encode_collection(COLLECTION)),
-            Put(key=KEYS.shard(SHARD), value=encode_shard(self.config(**changes))),
-        )
-
-    def shard(self) -> ShardConfig:
-        return self.observer.map.shards[SHARD].config
-
-    def serves(self) -> bool:
-        replica = self.host.open.get(SHARD)
-        return replica is not None and replica.role == "primary"
-
-
-async def until(holds) -> None:
-    async with asyncio.timeout(20.0):
-        while not holds():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-@contextlib.asynccontextmanager
-async def worker(folder: Path) -> AsyncIterator[World]:
-    world = World(folder)
-    tasks = [asyncio.create_task(work) for work in (world.observer.run(), world.membership.run(), world.assignments.run())]
-    try:
-        await until(lambda: world.membership.registration != 0)
-        yield world
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await world.membership.close()
-        await world.assignments.close()
-        world.pools.close()
-        world.folder.close()
+from shoal.store.codecs import encode_collection
+from shoal.store.interface import Put
+from tests.twins.store.client import CommitFault
+from tests.unit.shard_worker.hosting.one_worker import (
+    COLLECTION,
+    KEYS,
+    MIB,
+    SHARD,
+    until,
+    worker,
+)
 
 
 def test_a_placed_shard_is_made_confirmed_and_served(tmp_path):
@@ -303,89 +166,6 @@ def test_a_shard_whose_replica_cannot_be_opened_is_not_confirmed_and_opening_is_
     asyncio.run(run())
 
 
-async def looked(world: World, times: int) -> None:
-    """Wait until the worker has looked at all its shards so many times more."""
-    left, look = times, world.assignments._look
-
-    def counted() -> None:
-        nonlocal left
-        left -= world.assignments._due.are_all(world.membership.registration)
-        look()
-
-    world.assignments._look = counted  # type: ignore[method-assign]
-    await until(lambda: left <= 0)
-    world.assignments._look = look  # type: ignore[method-assign]
-
-
-def test_after_a_swap_that_was_done_no_other_follows_until_the_map_shows_it(tmp_path, monkeypatch):
-    """Else a worker whose map lags, since it is busy, would send one swap after the other, and lag the more."""
-    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.01)
-
-    async def run():
-        async with worker(tmp_path) as world:
-            world.blind = True
-            placed = await world.place()
-            await until(lambda: world.observer.map.revision == placed)
-            world.assignments.see_map(world.observer.map)
-            await until(lambda: world.shard().state is ShardState.ACTIVE)
-            revision = world.observer.map.revision
-            await looked(world, 10)
-            assert (world.store.rejected, world.observer.map.revision) == (0, revision)
-            world.blind = False
-            world.see()
-            await until(world.serves)
-
-    asyncio.run(run())
-
-
-def test_a_swap_that_was_rejected_is_not_tried_again_on_the_same_map(tmp_path, monkeypatch):
-    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.01)
-
-    async def run():
-        async with worker(tmp_path) as world:
-            world.blind = True
-            stale = await world.place()
-            await until(lambda: world.observer.map.revision == stale)
-            old = world.observer.map
-            await world.place(term=Term(2))
-            world.assignments.see_map(old)
-            await until(lambda: world.store.rejected > 0)
-            await looked(world, 10)
-            assert world.store.rejected == 1
-            world.blind = False
-            world.see()
-            await until(world.serves)
-
-    asyncio.run(run())
-
-
-def test_a_map_that_concerns_no_shard_here_is_not_looked_at(tmp_path, monkeypatch):
-    looked = []
-
-    def counted(view: HostView, due: set[ShardId]) -> list[HostStep]:
-        looked.append(due)
-        return next_steps(view, due)
-
-    async def run():
-        async with worker(tmp_path) as world:
-            await world.place()
-            await until(world.serves)
-            told, entry = world.shard(), world.observer.map.shards[SHARD]
-            await until(lambda: world.assignments._told[SHARD][0] == entry.epoch)
-            monkeypatch.setattr(assignments, "next_steps", counted)
-            monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 3_600.0)
-            await until(lambda: any(SHARD in due for due in looked))
-            looked.clear()
-            elsewhere = dataclasses.replace(told, shard=ShardId(SHARD.collection, 1), worker_of={REPLICA: WorkerId("other")})
-            at = await world.put(Put(key=KEYS.shard(elsewhere.shard), value=encode_shard(elsewhere)))
-            await until(lambda: world.observer.map.revision >= at)
-            assert looked == []
-            await world.put(Put(key=KEYS.shard(SHARD), value=encode_shard(dataclasses.replace(told, term=Term(2)))))
-            await until(lambda: any(SHARD in due for due in looked))
-
-    asyncio.run(run())
-
-
 def test_a_cancellation_is_not_lost_when_there_is_something_to_do_at_that_moment(tmp_path):
     async def run():
         async with worker(tmp_path) as world:
@@ -464,7 +244,7 @@ def test_a_replica_that_finds_no_memory_is_not_made_says_why_and_is_made_once_th
 def test_a_replica_that_would_open_too_many_files_is_not_made_or_opened_and_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.05)
     monkeypatch.setattr(assignments, "REOPEN_AFTER_S", 0.05)
-    few = FileBudget(limit=64, for_replicas=10, each=12)
+    few = FileBudget(limit=64, for_replicas=10, each=12, open_at_once=1)
 
     async def run():
         async with worker(tmp_path) as world:

@@ -93,7 +93,7 @@ class FakeTuning:
             return 0.0
         return float(self._table[number, row, column])
 
-    def breadth_for(self, k: int, recall: float) -> BreadthChoice:
+    def breadth_for(self, k: int, recall: float, queries: int = 1) -> BreadthChoice:
         choices = [BreadthChoice(breadth, k * multiple) for multiple in self._multiples for breadth in self._breadths]
         return next((choice for choice in choices if self.recall_at(k, choice.breadth, choice.fetch) >= recall), EXACT)
 

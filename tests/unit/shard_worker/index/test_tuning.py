@@ -198,6 +198,21 @@ def test_only_what_was_measured_on_queries_like_those_asked_chooses(monkeypatch)
     assert known.choice(10, 0.9) == EXACT
 
 
+def test_a_measurement_on_rows_chooses_for_a_bounded_number_of_queries_until_it_is_confirmed(monkeypatch):
+    monkeypatch.setattr(tuning_module, "DEAR_US", math.inf)
+    measures = dataclasses.replace(known_of(real=True).measures, real=False)
+    provisional = Tuning(known_of(real=True).shape, measures)
+    most = tuning_module.PROVISIONAL_QUERIES
+    assert (provisional.provisional, provisional.trusted, provisional.confirmed(0.9)) == (True, True, False)
+    assert provisional.choice(10, 0.9, most) == provisional.breadth_for(10, 0.9) != EXACT
+    assert provisional.choice(10, 0.9, most + 1) == EXACT
+    provisional.likeness.unlike(np.full(most, 1.0))
+    assert provisional.choice(10, 0.9) == EXACT
+    provisional.likeness.confirm(0.9)
+    assert provisional.choice(10, 0.9, most + 1) == provisional.breadth_for(10, 0.9)
+    assert provisional.choice(10, 0.95) == EXACT
+
+
 def test_where_exact_search_is_dear_it_is_as_broad_as_is_known_to_help(monkeypatch):
     monkeypatch.setattr(tuning_module, "DEAR_US", 0.0)
     monkeypatch.setattr(tuning_module, "_WIDE_SHARE", 1e9)

@@ -39,6 +39,7 @@ def index_where_it_may_be(monkeypatch):
     monkeypatch.setattr(tuning_module, "DEAR_US", math.inf)
     monkeypatch.setattr(tuner_module, "DEAR_US", math.inf)
     monkeypatch.setattr(tuner_module, "LOOK_S", 0.05)
+    monkeypatch.setattr(tuner_module, "PENDING_S", math.inf)
     monkeypatch.setattr(tuning_plan, "QUIET_S", 0.0)
 
 
@@ -105,7 +106,6 @@ async def live_a_life(folder: Path, kind: str, metric: Metric) -> Watch:
         await load(bench, rows, 0, ROWS // 3)
         await bench.replica.optimize(120.0)
         await watch.ask("rows", 40)
-        assert set.union(*watch.plans) == {"exact"}, "nothing is known yet of what is asked"
         await watch.ask_until_the_index_is_relied_on("rows")
         loading = asyncio.create_task(load(bench, rows, ROWS // 3, ROWS))
         await watch.ask_until("rows", loading)
@@ -132,3 +132,35 @@ def test_recall_holds_all_the_life_of_a_replica(kind, metric, tmp_path):
     assert len(watch.recalls) > 3 * WINDOW
     if kind == "gaussian":
         assert any("index" in plans for plans in watch.plans)
+
+
+async def begin_with(folder: Path, kind: str, metric: Metric, asked: str, batch: str | None) -> Watch:
+    """Load, and ask at once: one batch of a kind of queries, if there is one, then others."""
+    rows = rows_of(kind, ROWS // 3, DIM, 1)
+    spec = CollectionSpec(name="c", dim=DIM, metric=metric, index="hnsw", recall=TARGET)
+    async with opened(folder, term=1, growing_rows=GROWING, spec=spec) as bench:
+        watch = Watch(bench, rows, metric)
+        await load(bench, rows, 0, len(rows))
+        await bench.replica.optimize(120.0)
+        assert all(part.tuning.now.provisional for part in bench.engine.reading.view().parts if part.native is not None)
+        if batch is not None:
+            queries = queries_of(batch, rows, 256, 77)
+            await bench.replica.search(
+                ShardSearch(shard=SHARD, queries=queries, groups=(QueryGroup(k=K),), accuracy=RecallTarget(TARGET)), 20.0
+            )
+        await watch.ask(asked, WINDOW + 50)
+    return watch
+
+
+BEGINNINGS = cells(
+    [(*cell, asked, batch) for cell in CELLS for asked in ("rows", "between", "random", "far") for batch in (None, "rows", "far")],
+    [("gaussian", Metric.L2, "rows", None), ("gaussian", Metric.L2, "between", "rows"), ("uneven", Metric.IP, "random", None)],
+)
+
+
+@pytest.mark.parametrize(("kind", "metric", "asked", "batch"), BEGINNINGS)
+def test_recall_holds_from_the_first_search_after_a_load(kind, metric, asked, batch, tmp_path):
+    watch = asyncio.run(begin_with(tmp_path, kind, metric, asked, batch))
+    assert watch.short_windows() == {}
+    if (kind, asked, batch) == ("gaussian", "rows", None):
+        assert all("index" in plans for plans in watch.plans[:40]), "the first searches use the index"

@@ -15,11 +15,12 @@ from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Count, CreateCollection, Delete, DropCollection, Get, Scroll, Search, ShardToken, Upsert
 from shoal.core.shard_calls import Consistency, Exact
 from tests.twins.router_answers import DictCluster, PausingClock, client_with
+from tests.twins.router_bytes import bytes_client_with
 
 
-@pytest.fixture
-def client():
-    with client_with(DictCluster()) as made:
+@pytest.fixture(params=[client_with, bytes_client_with])
+def client(request):
+    with request.param(DictCluster()) as made:
         made.create_collection("c", dim=2)
         made.upsert("c", [3, "b", 1], [[0, 0], [0, 2], [3, 0]], [{"t": "x", "n": {"deep": [1, None]}}, None, {}])
         yield made

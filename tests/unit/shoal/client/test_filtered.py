@@ -11,6 +11,7 @@ from shoal.core.errors import DeadlineExceeded, InvalidArgument, Unavailable
 from shoal.core.requests import AlterCollection, Delete, DeleteMatching, MeasureRecall, Search, TuneCollection
 from shoal.core.shard_calls import RecallTarget
 from tests.twins.router_answers import CURVE, EXPLAINED, MEASURED, DictCluster, PausingClock, client_with
+from tests.twins.router_bytes import bytes_client_with
 
 PAYLOADS = [{"n": n, "tag": "even" if n % 2 == 0 else "odd"} for n in range(10)]
 
@@ -20,10 +21,10 @@ def cluster():
     return DictCluster()
 
 
-@pytest.fixture
-def client(cluster):
+@pytest.fixture(params=[client_with, bytes_client_with])
+def client(request, cluster):
     """Return a client of a collection with ten points on a line. Point n is at (n, 0)."""
-    with client_with(cluster) as made:
+    with request.param(cluster) as made:
         made.create_collection("c", dim=2)
         made.upsert("c", range(10), [[n, 0] for n in range(10)], PAYLOADS)
         yield made

@@ -98,6 +98,16 @@ def test_the_refusals_of_the_protocol() -> None:
         assert (status, code, headers) == (501, "unimplemented", b"accept-encoding: identity\r\n")
 
 
+def test_a_request_for_another_server_is_refused() -> None:
+    fields = (HOST, PROTO, (b"shoal-server", b"me"))
+    for server_id, served in ((b"me", True), (b"you", False)):
+        head = read_head(method=b"POST", path=SEARCH_PATH, version="1.1", fields=fields, calls=CALLS, limits=LIMITS, server_id=server_id)
+        assert isinstance(head, CallHead) is served
+        if not served:
+            assert refused(head) == (421, "unavailable", b"")
+    assert isinstance(call(PROTO), CallHead)
+
+
 def test_health_is_asked_without_a_type() -> None:
     assert read(HOST, method=b"GET", path=b"/health") == HealthHead()
 
