@@ -410,10 +410,11 @@ class Replica:
         """
         for _ in range(UNDISTURBED_TRIES):
             view = self.reading.view()
-            if cost_us(view) <= ON_LOOP_US and (not stored or self._files.open_now()):
+            reads = stored and bool(view.parts)
+            if cost_us(view) <= ON_LOOP_US and (not reads or self._files.open_now()):
                 result = ask(view, FREE)
             else:
-                result = await self.reads.in_pool(partial(ask, view), caller, deadline, stored=stored)
+                result = await self.reads.in_pool(partial(ask, view), caller, deadline, stored=reads)
             if result is not None:
                 return result
         result = await self.reads.in_writer(lambda turn: ask(self.reading.view(), turn), self._writer.between_writes, deadline)

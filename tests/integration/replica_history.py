@@ -67,6 +67,11 @@ class Optimize:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CloseFiles:
+    """Make everything durable and close the files of the open replica. The step after it opens them again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Restart:
     """Close and open again, in a new term."""
 
@@ -86,7 +91,7 @@ class TakeSnapshot:
 Closed = Restart | CutTail | TakeSnapshot
 """Steps during which the replica is closed. The step after them opens it in a new term."""
 
-Step = Write | Remove | RemoveClass | Optimize | Closed
+Step = Write | Remove | RemoveClass | Optimize | CloseFiles | Closed
 
 
 def history() -> tuple[Step, ...]:
@@ -100,6 +105,8 @@ def history() -> tuple[Step, ...]:
         match version % 6:
             case 0:
                 steps += [Restart(), CutTail()]
+            case 1:
+                steps.append(CloseFiles())
             case 2:
                 steps.append(Remove(ids=(version * 4, version * 4 + 1, "text 1", "never there")))
             case 3:
@@ -177,6 +184,8 @@ async def _do(replica: Bench, step: Step) -> None:
             await delete_matching(replica, of_class(number))
         case Optimize():
             await replica.replica.optimize(60.0)
+        case CloseFiles():
+            await replica.rest()
         case _:
             raise AssertionError(f"{step} is for a closed replica")
 

@@ -98,6 +98,11 @@ def read_by_row(connection: sqlite3.Connection, rows: Sequence[int], shape: Want
     return StoredRows(found=mask, columns=_columns([found[row] for row in rows if row in found], shape))
 
 
+def no_rows(shape: WantedColumns) -> StoredRows:
+    """Return what `read_by_row` returns for no rows."""
+    return StoredRows(found=np.zeros(0, dtype=np.bool_), columns=_columns((), shape))
+
+
 def read_page(connection: sqlite3.Connection, after: PointId | None, limit: int, shape: WantedColumns) -> StoredColumns:
     """Return at most `limit` points whose ids follow `after`, ordered by id."""
     points: list[_Point] = []

@@ -52,6 +52,7 @@ from shoal.shard_worker.storage.store.points_reading import (
     LiveRows,
     StoredRows,
     WantedColumns,
+    no_rows,
     read_by_id,
     read_by_row,
     read_live_rows,
@@ -211,8 +212,10 @@ class PointsStore:
     def rows(self, rows: Rows, *, with_vectors: bool, with_payloads: bool) -> StoredRows:
         """Return the points in these rows, (n,) int64, in the requested order; missing rows are marked, not an error.
 
-        Raises as get.
+        Raises as get. No rows are answered at rest, too.
         """
+        if not len(rows):
+            return no_rows(self._shape(with_vectors, with_payloads))
         with self._opened().readers.snapshot() as connection:
             return read_by_row(connection, rows.tolist(), self._shape(with_vectors, with_payloads))
 

@@ -50,6 +50,11 @@ class Driven:
             self.engine.apply(opened.tail)
         self.new_term()
 
+    def rest(self) -> None:
+        """Close the files and open them again."""
+        assert self.engine.rest(may_write=True)
+        assert self.engine.wake()
+
     def new_term(self) -> None:
         self.term = Term(self.term + 1)
         self.engine.save_term(self.term)

@@ -94,6 +94,13 @@ class Bench:
         call = ShardUpsert(shard=self.shard, request_id=request_id or self.next_id(), points=columns)
         return await self.replica.write(call, 20.0)
 
+    async def rest(self) -> None:
+        """Let another replica need the files, so that this one closes its own. Raises TimeoutError if it does not."""
+        other = self.stores.use()
+        async with asyncio.timeout(20.0), other:
+            pass
+        other.end()
+
     async def delete(self, ids: Sequence[PointId]) -> WriteAck:
         return await self.replica.write(ShardDelete(shard=self.shard, request_id=self.next_id(), ids=id_array(ids)), 20.0)
 

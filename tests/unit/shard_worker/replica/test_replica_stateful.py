@@ -83,6 +83,10 @@ class ReplicaModel(RuleBasedStateMachine):
         self._do(self.driven.checkpoint, self.points, fault)
 
     @rule(fault=FAULT)
+    def rest(self, fault):
+        self._do(self.driven.rest, self.points, fault)
+
+    @rule(fault=FAULT)
     def new_term(self, fault):
         self._do(self.driven.new_term, self.points, fault)
 

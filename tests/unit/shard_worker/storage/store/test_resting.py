@@ -13,7 +13,7 @@ from shoal.core.errors import DataLoss, Internal
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.store import points_store
 from shoal.shard_worker.storage.store.points_store import PointsStore
-from tests.support.worker.storage_parts import new_store, open_store, upsert
+from tests.support.worker.storage_parts import DIM, new_store, open_store, upsert
 
 
 @pytest.fixture
@@ -89,6 +89,8 @@ def test_nothing_is_read_or_written_while_it_rests(store):
     for use in (lambda: ids_in(store), store.requests, store.segments, store.checkpoint, lambda: store.apply([upsert(2, [3])])):
         with pytest.raises(Internal, match=r"store.db is at rest"):
             use()
+    nothing = store.rows(np.empty(0, dtype=np.int64), with_vectors=True, with_payloads=True)
+    assert (len(nothing.found), nothing.columns.payloads, nothing.columns.vectors.shape) == (0, (), (0, DIM))
     store.wake()
     store.apply([upsert(2, [3])])
 
