@@ -97,8 +97,8 @@ class ReplicasSearch:
     async def run_in_pool(self, deadline: Deadline) -> HitColumns | None:
         """See PreparedSearch."""
         asker, pools = Asker(self.call.shards[0].collection, self.call.caller), self.replicas[0].pools
-        works = [pools.read(partial(self._hits, queries), asker, deadline) for queries in self._pieces(pools.search_threads)]
-        found = await read_several([each.reads for each in self.replicas], works, deadline)
+        works = [partial(pools.read, partial(self._hits, queries), asker, deadline) for queries in self._pieces(pools.search_threads)]
+        found = await read_several([each.reads for each in self.replicas], works, deadline, stored=reads_store(self.call))
         hits = None if found is None else [each for each in found if each is not None]
         if found is None or hits is None or len(hits) < len(found):
             return None

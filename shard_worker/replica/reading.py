@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shoal.core.collection import Metric
+from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter, is_long
 from shoal.core.ids import ShardId, Term
 from shoal.core.points import IdArray, StoredColumns, check_dim
@@ -30,6 +31,8 @@ from shoal.shard_worker.index.search.search import SearchedView, estimated_searc
 from shoal.shard_worker.index.view import IndexHits, IndexView
 from shoal.shard_worker.storage.store.mutation import Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore
+
+LARGE_READ_POINTS, LARGE_READ_BYTES = 16, 256 * 1024
 
 ROWS_AT_ONCE = 2_048
 """Points that are read from the store in one piece."""
@@ -79,6 +82,18 @@ def reads_store(call: VectorSearch) -> bool:
 def stored_us(points: int, point_bytes: float) -> float:
     """Return the estimated time to read points from the store, in microseconds. point_bytes: their mean size."""
     return points * (PAYLOAD_US + point_bytes * BYTE_US)
+
+
+def is_large_read(points: int, point_bytes: float) -> bool:
+    """Return whether to read points by id in a thread. point_bytes: their mean size."""
+    return points > LARGE_READ_POINTS or points * point_bytes > LARGE_READ_BYTES
+
+
+def check_search_call(call: VectorSearch, dim: int) -> None:
+    """Raise InvalidArgument unless the queries have this dimension and every k is at least 1."""
+    check_dim(call.queries, dim, field="queries")
+    if any(group.k < 1 for group in call.groups):
+        raise InvalidArgument(f"k is {min(group.k for group in call.groups)}, it must be at least 1", ErrorDetails(field="k"))
 
 
 class Matching(NamedTuple):

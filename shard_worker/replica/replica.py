@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.deadline import Deadline
-from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
+from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
-from shoal.core.points import Matrix, StoredColumns, check_dim
+from shoal.core.points import StoredColumns, check_dim
 from shoal.core.shard_calls import (
     Consistency,
     ReadTerms,
@@ -51,7 +51,7 @@ from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
 from shoal.shard_worker.replica.files import ReplicaFiles
-from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, Matching, reads_store, stored_us
+from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, Matching, check_search_call, is_large_read, reads_store, stored_us
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
 from shoal.shard_worker.replica.room import ReplicaRoom
@@ -76,7 +76,6 @@ UNDISTURBED_TRIES = 3
 
 BEHIND_S = 0.5
 """How long a replica that does not lead waits for a record that a read needs: another replica may have it already."""
-LARGE_READ_POINTS, LARGE_READ_BYTES = 16, 256 * 1024
 
 
 class Replica:
@@ -128,6 +127,7 @@ class Replica:
         self.reads = ReadsUnderWay(shard=shard, pools=pools, files=self._files)
         self.reading = engine.reading
         self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, spec=spec, folder=engine.tuning_folder)
+        self.sample = self._tuner.offer
         self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, tuner=self._tuner)
         self._sealing.kick()
 
@@ -257,7 +257,7 @@ class Replica:
         self, call: ShardSearch, deadline: Deadline, search: Callable[[IndexView, ShardSearch, Turn], T | None]
     ) -> tuple[T, Term | None]:
         """Return what `search` finds in a view, and the term that this replica certainly leads, if any."""
-        _check_search(call, self._spec.dim)
+        check_search_call(call, self._spec.dim)
         began = await self._wait_for(call.terms, deadline)
         self._tuner.offer(call.queries)
         found = await self._undisturbed(
@@ -289,13 +289,9 @@ class Replica:
         """Return the mean bytes of a stored point."""
         return self._room.point_bytes
 
-    def sample(self, queries: Matrix) -> None:
-        """Let the tuner sample queries (n, dim) float32 that were answered here, as given."""
-        self._tuner.offer(queries)
-
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        large = len(call.ids) > LARGE_READ_POINTS or len(call.ids) * self._room.point_bytes > LARGE_READ_BYTES
+        large = is_large_read(len(call.ids), self._room.point_bytes)
         return await self._read(call.terms, timeout_s, partial(self.reading.get, call), in_pool=large)
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
@@ -503,9 +499,3 @@ class Replica:
         self._progress.notify()
         self._room.account()
         self._sealing.kick()
-
-
-def _check_search(call: ShardSearch, dim: int) -> None:
-    check_dim(call.queries, dim, field="queries")
-    if any(group.k < 1 for group in call.groups):
-        raise InvalidArgument(f"k is {min(group.k for group in call.groups)}, it must be at least 1", ErrorDetails(field="k"))

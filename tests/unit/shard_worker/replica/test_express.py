@@ -13,6 +13,7 @@ import pytest
 
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.deadline import Deadline
+from shoal.core.errors import Unavailable
 from shoal.core.ids import CollectionId, Seq, ShardId
 from shoal.core.points import PointColumns
 from shoal.core.requests import Upsert
@@ -150,6 +151,39 @@ def test_closing_a_replica_waits_for_the_searches_of_several_and_they_give_no_an
             go_on.set()
             await asyncio.wait_for(closing, 10.0)
         assert not last.reads._running
+
+    with_shards(tmp_path, work)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_the_files_of_all_replicas_stay_open_while_a_search_in_the_pool_reads_their_stores(tmp_path: Path, stored: bool) -> None:
+    async def work(shards: LocalShards) -> None:
+        uses = [bench.replica.reads.files._use for bench in shards.benches.values()]
+        users: list[list[int]] = []
+        usual = ReplicasSearch._hits
+
+        def watched(self: ReplicasSearch, *asked: Any) -> Any:
+            users.append([use.users for use in uses])
+            return usual(self, *asked)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ReplicasSearch, "_hits", watched)
+            assert await ready(shards, call(shards, with_payload=stored)).run_in_pool(soon()) is not None
+        assert users == [[int(stored)] * 2]
+        assert [use.users for use in uses] == [0, 0]
+
+    with_shards(tmp_path, work)
+
+
+def test_a_search_in_the_pool_waits_for_no_files(tmp_path: Path) -> None:
+    async def work(shards: LocalShards) -> None:
+        prepared = ready(shards, call(shards, with_payload=True))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(list(shards.benches.values())[-1].replica.reads.files, "open_now", lambda: False)
+            with pytest.raises(Unavailable, match="being closed"):
+                await prepared.run_in_pool(soon())
+            assert shards.host.ready(call(shards, with_payload=True)) is None
+            assert shards.host.ready(call(shards)) is not None
 
     with_shards(tmp_path, work)
 
