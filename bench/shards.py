@@ -29,6 +29,9 @@ LOOK_S = 0.25
 SETTLED_LOOKS = 12
 """The worker has come to rest when so many looks in a row, a second apart, find the same number of open files."""
 
+IDLE_CLOSE_S = 5.0
+"""Less than the default, so that the measurement does not wait long for files to be closed."""
+
 console = Console()
 
 
@@ -71,7 +74,10 @@ def main() -> int:
 
 def measure(shards: int, idle_s: float, heard: Callable[[str], None]) -> ShardFigures:
     """Make a cluster of one worker with so many shards, let it rest, kill the worker and start it again."""
-    with tempfile.TemporaryDirectory(prefix="shoal-shards-") as folder, RoleCluster(Path(folder), workers=1) as cluster:
+    with (
+        tempfile.TemporaryDirectory(prefix="shoal-shards-") as folder,
+        RoleCluster(Path(folder), workers=1, idle_close_s=IDLE_CLOSE_S) as cluster,
+    ):
         worker = cluster.workers[0]
         before = _resident_bytes(worker.pid)
         with shoal.connect(cluster.address, timeout=LONGEST_S) as client:

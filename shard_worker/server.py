@@ -16,7 +16,7 @@ from shoal.core.errors import Internal
 from shoal.core.file_budget import FileBudget, file_budget, low_limit_words
 from shoal.core.ids import ClusterId, Revision, WorkerId
 from shoal.core.memory_budget import memory_budget
-from shoal.core.sizing import replica_files
+from shoal.core.sizing import FILES_AT_REST, replica_files
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
 from shoal.runtime.interceptors import call_table
@@ -36,6 +36,7 @@ from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.resources.allocator import settle_allocator
 from shoal.shard_worker.resources.builders import Runner, builder_of
 from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.open_stores import OpenStores
 from shoal.shard_worker.resources.os_limits import memory_limits, raised_file_limit
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.rpc.peers import GrpcPeers
@@ -71,6 +72,7 @@ class _Parts:
     folder: WorkerFolder
     membership: Membership
     assignments: Assignments
+    stores: OpenStores
     peers: GrpcPeers
     source: SnapshotSource
 
@@ -135,6 +137,7 @@ class WorkerRole:
         self._tasks += [
             asyncio.create_task(self._parts.membership.run()),
             asyncio.create_task(self._parts.assignments.run()),
+            asyncio.create_task(self._parts.stores.run()),
             asyncio.create_task(self._watch_space(self._parts)),
             asyncio.create_task(self._tick()),
         ]
@@ -156,6 +159,7 @@ class WorkerRole:
         if self._parts is not None:
             await self._parts.membership.close()
             await self._parts.assignments.close()
+            await self._parts.stores.close()
             await self._parts.peers.close()
             await self._parts.source.close()
             self._parts.folder.close()
@@ -187,11 +191,13 @@ class WorkerRole:
         )
         swaps = ConfigSwaps(store=self._store, keys=self._keys, me=folder.worker_id)
         peers = GrpcPeers(swaps=swaps, message_bytes=self._internal_bytes)
+        stores = OpenStores(most=self.host.files.open_at_once, idle_s=settings.idle_close_s, pressed=lambda: self.host.memory.is_short)
         folders = WorkerReplicaFolders(
             folder=folder,
             settings=engine,
             pools=self._pools,
             memory=self.host.memory,
+            stores=stores,
             lease_held=membership.held_now,
             peers=peers,
             changed=self._wake_assignments,
@@ -205,7 +211,7 @@ class WorkerRole:
             snapshots=SnapshotFetch(peers=peers, downloads=FolderDownloads(folder)),
             new_id=lambda: str(uuid.uuid4()),
         )
-        return _Parts(folder=folder, membership=membership, assignments=assignments, peers=peers, source=source)
+        return _Parts(folder=folder, membership=membership, assignments=assignments, stores=stores, peers=peers, source=source)
 
     def _wake_assignments(self) -> None:
         if self._parts is not None:
@@ -280,8 +286,8 @@ def _memory_account(settings: WorkerSettings) -> WorkerMemory:
 
 
 def _file_budget(readers: int) -> FileBudget:
-    budget = file_budget(raised_file_limit(), replica_files(readers))
-    log.info(event("open_files", limit=budget.limit, each_replica=budget.each, replicas=budget.replicas))
+    budget = file_budget(raised_file_limit(), at_rest=FILES_AT_REST, in_use=replica_files(readers))
+    log.info(event("open_files", limit=budget.limit, replicas=budget.replicas, in_use_at_once=budget.open_at_once))
     words = low_limit_words(budget.limit)
     if words:
         log.warning(event("open_files_few", reason=words, replicas=budget.replicas))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
@@ -27,6 +28,7 @@ class WorkerSettings(RoleSettings):
     lease_ttl_s: int = setting(5, "seconds after which a dead worker is noticed")
     growing_rows: int = setting(10_000, "rows of a growing segment before it is sealed")
     log_file_bytes: int = setting(64 * 1024 * 1024, "size at which a log file is closed and the next begun")
+    idle_close_s: float = setting(30.0, "seconds without a read or write after which the files of a replica are closed until the next one")
     search_threads: int = setting(2, "threads for searches that are too long for the event loop")
     build_threads: int = setting(2, "threads of one index build, at low priority")
     builds: str = setting("here", "where indexes are built: 'here', or 'ray', as tasks on other nodes of the Ray that hosts this worker")
@@ -41,6 +43,8 @@ class WorkerSettings(RoleSettings):
         for name in ("lease_ttl_s", "growing_rows", "log_file_bytes", "search_threads", "build_threads", "snapshot_bytes_per_s"):
             if getattr(self, name) < 1:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}, it must be at least 1", ErrorDetails(field=name))
+        if not 0 < self.idle_close_s < math.inf:
+            raise InvalidArgument(f"idle_close_s is {self.idle_close_s}, it must be above 0", ErrorDetails(field="idle_close_s"))
         check_builds(self.builds)
         if self.memory_budget_bytes < 0:
             raise InvalidArgument(

@@ -10,7 +10,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.errors import AlreadyExists, ErrorDetails, NotFound, PreconditionFailed, ResourceExhausted, Unavailable
 from shoal.core.file_budget import OPEN_FILES_LIMIT
-from shoal.core.sizing import MIB, REPLICA_BASE_BYTES
+from shoal.core.sizing import KIB, REPLICA_BASE_BYTES
 
 
 def admitted(holder: Collection | None, spec: CollectionSpec, request_id: str) -> Collection | None:
@@ -58,7 +58,7 @@ def _check_room(cluster: ClusterMap, spec: CollectionSpec, more: int) -> None:
             ErrorDetails(field="shards", limit=OPEN_FILES_LIMIT),
         )
     raise ResourceExhausted(
-        f"no memory for collection {spec.name!r}: its {wanted} replicas need {REPLICA_BASE_BYTES // MIB} MiB each to begin with, "
+        f"no memory for collection {spec.name!r}: its {wanted} replicas need {REPLICA_BASE_BYTES // KIB} KiB each to begin with, "
         f"{there_is} or add workers",
         ErrorDetails(field="shards", limit="memory"),
     )

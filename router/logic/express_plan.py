@@ -5,7 +5,6 @@ A shard counts as here if this worker has the replica that a search shard by sha
 
 from __future__ import annotations
 
-from collections.abc import Collection as SomeOf
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +16,7 @@ from shoal.core.shard_calls import Consistency
 from shoal.core.shard_config import ShardConfig, may_lead
 from shoal.router.logic.breaker import Gate
 from shoal.router.logic.read_plan import is_still_led, shards_of
-from shoal.router.logic.replica_choice import may_read
+from shoal.router.logic.replica_choice import homes_of
 
 ON_LOOP_US = 800.0
 """Searches estimated below this time run on the event loop: to pass one to a pool, and to wait, costs about as much."""
@@ -49,7 +48,7 @@ class ExpressPlan:
     others: tuple[tuple[ShardId, tuple[WorkerId, ...]], ...]
 
 
-def express_plan(cluster: ClusterMap, collection: Collection, consistency: Consistency, here: SomeOf[WorkerId]) -> ExpressPlan | None:
+def express_plan(cluster: ClusterMap, collection: Collection, consistency: Consistency, here: frozenset[WorkerId]) -> ExpressPlan | None:
     """Return the plan; None if no worker of this process can answer for all shards. here: workers of this process."""
     return next((plan for worker in sorted(here) if (plan := _plan_at(worker, cluster, collection, consistency, here))), None)
 
@@ -86,9 +85,9 @@ def lane_of(*, cost_us: float, queries: int, plan: ExpressPlan) -> Lane:
 
 
 def _plan_at(
-    worker: WorkerId, cluster: ClusterMap, collection: Collection, consistency: Consistency, here: SomeOf[WorkerId]
+    worker: WorkerId, cluster: ClusterMap, collection: Collection, consistency: Consistency, here: frozenset[WorkerId]
 ) -> ExpressPlan | None:
-    shards = shards_of(collection)
+    shards, live = shards_of(collection), here | cluster.workers.keys()
     configs: list[ShardConfig] = []
     replicas: list[ReplicaId] = []
     others: list[tuple[ShardId, tuple[WorkerId, ...]]] = []
@@ -96,14 +95,12 @@ def _plan_at(
         entry = cluster.shards.get(shard)
         if entry is None:
             return None
-        config = entry.config
-        homes = {each: home for each in may_read(config, consistency) if (home := config.worker_of.get(each)) is not None}
-        live = {each: home for each, home in homes.items() if home in cluster.workers or home in here}
-        mine = next((each for each, home in live.items() if home == worker), None)
-        if mine is None or (mine not in config.isr and any(each in config.isr for each in live)):
+        homes = homes_of(entry.config, consistency, live)
+        mine = next((each for each in homes if each.worker == worker), None)
+        if mine is None or (not mine.in_sync and any(each.in_sync for each in homes)):
             return None
-        configs.append(config)
-        replicas.append(mine)
-        if len(live) > 1:
-            others.append((shard, tuple(home for home in live.values() if home != worker)))
+        configs.append(entry.config)
+        replicas.append(mine.replica)
+        if len(homes) > 1:
+            others.append((shard, tuple(each.worker for each in homes if each is not mine)))
     return ExpressPlan(worker=worker, shards=shards, configs=tuple(configs), replicas=tuple(replicas), others=tuple(others))

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.deadline import Clock
-from shoal.core.errors import InvalidArgument, ResourceExhausted, is_passing
+from shoal.core.errors import ResourceExhausted, is_passing
 from shoal.core.filter import Filter, are_long
 from shoal.core.ids import ShardId
 from shoal.core.limits import Limits
@@ -28,6 +28,7 @@ from shoal.router.logic.checks import (
     check_same_collection,
     check_scroll,
     check_search,
+    is_plainly_valid,
 )
 from shoal.router.logic.gather import gather_hits, gather_page, gather_part, gather_points, page_points, smaller_page
 from shoal.router.logic.outcomes import Outcome, parts_of_all, parts_of_some, values_of_all
@@ -87,9 +88,7 @@ class Reads:
         collection = self._view.current.by_name.get(question.collection)
         if collection is None or collection.state is not CollectionState.ACTIVE:
             return None
-        try:
-            check_search(question, collection.spec, self._limits)
-        except InvalidArgument:
+        if not is_plainly_valid(question, collection.spec, self._limits):
             return None
         hits = self._express.at_once(question, collection)
         return None if hits is None else Found(hits=hits)

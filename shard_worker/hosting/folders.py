@@ -13,6 +13,7 @@ from shoal.shard_worker.replica.engine import Engine, EngineSettings
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.replica.replicate import PeerCalls
 from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.open_stores import OpenStores, StoreUse
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef
 from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
@@ -22,7 +23,8 @@ from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 class WorkerReplicaFolders:
     """The folders below one worker's data folder, whose lock is held.
 
-    memory: the account that open replicas are in; lease_held, peers, changed: see Replica.
+    memory: the account that open replicas are in; stores: those that have their files open; lease_held, peers, changed:
+    see Replica.
     """
 
     def __init__(
@@ -32,12 +34,13 @@ class WorkerReplicaFolders:
         settings: EngineSettings,
         pools: Pools,
         memory: WorkerMemory,
+        stores: OpenStores,
         lease_held: Callable[[Revision], bool],
         peers: PeerCalls,
         changed: Callable[[], None],
     ) -> None:
         self._folder, self._settings, self._pools, self._lease_held = folder, settings, pools, lease_held
-        self._memory, self._peers, self._changed = memory, peers, changed
+        self._memory, self._stores, self._peers, self._changed = memory, stores, peers, changed
         self._existing = {(ref.shard, ref.replica_id) for ref in folder.replicas()}
 
     def existing(self) -> frozenset[tuple[ShardId, ReplicaId]]:
@@ -56,29 +59,37 @@ class WorkerReplicaFolders:
         """
         folder = await asyncio.to_thread(self._folder.open_replica, ReplicaRef(shard, replica))
         cost = await asyncio.to_thread(_cost_of, folder, spec.dim, self._settings.growing_rows)
-        self._memory.open(shard, cost)
-        try:
-            engine = await asyncio.to_thread(Engine.open, folder, spec, self._settings)
+        use = self._stores.use()
+        async with use:
+            self._memory.open(shard, cost)
             try:
-                beginning = await asyncio.to_thread(engine.beginning)
-                self._memory.update(shard, engine.cost())
-                return Replica(
-                    shard=shard,
-                    replica=replica,
-                    spec=spec,
-                    engine=engine,
-                    beginning=beginning,
-                    pools=self._pools,
-                    memory=self._memory,
-                    lease_held=self._lease_held,
-                    peers=self._peers,
-                    changed=self._changed,
-                )
+                return await self._opened(folder, spec, use)
             except BaseException:
-                await asyncio.to_thread(engine.close)
+                self._memory.close(shard)
+                use.end()
                 raise
+
+    async def _opened(self, folder: ReplicaFolder, spec: CollectionSpec, use: StoreUse) -> Replica:
+        shard = folder.ref.shard
+        engine = await asyncio.to_thread(Engine.open, folder, spec, self._settings)
+        try:
+            beginning = await asyncio.to_thread(engine.beginning)
+            self._memory.update(shard, engine.cost())
+            return Replica(
+                shard=shard,
+                replica=folder.ref.replica_id,
+                spec=spec,
+                engine=engine,
+                beginning=beginning,
+                pools=self._pools,
+                memory=self._memory,
+                use=use,
+                lease_held=self._lease_held,
+                peers=self._peers,
+                changed=self._changed,
+            )
         except BaseException:
-            self._memory.close(shard)
+            await asyncio.to_thread(engine.close)
             raise
 
     async def set_aside(self, shard: ShardId, replica: ReplicaId) -> None:

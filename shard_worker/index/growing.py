@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.points import IdArray, Matrix
+from shoal.core.sizing import FIRST_ROWS
 from shoal.shard_worker.index.lookup import Positions, Rows, find_ascending
 from shoal.shard_worker.index.ties import Ties
 from shoal.shard_worker.index.tuning import Tuning, TuningSlot
@@ -25,11 +26,9 @@ from shoal.shard_worker.payload.matched import PayloadBounds
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-_FIRST_ROWS = 256
-
 
 class GrowingSegment:
-    """At most `capacity` rows of prepared vectors, row numbers ascending."""
+    """At most `capacity` rows of prepared vectors, row numbers ascending. Its arrays begin with its first rows."""
 
     def __init__(self, *, key: int, dim: int, capacity: int, bounds: PayloadBounds) -> None:
         self.key = key
@@ -39,12 +38,11 @@ class GrowingSegment:
         self._count = 0
         self._reach = 0.0
         self._string_bytes = 0
-        first = min(capacity, _FIRST_ROWS)
-        self._vectors: Matrix = np.empty((first, dim), dtype=np.float32)
-        self._squares: npt.NDArray[np.float32] = np.empty(first, dtype=np.float32)
-        self._ids: IdArray = np.empty(first, dtype=np.int64)
-        self._rows: Rows = np.empty(first, dtype=np.int64)
-        self._deaths: npt.NDArray[np.int64] = np.empty(first, dtype=np.int64)
+        self._vectors: Matrix = np.empty((0, dim), dtype=np.float32)
+        self._squares: npt.NDArray[np.float32] = np.empty(0, dtype=np.float32)
+        self._ids: IdArray = np.empty(0, dtype=np.int64)
+        self._rows: Rows = np.empty(0, dtype=np.int64)
+        self._deaths: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._payloads = GrowingPayloads(bounds)
         self._tuning = TuningSlot(Tuning.untuned(breadth_name="", max_breadth=0, quantised=False, rows=capacity, dim=dim))
         self._ties = Ties()
@@ -141,7 +139,7 @@ class GrowingSegment:
         """Replace the arrays that are too short for `count` rows, and the array of ids when it needs another type."""
         size = len(self._rows)
         if count > size:
-            size = min(self._capacity, max(count, 2 * size))
+            size = min(self._capacity, max(count, 2 * size, FIRST_ROWS))
             self._vectors = self._enlarged(self._vectors, size)
             self._squares = self._enlarged(self._squares, size)
             self._ids = self._enlarged(self._ids, size)

@@ -45,6 +45,13 @@ def remoteness(queries: Matrix, scores: npt.NDArray[np.float32], metric: Metric)
     return remote
 
 
+def remoteness_of_one(query: Matrix, score: float, metric: Metric) -> float:
+    """Return the same for one query (1, dim), from the score of its best row."""
+    if metric is Metric.L2:
+        return score
+    return -score if metric is Metric.COSINE else float(remoteness(query, np.array([score], dtype=np.float32), metric)[0])
+
+
 class Likeness:
     """Compares queries with the sample of one measurement.
 
@@ -94,6 +101,7 @@ class Likeness:
         """Return whether one query lies well beyond all of the sample. The query is counted. remote: its remoteness."""
         if not self._sample:
             return False
+        self._counted += 1
         self._count((remote,))
         return remote > self._limit
 

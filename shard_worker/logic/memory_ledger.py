@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from shoal.core.sizing import FIRST_ROWS, MIB, REPLICA_BASE_BYTES, growing_row_bytes, store_cache_bytes
+from shoal.core.sizing import FIRST_ROWS, MIB, REPLICA_BASE_BYTES, growing_row_bytes, open_store_bytes
 
 MESSAGE_COPIES = 3
 """Copies of the bytes of a write in memory until it is applied: as received, as logged, as decoded."""
@@ -39,11 +39,16 @@ class GrowingSize:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaCost:
-    """Memory of a replica. held: everything it holds; next_build: the most that its next build may take in addition."""
+    """Memory of a replica.
+
+    held: everything it holds; next_build: the most that its next build may take in addition; waking: what its store
+    takes in addition when its files are opened for a write, 0 while they are open.
+    """
 
     held: int
     growing: GrowingSize
     next_build: int = 0
+    waking: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,8 +94,7 @@ class MemoryLedger:
 
 def empty_growing(dim: int, capacity: int) -> GrowingSize:
     """Return the size of the growing segment of a replica that has not taken a row yet."""
-    reserved = min(capacity, FIRST_ROWS)
-    return GrowingSize(rows=0, reserved=reserved, capacity=capacity, row_bytes=growing_row_bytes(dim), vector_bytes=4 * dim)
+    return GrowingSize(rows=0, reserved=0, capacity=capacity, row_bytes=growing_row_bytes(dim), vector_bytes=4 * dim)
 
 
 def opening_cost(*, dim: int, capacity: int, stored_bytes: int, file_bytes: int) -> ReplicaCost:
@@ -98,12 +102,13 @@ def opening_cost(*, dim: int, capacity: int, stored_bytes: int, file_bytes: int)
 
     file_bytes: of the segment files that are read into memory.
     """
-    return ReplicaCost(held=REPLICA_BASE_BYTES + store_cache_bytes(stored_bytes) + file_bytes, growing=empty_growing(dim, capacity))
+    held = REPLICA_BASE_BYTES + open_store_bytes(stored_bytes) + file_bytes
+    return ReplicaCost(held=held, growing=empty_growing(dim, capacity))
 
 
 def write_need(cost: ReplicaCost, pending: Pending) -> int:
     """Return the most memory that writes in flight can need in addition to what the replica holds; 0 when there are
-    none.
+    none. The first of them opens the files of a replica at rest.
 
     Arrays that must grow are copied, so the old and the new array exist at the same time. A full segment is frozen, and
     a new one begun.
@@ -112,19 +117,19 @@ def write_need(cost: ReplicaCost, pending: Pending) -> int:
         return 0
     growing = cost.growing
     arrays = growth_rows(growing, pending.points) * growing.row_bytes
-    return arrays + MESSAGE_COPIES * pending.message_bytes + TEXT_COPIES * _texts(growing, pending)
+    return cost.waking + arrays + MESSAGE_COPIES * pending.message_bytes + TEXT_COPIES * _texts(growing, pending)
 
 
 def growth_rows(growing: GrowingSize, points: int) -> int:
     """Return by how many rows the arrays may grow at most, while `points` more rows are appended in any number of
     writes.
 
-    Arrays that are too short are replaced by arrays twice as long; both exist until the rows are copied. A full segment
-    is frozen, and the next one begun.
+    Arrays that are too short are replaced by arrays twice as long, the first ones have FIRST_ROWS; old and new arrays
+    exist until the rows are copied. A full segment is frozen, and the next one begun.
     """
     after, capacity = growing.rows + points, growing.capacity
     if after < capacity:
-        return 0 if after <= growing.reserved else min(capacity, 2 * after) + after - growing.reserved
+        return 0 if after <= growing.reserved else min(capacity, max(2 * after, FIRST_ROWS)) + after - growing.reserved
     full, rest = divmod(after - capacity, capacity)
     last = min(capacity, max(2 * rest, FIRST_ROWS))
     copied = capacity if full or growing.reserved < capacity else last

@@ -1,8 +1,8 @@
 """The synchronous half of a replica: log, store, index files and index, opened together and kept consistent.
 
 Threads: the replica's one writer thread calls `save_term`, `append`, `apply`, `freeze`, `begin_build`, `swap`, `sweep`,
-`abandon`, `checkpoint_if_due` and `close`; a build thread calls `write_segment`; reads and `next_build` may run in any
-thread at the same time. Decides nothing: `logic` decides what is appended, committed and built.
+`abandon`, `checkpoint_if_due`, `wake`, `rest` and `close`; a build thread calls `write_segment`; reads and `next_build`
+may run in any thread at the same time. Decides nothing: `logic` decides what is appended, committed and built.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import Seq, Term
 from shoal.core.points import IdArray, Matrix, PointColumns
-from shoal.core.sizing import REPLICA_BASE_BYTES, store_cache_bytes
+from shoal.core.sizing import REPLICA_BASE_BYTES, open_store_bytes
 from shoal.runtime.fault_points import fault_point
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, unmeasured
@@ -289,6 +289,35 @@ class Engine:
         kept_from = wanted if self._log.size_bytes <= self._settings.retained_bytes else needed
         self._log.trim(Seq(min(through, kept_from - 1)))
 
+    @property
+    def at_rest(self) -> bool:
+        """Return whether the files are closed, so that the store cannot be read."""
+        return self._store.at_rest
+
+    def wake(self) -> bool:
+        """Open the files if they are closed. Return whether they were.
+
+        Raises DataLoss if they have changed since, PreconditionFailed, StorageFailed.
+        """
+        was_closed = self._store.at_rest
+        self._store.wake()
+        return was_closed
+
+    def rest(self, *, may_write: bool) -> bool:
+        """Make everything durable and close the files until `wake`. Return whether they are closed now.
+
+        They stay open if a read goes on, or if something would have to be written and `may_write` is False.
+        """
+        if self._store.at_rest:
+            return True
+        is_clean = self._log.is_marked and not self._store.wal_bytes
+        if self._pinning or not (may_write or is_clean):
+            return False
+        if self._store.wal_bytes:
+            self._trim(self._store.checkpoint())
+        self._log.rest()
+        return self._store.rest()
+
     def close(self) -> None:
         """Make everything durable, close, and free the memory of the index. Call it after every read has ended."""
         try:
@@ -385,9 +414,10 @@ class Engine:
 
     def cost(self) -> ReplicaCost:
         """Return the memory that the replica takes from the worker's budget."""
-        cost = self._index.cost()
-        caches = store_cache_bytes(self._store.size_bytes, self._settings.readers)
-        return replace(cost, held=cost.held + REPLICA_BASE_BYTES + caches)
+        cost, at_rest = self._index.cost(), self._store.at_rest
+        opened = open_store_bytes(self._store.size_bytes, self._settings.readers)
+        held = cost.held + REPLICA_BASE_BYTES
+        return replace(cost, held=held, waking=opened) if at_rest else replace(cost, held=held + opened)
 
     def mean_point_bytes(self) -> float:
         """Return the mean bytes of one point in the store."""

@@ -25,7 +25,7 @@ from shoal.shard_worker.index.search.ask import ViewOutdated
 from shoal.shard_worker.index.search.lone_query import LoneQuery, lone_query
 from shoal.shard_worker.index.search.search import FoundInViews, SearchedView, search_views
 from shoal.shard_worker.logic.replication.primary_read import is_sure
-from shoal.shard_worker.replica.reading import HIT_US, estimated_views_us, stored_us
+from shoal.shard_worker.replica.reading import HIT_US, estimated_views_us, reads_store, stored_us
 from shoal.shard_worker.replica.reads_under_way import read_several
 from shoal.shard_worker.replica.replica import Replica
 
@@ -46,7 +46,11 @@ def prepared_search(replicas: Sequence[Replica], call: ShardsSearch) -> Replicas
     """
     if call.explain or call.queries.shape[1] != replicas[0].reading.dim or any(group.k < 1 for group in call.groups):
         return None
-    views = [replica.searched_now(call.min_seqs.get(shard, _ANY_SEQ)) for replica, shard in zip(replicas, call.shards, strict=True)]
+    stored = reads_store(call)
+    views = [
+        replica.searched_now(call.min_seqs.get(shard, _ANY_SEQ), stored=stored)
+        for replica, shard in zip(replicas, call.shards, strict=True)
+    ]
     terms = [replica.sure_term() for replica in replicas] if call.consistency is Consistency.PRIMARY else []
     seen = [view for view in views if view is not None]
     if len(seen) < len(views) or None in terms:

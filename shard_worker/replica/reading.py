@@ -71,6 +71,11 @@ def estimated_views_us(views: Sequence[SearchedView], call: VectorSearch, metric
     return cost
 
 
+def reads_store(call: VectorSearch) -> bool:
+    """Return whether a search may read the store: for payloads and vectors of hits, or for what a filter asks."""
+    return call.with_payload or call.with_vectors or any(group.filter is not None for group in call.groups)
+
+
 def stored_us(points: int, point_bytes: float) -> float:
     """Return the estimated time to read points from the store, in microseconds. point_bytes: their mean size."""
     return points * (PAYLOAD_US + point_bytes * BYTE_US)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from shoal.core.deadline import Deadline
@@ -14,6 +15,7 @@ from shoal.core.errors import DeadlineExceeded, ErrorDetails, Unavailable
 from shoal.core.ids import ShardId
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import UntilTurn
+from shoal.shard_worker.replica.files import ReplicaFiles
 from shoal.shard_worker.resources.pools import Pools
 
 T = TypeVar("T")
@@ -22,18 +24,19 @@ T = TypeVar("T")
 class ReadsUnderWay:
     """The running reads of one replica. Created on its event loop."""
 
-    def __init__(self, *, shard: ShardId, pools: Pools) -> None:
-        self._shard, self._pools = shard, pools
+    def __init__(self, *, shard: ShardId, pools: Pools, files: ReplicaFiles) -> None:
+        self._shard, self._pools, self._files = shard, pools, files
         self._running: dict[asyncio.Task[Any], None] = {}
         self._closing = False
 
-    async def in_pool(self, work: Callable[[Turn], T], caller: str, deadline: Deadline) -> T:
+    async def in_pool(self, work: Callable[[Turn], T], caller: str, deadline: Deadline, *, stored: bool) -> T:
         """Run the work in a thread of the pool when its turn comes, and return its result.
 
-        Raises DeadlineExceeded, Unavailable when closing, and what the work raises.
+        stored: it reads the store, whose files stay open meanwhile. Raises DeadlineExceeded, Unavailable when closing,
+        the error of a store that cannot be opened, and what the work raises.
         """
-        asker = Asker(self._shard.collection, caller)
-        return await self._until(self._pools.read(work, asker, deadline), deadline)
+        read = partial(self._pools.read, work, Asker(self._shard.collection, caller), deadline)
+        return await self._until(self._files.during(read) if stored else read(), deadline)
 
     async def in_writer(self, work: Callable[[Turn], T], run: Callable[[Callable[[], T]], Coroutine[Any, Any, T]], deadline: Deadline) -> T:
         """Do the same in the writer thread, in which `run` runs the work."""

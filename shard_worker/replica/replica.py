@@ -50,7 +50,8 @@ from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, 
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
-from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, Matching, stored_us
+from shoal.shard_worker.replica.files import ReplicaFiles
+from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, Matching, reads_store, stored_us
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
 from shoal.shard_worker.replica.room import ReplicaRoom
@@ -58,6 +59,7 @@ from shoal.shard_worker.replica.sealing import Sealing
 from shoal.shard_worker.replica.write_bodies import kind_and_body
 from shoal.shard_worker.replica.writer import Outward, Writer
 from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.open_stores import StoreUse
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.tuning.tuner import Tuner
 from shoal.wire.records import exact_delete_body
@@ -90,13 +92,14 @@ class Replica:
         beginning: Beginning,
         pools: Pools,
         memory: WorkerMemory,
+        use: StoreUse,
         lease_held: Callable[[Revision], bool],
         peers: PeerCalls,
         changed: Callable[[], None],
     ) -> None:
-        """beginning: of the engine, read off the loop; memory: the account that the replica is in; lease_held: returns
-        whether this worker certainly holds that registration at the moment of the call; peers: calls to the other
-        members; changed: called on the loop when `behind` has changed.
+        """beginning: of the engine, read off the loop; memory: the account that the replica is in; use: of its files,
+        which are open; lease_held: returns whether this worker certainly holds that registration at the moment of the
+        call; peers: calls to the other members; changed: called on the loop when `behind` has changed.
         """
         self.id = replica
         self._shard, self._spec = shard, spec
@@ -111,6 +114,7 @@ class Replica:
             machine=machine,
             engine=engine,
             thread=pools.writers.executor(),
+            files=use,
             progressed=self._progressed,
             outward=self._outward,
             wall_ms=wall_ms,
@@ -119,7 +123,9 @@ class Replica:
         self._replicate = Replicate(
             peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(lambda _: engine.read_log(*asked), Asker())
         )
-        self.reads = ReadsUnderWay(shard=shard, pools=pools)
+        self._use = use
+        self._files = ReplicaFiles(use=use, engine=engine, writer=self._writer, room=self._room)
+        self.reads = ReadsUnderWay(shard=shard, pools=pools, files=self._files)
         self.reading = engine.reading
         self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, spec=spec, folder=engine.tuning_folder)
         self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, tuner=self._tuner)
@@ -203,7 +209,7 @@ class Replica:
         """
         if self._closing or not isinstance(self._writer.machine.role, Leading | Candidate):
             raise Unavailable(f"the replica of shard {self._shard} does not lead ({self.role})", self._details())
-        running = asyncio.create_task(asyncio.to_thread(pin, self._engine))
+        running = asyncio.create_task(self._files.during(partial(asyncio.to_thread, pin, self._engine)))
         self._under_way.add(running)
         running.add_done_callback(self._under_way.discard)
         return await asyncio.shield(running)
@@ -240,10 +246,10 @@ class Replica:
         self._check_working()
         rows = found.hits.rows[hits]
         read = partial(self.reading.stored, rows, call.with_vectors, call.with_payload)
-        if stored_us(len(rows), self._room.point_bytes) <= ON_LOOP_US:
+        if stored_us(len(rows), self._room.point_bytes) <= ON_LOOP_US and self._files.open_now():
             columns = read(FREE)
         else:
-            columns = await self.reads.in_pool(read, call.terms.caller, deadline)
+            columns = await self.reads.in_pool(read, call.terms.caller, deadline, stored=True)
         self._check_primary(call.terms, found.began)
         return columns
 
@@ -259,14 +265,18 @@ class Replica:
             call.terms.caller,
             deadline,
             lambda view: self.reading.estimated_us(view, call, self._room.point_bytes),
+            stored=reads_store(call),
         )
         self._check_primary(call.terms, began)
         return found, began
 
-    def searched_now(self, min_seq: Seq) -> SearchedView | None:
-        """Return what a search sees now that needs this record; None if it must wait, or is not answered here."""
+    def searched_now(self, min_seq: Seq, *, stored: bool) -> SearchedView | None:
+        """Return what a search sees now that needs this record; None if it must wait, or is not answered here.
+
+        stored: it reads the store, whose files must be open.
+        """
         machine = self._writer.machine
-        if self._closing or not machine.serves_reads or machine.applied_seq < min_seq:
+        if self._closing or not machine.serves_reads or machine.applied_seq < min_seq or (stored and not self._files.open_now()):
             return None
         return self.reading.searched()
 
@@ -299,7 +309,7 @@ class Replica:
         """See ShardService."""
         filter = call.filter
         if filter is None:
-            return await self._read(call.terms, timeout_s, lambda _: self.reading.count(), in_pool=False)
+            return await self._read(call.terms, timeout_s, lambda _: self.reading.count(), in_pool=False, stored=False)
         return await self._read_view(call.terms, timeout_s, lambda view, turn: self.reading.count_matching(view, filter, turn))
 
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
@@ -371,12 +381,16 @@ class Replica:
             self._room.give_all_back()
             while self._under_way:
                 await asyncio.wait(self._under_way)
-            await asyncio.to_thread(self._engine.close)
+            try:
+                await asyncio.to_thread(self._engine.close)
+            finally:
+                self._use.end()
 
-    async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[Turn], T], *, in_pool: bool) -> T:
+    async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[Turn], T], *, in_pool: bool, stored: bool = True) -> T:
         deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(terms, deadline)
-        result = await self.reads.in_pool(work, terms.caller, deadline) if in_pool else work(FREE)
+        now = not in_pool and (not stored or self._files.open_now())
+        result = work(FREE) if now else await self.reads.in_pool(work, terms.caller, deadline, stored=stored)
         self._check_primary(terms, began)
         return result
 
@@ -387,17 +401,19 @@ class Replica:
         self._check_primary(terms, began)
         return result
 
-    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: Deadline, cost_us: Callable[[IndexView], float]) -> T:
+    async def _undisturbed(
+        self, ask: Ask[T], caller: str, deadline: Deadline, cost_us: Callable[[IndexView], float], *, stored: bool = True
+    ) -> T:
         """Return the result of a view whose rows are still in the store.
 
-        `ask` returns None if the writer replaced some of them during the read.
+        `ask` returns None if the writer replaced some of them during the read. stored: it reads the store.
         """
         for _ in range(UNDISTURBED_TRIES):
             view = self.reading.view()
-            if cost_us(view) <= ON_LOOP_US:
+            if cost_us(view) <= ON_LOOP_US and (not stored or self._files.open_now()):
                 result = ask(view, FREE)
             else:
-                result = await self.reads.in_pool(partial(ask, view), caller, deadline)
+                result = await self.reads.in_pool(partial(ask, view), caller, deadline, stored=stored)
             if result is not None:
                 return result
         result = await self.reads.in_writer(lambda turn: ask(self.reading.view(), turn), self._writer.between_writes, deadline)

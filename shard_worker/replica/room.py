@@ -59,7 +59,7 @@ class ReplicaRoom:
     def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, memory: WorkerMemory) -> None:
         self._shard, self._engine, self._writer, self._memory = shard, engine, writer, memory
         self._promises = Promises()
-        self._accounted = Seq(-1)
+        self._accounted = (Seq(-1), False)
         self.point_bytes = engine.mean_point_bytes()
         self._no_disk: NoRoom | None = None
         self._no_memory: NoRoom | None = None
@@ -89,13 +89,18 @@ class ReplicaRoom:
         return ack
 
     def account(self) -> None:
-        """Update the worker's account. Call it whenever records were applied."""
-        applied = self._writer.machine.applied_seq
-        if applied != self._accounted or self._writer.failure is not None:
-            self._accounted = applied
+        """Update the worker's account. Call it when records were applied, and when files were opened or closed."""
+        now = (self._writer.machine.applied_seq, self._engine.at_rest)
+        if now != self._accounted or self._writer.failure is not None:
+            self._accounted = now
             self._memory.update(self._shard, self._engine.cost())
             self.point_bytes = self._engine.mean_point_bytes()
         self._promises.settle(self._writer.machine)
+
+    @property
+    def has_disk(self) -> bool:
+        """Return whether there is room on the disk, as far as is known."""
+        return self._no_disk is None
 
     def watch_memory(self) -> None:
         """Inform the machine when the worker's memory has become full, or no longer is.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, ShoalError, Unavailable, to_keep
@@ -62,6 +63,14 @@ class WriterEngine(Protocol):
         """See Engine."""
         ...
 
+    def wake(self) -> bool:
+        """See Engine."""
+        ...
+
+    def rest(self, *, may_write: bool) -> bool:
+        """See Engine."""
+        ...
+
     def save_term(self, term: Term) -> None:
         """See Engine."""
         ...
@@ -100,19 +109,21 @@ class Writer:
         machine: ReplicaMachine,
         engine: WriterEngine,
         thread: SerialExecutor,
+        files: AbstractAsyncContextManager[None],
         progressed: Callable[[], None],
         outward: Callable[[Outward], None],
         wall_ms: Callable[[], int],
     ) -> None:
-        """thread: of this replica; progressed: called on the loop after records were applied or the role changed;
-        outward: begins an outward effect and returns at once; wall_ms: the wall clock in milliseconds since 1970.
+        """thread: of this replica; files: entered around each use of the engine; progressed: called on the loop after
+        records were applied, the role changed or the files were opened; outward: begins an outward effect and returns
+        at once; wall_ms: the wall clock in milliseconds since 1970.
         """
         self.machine = machine
         self._role = machine.role_name
         self.failure: ShoalError | None = None
         self._engine = engine
         self._progressed, self._outward, self._wall_ms = progressed, outward, wall_ms
-        self._thread = thread
+        self._thread, self._files = thread, files
         self._loop = asyncio.get_running_loop()
         self._work: list[ReplicaEffect] = []
         self._wake = asyncio.Event()
@@ -221,6 +232,16 @@ class Writer:
             raise Unavailable(f"shard {self.machine.shard} is closing")
         return await self._in_thread(self._told_after, work)
 
+    async def rest(self, *, may_write: bool) -> bool:
+        """Let the engine close its files until they are needed again. Return whether they are closed now.
+
+        See Engine.rest. A failure fails the replica.
+        """
+        if self._closed or self._work or self.failure is not None:
+            return False
+        self._engine.keep_log(*self.machine.kept_for_others)
+        return await self._loop.run_in_executor(self._thread, self._rest, may_write)
+
     async def close(self) -> None:
         """Finish the work in the thread, and refuse everything that waits.
 
@@ -267,30 +288,54 @@ class Writer:
             # Free the records now: the next work may come hours later.
             del work
 
-    def _in_thread(self, do: Callable[[W], T], work: W) -> asyncio.Future[T]:
+    async def _in_thread(self, do: Callable[[W], T], work: W) -> T:
         """Run `do(work)` in the writer thread. It may trim the log, so tell the engine first which records to keep."""
-        self._engine.keep_log(*self.machine.kept_for_others)
-        return self._loop.run_in_executor(self._thread, do, work)
+        async with self._files:
+            self._engine.keep_log(*self.machine.kept_for_others)
+            return await self._loop.run_in_executor(self._thread, do, work)
 
     def _perform(self, work: Sequence[ReplicaEffect]) -> None:
-        try:
+        with self._failing():
+            self._open()
             self._store_term(work)
             self._log(work)
             # Append before applying: the primary measures the time until records are durable.
             self._apply(work)
             self._engine.checkpoint_if_due()
             self._tell_base()
+
+    def _told_after(self, work: Callable[[], T]) -> T:
+        try:
+            self._open()
+        except ShoalError as error:
+            self._say(StorageBroke(error=to_keep(error)))
+            raise
+        try:
+            return work()
+        finally:
+            self._tell_base()
+
+    def _rest(self, may_write: bool) -> bool:
+        rested = False
+        with self._failing():
+            rested = self._engine.rest(may_write=may_write)
+            self._tell_base()
+        return rested
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Let an error within the block fail the replica."""
+        try:
+            yield
         except ShoalError as error:
             self._say(StorageBroke(error=to_keep(error)))
         except Exception as error:
             log.exception(event("writer_failed", shard=self.machine.shard))
             self._say(StorageBroke(error=Internal(f"the writer of shard {self.machine.shard} failed: {type(error).__name__}: {error}")))
 
-    def _told_after(self, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        finally:
-            self._tell_base()
+    def _open(self) -> None:
+        if self._engine.wake():
+            self._loop.call_soon_threadsafe(self._progressed)
 
     def _tell_base(self) -> None:
         """Report where the log begins now, before the machine looks for a trimmed record."""

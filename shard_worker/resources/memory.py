@@ -15,7 +15,7 @@ from typing import Self
 
 from shoal.core.errors import ErrorDetails, Internal, ResourceExhausted
 from shoal.core.ids import ShardId
-from shoal.core.sizing import REPLICA_BASE_BYTES
+from shoal.core.sizing import EMPTY_STORE_BYTES, REPLICA_BASE_BYTES, open_store_bytes
 from shoal.shard_worker.logic.memory_ledger import (
     MemoryLedger,
     Pending,
@@ -34,6 +34,9 @@ CACHE_PART = 16
 """Caches of filtered searches may take 1 / CACHE_PART of the whole budget."""
 
 MAX_CACHE_BYTES = 1 << 30
+
+SHORT_PART = 8
+"""Memory is short when less than 1 / SHORT_PART of the budget is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +110,14 @@ class WorkerMemory:
         used, budget = self._ledger.used, self._ledger.budget
         return None if used <= budget else f"memory: {used} bytes are in use, the budget is {budget}"
 
+    @property
+    def is_short(self) -> bool:
+        """Return whether little is left, so that unused files should be closed soon."""
+        return self._ledger.room < self._ledger.budget // SHORT_PART
+
     def refusal_of_replica(self) -> str | None:
         """Return why an empty replica cannot be created now, as a text; None when it can."""
-        return replica_refusal(self._ledger, REPLICA_BASE_BYTES)
+        return replica_refusal(self._ledger, REPLICA_BASE_BYTES + open_store_bytes(EMPTY_STORE_BYTES))
 
     def open(self, shard: ShardId, cost: ReplicaCost) -> None:
         """Add a replica to the account, with its cost or an upper bound of it. `close` removes it.

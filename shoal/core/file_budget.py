@@ -26,13 +26,14 @@ class FileLimit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileBudget:
-    """limit: of the process; for_replicas: files that its replicas may have open together; each: files that one replica
-    has open.
+    """limit: of the process; for_replicas: files that replicas may have open which are not used; each: files of one of
+    them; open_at_once: replicas that may be used at the same time, whose log and store are open.
     """
 
     limit: int
     for_replicas: int
     each: int
+    open_at_once: int
 
     @property
     def replicas(self) -> int:
@@ -50,13 +51,19 @@ class FileBudget:
         )
 
 
-UNBOUNDED_FILES = FileBudget(limit=0, for_replicas=1 << 60, each=1)
+UNBOUNDED_FILES = FileBudget(limit=0, for_replicas=1 << 60, each=1, open_at_once=1 << 60)
 """Budget of a worker whose limit was not read."""
 
 
-def file_budget(found: FileLimit, each: int) -> FileBudget:
-    """Return the budget of replicas, each of which has `each` files open."""
-    return FileBudget(limit=found.limit, for_replicas=max(0, found.limit - found.taken - RESERVED_FILES), each=each)
+def file_budget(found: FileLimit, *, at_rest: int, in_use: int) -> FileBudget:
+    """Return the budget of replicas, each of which has `at_rest` files open, and `in_use` more while it is used.
+
+    Half of the files are for use. At least one replica can be used, however low the limit is.
+    """
+    files = max(0, found.limit - found.taken - RESERVED_FILES)
+    open_at_once = max(1, files // 2 // in_use)
+    left = max(0, files - open_at_once * in_use)
+    return FileBudget(limit=found.limit, for_replicas=left, each=at_rest, open_at_once=open_at_once)
 
 
 def low_limit_words(limit: int) -> str:

@@ -75,15 +75,17 @@ def taken_scores(query: Matrix, rows: Matrix, metric: Metric) -> npt.NDArray[np.
 
     query: (1, dim); both prepared. The scores are those of pair_scores.
     """
-    found: npt.NDArray[np.float32] = np.empty(len(rows), dtype=np.float32)
+    count, step = len(rows), block_rows(rows.shape[1])
+    found: npt.NDArray[np.float32] = np.empty(count, dtype=np.float32)
     terms = rows.copy() if metric is Metric.COSINE else rows
-    step = block_rows(rows.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(rows), step):
-            part = slice(start, start + step)
-            _sum_rows(terms[part], query, metric, found[part])
+        if count <= step:
+            _sum_rows(terms, query, metric, found)
+        else:
+            for start in range(0, count, step):
+                _sum_rows(terms[start : start + step], query, metric, found[start : start + step])
     if metric is Metric.COSINE:
-        _settle_cosines(query, rows, np.zeros(len(rows), dtype=np.int64), np.arange(len(rows)), found)
+        _settle_cosines(query, rows, np.zeros(count, dtype=np.int64), np.arange(count), found)
     return found
 
 

@@ -14,7 +14,8 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.index_spec import FLAT, IndexFamily, IndexSpec, build_bytes, parse_index, vector_bytes
 from shoal.core.limits import DEFAULT_LIMITS
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 
 MOST_POINTS = 10**12
 """Most points of an estimate: far more than any cluster holds, and few enough that floats are exact to a byte per
@@ -23,8 +24,11 @@ row.
 
 _SHOWN_CHARACTERS = 24
 
-REPLICA_BASE_BYTES = 4 * MIB
-"""A replica without points: connections of the store, threads, tables (1-2 MiB measured)."""
+REPLICA_BASE_BYTES = 160 * KIB
+"""A replica without points whose files are closed: its state, tables and samples."""
+
+CONNECTION_BYTES = 96 * KIB
+"""A connection to an open store, without its cache."""
 
 WRITER_CACHE_BYTES = 16 * MIB
 READER_CACHE_BYTES = 2 * MIB
@@ -32,6 +36,9 @@ READERS = 4
 
 _STORE_FILES = 2
 """Files of each connection of a store: the store itself, and its write-ahead log."""
+
+FILES_AT_REST = 2
+"""Files of a replica that is not used: those of mapped vectors. Its log and its store are closed."""
 
 _SHARED_FILES = 2
 """Further files of a replica: its log, and the memory map that the connections of its store share."""
@@ -52,6 +59,9 @@ _BUILD_BLOCK_BYTES = 16 * MIB
 """Blocks of rows in transfer during a build."""
 
 _PAGE_BYTES = 16_384
+EMPTY_STORE_BYTES = 8 * _PAGE_BYTES
+"""The store of a replica without points: a page for each table and index."""
+
 _CELL_BYTES = 38
 """Header, integers and checksums of a row in the store."""
 
@@ -70,7 +80,7 @@ class ReplicaSize:
     Memory: index (vectors or codes, links, lists), tables (row numbers, deletions, lengths), ids (texts of string ids),
     payloads (their index), growing (the segment that takes new rows, with room to grow), base (caches of the store,
     threads); build: in addition, while everything is merged into one segment. Disk: store, log, segments; merge: in
-    addition, while segments are merged. files: number of files that it has open.
+    addition, while segments are merged. files: most files that it has open while it is used.
     """
 
     points: int
@@ -117,7 +127,7 @@ class SizeEstimate:
 
     @property
     def files(self) -> int:
-        """Return the number of files that all replicas have open."""
+        """Return the most files that all replicas have open while all are used."""
         return self.replicas * self.replica.files
 
 
@@ -155,7 +165,7 @@ def size_of(
         ids=round(rows * id_text_bytes(id_bytes)),
         payloads=round(rows * payload_bytes),
         growing=growing_row_bytes(dim) * min(growing_rows, max(rows, FIRST_ROWS)),
-        base=REPLICA_BASE_BYTES + store_cache_bytes(store),
+        base=REPLICA_BASE_BYTES + open_store_bytes(store),
         build=merge_bytes(spec, dim, rows, payload_bytes),
         store=store,
         log=round(min(_LOG_BYTES, rows * (4 * dim + payload_bytes + (id_bytes or 8) + _LOG_OVERHEAD_BYTES))),
@@ -183,13 +193,18 @@ def id_text_bytes(id_bytes: float) -> float:
     return -(-(_STRING_BYTES + id_bytes) // 16) * 16 if id_bytes else 0
 
 
+def open_store_bytes(stored: int, readers: int = READERS) -> int:
+    """Return the most bytes that a store takes while its files are open. stored: its bytes on disk."""
+    return (1 + readers) * CONNECTION_BYTES + store_cache_bytes(stored, readers)
+
+
 def store_cache_bytes(stored: int, readers: int = READERS) -> int:
     """Return the bytes to which the caches of a store grow. stored: its bytes on disk."""
     return min(WRITER_CACHE_BYTES, stored) + readers * min(READER_CACHE_BYTES, stored)
 
 
 def replica_files(readers: int = READERS) -> int:
-    """Return the number of files that a replica has open.
+    """Return the most files that a replica has open while it is used.
 
     These are the store and its write-ahead log for the writer and for each reader, and the files that they share.
     """
@@ -214,7 +229,7 @@ def store_bytes(rows: int, dim: int, payload_bytes: float, id_bytes: float) -> i
     cell = _CELL_BYTES + 4 * dim + payload_bytes + (id_bytes or 4)
     fitting = int(_PAGE_BYTES // cell)
     page_bytes = _PAGE_BYTES / fitting if fitting else _PAGE_BYTES * -(-cell // _PAGE_BYTES)
-    return round(rows * (page_bytes + 1.1 * ((id_bytes or 4) + 8))) + 8 * _PAGE_BYTES
+    return round(rows * (page_bytes + 1.1 * ((id_bytes or 4) + 8))) + EMPTY_STORE_BYTES
 
 
 def _check_bounds(field: str, value: float, least: int, most: int) -> None:

@@ -199,7 +199,7 @@ def concat_ids(parts: Sequence[IdArray]) -> IdArray:
     """Return the ids of all parts in one column: int64 if all are, else object."""
     filled = [part for part in parts if len(part)]
     if all(part.dtype == np.int64 for part in filled):
-        return np.concatenate([np.empty(0, dtype=np.int64), *filled])
+        return np.concatenate(filled) if filled else np.empty(0, dtype=np.int64)
     return np.concatenate([part.astype(object) for part in filled])
 
 

@@ -77,14 +77,15 @@ def vectors_from_message(message: common_pb2.Vectors, field: str = "vectors") ->
 
     Raises InvalidArgument for numbers that do not fill whole rows of its dimension.
     """
-    if message.data and message.values:
+    data, dim = message.data, message.dim
+    if data and message.values:
         raise InvalidArgument(f"{field}: give data or values, not both", ErrorDetails(field=field))
-    if message.dim == 0:
+    if dim == 0:
         raise InvalidArgument(f"{field}: dim is 0, it must be the length of a vector", ErrorDetails(field=field))
-    flat = np.array(message.values, dtype=np.float32) if message.values else _floats(message.data, field)
-    if len(flat) % message.dim:
-        raise InvalidArgument(f"{field}: {len(flat)} numbers do not fill rows of dimension {message.dim}", ErrorDetails(field=field))
-    matrix: Matrix = flat.reshape(-1, message.dim)
+    flat = _floats(data, field) if data or not message.values else np.array(message.values, dtype=np.float32)
+    if len(flat) % dim:
+        raise InvalidArgument(f"{field}: {len(flat)} numbers do not fill rows of dimension {dim}", ErrorDetails(field=field))
+    matrix: Matrix = flat.reshape(-1, dim)
     return matrix
 
 

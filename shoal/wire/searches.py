@@ -86,12 +86,15 @@ def search_from_message(message: search_pb2.SearchRequest, caller: str = "", tur
 
     Raises InvalidArgument naming the field that cannot be read or contradicts another one.
     """
-    recall = message.recall if message.HasField("recall") else None
+    accuracy: Accuracy | None = None
+    if message.exact or message.params or message.HasField("recall"):
+        recall = message.recall if message.HasField("recall") else None
+        accuracy = accuracy_of(exact=message.exact, recall=recall, params=dict(message.params))
     return Search(
         collection=message.collection,
         queries=vectors_from_message(_only_leg(message).vectors),
         groups=_public_groups(message, turn),
-        accuracy=accuracy_of(exact=message.exact, recall=recall, params=dict(message.params)),
+        accuracy=accuracy,
         radius=message.radius if message.HasField("radius") else None,
         explain=message.explain,
         with_payload=message.with_payload,
@@ -103,9 +106,12 @@ def search_from_message(message: search_pb2.SearchRequest, caller: str = "", tur
 
 def found_to_message(found: Found) -> search_pb2.SearchResponse:
     """Return the result of a search as a message."""
-    message = search_pb2.SearchResponse(missing_shards=found.missing_shards)
+    message = search_pb2.SearchResponse()
     fill_hits(message.hits, found.hits)
-    message.explain.extend(map(explain_to_message, found.explain))
+    if found.missing_shards:
+        message.missing_shards.extend(found.missing_shards)
+    if found.explain:
+        message.explain.extend(map(explain_to_message, found.explain))
     return message
 
 
@@ -306,11 +312,12 @@ def _group(message: search_pb2.QueryGroup, filter: Filter | None) -> QueryGroup:
 
 
 def _only_leg(message: search_pb2.SearchRequest) -> search_pb2.SearchLeg:
-    if not message.legs:
+    legs = message.legs
+    if not legs:
         raise InvalidArgument("legs is empty, one leg with the vectors to search for is needed", ErrorDetails(field="legs"))
-    if len(message.legs) > 1:
-        raise InvalidArgument(f"{len(message.legs)} legs are not supported by this version, one is", ErrorDetails(field="legs"))
-    leg = message.legs[0]
+    if len(legs) > 1:
+        raise InvalidArgument(f"{len(legs)} legs are not supported by this version, one is", ErrorDetails(field="legs"))
+    leg = legs[0]
     if leg.field:
         raise InvalidArgument(f"a named vector field ({leg.field!r}) is not supported by this version", ErrorDetails(field="field"))
     return leg

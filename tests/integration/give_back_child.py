@@ -31,6 +31,7 @@ from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.allocator import settle_allocator
 from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.open_stores import OpenStores
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
@@ -60,6 +61,7 @@ class Worker:
             settings=EngineSettings(growing_rows=2_500, readers=READERS),
             pools=self.pools,
             memory=self.memory,
+            stores=OpenStores(most=64, idle_s=60.0),
             lease_held=lambda _: True,
             peers=Alone(),
             changed=lambda: None,

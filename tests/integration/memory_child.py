@@ -29,6 +29,7 @@ from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.allocator import settle_allocator
 from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.open_stores import OpenStores
 from shoal.shard_worker.resources.os_limits import memory_limits
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
@@ -149,7 +150,14 @@ async def run(folder: Path, index: str, dim: int, mib: int) -> dict[str, object]
     worker = WorkerFolder.open(folder, ClusterId("cluster"))
     settings = EngineSettings(growing_rows=GROWING_ROWS, log_file_bytes=4 * MIB, checkpoint_bytes=4 * MIB, readers=2)
     folders = WorkerReplicaFolders(
-        folder=worker, settings=settings, pools=pools, memory=memory, lease_held=lambda _: True, peers=Alone(), changed=lambda: None
+        folder=worker,
+        settings=settings,
+        pools=pools,
+        memory=memory,
+        stores=OpenStores(most=64, idle_s=60.0),
+        lease_held=lambda _: True,
+        peers=Alone(),
+        changed=lambda: None,
     )
     spec = CollectionSpec(name="c", dim=dim, index=index)
     await folders.create(SHARD, REPLICA, spec)

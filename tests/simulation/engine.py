@@ -15,7 +15,7 @@ from shoal.shard_worker.storage.failure import DiskFull
 from tests.simulation.disk import ReplicaDisk, WorkerDisk
 from tests.simulation.scheduler import Process
 
-FLUSH_S, APPLY_S = (0.0005, 0.003), 0.0002
+FLUSH_S, APPLY_S, OPEN_S = (0.0005, 0.003), 0.0002, 0.001
 FULL_PART = 0.1
 """Part of appends to a full disk that fail for lack of room."""
 
@@ -41,6 +41,7 @@ class SimEngine:
         self._checkpoint_at = disk.store.applied + CHECKPOINT_EVERY
         self._waiting: greenlet | None = None
         self._steps_left: int | None = None
+        self.at_rest = False
 
     @property
     def log_base(self) -> tuple[Term, Seq]:
@@ -48,8 +49,29 @@ class SimEngine:
         term, seq = self._disk.base
         return Term(term), Seq(seq)
 
+    def wake(self) -> bool:
+        """See Engine."""
+        was_closed = self.at_rest
+        if was_closed:
+            self._wait(OPEN_S)
+            self._break()
+            self.at_rest = False
+        return was_closed
+
+    def rest(self, *, may_write: bool) -> bool:
+        """See Engine."""
+        assert not self.at_rest, "a replica at rest is told to rest"
+        if not may_write:
+            return False
+        self._wait(self.flush_s())
+        self._break()
+        self._disk.make_checkpoint()
+        self.at_rest = True
+        return True
+
     def save_term(self, term: Term) -> None:
         """See Engine."""
+        self._check_open()
         self._wait(self.flush_s())
         self._break()
         assert term >= self._disk.known_term, f"stored term falls from {self._disk.known_term} to {term}"
@@ -57,6 +79,7 @@ class SimEngine:
 
     def append(self, records: Sequence[Record]) -> None:
         """See Engine."""
+        self._check_open()
         self._wait(self.flush_s())
         if self._worker_disk.full and self._process.scheduler.random.random() < FULL_PART:
             raise DiskFull("disk full")
@@ -65,6 +88,7 @@ class SimEngine:
 
     def truncate_after(self, seq: Seq) -> None:
         """See Engine."""
+        self._check_open()
         self._wait(self.flush_s())
         self._watcher.cut(self._disk, self._disk.truncate_after(seq))
 
@@ -74,6 +98,7 @@ class SimEngine:
 
     def apply(self, records: Sequence[Record]) -> tuple[int, ...]:
         """See Engine."""
+        self._check_open()
         self._wait(APPLY_S)
         forgetting, self._forgetting = self._forgetting, []
         for each in forgetting:
@@ -114,6 +139,9 @@ class SimEngine:
         thread, self._waiting = self._waiting, None
         if thread is not None:
             thread.switch()
+
+    def _check_open(self) -> None:
+        assert not self.at_rest, "the files of a replica are used while they are closed"
 
     def _break(self) -> None:
         if self._worker_disk.breaks:

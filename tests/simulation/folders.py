@@ -13,6 +13,7 @@ from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DataLoss, ErrorDetails, Internal, ResourceExhausted
 from shoal.core.ids import ReplicaId, Seq, ShardId, Term
 from shoal.shard_worker.logic.replication.events import DISK_LIMIT
+from shoal.shard_worker.resources.open_stores import OpenStores, StoreUse
 from shoal.shard_worker.storage.folders import snapshot_manifest
 from shoal.shard_worker.storage.folders.snapshot_import import Missing
 from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE, SnapshotManifest
@@ -97,9 +98,14 @@ class SimFolders:
     """The folders of one worker, in one life of its process. open_replica: returns a replica over a disk."""
 
     def __init__(
-        self, process: Process, disk: WorkerDisk, watcher: FolderWatcher, open_replica: Callable[[ReplicaDisk, CollectionSpec], Replica]
+        self,
+        process: Process,
+        disk: WorkerDisk,
+        watcher: FolderWatcher,
+        stores: OpenStores,
+        open_replica: Callable[[ReplicaDisk, CollectionSpec, StoreUse], Replica],
     ) -> None:
-        self._process, self._disk, self._watcher, self._open_replica = process, disk, watcher, open_replica
+        self._process, self._disk, self._watcher, self._stores, self._open_replica = process, disk, watcher, stores, open_replica
 
     def existing(self) -> frozenset[tuple[ShardId, ReplicaId]]:
         """See WorkerReplicaFolders."""
@@ -118,7 +124,9 @@ class SimFolders:
             raise DataLoss(f"the folder of replica {replica} is missing or damaged")
         if not self._disk.opens:
             raise ResourceExhausted("no room to open it", ErrorDetails(limit=DISK_LIMIT))
-        return self._open_replica(disk, spec)
+        use = self._stores.use()
+        async with use:
+            return self._open_replica(disk, spec, use)
 
     async def set_aside(self, shard: ShardId, replica: ReplicaId) -> None:
         """See WorkerReplicaFolders."""

@@ -23,6 +23,7 @@ from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
 from shoal.shard_worker.replica.writer import Outward, Writer
+from shoal.shard_worker.resources.open_stores import StoreUse
 from shoal.shard_worker.resources.writer_pool import WriterPool
 from tests.simulation.disk import ReplicaDisk, Store, WorkerDisk
 from tests.simulation.engine import DiskWatcher, SimEngine
@@ -75,11 +76,12 @@ class Replica:
         worker_disk: WorkerDisk,
         spec: CollectionSpec,
         peers: PeerCalls,
+        use: StoreUse,
         lease_held: Callable[[Revision], bool],
         changed: Callable[[], None],
         watcher: Watcher,
     ) -> None:
-        """peers, lease_held, changed: see the product's Replica."""
+        """peers, use, lease_held, changed: see the product's Replica."""
         self.process, self.disk, self.spec = process, disk, spec
         self.id, self.shard = disk.replica, disk.shard
         self._lease_held, self._changed, self._watcher = lease_held, changed, watcher
@@ -95,10 +97,13 @@ class Replica:
             machine=self.machine,
             engine=self.engine,
             thread=WRITERS.executor(),
+            files=use,
             progressed=self._wake_readers,
             outward=self._outward,
             wall_ms=process.wall_ms,
         )
+        self._full, self._use = False, use
+        use.begin(lambda: self._writer.rest(may_write=not self._full))
         self._replicate = Replicate(peers=peers, feed=self._writer.feed, read_log=self._read_log)
 
     # What Assignments asks
@@ -126,6 +131,7 @@ class Replica:
 
     def tell_space(self, reason: str | None) -> None:
         """See the product's Replica."""
+        self._full = reason is not None
         self._writer.feed(SpaceChanged(no_room=None if reason is None else NoRoom(reason=reason, limit=DISK_LIMIT)))
 
     def tell_spec(self, spec: CollectionSpec) -> None:
@@ -138,6 +144,7 @@ class Replica:
         self._wake_readers()
         await self._writer.close()
         await self._replicate.close()
+        self._use.end()
 
     # What other processes ask
 

@@ -16,6 +16,7 @@ from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.hosting.membership import Membership
 from shoal.shard_worker.logic.replication.append import Append
 from shoal.shard_worker.logic.replication.record import RecordKind
+from shoal.shard_worker.resources.open_stores import OpenStores, StoreUse
 from shoal.shard_worker.snapshots.fetch import SnapshotFetch
 from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE, SnapshotFile
 from tests.simulation.disk import ReplicaDisk, WorkerDisk
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 TTL_S = 5
 SPACE_EVERY_S = 1.0
 MOST_PIECES = 20
+MOST_OPEN, IDLE_CLOSE_S = 2, 0.2
+"""Small, so that the files of replicas are closed and opened again all the time."""
 
 
 class Worker(Follower):
@@ -66,18 +69,20 @@ class Worker(Follower):
             threads=VirtualThreads(self),
             ticks_per_ttl=TICKS_PER_TTL,
         )
+        stores = OpenStores(most=MOST_OPEN, idle_s=IDLE_CLOSE_S, clock=self.clock)
         fetch = SnapshotFetch(peers=self._peers, downloads=SimDownloads(self, self.disk))
         self._assignments = Assignments(
             host=self._host,
             swaps=swaps,
             me=self.me,
             membership=self._membership,
-            folders=cast("Any", SimFolders(self, self.disk, self, self._open)),
+            folders=cast("Any", SimFolders(self, self.disk, self, stores, self._open)),
             snapshots=cast("Any", fetch),
             new_id=lambda: self._world.new_replica_id(self.name),
         )
         loop.spawn(self._membership.run())
         loop.spawn(self._assignments.run())
+        loop.spawn(stores.run())
         loop.call_soon(self._watch_space)
 
     def crash(self, *, power: bool) -> None:
@@ -103,13 +108,14 @@ class Worker(Follower):
         self._assignments.tell_space("disk full" if self.disk.full else None)
         self._loop.call_later(SPACE_EVERY_S, self._watch_space)
 
-    def _open(self, disk: ReplicaDisk, spec: CollectionSpec) -> Replica:
+    def _open(self, disk: ReplicaDisk, spec: CollectionSpec, use: StoreUse) -> Replica:
         return Replica(
             process=self,
             disk=disk,
             worker_disk=self.disk,
             spec=spec,
             peers=self._peers,
+            use=use,
             lease_held=self._membership.held_now,
             changed=self._assignments.wake,
             watcher=self._world.watcher,

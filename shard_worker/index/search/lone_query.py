@@ -16,7 +16,7 @@ from shoal.core.points import Matrix
 from shoal.core.scoring import prepared, taken_scores
 from shoal.core.shard_calls import RecallTarget
 from shoal.core.topk import concat_ids, order_of_one
-from shoal.shard_worker.index.likeness import remoteness
+from shoal.shard_worker.index.likeness import remoteness_of_one
 from shoal.shard_worker.index.native.index import NativeIndex
 from shoal.shard_worker.index.search.approximate import nearest_positions
 from shoal.shard_worker.index.search.ask import Ask, SearchContext
@@ -73,8 +73,11 @@ class LoneQuery:
             if positions[-1] < 0:
                 return None
             found.append(positions)
-        taken = [each.part.vectors.take(positions, axis=0) for each, positions in zip(self.parts, found, strict=True)]
-        scores = taken_scores(ready, taken[0] if len(taken) == 1 else np.concatenate(taken), self.metric)
+        taken: Matrix = np.empty((len(found) * k, ready.shape[1]), dtype=np.float32)
+        for number, (each, positions) in enumerate(zip(self.parts, found, strict=True)):
+            # Every position is one of a row, so none is cut. With this mode, numpy writes to `out` without a copy.
+            each.part.vectors.take(positions, axis=0, out=taken[number * k : (number + 1) * k], mode="clip")
+        scores = taken_scores(ready, taken, self.metric)
         unlike = self._unlike(ready, scores)
         if unlike:
             return self._with_care(ready, found, scores, unlike)
@@ -91,7 +94,7 @@ class LoneQuery:
         unlike = []
         for number, each in enumerate(self.parts):
             tuning, first = each.part.tuning.now, number * self.k
-            if tuning.trusted and tuning.likeness.is_unlike(float(remoteness(ready, scores[first : first + 1], self.metric)[0])):
+            if tuning.trusted and tuning.likeness.is_unlike(remoteness_of_one(ready, scores.item(first), self.metric)):
                 unlike.append(number)
         return unlike
 

@@ -59,7 +59,7 @@ from shoal.shard_worker.storage.store.points_reading import (
     unchecked,
 )
 from shoal.shard_worker.storage.store.points_writing import apply_mutation
-from shoal.shard_worker.storage.store.schema import check_tables, connect_reader, connect_writer, create_tables
+from shoal.shard_worker.storage.store.schema import check_tables, connect_reader, connect_writer, create_tables, finish_tables
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry, forget_requests, read_requests, read_segments, replace_segments
 
 _VECTOR_CHUNK_BYTES = 4 * 1024 * 1024
@@ -124,6 +124,7 @@ class PointsStore:
             connection = create_tables(path)
             try:
                 write_identity(connection, identity)
+                finish_tables(connection)
             finally:
                 connection.close()
             fsync_path(path)

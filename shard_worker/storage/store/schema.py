@@ -26,14 +26,25 @@ _TABLES = (
 
 
 def create_tables(path: Path) -> sqlite3.Connection:
-    """Create a file with empty tables, in WAL mode. Return a writing connection to it. Raises sqlite3.Error."""
+    """Create a file with empty tables. Return a connection to it, within a transaction. Raises sqlite3.Error.
+
+    Nothing is flushed, and a crash leaves a file of no use. End the transaction with `finish_tables`.
+    """
     connection = _connect(path, "rwc")
     # set the page size first: the first written page fixes it
     connection.execute("PRAGMA page_size = 16384")
-    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA journal_mode = MEMORY")
+    connection.execute("BEGIN")
     for statement in _TABLES:
         connection.execute(statement)
     return connection
+
+
+def finish_tables(connection: sqlite3.Connection) -> None:
+    """Commit what was written since `create_tables`, and set WAL mode. Raises sqlite3.Error."""
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def check_tables(connection: sqlite3.Connection, path: Path) -> None:

@@ -28,6 +28,7 @@ from shoal.shard_worker.logic.replication.leadership import SwapOutcome
 from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.open_stores import OpenStores
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.snapshots.fetch import FolderDownloads, SnapshotFetch
 from shoal.shard_worker.snapshots.source import SnapshotSource
@@ -87,6 +88,7 @@ class Member:
         me = WorkerEntry(id=self.id, address="a:1", incarnation=str(folder), pid=1, node="n", zone="", registration=Revision(0))
         self.membership = Membership(store=self.store, keys=KEYS, me=me, lease_ttl_s=5, changed=lambda: None)
         self.swaps = ConfigSwaps(store=self.store, keys=KEYS, me=self.id)
+        self.stores = OpenStores(most=8, idle_s=0.5)
         self.source = SnapshotSource(host=self.host, folder=self.folder.path, bytes_per_s=1 << 40)
         peers = FleetPeers(fleet, self)
         self.folders = WorkerReplicaFolders(
@@ -94,6 +96,7 @@ class Member:
             settings=settings,
             pools=self.pools,
             memory=self.host.memory,
+            stores=self.stores,
             lease_held=lambda registration: self.sure_of_lease and self.membership.held_now(registration),
             peers=peers,
             changed=self._wake,
@@ -114,7 +117,7 @@ class Member:
         self.assignments.wake()
 
     async def start(self) -> None:
-        works = (self.observer.run(), self.membership.run(), self.assignments.run(), self._tick())
+        works = (self.observer.run(), self.membership.run(), self.assignments.run(), self.stores.run(), self._tick())
         self._tasks = [asyncio.create_task(work) for work in works]
         await until(lambda: self.membership.registration != 0)
 
@@ -124,6 +127,7 @@ class Member:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.membership.close()
         await self.assignments.close()
+        await self.stores.close()
         await self.source.close()
         self.pools.close()
         self.folder.close()

@@ -23,6 +23,7 @@ from shoal.shard_worker.logic.replication.leadership import SwapOutcome
 from shoal.shard_worker.replica.engine import Engine, EngineSettings
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.memory import WorkerMemory, unbounded_memory
+from shoal.shard_worker.resources.open_stores import OpenStores
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
@@ -73,6 +74,7 @@ class Bench:
     settings: EngineSettings
     client: str
     lease: list[bool]
+    stores: OpenStores
     numbers: int = 0
     shard: ShardId = SHARD
 
@@ -126,6 +128,10 @@ async def opened(
         engine = Engine.open(replica_folder, spec, settings)
         memory = unbounded_memory()
         memory.open(shard, engine.cost())
+        stores = OpenStores(most=1, idle_s=60.0)
+        use = stores.use()
+        async with use:
+            pass
         replica = Replica(
             shard=shard,
             replica=REPLICA,
@@ -134,6 +140,7 @@ async def opened(
             beginning=engine.beginning(),
             pools=pools,
             memory=memory,
+            use=use,
             lease_held=lambda _: lease[0],
             peers=Alone(),
             changed=lambda: None,
@@ -151,6 +158,7 @@ async def opened(
                 settings=settings,
                 client=f"client-{term}",
                 lease=lease,
+                stores=stores,
                 shard=shard,
             )
         finally:

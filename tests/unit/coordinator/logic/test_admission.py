@@ -65,7 +65,9 @@ def test_a_collection_whose_empty_replicas_do_not_fit_is_refused_with_the_figure
     configs = [shard_config(ShardId(each.id, 0), {f"r-{each.id}": "a"}, isr=[f"r-{each.id}"]) for each in (held, begun)]
     cluster = map_of([held, begun], configs, [worker])
     check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, shards=2))
-    with pytest.raises(ResourceExhausted, match=r"3 replicas need 4 MiB each.*1 live workers have room for 2 more") as caught:
+    with pytest.raises(
+        ResourceExhausted, match=rf"3 replicas need {REPLICA_BASE_BYTES // 1024} KiB each.*1 live workers have room for 2 more"
+    ) as caught:
         check_replicas(cluster, None, dataclasses.replace(HOLDER.spec, shards=3))
     assert caught.value.details.limit == "memory"
 

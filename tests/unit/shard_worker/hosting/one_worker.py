@@ -22,6 +22,7 @@ from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.hosting.membership import Membership
 from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.resources.memory import WorkerMemory
+from shoal.shard_worker.resources.open_stores import OpenStores
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.store.codecs import encode_collection, encode_shard
@@ -75,6 +76,7 @@ class World:
             settings=EngineSettings(),
             pools=self.pools,
             memory=self.host.memory,
+            stores=OpenStores(most=64, idle_s=60.0),
             lease_held=self.membership.held_now,
             peers=Alone(),
             changed=lambda: None,

@@ -244,7 +244,7 @@ def test_a_replica_that_finds_no_memory_is_not_made_says_why_and_is_made_once_th
 def test_a_replica_that_would_open_too_many_files_is_not_made_or_opened_and_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.05)
     monkeypatch.setattr(assignments, "REOPEN_AFTER_S", 0.05)
-    few = FileBudget(limit=64, for_replicas=10, each=12)
+    few = FileBudget(limit=64, for_replicas=10, each=12, open_at_once=1)
 
     async def run():
         async with worker(tmp_path) as world:

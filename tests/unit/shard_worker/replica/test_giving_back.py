@@ -19,6 +19,7 @@ from shoal.core.sizing import replica_files
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
 from shoal.shard_worker.replica.engine import Engine, EngineSettings
 from shoal.shard_worker.resources.memory import unbounded_memory
+from shoal.shard_worker.resources.open_stores import OpenStores
 from shoal.shard_worker.resources.os_limits import open_files
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.failure import StorageFailed
@@ -101,8 +102,12 @@ def test_a_replica_opens_as_many_files_as_is_told_and_closes_them(tmp_path):
             await bench.upsert(range(3_000), vectors(3_000))
             await bench.replica.optimize(20.0)
             await bench.search(vectors(1), 3)
-            assert open_files() - before <= replica_files(EngineSettings().readers) + WORKER_FILES
-            assert open_files() - before >= replica_files(EngineSettings().readers)
+            assert open_files() - before <= replica_files(readers=1) + WORKER_FILES
+            with contextlib.ExitStack() as busy:
+                for _ in range(EngineSettings().readers):
+                    busy.enter_context(bench.engine._store._opened().readers.snapshot())
+                assert open_files() - before <= replica_files(EngineSettings().readers) + WORKER_FILES
+                assert open_files() - before >= replica_files(EngineSettings().readers)
         assert open_files() == before
 
     asyncio.run(run())
@@ -192,6 +197,7 @@ def test_an_opening_that_fails_keeps_nothing_of_what_it_read(tmp_path, monkeypat
             settings=EngineSettings(),
             pools=pools,
             memory=unbounded_memory(),
+            stores=OpenStores(most=1, idle_s=60.0),
             lease_held=lambda _: True,
             peers=Alone(),
             changed=lambda: None,

@@ -13,6 +13,7 @@ from shoal.shard_worker.logic.replication.append import Append
 from shoal.shard_worker.logic.replication.events import AppendAsked, CallerLeft, WriteAsked
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.replica.writer import Writer
+from shoal.shard_worker.resources.open_stores import OpenStores
 from shoal.shard_worker.resources.writer_pool import WriterPool
 
 SHARD = ShardId(CollectionId("c"), 0)
@@ -27,11 +28,12 @@ def a_writer(heard: list[object]) -> Writer:
         return []
 
     machine = SimpleNamespace(shard=SHARD, role_name="primary", applied_seq=0, kept_for_others=(1, 1), handle=handle)
-    engine = SimpleNamespace(log_base=(0, 0), keep_log=lambda *kept: None)
+    engine = SimpleNamespace(log_base=(0, 0), keep_log=lambda *kept: None, wake=lambda: False)
     return Writer(
         machine=machine,
         engine=engine,
         thread=WriterPool(1).executor(),
+        files=OpenStores(most=1, idle_s=60.0).use(),
         progressed=lambda: None,
         outward=lambda effect: None,
         wall_ms=lambda: 7,

@@ -5,19 +5,22 @@ from hypothesis import strategies as st
 from shoal.core.file_budget import LOW_LIMIT, RESERVED_FILES, FileLimit, file_budget, low_limit_words
 
 
-def test_what_a_process_has_open_itself_is_not_there_for_replicas():
-    budget = file_budget(FileLimit(limit=1024, taken=60), 12)
-    assert (budget.limit, budget.for_replicas, budget.replicas) == (1024, 1024 - 60 - RESERVED_FILES, 69)
-    assert budget.refusal(68) is None
-    assert "it needs 12, 8 of the 836 that replicas may have open are left (the process may open 1024" in budget.refusal(69)
+def test_half_of_the_files_are_for_replicas_that_are_used_and_the_process_keeps_its_own():
+    budget = file_budget(FileLimit(limit=1024, taken=60), at_rest=2, in_use=12)
+    files = 1024 - 60 - RESERVED_FILES
+    assert (budget.open_at_once, budget.for_replicas, budget.replicas) == (34, files - 34 * 12, 214)
+    assert budget.refusal(213) is None
+    assert "it needs 2, 0 of the 428 that replicas may have open are left (the process may open 1024" in budget.refusal(214)
 
 
-@given(st.integers(0, 5000), st.integers(0, 300), st.integers(1, 90))
-def test_replicas_are_refused_exactly_where_their_files_would_exceed_the_limit(limit, taken, each):
-    budget = file_budget(FileLimit(limit=limit, taken=taken), each)
+@given(st.integers(0, 5000), st.integers(0, 300), st.integers(1, 5), st.integers(1, 90))
+def test_however_many_replicas_there_are_and_are_used_the_limit_holds(limit, taken, at_rest, in_use):
+    budget = file_budget(FileLimit(limit=limit, taken=taken), at_rest=at_rest, in_use=in_use)
+    assert budget.open_at_once >= 1
+    most = taken + RESERVED_FILES + budget.replicas * at_rest + budget.open_at_once * in_use
+    assert most <= limit or (budget.replicas, budget.open_at_once) == (0, 1)
     for replicas in (0, 1, 5, budget.replicas):
-        fits = taken + RESERVED_FILES + (replicas + 1) * each <= limit
-        assert (budget.refusal(replicas) is None) == fits
+        assert (budget.refusal(replicas) is None) == (replicas < budget.replicas)
 
 
 @pytest.mark.parametrize(("limit", "said"), [(0, False), (1024, True), (LOW_LIMIT - 1, True), (LOW_LIMIT, False)])

@@ -1,0 +1,185 @@
+"""Which replicas of a worker have their files open.
+
+A replica's files are opened on use. They are closed after some time without use, or earlier when others need them: at
+most so many replicas have them open as the limit of the process allows, so the worker never runs out of files. While
+all open ones are in use, others wait, first come, first served. Used on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from types import TracebackType
+
+from shoal.runtime.change_signal import ChangeSignal
+from shoal.runtime.clock import boot_s
+from shoal.runtime.logs import event
+from shoal.shard_worker.logic.idle_stores import PRESSED_IDLE_S, stores_to_rest
+
+log = logging.getLogger("shoal.worker.stores")
+
+LOOK_S = 1.0
+"""Pause between two looks for stores without use."""
+
+RESTS_AT_ONCE = 4
+"""Stores without use that are closed at the same time: there is no hurry, and each may need some flushes."""
+
+Rest = Callable[[], Awaitable[bool]]
+"""Closes the files of a replica that nobody uses. Returns whether they are closed."""
+
+
+class _State(Enum):
+    OPEN = auto()
+    RESTING = auto()
+    AT_REST = auto()
+
+
+class StoreUse:
+    """The use of one replica's files: `async with` it around each use. Uses of one replica may overlap.
+
+    Inside, the replica is not told to close its files. It opens them itself.
+    """
+
+    def __init__(self, stores: OpenStores) -> None:
+        self._stores = stores
+        self._state = _State.AT_REST
+        self._rest: Rest | None = None
+        self.users = 0
+        self.used_s = self.refused_s = -math.inf
+
+    @property
+    def resting(self) -> bool:
+        """Return whether the files are being closed."""
+        return self._state is _State.RESTING
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the files may be open, and stay so during the next synchronous steps."""
+        return self._state is _State.OPEN
+
+    def begin(self, rest: Rest) -> None:
+        """Take the function that closes the files. Until then they are not closed."""
+        self._rest = rest
+
+    def touch(self) -> None:
+        """Note a synchronous use of open files."""
+        self._stores._used(self)
+
+    def end(self) -> None:
+        """Note that the files are closed for good. Does nothing the second time."""
+        self._rest = None
+        self._stores._gone(self)
+
+    async def __aenter__(self) -> None:
+        self.users += 1
+        if self._state is not _State.OPEN:
+            try:
+                await self._stores._enter(self)
+            except BaseException:
+                self._left()
+                raise
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._left()
+
+    def _left(self) -> None:
+        self.users -= 1
+        if not self.users:
+            self._stores._used(self)
+
+
+class OpenStores:
+    """The open stores of one worker. `run` closes those without use."""
+
+    def __init__(
+        self, *, most: int, idle_s: float, pressed: Callable[[], bool] = lambda: False, clock: Callable[[], float] = boot_s
+    ) -> None:
+        """most: replicas that may have their files open; pressed: returns whether memory is short."""
+        self._most, self._idle_s, self._pressed, self._clock = most, idle_s, pressed, clock
+        self._open: OrderedDict[StoreUse, None] = OrderedDict()
+        self._resting: set[asyncio.Task[None]] = set()
+        self._waiting: OrderedDict[StoreUse, int] = OrderedDict()
+        self._changed = ChangeSignal()
+
+    def __len__(self) -> int:
+        """Return how many replicas have their files open."""
+        return len(self._open)
+
+    def use(self) -> StoreUse:
+        """Return the use of one more replica, whose files are closed."""
+        return StoreUse(self)
+
+    async def run(self) -> None:
+        """Close stores without use until cancelled."""
+        while True:
+            self._look()
+            await asyncio.sleep(LOOK_S)
+
+    async def close(self) -> None:
+        """Wait for the stores that are being closed."""
+        while self._resting:
+            await asyncio.wait(self._resting)
+
+    async def _enter(self, use: StoreUse) -> None:
+        """Wait until the files may be opened."""
+        self._waiting[use] = self._waiting.get(use, 0) + 1
+        try:
+            while not use.is_open:
+                if use._state is _State.AT_REST and len(self._open) < self._most and next(iter(self._waiting)) is use:
+                    use._state = _State.OPEN
+                    self._open[use] = None
+                    return
+                heard = self._changed.count
+                self._look()
+                await self._changed.wait(heard, LOOK_S)
+        finally:
+            self._waiting[use] -= 1
+            if not self._waiting[use]:
+                del self._waiting[use]
+                # Another one is the first now.
+                self._changed.notify()
+
+    def _look(self) -> None:
+        idle_s = min(self._idle_s, PRESSED_IDLE_S) if self._pressed() else self._idle_s
+        short = len(self._waiting) - len(self._resting) if len(self._open) >= self._most else 0
+        wanted = max(0, short)
+        most = max(wanted, RESTS_AT_ONCE - len(self._resting))
+        for use in stores_to_rest(self._open, now_s=self._clock(), idle_s=idle_s, wanted=wanted, most=most):
+            if use._rest is not None:
+                use._state = _State.RESTING
+                task = asyncio.create_task(self._close(use, use._rest))
+                self._resting.add(task)
+                task.add_done_callback(self._resting.discard)
+
+    async def _close(self, use: StoreUse, rest: Rest) -> None:
+        closed = False
+        try:
+            closed = await rest()
+        except Exception:
+            log.exception(event("store_not_closed"))
+        if use not in self._open:
+            return
+        if closed:
+            use._state = _State.AT_REST
+            del self._open[use]
+        else:
+            use._state, use.refused_s = _State.OPEN, self._clock()
+        self._changed.notify()
+        self._resting.discard(asyncio.current_task())
+        self._look()
+
+    def _used(self, use: StoreUse) -> None:
+        if use in self._open:
+            use.used_s = self._clock()
+            self._open.move_to_end(use)
+            if self._waiting:
+                self._look()
+
+    def _gone(self, use: StoreUse) -> None:
+        use._state = _State.AT_REST
+        self._open.pop(use, None)
+        self._changed.notify()
