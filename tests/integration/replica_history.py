@@ -27,6 +27,7 @@ from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
 from shoal.shard_worker.storage.store.points_store import PointsStore
 from tests.integration.replica_reading import count, delete_matching, nearest, scroll
 from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, Bench, opened
+from tests.support.worker.storage_parts import take_back_watermark
 
 GROWING_ROWS = 24
 LOG_FILE_BYTES = 2_000
@@ -73,7 +74,7 @@ class CloseFiles:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Restart:
-    """Close and open again, in a new term."""
+    """Close, with a watermark as after a kill, and open again, in a new term."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,12 +194,14 @@ async def _do(replica: Bench, step: Step) -> None:
 def _do_closed(folder: Path, step: Step) -> None:
     with closing(WorkerFolder.open(folder, CLUSTER)) as worker:
         match step:
+            case Restart():
+                take_back_watermark(worker.open_replica(REF).path, cluster_id=CLUSTER, replica_id=REPLICA)
             case CutTail():
                 _cut_tail(worker)
             case TakeSnapshot():
                 _take_snapshot(worker)
             case _:
-                pass
+                raise AssertionError(f"{step} is for an open replica")
 
 
 def _cut_tail(worker: WorkerFolder) -> None:

@@ -35,7 +35,7 @@ from tests.support.worker.engine_driver import CLUSTER, REF, Driven
 from tests.support.worker.engine_reading import count, nearest, stored
 from tests.support.worker.replica_bench import REPLICA
 from tests.support.worker.replica_on_disk import checked, flip, make_worker
-from tests.support.worker.storage_parts import files_under
+from tests.support.worker.storage_parts import files_under, take_back_watermark
 
 IDENTITY = LogIdentity(cluster_id=CLUSTER, replica_id=REPLICA)
 QUERIES = ([0.0, 0.0, 0.0, 0.0], [7.0, 1.0, 1.0, -9.0])
@@ -315,13 +315,14 @@ def until_refused(driven: Driven) -> tuple[StorageFailed, list[Stored]]:
     Returns the error, and the two states that the replica may then have.
     """
     points = stored(driven)
+    take_back = partial(take_back_watermark, driven.path, cluster_id=CLUSTER, replica_id=REPLICA)
     for number in range(200, 210):
         vector = [1.0, 1.0, 1.0, float(number)]
         after: Stored = {**points, number: (vector, {"n": 1, "text": "x" * 200})}
         try:
             driven.upsert([number], [vector], [json.dumps(after[number][1]).encode()])
             points = after
-            for operation in (partial(driven.build, everything=True), driven.checkpoint, driven.close, driven.reopen):
+            for operation in (partial(driven.build, everything=True), driven.checkpoint, driven.close, take_back, driven.reopen):
                 operation()
         except StorageFailed as error:
             return error, [points, after]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from shoal.core.ids import ClusterId, ReplicaId, RequestId, Seq, Term
 from shoal.core.points import PointColumns, PointId, id_array
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
+from shoal.shard_worker.storage.log.watermark import Watermark, save_watermark
 from shoal.shard_worker.storage.store.mutation import PutRows, RemoveRows, RequestEntry
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
 
@@ -39,6 +41,17 @@ def create_log(folder: Path, settings: LogSettings | None = None) -> ReplicaLog:
 
 def open_log(folder: Path, *, applied_seq: int = 0, settings: LogSettings | None = None) -> ReplicaLog:
     return ReplicaLog.open(folder, cluster_id=CLUSTER, replica_id=REPLICA, applied_seq=Seq(applied_seq), settings=settings or LogSettings())
+
+
+def take_back_watermark(folder: Path, *, cluster_id: ClusterId, replica_id: ReplicaId) -> None:
+    """Let the watermark of a closed replica cover no record of the log's last file, as after a kill: these records are
+    made durable anew when the log is opened.
+    """
+    with closing(PointsStore.open(folder / "store.db", cluster_id=cluster_id, replica_id=replica_id)) as store:
+        applied_seq = store.applied_seq
+    with closing(ReplicaLog.open(folder, cluster_id=cluster_id, replica_id=replica_id, applied_seq=applied_seq)) as log:
+        before, kept_from = log._state.parts[-1].file.before, log.first_seq
+    save_watermark(folder / "watermark.json", Watermark(seq=before.seq, crc=before.crc, kept_from=kept_from))
 
 
 def seqs_of(log: ReplicaLog) -> list[int]:
