@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from shoal.core.shard_calls import Consistency, Exact, QueryGroup, ShardsSearch
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.replica import express
 from shoal.shard_worker.replica.express import ReplicasSearch
+from shoal.shard_worker.replica.files import ReplicaFiles
 from tests.support.worker.local_shards import LocalShards, local_shards
 
 SPEC = CollectionSpec(name="a", dim=4, metric=Metric.L2, shards=2)
@@ -158,19 +160,27 @@ def test_closing_a_replica_waits_for_the_searches_of_several_and_they_give_no_an
 @pytest.mark.parametrize("stored", [False, True])
 def test_the_files_of_all_replicas_stay_open_while_a_search_in_the_pool_reads_their_stores(tmp_path: Path, stored: bool) -> None:
     async def work(shards: LocalShards) -> None:
-        uses = [bench.replica.reads.files._use for bench in shards.benches.values()]
-        users: list[list[int]] = []
-        usual = ReplicasSearch._hits
+        held: list[object] = []
+        seen: list[int] = []
+        kept_open, usual = ReplicaFiles.kept_open, ReplicasSearch._hits
+
+        @contextlib.asynccontextmanager
+        async def counted(files: ReplicaFiles) -> AsyncIterator[None]:
+            async with kept_open(files):
+                held.append(files)
+                yield
+                held.remove(files)
 
         def watched(self: ReplicasSearch, *asked: Any) -> Any:
-            users.append([use.users for use in uses])
+            seen.append(len(set(held)))
             return usual(self, *asked)
 
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ReplicaFiles, "kept_open", counted)
             patch.setattr(ReplicasSearch, "_hits", watched)
             assert await ready(shards, call(shards, with_payload=stored)).run_in_pool(soon()) is not None
-        assert users == [[int(stored)] * 2]
-        assert [use.users for use in uses] == [0, 0]
+        assert seen == [2 if stored else 0]
+        assert held == []
 
     with_shards(tmp_path, work)
 
