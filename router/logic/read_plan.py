@@ -57,11 +57,14 @@ def is_in_sync(replica: ReplicaId, newest: ShardConfig | None) -> bool:
     return newest is not None and replica in newest.isr
 
 
-def search_call(question: Search, collection: Collection) -> ShardsSearch:
-    """Return the search of all shards. If the question has no accuracy, the collection's recall is the target."""
+def search_call(question: Search, collection: Collection, shards: tuple[ShardId, ...] | None = None) -> ShardsSearch:
+    """Return the search of all shards. If the question has no accuracy, the collection's recall is the target.
+
+    shards: shards_of the collection, if the caller knows them.
+    """
     read = question.read
     return ShardsSearch(
-        shards=shards_of(collection),
+        shards=shards_of(collection) if shards is None else shards,
         queries=question.queries,
         groups=question.groups,
         accuracy=question.accuracy or RecallTarget(collection.spec.recall),

@@ -6,7 +6,7 @@ errors by shard. So no error of a shard is raised here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection
@@ -25,16 +25,14 @@ from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 from shoal.router.shards.traffic import Traffic
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     """A plan and its worker's service."""
 
     plan: ExpressPlan
     service: ExpressService
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
+class _Prepared(NamedTuple):
     """A search that can begin now."""
 
     plan: ExpressPlan
@@ -89,7 +87,7 @@ class Express:
         known = None if question.explain else self._known(collection, question.read.consistency)
         if known is None or not self._goes_first(known.plan):
             return None
-        search = known.service.ready(search_call(question, collection))
+        search = known.service.ready(search_call(question, collection, known.plan.shards))
         if search is None:
             return None
         lane = lane_of(cost_us=search.cost_us, queries=len(question.queries), plan=known.plan)

@@ -41,6 +41,8 @@ class QueryReservoir:
 
     def __init__(self, *, dim: int, seed: int, capacity: int = MOST_QUERIES) -> None:
         self.capacity = max(1, min(capacity, MOST_BYTES // (4 * dim)))
+        self.most_of_a_batch = max(1, self.capacity // BATCH_DIVISOR)
+        """As how many queries a batch counts at most."""
         self.taken = 0
         """Number of queries ever taken into it. The difference between two times shows how much has changed."""
         self._seen = 0
@@ -73,11 +75,6 @@ class QueryReservoir:
         self._skip = at - count
         self._seen += count
         return took
-
-    @property
-    def most_of_a_batch(self) -> int:
-        """Return as how many queries a batch counts at most."""
-        return max(1, self.capacity // BATCH_DIVISOR)
 
     def sample(self, most: int, random: np.random.Generator) -> Matrix:
         """Return a copy (m, dim) of at most `most` of the queries, each equally likely."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
@@ -76,9 +76,9 @@ def tokens_to_messages(tokens: Iterable[ShardToken]) -> list[common_pb2.ShardSeq
     return [common_pb2.ShardSeq(collection_id=token.collection_id, shard=token.shard, seq=token.seq) for token in tokens]
 
 
-def tokens_from_messages(messages: Iterable[common_pb2.ShardSeq]) -> tuple[ShardToken, ...]:
+def tokens_from_messages(messages: Sequence[common_pb2.ShardSeq]) -> tuple[ShardToken, ...]:
     """Return the positions in logs of messages."""
-    return tuple([ShardToken(each.collection_id, each.shard, each.seq) for each in messages])
+    return tuple([ShardToken(each.collection_id, each.shard, each.seq) for each in messages]) if messages else ()
 
 
 def read_from_message(message: Any, caller: str = "") -> ReadAs:

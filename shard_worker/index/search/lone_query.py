@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +35,7 @@ CALL_US, PART_US = 20.0, 12.0
 _NO_ROWS: Numbers = np.empty(0, dtype=np.int64)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class IndexedPart:
+class IndexedPart(NamedTuple):
     """A part, and what to ask of its index. seq: of its view."""
 
     part: SegmentView
@@ -136,7 +136,7 @@ def lone_query(views: Sequence[SearchedView], k: int, target: RecallTarget, metr
                 return None
             us = tuning.us_of(choice.breadth, max(k, choice.fetch))
             cost_us += PART_US + context.paces.index_us(part.key, queries=1, us=us)
-            parts.append(IndexedPart(part=part, native=native, choice=choice, seq=view.seq, context=context))
+            parts.append(IndexedPart(part, native, choice, view.seq, context))
         ends.append(len(parts))
     if not parts:
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,7 @@ from shoal.shard_worker.index.view import IndexHits, IndexView, PartHits, Segmen
 Numbers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class SearchedView:
+class SearchedView(NamedTuple):
     """A view to search, and what all searches of its replica share."""
 
     view: IndexView
